@@ -1,0 +1,69 @@
+// Package step describes one invocation of a tool as data.
+//
+// A stage defines its invocations once, as Steps. The slipway CLI runs them
+// with the tools of the host ([Host]); the Dagger module turns the same value
+// into a container. Neither executor takes a decision: what a Step's outcome
+// means is the stage's business.
+package step
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Out stands, in arguments and environment values, for the directory that
+// receives the step's outputs. Each executor replaces it by a directory of its
+// own: a temporary one on the host, [ContainerOut] in a container.
+const Out = "@out@"
+
+// ContainerOut is the output directory of a step that runs in a container.
+const ContainerOut = "/out"
+
+// ContainerSource is where the source tree is mounted in a container.
+const ContainerSource = "/src"
+
+// Step is one invocation of a tool.
+type Step struct {
+	// Name is what people see: a line of the report, a span of a trace.
+	Name string
+	// Image is the container image that has the tool. The host executor
+	// ignores it and takes the tool from PATH.
+	Image string
+	// Dir is the working directory, slash-separated and relative to the root
+	// of the source tree.
+	Dir string
+	// Args is the command: the tool's name and its arguments.
+	Args []string
+	// Env is added to the executor's own environment.
+	Env map[string]string
+	// Caches are directories worth keeping between runs.
+	Caches []Cache
+	// Stdout names the file, relative to the output directory, that receives
+	// standard output. Empty: standard output is narration.
+	Stdout string
+	// Include lists the parts of the source tree that the step reads,
+	// slash-separated and relative to its root. A container gets nothing else,
+	// so that a change elsewhere does not run the step again. Empty: all.
+	Include []string
+}
+
+// Cache is a directory that a tool keeps between runs. On the host the tool
+// finds its own; in a container it is a volume mounted at Path.
+type Cache struct {
+	Name string // volume name, shared by all steps that say it
+	Path string // mount point in the container
+}
+
+// Expand returns a copy of s in which [Out] is replaced by dir.
+func (s Step) Expand(dir string) Step {
+	s.Args = slices.Clone(s.Args)
+	for i, arg := range s.Args {
+		s.Args[i] = strings.ReplaceAll(arg, Out, dir)
+	}
+	s.Env = maps.Clone(s.Env)
+	for name, value := range s.Env {
+		s.Env[name] = strings.ReplaceAll(value, Out, dir)
+	}
+	return s
+}

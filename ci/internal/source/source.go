@@ -1,0 +1,123 @@
+// Package source asks git about the source tree: at which commit it is,
+// whether it is clean, which files belong to it.
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// deadline bounds each question to git, which never needs the network here.
+const deadline = 30 * time.Second
+
+// Tree is a git work tree.
+type Tree struct {
+	// Dir is its root, or a folder of it that has the services file.
+	Dir string
+}
+
+// Revision is what a tree holds.
+type Revision struct {
+	SHA   string // full id of the commit at HEAD
+	Dirty bool   // whether tracked files differ from it or files wait to be added
+}
+
+// Version names the revision where people and containers see it: the full
+// commit id, marked when the tree holds more than the commit.
+func (r Revision) Version() string {
+	if r.Dirty {
+		return r.SHA + "-dirty"
+	}
+	return r.SHA
+}
+
+// Open checks that dir is part of a git work tree. What keeps git from reading
+// it is a usage error.
+func Open(ctx context.Context, dir string) (Tree, error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return Tree{}, outcome.Usagef("no source tree at %s: name its root with --source", dir)
+	}
+	tree := Tree{Dir: dir}
+	_, err := tree.git(ctx, "rev-parse", "--is-inside-work-tree")
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return Tree{}, outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
+	case err != nil && ctx.Err() == nil:
+		return Tree{}, outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", dir, err)
+	case err != nil:
+		return Tree{}, err
+	}
+	return tree, nil
+}
+
+// Revision tells the commit at HEAD. A tree without a commit is a usage error.
+func (t Tree) Revision(ctx context.Context) (Revision, error) {
+	sha, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+	if err != nil {
+		if ctx.Err() != nil {
+			return Revision{}, err
+		}
+		return Revision{}, outcome.Usagef("%s has no commit yet: commit first", t.Dir)
+	}
+	status, err := t.git(ctx, "status", "--porcelain", "--untracked-files=normal", "--", ".")
+	if err != nil {
+		return Revision{}, err
+	}
+	return Revision{SHA: strings.TrimSpace(sha), Dirty: status != ""}, nil
+}
+
+// Files lists the files below folder that git tracks and that exist, sorted,
+// slash-separated and relative to folder. A file that was never added is not
+// among them: what ships is what the repository knows.
+func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
+	list, err := t.git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--cached", "--deduplicate", "--", ".")
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for name := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
+		if name == "" {
+			continue
+		}
+		_, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(folder), filepath.FromSlash(name)))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("listing %s: %w", folder, err)
+		}
+		files = append(files, name)
+	}
+	return files, nil
+}
+
+// git runs one git command in the tree and returns its standard output.
+func (t Tree) git(ctx context.Context, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = t.Dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
+		if said == "" {
+			return "", fmt.Errorf("running git %s: %w", args[0], err)
+		}
+		return "", fmt.Errorf("running git %s: %s: %w", args[0], said, err)
+	}
+	return stdout.String(), nil
+}

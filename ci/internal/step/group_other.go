@@ -2,8 +2,14 @@
 
 package step
 
-import "os/exec"
+import (
+	"os/exec"
+	"time"
+)
 
 // ownGroup does nothing where there are no process groups: cancelling kills
 // the tool alone.
 func ownGroup(*exec.Cmd) {}
+
+// endGroup does nothing where there are no process groups.
+func endGroup(*exec.Cmd, time.Time) {}

@@ -14,44 +14,43 @@ import (
 	"time"
 )
 
-// killAfter is how long a cancelled tool may take to end by itself.
-const killAfter = 5 * time.Second
+// defaultGrace is how long a cancelled tool may take to end by itself.
+const defaultGrace = 5 * time.Second
 
-// Result is what a finished step left.
-type Result struct {
-	// ExitCode is the tool's exit status. A status other than 0 is not an
-	// error of the executor: the stage judges it.
-	ExitCode int
-	// Stderr is what the tool wrote to standard error, and to standard output
-	// where the step does not keep that in a file.
-	Stderr string
-}
-
-// Host runs steps with the tools of this machine.
+// Host runs steps with the tools of this machine. It keeps no state: one Host
+// may run several steps at once.
 type Host struct {
 	// Source is the root of the source tree.
 	Source string
-	// Narrate receives the tool's narration as it comes; nil drops it.
+	// Narrate receives the tool's narration as it comes; nil drops it. It must
+	// be safe for concurrent use where steps run at the same time.
 	Narrate io.Writer
+	// Grace is how long a cancelled tool, and what it started, may take to end
+	// by itself before it is killed. Zero means five seconds.
+	Grace time.Duration
 }
+
+var _ Executor = Host{}
 
 // Run runs s and leaves its outputs in dir, which must exist. The error is nil
 // when the tool ran to its end, whatever its exit code; it wraps
 // [exec.ErrNotFound] when the tool is not installed, and the context's cause
-// when it was cancelled. A cancelled tool is asked to stop together with the
-// processes that it started, and killed after five seconds.
+// when it was cancelled.
+//
+// A step is over when everything that it started is over: what a tool leaves
+// running in its process group is killed when the tool ends. A cancelled tool
+// and its group are asked to stop (SIGTERM) and get [Host.Grace] to do so.
 func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
-	s = s.Expand(dir)
-	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
-	cmd.Dir = filepath.Join(h.Source, filepath.FromSlash(s.Dir))
-	cmd.Env = os.Environ()
-	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		cmd.Env = append(cmd.Env, name+"="+s.Env[name])
+	if len(s.Args) == 0 {
+		return Result{}, fmt.Errorf("running %s: the step has no command", s.Name)
 	}
-	ownGroup(cmd)
-	cmd.WaitDelay = killAfter
-
+	// The tool runs in another directory, where a relative dir means nothing.
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Result{}, fmt.Errorf("running %s: %w", s.Name, err)
+	}
 	var narration bytes.Buffer
+	cmd := h.command(ctx, s.Expand(dir))
 	cmd.Stderr = io.MultiWriter(&narration, orDiscard(h.Narrate))
 	cmd.Stdout = cmd.Stderr
 	if s.Stdout != "" {
@@ -63,7 +62,7 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		cmd.Stdout = file
 	}
 
-	err := cmd.Run()
+	err = h.runGroup(ctx, cmd)
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, context.Cause(ctx))
 	}
@@ -73,6 +72,47 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		return result, fmt.Errorf("running %s: %w", s.Name, err)
 	}
 	return result, nil
+}
+
+func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
+	cmd.Dir = filepath.Join(h.Source, filepath.FromSlash(s.Dir))
+	cmd.Env = os.Environ()
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		cmd.Env = append(cmd.Env, name+"="+s.Env[name])
+	}
+	cmd.WaitDelay = h.grace()
+	ownGroup(cmd)
+	return cmd
+}
+
+// runGroup runs cmd and then ends its process group: at once where cmd ended
+// by itself, after the grace period where it was cancelled.
+func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd) error {
+	cancelled := make(chan time.Time, 1)
+	stop := context.AfterFunc(ctx, func() { cancelled <- time.Now() })
+	if err := cmd.Start(); err != nil {
+		stop()
+		return err
+	}
+	err := cmd.Wait()
+	if stop() {
+		endGroup(cmd, time.Time{})
+	} else {
+		endGroup(cmd, (<-cancelled).Add(h.grace()))
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		// The tool succeeded; a process that it left held its output open.
+		err = nil
+	}
+	return err
+}
+
+func (h Host) grace() time.Duration {
+	if h.Grace > 0 {
+		return h.Grace
+	}
+	return defaultGrace
 }
 
 func orDiscard(w io.Writer) io.Writer {

@@ -67,3 +67,11 @@ func (s Step) Expand(dir string) Step {
 	}
 	return s
 }
+
+// GoCaches are the caches of the Go toolchain.
+func GoCaches() []Cache {
+	return []Cache{
+		{Name: "go-mod", Path: "/go/pkg/mod"},
+		{Name: "go-build", Path: "/root/.cache/go-build"},
+	}
+}

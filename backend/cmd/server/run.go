@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"slipway/backend/internal/config"
+	"slipway/backend/internal/identity"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2 // wrong arguments or configuration
+)
+
+const usage = `usage: server [command]
+
+Without a command it serves the API until SIGTERM or SIGINT.
+
+  healthcheck  ask the server on this host whether it is healthy; exit 0 or 1
+  version      print the version
+
+Environment: PORT, HOSTNAME, VERSION, LOG_LEVEL, READ_TIMEOUT, WRITE_TIMEOUT,
+IDLE_TIMEOUT, DRAIN_DELAY, DRAIN_TIMEOUT.
+`
+
+// run is the program: it returns the exit code and touches nothing global
+// except the process's signals.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
+	switch command := strings.Join(args, " "); command {
+	case "":
+		return serve(ctx, getenv, stdout, stderr)
+	case "healthcheck":
+		return healthcheck(ctx, getenv, stderr)
+	case "version":
+		return printVersion(getenv, stdout, stderr)
+	case "help", "-h", "--help":
+		_, _ = io.WriteString(stdout, usage)
+		return exitOK
+	default:
+		_, _ = fmt.Fprintf(stderr, "server: unknown arguments %q\n%s", command, usage)
+		return exitUsage
+	}
+}
+
+func printVersion(getenv func(string) string, stdout, stderr io.Writer) int {
+	cfg, err := config.Load(getenv)
+	if err != nil {
+		return misconfigured(stderr, err)
+	}
+	_, _ = fmt.Fprintln(stdout, identity.New(cfg.Hostname, cfg.Version).Version)
+	return exitOK
+}
+
+func misconfigured(stderr io.Writer, err error) int {
+	for line := range strings.Lines(err.Error()) {
+		_, _ = fmt.Fprintf(stderr, "server: %s\n", strings.TrimSuffix(line, "\n"))
+	}
+	return exitUsage
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp never ends its clock, and its worker pool's cleaner notices
+		// up to ten seconds late that the server is gone.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+}
+
+// output is a buffer that the program may write while the test reads.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+func env(vars map[string]string) func(string) string {
+	return func(name string) string { return vars[name] }
+}
+
+func freePort(t *testing.T) string {
+	ln, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	return strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+}
+
+// program is a started server.
+type program struct {
+	url            string
+	stop           context.CancelFunc
+	exit           chan int
+	stdout, stderr *output
+}
+
+func start(t *testing.T, vars map[string]string) program {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	p := program{
+		url:    "http://127.0.0.1:" + vars["PORT"],
+		stop:   stop,
+		exit:   make(chan int, 1),
+		stdout: &output{},
+		stderr: &output{},
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.exit <- run(ctx, nil, env(vars), p.stdout, p.stderr)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	require.Eventually(t, func() bool {
+		return run(t.Context(), []string{"healthcheck"}, env(vars), io.Discard, io.Discard) == exitOK
+	}, 5*time.Second, 5*time.Millisecond, "%s", p.stderr)
+	return p
+}
+
+func getJSON(t *testing.T, url string) map[string]any {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	var fields map[string]any
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&fields))
+	return fields
+}
+
+func TestServe(t *testing.T) {
+	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"Networks":[{"IPv4Addresses":["10.0.10.7"]}]}`)
+	}))
+	defer metadata.Close()
+	p := start(t, map[string]string{
+		"PORT": freePort(t), "HOSTNAME": "web-1", "VERSION": "v7", "ECS_CONTAINER_METADATA_URI_V4": metadata.URL,
+	})
+	require.Eventually(t, func() bool { return getJSON(t, p.url+"/api/")["ip"] == "10.0.10.7" }, 5*time.Second, 10*time.Millisecond)
+	fields := getJSON(t, p.url+"/api")
+	require.Equal(t, "web-1", fields["hostname"])
+	require.Equal(t, "v7", fields["version"])
+	require.Equal(t, map[string]any{"status": "ok"}, getJSON(t, p.url+"/health"))
+
+	p.stop()
+	require.Equal(t, exitOK, <-p.exit)
+	require.Empty(t, p.stderr.String())
+	var messages []string
+	for line := range strings.Lines(p.stdout.String()) {
+		var fields map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
+		if message := fields["msg"].(string); message != "request" {
+			messages = append(messages, message)
+		}
+	}
+	require.Equal(t, []string{"started", "draining", "stopped"}, messages)
+}
+
+// TestServeSilentMetadata has an endpoint that never answers: it must neither
+// delay the start nor outlive the stop.
+func TestServeSilentMetadata(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	p := start(t, map[string]string{
+		"PORT": freePort(t), "ECS_CONTAINER_METADATA_URI_V4": "http://" + silent.Addr().String(),
+	})
+	require.NotEmpty(t, getJSON(t, p.url+"/api/")["ip"])
+	p.stop()
+	require.Equal(t, exitOK, <-p.exit)
+	require.Contains(t, p.stdout.String(), "keeping the host's address")
+}
+
+func TestServeStopsOnSignals(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(signal.String(), func(t *testing.T) {
+			p := start(t, map[string]string{"PORT": freePort(t)})
+			require.NoError(t, syscall.Kill(os.Getpid(), signal))
+			require.Equal(t, exitOK, <-p.exit)
+		})
+	}
+}
+
+// TestServeDrainTimesOut holds a request open: half of one, so that the server
+// waits for the rest.
+func TestServeDrainTimesOut(t *testing.T) {
+	p := start(t, map[string]string{"PORT": freePort(t), "DRAIN_TIMEOUT": "50ms"})
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "GET /api/ HTTP/1.1\r\n")
+	require.NoError(t, err)
+	p.stop()
+	require.Equal(t, exitFailed, <-p.exit)
+	require.NoError(t, conn.Close())
+	require.Contains(t, p.stdout.String(), `"level":"ERROR","msg":"stopped"`)
+}
+
+func TestServeMisconfigured(t *testing.T) {
+	var stdout, stderr output
+	code := run(t.Context(), nil, env(map[string]string{"PORT": "http", "LOG_LEVEL": "loud"}), &stdout, &stderr)
+	require.Equal(t, exitUsage, code)
+	require.Empty(t, stdout.String())
+	require.Equal(t, `server: PORT="http": must be a whole number from 1 to 65535; unset it for 8000
+server: LOG_LEVEL="loud": must be debug, info, warn or error
+`, stderr.String())
+}
+
+func TestServePortInUse(t *testing.T) {
+	ln, err := net.Listen("tcp", ":0")
+	require.NoError(t, err)
+	defer func() { _ = ln.Close() }()
+	port := strconv.Itoa(ln.Addr().(*net.TCPAddr).Port)
+	var stdout, stderr output
+	require.Equal(t, exitFailed, run(t.Context(), nil, env(map[string]string{"PORT": port}), &stdout, &stderr))
+	require.Empty(t, stdout.String())
+	require.Equal(t, fmt.Sprintf("server: port %s is in use: stop the process that holds it, or set PORT to a free one\n", port), stderr.String())
+}
+
+func TestListenError(t *testing.T) {
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"in use":     {syscall.EADDRINUSE, "port 80 is in use: stop the process that holds it, or set PORT to a free one"},
+		"privileged": {syscall.EACCES, "port 80 needs privileges: set PORT to 1024 or above"},
+		"other":      {syscall.ENOBUFS, "listening on port 80: listen tcp: bind: no buffer space available"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := listenError(80, &net.OpError{Op: "listen", Net: "tcp", Err: os.NewSyscallError("bind", test.err)})
+			require.ErrorContains(t, err, test.want)
+		})
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	tests := map[string]struct {
+		answer func(http.ResponseWriter)
+		code   int
+		stderr string
+	}{
+		"healthy":  {func(w http.ResponseWriter) { w.WriteHeader(200) }, exitOK, `^$`},
+		"draining": {func(w http.ResponseWriter) { w.WriteHeader(503) }, exitFailed, `^unhealthy: http://127\.0\.0\.1:\d+/health answered 503 Service Unavailable\n$`},
+		"broken":   {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, exitFailed, `^unhealthy: Get "http://127\.0\.0\.1:\d+/health": EOF\n$`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/health" {
+					test.answer(w)
+				}
+			}))
+			defer server.Close()
+			_, port, err := net.SplitHostPort(server.Listener.Addr().String())
+			require.NoError(t, err)
+			var stdout, stderr output
+			code := run(t.Context(), []string{"healthcheck"}, env(map[string]string{"PORT": port}), &stdout, &stderr)
+			require.Equal(t, test.code, code)
+			require.Regexp(t, test.stderr, stderr.String())
+			require.Empty(t, stdout.String())
+		})
+	}
+}
+
+func TestHealthcheckNobodyThere(t *testing.T) {
+	var stderr output
+	code := run(t.Context(), []string{"healthcheck"}, env(map[string]string{"PORT": freePort(t)}), io.Discard, &stderr)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr.String(), "connection refused")
+}
+
+func TestHealthcheckHangingServer(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	_, port, err := net.SplitHostPort(silent.Addr().String())
+	require.NoError(t, err)
+	var stderr output
+	begin := time.Now()
+	code := run(t.Context(), []string{"healthcheck"}, env(map[string]string{"PORT": port}), io.Discard, &stderr)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr.String(), "deadline exceeded")
+	require.Less(t, time.Since(begin), 5*time.Second)
+}
+
+func TestHealthcheckMisconfigured(t *testing.T) {
+	var stderr output
+	vars := env(map[string]string{"PORT": "x", "LOG_LEVEL": "x"})
+	require.Equal(t, exitFailed, run(t.Context(), []string{"healthcheck"}, vars, io.Discard, &stderr))
+	require.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line, whatever is wrong")
+}
+
+func TestCommands(t *testing.T) {
+	tests := map[string]struct {
+		args           []string
+		vars           map[string]string
+		code           int
+		stdout, stderr string
+	}{
+		"version":         {[]string{"version"}, map[string]string{"VERSION": "v7"}, exitOK, `^v7\n$`, `^$`},
+		"version unknown": {[]string{"version"}, nil, exitOK, `^\S+\n$`, `^$`},
+		"version invalid": {[]string{"version"}, map[string]string{"VERSION": "?"}, exitUsage, `^$`, `^server: VERSION="\?": must be .*\n$`},
+		"help":            {[]string{"--help"}, nil, exitOK, `^usage: server`, `^$`},
+		"unknown":         {[]string{"serve", "now"}, nil, exitUsage, `^$`, `^server: unknown arguments "serve now"\nusage: server`},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr output
+			require.Equal(t, test.code, run(t.Context(), test.args, env(test.vars), &stdout, &stderr))
+			require.Regexp(t, test.stdout, stdout.String())
+			require.Regexp(t, test.stderr, stderr.String())
+		})
+	}
+}

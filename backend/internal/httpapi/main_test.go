@@ -1,0 +1,111 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"slipway/backend/internal/identity"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// fasthttp never ends its clock, and its worker pool's cleaner notices
+		// up to ten seconds late that the server is gone.
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
+}
+
+// journal collects log lines.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+// lines returns what was logged with msg.
+func (j *journal) lines(t *testing.T, msg string) []map[string]any {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var found []map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(j.buf.Bytes()))
+	for decoder.More() {
+		var line map[string]any
+		require.NoError(t, decoder.Decode(&line))
+		if line["msg"] == msg {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
+	t.Helper()
+	logged := &journal{}
+	opts := Options{
+		Instance:     identity.New("web-1", "v7"),
+		Log:          slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		ReadTimeout:  5 * time.Second,
+		WriteTimeout: 5 * time.Second,
+		IdleTimeout:  5 * time.Second,
+		DrainTimeout: 5 * time.Second,
+	}
+	if change != nil {
+		change(&opts)
+	}
+	return New(opts), logged
+}
+
+// running is a server on a real socket.
+type running struct {
+	url    string
+	addr   string
+	stop   context.CancelFunc
+	result chan error // what Serve returned
+}
+
+func run(t *testing.T, s *Server) running {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	r := running{url: "http://" + ln.Addr().String(), addr: ln.Addr().String(), stop: stop, result: make(chan error, 1)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.result <- s.Serve(ctx, ln)
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-done
+	})
+	return r
+}
+
+func newClient(t *testing.T) *http.Client {
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}
+
+func get(ctx context.Context, client *http.Client, url string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return client.Do(req)
+}

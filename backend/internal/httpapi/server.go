@@ -1,0 +1,118 @@
+// Package httpapi serves the service's API over HTTP. It is the only package
+// that knows the web framework.
+package httpapi
+
+import (
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/helmet"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/valyala/fasthttp"
+
+	"slipway/backend/internal/identity"
+)
+
+const (
+	// bodyLimit bounds a request's body in bytes; no route reads one.
+	bodyLimit = 16 << 10
+	// headerLimit bounds a request's line and headers in bytes. It is also what
+	// each connection's read buffer costs.
+	headerLimit = 8 << 10
+)
+
+// Options are what a Server needs to know. All fields are required, except
+// that a zero DrainDelay means none.
+type Options struct {
+	Instance *identity.Instance
+	Log      *slog.Logger
+
+	ReadTimeout  time.Duration
+	WriteTimeout time.Duration
+	IdleTimeout  time.Duration
+	// DrainDelay and DrainTimeout: see Server.Serve.
+	DrainDelay   time.Duration
+	DrainTimeout time.Duration
+}
+
+// Server answers the API's requests.
+type Server struct {
+	opts     Options
+	app      *fiber.App
+	requests atomic.Uint64 // without health checks
+	inFlight atomic.Int64
+	draining atomic.Bool
+}
+
+// New builds a server; Serve runs it.
+func New(opts Options) *Server {
+	s := &Server{opts: opts}
+	s.app = fiber.New(fiber.Config{
+		AppName:               "slipway-backend",
+		CaseSensitive:         true,
+		DisableStartupMessage: true,
+		BodyLimit:             bodyLimit,
+		ReadBufferSize:        headerLimit,
+		ReadTimeout:           opts.ReadTimeout,
+		WriteTimeout:          opts.WriteTimeout,
+		IdleTimeout:           opts.IdleTimeout,
+		ErrorHandler:          s.handleError,
+	})
+	s.app.Server().CloseOnShutdown = true
+	s.app.Server().Handler = s.front(s.app.Server().Handler)
+	s.use()
+	s.route()
+	return s
+}
+
+// use installs the middleware. The order matters: what comes first sees
+// everything that happens after it, so a panic anywhere is caught, and every
+// access log line has a request id.
+func (s *Server) use() {
+	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic}))
+	s.app.Use(requestID)
+	s.app.Use(s.accessLog)
+	s.app.Use(helmet.New(helmet.Config{
+		// Nothing here is a page, so nothing may be loaded or framed.
+		ContentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
+		XFrameOptions:         "DENY",
+		ReferrerPolicy:        "no-referrer",
+	}))
+	// No entity tags: every answer so far is about this very moment, and says
+	// no-store instead.
+	s.app.Use(noStore)
+}
+
+func (s *Server) route() {
+	s.app.Get("/health", s.getHealth)
+	s.app.Get("/api/health", s.getHealth)
+	s.app.Get("/api/", s.getInstance)
+}
+
+// front wraps the framework's handler to do what the framework gives no hook
+// for: it refuses methods that HTTP does not know, which would otherwise get a
+// bare text answer, and tells clients to go elsewhere while draining.
+func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		s.inFlight.Add(1)
+		defer s.inFlight.Add(-1)
+		if slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
+			next(ctx)
+		} else {
+			s.refuse(ctx, fiber.ErrNotImplemented)
+		}
+		if s.draining.Load() {
+			ctx.Response.SetConnectionClose()
+		}
+	}
+}
+
+// refuse answers a request that never reaches the middleware.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	c := s.app.AcquireCtx(ctx)
+	defer s.app.ReleaseCtx(c)
+	_ = s.handleError(c, err)
+}

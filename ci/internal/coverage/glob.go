@@ -1,0 +1,57 @@
+package coverage
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Globs are patterns of slash-separated paths relative to the root of the
+// source tree, in the syntax of [path.Match]. In addition the element "**"
+// stands for any number of directories, none included.
+type Globs []string
+
+// Check returns an error that names the first malformed pattern.
+func (g Globs) Check() error {
+	for _, pattern := range g {
+		for element := range strings.SplitSeq(pattern, "/") {
+			if _, err := path.Match(element, ""); err != nil {
+				return fmt.Errorf("pattern %q: %w", pattern, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Match reports whether a pattern matches the whole of name. A malformed
+// pattern matches nothing.
+func (g Globs) Match(name string) bool {
+	elements := strings.Split(name, "/")
+	for _, pattern := range g {
+		if matchElements(strings.Split(pattern, "/"), elements) {
+			return true
+		}
+	}
+	return false
+}
+
+func matchElements(pattern, name []string) bool {
+	for len(pattern) > 0 {
+		if pattern[0] == "**" {
+			for i := range len(name) + 1 {
+				if matchElements(pattern[1:], name[i:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if len(name) == 0 {
+			return false
+		}
+		if ok, err := path.Match(pattern[0], name[0]); !ok || err != nil {
+			return false
+		}
+		pattern, name = pattern[1:], name[1:]
+	}
+	return len(name) == 0
+}

@@ -1,0 +1,111 @@
+// Keeps what has been learned about the service, and joins poller and view.
+
+import { Poller } from "./poller.js";
+import { View, shorten } from "./view.js";
+
+const HISTORY = 60; // answers kept for the timeline
+const CONTAINERS = 20; // containers kept; the one seen longest ago goes first
+
+class Model {
+  history = []; // { at, hostname, version, latency }, or { at } for a failure
+  containers = new Map(); // key → { hostname, ip, version, count, seenAt }
+  latest; // { at, answer, latency }
+  offlineSince; // time of the first failure in a row
+  error = "";
+  nextAt; // when the next attempt is due
+  #tones = new Map();
+
+  // tone numbers the versions in the order in which they are first seen.
+  tone(version) {
+    if (!this.#tones.has(version)) {
+      this.#tones.set(version, this.#tones.size);
+    }
+    return this.#tones.get(version);
+  }
+
+  answered(answer, latency) {
+    const at = Date.now();
+    const version = String(answer.version || "unknown");
+    const news = {
+      back: this.offlineSince !== undefined,
+      version: this.latest !== undefined && !this.#tones.has(version),
+    };
+    this.tone(version);
+    this.latest = { at, answer: { ...answer, version }, latency };
+    this.offlineSince = undefined;
+    this.#remember({ at, hostname: answer.hostname, version, latency });
+
+    // A hostname alone may be used again by the container's successor.
+    const key = JSON.stringify([answer.hostname, version, answer.started_at]);
+    const container = this.containers.get(key) ?? { hostname: answer.hostname, version, count: 0 };
+    Object.assign(container, { ip: answer.ip, seenAt: at, count: container.count + 1 });
+    this.containers.set(key, container);
+    if (this.containers.size > CONTAINERS) {
+      const [oldest] = [...this.containers].reduce((a, b) => (a[1].seenAt <= b[1].seenAt ? a : b));
+      this.containers.delete(oldest);
+    }
+    return news;
+  }
+
+  failed(reason) {
+    const at = Date.now();
+    const news = this.offlineSince === undefined;
+    this.offlineSince ??= at;
+    this.error = reason;
+    this.#remember({ at });
+    return news;
+  }
+
+  #remember(entry) {
+    this.history.push(entry);
+    this.history.splice(0, this.history.length - HISTORY);
+  }
+}
+
+const model = new Model();
+const view = new View();
+const retry = document.getElementById("retry");
+
+const poller = new Poller("/api/", {
+  asking() {
+    retry.disabled = true;
+    model.nextAt = undefined;
+    view.tick(model);
+  },
+  answered(answer, latency) {
+    const first = model.latest === undefined;
+    const news = model.answered(answer, latency);
+    view.state("live", "LIVE");
+    view.draw(model);
+    const version = shorten(model.latest.answer.version);
+    if (first || news.back) {
+      view.announce(`${first ? "Online" : "Online again"}. ${answer.hostname} answers, version ${version}.`);
+    } else if (news.version) {
+      view.announce(`A new version answers: ${version}.`);
+    }
+  },
+  failed(reason) {
+    const news = model.failed(reason);
+    view.state("offline", "OFFLINE");
+    view.draw(model);
+    if (news) {
+      view.announce(`Offline. ${reason}`);
+    }
+  },
+  waiting(milliseconds) {
+    retry.disabled = false;
+    model.nextAt = Date.now() + milliseconds;
+    view.tick(model);
+  },
+});
+
+retry.addEventListener("click", () => poller.poll());
+window.addEventListener("online", () => poller.poll());
+document.addEventListener("visibilitychange", () => {
+  // Browsers put timers of hidden pages to sleep; catch up at once.
+  if (!document.hidden) {
+    poller.poll();
+  }
+});
+setInterval(() => view.tick(model), 1000);
+poller.poll();

@@ -1,0 +1,201 @@
+// Draws the model into the page. Text only ever goes in as text, and styles
+// only through properties, so that the strictest content security policy holds.
+
+const TONES = 6; // colours that style.css defines
+const SLOTS = 60; // answers on the timeline
+const GONE_AFTER = 20000; // ms without an answer until a container counts as gone
+
+const byId = (id) => document.getElementById(id);
+
+function element(name, className, text) {
+  const node = document.createElement(name);
+  node.className = className;
+  if (text !== undefined) {
+    node.textContent = text;
+  }
+  return node;
+}
+
+// setText leaves the page alone where nothing has changed.
+function setText(node, text) {
+  if (node.textContent !== text) {
+    node.textContent = text;
+  }
+}
+
+export function duration(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 60) {
+    return `${seconds} s`;
+  }
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) {
+    return `${minutes} min ${seconds % 60} s`;
+  }
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+const milliseconds = (value) => (value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
+const clock = (time) => new Date(time).toLocaleTimeString();
+const plural = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+
+// shorten makes a commit id as short as people know it.
+export const shorten = (version) => (/^[0-9a-f]{40}$/.test(version) ? version.slice(0, 7) : version);
+
+// height maps a latency to a bar, logarithmically: 1 ms is low, 1 s is full.
+const height = (latency) => `${Math.min(100, 8 + (92 * Math.log1p(latency)) / Math.log1p(1000)).toFixed(1)}%`;
+
+export class View {
+  #rows = new Map(); // container's key → its row
+
+  constructor() {
+    for (let slot = 0; slot < SLOTS; slot++) {
+      byId("timeline").append(element("li", ""));
+    }
+    byId("live").hidden = false;
+    byId("state").hidden = false;
+  }
+
+  announce(text) {
+    byId("announcement").textContent = text;
+  }
+
+  state(state, text) {
+    byId("state").dataset.state = state;
+    setText(byId("state-text"), text);
+  }
+
+  // draw shows the model as it is after an answer or a failure.
+  draw(model) {
+    this.#timeline(model);
+    this.#legend(model);
+    if (model.latest) {
+      const { answer, latency } = model.latest;
+      setText(byId("hostname"), answer.hostname);
+      setText(byId("ip"), answer.ip);
+      setText(byId("latency"), milliseconds(latency));
+      setText(byId("requests"), Number.isFinite(answer.requests) ? answer.requests.toLocaleString() : "–");
+      byId("version").replaceChildren(this.#version(model, answer.version));
+    }
+    this.tick(model);
+  }
+
+  // tick brings up to date what changes with time alone.
+  tick(model) {
+    const now = Date.now();
+    const offline = model.offlineSince !== undefined;
+    byId("offline").hidden = !offline;
+    byId("live").classList.toggle("stale", offline);
+    if (offline) {
+      setText(byId("offline-since"), `${clock(model.offlineSince)}, ${duration(now - model.offlineSince)} ago`);
+      byId("offline-since").dateTime = new Date(model.offlineSince).toISOString();
+      setText(byId("offline-error"), model.error);
+      setText(byId("offline-next"), model.nextAt ? `Next try in ${duration(model.nextAt - now)}.` : "Trying…");
+      document.title = "OFFLINE – Slipway";
+    } else if (model.latest) {
+      const { answer } = model.latest;
+      document.title = `${answer.hostname} · ${shorten(answer.version)} – Slipway`;
+    }
+    if (model.latest) {
+      setText(byId("eyebrow"), offline ? `Last answered by, at ${clock(model.latest.at)}` : "Answered by");
+      const started = Date.parse(model.latest.answer.started_at);
+      setText(byId("uptime"), Number.isNaN(started) ? "–" : duration(now - started));
+    }
+    const first = model.history.at(-SLOTS);
+    setText(byId("oldest"), first ? `${duration(now - first.at)} ago` : "");
+    this.#containers(model, now);
+  }
+
+  #version(model, version) {
+    const chip = element("span", "version");
+    chip.dataset.tone = model.tone(version) % TONES;
+    chip.title = version;
+    chip.append(element("span", "", shorten(version)));
+    return chip;
+  }
+
+  #timeline(model) {
+    const { at, version, latency, hostname } = model.history.at(-1);
+    const bar = element("li", version === undefined ? "failed" : "");
+    if (version === undefined) {
+      bar.title = `${clock(at)}: failed`;
+    } else {
+      bar.dataset.tone = model.tone(version) % TONES;
+      bar.title = `${clock(at)}: ${hostname}, ${shorten(version)}, ${milliseconds(latency)}`;
+      bar.style.setProperty("--height", height(latency));
+    }
+    byId("timeline").firstElementChild.remove();
+    byId("timeline").append(bar);
+  }
+
+  #legend(model) {
+    const recent = model.history.slice(-SLOTS);
+    const answers = recent.filter((entry) => entry.version !== undefined);
+    const failures = recent.length - answers.length;
+    const versions = new Map();
+    for (const { version } of answers) {
+      versions.set(version, (versions.get(version) ?? 0) + 1);
+    }
+    const items = [...versions]
+      .sort(([a], [b]) => model.tone(a) - model.tone(b))
+      .map(([version, count]) => {
+        const item = element("li", "");
+        item.append(this.#version(model, version), element("b", "", `${Math.round((100 * count) / recent.length)} %`));
+        return item;
+      });
+    if (failures > 0) {
+      items.push(element("li", "failed", `${failures} failed`));
+    }
+    byId("legend").replaceChildren(...items);
+
+    const sorted = answers.map((entry) => entry.latency).sort((a, b) => a - b);
+    setText(
+      byId("timeline-summary"),
+      sorted.length === 0
+        ? ""
+        : `${milliseconds(sorted[sorted.length >> 1])} median, ${milliseconds(sorted.at(-1))} slowest`,
+    );
+  }
+
+  #containers(model, now) {
+    const asOf = model.offlineSince ?? now; // nobody leaves while nobody can be asked
+    const most = Math.max(...[...model.containers.values()].map((container) => container.count));
+    let present = 0;
+    for (const [key, container] of model.containers) {
+      const row = this.#row(model, key, container);
+      const gone = asOf - container.seenAt > GONE_AFTER;
+      present += gone ? 0 : 1;
+      row.node.classList.toggle("gone", gone);
+      setText(row.count, plural(container.count, "answer"));
+      setText(row.seen, `${gone ? "gone, " : ""}seen ${duration(now - container.seenAt)} ago`);
+      row.fill.style.setProperty("--share", `${((100 * container.count) / most).toFixed(1)}%`);
+    }
+    for (const [key, row] of this.#rows) {
+      if (!model.containers.has(key)) {
+        row.node.remove();
+        this.#rows.delete(key);
+      }
+    }
+    setText(byId("containers-summary"), model.containers.size === 0 ? "None has answered yet." : `${present} answering`);
+  }
+
+  #row(model, key, container) {
+    const known = this.#rows.get(key);
+    if (known) {
+      return known;
+    }
+    const node = element("li", "");
+    node.dataset.tone = model.tone(container.version) % TONES;
+    const bar = element("div", "bar");
+    const row = { node, count: element("span", "count"), seen: element("span", "seen quiet"), fill: element("i", "") };
+    bar.append(row.fill);
+    bar.setAttribute("aria-hidden", "true");
+    const about = element("span", "quiet");
+    about.append(this.#version(model, container.version), ` ${container.ip}`);
+    node.append(element("span", "name", container.hostname), row.count, bar, about, row.seen);
+    byId("containers").prepend(node); // the newest first, and then never moved
+    this.#rows.set(key, row);
+    return row;
+  }
+}

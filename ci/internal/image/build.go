@@ -1,0 +1,89 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// Builder builds images from a source tree.
+type Builder struct {
+	Source source.Tree
+	Exec   step.Executor
+	Lock   Lock
+	// Platforms of each image. None means [DefaultPlatforms].
+	Platforms []v1.Platform
+	// Offline assembles sites without their base instead of asking the base's
+	// registry.
+	Offline bool
+}
+
+// DefaultPlatforms are those that Fargate runs.
+func DefaultPlatforms() []v1.Platform {
+	return []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
+}
+
+// HostPlatform is the one that runs as processes of this machine.
+func HostPlatform() v1.Platform {
+	return v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
+}
+
+// ParsePlatforms reads platforms such as "linux/arm64". A malformed one is a
+// usage error.
+func ParsePlatforms(names []string) ([]v1.Platform, error) {
+	var platforms []v1.Platform
+	for _, name := range names {
+		p, err := v1.ParsePlatform(name)
+		if err != nil || p.OS == "" || p.Architecture == "" {
+			return nil, outcome.Usagef("platform %q: write OS/ARCHITECTURE, such as linux/arm64", name)
+		}
+		platforms = append(platforms, *p)
+	}
+	return platforms, nil
+}
+
+// Build builds the images of services, in their order. All are tried: the
+// error joins what went wrong with each.
+func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Image, error) {
+	if len(b.Platforms) == 0 {
+		b.Platforms = DefaultPlatforms()
+	}
+	images := make([]Image, len(services))
+	failures := make([]error, len(services))
+	var group errgroup.Group
+	group.SetLimit(max(2, runtime.NumCPU()))
+	for n, service := range services {
+		group.Go(func() error {
+			images[n], failures[n] = b.build(ctx, service)
+			return nil
+		})
+	}
+	_ = group.Wait() // failures has the errors, all of them
+	return images, errors.Join(failures...)
+}
+
+func (b Builder) build(ctx context.Context, service platform.Service) (Image, error) {
+	assemble := b.goImage
+	if service.Kind == platform.Nginx {
+		assemble = b.nginxImage
+	}
+	img, err := assemble(ctx, service)
+	if err != nil {
+		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
+	}
+	return img, nil
+}
+
+// annotations do not vary from commit to commit.
+func annotations(service platform.Service) map[string]string {
+	return map[string]string{"org.opencontainers.image.title": service.Name}
+}

@@ -1,0 +1,115 @@
+// Package image assembles the services' OCI images from files, without a
+// Dockerfile and without a Docker daemon, and pushes them.
+//
+// The same source gives the same digest on every machine: entries are sorted,
+// times are fixed, owners are numeric, and no revision is inside. "Unchanged"
+// is therefore a fact that costs one comparison of digests.
+package image
+
+import (
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// SiteLabel marks the image of a static site. Its value is the folder, inside
+// the image, that the site's files are in.
+const SiteLabel = "dev.slipway.site"
+
+// Image is the image of one service for all its platforms.
+type Image struct {
+	Service string
+	Index   v1.ImageIndex
+	// Baseless says why the image lacks its base; empty when it is complete.
+	// A baseless image has the service's files and nothing that could serve
+	// them: it is good for a rehearsal only.
+	Baseless string
+}
+
+// Digest is the digest of the index.
+func (i Image) Digest() (v1.Hash, error) { return i.Index.Digest() }
+
+// Platforms lists the platforms, such as "linux/amd64", in the index's order.
+func (i Image) Platforms() ([]string, error) {
+	manifest, err := i.Index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("reading the index of %s: %w", i.Service, err)
+	}
+	var platforms []string
+	for _, descriptor := range manifest.Manifests {
+		platforms = append(platforms, descriptor.Platform.String())
+	}
+	return platforms, nil
+}
+
+// Size is the number of bytes that a registry keeps for the image: compressed
+// layers, configurations and manifests of all platforms, shared ones once.
+func (i Image) Size() (int64, error) {
+	total, err := i.Index.Size()
+	if err != nil {
+		return 0, err
+	}
+	manifest, err := i.Index.IndexManifest()
+	if err != nil {
+		return 0, err
+	}
+	seen := map[v1.Hash]bool{}
+	for _, descriptor := range manifest.Manifests {
+		child, err := i.Index.Image(descriptor.Digest)
+		if err != nil {
+			return 0, err
+		}
+		parts, err := child.Manifest()
+		if err != nil {
+			return 0, err
+		}
+		total += descriptor.Size
+		for _, blob := range append(parts.Layers, parts.Config) {
+			if !seen[blob.Digest] {
+				seen[blob.Digest] = true
+				total += blob.Size
+			}
+		}
+	}
+	return total, nil
+}
+
+// newIndex makes one index of the images of several platforms.
+func newIndex(platforms []v1.Platform, images []v1.Image, annotations map[string]string) v1.ImageIndex {
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for n, img := range images {
+		index = mutate.AppendManifests(index, mutate.IndexAddendum{
+			Add:        img,
+			Descriptor: v1.Descriptor{Platform: &platforms[n]},
+		})
+	}
+	return mutate.Annotations(index, annotations).(v1.ImageIndex)
+}
+
+// addLayer puts layer and configuration on base. The configuration's history
+// and time are fixed: the same input gives the same digest.
+func addLayer(base v1.Image, layer v1.Layer, platform v1.Platform, configure func(*v1.Config)) (v1.Image, error) {
+	img, err := mutate.Append(base, mutate.Addendum{
+		Layer:   layer,
+		History: v1.History{CreatedBy: "slipway build"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture, file.Variant = platform.OS, platform.Architecture, platform.Variant
+	configure(&file.Config)
+	return mutate.ConfigFile(img, file)
+}
+
+// scratch is the empty image in OCI's own media types.
+func scratch() v1.Image {
+	return mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+}

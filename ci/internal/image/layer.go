@@ -1,0 +1,115 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/klauspost/compress/gzip"
+)
+
+// file is one regular file of a layer.
+type file struct {
+	path string // slash-separated, without a leading slash
+	mode int64  // permission bits
+	data []byte
+}
+
+// layer is a gzip-compressed layer held in memory.
+type layer struct {
+	digest, diffID v1.Hash
+	compressed     []byte
+	uncompressed   int64
+}
+
+// newLayer packs files, owned by root, with the folders above them.
+//
+// The compressor is a library and not the toolchain's own, so that its version
+// is pinned by go.mod: the bytes of compress/gzip may change with each Go
+// release, and the digest with them.
+func newLayer(files []file) (v1.Layer, error) {
+	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
+	var compressed bytes.Buffer
+	zipper, err := gzip.NewWriterLevel(&compressed, gzip.DefaultCompression)
+	if err != nil {
+		return nil, fmt.Errorf("packing a layer: %w", err)
+	}
+	plain := &counter{hash: sha256.New()}
+	archive := tar.NewWriter(io.MultiWriter(zipper, plain))
+	if err := pack(archive, files); err != nil {
+		return nil, fmt.Errorf("packing a layer: %w", err)
+	}
+	if err := zipper.Close(); err != nil {
+		return nil, fmt.Errorf("packing a layer: %w", err)
+	}
+	digest := sha256.Sum256(compressed.Bytes())
+	return &layer{
+		digest:       v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(digest[:])},
+		diffID:       v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(plain.hash.Sum(nil))},
+		compressed:   compressed.Bytes(),
+		uncompressed: plain.n,
+	}, nil
+}
+
+func pack(archive *tar.Writer, files []file) error {
+	made := map[string]bool{".": true}
+	for n, f := range files {
+		if n > 0 && files[n-1].path == f.path {
+			return fmt.Errorf("two files at /%s", f.path)
+		}
+		if err := packFolders(archive, path.Dir(f.path), made); err != nil {
+			return err
+		}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data)), ModTime: time.Unix(0, 0)}
+		if err := archive.WriteHeader(header); err != nil {
+			return fmt.Errorf("/%s: %w", f.path, err)
+		}
+		if _, err := archive.Write(f.data); err != nil {
+			return fmt.Errorf("/%s: %w", f.path, err)
+		}
+	}
+	return archive.Close()
+}
+
+func packFolders(archive *tar.Writer, folder string, made map[string]bool) error {
+	if made[folder] {
+		return nil
+	}
+	if err := packFolders(archive, path.Dir(folder), made); err != nil {
+		return err
+	}
+	made[folder] = true
+	return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: time.Unix(0, 0)})
+}
+
+// counter hashes and counts what is written to it.
+type counter struct {
+	hash hash.Hash
+	n    int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return c.hash.Write(p)
+}
+
+func (l *layer) Digest() (v1.Hash, error)            { return l.digest, nil }
+func (l *layer) DiffID() (v1.Hash, error)            { return l.diffID, nil }
+func (l *layer) Size() (int64, error)                { return int64(len(l.compressed)), nil }
+func (l *layer) MediaType() (types.MediaType, error) { return types.OCILayer, nil }
+func (l *layer) Compressed() (io.ReadCloser, error) {
+	return io.NopCloser(bytes.NewReader(l.compressed)), nil
+}
+func (l *layer) Uncompressed() (io.ReadCloser, error) {
+	return gzip.NewReader(bytes.NewReader(l.compressed))
+}

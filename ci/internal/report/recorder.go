@@ -1,0 +1,88 @@
+package report
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// View shows progress to a person.
+type View interface {
+	// Line shows one thing that happened; it stays.
+	Line(text string)
+	// Status shows how things stand; the next call replaces it.
+	Status(lines []string)
+	// Close ends the view: the status goes, the lines stay.
+	Close()
+}
+
+// Recorder collects stages and events while a stage runs, and shows them as
+// they come. Its methods may be called at the same time.
+type Recorder struct {
+	now  func() time.Time
+	view View
+
+	mu     sync.Mutex
+	start  time.Time
+	stages []Stage
+	events []Event
+}
+
+// NewRecorder records with the time that now tells and shows on view.
+func NewRecorder(now func() time.Time, view View) *Recorder {
+	return &Recorder{now: now, view: view, start: now()}
+}
+
+// Stage runs one stage of the pipeline and records how it ended.
+func (r *Recorder) Stage(name string, run func() (Result, error)) error {
+	started := r.now()
+	r.view.Line(name + " …")
+	result, err := run()
+	if err != nil && (result == "" || result == Succeeded) {
+		result = Failed
+	}
+	took := r.now().Sub(started)
+	r.mu.Lock()
+	r.stages = append(r.stages, Stage{Name: name, Result: result, DurationMS: took.Milliseconds()})
+	r.mu.Unlock()
+	r.view.Line(fmt.Sprintf("%s %s in %s", name, result, seconds(took)))
+	return err
+}
+
+// Event records and shows one thing that happened. An empty service means the
+// release as a whole.
+func (r *Recorder) Event(service, text string) {
+	at := r.now()
+	r.mu.Lock()
+	r.events = append(r.events, Event{At: at, Service: service, Text: text})
+	r.mu.Unlock()
+	who := service
+	if who != "" {
+		who += ": "
+	}
+	r.view.Line(fmt.Sprintf("  %6s  %s%s", seconds(at.Sub(r.start)), who, text))
+}
+
+// Note shows a line that is not part of the record.
+func (r *Recorder) Note(text string) { r.view.Line("  " + text) }
+
+// Status shows how things stand now.
+func (r *Recorder) Status(lines []string) { r.view.Status(lines) }
+
+// Fill puts what was recorded, and the time, into a report.
+func (r *Recorder) Fill(release *Release) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	release.StartedAt = r.start.UTC()
+	release.DurationMS = r.now().Sub(r.start).Milliseconds()
+	release.Stages = append([]Stage(nil), r.stages...)
+	release.Events = append([]Event(nil), r.events...)
+	for i := range release.Events {
+		release.Events[i].At = release.Events[i].At.UTC()
+	}
+}
+
+// seconds writes a duration with as many digits as a person wants.
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%.1fs", d.Seconds())
+}

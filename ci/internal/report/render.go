@@ -1,0 +1,142 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// JSON writes the report as one indented JSON document.
+func (r Release) JSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(r.Normalize())
+}
+
+// Text writes the report for a terminal.
+func (r Release) Text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s in %s (exit code %d)\n", shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
+	if r.Error != "" {
+		fmt.Fprintf(&b, "  %s\n", r.Error)
+	}
+	for _, s := range r.Services {
+		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
+		if s.Error != "" {
+			fmt.Fprintf(&b, "    %s\n", s.Error)
+		}
+		for _, cause := range s.Causes {
+			cause.text(&b)
+		}
+	}
+	if r.Traffic != nil {
+		fmt.Fprintf(&b, "  requests during the release: %d served, %d failed\n", r.Traffic.Served, r.Traffic.Failed)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "  note: %s\n", note)
+	}
+	if r.URL != "" {
+		fmt.Fprintf(&b, "  %s\n", r.URL)
+	}
+	if r.Next != "" {
+		fmt.Fprintf(&b, "  next: %s\n", r.Next)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (c Cause) text(b *strings.Builder) {
+	fmt.Fprintf(b, "    %d × %s\n", c.Count, c.headline())
+	for _, line := range c.LogTail {
+		fmt.Fprintf(b, "      | %s\n", line)
+	}
+}
+
+// headline is the cause in one line.
+func (c Cause) headline() string {
+	line := c.Reason
+	if c.ExitCode != nil {
+		line += fmt.Sprintf(" (exit code %d)", *c.ExitCode)
+	}
+	if c.StopCode != "" {
+		line += " [" + c.StopCode + "]"
+	}
+	return line
+}
+
+// Markdown writes the report for a job summary or a pull request.
+func (r Release) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result)
+	if r.Error != "" {
+		fmt.Fprintf(&b, "> %s\n\n", r.Error)
+	}
+	b.WriteString("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
+	for _, s := range r.Services {
+		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | `%s` | %s |\n", s.Name, s.Result, s.From.Short(), s.To.Short(), afterSlash(s.To.TaskDefinition), millis(s.DurationMS))
+	}
+	for _, s := range r.Services {
+		for _, cause := range s.Causes {
+			fmt.Fprintf(&b, "\n**%s**: %d × %s\n", s.Name, cause.Count, cause.headline())
+			if len(cause.LogTail) > 0 {
+				fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.ReplaceAll(strings.Join(cause.LogTail, "\n"), "```", "'''"))
+			}
+		}
+	}
+	if r.Traffic != nil {
+		fmt.Fprintf(&b, "\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "\nNote: %s.\n", note)
+	}
+	if len(r.Stages) > 0 {
+		b.WriteString("\n| stage | result | time |\n|---|---|---|\n")
+		for _, stage := range r.Stages {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", stage.Name, stage.Result, millis(stage.DurationMS))
+		}
+	}
+	r.timeline(&b)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// timeline lists the events with the time since the start.
+func (r Release) timeline(b *strings.Builder) {
+	if len(r.Events) == 0 {
+		return
+	}
+	b.WriteString("\n<details><summary>Timeline</summary>\n\n| at | service | event |\n|---|---|---|\n")
+	for _, event := range r.Events {
+		fmt.Fprintf(b, "| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), event.Service, strings.ReplaceAll(event.Text, "|", "\\|"))
+	}
+	b.WriteString("\n</details>\n")
+}
+
+// Short names a version in a few characters: its commit, else its digest.
+func (v Version) Short() string {
+	if v.SHA != "" {
+		return shortSHA(v.SHA)
+	}
+	if _, digest, ok := strings.Cut(v.Image, "@sha256:"); ok && len(digest) > 12 {
+		return digest[:12]
+	}
+	return "-"
+}
+
+func shortSHA(sha string) string {
+	commit, rest, dirty := strings.Cut(sha, "-")
+	if len(commit) == 40 {
+		commit = commit[:12]
+	}
+	if dirty {
+		return commit + "-" + rest
+	}
+	return commit
+}
+
+func afterSlash(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+
+func millis(ms int64) string { return seconds(time.Duration(ms) * time.Millisecond) }

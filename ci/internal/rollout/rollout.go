@@ -1,0 +1,117 @@
+// Package rollout releases new images of services on Amazon ECS: all of them
+// or none.
+//
+// It watches its own deployments, and no others, until each is complete; on
+// any failure, and when it is interrupted, it puts back what ran before in
+// every service that it touched, and watches that too. The verdict comes with
+// the cause.
+package rollout
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"dagger/slipway/internal/platform"
+)
+
+// ECS is what a release asks of Amazon ECS.
+type ECS interface {
+	Reader
+	RegisterTaskDefinition(context.Context, *ecs.RegisterTaskDefinitionInput, ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error)
+	UpdateService(context.Context, *ecs.UpdateServiceInput, ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error)
+	StopServiceDeployment(context.Context, *ecs.StopServiceDeploymentInput, ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error)
+}
+
+// Reader is the part of [ECS] that changes nothing.
+type Reader interface {
+	DescribeServices(context.Context, *ecs.DescribeServicesInput, ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error)
+	DescribeTaskDefinition(context.Context, *ecs.DescribeTaskDefinitionInput, ...func(*ecs.Options)) (*ecs.DescribeTaskDefinitionOutput, error)
+	ListServiceDeployments(context.Context, *ecs.ListServiceDeploymentsInput, ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error)
+	DescribeServiceDeployments(context.Context, *ecs.DescribeServiceDeploymentsInput, ...func(*ecs.Options)) (*ecs.DescribeServiceDeploymentsOutput, error)
+	ListTasks(context.Context, *ecs.ListTasksInput, ...func(*ecs.Options)) (*ecs.ListTasksOutput, error)
+	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
+}
+
+// Logs reads what containers wrote.
+type Logs interface {
+	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
+}
+
+// Clock tells the time and waits.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits for d, or until ctx ends and returns its cause.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// Target is what one service shall run.
+type Target struct {
+	Service platform.Service
+	// Image is the reference by digest: repository@sha256:….
+	Image string
+}
+
+// Request is one release.
+type Request struct {
+	Cluster string
+	// Version is what the release is called: the commit it was built from.
+	Version string
+	Targets []Target
+	// Timeout bounds the way to the new version, RestoreTimeout the way back.
+	// Zero means [DefaultTimeout] and [DefaultRestoreTimeout].
+	Timeout, RestoreTimeout time.Duration
+	// Verify, if set, is asked once all services run the new version. An
+	// error fails the release.
+	Verify func(context.Context) error
+}
+
+// Time limits. ECS's own limit on a deployment that makes no progress is the
+// circuit breaker, which judges by failed tasks and not by the clock.
+const (
+	DefaultTimeout        = 15 * time.Minute
+	DefaultRestoreTimeout = 10 * time.Minute
+)
+
+// Engine drives releases.
+type Engine struct {
+	ECS   ECS
+	Logs  Logs
+	Clock Clock
+	// Event is told what happens, in words for people; service is empty for
+	// the release as a whole.
+	Event func(service, text string)
+}
+
+// Tags of the task definition revisions that a release registers. They are
+// the only state that it keeps.
+const (
+	TagSHA    = "slipway:sha"
+	TagDigest = "slipway:digest"
+)
+
+// VersionVariable is the environment variable that a release fills with its
+// version, in containers whose task definition declares it. It moves with the
+// image: a service whose image is unchanged keeps both.
+const VersionVariable = "VERSION"
+
+// realClock is the computer's.
+type realClock struct{}
+
+// RealClock is the computer's clock.
+func RealClock() Clock { return realClock{} }
+
+func (realClock) Now() time.Time { return time.Now() }
+
+func (realClock) Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,42 @@
+// Package suggest finds what somebody meant who wrote a name wrong.
+package suggest
+
+import "strings"
+
+// Nearest is the known name within two edits of name, or one that begins with
+// it; "" when there is none.
+func Nearest(name string, known []string) string {
+	best, distance := "", 3
+	for _, candidate := range known {
+		d := edits(name, candidate)
+		if name != "" && strings.HasPrefix(candidate, name) {
+			d = min(d, 1)
+		}
+		if d < distance {
+			best, distance = candidate, d
+		}
+	}
+	return best
+}
+
+// edits is the Levenshtein distance between a and b.
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			above := row[j+1]
+			substitution := diagonal
+			if a[i] != b[j] {
+				substitution++
+			}
+			row[j+1] = min(substitution, above+1, row[j]+1)
+			diagonal = above
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,168 @@
+package gotest
+
+import (
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+type status string
+
+const (
+	running status = "" // still running, or cut short
+	passed  status = "pass"
+	failed  status = "fail"
+	skipped status = "skip"
+)
+
+// results is what the event stream of one module says.
+type results struct {
+	packages map[string]*packageResult
+	builds   map[string]*transcript // by what was built
+	stray    transcript             // lines that are no events
+}
+
+type packageResult struct {
+	path        string
+	status      status
+	elapsed     time.Duration
+	failedBuild string        // what did not build, where that is why it failed
+	tests       []*testResult // in the order in which they started
+	latest      map[string]*testResult
+	output      transcript // outside every test
+	// claims says that the package reports success and does not admit to
+	// having no tests to run.
+	claims bool
+}
+
+type testResult struct {
+	name     string
+	status   status
+	elapsed  time.Duration
+	parent   *testResult
+	children int
+	output   transcript
+
+	// culprit is the first failed test below this one, which failed, too, only
+	// for that reason.
+	culprit *testResult
+	// context is what the tests above a culprit, and its package, had to say.
+	context string
+}
+
+func readResults(stream io.Reader) (*results, error) {
+	r := &results{packages: map[string]*packageResult{}, builds: map[string]*transcript{}}
+	err := readEvents(stream, r.event, r.stray.add)
+	return r, err
+}
+
+func (r *results) event(e event) {
+	if e.ImportPath != "" {
+		if r.builds[e.ImportPath] == nil {
+			r.builds[e.ImportPath] = &transcript{}
+		}
+		r.builds[e.ImportPath].add(e.Output)
+		return
+	}
+	if e.Package == "" {
+		r.stray.add(e.Output)
+		return
+	}
+	p := r.packages[e.Package]
+	if p == nil {
+		p = &packageResult{path: e.Package, latest: map[string]*testResult{}}
+		r.packages[e.Package] = p
+	}
+	if e.Test == "" {
+		p.event(e)
+		return
+	}
+	p.test(e).event(e)
+}
+
+func (p *packageResult) event(e event) {
+	switch e.Action {
+	case "output":
+		if !packageFrame.MatchString(e.Output) {
+			p.output.add(e.Output)
+		}
+		if strings.HasPrefix(e.Output, "ok  \t") {
+			p.claims = !strings.Contains(e.Output, "[no tests to run]")
+		}
+	case "pass", "fail", "skip":
+		p.status, p.elapsed, p.failedBuild = status(e.Action), seconds(e.Elapsed), e.FailedBuild
+	}
+}
+
+// packageFrame recognises the lines with which the go command frames a
+// package's output. They say nothing that its events do not.
+var packageFrame = regexp.MustCompile(
+	`^(?:(?:PASS|FAIL)\n?$|(?:ok  |FAIL|\?   )\t|coverage: |\t\S+\t\tcoverage: |testing: warning: no tests to run|program not built with -cover\n)`)
+
+// test returns the test that e is about. A test that runs again (TestMain may
+// call m.Run twice) is another one of the same name.
+func (p *packageResult) test(e event) *testResult {
+	t := p.latest[e.Test]
+	if t != nil && (e.Action != "run" || t.status == running) {
+		return t
+	}
+	t = &testResult{name: e.Test}
+	p.tests = append(p.tests, t)
+	p.latest[e.Test] = t
+	// A subtest's own name may contain slashes, too.
+	for name := e.Test; t.parent == nil; {
+		slash := strings.LastIndexByte(name, '/')
+		if slash < 0 {
+			break
+		}
+		name = name[:slash]
+		t.parent = p.latest[name]
+	}
+	if t.parent != nil {
+		t.parent.children++
+	}
+	return t
+}
+
+func (t *testResult) event(e event) {
+	switch e.Action {
+	case "output":
+		if !t.frames(e.Output) {
+			t.output.add(e.Output)
+		}
+	case "pass", "fail", "skip":
+		t.status, t.elapsed = status(e.Action), seconds(e.Elapsed)
+		if t.status == passed {
+			t.output = transcript{} // nobody will ask for it
+		}
+	}
+}
+
+var frameMarks = []string{"=== RUN   ", "=== PAUSE ", "=== CONT  ", "=== NAME  ", "--- PASS: ", "--- FAIL: ", "--- SKIP: "}
+
+// frames reports whether line frames the test's output.
+func (t *testResult) frames(line string) bool {
+	line = strings.TrimLeft(line, " ")
+	return slices.ContainsFunc(frameMarks, func(mark string) bool {
+		rest, marked := strings.CutPrefix(line, mark)
+		return marked && strings.HasPrefix(rest, t.name)
+	})
+}
+
+// sorted returns the packages by path: their order in the stream varies from
+// run to run.
+func (r *results) sorted() []*packageResult {
+	packages := make([]*packageResult, 0, len(r.packages))
+	for _, p := range r.packages {
+		packages = append(packages, p)
+	}
+	slices.SortFunc(packages, func(a, b *packageResult) int { return strings.Compare(a.path, b.path) })
+	return packages
+}
+
+func seconds(s float64) time.Duration {
+	const year = 365 * 24 * 3600 // beyond which a Duration may overflow
+	return time.Duration(max(0, min(s, year)) * float64(time.Second))
+}

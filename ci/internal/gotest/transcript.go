@@ -1,0 +1,54 @@
+package gotest
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// transcriptPart is how many bytes a transcript keeps of its beginning, and of
+// its end.
+const transcriptPart = 32 << 10
+
+// transcript collects output in bounded memory. What it leaves out is in the
+// middle: a cause stands at the beginning (a panic) or at the end (an
+// assertion after a long log).
+type transcript struct {
+	head, tail []byte
+	dropped    int
+}
+
+func (t *transcript) add(text string) {
+	room := min(transcriptPart-len(t.head), len(text))
+	t.head = append(t.head, text[:room]...)
+	t.tail = append(t.tail, text[room:]...)
+	// Twice the size before cutting, so that each byte is moved once.
+	if len(t.tail) > 2*transcriptPart {
+		cut := len(t.tail) - transcriptPart
+		t.dropped += cut
+		t.tail = append(t.tail[:0], t.tail[cut:]...)
+	}
+}
+
+var terminalCodes = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])`)
+
+// String is the output as plain text: without terminal codes and control
+// characters, which no report can hold.
+func (t *transcript) String() string {
+	text := string(t.head)
+	if t.dropped > 0 {
+		text += fmt.Sprintf("\n... %d bytes left out ...\n", t.dropped)
+	}
+	return plain(text + string(t.tail))
+}
+
+func plain(text string) string {
+	text = terminalCodes.ReplaceAllString(strings.ReplaceAll(text, "\r\n", "\n"), "")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, "\uFFFD"))
+}

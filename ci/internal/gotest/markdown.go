@@ -44,7 +44,7 @@ func (s Summary) markdownFailures(b *bounded) {
 		}
 	}
 	if left > 0 {
-		b.force(fmt.Sprintf("%s more did not fit; junit.xml has them.\n\n", count(left, "failure")))
+		b.force(fmt.Sprintf("%d more of the failures did not fit; junit.xml has them.\n\n", left))
 	}
 }
 
@@ -57,7 +57,7 @@ func (s Summary) markdownSkips(b *bounded) {
 	b.force(fmt.Sprintf("<details><summary>%s skipped</summary>\n\n", count(skipped, "test")))
 	for _, m := range s.Modules {
 		for _, skip := range m.Skips {
-			if !b.add(fmt.Sprintf("- %s %s: %s\n", code(skip.Test), located(skip.File, skip.Line), html.EscapeString(skip.Reason))) {
+			if !b.add(fmt.Sprintf("- %s<code>%s</code>: %s\n", located(skip.File, skip.Line), html.EscapeString(skip.Test), html.EscapeString(skip.Reason))) {
 				left++
 			}
 		}
@@ -77,8 +77,8 @@ func (f Failure) markdown() string {
 		output = "...\n" + strings.ToValidUTF8(output, "")
 	}
 	fence := fenceFor(output)
-	return fmt.Sprintf("<details><summary><b>%s</b> %s<br>%s</summary>\n\n%s\n%s\n%s\n\n</details>\n\n",
-		html.EscapeString(f.subject()), html.EscapeString(located(f.File, f.Line)), html.EscapeString(firstBytes(f.Message, 300)),
+	return fmt.Sprintf("<details><summary>%s<b>%s</b><br>%s</summary>\n\n%s\n%s\n%s\n\n</details>\n\n",
+		html.EscapeString(located(f.File, f.Line)), html.EscapeString(f.subject()), html.EscapeString(firstBytes(f.Message, 300)),
 		fence, output, fence)
 }
 
@@ -90,9 +90,6 @@ func fenceFor(text string) string {
 	}
 	return fence
 }
-
-// code renders a test's name, which may hold any character.
-func code(text string) string { return "<code>" + html.EscapeString(text) + "</code>" }
 
 func firstBytes(text string, n int) string {
 	if len(text) <= n {

@@ -34,7 +34,11 @@ func RaceSupported(ctx context.Context) (supported bool, reason string) {
 		err = json.Unmarshal(out, &env)
 	}
 	if err != nil {
-		return false, fmt.Sprintf("asking go for its environment: %v", err)
+		reason := err.Error()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && len(exit.Stderr) > 0 {
+			reason = firstLine(string(exit.Stderr))
+		}
+		return false, "asking go for its environment: " + reason
 	}
 	if platform := env.GOOS + "/" + env.GOARCH; !slices.Contains(racePlatforms, platform) {
 		return false, "the race detector does not run on " + platform

@@ -197,5 +197,8 @@ func ended(t *testing.T, pid string) bool {
 		return true
 	}
 	state, err := exec.CommandContext(t.Context(), "ps", "-o", "stat=", "-p", pid).Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return false // no evidence
+	}
 	return err != nil || strings.HasPrefix(string(state), "Z")
 }

@@ -163,6 +163,9 @@ func requireGone(t *testing.T, pids []int) {
 				return true
 			}
 			state, err := exec.Command("ps", "-o", "stat=", "-p", strconv.Itoa(pid)).Output()
+			if errors.Is(err, exec.ErrNotFound) {
+				return false // no evidence
+			}
 			return err != nil || strings.HasPrefix(string(state), "Z")
 		}, 10*time.Second, 20*time.Millisecond, "process %d still runs", pid)
 	}

@@ -23,7 +23,7 @@ function setText(node, text) {
   }
 }
 
-export function duration(milliseconds) {
+function duration(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
   if (seconds < 60) {
     return `${seconds} s`;
@@ -39,6 +39,23 @@ export function duration(milliseconds) {
 const milliseconds = (value) => (value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
 const clock = (time) => new Date(time).toLocaleTimeString();
 const plural = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+
+// ago says it in one unit, for the places where a rough idea will do.
+function ago(elapsed) {
+  return elapsed < 3000 ? "just now" : `${duration(elapsed).replace(/(min|h) .*/, "$1")} ago`;
+}
+
+// split takes a hostname apart into its own name and its domain.
+function split(hostname) {
+  const dot = hostname.indexOf(".");
+  return dot > 0 && /[a-z]/i.test(hostname) ? [hostname.slice(0, dot), hostname.slice(dot)] : [hostname, ""];
+}
+
+// hostname is a name that may break before its domain and nowhere else.
+function hostname(text) {
+  const [name, domain] = split(text);
+  return [name, element("wbr", ""), element("span", "domain", domain)];
+}
 
 // shorten makes a commit id as short as people know it.
 export const shorten = (version) => (/^[0-9a-f]{40}$/.test(version) ? version.slice(0, 7) : version);
@@ -72,7 +89,7 @@ export class View {
     this.#legend(model);
     if (model.latest) {
       const { answer, latency } = model.latest;
-      setText(byId("hostname"), answer.hostname);
+      byId("hostname").replaceChildren(...hostname(answer.hostname));
       setText(byId("ip"), answer.ip);
       setText(byId("latency"), milliseconds(latency));
       setText(byId("requests"), Number.isFinite(answer.requests) ? answer.requests.toLocaleString() : "–");
@@ -88,22 +105,23 @@ export class View {
     byId("offline").hidden = !offline;
     byId("live").classList.toggle("stale", offline);
     if (offline) {
-      setText(byId("offline-since"), `${clock(model.offlineSince)}, ${duration(now - model.offlineSince)} ago`);
+      setText(byId("offline-for"), duration(now - model.offlineSince));
+      setText(byId("offline-since"), clock(model.offlineSince));
       byId("offline-since").dateTime = new Date(model.offlineSince).toISOString();
       setText(byId("offline-error"), model.error);
       setText(byId("offline-next"), model.nextAt ? `Next try in ${duration(model.nextAt - now)}.` : "Trying…");
       document.title = "OFFLINE – Slipway";
     } else if (model.latest) {
       const { answer } = model.latest;
-      document.title = `${answer.hostname} · ${shorten(answer.version)} – Slipway`;
+      document.title = `${split(answer.hostname)[0]} · ${shorten(answer.version)} – Slipway`;
     }
     if (model.latest) {
       setText(byId("eyebrow"), offline ? `Last answered by, at ${clock(model.latest.at)}` : "Answered by");
       const started = Date.parse(model.latest.answer.started_at);
-      setText(byId("uptime"), Number.isNaN(started) ? "–" : duration(now - started));
+      setText(byId("uptime"), Number.isNaN(started) ? "–" : duration((offline ? model.latest.at : now) - started));
     }
     const first = model.history.at(-SLOTS);
-    setText(byId("oldest"), first ? `${duration(now - first.at)} ago` : "");
+    setText(byId("oldest"), first ? ago(now - first.at) : "");
     this.#containers(model, now);
   }
 
@@ -168,7 +186,7 @@ export class View {
       present += gone ? 0 : 1;
       row.node.classList.toggle("gone", gone);
       setText(row.count, plural(container.count, "answer"));
-      setText(row.seen, `${gone ? "gone, " : ""}seen ${duration(now - container.seenAt)} ago`);
+      setText(row.seen, `${gone ? "gone, " : ""}seen ${ago(now - container.seenAt)}`);
       row.fill.style.setProperty("--share", `${((100 * container.count) / most).toFixed(1)}%`);
     }
     for (const [key, row] of this.#rows) {
@@ -177,7 +195,8 @@ export class View {
         this.#rows.delete(key);
       }
     }
-    setText(byId("containers-summary"), model.containers.size === 0 ? "None has answered yet." : `${present} answering`);
+    const summary = model.offlineSince === undefined ? `${present} answering` : `${present} answered until then`;
+    setText(byId("containers-summary"), model.containers.size === 0 ? "None has answered yet." : summary);
   }
 
   #row(model, key, container) {
@@ -192,8 +211,11 @@ export class View {
     bar.append(row.fill);
     bar.setAttribute("aria-hidden", "true");
     const about = element("span", "quiet");
-    about.append(this.#version(model, container.version), ` ${container.ip}`);
-    node.append(element("span", "name", container.hostname), row.count, bar, about, row.seen);
+    about.append(this.#version(model, container.version), ` · ${container.ip}`);
+    const name = element("span", "name");
+    name.title = container.hostname;
+    name.append(...hostname(container.hostname));
+    node.append(name, row.count, bar, about, row.seen);
     byId("containers").prepend(node); // the newest first, and then never moved
     this.#rows.set(key, row);
     return row;

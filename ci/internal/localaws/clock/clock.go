@@ -1,0 +1,58 @@
+// Package clock is the one source of time of the embedded AWS: real time
+// stamps, waits that can be run faster than real.
+package clock
+
+import (
+	"context"
+	"time"
+)
+
+// Clock tells real time and shortens every wait by a factor. Time stamps stay
+// real on purpose: clients compare them with their own clock (createdAt filters,
+// token expiry), and would misjudge a record that lies in the future.
+type Clock struct {
+	scale float64
+}
+
+// New returns a clock whose waits take 1/scale of their nominal length. A scale
+// of zero or less means real time.
+func New(scale float64) *Clock {
+	if scale <= 0 {
+		scale = 1
+	}
+	return &Clock{scale: scale}
+}
+
+// Now is the current real time in UTC.
+func (c *Clock) Now() time.Time { return time.Now().UTC() }
+
+// Scaled is the real time that a nominal duration takes on this clock.
+func (c *Clock) Scaled(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(float64(d) / c.scale)
+}
+
+// AtLeast is Scaled with a floor in real time. It serves deadlines of real work
+// (a health check's answer, a process that must stop), which does not get
+// faster because the clock does.
+func (c *Clock) AtLeast(d, floor time.Duration) time.Duration {
+	return max(c.Scaled(d), min(d, floor))
+}
+
+// Sleep waits for the nominal duration d or until ctx is done, whose cause it
+// then returns.
+func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return context.Cause(ctx)
+	}
+	t := time.NewTimer(c.Scaled(d))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,200 @@
+// Package ecs is the embedded Elastic Container Service: the control plane, the
+// service scheduler with its deployments, and the life of tasks.
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/localaws/clock"
+	"dagger/slipway/internal/localaws/elb"
+	"dagger/slipway/internal/localaws/ident"
+	"dagger/slipway/internal/localaws/task"
+	"dagger/slipway/internal/localaws/wire"
+)
+
+// Balancer is what the scheduler asks of load balancing.
+type Balancer interface {
+	Attached(targetGroup string) (exists, attached bool)
+	Register(targetGroup, ip string, port int, zone *string) error
+	Deregister(targetGroup, ip string, port int) error
+	Drop(targetGroup, ip string, port int)
+	Health(targetGroup, ip string, port int) elb.Health
+}
+
+// Logs takes the tasks' output.
+type Logs interface {
+	Open(group, stream string, create bool) error
+	Write(group, stream string, at time.Time, text string)
+}
+
+// Config of a Control.
+type Config struct {
+	Scope    ident.Scope
+	Clock    *clock.Clock
+	Log      *slog.Logger
+	Runtime  *task.Runtime
+	Balancer Balancer
+	Logs     Logs
+	Endpoint string // where tasks find their metadata
+}
+
+// Control is the control plane: everything there is, under one lock. Tasks and
+// services run in goroutines of their own and take the lock to change state.
+type Control struct {
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu          sync.Mutex
+	closed      bool
+	clusters    map[string]*cluster
+	families    map[string]*family
+	tasks       map[string]*taskRun // by ARN
+	byIP        map[string]*taskRun
+	deployments map[string]*serviceDeployment // by ARN
+	revisions   map[string]*revision          // by ARN
+	tags        map[string]map[string]string  // by ARN
+	nextIP      int
+}
+
+// New returns a control plane with nothing in it.
+func New(cfg Config) *Control {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Control{
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		clusters: map[string]*cluster{}, families: map[string]*family{}, tasks: map[string]*taskRun{},
+		byIP: map[string]*taskRun{}, deployments: map[string]*serviceDeployment{}, revisions: map[string]*revision{},
+		tags: map[string]map[string]string{},
+	}
+}
+
+// Service is the ECS API.
+func (c *Control) Service() wire.Service {
+	return wire.Service{
+		Name:   "ecs",
+		Target: "AmazonEC2ContainerServiceV20141113",
+		Operations: []wire.Operation{
+			wire.Op("CreateCluster", locked(c, c.createCluster)),
+			wire.Op("DescribeClusters", locked(c, c.describeClusters)),
+			wire.Op("ListClusters", locked(c, c.listClusters)),
+			wire.Op("DeleteCluster", locked(c, c.deleteCluster)),
+			wire.Op("RegisterTaskDefinition", locked(c, c.registerTaskDefinition)),
+			wire.Op("DescribeTaskDefinition", locked(c, c.describeTaskDefinition)),
+			wire.Op("DeregisterTaskDefinition", locked(c, c.deregisterTaskDefinition)),
+			wire.Op("DeleteTaskDefinitions", locked(c, c.deleteTaskDefinitions)),
+			wire.Op("ListTaskDefinitions", locked(c, c.listTaskDefinitions)),
+			wire.Op("ListTaskDefinitionFamilies", locked(c, c.listTaskDefinitionFamilies)),
+			wire.Op("TagResource", locked(c, c.tagResource)),
+			wire.Op("UntagResource", locked(c, c.untagResource)),
+			wire.Op("ListTagsForResource", locked(c, c.listTagsForResource)),
+			wire.Op("CreateService", locked(c, c.createService)),
+			wire.Op("UpdateService", locked(c, c.updateService)),
+			wire.Op("DescribeServices", locked(c, c.describeServices)),
+			wire.Op("ListServices", locked(c, c.listServices)),
+			wire.Op("DeleteService", locked(c, c.deleteService)),
+			wire.Op("ListServiceDeployments", locked(c, c.listServiceDeployments)),
+			wire.Op("DescribeServiceDeployments", locked(c, c.describeServiceDeployments)),
+			wire.Op("DescribeServiceRevisions", locked(c, c.describeServiceRevisions)),
+			wire.Op("StopServiceDeployment", locked(c, c.stopServiceDeployment)),
+			wire.Op("RunTask", locked(c, c.runTask)),
+			wire.Op("StopTask", locked(c, c.stopTask)),
+			wire.Op("ListTasks", locked(c, c.listTasks)),
+			wire.Op("DescribeTasks", locked(c, c.describeTasks)),
+		},
+	}
+}
+
+// locked runs an operation under the control plane's lock.
+func locked[I, O any](c *Control, f func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return f(ctx, in)
+	}
+}
+
+// Close stops every task, quickly but not gently, and waits until nothing runs.
+func (c *Control) Close() {
+	c.mu.Lock()
+	c.closed = true
+	for _, t := range c.tasks {
+		t.requestStop(types.TaskStopCodeUserInitiated, "The embedded AWS is closing")
+	}
+	c.mu.Unlock()
+	c.cancel()
+	c.wg.Wait()
+}
+
+// spawn starts a goroutine of the control plane; a closed one starts no more.
+// The lock is held.
+func (c *Control) spawn(f func()) {
+	if !c.closed {
+		c.wg.Go(f)
+	}
+}
+
+// TargetChanged wakes up the service whose task has the address. It fits
+// elb.Config.Changed.
+func (c *Control) TargetChanged(_, ip string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.byIP[ip]; ok {
+		t.poke()
+	}
+}
+
+// Dial connects to a port of the task with the address, and to any other
+// address the ordinary way. It fits elb.Config.Dial.
+func (c *Control) Dial(ctx context.Context, ip string, port int) (net.Conn, error) {
+	c.mu.Lock()
+	t, ok := c.byIP[ip]
+	var sandbox *task.Sandbox
+	if ok {
+		sandbox = t.sandbox
+	}
+	c.mu.Unlock()
+	switch {
+	case sandbox != nil:
+		return sandbox.Dial(ctx, port)
+	case ok || isTaskAddress(ip):
+		return nil, fmt.Errorf("dialling task %s: %w", ip, errRefused)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
+}
+
+var errRefused = errors.New("connection refused")
+
+// The tasks' addresses: 10.0.10.4 and up, as from a VPC's subnets, whose first
+// four addresses AWS keeps.
+const firstAddress = 10<<8 | 4
+
+// allotIP gives out addresses in turn, so that one is not in use again soon
+// after its task has stopped.
+func (c *Control) allotIP() string {
+	for {
+		n := firstAddress + c.nextIP
+		c.nextIP = (c.nextIP + 1) % (0xffff - firstAddress)
+		if low := n & 0xff; low < 4 || low == 255 {
+			continue
+		}
+		ip := fmt.Sprintf("10.0.%d.%d", n>>8, n&0xff)
+		if _, taken := c.byIP[ip]; !taken {
+			return ip
+		}
+	}
+}
+
+func isTaskAddress(ip string) bool {
+	parsed := net.ParseIP(ip).To4()
+	return parsed != nil && parsed[0] == 10 && parsed[1] == 0
+}

@@ -1,0 +1,284 @@
+package ecs
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/localaws/ident"
+	"dagger/slipway/internal/localaws/wire"
+)
+
+// family is the revisions of one task definition, the first at index 0.
+type family struct {
+	revisions []*types.TaskDefinition
+}
+
+// definition finds a task definition by family (its newest active revision),
+// family:revision or ARN.
+func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
+	unknown := wire.Errorf("ClientException", "TaskDefinition not found.")
+	name, number, pinned := strings.Cut(ident.Name(ref), ":")
+	f, ok := c.families[name]
+	if !ok {
+		return nil, unknown
+	}
+	if pinned {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(f.revisions) || f.revisions[n-1] == nil {
+			return nil, unknown
+		}
+		return f.revisions[n-1], nil
+	}
+	for _, d := range slices.Backward(f.revisions) {
+		if d != nil && d.Status == types.TaskDefinitionStatusActive {
+			return d, nil
+		}
+	}
+	return nil, unknown
+}
+
+// usable is a task definition that new deployments and tasks may use.
+func (c *Control) usable(ctx context.Context, ref *string) (*types.TaskDefinition, error) {
+	if aws.ToString(ref) == "" {
+		return nil, wire.Errorf("InvalidParameterException", "TaskDefinition can not be blank.")
+	}
+	d, err := c.definition(*ref)
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
+	if d.Status != types.TaskDefinitionStatusActive {
+		return nil, wire.Errorf("ClientException", "TaskDefinition is inactive")
+	}
+	return d, nil
+}
+
+func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
+	name := aws.ToString(in.Family)
+	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*"))
+	if err := validateDefinition(in); err != nil {
+		return nil, err
+	}
+	f, ok := c.families[name]
+	if !ok {
+		f = &family{}
+		c.families[name] = f
+	}
+	number := len(f.revisions) + 1
+	arn := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":"+strconv.Itoa(number))
+	d := &types.TaskDefinition{
+		TaskDefinitionArn: &arn, Family: &name, Revision: int32(number), Status: types.TaskDefinitionStatusActive,
+		ContainerDefinitions: completed(in), Cpu: in.Cpu, Memory: in.Memory, NetworkMode: in.NetworkMode,
+		ExecutionRoleArn: in.ExecutionRoleArn, TaskRoleArn: in.TaskRoleArn, RuntimePlatform: in.RuntimePlatform,
+		RequiresCompatibilities: in.RequiresCompatibilities, EphemeralStorage: in.EphemeralStorage,
+		EnableFaultInjection: in.EnableFaultInjection, InferenceAccelerators: in.InferenceAccelerators,
+		IpcMode: in.IpcMode, PidMode: in.PidMode, ProxyConfiguration: in.ProxyConfiguration,
+		Volumes:              append([]types.Volume{}, in.Volumes...),
+		PlacementConstraints: append([]types.TaskDefinitionPlacementConstraint{}, in.PlacementConstraints...),
+		Compatibilities:      []types.Compatibility{types.CompatibilityEc2},
+		RequiresAttributes:   attributes(in), RegisteredAt: new(c.cfg.Clock.Now()),
+		RegisteredBy: new(c.cfg.Scope.Global("iam", "user/local")),
+	}
+	if in.NetworkMode == types.NetworkModeAwsvpc && in.Cpu != nil && in.Memory != nil {
+		d.Compatibilities = append(d.Compatibilities, types.CompatibilityFargate)
+	}
+	f.revisions = append(f.revisions, d)
+	c.setTags(arn, in.Tags)
+	return &awsecs.RegisterTaskDefinitionOutput{TaskDefinition: d, Tags: c.listTags(arn)}, nil
+}
+
+// completed fills in what ECS fills in: essential by default, host ports equal
+// to container ports, empty lists instead of none.
+func completed(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefinition {
+	out := slices.Clone(in.ContainerDefinitions)
+	for i := range out {
+		d := &out[i]
+		if d.Essential == nil {
+			d.Essential = new(true)
+		}
+		d.PortMappings = append([]types.PortMapping{}, d.PortMappings...)
+		for j := range d.PortMappings {
+			m := &d.PortMappings[j]
+			m.Protocol = cmp.Or(m.Protocol, types.TransportProtocolTcp)
+			if m.HostPort == nil && in.NetworkMode == types.NetworkModeAwsvpc {
+				m.HostPort = m.ContainerPort
+			}
+		}
+		d.Environment = append([]types.KeyValuePair{}, d.Environment...)
+		d.MountPoints = append([]types.MountPoint{}, d.MountPoints...)
+		d.VolumesFrom = append([]types.VolumeFrom{}, d.VolumesFrom...)
+		d.SystemControls = append([]types.SystemControl{}, d.SystemControls...)
+	}
+	return out
+}
+
+func attributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
+	list := []types.Attribute{{Name: new("com.amazonaws.ecs.capability.docker-remote-api.1.18")}}
+	if in.NetworkMode == types.NetworkModeAwsvpc {
+		list = append(list, types.Attribute{Name: new("ecs.capability.task-eni")})
+	}
+	if in.ExecutionRoleArn != nil {
+		list = append(list, types.Attribute{Name: new("ecs.capability.execution-role-awslogs")})
+	}
+	return list
+}
+
+var familyName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,255}$`)
+
+func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
+	switch {
+	case aws.ToString(in.Family) == "":
+		return wire.Errorf("ClientException", "Family can not be blank.")
+	case !familyName.MatchString(*in.Family):
+		return wire.Errorf("ClientException", "Family contains invalid characters.")
+	case len(in.ContainerDefinitions) == 0:
+		return wire.Errorf("ClientException", "Container list cannot be empty.")
+	}
+	names := map[string]bool{}
+	for _, d := range in.ContainerDefinitions {
+		switch name := aws.ToString(d.Name); {
+		case name == "":
+			return wire.Errorf("ClientException", "Container.name should not be null or empty.")
+		case aws.ToString(d.Image) == "":
+			return wire.Errorf("ClientException", "Container.image should not be null or empty.")
+		case names[name]:
+			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
+		}
+		names[*d.Name] = true
+		for _, m := range d.PortMappings {
+			if in.NetworkMode == types.NetworkModeAwsvpc && m.HostPort != nil && *m.HostPort != 0 && *m.HostPort != aws.ToInt32(m.ContainerPort) {
+				return wire.Errorf("ClientException", "When networkMode=awsvpc, the host ports and container ports in port mappings must match.")
+			}
+		}
+	}
+	if slices.Contains(in.RequiresCompatibilities, types.CompatibilityFargate) {
+		return validateFargate(in)
+	}
+	return nil
+}
+
+// fargateSizes maps CPU units to the memory sizes in MiB that Fargate offers
+// with them, as least, most and step.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+var fargateSizes = map[string][3]int{
+	"256": {512, 2048, 512}, "512": {1024, 4096, 1024}, "1024": {2048, 8192, 1024}, "2048": {4096, 16384, 1024},
+	"4096": {8192, 30720, 1024}, "8192": {16384, 61440, 4096}, "16384": {32768, 122880, 8192},
+}
+
+func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
+	if in.NetworkMode != types.NetworkModeAwsvpc {
+		return wire.Errorf("ClientException", "Fargate only supports network mode ‘awsvpc’.")
+	}
+	cpu, memory := aws.ToString(in.Cpu), aws.ToString(in.Memory)
+	if cpu == "" || memory == "" {
+		return wire.Errorf("ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level.")
+	}
+	sizes, ok := fargateSizes[cpu]
+	mib, err := strconv.Atoi(memory)
+	fits := ok && err == nil && mib >= sizes[0] && mib <= sizes[1] && mib%sizes[2] == 0 && (cpu != "256" || mib != 1536)
+	if !fits {
+		return wire.Errorf("ClientException", "No Fargate configuration exists for given values: %s CPU, %s memory. See the Amazon ECS documentation for the valid values.", cpu, memory)
+	}
+	for _, d := range in.ContainerDefinitions {
+		if d.LogConfiguration != nil && d.LogConfiguration.LogDriver == types.LogDriverAwslogs && in.ExecutionRoleArn == nil {
+			return wire.Errorf("ClientException", "Fargate requires task definition to have execution role ARN to support log driver awslogs.")
+		}
+	}
+	return nil
+}
+
+func (c *Control) describeTaskDefinition(ctx context.Context, in *awsecs.DescribeTaskDefinitionInput) (*awsecs.DescribeTaskDefinitionOutput, error) {
+	d, err := c.definition(aws.ToString(in.TaskDefinition))
+	if err != nil {
+		return nil, wire.Errorf("ClientException", "Unable to describe task definition.")
+	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
+	out := &awsecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: []types.Tag{}}
+	if slices.Contains(in.Include, types.TaskDefinitionFieldTags) {
+		out.Tags = c.listTags(*d.TaskDefinitionArn)
+	}
+	return out, nil
+}
+
+func (c *Control) deregisterTaskDefinition(ctx context.Context, in *awsecs.DeregisterTaskDefinitionInput) (*awsecs.DeregisterTaskDefinitionOutput, error) {
+	ref := aws.ToString(in.TaskDefinition)
+	if !strings.Contains(ident.Name(ref), ":") {
+		return nil, wire.Errorf("ClientException", "Revision is missing.")
+	}
+	d, err := c.definition(ref)
+	if err != nil {
+		return nil, wire.Errorf("ClientException", "The specified task definition does not exist. Specify a valid account, family, revision and try again.")
+	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
+	changed := *d // what was answered or deployed before keeps its own record
+	changed.Status, changed.DeregisteredAt = types.TaskDefinitionStatusInactive, new(c.cfg.Clock.Now())
+	c.families[*d.Family].revisions[d.Revision-1] = &changed
+	return &awsecs.DeregisterTaskDefinitionOutput{TaskDefinition: &changed}, nil
+}
+
+func (c *Control) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTaskDefinitionsInput) (*awsecs.DeleteTaskDefinitionsOutput, error) {
+	out := &awsecs.DeleteTaskDefinitionsOutput{TaskDefinitions: []types.TaskDefinition{}, Failures: []types.Failure{}}
+	for _, ref := range in.TaskDefinitions {
+		d, err := c.definition(ref)
+		switch {
+		case err != nil:
+			out.Failures = append(out.Failures, types.Failure{Arn: &ref, Reason: new("MISSING")})
+			continue
+		case d.Status == types.TaskDefinitionStatusActive:
+			out.Failures = append(out.Failures, types.Failure{
+				Arn: d.TaskDefinitionArn, Reason: new("The specified task definition is still in ACTIVE status. Please deregister the target and try again."),
+			})
+			continue
+		}
+		wire.Touch(ctx, *d.TaskDefinitionArn)
+		gone := *d
+		gone.Status, gone.DeleteRequestedAt = types.TaskDefinitionStatusDeleteInProgress, new(c.cfg.Clock.Now())
+		c.families[*d.Family].revisions[d.Revision-1] = nil
+		out.TaskDefinitions = append(out.TaskDefinitions, gone)
+	}
+	return out, nil
+}
+
+func (c *Control) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefinitionsInput) (*awsecs.ListTaskDefinitionsOutput, error) {
+	arns := []string{}
+	status := cmp.Or(in.Status, types.TaskDefinitionStatusActive)
+	for _, name := range slices.Sorted(maps.Keys(c.families)) {
+		if in.FamilyPrefix != nil && name != *in.FamilyPrefix {
+			continue
+		}
+		for _, d := range c.families[name].revisions {
+			if d != nil && d.Status == status {
+				arns = append(arns, *d.TaskDefinitionArn)
+			}
+		}
+	}
+	if in.Sort == types.SortOrderDesc {
+		slices.Reverse(arns)
+	}
+	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	return &awsecs.ListTaskDefinitionsOutput{TaskDefinitionArns: page, NextToken: next}, err
+}
+
+func (c *Control) listTaskDefinitionFamilies(_ context.Context, in *awsecs.ListTaskDefinitionFamiliesInput) (*awsecs.ListTaskDefinitionFamiliesOutput, error) {
+	names := []string{}
+	for _, name := range slices.Sorted(maps.Keys(c.families)) {
+		_, err := c.definition(name)
+		active := err == nil
+		wanted := in.Status == types.TaskDefinitionFamilyStatusAll || in.Status == "" ||
+			active == (in.Status == types.TaskDefinitionFamilyStatusActive)
+		if wanted && strings.HasPrefix(name, aws.ToString(in.FamilyPrefix)) {
+			names = append(names, name)
+		}
+	}
+	page, next, err := wire.Page(names, in.NextToken, in.MaxResults, 100)
+	return &awsecs.ListTaskDefinitionFamiliesOutput{Families: page, NextToken: next}, err
+}

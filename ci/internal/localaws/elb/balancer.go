@@ -1,0 +1,212 @@
+// Package elb is the embedded Elastic Load Balancing: the ELBv2 API, target
+// health checks, and application load balancers that really route.
+package elb
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/localaws/clock"
+	"dagger/slipway/internal/localaws/ident"
+	"dagger/slipway/internal/localaws/wire"
+)
+
+// Dialer connects to a target: the port of a task, known by the task's address,
+// or an ordinary address.
+type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
+
+// Config of a Balancer.
+type Config struct {
+	Scope ident.Scope
+	Clock *clock.Clock
+	Log   *slog.Logger
+	Dial  Dialer
+	// Changed is told, without any lock held, that a target's state has changed.
+	Changed func(targetGroup, ip string)
+}
+
+// Balancer holds all load balancers, listeners, rules and target groups.
+type Balancer struct {
+	cfg       Config
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	transport *http.Transport
+
+	mu        sync.Mutex
+	balancers []*loadBalancer
+	groups    []*targetGroup
+	tags      map[string]map[string]string // by ARN
+}
+
+// loadBalancer is one ALB.
+type loadBalancer struct {
+	types.LoadBalancer
+	attributes map[string]string
+	first      net.Listener // the port of DNSName, held from the beginning; nil after its listener was deleted
+	listeners  []*listener
+	traffic    traffic
+}
+
+// listener is one port of an ALB. Its rules are sorted by priority and do not
+// include the default rule.
+type listener struct {
+	types.Listener
+	lb      *loadBalancer
+	server  *http.Server
+	socket  net.Listener
+	rules   []*types.Rule
+	standby types.Rule // the default rule
+}
+
+// New returns a Balancer without any resources.
+func New(cfg Config) *Balancer {
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}}
+	b.transport = &http.Transport{
+		DialContext:           b.dialAddress,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       time.Minute,
+		ResponseHeaderTimeout: time.Minute, // an ALB's idle timeout
+		DisableCompression:    true,
+	}
+	return b
+}
+
+// Close stops serving and checking. No target is dialled after it returns.
+func (b *Balancer) Close() {
+	b.cancel()
+	b.mu.Lock()
+	doomed := b.balancers
+	b.balancers = nil
+	b.mu.Unlock()
+	for _, lb := range doomed {
+		lb.close()
+	}
+	b.wg.Wait()
+	b.transport.CloseIdleConnections()
+}
+
+func (lb *loadBalancer) close() {
+	if lb.first != nil {
+		_ = lb.first.Close()
+	}
+	for _, l := range lb.listeners {
+		l.close()
+	}
+}
+
+func (l *listener) close() {
+	_ = l.server.Close()
+	_ = l.socket.Close()
+}
+
+// Traffic counts the requests of a load balancer: those answered below 500, and
+// those that failed. Requests whose client went away count as neither.
+func (b *Balancer) Traffic(name string) (served, failed int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lb := range b.balancers {
+		if aws.ToString(lb.LoadBalancerName) == name {
+			return lb.traffic.served.Load(), lb.traffic.failed.Load()
+		}
+	}
+	return 0, 0
+}
+
+// Address is where a listener of a load balancer is really reached; "" if there
+// is none on that port. The first listener's is the load balancer's DNSName.
+func (b *Balancer) Address(name string, port int32) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if aws.ToString(lb.LoadBalancerName) == name && aws.ToInt32(l.Port) == port {
+				return l.socket.Addr().String()
+			}
+		}
+	}
+	return ""
+}
+
+func (b *Balancer) balancer(arn string) (*loadBalancer, error) {
+	for _, lb := range b.balancers {
+		if aws.ToString(lb.LoadBalancerArn) == arn {
+			return lb, nil
+		}
+	}
+	return nil, wire.Errorf("LoadBalancerNotFound", "Load balancer '%s' not found", arn)
+}
+
+func (b *Balancer) listener(arn string) (*listener, error) {
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if aws.ToString(l.ListenerArn) == arn {
+				return l, nil
+			}
+		}
+	}
+	return nil, wire.Errorf("ListenerNotFound", "One or more listeners not found")
+}
+
+func (b *Balancer) group(arn string) (*targetGroup, error) {
+	for _, g := range b.groups {
+		if aws.ToString(g.TargetGroupArn) == arn {
+			return g, nil
+		}
+	}
+	return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found")
+}
+
+// users lists the ARNs of the load balancers that forward to a target group.
+func (b *Balancer) users(group string) []string {
+	arns := []string{}
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if l.uses(group) {
+				arns = append(arns, aws.ToString(lb.LoadBalancerArn))
+				break
+			}
+		}
+	}
+	return arns
+}
+
+func (l *listener) uses(group string) bool {
+	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.standby}) {
+		for _, a := range r.Actions {
+			for _, t := range forwards(a) {
+				if aws.ToString(t.TargetGroupArn) == group {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// forwards lists the target groups of a forward action in either of its forms.
+func forwards(a types.Action) []types.TargetGroupTuple {
+	if a.ForwardConfig != nil && len(a.ForwardConfig.TargetGroups) > 0 {
+		return a.ForwardConfig.TargetGroups
+	}
+	if a.TargetGroupArn != nil {
+		return []types.TargetGroupTuple{{TargetGroupArn: a.TargetGroupArn}}
+	}
+	return nil
+}
+
+// path is the part of an ARN behind its resource type: app/NAME/ID.
+func path(arn string) string {
+	_, rest, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
+	return rest
+}

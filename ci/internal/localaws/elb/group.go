@@ -1,0 +1,212 @@
+package elb
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+)
+
+// DeregistrationDelay is the attribute that says for how many seconds a target
+// that is taken out may finish its requests.
+const deregistrationDelay = "deregistration_delay.timeout_seconds"
+
+// targetGroup is a target group with its targets.
+type targetGroup struct {
+	types.TargetGroup
+	attributes map[string]string
+	targets    []*target
+	turn       atomic.Uint64 // round robin
+}
+
+// target is one registered address. Its fields are guarded by the Balancer's lock.
+type target struct {
+	ip    string
+	port  int
+	zone  *string
+	state types.TargetHealthStateEnum
+	// reason and text go with every state but healthy.
+	reason types.TargetHealthReasonEnum
+	text   string
+
+	serving context.Context // done when the target must not be spoken to any more
+	stop    context.CancelFunc
+	poke    chan struct{} // wakes the checker up
+}
+
+// Health is a target's state as DescribeTargetHealth shows it.
+type Health struct {
+	State  types.TargetHealthStateEnum
+	Reason types.TargetHealthReasonEnum
+	Text   string // "Health checks failed with these codes: [500]"
+}
+
+var notRegistered = Health{
+	types.TargetHealthStateEnumUnused, types.TargetHealthReasonEnumNotRegistered, "Target is not registered to the target group",
+}
+
+// Health is the state of one target.
+func (b *Balancer) Health(group, ip string, port int) Health {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g, err := b.group(group); err == nil {
+		if t := g.find(ip, port); t != nil {
+			return Health{t.state, t.reason, t.text}
+		}
+	}
+	return notRegistered
+}
+
+func (g *targetGroup) find(ip string, port int) *target {
+	for _, t := range g.targets {
+		if t.ip == ip && t.port == port {
+			return t
+		}
+	}
+	return nil
+}
+
+// Attached says whether a target group exists and a load balancer forwards to it.
+func (b *Balancer) Attached(group string) (exists, attached bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := b.group(group)
+	return err == nil, len(b.users(group)) > 0
+}
+
+// Register adds a target and begins to check it. A target that drains comes back.
+func (b *Balancer) Register(group, ip string, port int, zone *string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.group(group)
+	if err != nil {
+		return err
+	}
+	if t := g.find(ip, port); t != nil {
+		if t.state != types.TargetHealthStateEnumDraining {
+			return nil
+		}
+		g.remove(t)
+	}
+	t := &target{
+		ip: ip, port: port, zone: zone, state: types.TargetHealthStateEnumInitial,
+		reason: types.TargetHealthReasonEnumRegistrationInProgress, text: "Target registration is in progress",
+		poke: make(chan struct{}, 1),
+	}
+	t.serving, t.stop = context.WithCancel(b.ctx)
+	g.targets = append(g.targets, t)
+	b.wg.Go(func() { b.check(g, t) })
+	return nil
+}
+
+// Deregister takes a target out: it gets no new requests, has the deregistration
+// delay to finish those it has, and is then forgotten.
+func (b *Balancer) Deregister(group, ip string, port int) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.group(group)
+	if err != nil {
+		return err
+	}
+	t := g.find(ip, port)
+	if t == nil || t.state == types.TargetHealthStateEnumDraining {
+		return nil
+	}
+	t.state, t.reason = types.TargetHealthStateEnumDraining, types.TargetHealthReasonEnumDeregistrationInProgress
+	t.text = "Target deregistration is in progress"
+	t.wake()
+	delay := g.delay()
+	b.wg.Go(func() {
+		_ = b.cfg.Clock.Sleep(t.serving, delay) // cut short when the target is gone already
+		b.mu.Lock()
+		g.remove(t)
+		b.mu.Unlock()
+		b.cfg.Changed(group, ip)
+	})
+	return nil
+}
+
+// Drop ends a target's draining at once: nothing listens there any more.
+func (b *Balancer) Drop(group, ip string, port int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g, err := b.group(group); err == nil {
+		if t := g.find(ip, port); t != nil {
+			g.remove(t)
+		}
+	}
+}
+
+func (g *targetGroup) remove(t *target) {
+	t.stop()
+	for i, other := range g.targets {
+		if other == t {
+			g.targets = append(g.targets[:i:i], g.targets[i+1:]...)
+			return
+		}
+	}
+}
+
+func (t *target) wake() {
+	select {
+	case t.poke <- struct{}{}:
+	default:
+	}
+}
+
+func (g *targetGroup) delay() time.Duration {
+	seconds, err := strconv.Atoi(g.attributes[deregistrationDelay])
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// pick chooses the target of a request: the healthy ones take turns. When none
+// is healthy an ALB fails open and uses all that are registered.
+func (g *targetGroup) pick() *target {
+	var healthy, others []*target
+	for _, t := range g.targets {
+		switch t.state {
+		case types.TargetHealthStateEnumHealthy:
+			healthy = append(healthy, t)
+		case types.TargetHealthStateEnumDraining:
+		default:
+			others = append(others, t)
+		}
+	}
+	if len(healthy) == 0 {
+		healthy = others
+	}
+	if len(healthy) == 0 {
+		return nil
+	}
+	return healthy[(g.turn.Add(1)-1)%uint64(len(healthy))]
+}
+
+// dialAddress connects to "ip:port" through the Dialer.
+func (b *Balancer) dialAddress(ctx context.Context, _, address string) (net.Conn, error) {
+	ip, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("dialling target %s: %w", address, err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		return nil, fmt.Errorf("dialling target %s: %w", address, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // an ALB's connection timeout
+	defer cancel()
+	return b.cfg.Dial(ctx, ip, port)
+}
+
+// describe renders a group with the load balancers that use it.
+func (b *Balancer) describe(g *targetGroup) types.TargetGroup {
+	out := g.TargetGroup
+	out.LoadBalancerArns = b.users(aws.ToString(g.TargetGroupArn))
+	return out
+}

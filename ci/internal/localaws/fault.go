@@ -1,0 +1,94 @@
+package localaws
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"time"
+
+	"dagger/slipway/internal/localaws/wire"
+)
+
+// FaultKind is a way in which a call goes wrong.
+type FaultKind string
+
+const (
+	Throttle     FaultKind = "throttle"      // ThrottlingException: Rate exceeded
+	ServerError  FaultKind = "5xx"           // InternalFailure, HTTP 500
+	Reset        FaultKind = "reset"         // the connection is cut, nothing was done
+	Slow         FaultKind = "slow"          // answered after Delay
+	ExpiredToken FaultKind = "expired-token" // ExpiredTokenException
+	Lost         FaultKind = "lost"          // done, but the connection is cut before the answer
+)
+
+// Fault says which calls go wrong and how.
+type Fault struct {
+	Kind    FaultKind
+	Service string        // ecs; "" is every service
+	Action  string        // UpdateService; "" is every action
+	Rate    float64       // share of the calls that are hit; 0 means all
+	Times   int           // how many calls are hit at most; 0 means no limit
+	Delay   time.Duration // added to every call hit, whatever the kind
+}
+
+// activeFault is a fault that was injected, with what is left of it.
+type activeFault struct {
+	Fault
+	left int
+}
+
+// Inject makes calls go wrong from now on, until remove is called. Several
+// faults may be active; a call is hit by the first that applies.
+func (s *Server) Inject(f Fault) (remove func()) {
+	active := &activeFault{Fault: f, left: f.Times}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, active)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.faults = slices.DeleteFunc(s.faults, func(other *activeFault) bool { return other == active })
+	}
+}
+
+// disturb decides what happens to a call. It fits wire.Router.Disturb.
+func (s *Server) disturb(c Call) wire.Disturbance {
+	if s.tokens.Expired(c.AccessKey) {
+		return wire.Disturbance{Err: expired()}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.faults {
+		if f.Service != "" && f.Service != c.Service || f.Action != "" && f.Action != c.Action {
+			continue
+		}
+		if f.Times > 0 && f.left == 0 || f.Rate > 0 && rand.Float64() >= f.Rate {
+			continue
+		}
+		f.left--
+		return f.disturbance()
+	}
+	return wire.Disturbance{}
+}
+
+func (f *activeFault) disturbance() wire.Disturbance {
+	d := wire.Disturbance{Delay: f.Delay}
+	switch f.Kind {
+	case Throttle:
+		d.Err = wire.Errorf("ThrottlingException", "Rate exceeded")
+	case ServerError:
+		d.Err = &wire.Error{Code: "InternalFailure", Message: "The request processing has failed because of an unknown error, exception or failure.", Status: http.StatusInternalServerError}
+	case Reset:
+		d.Reset = true
+	case Lost:
+		d.Reset, d.Effect = true, true
+	case ExpiredToken:
+		d.Err = expired()
+	case Slow: // the delay is all
+	}
+	return d
+}
+
+func expired() *wire.Error {
+	return &wire.Error{Code: "ExpiredTokenException", Message: "The security token included in the request is expired", Status: http.StatusBadRequest}
+}

@@ -1,0 +1,135 @@
+package localaws_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/localaws/task"
+)
+
+// load sends requests without pause until it is stopped and counts the answers.
+func (p *platform) load() (stop func() (good, bad int64)) {
+	var good, bad atomic.Int64
+	ctx, cancel := context.WithCancel(p.Context())
+	var wg sync.WaitGroup
+	transport := &http.Transport{}
+	client := &http.Client{Transport: transport}
+	for range 4 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/", nil)
+				resp, err := client.Do(req)
+				switch {
+				case ctx.Err() != nil:
+				case err != nil:
+					bad.Add(1)
+				default:
+					_, _ = io.Copy(io.Discard, resp.Body)
+					if resp.StatusCode == http.StatusOK {
+						good.Add(1)
+					} else {
+						bad.Add(1)
+					}
+				}
+				if err == nil {
+					_ = resp.Body.Close()
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	return func() (int64, int64) {
+		cancel()
+		wg.Wait()
+		transport.CloseIdleConnections()
+		return good.Load(), bad.Load()
+	}
+}
+
+func TestRollingUpdateLosesNoRequest(t *testing.T) {
+	p := newPlatform(t, localaws.Options{Tasks: task.ModePort})
+	p.create(p.register(p.image("one")))
+	s := p.stable()
+	require.Equal(t, "one", p.version())
+	require.Equal(t, int32(2), s.RunningCount)
+
+	stop := p.load()
+	began := time.Now()
+	id := p.update(p.register(p.image("two")))
+	two := p.eventually(func(s ecstypes.Service) bool { return len(s.Deployments) == 2 })
+	require.Equal(t, "PRIMARY", *two.Deployments[0].Status)
+	require.Equal(t, id, *two.Deployments[0].Id)
+	require.Equal(t, "ACTIVE", *two.Deployments[1].Status)
+	s = p.stable()
+	took := time.Since(began)
+	good, bad := stop()
+	t.Logf("rolled in %s, %d requests served, %d failed", took, good, bad)
+	require.Zero(t, bad)
+	require.Positive(t, good)
+	require.Equal(t, "two", p.version())
+	require.Equal(t, id, *s.Deployments[0].Id)
+	require.Equal(t, int32(0), s.Deployments[0].FailedTasks)
+	served, failed := p.server.Traffic("alb")
+	require.Zero(t, failed)
+	require.GreaterOrEqual(t, served, good)
+	for _, m := range messages(s) {
+		t.Log(m)
+	}
+}
+
+func TestCircuitBreakerRollsBack(t *testing.T) {
+	p := newPlatform(t, localaws.Options{Tasks: task.ModePort})
+	good := p.register(p.image("one"))
+	p.create(good)
+	before := p.stable()
+	began := time.Now()
+	id := p.update(p.register(p.image("bad", "exit", "7")))
+	p.eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
+	t.Logf("circuit breaker tripped after %s", time.Since(began))
+	s := p.stable()
+	require.Equal(t, good, *s.TaskDefinition)
+	require.NotEqual(t, *before.Deployments[0].Id, *s.Deployments[0].Id)
+	require.Equal(t, "one", p.version())
+	require.Contains(t, messages(s), "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
+
+	stopped := p.tasks(ecstypes.DesiredStatusStopped)
+	require.NotEmpty(t, stopped)
+	failed := 0
+	for _, task := range stopped {
+		if task.StopCode != ecstypes.TaskStopCodeEssentialContainerExited {
+			continue
+		}
+		failed++
+		require.Equal(t, "Essential container in task exited", *task.StoppedReason)
+		require.Equal(t, id, *task.StartedBy)
+		require.Equal(t, int32(7), *task.Containers[0].ExitCode)
+		out, err := p.logs.GetLogEvents(t.Context(), &cloudwatchlogs.GetLogEventsInput{
+			LogGroupName: aws.String(logGroup), LogStreamName: aws.String("ecs/app/" + taskID(task)),
+		})
+		require.NoError(t, err)
+		require.Len(t, out.Events, 2)
+		require.Equal(t, "panic: the database is on fire", *out.Events[1].Message)
+	}
+	require.GreaterOrEqual(t, failed, 3)
+
+	list, err := p.ecs.ListServiceDeployments(t.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
+	require.NoError(t, err)
+	require.Len(t, list.ServiceDeployments, 2)
+	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, list.ServiceDeployments[0].Status)
+	require.Equal(t, "Service deployment rolled back because the circuit breaker threshold was exceeded.", *list.ServiceDeployments[0].StatusReason)
+	for _, m := range messages(s) {
+		t.Log(m)
+	}
+}

@@ -1,0 +1,240 @@
+// Package localaws is an AWS inside this process, for rehearsals and tests: ECS,
+// ECR with its registry, Elastic Load Balancing, CloudWatch Logs and STS, spoken
+// to over HTTP by unmodified clients. Nothing is pretended: tasks are processes
+// started from their images' files, load balancers route requests to them, and
+// deployments proceed or fail by what really happens.
+package localaws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"dagger/slipway/internal/localaws/clock"
+	"dagger/slipway/internal/localaws/ecs"
+	"dagger/slipway/internal/localaws/elb"
+	"dagger/slipway/internal/localaws/ident"
+	"dagger/slipway/internal/localaws/logs"
+	"dagger/slipway/internal/localaws/registry"
+	"dagger/slipway/internal/localaws/sts"
+	"dagger/slipway/internal/localaws/task"
+	"dagger/slipway/internal/localaws/wire"
+)
+
+// Options say how an embedded AWS is to be. The zero value is good.
+type Options struct {
+	Listen    string       // address of the API and registry; 127.0.0.1:0 by default
+	Region    string       // us-east-1 by default
+	Account   string       // 000000000000 by default
+	Dir       string       // working directory; a temporary one by default. Close removes what it made there
+	TimeScale float64      // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
+	Tasks     task.Mode    // how tasks are kept apart; the best the machine allows by default
+	Logger    *slog.Logger // none by default
+}
+
+// Call is one API call as it was received and answered.
+type Call = wire.Call
+
+// Server is a running embedded AWS.
+type Server struct {
+	options  Options
+	listener net.Listener
+	http     *http.Server
+	serving  chan struct{}
+	dir      string
+	store    *registry.Store
+	runtime  *task.Runtime
+	balancer *elb.Balancer
+	control  *ecs.Control
+	tokens   *sts.Tokens
+	close    func() error
+	detach   func() bool // from the context that Start was given
+
+	mu     sync.Mutex
+	calls  []Call
+	faults []*activeFault
+}
+
+// Start starts an embedded AWS. It runs until Close is called or ctx ends.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	o = o.withDefaults()
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("embedded AWS: listening on %s: %w", o.Listen, reason(err))
+	}
+	s := &Server{options: o, listener: l, serving: make(chan struct{})}
+	if err := s.assemble(); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	go func() {
+		defer close(s.serving)
+		_ = s.http.Serve(l) // ends with ErrServerClosed
+	}()
+	s.close = sync.OnceValue(s.shutdown)
+	s.detach = context.AfterFunc(ctx, func() { _ = s.close() })
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	if o.Region == "" {
+		o.Region = "us-east-1"
+	}
+	if o.Account == "" {
+		o.Account = "000000000000"
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// reason is the system's part of a network error, without what the caller says anyway.
+func reason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
+}
+
+// assemble makes the services and connects them with one another.
+func (s *Server) assemble() error {
+	dir, err := workDir(s.options.Dir)
+	if err != nil {
+		return err
+	}
+	s.dir = dir
+	o, c := s.options, clock.New(s.options.TimeScale)
+	scope := ident.Scope{Region: o.Region, Account: o.Account}
+	if s.store, err = registry.NewStore(filepath.Join(dir, "registry"), s.Registry(), scope, c.Now); err == nil {
+		s.runtime, err = task.NewRuntime(task.Config{
+			Dir: filepath.Join(dir, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c, Log: o.Logger,
+		})
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return fmt.Errorf("embedded AWS: %w", err)
+	}
+	streams := logs.NewStore(scope)
+	s.tokens = sts.New(scope)
+	s.balancer = elb.New(elb.Config{
+		Scope: scope, Clock: c, Log: o.Logger,
+		Dial:    func(ctx context.Context, ip string, port int) (net.Conn, error) { return s.control.Dial(ctx, ip, port) },
+		Changed: func(group, ip string) { s.control.TargetChanged(group, ip) },
+	})
+	s.control = ecs.New(ecs.Config{
+		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams, Endpoint: s.Endpoint(),
+	})
+	router := &wire.Router{
+		Services: []wire.Service{s.control.Service(), s.store.Service(), s.balancer.Service(), streams.Service(), s.tokens.Service()},
+		Observe:  s.observe, Disturb: s.disturb,
+	}
+	s.http = &http.Server{
+		Handler: s.route(router), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Minute,
+		WriteTimeout: 10 * time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+// workDir makes a directory that is this server's alone.
+func workDir(parent string) (string, error) {
+	if parent != "" {
+		if err := os.MkdirAll(parent, 0o755); err != nil {
+			return "", fmt.Errorf("embedded AWS: making its directory: %w", err)
+		}
+	}
+	dir, err := os.MkdirTemp(parent, "local-aws-")
+	if err != nil {
+		return "", fmt.Errorf("embedded AWS: making its directory: %w", err)
+	}
+	return dir, nil
+}
+
+// route tells the registry and the task metadata from the AWS APIs.
+func (s *Server) route(apis http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
+			s.store.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, "/v4/"):
+			s.control.ServeMetadata(w, r)
+		default:
+			apis.ServeHTTP(w, r)
+		}
+	})
+}
+
+// Endpoint is the base URL of all AWS APIs, as AWS_ENDPOINT_URL wants it.
+func (s *Server) Endpoint() string { return "http://" + s.Registry() }
+
+// Registry is the host and port of the registry, with which image references begin.
+func (s *Server) Registry() string { return s.listener.Addr().String() }
+
+// TaskMode says how tasks are kept apart: by namespaces or by ports.
+func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
+
+// Traffic counts a load balancer's requests: those answered below 500 and those
+// that failed.
+func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
+	return s.balancer.Traffic(loadBalancer)
+}
+
+// Close stops every task, closes every listener and removes the working
+// directory. It may be called more than once.
+func (s *Server) Close() error {
+	s.detach()
+	return s.close()
+}
+
+// closing is how long requests under way may take to end.
+const closing = 2 * time.Second
+
+func (s *Server) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	defer cancel()
+	if err := s.http.Shutdown(ctx); err != nil {
+		_ = s.http.Close()
+	}
+	<-s.serving
+	s.control.Close()
+	s.balancer.Close()
+	s.runtime.Close()
+	s.store.Close()
+	if err := os.RemoveAll(s.dir); err != nil {
+		return fmt.Errorf("embedded AWS: removing its directory: %w", err)
+	}
+	return nil
+}
+
+// maxCalls bounds the record of calls; the oldest go first.
+const maxCalls = 100_000
+
+func (s *Server) observe(c Call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.calls) >= maxCalls {
+		s.calls = append(s.calls[:0:0], s.calls[maxCalls/10:]...)
+	}
+	s.calls = append(s.calls, c)
+}
+
+// Calls lists the API calls so far, oldest first. The registry's protocol is not
+// among them.
+func (s *Server) Calls() []Call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]Call(nil), s.calls...)
+}

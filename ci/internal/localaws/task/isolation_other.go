@@ -1,0 +1,26 @@
+//go:build !linux
+
+package task
+
+import (
+	"context"
+	"net"
+	"os"
+	"syscall"
+)
+
+func isolation(string, *identity, bool) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}
+
+// probeChroot always says no: outside of Linux a root file system of an image
+// is of no use, and programs run in place.
+func probeChroot(string) error { return os.ErrPermission }
+
+func probeNamespaces() error { return os.ErrPermission }
+
+func enterNamespaces(string) error { return os.ErrPermission }
+
+func (s *Sandbox) dialInside(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
+
+func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }

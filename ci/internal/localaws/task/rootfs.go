@@ -1,0 +1,145 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxLinks is the kernel's own limit for symbolic links in one path.
+const maxLinks = 40
+
+// resolve follows a path inside a root file system to the file it means there,
+// and returns that file's place on this machine. Absolute links start at the
+// root file system again, and ".." stops there.
+func resolve(root, name string) (string, error) {
+	rest := strings.Split(path.Clean("/"+name), "/")
+	at := "/"
+	for links := 0; len(rest) > 0; {
+		part := rest[0]
+		rest = rest[1:]
+		if part == "" || part == "." {
+			continue
+		}
+		next := path.Join(at, part)
+		info, err := os.Lstat(filepath.Join(root, filepath.FromSlash(next)))
+		if err != nil {
+			return "", err
+		}
+		if info.Mode()&fs.ModeSymlink == 0 {
+			at = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s: too many levels of symbolic links", name)
+		}
+		target, err := os.Readlink(filepath.Join(root, filepath.FromSlash(next)))
+		if err != nil {
+			return "", err
+		}
+		if !path.IsAbs(target) {
+			target = path.Join(at, target)
+		}
+		at = "/"
+		rest = append(strings.Split(path.Clean(target), "/"), rest...)
+	}
+	return filepath.Join(root, filepath.FromSlash(at)), nil
+}
+
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// lookPath finds a command in a root file system. It returns the path as the
+// container sees it and the file on this machine.
+func lookPath(root, workDir, command string, env []string) (inside, outside string, err error) {
+	candidates := []string{command}
+	switch {
+	case path.IsAbs(command):
+	case strings.Contains(command, "/"):
+		candidates = []string{path.Join("/", workDir, command)}
+	default:
+		candidates = nil
+		for dir := range strings.SplitSeq(lookup(env, "PATH", defaultPath), ":") {
+			candidates = append(candidates, path.Join("/", dir, command))
+		}
+	}
+	for _, candidate := range candidates {
+		file, err := resolve(root, candidate)
+		if err != nil {
+			continue
+		}
+		if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
+			return candidate, file, nil
+		}
+	}
+	if len(candidates) == 1 {
+		return "", "", fmt.Errorf("exec: %q: stat %s: no such file or directory", command, candidates[0])
+	}
+	return "", "", fmt.Errorf("exec: %q: executable file not found in $PATH", command)
+}
+
+// lookup is the value of a variable in an environment, the last one winning.
+func lookup(env []string, key, standard string) string {
+	for i := len(env) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(env[i], key+"="); ok {
+			return value
+		}
+	}
+	return standard
+}
+
+// identity is a container's user, as numbers.
+type identity struct{ uid, gid uint32 }
+
+// userOf reads the USER of an image (name or number, with or without group)
+// against the root file system's own passwd and group files.
+func userOf(root, user string) (*identity, error) {
+	if user == "" {
+		return nil, nil //nolint:nilnil // no user named: the container runs as it is started
+	}
+	name, group, _ := strings.Cut(user, ":")
+	uid, gid, err := number(root, "etc/passwd", name)
+	if err != nil {
+		return nil, fmt.Errorf("unable to find user %s: %w", name, err)
+	}
+	if group != "" {
+		if gid, _, err = number(root, "etc/group", group); err != nil {
+			return nil, fmt.Errorf("unable to find group %s: %w", group, err)
+		}
+	}
+	return &identity{uid, gid}, nil
+}
+
+// number is the id that a name, or a number, has in a passwd or group file, and
+// the fourth field, which in passwd is the user's group.
+func number(root, file, name string) (id, group uint32, err error) {
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		id = uint32(n)
+	} else {
+		err = nil
+		id = ^uint32(0)
+	}
+	resolved, err := resolve(root, file)
+	if err == nil {
+		var text []byte
+		if text, err = os.ReadFile(resolved); err == nil {
+			for line := range strings.Lines(string(text)) {
+				f := strings.Split(strings.TrimSpace(line), ":")
+				if len(f) < 4 || f[0] != name && f[2] != name {
+					continue
+				}
+				n, _ := strconv.ParseUint(f[2], 10, 32)
+				g, _ := strconv.ParseUint(f[3], 10, 32)
+				return uint32(n), uint32(g), nil
+			}
+		}
+	}
+	if id != ^uint32(0) {
+		return id, 0, nil
+	}
+	return 0, 0, errors.New("no matching entries in " + path.Base(file) + " file")
+}

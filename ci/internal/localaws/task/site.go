@@ -1,0 +1,141 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"time"
+)
+
+// SiteLabel is the image label that names the directory of a static site. An
+// image that was built without its web server still says with it what to serve.
+const SiteLabel = "dev.slipway.site"
+
+// site says whether a container is a static site without a server: it carries
+// the label, and its program is not there.
+func site(spec Spec) (dir string, ok bool) {
+	dir = spec.Image.Config.Labels[SiteLabel]
+	if dir == "" {
+		return "", false
+	}
+	argv := spec.argv()
+	if len(argv) == 0 {
+		return dir, true
+	}
+	_, _, err := lookPath(spec.Image.Root, spec.workDir(), argv[0], spec.environment())
+	return dir, err != nil
+}
+
+// siteServer stands in for the web server an image was built without.
+type siteServer struct {
+	server *http.Server
+	root   *os.Root
+	done   chan struct{}
+}
+
+func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
+	host, err := resolve(spec.Image.Root, dir)
+	if err != nil {
+		return nil, startErrorf("the label %s names %s, which the image does not have", SiteLabel, dir)
+	}
+	root, err := os.OpenRoot(host)
+	if err != nil {
+		return nil, startErrorf("opening the site %s: %v", dir, err)
+	}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		_ = root.Close()
+		return nil, fmt.Errorf("listening for the site of %s: %w", spec.Name, err)
+	}
+	for _, port := range spec.Ports {
+		s.route(port, l.Addr().String())
+	}
+	c := &siteServer{root: root, done: make(chan struct{})}
+	c.server = &http.Server{
+		Handler: siteHandler{root.FS()}, ReadHeaderTimeout: 10 * time.Second,
+		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+	if spec.Output != nil {
+		spec.Output(time.Now().UTC(), "the image has no web server: its site "+dir+" is served by the embedded AWS")
+	}
+	go func() {
+		defer close(c.done)
+		defer root.Close()
+		_ = c.server.Serve(l) // ends with ErrServerClosed once it is stopped
+	}()
+	return c, nil
+}
+
+func (c *siteServer) Done() <-chan struct{} { return c.done }
+
+func (c *siteServer) ExitCode() int { return 0 }
+
+func (c *siteServer) Check(context.Context, []string) error { return nil }
+
+func (c *siteServer) Stop(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := c.server.Shutdown(ctx); err != nil {
+		_ = c.server.Close()
+	}
+	<-c.done
+}
+
+// siteHandler serves a directory the way a plain web server does.
+type siteHandler struct{ files fs.FS }
+
+func (h siteHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/healthz" {
+		w.Header().Set("Content-Type", "text/plain")
+		_, _ = io.WriteString(w, "ok")
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		http.Error(w, http.StatusText(http.StatusMethodNotAllowed), http.StatusMethodNotAllowed)
+		return
+	}
+	name := strings.TrimPrefix(path.Clean("/"+r.URL.Path), "/")
+	if name == "" || strings.HasSuffix(r.URL.Path, "/") {
+		name = path.Join(name, "index.html")
+	}
+	if err := h.serve(w, r, name); err != nil {
+		h.notFound(w)
+	}
+}
+
+func (h siteHandler) serve(w http.ResponseWriter, r *http.Request, name string) error {
+	f, err := h.files.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	content, ok := f.(io.ReadSeeker)
+	if info.IsDir() || !ok {
+		return errors.New("not a file")
+	}
+	http.ServeContent(w, r, name, info.ModTime(), content)
+	return nil
+}
+
+func (h siteHandler) notFound(w http.ResponseWriter) {
+	page, err := fs.ReadFile(h.files, "404.html")
+	if err != nil {
+		page = []byte("404 Not Found\n")
+	} else {
+		w.Header().Set("Content-Type", mime.TypeByExtension(".html"))
+	}
+	w.WriteHeader(http.StatusNotFound)
+	_, _ = w.Write(page)
+}

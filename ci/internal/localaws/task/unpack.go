@@ -1,0 +1,187 @@
+package task
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+)
+
+const (
+	whiteout       = ".wh."         // marks a file of a lower layer as deleted
+	opaqueWhiteout = ".wh..wh..opq" // marks everything in a directory as deleted
+)
+
+// unpack writes an image's file system to dir. All writing goes through an
+// os.Root: no entry, and no symbolic link an earlier entry made, can reach
+// outside of dir.
+func unpack(ctx context.Context, img v1.Image, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the root directory: %w", err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("opening the root directory: %w", err)
+	}
+	defer root.Close()
+	layers, err := img.Layers()
+	if err != nil {
+		return fmt.Errorf("listing layers: %w", err)
+	}
+	for i, layer := range layers {
+		if err := unpackLayer(ctx, layer, root); err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func unpackLayer(ctx context.Context, layer v1.Layer, root *os.Root) error {
+	content, err := layer.Uncompressed()
+	if err != nil {
+		return fmt.Errorf("opening: %w", err)
+	}
+	defer content.Close()
+	e := extraction{root: root, written: map[string]bool{}, owner: os.Geteuid() == 0}
+	archive := tar.NewReader(content)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading: %w", err)
+		}
+		if err := e.entry(header, archive); err != nil {
+			return fmt.Errorf("%s: %w", header.Name, err)
+		}
+	}
+}
+
+// extraction is one layer being applied.
+type extraction struct {
+	root    *os.Root
+	written map[string]bool // what this layer brought, which its own whiteouts spare
+	owner   bool            // set owners; only root may
+}
+
+func (e extraction) entry(h *tar.Header, content io.Reader) error {
+	name := path.Clean(strings.TrimLeft(h.Name, "/"))
+	if name == "." {
+		return nil
+	}
+	if !filepath.IsLocal(name) {
+		return errors.New("the path leads out of the image")
+	}
+	if base := path.Base(name); strings.HasPrefix(base, whiteout) {
+		return e.delete(path.Dir(name), base)
+	}
+	if err := e.root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return err
+	}
+	if err := e.makeRoom(name, h); err != nil {
+		return err
+	}
+	e.written[name] = true
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if err := e.root.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
+	case tar.TypeReg:
+		if err := e.file(name, content); err != nil {
+			return err
+		}
+	case tar.TypeSymlink:
+		if err := e.root.Symlink(h.Linkname, name); err != nil {
+			return err
+		}
+	case tar.TypeLink:
+		return e.root.Link(path.Clean(strings.TrimLeft(h.Linkname, "/")), name)
+	default:
+		return nil // devices and pipes: a task gets none from its image
+	}
+	return e.attributes(name, h)
+}
+
+// makeRoom removes what a lower layer has at this place, except a directory
+// that stays one.
+func (e extraction) makeRoom(name string, h *tar.Header) error {
+	info, err := e.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && h.Typeflag == tar.TypeDir {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return e.root.RemoveAll(name)
+}
+
+func (e extraction) file(name string, content io.Reader) error {
+	f, err := e.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, content); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+func (e extraction) attributes(name string, h *tar.Header) error {
+	if e.owner {
+		// A user namespace may not have the owner; the file then stays ours.
+		_ = e.root.Lchown(name, h.Uid, h.Gid)
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		return nil
+	}
+	mode := h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	if !e.owner {
+		mode |= 0o600 // so that it can be read and removed again
+		if h.Typeflag == tar.TypeDir {
+			mode |= 0o100
+		}
+	}
+	return e.root.Chmod(name, mode)
+}
+
+// delete applies a whiteout.
+func (e extraction) delete(dir, base string) error {
+	if base != opaqueWhiteout {
+		name := path.Join(dir, strings.TrimPrefix(base, whiteout))
+		if e.written[name] {
+			return nil
+		}
+		return e.root.RemoveAll(name)
+	}
+	var doomed []string
+	err := fs.WalkDir(e.root.FS(), dir, func(name string, _ fs.DirEntry, err error) error {
+		if err == nil && name != dir && !e.written[name] {
+			doomed = append(doomed, name)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for i := len(doomed) - 1; i >= 0 && err == nil; i-- {
+		// Deepest first; a directory that holds something of this layer stays.
+		if rmErr := e.root.Remove(doomed[i]); rmErr != nil && !errors.Is(rmErr, fs.ErrExist) {
+			err = rmErr
+		}
+	}
+	return err
+}

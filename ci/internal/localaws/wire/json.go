@@ -1,0 +1,248 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// EncodeJSON writes an SDK output struct as AWS JSON 1.1: member names begin
+// with a lower-case letter, times are seconds since 1970 with milliseconds,
+// blobs are base64.
+func EncodeJSON(out any) ([]byte, error) {
+	var b bytes.Buffer
+	if err := encodeJSON(&b, reflect.ValueOf(out)); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func encodeJSON(b *bytes.Buffer, v reflect.Value) error {
+	switch {
+	case v.Kind() == reflect.Pointer:
+		return encodeJSON(b, v.Elem())
+	case v.Type() == timeType:
+		ms := v.Interface().(time.Time).UnixMilli()
+		b.WriteString(strconv.FormatFloat(float64(ms)/1000, 'f', -1, 64))
+		return nil
+	case v.Type() == bytesType:
+		return encodeScalar(b, base64.StdEncoding.EncodeToString(v.Bytes()))
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return encodeStruct(b, v)
+	case reflect.Slice:
+		return encodeSlice(b, v)
+	case reflect.Map:
+		return encodeMap(b, v)
+	case reflect.Interface:
+		return fmt.Errorf("encoding %s: unions are not spoken here", v.Type())
+	default:
+		return encodeScalar(b, v.Interface())
+	}
+}
+
+func encodeScalar(b *bytes.Buffer, x any) error {
+	text, err := json.Marshal(x)
+	b.Write(text)
+	return err
+}
+
+func encodeStruct(b *bytes.Buffer, v reflect.Value) error {
+	b.WriteByte('{')
+	first := true
+	for _, f := range fieldsOf(v.Type()) {
+		member := v.Field(f.index)
+		if absent(member) {
+			continue
+		}
+		if !first {
+			b.WriteByte(',')
+		}
+		first = false
+		b.WriteString(`"` + f.camel + `":`)
+		if err := encodeJSON(b, member); err != nil {
+			return err
+		}
+	}
+	b.WriteByte('}')
+	return nil
+}
+
+func encodeSlice(b *bytes.Buffer, v reflect.Value) error {
+	b.WriteByte('[')
+	for i := range v.Len() {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if err := encodeJSON(b, v.Index(i)); err != nil {
+			return err
+		}
+	}
+	b.WriteByte(']')
+	return nil
+}
+
+func encodeMap(b *bytes.Buffer, v reflect.Value) error {
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(x, y reflect.Value) int { return bytes.Compare([]byte(x.String()), []byte(y.String())) })
+	b.WriteByte('{')
+	for i, k := range keys {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		if err := encodeScalar(b, k.String()); err != nil {
+			return err
+		}
+		b.WriteByte(':')
+		if err := encodeJSON(b, v.MapIndex(k)); err != nil {
+			return err
+		}
+	}
+	b.WriteByte('}')
+	return nil
+}
+
+// DecodeJSON reads an AWS JSON 1.1 request into an SDK input struct. Members
+// the struct does not know are ignored, as AWS does; a member of the wrong type
+// is a SerializationException.
+func DecodeJSON(r io.Reader, in any) error {
+	d := json.NewDecoder(r)
+	d.UseNumber()
+	var tree any
+	if err := d.Decode(&tree); err != nil && err != io.EOF {
+		return Errorf("SerializationException", "the request is not JSON: %v", err)
+	}
+	if tree == nil {
+		return nil
+	}
+	return decodeJSON(tree, reflect.ValueOf(in).Elem(), "request")
+}
+
+func decodeJSON(tree any, v reflect.Value, where string) error {
+	if tree == nil {
+		return nil
+	}
+	if v.Kind() == reflect.Pointer {
+		v.Set(reflect.New(v.Type().Elem()))
+		return decodeJSON(tree, v.Elem(), where)
+	}
+	if v.Type() == timeType {
+		return decodeTime(tree, v, where)
+	}
+	switch x := tree.(type) {
+	case map[string]any:
+		return decodeObject(x, v, where)
+	case []any:
+		if v.Kind() != reflect.Slice {
+			return mismatch(where, "a list", v)
+		}
+		list := reflect.MakeSlice(v.Type(), len(x), len(x))
+		for i, item := range x {
+			if err := decodeJSON(item, list.Index(i), fmt.Sprintf("%s[%d]", where, i)); err != nil {
+				return err
+			}
+		}
+		v.Set(list)
+		return nil
+	default:
+		return decodeLeaf(x, v, where)
+	}
+}
+
+func decodeObject(x map[string]any, v reflect.Value, where string) error {
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range fieldsOf(v.Type()) {
+			if member, ok := x[f.camel]; ok {
+				if err := decodeJSON(member, v.Field(f.index), where+"."+f.camel); err != nil {
+					return err
+				}
+			}
+		}
+	case reflect.Map:
+		m := reflect.MakeMapWithSize(v.Type(), len(x))
+		for key, item := range x {
+			value := reflect.New(v.Type().Elem()).Elem()
+			if err := decodeJSON(item, value, where+"."+key); err != nil {
+				return err
+			}
+			m.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
+		}
+		v.Set(m)
+	case reflect.Interface: // a union or document no operation here looks at
+	default:
+		return mismatch(where, "an object", v)
+	}
+	return nil
+}
+
+func decodeLeaf(leaf any, v reflect.Value, where string) error {
+	switch x := leaf.(type) {
+	case string:
+		if v.Type() == bytesType {
+			raw, err := base64.StdEncoding.DecodeString(x)
+			if err != nil {
+				return mismatch(where, "text that is not base64", v)
+			}
+			v.SetBytes(raw)
+			return nil
+		}
+		if v.Kind() != reflect.String {
+			return mismatch(where, "text", v)
+		}
+		v.SetString(x)
+	case bool:
+		if v.Kind() != reflect.Bool {
+			return mismatch(where, "a boolean", v)
+		}
+		v.SetBool(x)
+	case json.Number:
+		return decodeNumber(x.String(), v, where)
+	}
+	return nil
+}
+
+func decodeNumber(text string, v reflect.Value, where string) error {
+	switch v.Kind() {
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+		if err != nil {
+			return mismatch(where, "the number "+text, v)
+		}
+		v.SetInt(n)
+	case reflect.Float32, reflect.Float64:
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return mismatch(where, "the number "+text, v)
+		}
+		v.SetFloat(n)
+	default:
+		return mismatch(where, "a number", v)
+	}
+	return nil
+}
+
+func decodeTime(tree any, v reflect.Value, where string) error {
+	n, ok := tree.(json.Number)
+	if !ok {
+		return mismatch(where, "something else", v)
+	}
+	seconds, err := n.Float64()
+	if err != nil {
+		return mismatch(where, "the number "+n.String(), v)
+	}
+	v.Set(reflect.ValueOf(time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()))
+	return nil
+}
+
+func mismatch(where, got string, v reflect.Value) error {
+	return Errorf("SerializationException", "%s is %s where %s is expected", where, got, v.Type())
+}

@@ -1,0 +1,32 @@
+package wire
+
+import (
+	"encoding/base64"
+	"strconv"
+)
+
+// Page cuts the part of a list that a paginated call asked for, and makes the
+// token for the rest. Tokens are opaque to clients and hold an offset.
+func Page[T any](items []T, token *string, limit *int32, standard int) ([]T, *string, error) {
+	from := 0
+	if token != nil && *token != "" {
+		raw, err := base64.RawURLEncoding.DecodeString(*token)
+		if err == nil {
+			from, err = strconv.Atoi(string(raw))
+		}
+		if err != nil || from < 0 {
+			return nil, nil, Errorf("InvalidParameterException", "Invalid token.")
+		}
+	}
+	size := standard
+	if limit != nil && *limit > 0 {
+		size = int(*limit)
+	}
+	from = min(from, len(items))
+	to := min(from+size, len(items))
+	if to == len(items) {
+		return items[from:], nil, nil
+	}
+	next := base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(to)))
+	return items[from:to], &next, nil
+}

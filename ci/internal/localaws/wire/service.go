@@ -1,0 +1,71 @@
+// Package wire speaks the two protocols of the AWS APIs that are served here,
+// AWS JSON 1.1 and AWS Query, by reflection over the SDK's own input and output
+// structs, so that no API shape is written down twice.
+package wire
+
+import (
+	"context"
+)
+
+// Operation is one action of a service.
+type Operation struct {
+	Name  string
+	input func() any
+	call  func(ctx context.Context, in any) (any, error)
+}
+
+// Op makes an operation of a function over the SDK's structs.
+func Op[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
+	return Operation{
+		Name:  name,
+		input: func() any { return new(I) },
+		call: func(ctx context.Context, in any) (any, error) {
+			out, err := f(ctx, in.(*I))
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
+
+// Service is a set of operations under one name.
+type Service struct {
+	// Name is the one in signatures and IAM actions: ecs, ecr, logs, sts.
+	Name string
+	// Target is the prefix of X-Amz-Target in AWS JSON 1.1; empty for AWS Query.
+	Target string
+	// Version and Namespace identify the API in AWS Query.
+	Version, Namespace string
+	Operations         []Operation
+}
+
+func (s Service) find(name string) (Operation, bool) {
+	for _, op := range s.Operations {
+		if op.Name == name {
+			return op, true
+		}
+	}
+	return Operation{}, false
+}
+
+// record is the call under way, so that the operation can name its resources.
+type record struct{ call *Call }
+
+type recordKey struct{}
+
+// Touch notes the ARNs a call acts upon, as an IAM policy's Resource would have
+// to name them. Outside of a call it does nothing.
+func Touch(ctx context.Context, arns ...string) {
+	if r, ok := ctx.Value(recordKey{}).(record); ok {
+		r.call.Resources = append(r.call.Resources, arns...)
+	}
+}
+
+// Caller is the access key id that signed the call, "" for an unsigned one.
+func Caller(ctx context.Context) string {
+	if r, ok := ctx.Value(recordKey{}).(record); ok {
+		return r.call.AccessKey
+	}
+	return ""
+}

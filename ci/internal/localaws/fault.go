@@ -68,6 +68,9 @@ func (s *Server) disturb(c Call) wire.Disturbance {
 		f.left--
 		return f.disturbance()
 	}
+	if s.quotas != nil && !s.quotas.allow(c.Service, c.Action, c.At) {
+		return wire.Disturbance{Err: throttled()}
+	}
 	return wire.Disturbance{}
 }
 
@@ -75,7 +78,7 @@ func (f *activeFault) disturbance() wire.Disturbance {
 	d := wire.Disturbance{Delay: f.Delay}
 	switch f.Kind {
 	case Throttle:
-		d.Err = wire.Errorf("ThrottlingException", "Rate exceeded")
+		d.Err = throttled()
 	case ServerError:
 		d.Err = &wire.Error{Code: "InternalFailure", Message: "The request processing has failed because of an unknown error, exception or failure.", Status: http.StatusInternalServerError}
 	case Reset:
@@ -88,6 +91,8 @@ func (f *activeFault) disturbance() wire.Disturbance {
 	}
 	return d
 }
+
+func throttled() *wire.Error { return wire.Errorf("ThrottlingException", "Rate exceeded") }
 
 func expired() *wire.Error {
 	return &wire.Error{Code: "ExpiredTokenException", Message: "The security token included in the request is expired", Status: http.StatusBadRequest}

@@ -58,8 +58,25 @@ func (p *platform) load() (stop func() (good, bad int64)) {
 	}
 }
 
+// modes lists the ways to keep tasks apart that this machine can do.
+func modes(t *testing.T) []task.Mode {
+	t.Helper()
+	p := start(t, localaws.Options{})
+	if p.server.TaskMode() == task.ModeNamespace {
+		return []task.Mode{task.ModePort, task.ModeNamespace}
+	}
+	t.Log("only ModePort is tested: namespaces need root with CAP_SYS_ADMIN on Linux")
+	return []task.Mode{task.ModePort}
+}
+
 func TestRollingUpdateLosesNoRequest(t *testing.T) {
-	p := newPlatform(t, localaws.Options{Tasks: task.ModePort})
+	for _, mode := range modes(t) {
+		t.Run(string(mode), func(t *testing.T) { rollingUpdate(t, mode) })
+	}
+}
+
+func rollingUpdate(t *testing.T, mode task.Mode) {
+	p := newPlatform(t, localaws.Options{Tasks: mode})
 	p.create(p.register(p.image("one")))
 	s := p.stable()
 	require.Equal(t, "one", p.version())

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,6 +35,7 @@ type Options struct {
 	Account   string       // 000000000000 by default
 	Dir       string       // working directory; a temporary one by default. Close removes what it made there
 	TimeScale float64      // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
+	Throttle  bool         // refuse calls beyond AWS's documented request rates
 	Tasks     task.Mode    // how tasks are kept apart; the best the machine allows by default
 	Logger    *slog.Logger // none by default
 }
@@ -49,7 +49,8 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	serving  chan struct{}
-	dir      string
+	dir      *workDir
+	quotas   *quotas // nil without Options.Throttle
 	store    *registry.Store
 	runtime  *task.Runtime
 	balancer *elb.Balancer
@@ -71,6 +72,9 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("embedded AWS: listening on %s: %w", o.Listen, reason(err))
 	}
 	s := &Server{options: o, listener: l, serving: make(chan struct{})}
+	if o.Throttle {
+		s.quotas = newQuotas()
+	}
 	if err := s.assemble(); err != nil {
 		_ = l.Close()
 		return nil, err
@@ -111,20 +115,20 @@ func reason(err error) error {
 
 // assemble makes the services and connects them with one another.
 func (s *Server) assemble() error {
-	dir, err := workDir(s.options.Dir)
+	dir, err := newWorkDir(s.options.Dir)
 	if err != nil {
 		return err
 	}
 	s.dir = dir
 	o, c := s.options, clock.New(s.options.TimeScale)
 	scope := ident.Scope{Region: o.Region, Account: o.Account}
-	if s.store, err = registry.NewStore(filepath.Join(dir, "registry"), s.Registry(), scope, c.Now); err == nil {
+	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{
-			Dir: filepath.Join(dir, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c, Log: o.Logger,
+			Dir: filepath.Join(dir.path, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c, Log: o.Logger,
 		})
 	}
 	if err != nil {
-		_ = os.RemoveAll(dir)
+		_ = dir.remove()
 		return fmt.Errorf("embedded AWS: %w", err)
 	}
 	streams := logs.NewStore(scope)
@@ -147,20 +151,6 @@ func (s *Server) assemble() error {
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	return nil
-}
-
-// workDir makes a directory that is this server's alone.
-func workDir(parent string) (string, error) {
-	if parent != "" {
-		if err := os.MkdirAll(parent, 0o755); err != nil {
-			return "", fmt.Errorf("embedded AWS: making its directory: %w", err)
-		}
-	}
-	dir, err := os.MkdirTemp(parent, "local-aws-")
-	if err != nil {
-		return "", fmt.Errorf("embedded AWS: making its directory: %w", err)
-	}
-	return dir, nil
 }
 
 // route tells the registry and the task metadata from the AWS APIs.
@@ -213,10 +203,7 @@ func (s *Server) shutdown() error {
 	s.balancer.Close()
 	s.runtime.Close()
 	s.store.Close()
-	if err := os.RemoveAll(s.dir); err != nil {
-		return fmt.Errorf("embedded AWS: removing its directory: %w", err)
-	}
-	return nil
+	return s.dir.remove()
 }
 
 // maxCalls bounds the record of calls; the oldest go first.

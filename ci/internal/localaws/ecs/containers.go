@@ -48,24 +48,40 @@ func (t *taskRun) openLogs() error {
 	return nil
 }
 
-// startContainers starts what the task definition lists, in its order.
+// startContainers starts what the task definition lists, in the order of its
+// dependencies.
 func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) error {
 	t.update(func() { t.set("ACTIVATING") })
-	for i, p := range t.parts {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		run, err := t.sandbox.Start(t.spec(p.definition, images[i]), t.environment()...)
-		if err != nil {
+	order, _ := startOrder(t.definition.ContainerDefinitions) // checked when it was registered
+	for _, i := range order {
+		if err := t.startContainer(ctx, i, images[i]); err != nil {
 			t.update(func() { t.record.Containers[i].Reason = new(trim(err.Error())) })
 			t.stopContainers()
 			return err
 		}
-		t.update(func() {
-			p.run = run
-			t.record.Containers[i].LastStatus = new("RUNNING")
-			t.record.Containers[i].RuntimeId = new(t.id + "-" + fmt.Sprintf("%010d", i))
-		})
+	}
+	return nil
+}
+
+func (t *taskRun) startContainer(ctx context.Context, i int, img *task.Image) error {
+	p := t.parts[i]
+	if err := t.await(ctx, p); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	run, err := t.sandbox.Start(t.spec(p.definition, img), t.environment()...)
+	if err != nil {
+		return err
+	}
+	t.update(func() {
+		p.run = run
+		t.record.Containers[i].LastStatus = new("RUNNING")
+		t.record.Containers[i].RuntimeId = new(fmt.Sprintf("%s-%010d", t.id, i))
+	})
+	if check := checkOf(p.definition.HealthCheck); check != nil {
+		t.c.wg.Go(func() { t.monitor(ctx, p, check) })
 	}
 	return nil
 }
@@ -85,7 +101,12 @@ func (t *taskRun) start(ctx context.Context) error {
 func (t *taskRun) spec(d *types.ContainerDefinition, img *task.Image) task.Spec {
 	spec := task.Spec{
 		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
-		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User),
+		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
+	}
+	for _, m := range d.MountPoints {
+		spec.Mounts = append(spec.Mounts, task.Mount{
+			Volume: aws.ToString(m.SourceVolume), Path: aws.ToString(m.ContainerPath), ReadOnly: aws.ToBool(m.ReadOnly),
+		})
 	}
 	env := d.Environment
 	for _, o := range t.record.Overrides.ContainerOverrides {

@@ -160,6 +160,9 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			}
 		}
 	}
+	if _, bad := startOrder(in.ContainerDefinitions); bad != "" {
+		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", bad)
+	}
 	if slices.Contains(in.RequiresCompatibilities, types.CompatibilityFargate) {
 		return validateFargate(in)
 	}

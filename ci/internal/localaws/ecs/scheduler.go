@@ -177,7 +177,7 @@ func (s *service) health(t *taskRun) (v verdict, checked bool) {
 
 func (t *taskRun) hasContainerCheck() bool {
 	return slices.ContainsFunc(t.parts, func(p *part) bool {
-		return p.definition.HealthCheck != nil && aws.ToBool(p.definition.Essential)
+		return checkOf(p.definition.HealthCheck) != nil && aws.ToBool(p.definition.Essential)
 	})
 }
 

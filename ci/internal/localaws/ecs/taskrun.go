@@ -214,7 +214,7 @@ func (t *taskRun) prepare(ctx context.Context) error {
 	if err := t.openLogs(); err != nil {
 		return err
 	}
-	sandbox, err := t.c.cfg.Runtime.NewSandbox(t.hostname())
+	sandbox, err := t.c.cfg.Runtime.NewSandbox(t.hostname(), t.ip)
 	if err != nil {
 		return resourceError("%v", err)
 	}

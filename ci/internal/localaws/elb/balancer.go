@@ -40,7 +40,8 @@ type Balancer struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
-	transport *http.Transport
+	transport *http.Transport // of requests
+	checker   *http.Client    // of health checks
 
 	mu        sync.Mutex
 	balancers []*loadBalancer
@@ -78,6 +79,10 @@ func New(cfg Config) *Balancer {
 		IdleConnTimeout:       time.Minute,
 		ResponseHeaderTimeout: time.Minute, // an ALB's idle timeout
 		DisableCompression:    true,
+	}
+	b.checker = &http.Client{
+		Transport:     &http.Transport{DialContext: b.dialAddress, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return b
 }

@@ -58,10 +58,6 @@ func (b *Balancer) probe(g *targetGroup, t *target) probe {
 
 // check watches a target's health until the target is gone or draining.
 func (b *Balancer) check(g *targetGroup, t *target) {
-	client := &http.Client{
-		Transport:     &http.Transport{DialContext: b.dialAddress, DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 	passed, failed := 0, 0
 	for {
 		b.mu.Lock()
@@ -80,7 +76,7 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 				"Target group is not configured to receive traffic from the load balancer",
 			}
 		case p.enabled:
-			next = b.ask(t.serving, client, p)
+			next = b.ask(t.serving, p)
 		}
 		if next.State == types.TargetHealthStateEnumHealthy {
 			passed, failed = passed+1, 0
@@ -140,10 +136,10 @@ func (b *Balancer) judge(g *targetGroup, t *target, p probe, got Health, passed,
 }
 
 // ask makes one health check.
-func (b *Balancer) ask(ctx context.Context, client *http.Client, p probe) Health {
+func (b *Balancer) ask(ctx context.Context, p probe) Health {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Clock.AtLeast(p.timeout, shortestTimeout))
 	defer cancel()
-	status, err := request(ctx, client, b.dialAddress, p)
+	status, err := b.request(ctx, p)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Health{types.TargetHealthStateEnumUnhealthy, types.TargetHealthReasonEnumTimeout, "Request timed out"}
@@ -159,9 +155,9 @@ func (b *Balancer) ask(ctx context.Context, client *http.Client, p probe) Health
 	}
 }
 
-func request(ctx context.Context, client *http.Client, dial func(context.Context, string, string) (net.Conn, error), p probe) (status int, err error) {
+func (b *Balancer) request(ctx context.Context, p probe) (status int, err error) {
 	if p.tcp {
-		conn, err := dial(ctx, "tcp", p.address)
+		conn, err := b.dialAddress(ctx, "tcp", p.address)
 		if err == nil {
 			err = conn.Close()
 		}
@@ -172,7 +168,7 @@ func request(ctx context.Context, client *http.Client, dial func(context.Context
 		return 0, err
 	}
 	req.Header.Set("User-Agent", "ELB-HealthChecker/2.0")
-	resp, err := client.Do(req)
+	resp, err := b.checker.Do(req)
 	if err != nil {
 		return 0, err
 	}

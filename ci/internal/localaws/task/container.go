@@ -18,7 +18,16 @@ type Spec struct {
 	WorkDir    string   // "" keeps the image's
 	User       string   // "" keeps the image's
 	Ports      []int    // containerPorts
+	ReadOnly   bool     // the root file system must not be written to (ModeNamespace)
+	Mounts     []Mount  // the task's volumes (ModeNamespace)
 	Output     Sink     // nil drops the output
+}
+
+// Mount is a volume of the task at a path of a container.
+type Mount struct {
+	Volume   string
+	Path     string
+	ReadOnly bool
 }
 
 // Container is a container that was started.

@@ -13,14 +13,17 @@ func isolation(string, *identity, bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// probeChroot always says no: outside of Linux a root file system of an image
-// is of no use, and programs run in place.
+func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
+
+// Outside of Linux a root file system of an image is of no use, and there are no
+// namespaces: programs run in place.
+
 func probeChroot(string) error { return os.ErrPermission }
 
 func probeNamespaces() error { return os.ErrPermission }
 
-func enterNamespaces(string) error { return os.ErrPermission }
+func enterNamespaces(string, string) error { return os.ErrPermission }
 
 func (s *Sandbox) dialInside(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
 
-func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
+func (s *Sandbox) mountRoot(Spec) (string, error) { return "", os.ErrPermission }

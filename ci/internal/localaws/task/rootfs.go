@@ -51,6 +51,27 @@ func resolve(root, name string) (string, error) {
 	return filepath.Join(root, filepath.FromSlash(at)), nil
 }
 
+// place makes sure that a root file system has a directory and returns where it
+// is on this machine. A link out of the root file system ends inside of it.
+func place(root, name string) (string, error) {
+	if at, err := resolve(root, name); err == nil {
+		return at, nil
+	}
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	rel, err := filepath.Rel("/", filepath.Clean("/"+name))
+	if err != nil {
+		return "", err
+	}
+	if err := r.MkdirAll(rel, 0o755); err != nil {
+		return "", err
+	}
+	return filepath.Join(root, rel), nil
+}
+
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // lookPath finds a command in a root file system. It returns the path as the
@@ -115,31 +136,38 @@ func userOf(root, user string) (*identity, error) {
 }
 
 // number is the id that a name, or a number, has in a passwd or group file, and
-// the fourth field, which in passwd is the user's group.
+// the fourth field, which in passwd is the user's group. A number need not be in
+// the file.
 func number(root, file, name string) (id, group uint32, err error) {
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-		id = uint32(n)
-	} else {
-		err = nil
-		id = ^uint32(0)
-	}
-	resolved, err := resolve(root, file)
-	if err == nil {
-		var text []byte
-		if text, err = os.ReadFile(resolved); err == nil {
-			for line := range strings.Lines(string(text)) {
-				f := strings.Split(strings.TrimSpace(line), ":")
-				if len(f) < 4 || f[0] != name && f[2] != name {
-					continue
-				}
-				n, _ := strconv.ParseUint(f[2], 10, 32)
-				g, _ := strconv.ParseUint(f[3], 10, 32)
-				return uint32(n), uint32(g), nil
-			}
+	for _, f := range entries(root, file) {
+		if f[0] == name || f[2] == name {
+			uid, _ := strconv.ParseUint(f[2], 10, 32)
+			gid, _ := strconv.ParseUint(f[3], 10, 32)
+			return uint32(uid), uint32(gid), nil
 		}
 	}
-	if id != ^uint32(0) {
-		return id, 0, nil
+	n, err := strconv.ParseUint(name, 10, 32)
+	if err != nil {
+		return 0, 0, errors.New("no matching entries in " + path.Base(file) + " file")
 	}
-	return 0, 0, errors.New("no matching entries in " + path.Base(file) + " file")
+	return uint32(n), 0, nil
+}
+
+// entries reads the lines of a passwd or group file, if there is one.
+func entries(root, file string) [][]string {
+	at, err := resolve(root, file)
+	if err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(at)
+	if err != nil {
+		return nil
+	}
+	var list [][]string
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) >= 4 {
+			list = append(list, f)
+		}
+	}
+	return list
 }

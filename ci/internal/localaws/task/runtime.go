@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -55,6 +56,7 @@ type Runtime struct {
 	mode   Mode
 	chroot bool
 	thread *thread // parent of every process in ModePort
+	ports  ports
 
 	mu       sync.Mutex
 	unpacked map[v1.Hash]*unpacking
@@ -71,8 +73,10 @@ var ErrNamespaces = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux
 
 // NewRuntime finds out what the process may do and prepares to start tasks.
 func NewRuntime(cfg Config) (*Runtime, error) {
-	if err := os.MkdirAll(filepath.Join(cfg.Dir, "rootfs"), 0o755); err != nil {
-		return nil, fmt.Errorf("preparing the tasks' directory: %w", err)
+	for _, sub := range []string{"rootfs", "sandboxes"} {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("preparing the tasks' directory: %w", err)
+		}
 	}
 	mode := cfg.Mode
 	if mode != ModePort {
@@ -93,6 +97,8 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 	}
 	return &Runtime{
 		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpacking{},
+		// Another embedded AWS on this machine probably starts somewhere else.
+		ports: ports{next: rand.IntN(lastPort - firstPort)},
 	}, nil
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -16,23 +18,31 @@ import (
 type Sandbox struct {
 	rt       *Runtime
 	hostname string
+	ip       string
 	thread   *thread // the task's own in ModeNamespace, the runtime's in ModePort
 	own      bool
+	dir      string // ModeNamespace: where the task's mounts are; empty for all others
+	scratch  bool   // dir is mounted; touched on the thread only
 
 	mu     sync.Mutex
 	routes map[int]string // container port → address on this machine
 }
 
-// NewSandbox makes the surroundings of a task.
-func (rt *Runtime) NewSandbox(hostname string) (*Sandbox, error) {
-	s := &Sandbox{rt: rt, hostname: hostname, thread: rt.thread, routes: map[int]string{}}
-	if rt.mode == ModeNamespace {
-		t, err := newThread(func() error { return enterNamespaces(hostname) })
-		if err != nil {
-			return nil, fmt.Errorf("making the namespaces of %s: %w", hostname, err)
-		}
-		s.thread, s.own = t, true
+// NewSandbox makes the surroundings of a task that has this host name and address.
+func (rt *Runtime) NewSandbox(hostname, ip string) (*Sandbox, error) {
+	s := &Sandbox{rt: rt, hostname: hostname, ip: ip, thread: rt.thread, routes: map[int]string{}}
+	if rt.mode != ModeNamespace {
+		return s, nil
 	}
+	var err error
+	if s.dir, err = os.MkdirTemp(filepath.Join(rt.cfg.Dir, "sandboxes"), "task-"); err != nil {
+		return nil, fmt.Errorf("making the directory of %s: %w", hostname, err)
+	}
+	if s.thread, err = newThread(func() error { return enterNamespaces(hostname, ip) }); err != nil {
+		_ = os.Remove(s.dir)
+		return nil, fmt.Errorf("making the namespaces of %s: %w", hostname, err)
+	}
+	s.own = true
 	return s, nil
 }
 
@@ -40,6 +50,7 @@ func (rt *Runtime) NewSandbox(hostname string) (*Sandbox, error) {
 func (s *Sandbox) Close() {
 	if s.own {
 		s.thread.close()
+		_ = os.Remove(s.dir) // outside of the task's namespaces it is empty
 	}
 }
 
@@ -52,7 +63,7 @@ func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	if s.own || len(spec.Ports) == 0 {
 		return s.startProcess(spec, spec.environment(env...))
 	}
-	port, err := freePort()
+	port, err := s.rt.ports.free()
 	if err != nil {
 		return nil, err
 	}
@@ -83,17 +94,6 @@ func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp4", address)
 }
 
-// freePort finds a loopback port that nobody listens on.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	return port, err
-}
-
 // drainTime bounds how long output is awaited after a container's end, in case
 // a process that left its group still holds the pipe.
 const drainTime = time.Second
@@ -103,6 +103,7 @@ type process struct {
 	sandbox *Sandbox
 	spec    Spec
 	env     []string
+	root    string // the root file system it sees
 	proc    *os.Process
 	done    chan struct{}
 	code    int
@@ -114,7 +115,10 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making a pipe for the output of %s: %w", spec.Name, err)
 	}
-	cmd, err := s.command(spec, spec.argv(), env)
+	var cmd *exec.Cmd
+	if p.root, err = s.rootOf(spec); err == nil {
+		cmd, err = s.command(spec, p.root, spec.argv(), env)
+	}
 	if err == nil {
 		cmd.Stdout, cmd.Stderr = w, w
 		s.thread.do(func() { err = cmd.Start() })
@@ -140,6 +144,22 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 		p.code = exitCode(cmd.ProcessState)
 	}()
 	return p, nil
+}
+
+// rootOf makes the root file system a container sees: its own view of the image
+// where it can have one, otherwise the unpacked image itself.
+func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
+	if !s.own {
+		if _, err := place(spec.Image.Root, spec.workDir()); err != nil {
+			return "", startErrorf("mkdir %s: %v", spec.workDir(), err)
+		}
+		return spec.Image.Root, nil
+	}
+	s.thread.do(func() { root, err = s.mountRoot(spec) })
+	if err != nil {
+		return "", startErrorf("%v", err)
+	}
+	return root, nil
 }
 
 // unstartable tells a file for another kind of processor, which a container
@@ -184,11 +204,13 @@ func (p *process) Stop(grace time.Duration) {
 }
 
 func (p *process) Check(ctx context.Context, command []string) error {
-	cmd, err := p.sandbox.command(p.spec, command, p.env)
+	cmd, err := p.sandbox.command(p.spec, p.root, command, p.env)
 	if err != nil {
 		return err
 	}
-	p.sandbox.thread.do(func() { err = cmd.Start() })
+	if !p.sandbox.thread.do(func() { err = cmd.Start() }) {
+		return context.Canceled
+	}
 	if err != nil {
 		return fmt.Errorf("starting the health check %q: %w", command[0], err)
 	}

@@ -11,16 +11,17 @@ import (
 // belong to threads.
 type thread struct {
 	jobs  chan func()
+	quit  chan struct{}
 	done  chan struct{}
-	close func()
+	close func() // ends the thread and waits for it; may be called again
 }
 
 // newThread starts a thread and runs setup on it. When that fails the thread is
 // gone again.
 func newThread(setup func() error) (*thread, error) {
-	t := &thread{jobs: make(chan func()), done: make(chan struct{})}
+	t := &thread{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
 	t.close = sync.OnceFunc(func() {
-		close(t.jobs)
+		close(t.quit)
 		<-t.done
 	})
 	ready := make(chan error)
@@ -34,8 +35,13 @@ func newThread(setup func() error) (*thread, error) {
 		if err != nil {
 			return
 		}
-		for job := range t.jobs {
-			job()
+		for {
+			select {
+			case job := <-t.jobs:
+				job()
+			case <-t.quit:
+				return
+			}
 		}
 	}()
 	if err := <-ready; err != nil {
@@ -45,12 +51,19 @@ func newThread(setup func() error) (*thread, error) {
 	return t, nil
 }
 
-// do runs f on the thread and waits for it. The thread must not be closed.
-func (t *thread) do(f func()) {
+// do runs f on the thread and waits for it. It says whether the thread was still
+// there to do so.
+func (t *thread) do(f func()) bool {
 	finished := make(chan struct{})
-	t.jobs <- func() {
+	job := func() {
 		defer close(finished)
 		f()
 	}
-	<-finished
+	select {
+	case t.jobs <- job:
+		<-finished
+		return true
+	case <-t.quit:
+		return false
+	}
 }

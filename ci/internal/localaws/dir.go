@@ -1,0 +1,71 @@
+package localaws
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// prefix begins the names of working directories, lockName is the file in them
+// that is locked as long as their server lives.
+const (
+	prefix   = "local-aws-"
+	lockName = "lock"
+)
+
+// workDir is a directory that is one server's alone.
+type workDir struct {
+	path string
+	lock *os.File
+}
+
+// newWorkDir makes a working directory below parent ("" is the system's place
+// for temporary files). It removes those of servers that were killed: they could
+// not do it themselves.
+func newWorkDir(parent string) (*workDir, error) {
+	if parent == "" {
+		parent = os.TempDir()
+	}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
+	}
+	sweep(parent)
+	path, err := os.MkdirTemp(parent, prefix)
+	if err != nil {
+		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
+	}
+	lock, err := os.Create(filepath.Join(path, lockName))
+	if err == nil {
+		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		_ = os.RemoveAll(path)
+		return nil, fmt.Errorf("embedded AWS: locking its directory: %w", err)
+	}
+	return &workDir{path: path, lock: lock}, nil
+}
+
+// sweep removes the working directories below parent that nobody holds.
+func sweep(parent string) {
+	stale, _ := filepath.Glob(filepath.Join(parent, prefix+"*", lockName)) // the pattern is valid
+	for _, name := range stale {
+		lock, err := os.Open(name)
+		if err != nil {
+			continue
+		}
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = os.RemoveAll(filepath.Dir(name))
+		}
+		_ = lock.Close()
+	}
+}
+
+// remove deletes the directory with everything in it.
+func (d *workDir) remove() error {
+	defer d.lock.Close()
+	if err := os.RemoveAll(d.path); err != nil {
+		return fmt.Errorf("embedded AWS: removing its directory: %w", err)
+	}
+	return nil
+}

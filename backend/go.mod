@@ -1,6 +1,6 @@
 module slipway/backend
 
-go 1.26.0
+go 1.26.1
 
 require (
 	github.com/gofiber/fiber/v2 v2.52.15

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -43,7 +44,7 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 
 // programImage is a static binary alone on an empty base.
 func programImage(service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
-	layer, err := newLayer([]file{{path: "server", mode: 0o555, data: binary}})
+	layer, err := newLayer([]file{{path: "server", mode: 0o555, data: binary, time: time.Unix(0, 0)}})
 	if err != nil {
 		return nil, err
 	}

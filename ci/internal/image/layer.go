@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -23,6 +24,15 @@ type file struct {
 	path string // slash-separated, without a leading slash
 	mode int64  // permission bits
 	data []byte
+	time time.Time
+}
+
+// contentTime is a time that changes with the content and with nothing else.
+// Nginx makes a file's ETag of its time and size: with one time for all files
+// a browser would keep a page that changed and kept its size.
+func contentTime(data []byte) time.Time {
+	digest := sha256.Sum256(data)
+	return time.Unix(int64(binary.BigEndian.Uint32(digest[:])>>2), 0) // 1970 to 2004
 }
 
 // layer is a gzip-compressed layer held in memory.
@@ -70,7 +80,7 @@ func pack(archive *tar.Writer, files []file) error {
 		if err := packFolders(archive, path.Dir(f.path), made); err != nil {
 			return err
 		}
-		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data)), ModTime: time.Unix(0, 0)}
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data)), ModTime: f.time}
 		if err := archive.WriteHeader(header); err != nil {
 			return fmt.Errorf("/%s: %w", f.path, err)
 		}

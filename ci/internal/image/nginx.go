@@ -120,7 +120,7 @@ func (b Builder) trackedFiles(ctx context.Context, folder, target string) ([]fil
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", path.Join(folder, name), err)
 		}
-		files = append(files, file{path: path.Join(target, name), mode: 0o644, data: data})
+		files = append(files, file{path: path.Join(target, name), mode: 0o644, data: data, time: contentTime(data)})
 	}
 	return files, nil
 }

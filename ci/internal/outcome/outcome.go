@@ -66,3 +66,13 @@ func Of(err error) Code {
 		return Failed
 	}
 }
+
+// interruption is the cause of a context that somebody cancelled.
+type interruption string
+
+func (i interruption) Error() string        { return string(i) }
+func (i interruption) Is(target error) bool { return target == context.Canceled }
+
+// Interruption makes the cause of a cancelled context, exit code 130: who or
+// what interrupted.
+func Interruption(reason string) error { return interruption(reason) }

@@ -24,6 +24,7 @@ func TestOf(t *testing.T) {
 		"a code under a wrapping":     {fmt.Errorf("deploying: %w", outcome.With(outcome.Restored, plain)), outcome.Restored},
 		"a code joined to an error":   {errors.Join(plain, outcome.With(outcome.Unrestored, plain)), outcome.Unrestored},
 		"a cancelled context":         {fmt.Errorf("testing: %w", context.Canceled), outcome.Interrupted},
+		"an interruption":             {fmt.Errorf("testing: %w", outcome.Interruption("Ctrl-C")), outcome.Interrupted},
 		"a code over a cancelled one": {outcome.With(outcome.Unrestored, context.Canceled), outcome.Unrestored},
 	}
 	for name, tt := range tests {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -53,6 +54,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 // release as a whole.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
+	text = strings.ReplaceAll(text, "\n", "; ")
 	r.mu.Lock()
 	r.events = append(r.events, Event{At: at, Service: service, Text: text})
 	r.mu.Unlock()

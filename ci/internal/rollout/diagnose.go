@@ -102,7 +102,7 @@ func (e Engine) stoppedTasks(ctx context.Context, cluster string, m *move) ([]ty
 func (m *move) cause(task types.Task) report.Cause {
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
-		StopCode: string(task.StopCode), Reason: aws.ToString(task.StoppedReason),
+		StopCode: string(task.StopCode), Reason: readable(aws.ToString(task.StoppedReason)),
 	}
 	for _, c := range task.Containers {
 		if aws.ToString(c.Name) != m.target.Service.Container() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -112,13 +113,24 @@ func (e Engine) tellEvents(m *move, events []types.ServiceEvent) {
 	if fresh < 0 {
 		fresh = len(events)
 	}
-	prefix := "(service " + m.target.Service.ServiceName() + ") "
 	for _, event := range slices.Backward(events[:fresh]) {
-		e.Event(m.name(), strings.TrimPrefix(aws.ToString(event.Message), prefix))
+		e.Event(m.name(), readable(aws.ToString(event.Message)))
 	}
 	if len(events) > 0 {
 		m.newestEvent = aws.ToString(events[0].Id)
 	}
+}
+
+// What ECS says in every event of a service and people know already, and the
+// ARN of a target group, of which its name is enough.
+var (
+	eventSubject = regexp.MustCompile(`^\(service [^)]*\) `)
+	targetGroup  = regexp.MustCompile(`\(target-group arn:[^)]*:targetgroup/([^/)]+)/[^)]*\)`)
+)
+
+// readable is the message of a service event without what makes it long.
+func readable(message string) string {
+	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
 }
 
 // observeDeployments adds the state of our service deployments. An endpoint

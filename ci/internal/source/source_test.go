@@ -3,7 +3,6 @@ package source_test
 import (
 	"context"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -11,33 +10,17 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
 )
-
-func git(t *testing.T, dir string, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "git", args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(),
-		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
-		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-}
-
-func write(t *testing.T, file, content string) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
-	require.NoError(t, os.WriteFile(file, []byte(content), 0o644))
-}
 
 func TestTree(t *testing.T) {
 	dir := t.TempDir()
-	git(t, dir, "init", "-q")
-	write(t, filepath.Join(dir, ".gitignore"), "*.log\n")
-	write(t, filepath.Join(dir, "site", "index.html"), "x")
-	write(t, filepath.Join(dir, "site", "a b\n.css"), "x")
-	write(t, filepath.Join(dir, "site", "gone.txt"), "x")
-	write(t, filepath.Join(dir, "site", "x.log"), "x")
+	sourcetest.Git(t, dir, "init", "-q")
+	sourcetest.Write(t, dir, ".gitignore", "*.log\n")
+	sourcetest.Write(t, dir, "site/index.html", "x")
+	sourcetest.Write(t, dir, "site/a b\n.css", "x")
+	sourcetest.Write(t, dir, "site/gone.txt", "x")
+	sourcetest.Write(t, dir, "site/x.log", "x")
 
 	tree, err := source.Open(t.Context(), dir)
 	require.NoError(t, err)
@@ -45,15 +28,15 @@ func TestTree(t *testing.T) {
 	require.ErrorContains(t, err, "has no commit yet: commit first")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 
-	git(t, dir, "add", ".")
-	git(t, dir, "commit", "-qm", "first")
+	sourcetest.Git(t, dir, "add", ".")
+	sourcetest.Git(t, dir, "commit", "-qm", "first")
 	revision, err := tree.Revision(t.Context())
 	require.NoError(t, err)
 	require.Regexp(t, "^[0-9a-f]{40}$", revision.SHA)
 	require.False(t, revision.Dirty)
 	require.Equal(t, revision.SHA, revision.Version())
 
-	write(t, filepath.Join(dir, "site", "new.js"), "x")
+	sourcetest.Write(t, dir, "site/new.js", "x")
 	require.NoError(t, os.Remove(filepath.Join(dir, "site", "gone.txt")))
 	revision, err = tree.Revision(t.Context())
 	require.NoError(t, err)

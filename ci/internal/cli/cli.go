@@ -1,0 +1,138 @@
+// Package cli is the slipway command: it reads flags, calls a stage, prints
+// what the stage returns and turns it into an exit code. It decides nothing
+// else.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/suggest"
+)
+
+// app is one invocation of the command.
+type app struct {
+	stdout, stderr io.Writer
+	source         string
+	output         format
+	// code is the exit code of a stage that reported by itself what went wrong.
+	code outcome.Code
+}
+
+// Run runs the command with its arguments and returns its exit code. What the
+// command returns goes to stdout, all narration to stderr.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) outcome.Code {
+	a := &app{stdout: stdout, stderr: stderr, output: text}
+	root := a.root()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintf(stderr, "slipway: %s\n", err)
+		return outcome.Of(err)
+	}
+	return a.code
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "slipway",
+		Short: "Deliver container services to AWS ECS Fargate",
+		Long: `Slipway tests, builds, publishes and releases the services of
+` + platform.ServicesFile + `. Its exit code never lies:
+
+  0 done, or nothing to do          4 not restored: a human is needed
+  1 failed, production untouched    5 refused by a guard
+  2 wrong usage or configuration  130 interrupted, after restoring
+  3 failed, and restored what ran before`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(flagError)
+	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
+	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
+	root.AddCommand(a.testCommand(), a.buildCommand(), a.rehearseCommand(), a.localAWSCommand())
+	for _, command := range root.Commands() {
+		command.Args = noArguments
+	}
+	return root
+}
+
+// unknownCommand makes the usage error of a command that is not there.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, command := range cmd.Commands() {
+		names = append(names, command.Name())
+	}
+	return outcome.Usagef("no command %q: %s", args[0], meant(args[0], names, ""))
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return outcome.Usagef("%s takes no argument, and got %q: see %s --help", cmd.Name(), args[0], cmd.CommandPath())
+}
+
+// flagError makes the usage error of a flag that is not there or has a value
+// that it does not take.
+func flagError(cmd *cobra.Command, err error) error {
+	var missing *pflag.NotExistError
+	if errors.As(err, &missing) {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		name := missing.GetSpecifiedName()
+		return outcome.Usagef("no flag --%s: %s", name, meant(name, names, "--"))
+	}
+	return outcome.Usagef("%w: see %s --help", err, cmd.CommandPath())
+}
+
+func meant(name string, known []string, prefix string) string {
+	if near := suggest.Nearest(name, known); near != "" {
+		return fmt.Sprintf("did you mean %s%s?", prefix, near)
+	}
+	return fmt.Sprintf("there are %s%s", prefix, strings.Join(known, ", "+prefix))
+}
+
+// open reads the source tree and its services file.
+func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) {
+	tree, err := source.Open(ctx, a.source)
+	if err != nil {
+		return source.Tree{}, platform.Platform{}, err
+	}
+	p, err := platform.Load(a.source)
+	return tree, p, err
+}
+
+// view shows progress on stderr: drawn on a terminal, as lines anywhere else.
+func (a *app) view() (view report.View, live bool) {
+	file, ok := a.stderr.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
+		return report.Plain{W: a.stderr}, false
+	}
+	return report.NewLive(file, func() int {
+		width, _, err := term.GetSize(int(file.Fd()))
+		if err != nil {
+			return 0
+		}
+		return width
+	}), true
+}

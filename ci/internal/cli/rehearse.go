@@ -1,0 +1,94 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/step"
+)
+
+func (a *app) rehearseCommand() *cobra.Command {
+	var scenario, listen string
+	var keep, skipTests bool
+	cmd := &cobra.Command{
+		Use:   "rehearse",
+		Short: "Deliver the services on this machine, against an embedded AWS",
+		Long: `Rehearse goes through the whole delivery on this machine: test, build, publish,
+and a release of the services, as real processes behind a real load balancer,
+by the code that talks to AWS. It needs Go and git; no account, no container
+engine, no network.`,
+		Example: `  slipway rehearse
+  slipway rehearse --scenario crash --skip-tests
+  slipway rehearse --keep`,
+	}
+	var names []string
+	for _, s := range rehearsal.Scenarios() {
+		names = append(names, string(s))
+	}
+	cmd.Flags().StringVar(&scenario, "scenario", string(rehearsal.Happy), "what happens to the new version: "+strings.Join(names, ", "))
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 takes a free one")
+	cmd.Flags().BoolVar(&keep, "keep", false, "leave the system up when the release is over, until interrupted")
+	cmd.Flags().BoolVar(&skipTests, "skip-tests", false, "do not run the tests")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		tree, p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		view, live := a.view()
+		options := rehearsal.Options{
+			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Listen: listen, Live: live,
+		}
+		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
+			return err
+		}
+		if options.Scenario, err = rehearsal.ParseScenario(scenario); err != nil {
+			return err
+		}
+		if !skipTests {
+			options.Test = func(ctx context.Context) error { return a.rehearseTests(ctx, tree.Dir, p) }
+		}
+		printed := false
+		if keep {
+			options.Up = func(release report.Release) {
+				view.Close()
+				printed = true
+				_ = a.printRelease(release) // the exit code tells what came of it
+				fmt.Fprintf(a.stderr, "the system is up at %s: press Ctrl-C to take it down\n", release.URL)
+				<-ctx.Done()
+			}
+		}
+		release := rehearsal.Run(ctx, options, report.NewRecorder(time.Now, view))
+		view.Close()
+		a.code = release.ExitCode
+		if printed {
+			return nil
+		}
+		return a.printRelease(release)
+	}
+	return cmd
+}
+
+// printRelease prints a release's report. A stage that failed before there was
+// any release has no report worth reading as text: its error says it all.
+func (a *app) printRelease(release report.Release) error {
+	switch a.output {
+	case jsonDoc:
+		return release.JSON(a.stdout)
+	case markdown:
+		return release.Markdown(a.stdout)
+	}
+	if len(release.Services) == 0 && release.Error != "" {
+		return outcome.With(release.ExitCode, errors.New(release.Error))
+	}
+	return release.Text(a.stdout)
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/step"
+)
+
+// defaultCoverage is the gate where --min-coverage says nothing, in percent of
+// the statements of each module.
+const defaultCoverage = 85
+
+func (a *app) testCommand() *cobra.Command {
+	var out string
+	gate := coverage.Gate{Default: defaultCoverage}
+	cmd := &cobra.Command{
+		Use:   "test",
+		Short: "Test every Go service and the pipeline itself",
+		Long: `Test runs the Go tests of every Go service and of the pipeline, with the race
+detector, and gates their coverage. It writes coverage.out, coverage.html,
+cobertura.xml, junit.xml and summary.md.`,
+		Example: `  slipway test
+  slipway test --min-coverage 90 --min-coverage backend=95`,
+	}
+	cmd.Flags().StringVar(&out, "out", ".slipway/test", "directory to write the reports to")
+	cmd.Flags().Var(&gate, "min-coverage", "least coverage in percent, for all modules or for one (module=percent)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		tree, p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		lock, err := image.ReadLock(tree.Dir)
+		if err != nil {
+			return err
+		}
+		options := testOptions(tree.Dir, p)
+		options.Image, options.Gate, options.Out = lock.Reference("go"), gate, out
+		summary, err := a.runTests(ctx, tree.Dir, options)
+		if err != nil {
+			return err
+		}
+		if summary.Result == gotest.Failed {
+			a.code = outcome.Failed
+		}
+		return a.printTests(summary, out)
+	}
+	return cmd
+}
+
+// testOptions names the modules to test: every Go service and the pipeline.
+func testOptions(dir string, p platform.Platform) gotest.Options {
+	var options gotest.Options
+	for _, s := range p.Services {
+		if s.Kind == platform.Go {
+			options.Modules = append(options.Modules, s.Path)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, gotest.Pipeline, "go.mod")); err == nil {
+		options.Modules = append(options.Modules, gotest.Pipeline)
+		// The Dagger functions run in an engine only: black-box tests call them there.
+		options.Exclude = []string{gotest.Pipeline + "/*.go"}
+	}
+	return options
+}
+
+func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) (gotest.Summary, error) {
+	supported, why := gotest.RaceSupported(ctx)
+	if options.Race = supported; !supported {
+		fmt.Fprintf(a.stderr, "the race detector is off: %s\n", why)
+	}
+	options.Narrate = func(line string) { fmt.Fprintln(a.stderr, line) }
+	return gotest.Run(ctx, dir, step.Host{Source: dir}, options)
+}
+
+// rehearseTests runs the tests for a rehearsal, whose report has their result.
+func (a *app) rehearseTests(ctx context.Context, dir string, p platform.Platform) error {
+	out, err := os.MkdirTemp("", "slipway-test-")
+	if err != nil {
+		return fmt.Errorf("making room for the test reports: %w", err)
+	}
+	defer os.RemoveAll(out)
+	options := testOptions(dir, p)
+	options.Gate, options.Out = coverage.Gate{Default: defaultCoverage}, out
+	summary, err := a.runTests(ctx, dir, options)
+	if err != nil {
+		return err
+	}
+	if summary.Result == gotest.Failed {
+		fmt.Fprint(a.stderr, summary.Text())
+		return fmt.Errorf("the tests failed: run slipway test for the reports, or rehearse with --skip-tests")
+	}
+	return nil
+}
+
+func (a *app) printTests(summary gotest.Summary, out string) error {
+	switch a.output {
+	case jsonDoc:
+		return printJSON(a.stdout, summary)
+	case markdown:
+		data, err := os.ReadFile(filepath.Join(out, "summary.md"))
+		if err != nil {
+			return fmt.Errorf("reading the summary: %w", err)
+		}
+		_, err = a.stdout.Write(data)
+		return err
+	}
+	_, err := fmt.Fprint(a.stdout, summary.Text())
+	return err
+}

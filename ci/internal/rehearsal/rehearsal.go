@@ -1,0 +1,253 @@
+// Package rehearsal delivers the real services, for real, on one machine: real
+// tests, real images, real processes behind a real load balancer, released by
+// the same code that talks to AWS. Only the AWS is an embedded one.
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/smoke"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// previousVersion is what the version is called that runs before the release.
+const previousVersion = "previous"
+
+// Options say what is rehearsed.
+type Options struct {
+	Source   source.Tree
+	Platform platform.Platform
+	Lock     image.Lock
+	Exec     step.Executor
+	Scenario Scenario
+	// Test runs the tests; nil skips them.
+	Test func(context.Context) error
+	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
+	Listen string
+	// Live tells that somebody watches: then the tasks and requests are shown.
+	Live bool
+	// Up, if set, is called when the release is over and the system still
+	// runs. The system is taken down when it returns.
+	Up func(report.Release)
+}
+
+// rehearsal is one under way.
+type rehearsal struct {
+	options  Options
+	recorder *report.Recorder
+	victim   platform.Service
+	version  string
+	images   versions
+	site     *site
+}
+
+// Run rehearses a delivery and returns the release's report. Nothing of it is
+// left when it returns: no process, no socket, no file.
+func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
+	r := &rehearsal{options: options, recorder: recorder, victim: chooseVictim(options.Platform.Services)}
+	release, err := r.run(ctx)
+	if err != nil {
+		release.Error = err.Error()
+		release.ExitCode = outcome.Of(err)
+		release.Result = report.Failed
+		if release.ExitCode == outcome.Interrupted {
+			release.Result = report.Interrupted
+		}
+	}
+	release.SHA = r.version
+	recorder.Fill(&release)
+	return release
+}
+
+// run goes through the stages. An error is one outside the release itself.
+func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
+	revision, err := r.options.Source.Revision(ctx)
+	if err != nil {
+		return report.Release{}, err
+	}
+	r.version = revision.Version()
+	if r.options.Test != nil {
+		if err := r.stage("test", func() error { return r.options.Test(ctx) }); err != nil {
+			return report.Release{}, err
+		}
+	}
+	if err := r.stage("build", func() error { return r.build(ctx) }); err != nil {
+		return report.Release{}, err
+	}
+	server, err := localaws.Start(ctx, localaws.Options{Listen: r.options.Listen})
+	if err != nil {
+		return report.Release{}, err
+	}
+	release, err := r.deliver(ctx, server)
+	return release, errors.Join(err, server.Close())
+}
+
+func (r *rehearsal) stage(name string, run func() error) error {
+	return r.recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })
+}
+
+func (r *rehearsal) build(ctx context.Context) error {
+	builder := image.Builder{
+		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
+		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true,
+	}
+	built, err := builder.Build(ctx, r.options.Platform.Services)
+	if err != nil {
+		return err
+	}
+	for _, img := range built {
+		if img.Baseless != "" {
+			r.recorder.Note(fmt.Sprintf("%s is built without its base (%s); the load balancer serves its site", img.Service, img.Baseless))
+		}
+	}
+	r.images, err = r.prepare(ctx, built)
+	return err
+}
+
+// deliver publishes both versions, starts the previous one and releases the
+// next one.
+func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
+	r.site = connect(server.Endpoint())
+	defer r.site.idle()
+	var previous, next map[string]string
+	err := r.stage("publish", func() (err error) {
+		previous, next, err = r.publish(ctx)
+		return err
+	})
+	if err != nil {
+		return report.Release{}, err
+	}
+	err = r.stage("bootstrap", func() error { return r.site.bootstrap(ctx, r.options.Platform.Services, previous) })
+	if err != nil {
+		return report.Release{}, err
+	}
+	release, err := r.release(ctx, next)
+	if err != nil {
+		return release, err
+	}
+	if r.options.Up != nil && ctx.Err() == nil {
+		final := release
+		final.SHA = r.version
+		r.recorder.Fill(&final)
+		r.options.Up(final)
+	}
+	return release, nil
+}
+
+func (r *rehearsal) publish(ctx context.Context) (previous, next map[string]string, err error) {
+	registry, err := r.site.registry(ctx, r.options.Platform.Services)
+	if err != nil {
+		return nil, nil, err
+	}
+	if previous, err = push(ctx, registry, previousVersion, r.options.Platform, r.images.previous); err != nil {
+		return nil, nil, err
+	}
+	next, err = push(ctx, registry, r.version, r.options.Platform, r.images.next)
+	return previous, next, err
+}
+
+// push publishes images under a tag and returns their references by service.
+func push(ctx context.Context, registry image.Registry, tag string, p platform.Platform, images []image.Image) (map[string]string, error) {
+	references := map[string]string{}
+	for n, img := range images {
+		published, err := registry.Publish(ctx, p.Services[n].Repository(), tag, img)
+		if err != nil {
+			return nil, err
+		}
+		references[img.Service] = published.Image
+	}
+	return references, nil
+}
+
+// release releases the next version while requests flow, and checks by the
+// front door what came of it.
+func (r *rehearsal) release(ctx context.Context, next map[string]string) (report.Release, error) {
+	services := r.options.Platform.Services
+	flow := startTraffic(ctx, r.site.url, trafficPaths(services))
+	stopStatus := r.showStatus(ctx, flow)
+	defer stopStatus()
+
+	releaseCtx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	engine := rollout.Engine{
+		ECS:   r.options.Scenario.stage(r.site.ecs, r.site.ecr, r.victim, interrupt),
+		Logs:  r.site.logs,
+		Clock: rollout.RealClock(),
+		Event: r.recorder.Event,
+	}
+	request := rollout.Request{Cluster: platform.Cluster, Version: r.version, Verify: func(ctx context.Context) error {
+		return r.stage("smoke", func() error { return r.check(ctx, r.version) })
+	}}
+	for _, s := range services {
+		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: next[s.Name]})
+	}
+
+	var release report.Release
+	_ = r.recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
+		release = engine.Release(releaseCtx, request)
+		return release.Result, nil
+	})
+	err := r.afterwards(ctx, release)
+	counted := flow.end()
+	release.Traffic, release.URL = &counted, r.site.url
+	if failure := flow.firstFailure.Load(); failure != nil {
+		release.Notes = append(release.Notes, "the first request that failed: "+*failure)
+	}
+	release.Notes = append(release.Notes, r.notes()...)
+	return release, err
+}
+
+// afterwards checks that a system which is said to be restored serves the
+// previous version. The release's word alone is not enough.
+func (r *rehearsal) afterwards(ctx context.Context, release report.Release) error {
+	if release.Result != report.Restored && release.Result != report.Interrupted || ctx.Err() != nil {
+		return nil
+	}
+	err := r.stage("smoke", func() error { return r.check(ctx, previousVersion) })
+	if err != nil {
+		return outcome.With(outcome.Unrestored, fmt.Errorf("the release says that it is restored, and it is not: %w", err))
+	}
+	return nil
+}
+
+func (r *rehearsal) check(ctx context.Context, version string) error {
+	versions := map[string]string{}
+	for _, s := range r.options.Platform.Services {
+		versions[s.Name] = version
+	}
+	return smoke.Run(ctx, r.site.url, smoke.Checks(r.options.Platform.Services, versions))
+}
+
+func (r *rehearsal) notes() []string {
+	var baseless []string
+	for _, img := range r.images.next {
+		if img.Baseless != "" {
+			baseless = append(baseless, img.Service)
+		}
+	}
+	if len(baseless) == 0 {
+		return nil
+	}
+	return []string{"built without its base, its site served by the embedded load balancer: " + strings.Join(baseless, ", ")}
+}
+
+// trafficPaths is one path of each service.
+func trafficPaths(services []platform.Service) []string {
+	var paths []string
+	for _, s := range services {
+		paths = append(paths, strings.TrimSuffix(s.Routes[0], "*"))
+	}
+	return paths
+}

@@ -1,0 +1,65 @@
+// Command saboteur is the new version that goes wrong in a rehearsal: it takes
+// the place of a service's binary and fails as its argument says. It has the
+// standard library only, because it is compiled from this one file.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	fault := ""
+	if len(os.Args) > 1 {
+		fault = os.Args[1]
+	}
+	fmt.Printf("starting version %s\n", os.Getenv("VERSION"))
+	switch fault {
+	case "crash":
+		fmt.Fprintln(os.Stderr, "fatal: cannot read configuration: DATABASE_URL is not set")
+		os.Exit(1)
+	case "unhealthy":
+		serve500()
+	case "hang":
+		fmt.Println("waiting for a lock that nobody releases")
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM)
+		<-stop
+	default:
+		fmt.Fprintf(os.Stderr, "no fault %q: say crash, unhealthy or hang\n", fault)
+		os.Exit(2)
+	}
+}
+
+// serve500 answers every request with 500, its health check's among them.
+func serve500() {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8000"
+	}
+	listener, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fatal:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("listening on port %s\n", port)
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer connection.Close()
+			line, err := bufio.NewReader(connection).ReadString('\n')
+			if err != nil {
+				return
+			}
+			fmt.Printf("error: no connection to the database, answering 500 to %q\n", line)
+			fmt.Fprint(connection, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		}()
+	}
+}

@@ -1,0 +1,148 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/report"
+)
+
+func sample() report.Release {
+	one := int32(1)
+	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return report.Release{
+		Result: report.Restored, ExitCode: 3, SHA: "0123456789012345678901234567890123456789",
+		StartedAt: start, DurationMS: 6500, URL: "http://127.0.0.1:1", Error: "backend: tasks failed to start",
+		Services: []report.Service{{
+			Name: "backend", Result: report.Restored, DurationMS: 4200, DeploymentID: "ecs-svc/1", Error: "tasks failed to start",
+			From:   report.Version{TaskDefinition: "arn:x/ecs-backend-task:1", Image: "repo@sha256:aaaaaaaaaaaaaaaa", SHA: "previous"},
+			To:     report.Version{TaskDefinition: "arn:x/ecs-backend-task:2", Image: "repo@sha256:bbbbbbbbbbbbbbbb", SHA: "0123456789012345678901234567890123456789-dirty"},
+			Causes: []report.Cause{{Task: "arn:t", Count: 3, StopCode: "EssentialContainerExited", Reason: "Essential container in task exited", ExitCode: &one, LogTail: []string{"fatal: no ```config```"}}},
+		}, {Name: "frontend", Result: report.Unchanged, From: report.Version{Image: "repo@sha256:cccccccccccccccc"}}},
+		Stages:  []report.Stage{{Name: "build", Result: report.Succeeded, DurationMS: 1500}},
+		Events:  []report.Event{{At: start.Add(1500 * time.Millisecond), Service: "backend", Text: "a | b"}},
+		Notes:   []string{"no base"},
+		Next:    "aws ecs update-service",
+		Traffic: &report.Traffic{Served: 1000, Failed: 2},
+	}
+}
+
+func TestJSONHasTheContractsKeys(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, sample().JSON(&out))
+	var got map[string]any
+	require.NoError(t, json.Unmarshal(out.Bytes(), &got))
+	for _, key := range []string{"result", "sha", "started_at", "duration_ms", "url", "services", "stages", "events"} {
+		require.Contains(t, got, key)
+	}
+	require.Equal(t, "2026-01-02T03:04:05Z", got["started_at"])
+	service := got["services"].([]any)[0].(map[string]any)
+	require.Equal(t, map[string]any{"task_definition": "arn:x/ecs-backend-task:1", "image": "repo@sha256:aaaaaaaaaaaaaaaa", "sha": "previous"}, service["from"])
+	cause := service["causes"].([]any)[0].(map[string]any)
+	require.Equal(t, float64(1), cause["exit_code"])
+	require.Equal(t, []any{"fatal: no ```config```"}, cause["log_tail"])
+}
+
+func TestJSONHasListsAndNoNulls(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, report.Release{Services: []report.Service{{Causes: []report.Cause{{}}}}}.JSON(&out))
+	require.Equal(t, 1, strings.Count(out.String(), "null"), "only the exit code that a container never had: %s", out.String())
+	out.Reset()
+	require.NoError(t, report.Release{}.JSON(&out))
+	require.NotContains(t, out.String(), "null")
+}
+
+func TestText(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, sample().Text(&out))
+	for _, want := range []string{
+		"012345678901: restored in 6.5s (exit code 3)\n  backend: tasks failed to start\n",
+		"backend      restored   previous -> 012345678901-dirty  4.2s",
+		"frontend     unchanged  cccccccccccc -> -",
+		"3 × Essential container in task exited (exit code 1) [EssentialContainerExited]\n      | fatal: no ```config```",
+		"1000 served, 2 failed", "note: no base", "http://127.0.0.1:1", "next: aws ecs update-service",
+	} {
+		require.Contains(t, out.String(), want)
+	}
+}
+
+func TestMarkdown(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, sample().Markdown(&out))
+	for _, want := range []string{
+		"## Release `012345678901`: restored",
+		"| backend | restored | `previous` | `012345678901-dirty` | `ecs-backend-task:2` | 4.2s |",
+		"```text\nfatal: no '''config'''\n```",
+		"| build | succeeded | 1.5s |",
+		`| +1.5s | backend | a \| b |`,
+		"1000 served, 2 failed",
+	} {
+		require.Contains(t, out.String(), want)
+	}
+}
+
+// fakeView keeps what it is shown.
+type fakeView struct{ lines []string }
+
+func (v *fakeView) Line(text string)  { v.lines = append(v.lines, text) }
+func (v *fakeView) Status(s []string) { v.lines = append(v.lines, s...) }
+func (v *fakeView) Close()            {}
+func (v *fakeView) has(s string) bool { return strings.Contains(strings.Join(v.lines, "\n"), s) }
+func ticking(step time.Duration) func() time.Time {
+	now := time.Unix(100, 0)
+	return func() time.Time { now = now.Add(step); return now }
+}
+
+func TestRecorder(t *testing.T) {
+	view := &fakeView{}
+	r := report.NewRecorder(ticking(time.Second), view)
+	require.NoError(t, r.Stage("build", func() (report.Result, error) { return report.Succeeded, nil }))
+	broken := errors.New("broken")
+	require.ErrorIs(t, r.Stage("deploy", func() (report.Result, error) { return report.Succeeded, broken }), broken)
+	r.Event("backend", "first\nsecond")
+	r.Event("", "as a whole")
+	r.Note("by the way")
+	r.Status([]string{"how things stand"})
+
+	var release report.Release
+	r.Fill(&release)
+	require.Equal(t, []report.Stage{{"build", report.Succeeded, 1000}, {"deploy", report.Failed, 1000}}, release.Stages)
+	require.Len(t, release.Events, 2)
+	require.Equal(t, "first; second", release.Events[0].Text, "an event is one line")
+	require.Equal(t, time.Unix(101, 0).UTC(), release.StartedAt)
+	require.Positive(t, release.DurationMS)
+	for _, want := range []string{"build …", "build succeeded in 1.0s", "deploy failed in 1.0s", "backend: first", "as a whole", "by the way", "how things stand"} {
+		require.True(t, view.has(want), want)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	var out bytes.Buffer
+	view := report.Plain{W: &out}
+	view.Line("one")
+	view.Status([]string{"not shown"})
+	view.Close()
+	require.Equal(t, "one\n", out.String())
+}
+
+func TestLive(t *testing.T) {
+	var out bytes.Buffer
+	view := report.NewLive(&out, func() int { return 10 })
+	view.Line("first")
+	require.Equal(t, "first\n", out.String())
+	out.Reset()
+	view.Status([]string{"short", "longer than the terminal"})
+	require.Equal(t, "\x1b[2mshort\x1b[0m\n\x1b[2mlonger t…\x1b[0m\n", out.String())
+	out.Reset()
+	view.Line("second")
+	require.Equal(t, "\x1b[2A\r\x1b[Jsecond\n\x1b[2mshort\x1b[0m\n\x1b[2mlonger t…\x1b[0m\n", out.String(), "above the status")
+	out.Reset()
+	view.Close()
+	require.Equal(t, "\x1b[2A\r\x1b[J", out.String(), "the status goes")
+}

@@ -1,0 +1,94 @@
+// Package sourcetest makes small source trees for tests: a git repository with
+// a Go service, a site, a services file and a lock file.
+package sourcetest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Services is the services file of the tree that New makes.
+const Services = `{"services": {
+  "api": {"path": "api", "kind": "go", "port": 8000, "health_path": "/health", "routes": ["/api", "/api/*", "/health"], "cpu": 256, "memory": 512, "desired_count": 2},
+  "web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}
+}}
+`
+
+// server is a service as small as one can be that keeps the API's promises.
+const server = `package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+)
+
+func main() {
+	answer := func(body map[string]string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(body) }
+	}
+	http.HandleFunc("/health", answer(map[string]string{"status": "ok"}))
+	http.HandleFunc("/api/health", answer(map[string]string{"status": "ok"}))
+	http.HandleFunc("/api/", answer(map[string]string{"version": os.Getenv("VERSION")}))
+	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
+}
+`
+
+// Files are the files of the tree that New makes.
+func Files() map[string]string {
+	return map[string]string{
+		"terraform/services.auto.tfvars.json": Services,
+		"ci/images.lock.json":                 `{"images": {"go": {"reference": "docker.io/library/golang:1.26"}, "nginx": {"reference": "127.0.0.1:1/nginx:stable"}}}`,
+		"api/go.mod":                          "module example.com/api\n\ngo 1.26\n",
+		"api/main.go":                         server,
+		"web/site/index.html":                 "<!doctype html><title>site</title>",
+		"web/site/css/style.css":              "body { margin: 0 }",
+		"web/nginx/nginx.conf":                "events {}\n",
+		".gitignore":                          "*.log\n.slipway/\n",
+	}
+}
+
+// New makes a tree with [Files], all committed, and returns its root.
+func New(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	Git(t, dir, "init", "-q", "-b", "main")
+	for name, content := range Files() {
+		Write(t, dir, name, content)
+	}
+	Commit(t, dir, "first")
+	return dir
+}
+
+// Write writes one file of a tree.
+func Write(t testing.TB, dir, name, content string) {
+	t.Helper()
+	file := filepath.Join(dir, filepath.FromSlash(name))
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	require.NoError(t, os.WriteFile(file, []byte(content), 0o644))
+}
+
+// Commit commits everything in a tree.
+func Commit(t testing.TB, dir, message string) {
+	t.Helper()
+	Git(t, dir, "add", "-A")
+	Git(t, dir, "commit", "-q", "-m", message)
+}
+
+// Git runs a git command in a tree, apart from the machine's configuration.
+func Git(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(),
+		"GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_SYSTEM="+os.DevNull,
+		"GIT_AUTHOR_NAME=author", "GIT_AUTHOR_EMAIL=author@example.com",
+		"GIT_COMMITTER_NAME=author", "GIT_COMMITTER_EMAIL=author@example.com")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "git %v: %s", args, out)
+	return string(out)
+}

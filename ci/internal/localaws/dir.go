@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // prefix begins the names of working directories, lockName is the file in them
@@ -48,13 +49,15 @@ func newWorkDir(parent string) (*workDir, error) {
 
 // sweep removes the working directories below parent that nobody holds.
 func sweep(parent string) {
+	const young = time.Minute                                              // its server may be about to lock it
 	stale, _ := filepath.Glob(filepath.Join(parent, prefix+"*", lockName)) // the pattern is valid
 	for _, name := range stale {
 		lock, err := os.Open(name)
 		if err != nil {
 			continue
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		info, err := lock.Stat()
+		if err == nil && time.Since(info.ModTime()) > young && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			_ = os.RemoveAll(filepath.Dir(name))
 		}
 		_ = lock.Close()

@@ -23,8 +23,12 @@ func New(scale float64) *Clock {
 	return &Clock{scale: scale}
 }
 
-// Now is the current real time in UTC.
-func (c *Clock) Now() time.Time { return time.Now().UTC() }
+// Now is the current real time in UTC, rounded up to the millisecond: that is as
+// much as AWS's records hold, and what was made after a moment must not seem to
+// have been made before it.
+func (c *Clock) Now() time.Time {
+	return time.Now().UTC().Add(time.Millisecond - time.Nanosecond).Truncate(time.Millisecond)
+}
 
 // Scaled is the real time that a nominal duration takes on this clock.
 func (c *Clock) Scaled(d time.Duration) time.Duration {

@@ -83,42 +83,33 @@ func (c *Control) Service() wire.Service {
 		Name:   "ecs",
 		Target: "AmazonEC2ContainerServiceV20141113",
 		Operations: []wire.Operation{
-			wire.Op("CreateCluster", locked(c, c.createCluster)),
-			wire.Op("DescribeClusters", locked(c, c.describeClusters)),
-			wire.Op("ListClusters", locked(c, c.listClusters)),
-			wire.Op("DeleteCluster", locked(c, c.deleteCluster)),
-			wire.Op("RegisterTaskDefinition", locked(c, c.registerTaskDefinition)),
-			wire.Op("DescribeTaskDefinition", locked(c, c.describeTaskDefinition)),
-			wire.Op("DeregisterTaskDefinition", locked(c, c.deregisterTaskDefinition)),
-			wire.Op("DeleteTaskDefinitions", locked(c, c.deleteTaskDefinitions)),
-			wire.Op("ListTaskDefinitions", locked(c, c.listTaskDefinitions)),
-			wire.Op("ListTaskDefinitionFamilies", locked(c, c.listTaskDefinitionFamilies)),
-			wire.Op("TagResource", locked(c, c.tagResource)),
-			wire.Op("UntagResource", locked(c, c.untagResource)),
-			wire.Op("ListTagsForResource", locked(c, c.listTagsForResource)),
-			wire.Op("CreateService", locked(c, c.createService)),
-			wire.Op("UpdateService", locked(c, c.updateService)),
-			wire.Op("DescribeServices", locked(c, c.describeServices)),
-			wire.Op("ListServices", locked(c, c.listServices)),
-			wire.Op("DeleteService", locked(c, c.deleteService)),
-			wire.Op("ListServiceDeployments", locked(c, c.listServiceDeployments)),
-			wire.Op("DescribeServiceDeployments", locked(c, c.describeServiceDeployments)),
-			wire.Op("DescribeServiceRevisions", locked(c, c.describeServiceRevisions)),
-			wire.Op("StopServiceDeployment", locked(c, c.stopServiceDeployment)),
-			wire.Op("RunTask", locked(c, c.runTask)),
-			wire.Op("StopTask", locked(c, c.stopTask)),
-			wire.Op("ListTasks", locked(c, c.listTasks)),
-			wire.Op("DescribeTasks", locked(c, c.describeTasks)),
+			wire.Guarded(&c.mu, "CreateCluster", c.createCluster),
+			wire.Guarded(&c.mu, "DescribeClusters", c.describeClusters),
+			wire.Guarded(&c.mu, "ListClusters", c.listClusters),
+			wire.Guarded(&c.mu, "DeleteCluster", c.deleteCluster),
+			wire.Guarded(&c.mu, "RegisterTaskDefinition", c.registerTaskDefinition),
+			wire.Guarded(&c.mu, "DescribeTaskDefinition", c.describeTaskDefinition),
+			wire.Guarded(&c.mu, "DeregisterTaskDefinition", c.deregisterTaskDefinition),
+			wire.Guarded(&c.mu, "DeleteTaskDefinitions", c.deleteTaskDefinitions),
+			wire.Guarded(&c.mu, "ListTaskDefinitions", c.listTaskDefinitions),
+			wire.Guarded(&c.mu, "ListTaskDefinitionFamilies", c.listTaskDefinitionFamilies),
+			wire.Guarded(&c.mu, "TagResource", c.tagResource),
+			wire.Guarded(&c.mu, "UntagResource", c.untagResource),
+			wire.Guarded(&c.mu, "ListTagsForResource", c.listTagsForResource),
+			wire.Guarded(&c.mu, "CreateService", c.createService),
+			wire.Guarded(&c.mu, "UpdateService", c.updateService),
+			wire.Guarded(&c.mu, "DescribeServices", c.describeServices),
+			wire.Guarded(&c.mu, "ListServices", c.listServices),
+			wire.Guarded(&c.mu, "DeleteService", c.deleteService),
+			wire.Guarded(&c.mu, "ListServiceDeployments", c.listServiceDeployments),
+			wire.Guarded(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
+			wire.Guarded(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
+			wire.Guarded(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
+			wire.Guarded(&c.mu, "RunTask", c.runTask),
+			wire.Guarded(&c.mu, "StopTask", c.stopTask),
+			wire.Guarded(&c.mu, "ListTasks", c.listTasks),
+			wire.Guarded(&c.mu, "DescribeTasks", c.describeTasks),
 		},
-	}
-}
-
-// locked runs an operation under the control plane's lock.
-func locked[I, O any](c *Control, f func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
-	return func(ctx context.Context, in *I) (*O, error) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return f(ctx, in)
 	}
 }
 

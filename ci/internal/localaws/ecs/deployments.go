@@ -63,9 +63,9 @@ func (c *Control) listServiceDeployments(ctx context.Context, in *awsecs.ListSer
 		switch {
 		case len(in.Status) > 0 && !slices.Contains(in.Status, d.status):
 			continue
-		case in.CreatedAt != nil && in.CreatedAt.After != nil && !d.created.After(*in.CreatedAt.After):
+		case in.CreatedAt != nil && in.CreatedAt.After != nil && d.created.Before(*in.CreatedAt.After):
 			continue
-		case in.CreatedAt != nil && in.CreatedAt.Before != nil && !d.created.Before(*in.CreatedAt.Before):
+		case in.CreatedAt != nil && in.CreatedAt.Before != nil && d.created.After(*in.CreatedAt.Before):
 			continue
 		}
 		brief := types.ServiceDeploymentBrief{

@@ -20,41 +20,32 @@ func (b *Balancer) Service() wire.Service {
 		Version:   "2015-12-01",
 		Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
 		Operations: []wire.Operation{
-			wire.Op("CreateLoadBalancer", locked(b, b.createLoadBalancer)),
-			wire.Op("DescribeLoadBalancers", locked(b, b.describeLoadBalancers)),
-			wire.Op("DeleteLoadBalancer", locked(b, b.deleteLoadBalancer)),
-			wire.Op("DescribeLoadBalancerAttributes", locked(b, b.describeLoadBalancerAttributes)),
-			wire.Op("ModifyLoadBalancerAttributes", locked(b, b.modifyLoadBalancerAttributes)),
-			wire.Op("CreateTargetGroup", locked(b, b.createTargetGroup)),
-			wire.Op("DescribeTargetGroups", locked(b, b.describeTargetGroups)),
-			wire.Op("ModifyTargetGroup", locked(b, b.modifyTargetGroup)),
-			wire.Op("DeleteTargetGroup", locked(b, b.deleteTargetGroup)),
-			wire.Op("DescribeTargetGroupAttributes", locked(b, b.describeTargetGroupAttributes)),
-			wire.Op("ModifyTargetGroupAttributes", locked(b, b.modifyTargetGroupAttributes)),
-			wire.Op("CreateListener", locked(b, b.createListener)),
-			wire.Op("DescribeListeners", locked(b, b.describeListeners)),
-			wire.Op("ModifyListener", locked(b, b.modifyListener)),
-			wire.Op("DeleteListener", locked(b, b.deleteListener)),
-			wire.Op("CreateRule", locked(b, b.createRule)),
-			wire.Op("DescribeRules", locked(b, b.describeRules)),
-			wire.Op("ModifyRule", locked(b, b.modifyRule)),
-			wire.Op("DeleteRule", locked(b, b.deleteRule)),
+			wire.Guarded(&b.mu, "CreateLoadBalancer", b.createLoadBalancer),
+			wire.Guarded(&b.mu, "DescribeLoadBalancers", b.describeLoadBalancers),
+			wire.Guarded(&b.mu, "DeleteLoadBalancer", b.deleteLoadBalancer),
+			wire.Guarded(&b.mu, "DescribeLoadBalancerAttributes", b.describeLoadBalancerAttributes),
+			wire.Guarded(&b.mu, "ModifyLoadBalancerAttributes", b.modifyLoadBalancerAttributes),
+			wire.Guarded(&b.mu, "CreateTargetGroup", b.createTargetGroup),
+			wire.Guarded(&b.mu, "DescribeTargetGroups", b.describeTargetGroups),
+			wire.Guarded(&b.mu, "ModifyTargetGroup", b.modifyTargetGroup),
+			wire.Guarded(&b.mu, "DeleteTargetGroup", b.deleteTargetGroup),
+			wire.Guarded(&b.mu, "DescribeTargetGroupAttributes", b.describeTargetGroupAttributes),
+			wire.Guarded(&b.mu, "ModifyTargetGroupAttributes", b.modifyTargetGroupAttributes),
+			wire.Guarded(&b.mu, "CreateListener", b.createListener),
+			wire.Guarded(&b.mu, "DescribeListeners", b.describeListeners),
+			wire.Guarded(&b.mu, "ModifyListener", b.modifyListener),
+			wire.Guarded(&b.mu, "DeleteListener", b.deleteListener),
+			wire.Guarded(&b.mu, "CreateRule", b.createRule),
+			wire.Guarded(&b.mu, "DescribeRules", b.describeRules),
+			wire.Guarded(&b.mu, "ModifyRule", b.modifyRule),
+			wire.Guarded(&b.mu, "DeleteRule", b.deleteRule),
 			wire.Op("RegisterTargets", b.registerTargets),
 			wire.Op("DeregisterTargets", b.deregisterTargets),
-			wire.Op("DescribeTargetHealth", locked(b, b.describeTargetHealth)),
-			wire.Op("AddTags", locked(b, b.addTags)),
-			wire.Op("RemoveTags", locked(b, b.removeTags)),
-			wire.Op("DescribeTags", locked(b, b.describeTags)),
+			wire.Guarded(&b.mu, "DescribeTargetHealth", b.describeTargetHealth),
+			wire.Guarded(&b.mu, "AddTags", b.addTags),
+			wire.Guarded(&b.mu, "RemoveTags", b.removeTags),
+			wire.Guarded(&b.mu, "DescribeTags", b.describeTags),
 		},
-	}
-}
-
-// locked runs an operation under the Balancer's lock.
-func locked[I, O any](b *Balancer, f func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
-	return func(ctx context.Context, in *I) (*O, error) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return f(ctx, in)
 	}
 }
 

@@ -188,8 +188,9 @@ func (s *Store) describe(group string, st *stream) types.LogStream {
 		CreationTime: new(st.created.UnixMilli()), StoredBytes: new(int64(0)),
 	}
 	if n := len(st.events); n > 0 {
-		out.FirstEventTimestamp, out.LastEventTimestamp = &st.events[0].at, &st.events[n-1].at
-		out.LastIngestionTime = &st.events[n-1].ingested
+		// Copies: the events move when older ones arrive late.
+		out.FirstEventTimestamp, out.LastEventTimestamp = new(st.events[0].at), new(st.events[n-1].at)
+		out.LastIngestionTime = new(st.events[n-1].ingested)
 	}
 	return out
 }

@@ -188,7 +188,7 @@ func (s *Store) getLifecyclePolicy(ctx context.Context, in *ecr.GetLifecyclePoli
 			return wire.Errorf("LifecyclePolicyNotFoundException",
 				"Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", r.name, s.scope.Account)
 		}
-		out.LifecyclePolicyText = &r.lifecycle
+		out.LifecyclePolicyText = new(r.lifecycle)
 		return nil
 	})
 }

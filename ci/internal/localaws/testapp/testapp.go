@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // Build compiles the service, static and for this machine, to a file in dir.
@@ -42,7 +42,8 @@ type File struct {
 	Link string
 }
 
-// Layer makes a layer of files.
+// Layer makes a layer of files. It is not compressed: tests push many, and have no
+// time to spare.
 func Layer(files ...File) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -64,8 +65,7 @@ func Layer(files ...File) (v1.Layer, error) {
 	if err := w.Close(); err != nil {
 		return nil, fmt.Errorf("closing the layer: %w", err)
 	}
-	raw := b.Bytes()
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil })
+	return static.NewLayer(b.Bytes(), types.OCIUncompressedLayer), nil
 }
 
 // Image makes an image for this machine from a configuration and layers.

@@ -74,7 +74,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if m := credential.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
 		call.AccessKey, call.Region = m[1], m[2]
 	}
-	out, err := rt.run(r, p, call)
+	body, err := rt.run(r, p, call, requestID)
 	call.Duration = time.Since(call.At)
 	if err != nil {
 		call.Err = asError(err).Code
@@ -85,7 +85,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if errors.Is(err, http.ErrAbortHandler) {
 		panic(http.ErrAbortHandler) // net/http's way to cut a connection without an answer
 	}
-	p.answer(w, requestID, out, err)
+	p.answer(w, requestID, body, err)
 }
 
 func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
@@ -114,7 +114,7 @@ func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
 	return p, true
 }
 
-func (rt *Router) run(r *http.Request, p protocol, call *Call) (any, error) {
+func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string) ([]byte, error) {
 	ctx := context.WithValue(r.Context(), recordKey{}, record{call})
 	var d Disturbance
 	if rt.Disturb != nil {
@@ -130,10 +130,10 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call) (any, error) {
 		}
 	}
 	spoilt := d.Err != nil || d.Reset
-	var out any
+	var body []byte
 	var err error
 	if !spoilt || d.Effect {
-		out, err = p.invoke(ctx, r.Body)
+		body, err = p.invoke(ctx, r.Body, requestID)
 	}
 	switch {
 	case d.Reset:
@@ -141,24 +141,26 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call) (any, error) {
 	case d.Err != nil:
 		return nil, d.Err
 	}
-	return out, err
+	return body, err
 }
 
-func (p protocol) invoke(ctx context.Context, body io.Reader) (any, error) {
+func (p protocol) invoke(ctx context.Context, body io.Reader, requestID string) ([]byte, error) {
 	if !p.found {
 		return nil, p.unknown()
 	}
 	in := p.op.input()
-	var err error
-	if p.form != nil {
-		err = DecodeQuery(p.form, in)
-	} else {
-		err = DecodeJSON(body, in)
+	if p.form == nil {
+		if err := DecodeJSON(body, in); err != nil {
+			return nil, err
+		}
+		return p.op.call(ctx, in, EncodeJSON)
 	}
-	if err != nil {
+	if err := DecodeQuery(p.form, in); err != nil {
 		return nil, err
 	}
-	return p.op.call(ctx, in)
+	return p.op.call(ctx, in, func(out any) ([]byte, error) {
+		return EncodeXML(p.action, p.service.Namespace, requestID, out), nil
+	})
 }
 
 func (p protocol) unknown() *Error {
@@ -168,28 +170,20 @@ func (p protocol) unknown() *Error {
 	return Errorf("UnknownOperationException", "The operation %s of %s is not served by the embedded AWS.", p.action, p.service.Name)
 }
 
-func (p protocol) answer(w http.ResponseWriter, requestID string, out any, err error) {
+func (p protocol) answer(w http.ResponseWriter, requestID string, body []byte, err error) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if p.form != nil {
 		w.Header().Set("Content-Type", "text/xml")
-		if err != nil {
-			e := asError(err)
-			w.WriteHeader(e.Status)
-			_, _ = w.Write(EncodeXMLError(p.service.Namespace, requestID, e))
-			return
-		}
-		_, _ = w.Write(EncodeXML(p.action, p.service.Namespace, requestID, out))
-		return
 	}
-	var body []byte
-	if err == nil {
-		body, err = EncodeJSON(out)
-	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if err != nil {
 		e := asError(err)
-		w.Header().Set("X-Amzn-Errortype", e.Code)
+		if p.form != nil {
+			body = EncodeXMLError(p.service.Namespace, requestID, e)
+		} else {
+			w.Header().Set("X-Amzn-Errortype", e.Code)
+			body, _ = json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
+		}
 		w.WriteHeader(e.Status)
-		body, _ = json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
 	}
 	_, _ = w.Write(body)
 }

@@ -5,29 +5,47 @@ package wire
 
 import (
 	"context"
+	"sync"
 )
+
+// encoder renders an output struct in the protocol of the call.
+type encoder func(out any) ([]byte, error)
 
 // Operation is one action of a service.
 type Operation struct {
 	Name  string
 	input func() any
-	call  func(ctx context.Context, in any) (any, error)
+	call  func(ctx context.Context, in any, encode encoder) ([]byte, error)
 }
 
 // Op makes an operation of a function over the SDK's structs.
 func Op[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
+	return Guarded(noLock{}, name, f)
+}
+
+// Guarded is Op with a lock that is held until the output is encoded: the output
+// may share memory with the service's state.
+func Guarded[I, O any](mu sync.Locker, name string, f func(context.Context, *I) (*O, error)) Operation {
 	return Operation{
 		Name:  name,
 		input: func() any { return new(I) },
-		call: func(ctx context.Context, in any) (any, error) {
+		call: func(ctx context.Context, in any, encode encoder) ([]byte, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			out, err := f(ctx, in.(*I))
 			if err != nil {
 				return nil, err
 			}
-			return out, nil
+			return encode(out)
 		},
 	}
 }
+
+type noLock struct{}
+
+func (noLock) Lock() {}
+
+func (noLock) Unlock() {}
 
 // Service is a set of operations under one name.
 type Service struct {

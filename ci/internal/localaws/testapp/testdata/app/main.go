@@ -1,12 +1,12 @@
 // Command app is a service whose behaviour tests choose by its arguments and
-// environment.
+// environment. /sick makes it answer /health with 500 from then on, /die ends it.
 //
 //	app            serve on $PORT (8000): / tells version and host name, /health answers $HEALTH_STATUS (200)
 //	app exit N     print two lines and exit with N
 //	app hang       do nothing, never listen
 //	app stubborn   serve, and ignore SIGTERM
 //	app spawn      start a copy of itself that hangs, then hang
-//	app check      exit 0 if the file /tmp/sick does not exist, 1 if it does
+//	app check      exit 0 if the copy that serves answers /health with 200, otherwise 1
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -35,7 +36,7 @@ func main() {
 		code, _ := strconv.Atoi(os.Args[2])
 		os.Exit(code)
 	case "hang":
-		select {}
+		sleep()
 	case "spawn":
 		child := exec.Command("/proc/self/exe", "hang")
 		if err := child.Start(); err != nil {
@@ -43,9 +44,10 @@ func main() {
 			_ = child.Start()
 		}
 		fmt.Println("child", child.Process.Pid)
-		select {}
+		sleep()
 	case "check":
-		if _, err := os.Stat("/tmp/sick"); err == nil {
+		resp, err := http.Get("http://127.0.0.1:" + port() + "/health")
+		if err != nil || resp.StatusCode != http.StatusOK {
 			os.Exit(1)
 		}
 	default:
@@ -53,16 +55,30 @@ func main() {
 	}
 }
 
-func serve(stubborn bool) {
-	port := os.Getenv("PORT")
-	if port == "" {
-		port = "8000"
+// sleep never returns. An empty select would be found to be a deadlock.
+func sleep() {
+	for {
+		time.Sleep(time.Hour)
 	}
+}
+
+func port() string {
+	if p := os.Getenv("PORT"); p != "" {
+		return p
+	}
+	return "8000"
+}
+
+func serve(stubborn bool) {
+	var sick atomic.Bool
 	mux := http.NewServeMux()
 	mux.HandleFunc("/health", func(w http.ResponseWriter, _ *http.Request) {
 		status, err := strconv.Atoi(os.Getenv("HEALTH_STATUS"))
 		if err != nil {
 			status = http.StatusOK
+		}
+		if sick.Load() {
+			status = http.StatusInternalServerError
 		}
 		w.WriteHeader(status)
 	})
@@ -71,6 +87,7 @@ func serve(stubborn bool) {
 		time.Sleep(d)
 		fmt.Fprintln(w, "slept", d)
 	})
+	mux.HandleFunc("/sick", func(http.ResponseWriter, *http.Request) { sick.Store(true) })
 	mux.HandleFunc("/die", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		host, _ := os.Hostname()
@@ -81,8 +98,8 @@ func serve(stubborn bool) {
 			"env": strings.Join(os.Environ(), "\n"),
 		})
 	})
-	server := &http.Server{Addr: ":" + port, Handler: mux, ReadHeaderTimeout: time.Minute}
-	fmt.Println("listening on", port)
+	server := &http.Server{Addr: ":" + port(), Handler: mux, ReadHeaderTimeout: time.Minute}
+	fmt.Println("listening on", port())
 	stop, done := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)

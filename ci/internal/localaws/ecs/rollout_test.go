@@ -1,4 +1,4 @@
-package localaws_test
+package ecs_test
 
 import (
 	"context"
@@ -16,11 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/localaws/localawstest"
 	"dagger/slipway/internal/localaws/task"
 )
 
 // load sends requests without pause until it is stopped and counts the answers.
-func (p *platform) load() (stop func() (good, bad int64)) {
+func load(p *localawstest.Platform) (stop func() (good, bad int64)) {
 	var good, bad atomic.Int64
 	ctx, cancel := context.WithCancel(p.Context())
 	var wg sync.WaitGroup
@@ -29,7 +30,7 @@ func (p *platform) load() (stop func() (good, bad int64)) {
 	for range 4 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, p.url+"/", nil)
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, p.URL+"/", nil)
 				resp, err := client.Do(req)
 				switch {
 				case ctx.Err() != nil:
@@ -61,8 +62,8 @@ func (p *platform) load() (stop func() (good, bad int64)) {
 // modes lists the ways to keep tasks apart that this machine can do.
 func modes(t *testing.T) []task.Mode {
 	t.Helper()
-	p := start(t, localaws.Options{})
-	if p.server.TaskMode() == task.ModeNamespace {
+	p := localawstest.Start(t, localaws.Options{})
+	if p.Server.TaskMode() == task.ModeNamespace {
 		return []task.Mode{task.ModePort, task.ModeNamespace}
 	}
 	t.Log("only ModePort is tested: namespaces need root with CAP_SYS_ADMIN on Linux")
@@ -76,52 +77,52 @@ func TestRollingUpdateLosesNoRequest(t *testing.T) {
 }
 
 func rollingUpdate(t *testing.T, mode task.Mode) {
-	p := newPlatform(t, localaws.Options{Tasks: mode})
-	p.create(p.register(p.image("one")))
-	s := p.stable()
-	require.Equal(t, "one", p.version())
+	p := localawstest.New(t, binary, localaws.Options{Tasks: mode})
+	p.Create(p.Register(p.Image("one")))
+	s := p.Stable()
+	require.Equal(t, "one", p.Version())
 	require.Equal(t, int32(2), s.RunningCount)
 
-	stop := p.load()
+	stop := load(p)
 	began := time.Now()
-	id := p.update(p.register(p.image("two")))
-	two := p.eventually(func(s ecstypes.Service) bool { return len(s.Deployments) == 2 })
+	id := p.Update(p.Register(p.Image("two")))
+	two := p.Eventually(func(s ecstypes.Service) bool { return len(s.Deployments) == 2 })
 	require.Equal(t, "PRIMARY", *two.Deployments[0].Status)
 	require.Equal(t, id, *two.Deployments[0].Id)
 	require.Equal(t, "ACTIVE", *two.Deployments[1].Status)
-	s = p.stable()
+	s = p.Stable()
 	took := time.Since(began)
 	good, bad := stop()
 	t.Logf("rolled in %s, %d requests served, %d failed", took, good, bad)
 	require.Zero(t, bad)
 	require.Positive(t, good)
-	require.Equal(t, "two", p.version())
+	require.Equal(t, "two", p.Version())
 	require.Equal(t, id, *s.Deployments[0].Id)
 	require.Equal(t, int32(0), s.Deployments[0].FailedTasks)
-	served, failed := p.server.Traffic("alb")
+	served, failed := p.Server.Traffic("alb")
 	require.Zero(t, failed)
 	require.GreaterOrEqual(t, served, good)
-	for _, m := range messages(s) {
+	for _, m := range localawstest.Messages(s) {
 		t.Log(m)
 	}
 }
 
 func TestCircuitBreakerRollsBack(t *testing.T) {
-	p := newPlatform(t, localaws.Options{Tasks: task.ModePort})
-	good := p.register(p.image("one"))
-	p.create(good)
-	before := p.stable()
+	p := localawstest.New(t, binary, localaws.Options{Tasks: task.ModePort})
+	good := p.Register(p.Image("one"))
+	p.Create(good)
+	before := p.Stable()
 	began := time.Now()
-	id := p.update(p.register(p.image("bad", "exit", "7")))
-	p.eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
+	id := p.Update(p.Register(p.Image("bad", "exit", "7")))
+	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
 	t.Logf("circuit breaker tripped after %s", time.Since(began))
-	s := p.stable()
+	s := p.Stable()
 	require.Equal(t, good, *s.TaskDefinition)
 	require.NotEqual(t, *before.Deployments[0].Id, *s.Deployments[0].Id)
-	require.Equal(t, "one", p.version())
-	require.Contains(t, messages(s), "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
+	require.Equal(t, "one", p.Version())
+	require.Contains(t, localawstest.Messages(s), "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
 
-	stopped := p.tasks(ecstypes.DesiredStatusStopped)
+	stopped := p.Tasks(ecstypes.DesiredStatusStopped)
 	require.NotEmpty(t, stopped)
 	failed := 0
 	for _, task := range stopped {
@@ -132,8 +133,8 @@ func TestCircuitBreakerRollsBack(t *testing.T) {
 		require.Equal(t, "Essential container in task exited", *task.StoppedReason)
 		require.Equal(t, id, *task.StartedBy)
 		require.Equal(t, int32(7), *task.Containers[0].ExitCode)
-		out, err := p.logs.GetLogEvents(t.Context(), &cloudwatchlogs.GetLogEventsInput{
-			LogGroupName: aws.String(logGroup), LogStreamName: aws.String("ecs/app/" + taskID(task)),
+		out, err := p.Logs.GetLogEvents(t.Context(), &cloudwatchlogs.GetLogEventsInput{
+			LogGroupName: aws.String(localawstest.LogGroup), LogStreamName: aws.String("ecs/app/" + localawstest.TaskID(task)),
 		})
 		require.NoError(t, err)
 		require.Len(t, out.Events, 2)
@@ -141,12 +142,12 @@ func TestCircuitBreakerRollsBack(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, failed, 3)
 
-	list, err := p.ecs.ListServiceDeployments(t.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
+	list, err := p.ECS.ListServiceDeployments(t.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
 	require.NoError(t, err)
 	require.Len(t, list.ServiceDeployments, 2)
 	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, list.ServiceDeployments[0].Status)
 	require.Equal(t, "Service deployment rolled back because the circuit breaker threshold was exceeded.", *list.ServiceDeployments[0].StatusReason)
-	for _, m := range messages(s) {
+	for _, m := range localawstest.Messages(s) {
 		t.Log(m)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,12 +22,13 @@ const lingerTime = 20 * time.Millisecond
 //     that clients and load balancers move on to other instances. For
 //     DrainDelay everything is answered as before.
 //  2. The listener takes in what the kernel has queued, and closes. Idle
-//     connections are closed.
+//     connections are closed, and those that have never asked for anything.
 //  3. For at most DrainTimeout, requests in flight are completed.
 //
 // The error is nil if every request was answered.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	ln = &lingeringListener{Listener: ln}
+	lingering := linger(ln)
+	ln = lingering
 	served := make(chan error, 1)
 	go func() { served <- s.app.Listener(ln) }()
 	select {
@@ -40,6 +42,8 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		slog.String("delay", s.opts.DrainDelay.String()),
 		slog.String("timeout", s.opts.DrainTimeout.String()))
 	time.Sleep(s.opts.DrainDelay)
+	hangUp := time.AfterFunc(2*lingerTime, lingering.hangUp)
+	defer hangUp.Stop()
 	err := s.app.ShutdownWithTimeout(s.opts.DrainTimeout)
 	// The framework closes the listener only if it had got as far as serving.
 	_ = ln.Close()
@@ -56,6 +60,13 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 type lingeringListener struct {
 	net.Listener
 	closing atomic.Bool
+
+	mu     sync.Mutex
+	silent map[*silentConn]struct{}
+}
+
+func linger(ln net.Listener) *lingeringListener {
+	return &lingeringListener{Listener: ln, silent: map[*silentConn]struct{}{}}
 }
 
 func (l *lingeringListener) Accept() (net.Conn, error) {
@@ -65,7 +76,53 @@ func (l *lingeringListener) Accept() (net.Conn, error) {
 		// words that the framework takes for a regular end.
 		return nil, errors.Join(net.ErrClosed, l.Listener.Close())
 	}
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	silent := &silentConn{Conn: conn, listener: l}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.silent[silent] = struct{}{}
+	return silent, nil
+}
+
+// hangUp ends the wait for connections that have never asked for anything.
+// The framework takes them for busy and would wait for its read timeout.
+// Clients that keep a pool of connections, Go's among them, leave such ones.
+func (l *lingeringListener) hangUp() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for conn := range l.silent {
+		// An error means that the connection is gone already.
+		_ = conn.SetReadDeadline(time.Now())
+	}
+}
+
+// heard takes note that a connection has asked, or is gone.
+func (l *lingeringListener) heard(conn *silentConn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.silent, conn)
+}
+
+// silentConn tells its listener of its first byte and of its end.
+type silentConn struct {
+	net.Conn
+	listener *lingeringListener
+	once     sync.Once
+}
+
+func (c *silentConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.once.Do(func() { c.listener.heard(c) })
+	}
+	return n, err
+}
+
+func (c *silentConn) Close() error {
+	c.once.Do(func() { c.listener.heard(c) })
+	return c.Conn.Close()
 }
 
 func (l *lingeringListener) Close() error {

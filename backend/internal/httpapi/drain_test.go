@@ -153,6 +153,24 @@ func TestDrainDelayKeepsAnswering(t *testing.T) {
 	require.NoError(t, <-r.result)
 }
 
+// TestDrainClosesSilentConnections holds a connection as Go's HTTP client does
+// when another one became free while it dialled: open, and never used.
+func TestDrainClosesSilentConnections(t *testing.T) {
+	s, _ := newServer(t, nil)
+	r := run(t, s)
+	conn, err := net.Dial("tcp", r.addr)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	resp, err := get(t.Context(), newClient(t), r.url+"/health") // by then the other one is accepted
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+
+	start := time.Now()
+	r.stop()
+	require.NoError(t, <-r.result)
+	require.Less(t, time.Since(start), s.opts.ReadTimeout/2, "a connection that never asked must not be waited for")
+}
+
 func TestDrainClosesIdleConnections(t *testing.T) {
 	s, _ := newServer(t, nil)
 	r := run(t, s)
@@ -226,7 +244,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln := &lingeringListener{Listener: inner}
+	ln := linger(inner)
 	const queued = 5
 	for range queued {
 		conn, err := net.Dial("tcp", inner.Addr().String())

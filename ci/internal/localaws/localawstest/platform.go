@@ -112,6 +112,12 @@ func (p *Platform) NewGroup(name, path string) string {
 	return arn
 }
 
+// LoneGroup makes a target group that no load balancer forwards to.
+func (p *Platform) LoneGroup() string {
+	p.Helper()
+	return p.NewGroup("lone", "/")
+}
+
 // OK fails the test if there is an error.
 func (p *Platform) OK(err error) {
 	p.Helper()
@@ -179,14 +185,15 @@ func (p *Platform) Register(image string, changes ...func(*ecstypes.ContainerDef
 	return *out.TaskDefinition.TaskDefinitionArn
 }
 
-var network = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}}
+// Network is the network configuration of every service and task.
+var Network = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}}
 
 // Create creates the service "app" with two tasks behind the load balancer.
 func (p *Platform) Create(definition string, changes ...func(*ecs.CreateServiceInput)) {
 	p.Helper()
 	in := &ecs.CreateServiceInput{
 		Cluster: aws.String("test"), ServiceName: aws.String("app"), TaskDefinition: &definition, DesiredCount: aws.Int32(2),
-		LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: network,
+		LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: Network,
 		LoadBalancers: []ecstypes.LoadBalancer{{TargetGroupArn: &p.Group, ContainerName: aws.String("app"), ContainerPort: aws.Int32(8000)}},
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},

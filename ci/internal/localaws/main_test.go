@@ -14,6 +14,10 @@ import (
 var binary string // the compiled test service
 
 func TestMain(m *testing.M) {
+	if os.Getenv(victim) != "" {
+		beVictim()
+		return
+	}
 	dir, err := os.MkdirTemp("", "testapp-")
 	if err == nil {
 		binary, err = testapp.Build(context.Background(), dir)

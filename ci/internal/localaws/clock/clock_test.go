@@ -1,0 +1,38 @@
+package clock
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestClockShortensWaits(t *testing.T) {
+	c := New(10)
+	require.Equal(t, time.Second, c.Scaled(10*time.Second))
+	require.Zero(t, c.Scaled(-time.Second))
+	require.Equal(t, 2*time.Second, c.AtLeast(10*time.Second, 2*time.Second), "the floor")
+	require.Equal(t, 10*time.Second, c.AtLeast(100*time.Second, 2*time.Second), "above the floor")
+	require.Equal(t, time.Second, c.AtLeast(time.Second, 2*time.Second), "never longer than asked for")
+	began := time.Now()
+	require.NoError(t, c.Sleep(t.Context(), 200*time.Millisecond))
+	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)
+	require.Equal(t, time.Hour, New(0).Scaled(time.Hour), "no scale is real time")
+}
+
+func TestSleepEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, New(1).Sleep(ctx, time.Hour), context.Canceled)
+	require.ErrorIs(t, New(1).Sleep(ctx, 0), context.Canceled)
+}
+
+func TestNowIsNeverEarly(t *testing.T) {
+	for range 1000 {
+		before := time.Now()
+		now := New(1).Now()
+		require.False(t, now.Before(before))
+		require.Zero(t, now.Nanosecond()%int(time.Millisecond))
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,6 +40,9 @@ type siteServer struct {
 	server *http.Server
 	root   *os.Root
 	done   chan struct{}
+
+	mu     sync.Mutex
+	silent map[net.Conn]struct{} // connections that have not asked for anything yet
 }
 
 func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
@@ -58,10 +62,11 @@ func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 	for _, port := range spec.Ports {
 		s.route(port, l.Addr().String())
 	}
-	c := &siteServer{root: root, done: make(chan struct{})}
+	c := &siteServer{root: root, done: make(chan struct{}), silent: map[net.Conn]struct{}{}}
 	c.server = &http.Server{
 		Handler: siteHandler{root.FS()}, ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ConnState: c.watch,
 	}
 	if spec.Output != nil {
 		spec.Output(time.Now().UTC(), "the image has no web server: its site "+dir+" is served by the embedded AWS")
@@ -80,7 +85,30 @@ func (c *siteServer) ExitCode() int { return 0 }
 
 func (c *siteServer) Check(context.Context, []string) error { return nil }
 
+// watch keeps account of connections that have not asked for anything.
+func (c *siteServer) watch(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.silent, conn)
+	if state == http.StateNew {
+		c.silent[conn] = struct{}{}
+	}
+}
+
+// hangUp closes those connections. Shutdown would wait for them for five
+// seconds, and a pool of connections leaves some.
+func (c *siteServer) hangUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.silent {
+		_ = conn.Close() // one that is closed already is as good
+	}
+}
+
+// Stop lets requests under way end, for at most grace. The balancer sends
+// none any more.
 func (c *siteServer) Stop(grace time.Duration) {
+	c.hangUp()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := c.server.Shutdown(ctx); err != nil {

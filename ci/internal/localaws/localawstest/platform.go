@@ -124,8 +124,8 @@ func (p *Platform) OK(err error) {
 	require.NoError(p, err)
 }
 
-// auth logs in to the registry the way clients do.
-func (p *Platform) auth() authn.Authenticator {
+// Auth logs in to the registry the way clients do.
+func (p *Platform) Auth() authn.Authenticator {
 	p.Helper()
 	out, err := p.ECR.GetAuthorizationToken(p.Context(), &ecr.GetAuthorizationTokenInput{})
 	p.OK(err)
@@ -139,7 +139,7 @@ func (p *Platform) auth() authn.Authenticator {
 func (p *Platform) RemoteOptions() []remote.Option {
 	transport := &http.Transport{}
 	p.Cleanup(transport.CloseIdleConnections)
-	return []remote.Option{remote.WithAuth(p.auth()), remote.WithContext(p.Context()), remote.WithTransport(transport)}
+	return []remote.Option{remote.WithAuth(p.Auth()), remote.WithContext(p.Context()), remote.WithTransport(transport)}
 }
 
 // Push pushes an image and returns its reference by digest.

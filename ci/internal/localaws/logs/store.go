@@ -110,6 +110,17 @@ func (s *Store) Write(groupName, streamName string, at time.Time, text string) {
 	}
 }
 
+// Size is how many bytes of text a stream holds.
+func (s *Store) Size(groupName, streamName string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.stream(groupName, streamName)
+	if err != nil {
+		return 0
+	}
+	return st.bytes
+}
+
 func (s *Store) add(st *stream, at int64, text string) {
 	s.nextID++
 	e := event{id: s.nextID, at: at, ingested: time.Now().UnixMilli(), text: text}

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"sync"
 	"time"
+
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
 var (
@@ -17,6 +19,10 @@ type field struct {
 	name  string // as in Go and in the Query protocol: TaskDefinition
 	camel string // as in AWS JSON: taskDefinition
 }
+
+// capitals are the structs whose members keep their capital letter in AWS JSON.
+// Of everything in ECS, ECR and CloudWatch Logs that is served here, it is this one.
+var capitals = map[reflect.Type]bool{reflect.TypeFor[ecrtypes.Tag](): true}
 
 var fieldCache sync.Map // reflect.Type → []field
 
@@ -32,7 +38,11 @@ func fieldsOf(t reflect.Type) []field {
 		if !f.IsExported() || f.Anonymous || f.Name == "ResultMetadata" {
 			continue
 		}
-		fields = append(fields, field{index: i, name: f.Name, camel: lowerFirst(f.Name)})
+		camel := f.Name
+		if !capitals[t] {
+			camel = lowerFirst(camel)
+		}
+		fields = append(fields, field{index: i, name: f.Name, camel: camel})
 	}
 	fieldCache.Store(t, fields)
 	return fields

@@ -10,17 +10,6 @@ import (
 	"dagger/slipway/internal/step"
 )
 
-// builtImage is one image in what `build` prints.
-type builtImage struct {
-	Service   string   `json:"service"`
-	Digest    string   `json:"digest"`
-	Platforms []string `json:"platforms"`
-	Size      int64    `json:"size"` // bytes that a registry keeps for it
-	// Baseless says why the image lacks its base: then it is good for a
-	// rehearsal only.
-	Baseless string `json:"baseless,omitempty"`
-}
-
 func (a *app) buildCommand() *cobra.Command {
 	var out string
 	var services, platforms []string
@@ -66,28 +55,18 @@ gives the same digest.`,
 }
 
 func (a *app) printImages(images []image.Image) error {
-	var built []builtImage
-	for _, img := range images {
-		digest, err := img.Digest()
-		if err != nil {
-			return err
+	built, err := image.Describe(images)
+	if err != nil {
+		return err
+	}
+	for _, b := range built {
+		if b.Baseless != "" {
+			fmt.Fprintf(a.stderr, "%s is built without its base, good for rehearsal only: %s\n", b.Service, b.Baseless)
 		}
-		platforms, err := img.Platforms()
-		if err != nil {
-			return err
-		}
-		size, err := img.Size()
-		if err != nil {
-			return err
-		}
-		if img.Baseless != "" {
-			fmt.Fprintf(a.stderr, "%s is built without its base, good for rehearsal only: %s\n", img.Service, img.Baseless)
-		}
-		built = append(built, builtImage{img.Service, digest.String(), platforms, size, img.Baseless})
 	}
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, map[string]any{"images": built})
+		return printJSON(a.stdout, image.Summary{Images: built})
 	case markdown:
 		fmt.Fprintf(a.stdout, "| service | digest | platforms | size |\n|---|---|---|---|\n")
 		for _, b := range built {

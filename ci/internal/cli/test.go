@@ -16,13 +16,9 @@ import (
 	"dagger/slipway/internal/step"
 )
 
-// defaultCoverage is the gate where --min-coverage says nothing, in percent of
-// the statements of each module.
-const defaultCoverage = 85
-
 func (a *app) testCommand() *cobra.Command {
 	var out string
-	gate := coverage.Gate{Default: defaultCoverage}
+	gate := coverage.Gate{Default: gotest.DefaultCoverage}
 	cmd := &cobra.Command{
 		Use:   "test",
 		Short: "Test every Go service and the pipeline itself",
@@ -44,7 +40,7 @@ cobertura.xml, junit.xml and summary.md.`,
 		if err != nil {
 			return err
 		}
-		options := testOptions(tree.Dir, p)
+		options := gotest.ForPlatform(tree.Dir, p)
 		options.Image, options.Gate, options.Out = lock.Reference("go"), gate, out
 		summary, err := a.runTests(ctx, tree.Dir, options)
 		if err != nil {
@@ -56,22 +52,6 @@ cobertura.xml, junit.xml and summary.md.`,
 		return a.printTests(summary, out)
 	}
 	return cmd
-}
-
-// testOptions names the modules to test: every Go service and the pipeline.
-func testOptions(dir string, p platform.Platform) gotest.Options {
-	var options gotest.Options
-	for _, s := range p.Services {
-		if s.Kind == platform.Go {
-			options.Modules = append(options.Modules, s.Path)
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, gotest.Pipeline, "go.mod")); err == nil {
-		options.Modules = append(options.Modules, gotest.Pipeline)
-		// The Dagger functions run in an engine only: black-box tests call them there.
-		options.Exclude = []string{gotest.Pipeline + "/*.go"}
-	}
-	return options
 }
 
 func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) (gotest.Summary, error) {
@@ -90,8 +70,8 @@ func (a *app) rehearseTests(ctx context.Context, dir string, p platform.Platform
 		return fmt.Errorf("making room for the test reports: %w", err)
 	}
 	defer os.RemoveAll(out)
-	options := testOptions(dir, p)
-	options.Gate, options.Out = coverage.Gate{Default: defaultCoverage}, out
+	options := gotest.ForPlatform(dir, p)
+	options.Gate, options.Out = coverage.Gate{Default: gotest.DefaultCoverage}, out
 	summary, err := a.runTests(ctx, dir, options)
 	if err != nil {
 		return err

@@ -41,10 +41,7 @@ func Step(module string, o Options) step.Step {
 		Args:   []string{"go", "test", "-json"},
 		Env:    map[string]string{"GOWORK": "off", "GOTMPDIR": step.Out},
 		Stdout: eventsFile,
-		Caches: []step.Cache{
-			{Name: "go-mod", Path: "/go/pkg/mod"},
-			{Name: "go-build", Path: "/root/.cache/go-build"},
-		},
+		Caches: step.GoCaches(),
 	}
 	if o.Race {
 		s.Args = append(s.Args, "-race")

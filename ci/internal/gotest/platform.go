@@ -1,0 +1,33 @@
+package gotest
+
+import (
+	"os"
+	"path/filepath"
+
+	"dagger/slipway/internal/platform"
+)
+
+// DefaultCoverage is the gate where nobody sets another, in percent of the
+// statements of each module.
+const DefaultCoverage = 85
+
+// ForPlatform names the modules of the source tree at dir: every Go service,
+// and the pipeline itself where the tree has it.
+func ForPlatform(dir string, p platform.Platform) Options {
+	var o Options
+	for _, s := range p.Services {
+		if s.Kind == platform.Go {
+			o.Modules = append(o.Modules, s.Path)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, Pipeline, "go.mod")); err == nil {
+		o.Modules = append(o.Modules, Pipeline)
+		// What runs in an engine or as a process only is called there, by tests
+		// that leave no coverage profile: the Dagger functions, the commands'
+		// few lines, and the program that a rehearsal compiles.
+		o.Exclude = []string{
+			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearsal/saboteur/*.go",
+		}
+	}
+	return o
+}

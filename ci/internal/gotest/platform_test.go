@@ -1,0 +1,30 @@
+package gotest_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestForPlatform(t *testing.T) {
+	dir := sourcetest.New(t)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	o := gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api"}, o.Modules, "a site has no Go tests, and this tree no pipeline")
+	require.Empty(t, o.Exclude)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ci", "go.mod"), []byte("module ci\n"), 0o600))
+	o = gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api", "ci"}, o.Modules)
+	require.NoError(t, o.Exclude.Check())
+	require.True(t, o.Exclude.Match("ci/main.go"))
+	require.False(t, o.Exclude.Match("ci/internal/image/image.go"))
+	require.True(t, o.Exclude.Match("ci/internal/rehearsal/saboteur/main.go"))
+}

@@ -1,0 +1,78 @@
+// Slipway delivers container services to AWS ECS Fargate: it tests, builds,
+// publishes and releases them, and rehearses the whole on one machine.
+//
+// The functions run a stage's tools in containers; every decision is taken by
+// the packages below internal, which the slipway command runs with the tools
+// of the host.
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
+)
+
+// Slipway is the pipeline over one source tree.
+type Slipway struct {
+	// +private
+	Source *dagger.Directory
+}
+
+// New takes the source tree.
+func New(
+	// Root of the source tree, with its .git: the repository decides what ships.
+	//
+	// +defaultPath="/"
+	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"]
+	source *dagger.Directory,
+) *Slipway {
+	return &Slipway{Source: source}
+}
+
+// workspace is the source tree on the module's own disk, where plain Go
+// packages read it.
+type workspace struct {
+	dir      string
+	tree     source.Tree
+	platform platform.Platform
+	lock     image.Lock
+}
+
+// open copies the source tree to the module's disk and reads its services.
+// The caller removes it with close.
+func (m *Slipway) open(ctx context.Context) (*workspace, error) {
+	dir, err := os.MkdirTemp("", "slipway-source-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the source tree: %w", err)
+	}
+	w := &workspace{dir: dir}
+	if err := w.load(ctx, m.Source); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *workspace) load(ctx context.Context, directory *dagger.Directory) error {
+	if _, err := directory.Export(ctx, w.dir); err != nil {
+		return fmt.Errorf("reading the source tree: %w", err)
+	}
+	var err error
+	if w.tree, err = source.Open(ctx, w.dir); err != nil {
+		return err
+	}
+	if w.platform, err = platform.Load(w.dir); err != nil {
+		return err
+	}
+	w.lock, err = image.ReadLock(w.dir)
+	return err
+}
+
+// close removes the copy. What cannot be removed goes with the container.
+func (w *workspace) close() { _ = os.RemoveAll(w.dir) }

@@ -16,6 +16,9 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if underGoRun() {
+		go followParent(signals)
+	}
 	go func() {
 		interrupted := <-signals
 		fmt.Fprintf(os.Stderr, "%s: putting things in order; once more quits at once\n", interrupted)

@@ -109,7 +109,7 @@ func (r *rehearsal) build(ctx context.Context) error {
 	}
 	for _, img := range built {
 		if img.Baseless != "" {
-			r.recorder.Note(fmt.Sprintf("%s is built without its base (%s); the load balancer serves its site", img.Service, img.Baseless))
+			r.recorder.Line(fmt.Sprintf("  %s is built without its base (%s); the load balancer serves its site", img.Service, img.Baseless))
 		}
 	}
 	r.images, err = r.prepare(ctx, built)

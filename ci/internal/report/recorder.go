@@ -1,6 +1,8 @@
 package report
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -20,11 +22,11 @@ type View interface {
 // Recorder collects stages and events while a stage runs, and shows them as
 // they come. Its methods may be called at the same time.
 type Recorder struct {
-	now  func() time.Time
-	view View
+	now   func() time.Time
+	start time.Time
 
-	mu     sync.Mutex
-	start  time.Time
+	mu     sync.Mutex // guards what follows: a view is shown one thing at a time
+	view   View
 	stages []Stage
 	events []Event
 }
@@ -37,16 +39,20 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 // Stage runs one stage of the pipeline and records how it ended.
 func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	started := r.now()
-	r.view.Line(name + " …")
+	r.Line(name + " …")
 	result, err := run()
-	if err != nil && (result == "" || result == Succeeded) {
+	switch {
+	case err == nil:
+	case errors.Is(err, context.Canceled):
+		result = Interrupted
+	case result == Succeeded:
 		result = Failed
 	}
 	took := r.now().Sub(started)
 	r.mu.Lock()
 	r.stages = append(r.stages, Stage{Name: name, Result: result, DurationMS: took.Milliseconds()})
-	r.mu.Unlock()
 	r.view.Line(fmt.Sprintf("%s %s in %s", name, result, seconds(took)))
+	r.mu.Unlock()
 	return err
 }
 
@@ -55,21 +61,29 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
 	text = strings.ReplaceAll(text, "\n", "; ")
-	r.mu.Lock()
-	r.events = append(r.events, Event{At: at, Service: service, Text: text})
-	r.mu.Unlock()
 	who := service
 	if who != "" {
 		who += ": "
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, Event{At: at, Service: service, Text: text})
 	r.view.Line(fmt.Sprintf("  %6s  %s%s", seconds(at.Sub(r.start)), who, text))
 }
 
-// Note shows a line that is not part of the record.
-func (r *Recorder) Note(text string) { r.view.Line("  " + text) }
+// Line shows a line that is not part of the record.
+func (r *Recorder) Line(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.view.Line(text)
+}
 
 // Status shows how things stand now.
-func (r *Recorder) Status(lines []string) { r.view.Status(lines) }
+func (r *Recorder) Status(lines []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.view.Status(lines)
+}
 
 // Fill puts what was recorded, and the time, into a report.
 func (r *Recorder) Fill(release *Release) {

@@ -107,7 +107,7 @@ func TestRecorder(t *testing.T) {
 	require.ErrorIs(t, r.Stage("deploy", func() (report.Result, error) { return report.Succeeded, broken }), broken)
 	r.Event("backend", "first\nsecond")
 	r.Event("", "as a whole")
-	r.Note("by the way")
+	r.Line("by the way")
 	r.Status([]string{"how things stand"})
 
 	var release report.Release

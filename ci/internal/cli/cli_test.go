@@ -1,0 +1,235 @@
+package cli_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// run runs the command and returns its exit code and what it printed.
+func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = cli.Run(t.Context(), args, &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"help"}} {
+		code, out, _ := run(t, args...)
+		require.Equal(t, outcome.Done, code)
+		for _, want := range []string{"rehearse", "local-aws", "3 failed, and restored what ran before"} {
+			require.Contains(t, out, want)
+		}
+	}
+	for _, command := range []string{"test", "build", "rehearse", "local-aws"} {
+		code, out, _ := run(t, command, "--help")
+		require.Equal(t, outcome.Done, code)
+		require.Contains(t, out, "Examples:\n  slipway "+command)
+	}
+}
+
+func TestUsageErrors(t *testing.T) {
+	dir := sourcetest.New(t)
+	change := func(file, content string) string {
+		other := sourcetest.New(t)
+		sourcetest.Write(t, other, file, content)
+		return other
+	}
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	tests := map[string]struct {
+		args []string
+		code outcome.Code
+		want string
+	}{
+		"unknown command":     {[]string{"rehears"}, outcome.Usage, `no command "rehears": did you mean rehearse?`},
+		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are build, `},
+		"unknown flag":        {[]string{"build", "--servic", "a"}, outcome.Usage, "no flag --servic: did you mean --service?"},
+		"strange flag":        {[]string{"build", "--xyzzy"}, outcome.Usage, "no flag --xyzzy: there are --help, "},
+		"an argument":         {[]string{"build", "api"}, outcome.Usage, `build takes no argument, and got "api": see slipway build --help`},
+		"unknown format":      {[]string{"build", "--output", "xml"}, outcome.Usage, "take one of text, json, markdown: see slipway build --help"},
+		"bad percentage":      {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
+		"unknown service":     {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": write OS/ARCHITECTURE`},
+		"unknown scenario":    {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
+		"no such tree":        {[]string{"rehearse", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
+		"no git":              {[]string{"test", "--source", t.TempDir()}, outcome.Usage, "is not a git work tree"},
+		"no services file":    {[]string{"build", "--source", filepath.Join(dir, "api")}, outcome.Usage, "no services file at"},
+		"invalid services":    {[]string{"build", "--source", change(platform.ServicesFile, "{")}, outcome.Usage, "line 1 is not JSON"},
+		"no module":           {[]string{"build", "--source", change(platform.ServicesFile, strings.Replace(sourcetest.Services, `"path": "api"`, `"path": "web"`, 1))}, outcome.Usage, "web has no go.mod"},
+		"invalid lock file":   {[]string{"rehearse", "--source", change("ci/images.lock.json", "{")}, outcome.Usage, "reading ci/images.lock.json"},
+		"busy port":           {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
+		"busy port, rehearse": {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
+	}
+	t.Setenv("GIT_CEILING_DIRECTORIES", os.TempDir())
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := run(t, tt.args...)
+			require.Equal(t, tt.code, code, errs)
+			require.Empty(t, out)
+			lines := strings.Split(strings.TrimSuffix(errs, "\n"), "\n")
+			require.Contains(t, lines[len(lines)-1], "slipway: ")
+			require.Contains(t, lines[len(lines)-1], tt.want)
+			if tt.code == outcome.Usage {
+				require.Len(t, lines, 1, "one clear line")
+			}
+		})
+	}
+}
+
+func TestBuild(t *testing.T) {
+	dir := sourcetest.New(t)
+	out := filepath.Join(t.TempDir(), "out")
+	code, stdout, stderr := run(t, "build", "--source", dir, "--out", out, "--output", "json", "--platform", "linux/amd64")
+	require.Equal(t, outcome.Done, code, stderr)
+	var got struct {
+		Images []struct {
+			Service, Digest string
+			Platforms       []string
+			Size            int64
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &got))
+	require.Len(t, got.Images, 2)
+	require.Equal(t, "api", got.Images[0].Service)
+	require.Equal(t, []string{"linux/amd64"}, got.Images[0].Platforms)
+	require.Positive(t, got.Images[0].Size)
+	require.Contains(t, stderr, "web is built without its base, good for rehearsal only: base 127.0.0.1:1/nginx cannot be reached")
+	for _, img := range got.Images {
+		index, err := os.ReadFile(filepath.Join(out, img.Service, "index.json"))
+		require.NoError(t, err)
+		require.Contains(t, string(index), img.Digest)
+	}
+
+	code, markdown, _ := run(t, "build", "--source", dir, "--out", out, "--output", "markdown", "--platform", "linux/amd64", "--service", "api")
+	require.Equal(t, outcome.Done, code)
+	require.Contains(t, markdown, "| api | `"+got.Images[0].Digest+"` | linux/amd64 |")
+	code, text, _ := run(t, "build", "--source", dir, "--out", out, "--platform", "linux/amd64", "--service", "api")
+	require.Equal(t, outcome.Done, code)
+	require.Contains(t, text, "api          "+got.Images[0].Digest)
+}
+
+func TestTest(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) {}\n")
+	out := filepath.Join(t.TempDir(), "out")
+
+	code, stdout, stderr := run(t, "test", "--source", dir, "--out", out, "--min-coverage", "0")
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "\n1 passed, 0 failed, 0 skipped\n")
+	for _, file := range []string{"coverage.out", "coverage.html", "cobertura.xml", "junit.xml", "summary.md"} {
+		require.FileExists(t, filepath.Join(out, file))
+	}
+	code, stdout, _ = run(t, "test", "--source", dir, "--out", out, "--output", "json")
+	require.Equal(t, outcome.Failed, code, "the gate is 85 percent, and nothing is covered")
+	var got struct {
+		Result  string
+		Modules []map[string]any
+	}
+	require.NoError(t, json.Unmarshal([]byte(stdout), &got))
+	require.Equal(t, "failed", got.Result)
+	for _, key := range []string{"path", "coverage", "tests", "failed"} {
+		require.Contains(t, got.Modules[0], key)
+	}
+
+	sourcetest.Write(t, dir, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestOne(t *testing.T) { t.Fatal(\"broken promise\") }\n")
+	code, stdout, _ = run(t, "test", "--source", dir, "--out", out, "--min-coverage", "0", "--output", "markdown")
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stdout, "broken promise")
+
+	code, stdout, stderr = run(t, "rehearse", "--source", dir)
+	require.Equal(t, outcome.Failed, code)
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, "broken promise")
+	require.Contains(t, stderr, "slipway: the tests failed: run slipway test for the reports")
+}
+
+func TestLocalAWS(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	ended := make(chan outcome.Code, 1)
+	go func() { ended <- cli.Run(ctx, []string{"local-aws"}, writer, io.Discard) }()
+	line, err := bufio.NewReader(reader).ReadString('\n')
+	require.NoError(t, err)
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "AWS_ENDPOINT_URL=")
+	require.True(t, ok, line)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get(url + "/v2/")
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusUnauthorized, answer.StatusCode, "the registry is served there, too")
+	cancel()
+	require.Equal(t, outcome.Done, <-ended)
+	_, err = client.Get(url)
+	require.Error(t, err, "nothing is left listening")
+}
+
+func TestRehearse(t *testing.T) {
+	dir := sourcetest.New(t)
+	code, stdout, stderr := run(t, "rehearse", "--skip-tests", "--source", dir)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "succeeded in")
+	require.Contains(t, stderr, "api: runs the new version")
+
+	code, stdout, stderr = run(t, "rehearse", "--skip-tests", "--source", dir, "--output", "json", "--scenario", "crash")
+	require.Equal(t, outcome.Restored, code, stderr)
+	var got map[string]any
+	require.NoError(t, json.Unmarshal([]byte(stdout), &got), "one JSON document")
+	require.Equal(t, "restored", got["result"])
+
+	code, stdout, _ = run(t, "rehearse", "--skip-tests", "--source", dir, "--output", "markdown")
+	require.Equal(t, outcome.Done, code)
+	require.Contains(t, stdout, "| api | succeeded |")
+}
+
+// TestKeep leaves the system up until it is interrupted.
+func TestKeep(t *testing.T) {
+	dir := sourcetest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	reader, writer := io.Pipe()
+	ended := make(chan outcome.Code, 1)
+	go func() {
+		ended <- cli.Run(ctx, []string{"rehearse", "--skip-tests", "--keep", "--source", dir}, io.Discard, writer)
+		writer.Close()
+	}()
+	lines := bufio.NewScanner(reader)
+	url := ""
+	for url == "" && lines.Scan() {
+		if _, after, ok := strings.Cut(lines.Text(), "the system is up at "); ok {
+			url, _, _ = strings.Cut(after, ": press")
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Get(url + "/api/")
+	require.NoError(t, err)
+	var said map[string]string
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&said))
+	require.NoError(t, answer.Body.Close())
+	require.Regexp(t, "^[0-9a-f]{40}$", said["version"])
+	cancel()
+	_, err = io.Copy(io.Discard, reader)
+	require.NoError(t, err)
+	require.Equal(t, outcome.Done, <-ended, "the release had succeeded")
+	_, err = client.Get(url)
+	require.Error(t, err, "nothing is left listening")
+}

@@ -27,7 +27,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	if len(changed) == 0 {
 		return conclude(request, moves, nil)
 	}
-	if err := e.register(ctx, request, changed); err != nil {
+	if err := e.register(ctx, changed); err != nil {
 		return untouched(request, err)
 	}
 	err = e.roll(ctx, request, changed)

@@ -16,7 +16,7 @@ import (
 // updated: a revision that nobody runs changes nothing. They go one after
 // another because ECS takes one a second.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-func (e Engine) register(ctx context.Context, request Request, moves []*move) error {
+func (e Engine) register(ctx context.Context, moves []*move) error {
 	for _, m := range moves {
 		if m.definition == nil {
 			continue

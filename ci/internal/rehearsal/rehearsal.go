@@ -212,9 +212,10 @@ func (r *rehearsal) release(ctx context.Context, next map[string]string) (report
 // afterwards checks that a system which is said to be restored serves the
 // previous version. The release's word alone is not enough.
 func (r *rehearsal) afterwards(ctx context.Context, release report.Release) error {
-	if release.Result != report.Restored && release.Result != report.Interrupted || ctx.Err() != nil {
+	if release.Result != report.Restored && release.Result != report.Interrupted {
 		return nil
 	}
+	ctx = context.WithoutCancel(ctx) // whoever interrupts wants to know, too
 	err := r.stage("smoke", func() error { return r.check(ctx, previousVersion) })
 	if err != nil {
 		return outcome.With(outcome.Unrestored, fmt.Errorf("the release says that it is restored, and it is not: %w", err))

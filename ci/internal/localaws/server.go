@@ -182,6 +182,13 @@ func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
 	return s.balancer.Traffic(loadBalancer)
 }
 
+// ListenerAddress is where a listener of a load balancer is reached, as host and
+// port; "" if there is none on that port. The first listener's is the load
+// balancer's DNSName.
+func (s *Server) ListenerAddress(loadBalancer string, port int32) string {
+	return s.balancer.Address(loadBalancer, port)
+}
+
 // Close stops every task, closes every listener and removes the working
 // directory. It may be called more than once.
 func (s *Server) Close() error {

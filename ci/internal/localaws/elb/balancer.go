@@ -4,6 +4,7 @@ package elb
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -53,18 +54,26 @@ type Balancer struct {
 type loadBalancer struct {
 	types.LoadBalancer
 	attributes map[string]string
-	first      net.Listener // the port of DNSName, held from the beginning; nil after its listener was deleted
+	ports      []*port // the first is DNSName's and stays as long as the load balancer
 	listeners  []*listener
 	traffic    traffic
 }
 
-// listener is one port of an ALB. Its rules are sorted by priority and do not
+// port is a port of this machine on which a load balancer is reached. Without a
+// listener it answers that there is no service.
+type port struct {
+	lb       *loadBalancer
+	socket   net.Listener
+	server   *http.Server
+	listener *listener
+}
+
+// listener is a listener of an ALB. Its rules are sorted by priority and do not
 // include the default rule.
 type listener struct {
 	types.Listener
 	lb      *loadBalancer
-	server  *http.Server
-	socket  net.Listener
+	port    *port
 	rules   []*types.Rule
 	standby types.Rule // the default rule
 }
@@ -102,17 +111,25 @@ func (b *Balancer) Close() {
 }
 
 func (lb *loadBalancer) close() {
-	if lb.first != nil {
-		_ = lb.first.Close()
-	}
-	for _, l := range lb.listeners {
-		l.close()
+	for _, p := range lb.ports {
+		_ = p.server.Close()
 	}
 }
 
-func (l *listener) close() {
-	_ = l.server.Close()
-	_ = l.socket.Close()
+// open takes a free port of this machine for a load balancer and serves it.
+func (b *Balancer) open(lb *loadBalancer) (*port, error) {
+	socket, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("finding a port for load balancer %s: %w", aws.ToString(lb.LoadBalancerName), err)
+	}
+	p := &port{lb: lb, socket: socket}
+	p.server = &http.Server{
+		Handler: front{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	lb.ports = append(lb.ports, p)
+	b.wg.Go(func() { _ = p.server.Serve(socket) }) // ends with ErrServerClosed
+	return p, nil
 }
 
 // Traffic counts the requests of a load balancer: those answered below 500, and
@@ -136,7 +153,7 @@ func (b *Balancer) Address(name string, port int32) string {
 	for _, lb := range b.balancers {
 		for _, l := range lb.listeners {
 			if aws.ToString(lb.LoadBalancerName) == name && aws.ToInt32(l.Port) == port {
-				return l.socket.Addr().String()
+				return l.port.socket.Addr().String()
 			}
 		}
 	}

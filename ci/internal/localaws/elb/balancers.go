@@ -3,9 +3,7 @@ package elb
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
-	"net"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,16 +24,12 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 			return &elbv2.CreateLoadBalancerOutput{LoadBalancers: []types.LoadBalancer{lb.LoadBalancer}}, nil
 		}
 	}
-	socket, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("finding a port for load balancer %s: %w", name, err)
-	}
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+ident.Hex(16))
-	lb := &loadBalancer{first: socket, attributes: map[string]string{
+	lb := &loadBalancer{attributes: map[string]string{
 		"idle_timeout.timeout_seconds": "60", "deletion_protection.enabled": "false", "routing.http2.enabled": "true",
 	}}
 	lb.LoadBalancer = types.LoadBalancer{
-		LoadBalancerArn: &arn, LoadBalancerName: in.Name, DNSName: new(socket.Addr().String()),
+		LoadBalancerArn: &arn, LoadBalancerName: in.Name,
 		CanonicalHostedZoneId: new("Z35SXDOTRQ7X7K"), CreatedTime: new(b.cfg.Clock.Now()),
 		Scheme: cmp.Or(in.Scheme, types.LoadBalancerSchemeEnumInternetFacing), Type: types.LoadBalancerTypeEnumApplication,
 		State:         &types.LoadBalancerState{Code: types.LoadBalancerStateEnumActive},
@@ -46,6 +40,11 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 		zone := b.cfg.Scope.Region + string(rune('a'+i%6))
 		lb.AvailabilityZones = append(lb.AvailabilityZones, types.AvailabilityZone{SubnetId: &subnet, ZoneName: &zone})
 	}
+	first, err := b.open(lb)
+	if err != nil {
+		return nil, err
+	}
+	lb.DNSName = new(first.socket.Addr().String())
 	wire.Touch(ctx, arn)
 	b.setTags(arn, in.Tags)
 	b.balancers = append(b.balancers, lb)

@@ -62,7 +62,7 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 	for {
 		b.mu.Lock()
 		p := b.probe(g, t)
-		attached := len(b.users(aws.ToString(g.TargetGroupArn))) > 0
+		attached := len(b.users(t.group)) > 0
 		draining := t.state == types.TargetHealthStateEnumDraining
 		b.mu.Unlock()
 		if draining {
@@ -86,7 +86,7 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 		if t.serving.Err() != nil {
 			return
 		}
-		fresh := b.judge(g, t, p, next, passed, failed)
+		fresh := b.judge(t, p, next, passed, failed)
 		wait := p.interval
 		if fresh {
 			wait /= nodes
@@ -105,7 +105,7 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 
 // judge applies the thresholds to a check's outcome. A new target is healthy
 // with its first good answer; it says whether the target is still new.
-func (b *Balancer) judge(g *targetGroup, t *target, p probe, got Health, passed, failed int) (fresh bool) {
+func (b *Balancer) judge(t *target, p probe, got Health, passed, failed int) (fresh bool) {
 	b.mu.Lock()
 	before := Health{t.state, t.reason, t.text}
 	if t.state == types.TargetHealthStateEnumDraining {
@@ -130,7 +130,7 @@ func (b *Balancer) judge(g *targetGroup, t *target, p probe, got Health, passed,
 	t.state, t.reason, t.text = after.State, after.Reason, after.Text
 	b.mu.Unlock()
 	if before.State != after.State {
-		b.cfg.Changed(aws.ToString(g.TargetGroupArn), t.ip)
+		b.cfg.Changed(t.group, t.ip)
 	}
 	return after.State == types.TargetHealthStateEnumInitial
 }

@@ -26,6 +26,7 @@ type targetGroup struct {
 
 // target is one registered address. Its fields are guarded by the Balancer's lock.
 type target struct {
+	group string // ARN
 	ip    string
 	port  int
 	zone  *string
@@ -94,7 +95,7 @@ func (b *Balancer) Register(group, ip string, port int, zone *string) error {
 		g.remove(t)
 	}
 	t := &target{
-		ip: ip, port: port, zone: zone, state: types.TargetHealthStateEnumInitial,
+		group: group, ip: ip, port: port, zone: zone, state: types.TargetHealthStateEnumInitial,
 		reason: types.TargetHealthReasonEnumRegistrationInProgress, text: "Target registration is in progress",
 		poke: make(chan struct{}, 1),
 	}

@@ -3,13 +3,8 @@ package elb
 import (
 	"cmp"
 	"context"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -32,41 +27,25 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 	if err := b.validateActions(in.DefaultActions); err != nil {
 		return nil, err
 	}
-	socket, err := lb.socket()
-	if err != nil {
-		return nil, fmt.Errorf("finding a port for a listener of %s: %w", *lb.LoadBalancerName, err)
+	at := lb.ports[0]
+	if at.listener != nil {
+		if at, err = b.open(lb); err != nil {
+			return nil, err
+		}
 	}
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+path(*lb.LoadBalancerArn)+"/"+ident.Hex(16))
-	l := &listener{lb: lb, socket: socket}
+	l := &listener{lb: lb, port: at}
 	l.Listener = types.Listener{
 		ListenerArn: &arn, LoadBalancerArn: lb.LoadBalancerArn, Port: in.Port,
 		Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp), Certificates: in.Certificates, SslPolicy: in.SslPolicy,
 	}
 	l.setDefault(b, in.DefaultActions)
-	l.server = &http.Server{
-		Handler: front{b, l}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug),
-	}
 	wire.Touch(ctx, *lb.LoadBalancerArn)
 	b.setTags(arn, in.Tags)
 	lb.listeners = append(lb.listeners, l)
-	b.wg.Go(func() { _ = l.server.Serve(socket) })
+	at.listener = l
 	b.wakeAll()
 	return &elbv2.CreateListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
-}
-
-// socket is where a new listener is served: the port of DNSName unless another
-// listener has it.
-func (lb *loadBalancer) socket() (net.Listener, error) {
-	taken := slices.ContainsFunc(lb.listeners, func(l *listener) bool { return l.socket == lb.first })
-	if taken {
-		return net.Listen("tcp4", "127.0.0.1:0")
-	}
-	var err error
-	if lb.first == nil {
-		lb.first, err = net.Listen("tcp4", *lb.DNSName)
-	}
-	return lb.first, err
 }
 
 // setDefault makes actions the default rule's.
@@ -170,9 +149,10 @@ func (b *Balancer) deleteListener(ctx context.Context, in *elbv2.DeleteListenerI
 		return nil, err
 	}
 	wire.Touch(ctx, *in.ListenerArn)
-	l.close()
-	if l.socket == l.lb.first {
-		l.lb.first = nil
+	l.port.listener = nil
+	if l.port != l.lb.ports[0] {
+		_ = l.port.server.Close()
+		l.lb.ports = slices.DeleteFunc(l.lb.ports, func(p *port) bool { return p == l.port })
 	}
 	l.lb.listeners = slices.DeleteFunc(l.lb.listeners, func(other *listener) bool { return other == l })
 	return &elbv2.DeleteListenerOutput{}, nil

@@ -40,17 +40,17 @@ func (c *counted) WriteHeader(status int) {
 // Unwrap lets http.ResponseController reach the real writer.
 func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// front is the HTTP handler of one listener.
+// front is the HTTP handler of one port of a load balancer.
 type front struct {
 	balancer *Balancer
-	listener *listener
+	port     *port
 }
 
 func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &counted{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
 		broken := recover()
-		tally := &f.listener.lb.traffic
+		tally := &f.port.lb.traffic
 		switch {
 		case r.Context().Err() != nil && (broken != nil || c.status >= 500): // the client went away
 		case broken != nil || c.status >= 500:
@@ -67,8 +67,12 @@ func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (f front) act(w http.ResponseWriter, r *http.Request) {
 	f.balancer.mu.Lock()
-	action := f.listener.route(r)
+	var action types.Action
 	var t *target
+	via := types.Listener{}
+	if l := f.port.listener; l != nil {
+		via, action = l.Listener, l.route(r)
+	}
 	if action.Type == types.ActionTypeEnumForward {
 		t = f.balancer.choose(action)
 	}
@@ -77,11 +81,11 @@ func (f front) act(w http.ResponseWriter, r *http.Request) {
 	case action.Type == types.ActionTypeEnumFixedResponse && action.FixedResponseConfig != nil:
 		fixed(w, action.FixedResponseConfig)
 	case action.Type == types.ActionTypeEnumRedirect && action.RedirectConfig != nil:
-		redirect(w, r, action.RedirectConfig, aws.ToInt32(f.listener.Port))
+		redirect(w, r, action.RedirectConfig, aws.ToInt32(via.Port))
 	case t == nil:
 		page(w, http.StatusServiceUnavailable)
 	default:
-		f.forward(w, r, t)
+		f.forward(w, r, via, t)
 	}
 }
 
@@ -127,12 +131,12 @@ func (b *Balancer) choose(action types.Action) *target {
 
 // forward proxies a request to a target. When the target's deregistration delay
 // ends before the answer does, the connection is cut, as an ALB does.
-func (f front) forward(w http.ResponseWriter, r *http.Request, t *target) {
+func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(t.serving, cancel)()
 	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
-	port := strconv.Itoa(int(aws.ToInt32(f.listener.Port)))
+	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
 	proxy := &httputil.ReverseProxy{
 		Transport: f.balancer.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
@@ -141,7 +145,7 @@ func (f front) forward(w http.ResponseWriter, r *http.Request, t *target) {
 			client, _, _ := net.SplitHostPort(p.In.RemoteAddr)
 			chain := append(slices.Clone(p.In.Header.Values("X-Forwarded-For")), client)
 			p.Out.Header.Set("X-Forwarded-For", strings.Join(chain, ", "))
-			p.Out.Header.Set("X-Forwarded-Proto", strings.ToLower(string(f.listener.Protocol)))
+			p.Out.Header.Set("X-Forwarded-Proto", strings.ToLower(string(via.Protocol)))
 			p.Out.Header.Set("X-Forwarded-Port", port)
 			if p.Out.Header.Get("X-Amzn-Trace-Id") == "" {
 				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+ident.Hex(8)+"-"+ident.Hex(24))

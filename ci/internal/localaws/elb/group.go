@@ -127,6 +127,9 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 		b.mu.Lock()
 		g.remove(t)
 		b.mu.Unlock()
+		// A pool keeps connections that were never used; servers that shut down
+		// wait for those. Closing the others' idle ones too costs a reconnection.
+		b.transport.CloseIdleConnections()
 		b.cfg.Changed(group, ip)
 	})
 	return nil

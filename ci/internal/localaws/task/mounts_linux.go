@@ -12,6 +12,30 @@ import (
 // devices are the nodes every container has.
 var devices = []string{"null", "zero", "full", "random", "urandom"}
 
+// makeDevices gives an unpacked image the devices that programs expect. Where the
+// system does not allow it they go without: most need none.
+func makeDevices(dir string) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return
+	}
+	defer root.Close()
+	if err := root.MkdirAll("dev", 0o755); err != nil {
+		return
+	}
+	dev, err := root.Open("dev")
+	if err != nil {
+		return
+	}
+	defer dev.Close()
+	for _, name := range devices {
+		var node unix.Stat_t
+		if unix.Stat("/dev/"+name, &node) == nil && unix.Mknodat(int(dev.Fd()), name, unix.S_IFCHR|0o666, int(node.Rdev)) == nil {
+			_ = root.Chmod("dev/"+name, 0o666) // whatever the umask
+		}
+	}
+}
+
 // mountRoot builds a container's own view of its image: a writable layer in
 // memory over the unpacked files, with /proc, /dev and the task's volumes. All
 // mounts are in the task's namespace and vanish with it, also when this program

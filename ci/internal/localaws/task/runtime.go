@@ -167,6 +167,9 @@ func (rt *Runtime) unpackOnce(ctx context.Context, digest v1.Hash, img v1.Image,
 	if err := unpack(ctx, img, partial); err != nil {
 		return err
 	}
+	if rt.chroot && rt.mode == ModePort { // in ModeNamespace every container has a /dev of its own
+		makeDevices(partial)
+	}
 	if err := os.Rename(partial, dir); err != nil {
 		return fmt.Errorf("moving the unpacked image into place: %w", err)
 	}

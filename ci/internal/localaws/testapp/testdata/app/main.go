@@ -6,6 +6,7 @@
 //	app hang       do nothing, never listen
 //	app stubborn   serve, and ignore SIGTERM
 //	app spawn      start a copy of itself that hangs, then hang
+//	app files      tell what can be done with files
 //	app check      exit 0 if the copy that serves answers /health with 200, otherwise 1
 package main
 
@@ -45,6 +46,8 @@ func main() {
 		}
 		fmt.Println("child", child.Process.Pid)
 		sleep()
+	case "files":
+		_ = json.NewEncoder(os.Stdout).Encode(files())
 	case "check":
 		resp, err := http.Get("http://127.0.0.1:" + port() + "/health")
 		if err != nil || resp.StatusCode != http.StatusOK {
@@ -52,6 +55,30 @@ func main() {
 		}
 	default:
 		serve(mode == "stubborn")
+	}
+}
+
+// files tries out the file system of a container.
+func files() map[string]any {
+	try := func(err error) string {
+		if err != nil {
+			return err.Error()
+		}
+		return "ok"
+	}
+	create := func(name string) string {
+		f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err == nil {
+			err = f.Close()
+		}
+		return try(err)
+	}
+	dir, _ := os.Getwd()
+	hosts, _ := os.ReadFile("/etc/hosts")
+	_, proc := os.Stat("/proc/self/fd/1")
+	return map[string]any{
+		"dir": dir, "hosts": string(hosts), "null": try(os.WriteFile("/dev/null", []byte("x"), 0)), "root": create("/written"),
+		"volume": create("/data/written"), "readOnlyVolume": create("/config/written"), "proc": try(proc), "pid": os.Getpid(),
 	}
 }
 
@@ -98,11 +125,11 @@ func serve(stubborn bool) {
 			"env": strings.Join(os.Environ(), "\n"),
 		})
 	})
-	server := &http.Server{Addr: ":" + port(), Handler: mux, ReadHeaderTimeout: time.Minute}
-	fmt.Println("listening on", port())
+	server := &http.Server{Addr: os.Getenv("LISTEN_HOST") + ":" + port(), Handler: mux, ReadHeaderTimeout: time.Minute}
 	stop, done := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
+	fmt.Println("listening on", port())
 	go func() {
 		for range signals {
 			if stubborn {

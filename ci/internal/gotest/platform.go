@@ -24,9 +24,11 @@ func ForPlatform(dir string, p platform.Platform) Options {
 		o.Modules = append(o.Modules, Pipeline)
 		// What runs in an engine or as a process only is called there, by tests
 		// that leave no coverage profile: the Dagger functions, the commands'
-		// few lines, and the program that a rehearsal compiles.
+		// few lines, and the program that a rehearsal compiles. What stands
+		// there for tests alone proves nothing by being run.
 		o.Exclude = []string{
 			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearsal/saboteur/*.go",
+			Pipeline + "/internal/sourcetest/**", Pipeline + "/internal/localaws/localawstest/**", Pipeline + "/internal/localaws/testapp/**",
 		}
 	}
 	return o

@@ -26,5 +26,9 @@ func TestForPlatform(t *testing.T) {
 	require.NoError(t, o.Exclude.Check())
 	require.True(t, o.Exclude.Match("ci/main.go"))
 	require.False(t, o.Exclude.Match("ci/internal/image/image.go"))
+	require.False(t, o.Exclude.Match("ci/internal/gotest/run.go"))
 	require.True(t, o.Exclude.Match("ci/internal/rehearsal/saboteur/main.go"))
+	require.True(t, o.Exclude.Match("ci/internal/sourcetest/sourcetest.go"))
+	require.True(t, o.Exclude.Match("ci/internal/localaws/localawstest/platform.go"))
+	require.True(t, o.Exclude.Match("ci/internal/localaws/testapp/testapp.go"))
 }

@@ -86,7 +86,8 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	if err := r.stage("build", func() error { return r.build(ctx) }); err != nil {
 		return report.Release{}, err
 	}
-	server, err := localaws.Start(ctx, localaws.Options{Listen: r.options.Listen})
+	// The system outlives an interruption: what ran before is restored in it.
+	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
 	if err != nil {
 		return report.Release{}, err
 	}

@@ -198,7 +198,6 @@ func (t *taskRun) join() {
 // leave takes the task out of its target groups. A healthy one keeps running
 // until the groups have let go of it, so that no request is lost.
 func (t *taskRun) leave() {
-	t.update(func() { t.set("DEACTIVATING") })
 	var groups []types.LoadBalancer
 	gentle := false
 	t.update(func() {

@@ -20,9 +20,7 @@ func (s *service) counts(d *deployment) (running, pending, wanted int32) {
 		case t.deployment != d:
 		case t.status() == "RUNNING":
 			running++
-			if !t.stopping {
-				wanted++
-			}
+			wanted++
 		case t.pending():
 			pending++
 			wanted++

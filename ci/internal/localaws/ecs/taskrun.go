@@ -122,6 +122,9 @@ func (t *taskRun) requestStop(code types.TaskStopCode, reason string) {
 	t.record.DesiredStatus = new("STOPPED")
 	t.record.StopCode, t.record.StoppedReason = code, &reason
 	t.record.StoppingAt = new(t.c.cfg.Clock.Now())
+	if t.status() == "RUNNING" {
+		t.set("DEACTIVATING")
+	}
 	close(t.stopped)
 }
 

@@ -1,0 +1,83 @@
+"""Drives an embedded AWS with an unmodified boto3: one service, deployed twice.
+
+Usage: boto3_session.py ENDPOINT GOOD_IMAGE BETTER_IMAGE BAD_IMAGE
+Prints one JSON document with what was seen.
+"""
+import json
+import sys
+import time
+
+import boto3
+
+endpoint, good, better, bad = sys.argv[1:]
+session = boto3.Session(aws_access_key_id="AKIAPYTHON", aws_secret_access_key="x", region_name="us-east-1")
+ecs, elb, logs, sts, ecr = (session.client(n, endpoint_url=endpoint) for n in ("ecs", "elbv2", "logs", "sts", "ecr"))
+seen = {"arn": sts.get_caller_identity()["Arn"], "repositories": [r["repositoryName"] for r in ecr.describe_repositories()["repositories"]]}
+
+ecs.create_cluster(clusterName="py")
+logs.create_log_group(logGroupName="/py")
+lb = elb.create_load_balancer(Name="py", Subnets=["subnet-1"])["LoadBalancers"][0]
+tg = elb.create_target_group(
+    Name="py", Protocol="HTTP", Port=8000, VpcId="vpc-1", TargetType="ip", HealthCheckPath="/health",
+    HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=2,
+)["TargetGroups"][0]["TargetGroupArn"]
+elb.modify_target_group_attributes(TargetGroupArn=tg, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "5"}])
+elb.create_listener(LoadBalancerArn=lb["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=[{"Type": "forward", "TargetGroupArn": tg}])
+
+
+def register(image):
+    return ecs.register_task_definition(
+        family="py", networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
+        executionRoleArn="arn:aws:iam::000000000000:role/exec",
+        containerDefinitions=[{
+            "name": "app", "image": image, "portMappings": [{"containerPort": 8000}],
+            "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": "/py", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "ecs"}},
+        }],
+    )["taskDefinition"]["taskDefinitionArn"]
+
+
+def service():
+    return ecs.describe_services(cluster="py", services=["py"])["services"][0]
+
+
+def stable():
+    ecs.get_waiter("services_stable").wait(cluster="py", services=["py"], WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+
+
+ecs.create_service(
+    cluster="py", serviceName="py", taskDefinition=register(good), desiredCount=2, launchType="FARGATE",
+    networkConfiguration={"awsvpcConfiguration": {"subnets": ["subnet-1"]}},
+    loadBalancers=[{"targetGroupArn": tg, "containerName": "app", "containerPort": 8000}],
+    deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
+)
+stable()  # tells that the tasks run, which is not yet that they are healthy
+elb.get_waiter("target_in_service").wait(TargetGroupArn=tg, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+seen["health"] = [h["TargetHealth"]["State"] for h in elb.describe_target_health(TargetGroupArn=tg)["TargetHealthDescriptions"]]
+ecs.update_service(cluster="py", service="py", taskDefinition=register(better))
+seen["rolling"] = [d["status"] for d in service()["deployments"]]
+stable()
+broken = register(bad)
+ecs.update_service(cluster="py", service="py", taskDefinition=broken)
+deadline = time.time() + 20
+while time.time() < deadline and (service()["taskDefinition"] == broken or service()["deployments"][0]["rolloutState"] != "COMPLETED"):
+    time.sleep(0.05)
+stable()
+seen["events"] = [e["message"] for e in service()["events"]]
+stopped = ecs.list_tasks(cluster="py", serviceName="py", desiredStatus="STOPPED")["taskArns"]
+failed = [t for t in ecs.describe_tasks(cluster="py", tasks=stopped)["tasks"] if t["stopCode"] == "EssentialContainerExited"]
+seen["failed"] = [[t["stoppedReason"], t["containers"][0]["exitCode"]] for t in failed]
+stream = "ecs/app/" + failed[0]["taskArn"].split("/")[-1]
+seen["log"] = [e["message"] for e in logs.get_log_events(logGroupName="/py", logStreamName=stream, startFromHead=True)["events"]]
+seen["history"] = [d["status"] for d in ecs.list_service_deployments(cluster="py", service="py")["serviceDeployments"]]
+seen["deregistered"] = ecs.deregister_task_definition(taskDefinition=broken)["taskDefinition"]["status"]
+for name, call in {
+    "unknown cluster": lambda: ecs.describe_services(cluster="none", services=["py"]),
+    "unknown operation": lambda: ecs.list_account_settings(),
+    "unknown action": lambda: elb.describe_account_limits(),
+    "unknown service": lambda: session.client("s3", endpoint_url=endpoint).list_buckets(),
+}.items():
+    try:
+        call()
+    except Exception as e:  # every one is to be botocore's ClientError with AWS's code
+        seen[name] = e.response["Error"]["Code"]
+json.dump(seen, sys.stdout)

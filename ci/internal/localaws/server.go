@@ -158,7 +158,7 @@ func (s *Server) route(apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
-			s.store.ServeHTTP(w, r)
+			s.serveRegistry(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v4/"):
 			s.control.ServeMetadata(w, r)
 		default:
@@ -196,8 +196,9 @@ func (s *Server) Close() error {
 	return s.close()
 }
 
-// closing is how long requests under way may take to end.
-const closing = 2 * time.Second
+// closing is how long API calls under way may take to end. Clients keep
+// connections that were never used, for which it would be waited in vain.
+const closing = 200 * time.Millisecond
 
 func (s *Server) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closing)
@@ -225,8 +226,8 @@ func (s *Server) observe(c Call) {
 	s.calls = append(s.calls, c)
 }
 
-// Calls lists the API calls so far, oldest first. The registry's protocol is not
-// among them.
+// Calls lists the API calls so far, oldest first. Requests of the registry's
+// protocol are among them as the ECR actions that they need permission for.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

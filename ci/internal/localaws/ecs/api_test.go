@@ -183,6 +183,22 @@ func TestTaskDefinitions(t *testing.T) {
 	require.True(t, strings.HasSuffix(p.Register("nginx"), "app:4"), "numbers are not used again")
 }
 
+func TestSizesInWords(t *testing.T) {
+	t.Parallel()
+	p := localawstest.New(t, binary, localaws.Options{})
+	out, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String("f"), Cpu: aws.String(".5 vCPU"), Memory: aws.String("1GB"), NetworkMode: ecstypes.NetworkModeAwsvpc,
+		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate}, TaskRoleArn: aws.String("arn:aws:iam::000000000000:role/task"),
+		ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("c"), Image: aws.String("i")}},
+	})
+	require.NoError(t, err)
+	require.Equal(t, "512", *out.TaskDefinition.Cpu)
+	require.Equal(t, "1024", *out.TaskDefinition.Memory)
+	calls := p.Server.Calls()
+	require.Equal(t, "PassRole", calls[len(calls)-2].Action)
+	require.Equal(t, []string{"arn:aws:iam::000000000000:role/task"}, calls[len(calls)-2].Resources)
+}
+
 func TestTags(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})

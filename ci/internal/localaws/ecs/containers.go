@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -217,21 +216,13 @@ func (t *taskRun) leave() {
 	t.update(func() { t.set("STOPPING") })
 }
 
-// drainPoll is how often a draining target is looked at, in real time.
-const drainPoll = 10 * time.Millisecond
-
+// drain waits until a target group has let go of the task, unless the task ends
+// by itself: then there is nothing to spare.
 func (t *taskRun) drain(group string, port int) {
-	_ = t.c.cfg.Balancer.Deregister(group, t.ip, port) // a group that is gone has let go already
-	tick := time.NewTicker(drainPoll)
-	defer tick.Stop()
-	for strings.HasSuffix(string(t.c.cfg.Balancer.Health(group, t.ip, port).State), "draining") {
-		select {
-		case <-t.c.ctx.Done():
-			return
-		case <-t.parts[0].run.Done(): // ended by itself: there is nothing to spare
-			t.c.cfg.Balancer.Drop(group, t.ip, port)
-			return
-		case <-tick.C:
-		}
+	select {
+	case <-t.c.cfg.Balancer.Drain(group, t.ip, port):
+	case <-t.c.ctx.Done():
+	case <-t.parts[0].run.Done():
+		t.c.cfg.Balancer.Drop(group, t.ip, port)
 	}
 }

@@ -24,7 +24,7 @@ import (
 type Balancer interface {
 	Attached(targetGroup string) (exists, attached bool)
 	Register(targetGroup, ip string, port int, zone *string) error
-	Deregister(targetGroup, ip string, port int) error
+	Drain(targetGroup, ip string, port int) <-chan struct{}
 	Drop(targetGroup, ip string, port int)
 	Health(targetGroup, ip string, port int) elb.Health
 }

@@ -65,8 +65,14 @@ func (c *Control) usable(ctx context.Context, ref *string) (*types.TaskDefinitio
 func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
 	name := aws.ToString(in.Family)
 	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*"))
+	normalize(in)
 	if err := validateDefinition(in); err != nil {
 		return nil, err
+	}
+	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
+		if role != nil {
+			wire.Requires(ctx, "iam", "PassRole", *role)
+		}
 	}
 	f, ok := c.families[name]
 	if !ok {
@@ -130,6 +136,19 @@ func attributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
 		list = append(list, types.Attribute{Name: new("ecs.capability.execution-role-awslogs")})
 	}
 	return list
+}
+
+// normalize turns sizes such as "1 vCPU" and "2 GB" into the units ECS keeps.
+func normalize(in *awsecs.RegisterTaskDefinitionInput) {
+	convert := func(size *string, unit string) *string {
+		number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
+		value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+		if !ok || err != nil {
+			return size
+		}
+		return new(strconv.Itoa(int(value * 1024)))
+	}
+	in.Cpu, in.Memory = convert(in.Cpu, "vcpu"), convert(in.Memory, "gb")
 }
 
 var familyName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,255}$`)

@@ -135,6 +135,24 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 	return nil
 }
 
+// Drain deregisters a target and returns a channel that is closed when the target
+// is no longer spoken to.
+func (b *Balancer) Drain(group, ip string, port int) <-chan struct{} {
+	gone := make(chan struct{})
+	close(gone)
+	if b.Deregister(group, ip, port) != nil {
+		return gone // the group has been deleted, and its targets with it
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if g, err := b.group(group); err == nil {
+		if t := g.find(ip, port); t != nil {
+			return t.serving.Done()
+		}
+	}
+	return gone
+}
+
 // Drop ends a target's draining at once: nothing listens there any more.
 func (b *Balancer) Drop(group, ip string, port int) {
 	b.mu.Lock()

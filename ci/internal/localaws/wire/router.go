@@ -29,6 +29,8 @@ type Call struct {
 	AccessKey string
 	Region    string
 	Err       string // the error's code, "" for success
+
+	implied []Call
 }
 
 // Disturbance is what a Disturber wants done to a call.
@@ -80,6 +82,10 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		call.Err = asError(err).Code
 	}
 	if rt.Observe != nil {
+		for _, other := range call.implied {
+			other.At, other.AccessKey, other.Region = call.At, call.AccessKey, call.Region
+			rt.Observe(other)
+		}
 		rt.Observe(*call)
 	}
 	if errors.Is(err, http.ErrAbortHandler) {

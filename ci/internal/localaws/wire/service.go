@@ -80,6 +80,14 @@ func Touch(ctx context.Context, arns ...string) {
 	}
 }
 
+// Requires notes that a call needs permission for another action too, as
+// RegisterTaskDefinition does for iam:PassRole. It is observed as a call of its own.
+func Requires(ctx context.Context, service, action, resource string) {
+	if r, ok := ctx.Value(recordKey{}).(record); ok {
+		r.call.implied = append(r.call.implied, Call{Service: service, Action: action, Resources: []string{resource}})
+	}
+}
+
 // Caller is the access key id that signed the call, "" for an unsigned one.
 func Caller(ctx context.Context) string {
 	if r, ok := ctx.Value(recordKey{}).(record); ok {

@@ -152,33 +152,6 @@ func complete(in, old *types.DeploymentConfiguration) *types.DeploymentConfigura
 	return &out
 }
 
-// validateService checks what ECS checks before it creates or updates a service.
-func (c *Control) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
-	if desired != nil && *desired < 0 {
-		return wire.Errorf("InvalidParameterException", "desiredCount cannot be negative")
-	}
-	if d.NetworkMode == types.NetworkModeAwsvpc && (network == nil || network.AwsvpcConfiguration == nil || len(network.AwsvpcConfiguration.Subnets) == 0) {
-		return wire.Errorf("InvalidParameterException", "Network Configuration must be provided when networkMode 'awsvpc' is specified.")
-	}
-	for _, lb := range lbs {
-		group, container, port := aws.ToString(lb.TargetGroupArn), aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
-		switch exists, attached := c.cfg.Balancer.Attached(group); {
-		case !exists:
-			return wire.Errorf("InvalidParameterException", "The specified target group does not exist.")
-		case !attached:
-			return wire.Errorf("InvalidParameterException", "The target group with targetGroupArn %s does not have an associated load balancer.", group)
-		}
-		i := slices.IndexFunc(d.ContainerDefinitions, func(cd types.ContainerDefinition) bool { return *cd.Name == container })
-		if i < 0 {
-			return wire.Errorf("InvalidParameterException", "The container %s does not exist in the task definition.", container)
-		}
-		if !slices.ContainsFunc(d.ContainerDefinitions[i].PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port }) {
-			return wire.Errorf("InvalidParameterException", "The container %s did not have a container port %d defined.", container, port)
-		}
-	}
-	return nil
-}
-
 func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInput) (*awsecs.UpdateServiceOutput, error) {
 	cl, err := c.cluster(in.Cluster)
 	if err != nil {
@@ -244,75 +217,4 @@ func (c *Control) deleteService(ctx context.Context, in *awsecs.DeleteServiceInp
 	s.status, s.desired = statusDraining, 0
 	s.poke()
 	return &awsecs.DeleteServiceOutput{Service: new(c.describeService(s, false))}, nil
-}
-
-func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServicesInput) (*awsecs.DescribeServicesOutput, error) {
-	cl, err := c.cluster(in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	if len(in.Services) == 0 {
-		return nil, wire.Errorf("InvalidParameterException", "Services cannot be empty.")
-	}
-	if len(in.Services) > 10 {
-		return nil, wire.Errorf("InvalidParameterException", "Cannot describe more than 10 services.")
-	}
-	out := &awsecs.DescribeServicesOutput{Services: []types.Service{}, Failures: []types.Failure{}}
-	for _, ref := range in.Services {
-		arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(ref))
-		wire.Touch(ctx, arn)
-		if s, ok := cl.services[ident.Name(ref)]; ok {
-			out.Services = append(out.Services, c.describeService(s, slices.Contains(in.Include, types.ServiceFieldTags)))
-		} else {
-			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
-		}
-	}
-	return out, nil
-}
-
-// describeService renders a service. Its counts are the sums of its deployments'.
-func (c *Control) describeService(s *service, tags bool) types.Service {
-	out := s.record
-	out.Status, out.DesiredCount = &s.status, int32(s.desired)
-	out.Events = slices.Clone(s.events)
-	out.Deployments = []types.Deployment{}
-	if out.Events == nil {
-		out.Events = []types.ServiceEvent{}
-	}
-	for i, d := range s.deployments {
-		rendered := s.describeDeployment(d, i == 0)
-		out.RunningCount += rendered.RunningCount
-		out.PendingCount += rendered.PendingCount
-		out.Deployments = append(out.Deployments, rendered)
-		out.CurrentServiceRevisions = append(out.CurrentServiceRevisions, types.ServiceCurrentRevisionSummary{
-			Arn: &d.revision.arn, RunningTaskCount: rendered.RunningCount, PendingTaskCount: rendered.PendingCount,
-			RequestedTaskCount: rendered.DesiredCount,
-		})
-	}
-	if len(s.history) > 0 {
-		out.CurrentServiceDeployment = &s.history[0].arn
-	}
-	if s.status == statusInactive {
-		out.Deployments, out.CurrentServiceRevisions, out.CurrentServiceDeployment = []types.Deployment{}, nil, nil
-	}
-	if tags {
-		out.Tags = c.listTags(s.arn)
-	}
-	return out
-}
-
-func (c *Control) listServices(_ context.Context, in *awsecs.ListServicesInput) (*awsecs.ListServicesOutput, error) {
-	cl, err := c.cluster(in.Cluster)
-	if err != nil {
-		return nil, err
-	}
-	arns := []string{}
-	for _, s := range cl.services {
-		if s.status != statusInactive && (in.LaunchType == "" || in.LaunchType == s.record.LaunchType) {
-			arns = append(arns, s.arn)
-		}
-	}
-	slices.Sort(arns)
-	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 10)
-	return &awsecs.ListServicesOutput{ServiceArns: page, NextToken: next}, err
 }

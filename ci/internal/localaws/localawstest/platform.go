@@ -228,15 +228,15 @@ func (p *Platform) Service() ecstypes.Service {
 // Eventually polls the service until it is as wanted.
 func (p *Platform) Eventually(wanted func(ecstypes.Service) bool) ecstypes.Service {
 	p.Helper()
-	var last ecstypes.Service
-	ok := false
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && !ok; time.Sleep(10 * time.Millisecond) {
-		last = p.Service()
-		ok = wanted(last)
-	}
-	if !ok {
-		text, _ := json.MarshalIndent(last, "", "  ")
-		require.True(p, ok, "the service did not get there: %s", text)
+	last := p.Service()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(30 * time.Second); !wanted(last); last = p.Service() {
+		if time.Now().After(deadline) {
+			text, _ := json.MarshalIndent(last, "", "  ")
+			require.Fail(p, "the service did not get there", "%s", text)
+		}
+		<-tick.C
 	}
 	return last
 }

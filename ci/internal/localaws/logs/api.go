@@ -185,7 +185,7 @@ func (s *Store) describeLogStreams(ctx context.Context, in *cwl.DescribeLogStrea
 func (s *Store) describe(group string, st *stream) types.LogStream {
 	out := types.LogStream{
 		LogStreamName: &st.name, Arn: new(s.arn(group) + ":log-stream:" + st.name),
-		CreationTime: new(st.created.UnixMilli()), StoredBytes: new(int64(0)),
+		CreationTime: new(st.created.UnixMilli()),
 	}
 	if n := len(st.events); n > 0 {
 		// Copies: the events move when older ones arrive late.

@@ -98,12 +98,12 @@ func pattern(text string) (func(string) bool, error) {
 	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.HasPrefix(text, "%") {
 		return nil, wire.Errorf("InvalidParameterException", "Invalid filter pattern: the embedded AWS knows words and phrases only")
 	}
-	var must, any, not []string
+	var must, some, not []string
 	for _, m := range term.FindAllStringSubmatch(text, -1) {
 		word := strings.Trim(m[2], `"`)
 		switch m[1] {
 		case "?":
-			any = append(any, word)
+			some = append(some, word)
 		case "-":
 			not = append(not, word)
 		default:
@@ -113,6 +113,6 @@ func pattern(text string) (func(string) bool, error) {
 	return func(line string) bool {
 		has := func(word string) bool { return strings.Contains(line, word) }
 		lacks := func(word string) bool { return !has(word) }
-		return !slices.ContainsFunc(must, lacks) && !slices.ContainsFunc(not, has) && (len(any) == 0 || slices.ContainsFunc(any, has))
+		return !slices.ContainsFunc(must, lacks) && !slices.ContainsFunc(not, has) && (len(some) == 0 || slices.ContainsFunc(some, has))
 	}, nil
 }

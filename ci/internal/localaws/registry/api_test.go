@@ -51,7 +51,7 @@ func TestRepositories(t *testing.T) {
 	require.NoError(t, err)
 	policy, err := r.ECR.GetLifecyclePolicy(ctx, &ecr.GetLifecyclePolicyInput{RepositoryName: app})
 	require.NoError(t, err)
-	require.Equal(t, `{"rules":[]}`, *policy.LifecyclePolicyText)
+	require.JSONEq(t, `{"rules":[]}`, *policy.LifecyclePolicyText)
 	_, err = r.ECR.PutImageTagMutability(ctx, &ecr.PutImageTagMutabilityInput{RepositoryName: app, ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable})
 	require.NoError(t, err)
 

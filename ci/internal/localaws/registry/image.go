@@ -32,10 +32,10 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 	return img, nil
 }
 
-// ErrPlatform says that an index has no image for the wanted platforms.
-type ErrPlatform struct{ Wanted v1.Platform }
+// PlatformError says that an index has no image for the wanted platforms.
+type PlatformError struct{ Wanted v1.Platform }
 
-func (e ErrPlatform) Error() string {
+func (e PlatformError) Error() string {
 	return fmt.Sprintf("image Manifest does not contain descriptor matching platform '%s/%s'", e.Wanted.OS, e.Wanted.Architecture)
 }
 
@@ -47,7 +47,7 @@ func (s *Store) pick(repo string, index *Manifest, platforms []v1.Platform) (*Ma
 			}
 		}
 	}
-	return nil, ErrPlatform{platforms[0]}
+	return nil, PlatformError{platforms[0]}
 }
 
 // Repository is the repository that an image reference names if it points to

@@ -98,7 +98,7 @@ func TestStoredImages(t *testing.T) {
 		require.Equal(t, want, digest)
 	}
 	_, err = s.Image("app", "multi", []v1.Platform{amd})
-	require.ErrorAs(t, err, new(registry.ErrPlatform))
+	require.ErrorAs(t, err, new(registry.PlatformError))
 	require.EqualError(t, err, "image Manifest does not contain descriptor matching platform 'linux/amd64'")
 	_, err = s.Image("app", "none", nil)
 	require.ErrorIs(t, err, registry.ErrManifestUnknown)

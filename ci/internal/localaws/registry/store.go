@@ -71,7 +71,6 @@ type repository struct {
 	scanOnPush bool
 	encryption *ecrtypes.EncryptionConfiguration
 	lifecycle  string
-	policy     string
 	resource   map[string]string // tags of the repository itself
 	manifests  map[v1.Hash]*Manifest
 	tags       map[string]v1.Hash

@@ -2,6 +2,7 @@ package task
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -116,7 +117,7 @@ func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
 	err = unix.Connect(fd, address)
 	f := os.NewFile(uintptr(fd), "tcp "+s.ip)
 	defer f.Close() // the connection holds a duplicate
-	if err == unix.EINPROGRESS {
+	if errors.Is(err, unix.EINPROGRESS) {
 		err = awaitConnection(ctx, f)
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ func platforms() []v1.Platform {
 
 // pullError words a failed pull as Fargate does in stoppedReason.
 func pullError(ref string, err error) error {
-	var platform registry.ErrPlatform
+	var platform registry.PlatformError
 	switch {
 	case errors.Is(err, registry.ErrManifestUnknown), errors.Is(err, registry.ErrRepositoryUnknown):
 		return unresolved(ref, ref+": not found")

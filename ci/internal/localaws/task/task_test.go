@@ -35,7 +35,7 @@ func (s shelf) Image(repo, _ string, _ []v1.Platform) (v1.Image, error) {
 	case ok:
 		return img, nil
 	case repo == "other-platform":
-		return nil, registry.ErrPlatform{Wanted: v1.Platform{OS: "linux", Architecture: "amd64"}}
+		return nil, registry.PlatformError{Wanted: v1.Platform{OS: "linux", Architecture: "amd64"}}
 	default:
 		return nil, registry.ErrManifestUnknown
 	}

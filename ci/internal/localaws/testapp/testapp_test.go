@@ -1,6 +1,9 @@
 package testapp_test
 
 import (
+	"archive/tar"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +35,24 @@ func TestTheServiceIsBuiltAndPacked(t *testing.T) {
 	b, err := other.Digest()
 	require.NoError(t, err)
 	require.NotEqual(t, a, b, "every version is an image of its own")
+}
+
+func TestLayersHoldEveryKindOfEntry(t *testing.T) {
+	layer, err := testapp.Layer(testapp.File{Name: "dir/", Mode: 0o755}, testapp.File{Name: "dir/file", Body: []byte("x"), Mode: 0o600}, testapp.File{Name: "link", Link: "dir/file"})
+	require.NoError(t, err)
+	content, err := layer.Uncompressed()
+	require.NoError(t, err)
+	defer content.Close()
+	kinds := map[string]byte{}
+	for archive := tar.NewReader(content); ; {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		require.NoError(t, err)
+		kinds[header.Name] = header.Typeflag
+	}
+	require.Equal(t, map[string]byte{"dir/": tar.TypeDir, "dir/file": tar.TypeReg, "link": tar.TypeSymlink}, kinds)
 }
 
 func TestWhatCannotBeBuilt(t *testing.T) {

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 		binary, err = testapp.Build(context.Background(), dir)
 	}
 	if err != nil {
+		_ = os.RemoveAll(dir)
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

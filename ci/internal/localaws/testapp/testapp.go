@@ -24,7 +24,7 @@ import (
 func Build(ctx context.Context, dir string) (string, error) {
 	_, here, _, _ := runtime.Caller(0)
 	binary := filepath.Join(dir, "app")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, ".")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
 	cmd.Dir = filepath.Join(filepath.Dir(here), "testdata", "app")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -99,8 +99,11 @@ func flagError(cmd *cobra.Command, err error) error {
 	if errors.As(err, &missing) {
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		name := missing.GetSpecifiedName()
-		return outcome.Usagef("no flag --%s: %s", name, meant(name, names, "--"))
+		name, dashes := missing.GetSpecifiedName(), "--"
+		if missing.GetSpecifiedShortnames() != "" {
+			dashes = "-"
+		}
+		return outcome.Usagef("no flag %s%s: %s", dashes, name, meant(name, names, "--"))
 	}
 	return outcome.Usagef("%w: see %s --help", err, cmd.CommandPath())
 }

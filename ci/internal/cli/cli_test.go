@@ -70,7 +70,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown format":      {[]string{"build", "--output", "xml"}, outcome.Usage, "take one of text, json, markdown: see slipway build --help"},
 		"bad percentage":      {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
 		"unknown service":     {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": write OS/ARCHITECTURE`},
+		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": take linux/amd64, linux/arm64 or both`},
 		"unknown scenario":    {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
 		"no such tree":        {[]string{"rehearse", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
 		"no git":              {[]string{"test", "--source", t.TempDir()}, outcome.Usage, "is not a git work tree"},
@@ -78,7 +78,13 @@ func TestUsageErrors(t *testing.T) {
 		"invalid services":    {[]string{"build", "--source", change(platform.ServicesFile, "{")}, outcome.Usage, "line 1 is not JSON"},
 		"no module":           {[]string{"build", "--source", change(platform.ServicesFile, strings.Replace(sourcetest.Services, `"path": "api"`, `"path": "web"`, 1))}, outcome.Usage, "web has no go.mod"},
 		"invalid lock file":   {[]string{"rehearse", "--source", change("ci/images.lock.json", "{")}, outcome.Usage, "reading ci/images.lock.json"},
-		"busy port":           {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
+		"short flag":          {[]string{"build", "-x"}, outcome.Usage, "no flag -x: there are --help, "},
+		"unknown module":      {[]string{"test", "--min-coverage", "nope=5", "--source", dir}, outcome.Usage, "nope"},
+		"no address":          {[]string{"local-aws", "--listen", "foo"}, outcome.Usage, "--listen \"foo\": write HOST:PORT"},
+		"no port":             {[]string{"rehearse", "--listen", "127.0.0.1:99999"}, outcome.Usage, "the port must lie within 0 and 65535"},
+		"open to the world":   {[]string{"local-aws", "--listen", ":4566"}, outcome.Usage, "take a loopback address, such as 127.0.0.1:4566"},
+		"standing still":      {[]string{"local-aws", "--time-scale", "0"}, outcome.Usage, "take a number above 0"},
+		"busy port":           {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: name another address with --listen"},
 		"busy port, rehearse": {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
 	}
 	t.Setenv("GIT_CEILING_DIRECTORIES", os.TempDir())

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/outcome"
 )
 
 func (a *app) localAWSCommand() *cobra.Command {
@@ -23,6 +26,12 @@ are processes of this machine. It prints AWS_ENDPOINT_URL=… when it is ready.`
 	cmd.Flags().Float64Var(&options.TimeScale, "time-scale", 1, "how much faster than real time ECS and the load balancer go")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if err := checkListen(options.Listen); err != nil {
+			return err
+		}
+		if options.TimeScale <= 0 {
+			return outcome.Usagef("--time-scale %g: take a number above 0, such as 10 for ten times faster", options.TimeScale)
+		}
 		server, err := localaws.Start(ctx, options)
 		if err != nil {
 			return err
@@ -32,4 +41,20 @@ are processes of this machine. It prints AWS_ENDPOINT_URL=… when it is ready.`
 		return server.Close()
 	}
 	return cmd
+}
+
+// checkListen wants an address of this machine's own: whoever reaches the
+// embedded AWS runs programs here.
+func checkListen(address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return outcome.Usagef("--listen %q: write HOST:PORT, such as 127.0.0.1:4566, or port 0 for a free one", address)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return outcome.Usagef("--listen %q: the port must lie within 0 and 65535", address)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return outcome.Usagef("--listen %q: take a loopback address, such as 127.0.0.1:%s: whoever reaches the embedded AWS runs programs here", address, port)
+	}
+	return nil
 }

@@ -40,6 +40,9 @@ engine, no network.`,
 	cmd.Flags().BoolVar(&skipTests, "skip-tests", false, "do not run the tests")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if err := checkListen(listen); err != nil {
+			return err
+		}
 		tree, p, err := a.open(ctx)
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,7 +61,12 @@ func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) 
 		fmt.Fprintf(a.stderr, "the race detector is off: %s\n", why)
 	}
 	options.Narrate = func(line string) { fmt.Fprintln(a.stderr, line) }
-	return gotest.Run(ctx, dir, step.Host{Source: dir}, options)
+	summary, err := gotest.Run(ctx, dir, step.Host{Source: dir}, options)
+	var wrong *gotest.OptionError
+	if errors.As(err, &wrong) {
+		err = outcome.With(outcome.Usage, err)
+	}
+	return summary, err
 }
 
 // rehearseTests runs the tests for a rehearsal, whose report has their result.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
@@ -37,16 +38,16 @@ func HostPlatform() v1.Platform {
 	return v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 }
 
-// ParsePlatforms reads platforms such as "linux/arm64". A malformed one is a
-// usage error.
+// ParsePlatforms reads platforms such as "linux/arm64". One that Fargate does
+// not run is a usage error.
 func ParsePlatforms(names []string) ([]v1.Platform, error) {
 	var platforms []v1.Platform
 	for _, name := range names {
-		p, err := v1.ParsePlatform(name)
-		if err != nil || p.OS == "" || p.Architecture == "" {
-			return nil, outcome.Usagef("platform %q: write OS/ARCHITECTURE, such as linux/arm64", name)
+		n := slices.IndexFunc(DefaultPlatforms(), func(p v1.Platform) bool { return p.String() == name })
+		if n < 0 {
+			return nil, outcome.Usagef("platform %q: take linux/amd64, linux/arm64 or both, which Fargate runs", name)
 		}
-		platforms = append(platforms, *p)
+		platforms = append(platforms, DefaultPlatforms()[n])
 	}
 	return platforms, nil
 }

@@ -77,6 +77,8 @@ func (b Builder) CompileStep(service platform.Service, target v1.Platform) step.
 			"GOWORK":       "off",
 			"GOFLAGS":      "-mod=readonly",
 			"GOEXPERIMENT": "",
+			// Removed with the outputs, when go is killed, too.
+			"GOTMPDIR": step.Out,
 		},
 		Caches:  step.GoCaches(),
 		Include: []string{service.Path},

@@ -17,11 +17,11 @@ import (
 // https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 func WriteLayouts(dir string, images []Image) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the output directory: %w: name another with --out", err)
+		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
 	}
 	for _, img := range images {
 		if err := writeLayout(dir, img); err != nil {
-			return fmt.Errorf("writing the layout of %s: %w", img.Service, err)
+			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service, err)
 		}
 	}
 	return nil

@@ -69,7 +69,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded AWS: listening on %s: %w", o.Listen, reason(err))
+		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: name another address with --listen, or let port 0 take a free one", o.Listen, reason(err))
 	}
 	s := &Server{options: o, listener: l, serving: make(chan struct{})}
 	if o.Throttle {

@@ -27,7 +27,7 @@ func TestBusyPort(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: l.Addr().String()})
-	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use")
+	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: name another address with --listen, or let port 0 take a free one")
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: "nonsense"})
 	require.ErrorContains(t, err, "embedded AWS: listening on nonsense:")
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,18 +46,25 @@ func Load(dir string) (Platform, error) {
 // "services"; an unknown field inside an entry is an error.
 func Parse(data []byte) (Platform, error) {
 	var file struct {
-		Services map[string]json.RawMessage `json:"services"`
+		Services json.RawMessage `json:"services"`
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return Platform{}, describeJSON(data, err)
 	}
-	if len(file.Services) == 0 {
+	var entries map[string]json.RawMessage
+	if err := json.Unmarshal(file.Services, &entries); file.Services != nil && err != nil {
+		return Platform{}, fmt.Errorf(`"services": %w`, describeJSON(nil, err))
+	}
+	if len(entries) == 0 {
 		return Platform{}, errors.New(`no service in it: add at least one entry to "services"`)
 	}
+	if twin := findTwin(file.Services); twin != "" {
+		return Platform{}, fmt.Errorf("service %q stands there twice: give one of them another name", twin)
+	}
 	var p Platform
-	for _, name := range slices.Sorted(maps.Keys(file.Services)) {
+	for _, name := range slices.Sorted(maps.Keys(entries)) {
 		service := Service{Name: name}
-		decoder := json.NewDecoder(bytes.NewReader(file.Services[name]))
+		decoder := json.NewDecoder(bytes.NewReader(entries[name]))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&service); err != nil {
 			return Platform{}, fmt.Errorf("service %q: %w", name, describeJSON(nil, err))
@@ -76,9 +84,45 @@ func describeJSON(data []byte, err error) error {
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
 		return fmt.Errorf("line %d is not JSON: %w", line, err)
 	case errors.As(err, &mismatch):
-		return fmt.Errorf("%s must be a %s, not a %s", cmp.Or(mismatch.Field, "the document"), mismatch.Type, mismatch.Value)
+		return fmt.Errorf("%s must be %s, not %s", cmp.Or(mismatch.Field, "the document"), jsonKind(mismatch.Type), mismatch.Value)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// jsonKind names what JSON has for a Go type.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int:
+		return "a whole number"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "a list"
+	default:
+		return "an object"
+	}
+}
+
+// findTwin returns a key that stands twice in the object "services", of which
+// the JSON decoder silently takes the last.
+func findTwin(services json.RawMessage) string {
+	decoder := json.NewDecoder(bytes.NewReader(services))
+	seen := map[string]bool{}
+	_, err := decoder.Token() // the brace
+	for err == nil && decoder.More() {
+		var key json.Token
+		if key, err = decoder.Token(); err != nil {
+			break
+		}
+		name, _ := key.(string)
+		if seen[name] {
+			return name
+		}
+		seen[name] = true
+		var value json.RawMessage
+		err = decoder.Decode(&value)
+	}
+	return ""
 }
 
 // serviceName is narrower than what ECS takes, so that every derived name,

@@ -43,10 +43,14 @@ func TestParseNamesTheInputAndTheMend(t *testing.T) {
 		want        string
 	}{
 		"not JSON":            {`"path": "web",`, `"path": "web"`, "line 2 is not JSON"},
-		"wrong type":          {`"port": 8080`, `"port": "8080"`, `service "web": port must be a int, not a string`},
+		"wrong type":          {`"port": 8080`, `"port": "8080"`, `service "web": port must be a whole number, not string`},
 		"unknown field":       {`"port": 8080`, `"prot": 8080`, `service "web": unknown field "prot"`},
 		"no services":         {valid, `{"services": {}}`, `add at least one entry to "services"`},
-		"not an object":       {valid, `[]`, "must be a"},
+		"not an object":       {valid, `[]`, "the document must be an object, not array"},
+		"services no object":  {valid, `{"services": []}`, `"services": the document must be an object, not array`},
+		"the same name twice": {`"api":`, `"web":`, `service "web" stands there twice: give one of them another name`},
+		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
+		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},
 		"two ports alike":     {`"port": 8080`, `"port": 8000`, `services "api" and "web" both have port 8000: give one of them another`},
 		"two routes alike":    {`["/*"]`, `["/api"]`, `services "api" and "web" both have route "/api"`},
 		"bad name":            {`"web":`, `"Web":`, `service "Web": the name must be`},

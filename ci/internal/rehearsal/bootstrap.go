@@ -258,13 +258,34 @@ func (s *site) waitComplete(ctx context.Context, services []platform.Service) er
 			if err != nil {
 				return fmt.Errorf("waiting for the previous version of %s: %w", service.Name, err)
 			}
-			if state := out.Services[0].Deployments[0].RolloutState; state == ecstypes.DeploymentRolloutStateCompleted {
+			first := out.Services[0].Deployments[0]
+			if first.RolloutState == ecstypes.DeploymentRolloutStateCompleted {
 				break
 			}
+			if first.RolloutState == ecstypes.DeploymentRolloutStateFailed {
+				return fmt.Errorf("starting the previous version of %s: %s", service.Name, s.whyStopped(ctx, service))
+			}
 			if err := clock.Sleep(ctx, startPoll); err != nil {
-				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, aws.ToString(out.Services[0].Events[0].Message))
+				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, s.whyStopped(ctx, service))
 			}
 		}
 	}
 	return nil
+}
+
+// whyStopped is why a task of the service stopped, as far as that can be told.
+func (s *site) whyStopped(ctx context.Context, service platform.Service) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	list, err := s.ecs.ListTasks(ctx, &ecs.ListTasksInput{
+		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()), DesiredStatus: ecstypes.DesiredStatusStopped,
+	})
+	if err != nil || len(list.TaskArns) == 0 {
+		return "no task has stopped"
+	}
+	out, err := s.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(platform.Cluster), Tasks: list.TaskArns[:1]})
+	if err != nil || len(out.Tasks) == 0 {
+		return "its tasks stopped"
+	}
+	return aws.ToString(out.Tasks[0].StoppedReason)
 }

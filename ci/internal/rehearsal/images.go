@@ -71,7 +71,7 @@ func (r *rehearsal) compileSaboteur(ctx context.Context) ([]byte, error) {
 		Name: "compile the failing program",
 		Dir:  ".",
 		Args: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", step.Out + "/saboteur", "main.go"},
-		Env:  map[string]string{"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""},
+		Env:  map[string]string{"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTMPDIR": step.Out},
 	}, dir)
 	if err != nil {
 		return nil, err

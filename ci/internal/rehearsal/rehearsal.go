@@ -71,13 +71,25 @@ func Run(ctx context.Context, options Options, recorder *report.Recorder) report
 	return release
 }
 
-// run goes through the stages. An error is one outside the release itself.
+// run starts the system and goes through the stages. An error is one outside the release itself.
 func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	revision, err := r.options.Source.Revision(ctx)
 	if err != nil {
 		return report.Release{}, err
 	}
 	r.version = revision.Version()
+	// The system starts before anything else does, so that an address that is
+	// taken is found out at once. It outlives an interruption: what ran before
+	// is restored in it.
+	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
+	if err != nil {
+		return report.Release{}, err
+	}
+	release, err := r.stages(ctx, server)
+	return release, errors.Join(err, server.Close())
+}
+
+func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report.Release, error) {
 	if r.options.Test != nil {
 		if err := r.stage("test", func() error { return r.options.Test(ctx) }); err != nil {
 			return report.Release{}, err
@@ -86,13 +98,7 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	if err := r.stage("build", func() error { return r.build(ctx) }); err != nil {
 		return report.Release{}, err
 	}
-	// The system outlives an interruption: what ran before is restored in it.
-	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
-	if err != nil {
-		return report.Release{}, err
-	}
-	release, err := r.deliver(ctx, server)
-	return release, errors.Join(err, server.Close())
+	return r.deliver(ctx, server)
 }
 
 func (r *rehearsal) stage(name string, run func() error) error {

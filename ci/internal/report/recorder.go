@@ -39,7 +39,11 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 // Stage runs one stage of the pipeline and records how it ended.
 func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	started := r.now()
-	r.Line(name + " …")
+	r.mu.Lock()
+	n := len(r.stages) // its place is by its start: a stage may run inside another
+	r.stages = append(r.stages, Stage{Name: name})
+	r.view.Line(name + " …")
+	r.mu.Unlock()
 	result, err := run()
 	switch {
 	case err == nil:
@@ -50,7 +54,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	}
 	took := r.now().Sub(started)
 	r.mu.Lock()
-	r.stages = append(r.stages, Stage{Name: name, Result: result, DurationMS: took.Milliseconds()})
+	r.stages[n].Result, r.stages[n].DurationMS = result, took.Milliseconds()
 	r.view.Line(fmt.Sprintf("%s %s in %s", name, result, seconds(took)))
 	r.mu.Unlock()
 	return err

@@ -51,12 +51,23 @@ func Open(ctx context.Context, dir string) (Tree, error) {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return Tree{}, outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
+	case err != nil && strings.Contains(err.Error(), "dubious ownership"):
+		return Tree{}, outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", dir, absolute(dir))
 	case err != nil && ctx.Err() == nil:
 		return Tree{}, outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", dir, err)
 	case err != nil:
 		return Tree{}, err
 	}
 	return tree, nil
+}
+
+// absolute is dir from the root, as git wants it in its configuration.
+func absolute(dir string) string {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	return full
 }
 
 // Revision tells the commit at HEAD. A tree without a commit is a usage error.

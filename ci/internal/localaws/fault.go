@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"dagger/slipway/internal/localaws/wire"
@@ -19,6 +20,7 @@ const (
 	Slow         FaultKind = "slow"          // answered after Delay
 	ExpiredToken FaultKind = "expired-token" // ExpiredTokenException
 	Lost         FaultKind = "lost"          // done, but the connection is cut before the answer
+	Stale        FaultKind = "stale"         // a read is answered as things were Delay ago; with a Rate, out of order
 )
 
 // Fault says which calls go wrong and how.
@@ -28,7 +30,7 @@ type Fault struct {
 	Action  string        // UpdateService; "" is every action
 	Rate    float64       // share of the calls that are hit; 0 means all
 	Times   int           // how many calls are hit at most; 0 means no limit
-	Delay   time.Duration // added to every call hit, whatever the kind
+	Delay   time.Duration // added to every call hit, whatever the kind but Stale
 }
 
 // activeFault is a fault that was injected, with what is left of it.
@@ -58,20 +60,33 @@ func (s *Server) disturb(c Call) wire.Disturbance {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var d wire.Disturbance
 	for _, f := range s.faults {
-		if f.Service != "" && f.Service != c.Service || f.Action != "" && f.Action != c.Action {
+		if !f.concerns(c) {
 			continue
 		}
+		d.Remember = d.Remember || f.Kind == Stale // from now on, also when this call is not hit
 		if f.Times > 0 && f.left == 0 || f.Rate > 0 && rand.Float64() >= f.Rate {
 			continue
 		}
 		f.left--
-		return f.disturbance()
+		remember := d.Remember
+		d = f.disturbance()
+		d.Remember = remember
+		return d
 	}
 	if s.quotas != nil && !s.quotas.allow(c.Service, c.Action, c.At) {
-		return wire.Disturbance{Err: throttled()}
+		d.Err = throttled()
 	}
-	return wire.Disturbance{}
+	return d
+}
+
+// concerns says whether a fault is about a call.
+func (f *activeFault) concerns(c Call) bool {
+	if f.Kind == Stale && !strings.HasPrefix(c.Action, "Describe") && !strings.HasPrefix(c.Action, "List") {
+		return false
+	}
+	return (f.Service == "" || f.Service == c.Service) && (f.Action == "" || f.Action == c.Action)
 }
 
 func (f *activeFault) disturbance() wire.Disturbance {
@@ -87,6 +102,8 @@ func (f *activeFault) disturbance() wire.Disturbance {
 		d.Reset, d.Effect = true, true
 	case ExpiredToken:
 		d.Err = expired()
+	case Stale:
+		d.Delay, d.Stale = 0, f.Delay
 	case Slow: // the delay is all
 	}
 	return d

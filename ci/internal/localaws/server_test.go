@@ -154,6 +154,38 @@ func TestFaults(t *testing.T) {
 	require.InDelta(t, 90, failed, 60)
 }
 
+func TestStaleReads(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	list := func() int {
+		out, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{})
+		require.NoError(t, err)
+		return len(out.ClusterArns)
+	}
+	create := func(name string) {
+		_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: &name})
+		require.NoError(t, err)
+	}
+	create("a")
+	remove := p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Delay: 300 * time.Millisecond})
+	require.Equal(t, 1, list())
+	create("b")
+	require.Equal(t, 1, list(), "the new cluster is not seen yet")
+	require.Eventually(t, func() bool { return list() == 2 }, 5*time.Second, 10*time.Millisecond, "but some time later")
+	remove()
+	create("c")
+	require.Equal(t, 3, list())
+
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
+	seen := map[int]int{}
+	for i := range 100 {
+		if i == 1 {
+			create("d")
+		}
+		seen[list()]++
+	}
+	require.Len(t, seen, 2, "old and new answers take turns: %v", seen)
+}
+
 func TestThrottlingLikeAWS(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{Throttle: true})
 	once := func(o *ecs.Options) { o.RetryMaxAttempts = 1 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -39,6 +40,10 @@ type Disturbance struct {
 	Err    *Error        // answered instead of the operation
 	Reset  bool          // the connection is cut without an answer
 	Effect bool          // with Err or Reset: the operation takes effect first
+	// Remember keeps the answer to a read, Stale answers one as it was that long
+	// ago, as far as was remembered.
+	Remember bool
+	Stale    time.Duration
 }
 
 // Router finds the service and operation of a request, runs it and answers.
@@ -48,6 +53,8 @@ type Router struct {
 	Observe func(Call)
 	// Disturb may spoil a call; nil leaves all calls alone.
 	Disturb func(Call) Disturbance
+
+	past past
 }
 
 var credential = regexp.MustCompile(`Credential=([^/]*)/[^/]*/([^/]*)/([^/,]*)/aws4_request`)
@@ -139,7 +146,7 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 	var body []byte
 	var err error
 	if !spoilt || d.Effect {
-		body, err = p.invoke(ctx, r.Body, requestID)
+		body, err = rt.invoke(ctx, r.Body, p, d, requestID)
 	}
 	switch {
 	case d.Reset:
@@ -148,6 +155,28 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 		return nil, d.Err
 	}
 	return body, err
+}
+
+// invoke runs the operation, or finds what it would have answered earlier.
+func (rt *Router) invoke(ctx context.Context, in io.Reader, p protocol, d Disturbance, requestID string) ([]byte, error) {
+	if !d.Remember {
+		return p.invoke(ctx, in, requestID)
+	}
+	raw, err := io.ReadAll(in)
+	if err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	request := p.service.Name + "." + p.action + " " + p.form.Encode() + string(raw)
+	body, err := p.invoke(ctx, bytes.NewReader(raw), requestID)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	rt.past.keep(request, body, now)
+	if old, ok := rt.past.asOf(request, now.Add(-d.Stale)); ok && d.Stale > 0 {
+		return old, nil
+	}
+	return body, nil
 }
 
 func (p protocol) invoke(ctx context.Context, body io.Reader, requestID string) ([]byte, error) {

@@ -269,7 +269,7 @@ func TestLongLinesAreSplit(t *testing.T) {
 }
 
 func TestCommandsOfTheTaskDefinition(t *testing.T) {
-	img := Image{Config: v1.Config{Entrypoint: []string{"/entry"}, Cmd: []string{"image"}, WorkingDir: "/work", User: "1"}}
+	img := Image{Config: v1.Config{Entrypoint: []string{"/entry"}, Cmd: []string{"image"}, WorkingDir: "/srv", User: "1"}}
 	tests := map[string]struct {
 		spec Spec
 		want []string
@@ -284,7 +284,7 @@ func TestCommandsOfTheTaskDefinition(t *testing.T) {
 		test.spec.Image = &img
 		require.Equal(t, test.want, test.spec.argv(), name)
 	}
-	require.Equal(t, "/work", Spec{Image: &img}.workDir())
+	require.Equal(t, "/srv", Spec{Image: &img}.workDir())
 	require.Equal(t, "/mine", Spec{Image: &img, WorkDir: "/mine"}.workDir())
 	require.Equal(t, "/", Spec{Image: &Image{}}.workDir())
 	require.Equal(t, "2", Spec{Image: &img, User: "2"}.user())

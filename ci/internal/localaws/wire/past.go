@@ -28,7 +28,7 @@ func (p *past) keep(request string, body []byte, now time.Time) {
 	if p.answers == nil {
 		p.answers = map[string][]answer{}
 	}
-	list := append(p.answers[request], answer{now, body})
+	list := slices.Concat(p.answers[request], []answer{{now, body}})
 	if len(list) > maxAnswers {
 		list = slices.Delete(list, 0, len(list)-maxAnswers)
 	}

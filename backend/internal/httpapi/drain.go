@@ -41,7 +41,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		slog.Int64("in_flight", s.inFlight.Load()),
 		slog.String("delay", s.opts.DrainDelay.String()),
 		slog.String("timeout", s.opts.DrainTimeout.String()))
-	time.Sleep(s.opts.DrainDelay)
+	<-time.After(s.opts.DrainDelay)
 	hangUp := time.AfterFunc(2*lingerTime, lingering.hangUp)
 	defer hangUp.Stop()
 	err := s.app.ShutdownWithTimeout(s.opts.DrainTimeout)

@@ -45,7 +45,7 @@ func TestJSONHasTheContractsKeys(t *testing.T) {
 	service := got["services"].([]any)[0].(map[string]any)
 	require.Equal(t, map[string]any{"task_definition": "arn:x/ecs-backend-task:1", "image": "repo@sha256:aaaaaaaaaaaaaaaa", "sha": "previous"}, service["from"])
 	cause := service["causes"].([]any)[0].(map[string]any)
-	require.Equal(t, float64(1), cause["exit_code"])
+	require.InDelta(t, 1, cause["exit_code"], 0)
 	require.Equal(t, []any{"fatal: no ```config```"}, cause["log_tail"])
 }
 

@@ -34,11 +34,13 @@ func ownGroup(cmd *exec.Cmd) {
 // stranger.
 func endGroup(cmd *exec.Cmd, deadline time.Time) {
 	group := -cmd.Process.Pid
+	poll := time.NewTicker(groupPoll)
+	defer poll.Stop()
 	for time.Now().Before(deadline) {
 		if errors.Is(syscall.Kill(group, 0), syscall.ESRCH) {
 			return
 		}
-		time.Sleep(groupPoll)
+		<-poll.C
 	}
 	// It fails only for an empty group, which is what is wanted.
 	_ = syscall.Kill(group, syscall.SIGKILL)

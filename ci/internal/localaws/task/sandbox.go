@@ -117,11 +117,13 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	}
 	var cmd *exec.Cmd
 	if p.root, err = s.rootOf(spec); err == nil {
-		cmd, err = s.command(spec, p.root, spec.argv(), env)
-	}
-	if err == nil {
-		cmd.Stdout, cmd.Stderr = w, w
-		s.thread.do(func() { err = cmd.Start() })
+		cmd, err = s.launch(func() (*exec.Cmd, error) {
+			cmd, err := s.command(spec, p.root, spec.argv(), env)
+			if err == nil {
+				cmd.Stdout, cmd.Stderr = w, w
+			}
+			return cmd, err
+		})
 	}
 	_ = w.Close()
 	if err != nil {
@@ -160,6 +162,29 @@ func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
 		return "", startErrorf("%v", err)
 	}
 	return root, nil
+}
+
+// busyLimit is the longest wait for a program that is still being written.
+const busyLimit = 500 * time.Millisecond
+
+// launch starts the command that prepare makes. A program that was unpacked a
+// moment ago may be open for writing in a child that somebody else has just
+// forked and that has not become another program yet; Linux refuses to run it
+// until then (golang/go#22315).
+func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
+	for wait := time.Millisecond; ; wait *= 2 {
+		cmd, err := prepare()
+		if err != nil {
+			return nil, err
+		}
+		if !s.thread.do(func() { err = cmd.Start() }) {
+			return nil, context.Canceled
+		}
+		if !errors.Is(err, syscall.ETXTBSY) || wait > busyLimit {
+			return cmd, err
+		}
+		<-time.After(wait)
+	}
 }
 
 // unstartable tells a file for another kind of processor, which a container

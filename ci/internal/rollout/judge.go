@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -37,7 +38,7 @@ func (m *move) judge(o observation) (verdict, string) {
 		return broken, describeEnd(o)
 	}
 	if own := o.deployment(m.own); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
-		return broken, orElse(aws.ToString(own.RolloutStateReason), "ECS marked the deployment as failed")
+		return broken, cmp.Or(aws.ToString(own.RolloutStateReason), "ECS marked the deployment as failed")
 	}
 	if o.status != "" {
 		return pending, ""
@@ -93,12 +94,5 @@ func complete(o observation, d *types.Deployment) bool {
 }
 
 func describeEnd(o observation) string {
-	return orElse(o.reason, fmt.Sprintf("the service deployment is %s", o.status))
-}
-
-func orElse(text, fallback string) string {
-	if text == "" {
-		return fallback
-	}
-	return text
+	return cmp.Or(o.reason, fmt.Sprintf("the service deployment is %s", o.status))
 }

@@ -24,8 +24,11 @@ const (
 // Release is the report of a release: `deploy`, `rollback` and `rehearse`
 // return it.
 type Release struct {
-	Result     Result    `json:"result"`
-	SHA        string    `json:"sha"`
+	Result Result `json:"result"`
+	SHA    string `json:"sha"`
+	// ID names the release by what it changes; the revisions that it registered
+	// carry it as a tag.
+	ID         string    `json:"release,omitempty"`
 	StartedAt  time.Time `json:"started_at"`
 	DurationMS int64     `json:"duration_ms"`
 	URL        string    `json:"url"`
@@ -68,12 +71,18 @@ type Version struct {
 // Cause is why tasks of a deployment stopped. Tasks that stopped for the same
 // reason are one cause.
 type Cause struct {
-	Task     string   `json:"task"` // ARN of one of them
-	Count    int      `json:"count"`
-	StopCode string   `json:"stop_code,omitempty"`
-	Reason   string   `json:"reason"`
-	ExitCode *int32   `json:"exit_code"` // nil when the container never started
-	LogTail  []string `json:"log_tail"`
+	Task     string `json:"task"` // ARN of one of them
+	Count    int    `json:"count"`
+	StopCode string `json:"stop_code,omitempty"`
+	Reason   string `json:"reason"`
+	ExitCode *int32 `json:"exit_code"` // nil when the container never started
+	// Signal is the signal that the exit code stands for, such as "SIGKILL".
+	Signal string `json:"signal,omitempty"`
+	// Health is what the load balancer said last of the task.
+	Health  string   `json:"health,omitempty"`
+	LogTail []string `json:"log_tail"`
+	// Hint is what to do about a well-known cause.
+	Hint string `json:"hint,omitempty"`
 }
 
 // Stage is one step of the pipeline.

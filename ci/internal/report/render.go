@@ -49,22 +49,36 @@ func (r Release) Text(w io.Writer) error {
 }
 
 func (c Cause) text(b *strings.Builder) {
-	fmt.Fprintf(b, "    %d × %s\n", c.Count, c.headline())
+	fmt.Fprintf(b, "    %d × %s\n", c.Count, c.Headline())
+	if c.Hint != "" {
+		fmt.Fprintf(b, "      hint: %s\n", c.Hint)
+	}
 	for _, line := range c.LogTail {
 		fmt.Fprintf(b, "      | %s\n", line)
 	}
 }
 
-// headline is the cause in one line.
-func (c Cause) headline() string {
+// Same tells whether two causes are one but for the task.
+func (c Cause) Same(other Cause) bool { return c.Headline() == other.Headline() }
+
+// Headline is the cause in one line.
+func (c Cause) Headline() string {
 	line := c.Reason
 	if c.ExitCode != nil {
-		line += fmt.Sprintf(" (exit code %d)", *c.ExitCode)
+		line += fmt.Sprintf(" (exit code %d%s)", *c.ExitCode, prefixed(", ", c.Signal))
 	}
+	line += prefixed(", target ", c.Health)
 	if c.StopCode != "" {
 		line += " [" + c.StopCode + "]"
 	}
 	return line
+}
+
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }
 
 // Markdown writes the report for a job summary or a pull request.
@@ -80,7 +94,10 @@ func (r Release) Markdown(w io.Writer) error {
 	}
 	for _, s := range r.Services {
 		for _, cause := range s.Causes {
-			fmt.Fprintf(&b, "\n**%s**: %d × %s\n", s.Name, cause.Count, cause.headline())
+			fmt.Fprintf(&b, "\n**%s**: %d × %s\n", s.Name, cause.Count, cause.Headline())
+			if cause.Hint != "" {
+				fmt.Fprintf(&b, "\nHint: %s.\n", cause.Hint)
+			}
 			if len(cause.LogTail) > 0 {
 				fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.ReplaceAll(strings.Join(cause.LogTail, "\n"), "```", "'''"))
 			}

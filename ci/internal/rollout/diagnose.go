@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/report"
 )
@@ -18,118 +20,231 @@ import (
 // Limits of a diagnosis.
 const (
 	logTail           = 20  // lines kept for each cause
+	maxCauses         = 10  // distinct causes told of one service
+	maxTaskPages      = 5   // of 100 stopped tasks each
 	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-	diagnosisTimeout  = 30 * time.Second
+	diagnosisTimeout  = 15 * time.Second
 )
 
-// diagnose finds out why tasks of our deployments stopped. A diagnosis that
+// diagnose finds out why the services' new tasks did not do. A diagnosis that
 // fails is told and does not change the verdict.
 func (e Engine) diagnose(ctx context.Context, cluster string, moves []*move) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
+	var group errgroup.Group
+	group.SetLimit(readJobs)
 	for _, m := range moves {
-		causes, err := e.causes(ctx, cluster, m)
-		if err != nil {
-			e.Event(m.name(), "could not find out why: "+err.Error())
-		}
-		m.causes = causes
-		for _, cause := range causes {
-			e.Event(m.name(), fmt.Sprintf("cause: %s%s", cause.Reason, exitText(cause)))
-		}
+		group.Go(func() error {
+			causes, err := e.causes(ctx, cluster, m)
+			if err != nil {
+				e.Event(m.name(), "could not find out why: "+err.Error())
+			}
+			m.causes = causes
+			for _, cause := range causes {
+				e.Event(m.name(), "cause: "+cause.Headline())
+				if cause.Hint != "" {
+					e.Event(m.name(), "hint: "+cause.Hint)
+				}
+			}
+			return nil
+		})
 	}
+	_ = group.Wait() // a diagnosis has no error of its own
 }
 
-// causes groups the stopped tasks of our deployment by what stopped them.
+// sample is a cause with a task that shows it.
+type sample struct {
+	report.Cause
+	task types.Task
+}
+
+// causes groups the tasks of our deployment that stopped, or else those that run
+// and are not healthy, by what is wrong with them.
 func (e Engine) causes(ctx context.Context, cluster string, m *move) ([]report.Cause, error) {
-	tasks, err := e.stoppedTasks(ctx, cluster, m)
+	tasks, err := e.tasks(ctx, cluster, m, types.DesiredStatusStopped)
 	if err != nil {
 		return nil, err
 	}
-	var causes []report.Cause
-	var samples []types.Task
-	for _, task := range tasks {
-		cause := m.cause(task)
-		n := slices.IndexFunc(causes, func(known report.Cause) bool { return sameCause(known, cause) })
-		if n >= 0 {
-			causes[n].Count++
-			continue
+	samples := group(tasks, m.stoppedCause)
+	if len(samples) == 0 {
+		if tasks, err = e.tasks(ctx, cluster, m, types.DesiredStatusRunning); err != nil {
+			return nil, err
 		}
-		causes, samples = append(causes, cause), append(samples, task)
+		health := e.targetHealth(ctx, m)
+		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return m.runningCause(task, health) })
 	}
-	for n := range causes {
-		if causes[n].LogTail, err = e.logTail(ctx, m, samples[n]); err != nil {
+	definition, _, err := e.definition(ctx, m.to.TaskDefinition)
+	if err != nil {
+		definition = &types.TaskDefinition{}
+	}
+	var causes []report.Cause
+	for _, s := range samples[:min(len(samples), maxCauses)] {
+		cause := s.Cause
+		if cause.LogTail, err = e.logTail(ctx, m, *definition, s.task); err != nil {
 			e.Event(m.name(), err.Error())
 		}
+		cause.Hint = hint(cause, m.target.Service)
+		causes = append(causes, cause)
 	}
 	return causes, nil
 }
 
-func sameCause(a, b report.Cause) bool {
-	return a.Reason == b.Reason && a.StopCode == b.StopCode && exitText(a) == exitText(b)
-}
-
-func exitText(c report.Cause) string {
-	if c.ExitCode == nil {
-		return ""
+// group makes one sample of all tasks with the same cause, the most frequent
+// first.
+func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []sample {
+	var samples []sample
+	for _, task := range tasks {
+		cause, ok := causeOf(task)
+		if !ok {
+			continue
+		}
+		n := slices.IndexFunc(samples, func(known sample) bool { return known.Same(cause) })
+		if n < 0 {
+			samples = append(samples, sample{cause, task})
+			continue
+		}
+		samples[n].Count++
 	}
-	return fmt.Sprintf(", exit code %d", *c.ExitCode)
+	slices.SortStableFunc(samples, func(a, b sample) int { return cmp.Compare(b.Count, a.Count) })
+	return samples
 }
 
-// stoppedTasks are the tasks of our own deployment that stopped for a reason
-// of their own. ECS keeps them for an hour at least.
-func (e Engine) stoppedTasks(ctx context.Context, cluster string, m *move) ([]types.Task, error) {
-	list, err := e.ECS.ListTasks(ctx, &ecs.ListTasksInput{
+// tasks are the tasks of our own deployment. ECS keeps stopped ones for an hour
+// at least.
+func (e Engine) tasks(ctx context.Context, cluster string, m *move, desired types.DesiredStatus) ([]types.Task, error) {
+	input := &ecs.ListTasksInput{
 		Cluster: &cluster, ServiceName: aws.String(m.target.Service.ServiceName()),
-		DesiredStatus: types.DesiredStatusStopped, MaxResults: aws.Int32(describeTaskLimit),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing stopped tasks: %w", err)
+		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
 	}
-	if len(list.TaskArns) == 0 {
-		return nil, nil
+	var tasks []types.Task
+	for range maxTaskPages {
+		list, err := e.ECS.ListTasks(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("listing tasks of %s: %w", m.target.Service.ServiceName(), err)
+		}
+		if len(list.TaskArns) == 0 {
+			return tasks, nil
+		}
+		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+		if err != nil {
+			return nil, fmt.Errorf("describing tasks of %s: %w", m.target.Service.ServiceName(), err)
+		}
+		for _, task := range out.Tasks {
+			if aws.ToString(task.StartedBy) == m.own {
+				tasks = append(tasks, task)
+			}
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			break
+		}
 	}
-	out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-	if err != nil {
-		return nil, fmt.Errorf("describing stopped tasks: %w", err)
-	}
-	return slices.DeleteFunc(out.Tasks, func(t types.Task) bool {
-		return aws.ToString(t.StartedBy) != m.own || strings.HasPrefix(aws.ToString(t.StoppedReason), "Scaling activity initiated by")
-	}), nil
+	return tasks, nil
 }
 
-// cause reads why a task stopped: from the task when it never started, else
-// from the container that ended it.
-func (m *move) cause(task types.Task) report.Cause {
+// stoppedCause reads why a task stopped for a reason of its own: from the task
+// when it never started, else from the container that ended it.
+func (m *move) stoppedCause(task types.Task) (report.Cause, bool) {
+	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
+		return report.Cause{}, false
+	}
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
 		StopCode: string(task.StopCode), Reason: readable(aws.ToString(task.StoppedReason)),
 	}
-	for _, c := range task.Containers {
-		if aws.ToString(c.Name) != m.target.Service.Container() {
-			continue
-		}
+	if c := culprit(task, m.target.Service.Container()); c != nil {
 		cause.ExitCode = c.ExitCode
+		cause.Signal = signalOf(c.ExitCode)
 		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
 			cause.Reason += ": " + reason
 		}
+		if name := aws.ToString(c.Name); name != m.target.Service.Container() {
+			cause.Reason += " (container " + name + ")"
+		}
 	}
-	return cause
+	cause.Health = m.lastHealth(task)
+	return cause, true
+}
+
+// culprit is the container that ended a task: one that failed, the service's own
+// first; else the service's own.
+func culprit(task types.Task, own string) *types.Container {
+	var first *types.Container
+	for i := range task.Containers {
+		c := &task.Containers[i]
+		failed := c.ExitCode != nil && *c.ExitCode != 0 || c.Reason != nil
+		switch name := aws.ToString(c.Name); {
+		case name == own && (failed || first == nil):
+			first = c
+			if failed {
+				return c
+			}
+		case failed && (first == nil || aws.ToString(first.Name) == own):
+			first = c
+		}
+	}
+	return first
+}
+
+// runningCause says what keeps a running task from being healthy.
+func (m *move) runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
+	cause := report.Cause{Task: aws.ToString(task.TaskArn), Count: 1}
+	address := addressOf(task)
+	for target, h := range health {
+		if address != "" && strings.HasPrefix(target, address+":") {
+			cause.Health = h.said()
+		}
+	}
+	status := aws.ToString(task.LastStatus)
+	switch {
+	case status != "RUNNING":
+		cause.Reason = "the task is still " + status
+	case task.HealthStatus == types.HealthStatusUnhealthy:
+		cause.Reason = "the task runs, and its container health check fails"
+	case cause.Health != "" && cause.Health != "healthy":
+		cause.Reason = "the task runs, and is not healthy behind its load balancer"
+	default:
+		return report.Cause{}, false
+	}
+	return cause, true
+}
+
+// lastHealth is what the load balancer said last of a task.
+func (m *move) lastHealth(task types.Task) string {
+	address := addressOf(task)
+	for target, said := range m.told.targets {
+		if address != "" && strings.HasPrefix(target, address+":") && strings.HasPrefix(said, "unhealthy") {
+			return said
+		}
+	}
+	return ""
+}
+
+// addressOf is a task's private IPv4 address.
+func addressOf(task types.Task) string {
+	for _, attachment := range task.Attachments {
+		for _, detail := range attachment.Details {
+			if aws.ToString(detail.Name) == "privateIPv4Address" {
+				return aws.ToString(detail.Value)
+			}
+		}
+	}
+	return ""
 }
 
 // logTail reads the last lines of the service's container in a task. The name
 // of the stream is given by the awslogs driver:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
-func (e Engine) logTail(ctx context.Context, m *move, task types.Task) ([]string, error) {
-	definition, _, err := e.definition(ctx, m.to.TaskDefinition)
-	if err != nil {
-		return nil, err
+func (e Engine) logTail(ctx context.Context, m *move, definition types.TaskDefinition, task types.Task) ([]string, error) {
+	container := m.target.Service.Container()
+	if c := culprit(task, container); c != nil {
+		container = aws.ToString(c.Name)
 	}
 	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) != m.target.Service.Container() || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
+		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
 			continue
 		}
 		options := c.LogConfiguration.Options
-		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], aws.ToString(c.Name), afterSlash(aws.ToString(task.TaskArn)))
+		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, afterSlash(aws.ToString(task.TaskArn)))
 		return e.readTail(ctx, options["awslogs-group"], stream)
 	}
 	return nil, nil

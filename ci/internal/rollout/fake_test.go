@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -39,38 +40,69 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 type fate string
 
 const (
-	completes fate = "good"   // complete at the second look
-	rollsBack fate = "bad"    // ECS rolls back by itself at the second look
+	completes fate = "good"   // complete after a while
+	rollsBack fate = "bad"    // ECS's circuit breaker rolls back
+	alarms    fate = "alarm"  // an alarm makes ECS roll back
 	fails     fate = "failed" // ECS gives up and leaves it
 	stays     fate = "stuck"  // nothing ever happens
-	replaced  fate = "taken"  // somebody else deploys at the second look
-	vanishes  fate = "gone"   // the service is deleted at the second look
+	replaced  fate = "taken"  // somebody else deploys
+	vanishes  fate = "gone"   // the service is deleted
+	stopped   fate = "halt"   // somebody stops the deployment
+	undone    fate = "undo"   // somebody puts back what ran before
 )
 
-// fakeECS is an ECS just deep enough to tell right verdicts from wrong ones:
-// each look at a service (DescribeServices) moves its deployment on.
+// pace is how long the fake's deployments take.
+const pace = 3 * time.Second
+
+// fakeECS is an ECS in the time of a fake clock: deployments take their course
+// as it advances, and what is read may lag behind.
 type fakeECS struct {
+	clock *fakeClock
+
 	mu          sync.Mutex
-	definitions []types.TaskDefinition
+	definitions []*types.TaskDefinition
 	tags        map[string][]types.Tag
 	services    map[string]*fakeService
 	stopped     []types.Task
 	calls       []string
+	times       []time.Time // of calls
+	number      int
+	noAPI       bool // it knows no service deployments
+
 	// refuse is asked before each call, with the operation and the service.
 	refuse func(operation, service string) error
-	number int
+	// lose tells, after a call has taken effect, whether its answer is lost.
+	lose func(operation, service string) bool
+	// lag is how old what is read is.
+	lag func() time.Duration
 }
 
-type fakeService struct {
-	deployments []types.Deployment
-	looks       int // since the last deployment began
-	status      map[string]types.ServiceDeploymentStatus
+// state is what can be read of a service.
+type state struct {
+	at          time.Time
 	deleted     bool
+	deployments []types.Deployment
+	records     []types.ServiceDeployment // newest first
 	events      []types.ServiceEvent
 }
 
-func newFakeECS() *fakeECS {
-	return &fakeECS{tags: map[string][]types.Tag{}, services: map[string]*fakeService{}}
+type fakeService struct {
+	state
+	name     string
+	past     []state
+	due      []happening
+	good     string // the revision that was complete last
+	desired  int32
+	neverRan bool // its first deployment never got complete
+}
+
+type happening struct {
+	at   time.Time
+	what func()
+}
+
+func newFakeECS(clock *fakeClock) *fakeECS {
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}}
 }
 
 func apiError(code string) error {
@@ -87,109 +119,223 @@ func (f *fakeECS) addService(name, image string) {
 		}},
 	})
 	f.tags[definition] = []types.Tag{{Key: aws.String("slipway:sha"), Value: aws.String("old")}}
-	f.services["ecs-"+name+"-service"] = &fakeService{status: map[string]types.ServiceDeploymentStatus{}}
-	f.deploy("ecs-"+name+"-service", definition)
-	f.complete(f.services["ecs-"+name+"-service"])
+	s := &fakeService{name: "ecs-" + name + "-service", desired: 1}
+	f.services[s.name] = s
+	f.deploy(s.name, definition)
+	s.due = nil
+	f.complete(s)
 }
 
 func (f *fakeECS) register(family string, container types.ContainerDefinition) string {
-	arn := fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/%s:%d", family, len(f.definitions)+1)
-	f.definitions = append(f.definitions, types.TaskDefinition{
-		TaskDefinitionArn: &arn, Family: &family, ContainerDefinitions: []types.ContainerDefinition{container},
+	revision := int32(1)
+	for _, d := range f.definitions {
+		if *d.Family == family {
+			revision++
+		}
+	}
+	arn := fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/%s:%d", family, revision)
+	f.definitions = append(f.definitions, &types.TaskDefinition{
+		TaskDefinitionArn: &arn, Family: &family, Revision: revision, Status: types.TaskDefinitionStatusActive,
+		ContainerDefinitions: []types.ContainerDefinition{container},
 	})
 	return arn
 }
 
-// deploy makes a definition the primary deployment of a service.
+func (f *fakeECS) find(arn string) *types.TaskDefinition {
+	for _, d := range f.definitions {
+		if *d.TaskDefinitionArn == arn {
+			return d
+		}
+	}
+	return nil
+}
+
+// deploy makes a definition the primary deployment of a service, by an order
+// from outside, and lets it take its course.
 func (f *fakeECS) deploy(service, definition string) {
 	s := f.services[service]
+	if len(s.records) > 0 && !ended(s.records[0].Status) {
+		f.record(s, types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.")
+	}
+	s.due = nil
+	id := f.primary(s, definition)
+	s.records = slices.Insert(slices.Clone(s.records), 0, types.ServiceDeployment{
+		ServiceDeploymentArn:  aws.String(fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-deployment/ecs-cluster/%s/d%d", service, id)),
+		TargetServiceRevision: &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
+		Status:                types.ServiceDeploymentStatusInProgress,
+	})
+	f.later(s, func() { f.happen(s) })
+	f.remember(s)
+}
+
+func (f *fakeECS) revisionARN(service string, id int) string {
+	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-revision/ecs-cluster/%s/%d", service, id)
+}
+
+// primary puts a new deployment first.
+func (f *fakeECS) primary(s *fakeService, definition string) int {
 	f.number++
+	s.deployments = slices.Clone(s.deployments)
 	for i := range s.deployments {
 		s.deployments[i].Status = aws.String("ACTIVE")
 	}
-	s.looks = 0
-	s.deployments = append([]types.Deployment{{
-		Id: aws.String(fmt.Sprintf("ecs-svc/%d", f.number)), Status: aws.String("PRIMARY"),
-		TaskDefinition: &definition, RolloutState: types.DeploymentRolloutStateInProgress, DesiredCount: 1,
-	}}, s.deployments...)
-	s.status[f.deploymentARN(service, f.number)] = types.ServiceDeploymentStatusInProgress
-	s.events = append([]types.ServiceEvent{{
-		Id: aws.String(fmt.Sprint(f.number)), Message: aws.String("(service " + service + ") has started 1 tasks"),
-	}}, s.events...)
+	now := f.clock.Now()
+	s.deployments = slices.Insert(s.deployments, 0, types.Deployment{
+		Id: aws.String(fmt.Sprintf("ecs-svc/%d", f.number)), Status: aws.String("PRIMARY"), CreatedAt: &now,
+		TaskDefinition: &definition, RolloutState: types.DeploymentRolloutStateInProgress, DesiredCount: s.desired,
+	})
+	s.events = slices.Insert(slices.Clone(s.events), 0, types.ServiceEvent{
+		Id: aws.String(fmt.Sprint(f.number)), Message: aws.String("(service " + s.name + ") has started 1 tasks"),
+	})
+	return f.number
 }
 
-func (f *fakeECS) deploymentARN(service string, number int) string {
-	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-deployment/ecs-cluster/%s/d%d", service, number)
+func ended(status types.ServiceDeploymentStatus) bool {
+	switch status {
+	case types.ServiceDeploymentStatusSuccessful, types.ServiceDeploymentStatusStopped,
+		types.ServiceDeploymentStatusRollbackSuccessful, types.ServiceDeploymentStatusRollbackFailed:
+		return true
+	}
+	return false
 }
 
+// record sets the state of the newest service deployment.
+func (f *fakeECS) record(s *fakeService, status types.ServiceDeploymentStatus, reason string) {
+	s.records = slices.Clone(s.records)
+	s.records[0].Status = status
+	if reason != "" {
+		s.records[0].StatusReason = &reason
+	}
+}
+
+func (f *fakeECS) later(s *fakeService, what func()) {
+	s.due = append(s.due, happening{f.clock.Now().Add(pace), what})
+}
+
+// remember keeps the service's state for late readings.
+func (f *fakeECS) remember(s *fakeService) {
+	s.at = f.clock.Now()
+	s.past = append(s.past, s.state)
+}
+
+// complete ends the primary deployment well.
 func (f *fakeECS) complete(s *fakeService) {
-	s.deployments = s.deployments[:1]
+	s.deployments = slices.Clone(s.deployments[:1])
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateCompleted
 	s.deployments[0].RunningCount = s.deployments[0].DesiredCount
+	s.good = *s.deployments[0].TaskDefinition
+	if !ended(s.records[0].Status) {
+		f.record(s, types.ServiceDeploymentStatusSuccessful, "")
+	}
+	f.remember(s)
 }
 
-func (f *fakeECS) image(definition string) string {
-	for _, d := range f.definitions {
-		if aws.ToString(d.TaskDefinitionArn) == definition {
-			return aws.ToString(d.ContainerDefinitions[0].Image)
+// rollBack is ECS going back to what was complete last.
+func (f *fakeECS) rollBack(s *fakeService, reason string) {
+	f.record(s, types.ServiceDeploymentStatusRollbackInProgress, reason)
+	s.deployments = slices.Clone(s.deployments)
+	s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
+	f.primary(s, s.good)
+	f.remember(s)
+	f.later(s, func() {
+		f.record(s, types.ServiceDeploymentStatusRollbackSuccessful, reason)
+		f.complete(s)
+	})
+}
+
+// happen is what becomes of the primary deployment.
+func (f *fakeECS) happen(s *fakeService) {
+	image := *f.find(*s.deployments[0].TaskDefinition).ContainerDefinitions[0].Image
+	name, _, _ := strings.Cut(image, "@")
+	switch fate(name) {
+	case rollsBack:
+		s.records = slices.Clone(s.records)
+		s.records[0].DeploymentCircuitBreaker = &types.ServiceDeploymentCircuitBreaker{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered}
+		f.rollBack(s, "Service deployment rolled back because the circuit breaker threshold was exceeded.")
+	case alarms:
+		s.records = slices.Clone(s.records)
+		s.records[0].Alarms = &types.ServiceDeploymentAlarms{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered, TriggeredAlarmNames: []string{"errors"}}
+		f.rollBack(s, "Service deployment rolled back because an alarm was triggered.")
+	case fails:
+		s.deployments = slices.Clone(s.deployments)
+		s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
+		s.deployments[0].RolloutStateReason = aws.String("tasks failed to start")
+		f.record(s, types.ServiceDeploymentStatusStopped, "tasks failed to start")
+		f.remember(s)
+	case replaced:
+		f.deploy(s.name, f.register("other", types.ContainerDefinition{Name: aws.String("x"), Image: aws.String("good@sha256:other")}))
+	case undone:
+		f.deploy(s.name, s.good)
+	case stopped:
+		f.rollBack(s, "Service deployment rolled back because of a user request.")
+	case vanishes:
+		s.deleted = true
+		f.remember(s)
+	case stays:
+	default:
+		f.complete(s)
+	}
+}
+
+// settle lets everything happen that is due.
+func (f *fakeECS) settle() {
+	for _, s := range f.services {
+		for again := true; again; {
+			again = false
+			for i, h := range s.due {
+				if !h.at.After(f.clock.Now()) {
+					s.due = slices.Delete(slices.Clone(s.due), i, i+1)
+					h.what()
+					again = true
+					break
+				}
+			}
 		}
 	}
-	return ""
+}
+
+// rest lets the world go on by itself until nothing more happens.
+func (f *fakeECS) rest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for range 10 {
+		_ = f.clock.Sleep(context.Background(), pace)
+		f.settle()
+	}
+}
+
+// image of a revision.
+func (f *fakeECS) image(definition string) string {
+	return *f.find(definition).ContainerDefinitions[0].Image
 }
 
 // running is the image of a service's primary deployment.
 func (f *fakeECS) running(name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.image(aws.ToString(f.services["ecs-"+name+"-service"].deployments[0].TaskDefinition))
+	return f.image(*f.services["ecs-"+name+"-service"].deployments[0].TaskDefinition)
 }
 
-// look moves a service on.
-func (f *fakeECS) look(name string, s *fakeService) {
-	s.looks++
-	primary := &s.deployments[0]
-	if s.looks < 2 || primary.RolloutState != types.DeploymentRolloutStateInProgress {
-		return
+// read is a service as it is told to a reader.
+func (f *fakeECS) read(s *fakeService) state {
+	if f.lag == nil {
+		return s.state
 	}
-	arn := ""
-	for known, status := range s.status {
-		if strings.HasSuffix(known, "/d"+strings.TrimPrefix(aws.ToString(primary.Id), "ecs-svc/")) {
-			arn = known
-			if status == types.ServiceDeploymentStatusRollbackRequested {
-				s.status[arn] = types.ServiceDeploymentStatusRollbackSuccessful
-				f.deploy(name, aws.ToString(s.deployments[len(s.deployments)-1].TaskDefinition))
-				f.complete(s)
-				return
-			}
+	moment := f.clock.Now().Add(-f.lag())
+	for _, past := range slices.Backward(s.past) {
+		if !past.at.After(moment) {
+			return past
 		}
 	}
-	image := f.image(aws.ToString(primary.TaskDefinition))
-	switch {
-	case strings.Contains(image, string(rollsBack)):
-		s.status[arn] = types.ServiceDeploymentStatusRollbackSuccessful
-		f.deploy(name, aws.ToString(s.deployments[1].TaskDefinition))
-		f.complete(s)
-	case strings.Contains(image, string(fails)):
-		s.status[arn] = ""
-		primary.RolloutState = types.DeploymentRolloutStateFailed
-		primary.RolloutStateReason = aws.String("tasks failed to start")
-	case strings.Contains(image, string(replaced)):
-		s.status[arn] = types.ServiceDeploymentStatusStopped
-		f.deploy(name, f.register("other", types.ContainerDefinition{Name: aws.String("x"), Image: aws.String("good@sha256:other")}))
-		f.complete(s)
-	case strings.Contains(image, string(vanishes)):
-		s.deleted = true
-	case strings.Contains(image, string(stays)):
-	default:
-		s.status[arn] = types.ServiceDeploymentStatusSuccessful
-		f.complete(s)
-	}
+	return s.past[0]
 }
 
-// begin locks the fake and asks whether the call shall fail.
+// begin locks the fake, lets happen what is due and asks whether the call fails.
 func (f *fakeECS) begin(operation, service string) (func(), error) {
 	f.mu.Lock()
+	f.settle()
 	f.calls = append(f.calls, strings.TrimSuffix(operation+" "+service, " "))
+	f.times = append(f.times, f.clock.Now())
 	if f.refuse != nil {
 		if err := f.refuse(operation, service); err != nil {
 			f.mu.Unlock()
@@ -197,6 +343,14 @@ func (f *fakeECS) begin(operation, service string) (func(), error) {
 		}
 	}
 	return f.mu.Unlock, nil
+}
+
+// answer loses the answer to a change, if it shall be lost.
+func (f *fakeECS) answer(operation, service string) error {
+	if f.lose != nil && f.lose(operation, service) {
+		return fmt.Errorf("%s: connection reset by peer", operation)
+	}
+	return nil
 }
 
 func (f *fakeECS) count(call string) int {
@@ -223,15 +377,19 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 		if s == nil {
 			continue
 		}
-		f.look(name, s)
+		now := f.read(s)
 		status := "ACTIVE"
-		if s.deleted {
+		if now.deleted {
 			status = "INACTIVE"
 		}
-		out.Services = append(out.Services, types.Service{
-			ServiceName: &name, Status: &status, TaskDefinition: s.deployments[0].TaskDefinition,
-			Deployments: slices.Clone(s.deployments), Events: slices.Clone(s.events),
-		})
+		service := types.Service{
+			ServiceName: &name, Status: &status, TaskDefinition: now.deployments[0].TaskDefinition, DesiredCount: s.desired,
+			Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
+		}
+		if !f.noAPI && len(now.records) > 0 {
+			service.CurrentServiceDeployment = now.records[0].ServiceDeploymentArn
+		}
+		out.Services = append(out.Services, service)
 	}
 	return out, nil
 }
@@ -242,13 +400,30 @@ func (f *fakeECS) DescribeTaskDefinition(_ context.Context, in *ecs.DescribeTask
 		return nil, err
 	}
 	defer done()
+	if d := f.find(*in.TaskDefinition); d != nil {
+		return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: f.tags[*d.TaskDefinitionArn]}, nil
+	}
 	for _, d := range slices.Backward(f.definitions) {
-		arn := aws.ToString(d.TaskDefinitionArn)
-		if arn == aws.ToString(in.TaskDefinition) || aws.ToString(d.Family) == aws.ToString(in.TaskDefinition) {
-			return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: &d, Tags: f.tags[arn]}, nil
+		if *d.Family == *in.TaskDefinition && d.Status == types.TaskDefinitionStatusActive {
+			return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: f.tags[*d.TaskDefinitionArn]}, nil
 		}
 	}
 	return nil, apiError("ClientException")
+}
+
+func (f *fakeECS) ListTaskDefinitions(_ context.Context, in *ecs.ListTaskDefinitionsInput, _ ...func(*ecs.Options)) (*ecs.ListTaskDefinitionsOutput, error) {
+	done, err := f.begin("ListTaskDefinitions", "")
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	out := &ecs.ListTaskDefinitionsOutput{}
+	for _, d := range slices.Backward(f.definitions) {
+		if *d.Family == *in.FamilyPrefix && d.Status == types.TaskDefinitionStatusActive {
+			out.TaskDefinitionArns = append(out.TaskDefinitionArns, *d.TaskDefinitionArn)
+		}
+	}
+	return out, nil
 }
 
 func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTaskDefinitionInput, _ ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error) {
@@ -259,7 +434,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 	defer done()
 	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions[0])
 	f.tags[arn] = in.Tags
-	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: &types.TaskDefinition{TaskDefinitionArn: &arn}}, nil
+	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: f.find(arn)}, f.answer("RegisterTaskDefinition", *in.Family)
 }
 
 func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
@@ -269,8 +444,17 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		return nil, err
 	}
 	defer done()
-	f.deploy(name, aws.ToString(in.TaskDefinition))
-	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: slices.Clone(f.services[name].deployments)}}, nil
+	s := f.services[name]
+	definition := f.find(*in.TaskDefinition)
+	switch {
+	case s.deleted:
+		return nil, apiError("ServiceNotActiveException")
+	case definition == nil || definition.Status == types.TaskDefinitionStatusInactive:
+		return nil, &smithy.GenericAPIError{Code: "ClientException", Message: "TaskDefinition is inactive"}
+	case in.ForceNewDeployment || *s.deployments[0].TaskDefinition != *in.TaskDefinition:
+		f.deploy(name, *in.TaskDefinition)
+	}
+	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)
 }
 
 func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDeploymentInput, _ ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
@@ -281,8 +465,13 @@ func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDe
 		return nil, err
 	}
 	defer done()
-	f.services[name].status[arn] = types.ServiceDeploymentStatusRollbackRequested
-	return &ecs.StopServiceDeploymentOutput{}, nil
+	s := f.services[name]
+	if *s.records[0].ServiceDeploymentArn != arn || ended(s.records[0].Status) {
+		return nil, apiError("ConflictException")
+	}
+	s.due = nil
+	f.rollBack(s, "Service deployment rolled back because of a user request.")
+	return &ecs.StopServiceDeploymentOutput{}, f.answer("StopServiceDeployment", name)
 }
 
 func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDeploymentsInput, _ ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
@@ -292,12 +481,16 @@ func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceD
 		return nil, err
 	}
 	defer done()
+	if f.noAPI {
+		return nil, apiError("UnknownOperationException")
+	}
 	out := &ecs.ListServiceDeploymentsOutput{}
-	for arn := range f.services[name].status {
-		number := arn[strings.LastIndex(arn, "/d")+2:]
+	for _, d := range f.read(f.services[name]).records {
+		if len(in.Status) > 0 && !slices.Contains(in.Status, d.Status) {
+			continue
+		}
 		out.ServiceDeployments = append(out.ServiceDeployments, types.ServiceDeploymentBrief{
-			ServiceDeploymentArn:     &arn,
-			TargetServiceRevisionArn: aws.String("arn:aws:ecs:us-east-1:1:service-revision/ecs-cluster/" + name + "/" + number),
+			ServiceDeploymentArn: d.ServiceDeploymentArn, TargetServiceRevisionArn: d.TargetServiceRevision.Arn, Status: d.Status,
 		})
 	}
 	return out, nil
@@ -311,9 +504,30 @@ func (f *fakeECS) DescribeServiceDeployments(_ context.Context, in *ecs.Describe
 	defer done()
 	out := &ecs.DescribeServiceDeploymentsOutput{}
 	for _, arn := range in.ServiceDeploymentArns {
-		out.ServiceDeployments = append(out.ServiceDeployments, types.ServiceDeployment{
-			ServiceDeploymentArn: &arn, Status: f.services[strings.Split(arn, "/")[2]].status[arn],
-		})
+		for _, d := range f.read(f.services[strings.Split(arn, "/")[2]]).records {
+			if *d.ServiceDeploymentArn == arn {
+				out.ServiceDeployments = append(out.ServiceDeployments, d)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (f *fakeECS) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeServiceRevisionsInput, _ ...func(*ecs.Options)) (*ecs.DescribeServiceRevisionsOutput, error) {
+	done, err := f.begin("DescribeServiceRevisions", "")
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	out := &ecs.DescribeServiceRevisionsOutput{}
+	for _, arn := range in.ServiceRevisionArns {
+		id, _ := strconv.Atoi(arn[strings.LastIndex(arn, "/")+1:])
+		for _, past := range f.services[strings.Split(arn, "/")[2]].past {
+			if primary := past.deployments[0]; *primary.Id == fmt.Sprintf("ecs-svc/%d", id) {
+				out.ServiceRevisions = append(out.ServiceRevisions, types.ServiceRevision{ServiceRevisionArn: &arn, TaskDefinition: primary.TaskDefinition})
+				break
+			}
+		}
 	}
 	return out, nil
 }
@@ -325,6 +539,9 @@ func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func
 	}
 	defer done()
 	out := &ecs.ListTasksOutput{}
+	if in.DesiredStatus != types.DesiredStatusStopped {
+		return out, nil
+	}
 	for _, task := range f.stopped {
 		out.TaskArns = append(out.TaskArns, aws.ToString(task.TaskArn))
 	}
@@ -350,16 +567,4 @@ func (l fakeLogs) GetLogEvents(_ context.Context, in *cloudwatchlogs.GetLogEvent
 	return &cloudwatchlogs.GetLogEventsOutput{Events: []logstypes.OutputLogEvent{
 		{Message: aws.String("in " + aws.ToString(in.LogStreamName) + "\n")}, {Message: aws.String("last words")},
 	}}, nil
-}
-
-// lossyECS loses the answer to the first UpdateService after it has worked.
-type lossyECS struct {
-	*fakeECS
-	once sync.Once
-}
-
-func (l *lossyECS) UpdateService(ctx context.Context, in *ecs.UpdateServiceInput, options ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
-	out, err := l.fakeECS.UpdateService(ctx, in, options...)
-	l.once.Do(func() { out, err = nil, fmt.Errorf("connection reset by peer") })
-	return out, err
 }

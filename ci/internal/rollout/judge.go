@@ -4,83 +4,184 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// verdict is what an observation means for one service.
+// verdict is what is known of one service's way.
 type verdict int
 
 const (
-	pending    verdict = iota // wait
-	arrived                   // done: the service runs what it should
-	broken                    // it will not arrive any more
-	undirected                // nothing is on its way there: ask again
+	pending verdict = iota // wait
+	arrived                // done: the service runs what it should
+	broken                 // it will not arrive any more
 )
 
-// judge tells whether our own deployment has arrived. It is a pure function of
+// rolledBack tells whether a status means that ECS has left the deployment, by
+// itself or because somebody asked for it.
+func rolledBack(status types.ServiceDeploymentStatus) bool {
+	switch status {
+	case types.ServiceDeploymentStatusRollbackRequested, types.ServiceDeploymentStatusRollbackInProgress,
+		types.ServiceDeploymentStatusRollbackSuccessful, types.ServiceDeploymentStatusRollbackFailed:
+		return true
+	}
+	return false
+}
+
+// inFlight tells whether ECS still works on a service deployment.
+func inFlight(status types.ServiceDeploymentStatus) bool {
+	return status == types.ServiceDeploymentStatusPending || status == types.ServiceDeploymentStatusInProgress
+}
+
+// judge tells whether our own deployment has arrived. It depends on nothing but
 // what is known of the release and what ECS says.
 //
 // The service deployment decides where the endpoint has it. A service that is
 // stable is not enough: it is stable, too, after ECS has rolled back by
 // itself, which is a failure.
-func (m *move) judge(o observation) (verdict, string) {
+func (m *move) judge(now time.Time, o observation) (verdict, string) {
 	if o.missing {
 		return broken, "the service was deleted during the release"
 	}
-	switch o.status {
-	case types.ServiceDeploymentStatusSuccessful:
-		return m.judgePrimary(o)
-	case types.ServiceDeploymentStatusStopped, types.ServiceDeploymentStatusStopRequested,
-		types.ServiceDeploymentStatusRollbackRequested, types.ServiceDeploymentStatusRollbackInProgress,
-		types.ServiceDeploymentStatusRollbackSuccessful, types.ServiceDeploymentStatusRollbackFailed:
-		return broken, describeEnd(o)
-	}
-	if own := o.deployment(m.own); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
-		return broken, cmp.Or(aws.ToString(own.RolloutStateReason), "ECS marked the deployment as failed")
-	}
-	if o.status != "" {
+	switch {
+	case rolledBack(o.status), o.status == types.ServiceDeploymentStatusStopRequested:
+		return broken, o.whyEnded()
+	case o.status == types.ServiceDeploymentStatusStopped:
+		if foreign := m.foreign(o); foreign != "" {
+			m.superseded = foreign
+			return broken, tookOver(foreign)
+		}
+		return broken, o.whyEnded()
+	case inFlight(o.status):
+		if own := o.deployment(m.own); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
+			return broken, whyFailed(own)
+		}
 		return pending, ""
 	}
-	return m.judgePrimary(o)
+	return m.judgeDeployments(now, o)
 }
 
-// judgePrimary judges by the deployments of the service alone.
-func (m *move) judgePrimary(o observation) (verdict, string) {
-	primary := o.primary()
+// judgeDeployments judges by the deployments of the service alone.
+func (m *move) judgeDeployments(now time.Time, o observation) (verdict, string) {
+	own, primary := o.deployment(m.own), o.primary()
+	foreign := m.foreign(o)
 	switch {
-	case primary == nil, slices.Contains(m.before, aws.ToString(primary.Id)):
-		return pending, "" // what we read is older than what we did
-	case aws.ToString(primary.Id) != m.own:
-		return broken, fmt.Sprintf("another deployment, %s of %s, took the place of ours", aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition))
-	case complete(o, primary):
+	case own != nil && own.RolloutState == types.DeploymentRolloutStateFailed:
+		return broken, whyFailed(own)
+	case primary == nil:
+		return pending, ""
+	case foreign != "" && aws.ToString(primary.TaskDefinition) == m.from.TaskDefinition:
+		return broken, fmt.Sprintf("the service was put back to %s while the release was under way", afterSlash(m.from.TaskDefinition))
+	case foreign != "":
+		m.superseded = foreign
+		return broken, tookOver(foreign)
+	case m.own == "" || aws.ToString(primary.Id) != m.own: // what is read is older than what was done
+		if m.ownSeen && m.doubt(now) {
+			return broken, fmt.Sprintf("deployment %s is gone, and %s runs as before", m.own, afterSlash(aws.ToString(primary.TaskDefinition)))
+		}
+		return pending, ""
+	}
+	m.doubtful = time.Time{}
+	if complete(o, primary) {
 		return arrived, ""
 	}
 	return pending, ""
 }
 
-// judgeRestored tells whether the service is back at what ran before.
-func (m *move) judgeRestored(o observation) (verdict, string) {
+// foreign describes the primary deployment if it is neither ours nor one that
+// was there before; "" otherwise.
+func (m *move) foreign(o observation) string {
+	primary := o.primary()
+	if primary == nil || !m.touched() {
+		return ""
+	}
+	id := aws.ToString(primary.Id)
+	if id == m.own || id == m.back || slices.Contains(m.before, id) || m.own == "" && aws.ToString(primary.TaskDefinition) == m.to.TaskDefinition {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s", id, afterSlash(aws.ToString(primary.TaskDefinition)))
+}
+
+func tookOver(foreign string) string {
+	return fmt.Sprintf("another deployment, %s, took the place of ours", foreign)
+}
+
+// judgeBack tells whether the service is back at what ran before, and what it
+// needs to get there.
+func (m *move) judgeBack(now time.Time, o observation) (verdict, need, string) {
 	if o.missing {
-		return broken, "the service was deleted: there is nothing to restore"
+		return broken, nothing, "the service was deleted: there is nothing to restore"
 	}
 	primary := o.primary()
-	switch {
-	case primary == nil:
-		return pending, ""
-	case aws.ToString(primary.TaskDefinition) == m.from.TaskDefinition:
-		if primary.RolloutState == types.DeploymentRolloutStateFailed {
-			return undirected, "the deployment of what ran before failed: " + aws.ToString(primary.RolloutStateReason)
-		}
-		if complete(o, primary) {
-			return arrived, ""
-		}
-		return pending, ""
-	case o.status == types.ServiceDeploymentStatusRollbackRequested, o.status == types.ServiceDeploymentStatusRollbackInProgress:
-		return pending, "" // ECS is on its way by itself
+	if primary == nil || o.status == types.ServiceDeploymentStatusStopRequested ||
+		o.status == types.ServiceDeploymentStatusRollbackRequested || o.status == types.ServiceDeploymentStatusRollbackInProgress {
+		return pending, nothing, "" // ECS is on its way by itself
 	}
-	return undirected, ""
+	id := aws.ToString(primary.Id)
+	switch {
+	case id == m.own && m.own != "":
+		return m.judgeOwn(now, o)
+	case aws.ToString(primary.TaskDefinition) == m.from.TaskDefinition:
+		return m.judgeOrigin(now, o, primary)
+	case slices.Contains(m.before, id): // older than what was done
+		return m.lateOr(now, putBack)
+	case o.status == types.ServiceDeploymentStatusRollbackSuccessful, o.status == types.ServiceDeploymentStatusRollbackFailed:
+		return pending, putBack, "" // ECS went back to something else
+	}
+	m.superseded = m.foreign(o)
+	return broken, nothing, tookOver(m.superseded) + "; it is left alone"
+}
+
+// judgeOwn judges a service whose primary deployment is still ours.
+func (m *move) judgeOwn(now time.Time, o observation) (verdict, need, string) {
+	switch {
+	case m.to.TaskDefinition == m.from.TaskDefinition && !inFlight(o.status) && complete(o, o.primary()):
+		return arrived, nothing, "" // a forced deployment of what ran before
+	case m.back != "" || m.putBack == taken: // we have turned it round already
+		return m.lateOr(now, putBack)
+	case inFlight(o.status) && (m.stop == unasked || m.stop == lost && m.stops < maxTries):
+		return pending, stopOwn, ""
+	case inFlight(o.status) && m.stop != refused:
+		return m.lateOr(now, putBack)
+	}
+	return pending, putBack, ""
+}
+
+// judgeOrigin judges a service whose primary deployment runs what ran before. If
+// it is one that was there before, and ours was not seen to have ended, the
+// reading may be older than our change: then only ECS's answer to a change, or
+// its word that it has rolled back, is believed.
+func (m *move) judgeOrigin(now time.Time, o observation, primary *types.Deployment) (verdict, need, string) {
+	id := aws.ToString(primary.Id)
+	if slices.Contains(m.before, id) && id != m.back && o.status != types.ServiceDeploymentStatusRollbackSuccessful {
+		if m.update == lost && m.own == "" {
+			return pending, putBack, ""
+		}
+		return m.lateOr(now, putBack)
+	}
+	m.doubtful = time.Time{}
+	switch {
+	case !m.settled: // it was not complete before, either
+		return arrived, nothing, ""
+	case primary.RolloutState == types.DeploymentRolloutStateFailed:
+		m.back = ""
+		return pending, putBack, ""
+	case complete(o, primary):
+		return arrived, nothing, ""
+	}
+	return pending, nothing, ""
+}
+
+// lateOr waits while a reading may be late, and asks for what is needed after.
+func (m *move) lateOr(now time.Time, then need) (verdict, need, string) {
+	if m.doubt(now) {
+		m.doubtful = time.Time{}
+		return pending, then, ""
+	}
+	return pending, nothing, ""
 }
 
 // complete tells whether the deployment is the only one left and has all its
@@ -93,6 +194,24 @@ func complete(o observation, d *types.Deployment) bool {
 	return len(o.deployments) == 1 && d.RunningCount == d.DesiredCount
 }
 
-func describeEnd(o observation) string {
-	return cmp.Or(o.reason, fmt.Sprintf("the service deployment is %s", o.status))
+// whyEnded says who or what ended our service deployment.
+func (o observation) whyEnded() string {
+	var who string
+	switch {
+	case len(o.alarms) > 0:
+		who = "deployment alarm " + strings.Join(o.alarms, ", ") + " went off"
+	case o.breaker:
+		who = "ECS's circuit breaker tripped"
+	case strings.Contains(o.reason, "user"):
+		who = "somebody stopped the deployment"
+	}
+	said := cmp.Or(o.reason, fmt.Sprintf("the service deployment is %s", o.status))
+	if who == "" {
+		return said
+	}
+	return who + ": " + said
+}
+
+func whyFailed(d *types.Deployment) string {
+	return cmp.Or(aws.ToString(d.RolloutStateReason), "ECS marked the deployment as failed")
 }

@@ -2,16 +2,15 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/smithy-go"
+	"golang.org/x/sync/errgroup"
 )
 
 // Batch limits of the ECS API.
@@ -22,14 +21,19 @@ const (
 	describeDeploymentsLimit = 20
 )
 
+// readJobs is how many reads are under way at a time.
+const readJobs = 4
+
 // observation is what ECS says of one service at one moment.
 type observation struct {
 	missing     bool
 	deployments []types.Deployment
-	// status and reason are those of our service deployment; status is empty
-	// where the endpoint does not know it (yet).
-	status types.ServiceDeploymentStatus
-	reason string
+	// status and what follows are those of our service deployment; status is
+	// empty where the endpoint does not know it (yet).
+	status  types.ServiceDeploymentStatus
+	reason  string
+	breaker bool     // the circuit breaker has tripped
+	alarms  []string // the alarms that went off
 }
 
 // primary is the deployment that ECS works towards.
@@ -50,17 +54,21 @@ func (o observation) find(match func(types.Deployment) bool) *types.Deployment {
 }
 
 // observe looks at the services of all moves, with one call for ten of them,
-// tells their new events, and looks at our own service deployments.
+// tells what is new in them, and looks at our own service deployments.
 func (e Engine) observe(ctx context.Context, cluster string, moves []*move) (map[*move]observation, error) {
-	var targets []Target
-	for _, m := range moves {
-		targets = append(targets, m.target)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	targets := make([]Target, len(moves))
+	for n, m := range moves {
+		targets[n] = m.target
 	}
 	services, err := e.describe(ctx, cluster, targets)
 	if err != nil {
+		e.renew(err)
 		return nil, err
 	}
 	observed := map[*move]observation{}
+	current := map[*move]string{}
 	for _, m := range moves {
 		service := services[m.target.Service.ServiceName()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
@@ -68,94 +76,62 @@ func (e Engine) observe(ctx context.Context, cluster string, moves []*move) (map
 			continue
 		}
 		e.tellEvents(m, service.Events)
-		m.recognise(service.Deployments)
 		observed[m] = observation{deployments: service.Deployments}
+		current[m] = aws.ToString(service.CurrentServiceDeployment)
 	}
-	return observed, e.observeDeployments(ctx, cluster, moves, observed)
-}
-
-// recognise finds our deployment where the answer to UpdateService was lost:
-// the new primary one that runs our revision.
-func (m *move) recognise(deployments []types.Deployment) {
-	if m.own != "" || !m.touched {
-		return
+	if err := e.observeDeployments(ctx, cluster, moves, observed, current); err != nil {
+		e.renew(err)
+		return nil, err
 	}
-	for _, d := range deployments {
-		if aws.ToString(d.Status) == "PRIMARY" && aws.ToString(d.TaskDefinition) == m.to.TaskDefinition && !slices.Contains(m.before, aws.ToString(d.Id)) {
-			m.own = aws.ToString(d.Id)
-		}
-	}
+	e.lookCloser(ctx, cluster, moves, observed)
+	return observed, nil
 }
 
 // describe describes the services of targets, by name.
 func (e Engine) describe(ctx context.Context, cluster string, targets []Target) (map[string]*types.Service, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var mu sync.Mutex // guards services
 	services := map[string]*types.Service{}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(readJobs)
 	for batch := range slices.Chunk(targets, describeServicesLimit) {
-		input := &ecs.DescribeServicesInput{Cluster: &cluster}
-		for _, target := range batch {
-			input.Services = append(input.Services, target.Service.ServiceName())
-		}
-		out, err := e.ECS.DescribeServices(ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("describing services of cluster %s: %w", cluster, err)
-		}
-		for i := range out.Services {
-			services[aws.ToString(out.Services[i].ServiceName)] = &out.Services[i]
-		}
+		group.Go(func() error {
+			input := &ecs.DescribeServicesInput{Cluster: &cluster}
+			for _, target := range batch {
+				input.Services = append(input.Services, target.Service.ServiceName())
+			}
+			out, err := e.ECS.DescribeServices(ctx, input)
+			if err != nil {
+				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for i := range out.Services {
+				services[aws.ToString(out.Services[i].ServiceName)] = &out.Services[i]
+			}
+			return nil
+		})
 	}
-	return services, nil
-}
-
-// tellEvents tells the service events that are newer than the newest one told,
-// oldest first.
-func (e Engine) tellEvents(m *move, events []types.ServiceEvent) {
-	fresh := slices.IndexFunc(events, func(event types.ServiceEvent) bool { return aws.ToString(event.Id) == m.newestEvent })
-	if fresh < 0 {
-		fresh = len(events)
-	}
-	for _, event := range slices.Backward(events[:fresh]) {
-		e.Event(m.name(), readable(aws.ToString(event.Message)))
-	}
-	if len(events) > 0 {
-		m.newestEvent = aws.ToString(events[0].Id)
-	}
-}
-
-// What ECS says in every event of a service and people know already, and the
-// ARN of a target group, of which its name is enough.
-var (
-	eventSubject = regexp.MustCompile(`^\(service [^)]*\) `)
-	targetGroup  = regexp.MustCompile(`\(target-group arn:[^)]*:targetgroup/([^/)]+)/[^)]*\)`)
-)
-
-// readable is the message of a service event without what makes it long.
-func readable(message string) string {
-	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
+	return services, group.Wait()
 }
 
 // observeDeployments adds the state of our service deployments. An endpoint
 // that lacks that API, or a role that may not use it, leaves the status empty:
 // then the deployments of the service itself decide.
-func (e Engine) observeDeployments(ctx context.Context, cluster string, moves []*move, observed map[*move]observation) error {
-	byARN := map[string]*move{}
+//
+// Which service deployment is ours is told by the number that its target
+// revision shares with our deployment's id. What DescribeServices calls the
+// current one is tried first, which saves a call per service; it may be stale.
+func (e Engine) observeDeployments(ctx context.Context, cluster string, moves []*move, observed map[*move]observation, current map[*move]string) error {
+	var arns []string
 	for _, m := range moves {
-		if m.own == "" {
-			continue
-		}
-		if m.ownARN == "" {
-			if err := e.findOwn(ctx, cluster, m); err != nil {
-				return err
-			}
-		}
-		if m.ownARN != "" {
-			byARN[m.ownARN] = m
+		m.recognise(observed[m], true)
+		if arn := e.deploymentToAsk(ctx, cluster, m, current[m]); arn != "" {
+			arns = append(arns, arn)
 		}
 	}
-	arns := make([]string, 0, len(byARN))
-	for arn := range byARN {
-		arns = append(arns, arn)
-	}
-	slices.Sort(arns)
+	found := map[string]types.ServiceDeployment{} // by the number of the target revision
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := e.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
 		if lacksAPI(err) {
@@ -165,48 +141,73 @@ func (e Engine) observeDeployments(ctx context.Context, cluster string, moves []
 			return fmt.Errorf("describing service deployments: %w", err)
 		}
 		for _, d := range out.ServiceDeployments {
-			m := byARN[aws.ToString(d.ServiceDeploymentArn)]
-			if m == nil {
-				continue
+			if d.TargetServiceRevision != nil {
+				found[numberOf(aws.ToString(d.TargetServiceRevision.Arn))] = d
 			}
-			o := observed[m]
-			o.status, o.reason = d.Status, aws.ToString(d.StatusReason)
-			observed[m] = o
 		}
+	}
+	for _, m := range moves {
+		d, ok := found[numberOf(m.own)]
+		if !ok || m.own == "" || observed[m].missing {
+			continue
+		}
+		m.ownARN = aws.ToString(d.ServiceDeploymentArn)
+		observed[m] = observed[m].with(d)
 	}
 	return nil
 }
 
-// findOwn finds the service deployment of our deployment: its target service
-// revision carries the same number as the deployment's id, ecs-svc/NNN. The
-// list is newest first, so the first page has it.
-func (e Engine) findOwn(ctx context.Context, cluster string, m *move) error {
+// with adds what a service deployment says.
+func (o observation) with(d types.ServiceDeployment) observation {
+	o.status, o.reason = d.Status, aws.ToString(d.StatusReason)
+	if b := d.DeploymentCircuitBreaker; b != nil {
+		o.breaker = b.Status == types.ServiceDeploymentRollbackMonitorsStatusTriggered
+	}
+	if a := d.Alarms; a != nil && a.Status == types.ServiceDeploymentRollbackMonitorsStatusTriggered {
+		o.alarms = a.TriggeredAlarmNames
+		if len(o.alarms) == 0 {
+			o.alarms = a.AlarmNames
+		}
+	}
+	return o
+}
+
+// deploymentToAsk is the ARN of the service deployment to ask about: ours, if
+// it is known; what the service calls its current one, the first time; after
+// that what the list of them says. The list is newest first, so its first page
+// has ours.
+func (e Engine) deploymentToAsk(ctx context.Context, cluster string, m *move, current string) string {
+	switch {
+	case m.own == "" || m.noAPI:
+		return ""
+	case m.ownARN != "":
+		return m.ownARN
+	case current != "" && !m.triedCurrent:
+		m.triedCurrent = true
+		return current
+	}
+	m.triedCurrent = false
 	out, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
 		Cluster: &cluster, Service: aws.String(m.target.Service.ServiceName()),
 	})
-	if lacksAPI(err) {
-		return nil
-	}
 	if err != nil {
-		return fmt.Errorf("listing service deployments of %s: %w", m.target.Service.ServiceName(), err)
+		m.noAPI = lacksAPI(err)
+		return "" // the next look asks again
 	}
-	number := strings.TrimPrefix(m.own, "ecs-svc/")
 	for _, d := range out.ServiceDeployments {
-		if strings.HasSuffix(aws.ToString(d.TargetServiceRevisionArn), "/"+number) {
-			m.ownARN = aws.ToString(d.ServiceDeploymentArn)
+		if numberOf(aws.ToString(d.TargetServiceRevisionArn)) == numberOf(m.own) {
+			return aws.ToString(d.ServiceDeploymentArn)
 		}
 	}
-	return nil
+	return ""
 }
+
+// numberOf is the number that a deployment's id, ecs-svc/NNN, shares with the
+// ARN of its service revision, …/NNN.
+func numberOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }
 
 // lacksAPI tells whether an error means that this endpoint does not have the
 // operation, or that this role may not use it.
 func lacksAPI(err error) bool {
-	return isCode(err, "UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented", "AccessDeniedException")
-}
-
-// isCode tells whether err is an answer of AWS with one of the error codes.
-func isCode(err error, codes ...string) bool {
-	var answer smithy.APIError
-	return errors.As(err, &answer) && slices.Contains(codes, answer.ErrorCode())
+	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
 }

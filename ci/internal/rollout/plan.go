@@ -4,99 +4,140 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
 )
 
-// move is one service's part of a release: what ran, what shall run, and what
-// has become of it.
-type move struct {
-	target Target
-	from   report.Version
-	to     report.Version
+// planJobs is how many services are looked into at a time.
+const planJobs = 8
 
-	// definition is to be registered; nil when the revision to.TaskDefinition
-	// exists already or when there is nothing to do.
-	definition *ecs.RegisterTaskDefinitionInput
-	unchanged  bool
+// errInProgress is refused: a deployment is in progress that is not this release's.
+var errInProgress = errors.New("a deployment is in progress")
 
-	// before has the ids of the deployments that were there before ours.
-	// Ours is told from others by its id alone: clocks may differ.
-	before  []string
-	touched bool   // UpdateService was asked, so the service may have changed
-	own     string // id of our deployment, ecs-svc/…
-	ownARN  string // ARN of its service deployment, once known
-	// newestEvent is the id of the newest service event that was told.
-	newestEvent string
-
-	verdict verdict
-	started time.Time     // when the service was asked to change
-	took    time.Duration // from then until its end was seen
-	result  report.Result
-	causes  []report.Cause
-	err     error // why the service did not arrive
-	stuck   error // why it could not be restored
+// planned is what a release would do.
+type planned struct {
+	id    string
+	moves []*move // all services, in the request's order
 }
 
-func (m *move) name() string { return m.target.Service.Name }
+// changed are the moves that change something.
+func (p planned) changed() []*move {
+	return slices.DeleteFunc(slices.Clone(p.moves), func(m *move) bool { return m.unchanged })
+}
 
 // plan finds out what runs and what would change, for all targets. It changes
 // nothing. All that is wrong is told at once.
-func (e Engine) plan(ctx context.Context, request Request) ([]*move, error) {
+func (e Engine) plan(ctx context.Context, request Request) (planned, error) {
 	services, err := e.describe(ctx, request.Cluster, request.Targets)
 	if err != nil {
-		return nil, err
+		return planned{}, err
 	}
-	var moves []*move
-	var problems []error
-	for _, target := range request.Targets {
-		m, err := e.planService(ctx, request, target, services[target.Service.ServiceName()])
-		moves, problems = append(moves, m), append(problems, err)
+	moves := make([]*move, len(request.Targets))
+	problems := make([]error, len(request.Targets))
+	var group errgroup.Group
+	group.SetLimit(planJobs)
+	for n, target := range request.Targets {
+		group.Go(func() error {
+			moves[n], problems[n] = e.planService(ctx, request, target, services[target.Service.ServiceName()])
+			return nil
+		})
 	}
-	return moves, errors.Join(problems...)
+	_ = group.Wait() // problems has the errors, all of them
+	if err := errors.Join(problems...); err != nil {
+		return planned{}, err
+	}
+	p := planned{moves: moves}
+	if err := e.identify(ctx, request, &p); err != nil {
+		return planned{}, err
+	}
+	return p, nil
 }
 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*move, error) {
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-		return nil, fmt.Errorf("cluster %s has no active service %s: create it with Terraform (slipway plan, slipway apply)", request.Cluster, name)
+		return nil, fmt.Errorf("cluster %s has no active service %s: create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)", request.Cluster, name)
 	}
-	if len(service.Deployments) > 1 {
-		return nil, outcome.Refusedf("service %s has a deployment in progress (%s): wait for it to end", name, describeDeployments(service.Deployments))
+	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
+		return nil, outcome.Usagef("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only", name, kind.Type)
 	}
 	running, tags, err := e.definition(ctx, aws.ToString(service.TaskDefinition))
 	if err != nil {
 		return nil, err
 	}
-	newest, _, err := e.definition(ctx, target.Service.Family())
+	m := &move{
+		target: target, service: *service, result: report.Unchanged, origin: running,
+		from: versionOf(*running, tags, target.Service.Container()), marks: readMarks(tags),
+	}
+	m.remember(*service)
+	wanted, newestTags, err := e.wanted(ctx, target, running, tags)
 	if err != nil {
 		return nil, err
 	}
-	m := &move{target: target, result: report.Unchanged, from: versionOf(*running, tags, target.Service.Container())}
-	for _, deployment := range service.Deployments {
-		m.before = append(m.before, aws.ToString(deployment.Id))
+	if err := m.decide(*running, *wanted, request); err != nil {
+		return nil, err
 	}
-	if len(service.Events) > 0 {
-		m.newestEvent = aws.ToString(service.Events[0].Id)
+	m.newest = readMarks(newestTags)
+	if err := m.mayBegin(request); err != nil {
+		return nil, err
 	}
-	return m, m.decide(*running, *newest, request.Version)
+	if m.failed() && m.marks.from != "" && !m.current {
+		return m, e.lookBehind(ctx, m)
+	}
+	return m, nil
 }
 
-// decide compares what runs with what the newest revision, with our image in
-// it, would run.
-func (m *move) decide(running, newest types.TaskDefinition, version string) error {
-	container := m.target.Service.Container()
+// lookBehind takes what ran before the last release for what is to be restored:
+// ECS has given up on what that release wanted.
+func (e Engine) lookBehind(ctx context.Context, m *move) error {
+	origin, tags, err := e.definition(ctx, m.marks.from)
+	if err != nil {
+		return fmt.Errorf("finding out what ran before the release that failed: %w", err)
+	}
+	m.from, m.origin, m.settled = versionOf(*origin, tags, m.target.Service.Container()), origin, true
+	return nil
+}
+
+// remember notes what the service is like before the release.
+func (m *move) remember(service types.Service) {
+	for _, d := range service.Deployments {
+		m.before = append(m.before, aws.ToString(d.Id))
+	}
+	primary := observation{deployments: service.Deployments}.primary()
+	m.settled = primary != nil && complete(observation{deployments: service.Deployments}, primary)
+	m.told.skip(service.Events)
+}
+
+// wanted is the revision that the target is made from: the one named, or the
+// newest active one of the family, so that Terraform's changes arrive.
+func (e Engine) wanted(ctx context.Context, target Target, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+	switch target.Revision {
+	case "":
+		return e.definition(ctx, target.Service.Family())
+	case aws.ToString(running.TaskDefinitionArn):
+		return running, tags, nil
+	}
+	return e.definition(ctx, target.Revision)
+}
+
+// decide compares what runs with what shall run.
+func (m *move) decide(running, template types.TaskDefinition, request Request) error {
+	if m.target.Revision != "" {
+		return m.decideRevision(template, request)
+	}
+	container, version := m.target.Service.Container(), request.Version
 	if m.from.Image == m.target.Image && m.from.SHA != "" {
 		version = m.from.SHA // the version moves with the image
 	}
-	wanted, err := render(newest, container, m.target.Image, version)
+	wanted, err := render(template, container, m.target.Image, version)
 	if err != nil {
 		return err
 	}
@@ -107,17 +148,84 @@ func (m *move) decide(running, newest types.TaskDefinition, version string) erro
 	m.to = report.Version{Image: m.target.Image, SHA: version}
 	switch {
 	case same(wanted, current):
-		m.unchanged, m.to = true, m.from
-	case same(wanted, carryOver(newest)):
-		m.to.TaskDefinition = aws.ToString(newest.TaskDefinitionArn)
+		m.to, m.current = m.from, true
+		m.unchanged = !request.Force && !m.failed()
+	case same(wanted, carryOver(template)):
+		m.to.TaskDefinition = aws.ToString(template.TaskDefinitionArn)
+		m.definition = wanted // until it is known that the revision was registered for this
 	default:
 		m.definition = wanted
 	}
 	return nil
 }
 
+// failed tells whether ECS has given up on what the service is to run. Saying
+// "nothing to do" of such a service would be a lie.
+func (m *move) failed() bool {
+	primary := observation{deployments: m.service.Deployments}.primary()
+	return primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed
+}
+
+// decideRevision takes a revision as it is. One that was deregistered cannot be
+// deployed any more, so its like is registered.
+func (m *move) decideRevision(template types.TaskDefinition, request Request) error {
+	container := m.target.Service.Container()
+	m.to = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: request.Version}
+	if m.to.Image == "" {
+		_, err := render(template, container, "", "") // says which containers there are
+		return err
+	}
+	m.unchanged = m.to.TaskDefinition == m.from.TaskDefinition && !request.Force
+	if template.Status == types.TaskDefinitionStatusInactive && !m.unchanged {
+		m.definition, m.to.TaskDefinition = carryOver(template), ""
+	}
+	return nil
+}
+
+// mayBegin refuses a service in which a deployment is in progress, unless it is
+// this release's own, from a process that has ended.
+func (m *move) mayBegin(request Request) error {
+	if !deploying(m.service) || request.TakeOver {
+		m.oneWay = deploying(m.service)
+		return nil
+	}
+	if m.current && m.marks.from != "" && !request.Force {
+		return nil // [Engine.identify] joins it
+	}
+	owner := "somebody else's"
+	if m.marks.release != "" {
+		owner = fmt.Sprintf("release %s, of %s", m.marks.release, m.marks.sha)
+	}
+	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",
+		m.target.Service.ServiceName(), errInProgress, describeDeployments(m.service.Deployments), owner))
+}
+
+// firstDeployment is how long after its service a deployment may have been
+// created to be the service's first.
+const firstDeployment = time.Minute
+
+// deploying tells whether a deployment is in progress that has replaced another
+// one. The first deployment of a service has not: it may wait for ever for an
+// image that only a release brings. A deployment that ECS has given up on is in
+// progress no more, whatever else still runs.
+func deploying(service types.Service) bool {
+	primary := observation{deployments: service.Deployments}.primary()
+	if primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed {
+		return false
+	}
+	if len(service.Deployments) > 1 {
+		return true
+	}
+	if primary == nil || primary.RolloutState != types.DeploymentRolloutStateInProgress {
+		return false
+	}
+	return primary.CreatedAt != nil && service.CreatedAt != nil && primary.CreatedAt.Sub(*service.CreatedAt) > firstDeployment
+}
+
 // definition describes a revision by its ARN, or the newest active one of a family.
 func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	out, err := e.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{
 		TaskDefinition: &name,
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
@@ -130,22 +238,9 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 
 // versionOf reads from a revision and its tags what it runs.
 func versionOf(definition types.TaskDefinition, tags []types.Tag, container string) report.Version {
-	version := report.Version{
+	return report.Version{
 		TaskDefinition: aws.ToString(definition.TaskDefinitionArn),
 		Image:          imageOf(definition, container),
+		SHA:            readMarks(tags).sha,
 	}
-	for _, tag := range tags {
-		if aws.ToString(tag.Key) == TagSHA {
-			version.SHA = aws.ToString(tag.Value)
-		}
-	}
-	return version
-}
-
-func describeDeployments(deployments []types.Deployment) string {
-	var list []string
-	for _, d := range deployments {
-		list = append(list, fmt.Sprintf("%s %s", aws.ToString(d.Status), aws.ToString(d.Id)))
-	}
-	return strings.Join(list, ", ")
 }

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
@@ -19,79 +22,203 @@ import (
 func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	request.Timeout = cmp.Or(request.Timeout, DefaultTimeout)
 	request.RestoreTimeout = cmp.Or(request.RestoreTimeout, DefaultRestoreTimeout)
-	moves, err := e.plan(ctx, request)
+	e.ECS = limit(e.ECS, e.Clock)
+	p, err := e.prepare(ctx, request)
 	if err != nil {
-		return untouched(request, err)
+		return untouched(request, p, err)
 	}
-	changed := e.tellPlan(moves)
+	changed := p.changed()
 	if len(changed) == 0 {
-		return conclude(request, moves, nil)
+		return conclude(request, p, nil, nil)
+	}
+	c := newCourse(request, changed, e.Clock.Now())
+	e.drive(ctx, request, c)
+	if e.Next != nil {
+		e.Next("")
+	}
+	return conclude(request, p, c.cause, changed)
+}
+
+// prepare plans, checks and registers. Production is untouched when it returns.
+func (e Engine) prepare(ctx context.Context, request Request) (planned, error) {
+	p, err := e.planInTurn(ctx, request)
+	if err != nil {
+		return p, err
+	}
+	changed := e.tellPlan(p.moves)
+	if err := e.preflight(ctx, request, changed); err != nil {
+		return p, err
 	}
 	if err := e.register(ctx, changed); err != nil {
-		return untouched(request, err)
+		return p, err
 	}
-	err = e.roll(ctx, request, changed)
-	if err == nil {
-		return conclude(request, moves, nil)
+	if err := e.stillThere(ctx, request, changed); err != nil {
+		return p, err
 	}
-	e.fail(ctx, request, changed, err)
-	return conclude(request, moves, err)
+	return p, context.Cause(ctx)
 }
 
-// roll updates the services, watches them and verifies the whole.
-func (e Engine) roll(ctx context.Context, request Request, moves []*move) error {
-	if err := e.update(ctx, request, moves); err != nil {
-		return err
-	}
-	if err := e.watchOut(ctx, request, moves); err != nil {
-		return err
-	}
-	if request.Verify == nil {
-		return nil
-	}
-	if err := request.Verify(ctx); err != nil {
-		return fmt.Errorf("verifying the release: %w", err)
-	}
-	return ctx.Err()
-}
+// turnPoll is how often it is asked whether another release has ended.
+const turnPoll = 5 * time.Second
 
-// fail puts everything back and meanwhile finds the causes.
-func (e Engine) fail(ctx context.Context, request Request, moves []*move, cause error) {
-	e.Event("", "restoring: "+cause.Error())
-	var deployed []*move
-	for _, m := range moves {
-		if m.own != "" {
-			deployed = append(deployed, m)
+// planInTurn plans, and waits for a deployment in progress to end if it may.
+func (e Engine) planInTurn(ctx context.Context, request Request) (planned, error) {
+	since, told := e.Clock.Now(), ""
+	for {
+		p, err := e.plan(ctx, request)
+		if ctx.Err() != nil {
+			return p, context.Cause(ctx)
+		}
+		if !errors.Is(err, errInProgress) || e.Clock.Now().Sub(since) >= request.WaitForTurn {
+			return p, err
+		}
+		if told != err.Error() {
+			told = err.Error()
+			e.Event("", "waiting for its turn: "+told)
+		}
+		if err := e.Clock.Sleep(ctx, turnPoll); err != nil {
+			return p, err
 		}
 	}
-	var group errgroup.Group
-	group.Go(func() error {
-		e.diagnose(context.WithoutCancel(ctx), request.Cluster, deployed)
+}
+
+func (e Engine) preflight(ctx context.Context, request Request, changed []*move) error {
+	if request.Preflight == nil {
 		return nil
-	})
-	group.Go(func() error { return e.restore(ctx, request, moves) })
-	if err := group.Wait(); err != nil {
-		e.Event("", "could not restore everything: "+err.Error())
 	}
+	var subjects []Subject
+	for _, m := range changed {
+		definition := m.definition
+		if definition == nil {
+			template, _, err := e.definition(ctx, m.to.TaskDefinition)
+			if err != nil {
+				return err
+			}
+			definition = carryOver(*template)
+		}
+		subjects = append(subjects, Subject{Service: m.target.Service, Running: m.service, Definition: definition, Image: m.to.Image})
+	}
+	if len(subjects) == 0 {
+		return nil
+	}
+	return request.Preflight(ctx, subjects)
+}
+
+// stillThere looks once more before the first change: of two releases that
+// began at the same time one shall go first.
+func (e Engine) stillThere(ctx context.Context, request Request, changed []*move) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	var targets []Target
+	for _, m := range changed {
+		targets = append(targets, m.target)
+	}
+	services, err := e.describe(ctx, request.Cluster, targets)
+	if err != nil {
+		return err
+	}
+	for _, m := range changed {
+		service := services[m.target.Service.ServiceName()]
+		if service == nil {
+			return fmt.Errorf("service %s was deleted while the release was prepared", m.target.Service.ServiceName())
+		}
+		for _, d := range service.Deployments {
+			if id := aws.ToString(d.Id); id != m.own && !slices.Contains(m.before, id) && !request.TakeOver {
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
+					m.target.Service.ServiceName(), errInProgress, describeDeployments(service.Deployments)))
+			}
+		}
+	}
+	return nil
+}
+
+// drive does what the course says until it is over, and meanwhile finds the
+// causes of a failure.
+func (e Engine) drive(ctx context.Context, request Request, c *course) {
+	var diagnosis sync.WaitGroup
+	defer diagnosis.Wait()
+	diagnosed := false
+	for c.stage != over {
+		if ctx.Err() != nil && c.stage != restoring {
+			c.interrupted(context.Cause(ctx), e.Clock.Now())
+		}
+		e.tell(request, c)
+		if c.stage == restoring && !diagnosed {
+			diagnosed = true
+			failed := deployed(c.moves)
+			diagnosis.Go(func() { e.diagnose(context.WithoutCancel(ctx), request.Cluster, failed) })
+		}
+		e.step(ctx, request, c)
+	}
+	e.tell(request, c)
+}
+
+// step makes the changes that are due, else verifies, else waits and looks.
+func (e Engine) step(ctx context.Context, request Request, c *course) {
+	if orders := c.orders(); len(orders) > 0 {
+		answers := e.carryOut(ctx, request, orders)
+		c.answered(orders, answers, e.Clock.Now())
+		return
+	}
+	if c.stage == verifying {
+		err := request.Verify(ctx)
+		if ctx.Err() == nil {
+			c.verified(err, e.Clock.Now())
+		}
+		return
+	}
+	if c.stage == restoring {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := e.Clock.Sleep(ctx, c.wait(e.Clock.Now())); err != nil {
+		return // interrupted
+	}
+	observed, err := e.observe(ctx, request.Cluster, c.moves)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		c.unreadable(err, e.Clock.Now())
+	default:
+		c.observed(observed, e.Clock.Now())
+	}
+}
+
+// tell passes on what the course has to tell.
+func (e Engine) tell(request Request, c *course) {
+	for _, n := range c.told() {
+		e.Event(n.service, n.text)
+	}
+	if e.Next != nil && c.stage != over {
+		e.Next(nextSteps(request.Cluster, c.moves))
+	}
+}
+
+// deployed are the moves with a deployment of ours.
+func deployed(moves []*move) []*move {
+	return slices.DeleteFunc(slices.Clone(moves), func(m *move) bool { return m.own == "" })
 }
 
 // tellPlan tells what will change and returns what does.
 func (e Engine) tellPlan(moves []*move) []*move {
 	var changed []*move
 	for _, m := range moves {
-		if m.unchanged {
+		switch {
+		case !m.unchanged:
+			changed = append(changed, m)
+			e.Event(m.name(), fmt.Sprintf("%s -> %s", m.from.Short(), m.to.Short()))
+		case !m.settled:
+			e.Event(m.name(), fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", m.service.RunningCount, m.service.DesiredCount))
+		default:
 			e.Event(m.name(), "unchanged")
-			continue
 		}
-		changed = append(changed, m)
-		e.Event(m.name(), fmt.Sprintf("%s -> %s", m.from.Short(), m.to.Short()))
 	}
 	return changed
 }
 
 // untouched is the report of a release that ended before it changed anything.
-func untouched(request Request, err error) report.Release {
-	release := report.Release{SHA: request.Version, Error: err.Error(), ExitCode: outcome.Of(err)}
+func untouched(request Request, p planned, err error) report.Release {
+	release := report.Release{SHA: request.Version, ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
 	switch release.ExitCode {
 	case outcome.Refused:
 		release.Result = report.Refused
@@ -100,19 +227,23 @@ func untouched(request Request, err error) report.Release {
 	default:
 		release.Result = report.Failed
 	}
-	for _, target := range request.Targets {
-		release.Services = append(release.Services, report.Service{
+	for n, target := range request.Targets {
+		service := report.Service{
 			Name: target.Service.Name, Result: report.Unchanged, To: report.Version{Image: target.Image, SHA: request.Version},
-		})
+		}
+		if n < len(p.moves) {
+			service.From, service.To = p.moves[n].from, p.moves[n].to
+		}
+		release.Services = append(release.Services, service)
 	}
 	return release
 }
 
-// conclude makes the report of a release that ended with err.
-func conclude(request Request, moves []*move, err error) report.Release {
-	release := report.Release{SHA: request.Version, Result: report.Unchanged}
-	unrestored := false
-	for _, m := range moves {
+// conclude makes the report of a release that ended, with cause if it turned
+// round.
+func conclude(request Request, p planned, cause error, changed []*move) report.Release {
+	release := report.Release{SHA: request.Version, ID: p.id, Result: report.Unchanged}
+	for _, m := range p.moves {
 		service := report.Service{
 			Name: m.name(), Result: m.result, From: m.from, To: m.to,
 			DeploymentID: m.own, DurationMS: m.took.Milliseconds(), Causes: m.causes,
@@ -120,22 +251,24 @@ func conclude(request Request, moves []*move, err error) report.Release {
 		if problem := errors.Join(m.err, m.stuck); problem != nil {
 			service.Error = strings.ReplaceAll(problem.Error(), "\n", "; ")
 		}
-		unrestored = unrestored || m.result == report.Failed
 		if m.result == report.Succeeded {
 			release.Result = report.Succeeded
 		}
 		release.Services = append(release.Services, service)
 	}
-	if err == nil {
+	if cause == nil {
 		return release
 	}
-	release.Error = err.Error()
+	release.Error = strings.ReplaceAll(cause.Error(), "\n", "; ")
+	stuck := slices.ContainsFunc(changed, func(m *move) bool { return m.result == report.Failed })
 	switch {
-	case unrestored:
+	case stuck:
 		release.Result, release.ExitCode = report.Failed, outcome.Unrestored
-		release.Next = nextSteps(request.Cluster, moves)
-	case errors.Is(err, context.Canceled):
+		release.Next = nextSteps(request.Cluster, changed)
+	case errors.Is(cause, context.Canceled):
 		release.Result, release.ExitCode = report.Interrupted, outcome.Interrupted
+	case !slices.ContainsFunc(changed, (*move).touched):
+		release.Result, release.ExitCode = report.Failed, outcome.Failed
 	default:
 		release.Result, release.ExitCode = report.Restored, outcome.Restored
 	}

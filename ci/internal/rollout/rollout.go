@@ -1,10 +1,16 @@
-// Package rollout releases new images of services on Amazon ECS: all of them
+// Package rollout releases new versions of services on Amazon ECS: all of them
 // or none.
 //
-// It watches its own deployments, and no others, until each is complete; on
-// any failure, and when it is interrupted, it puts back what ran before in
-// every service that it touched, and watches that too. The verdict comes with
-// the cause.
+// A release is planned, checked, registered and then driven by a course: a pure
+// state machine that is told what ECS says and answers with what to do next. It
+// watches its own deployments, and no others, until each is complete; on any
+// failure, and when it is interrupted, it puts back what ran before in every
+// service that it touched, and watches that too. The verdict comes with the
+// cause.
+//
+// The package keeps no state of its own. What a later run must know stands in
+// tags of the task definition revisions that a release registers, so that a
+// release whose process was killed is recognised and finished, or put back.
 package rollout
 
 import (
@@ -13,6 +19,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/platform"
 )
@@ -29,8 +36,10 @@ type ECS interface {
 type Reader interface {
 	DescribeServices(context.Context, *ecs.DescribeServicesInput, ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error)
 	DescribeTaskDefinition(context.Context, *ecs.DescribeTaskDefinitionInput, ...func(*ecs.Options)) (*ecs.DescribeTaskDefinitionOutput, error)
+	ListTaskDefinitions(context.Context, *ecs.ListTaskDefinitionsInput, ...func(*ecs.Options)) (*ecs.ListTaskDefinitionsOutput, error)
 	ListServiceDeployments(context.Context, *ecs.ListServiceDeploymentsInput, ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error)
 	DescribeServiceDeployments(context.Context, *ecs.DescribeServiceDeploymentsInput, ...func(*ecs.Options)) (*ecs.DescribeServiceDeploymentsOutput, error)
+	DescribeServiceRevisions(context.Context, *ecs.DescribeServiceRevisionsInput, ...func(*ecs.Options)) (*ecs.DescribeServiceRevisionsOutput, error)
 	ListTasks(context.Context, *ecs.ListTasksInput, ...func(*ecs.Options)) (*ecs.ListTasksOutput, error)
 	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
 }
@@ -40,6 +49,11 @@ type Logs interface {
 	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
 }
 
+// Targets reads what load balancers say of tasks.
+type Targets interface {
+	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error)
+}
+
 // Clock tells the time and waits.
 type Clock interface {
 	Now() time.Time
@@ -47,11 +61,14 @@ type Clock interface {
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Target is what one service shall run.
+// Target is what one service shall run: an image, in the newest revision of its
+// task definition, or a revision as it is.
 type Target struct {
 	Service platform.Service
 	// Image is the reference by digest: repository@sha256:….
 	Image string
+	// Revision is the ARN of a registered revision; Image is then ignored.
+	Revision string
 }
 
 // Request is one release.
@@ -63,6 +80,17 @@ type Request struct {
 	// Timeout bounds the way to the new version, RestoreTimeout the way back.
 	// Zero means [DefaultTimeout] and [DefaultRestoreTimeout].
 	Timeout, RestoreTimeout time.Duration
+	// WaitForTurn is how long a deployment that is in progress is waited for;
+	// zero refuses at once.
+	WaitForTurn time.Duration
+	// Force rolls out unchanged services, too.
+	Force bool
+	// TakeOver lets the release replace deployments that are in progress. What
+	// they replaced cannot be told to have worked, so a failure is not restored.
+	TakeOver bool
+	// Preflight, if set, is asked before anything is changed. An error ends the
+	// release with production untouched.
+	Preflight func(context.Context, []Subject) error
 	// Verify, if set, is asked once all services run the new version. An
 	// error fails the release.
 	Verify func(context.Context) error
@@ -77,20 +105,23 @@ const (
 
 // Engine drives releases.
 type Engine struct {
-	ECS   ECS
-	Logs  Logs
-	Clock Clock
+	ECS  ECS
+	Logs Logs
+	// Health may be nil: then what load balancers say of tasks is left out.
+	Health Targets
+	Clock  Clock
 	// Event is told what happens, in words for people; service is empty for
 	// the release as a whole.
 	Event func(service, text string)
+	// Next, if set, is told what a human has to run should the process end now;
+	// "" when there is nothing to do.
+	Next func(command string)
+	// Renew, if set, is called when AWS says that the credentials have expired.
+	Renew func()
 }
 
-// Tags of the task definition revisions that a release registers. They are
-// the only state that it keeps.
-const (
-	TagSHA    = "slipway:sha"
-	TagDigest = "slipway:digest"
-)
+// callTimeout bounds one call with all its retries.
+const callTimeout = 45 * time.Second
 
 // VersionVariable is the environment variable that a release fills with its
 // version, in containers whose task definition declares it. It moves with the

@@ -1,0 +1,76 @@
+package rollout
+
+import (
+	"context"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"golang.org/x/time/rate"
+)
+
+// limited keeps the reads of a watch within a quarter of what ECS allows an
+// account in a region, however many services are watched: others live there,
+// too.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
+type limited struct {
+	ECS
+	clock                        Clock
+	services, tasks, deployments *rate.Limiter
+}
+
+// share is the part of a quota that a release takes for itself.
+const share = 4
+
+func limit(api ECS, clock Clock) ECS {
+	return limited{
+		ECS: api, clock: clock,
+		services:    rate.NewLimiter(20./share, 100/share),
+		tasks:       rate.NewLimiter(20./share, 100/share),
+		deployments: rate.NewLimiter(20./share, 50/share),
+	}
+}
+
+// within waits until the limiter lets one call through.
+func (l limited) within(ctx context.Context, limiter *rate.Limiter) error {
+	now := l.clock.Now()
+	wait := limiter.ReserveN(now, 1).DelayFrom(now)
+	if wait <= 0 {
+		return nil
+	}
+	return l.clock.Sleep(ctx, wait.Round(time.Millisecond))
+}
+
+func (l limited) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	if err := l.within(ctx, l.services); err != nil {
+		return nil, err
+	}
+	return l.ECS.DescribeServices(ctx, in, options...)
+}
+
+func (l limited) ListTasks(ctx context.Context, in *ecs.ListTasksInput, options ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
+	if err := l.within(ctx, l.tasks); err != nil {
+		return nil, err
+	}
+	return l.ECS.ListTasks(ctx, in, options...)
+}
+
+func (l limited) DescribeTasks(ctx context.Context, in *ecs.DescribeTasksInput, options ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
+	if err := l.within(ctx, l.tasks); err != nil {
+		return nil, err
+	}
+	return l.ECS.DescribeTasks(ctx, in, options...)
+}
+
+func (l limited) ListServiceDeployments(ctx context.Context, in *ecs.ListServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
+	if err := l.within(ctx, l.deployments); err != nil {
+		return nil, err
+	}
+	return l.ECS.ListServiceDeployments(ctx, in, options...)
+}
+
+func (l limited) DescribeServiceDeployments(ctx context.Context, in *ecs.DescribeServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.DescribeServiceDeploymentsOutput, error) {
+	if err := l.within(ctx, l.deployments); err != nil {
+		return nil, err
+	}
+	return l.ECS.DescribeServiceDeployments(ctx, in, options...)
+}

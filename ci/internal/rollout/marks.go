@@ -1,0 +1,72 @@
+package rollout
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// Tags of the task definition revisions that a release registers. They are
+// the only state that it keeps.
+const (
+	TagSHA     = "slipway:sha"     // the commit that the image was built from
+	TagDigest  = "slipway:digest"  // the image's digest
+	TagRelease = "slipway:release" // the release's id, see [releaseID]
+	TagFrom    = "slipway:from"    // ARN of the revision that ran before the release
+	TagSize    = "slipway:size"    // how many services the release changes
+)
+
+// marks are the tags of one revision, read.
+type marks struct {
+	sha, digest, release, from string
+	size                       int
+}
+
+func readMarks(tags []types.Tag) marks {
+	values := map[string]string{}
+	for _, tag := range tags {
+		values[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	size, _ := strconv.Atoi(values[TagSize]) // a tag that somebody changed counts as none
+	return marks{
+		sha: values[TagSHA], digest: values[TagDigest], release: values[TagRelease], from: values[TagFrom], size: size,
+	}
+}
+
+func (k marks) tags() []types.Tag {
+	var tags []types.Tag
+	for _, pair := range [][2]string{
+		{TagSHA, k.sha}, {TagDigest, k.digest}, {TagRelease, k.release}, {TagFrom, k.from}, {TagSize, strconv.Itoa(k.size)},
+	} {
+		tags = append(tags, types.Tag{Key: aws.String(pair[0]), Value: aws.String(pair[1])})
+	}
+	return tags
+}
+
+// releaseID names a release by what it changes: its version and, per service,
+// what ran and what shall run. Whoever plans the same release again, after its
+// process was killed, finds the same name.
+func releaseID(version string, moves []*move) string {
+	var lines []string
+	for _, m := range moves {
+		lines = append(lines, fmt.Sprintf("%s %s %s", m.name(), m.from.TaskDefinition, m.to.Image))
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(version + "\n" + strings.Join(lines, "\n")))
+	return shortVersion(version) + "." + hex.EncodeToString(sum[:6])
+}
+
+// shortVersion is as much of a version as people read.
+func shortVersion(version string) string { return version[:min(12, len(version))] }
+
+// marksOf are the marks of the revision that a move registers.
+func marksOf(m *move, id string, size int) marks {
+	_, digest, _ := strings.Cut(m.to.Image, "@")
+	return marks{sha: m.to.SHA, digest: digest, release: id, from: m.from.TaskDefinition, size: size}
+}

@@ -9,11 +9,14 @@ import (
 )
 
 // JSON writes the report as one indented JSON document.
-func (r Release) JSON(w io.Writer) error {
+func (r Release) JSON(w io.Writer) error { return writeJSON(w, r.Normalize()) }
+
+// writeJSON writes one indented JSON document.
+func writeJSON(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r.Normalize())
+	return encoder.Encode(document)
 }
 
 // Text writes the report for a terminal.

@@ -49,6 +49,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 	for name, f := range fates {
 		whole := newBench(f[0], f[1])
+		whole.request.Timeout = killTimeout
 		whole.engine.Release(t.Context(), whole.request)
 		calls := len(whole.ecs.calls)
 		require.Greater(t, calls, 10)
@@ -57,6 +58,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 				for _, later := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
 						b := newBench(f[0], f[1])
+						b.request.Timeout = killTimeout
 						killAt(b, n, late)
 						b.request.RestoreTimeout = time.Second // the dead try in vain
 						b.engine.Release(t.Context(), b.request)
@@ -74,7 +76,10 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-const maxWait = 10 * time.Minute
+const (
+	maxWait     = 10 * time.Minute
+	killTimeout = 20 * time.Second
+)
 
 // requireCarriedOn releases the same again and wants all or nothing.
 func requireCarriedOn(t *testing.T, b *bench, good bool) {

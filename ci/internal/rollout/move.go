@@ -25,6 +25,8 @@ type move struct {
 	// definition is to be registered; nil when the revision to.TaskDefinition
 	// exists already or when there is nothing to do.
 	definition *ecs.RegisterTaskDefinitionInput
+	// runs and wants are what runs and what shall run, for comparing.
+	runs, wants *ecs.RegisterTaskDefinitionInput
 	// origin is what ran before, whole, should somebody deregister it.
 	origin    *types.TaskDefinition
 	marks     marks // tags of the revision that runs

@@ -131,6 +131,7 @@ func (e Engine) wanted(ctx context.Context, target Target, running *types.TaskDe
 // decide compares what runs with what shall run.
 func (m *move) decide(running, template types.TaskDefinition, request Request) error {
 	if m.target.Revision != "" {
+		m.runs, m.wants = carryOver(running), carryOver(template)
 		return m.decideRevision(template, request)
 	}
 	container, version := m.target.Service.Container(), request.Version
@@ -146,6 +147,7 @@ func (m *move) decide(running, template types.TaskDefinition, request Request) e
 		return err
 	}
 	m.to = report.Version{Image: m.target.Image, SHA: version}
+	m.runs, m.wants = current, wanted
 	switch {
 	case same(wanted, current):
 		m.to, m.current = m.from, true

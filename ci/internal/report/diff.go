@@ -1,0 +1,93 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Diff is what a release would change: `diff` returns it.
+type Diff struct {
+	SHA      string        `json:"sha"`
+	Changed  bool          `json:"changed"`
+	Services []ServiceDiff `json:"services"`
+}
+
+// ServiceDiff is what a release would change in one service.
+type ServiceDiff struct {
+	Name    string   `json:"name"`
+	Changed bool     `json:"changed"`
+	From    Version  `json:"from"`
+	To      Version  `json:"to"`
+	Changes []Change `json:"changes"`
+}
+
+// Change is one field of a task definition that differs. An empty value is an
+// absent one.
+type Change struct {
+	Path string `json:"path"` // such as "containers.backend.image"
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// JSON writes the diff as one indented JSON document.
+func (d Diff) JSON(w io.Writer) error {
+	d.Services = orEmpty(d.Services)
+	for i := range d.Services {
+		d.Services[i].Changes = orEmpty(d.Services[i].Changes)
+	}
+	return writeJSON(w, d)
+}
+
+// Text writes the diff for a terminal.
+func (d Diff) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, s := range d.Services {
+		if !s.Changed {
+			fmt.Fprintf(&b, "%s: unchanged (%s)\n", s.Name, s.From.Short())
+			continue
+		}
+		fmt.Fprintf(&b, "%s: %s -> %s\n", s.Name, s.From.Short(), s.To.Short())
+		for _, c := range s.Changes {
+			switch {
+			case c.From == "":
+				fmt.Fprintf(&b, "  + %s: %s\n", c.Path, c.To)
+			case c.To == "":
+				fmt.Fprintf(&b, "  - %s: %s\n", c.Path, c.From)
+			default:
+				fmt.Fprintf(&b, "  ~ %s: %s -> %s\n", c.Path, c.From, c.To)
+			}
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes the diff for a pull request.
+func (d Diff) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## What a deploy of `%s` changes\n\n", shortSHA(d.SHA))
+	if !d.Changed {
+		b.WriteString("Nothing.\n")
+	}
+	for _, s := range d.Services {
+		if !s.Changed {
+			continue
+		}
+		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | from | to |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short())
+		for _, c := range s.Changes {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(c.Path), cell(c.From), cell(c.To))
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// cell is text in a Markdown table.
+func cell(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "`" + strings.NewReplacer("|", "\\|", "\n", " ", "`", "'").Replace(text) + "`"
+}

@@ -1,0 +1,175 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// State is how a service is, in a word.
+type State string
+
+// The states.
+const (
+	Steady    State = "steady"    // runs what it should, whole
+	Deploying State = "deploying" // a deployment is in progress
+	Degraded  State = "degraded"  // does not run what it should, or not all of it
+	Missing   State = "missing"   // cannot be found
+)
+
+// Status is what runs where: `status` returns it.
+type Status struct {
+	Cluster  string          `json:"cluster"`
+	At       time.Time       `json:"at"`
+	URL      string          `json:"url,omitempty"`
+	Services []ServiceStatus `json:"services"`
+	// Unfinished is a release that only a part of its services run.
+	Unfinished *Unfinished `json:"unfinished,omitempty"`
+	// Next is what to run about it.
+	Next string `json:"next,omitempty"`
+}
+
+// ServiceStatus is what one service runs.
+type ServiceStatus struct {
+	Name        string        `json:"name"`
+	State       State         `json:"state"`
+	Detail      string        `json:"detail,omitempty"`
+	Version     Version       `json:"version"`
+	Release     string        `json:"release,omitempty"`
+	Since       time.Time     `json:"since"`
+	Tasks       Tasks         `json:"tasks"`
+	Deployments []Deployment  `json:"deployments"`
+	Releases    []PastRelease `json:"releases"`
+	// Drift is what differs between what runs, what Terraform registered and
+	// the services file.
+	Drift []string `json:"drift"`
+	Error string   `json:"error,omitempty"`
+}
+
+// Tasks counts tasks, and the load balancer's word on them.
+type Tasks struct {
+	Desired   int32 `json:"desired"`
+	Running   int32 `json:"running"`
+	Pending   int32 `json:"pending"`
+	Healthy   int32 `json:"healthy"`
+	Unhealthy int32 `json:"unhealthy"`
+}
+
+// Deployment is one deployment of a service.
+type Deployment struct {
+	ID      string  `json:"id"`
+	Status  string  `json:"status"`
+	Rollout string  `json:"rollout"`
+	Reason  string  `json:"reason,omitempty"`
+	Version Version `json:"version"`
+	Desired int32   `json:"desired"`
+	Running int32   `json:"running"`
+	Pending int32   `json:"pending"`
+	Failed  int32   `json:"failed"`
+}
+
+// PastRelease is one of a service's last deployments.
+type PastRelease struct {
+	At      time.Time `json:"at"`
+	Status  string    `json:"status"`
+	Reason  string    `json:"reason,omitempty"`
+	Version Version   `json:"version"`
+}
+
+// Unfinished is a release that some of its services run and others do not.
+type Unfinished struct {
+	Release string   `json:"release"`
+	SHA     string   `json:"sha"`
+	Arrived []string `json:"arrived"`
+	Missing []string `json:"missing"`
+}
+
+// JSON writes the status as one indented JSON document.
+func (s Status) JSON(w io.Writer) error {
+	s.Services = orEmpty(s.Services)
+	for i := range s.Services {
+		service := &s.Services[i]
+		service.Deployments, service.Releases, service.Drift = orEmpty(service.Deployments), orEmpty(service.Releases), orEmpty(service.Drift)
+	}
+	return writeJSON(w, s)
+}
+
+// Text writes the status for a terminal.
+func (s Status) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, service := range s.Services {
+		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), afterSlash(service.Version.TaskDefinition), service.tasks())
+		if service.Detail != "" {
+			fmt.Fprintf(&b, "  %s\n", service.Detail)
+		}
+		if service.Error != "" {
+			fmt.Fprintf(&b, "  %s\n", service.Error)
+			continue
+		}
+		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, stamp(service.Since))
+		if len(service.Deployments) > 1 {
+			for _, d := range service.Deployments {
+				fmt.Fprintf(&b, "  %-8s %s  %s  %d of %d run, %d failed  %s\n", d.Status, d.ID, d.Version.Short(), d.Running, d.Desired, d.Failed, d.Rollout)
+			}
+		}
+		for _, drift := range service.Drift {
+			fmt.Fprintf(&b, "  drift: %s\n", drift)
+		}
+		for _, past := range service.Releases {
+			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", stamp(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
+		}
+	}
+	if u := s.Unfinished; u != nil {
+		fmt.Fprintf(&b, "unfinished: release %s runs on %s and not on %s\n", u.Release, strings.Join(u.Arrived, ", "), strings.Join(u.Missing, ", "))
+	}
+	if s.URL != "" {
+		fmt.Fprintf(&b, "%s\n", s.URL)
+	}
+	if s.Next != "" {
+		fmt.Fprintf(&b, "next: %s\n", s.Next)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// tasks is the count of tasks for people.
+func (s ServiceStatus) tasks() string {
+	text := fmt.Sprintf("%d of %d run", s.Tasks.Running, s.Tasks.Desired)
+	if s.Tasks.Healthy+s.Tasks.Unhealthy > 0 {
+		text += fmt.Sprintf(", %d healthy", s.Tasks.Healthy)
+	}
+	if s.Tasks.Unhealthy > 0 {
+		text += fmt.Sprintf(", %d unhealthy", s.Tasks.Unhealthy)
+	}
+	return text
+}
+
+// Markdown writes the status for a job summary.
+func (s Status) Markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("## What runs\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
+	for _, service := range s.Services {
+		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s | %s |\n", service.Name, service.State, service.Version.Short(),
+			afterSlash(service.Version.TaskDefinition), service.tasks(), stamp(service.Since))
+	}
+	for _, service := range s.Services {
+		for _, drift := range service.Drift {
+			fmt.Fprintf(&b, "\n- %s drift: %s", service.Name, drift)
+		}
+	}
+	if s.Unfinished != nil {
+		fmt.Fprintf(&b, "\n> Release `%s` runs on %s and not on %s. %s.\n", s.Unfinished.Release,
+			strings.Join(s.Unfinished.Arrived, ", "), strings.Join(s.Unfinished.Missing, ", "), s.Next)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// stamp is a moment for people, in UTC.
+func stamp(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return at.UTC().Format("2006-01-02 15:04:05Z")
+}

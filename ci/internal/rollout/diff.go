@@ -1,0 +1,139 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"dagger/slipway/internal/report"
+)
+
+// Diff tells what a release would change, per service and field. It changes
+// nothing.
+func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
+	request.TakeOver = true // a deployment in progress does not keep anybody from looking
+	p, err := e.plan(ctx, request)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	diff := report.Diff{SHA: request.Version}
+	for _, m := range p.moves {
+		service := report.ServiceDiff{Name: m.name(), From: m.from, To: m.to, Changes: compare(m.runs, m.wants)}
+		if service.To.TaskDefinition == m.from.TaskDefinition && !m.current {
+			service.To.TaskDefinition = ""
+		}
+		service.Changed = len(service.Changes) > 0
+		diff.Changed = diff.Changed || service.Changed
+		diff.Services = append(diff.Services, service)
+	}
+	return diff, nil
+}
+
+// compare lists the fields in which two registrations differ, by path.
+func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
+	before, after := flatten(normalize(from)), flatten(normalize(to))
+	paths := slices.Sorted(maps.Keys(before))
+	for path := range after {
+		if _, ok := before[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	var changes []report.Change
+	for _, path := range paths {
+		if before[path] != after[path] {
+			changes = append(changes, change(path, before[path], after[path]))
+		}
+	}
+	return changes
+}
+
+// secretName are the names of variables whose values are nobody's business.
+var secretName = regexp.MustCompile(`(?i)secret|token|passw|pwd|key|credential|private|auth|dsn`)
+
+// hidden stands for a value that is kept from logs and reports.
+const hidden = "(hidden)"
+
+func change(path, from, to string) report.Change {
+	if strings.Contains(path, ".environment.") && secretName.MatchString(path) {
+		if from != "" {
+			from = hidden
+		}
+		if to != "" {
+			to = hidden
+		}
+	}
+	return report.Change{Path: path, From: from, To: to}
+}
+
+// flatten writes a registration as paths and values. Members of lists go by
+// their name where they have one.
+func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]string {
+	document, err := json.Marshal(input)
+	if err != nil {
+		return map[string]string{"": err.Error()} // the SDK's types are plain data: it does not happen
+	}
+	var tree any
+	if err := json.Unmarshal(document, &tree); err != nil {
+		return map[string]string{"": err.Error()}
+	}
+	flat := map[string]string{}
+	flattenInto(flat, "", tree)
+	return flat
+}
+
+func flattenInto(flat map[string]string, path string, value any) {
+	switch v := value.(type) {
+	case nil:
+	case map[string]any:
+		for key, member := range v {
+			flattenInto(flat, join(path, lowerFirst(key)), member)
+		}
+	case []any:
+		for n, member := range v {
+			name, rest := nameOf(member, n)
+			flattenInto(flat, join(path, name), rest)
+		}
+	default:
+		if text := fmt.Sprint(v); text != "" && text != "false" {
+			flat[strings.Replace(path, "containerDefinitions.", "containers.", 1)] = text
+		}
+	}
+}
+
+// nameOf is what a member of a list is called, and the member without that. A
+// pair of name and value becomes the value.
+func nameOf(member any, n int) (string, any) {
+	fields, ok := member.(map[string]any)
+	if !ok {
+		return fmt.Sprint(n), member
+	}
+	for _, key := range []string{"Name", "ContainerPath", "ContainerPort", "SourceContainer", "Key"} {
+		name, ok := fields[key]
+		if !ok || name == nil {
+			continue
+		}
+		if value, pair := fields["Value"]; pair && len(fields) == 2 {
+			return fmt.Sprint(name), value
+		}
+		rest := maps.Clone(fields)
+		delete(rest, key)
+		return fmt.Sprint(name), rest
+	}
+	return fmt.Sprint(n), member
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func lowerFirst(text string) string { return strings.ToLower(text[:1]) + text[1:] }

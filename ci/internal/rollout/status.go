@@ -1,0 +1,233 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+)
+
+// statusReleases is how many of a service's last deployments a status shows.
+const statusReleases = 5
+
+// Status tells what the services run, what they ran last, and what has drifted
+// apart between Terraform and the pipeline. It changes nothing.
+func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
+	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
+	versions := &versions{engine: e, known: map[string]known{}}
+	standings := make([]*standing, len(services))
+	problems := make([]error, len(services))
+	var group errgroup.Group
+	group.SetLimit(planJobs)
+	for n, s := range services {
+		group.Go(func() error {
+			standings[n], status.Services[n], problems[n] = e.serviceStatus(ctx, cluster, s, versions)
+			return nil
+		})
+	}
+	_ = group.Wait() // problems has the errors, all of them
+	e.tellUnfinished(ctx, standings, versions, &status)
+	return status, errors.Join(problems...)
+}
+
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*standing, report.ServiceStatus, error) {
+	status := report.ServiceStatus{Name: s.Name, State: report.Missing}
+	all, err := e.standings(ctx, cluster, []platform.Service{s})
+	if err != nil {
+		status.Error = err.Error()
+		return nil, status, err
+	}
+	at := all[0]
+	status.State, status.Detail = stateOf(at.described)
+	status.Version = report.Version{
+		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.marks.sha,
+	}
+	status.Release = at.marks.release
+	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
+	for _, d := range at.described.Deployments {
+		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		if err != nil {
+			return &at, status, err
+		}
+		if aws.ToString(d.Status) == "PRIMARY" {
+			status.Since = aws.ToTime(d.CreatedAt).UTC()
+		}
+		status.Deployments = append(status.Deployments, report.Deployment{
+			ID: aws.ToString(d.Id), Status: aws.ToString(d.Status), Rollout: string(d.RolloutState), Reason: aws.ToString(d.RolloutStateReason),
+			Version: version, Desired: d.DesiredCount, Running: d.RunningCount, Pending: d.PendingCount, Failed: d.FailedTasks,
+		})
+	}
+	e.addHealth(ctx, at, &status)
+	if status.Drift, err = e.drift(ctx, at); err != nil {
+		return &at, status, err
+	}
+	status.Releases, err = e.pastReleases(ctx, cluster, s, versions)
+	return &at, status, err
+}
+
+// stateOf is the state of a service in a word, and why.
+func stateOf(service types.Service) (report.State, string) {
+	primary := observation{deployments: service.Deployments}.primary()
+	switch {
+	case primary == nil:
+		return report.Degraded, "it has no primary deployment"
+	case primary.RolloutState == types.DeploymentRolloutStateFailed:
+		return report.Degraded, whyFailed(primary)
+	case len(service.Deployments) > 1, primary.RolloutState == types.DeploymentRolloutStateInProgress:
+		return report.Deploying, aws.ToString(primary.RolloutStateReason)
+	case service.RunningCount < service.DesiredCount:
+		return report.Degraded, fmt.Sprintf("%d of %d tasks run", service.RunningCount, service.DesiredCount)
+	}
+	return report.Steady, ""
+}
+
+// addHealth counts the service's targets.
+func (e Engine) addHealth(ctx context.Context, at standing, status *report.ServiceStatus) {
+	for _, h := range e.targetHealth(ctx, &move{service: at.described}) {
+		switch h.State {
+		case elbtypes.TargetHealthStateEnumHealthy:
+			status.Tasks.Healthy++
+		case elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumUnhealthyDraining:
+			status.Tasks.Unhealthy++
+		}
+	}
+}
+
+// drift compares what runs with what Terraform last registered, and with the
+// services file. The image and the version are the pipeline's and are left out.
+func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
+	var drift []string
+	newest, _, err := e.definition(ctx, at.service.Family())
+	if err != nil {
+		return nil, err
+	}
+	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
+		container := at.service.Container()
+		for _, c := range compare(carryOver(*at.definition), carryOver(*newest)) {
+			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
+				continue
+			}
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), afterSlash(aws.ToString(newest.TaskDefinitionArn))))
+		}
+	}
+	for _, pair := range []struct{ what, runs, file string }{
+		{"cpu", aws.ToString(at.definition.Cpu), strconv.Itoa(at.service.CPU)},
+		{"memory", aws.ToString(at.definition.Memory), strconv.Itoa(at.service.Memory)},
+		{"desired_count", strconv.Itoa(int(at.described.DesiredCount)), strconv.Itoa(at.service.DesiredCount)},
+	} {
+		if pair.runs != pair.file && pair.runs != "" && pair.file != "0" {
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is in %s", pair.what, pair.runs, pair.file, platform.ServicesFile))
+		}
+	}
+	return drift, nil
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
+}
+
+// pastReleases are the service's last deployments, newest first.
+func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *versions) ([]report.PastRelease, error) {
+	records, _, err := e.history(ctx, cluster, s.ServiceName())
+	if err != nil {
+		return nil, err
+	}
+	var past []report.PastRelease
+	for _, r := range records[:min(len(records), statusReleases)] {
+		version, err := versions.of(ctx, r.revision, s.Container())
+		if err != nil {
+			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
+		}
+		past = append(past, report.PastRelease{
+			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
+		})
+	}
+	return past, nil
+}
+
+// tellUnfinished says of a release that some of its services run it and others
+// do not. That is what a killed process leaves behind, or somebody who put one
+// service of several back by hand.
+func (e Engine) tellUnfinished(ctx context.Context, standings []*standing, versions *versions, status *report.Status) {
+	for _, s := range standings {
+		if s == nil || s.marks.release == "" || s.marks.size < 2 || status.Unfinished != nil {
+			continue
+		}
+		unfinished := &report.Unfinished{Release: s.marks.release, SHA: s.marks.sha}
+		for _, other := range standings {
+			if other == nil {
+				continue
+			}
+			if other.marks.release == s.marks.release {
+				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
+				continue
+			}
+			newest, err := versions.newest(ctx, other.service.Family())
+			if err == nil && newest.release == s.marks.release {
+				unfinished.Missing = append(unfinished.Missing, other.service.Name)
+			}
+		}
+		if len(unfinished.Missing) > 0 {
+			status.Unfinished = unfinished
+		}
+	}
+	if status.Unfinished != nil {
+		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback puts it back", status.Unfinished.SHA)
+	}
+}
+
+// versions remembers what revisions are.
+type versions struct {
+	engine Engine
+	mu     sync.Mutex // guards known
+	known  map[string]known
+}
+
+type known struct {
+	definition types.TaskDefinition
+	tags       []types.Tag
+}
+
+func (v *versions) of(ctx context.Context, revision, container string) (report.Version, error) {
+	k, err := v.find(ctx, revision)
+	if err != nil {
+		return report.Version{}, err
+	}
+	return versionOf(k.definition, k.tags, container), nil
+}
+
+func (v *versions) newest(ctx context.Context, family string) (marks, error) {
+	k, err := v.find(ctx, family)
+	return readMarks(k.tags), err
+}
+
+func (v *versions) find(ctx context.Context, name string) (known, error) {
+	v.mu.Lock()
+	k, ok := v.known[name]
+	v.mu.Unlock()
+	if ok {
+		return k, nil
+	}
+	definition, tags, err := v.engine.definition(ctx, name)
+	if err != nil {
+		return known{}, err
+	}
+	k = known{definition: *definition, tags: slices.Clone(tags)}
+	v.mu.Lock()
+	v.known[name] = k
+	v.mu.Unlock()
+	return k, nil
+}

@@ -86,14 +86,20 @@ type state struct {
 	events      []types.ServiceEvent
 }
 
+func (s state) running() (n int32) {
+	for _, d := range s.deployments {
+		n += d.RunningCount
+	}
+	return n
+}
+
 type fakeService struct {
 	state
-	name     string
-	past     []state
-	due      []happening
-	good     string // the revision that was complete last
-	desired  int32
-	neverRan bool // its first deployment never got complete
+	name    string
+	past    []state
+	due     []happening
+	good    string // the revision that was complete last
+	desired int32
 }
 
 type happening struct {
@@ -384,7 +390,7 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 		}
 		service := types.Service{
 			ServiceName: &name, Status: &status, TaskDefinition: now.deployments[0].TaskDefinition, DesiredCount: s.desired,
-			Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
+			RunningCount: now.running(), Deployments: now.deployments, Events: now.events, CreatedAt: aws.Time(time.Unix(0, 0)),
 		}
 		if !f.noAPI && len(now.records) > 0 {
 			service.CurrentServiceDeployment = now.records[0].ServiceDeploymentArn

@@ -138,7 +138,7 @@ func (m *move) judgeBack(now time.Time, o observation) (verdict, need, string) {
 // judgeOwn judges a service whose primary deployment is still ours.
 func (m *move) judgeOwn(now time.Time, o observation) (verdict, need, string) {
 	switch {
-	case m.to.TaskDefinition == m.from.TaskDefinition && !inFlight(o.status) && complete(o, o.primary()):
+	case m.to.TaskDefinition == m.from.TaskDefinition && !inFlight(o.status) && (complete(o, o.primary()) || m.stillRuns(o)):
 		return arrived, nothing, "" // a forced deployment of what ran before
 	case m.back != "" || m.putBack == taken: // we have turned it round already
 		return m.lateOr(now, putBack)
@@ -148,6 +148,21 @@ func (m *move) judgeOwn(now time.Time, o observation) (verdict, need, string) {
 		return m.lateOr(now, putBack)
 	}
 	return pending, putBack, ""
+}
+
+// stillRuns tells whether the tasks that ran before a forced deployment run on,
+// because ECS has given that deployment up.
+func (m *move) stillRuns(o observation) bool {
+	if o.primary().RolloutState != types.DeploymentRolloutStateFailed {
+		return false
+	}
+	var running int32
+	for _, d := range o.deployments {
+		if aws.ToString(d.Id) != m.own {
+			running += d.RunningCount
+		}
+	}
+	return running >= m.service.DesiredCount
 }
 
 // judgeOrigin judges a service whose primary deployment runs what ran before. If

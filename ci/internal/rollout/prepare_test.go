@@ -1,0 +1,148 @@
+package rollout_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+)
+
+func TestPreflight(t *testing.T) {
+	b := newBench(completes, "")
+	var asked []rollout.Subject
+	b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
+		asked = subjects
+		return outcome.With(outcome.Usage, errors.New("the execution role is missing"))
+	}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Usage, got.ExitCode)
+	require.Equal(t, report.Failed, got.Result)
+	require.Len(t, asked, 1, "of what changes")
+	require.Equal(t, "good@sha256:new", asked[0].Image)
+	require.Equal(t, "good@sha256:new", aws.ToString(asked[0].Definition.ContainerDefinitions[0].Image))
+	require.Equal(t, "ecs-a-service", aws.ToString(asked[0].Running.ServiceName))
+	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
+}
+
+func TestWaitForTurn(t *testing.T) {
+	b := newBench(completes, completes)
+	other := b.ecs.definitions[0].ContainerDefinitions[0]
+	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
+	b.request.WaitForTurn = time.Minute
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.True(t, b.told("waiting for its turn: service ecs-a-service: a deployment is in progress"))
+
+	b = newBench(completes, completes)
+	other.Image = aws.String("stuck@sha256:x")
+	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
+	b.request.WaitForTurn = time.Minute
+	got = b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Refused, got.ExitCode, "a turn that does not come")
+}
+
+// TestTwoAtOnce lets another release slip in between planning and the first
+// change.
+func TestTwoAtOnce(t *testing.T) {
+	b := newBench(completes, completes)
+	b.ecs.refuse = func(operation, service string) error {
+		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
+			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
+		}
+		return nil
+	}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+	require.Contains(t, got.Error, "begun while this release was prepared")
+	require.Zero(t, b.ecs.count("UpdateService"))
+}
+
+func TestDesiredCountOfZero(t *testing.T) {
+	b := newBench(completes, "")
+	s := b.ecs.services["ecs-a-service"]
+	s.desired = 0
+	b.ecs.complete(s)
+	s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.True(t, b.told("a: has a desired count of 0: no task was started, so nothing is proven"))
+}
+
+// TestFirstDeployment releases to a service that has waited for an image since
+// it was created.
+func TestFirstDeployment(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fate fate
+		code outcome.Code
+	}{"good": {completes, outcome.Done}, "bad": {fails, outcome.Restored}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(tt.fate, "")
+			s := b.ecs.services["ecs-a-service"]
+			s.deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
+			s.deployments[0].RunningCount = 0
+			s.deployments[0].CreatedAt = aws.Time(time.Unix(1, 0))
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+		})
+	}
+}
+
+func TestForce(t *testing.T) {
+	b := newBench("", "")
+	b.request.Force = true
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, 2, b.ecs.count("UpdateService"))
+	require.Zero(t, b.ecs.count("RegisterTaskDefinition"))
+	require.Equal(t, got.Services[0].From.TaskDefinition, got.Services[0].To.TaskDefinition)
+}
+
+// TestForcedRollback is the trap that a look at the running revision cannot see:
+// the forced deployment of what runs already was rolled back to the same.
+func TestForcedRollback(t *testing.T) {
+	for _, f := range []fate{rollsBack, fails, stays} {
+		b := newBench("", "")
+		s := b.ecs.services["ecs-a-service"]
+		b.ecs.definitions[0].ContainerDefinitions[0].Image = aws.String(string(f) + "@sha256:old")
+		b.request.Targets[0].Image = string(f) + "@sha256:old"
+		b.ecs.complete(s)
+		b.request.Force = true
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, outcome.Restored, got.ExitCode, "%s: %s\n%s", f, got.Error, b.log())
+	}
+}
+
+func TestFailedServiceIsNotUnchanged(t *testing.T) {
+	b := newBench("", "")
+	b.ecs.services["ecs-a-service"].deployments[0].RolloutState = types.DeploymentRolloutStateFailed
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, report.Succeeded, got.Services[0].Result, "rolled out again: to say unchanged of it were a lie")
+	require.Equal(t, report.Unchanged, got.Services[1].Result)
+}
+
+func TestOtherControllersAreRefused(t *testing.T) {
+	b := newBench(completes, completes)
+	b.engine.ECS = codeDeploy{b.ecs}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Usage, got.ExitCode)
+	require.Contains(t, got.Error, "is deployed by CODE_DEPLOY, not by ECS")
+}
+
+func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
+	b := newBench(completes, completes)
+	var told []string
+	b.engine.Next = func(command string) { told = append(told, command) }
+	b.engine.Release(t.Context(), b.request)
+	require.Contains(t, told, "aws ecs update-service --cluster ecs-cluster --service ecs-a-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1"+
+		" && aws ecs update-service --cluster ecs-cluster --service ecs-b-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1")
+	require.Empty(t, told[len(told)-1], "nothing is left to do")
+}

@@ -1,0 +1,283 @@
+package rollout_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+)
+
+// services of the bench.
+func (b *bench) services() []platform.Service {
+	var list []platform.Service
+	for _, target := range b.request.Targets {
+		list = append(list, target.Service)
+	}
+	return list
+}
+
+// release releases images of both services under a version.
+func (b *bench) release(t *testing.T, version, imageA, imageB string) report.Release {
+	t.Helper()
+	request := b.request
+	request.Version = version
+	request.Targets = []rollout.Target{{Service: b.services()[0], Image: imageA}, {Service: b.services()[1], Image: imageB}}
+	got := b.engine.Release(t.Context(), request)
+	b.ecs.rest()
+	return got
+}
+
+// rollBack goes back to the last good release.
+func (b *bench) rollBack(t *testing.T) report.Release {
+	t.Helper()
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true})
+	b.ecs.rest()
+	return got
+}
+
+func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
+	b := newBench(completes, completes)
+	require.Equal(t, report.Succeeded, b.release(t, "1111", "good@sha256:a1", "good@sha256:b1").Result)
+	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
+	require.Equal(t, report.Succeeded, b.release(t, "3333", "good@sha256:a3", "good@sha256:b3").Result)
+
+	got := b.rollBack(t)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "the release in between failed")
+	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
+
+	got = b.rollBack(t)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Equal(t, oldImage, b.ecs.running("a"), "and never forward again")
+	require.Equal(t, oldImage, b.ecs.running("b"))
+
+	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	require.ErrorContains(t, err, "was not released by slipway")
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
+func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.release(t, "2222", "good@sha256:a1", "good@sha256:b2")
+	got := b.rollBack(t)
+	require.Len(t, got.Services, 1)
+	require.Equal(t, "b", got.Services[0].Name)
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+	require.Equal(t, oldImage, b.ecs.running("b"))
+}
+
+func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.release(t, "2222", "good@sha256:a2", oldImage)
+	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had never been complete
+		d := &b.ecs.services["ecs-a-service"].records[n]
+		if strings.HasSuffix(*d.TargetServiceRevision.Arn, "/3") {
+			d.Status = types.ServiceDeploymentStatusStopped
+		}
+	}
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
+	require.True(t, b.told("a: ecs-a-task:2 is passed over"))
+}
+
+func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
+	b := newBench(stays, completes)
+	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
+	b.engine.Release(t.Context(), b.request)
+	revive(b)
+	got := b.rollBack(t)
+	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+	require.Equal(t, oldImage, b.ecs.running("a"))
+	require.Equal(t, oldImage, b.ecs.running("b"))
+}
+
+func TestRollbackToADeregisteredRevision(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.ecs.definitions[0].Status = types.TaskDefinitionStatusInactive
+	got := b.rollBack(t)
+	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+	require.Equal(t, oldImage, b.ecs.running("a"))
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:3", got.Services[0].To.TaskDefinition, "its like was registered")
+}
+
+func TestRollbackWithoutServiceDeployments(t *testing.T) {
+	b := newBench(completes, completes)
+	b.ecs.noAPI = true
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	require.Equal(t, report.Succeeded, b.rollBack(t).Result)
+	require.Equal(t, oldImage, b.ecs.running("a"))
+}
+
+func TestRollbackToImages(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+	targets, err := b.engine.ToImages(t.Context(), b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	require.NoError(t, err)
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
+	require.Empty(t, targets[1].Revision)
+	require.Equal(t, "good@sha256:never", targets[1].Image)
+}
+
+func TestToRevision(t *testing.T) {
+	both := []platform.Service{{Name: "a"}, {Name: "b"}}
+	tests := map[string]struct {
+		services []platform.Service
+		want     string
+		err      string
+	}{
+		"12":           {both[:1], "ecs-a-task:12", ""},
+		"ecs-b-task:3": {both, "ecs-b-task:3", ""},
+		"arn:aws:ecs:us-east-1:123456789012:task-definition/ecs-b-task:3": {both, "ecs-b-task:3", ""},
+		"13":           {both, "", "--to 13: of which service? Name one with --service"},
+		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: there are ecs-a-task, ecs-b-task"},
+		"main":         {both, "", `--to "main": take a full commit id, or a revision such as ecs-a-task:12`},
+	}
+	for goal, tt := range tests {
+		t.Run(goal, func(t *testing.T) {
+			target, err := rollout.ToRevision(goal, tt.services)
+			if tt.err != "" {
+				require.ErrorContains(t, err, tt.err)
+				require.Equal(t, outcome.Usage, outcome.Of(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, target.Revision)
+		})
+	}
+	require.True(t, rollout.IsRevision("7"))
+	require.True(t, rollout.IsRevision("ecs-a-task:7"))
+	require.False(t, rollout.IsRevision(strings.Repeat("1", 40)), "a commit id may be all digits")
+	require.False(t, rollout.IsRevision("abc"))
+}
+
+func TestStatus(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2")
+	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	require.Equal(t, platform.Cluster, got.Cluster)
+	a := got.Services[0]
+	require.Equal(t, report.Steady, a.State)
+	require.Equal(t, "1111", a.Version.SHA)
+	require.Equal(t, "good@sha256:a1", a.Version.Image)
+	require.False(t, a.Since.IsZero())
+	require.Equal(t, int32(1), a.Tasks.Desired)
+	require.Nil(t, got.Unfinished, "a release that was put back is no unfinished one")
+	b2 := got.Services[1].Releases[0]
+	require.Equal(t, "ROLLBACK_SUCCESSFUL", b2.Status)
+	require.Contains(t, b2.Reason, "circuit breaker")
+	require.Equal(t, "2222", b2.Version.SHA)
+	require.Equal(t, "2222", got.Services[0].Releases[1].Version.SHA)
+}
+
+func TestStatusTellsOfAnUnfinishedRelease(t *testing.T) {
+	b := newBench(completes, completes)
+	killAt(b, callsUntil(t, "UpdateService", completes, completes), true) // one of two was updated
+	b.engine.Release(t.Context(), b.request)
+	revive(b)
+	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	require.NotNil(t, got.Unfinished)
+	require.Equal(t, newSHA, got.Unfinished.SHA)
+	require.Len(t, got.Unfinished.Arrived, 1)
+	require.Len(t, got.Unfinished.Missing, 1)
+	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback puts it back")
+}
+
+func TestStatusOfTrouble(t *testing.T) {
+	tests := map[string]struct {
+		spoil func(*bench)
+		state report.State
+		want  string
+	}{
+		"given up": {func(b *bench) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
+		"deploying": {func(b *bench) {
+			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
+		}, report.Deploying, ""},
+		"short of tasks": {func(b *bench) {
+			s := b.ecs.services["ecs-a-service"]
+			s.desired = 3
+			s.deployments[0].DesiredCount = 3
+		}, report.Degraded, "1 of 3 tasks run"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(completes, completes)
+			tt.spoil(b)
+			got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+			require.NoError(t, err)
+			require.Equal(t, tt.state, got.Services[0].State)
+			require.Contains(t, got.Services[0].Detail, tt.want)
+		})
+	}
+	t.Run("missing", func(t *testing.T) {
+		b := newBench(completes, completes)
+		delete(b.ecs.services, "ecs-b-service")
+		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		require.ErrorContains(t, err, "no active service ecs-b-service")
+		require.Equal(t, report.Steady, got.Services[0].State, "the others are told all the same")
+		require.Equal(t, report.Missing, got.Services[1].State)
+	})
+}
+
+func TestStatusTellsDrift(t *testing.T) {
+	b := newBench(completes, completes)
+	b.ecs.definitions[0].Cpu = aws.String("256")
+	arn := b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
+	b.ecs.find(arn).Cpu = aws.String("512")
+	services := b.services()
+	services[0].CPU, services[0].DesiredCount = 512, 2
+	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
+	require.NoError(t, err)
+	require.Equal(t, []string{
+		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy brings it",
+		"cpu: 256 runs, 512 is in terraform/services.auto.tfvars.json",
+		"desired_count: 1 runs, 2 is in terraform/services.auto.tfvars.json",
+	}, got.Services[0].Drift)
+}
+
+func TestDiff(t *testing.T) {
+	b := newBench(completes, "")
+	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
+	newest := template.ContainerDefinitions[0]
+	newest.Environment = append([]types.KeyValuePair{
+		{Name: aws.String("LEVEL"), Value: aws.String("debug")}, {Name: aws.String("API_TOKEN"), Value: aws.String("planted")},
+	}, newest.Environment...)
+	b.ecs.find(b.ecs.register("ecs-a-task", newest)).Cpu = aws.String("512")
+	got, err := b.engine.Diff(t.Context(), b.request)
+	require.NoError(t, err)
+	require.True(t, got.Changed)
+	require.Equal(t, []report.Change{
+		{Path: "containers.a.environment.API_TOKEN", To: "(hidden)"},
+		{Path: "containers.a.environment.LEVEL", To: "debug"},
+		{Path: "containers.a.image", From: oldImage, To: "good@sha256:new"},
+		{Path: "cpu", To: "512"},
+	}, withoutVersion(got.Services[0].Changes))
+	require.False(t, got.Services[1].Changed)
+	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
+}
+
+func withoutVersion(changes []report.Change) []report.Change {
+	var rest []report.Change
+	for _, c := range changes {
+		if c.Path != "containers.a.environment.VERSION" {
+			rest = append(rest, c)
+		}
+	}
+	return rest
+}

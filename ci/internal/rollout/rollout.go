@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/platform"
 )
 
@@ -97,21 +98,5 @@ const (
 // image: a service whose image is unchanged keeps both.
 const VersionVariable = "VERSION"
 
-// realClock is the computer's.
-type realClock struct{}
-
 // RealClock is the computer's clock.
-func RealClock() Clock { return realClock{} }
-
-func (realClock) Now() time.Time { return time.Now() }
-
-func (realClock) Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+func RealClock() Clock { return clock.Real{} }

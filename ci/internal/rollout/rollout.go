@@ -21,6 +21,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/platform"
 )
 
@@ -128,21 +129,5 @@ const callTimeout = 45 * time.Second
 // image: a service whose image is unchanged keeps both.
 const VersionVariable = "VERSION"
 
-// realClock is the computer's.
-type realClock struct{}
-
 // RealClock is the computer's clock.
-func RealClock() Clock { return realClock{} }
-
-func (realClock) Now() time.Time { return time.Now() }
-
-func (realClock) Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
-	}
-}
+func RealClock() Clock { return clock.Real{} }

@@ -72,18 +72,27 @@ func absolute(dir string) string {
 
 // Revision tells the commit at HEAD. A tree without a commit is a usage error.
 func (t Tree) Revision(ctx context.Context) (Revision, error) {
-	sha, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+	sha, err := t.head(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return Revision{}, err
-		}
-		return Revision{}, outcome.Usagef("%s has no commit yet: commit first", t.Dir)
+		return Revision{}, err
 	}
 	status, err := t.git(ctx, "status", "--porcelain", "--untracked-files=normal", "--", ".")
 	if err != nil {
 		return Revision{}, err
 	}
-	return Revision{SHA: strings.TrimSpace(sha), Dirty: status != ""}, nil
+	return Revision{SHA: sha, Dirty: status != ""}, nil
+}
+
+// head is the full id of the commit at HEAD.
+func (t Tree) head(ctx context.Context) (string, error) {
+	sha, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", err
+		}
+		return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
+	}
+	return strings.TrimSpace(sha), nil
 }
 
 // Files lists the files below folder that git tracks and that exist, sorted,

@@ -1,0 +1,254 @@
+package awsauth_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/localaws/localawstest"
+	"dagger/slipway/internal/outcome"
+)
+
+func TestRegion(t *testing.T) {
+	const profile = "[default]\nregion = eu-west-3\n"
+	tests := map[string]struct {
+		option string
+		env    map[string]string
+		config string
+		want   string
+	}{
+		"nothing says":          {want: "us-east-1"},
+		"the profile":           {config: profile, want: "eu-west-3"},
+		"AWS_DEFAULT_REGION":    {env: map[string]string{"AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-2"},
+		"AWS_REGION":            {env: map[string]string{"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-1"},
+		"the option":            {option: "eu-north-1", env: map[string]string{"AWS_REGION": "eu-west-1"}, want: "eu-north-1"},
+		"another profile's own": {env: map[string]string{"AWS_PROFILE": "b"}, config: profile + "[profile b]\nregion=sa-east-1\n", want: "sa-east-1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			clean(t, tt.env)
+			awsFiles(t, tt.config)
+			cfg, err := awsauth.Load(t.Context(), awsauth.Options{Region: tt.option})
+			require.NoError(t, err)
+			require.Equal(t, tt.want, cfg.Region)
+			require.Equal(t, "slipway", cfg.AppID)
+		})
+	}
+}
+
+func TestRetryer(t *testing.T) {
+	r := awsauth.Retryer()
+	require.Equal(t, 8, r.MaxAttempts())
+	delay, err := r.RetryDelay(8, errors.New("x"))
+	require.NoError(t, err)
+	require.LessOrEqual(t, delay, 5*time.Second)
+
+	clean(t, map[string]string{"AWS_MAX_ATTEMPTS": "3"})
+	cfg, err := awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	require.Equal(t, 3, cfg.Retryer().MaxAttempts())
+}
+
+func exported(t *testing.T, change func(map[string]any)) string {
+	t.Helper()
+	document := map[string]any{
+		"Version": 1, "AccessKeyId": plantedKey, "SecretAccessKey": plantedToken, "SessionToken": plantedJWT,
+		"Expiration": time.Now().Add(time.Hour).Format(time.RFC3339),
+	}
+	if change != nil {
+		change(document)
+	}
+	raw, err := json.Marshal(document)
+	require.NoError(t, err)
+	return string(raw)
+}
+
+func TestCredentialsJSON(t *testing.T) {
+	tests := map[string]struct {
+		document string
+		want     string // of the error
+	}{
+		"good":          {exported(t, nil), ""},
+		"no expiry":     {exported(t, func(d map[string]any) { delete(d, "Expiration") }), ""},
+		"expired":       {exported(t, func(d map[string]any) { d["Expiration"] = "2020-01-02T03:04:05Z" }), "expired at 2020-01-02T03:04:05Z: renew the login (aws sso login)"},
+		"no JSON":       {plantedToken, "are not the JSON of a credential process"},
+		"cut off":       {exported(t, nil)[:60], "are not the JSON of a credential process"},
+		"no secret":     {exported(t, func(d map[string]any) { d["SecretAccessKey"] = "" }), "lack AccessKeyId or SecretAccessKey"},
+		"a new version": {exported(t, func(d map[string]any) { d["Version"] = 2 }), "have version 2 where 1 is known"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			clean(t, map[string]string{"AWS_ACCESS_KEY_ID": "AKIAOTHER", "AWS_SECRET_ACCESS_KEY": "x"})
+			cfg, err := awsauth.Load(t.Context(), awsauth.Options{CredentialsJSON: tt.document})
+			if tt.want != "" {
+				requireUsage(t, err, tt.want)
+				return
+			}
+			require.NoError(t, err)
+			credentials, err := cfg.Credentials.Retrieve(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, plantedKey, credentials.AccessKeyID)
+			require.Equal(t, plantedJWT, credentials.SessionToken)
+		})
+	}
+	t.Run("expires later", func(t *testing.T) {
+		clean(t, nil)
+		cfg, err := awsauth.Load(t.Context(), awsauth.Options{CredentialsJSON: exported(t, func(d map[string]any) {
+			d["Expiration"] = time.Now().Add(30 * time.Millisecond)
+		})})
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			_, err = cfg.Credentials.Retrieve(t.Context())
+			return err != nil
+		}, 10*time.Second, time.Millisecond)
+		requireUsage(t, err, "the AWS credentials that were handed in expired at")
+	})
+}
+
+// requireUsage checks an error that the user can mend.
+func requireUsage(t *testing.T, err error, want string) {
+	t.Helper()
+	require.ErrorContains(t, err, want)
+	require.Equal(t, outcome.Usage, outcome.Of(err), err.Error())
+	requireDiscreet(t, err)
+}
+
+// requireDiscreet checks that an error is one line without secrets.
+func requireDiscreet(t *testing.T, err error) {
+	t.Helper()
+	for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err)} {
+		for _, secret := range []string{plantedKey, plantedToken, plantedJWT, "\n"} {
+			require.NotContains(t, text, secret)
+		}
+	}
+}
+
+func TestChain(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	process := filepath.Join(t.TempDir(), "process.json")
+	require.NoError(t, os.WriteFile(process, []byte(exported(t, nil)), 0o600))
+	token := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(token, []byte(jwt(t, time.Hour)), 0o600))
+	tests := map[string]struct {
+		env     map[string]string
+		config  string
+		options awsauth.Options
+		want    string // what the caller's ARN ends with
+	}{
+		"keys": {
+			env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey, "AWS_SECRET_ACCESS_KEY": plantedToken, "AWS_ROLE_ARN": "for another program"}, want: ":user/local",
+		},
+		"a profile's keys": {
+			env:    map[string]string{"AWS_PROFILE": "a b", "GITHUB_ACTIONS": "true", "AWS_ROLE_ARN": "for another program"},
+			config: "[ profile a b ]\naws_access_key_id=x\naws_secret_access_key=y\n", want: ":user/local",
+		},
+		"a profile's role": {
+			env:    map[string]string{"AWS_PROFILE": "deploy"},
+			config: "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[profile deploy]\nrole_arn=" + role + "\nrole_session_name=me\nsource_profile=default\n",
+			want:   "assumed-role/deploy/me",
+		},
+		"a process": {config: "[default]\ncredential_process = cat " + process + "\n", want: ":user/local"},
+		"a web identity in a file": {
+			env:     map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": token, "AWS_ROLE_SESSION_NAME": "file", "ACTIONS_ID_TOKEN_REQUEST_URL": "half"},
+			options: awsauth.Options{Role: role}, want: "assumed-role/deploy/file",
+		},
+		"handed in":                  {options: awsauth.Options{CredentialsJSON: exported(t, nil)}, want: ":user/local"},
+		"handed in, and an endpoint": {options: awsauth.Options{CredentialsJSON: exported(t, nil), Endpoint: p.Server.Endpoint()}, env: map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, want: ":user/local"},
+		"a service's own endpoint": {
+			env: map[string]string{"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_STS": p.Server.Endpoint()}, want: ":user/local",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			clean(t, map[string]string{"AWS_ENDPOINT_URL": p.Server.Endpoint()})
+			awsFiles(t, tt.config)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			out, err := call(t, tt.options)
+			require.NoError(t, err)
+			require.Regexp(t, tt.want+"$", *out.Arn)
+		})
+	}
+}
+
+func TestInstance(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/latest/api/token":
+			w.Header().Set("X-Aws-Ec2-Metadata-Token-Ttl-Seconds", "60")
+			fmt.Fprint(w, "t")
+		case "/latest/meta-data/iam/security-credentials/":
+			fmt.Fprint(w, "role")
+		default:
+			fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"ASIAINSTANCE","SecretAccessKey":"x","Token":"y","Expiration":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		}
+	}))
+	defer server.Close()
+	clean(t, map[string]string{"AWS_EC2_METADATA_SERVICE_ENDPOINT": server.URL})
+	cfg, err := awsauth.Load(t.Context(), awsauth.Options{IMDS: true})
+	require.NoError(t, err)
+	credentials, err := cfg.Credentials.Retrieve(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "ASIAINSTANCE", credentials.AccessKeyID)
+
+	cfg, err = awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	_, err = cfg.Credentials.Retrieve(t.Context())
+	requireUsage(t, err, "no AWS credentials: set AWS_PROFILE")
+}
+
+func TestMisconfigured(t *testing.T) {
+	tests := map[string]struct {
+		env     map[string]string
+		config  string
+		options awsauth.Options
+		want    string
+	}{
+		"half a key":       {env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey}, want: "AWS_SECRET_ACCESS_KEY is not: set both"},
+		"the other half":   {env: map[string]string{"AWS_SECRET_ACCESS_KEY": plantedToken}, want: "AWS_ACCESS_KEY_ID is not: set both"},
+		"no role for file": {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "x"}, want: "set AWS_ROLE_ARN"},
+		"region":           {options: awsauth.Options{Region: "us east"}, want: `"us east" is no AWS region`},
+		"no profile":       {env: map[string]string{"AWS_PROFILE": "prod"}, want: `no AWS profile "prod": `},
+		"profile misspelt": {env: map[string]string{"AWS_PROFILE": "prdo"}, config: "[default]\n[profile prod]\n[sso-session s]\n", want: `no AWS profile "prdo": did you mean "prod"? `},
+		"other profiles":   {env: map[string]string{"AWS_PROFILE": "x"}, config: "[default]\n[profile staging]\n", want: ` has: default, staging`},
+		"source profile": {
+			env: map[string]string{"AWS_PROFILE": "a"}, config: "[profile a]\nrole_arn=" + role + "\nsource_profile=nope\n", want: `no AWS profile "nope": `,
+		},
+		"no source": {
+			env: map[string]string{"AWS_PROFILE": "a"}, config: "[profile a]\nrole_arn=" + role + "\n[profile b]\nsource_profile=a\n", want: "",
+		},
+		"a number": {env: map[string]string{"AWS_MAX_ATTEMPTS": "many"}, want: "AWS's configuration: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			clean(t, tt.env)
+			awsFiles(t, tt.config)
+			_, err := call(t, tt.options)
+			requireUsage(t, err, tt.want)
+		})
+	}
+	t.Run("the credentials file", func(t *testing.T) {
+		clean(t, map[string]string{"AWS_PROFILE": "nope"})
+		file := filepath.Join(t.TempDir(), "credentials")
+		require.NoError(t, os.WriteFile(file, []byte("[old]\naws_access_key_id="+plantedKey+"\n"), 0o600))
+		t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+		_, err := awsauth.Load(t.Context(), awsauth.Options{})
+		requireUsage(t, err, ": old")
+	})
+	t.Run("a file that is a folder", func(t *testing.T) {
+		clean(t, map[string]string{"AWS_CONFIG_FILE": t.TempDir()})
+		_, err := call(t, awsauth.Options{})
+		requireUsage(t, err, "")
+	})
+}

@@ -1,0 +1,65 @@
+package awsauth
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// explainEndpoint says which address could not be reached; nil when it is
+// something else that failed.
+func explainEndpoint(err error) error {
+	var unsent *smithyhttp.RequestSendError
+	if !errors.As(err, &unsent) {
+		return nil
+	}
+	address := "AWS"
+	hint := "is the network there?"
+	var asked *url.Error
+	if errors.As(err, &asked) {
+		if parsed, bad := url.Parse(asked.URL); bad == nil && parsed.Host != "" {
+			address = parsed.Scheme + "://" + parsed.Host
+			hint = endpointHint(parsed.Hostname())
+		}
+	}
+	return explained(outcome.Failed, err, "%s cannot be reached (%s): %s", address, reason(err), hint)
+}
+
+// endpointHint says what to look at where a host cannot be reached.
+func endpointHint(host string) string {
+	if strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
+		return "is the region right (AWS_REGION, --region), and the network there?"
+	}
+	return "AWS_ENDPOINT_URL or the profile's endpoint_url names it: does it run, and is the address right?"
+}
+
+// reason is the core of a network error, without the address that the caller
+// says anyway and may not want to say in full.
+func reason(err error) string {
+	var unknown *net.DNSError
+	var certificate *tls.CertificateVerificationError
+	var timeout interface{ Timeout() bool }
+	var operation *net.OpError
+	var asked *url.Error
+	switch {
+	case errors.As(err, &certificate):
+		return fmt.Sprintf("its certificate is not trusted: %v; AWS_CA_BUNDLE names the authorities to trust", certificate.Err)
+	case errors.As(err, &unknown):
+		return "no such host"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time"
+	case errors.As(err, &operation):
+		return operation.Err.Error()
+	case errors.As(err, &asked):
+		return asked.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,168 @@
+package awsauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// explainedError says in one line what is wrong and how it is mended. What it
+// wraps is for errors.As alone: its text may hold anything.
+type explainedError struct {
+	text string
+	err  error
+}
+
+func (e *explainedError) Error() string { return e.text }
+func (e *explainedError) Unwrap() error { return e.err }
+
+func explained(code outcome.Code, err error, format string, args ...any) error {
+	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	return outcome.With(code, &explainedError{text: text, err: err})
+}
+
+// Explain turns what AWS's client says about credentials, permissions and
+// endpoints into one line that names the mend, after the words of whoever asked
+// AWS. The exit code is the one that err carries already, else Usage for
+// credentials and Failed for permissions and networks. Any other error is
+// returned as it is.
+func Explain(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what is joined outermost can be taken apart
+		var all []error
+		for _, one := range joined.Unwrap() {
+			all = append(all, Explain(one))
+		}
+		return errors.Join(all...)
+	}
+	var known *explainedError
+	found := err
+	if !errors.As(err, &known) {
+		if found = explain(err); found == nil {
+			return err
+		}
+		errors.As(found, &known)
+	}
+	code := outcome.Of(err)
+	if code == outcome.Failed {
+		code = outcome.Of(found)
+	}
+	return explained(code, err, "%s%s", lead(err, known), known.text)
+}
+
+// explain finds the explanation of a call's failure; nil when it is none of
+// those that are known.
+func explain(err error) error {
+	var absent config.SharedConfigProfileNotExistError
+	if errors.As(err, &absent) {
+		return explained(outcome.Usage, err, "%s", unknownProfile(absent.Profile, profiles()).Error())
+	}
+	if askedInstance(err) {
+		return explained(outcome.Usage, err, "%s", noCredentials)
+	}
+	if found := explainCode(err); found != nil {
+		return found
+	}
+	return explainEndpoint(err)
+}
+
+// lead is what stands before the SDK's words, or before the explanation where
+// the SDK says nothing.
+func lead(err error, known *explainedError) string {
+	var operation *smithy.OperationError
+	if errors.As(err, &operation) {
+		if before, _, ok := strings.Cut(err.Error(), operation.Error()); ok {
+			return before
+		}
+	}
+	if before, _, ok := strings.Cut(err.Error(), known.text); ok {
+		return before
+	}
+	return ""
+}
+
+// Codes that AWS's services have for the same few mishaps.
+// https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+var (
+	expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
+	unknownCodes = []string{"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "InvalidToken", "AuthFailure"}
+	signedCodes  = []string{"SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"}
+	deniedCodes  = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
+)
+
+// Denied tells whether AWS denied a call for want of permission.
+func Denied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
+
+// errorCode is AWS's code of an error, "" for an error that is not from AWS.
+func errorCode(err error) string {
+	var said smithy.APIError
+	if !errors.As(err, &said) {
+		return ""
+	}
+	return said.ErrorCode()
+}
+
+func explainCode(err error) error {
+	code := errorCode(err)
+	switch {
+	case slices.Contains(expiredCodes, code):
+		return explained(outcome.Usage, err, "the AWS credentials have expired (%s answers %s): renew them (%s, or rerun the job) and run the same command again", action(err), code, loginCommand("sso login"))
+	case slices.Contains(unknownCodes, code):
+		return explained(outcome.Usage, err, "AWS does not know these credentials (%s answers %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", action(err), code)
+	case slices.Contains(signedCodes, code):
+		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", action(err), code)
+	case slices.Contains(deniedCodes, code):
+		return explainDenial(err)
+	case notAuthorized.MatchString(err.Error()): // a registry's words for the same
+		return explainDenial(err)
+	}
+	return nil
+}
+
+// notAuthorized is AWS's sentence about a permission that lacks.
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n]+|with an explicit deny[^\n]*))?`)
+
+func explainDenial(err error) error {
+	said := notAuthorized.FindStringSubmatch(err.Error())
+	if said == nil {
+		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` tells whose they are)", action(err))
+	}
+	who, what, where, why := said[1], said[2], strings.Trim(said[3], `"`), said[4]
+	if where != "" {
+		what += " on " + where
+	}
+	if why != "" {
+		why = " (" + why + ")"
+	}
+	return explained(outcome.Failed, err, "AWS denies %s to %s%s: allow it in the policy", what, who, why)
+}
+
+// iamPrefixes are the services whose actions do not begin with their names.
+var iamPrefixes = map[string]string{
+	"Elastic Load Balancing v2": "elasticloadbalancing",
+	"CloudWatch Logs":           "logs",
+}
+
+// action is the call that failed, as IAM names it.
+func action(err error) string {
+	var operation *smithy.OperationError
+	if !errors.As(err, &operation) {
+		return "the call"
+	}
+	prefix, ok := iamPrefixes[operation.Service()]
+	if !ok {
+		prefix = strings.ToLower(strings.ReplaceAll(operation.Service(), " ", "-"))
+	}
+	return prefix + ":" + operation.Operation()
+}

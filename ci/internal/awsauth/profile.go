@@ -1,0 +1,74 @@
+package awsauth
+
+import (
+	"bufio"
+	"cmp"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/suggest"
+)
+
+// unknownProfile is the error about a profile that is named and nowhere defined.
+func unknownProfile(name string, known []string) error {
+	file := configFile()
+	if len(known) == 0 {
+		return outcome.Usagef("no AWS profile %q: %s has none (aws configure sso makes one, or unset AWS_PROFILE)", name, file)
+	}
+	if near := suggest.Nearest(name, known); near != "" {
+		return outcome.Usagef("no AWS profile %q: did you mean %q? %s has %s", name, near, file, strings.Join(known, ", "))
+	}
+	return outcome.Usagef("no AWS profile %q: set AWS_PROFILE to one that %s has: %s", name, file, strings.Join(known, ", "))
+}
+
+// profile is the profile that the environment names.
+func profile() string {
+	return cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"))
+}
+
+func configFile() string {
+	return cmp.Or(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename())
+}
+
+// profiles lists the names of all profiles, sorted. A file that cannot be read
+// has none: the SDK says what is wrong with it.
+func profiles() []string {
+	names := map[string]bool{}
+	for _, name := range sections(configFile()) {
+		if rest, ok := strings.CutPrefix(name, "profile "); ok {
+			names[strings.TrimSpace(rest)] = true
+		} else if name == "default" {
+			names[name] = true
+		}
+	}
+	for _, name := range sections(cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename())) {
+		names[name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// sections lists what stands in brackets in one of AWS's configuration files.
+// https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
+func sections(file string) []string {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var names []string
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := strings.TrimSpace(lines.Text())
+		if !strings.HasPrefix(line, "[") {
+			continue
+		}
+		if name, _, ok := strings.Cut(line[1:], "]"); ok {
+			names = append(names, strings.Join(strings.Fields(name), " "))
+		}
+	}
+	return names
+}

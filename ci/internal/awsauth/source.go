@@ -1,0 +1,134 @@
+package awsauth
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// noCredentials names the ways to have some.
+const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`"
+
+// askedInstance tells whether the search for credentials ended at the EC2
+// instance's metadata, which is the SDK's last resort.
+func askedInstance(err error) bool {
+	for err != nil {
+		var operation *smithy.OperationError
+		if !errors.As(err, &operation) {
+			return false
+		}
+		if operation.Service() == "ec2imds" {
+			return true
+		}
+		err = operation.Err
+	}
+	return false
+}
+
+// Sources of credentials with a login that people renew.
+var (
+	ssoSources   = []aws.CredentialSource{aws.CredentialSourceSSO, aws.CredentialSourceSSOLegacy, aws.CredentialSourceProfileSSO, aws.CredentialSourceProfileSSOLegacy}
+	loginSources = []aws.CredentialSource{aws.CredentialSourceLogin, aws.CredentialSourceProfileLogin}
+)
+
+// explainCredentials says why a source gave no credentials. It repeats nothing
+// of an error that it does not know.
+func explainCredentials(err error, sources []aws.CredentialSource) error {
+	from := func(some ...aws.CredentialSource) bool {
+		return slices.ContainsFunc(sources, func(s aws.CredentialSource) bool { return slices.Contains(some, s) })
+	}
+	var known *explainedError
+	switch code := errorCode(err); {
+	case errors.As(err, &known), outcome.Of(err) == outcome.Usage:
+		return unwrapped(err)
+	case askedInstance(err):
+		return explained(outcome.Usage, err, "%s", noCredentials)
+	case explainEndpoint(err) != nil:
+		return explainEndpoint(err)
+	case from(ssoSources...) && code == "ForbiddenException":
+		return explained(outcome.Usage, err, "AWS SSO does not give this user the role of profile %s: choose another with AWS_PROFILE, or have it assigned", profileName())
+	case from(ssoSources...) && (code == "" || slices.Contains([]string{"UnauthorizedException", "InvalidGrantException", "ExpiredTokenException"}, code)):
+		return explained(outcome.Usage, err, "the AWS SSO session of profile %s has expired or was never opened: %s", profileName(), loginCommand("sso login"))
+	case from(loginSources...):
+		return explained(outcome.Usage, err, "the AWS login of profile %s has expired: %s", profileName(), loginCommand("login"))
+	case from(aws.CredentialSourceProcess):
+		return explained(outcome.Usage, err, "the credential_process of profile %s gives no credentials: run it by hand to see why (what it printed is not shown, because it may hold keys)", profileName())
+	}
+	if found := explainCode(err); found != nil {
+		return found
+	}
+	return explained(outcome.Usage, err, "the source of AWS credentials gives none%s: try it with `aws sts get-caller-identity`", codeSuffix(err))
+}
+
+// unwrapped takes the SDK's words away from an error that is explained already.
+func unwrapped(err error) error {
+	var known *explainedError
+	if errors.As(err, &known) {
+		return outcome.With(outcome.Of(err), known)
+	}
+	text := err.Error()
+	if _, rest, ok := strings.Cut(text, "failed to refresh cached credentials, "); ok {
+		text = rest
+	}
+	return explained(outcome.Of(err), err, "%s", text)
+}
+
+func codeSuffix(err error) string {
+	if code := errorCode(err); code != "" {
+		return " (" + action(err) + " answers " + code + ")"
+	}
+	return ""
+}
+
+// profileName is the profile in use.
+func profileName() string {
+	if name := profile(); name != "" {
+		return name
+	}
+	return "default"
+}
+
+// loginCommand is the AWS CLI's command for the profile in use.
+func loginCommand(command string) string {
+	if name := profile(); name != "" {
+		return "aws " + command + " --profile " + name
+	}
+	return "aws " + command
+}
+
+// explainConfig says what is wrong with AWS's own configuration files and
+// variables. The SDK's words about a file's syntax may quote it, and so are
+// left out.
+func explainConfig(err error) error {
+	var unreadable config.SharedConfigLoadError
+	var absent config.SharedConfigProfileNotExistError
+	switch {
+	case errors.As(err, &unreadable):
+		return explained(outcome.Usage, err, "%s is not in the format of AWS's configuration files: correct it (aws configure list tells what is read)", unreadable.Filename)
+	case errors.As(err, &absent):
+		return unknownProfile(absent.Profile, profiles())
+	}
+	return explained(outcome.Usage, err, "AWS's configuration: %s", err.Error())
+}
+
+// explain says why the role was not given for the job's identity.
+func (w *webIdentity) explain(err error) error {
+	switch code := errorCode(err); code {
+	case "AccessDenied":
+		return explained(outcome.Usage, err, "AWS does not let this job assume %s: the role's trust policy must name token.actions.githubusercontent.com, the audience %s and this repository with its branch or environment", w.role, audience)
+	case "InvalidIdentityToken", "IDPRejectedClaim":
+		return explained(outcome.Usage, err, "AWS does not accept the job's identity for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audience)
+	case "ExpiredTokenException":
+		return explained(outcome.Failed, err, "the job's identity expired before AWS took it for %s: rerun the job (on a runner of one's own, set its clock)", w.role)
+	}
+	if found := explainEndpoint(err); found != nil {
+		return found
+	}
+	return explained(outcome.Failed, err, "assuming %s: AWS gives no session%s", w.role, codeSuffix(err))
+}

@@ -194,7 +194,7 @@ func (r *rehearsal) release(ctx context.Context, next map[string]string) (report
 		Clock: rollout.RealClock(),
 		Event: r.recorder.Event,
 	}
-	request := rollout.Request{Cluster: platform.Cluster, Version: r.version, Verify: func(ctx context.Context) error {
+	request := rollout.Request{Cluster: platform.Cluster, Version: r.version, Verify: func(ctx context.Context, _ map[string]string) error {
 		return r.stage("smoke", func() error { return r.check(ctx, r.version) })
 	}}
 	for _, s := range services {

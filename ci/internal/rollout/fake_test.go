@@ -496,7 +496,7 @@ func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceD
 			continue
 		}
 		out.ServiceDeployments = append(out.ServiceDeployments, types.ServiceDeploymentBrief{
-			ServiceDeploymentArn: d.ServiceDeploymentArn, TargetServiceRevisionArn: d.TargetServiceRevision.Arn, Status: d.Status,
+			ServiceDeploymentArn: d.ServiceDeploymentArn, TargetServiceRevisionArn: d.TargetServiceRevision.Arn, Status: d.Status, StatusReason: d.StatusReason,
 		})
 	}
 	return out, nil

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -59,7 +60,7 @@ func releaseID(version string, moves []*move) string {
 	}
 	slices.Sort(lines)
 	sum := sha256.Sum256([]byte(version + "\n" + strings.Join(lines, "\n")))
-	return shortVersion(version) + "." + hex.EncodeToString(sum[:6])
+	return cmp.Or(shortVersion(version), "rollback") + "." + hex.EncodeToString(sum[:6])
 }
 
 // shortVersion is as much of a version as people read.

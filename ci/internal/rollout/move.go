@@ -30,7 +30,7 @@ type move struct {
 	// origin is what ran before, whole, should somebody deregister it.
 	origin    *types.TaskDefinition
 	marks     marks // tags of the revision that runs
-	newest    marks // tags of the newest revision, if definition is nil
+	newest    marks // tags of the revision that the new one is made from
 	current   bool  // what runs is what shall run
 	unchanged bool  // nothing is to be done
 

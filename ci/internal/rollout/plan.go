@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -82,10 +83,10 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if err != nil {
 		return nil, err
 	}
+	m.newest = readMarks(newestTags)
 	if err := m.decide(*running, *wanted, request); err != nil {
 		return nil, err
 	}
-	m.newest = readMarks(newestTags)
 	if err := m.mayBegin(request); err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func (m *move) failed() bool {
 // deployed any more, so its like is registered.
 func (m *move) decideRevision(template types.TaskDefinition, request Request) error {
 	container := m.target.Service.Container()
-	m.to = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: request.Version}
+	m.to = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: cmp.Or(m.newest.sha, request.Version)}
 	if m.to.Image == "" {
 		_, err := render(template, container, "", "") // says which containers there are
 		return err

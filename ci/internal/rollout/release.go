@@ -32,7 +32,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 		return conclude(request, p, nil, nil)
 	}
 	c := newCourse(request, changed, e.Clock.Now())
-	e.drive(ctx, request, c)
+	e.drive(ctx, request, p.versions(), c)
 	if e.Next != nil {
 		e.Next("")
 	}
@@ -135,7 +135,7 @@ func (e Engine) stillThere(ctx context.Context, request Request, changed []*move
 
 // drive does what the course says until it is over, and meanwhile finds the
 // causes of a failure.
-func (e Engine) drive(ctx context.Context, request Request, c *course) {
+func (e Engine) drive(ctx context.Context, request Request, versions map[string]string, c *course) {
 	var diagnosis sync.WaitGroup
 	defer diagnosis.Wait()
 	diagnosed := false
@@ -149,20 +149,20 @@ func (e Engine) drive(ctx context.Context, request Request, c *course) {
 			failed := deployed(c.moves)
 			diagnosis.Go(func() { e.diagnose(context.WithoutCancel(ctx), request.Cluster, failed) })
 		}
-		e.step(ctx, request, c)
+		e.step(ctx, request, versions, c)
 	}
 	e.tell(request, c)
 }
 
 // step makes the changes that are due, else verifies, else waits and looks.
-func (e Engine) step(ctx context.Context, request Request, c *course) {
+func (e Engine) step(ctx context.Context, request Request, versions map[string]string, c *course) {
 	if orders := c.orders(); len(orders) > 0 {
 		answers := e.carryOut(ctx, request, orders)
 		c.answered(orders, answers, e.Clock.Now())
 		return
 	}
 	if c.stage == verifying {
-		err := request.Verify(ctx)
+		err := request.Verify(ctx, versions)
 		if ctx.Err() == nil {
 			c.verified(err, e.Clock.Now())
 		}
@@ -216,6 +216,33 @@ func (e Engine) tellPlan(moves []*move) []*move {
 	return changed
 }
 
+// versions are the values of VERSION by service, where it is declared.
+func (p planned) versions() map[string]string {
+	versions := map[string]string{}
+	for _, m := range p.moves {
+		for _, c := range m.wants.ContainerDefinitions {
+			for _, variable := range c.Environment {
+				if aws.ToString(c.Name) == m.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {
+					versions[m.name()] = aws.ToString(variable.Value)
+				}
+			}
+		}
+	}
+	return versions
+}
+
+// version is what all services shall run, "" if they differ.
+func (p planned) version() string {
+	version := ""
+	for _, m := range p.moves {
+		if version != "" && version != m.to.SHA {
+			return ""
+		}
+		version = m.to.SHA
+	}
+	return version
+}
+
 // untouched is the report of a release that ended before it changed anything.
 func untouched(request Request, p planned, err error) report.Release {
 	release := report.Release{SHA: request.Version, ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
@@ -242,7 +269,7 @@ func untouched(request Request, p planned, err error) report.Release {
 // conclude makes the report of a release that ended, with cause if it turned
 // round.
 func conclude(request Request, p planned, cause error, changed []*move) report.Release {
-	release := report.Release{SHA: request.Version, ID: p.id, Result: report.Unchanged}
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
 	for _, m := range p.moves {
 		service := report.Service{
 			Name: m.name(), Result: m.result, From: m.from, To: m.to,

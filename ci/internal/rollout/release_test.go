@@ -241,8 +241,9 @@ func refuse(call, code string, n int) func(operation, service string) error {
 
 func TestVerifyFails(t *testing.T) {
 	b := newBench(completes, completes)
-	b.request.Verify = func(context.Context) error {
+	b.request.Verify = func(_ context.Context, versions map[string]string) error {
 		require.Equal(t, "good@sha256:new", b.ecs.running("a"), "asked when all is there")
+		require.Equal(t, map[string]string{"a": newSHA, "b": newSHA}, versions)
 		return errors.New("/api/ answers 502")
 	}
 	got := b.engine.Release(t.Context(), b.request)

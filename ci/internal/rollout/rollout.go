@@ -92,9 +92,10 @@ type Request struct {
 	// Preflight, if set, is asked before anything is changed. An error ends the
 	// release with production untouched.
 	Preflight func(context.Context, []Subject) error
-	// Verify, if set, is asked once all services run the new version. An
-	// error fails the release.
-	Verify func(context.Context) error
+	// Verify, if set, is asked once all services run the new version. It is told
+	// the value of VERSION of each service that declares it. An error fails the
+	// release.
+	Verify func(ctx context.Context, versions map[string]string) error
 }
 
 // Time limits. ECS's own limit on a deployment that makes no progress is the

@@ -1,0 +1,42 @@
+// Package delivery brings services to an AWS account: it finds or publishes the
+// images of a commit, releases them, and tells what runs. It joins the packages
+// that do the work, and decides nothing that they decide.
+package delivery
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+)
+
+// Account is an AWS account and region, by its clients.
+type Account struct {
+	config aws.Config
+	ecs    *ecs.Client
+	ecr    *awsecr.Client
+	elb    *elb.Client
+	logs   *cloudwatchlogs.Client
+}
+
+// NewAccount makes the clients of an account.
+func NewAccount(config aws.Config) Account {
+	return Account{
+		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
+	}
+}
+
+// engine drives releases in the account and tells them to a recorder.
+func (a Account) engine(recorder *report.Recorder, next func(string)) rollout.Engine {
+	return rollout.Engine{
+		ECS: a.ecs, Logs: a.logs, Health: a.elb, Clock: clock.Real{}, Event: recorder.Event, Next: next,
+		Renew: func() { awsauth.Renew(a.config) },
+	}
+}

@@ -1,0 +1,200 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// Delivery is one delivery to an account.
+type Delivery struct {
+	Account  Account
+	Source   source.Tree
+	Services []platform.Service // those that are delivered
+	Lock     image.Lock
+	Exec     step.Executor
+	Recorder *report.Recorder
+	// Next, if set, is told what a human has to run should the process end now.
+	Next func(command string)
+}
+
+// Options say how a release is to be.
+type Options struct {
+	// SHA is the full id of the commit; empty means the tree's.
+	SHA string
+	// Timeout and RestoreTimeout bound the way to the new version and back.
+	Timeout, RestoreTimeout time.Duration
+	// WaitForTurn is how long another release is waited for.
+	WaitForTurn time.Duration
+	// Force rolls out unchanged services, too.
+	Force bool
+	// NoBuild releases only what the registry holds.
+	NoBuild bool
+	// URL is where the smoke test asks; empty means the load balancer's own.
+	URL string
+	// SkipSmoke leaves the smoke test out.
+	SkipSmoke bool
+}
+
+// MinTimeout is the least time limit of a release: health checks alone take
+// longer than anything below it.
+const MinTimeout = 10 * time.Second
+
+// check refuses options that cannot be meant.
+func (o Options) check() error {
+	for flag, limit := range map[string]time.Duration{"--timeout": o.Timeout, "--restore-timeout": o.RestoreTimeout} {
+		if limit != 0 && limit < MinTimeout {
+			return outcome.Usagef("%s %s is too small for any release: take %s or more, such as %s", flag, limit, MinTimeout, rollout.DefaultTimeout)
+		}
+	}
+	if o.WaitForTurn < 0 {
+		return outcome.Usagef("--wait-for-turn %s: take a time above 0, such as 10m", o.WaitForTurn)
+	}
+	return nil
+}
+
+// Deploy releases a commit. Images that the registry holds under it are released
+// as they are; otherwise the tree must be clean and at that commit, and its
+// images are built and published first.
+func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
+	sha, err := d.version(ctx, o)
+	if err != nil {
+		return d.failed(o.SHA, err)
+	}
+	images, err := d.images(ctx, sha, o)
+	if err != nil {
+		return d.failed(sha, err)
+	}
+	request := d.request(sha, o)
+	for _, s := range d.Services {
+		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
+	}
+	return d.release(ctx, request, o)
+}
+
+// version checks the options and finds the full id of the commit.
+func (d Delivery) version(ctx context.Context, o Options) (string, error) {
+	if err := o.check(); err != nil {
+		return "", err
+	}
+	return d.Source.Resolve(ctx, o.SHA)
+}
+
+func (d Delivery) request(version string, o Options) rollout.Request {
+	return rollout.Request{
+		Cluster: platform.Cluster, Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
+		WaitForTurn: o.WaitForTurn, Force: o.Force, Preflight: d.preflight,
+	}
+}
+
+// release releases and smoke tests, and reports.
+func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
+	url, notes := d.frontDoor(ctx, o)
+	if url != "" && !o.SkipSmoke {
+		request.Verify = func(ctx context.Context) error { return d.smoke(ctx, url, request) }
+	}
+	var release report.Release
+	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
+		release = d.Account.engine(d.Recorder, d.Next).Release(ctx, request)
+		return release.Result, nil
+	})
+	release.URL, release.Notes = url, append(release.Notes, notes...)
+	d.Recorder.Fill(&release)
+	return release
+}
+
+// failed is the report of a delivery that ended before any release.
+func (d Delivery) failed(sha string, err error) report.Release {
+	err = awsauth.Explain(err)
+	release := report.Release{SHA: sha, Result: report.Failed, ExitCode: outcome.Of(err), Error: strings.ReplaceAll(err.Error(), "\n", "; ")}
+	switch release.ExitCode {
+	case outcome.Refused:
+		release.Result = report.Refused
+	case outcome.Interrupted:
+		release.Result = report.Interrupted
+	}
+	for _, s := range d.Services {
+		release.Services = append(release.Services, report.Service{Name: s.Name, Result: report.Unchanged})
+	}
+	d.Recorder.Fill(&release)
+	return release
+}
+
+// Diff tells what a deploy would change. Images that the registry does not hold
+// are built for their digests, and not published.
+func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
+	sha, err := d.version(ctx, o)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	images, err := d.digests(ctx, sha, o)
+	if err != nil {
+		return report.Diff{}, awsauth.Explain(err)
+	}
+	request := d.request(sha, o)
+	for _, s := range d.Services {
+		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
+	}
+	diff, err := d.Account.engine(d.Recorder, nil).Diff(ctx, request)
+	return diff, awsauth.Explain(err)
+}
+
+// Status tells what runs where.
+func (d Delivery) Status(ctx context.Context) (report.Status, error) {
+	status, err := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services)
+	status.URL, _ = d.frontDoor(ctx, Options{})
+	return status, awsauth.Explain(err)
+}
+
+// Rollback goes back to a commit or a revision; to the last release known good
+// if to is empty.
+func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Release {
+	request := d.request(to, o)
+	request.TakeOver = true
+	targets, err := d.goal(ctx, to, o)
+	if err != nil {
+		return d.failed(to, err)
+	}
+	request.Targets = targets
+	if request.Version == "" || rollout.IsRevision(to) {
+		request.Version = ""
+	}
+	return d.release(ctx, request, o)
+}
+
+// goal finds what a rollback shall run.
+func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Target, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	engine := d.Account.engine(d.Recorder, nil)
+	switch {
+	case to == "":
+		return engine.LastGood(ctx, platform.Cluster, d.Services)
+	case rollout.IsRevision(to):
+		target, err := rollout.ToRevision(to, d.Services)
+		return []rollout.Target{target}, err
+	}
+	sha, err := d.Source.Resolve(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	images, missing, err := d.find(ctx, sha)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("the registry has no image of commit %s for %s: a rollback goes only where a release has been", sha, strings.Join(missing, ", "))
+	}
+	return engine.ToImages(ctx, d.Services, images)
+}

@@ -1,6 +1,7 @@
 package localaws
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -21,6 +22,7 @@ const (
 	ExpiredToken FaultKind = "expired-token" // ExpiredTokenException
 	Lost         FaultKind = "lost"          // done, but the connection is cut before the answer
 	Stale        FaultKind = "stale"         // a read is answered as things were Delay ago; with a Rate, out of order
+	Denied       FaultKind = "denied"        // AccessDeniedException: the caller's policies do not allow the action
 )
 
 // Fault says which calls go wrong and how.
@@ -55,8 +57,15 @@ func (s *Server) Inject(f Fault) (remove func()) {
 
 // disturb decides what happens to a call. It fits wire.Router.Disturb.
 func (s *Server) disturb(c Call) wire.Disturbance {
+	d := s.choose(c)
+	d.Delay += s.options.Latency
+	return d
+}
+
+// choose picks what a fault, an expired token or a quota does to a call.
+func (s *Server) choose(c Call) wire.Disturbance {
 	if s.tokens.Expired(c.AccessKey) {
-		return wire.Disturbance{Err: expired()}
+		return wire.Disturbance{Err: expired(c)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,12 +80,12 @@ func (s *Server) disturb(c Call) wire.Disturbance {
 		}
 		f.left--
 		remember := d.Remember
-		d = f.disturbance()
+		d = f.disturbance(c, s.tokens.Who(c.AccessKey))
 		d.Remember = remember
 		return d
 	}
 	if s.quotas != nil && !s.quotas.allow(c.Service, c.Action, c.At) {
-		d.Err = throttled()
+		d.Err = throttled(c)
 	}
 	return d
 }
@@ -89,11 +98,12 @@ func (f *activeFault) concerns(c Call) bool {
 	return (f.Service == "" || f.Service == c.Service) && (f.Action == "" || f.Action == c.Action)
 }
 
-func (f *activeFault) disturbance() wire.Disturbance {
+// disturbance is what a fault does to the call of somebody with an ARN.
+func (f *activeFault) disturbance(c Call, caller string) wire.Disturbance {
 	d := wire.Disturbance{Delay: f.Delay}
 	switch f.Kind {
 	case Throttle:
-		d.Err = throttled()
+		d.Err = throttled(c)
 	case ServerError:
 		d.Err = &wire.Error{Code: "InternalFailure", Message: "The request processing has failed because of an unknown error, exception or failure.", Status: http.StatusInternalServerError}
 	case Reset:
@@ -101,7 +111,9 @@ func (f *activeFault) disturbance() wire.Disturbance {
 	case Lost:
 		d.Reset, d.Effect = true, true
 	case ExpiredToken:
-		d.Err = expired()
+		d.Err = expired(c)
+	case Denied:
+		d.Err = accessDenied(c, caller)
 	case Stale:
 		d.Delay, d.Stale = 0, f.Delay
 	case Slow: // the delay is all
@@ -109,8 +121,33 @@ func (f *activeFault) disturbance() wire.Disturbance {
 	return d
 }
 
-func throttled() *wire.Error { return wire.Errorf("ThrottlingException", "Rate exceeded") }
+// asQuery says whether a call is of a service with the older Query protocol,
+// which has codes and statuses of its own for what goes wrong everywhere.
+// https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
+func asQuery(c Call) bool {
+	return slices.Contains([]string{"elasticloadbalancing", "iam", "sts"}, c.Service)
+}
 
-func expired() *wire.Error {
-	return &wire.Error{Code: "ExpiredTokenException", Message: "The security token included in the request is expired", Status: http.StatusBadRequest}
+func throttled(c Call) *wire.Error {
+	if asQuery(c) {
+		return wire.Errorf("Throttling", "Rate exceeded")
+	}
+	return wire.Errorf("ThrottlingException", "Rate exceeded")
+}
+
+func expired(c Call) *wire.Error {
+	const text = "The security token included in the request is expired"
+	if asQuery(c) {
+		return wire.Errorf("ExpiredToken", text).AsStatus(http.StatusForbidden)
+	}
+	return wire.Errorf("ExpiredTokenException", text)
+}
+
+func accessDenied(c Call, caller string) *wire.Error {
+	action := c.Service + ":" + c.Action
+	text := fmt.Sprintf("User: %s is not authorized to perform: %s because no identity-based policy allows the %s action", caller, action, action)
+	if asQuery(c) {
+		return wire.Errorf("AccessDenied", "%s", text).AsStatus(http.StatusForbidden)
+	}
+	return wire.Errorf("AccessDeniedException", "%s", text)
 }

@@ -86,13 +86,16 @@ func registryAction(r *http.Request) (action, repo string) {
 	return "", ""
 }
 
+// ofECR is any call of ECR.
+var ofECR = Call{Service: "ecr"}
+
 // refuse renders a fault in the registry's shape of an error.
 func refuse(w http.ResponseWriter, e *wire.Error) {
 	status, code := e.Status, "UNKNOWN"
 	switch e.Code {
-	case throttled().Code:
+	case throttled(ofECR).Code:
 		status, code = http.StatusTooManyRequests, "TOOMANYREQUESTS"
-	case expired().Code:
+	case expired(ofECR).Code, accessDenied(ofECR, "").Code:
 		status, code = http.StatusForbidden, "DENIED"
 	}
 	w.Header().Set("Content-Type", "application/json")

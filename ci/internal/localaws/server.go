@@ -1,6 +1,7 @@
 // Package localaws is an AWS inside this process, for rehearsals and tests: ECS,
-// ECR with its registry, Elastic Load Balancing, CloudWatch Logs and STS, spoken
-// to over HTTP by unmodified clients. Nothing is pretended: tasks are processes
+// ECR with its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles,
+// Secrets Manager, SSM parameters and STS, spoken to over HTTP by unmodified
+// clients. Nothing is pretended: tasks are processes
 // started from their images' files, load balancers route requests to them, and
 // deployments proceed or fail by what really happens.
 package localaws
@@ -20,9 +21,12 @@ import (
 	"dagger/slipway/internal/localaws/clock"
 	"dagger/slipway/internal/localaws/ecs"
 	"dagger/slipway/internal/localaws/elb"
+	"dagger/slipway/internal/localaws/iam"
 	"dagger/slipway/internal/localaws/ident"
 	"dagger/slipway/internal/localaws/logs"
+	"dagger/slipway/internal/localaws/parameters"
 	"dagger/slipway/internal/localaws/registry"
+	"dagger/slipway/internal/localaws/secrets"
 	"dagger/slipway/internal/localaws/sts"
 	"dagger/slipway/internal/localaws/task"
 	"dagger/slipway/internal/localaws/wire"
@@ -30,14 +34,15 @@ import (
 
 // Options say how an embedded AWS is to be. The zero value is good.
 type Options struct {
-	Listen    string       // address of the API and registry; 127.0.0.1:0 by default
-	Region    string       // us-east-1 by default
-	Account   string       // 000000000000 by default
-	Dir       string       // working directory; a temporary one by default. Close removes what it made there
-	TimeScale float64      // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
-	Throttle  bool         // refuse calls beyond AWS's documented request rates
-	Tasks     task.Mode    // how tasks are kept apart; the best the machine allows by default
-	Logger    *slog.Logger // none by default
+	Listen    string        // address of the API and registry; 127.0.0.1:0 by default
+	Region    string        // us-east-1 by default
+	Account   string        // 000000000000 by default
+	Dir       string        // working directory; a temporary one by default. Close removes what it made there
+	TimeScale float64       // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
+	Throttle  bool          // refuse calls beyond AWS's documented request rates
+	Latency   time.Duration // added to every call, in real time
+	Tasks     task.Mode     // how tasks are kept apart; the best the machine allows by default
+	Logger    *slog.Logger  // none by default
 }
 
 // Call is one API call as it was received and answered.
@@ -56,6 +61,7 @@ type Server struct {
 	balancer *elb.Balancer
 	control  *ecs.Control
 	tokens   *sts.Tokens
+	roles    *iam.Roles
 	close    func() error
 	detach   func() bool // from the context that Start was given
 
@@ -132,7 +138,8 @@ func (s *Server) assemble() error {
 		return fmt.Errorf("embedded AWS: %w", err)
 	}
 	streams := logs.NewStore(scope)
-	s.tokens = sts.New(scope)
+	kept, params := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
+	s.tokens, s.roles = sts.New(scope), iam.New(scope, c.Now)
 	s.balancer = elb.New(elb.Config{
 		Scope: scope, Clock: c, Log: o.Logger,
 		Dial:    func(ctx context.Context, ip string, port int) (net.Conn, error) { return s.control.Dial(ctx, ip, port) },
@@ -142,8 +149,11 @@ func (s *Server) assemble() error {
 		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams, Endpoint: s.Endpoint(),
 	})
 	router := &wire.Router{
-		Services: []wire.Service{s.control.Service(), s.store.Service(), s.balancer.Service(), streams.Service(), s.tokens.Service()},
-		Observe:  s.observe, Disturb: s.disturb,
+		Services: []wire.Service{
+			s.control.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
+			s.tokens.Service(), s.roles.Service(), kept.Service(), params.Service(),
+		},
+		Observe: s.observe, Disturb: s.disturb,
 	}
 	s.http = &http.Server{
 		Handler: s.route(router), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Minute,
@@ -175,6 +185,11 @@ func (s *Server) Registry() string { return s.listener.Addr().String() }
 
 // TaskMode says how tasks are kept apart: by namespaces or by ports.
 func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
+
+// DenySimulated makes IAM's policy simulator deny an action, such as
+// iam:PassRole, on the resource with an ARN, or on all of them for "*". The
+// embedded AWS itself enforces no permission.
+func (s *Server) DenySimulated(action, resource string) { s.roles.Deny(action, resource) }
 
 // Traffic counts a load balancer's requests: those answered below 500 and those
 // that failed.

@@ -20,6 +20,9 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -36,15 +39,18 @@ import (
 // "alb" with one target group.
 type Platform struct {
 	*testing.T
-	Server *localaws.Server
-	ECS    *ecs.Client
-	ECR    *ecr.Client
-	ELB    *elbv2.Client
-	Logs   *cloudwatchlogs.Client
-	STS    *sts.Client
-	URL    string // of the load balancer
-	Group  string // target group's ARN
-	Repo   string // repository's URI
+	Server  *localaws.Server
+	ECS     *ecs.Client
+	ECR     *ecr.Client
+	ELB     *elbv2.Client
+	Logs    *cloudwatchlogs.Client
+	STS     *sts.Client
+	IAM     *iam.Client
+	Secrets *secretsmanager.Client
+	SSM     *ssm.Client
+	URL     string // of the load balancer
+	Group   string // target group's ARN
+	Repo    string // repository's URI
 
 	binary string // the compiled test service
 }
@@ -67,6 +73,7 @@ func Start(t *testing.T, o localaws.Options) *Platform {
 	return &Platform{
 		T: t, Server: server, ECS: ecs.NewFromConfig(config), ECR: ecr.NewFromConfig(config),
 		ELB: elbv2.NewFromConfig(config), Logs: cloudwatchlogs.NewFromConfig(config), STS: sts.NewFromConfig(config),
+		IAM: iam.NewFromConfig(config), Secrets: secretsmanager.NewFromConfig(config), SSM: ssm.NewFromConfig(config),
 	}
 }
 

@@ -60,13 +60,25 @@ func (t *Tokens) Expired(accessKey string) bool {
 	return ok && time.Now().After(s.expires)
 }
 
+// Who is the ARN of the session that an access key belongs to, or of the user
+// whom every other key belongs to.
+func (t *Tokens) Who(accessKey string) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.session(accessKey).arn
+}
+
+func (t *Tokens) session(accessKey string) session {
+	if s, ok := t.sessions[accessKey]; ok {
+		return s
+	}
+	return session{arn: t.scope.Global("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
+}
+
 func (t *Tokens) getCallerIdentity(ctx context.Context, _ *sts.GetCallerIdentityInput) (*sts.GetCallerIdentityOutput, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s, ok := t.sessions[wire.Caller(ctx)]
-	if !ok {
-		s = session{arn: t.scope.Global("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
-	}
+	s := t.session(wire.Caller(ctx))
 	return &sts.GetCallerIdentityOutput{Account: &t.scope.Account, Arn: &s.arn, UserId: &s.id}, nil
 }
 

@@ -21,6 +21,13 @@ func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: http.StatusBadRequest}
 }
 
+// AsStatus is the error with another HTTP status than 400, as the older services
+// answer: 404 for what is not there, 409 for what is there already.
+func (e *Error) AsStatus(status int) *Error {
+	e.Status = status
+	return e
+}
+
 // asError makes any error an AWS one: what is not known is a failure of the
 // service itself, which SDKs retry.
 func asError(err error) *Error {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,9 +21,13 @@ type field struct {
 	camel string // as in AWS JSON: taskDefinition
 }
 
-// capitals are the structs whose members keep their capital letter in AWS JSON.
-// Of everything in ECS, ECR and CloudWatch Logs that is served here, it is this one.
-var capitals = map[reflect.Type]bool{reflect.TypeFor[ecrtypes.Tag](): true}
+// keepsCapitals says whether a struct's members keep their capital letter in AWS
+// JSON. Those of Secrets Manager and Systems Manager all do; of everything in
+// ECS, ECR and CloudWatch Logs that is served here, one struct does.
+func keepsCapitals(t reflect.Type) bool {
+	return t == reflect.TypeFor[ecrtypes.Tag]() ||
+		strings.Contains(t.PkgPath(), "/service/secretsmanager") || strings.Contains(t.PkgPath(), "/service/ssm")
+}
 
 var fieldCache sync.Map // reflect.Type → []field
 
@@ -39,7 +44,7 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		camel := f.Name
-		if !capitals[t] {
+		if !keepsCapitals(t) {
 			camel = lowerFirst(camel)
 		}
 		fields = append(fields, field{index: i, name: f.Name, camel: camel})

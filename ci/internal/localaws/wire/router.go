@@ -129,6 +129,12 @@ func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
 
 func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string) ([]byte, error) {
 	ctx := context.WithValue(r.Context(), recordKey{}, record{call})
+	// Read before anything waits: net/http notices that a client has gone only
+	// once its request was read.
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, Errorf("SerializationException", "reading the request: %v", err)
+	}
 	var d Disturbance
 	if rt.Disturb != nil {
 		d = rt.Disturb(*call)
@@ -144,9 +150,8 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 	}
 	spoilt := d.Err != nil || d.Reset
 	var body []byte
-	var err error
 	if !spoilt || d.Effect {
-		body, err = rt.invoke(ctx, r.Body, p, d, requestID)
+		body, err = rt.invoke(ctx, raw, p, d, requestID)
 	}
 	switch {
 	case d.Reset:
@@ -158,13 +163,9 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 }
 
 // invoke runs the operation, or finds what it would have answered earlier.
-func (rt *Router) invoke(ctx context.Context, in io.Reader, p protocol, d Disturbance, requestID string) ([]byte, error) {
+func (rt *Router) invoke(ctx context.Context, raw []byte, p protocol, d Disturbance, requestID string) ([]byte, error) {
 	if !d.Remember {
-		return p.invoke(ctx, in, requestID)
-	}
-	raw, err := io.ReadAll(in)
-	if err != nil {
-		return nil, fmt.Errorf("reading the request: %w", err)
+		return p.invoke(ctx, bytes.NewReader(raw), requestID)
 	}
 	request := p.service.Name + "." + p.action + " " + p.form.Encode() + string(raw)
 	body, err := p.invoke(ctx, bytes.NewReader(raw), requestID)
@@ -229,6 +230,6 @@ func notAnAPI(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)
 	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+
-		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs and STS; this request is for none of them.</Message>`+
+		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, IAM, Secrets Manager, SSM parameters and STS; this request is for none of them.</Message>`+
 		`<RequestId>%s</RequestId></Error>`, requestID)
 }

@@ -1,0 +1,64 @@
+package preflight
+
+import (
+	"context"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	logstypes "github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+)
+
+// checkLogs wants the log groups that the awslogs driver writes to, unless it is
+// to create them.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html
+func (r *round) checkLogs(ctx context.Context) {
+	wanted := users[string]{}
+	for _, s := range r.subjects {
+		if s.Definition == nil {
+			continue
+		}
+		for _, c := range s.Definition.ContainerDefinitions {
+			if c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
+				continue
+			}
+			options := c.LogConfiguration.Options
+			group, region := options["awslogs-group"], options["awslogs-region"]
+			switch {
+			case group == "":
+				r.found(usage("service %s: container %s logs to awslogs without awslogs-group: name the log group in its options", s.Service.Name, aws.ToString(c.Name)))
+			case options["awslogs-create-group"] == "true":
+			case r.Region != "" && region != "" && region != r.Region:
+				r.unchecked("log group", group, "it is in region "+region)
+			default:
+				wanted.add(group, s.Service.Name)
+			}
+		}
+	}
+	if len(wanted) > 0 && r.Logs == nil {
+		r.note("not checked: log groups: there is no CloudWatch Logs client")
+		return
+	}
+	for group, names := range wanted {
+		r.ask(ctx, func(ctx context.Context) { r.checkGroup(ctx, group, services(names)) })
+	}
+}
+
+func (r *round) checkGroup(ctx context.Context, group, who string) {
+	in := &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &group}
+	for {
+		out, err := r.Logs.DescribeLogGroups(ctx, in)
+		if err != nil {
+			r.unchecked("log group", group, r.why(err, request{"logs:DescribeLogGroups", "*"}))
+			return
+		}
+		if slices.ContainsFunc(out.LogGroups, func(g logstypes.LogGroup) bool { return aws.ToString(g.LogGroupName) == group }) {
+			return
+		}
+		if in.NextToken = out.NextToken; aws.ToString(out.NextToken) == "" {
+			break
+		}
+	}
+	r.found(fail(nil, "%s: log group %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or set awslogs-create-group to true", who, group, r.here()))
+}

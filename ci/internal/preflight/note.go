@@ -1,0 +1,45 @@
+package preflight
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// gap is a reason why things of one kind could not be checked.
+type gap struct{ kind, reason string }
+
+// note adds a remark that fails nothing.
+func (r *round) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
+}
+
+// unchecked notes that a thing of a kind was not checked, and why. Things that
+// share kind and reason end up in one note: two hundred services make one line.
+func (r *round) unchecked(kind, thing, reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	g := gap{kind, reason}
+	r.gaps[g] = append(r.gaps[g], thing)
+}
+
+// listed is how many things a note names; it counts the rest.
+const listed = 5
+
+// allNotes lists the notes, sorted.
+func (r *round) allNotes() []string {
+	notes := slices.Clone(r.notes)
+	for g, things := range r.gaps {
+		slices.Sort(things)
+		things = slices.Compact(things)
+		rest := ""
+		if more := len(things) - listed; more > 0 {
+			things, rest = things[:listed], fmt.Sprintf(" and %d more", more)
+		}
+		notes = append(notes, fmt.Sprintf("not checked: %s %s%s: %s", g.kind, strings.Join(things, ", "), rest, g.reason))
+	}
+	slices.Sort(notes)
+	return slices.Compact(notes)
+}

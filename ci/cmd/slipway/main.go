@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,8 +21,9 @@ func main() {
 	if underGoRun() {
 		go followParent(signals)
 	}
-	go obey(signals, cancel)
-	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr)))
+	var next atomic.Pointer[string]
+	go obey(signals, cancel, &next)
+	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { next.Store(&command) })))
 }
 
 // echo is how long after the first signal another one may be the same wish:
@@ -31,16 +33,24 @@ const echo = time.Second
 // obey interrupts the command at the first signal. Only a person who presses
 // Ctrl-C again ends it at once: a supervisor that sends SIGTERM after SIGINT,
 // as GitHub's runner does, shall not cut a release short that is being
-// restored.
-func obey(signals <-chan os.Signal, interrupt context.CancelCauseFunc) {
+// restored. Then it says what is left to run.
+func obey(signals <-chan os.Signal, interrupt context.CancelCauseFunc, next *atomic.Pointer[string]) {
 	first := <-signals
 	at := time.Now()
 	fmt.Fprintf(os.Stderr, "%s: putting things in order; Ctrl-C once more quits at once\n", first)
 	interrupt(outcome.Interruption(fmt.Sprintf("interrupted (%s)", first)))
 	for again := range signals {
 		if again == os.Interrupt && time.Since(at) > echo {
-			fmt.Fprintln(os.Stderr, "quit without putting things in order: run the same command again")
+			fmt.Fprintln(os.Stderr, "quit without putting things in order: "+leftToRun(next.Load()))
 			os.Exit(int(outcome.Interrupted))
 		}
 	}
+}
+
+// leftToRun tells what a human has to run after a command that was cut short.
+func leftToRun(next *string) string {
+	if next == nil || *next == "" {
+		return "run the same command again"
+	}
+	return "slipway rollback puts back what ran before; by hand: " + *next
 }

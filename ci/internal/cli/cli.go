@@ -27,14 +27,18 @@ type app struct {
 	stdout, stderr io.Writer
 	source         string
 	output         format
+	// next is told what a human has to run should the process end now.
+	next func(command string)
 	// code is the exit code of a stage that reported by itself what went wrong.
 	code outcome.Code
 }
 
 // Run runs the command with its arguments and returns its exit code. What the
-// command returns goes to stdout, all narration to stderr.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer) outcome.Code {
-	a := &app{stdout: stdout, stderr: stderr, output: text}
+// command returns goes to stdout, all narration to stderr. next, if not nil, is
+// told while it runs what a human has to run should the process end there and
+// then; "" when that is nothing.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func(command string)) outcome.Code {
+	a := &app{stdout: stdout, stderr: stderr, output: text, next: next}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
@@ -66,7 +70,8 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
-	root.AddCommand(a.testCommand(), a.buildCommand(), a.rehearseCommand(), a.localAWSCommand())
+	root.AddCommand(a.testCommand(), a.buildCommand(), a.diffCommand(), a.deployCommand(), a.statusCommand(), a.rollbackCommand(),
+		a.rehearseCommand(), a.localAWSCommand())
 	for _, command := range root.Commands() {
 		command.Args = noArguments
 	}

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = cli.Run(t.Context(), args, &out, &errs)
+	code = cli.Run(t.Context(), args, &out, &errs, nil)
 	return code, out.String(), errs.String()
 }
 
@@ -174,7 +174,7 @@ func TestLocalAWS(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	ended := make(chan outcome.Code, 1)
-	go func() { ended <- cli.Run(ctx, []string{"local-aws"}, writer, io.Discard) }()
+	go func() { ended <- cli.Run(ctx, []string{"local-aws"}, writer, io.Discard, nil) }()
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	require.NoError(t, err)
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "AWS_ENDPOINT_URL=")
@@ -215,7 +215,7 @@ func TestKeep(t *testing.T) {
 	reader, writer := io.Pipe()
 	ended := make(chan outcome.Code, 1)
 	go func() {
-		ended <- cli.Run(ctx, []string{"rehearse", "--skip-tests", "--keep", "--source", dir}, io.Discard, writer)
+		ended <- cli.Run(ctx, []string{"rehearse", "--skip-tests", "--keep", "--source", dir}, io.Discard, writer, nil)
 		writer.Close()
 	}()
 	lines := bufio.NewScanner(reader)

@@ -84,14 +84,8 @@ engine, no network.`,
 // printRelease prints a release's report. A stage that failed before there was
 // any release has no report worth reading as text: its error says it all.
 func (a *app) printRelease(release report.Release) error {
-	switch a.output {
-	case jsonDoc:
-		return release.JSON(a.stdout)
-	case markdown:
-		return release.Markdown(a.stdout)
-	}
-	if len(release.Services) == 0 && release.Error != "" {
+	if a.output == text && release.ID == "" && release.Error != "" {
 		return outcome.With(release.ExitCode, errors.New(release.Error))
 	}
-	return release.Text(a.stdout)
+	return a.printDocument(release, nil)
 }

@@ -20,6 +20,7 @@ import (
 type Delivery struct {
 	Account  Account
 	Source   source.Tree
+	All      []platform.Service // of the platform
 	Services []platform.Service // those that are delivered
 	Lock     image.Lock
 	Exec     step.Executor
@@ -101,7 +102,7 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
 	url, notes := d.frontDoor(ctx, o)
 	if url != "" && !o.SkipSmoke {
-		request.Verify = func(ctx context.Context) error { return d.smoke(ctx, url, request) }
+		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, url, versions) }
 	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
@@ -166,8 +167,8 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 		return d.failed(to, err)
 	}
 	request.Targets = targets
-	if request.Version == "" || rollout.IsRevision(to) {
-		request.Version = ""
+	if rollout.IsRevision(to) {
+		request.Version = "" // its tags tell the commit
 	}
 	return d.release(ctx, request, o)
 }

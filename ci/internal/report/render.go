@@ -8,6 +8,13 @@ import (
 	"time"
 )
 
+// Document is what a command returns, for people and for programs.
+type Document interface {
+	Text(io.Writer) error
+	JSON(io.Writer) error
+	Markdown(io.Writer) error
+}
+
 // JSON writes the report as one indented JSON document.
 func (r Release) JSON(w io.Writer) error { return writeJSON(w, r.Normalize()) }
 
@@ -24,7 +31,7 @@ func (r Release) Text(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s in %s (exit code %d)\n", shortSHA(r.SHA), r.Result, millis(r.DurationMS), r.ExitCode)
 	if r.Error != "" {
-		fmt.Fprintf(&b, "  %s\n", r.Error)
+		fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(r.Error, "\n", "\n  "))
 	}
 	for _, s := range r.Services {
 		fmt.Fprintf(&b, "  %-12s %-10s %s -> %s  %s\n", s.Name, s.Result, s.From.Short(), s.To.Short(), millis(s.DurationMS))
@@ -89,7 +96,7 @@ func (r Release) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result)
 	if r.Error != "" {
-		fmt.Fprintf(&b, "> %s\n\n", r.Error)
+		fmt.Fprintf(&b, "> %s\n\n", strings.ReplaceAll(r.Error, "\n", "  \n> "))
 	}
 	b.WriteString("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
 	for _, s := range r.Services {

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/step"
+)
+
+// releaseFlags are those that the commands about releases share.
+type releaseFlags struct {
+	delivery.Options
+	services []string
+	region   string
+}
+
+func (f *releaseFlags) bind(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&f.services, "service", nil, "only these services (default all)")
+	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+}
+
+// bindDriving adds the flags of commands that change what runs.
+func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
+	f.bind(cmd)
+	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "how long the way to the new version may take before it is put back")
+	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "how long the way back may take before a human is called")
+	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "wait this long for another release to end instead of refusing")
+	cmd.Flags().Lookup("wait-for-turn").NoOptDefVal = "30m"
+	cmd.Flags().StringVar(&f.URL, "url", "", "address to smoke test (default the load balancer's)")
+	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "believe ECS alone, without asking at the front door")
+}
+
+// delivery opens the tree and the account.
+func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (delivery.Delivery, error) {
+	tree, p, err := a.open(ctx)
+	if err != nil {
+		return delivery.Delivery{}, err
+	}
+	d := delivery.Delivery{
+		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Recorder: report.NewRecorder(time.Now, view), Next: a.next,
+	}
+	if d.Services, err = p.Select(f.services...); err != nil {
+		return d, err
+	}
+	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
+		return d, err
+	}
+	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})
+	if err != nil {
+		return d, err
+	}
+	d.Account = delivery.NewAccount(config)
+	return d, nil
+}
+
+func (a *app) deployCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "deploy",
+		Short: "Release a commit to ECS, all services or none",
+		Long: `Deploy releases the images of a commit. If the registry holds them they are
+released as they are; otherwise the tree must be clean and at that commit, and
+they are built and published first. Every changed service is rolled out at the
+same time and watched; if one fails, if the smoke test fails, or if it is
+interrupted, all of them are put back to what ran before.
+
+A release whose process was killed is recognised: deploy the same commit again
+to finish it, or run rollback to put it back.`,
+		Example: `  slipway deploy
+  slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --wait-for-turn
+  slipway deploy --service backend --timeout 5m --output markdown`,
+	}
+	f.bindDriving(cmd)
+	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default the tree's)")
+	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
+	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Deploy(cmd.Context(), f.Options) })
+	}
+	return cmd
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	var f releaseFlags
+	var to string
+	cmd := &cobra.Command{
+		Use:   "rollback",
+		Short: "Go back to the last release known good, or to a named one",
+		Long: `Rollback puts back what ran before the last release, in every service of that
+release: not the revision before, which may never have worked, but the last one
+that was deployed with success. It takes over a release that is under way, or
+that was left half done. With --to it goes to a commit that the registry holds,
+or to a revision.`,
+		Example: `  slipway rollback
+  slipway rollback --to 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d
+  slipway rollback --service backend --to 12
+  slipway rollback --to ecs-backend-task:12`,
+	}
+	f.bindDriving(cmd)
+	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })
+	}
+	return cmd
+}
+
+// drive runs a release and prints its report.
+func (a *app) drive(ctx context.Context, f releaseFlags, run func(delivery.Delivery) report.Release) error {
+	view, _ := a.view()
+	d, err := a.delivery(ctx, f, view)
+	if err != nil {
+		view.Close()
+		return err
+	}
+	release := run(d)
+	view.Close()
+	a.code = release.ExitCode
+	return a.printRelease(release)
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Tell what runs where",
+		Long: `Status tells for each service what it runs (commit, digest, revision), since
+when, how many tasks are healthy, its last releases, what has drifted apart
+between Terraform and the pipeline, and a release that was left half done.`,
+		Example: `  slipway status
+  slipway status --output json`,
+	}
+	f.bind(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		d, err := a.delivery(cmd.Context(), f, report.Plain{W: a.stderr})
+		if err != nil {
+			return err
+		}
+		status, err := d.Status(cmd.Context())
+		return a.printDocument(status, err)
+	}
+	return cmd
+}
+
+func (a *app) diffCommand() *cobra.Command {
+	var f releaseFlags
+	cmd := &cobra.Command{
+		Use:   "diff",
+		Short: "Tell what a deploy would change",
+		Long: `Diff tells per service and field what a deploy of a commit would change: image,
+environment, cpu, memory and whatever Terraform has registered. It builds images
+that the registry lacks, for their digests, and publishes nothing.`,
+		Example: `  slipway diff
+  slipway diff --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output markdown`,
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
+	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only what the registry holds")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		d, err := a.delivery(cmd.Context(), f, report.Plain{W: a.stderr})
+		if err != nil {
+			return err
+		}
+		diff, err := d.Diff(cmd.Context(), f.Options)
+		if err != nil {
+			return err
+		}
+		return a.printDocument(diff, nil)
+	}
+	return cmd
+}
+
+// printDocument prints what was found out, and returns what could not be.
+func (a *app) printDocument(d report.Document, err error) error {
+	var failed error
+	switch a.output {
+	case jsonDoc:
+		failed = d.JSON(a.stdout)
+	case markdown:
+		failed = d.Markdown(a.stdout)
+	default:
+		failed = d.Text(a.stdout)
+	}
+	if err != nil {
+		return outcome.With(outcome.Of(err), fmt.Errorf("%s", strings.ReplaceAll(err.Error(), "\n", "; ")))
+	}
+	return failed
+}

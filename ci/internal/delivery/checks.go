@@ -1,0 +1,52 @@
+package delivery
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/preflight"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/smoke"
+)
+
+// preflight checks what must hold before the release changes anything.
+func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject) error {
+	config := d.Account.config
+	checker := preflight.Checker{
+		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
+		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
+		Region: config.Region,
+	}
+	return d.stage("preflight", func() error {
+		notes, err := checker.Check(ctx, platform.Cluster, subjects)
+		for _, note := range notes {
+			d.Recorder.Event("", note)
+		}
+		return err
+	})
+}
+
+// frontDoor is the URL of the system, and why there is none.
+func (d Delivery) frontDoor(ctx context.Context, o Options) (url string, notes []string) {
+	if o.URL != "" {
+		return o.URL, nil
+	}
+	url, err := smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
+	if err != nil {
+		return "", []string{"no smoke test: " + err.Error() + ": name the system's address with --url"}
+	}
+	return url, nil
+}
+
+// smoke asks the released system whether it is what was released.
+func (d Delivery) smoke(ctx context.Context, url string, versions map[string]string) error {
+	return d.Recorder.Stage("smoke", func() (report.Result, error) {
+		return report.Succeeded, smoke.Run(ctx, url, smoke.Checks(d.All, versions))
+	})
+}

@@ -3,12 +3,10 @@ package rehearsal
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,8 +18,8 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
-	"github.com/google/go-containerregistry/pkg/authn"
 
+	registry "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rollout"
@@ -80,20 +78,7 @@ func (s *site) registry(ctx context.Context, services []platform.Service) (image
 			return image.Registry{}, fmt.Errorf("creating repository %s: %w", service.Repository(), err)
 		}
 	}
-	out, err := s.ecr.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
-	if err != nil {
-		return image.Registry{}, fmt.Errorf("logging in to the registry: %w", err)
-	}
-	token, err := base64.StdEncoding.DecodeString(aws.ToString(out.AuthorizationData[0].AuthorizationToken))
-	if err != nil {
-		return image.Registry{}, fmt.Errorf("reading the registry's token: %w", err)
-	}
-	user, password, _ := strings.Cut(string(token), ":")
-	return image.Registry{
-		Host:      strings.TrimPrefix(aws.ToString(out.AuthorizationData[0].ProxyEndpoint), "http://"),
-		Auth:      &authn.Basic{Username: user, Password: password},
-		Rehearsal: true,
-	}, nil
+	return registry.Account{API: s.ecr}.Login(ctx)
 }
 
 // bootstrap creates what Terraform creates on AWS and starts the services with

@@ -1,0 +1,78 @@
+// Package ecr is the account's container registry, Amazon ECR: it logs in, and
+// finds the images of a commit.
+package ecr
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+
+	"dagger/slipway/internal/image"
+)
+
+// API is what is asked of Amazon ECR.
+type API interface {
+	GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error)
+	DescribeImages(context.Context, *ecr.DescribeImagesInput, ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error)
+}
+
+// Account is the registry of an AWS account in a region.
+type Account struct {
+	API API
+	// Now tells the time; nil means the computer's.
+	Now func() time.Time
+}
+
+// Login logs in to the registry. The login renews itself, so what it returns may
+// be kept.
+func (a Account) Login(ctx context.Context) (image.Registry, error) {
+	l := &login{api: a.API, now: a.Now}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	if err := l.renew(ctx); err != nil {
+		return image.Registry{}, err
+	}
+	return image.Registry{Host: l.host.Host, Auth: l, Rehearsal: isLoopback(l.host.Hostname())}, nil
+}
+
+// isLoopback tells an embedded registry by its being on this machine.
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
+// access is what one answer of GetAuthorizationToken gives.
+type access struct {
+	host           *url.URL
+	user, password string
+	expires        time.Time
+}
+
+// request asks for a login. Its errors repeat nothing of the token.
+func request(ctx context.Context, api API) (access, error) {
+	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
+	if err != nil {
+		return access{}, fmt.Errorf("logging in to the registry: %w", err)
+	}
+	if len(out.AuthorizationData) == 0 {
+		return access{}, fmt.Errorf("logging in to the registry: AWS answers without a token")
+	}
+	data := out.AuthorizationData[0]
+	host, err := url.Parse(aws.ToString(data.ProxyEndpoint))
+	if err != nil || host.Host == "" {
+		return access{}, fmt.Errorf("logging in to the registry: AWS answers with %q for its address", aws.ToString(data.ProxyEndpoint))
+	}
+	raw, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
+	user, password, ok := strings.Cut(string(raw), ":")
+	if err != nil || !ok {
+		return access{}, fmt.Errorf("logging in to the registry: AWS's token is not in the form that it documents")
+	}
+	return access{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
+}

@@ -1,0 +1,58 @@
+package ecr
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+const (
+	// spare is how much of its life a token must have left; it lives for twelve
+	// hours, and a push takes minutes.
+	// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+	spare = time.Hour
+	// renewalLimit bounds asking for a token.
+	renewalLimit = time.Minute
+)
+
+// login is a login that renews itself. It fits authn.ContextAuthenticator, which
+// is asked before each request.
+type login struct {
+	api API
+	now func() time.Time
+
+	mu sync.Mutex
+	access
+}
+
+// renew asks for a token.
+func (l *login) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, renewalLimit)
+	defer cancel()
+	fresh, err := request(ctx, l.api)
+	if err != nil {
+		return err
+	}
+	l.access = fresh
+	return nil
+}
+
+// Authorization fits authn.Authenticator.
+func (l *login) Authorization() (*authn.AuthConfig, error) {
+	return l.AuthorizationContext(context.Background())
+}
+
+// AuthorizationContext gives the token, a new one if the held one is near its
+// end. Where AWS gives none, the held one serves for as long as it is good.
+func (l *login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if left := l.expires.Sub(l.now()); left < spare {
+		if err := l.renew(ctx); err != nil && left <= 0 {
+			return nil, err
+		}
+	}
+	return &authn.AuthConfig{Username: l.user, Password: l.password}, nil
+}

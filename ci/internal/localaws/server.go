@@ -204,6 +204,17 @@ func (s *Server) ListenerAddress(loadBalancer string, port int32) string {
 	return s.balancer.Address(loadBalancer, port)
 }
 
+// SetThrottle turns Options.Throttle on, with full buckets, or off: setting up
+// many services takes longer than AWS's rates allow.
+func (s *Server) SetThrottle(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.quotas = nil
+	if on {
+		s.quotas = newQuotas()
+	}
+}
+
 // Close stops every task, closes every listener and removes the working
 // directory. It may be called more than once.
 func (s *Server) Close() error {

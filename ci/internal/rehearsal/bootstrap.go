@@ -35,6 +35,9 @@ const (
 	callTimeout    = 30 * time.Second
 	startLimit     = time.Minute
 	startPoll      = 100 * time.Millisecond
+	// patience of the smoke test: all targets have switched once the old ones
+	// are drained.
+	patience = 2 * drainSeconds * time.Second
 )
 
 // executionRole is the role that Fargate writes logs with. The embedded AWS

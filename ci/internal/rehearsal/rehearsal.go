@@ -235,7 +235,8 @@ func (r *rehearsal) check(ctx context.Context, version string) error {
 	for _, s := range r.options.Platform.Services {
 		versions[s.Name] = version
 	}
-	return smoke.Run(ctx, r.site.url, smoke.Checks(r.options.Platform.Services, versions))
+	tester := smoke.Tester{Clock: rollout.RealClock(), Patience: patience}
+	return tester.Run(ctx, r.site.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 
 func (r *rehearsal) notes() []string {

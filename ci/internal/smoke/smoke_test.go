@@ -2,9 +2,14 @@ package smoke_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -22,17 +27,95 @@ var services = []platform.Service{
 }
 
 func TestChecks(t *testing.T) {
-	versions := map[string]string{"api": "v2", "hidden": "v2", "web": "v2"}
-	paths := map[string]int{}
-	for _, check := range smoke.Checks(services, versions) {
-		paths[check.Path]++
-		if check.Path == "/api/" || check.Path == "/hidden/" {
-			require.Equal(t, "v2", check.Version)
+	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
+	require.Equal(t, []smoke.Check{
+		{Path: "/api/", Version: "v2", Rounds: 8},
+		{Path: "/api/health"},
+		{Path: "/health"},
+		{Path: "/hidden/"}, // no version is known of it
+		{Path: "/hidden/health"},
+		{Path: "/", HTML: true},
+		{Path: "/healthz"},
+	}, got, "/ping is not asked for: the load balancer leads it to web")
+}
+
+// fakeClock jumps instead of waiting.
+type fakeClock struct {
+	now   time.Time
+	slept int
+	err   error
+}
+
+func (c *fakeClock) Now() time.Time { return c.now }
+
+func (c *fakeClock) Sleep(_ context.Context, d time.Duration) error {
+	c.now = c.now.Add(d)
+	c.slept++
+	return c.err
+}
+
+// impatient makes each check once.
+var impatient = smoke.Tester{Clock: &fakeClock{}}
+
+// answering serves versions, one for each request, the last again and again;
+// an empty one is a bad gateway.
+func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int32) {
+	t.Helper()
+	asked = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		version := versions[min(int(asked.Add(1)), len(versions))-1]
+		if version == "" {
+			http.Error(w, "no", http.StatusBadGateway)
+			return
 		}
-		require.Equal(t, check.Path == "/", check.HTML)
+		fmt.Fprintf(w, `{"version":%q}`, version)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, asked
+}
+
+func TestPatience(t *testing.T) {
+	tests := map[string]struct {
+		answers      []string
+		asked, slept int
+		want         string
+	}{
+		"right at once":        {[]string{"v2"}, 3, 0, ""},
+		"after a while":        {[]string{"", "v1", "v2"}, 5, 2, ""},
+		"one old task is left": {[]string{"v2", "v2", "v1", "v2"}, 6, 1, ""}, // the rounds begin anew
+		"alternating":          {strings.Split("v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1", " "), 11, 5, `/ answers with version "v1", not "v2"`},
+		"never":                {[]string{""}, 6, 5, "/ answers 502 Bad Gateway"},
 	}
-	require.Equal(t, map[string]int{"/": 1, "/api/": 8, "/api/health": 1, "/health": 1, "/hidden/": 8, "/hidden/health": 1, "/healthz": 1}, paths,
-		"/ping is not asked for: the load balancer leads it to web")
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			url, asked := answering(t, tt.answers...)
+			clock := &fakeClock{now: time.Now()}
+			tester := smoke.Tester{Clock: clock, Patience: 5 * time.Second}
+			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", Rounds: 3}})
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, tt.want)
+			}
+			require.Equal(t, tt.asked, int(asked.Load()))
+			require.Equal(t, tt.slept, clock.slept)
+		})
+	}
+	t.Run("it is spent once", func(t *testing.T) {
+		url, asked := answering(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{}, Patience: 5 * time.Second}
+		require.Error(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}, {Path: "/y"}, {Path: "/z"}}))
+		require.Equal(t, 6+1+1, int(asked.Load()))
+	})
+	t.Run("the clock stops", func(t *testing.T) {
+		url, _ := answering(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Patience: time.Second}
+		require.ErrorContains(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}), "stopped")
+	})
+	t.Run("by the computer's clock", func(t *testing.T) {
+		url, _ := answering(t, "v2")
+		require.NoError(t, smoke.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
+	})
 }
 
 func TestRun(t *testing.T) {
@@ -63,7 +146,7 @@ func TestRun(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := smoke.Run(t.Context(), server.URL, tt.checks)
+			err := impatient.Run(t.Context(), server.URL, tt.checks)
 			if len(tt.want) == 0 {
 				require.NoError(t, err)
 			}
@@ -73,18 +156,18 @@ func TestRun(t *testing.T) {
 		})
 	}
 	t.Run("the same failure is told once", func(t *testing.T) {
-		err := smoke.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
+		err := impatient.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
 		require.EqualError(t, err, "/x answers 502 Bad Gateway")
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		require.ErrorContains(t, smoke.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
+		require.ErrorContains(t, impatient.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
 	})
 	t.Run("a bad address", func(t *testing.T) {
-		require.Error(t, smoke.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
+		require.Error(t, impatient.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, smoke.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
+		require.ErrorIs(t, impatient.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
 	})
 }

@@ -1,0 +1,81 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"dagger/slipway/internal/clock"
+)
+
+// Clock tells the time and waits.
+type Clock interface {
+	Now() time.Time
+	// Sleep waits for d, or until ctx ends and returns its cause.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+const (
+	// patience is how long a load balancer may take to be where ECS says that
+	// the services are: its nodes learn of targets one after the other, some
+	// seconds after the deployment is complete.
+	patience = 30 * time.Second
+	// pause is how long to wait after an answer that is wrong.
+	pause = time.Second
+)
+
+// Tester makes checks.
+type Tester struct {
+	Clock Clock
+	// Patience is how long wrong answers are borne, over all checks; each is
+	// made at least once.
+	Patience time.Duration
+}
+
+// Run makes the checks with the computer's clock and half a minute of patience.
+func Run(ctx context.Context, base string, checks []Check) error {
+	return Tester{Clock: clock.Real{}, Patience: patience}.Run(ctx, base, checks)
+}
+
+// Run makes the checks against the system at base, such as
+// "http://ecs-alb-1.us-east-1.elb.amazonaws.com", one after the other. The error
+// joins all that was wrong, each with its path.
+func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
+	client := newClient(base)
+	defer client.CloseIdleConnections()
+	deadline := t.Clock.Now().Add(t.Patience)
+	var failures []error
+	told := map[string]bool{}
+	for _, check := range checks {
+		err := t.insist(ctx, client, base, check, deadline)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// insist makes a check until it has passed in all its rounds, in a row: one
+// task of the old version among new ones must not be missed by asking again.
+func (t Tester) insist(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
+	for passed := 0; passed < max(check.Rounds, 1); {
+		err := check.run(ctx, client, base)
+		if err == nil {
+			passed++
+			continue
+		}
+		passed = 0
+		if ctx.Err() != nil || t.Clock.Now().Add(pause).After(deadline) {
+			return err
+		}
+		if err := t.Clock.Sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -146,7 +146,8 @@ func (s *Server) assemble() error {
 		Changed: func(group, ip string) { s.control.TargetChanged(group, ip) },
 	})
 	s.control = ecs.New(ecs.Config{
-		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams, Endpoint: s.Endpoint(),
+		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
+		Secrets: vault{kept, params}, Endpoint: s.Endpoint(),
 	})
 	router := &wire.Router{
 		Services: []wire.Service{
@@ -190,6 +191,11 @@ func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
 // iam:PassRole, on the resource with an ARN, or on all of them for "*". The
 // embedded AWS itself enforces no permission.
 func (s *Server) DenySimulated(action, resource string) { s.roles.Deny(action, resource) }
+
+// SetAlarm sets or clears a CloudWatch alarm, which is known by its name only.
+// Setting it fails the deployment in progress of every service whose deployment
+// configuration names it, and rolls it back where that says so.
+func (s *Server) SetAlarm(name string, alarming bool) { s.control.SetAlarm(name, alarming) }
 
 // Traffic counts a load balancer's requests: those answered below 500 and those
 // that failed.

@@ -25,10 +25,6 @@ func resourceError(format string, args ...any) error {
 func (t *taskRun) openLogs() error {
 	t.logOptions = map[string]logStream{}
 	for _, p := range t.parts {
-		if len(p.definition.Secrets) > 0 {
-			return resourceError("unable to pull secrets or registry auth: execution resource retrieval failed: "+
-				"unable to retrieve secret %s: the embedded AWS keeps no secrets", aws.ToString(p.definition.Secrets[0].ValueFrom))
-		}
 		log := p.definition.LogConfiguration
 		if log == nil || log.LogDriver != types.LogDriverAwslogs {
 			continue
@@ -119,6 +115,7 @@ func (t *taskRun) spec(d *types.ContainerDefinition, img *task.Image) task.Spec 
 	for _, kv := range env {
 		spec.Env = append(spec.Env, aws.ToString(kv.Name)+"="+aws.ToString(kv.Value))
 	}
+	spec.Env = append(spec.Env, t.secrets[*d.Name]...)
 	for _, m := range d.PortMappings {
 		spec.Ports = append(spec.Ports, int(aws.ToInt32(m.ContainerPort)))
 	}

@@ -43,6 +43,7 @@ type Config struct {
 	Runtime  *task.Runtime
 	Balancer Balancer
 	Logs     Logs
+	Secrets  Secrets
 	Endpoint string // where tasks find their metadata
 }
 
@@ -63,6 +64,7 @@ type Control struct {
 	deployments map[string]*serviceDeployment // by ARN
 	revisions   map[string]*revision          // by ARN
 	tags        map[string]map[string]string  // by ARN
+	alarming    map[string]bool               // by the alarm's name
 	nextIP      int
 }
 
@@ -73,7 +75,7 @@ func New(cfg Config) *Control {
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		clusters: map[string]*cluster{}, families: map[string]*family{}, tasks: map[string]*taskRun{},
 		byIP: map[string]*taskRun{}, deployments: map[string]*serviceDeployment{}, revisions: map[string]*revision{},
-		tags: map[string]map[string]string{},
+		tags: map[string]map[string]string{}, alarming: map[string]bool{},
 	}
 }
 

@@ -33,6 +33,7 @@ type deployment struct {
 	failed   int // tasks that failed since the last one that got healthy
 	total    int // tasks that failed in all
 	earliest time.Time
+	ready    time.Time // when all its tasks were up, while its alarms are watched on
 	record   *serviceDeployment
 }
 
@@ -45,6 +46,7 @@ type serviceDeployment struct {
 	status   types.ServiceDeploymentStatus
 	reason   string
 	breaker  types.ServiceDeploymentRollbackMonitorsStatus
+	alarms   alarms
 	failures int
 	config   *types.DeploymentConfiguration
 	created  time.Time
@@ -124,6 +126,7 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 	if d.config.DeploymentCircuitBreaker.Enable {
 		d.breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoring
 	}
+	d.alarms = s.c.newAlarms(d.config.Alarms)
 	for _, old := range s.deployments {
 		running, pending, wanted := s.counts(old)
 		d.sources = append(d.sources, types.ServiceRevisionSummary{
@@ -133,6 +136,7 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 	if len(s.history) > 0 && !s.history[0].over() {
 		s.history[0].become(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
 		s.history[0].breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
+		s.history[0].alarms.end()
 	}
 	s.history = append([]*serviceDeployment{d}, s.history...)
 	s.c.deployments[d.arn] = d
@@ -146,6 +150,9 @@ func (s *service) rollBack(failed *deployment, why rollbackCause) {
 	now := s.c.cfg.Clock.Now()
 	failed.state, failed.reason, failed.updated = types.DeploymentRolloutStateFailed, why.failed, now
 	rec := failed.record
+	if rec != nil {
+		rec.alarms.end()
+	}
 	if !why.back || rec == nil {
 		if rec != nil {
 			rec.become(types.ServiceDeploymentStatusStopped, why.stopped, now)

@@ -108,6 +108,7 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 		DeploymentCircuitBreaker: &types.ServiceDeploymentCircuitBreaker{
 			Status: d.breaker, FailureCount: int32(d.failures), Threshold: int32(d.service.threshold()),
 		},
+		Alarms: d.alarms.describe(),
 	}
 	if d.reason != "" {
 		out.StatusReason = new(d.reason)

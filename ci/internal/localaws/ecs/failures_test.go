@@ -1,15 +1,18 @@
 package ecs_test
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
+	"dagger/slipway/internal/localaws/testapp"
 )
 
 // quick makes the waits of ECS and ELB five times shorter.
@@ -94,6 +97,24 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 					"failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. : exit status 1"
 			},
 		},
+		"is for another processor": {
+			definition: func(p *localawstest.Platform) string {
+				img, err := testapp.Service(p.Binary(), "riscv")
+				p.OK(err)
+				file, err := img.ConfigFile()
+				p.OK(err)
+				file = file.DeepCopy()
+				file.Architecture = "riscv64"
+				img, err = mutate.ConfigFile(img, file)
+				p.OK(err)
+				return p.Register(p.Push(img, "riscv"))
+			},
+			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
+			reason: func(*localawstest.Platform) string {
+				return "CannotPullContainerError: pull image manifest has been retried 1 time(s): " +
+					"image Manifest does not contain descriptor matching platform '" + runtime.GOOS + "/" + runtime.GOARCH + "'"
+			},
+		},
 		"wants a secret": {
 			definition: func(p *localawstest.Platform) string {
 				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) {
@@ -103,7 +124,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
 				return "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: " +
-					"unable to retrieve secret arn:aws:ssm:us-east-1:000000000000:parameter/key: the embedded AWS keeps no secrets"
+					"unable to retrieve secrets from ssm: service call has been retried 1 time(s): invalid ssm parameters: arn:aws:ssm:us-east-1:000000000000:parameter/key"
 			},
 		},
 	}

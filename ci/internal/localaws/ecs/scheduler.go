@@ -59,12 +59,13 @@ func (s *service) reconcile() time.Duration {
 	}
 	s.countFailures()
 	s.breaker()
+	s.heedAlarms()
 	if s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining {
 		next = min(next, s.scaleUp())
 		s.scaleDown()
 	}
 	s.retire()
-	s.finish()
+	next = min(next, s.finish())
 	return max(next, time.Millisecond)
 }
 
@@ -234,24 +235,29 @@ func (s *service) retire() {
 }
 
 // finish completes the deployment, and the service's deletion, when everything
-// is as it was wanted: as many tasks as desired, all healthy, and no others.
-func (s *service) finish() {
+// is as it was wanted: as many tasks as desired, all healthy, and no others. It
+// returns when to look again.
+func (s *service) finish() time.Duration {
 	tasks := s.tasks()
 	if s.status == statusDraining && len(tasks) == 0 {
 		s.status = statusInactive
 		close(s.gone)
-		return
+		return idle
 	}
 	p := s.primary()
 	ready := len(tasks) == s.desired && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment != p || !t.up() })
 	if !ready || s.steady || s.status != statusActive || p.state == types.DeploymentRolloutStateFailed {
-		return
+		return idle
+	}
+	if wait := s.baking(p); wait > 0 {
+		return wait
 	}
 	s.steady = true
 	if p.state == types.DeploymentRolloutStateInProgress {
 		s.complete(p)
 	}
 	s.event("(service %s) has reached a steady state.", s.name)
+	return idle
 }
 
 // complete marks a deployment as successful.
@@ -272,5 +278,6 @@ func (s *service) complete(p *deployment) {
 	if rec.breaker == types.ServiceDeploymentRollbackMonitorsStatusMonitoring {
 		rec.breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
 	}
+	rec.alarms.end()
 	rec.become(types.ServiceDeploymentStatusSuccessful, "", now)
 }

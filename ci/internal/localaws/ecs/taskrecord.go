@@ -20,7 +20,8 @@ type taskRun struct {
 	service    *service // nil for RunTask's
 	definition *types.TaskDefinition
 	logOptions map[string]logStream
-	stopped    chan struct{} // closed when the task must stop
+	secrets    map[string][]string // NAME=value, by container
+	stopped    chan struct{}       // closed when the task must stop
 
 	deployment *deployment
 	record     types.Task

@@ -95,7 +95,7 @@ func trim(reason string) string {
 	return reason
 }
 
-// prepare gets the task its address and its images.
+// prepare gets the task its address, its secrets and its images.
 func (t *taskRun) prepare(ctx context.Context) error {
 	if err := t.c.cfg.Clock.Sleep(ctx, provisioning); err != nil {
 		return err
@@ -105,6 +105,9 @@ func (t *taskRun) prepare(ctx context.Context) error {
 		t.record.PullStartedAt = new(t.c.cfg.Clock.Now())
 		t.set("PENDING")
 	})
+	if err := t.pullSecrets(); err != nil {
+		return err
+	}
 	images := make([]*task.Image, len(t.parts))
 	for i, p := range t.parts {
 		img, err := t.c.cfg.Runtime.Pull(ctx, *p.definition.Image)

@@ -48,6 +48,9 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
 		}
 		names[*d.Name] = true
+		if name := shared(d); name != "" {
+			return wire.Errorf("ClientException", "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.", name)
+		}
 		for _, m := range d.PortMappings {
 			if in.NetworkMode == types.NetworkModeAwsvpc && m.HostPort != nil && *m.HostPort != 0 && *m.HostPort != aws.ToInt32(m.ContainerPort) {
 				return wire.Errorf("ClientException", "When networkMode=awsvpc, the host ports and container ports in port mappings must match.")
@@ -61,6 +64,22 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 		return validateFargate(in)
 	}
 	return nil
+}
+
+// shared is the name of a secret that the container has for something else, too.
+func shared(d types.ContainerDefinition) string {
+	taken := map[string]bool{}
+	for _, v := range d.Environment {
+		taken[aws.ToString(v.Name)] = true
+	}
+	for _, s := range d.Secrets {
+		name := aws.ToString(s.Name)
+		if taken[name] {
+			return name
+		}
+		taken[name] = true
+	}
+	return ""
 }
 
 // fargateSizes maps CPU units to the memory sizes in MiB that Fargate offers

@@ -160,6 +160,9 @@ func (p *Platform) Push(img v1.Image, tag string) string {
 	return p.Repo + "@" + digest.String()
 }
 
+// Binary is the compiled test service.
+func (p *Platform) Binary() string { return p.binary }
+
 // Image pushes the test service.
 func (p *Platform) Image(version string, args ...string) string {
 	p.Helper()

@@ -29,7 +29,22 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 	if err != nil {
 		return nil, fmt.Errorf("reading image %s: %w", m.Digest, err)
 	}
-	return img, nil
+	return img, suits(img, platforms)
+}
+
+// suits looks at what a single image says it is for: one that says nothing is
+// for every platform.
+func suits(img v1.Image, platforms []v1.Platform) error {
+	config, err := img.ConfigFile()
+	if err != nil {
+		return fmt.Errorf("reading an image's configuration: %w", err)
+	}
+	for _, want := range platforms {
+		if config.OS == "" && config.Architecture == "" || config.OS == want.OS && config.Architecture == want.Architecture {
+			return nil
+		}
+	}
+	return PlatformError{platforms[0]}
 }
 
 // PlatformError says that an index has no image for the wanted platforms.

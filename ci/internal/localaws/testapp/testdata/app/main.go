@@ -3,6 +3,7 @@
 //
 //	app            serve on $PORT (8000): / tells version and host name, /health answers $HEALTH_STATUS (200)
 //	app exit N     print two lines and exit with N
+//	app env        print the environment
 //	app hang       do nothing, never listen
 //	app stubborn   serve, and ignore SIGTERM
 //	app spawn      start a copy of itself that hangs, then hang
@@ -36,6 +37,11 @@ func main() {
 		fmt.Fprintln(os.Stderr, "panic: the database is on fire")
 		code, _ := strconv.Atoi(os.Args[2])
 		os.Exit(code)
+	case "env":
+		for _, variable := range os.Environ() {
+			fmt.Println(variable)
+		}
+		return
 	case "hang":
 		sleep()
 	case "spawn":

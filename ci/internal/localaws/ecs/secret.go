@@ -1,0 +1,50 @@
+package ecs
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+)
+
+// Secrets is where tasks take secrets from.
+type Secrets interface {
+	// Value is the text behind a valueFrom: the ARN of a secret, with the parts
+	// that ECS adds, or a parameter's name or ARN. Its error is what Fargate says
+	// of a secret that it cannot get.
+	Value(valueFrom string) (string, error)
+}
+
+// pullSecrets gets everything secret that the containers need, which an
+// execution role does before anything else.
+func (t *taskRun) pullSecrets() error {
+	pull := func(ref *string) (string, error) {
+		value, err := t.c.cfg.Secrets.Value(aws.ToString(ref))
+		if err != nil {
+			return "", resourceError("unable to pull secrets or registry auth: execution resource retrieval failed: %v", err)
+		}
+		return value, nil
+	}
+	t.secrets = map[string][]string{}
+	for _, p := range t.parts {
+		d := p.definition
+		for _, s := range d.Secrets {
+			value, err := pull(s.ValueFrom)
+			if err != nil {
+				return err
+			}
+			t.secrets[*d.Name] = append(t.secrets[*d.Name], aws.ToString(s.Name)+"="+value)
+		}
+		if d.RepositoryCredentials != nil {
+			if _, err := pull(d.RepositoryCredentials.CredentialsParameter); err != nil {
+				return err
+			}
+		}
+		if d.LogConfiguration == nil {
+			continue
+		}
+		for _, s := range d.LogConfiguration.SecretOptions {
+			if _, err := pull(s.ValueFrom); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

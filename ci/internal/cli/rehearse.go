@@ -11,6 +11,7 @@ import (
 
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
@@ -62,11 +63,12 @@ engine, no network.`,
 		}
 		printed := false
 		if keep {
-			options.Up = func(release report.Release) {
+			options.Up = func(endpoint string, release report.Release) {
 				view.Close()
 				printed = true
 				_ = a.printRelease(release) // the exit code tells what came of it
 				fmt.Fprintf(a.stderr, "the system is up at %s: press Ctrl-C to take it down\n", release.URL)
+				fmt.Fprintf(a.stderr, "to work with it: export AWS_ENDPOINT_URL=%s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=%s\n", endpoint, platform.DefaultRegion)
 				<-ctx.Done()
 			}
 		}

@@ -83,12 +83,23 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	return d.release(ctx, request, o)
 }
 
-// version checks the options and finds the full id of the commit.
+// version checks the options and finds the full id of the commit. A commit that
+// nobody named is meant with what the tree holds, so that must be the same.
 func (d Delivery) version(ctx context.Context, o Options) (string, error) {
 	if err := o.check(); err != nil {
 		return "", err
 	}
-	return d.Source.Resolve(ctx, o.SHA)
+	if o.SHA != "" {
+		return d.Source.Resolve(ctx, o.SHA)
+	}
+	revision, err := d.Source.Revision(ctx)
+	if err != nil {
+		return "", err
+	}
+	if revision.Dirty {
+		return "", outcome.Usagef("the tree holds more than its commit %s (git status): commit first, or say with --sha=%s that the commit alone is meant", revision.SHA, revision.SHA)
+	}
+	return revision.SHA, nil
 }
 
 func (d Delivery) request(version string, o Options) rollout.Request {

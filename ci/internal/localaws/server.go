@@ -147,7 +147,7 @@ func (s *Server) assemble() error {
 	})
 	s.control = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: vault{kept, params}, Endpoint: s.Endpoint(),
+		Secrets: vault{kept, params}, Endpoint: s.Endpoint(), Role: s.roles.Assume,
 	})
 	router := &wire.Router{
 		Services: []wire.Service{

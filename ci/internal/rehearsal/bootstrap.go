@@ -19,6 +19,8 @@ import (
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/clock"
 	registry "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/platform"
@@ -63,6 +65,7 @@ func connect(endpoint string) *site {
 		BaseEndpoint: &endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider("rehearsal", "rehearsal", ""),
 		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: carrier},
+		Retryer:      awsauth.Retryer,
 	}
 	return &site{
 		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
@@ -192,6 +195,7 @@ func (s *site) service(ctx context.Context, service platform.Service, imageRefer
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			MinimumHealthyPercent: aws.Int32(100), MaximumPercent: aws.Int32(200),
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
+			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmOf(service)}},
 		},
 		LoadBalancers: []ecstypes.LoadBalancer{{
 			TargetGroupArn: &group, ContainerName: aws.String(service.Container()), ContainerPort: aws.Int32(int32(service.Port)),
@@ -205,6 +209,9 @@ func (s *site) service(ctx context.Context, service platform.Service, imageRefer
 	}
 	return nil
 }
+
+// alarmOf is the deployment alarm of a service.
+func alarmOf(service platform.Service) string { return service.ServiceName() + "-errors" }
 
 func taskDefinition(service platform.Service, imageReference string) *ecs.RegisterTaskDefinitionInput {
 	return &ecs.RegisterTaskDefinitionInput{
@@ -237,7 +244,7 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 func (s *site) waitComplete(ctx context.Context, services []platform.Service) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
-	clock := rollout.RealClock()
+	wait := clock.Real{}
 	for _, service := range services {
 		for {
 			out, err := s.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
@@ -253,7 +260,7 @@ func (s *site) waitComplete(ctx context.Context, services []platform.Service) er
 			if first.RolloutState == ecstypes.DeploymentRolloutStateFailed {
 				return fmt.Errorf("starting the previous version of %s: %s", service.Name, s.whyStopped(ctx, service))
 			}
-			if err := clock.Sleep(ctx, startPoll); err != nil {
+			if err := wait.Sleep(ctx, startPoll); err != nil {
 				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, s.whyStopped(ctx, service))
 			}
 		}

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
@@ -39,8 +41,9 @@ type Options struct {
 	// Live tells that somebody watches: then the tasks and requests are shown.
 	Live bool
 	// Up, if set, is called when the release is over and the system still
-	// runs. The system is taken down when it returns.
-	Up func(report.Release)
+	// runs, with the endpoint of the embedded AWS. The system is taken down when
+	// it returns.
+	Up func(endpoint string, release report.Release)
 }
 
 // rehearsal is one under way.
@@ -140,7 +143,7 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	if err != nil {
 		return report.Release{}, err
 	}
-	release, err := r.release(ctx, next)
+	release, err := r.release(ctx, server, next)
 	if err != nil {
 		return release, err
 	}
@@ -148,7 +151,7 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 		final := release
 		final.SHA = r.version
 		r.recorder.Fill(&final)
-		r.options.Up(final)
+		r.options.Up(server.Endpoint(), final)
 	}
 	return release, nil
 }
@@ -180,30 +183,21 @@ func push(ctx context.Context, registry image.Registry, tag string, p platform.P
 
 // release releases the next version while requests flow, and checks by the
 // front door what came of it.
-func (r *rehearsal) release(ctx context.Context, next map[string]string) (report.Release, error) {
+func (r *rehearsal) release(ctx context.Context, server *localaws.Server, next map[string]string) (report.Release, error) {
 	services := r.options.Platform.Services
 	flow := startTraffic(ctx, r.site.url, trafficPaths(services))
 	stopStatus := r.showStatus(ctx, flow)
 	defer stopStatus()
 
-	releaseCtx, interrupt := context.WithCancelCause(ctx)
-	defer interrupt(nil)
-	engine := rollout.Engine{
-		ECS:   r.options.Scenario.stage(r.site.ecs, r.site.ecr, r.victim, interrupt),
-		Logs:  r.site.logs,
-		Clock: rollout.RealClock(),
-		Event: r.recorder.Event,
-	}
 	request := rollout.Request{Cluster: platform.Cluster, Version: r.version, Verify: func(ctx context.Context, _ map[string]string) error {
 		return r.stage("smoke", func() error { return r.check(ctx, r.version) })
 	}}
 	for _, s := range services {
 		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: next[s.Name]})
 	}
-
 	var release report.Release
 	_ = r.recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
-		release = engine.Release(releaseCtx, request)
+		release = r.drive(ctx, server, request)
 		return release.Result, nil
 	})
 	err := r.afterwards(ctx, release)
@@ -214,6 +208,34 @@ func (r *rehearsal) release(ctx context.Context, next map[string]string) (report
 	}
 	release.Notes = append(release.Notes, r.notes()...)
 	return release, err
+}
+
+// lifeAfterDeath is how long a killed release goes on in vain.
+const lifeAfterDeath = 100 * time.Millisecond
+
+// drive releases, as the scenario has it.
+func (r *rehearsal) drive(ctx context.Context, server *localaws.Server, request rollout.Request) report.Release {
+	releaseCtx, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	hand := stagehand{site: r.site, server: server, victim: r.victim, interrupt: interrupt}
+	engine := rollout.Engine{
+		ECS: r.options.Scenario.stage(ctx, hand), Logs: r.site.logs, Health: r.site.elb, Clock: clock.Real{}, Event: r.recorder.Event,
+	}
+	if r.options.Scenario != Killed {
+		return engine.Release(releaseCtx, request)
+	}
+	doomed := request
+	doomed.RestoreTimeout = lifeAfterDeath
+	silent := engine
+	silent.Event = func(service, text string) {
+		if releaseCtx.Err() == nil {
+			r.recorder.Event(service, text)
+		}
+	}
+	silent.Release(releaseCtx, doomed)
+	r.recorder.Event("", errKilled.Error()+": the next process carries on")
+	engine.ECS = r.site.ecs
+	return engine.Release(ctx, request)
 }
 
 // afterwards checks that a system which is said to be restored serves the
@@ -235,7 +257,7 @@ func (r *rehearsal) check(ctx context.Context, version string) error {
 	for _, s := range r.options.Platform.Services {
 		versions[s.Name] = version
 	}
-	tester := smoke.Tester{Clock: rollout.RealClock(), Patience: patience}
+	tester := smoke.Tester{Clock: clock.Real{}, Patience: patience}
 	return tester.Run(ctx, r.site.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 

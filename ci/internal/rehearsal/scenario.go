@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rollout"
@@ -27,11 +31,21 @@ const (
 	MissingImage Scenario = "missing-image" // its image is gone when tasks pull it
 	Hang         Scenario = "hang"          // never listens
 	Cancel       Scenario = "cancel"        // the release is interrupted half-way
+	WrongVersion Scenario = "wrong-version" // healthy, and not what it should be
+	Alarm        Scenario = "alarm"         // a deployment alarm goes off half-way
+	Stopped      Scenario = "stopped"       // somebody stops the deployment half-way
+	Replaced     Scenario = "replaced"      // somebody else deploys half-way
+	Killed       Scenario = "killed"        // the process is killed after its first change, and another one carries on
+	LostAnswers  Scenario = "lost-answers"  // ECS takes changes whose answers never come
+	Throttled    Scenario = "throttled"     // ECS refuses three calls of ten
+	Outage       Scenario = "outage"        // ECS cannot be reached for a while, half-way
 )
 
 // Scenarios lists them all.
 func Scenarios() []Scenario {
-	return []Scenario{Happy, Crash, Unhealthy, MissingImage, Hang, Cancel}
+	return []Scenario{
+		Happy, Crash, Unhealthy, MissingImage, Hang, Cancel, WrongVersion, Alarm, Stopped, Replaced, Killed, LostAnswers, Throttled, Outage,
+	}
 }
 
 // ParseScenario finds a scenario by its name; an unknown one is a usage error.
@@ -47,21 +61,116 @@ func ParseScenario(name string) (Scenario, error) {
 }
 
 // faulty tells whether the new version's program is replaced by one that fails.
-func (s Scenario) faulty() bool { return s == Crash || s == Unhealthy || s == Hang }
+func (s Scenario) faulty() bool {
+	return s == Crash || s == Unhealthy || s == Hang || s == WrongVersion
+}
 
 // errInterrupted is the cause of a release that the cancel scenario interrupts.
 var errInterrupted = outcome.Interruption("interrupted half-way, as the scenario has it")
 
+// stagehand has at hand what a scenario needs for its mishap.
+type stagehand struct {
+	*site
+	server    *localaws.Server
+	victim    platform.Service
+	interrupt context.CancelCauseFunc
+}
+
+// Sizes of mishaps.
+const (
+	throttledShare = 0.3
+	outageLength   = 3 * time.Second
+)
+
 // stage puts the scenario's mishap between the release and ECS. Whatever the
 // release is, it does not know.
-func (s Scenario) stage(api rollout.ECS, images *ecr.Client, victim platform.Service, interrupt context.CancelCauseFunc) rollout.ECS {
+func (s Scenario) stage(ctx context.Context, hand stagehand) rollout.ECS {
+	api := rollout.ECS(hand.ecs)
 	switch s {
 	case MissingImage:
-		return &imageRemover{ECS: api, images: images, victim: victim}
+		return &imageRemover{ECS: api, images: hand.ecr, victim: hand.victim}
 	case Cancel:
-		return &interrupter{ECS: api, interrupt: interrupt}
+		return &halfway{ECS: api, strike: func() { hand.interrupt(errInterrupted) }}
+	case Killed:
+		return &mortal{ECS: api, die: func() { hand.interrupt(errKilled) }}
+	case Alarm:
+		return &halfway{ECS: api, strike: func() { hand.server.SetAlarm(alarmOf(hand.victim), true) }}
+	case Stopped:
+		return &halfway{ECS: api, strike: func() { hand.stopDeployment(ctx) }}
+	case Replaced:
+		return &halfway{ECS: api, strike: func() { hand.deployOther(ctx) }}
+	case LostAnswers:
+		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
+			hand.server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: action, Times: 1})
+		}
+	case Throttled:
+		hand.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
+	case Outage:
+		return &halfway{ECS: api, strike: func() {
+			time.AfterFunc(outageLength, hand.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
+		}}
 	}
 	return api
+}
+
+// stopDeployment stops the victim's deployment, as somebody does at the console.
+func (h stagehand) stopDeployment(ctx context.Context) {
+	list, err := h.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()),
+	})
+	if err != nil || len(list.ServiceDeployments) == 0 {
+		return // the scenario's result tells that nothing was stopped
+	}
+	_, _ = h.ecs.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
+		ServiceDeploymentArn: list.ServiceDeployments[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
+	})
+}
+
+// deployOther deploys a revision of its own to the victim, as a hotfix by hand.
+func (h stagehand) deployOther(ctx context.Context) {
+	images, err := h.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(h.victim.Family() + ":1")})
+	if err != nil {
+		return // as above
+	}
+	definition, err := h.ecs.RegisterTaskDefinition(ctx, taskDefinition(h.victim, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
+	if err != nil {
+		return
+	}
+	_, _ = h.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+	})
+}
+
+// errKilled is what a process that is no more gets of its calls.
+var errKilled = outcome.Interruption("killed half-way, as the scenario has it")
+
+// mortal is killed once it has changed one service, and does nothing any more.
+type mortal struct {
+	rollout.ECS
+	die     func()
+	changed atomic.Bool
+}
+
+func (m *mortal) DescribeServices(ctx context.Context, input *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	if m.changed.Load() {
+		return nil, errKilled
+	}
+	return m.ECS.DescribeServices(ctx, input, options...)
+}
+
+func (m *mortal) UpdateService(ctx context.Context, input *ecs.UpdateServiceInput, options ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
+	if m.changed.Swap(true) {
+		return nil, errKilled
+	}
+	defer m.die()
+	return m.ECS.UpdateService(ctx, input, options...)
+}
+
+func (m *mortal) StopServiceDeployment(ctx context.Context, input *ecs.StopServiceDeploymentInput, options ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
+	if m.changed.Load() {
+		return nil, errKilled
+	}
+	return m.ECS.StopServiceDeployment(ctx, input, options...)
 }
 
 // imageRemover deletes the victim's new image once the release has registered
@@ -88,22 +197,21 @@ func (r *imageRemover) RegisterTaskDefinition(ctx context.Context, input *ecs.Re
 	return out, nil
 }
 
-// interrupter interrupts the release once it has seen a task of the new
-// version run.
-type interrupter struct {
+// halfway strikes once it has seen a task of the new version run.
+type halfway struct {
 	rollout.ECS
-	interrupt context.CancelCauseFunc
-	once      sync.Once
+	strike func()
+	once   sync.Once
 }
 
-func (i *interrupter) DescribeServices(ctx context.Context, input *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
-	out, err := i.ECS.DescribeServices(ctx, input, options...)
+func (h *halfway) DescribeServices(ctx context.Context, input *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	out, err := h.ECS.DescribeServices(ctx, input, options...)
 	if err != nil {
 		return out, err
 	}
 	for _, service := range out.Services {
 		if len(service.Deployments) > 1 && service.Deployments[0].RunningCount > 0 {
-			i.once.Do(func() { i.interrupt(errInterrupted) })
+			h.once.Do(h.strike)
 		}
 	}
 	return out, nil

@@ -154,6 +154,9 @@ func (v Version) Short() string {
 }
 
 func shortSHA(sha string) string {
+	if sha == "" {
+		return "release"
+	}
 	commit, rest, dirty := strings.Cut(sha, "-")
 	if len(commit) == 40 {
 		commit = commit[:12]

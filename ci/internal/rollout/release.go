@@ -245,7 +245,7 @@ func (p planned) version() string {
 
 // untouched is the report of a release that ended before it changed anything.
 func untouched(request Request, p planned, err error) report.Release {
-	release := report.Release{SHA: request.Version, ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
 	switch release.ExitCode {
 	case outcome.Refused:
 		release.Result = report.Refused

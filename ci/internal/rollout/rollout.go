@@ -21,7 +21,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
-	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/platform"
 )
 
@@ -129,6 +128,3 @@ const callTimeout = 45 * time.Second
 // version, in containers whose task definition declares it. It moves with the
 // image: a service whose image is unchanged keeps both.
 const VersionVariable = "VERSION"
-
-// RealClock is the computer's clock.
-func RealClock() Clock { return clock.Real{} }

@@ -45,6 +45,8 @@ type Config struct {
 	Logs     Logs
 	Secrets  Secrets
 	Endpoint string // where tasks find their metadata
+	// Role, if set, is told the ARN of each role that a task definition names.
+	Role func(arn string)
 }
 
 // Control is the control plane: everything there is, under one lock. Tasks and

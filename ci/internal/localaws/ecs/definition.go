@@ -71,6 +71,9 @@ func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.Registe
 	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
 		if role != nil {
 			wire.Requires(ctx, "iam", "PassRole", *role)
+			if c.cfg.Role != nil {
+				c.cfg.Role(*role)
+			}
 		}
 	}
 	f, ok := c.families[name]

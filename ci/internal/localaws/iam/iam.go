@@ -54,6 +54,27 @@ func (r *Roles) Deny(action, resource string) {
 	r.denied[grant{action, resource}] = true
 }
 
+// Assume makes a role that something names and nobody has created, with ECS tasks
+// trusted: AWS would have refused whoever named a role that does not exist.
+func (r *Roles) Assume(arn string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := ident.Name(arn)
+	if _, ok := r.roles[name]; ok {
+		return
+	}
+	r.roles[name] = &role{
+		Role: types.Role{
+			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(ident.Hex(17))), Path: new("/"), CreateDate: new(r.now()),
+			AssumeRolePolicyDocument: new(url.QueryEscape(ecsTrust)), MaxSessionDuration: new(int32(3600)),
+		},
+		inline: map[string]string{}, attached: map[string]bool{},
+	}
+}
+
+// ecsTrust lets ECS tasks assume a role.
+const ecsTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+
 // Service is the IAM API.
 func (r *Roles) Service() wire.Service {
 	return wire.Service{

@@ -23,20 +23,22 @@ func main() {
 		fmt.Fprintln(os.Stderr, "fatal: cannot read configuration: DATABASE_URL is not set")
 		os.Exit(1)
 	case "unhealthy":
-		serve500()
+		serve("500 Internal Server Error", "", "error: no connection to the database, answering 500 to %q\n")
+	case "wrong-version":
+		serve("200 OK", `{"status":"ok","version":"of yesterday"}`, "answering %q\n")
 	case "hang":
 		fmt.Println("waiting for a lock that nobody releases")
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM)
 		<-stop
 	default:
-		fmt.Fprintf(os.Stderr, "no fault %q: say crash, unhealthy or hang\n", fault)
+		fmt.Fprintf(os.Stderr, "no fault %q: say crash, unhealthy, wrong-version or hang\n", fault)
 		os.Exit(2)
 	}
 }
 
-// serve500 answers every request with 500, its health check's among them.
-func serve500() {
+// serve answers every request alike, its health check's among them, and logs it.
+func serve(status, body, log string) {
 	port := os.Getenv("PORT")
 	if port == "" {
 		port = "8000"
@@ -58,8 +60,8 @@ func serve500() {
 			if err != nil {
 				return
 			}
-			fmt.Printf("error: no connection to the database, answering 500 to %q\n", line)
-			fmt.Fprint(connection, "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			fmt.Printf(log, line)
+			fmt.Fprintf(connection, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
 		}()
 	}
 }

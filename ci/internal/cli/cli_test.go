@@ -84,6 +84,10 @@ func TestUsageErrors(t *testing.T) {
 		"no port":             {[]string{"rehearse", "--listen", "127.0.0.1:99999"}, outcome.Usage, "the port must lie within 0 and 65535"},
 		"open to the world":   {[]string{"local-aws", "--listen", ":4566"}, outcome.Usage, "take a loopback address, such as 127.0.0.1:4566"},
 		"standing still":      {[]string{"local-aws", "--time-scale", "0"}, outcome.Usage, "take a number above 0"},
+		"negative latency":    {[]string{"local-aws", "--latency", "-1s"}, outcome.Usage, "--latency -1s: take a duration of 0 or more"},
+		"latency, no unit":    {[]string{"local-aws", "--latency", "50"}, outcome.Usage, "50"},
+		"unknown fault":       {[]string{"local-aws", "--fault", "throtle"}, outcome.Usage, `--fault: fault "throtle": there is no kind "throtle": did you mean throttle?`},
+		"unknown fault's key": {[]string{"local-aws", "--fault", "lost", "--fault", "lost:acton=x"}, outcome.Usage, `there is no key "acton": did you mean action?`},
 		"busy port":           {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: name another address with --listen"},
 		"busy port, rehearse": {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
 	}
@@ -174,7 +178,7 @@ func TestLocalAWS(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	ended := make(chan outcome.Code, 1)
-	go func() { ended <- cli.Run(ctx, []string{"local-aws"}, writer, io.Discard, nil) }()
+	go func() { ended <- cli.Run(ctx, []string{"local-aws", "--throttle", "--latency", "1ms", "--fault", "5xx:action=ListTasks", "--fault", "throttle:action=ListClusters"}, writer, io.Discard, nil) }()
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	require.NoError(t, err)
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "AWS_ENDPOINT_URL=")
@@ -184,6 +188,15 @@ func TestLocalAWS(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusUnauthorized, answer.StatusCode, "the registry is served there, too")
+	for action, want := range map[string]string{"ListTasks": "InternalFailure", "ListClusters": "ThrottlingException", "DescribeClusters": ""} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader("{}"))
+		require.NoError(t, err)
+		req.Header.Set("X-Amz-Target", "AmazonEC2ContainerServiceV20141113."+action)
+		answer, err := client.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		require.Equal(t, want, answer.Header.Get("X-Amzn-Errortype"), "every --fault is injected")
+	}
 	cancel()
 	require.Equal(t, outcome.Done, <-ended)
 	_, err = client.Get(url)

@@ -146,7 +146,7 @@ func (e Engine) drive(ctx context.Context, request Request, versions map[string]
 		e.tell(request, c)
 		if c.stage == restoring && !diagnosed {
 			diagnosed = true
-			failed := deployed(c.moves)
+			failed := failedOnes(c.moves)
 			diagnosis.Go(func() { e.diagnose(context.WithoutCancel(ctx), request.Cluster, failed) })
 		}
 		e.step(ctx, request, versions, c)
@@ -194,9 +194,10 @@ func (e Engine) tell(request Request, c *course) {
 	}
 }
 
-// deployed are the moves with a deployment of ours.
-func deployed(moves []*move) []*move {
-	return slices.DeleteFunc(slices.Clone(moves), func(m *move) bool { return m.own == "" })
+// failedOnes are the moves whose deployment of ours did not do. The others are
+// put back for their sake: there is no cause to find in them.
+func failedOnes(moves []*move) []*move {
+	return slices.DeleteFunc(slices.Clone(moves), func(m *move) bool { return m.own == "" || m.err == nil })
 }
 
 // tellPlan tells what will change and returns what does.

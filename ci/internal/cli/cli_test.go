@@ -178,7 +178,9 @@ func TestLocalAWS(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()
 	ended := make(chan outcome.Code, 1)
-	go func() { ended <- cli.Run(ctx, []string{"local-aws", "--throttle", "--latency", "1ms", "--fault", "5xx:action=ListTasks", "--fault", "throttle:action=ListClusters"}, writer, io.Discard, nil) }()
+	go func() {
+		ended <- cli.Run(ctx, []string{"local-aws", "--throttle", "--latency", "1ms", "--fault", "5xx:action=ListTasks", "--fault", "throttle:action=ListClusters"}, writer, io.Discard, nil)
+	}()
 	line, err := bufio.NewReader(reader).ReadString('\n')
 	require.NoError(t, err)
 	url, ok := strings.CutPrefix(strings.TrimSpace(line), "AWS_ENDPOINT_URL=")

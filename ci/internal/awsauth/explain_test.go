@@ -181,7 +181,7 @@ func TestExplainExpiryMidway(t *testing.T) {
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: p.Server.Endpoint()})
 	require.NoError(t, err)
 	_, err = elb.NewFromConfig(cfg).DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"x"}})
-	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers answers ExpiredTokenException)")
+	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers answers ExpiredToken)")
 }
 
 func TestProviderSources(t *testing.T) {

@@ -141,7 +141,7 @@ func (f *fakeECS) register(family string, container types.ContainerDefinition) s
 	}
 	arn := fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/%s:%d", family, revision)
 	f.definitions = append(f.definitions, &types.TaskDefinition{
-		TaskDefinitionArn: &arn, Family: &family, Revision: revision, Status: types.TaskDefinitionStatusActive,
+		TaskDefinitionArn: &arn, Family: &family, Revision: revision, RegisteredAt: aws.Time(f.clock.Now()), Status: types.TaskDefinitionStatusActive,
 		ContainerDefinitions: []types.ContainerDefinition{container},
 	})
 	return arn

@@ -90,10 +90,20 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if err := m.mayBegin(request); err != nil {
 		return nil, err
 	}
+	if request.TakeOver && m.unchanged && deploying(*service) {
+		m.follow(e.Clock.Now())
+	}
 	if m.failed() && m.marks.from != "" && !m.current {
 		return m, e.lookBehind(ctx, m)
 	}
 	return m, nil
+}
+
+// follow makes a service that is on its way to where it shall go, without our
+// doing, a part of the release: it is waited for.
+func (m *move) follow(now time.Time) {
+	primary := observation{deployments: m.service.Deployments}.primary()
+	m.unchanged, m.update, m.own, m.started = false, taken, aws.ToString(primary.Id), now
 }
 
 // lookBehind takes what ran before the last release for what is to be restored:

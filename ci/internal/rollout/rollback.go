@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -23,10 +24,6 @@ type standing struct {
 	described  types.Service
 	definition *types.TaskDefinition
 	marks      marks
-}
-
-func (s standing) primary() *types.Deployment {
-	return observation{deployments: s.described.Deployments}.primary()
 }
 
 // standings looks up what the services run. Those that are missing are an error.
@@ -57,19 +54,37 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 // LastGood finds where a rollback goes that names no goal: for every service of
 // the release that was begun last, what ran before it, as far as that is known
 // to have worked. That is not the revision before: that one may never have run.
+//
+// A service in which that release was put back already, by the release itself,
+// by ECS or by an earlier rollback, stays where it is: a rollback that is run
+// again goes no further.
 func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service) ([]Target, error) {
 	all, err := e.standings(ctx, cluster, services)
 	if err != nil {
 		return nil, err
 	}
-	last := latest(all)
+	var last *begun
+	releases := make([]begun, len(all))
+	for n, s := range all {
+		if releases[n], err = e.lastBegun(ctx, s); err != nil {
+			return nil, err
+		}
+		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
+			last = &releases[n]
+		}
+	}
 	if last == nil {
 		return nil, outcome.Usagef("what runs was not released by slipway, so it is not known what ran before: name a commit or a revision with --to")
 	}
 	var targets []Target
 	var problems []error
-	for _, s := range all {
-		if s.marks.release != last.marks.release {
+	for n, s := range all {
+		switch {
+		case releases[n].id != last.id:
+			continue
+		case releases[n].putBack:
+			e.Event(s.service.Name, "was put back already")
+			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		}
 		revision, err := e.lastGood(ctx, cluster, s)
@@ -78,19 +93,49 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 	return targets, errors.Join(problems...)
 }
 
-// latest is the service that was released last.
-func latest(all []standing) *standing {
-	var last *standing
-	for n := range all {
-		s := &all[n]
-		if s.marks.from == "" || s.primary() == nil {
-			continue
-		}
-		if last == nil || aws.ToTime(s.primary().CreatedAt).After(aws.ToTime(last.primary().CreatedAt)) {
-			last = s
+// begun is the release that a service was concerned by last.
+type begun struct {
+	id      string
+	at      time.Time // when its revision was registered
+	putBack bool      // the service runs again, or still, what ran before it
+}
+
+// newestSearched is how many of a family's newest revisions are searched for one
+// that a release has registered: Terraform registers others.
+const newestSearched = 5
+
+// lastBegun finds the release that a service was concerned by last: that of the
+// newest revision which a release registered, if what ran before it runs; else
+// that of the revision that runs.
+func (e Engine) lastBegun(ctx context.Context, s standing) (begun, error) {
+	list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
+		FamilyPrefix: aws.String(s.service.Family()), Sort: types.SortOrderDesc, Status: types.TaskDefinitionStatusActive,
+		MaxResults: aws.Int32(newestSearched),
+	})
+	if err != nil && !isCode(err, deniedCodes...) {
+		return begun{}, fmt.Errorf("listing revisions of %s: %w", s.service.Family(), err)
+	}
+	running := aws.ToString(s.definition.TaskDefinitionArn)
+	if err == nil {
+		for _, arn := range list.TaskDefinitionArns[:min(len(list.TaskDefinitionArns), newestSearched)] {
+			definition, tags, err := e.definition(ctx, arn)
+			if err != nil {
+				return begun{}, err
+			}
+			newest := readMarks(tags)
+			if newest.from == "" || aws.ToString(definition.Family) != s.service.Family() {
+				continue // not a release's, or of a family whose name only begins alike
+			}
+			if arn != running && newest.from == running {
+				return begun{newest.release, aws.ToTime(definition.RegisteredAt), true}, nil
+			}
+			break
 		}
 	}
-	return last
+	if s.marks.from == "" {
+		return begun{}, nil
+	}
+	return begun{s.marks.release, aws.ToTime(s.definition.RegisteredAt), false}, nil
 }
 
 // maxSteps is how far back a rollback looks.

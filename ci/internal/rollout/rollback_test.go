@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
@@ -56,13 +57,53 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 
 	got = b.rollBack(t)
-	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.Equal(t, oldImage, b.ecs.running("a"), "and never forward again")
-	require.Equal(t, oldImage, b.ecs.running("b"))
+	require.Equal(t, report.Unchanged, got.Result, "a rollback that is run again goes no further")
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
+}
 
+func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
+	b := newBench(completes, completes)
 	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
+func TestRollbackAfterAReleaseThatWasPutBack(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
+	got := b.rollBack(t)
+	require.Equal(t, report.Unchanged, got.Result, got.Error)
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "what is good runs already")
+	require.True(t, b.told("a: was put back already"))
+}
+
+// TestRollbackOfAQuitRestore is a process that was made to quit while it put the
+// release back: the rollback waits for what is on its way, and goes no further.
+func TestRollbackOfAQuitRestore(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.ecs.calls = nil
+	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "stuck@sha256:a2", "stuck@sha256:b2"
+	b.request.Timeout = killTimeout
+	stops := 0
+	b.ecs.refuse = func(operation, _ string) error {
+		if operation == "StopServiceDeployment" {
+			stops++
+		}
+		if stops == 2 && operation != "StopServiceDeployment" {
+			return errKilled
+		}
+		return nil
+	}
+	b.request.RestoreTimeout = time.Second
+	b.engine.Release(t.Context(), b.request)
+	revive(b)
+	got := b.rollBack(t)
+	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
 func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {

@@ -38,7 +38,7 @@ func Explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only what is joined outermost can be taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only what is joined outermost can be taken apart
 		var all []error
 		for _, one := range joined.Unwrap() {
 			all = append(all, Explain(one))

@@ -13,7 +13,7 @@ import (
 )
 
 // noCredentials names the ways to have some.
-const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`"
+const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`" //nolint:gosec // advice, not a credential
 
 // askedInstance tells whether the search for credentials ended at the EC2
 // instance's metadata, which is the SDK's last resort.

@@ -3,6 +3,7 @@ package localaws
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"dagger/slipway/internal/localaws/parameters"
@@ -26,7 +27,7 @@ func (v vault) Value(ref string) (string, error) {
 		}
 		return "", fmt.Errorf("unable to retrieve secrets from ssm: service call has been retried 1 time(s): invalid ssm parameters: %s", ref)
 	}
-	id, extra := strings.Join(parts[:7], ":"), append(parts[7:], "", "", "")
+	id, extra := strings.Join(parts[:7], ":"), slices.Concat(parts[7:], []string{"", "", ""})
 	value, err := v.secrets.Value(id, extra[1], extra[2])
 	if err == nil && extra[0] != "" {
 		value, err = member(value, extra[0])

@@ -95,8 +95,8 @@ func (r *round) checkRole(ctx context.Context, ref, who, what string) {
 		r.unchecked("role", ref, r.why(err, request{"iam:GetRole", ref}))
 		return
 	}
-	if real := aws.ToString(out.Role.Arn); strings.HasPrefix(ref, "arn:") && real != "" && real != ref {
-		r.found(usage("%s: %s does not exist, and %s does: correct the ARN", who, what, real))
+	if actual := aws.ToString(out.Role.Arn); strings.HasPrefix(ref, "arn:") && actual != "" && actual != ref {
+		r.found(usage("%s: %s does not exist, and %s does: correct the ARN", who, what, actual))
 		return
 	}
 	document, err := url.QueryUnescape(strings.ReplaceAll(aws.ToString(out.Role.AssumeRolePolicyDocument), "+", "%2B"))
@@ -127,12 +127,12 @@ func (r *round) policySource(ctx context.Context) string {
 		return ""
 	}
 	head, resource, _ := strings.Cut(r.caller.ARN, ":"+r.caller.Account+":")
-	switch kind, rest, _ := strings.Cut(resource, "/"); {
-	case kind == "root": // it may pass every role
+	switch kind, rest, _ := strings.Cut(resource, "/"); kind {
+	case "root": // it may pass every role
 		return ""
-	case kind == "user":
+	case "user":
 		return r.caller.ARN
-	case kind == "assumed-role":
+	case "assumed-role":
 		name, _, _ := strings.Cut(rest, "/")
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 		defer cancel()

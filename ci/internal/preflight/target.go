@@ -104,7 +104,7 @@ func (r *round) compareGroup(t target, group elbtypes.TargetGroup, label string)
 	if t.awsvpc && group.TargetType != elbtypes.TargetTypeEnumIp {
 		r.found(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
 	}
-	if port, err := strconv.Atoi(aws.ToString(group.HealthCheckPort)); err == nil && !t.exposes(int32(port)) {
+	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.exposes(int32(port)) {
 		r.found(usage("service %s: target group %s checks health on port %d, which container %s does not expose: check on traffic-port, or add the port to its portMappings",
 			t.service, label, port, aws.ToString(t.container.Name)))
 	}

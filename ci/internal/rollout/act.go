@@ -2,11 +2,12 @@ package rollout
 
 import (
 	"context"
-	"dagger/slipway/internal/report"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"dagger/slipway/internal/report"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"

@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -35,7 +34,7 @@ type course struct {
 	cause error     // why the release turned round
 	seen  time.Time // when ECS could be read last
 	moved time.Time // when something was seen to change
-	print string    // what was seen last, in short
+	look  string    // what was seen last, in short
 	notes []note    // what there is to tell
 }
 
@@ -193,7 +192,7 @@ func (c *course) turn(cause error, now time.Time) {
 	if c.stage == restoring || c.stage == over {
 		return
 	}
-	c.stage, c.cause, c.since, c.moved, c.print = restoring, cause, now, now, ""
+	c.stage, c.cause, c.since, c.moved, c.look = restoring, cause, now, now, ""
 	for _, m := range c.moves {
 		m.verdict, m.need, m.doubtful = pending, nothing, time.Time{}
 	}
@@ -242,8 +241,8 @@ func (c *course) unreadable(err error, now time.Time) {
 // observed is told what ECS says of each service.
 func (c *course) observed(observed map[*move]observation, now time.Time) {
 	c.seen = now
-	if print := fingerprint(c.moves, observed); print != c.print {
-		c.print, c.moved = print, now
+	if look := fingerprint(c.moves, observed); look != c.look {
+		c.look, c.moved = look, now
 	}
 	var failure error
 	all := true
@@ -374,6 +373,3 @@ func (c *course) told() []note {
 	c.notes = nil
 	return notes
 }
-
-// wasInterrupted tells whether the release ended because somebody wanted it to.
-func (c *course) wasInterrupted() bool { return errors.Is(c.cause, context.Canceled) }

@@ -127,7 +127,7 @@ func (m *move) judgeBack(now time.Time, o observation) (verdict, need, string) {
 	case aws.ToString(primary.TaskDefinition) == m.from.TaskDefinition:
 		return m.judgeOrigin(now, o, primary)
 	case slices.Contains(m.before, id): // older than what was done
-		return m.lateOr(now, putBack)
+		return m.late(now)
 	case o.status == types.ServiceDeploymentStatusRollbackSuccessful, o.status == types.ServiceDeploymentStatusRollbackFailed:
 		return pending, putBack, "" // ECS went back to something else
 	}
@@ -141,11 +141,11 @@ func (m *move) judgeOwn(now time.Time, o observation) (verdict, need, string) {
 	case m.to.TaskDefinition == m.from.TaskDefinition && !inFlight(o.status) && (complete(o, o.primary()) || m.stillRuns(o)):
 		return arrived, nothing, "" // a forced deployment of what ran before
 	case m.back != "" || m.putBack == taken: // we have turned it round already
-		return m.lateOr(now, putBack)
+		return m.late(now)
 	case inFlight(o.status) && (m.stop == unasked || m.stop == lost && m.stops < maxTries):
 		return pending, stopOwn, ""
 	case inFlight(o.status) && m.stop != refused:
-		return m.lateOr(now, putBack)
+		return m.late(now)
 	}
 	return pending, putBack, ""
 }
@@ -175,7 +175,7 @@ func (m *move) judgeOrigin(now time.Time, o observation, primary *types.Deployme
 		if m.update == lost && m.own == "" {
 			return pending, putBack, ""
 		}
-		return m.lateOr(now, putBack)
+		return m.late(now)
 	}
 	m.doubtful = time.Time{}
 	switch {
@@ -190,11 +190,11 @@ func (m *move) judgeOrigin(now time.Time, o observation, primary *types.Deployme
 	return pending, nothing, ""
 }
 
-// lateOr waits while a reading may be late, and asks for what is needed after.
-func (m *move) lateOr(now time.Time, then need) (verdict, need, string) {
+// late waits while a reading may be late, and wants the service put back after.
+func (m *move) late(now time.Time) (verdict, need, string) {
 	if m.doubt(now) {
 		m.doubtful = time.Time{}
-		return pending, then, ""
+		return pending, putBack, ""
 	}
 	return pending, nothing, ""
 }

@@ -150,8 +150,10 @@ func TestReleaseTellsWhatItDid(t *testing.T) {
 	require.Equal(t, newSHA, aws.ToString(registered.ContainerDefinitions[0].Environment[0].Value))
 	require.Regexp(t, `^012345678901\.[0-9a-f]{12}$`, got.ID)
 	require.Equal(t, []types.Tag{
-		{Key: aws.String("slipway:sha"), Value: aws.String(newSHA)}, {Key: aws.String("slipway:digest"), Value: aws.String("sha256:new")},
-		{Key: aws.String("slipway:release"), Value: &got.ID}, {Key: aws.String("slipway:from"), Value: &a.From.TaskDefinition},
+		{Key: aws.String("slipway:sha"), Value: aws.String(newSHA)},
+		{Key: aws.String("slipway:digest"), Value: aws.String("sha256:new")},
+		{Key: aws.String("slipway:release"), Value: &got.ID},
+		{Key: aws.String("slipway:from"), Value: &a.From.TaskDefinition},
 		{Key: aws.String("slipway:size"), Value: aws.String("2")},
 	}, b.ecs.tags[a.To.TaskDefinition])
 }

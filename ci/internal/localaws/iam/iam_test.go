@@ -51,7 +51,7 @@ func TestRoles(t *testing.T) {
 	require.NotContains(t, *got.Role.AssumeRolePolicyDocument, "+")
 	document, err := url.PathUnescape(*got.Role.AssumeRolePolicyDocument)
 	require.NoError(t, err)
-	require.Equal(t, trust, document)
+	require.JSONEq(t, trust, document)
 	require.Equal(t, int32(3600), *got.Role.MaxSessionDuration)
 	require.Equal(t, "arn:aws:iam::000000000000:policy/edge", *got.Role.PermissionsBoundary.PermissionsBoundaryArn)
 	require.Equal(t, "ecs", *got.Role.Tags[0].Value)

@@ -92,13 +92,15 @@ var (
 )
 
 // fateOf tells from an error whether a change may have been made. AWS's own
-// faults, throttling and a broken line do not tell; a refusal does.
+// faults and a broken line do not tell; a refusal and throttling do.
 func fateOf(err error) asked {
 	var said smithy.APIError
 	switch {
 	case err == nil:
 		return taken
-	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isThrottle(err), isServerError(err), isCode(err, expiredCodes...):
+	case isThrottle(err):
+		return throttled
+	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
 		return lost
 	}
 	return refused
@@ -178,7 +180,7 @@ func (e Engine) registerOne(ctx context.Context, m *move) error {
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case fateOf(err) == refused, try >= maxTries && !isThrottle(err), try >= registerTries:
+		case fateOf(err) == refused, try >= maxTries && fateOf(err) != throttled, try >= registerTries:
 			return err
 		}
 		if err := e.Clock.Sleep(ctx, registerPause); err != nil {

@@ -137,3 +137,43 @@ func TestSignals(t *testing.T) {
 	require.Contains(t, cause.Headline(), "(exit code 137, SIGKILL)")
 	require.Contains(t, cause.Hint, "the container was killed")
 }
+
+// TestUpdatesKeepTheQuota updates more services than ECS takes at once, forth and
+// back: those that have to wait are updated as the quota allows, and none is
+// ever refused for it.
+func TestUpdatesKeepTheQuota(t *testing.T) {
+	for name, tt := range map[string]struct {
+		image fate
+		code  outcome.Code
+	}{"forth": {completes, outcome.Done}, "and back": {fails, outcome.Restored}} {
+		t.Run(name, func(t *testing.T) {
+			clock := &fakeClock{now: time.Unix(1e9, 0)}
+			api := newFakeECS(clock)
+			request := rollout.Request{Cluster: platform.Cluster, Version: newSHA}
+			for n := range 200 {
+				name := fmt.Sprintf("s%d", n)
+				api.addService(name, oldImage)
+				image := completes
+				if n == 199 {
+					image = tt.image
+				}
+				request.Targets = append(request.Targets, rollout.Target{Service: platform.Service{Name: name}, Image: string(image) + "@sha256:new"})
+			}
+			_ = clock.Sleep(t.Context(), time.Hour)
+			tokens, fewest, filled := 50., 50., clock.Now()
+			api.refuse = func(operation, _ string) error {
+				if operation != "UpdateService" {
+					return nil
+				}
+				tokens, filled = min(50, tokens+clock.Now().Sub(filled).Seconds()*5), clock.Now()
+				tokens--
+				fewest = min(fewest, tokens)
+				return nil
+			}
+			engine := rollout.Engine{ECS: api, Logs: fakeLogs{}, Clock: clock, Event: func(string, string) {}}
+			got := engine.Release(t.Context(), request)
+			require.Equal(t, tt.code, got.ExitCode, got.Error)
+			require.GreaterOrEqual(t, fewest, 0.)
+		})
+	}
+}

@@ -50,7 +50,8 @@ type order struct {
 type orderKind int
 
 const (
-	orderUpdate  orderKind = iota // UpdateService to the new version
+	orderNone    orderKind = iota
+	orderUpdate                   // UpdateService to the new version
 	orderStop                     // StopServiceDeployment of our deployment
 	orderPutBack                  // UpdateService to what ran before
 )
@@ -84,21 +85,34 @@ func newCourse(request Request, moves []*move, now time.Time) *course {
 	}
 }
 
-// orders are the changes to make now.
-func (c *course) orders() []order {
+// orders are the changes to make now, at most limit of them. The others stay due.
+func (c *course) orders(limit int) []order {
 	var list []order
 	for _, m := range c.moves {
-		switch {
-		case c.stage == rolling && (m.update == unasked || m.update == lost && m.own == "" && m.need == putBack):
-			list = append(list, order{orderUpdate, m})
-		case c.stage == restoring && m.verdict == pending && m.need == stopOwn:
-			list = append(list, order{orderStop, m})
-		case c.stage == restoring && m.verdict == pending && m.need == putBack:
-			list = append(list, order{orderPutBack, m})
+		o := order{c.due(m), m}
+		if o.kind != orderNone && len(list) == limit {
+			break
+		}
+		if o.kind != orderNone {
+			list = append(list, o)
 		}
 		m.need = nothing
 	}
 	return list
+}
+
+// due is the change that a service is to have.
+func (c *course) due(m *move) orderKind {
+	switch {
+	case m.verdict != pending:
+	case c.stage == rolling && (m.update == unasked || m.update == lost && m.own == "" && m.need == putBack):
+		return orderUpdate
+	case c.stage == restoring && m.need == stopOwn:
+		return orderStop
+	case c.stage == restoring && m.need == putBack:
+		return orderPutBack
+	}
+	return orderNone
 }
 
 // answered is told what came of orders that were given together. Only when all
@@ -125,6 +139,13 @@ func (c *course) answered(orders []order, answers []answer, now time.Time) {
 }
 
 func (c *course) updated(m *move, a answer, now time.Time) {
+	if a.fate == throttled {
+		if !m.waits {
+			c.tell(m, "waiting: ECS takes no more updates for now")
+		}
+		m.waits = true
+		return
+	}
 	if m.tries++; m.tries == 1 {
 		m.started = now
 	}
@@ -162,7 +183,10 @@ func (m *move) recogniseUnchanged(deployments []types.Deployment) {
 }
 
 func (c *course) stopped(m *move, a answer) {
-	m.stop, m.doubtful = a.fate, time.Time{}
+	if m.stop = a.fate; a.fate == throttled {
+		m.stop = lost // asked again, but not for ever: there is another way back
+	}
+	m.doubtful = time.Time{}
 	m.stops++
 	if a.fate != taken {
 		c.tell(m, "ECS was not made to roll back: "+a.err.Error())

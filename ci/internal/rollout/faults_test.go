@@ -125,6 +125,15 @@ func TestFaults(t *testing.T) {
 		}, report.Restored, outcome.Restored},
 		"throttling on every action":          {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.3, "ThrottlingException") }, report.Succeeded, outcome.Done},
 		"throttling on every action, failing": {completes, rollsBack, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.3, "ThrottlingException") }, report.Restored, outcome.Restored},
+		"updates are throttled for a minute": {completes, completes, func(b *bench) {
+			b.ecs.refuse = throttledFor(b, time.Minute)
+		}, report.Succeeded, outcome.Done},
+		"updates are throttled for a minute, failing": {rollsBack, completes, func(b *bench) {
+			b.ecs.refuse = throttledFor(b, time.Minute)
+		}, report.Restored, outcome.Restored},
+		"updates are throttled for good": {completes, completes, func(b *bench) {
+			b.ecs.refuse = throttledFor(b, time.Hour)
+		}, report.Failed, outcome.Failed},
 		"5xx on every action":                 {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
 		"5xx on every action, failing":        {rollsBack, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
 		"service deployments out of sight": {completes, completes, func(b *bench) {
@@ -192,6 +201,23 @@ func nowAndThenAfterPlan(share float64, code string) func(operation, service str
 		begun = begun || operation == "UpdateService"
 		if begun {
 			return fault(operation, service)
+		}
+		return nil
+	}
+}
+
+// throttledFor throttles every update for a while, from the first one on.
+func throttledFor(b *bench, d time.Duration) func(operation, service string) error {
+	var since time.Time
+	return func(operation, _ string) error {
+		if operation != "UpdateService" {
+			return nil
+		}
+		if since.IsZero() {
+			since = b.ecs.clock.Now()
+		}
+		if b.ecs.clock.Now().Sub(since) < d {
+			return apiError("ThrottlingException")
 		}
 		return nil
 	}

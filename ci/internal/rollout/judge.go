@@ -46,6 +46,9 @@ func (m *move) judge(now time.Time, o observation) (verdict, string) {
 	if o.missing {
 		return broken, "the service was deleted during the release"
 	}
+	if !m.touched() {
+		return m.judgeWaiting(o)
+	}
 	switch {
 	case rolledBack(o.status), o.status == types.ServiceDeploymentStatusStopRequested:
 		return broken, o.whyEnded()
@@ -62,6 +65,17 @@ func (m *move) judge(now time.Time, o observation) (verdict, string) {
 		return pending, ""
 	}
 	return m.judgeDeployments(now, o)
+}
+
+// judgeWaiting judges a service that waits for its update: nobody may deploy it
+// meanwhile.
+func (m *move) judgeWaiting(o observation) (verdict, string) {
+	primary := o.primary()
+	if primary == nil || slices.Contains(m.before, aws.ToString(primary.Id)) {
+		return pending, ""
+	}
+	return broken, fmt.Sprintf("another deployment, %s of %s, was begun while this one waited for its turn",
+		aws.ToString(primary.Id), afterSlash(aws.ToString(primary.TaskDefinition)))
 }
 
 // judgeDeployments judges by the deployments of the service alone.

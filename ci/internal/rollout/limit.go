@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -73,4 +74,28 @@ func (l limited) DescribeServiceDeployments(ctx context.Context, in *ecs.Describ
 		return nil, err
 	}
 	return l.ECS.DescribeServiceDeployments(ctx, in, options...)
+}
+
+// writePace keeps the changes of services within what ECS allows an account in a
+// region: whoever asks for more is throttled, and has every other pipeline
+// throttled with it.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
+type writePace struct {
+	clock   Clock
+	limiter *rate.Limiter
+}
+
+func newWritePace(clock Clock) writePace { return writePace{clock, rate.NewLimiter(5, 50)} }
+
+// room is how many changes may be asked for now.
+func (w writePace) room() int { return int(w.limiter.TokensAt(w.clock.Now())) }
+
+// spend counts changes that were asked for. If one was throttled others use the
+// same quota: then nothing of the burst is left.
+func (w writePace) spend(answers []answer) {
+	now, n := w.clock.Now(), len(answers)
+	if slices.ContainsFunc(answers, func(a answer) bool { return a.fate == throttled }) {
+		n = w.room()
+	}
+	w.limiter.AllowN(now, n)
 }

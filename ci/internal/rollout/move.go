@@ -44,7 +44,8 @@ type move struct {
 	oneWay bool
 
 	update       asked  // UpdateService to the new version
-	tries        int    // how often that was asked
+	tries        int    // how often that was asked and not throttled
+	waits        bool   // that was throttled, and told
 	own          string // id of our deployment, ecs-svc/…
 	ownARN       string // ARN of its service deployment, once known
 	noAPI        bool   // this endpoint has no service deployments, or keeps them from us
@@ -77,6 +78,7 @@ const (
 	taken         // ECS has taken it
 	lost          // no answer came, or one that does not tell: it may have been taken
 	refused       // ECS has refused it: nothing was changed
+	throttled     // ECS had no time for it: nothing was changed, and it may be asked again
 )
 
 // need is what a service wants done on its way back.
@@ -118,7 +120,11 @@ func (m *move) recognise(o observation, follow bool) {
 func (m *move) fail(why string) { m.verdict, m.err = broken, errors.New(why) }
 
 // finish notes how long the service took.
-func (m *move) finish(now time.Time) { m.took = now.Sub(m.started) }
+func (m *move) finish(now time.Time) {
+	if !m.started.IsZero() {
+		m.took = now.Sub(m.started)
+	}
+}
 
 // doubt tells whether readings have contradicted what was done for so long that
 // they cannot be late any more.

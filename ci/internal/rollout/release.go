@@ -139,6 +139,7 @@ func (e Engine) drive(ctx context.Context, request Request, versions map[string]
 	var diagnosis sync.WaitGroup
 	defer diagnosis.Wait()
 	diagnosed := false
+	pace := newWritePace(e.Clock)
 	for c.stage != over {
 		if ctx.Err() != nil && c.stage != restoring {
 			c.interrupted(context.Cause(ctx), e.Clock.Now())
@@ -149,15 +150,16 @@ func (e Engine) drive(ctx context.Context, request Request, versions map[string]
 			failed := failedOnes(c.moves)
 			diagnosis.Go(func() { e.diagnose(context.WithoutCancel(ctx), request.Cluster, failed) })
 		}
-		e.step(ctx, request, versions, c)
+		e.step(ctx, request, versions, c, pace)
 	}
 	e.tell(request, c)
 }
 
 // step makes the changes that are due, else verifies, else waits and looks.
-func (e Engine) step(ctx context.Context, request Request, versions map[string]string, c *course) {
-	if orders := c.orders(); len(orders) > 0 {
+func (e Engine) step(ctx context.Context, request Request, versions map[string]string, c *course, pace writePace) {
+	if orders := c.orders(pace.room()); len(orders) > 0 {
 		answers := e.carryOut(ctx, request, orders)
+		pace.spend(answers)
 		c.answered(orders, answers, e.Clock.Now())
 		return
 	}

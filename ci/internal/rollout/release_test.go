@@ -301,3 +301,29 @@ func TestCauses(t *testing.T) {
 		}
 	})
 }
+
+// TestDeployedOverWhileWaiting is a service that waits for its update while ECS
+// throttles, and that somebody else deploys meanwhile: it is left alone, and the
+// others are put back.
+func TestDeployedOverWhileWaiting(t *testing.T) {
+	b := newBench(completes, completes)
+	throttled := throttledFor(b, 30*time.Second)
+	updated, deployed := false, false
+	b.ecs.refuse = func(operation, service string) error {
+		updated = updated || operation == "UpdateService"
+		if operation == "DescribeServices" && updated && !deployed {
+			deployed = true
+			b.ecs.deploy("ecs-b-service", b.ecs.register("ecs-b-task", types.ContainerDefinition{Name: aws.String("b"), Image: aws.String(string(completes) + "@sha256:hotfix")}))
+		}
+		if service == "ecs-b-service" {
+			return throttled(operation, service)
+		}
+		return nil
+	}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Restored, got.ExitCode, "%s\n%s", got.Error, b.log())
+	require.Contains(t, got.Error, "another deployment")
+	b.ecs.rest()
+	require.Equal(t, oldImage, b.ecs.running("a"))
+	require.Equal(t, string(completes)+"@sha256:hotfix", b.ecs.running("b"))
+}

@@ -51,9 +51,9 @@ type orderKind int
 
 const (
 	orderNone    orderKind = iota
-	orderUpdate                   // UpdateService to the new version
-	orderStop                     // StopServiceDeployment of our deployment
-	orderPutBack                  // UpdateService to what ran before
+	orderUpdate            // UpdateService to the new version
+	orderStop              // StopServiceDeployment of our deployment
+	orderPutBack           // UpdateService to what ran before
 )
 
 // answer is what came of an order. deployments are the service's, as ECS

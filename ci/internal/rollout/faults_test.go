@@ -134,8 +134,8 @@ func TestFaults(t *testing.T) {
 		"updates are throttled for good": {completes, completes, func(b *bench) {
 			b.ecs.refuse = throttledFor(b, time.Hour)
 		}, report.Failed, outcome.Failed},
-		"5xx on every action":                 {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
-		"5xx on every action, failing":        {rollsBack, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
+		"5xx on every action":          {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
+		"5xx on every action, failing": {rollsBack, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
 		"service deployments out of sight": {completes, completes, func(b *bench) {
 			b.ecs.refuse = refuse("DescribeServiceDeployments", "ServerException", 2)
 		}, report.Succeeded, outcome.Done},

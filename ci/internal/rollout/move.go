@@ -74,11 +74,11 @@ type move struct {
 type asked int
 
 const (
-	unasked asked = iota
-	taken         // ECS has taken it
-	lost          // no answer came, or one that does not tell: it may have been taken
-	refused       // ECS has refused it: nothing was changed
-	throttled     // ECS had no time for it: nothing was changed, and it may be asked again
+	unasked   asked = iota
+	taken           // ECS has taken it
+	lost            // no answer came, or one that does not tell: it may have been taken
+	refused         // ECS has refused it: nothing was changed
+	throttled       // ECS had no time for it: nothing was changed, and it may be asked again
 )
 
 // need is what a service wants done on its way back.

@@ -35,8 +35,9 @@ type Release struct {
 // +cache="never"
 func (m *Slipway) Rehearse(
 	ctx context.Context,
-	// What happens to the new version: happy, crash, unhealthy, missing-image,
-	// hang or cancel.
+	// What happens to the new version or to the release: happy, crash, unhealthy,
+	// missing-image, hang, cancel, wrong-version, alarm, stopped, replaced,
+	// killed, lost-answers, throttled or outage.
 	//
 	// +default="happy"
 	scenario string,

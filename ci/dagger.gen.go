@@ -61,33 +61,37 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 
 func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
-		Source *dagger.Directory
+		Source  *dagger.Directory
+		Account Account
 	}
 	concrete.Source = r.Source
+	concrete.Account = r.Account
 	return json.Marshal(&concrete)
 }
 
 func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
-		Source *dagger.Directory
+		Source  *dagger.Directory
+		Account Account
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
 		return err
 	}
 	r.Source = concrete.Source
+	r.Account = concrete.Account
 	return nil
 }
 
 func (r Release) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Result   string
-		JSON     string
+		Json     string
 		Markdown string
 		Report   string
 	}
 	concrete.Result = r.Result
-	concrete.JSON = r.JSON
+	concrete.Json = r.Json
 	concrete.Markdown = r.Markdown
 	concrete.Report = r.Report
 	return json.Marshal(&concrete)
@@ -96,7 +100,7 @@ func (r Release) MarshalJSON() ([]byte, error) {
 func (r *Release) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
 		Result   string
-		JSON     string
+		Json     string
 		Markdown string
 		Report   string
 	}
@@ -105,7 +109,67 @@ func (r *Release) UnmarshalJSON(bs []byte) error {
 		return err
 	}
 	r.Result = concrete.Result
-	r.JSON = concrete.JSON
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Diff) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Changed  bool
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Changed = r.Changed
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Diff) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Changed  bool
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Changed = concrete.Changed
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Status) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Status) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
 	return nil
@@ -251,6 +315,90 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Build(&parent, ctx, services, platforms)
+		case "Deploy":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			var waitForTurn string
+			if inputArgs["waitForTurn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["waitForTurn"]), &waitForTurn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg waitForTurn", err))
+				}
+			}
+			var force bool
+			if inputArgs["force"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["force"]), &force)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg force", err))
+				}
+			}
+			var noBuild bool
+			if inputArgs["noBuild"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["noBuild"]), &noBuild)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noBuild", err))
+				}
+			}
+			var url string
+			if inputArgs["url"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg url", err))
+				}
+			}
+			var skipSmoke bool
+			if inputArgs["skipSmoke"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["skipSmoke"]), &skipSmoke)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
+				}
+			}
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, url, skipSmoke)
+		case "Diff":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			return (*Slipway).Diff(&parent, ctx, sha, services)
 		case "Rehearse":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -272,6 +420,62 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests)
+		case "Rollback":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var to string
+			if inputArgs["to"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["to"]), &to)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg to", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var timeout string
+			if inputArgs["timeout"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["timeout"]), &timeout)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg timeout", err))
+				}
+			}
+			var url string
+			if inputArgs["url"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg url", err))
+				}
+			}
+			var skipSmoke bool
+			if inputArgs["skipSmoke"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["skipSmoke"]), &skipSmoke)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
+				}
+			}
+			return (*Slipway).Rollback(&parent, ctx, to, services, timeout, url, skipSmoke)
+		case "Status":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			return (*Slipway).Status(&parent, ctx, services)
 		case "Test":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -299,7 +503,56 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg source", err))
 				}
 			}
-			return New(source), nil
+			var awsCredentials *dagger.Secret
+			if inputArgs["awsCredentials"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["awsCredentials"]), &awsCredentials)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsCredentials", err))
+				}
+			}
+			var awsRole string
+			if inputArgs["awsRole"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["awsRole"]), &awsRole)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsRole", err))
+				}
+			}
+			var githubTokenUrl *dagger.Secret
+			if inputArgs["githubTokenURL"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["githubTokenURL"]), &githubTokenUrl)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubTokenURL", err))
+				}
+			}
+			var githubToken *dagger.Secret
+			if inputArgs["githubToken"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["githubToken"]), &githubToken)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubToken", err))
+				}
+			}
+			var githubRun string
+			if inputArgs["githubRun"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["githubRun"]), &githubRun)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg githubRun", err))
+				}
+			}
+			var awsRegion string
+			if inputArgs["awsRegion"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["awsRegion"]), &awsRegion)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsRegion", err))
+				}
+			}
+			var aws *dagger.Service
+			if inputArgs["aws"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["aws"]), &aws)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg aws", err))
+				}
+			}
+			return New(source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws), nil
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -22,17 +22,57 @@ import (
 type Slipway struct {
 	// +private
 	Source *dagger.Directory
+	// +private
+	Account Account
 }
 
-// New takes the source tree.
+// New takes the source tree, and what to talk to AWS with.
+//
+// Functions that do not talk to AWS need the source tree alone.
 func New(
 	// Root of the source tree, with its .git: the repository decides what ships.
 	//
 	// +defaultPath="/"
 	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"]
 	source *dagger.Directory,
+	// AWS credentials as JSON, as `aws configure export-credentials --format process`
+	// prints them: --aws-credentials='cmd://aws configure export-credentials
+	// --format process' covers profiles, SSO and static keys.
+	//
+	// +optional
+	awsCredentials *dagger.Secret,
+	// ARN of the role to assume with the identity of a job of GitHub Actions.
+	//
+	// +optional
+	awsRole string,
+	// The job's permission to ask for its identity:
+	// env://ACTIONS_ID_TOKEN_REQUEST_URL.
+	//
+	// +optional
+	githubTokenURL *dagger.Secret,
+	// The job's permission to ask for its identity:
+	// env://ACTIONS_ID_TOKEN_REQUEST_TOKEN.
+	//
+	// +optional
+	githubToken *dagger.Secret,
+	// Number of the workflow's run, for the session's name in CloudTrail.
+	//
+	// +optional
+	githubRun string,
+	// AWS region; us-east-1 by default.
+	//
+	// +optional
+	awsRegion string,
+	// An emulator to talk to instead of AWS, such as tcp://127.0.0.1:4566 for
+	// `slipway local-aws`.
+	//
+	// +optional
+	aws *dagger.Service,
 ) *Slipway {
-	return &Slipway{Source: source}
+	return &Slipway{Source: source, Account: Account{
+		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
+		Region: awsRegion, Emulator: aws,
+	}}
 }
 
 // workspace is the source tree on the module's own disk, where plain Go

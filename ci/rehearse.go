@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -13,18 +12,6 @@ import (
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
-
-// Release is what came of a release.
-type Release struct {
-	// Result is succeeded or unchanged.
-	Result string
-	// JSON is the report for programs.
-	JSON string
-	// Markdown is the report for a job summary or a pull request.
-	Markdown string
-	// Report is the report for a terminal.
-	Report string
-}
 
 // Rehearse delivers the services with everything real but AWS.
 //
@@ -74,17 +61,4 @@ func (m *Slipway) Rehearse(
 func (m *Slipway) command(lock image.Lock) *dagger.Container {
 	return containers{m.Source}.prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
 		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})
-}
-
-// newRelease renders a report. A release that did not succeed is an error
-// whose text is the report.
-func newRelease(release report.Release) (*Release, error) {
-	var text, markdown, document strings.Builder
-	if err := errors.Join(release.Text(&text), release.Markdown(&markdown), release.JSON(&document)); err != nil {
-		return nil, err
-	}
-	if release.ExitCode != 0 {
-		return nil, errors.New(text.String())
-	}
-	return &Release{Result: string(release.Result), JSON: document.String(), Markdown: markdown.String(), Report: text.String()}, nil
 }

@@ -36,6 +36,9 @@ type Options struct {
 	// default the runner's ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN. Dagger
 	// functions, which see no environment, hand them in.
 	TokenURL, Token string
+	// Run is the number of the workflow's run, by default GITHUB_RUN_ID. CloudTrail
+	// shows it in the session's name.
+	Run string
 	// CredentialsJSON is what `aws configure export-credentials --format
 	// process` prints. It comes before everything else.
 	CredentialsJSON string

@@ -71,7 +71,7 @@ func (o Options) identity(cfg aws.Config, bare bool) (aws.CredentialsProvider, e
 		return nil, err
 	}
 	return &webIdentity{
-		role: role, session: sessionName(os.Getenv("GITHUB_RUN_ID")), sts: sts.NewFromConfig(cfg), clock: clock.Real{},
+		role: role, session: sessionName(cmp.Or(o.Run, os.Getenv("GITHUB_RUN_ID"))), sts: sts.NewFromConfig(cfg), clock: clock.Real{},
 		tokens: &tokenSource{url: address, token: token, http: cfg.HTTPClient, clock: clock.Real{}},
 	}, nil
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/forward"
+	"dagger/slipway/internal/outcome"
+)
+
+// Account is what the functions talk to AWS with. Secrets stay references: their
+// text is read where it is used, and never becomes a field.
+type Account struct {
+	// +private
+	Credentials *dagger.Secret
+	// +private
+	Role string
+	// +private
+	TokenURL *dagger.Secret
+	// +private
+	Token *dagger.Secret
+	// +private
+	Run string
+	// +private
+	Region string
+	// +private
+	Emulator *dagger.Service
+}
+
+// connection is an account that can be talked to until it is closed.
+type connection struct {
+	delivery.Account
+	close func()
+}
+
+// connect opens the account.
+func (a Account) connect(ctx context.Context) (connection, error) {
+	options := awsauth.Options{Region: a.Region, Role: a.Role, Run: a.Run}
+	for _, secret := range []struct {
+		from *dagger.Secret
+		to   *string
+	}{{a.Credentials, &options.CredentialsJSON}, {a.TokenURL, &options.TokenURL}, {a.Token, &options.Token}} {
+		if secret.from == nil {
+			continue
+		}
+		text, err := secret.from.Plaintext(ctx)
+		if err != nil {
+			return connection{}, fmt.Errorf("reading what to talk to AWS with: %w", err)
+		}
+		*secret.to = text
+	}
+	if a.Credentials == nil && a.Role == "" && a.Emulator == nil {
+		return connection{}, outcome.Usagef("no AWS credentials: on a laptop --aws-credentials='cmd://aws configure export-credentials --format process', before the function's name; in GitHub Actions --aws-role=ARN --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+	}
+	if a.Credentials == nil && a.Role != "" && (a.TokenURL == nil || a.Token == nil) {
+		return connection{}, outcome.Usagef("no AWS credentials: --aws-role may be assumed only with the job's identity: add --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+	}
+	c := connection{close: func() {}}
+	if a.Emulator != nil {
+		var err error
+		if options.Endpoint, c.close, err = reach(ctx, a.Emulator); err != nil {
+			return connection{}, err
+		}
+		if a.Credentials == nil {
+			options.CredentialsJSON = `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`
+		}
+	}
+	config, err := awsauth.Load(ctx, options)
+	if err != nil {
+		c.close()
+		return connection{}, err
+	}
+	c.Account = delivery.NewAccount(config)
+	return c, nil
+}
+
+// reach makes the emulator's ports lead from this container to it, under the
+// numbers that they have: an emulator names its registry and its load balancer by
+// addresses of the machine that it runs on.
+func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop func(), err error) {
+	running, err := emulator.Start(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("starting the emulator of AWS: %w", err)
+	}
+	ports, err := running.Ports(ctx)
+	if err != nil {
+		return "", nil, fmt.Errorf("finding the emulator's ports: %w", err)
+	}
+	var open []*forward.Forward
+	stop = func() {
+		for _, f := range open {
+			_ = f.Close() // the container ends with the function
+		}
+	}
+	for _, port := range ports {
+		number, err := port.Port(ctx)
+		if err != nil {
+			stop()
+			return "", nil, fmt.Errorf("finding the emulator's ports: %w", err)
+		}
+		to, err := running.Endpoint(ctx, dagger.ServiceEndpointOpts{Port: number})
+		if err != nil {
+			stop()
+			return "", nil, fmt.Errorf("finding the emulator's port %d: %w", number, err)
+		}
+		f, err := forward.Listen(ctx, fmt.Sprintf("127.0.0.1:%d", number), to)
+		if err != nil {
+			stop()
+			return "", nil, err
+		}
+		open = append(open, f)
+	}
+	if len(open) == 0 {
+		return "", nil, errors.New("the emulator of AWS exposes no port: name one, as in --aws=tcp://127.0.0.1:4566")
+	}
+	return "http://" + open[0].Address(), stop, nil
+}

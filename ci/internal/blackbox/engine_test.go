@@ -1,0 +1,116 @@
+// Package blackbox drives the Dagger module as its users do: on a real engine,
+// over small source trees, against the embedded AWS of this process.
+package blackbox
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	sdk "dagger.io/dagger"
+	"github.com/stretchr/testify/require"
+)
+
+// dir is the module's root.
+var dir = func() string {
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		panic(err)
+	}
+	return root
+}()
+
+// session is one with an engine that serves the module, made once for all tests.
+var session struct {
+	once   sync.Once
+	client *sdk.Client
+	err    error
+	said   bytes.Buffer
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if session.client != nil {
+		_ = session.client.Close()
+	}
+	os.Exit(code)
+}
+
+// needsEngine skips a test where there is no engine.
+func needsEngine(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("dagger"); err != nil {
+		t.Skip("no dagger on the PATH: https://docs.dagger.io/install")
+	}
+	if os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") == "" && exec.CommandContext(t.Context(), "docker", "info").Run() != nil {
+		t.Skip("no Dagger Engine: start a container runtime, or name an engine with _EXPERIMENTAL_DAGGER_RUNNER_HOST")
+	}
+}
+
+// connect returns a client of an engine that serves the module.
+func connect(t *testing.T) *sdk.Client {
+	t.Helper()
+	needsEngine(t)
+	session.once.Do(func() {
+		cli, _ := exec.LookPath("dagger")
+		_ = os.Setenv("_EXPERIMENTAL_DAGGER_CLI_BIN", cli)
+		ctx := context.Background() // it outlives the test that needs it first
+		if session.client, session.err = sdk.Connect(ctx, sdk.WithWorkdir(dir), sdk.WithLogOutput(&session.said)); session.err == nil {
+			session.err = session.client.ModuleSource(".").AsModule().Serve(ctx)
+		}
+	})
+	require.NoError(t, session.err, session.said.String())
+	return session.client
+}
+
+// pipeline calls a function of the module over the source tree at source. The
+// arguments of the constructor and the selection are GraphQL.
+type pipeline struct {
+	t         *testing.T
+	client    *sdk.Client
+	source    string
+	arguments string
+	variables map[string]any
+}
+
+func newPipeline(t *testing.T, source string) pipeline {
+	return pipeline{t: t, client: connect(t), source: source, variables: map[string]any{}}
+}
+
+// with has the constructor take one more argument.
+func (p pipeline) with(name string, value any) pipeline {
+	variables := map[string]any{name: value}
+	for known, value := range p.variables {
+		variables[known] = value
+	}
+	p.variables = variables
+	p.arguments += ", " + name + ": $" + name
+	return p
+}
+
+// call makes one call and reads its result into data.
+func (p pipeline) call(selection string, data any) error {
+	p.t.Helper()
+	id, err := p.client.Host().Directory(p.source, sdk.HostDirectoryOpts{NoCache: true}).ID(p.t.Context())
+	require.NoError(p.t, err)
+	declared := "$source: ID!"
+	variables := map[string]any{"source": id}
+	for name, value := range p.variables {
+		declared += ", $" + name + ": " + typeOf(value)
+		variables[name] = value
+	}
+	query := "query (" + declared + ") { slipway(source: $source" + p.arguments + ") { " + selection + " } }"
+	result := struct{ Slipway any }{data} // a pointer, whose target is filled
+	return p.client.Do(p.t.Context(), &sdk.Request{Query: query, Variables: variables}, &sdk.Response{Data: &result})
+}
+
+func typeOf(value any) string {
+	if _, ok := value.(string); ok {
+		return "String"
+	}
+	return "ID"
+}

@@ -1,0 +1,148 @@
+package blackbox
+
+import (
+	"encoding/json"
+	"net/url"
+	"strconv"
+	"testing"
+	"time"
+
+	sdk "dagger.io/dagger"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/step"
+)
+
+// release is a call's release.
+type release struct{ Result, Report, Markdown, Json string }
+
+// document is the report in it.
+func (r release) document(t *testing.T) (d report.Release) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(r.Json), &d))
+	return d
+}
+
+// inPlatform runs steps against an embedded AWS in which the services of a small
+// tree run. The tree is at the commit that runs.
+func inPlatform(t *testing.T, steps func(dir string, p pipeline)) {
+	t.Helper()
+	client := connect(t)
+	dir := sourcetest.New(t)
+	tree, err := source.Open(t.Context(), dir)
+	require.NoError(t, err)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	lock, err := image.ReadLock(dir)
+	require.NoError(t, err)
+	ran := false
+	ended := rehearsal.Run(t.Context(), rehearsal.Options{
+		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: rehearsal.Happy,
+		Up: func(endpoint string, release report.Release) {
+			ran = true
+			id, err := client.Host().Service(ports(t, endpoint, release.URL), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
+			require.NoError(t, err)
+			steps(dir, newPipeline(t, dir).with("aws", id))
+		},
+	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
+	require.True(t, ran, "%+v", ended)
+}
+
+// ports are those of the addresses, under their own numbers.
+func ports(t *testing.T, addresses ...string) (list []sdk.PortForward) {
+	t.Helper()
+	for _, address := range addresses {
+		parsed, err := url.Parse(address)
+		require.NoError(t, err)
+		number, err := strconv.Atoi(parsed.Port())
+		require.NoError(t, err)
+		list = append(list, sdk.PortForward{Backend: number, Frontend: number})
+	}
+	return list
+}
+
+func TestReleases(t *testing.T) {
+	inPlatform(t, func(dir string, p pipeline) {
+		var status struct{ Status struct{ Json, Report string } }
+		require.NoError(t, p.call(`status { json report }`, &status))
+		require.Contains(t, status.Status.Report, "steady")
+
+		var diff struct {
+			Diff struct {
+				Changed bool
+				Report  string
+			}
+		}
+		require.NoError(t, p.call(`diff { changed report }`, &diff))
+		require.False(t, diff.Diff.Changed, diff.Diff.Report)
+
+		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
+		var deploy struct{ Deploy release }
+		require.ErrorContains(t, p.call(`deploy { result report json }`, &deploy), "the tree holds more than its commit")
+
+		sourcetest.Commit(t, dir, "second")
+		require.NoError(t, p.call(`diff { changed report }`, &diff))
+		require.True(t, diff.Diff.Changed)
+
+		require.NoError(t, p.call(`deploy { result report json }`, &deploy))
+		require.Equal(t, "succeeded", deploy.Deploy.Result, deploy.Deploy.Report)
+		first := deploy.Deploy.document(t)
+		require.Contains(t, deploy.Deploy.Report, "succeeded in")
+
+		require.NoError(t, p.call(`deploy { result report json }`, &deploy))
+		require.Equal(t, "unchanged", deploy.Deploy.Result, "no answer from a cache")
+		second := deploy.Deploy.document(t)
+		require.NotEqual(t, first.StartedAt, second.StartedAt)
+
+		require.NoError(t, p.call(`deploy { result report json }`, &deploy))
+		require.NotEqual(t, second.StartedAt, deploy.Deploy.document(t).StartedAt, "the same call twice is two runs")
+
+		var rollback struct{ Rollback release }
+		require.NoError(t, p.call(`rollback { result report json }`, &rollback))
+		require.Equal(t, "succeeded", rollback.Rollback.Result)
+		require.NoError(t, p.call(`rollback { result report json }`, &rollback))
+		require.Equal(t, "unchanged", rollback.Rollback.Result, "run again it goes no further")
+	})
+}
+
+// TestFailedRelease is a version that ends at its start: the call fails with the
+// causes.
+func TestFailedRelease(t *testing.T) {
+	inPlatform(t, func(dir string, p pipeline) {
+		sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { panic(\"no database\") }\n")
+		sourcetest.Commit(t, dir, "broken")
+		var deploy struct{ Deploy release }
+		err := p.call(`deploy(timeout: "60s") { result }`, &deploy)
+		require.ErrorContains(t, err, "exit code 3")
+		require.ErrorContains(t, err, "no database")
+		require.ErrorContains(t, err, "restored")
+	})
+}
+
+func TestBadInput(t *testing.T) {
+	tests := map[string]struct{ selection, want string }{
+		"no credentials":    {`status { report }`, "no AWS credentials: on a laptop --aws-credentials="},
+		"unknown service":   {`build(services: ["nope"]) { entries }`, `no service "nope"`},
+		"unknown platform":  {`build(platforms: ["plan9/mips"]) { entries }`, "which Fargate runs"},
+		"a limit":           {`deploy(timeout: "soon") { result }`, `--timeout "soon" is no duration`},
+		"an unknown commit": {`deploy(sha: "abc") { result }`, "no AWS credentials"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.ErrorContains(t, newPipeline(t, sourcetest.New(t)).call(tt.selection, &struct{}{}), tt.want)
+		})
+	}
+	t.Run("no git checkout", func(t *testing.T) {
+		require.ErrorContains(t, newPipeline(t, t.TempDir()).call(`build { entries }`, &struct{}{}), "git")
+	})
+	t.Run("half an identity", func(t *testing.T) {
+		p := newPipeline(t, sourcetest.New(t)).with("awsRole", "arn:aws:iam::123456789012:role/deploy")
+		require.ErrorContains(t, p.call(`status { report }`, &struct{}{}), "--aws-role may be assumed only with the job's identity")
+	})
+}

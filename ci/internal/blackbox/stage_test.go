@@ -1,0 +1,131 @@
+package blackbox
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/step"
+)
+
+// TestBuildGivesTheHostsDigests builds one tree in the engine and on this
+// machine, which must have the Go of the engine's image.
+func TestBuildGivesTheHostsDigests(t *testing.T) {
+	client := connect(t)
+	dir := sourcetest.New(t)
+	tree, err := source.Open(t.Context(), dir)
+	require.NoError(t, err)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	lock, err := image.ReadLock(dir)
+	require.NoError(t, err)
+	there, err := client.Container().From(lock.Reference("go")).WithExec([]string{"go", "env", "GOVERSION"}).Stdout(t.Context())
+	require.NoError(t, err)
+	here, err := exec.CommandContext(t.Context(), "go", "env", "GOVERSION").Output()
+	require.NoError(t, err)
+	if string(here) != there {
+		t.Skipf("this machine has %s and the engine's image %s: install the same to compare", here, there)
+	}
+	images, err := image.Builder{Source: tree, Exec: step.Host{Source: dir}, Lock: lock}.Build(t.Context(), p.Services)
+	require.NoError(t, err)
+	want, err := image.Describe(images)
+	require.NoError(t, err)
+
+	var got struct {
+		Build struct{ File struct{ Contents string } }
+	}
+	require.NoError(t, newPipeline(t, dir).call(`build { file(path: "images.json") { contents } }`, &got))
+	var summary image.Summary
+	require.NoError(t, json.Unmarshal([]byte(got.Build.File.Contents), &summary))
+	for n := range want {
+		require.Equal(t, want[n].Service, summary.Images[n].Service)
+		require.Equal(t, want[n].Digest, summary.Images[n].Digest)
+	}
+}
+
+func TestTests(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif 1+1 != 2 {\n\t\tt.Fatal(\"arithmetic\")\n\t}\n}\n")
+	sourcetest.Commit(t, dir, "a test")
+	var got struct{ Test struct{ Entries []string } }
+	require.NoError(t, newPipeline(t, dir).call(`test(minCoverage: ["0"]) { entries }`, &got))
+	require.Subset(t, got.Test.Entries, []string{"coverage.out", "coverage.html", "cobertura.xml", "junit.xml", "summary.md"})
+
+	sourcetest.Write(t, dir, "api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) { t.Fatal(\"two and two make five\") }\n")
+	err := newPipeline(t, dir).call(`test(minCoverage: ["0"]) { entries }`, &got)
+	require.ErrorContains(t, err, "two and two make five")
+	require.ErrorContains(t, err, "TestSum")
+}
+
+// TestFunctions compares the module's functions with what the manual promises.
+func TestFunctions(t *testing.T) {
+	needsEngine(t)
+	out := dagger(t, nil, "functions")
+	for _, name := range []string{"build", "deploy", "diff", "rehearse", "rollback", "status", "test"} {
+		require.Regexp(t, `(?m)^`+name+`\s+\S`, out)
+	}
+}
+
+// TestSecretsStaySecret plants credentials and looks for them in all that a call
+// says at its most talkative, when it works and when it fails.
+func TestSecretsStaySecret(t *testing.T) {
+	inPlatform(t, func(dir string, p pipeline) {
+		planted := map[string]string{"key": "AKIAPLANTEDPLANTED01", "secret": "pl4nted+s3cret/that+must+not+be+seen0000", "token": "pl4nted-session-token-of-forty-characters"}
+		credentials := `{"Version": 1, "AccessKeyId": "` + planted["key"] + `", "SecretAccessKey": "` + planted["secret"] + `", "SessionToken": "` + planted["token"] + `"}`
+		environment := []string{"PLANTED=" + credentials}
+		at := []string{"-vvv", "call", "--source=" + dir, "--aws-credentials=env://PLANTED"}
+		outputs := map[string]string{
+			"nobody there": dagger(t, environment, append(at, "--aws=tcp://127.0.0.1:1", "status", "report")...),
+			"not JSON":     dagger(t, []string{"PLANTED=" + planted["secret"]}, append(at, "status", "report")...),
+			"half":         dagger(t, []string{`PLANTED={"Version": 1, "AccessKeyId": "` + planted["key"] + `"}`}, append(at, "status", "report")...),
+		}
+		id, err := p.client.SetSecret("planted", credentials).ID(t.Context())
+		require.NoError(t, err)
+		var status struct{ Status struct{ Report string } }
+		require.NoError(t, p.with("awsCredentials", id).call(`status { report }`, &status))
+		outputs["that works"] = status.Status.Report + session.said.String()
+		for call, output := range outputs {
+			require.NotEmpty(t, output)
+			for kind, text := range planted {
+				if kind == "key" {
+					continue // it names who calls, and proves nothing
+				}
+				require.NotContains(t, output, text, "%s, in the output of the call: %s", kind, call)
+			}
+		}
+	})
+}
+
+// dagger runs the dagger command in the module's root and returns all it says.
+func dagger(t *testing.T, environment []string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "dagger", append([]string{"--progress=plain"}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), environment...)
+	cmd.Env = append(cmd.Env, "NO_COLOR=1")
+	out, _ := cmd.CombinedOutput() // calls that fail are tested, too: the text tells
+	return string(out)
+}
+
+// TestEffectsAreNeverCached reads the functions' pragmas: a function that talks to
+// AWS, or that shows what runs, must be run at each call.
+func TestEffectsAreNeverCached(t *testing.T) {
+	for file, functions := range map[string][]string{"release.go": {"Deploy", "Rollback", "Diff", "Status"}, "rehearse.go": {"Rehearse"}} {
+		text, err := os.ReadFile(filepath.Join(dir, "ci", file))
+		require.NoError(t, err)
+		for _, name := range functions {
+			before, _, found := strings.Cut(string(text), "func (m *Slipway) "+name+"(")
+			require.True(t, found, name)
+			comment := before[strings.LastIndex(before, "\n\n"):]
+			require.Contains(t, comment, `// +cache="never"`, name)
+		}
+	}
+}

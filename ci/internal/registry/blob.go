@@ -105,7 +105,7 @@ func (c *connection) putBlob(ctx context.Context, layer v1.Layer, siblings []str
 		err = u.run(ctx)
 	}
 	if err != nil {
-		return &failedBlob{digest.String(), err}
+		return &blobError{digest.String(), err}
 	}
 	held.add(digest, repository)
 	return nil

@@ -16,10 +16,10 @@ import (
 	"dagger/slipway/internal/outcome"
 )
 
-// wrongDigest is the error of a registry that took one thing for another.
-type wrongDigest struct{ registry, says, sent string }
+// digestError is the error of a registry that took one thing for another.
+type digestError struct{ registry, says, sent string }
 
-func (w *wrongDigest) Error() string {
+func (w *digestError) Error() string {
 	return fmt.Sprintf("the registry %s says that it has %s, where %s was sent: it, or what is between, is broken", w.registry, w.says, w.sent)
 }
 
@@ -36,9 +36,9 @@ func (c *connection) explain(ctx context.Context, doing string, err error) error
 	blob := blobOf(err)
 	var answer *transport.Error
 	if errors.As(err, &answer) {
-		return c.answered(what+blob, answer, err)
+		return c.answered(what+blob, answer)
 	}
-	var wrong *wrongDigest
+	var wrong *digestError
 	switch {
 	case errors.As(err, &wrong):
 		return fmt.Errorf("%s: %w", what, wrong)
@@ -51,7 +51,7 @@ func (c *connection) explain(ctx context.Context, doing string, err error) error
 }
 
 // answered explains an answer that says no.
-func (c *connection) answered(what string, answer *transport.Error, err error) error {
+func (c *connection) answered(what string, answer *transport.Error) error {
 	said := said(answer)
 	host := c.registry.Host
 	switch code := answer.StatusCode; {
@@ -104,18 +104,18 @@ func says(answer *transport.Error, code transport.ErrorCode) bool {
 	return slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return d.Code == code })
 }
 
-// failedBlob is an error about one blob.
-type failedBlob struct {
+// blobError is an error about one blob.
+type blobError struct {
 	digest string
 	err    error
 }
 
-func (f *failedBlob) Error() string { return "blob " + f.digest + ": " + f.err.Error() }
-func (f *failedBlob) Unwrap() error { return f.err }
+func (f *blobError) Error() string { return "blob " + f.digest + ": " + f.err.Error() }
+func (f *blobError) Unwrap() error { return f.err }
 
 // blobOf names the blob that an error is about.
 func blobOf(err error) string {
-	var f *failedBlob
+	var f *blobError
 	if errors.As(err, &f) {
 		return ", blob " + f.digest
 	}

@@ -87,8 +87,8 @@ type Registry struct {
 // New makes a registry of its address, HOST[/PREFIX]. Nothing is asked of it yet.
 // An address that cannot be one is a usage error.
 func New(address string, o Options) (*Registry, error) {
-	if strings.Contains(address, "://") {
-		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], without %s://", address, address[:strings.Index(address, "://")])
+	if scheme, _, ok := strings.Cut(address, "://"); ok {
+		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], without %s://", address, scheme)
 	}
 	host, prefix, _ := strings.Cut(strings.TrimSuffix(address, "/"), "/")
 	parsed, err := name.NewRegistry(host, name.StrictValidation)
@@ -208,10 +208,10 @@ func (r *Registry) auth(ctx context.Context, target authn.Resource) (authn.Authe
 
 // remote are the library's options for the connection. What it would retry has
 // been retried below it.
-func (c *connection) remote(ctx context.Context, more ...remote.Option) []remote.Option {
-	return append([]remote.Option{
+func (c *connection) remote(ctx context.Context) []remote.Option {
+	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(c.wrapper), remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
-	}, more...)
+	}
 }
 
 // do sends a request about the repository's blobs.

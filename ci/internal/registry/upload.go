@@ -202,7 +202,7 @@ func (u *upload) finish(ctx context.Context) error {
 // named checks that the registry names the blob as it was sent.
 func (u *upload) named(answer *http.Response) error {
 	if says := answer.Header.Get("Docker-Content-Digest"); says != "" && says != u.digest.String() {
-		return &wrongDigest{registry: u.registry.Host, says: says, sent: u.digest.String()}
+		return &digestError{registry: u.registry.Host, says: says, sent: u.digest.String()}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -69,7 +70,7 @@ func newGate(t *testing.T, host string) *gate {
 	carrier := &http.Transport{}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: host}) },
-		Transport: carrier,
+		Transport: carrier, ErrorLog: log.New(io.Discard, "", 0),
 		ModifyResponse: func(answer *http.Response) error {
 			g.mu.Lock()
 			after := g.after
@@ -192,7 +193,20 @@ func noise(t *testing.T, size int64) v1.Layer {
 	defer content.Close()
 	raw, err := io.ReadAll(content)
 	require.NoError(t, err)
-	return static.NewLayer(raw, types.OCILayer)
+	return file{l, raw}
+}
+
+// file is a layer that is read from where one wants, as from a file.
+type file struct {
+	v1.Layer
+	raw []byte
+}
+
+func (f file) Compressed() (io.ReadCloser, error) {
+	return struct {
+		io.ReadSeeker
+		io.Closer
+	}{bytes.NewReader(f.raw), io.NopCloser(nil)}, nil
 }
 
 func digestOf(t *testing.T, of interface{ Digest() (v1.Hash, error) }) string {

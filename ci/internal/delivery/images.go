@@ -97,7 +97,7 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	switch {
 	case revision.SHA != sha:
-		return nil, outcome.Usagef("%s, and the tree is at %s: git checkout %s, or publish that commit first", why, revision.SHA, sha)
+		return nil, outcome.Usagef("%s, and the tree is at %s: git checkout %s, and run the same command again", why, revision.SHA, sha)
 	case revision.Dirty:
 		return nil, outcome.Usagef("%s, and the tree holds more than that commit: commit, stash or discard the changes (git status)", why)
 	}

@@ -50,9 +50,6 @@ type stalled time.Duration
 
 func (s stalled) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(s)) }
 
-// Timeout fits net.Error's half that callers ask for.
-func (s stalled) Timeout() bool { return true }
-
 // watched ends an exchange in which no byte moves for as long as limit. A
 // deadline on the whole would have to know how large a body and how fast a line
 // is.

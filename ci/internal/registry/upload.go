@@ -47,7 +47,9 @@ type broken struct {
 }
 
 func (b *broken) Error() string { return b.err.Error() }
-func (b *broken) Unwrap() error { return b.err }
+
+// progress is what an upload must have gained for a failure not to count.
+const progress = 1 << 20
 
 // run brings the blob there. Failures in a row without progress are bounded.
 func (u *upload) run(ctx context.Context) error {
@@ -73,7 +75,7 @@ func (u *upload) run(ctx context.Context) error {
 		if there, err := u.hasBlob(ctx, u.digest); err != nil || there { // its answer alone was lost
 			return err
 		}
-		if u.locate(ctx); u.offset > before {
+		if u.locate(ctx); u.offset >= before+progress {
 			failed = 0
 		}
 	}

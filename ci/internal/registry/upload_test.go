@@ -37,12 +37,6 @@ func (u unseekable) Compressed() (io.ReadCloser, error) {
 
 const size = 1 << 20
 
-// one is an image of one platform with one large layer.
-func one(t *testing.T, layer v1.Layer) v1.ImageIndex {
-	t.Helper()
-	return index(t, layer)
-}
-
 // A broken upload goes on where the registry's part ends.
 func TestUploadsAreResumed(t *testing.T) {
 	for name, wrap := range map[string]func(v1.Layer) v1.Layer{

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -60,7 +58,7 @@ func TestFaults(t *testing.T) {
 		"the registry hangs": {
 			options: func(o *registry.Options) { o.Stall = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = hang(http.MethodHead, "/manifests/")
+				f.gate.Before = hang(http.MethodHead, "/manifests/")
 				return func() {}
 			},
 			want: "asking for tag " + sha + " (repo/a in GATE): nothing moved for 250ms: the registry, or the line to it, hangs: try again later",
@@ -68,7 +66,7 @@ func TestFaults(t *testing.T) {
 		"the registry hangs in the middle of an upload": {
 			options: func(o *registry.Options) { o.Stall = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = hang(http.MethodPatch, "")
+				f.gate.Before = hang(http.MethodPatch, "")
 				return func() {}
 			},
 			want: "hangs: try again later",
@@ -81,7 +79,7 @@ func TestFaults(t *testing.T) {
 		"the login ends while pushing": {
 			options: func(o *registry.Options) { o.NoLogin = "log in again" },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = always(http.MethodPatch, "", http.StatusUnauthorized)
+				f.gate.Before = always(http.MethodPatch, "", http.StatusUnauthorized)
 				return func() {}
 			},
 			code: outcome.Usage,
@@ -93,7 +91,7 @@ func TestFaults(t *testing.T) {
 		},
 		"tagging is denied": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
+				f.gate.Before = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
 				return func() {}
 			},
 			want: "tagging (repo/a in GATE): the registry denies it (403 Forbidden): allow these credentials to pull from and push to the repository",
@@ -119,7 +117,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the connection is reset at the tag": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) {
 						panic(http.ErrAbortHandler)
 					}
@@ -131,7 +129,7 @@ func TestFaults(t *testing.T) {
 		},
 		"a blob is corrupted on its way": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPatch {
 						r.Body = io.NopCloser(io.MultiReader(strings.NewReader("x"), io.LimitReader(&skipped{r.Body}, r.ContentLength-1)))
 					}
@@ -162,7 +160,7 @@ func TestFaults(t *testing.T) {
 		"a base is corrupted when it is pulled": {
 			publish: func(p *registry.Publication, t *testing.T, f *fixture) {
 				layer := f.pulled(t, noise(t, large))
-				f.gate.after = func(answer *http.Response) error {
+				f.gate.After = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodGet && answer.ContentLength > large/2 {
 						raw, err := io.ReadAll(answer.Body)
 						raw[len(raw)-1] ^= 1
@@ -192,7 +190,7 @@ func TestFaults(t *testing.T) {
 		},
 		"there is no repository, in few words": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = always(http.MethodPost, "/uploads/", http.StatusNotFound)
+				f.gate.Before = always(http.MethodPost, "/uploads/", http.StatusNotFound)
 				return func() {}
 			},
 			code: outcome.Usage,
@@ -205,7 +203,7 @@ func TestFaults(t *testing.T) {
 		"the tag is taken for another image": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				asked := 0
-				f.gate.after = func(answer *http.Response) error {
+				f.gate.After = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodHead && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 						if asked++; asked == 3 {
 							answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
@@ -220,21 +218,21 @@ func TestFaults(t *testing.T) {
 		},
 		"the tag is taken and forgotten": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
+				f.gate.Before = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
 				return func() {}
 			},
 			want: "the registry GATE took tag " + sha + " of repo/a and does not have it: publish again",
 		},
 		"the registry says no": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.before = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
+				f.gate.Before = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
 				return func() {}
 			},
 			want: "the registry answers 413 Request Entity Too Large",
 		},
 		"an upload without a place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.after = func(answer *http.Response) error {
+				f.gate.After = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Del("Location")
 					}
@@ -246,7 +244,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload at a strange place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.after = func(answer *http.Response) error {
+				f.gate.After = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://[::1")
 					}
@@ -258,7 +256,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload sent elsewhere without encryption": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.after = func(answer *http.Response) error {
+				f.gate.After = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://elsewhere.example/upload")
 					}
@@ -287,14 +285,14 @@ func TestFaults(t *testing.T) {
 				tt.publish(&p, t, f)
 			}
 			_, err := f.registry.Publish(t.Context(), p)
-			require.ErrorContains(t, err, strings.ReplaceAll(tt.want, "GATE", f.gate.host))
+			require.ErrorContains(t, err, strings.ReplaceAll(tt.want, "GATE", f.gate.Host))
 			require.NotContains(t, err.Error(), "\n", "one line")
 			require.NotContains(t, err.Error(), secret)
 			if tt.code == outcome.Done {
 				tt.code = outcome.Failed
 			}
 			require.Equal(t, tt.code, outcome.Of(err), err.Error())
-			f.gate.reset()
+			f.gate.Reset()
 			if tt.tagged {
 				held = digestOf(t, p.Index)
 			}
@@ -331,7 +329,7 @@ func hang(method, part string) func(w http.ResponseWriter, r *http.Request) bool
 // answers lets a kind of answer name another digest.
 func answers(method, part string) func(*testing.T, *fixture) func() {
 	return func(_ *testing.T, f *fixture) func() {
-		f.gate.after = func(answer *http.Response) error {
+		f.gate.After = func(answer *http.Response) error {
 			if answer.Request.Method == method && strings.Contains(answer.Request.URL.Path, part) {
 				answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
 			}
@@ -346,7 +344,7 @@ func (f *fixture) pulled(t *testing.T, layer v1.Layer) v1.Layer {
 	t.Helper()
 	_, err := f.direct().Publish(t.Context(), registry.Publication{Repository: "b", Tag: "base", Index: index(t, layer)})
 	require.NoError(t, err)
-	ref, err := name.ParseReference(f.gate.host + "/repo/b:base")
+	ref, err := name.ParseReference(f.gate.Host + "/repo/b:base")
 	require.NoError(t, err)
 	img, err := remote.Image(ref, append(f.RemoteOptions(), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))...)
 	require.NoError(t, err)
@@ -406,19 +404,19 @@ func TestFaultsOfReferrers(t *testing.T) {
 	require.NoError(t, err)
 	sbom := artifact(t, image, "application/vnd.example.sbom", "{}")
 	for status, code := range map[int]outcome.Code{http.StatusForbidden: outcome.Failed, http.StatusUnauthorized: outcome.Usage, http.StatusBadGateway: outcome.Failed} {
-		f.gate.before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+		f.gate.Before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		_, err = f.registry.Attach(t.Context(), "a", sbom)
-		require.ErrorContains(t, err, "asking for an artifact (repo/a in "+f.gate.host+"): the registry")
+		require.ErrorContains(t, err, "asking for an artifact (repo/a in "+f.gate.Host+"): the registry")
 		require.Equal(t, code, outcome.Of(err))
 		_, err = f.registry.Referrers(t.Context(), "a", subject, "")
-		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.host+"): the registry")
+		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.Host+"): the registry")
 		_, _, err = f.registry.Find(t.Context(), "a", sha)
 		require.ErrorContains(t, err, "asking for tag "+sha)
 	}
-	f.gate.before = always(http.MethodPut, "/manifests/", http.StatusForbidden)
+	f.gate.Before = always(http.MethodPut, "/manifests/", http.StatusForbidden)
 	_, err = f.registry.Attach(t.Context(), "a", sbom)
-	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.host+"): the registry denies it")
-	f.gate.reset()
+	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denies it")
+	f.gate.Reset()
 	_, err = f.registry.Attach(t.Context(), "A", sbom)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 	_, err = f.registry.Referrers(t.Context(), "A", subject, "")
@@ -439,7 +437,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(at.method+" "+at.part, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 			ctx, cancel := context.WithCancelCause(t.Context())
-			f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == at.method && strings.Contains(r.URL.Path, at.part) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					cancel(outcome.Interruption("SIGINT"))
@@ -458,24 +456,9 @@ func TestInterrupted(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Millisecond, errors.New("--timeout is over"))
 		defer cancel()
-		f.gate.before = hang(http.MethodPatch, "")
+		f.gate.Before = hang(http.MethodPatch, "")
 		_, err := f.registry.Publish(ctx, publication(index(t, noise(t, 1000))))
 		require.ErrorContains(t, err, "--timeout is over")
 		require.Equal(t, outcome.Failed, outcome.Of(err))
 	})
-}
-
-// A registry with a certificate that nobody knows is not spoken to, and not asked
-// five times.
-func TestUnknownCertificate(t *testing.T) {
-	server := httptest.NewTLSServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	defer server.Close()
-	clock := &fakeClock{}
-	r, err := registry.New(strings.TrimPrefix(server.URL, "https://"), registry.Options{Clock: clock})
-	require.NoError(t, err)
-	defer r.Close()
-	_, _, err = r.Find(t.Context(), "a", sha)
-	require.ErrorContains(t, err, "certificate")
-	require.Empty(t, clock.slept)
 }

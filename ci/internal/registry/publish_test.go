@@ -42,11 +42,11 @@ func TestPublish(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, got.Pushed)
 			require.Equal(t, "repo/a", got.Repository)
-			require.Equal(t, f.gate.host+"/repo/a@"+digestOf(t, image), got.Image)
+			require.Equal(t, f.gate.Host+"/repo/a@"+digestOf(t, image), got.Image)
 			require.Equal(t, int64(4), got.Blobs, "two layers, once for both platforms, and two configurations")
 			require.Equal(t, int64(3), got.Manifests)
 			require.Equal(t, registry.Moved{Result: registry.LatestLeft}, got.Latest)
-			require.Equal(t, 4, f.gate.count(http.MethodPatch, ""))
+			require.Equal(t, 4, f.gate.Count(http.MethodPatch, ""))
 			require.Equal(t, digestOf(t, image), f.names("a", sha))
 
 			back, err := remote.Index(f.tag("a", sha), f.RemoteOptions()...)
@@ -54,33 +54,33 @@ func TestPublish(t *testing.T) {
 			require.NoError(t, validate.Index(back), "what arrived is what was sent")
 
 			t.Run("a second time sends nothing and asks once", func(t *testing.T) {
-				f.gate.reset()
+				f.gate.Reset()
 				again, err := f.registry.Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.False(t, again.Pushed)
 				require.Zero(t, again.Sent)
-				require.Zero(t, f.gate.writes())
-				require.Equal(t, 1, f.gate.count("", ""))
+				require.Zero(t, f.gate.Writes())
+				require.Equal(t, 1, f.gate.Count("", ""))
 
-				f.gate.reset()
+				f.gate.Reset()
 				again, err = f.open().Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.False(t, again.Pushed)
-				require.Equal(t, 2, f.gate.count("", ""), "a new process says hello first")
+				require.Equal(t, 2, f.gate.Count("", ""), "a new process says hello first")
 			})
 			t.Run("the same image under another tag is one manifest", func(t *testing.T) {
-				f.gate.reset()
+				f.gate.Reset()
 				p := publication(image)
 				p.Tag = strings.Repeat("f", 40)
 				again, err := f.open().Publish(t.Context(), p)
 				require.NoError(t, err)
 				require.True(t, again.Pushed)
-				require.Equal(t, 1, f.gate.writes())
+				require.Equal(t, 1, f.gate.Writes())
 				require.Equal(t, int64(1), again.Manifests)
 				require.Zero(t, again.Blobs)
 			})
 			t.Run("a change sends what changed", func(t *testing.T) {
-				f.gate.reset()
+				f.gate.Reset()
 				p := publication(index(t, shared, noise(t, 2000)))
 				p.Tag = strings.Repeat("e", 40)
 				changed, err := f.open().Publish(t.Context(), p)
@@ -89,12 +89,12 @@ func TestPublish(t *testing.T) {
 				require.Equal(t, int64(3), changed.Manifests)
 			})
 			t.Run("a tag is never moved", func(t *testing.T) {
-				f.gate.reset()
+				f.gate.Reset()
 				_, err := f.open().Publish(t.Context(), publication(index(t, own)))
 				require.ErrorContains(t, err, "tag "+sha+" already names "+digestOf(t, image)+" in repo/a, not ")
 				require.ErrorContains(t, err, "a tag is never moved")
 				require.Equal(t, outcome.Refused, outcome.Of(err))
-				require.Zero(t, f.gate.writes())
+				require.Zero(t, f.gate.Writes())
 			})
 		})
 	}
@@ -159,17 +159,17 @@ func TestMount(t *testing.T) {
 		require.Equal(t, int64(3), got.Blobs, "its own layer and two configurations")
 	})
 	t.Run("from another service's repository", func(t *testing.T) {
-		f.gate.reset()
+		f.gate.Reset()
 		got, err := f.open().Publish(t.Context(), registry.Publication{
 			Repository: "c", Tag: sha, Index: index(t, append(base, noise(t, 100))...), Siblings: []string{"none", "c", "b", "a"},
 		})
 		require.NoError(t, err)
 		require.Equal(t, int64(2), got.Mounted)
-		require.Zero(t, f.gate.count("", "/repo/a/"), "the first that has it is enough")
+		require.Zero(t, f.gate.Count("", "/repo/a/"), "the first that has it is enough")
 	})
 	t.Run("not if a registry does not", func(t *testing.T) {
-		f.gate.reset()
-		f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		f.gate.Reset()
+		f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 			r.URL.RawQuery = withoutMount(r.URL.RawQuery)
 			return false
 		}
@@ -185,8 +185,8 @@ func TestMount(t *testing.T) {
 		}
 	})
 	t.Run("nor if it refuses the question", func(t *testing.T) {
-		f.gate.reset()
-		f.gate.before = func(w http.ResponseWriter, r *http.Request) bool {
+		f.gate.Reset()
+		f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.RawQuery, "mount=") {
 				w.WriteHeader(http.StatusBadRequest)
 				return true
@@ -214,7 +214,7 @@ func TestMountOfAPulledBase(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 5000))))
 	require.NoError(t, err)
-	at, err := name.ParseReference(f.gate.host + "/repo/a:" + sha)
+	at, err := name.ParseReference(f.gate.Host + "/repo/a:" + sha)
 	require.NoError(t, err)
 	base, err := remote.Image(at, append(f.RemoteOptions(), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))...)
 	require.NoError(t, err)
@@ -302,7 +302,7 @@ func TestLatestFails(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	p := publication(index(t, noise(t, 10)))
 	p.Latest.Move = true
-	f.gate.before = func(w http.ResponseWriter, r *http.Request) bool {
+	f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/latest") {
 			w.WriteHeader(http.StatusForbidden)
 			return true
@@ -315,7 +315,7 @@ func TestLatestFails(t *testing.T) {
 	require.Contains(t, got.Latest.Reason, "the registry denies it")
 	require.NotEmpty(t, f.names("a", sha))
 
-	f.gate.before = func(http.ResponseWriter, *http.Request) bool {
+	f.gate.Before = func(http.ResponseWriter, *http.Request) bool {
 		cancel(outcome.Interruption("stop"))
 		return false
 	}
@@ -344,7 +344,7 @@ func TestRaceForATag(t *testing.T) {
 				theirs = mine
 			}
 			var raced atomic.Bool
-			f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) && raced.CompareAndSwap(false, true) {
 					f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 				}
@@ -364,7 +364,7 @@ func TestRaceForATag(t *testing.T) {
 	t.Run("mutable, overtaken", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.after = func(answer *http.Response) error {
+		f.gate.After = func(answer *http.Response) error {
 			if answer.Request.Method == http.MethodPut && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -376,7 +376,7 @@ func TestRaceForATag(t *testing.T) {
 	t.Run("overtaken while pushing", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool {
+		f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPost {
 				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -395,12 +395,12 @@ func TestFind(t *testing.T) {
 	require.NoError(t, err)
 	for _, silent := range []bool{false, true} { // a registry need not say the digest
 		if silent {
-			f.gate.after = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
+			f.gate.After = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
 		}
 		found, ok, err := f.registry.Find(t.Context(), "a", sha)
 		require.NoError(t, err)
 		require.True(t, ok)
-		require.Equal(t, f.gate.host+"/repo/a@"+digestOf(t, image), found)
+		require.Equal(t, f.gate.Host+"/repo/a@"+digestOf(t, image), found)
 		_, ok, err = f.registry.Find(t.Context(), "a", "none")
 		require.NoError(t, err)
 		require.False(t, ok)
@@ -450,7 +450,7 @@ func TestDockerConfiguration(t *testing.T) {
 	token := aws.ToString(out.AuthorizationData[0].AuthorizationToken)
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
-	write(t, filepath.Join(dir, "config.json"), `{"auths": {"`+f.gate.host+`": {"auth": "`+token+`"}}}`)
+	write(t, filepath.Join(dir, "config.json"), `{"auths": {"`+f.gate.Host+`": {"auth": "`+token+`"}}}`)
 	r := f.open(fromDocker)
 	_, ok, err := r.Find(t.Context(), "a", sha)
 	require.NoError(t, err)
@@ -458,6 +458,6 @@ func TestDockerConfiguration(t *testing.T) {
 
 	write(t, filepath.Join(dir, "config.json"), `{`)
 	_, _, err = f.open(fromDocker).Find(t.Context(), "a", sha)
-	require.ErrorContains(t, err, "finding the login for "+f.gate.host)
+	require.ErrorContains(t, err, "finding the login for "+f.gate.Host)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

@@ -4,11 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +25,7 @@ import (
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
 	"dagger/slipway/internal/registry"
+	"dagger/slipway/internal/registry/registrytest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -50,79 +47,10 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// exchange is a request as it was made.
-type exchange struct{ method, path string }
-
-// gate stands before a registry, counts what passes and may spoil it.
-type gate struct {
-	host string
-
-	mu     sync.Mutex
-	seen   []exchange
-	before func(w http.ResponseWriter, r *http.Request) (done bool)
-	after  func(answer *http.Response) error
-}
-
-// newGate opens a gate before the registry at host.
-func newGate(t *testing.T, host string) *gate {
-	t.Helper()
-	g := &gate{}
-	carrier := &http.Transport{}
-	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: host}) },
-		Transport: carrier, ErrorLog: log.New(io.Discard, "", 0),
-		ModifyResponse: func(answer *http.Response) error {
-			g.mu.Lock()
-			after := g.after
-			g.mu.Unlock()
-			if after == nil {
-				return nil
-			}
-			return after(answer)
-		},
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		g.mu.Lock()
-		g.seen = append(g.seen, exchange{r.Method, r.URL.Path})
-		before := g.before
-		g.mu.Unlock()
-		if before == nil || !before(w, r) {
-			proxy.ServeHTTP(w, r)
-		}
-	}))
-	g.host = strings.TrimPrefix(server.URL, "http://")
-	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); carrier.CloseIdleConnections() })
-	return g
-}
-
-// reset forgets what was seen and spoils nothing more.
-func (g *gate) reset() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.seen, g.before, g.after = nil, nil, nil
-}
-
-// count counts requests by method, and by a part of their path.
-func (g *gate) count(method, part string) (n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, e := range g.seen {
-		if (method == "" || e.method == method) && strings.Contains(e.path, part) {
-			n++
-		}
-	}
-	return n
-}
-
-// writes counts the requests that change anything.
-func (g *gate) writes() int {
-	return g.count(http.MethodPost, "") + g.count(http.MethodPut, "") + g.count(http.MethodPatch, "")
-}
-
 // fixture is an embedded AWS with repositories a, b and c, and a registry client.
 type fixture struct {
 	*localawstest.Platform
-	gate     *gate
+	gate     *registrytest.Gate
 	clock    *fakeClock
 	registry *registry.Registry
 }
@@ -130,7 +58,7 @@ type fixture struct {
 func setUp(t *testing.T, mutability ecrtypes.ImageTagMutability, change ...func(*registry.Options)) *fixture {
 	t.Helper()
 	f := &fixture{Platform: localawstest.Start(t, localaws.Options{}), clock: &fakeClock{}}
-	f.gate = newGate(t, f.Server.Registry())
+	f.gate = registrytest.NewGate(t, f.Server.Registry())
 	for _, name := range []string{"a", "b", "c"} {
 		_, err := f.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("repo/" + name), ImageTagMutability: mutability})
 		require.NoError(t, err)
@@ -146,7 +74,7 @@ func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 	for _, c := range change {
 		c(&o)
 	}
-	r, err := registry.New(f.gate.host+"/repo", o)
+	r, err := registry.New(f.gate.Host+"/repo", o)
 	f.OK(err)
 	f.Cleanup(r.Close)
 	return r
@@ -237,7 +165,7 @@ func TestAttach(t *testing.T) {
 			_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "a", Tag: sha, Index: image})
 			require.NoError(t, err)
 			if !api {
-				f.gate.before = func(w http.ResponseWriter, r *http.Request) bool {
+				f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
 					if strings.Contains(r.URL.Path, "/referrers/") {
 						http.NotFound(w, r)
 						return true
@@ -271,10 +199,10 @@ func TestAttach(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, none)
 
-			before := f.gate.writes()
+			before := f.gate.Writes()
 			_, err = f.registry.Attach(t.Context(), "a", sbom, proof)
 			require.NoError(t, err)
-			require.Equal(t, before, f.gate.writes(), "what is there is not sent again")
+			require.Equal(t, before, f.gate.Writes(), "what is there is not sent again")
 		})
 	}
 }
@@ -283,5 +211,5 @@ func TestAttachWithoutSubject(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	_, err := f.registry.Attach(t.Context(), "a", empty.Image)
 	require.ErrorContains(t, err, "names no subject, so nobody would find it")
-	require.Zero(t, f.gate.writes())
+	require.Zero(t, f.gate.Writes())
 }

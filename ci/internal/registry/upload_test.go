@@ -89,7 +89,7 @@ func TestUploadsAreRestarted(t *testing.T) {
 	for name, spoil := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-			f.gate.after = func(answer *http.Response) error {
+			f.gate.After = func(answer *http.Response) error {
 				if answer.Request.Method == http.MethodGet && strings.Contains(answer.Request.URL.Path, "/uploads/") {
 					spoil(answer)
 				}
@@ -108,8 +108,8 @@ func TestUploadsAreRestarted(t *testing.T) {
 // then the blob is sent whole.
 func TestUploadsOfWrongPartsAreRestarted(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	f.gate.before = func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Content-Range"); return false }
-	f.gate.after = func(answer *http.Response) error {
+	f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Content-Range"); return false }
+	f.gate.After = func(answer *http.Response) error {
 		if answer.Request.Method == http.MethodGet && strings.Contains(answer.Request.URL.Path, "/uploads/") {
 			answer.Header.Set("Range", "0-99")
 		}
@@ -155,7 +155,7 @@ func TestRetryAfter(t *testing.T) {
 				_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t)})
 				require.NoError(t, err)
 				var hit atomic.Bool
-				f.gate.before = func(w http.ResponseWriter, r *http.Request) bool {
+				f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
 					if r.Method == method && hit.CompareAndSwap(false, true) {
 						w.Header().Set("Retry-After", tt.value)
 						w.WriteHeader(http.StatusTooManyRequests)

@@ -26,7 +26,8 @@ It can be as bad as AWS is on a bad day. --throttle refuses calls beyond the
 request rates that AWS documents, --latency delays each call, and --fault makes
 calls go wrong: KIND[:key=value,…] with the kinds throttle, 5xx, reset, slow,
 expired-token, lost (done, but not answered), stale (reads) and denied, and the
-keys service, action, rate (share of the calls), times (at most) and delay.`,
+keys service, action, rate (share of the calls), times (at most), delay
+and after (bytes of an upload that are taken in before).`,
 		Example: `  slipway local-aws
   slipway local-aws --listen 127.0.0.1:4566
   slipway local-aws --throttle --latency 50ms

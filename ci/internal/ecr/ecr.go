@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -14,12 +13,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
 
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/registry"
 )
 
 // API is what is asked of Amazon ECR.
 type API interface {
 	GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error)
+	DescribeRepositories(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error)
 	DescribeImages(context.Context, *ecr.DescribeImagesInput, ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error)
 }
 
@@ -32,21 +32,32 @@ type Account struct {
 
 // Login logs in to the registry. The login renews itself, so what it returns may
 // be kept.
-func (a Account) Login(ctx context.Context) (image.Registry, error) {
+func (a Account) Login(ctx context.Context) (*registry.Registry, error) {
+	l, err := a.login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return registry.New(l.host.Host, registry.Options{
+		Auth: l, Limits: limits, NoRepository: noRepositoryHint,
+		NoLogin: "run the same command again; if AWS's own token is not taken, look for what stands between",
+	})
+}
+
+func (a Account) login(ctx context.Context) (*login, error) {
 	l := &login{api: a.API, now: a.Now}
 	if l.now == nil {
 		l.now = time.Now
 	}
-	if err := l.renew(ctx); err != nil {
-		return image.Registry{}, err
-	}
-	return image.Registry{Host: l.host.Host, Auth: l, Rehearsal: isLoopback(l.host.Hostname())}, nil
+	return l, l.renew(ctx)
 }
 
-// isLoopback tells an embedded registry by its being on this machine.
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
+// limits are what ECR takes a second in an account and region; what asks for
+// blobs and sends their parts comes nowhere near its own.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
+var limits = registry.Limits{StartUploads: 100, FinishUploads: 100, PutManifests: 10}
+
+// noRepositoryHint says what creates a repository.
+const noRepositoryHint = "Terraform creates it: run slipway plan, then slipway apply"
 
 // access is what one answer of GetAuthorizationToken gives.
 type access struct {

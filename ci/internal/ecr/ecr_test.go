@@ -67,7 +67,7 @@ func TestFind(t *testing.T) {
 	login, err := account.Login(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, p.Server.Registry(), login.Host)
-	require.True(t, login.Rehearsal)
+	t.Cleanup(login.Close)
 	reference, ok, err := login.Find(t.Context(), services[0].Repository(), sha)
 	require.NoError(t, err)
 	require.True(t, ok, "the registry takes the login")
@@ -116,6 +116,10 @@ func (f *fakeAPI) DescribeImages(context.Context, *ecr.DescribeImagesInput, ...f
 	return &ecr.DescribeImagesOutput{}, nil
 }
 
+func (f *fakeAPI) DescribeRepositories(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error) {
+	return &ecr.DescribeRepositoriesOutput{}, nil
+}
+
 // data is an answer of GetAuthorizationToken.
 func data(endpoint, token string, expires time.Time) []types.AuthorizationData {
 	return []types.AuthorizationData{{
@@ -123,23 +127,52 @@ func data(endpoint, token string, expires time.Time) []types.AuthorizationData {
 	}}
 }
 
+func TestMovable(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	filter := []types.ImageTagMutabilityExclusionFilter{{Filter: aws.String("la*st"), FilterType: types.ImageTagMutabilityExclusionFilterTypeWildcard}}
+	tests := map[string]struct {
+		mutability types.ImageTagMutability
+		filters    []types.ImageTagMutabilityExclusionFilter
+		want       bool
+	}{
+		"mutable":           {types.ImageTagMutabilityMutable, nil, true},
+		"immutable":         {types.ImageTagMutabilityImmutable, nil, false},
+		"mutable-but":       {types.ImageTagMutabilityMutableWithExclusion, filter, false},
+		"immutable-but":     {types.ImageTagMutabilityImmutableWithExclusion, filter, true},
+		"immutable-but-not": {types.ImageTagMutabilityImmutableWithExclusion, []types.ImageTagMutabilityExclusionFilter{{Filter: aws.String("v*"), FilterType: types.ImageTagMutabilityExclusionFilterTypeWildcard}}, false},
+	}
+	want, names := map[string]bool{}, []string(nil)
+	for name, tt := range tests {
+		_, err := p.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{
+			RepositoryName: aws.String(name), ImageTagMutability: tt.mutability, ImageTagMutabilityExclusionFilters: tt.filters,
+		})
+		require.NoError(t, err)
+		want[name], names = tt.want, append(names, name)
+	}
+	got, err := registry.Account{API: p.ECR}.Movable(t.Context(), names, "latest")
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+	_, err = registry.Account{API: p.ECR}.Movable(t.Context(), []string{"none"}, "latest")
+	require.ErrorContains(t, err, "asking whether tag latest may move")
+	require.ErrorContains(t, err, "RepositoryNotFoundException")
+}
+
 func TestLogin(t *testing.T) {
 	const planted = "planted-secret"
 	tests := map[string]struct {
-		data      []types.AuthorizationData
-		host      string
-		rehearsal bool
-		want      string
+		data []types.AuthorizationData
+		host string
+		want string
 	}{
-		"AWS":            {data("https://123456789012.dkr.ecr.us-east-1.amazonaws.com", "AWS:p", time.Time{}), "123456789012.dkr.ecr.us-east-1.amazonaws.com", false, ""},
-		"IPv4":           {data("http://127.0.0.1:4566", "AWS:p", time.Time{}), "127.0.0.1:4566", true, ""},
-		"IPv6":           {data("http://[::1]:4566", "AWS:p", time.Time{}), "[::1]:4566", true, ""},
-		"localhost":      {data("http://localhost:4566", "AWS:p", time.Time{}), "localhost:4566", true, ""},
-		"a lookalike":    {data("https://127.0.0.1.example.com", "AWS:p", time.Time{}), "127.0.0.1.example.com", false, ""},
-		"no data":        {nil, "", false, "AWS answers without a token"},
-		"no address":     {data("", "AWS:p", time.Time{}), "", false, `AWS answers with "" for its address`},
-		"not a pair":     {data("https://x", planted, time.Time{}), "", false, "not in the form"},
-		"nothing of use": {[]types.AuthorizationData{{ProxyEndpoint: aws.String("https://x"), AuthorizationToken: aws.String("?" + planted)}}, "", false, "not in the form"},
+		"AWS":            {data("https://123456789012.dkr.ecr.us-east-1.amazonaws.com", "AWS:p", time.Time{}), "123456789012.dkr.ecr.us-east-1.amazonaws.com", ""},
+		"IPv4":           {data("http://127.0.0.1:4566", "AWS:p", time.Time{}), "127.0.0.1:4566", ""},
+		"IPv6":           {data("http://[::1]:4566", "AWS:p", time.Time{}), "[::1]:4566", ""},
+		"localhost":      {data("http://localhost:4566", "AWS:p", time.Time{}), "localhost:4566", ""},
+		"a lookalike":    {data("https://127.0.0.1.example.com", "AWS:p", time.Time{}), "127.0.0.1.example.com", ""},
+		"no data":        {nil, "", "AWS answers without a token"},
+		"no address":     {data("", "AWS:p", time.Time{}), "", `AWS answers with "" for its address`},
+		"not a pair":     {data("https://x", planted, time.Time{}), "", "not in the form"},
+		"nothing of use": {[]types.AuthorizationData{{ProxyEndpoint: aws.String("https://x"), AuthorizationToken: aws.String("?" + planted)}}, "", "not in the form"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,23 +184,22 @@ func TestLogin(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.Equal(t, tt.host, got.Host)
-			require.Equal(t, tt.rehearsal, got.Rehearsal)
 		})
 	}
 }
 
 func TestLoginRenewsItself(t *testing.T) {
 	now := time.Now()
-	api := &fakeAPI{data: data("https://r", "AWS:first", now.Add(12*time.Hour))}
-	login, err := registry.Account{API: api, Now: func() time.Time { return now }}.Login(t.Context())
+	api := &fakeAPI{data: data("https://r.example", "AWS:first", now.Add(12*time.Hour))}
+	login, err := registry.Account{API: api, Now: func() time.Time { return now }}.Authenticator(t.Context())
 	require.NoError(t, err)
 	password := func() (string, error) {
-		config, err := login.Auth.Authorization()
+		config, err := login.Authorization()
 		if err != nil {
 			return "", err
 		}
 		require.Equal(t, "AWS", config.Username)
-		require.Implements(t, (*authn.ContextAuthenticator)(nil), login.Auth)
+		require.Implements(t, (*authn.ContextAuthenticator)(nil), login)
 		return config.Password, nil
 	}
 	steps := []struct {

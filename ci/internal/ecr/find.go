@@ -87,5 +87,5 @@ func noRepository(host string, services []platform.Service, absent []bool) error
 			names = append(names, service.Repository())
 		}
 	}
-	return outcome.Usagef("the registry %s has no repository %s: Terraform creates it: run slipway plan, then slipway apply", host, strings.Join(names, ", nor "))
+	return outcome.Usagef("the registry %s has no repository %s: %s", host, strings.Join(names, ", nor "), noRepositoryHint)
 }

@@ -1,5 +1,5 @@
 // Package image assembles the services' OCI images from files, without a
-// Dockerfile and without a Docker daemon, and pushes them.
+// Dockerfile and without a Docker daemon.
 //
 // The same source gives the same digest on every machine: entries are sorted,
 // times are fixed, owners are numeric, and no revision is inside. "Unchanged"

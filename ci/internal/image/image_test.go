@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -310,78 +309,6 @@ func TestLayoutsIntoAFile(t *testing.T) {
 	err := image.WriteLayouts(file, nil)
 	require.ErrorContains(t, err, "making the output directory")
 	require.ErrorContains(t, err, "name another directory with --out")
-}
-
-func TestPublish(t *testing.T) {
-	dir := sourcetest.New(t)
-	api, web := build(t, builder(t, dir))
-	var writes atomic.Int64
-	inner := quietRegistry()
-	address := host(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			writes.Add(1)
-		}
-		inner.ServeHTTP(w, r)
-	}))
-	target := image.Registry{Host: address}
-
-	first, err := target.Publish(t.Context(), "repo", "abc", api)
-	require.NoError(t, err)
-	require.True(t, first.Pushed)
-	require.Equal(t, address+"/repo@"+digest(t, api), first.Image)
-
-	writes.Store(0)
-	again, err := target.Publish(t.Context(), "repo", "abc", api)
-	require.NoError(t, err)
-	require.False(t, again.Pushed)
-	require.Zero(t, writes.Load(), "nothing is sent again")
-
-	found, ok, err := target.Find(t.Context(), "repo", "abc")
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.Equal(t, first.Image, found)
-	_, ok, err = target.Find(t.Context(), "repo", "def")
-	require.NoError(t, err)
-	require.False(t, ok)
-
-	other, err := image.WithLabel(api, "k", "v")
-	require.NoError(t, err)
-	_, err = target.Publish(t.Context(), "repo", "abc", other)
-	require.ErrorContains(t, err, "a tag is never moved")
-	require.Equal(t, outcome.Refused, outcome.Of(err))
-
-	_, err = target.Publish(t.Context(), "repo", "abc", web)
-	require.ErrorContains(t, err, "nothing in it can serve the site")
-	require.Equal(t, outcome.Refused, outcome.Of(err))
-	target.Rehearsal = true
-	_, err = target.Publish(t.Context(), "web", "abc", web)
-	require.NoError(t, err)
-}
-
-func TestPublishFails(t *testing.T) {
-	api, _ := build(t, builder(t, sourcetest.New(t)))
-	forbidden := host(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
-	tests := map[string]struct {
-		host, repository, want string
-	}{
-		"forbidden":    {forbidden, "repo", "asking repo for tag abc"},
-		"nobody there": {"127.0.0.1:1", "repo", "asking repo for tag abc"},
-		"a bad name":   {forbidden, "RE PO", "naming repository RE PO"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			_, err := image.Registry{Host: tt.host}.Publish(t.Context(), tt.repository, "abc", api)
-			require.ErrorContains(t, err, tt.want)
-			_, _, err = image.Registry{Host: tt.host}.Find(t.Context(), tt.repository, "abc")
-			require.Error(t, err)
-		})
-	}
-	t.Run("cancelled", func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		_, err := image.Registry{Host: forbidden}.Publish(ctx, "repo", "abc", api)
-		require.ErrorIs(t, err, context.Canceled)
-	})
 }
 
 func TestProgram(t *testing.T) {

@@ -33,6 +33,9 @@ type Fault struct {
 	Rate    float64       // share of the calls that are hit; 0 means all
 	Times   int           // how many calls are hit at most; 0 means no limit
 	Delay   time.Duration // added to every call hit, whatever the kind but Stale
+	// After is how many bytes of an upload are taken in before it goes wrong. Only
+	// the registry's protocol has uploads.
+	After int64
 }
 
 // activeFault is a fault that was injected, with what is left of it.
@@ -100,7 +103,7 @@ func (f *activeFault) concerns(c Call) bool {
 
 // disturbance is what a fault does to the call of somebody with an ARN.
 func (f *activeFault) disturbance(c Call, caller string) wire.Disturbance {
-	d := wire.Disturbance{Delay: f.Delay}
+	d := wire.Disturbance{Delay: f.Delay, After: f.After}
 	switch f.Kind {
 	case Throttle:
 		d.Err = throttled(c)

@@ -16,7 +16,7 @@ var kinds = []string{
 }
 
 // keys lists what may be said about a fault, by the names of its fields.
-var keys = []string{"service", "action", "rate", "times", "delay"}
+var keys = []string{"service", "action", "rate", "times", "delay", "after"}
 
 // ParseFault reads a fault as people write it: KIND[:key=value,…], such as
 // throttle:rate=0.3 or lost:action=UpdateService,times=1. An error names the
@@ -64,6 +64,9 @@ func (f *Fault) set(pair string) error {
 	case "delay":
 		delay, err := time.ParseDuration(value)
 		f.Delay, valid = delay, err == nil && delay > 0
+	case "after":
+		after, err := strconv.ParseInt(value, 10, 64)
+		f.After, valid = after, err == nil && after > 0
 	}
 	if !valid {
 		return fmt.Errorf("%s=%s: take %s, such as %s=%s", key, value, wanted[key], key, example[key])
@@ -73,8 +76,8 @@ func (f *Fault) set(pair string) error {
 
 // What values look like, and which ones are taken, by key.
 var (
-	example = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s"}
-	wanted  = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0"}
+	example = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s", "after": "65536"}
+	wanted  = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0", "after": "a number of bytes above 0"}
 )
 
 // instead says what to write in place of a name that is unknown.

@@ -2,6 +2,7 @@ package localaws
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -38,6 +39,10 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 		}
 		s.observe(call)
 	}()
+	if d.After > 0 {
+		r.Body = &cut{ReadCloser: r.Body, left: d.After}
+		s.store.ServeHTTP(discard{http.Header{}}, r)
+	}
 	switch {
 	case d.Effect:
 		s.store.ServeHTTP(discard{http.Header{}}, r)
@@ -120,3 +125,18 @@ type discard struct{ header http.Header }
 func (d discard) Header() http.Header         { return d.header }
 func (d discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d discard) WriteHeader(int)             {}
+
+// cut is a body that breaks off.
+type cut struct {
+	io.ReadCloser
+	left int64
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}

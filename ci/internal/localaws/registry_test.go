@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,4 +81,36 @@ func lastError(p *localawstest.Platform, action, code string) string {
 		}
 	}
 	return ""
+}
+
+// A fault in the middle of an upload leaves what came before it.
+func TestFaultsInTheMiddleOfAnUpload(t *testing.T) {
+	for kind, status := range map[localaws.FaultKind]int{localaws.ServerError: http.StatusInternalServerError, localaws.Throttle: http.StatusTooManyRequests, localaws.Reset: 0} {
+		t.Run(string(kind), func(t *testing.T) {
+			p := localawstest.New(t, binary, localaws.Options{})
+			send := func(method, path, body string) *http.Response {
+				req, err := http.NewRequestWithContext(t.Context(), method, p.Server.Endpoint()+path, strings.NewReader(body))
+				require.NoError(t, err)
+				login, err := p.Auth().Authorization()
+				require.NoError(t, err)
+				req.SetBasicAuth(login.Username, login.Password)
+				carrier := &http.Transport{DisableKeepAlives: true}
+				answer, err := carrier.RoundTrip(req)
+				if err != nil {
+					return nil
+				}
+				require.NoError(t, answer.Body.Close())
+				return answer
+			}
+			at := send(http.MethodPost, "/v2/app/blobs/uploads/", "").Header.Get("Location")
+			defer p.Server.Inject(localaws.Fault{Kind: kind, Action: "UploadLayerPart", Times: 1, After: 3})()
+			answer := send(http.MethodPatch, at, "hello")
+			if status == 0 {
+				require.Nil(t, answer)
+			} else {
+				require.Equal(t, status, answer.StatusCode)
+			}
+			require.Equal(t, "0-2", send(http.MethodGet, at, "").Header.Get("Range"))
+		})
+	}
 }

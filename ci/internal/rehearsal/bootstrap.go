@@ -21,9 +21,9 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
-	registry "dagger/slipway/internal/ecr"
-	"dagger/slipway/internal/image"
+	account "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/rollout"
 )
 
@@ -75,16 +75,16 @@ func connect(endpoint string) *site {
 }
 
 // registry creates the repositories and logs in to their registry.
-func (s *site) registry(ctx context.Context, services []platform.Service) (image.Registry, error) {
+func (s *site) registry(ctx context.Context, services []platform.Service) (*registry.Registry, error) {
 	for _, service := range services {
 		_, err := s.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
 		})
 		if err != nil {
-			return image.Registry{}, fmt.Errorf("creating repository %s: %w", service.Repository(), err)
+			return nil, fmt.Errorf("creating repository %s: %w", service.Repository(), err)
 		}
 	}
-	return registry.Account{API: s.ecr}.Login(ctx)
+	return account.Account{API: s.ecr}.Login(ctx)
 }
 
 // bootstrap creates what Terraform creates on AWS and starts the services with

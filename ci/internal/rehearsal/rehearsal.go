@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 	"dagger/slipway/internal/smoke"
@@ -157,24 +158,28 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 }
 
 func (r *rehearsal) publish(ctx context.Context) (previous, next map[string]string, err error) {
-	registry, err := r.site.registry(ctx, r.options.Platform.Services)
+	target, err := r.site.registry(ctx, r.options.Platform.Services)
 	if err != nil {
 		return nil, nil, err
 	}
-	if previous, err = push(ctx, registry, previousVersion, r.options.Platform, r.images.previous); err != nil {
+	defer target.Close()
+	if previous, err = push(ctx, target, previousVersion, r.options.Platform, r.images.previous); err != nil {
 		return nil, nil, err
 	}
-	next, err = push(ctx, registry, r.version, r.options.Platform, r.images.next)
+	next, err = push(ctx, target, r.version, r.options.Platform, r.images.next)
 	return previous, next, err
 }
 
 // push publishes images under a tag and returns their references by service.
-func push(ctx context.Context, registry image.Registry, tag string, p platform.Platform, images []image.Image) (map[string]string, error) {
+func push(ctx context.Context, target *registry.Registry, tag string, p platform.Platform, images []image.Image) (map[string]string, error) {
 	references := map[string]string{}
 	for n, img := range images {
-		published, err := registry.Publish(ctx, p.Services[n].Repository(), tag, img)
+		published, err := target.Publish(ctx, registry.Publication{
+			Repository: p.Services[n].Repository(), Tag: tag, Index: img.Index,
+			Latest: registry.Latest{Reason: "a rehearsal has no need of it"},
+		})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("publishing %s: %w", img.Service, err)
 		}
 		references[img.Service] = published.Image
 	}

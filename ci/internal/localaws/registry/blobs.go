@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -57,6 +60,33 @@ func (s *Store) appendUpload(repo, id string, r io.Reader) (int64, error) {
 		return u.size, fmt.Errorf("receiving blob content: %w", err)
 	}
 	return u.size, nil
+}
+
+// uploadSize is how much of an upload has come.
+func (s *Store) uploadSize(repo, id string) (int64, error) {
+	u, err := s.upload(repo, id)
+	if err != nil {
+		return 0, err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.size, nil
+}
+
+// continues says whether the content of a request goes on where the upload ends.
+func (s *Store) continues(r *http.Request, repo, id string) error {
+	from, _, ok := strings.Cut(r.Header.Get("Content-Range"), "-")
+	if !ok {
+		return nil
+	}
+	size, err := s.uploadSize(repo, id)
+	if err != nil {
+		return err
+	}
+	if from != strconv.FormatInt(size, 10) {
+		return errRange
+	}
+	return nil
 }
 
 func (s *Store) upload(repo, id string) (*upload, error) {

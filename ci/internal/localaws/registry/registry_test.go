@@ -253,6 +253,23 @@ func TestBlobs(t *testing.T) {
 	require.Equal(t, http.StatusOK, r.send(http.MethodHead, "/v2/second/blobs/"+sum, "", nil).StatusCode)
 }
 
+func TestUploadsTellHowFarTheyCame(t *testing.T) {
+	r := start(t, &ecr.CreateRepositoryInput{})
+	at := r.send(http.MethodPost, "/v2/team/app/blobs/uploads/", "", nil).Header.Get("Location")
+	require.Equal(t, http.StatusAccepted, r.send(http.MethodPatch, at, "hel", nil).StatusCode)
+	status := r.send(http.MethodGet, at, "", nil)
+	require.Equal(t, http.StatusNoContent, status.StatusCode)
+	require.Equal(t, "0-2", status.Header.Get("Range"))
+	require.Equal(t, at, status.Header.Get("Location"))
+
+	gap := r.send(http.MethodPatch, at, "lo", map[string]string{"Content-Range": "4-5"})
+	require.Equal(t, http.StatusRequestedRangeNotSatisfiable, gap.StatusCode)
+	require.Contains(t, r.body(gap), "RANGE_INVALID")
+	require.Equal(t, http.StatusAccepted, r.send(http.MethodPatch, at, "lo", map[string]string{"Content-Range": "3-4"}).StatusCode)
+	require.Equal(t, "0-4", r.send(http.MethodGet, at, "", nil).Header.Get("Range"))
+	require.Equal(t, http.StatusNotFound, r.send(http.MethodPatch, at+"x", "", map[string]string{"Content-Range": "0-0"}).StatusCode)
+}
+
 func TestStrangeRequests(t *testing.T) {
 	r := start(t, &ecr.CreateRepositoryInput{})
 	digest := "sha256:" + strings.Repeat("0", 64)
@@ -275,7 +292,8 @@ func TestStrangeRequests(t *testing.T) {
 		{"PUT", "/v2/team/app/manifests/v1", `{"layers":[{"digest":"` + digest + `"}]}`, 404, "BLOB_UNKNOWN"},
 		{"DELETE", "/v2/team/app/manifests/v1", "", 405, "UNSUPPORTED"},
 		{"DELETE", "/v2/team/app/blobs/" + digest, "", 405, "UNSUPPORTED"},
-		{"GET", "/v2/team/app/blobs/uploads/x", "", 405, "UNSUPPORTED"},
+		{"GET", "/v2/team/app/blobs/uploads/x", "", 404, "BLOB_UPLOAD_UNKNOWN"},
+		{"POST", "/v2/team/app/manifests/v1", "", 405, "UNSUPPORTED"},
 		{"PUT", "/v2/team/app/blobs/uploads/x?digest=none", "", 400, "DIGEST_INVALID"},
 		{"PUT", "/v2/team/app/blobs/uploads/x?digest=" + digest, "", 404, "BLOB_UPLOAD_UNKNOWN"},
 	}

@@ -17,7 +17,10 @@ import (
 // recommends.
 const maxManifest = 4 << 20
 
-var errUploadUnknown = errors.New("upload does not exist")
+var (
+	errUploadUnknown = errors.New("upload does not exist")
+	errRange         = errors.New("the content does not go on where the upload ends")
+)
 
 // ServeHTTP speaks the OCI distribution protocol below /v2/.
 func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +130,20 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 		w.Header().Set("Range", "0-0")
 		w.WriteHeader(http.StatusAccepted)
 		return nil
+	case http.MethodGet: // how far an upload came
+		size, err := s.uploadSize(repo, id)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
+		w.Header().Set("Docker-Upload-Uuid", id)
+		w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
+		w.WriteHeader(http.StatusNoContent)
+		return nil
 	case http.MethodPatch:
+		if err := s.continues(r, repo, id); err != nil {
+			return err
+		}
 		size, err := s.appendUpload(repo, id, r.Body)
 		if err != nil {
 			return err
@@ -216,6 +232,8 @@ func (s *Store) fail(w http.ResponseWriter, err error, repo, reference string) {
 		writeError(w, http.StatusBadRequest, "DIGEST_INVALID", err.Error())
 	case errors.Is(err, errUploadUnknown):
 		writeError(w, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", err.Error())
+	case errors.Is(err, errRange):
+		writeError(w, http.StatusRequestedRangeNotSatisfiable, "RANGE_INVALID", err.Error())
 	case errors.Is(err, errUnsupported):
 		writeError(w, http.StatusMethodNotAllowed, "UNSUPPORTED", err.Error())
 	default:

@@ -40,6 +40,7 @@ type Disturbance struct {
 	Err    *Error        // answered instead of the operation
 	Reset  bool          // the connection is cut without an answer
 	Effect bool          // with Err or Reset: the operation takes effect first
+	After  int64         // with Err or Reset: so many bytes of an upload are taken in first
 	// Remember keeps the answer to a read, Stale answers one as it was that long
 	// ago, as far as was remembered.
 	Remember bool

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/registry"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/step"
+)
+
+// publishFlags are those of publish.
+type publishFlags struct {
+	delivery.Publication
+	services, platforms      []string
+	registry, region, latest string
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var f publishFlags
+	cmd := &cobra.Command{
+		Use:   "publish",
+		Short: "Publish the images of a commit",
+		Long: `Publish pushes what the registry lacks of the images of a commit, and tags them
+with its full id. The tree must be clean and at that commit. A tag is never
+moved: one that names another image is refused (exit code 5). Only "latest"
+moves, where the registry says that it may (--latest moves it anywhere,
+--latest=false nowhere).
+
+The registry is the AWS account's own, or any other with --registry; its login
+is then that of Docker's configuration ("docker login") or credential helpers.`,
+		Example: `  slipway publish
+  slipway publish --service backend --output json
+  slipway publish --registry registry.example.com/team --latest
+  slipway publish --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --from .slipway/build`,
+	}
+	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to publish (default the tree's)")
+	cmd.Flags().StringSliceVar(&f.services, "service", nil, "publish only these services (default all)")
+	cmd.Flags().StringSliceVar(&f.platforms, "platform", nil, "platforms to build for (default linux/amd64,linux/arm64)")
+	cmd.Flags().StringVar(&f.registry, "registry", "", "publish to this registry, HOST[/PREFIX] (default the AWS account's)")
+	cmd.Flags().StringVar(&f.latest, "latest", "auto", "move the tag latest: auto (where the registry says that it may), true or false")
+	cmd.Flags().Lookup("latest").NoOptDefVal = "true"
+	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote, instead of building")
+	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := f.parse(); err != nil {
+			return err
+		}
+		view, _ := a.view()
+		published, err := a.publish(cmd.Context(), f, view)
+		view.Close()
+		if err != nil {
+			return err
+		}
+		return a.printPublished(published)
+	}
+	return cmd
+}
+
+// parse reads what the flags say.
+func (f *publishFlags) parse() (err error) {
+	switch f.latest {
+	case "auto":
+	case "true", "false":
+		move := f.latest == "true"
+		f.Latest = &move
+	default:
+		return outcome.Usagef("--latest %q: take auto, true or false", f.latest)
+	}
+	if f.From != "" && len(f.platforms) > 0 {
+		return outcome.Usagef("--platform says what to build, and with --from nothing is built: leave out one of them")
+	}
+	if f.registry != "" && f.region != "" {
+		return outcome.Usagef("--region is the AWS account's, and --registry names another registry: leave out one of them")
+	}
+	f.Platforms, err = image.ParsePlatforms(f.platforms)
+	return err
+}
+
+func (a *app) publish(ctx context.Context, f publishFlags, view report.View) (delivery.Published, error) {
+	tree, p, err := a.open(ctx)
+	if err != nil {
+		return delivery.Published{}, err
+	}
+	d := delivery.Delivery{Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Recorder: report.NewRecorder(time.Now, view)}
+	if d.Services, err = p.Select(f.services...); err != nil {
+		return delivery.Published{}, err
+	}
+	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
+		return delivery.Published{}, err
+	}
+	to, err := destination(ctx, f)
+	if err != nil {
+		return delivery.Published{}, awsauth.Explain(err)
+	}
+	return d.Publish(ctx, to, f.Publication)
+}
+
+// destination is the registry that the flags name.
+func destination(ctx context.Context, f publishFlags) (delivery.Destination, error) {
+	if f.registry != "" {
+		return delivery.Elsewhere(f.registry)
+	}
+	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})
+	if err != nil {
+		return delivery.Destination{}, err
+	}
+	return delivery.NewAccount(config).Destination(ctx)
+}
+
+func (a *app) printPublished(p delivery.Published) error {
+	switch a.output {
+	case jsonDoc:
+		return printJSON(a.stdout, p)
+	case markdown:
+		fmt.Fprintf(a.stdout, "Published `%s` to %s.\n\n| service | image | platforms | state | sent | latest |\n|---|---|---|---|---|---|\n", p.SHA, p.Registry)
+		for _, i := range p.Images {
+			fmt.Fprintf(a.stdout, "| %s | `%s` | %s | %s | %s | %s |\n", i.Service, i.Image, strings.Join(i.Platforms, ", "), pushed(i), sent(i.Sent), became(i.Latest))
+		}
+	default:
+		for _, i := range p.Images {
+			fmt.Fprintf(a.stdout, "%-12s %-9s %s  %s\n", i.Service, pushed(i), i.Image, sent(i.Sent))
+			fmt.Fprintf(a.stdout, "%-12s tag %s; latest %s\n", "", i.Tag, became(i.Latest))
+		}
+	}
+	return nil
+}
+
+func pushed(i delivery.PublishedImage) string {
+	if i.Pushed {
+		return "pushed"
+	}
+	return "unchanged"
+}
+
+func sent(s registry.Sent) string {
+	line := fmt.Sprintf("%d blobs, %s", s.Blobs, megabytes(s.Bytes))
+	if s.Mounted > 0 {
+		line += fmt.Sprintf(", %d mounted", s.Mounted)
+	}
+	return line
+}
+
+func became(m registry.Moved) string {
+	if m.Reason == "" {
+		return m.Result
+	}
+	return m.Result + ": " + m.Reason
+}

@@ -1,0 +1,10 @@
+package ecr
+
+import (
+	"context"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+)
+
+// Authenticator is the login by itself.
+func (a Account) Authenticator(ctx context.Context) (authn.Authenticator, error) { return a.login(ctx) }

@@ -1,0 +1,64 @@
+package registrytest
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// configuration is that of Docker's registry: everything in one folder, on a free
+// port of this machine.
+const configuration = `version: 0.1
+log: {level: info, formatter: text}
+storage: {filesystem: {rootdirectory: %ROOT%}, delete: {enabled: true}}
+http: {addr: "127.0.0.1:0"}
+`
+
+// listening is how Docker's registry says where it is.
+var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
+
+// Docker starts Docker's own registry, version 2, and returns its host and port.
+// The test is skipped where it is not installed.
+func Docker(t testing.TB) (host string) {
+	t.Helper()
+	program, err := exec.LookPath("docker-registry")
+	if err != nil {
+		t.Skip("Docker's registry is not installed: apt-get install docker-registry")
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yml")
+	require.NoError(t, os.WriteFile(file, []byte(regexp.MustCompile("%ROOT%").ReplaceAllLiteralString(configuration, filepath.Join(dir, "root"))), 0o600))
+	cmd := exec.Command(program, "serve", file)
+	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	says, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	drained := make(chan struct{})
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-drained
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewReader(says)
+	for host == "" {
+		line, err := lines.ReadString('\n')
+		if found := listening.FindStringSubmatch(line); found != nil {
+			host = found[1]
+		}
+		if err != nil {
+			close(drained)
+			require.NoError(t, err, "Docker's registry does not start: %s", line)
+		}
+	}
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, lines)
+	}()
+	return host
+}

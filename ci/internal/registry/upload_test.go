@@ -1,0 +1,191 @@
+package registry_test
+
+import (
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/google/go-containerregistry/pkg/authn"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/registry"
+)
+
+func fromDocker(o *registry.Options) { o.Auth, o.Keychain = nil, authn.DefaultKeychain }
+
+func write(t *testing.T, file, content string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+}
+
+// unseekable is a layer whose content is a stream, as one that is pulled.
+type unseekable struct{ v1.Layer }
+
+func (u unseekable) Compressed() (io.ReadCloser, error) {
+	content, err := u.Layer.Compressed()
+	return struct{ io.ReadCloser }{content}, err
+}
+
+const size = 1 << 20
+
+// A broken upload goes on where the registry's part ends.
+func TestUploadsAreResumed(t *testing.T) {
+	for name, wrap := range map[string]func(v1.Layer) v1.Layer{
+		"from a file":   func(l v1.Layer) v1.Layer { return l },
+		"from a stream": func(l v1.Layer) v1.Layer { return unseekable{l} },
+	} {
+		for _, kind := range []localaws.FaultKind{localaws.Reset, localaws.ServerError, localaws.Throttle} {
+			t.Run(string(kind)+" "+name, func(t *testing.T) {
+				f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
+				r := f.direct()
+				_, err := r.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t)})
+				require.NoError(t, err, "the configurations are there: they shall not be hit")
+				defer f.Server.Inject(localaws.Fault{Kind: kind, Action: "UploadLayerPart", Times: 2, After: size / 4})()
+				image := index(t, wrap(noise(t, size)))
+				got, err := r.Publish(t.Context(), publication(image))
+				require.NoError(t, err)
+				require.Equal(t, digestOf(t, image), f.names("a", sha))
+				require.Less(t, got.Bytes, int64(2*size), "nothing that was taken is sent again; what was on its way is")
+				back, err := remote.Index(f.tag("a", sha), f.RemoteOptions()...)
+				require.NoError(t, err)
+				require.NoError(t, validate.Index(back))
+				require.NotEmpty(t, f.clock.slept)
+			})
+		}
+	}
+}
+
+// direct opens the registry without the gate.
+func (f *fixture) direct() *registry.Registry {
+	f.Helper()
+	r, err := registry.New(f.Server.Registry()+"/repo", registry.Options{Auth: f.Auth(), Clock: f.clock})
+	f.OK(err)
+	f.Cleanup(r.Close)
+	return r
+}
+
+// Where the registry does not tell how far an upload came, or tells it wrong, the
+// upload starts anew.
+func TestUploadsAreRestarted(t *testing.T) {
+	tests := map[string]func(answer *http.Response){
+		"it does not say": func(answer *http.Response) {
+			answer.StatusCode = http.StatusMethodNotAllowed
+			answer.Header.Del("Range")
+		},
+		"it says nonsense": func(answer *http.Response) { answer.Header.Set("Range", "bytes=what") },
+		"it has nothing":   func(answer *http.Response) { answer.Header.Set("Range", "0-0") },
+		"it has too much":  func(answer *http.Response) { answer.Header.Set("Range", "0-99999999") },
+		"it lags behind":   func(answer *http.Response) { answer.Header.Set("Range", "0-99") }, // as ECR's does
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
+			f.gate.After = func(answer *http.Response) error {
+				if answer.Request.Method == http.MethodGet && strings.Contains(answer.Request.URL.Path, "/uploads/") {
+					spoil(answer)
+				}
+				return nil
+			}
+			defer f.Server.Inject(localaws.Fault{Kind: localaws.ServerError, Action: "UploadLayerPart", Times: 1, After: 200})()
+			image := index(t, noise(t, size))
+			_, err := f.registry.Publish(t.Context(), publication(image))
+			require.NoError(t, err)
+			require.Equal(t, digestOf(t, image), f.names("a", sha))
+		})
+	}
+}
+
+// An overlap that the registry does not notice has the wrong digest in the end:
+// then the blob is sent whole.
+func TestUploadsOfWrongPartsAreRestarted(t *testing.T) {
+	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
+	f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool { r.Header.Del("Content-Range"); return false }
+	f.gate.After = func(answer *http.Response) error {
+		if answer.Request.Method == http.MethodGet && strings.Contains(answer.Request.URL.Path, "/uploads/") {
+			answer.Header.Set("Range", "0-99")
+		}
+		return nil
+	}
+	defer f.Server.Inject(localaws.Fault{Kind: localaws.ServerError, Action: "UploadLayerPart", Times: 1, After: 200})()
+	image := index(t, noise(t, size))
+	_, err := f.registry.Publish(t.Context(), publication(image))
+	require.NoError(t, err)
+	require.Equal(t, digestOf(t, image), f.names("a", sha))
+}
+
+// The answer to an upload's end may be lost: the blob is there all the same.
+func TestLostAnswers(t *testing.T) {
+	for _, action := range []string{"CompleteLayerUpload", "PutImage", "InitiateLayerUpload", "UploadLayerPart", "BatchGetImage", "BatchCheckLayerAvailability"} {
+		t.Run(action, func(t *testing.T) {
+			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
+			defer f.Server.Inject(localaws.Fault{Kind: localaws.Lost, Action: action, Times: 3})()
+			image := index(t, noise(t, 1000))
+			_, err := f.direct().Publish(t.Context(), publication(image))
+			require.NoError(t, err)
+			require.Equal(t, digestOf(t, image), f.names("a", sha))
+		})
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	tests := map[string]struct {
+		value string
+		least time.Duration
+		fails bool
+	}{
+		"seconds":            {"7", 7 * time.Second, false},
+		"a date":             {time.Unix(1_700_000_011, 0).UTC().Format(http.TimeFormat), 11 * time.Second, false},
+		"a date in the past": {time.Unix(1_600_000_000, 0).UTC().Format(http.TimeFormat), 0, false},
+		"nonsense":           {"soon", 0, false},
+		"too long":           {"3600", 0, true},
+	}
+	for name, tt := range tests {
+		for _, method := range []string{http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodHead} {
+			t.Run(name+" "+method, func(t *testing.T) {
+				f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
+				_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t)})
+				require.NoError(t, err)
+				var hit atomic.Bool
+				f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+					if r.Method == method && hit.CompareAndSwap(false, true) {
+						w.Header().Set("Retry-After", tt.value)
+						w.WriteHeader(http.StatusTooManyRequests)
+						return true
+					}
+					return false
+				}
+				_, err = f.registry.Publish(t.Context(), publication(index(t, noise(t, 1000))))
+				if tt.fails {
+					require.ErrorContains(t, err, "the registry limits requests")
+					require.Empty(t, f.names("a", sha))
+					return
+				}
+				require.NoError(t, err)
+				require.Len(t, f.clock.slept, 1)
+				require.GreaterOrEqual(t, f.clock.slept[0], tt.least)
+				require.Positive(t, f.clock.slept[0])
+			})
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable, func(o *registry.Options) {
+		o.Limits = registry.Limits{StartUploads: 2, FinishUploads: 2, PutManifests: 2}
+	})
+	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 10))))
+	require.NoError(t, err)
+	require.Len(t, f.clock.slept, 3, "one each of three blobs' starts and ends, and of three manifests")
+	for _, d := range f.clock.slept {
+		require.Equal(t, 500*time.Millisecond, d)
+	}
+}

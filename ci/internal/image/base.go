@@ -23,6 +23,9 @@ const LockFile = "ci/images.lock.json"
 // Lock pins the images that come from elsewhere.
 type Lock struct {
 	Images map[string]Pin `json:"images"`
+	// Required refuses bases without a digest, as a build on a runner does:
+	// what it ships must be what was reviewed.
+	Required bool `json:"-"`
 }
 
 // Pin is one image from elsewhere.
@@ -30,6 +33,8 @@ type Pin struct {
 	Reference string `json:"reference"`
 	// Digest is that of the index over all platforms; empty when not resolved yet.
 	Digest string `json:"digest,omitempty"`
+	// Platforms that the index had when it was locked.
+	Platforms []string `json:"platforms,omitempty"`
 }
 
 // ReadLock reads the lock file of the source tree at dir.
@@ -57,6 +62,15 @@ func (l Lock) Reference(tool string) string {
 		return pin.Reference
 	}
 	return pin.Reference + "@" + pin.Digest
+}
+
+// checkLocked refuses the image of a tool that is not locked where that is
+// required.
+func (l Lock) checkLocked(tool string) error {
+	if pin := l.Images[tool]; l.Required && pin.Digest == "" {
+		return outcome.Refusedf("base %s is not locked to a digest in %s, and CI=true: run slipway lock and commit the file", pin.Reference, LockFile)
+	}
+	return nil
 }
 
 // errUnreachable marks a registry that gave no answer at all. One that answers

@@ -1,5 +1,5 @@
 // Package image assembles the services' OCI images from files, without a
-// Dockerfile and without a Docker daemon, and pushes them.
+// Dockerfile and without a Docker daemon.
 //
 // The same source gives the same digest on every machine: entries are sorted,
 // times are fixed, owners are numeric, and no revision is inside. "Unchanged"
@@ -27,6 +27,9 @@ type Image struct {
 	// A baseless image has the service's files and nothing that could serve
 	// them: it is good for a rehearsal only.
 	Baseless string
+	// Note says what about the build gives another digest here than elsewhere;
+	// empty when nothing does.
+	Note string
 }
 
 // Digest is the digest of the index.

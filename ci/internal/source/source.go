@@ -120,6 +120,39 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	return files, nil
 }
 
+// Converted finds a file below folder whose line endings git changed when it
+// wrote the work tree, as core.autocrlf makes it do: its bytes are others here
+// than elsewhere. Empty: there is none. A file that .gitattributes gives its
+// line endings has the same everywhere.
+func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
+	list, err := t.git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
+		// i/lf    w/crlf  attr/text=auto        \tname
+		facts, name, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(facts)
+		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(facts, " eol=") {
+			continue
+		}
+		inIndex, inTree := strings.TrimPrefix(fields[0], "i/"), strings.TrimPrefix(fields[1], "w/")
+		if inIndex != "lf" || inTree != "crlf" {
+			continue
+		}
+		// Git takes what it converted for unchanged, and what somebody edited
+		// for changed.
+		changed, err := t.git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
+		if err != nil {
+			return "", err
+		}
+		if changed == "" {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
 // git runs one git command in the tree and returns its standard output.
 func (t Tree) git(ctx context.Context, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)

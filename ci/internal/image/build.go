@@ -98,7 +98,7 @@ func (b Builder) checkLineEndings(ctx context.Context, service platform.Service)
 	if err != nil || name == "" {
 		return err
 	}
-	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", oneLine(path.Join(service.Path, name)))
+	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
 }
 
 // annotations do not vary from commit to commit.

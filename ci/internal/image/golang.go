@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
 )
 
@@ -72,9 +73,9 @@ func (b Builder) leakOf(ctx context.Context, service platform.Service, found lea
 		if err != nil {
 			return nil //nolint:nilerr // the file is looked for in vain, and the refusal stands
 		}
-		if source, leaks := leak.Find(data); leaks && source.Kind == found.Kind {
+		if inFile, leaks := leak.Find(data); leaks && inFile.Kind == found.Kind {
 			relative, _ := filepath.Rel(b.Source.Dir, name)
-			at = fmt.Sprintf("%s:%d", oneLine(filepath.ToSlash(relative)), source.Line)
+			at = fmt.Sprintf("%s:%d", source.Display(filepath.ToSlash(relative)), inFile.Line)
 			return fs.SkipAll
 		}
 		return nil

@@ -18,6 +18,7 @@ import (
 	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
 )
 
 // Where the official Nginx images look for a site and for their configuration.
@@ -191,23 +192,14 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		full := path.Join(service, name)
 		data, err := below.ReadFile(filepath.FromSlash(inside))
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", oneLine(full), cause(err))
+			return nil, fmt.Errorf("reading %s: %w", source.Display(full), cause(err))
 		}
 		if found, leaks := leak.Find(data); leaks {
-			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", oneLine(full), found.Line, found.Kind, service, IgnoreFile)
+			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
 		}
 		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
 	}
 	return files, nil
-}
-
-// oneLine is a file's name as an error can say it: quoted where it would
-// break the line.
-func oneLine(name string) string {
-	if strconv.CanBackquote(name) {
-		return name
-	}
-	return strconv.Quote(name)
 }
 
 // cause is err without the path in it, which its reader names better.

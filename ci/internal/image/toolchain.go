@@ -59,21 +59,19 @@ func (b Builder) wantedGo(service platform.Service) (string, error) {
 	if err != nil {
 		return "", outcome.Usagef("reading %s: %w", name, cause(err))
 	}
-	module, err := modfile.ParseLax(name, data, nil)
+	module, err := modfile.Parse(name, data, nil)
 	if err != nil {
 		return "", outcome.Usagef("reading %s: %w", name, err)
 	}
-	var named []string
-	if module.Go != nil {
-		named = append(named, "go"+module.Go.Version)
+	later := func(version string) bool {
+		return released.MatchString(version) && goversion.Compare(version, cmp.Or(wanted, "go1")) > 0
 	}
-	if module.Toolchain != nil {
-		named = append(named, module.Toolchain.Name)
+	if module.Toolchain != nil && later(module.Toolchain.Name) {
+		wanted = module.Toolchain.Name
 	}
-	for _, version := range named {
-		if released.MatchString(version) && goversion.Compare(version, cmp.Or(wanted, "go1")) > 0 && (wanted != "" || strings.Count(version, ".") == 2) {
-			wanted = version
-		}
+	// The go line alone is the least that will do, and asks for no version.
+	if module.Go != nil && wanted != "" && later("go"+module.Go.Version) {
+		wanted = "go" + module.Go.Version
 	}
 	return wanted, nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,7 +114,11 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("listing %s: %w", folder, err)
+			var at *os.PathError
+			if errors.As(err, &at) {
+				err = at.Err // without the path, which is told already
+			}
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), err)
 		}
 		files = append(files, name)
 	}
@@ -151,6 +156,21 @@ func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// displayed is how many bytes of a file's name people are shown.
+const displayed = 200
+
+// Display is a file's name as a message can say it: on one line, and without
+// its middle where it is very long.
+func Display(name string) string {
+	if len(name) > displayed {
+		name = strings.ToValidUTF8(name[:displayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-displayed/2:], "")
+	}
+	if strconv.CanBackquote(name) && !strings.Contains(name, "\t") {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // git runs one git command in the tree and returns its standard output.

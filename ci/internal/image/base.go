@@ -51,6 +51,10 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 	return nil
 }
 
+// NewTransport carries requests to the registries of images from elsewhere,
+// with deadlines.
+func NewTransport() *http.Transport { return newTransport() }
+
 // readOptions read from a registry as whoever `docker login` logged in there,
 // and try once more where the network fails.
 func readOptions(ctx context.Context, carrier http.RoundTripper) []remote.Option {

@@ -105,7 +105,7 @@ func (c cache) store(key string, content []byte) {
 	if errors.Join(err, partial.Close()) != nil {
 		return
 	}
-	if os.Rename(partial.Name(), name) != nil {
+	if os.Rename(partial.Name(), name) != nil { //nolint:gosec // the name is made of two hashes
 		return
 	}
 	for _, other := range old {

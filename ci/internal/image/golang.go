@@ -65,22 +65,36 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 // secret comes from where it is found.
 func (b Builder) leakOf(ctx context.Context, service platform.Service, found leak.Finding) error {
 	at := "the binary of " + service.Path
-	_ = filepath.WalkDir(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)), func(name string, entry fs.DirEntry, err error) error {
+	if name, line := b.findLeak(ctx, service.Path, found.Kind); name != "" {
+		at = fmt.Sprintf("%s:%d", source.Display(path.Join(service.Path, name)), line)
+	}
+	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
+}
+
+// findLeak is the first file below folder with a secret of the given kind; ""
+// when none is found.
+func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string, line int) {
+	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(folder)))
+	if err != nil {
+		return "", 0
+	}
+	defer root.Close()
+	files := root.FS()
+	_ = fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || ctx.Err() != nil || !entry.Type().IsRegular() {
 			return ctx.Err()
 		}
-		data, err := os.ReadFile(name)
+		data, err := fs.ReadFile(files, name)
 		if err != nil {
-			return nil //nolint:nilerr // the file is looked for in vain, and the refusal stands
+			return nil //nolint:nilerr // it is looked for in vain, and the refusal stands
 		}
-		if inFile, leaks := leak.Find(data); leaks && inFile.Kind == found.Kind {
-			relative, _ := filepath.Rel(b.Source.Dir, name)
-			at = fmt.Sprintf("%s:%d", source.Display(filepath.ToSlash(relative)), inFile.Line)
+		if found, leaks := leak.Find(data); leaks && found.Kind == kind {
+			file, line = name, found.Line
 			return fs.SkipAll
 		}
 		return nil
 	})
-	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
+	return file, line
 }
 
 // programImage is a static binary alone on an empty base.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -107,7 +108,7 @@ func TestReproducible(t *testing.T) {
 				env = append(env, "GOCACHE=") // its home has none
 			}
 			cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
-			cmd.Env = append(env, c.env...)
+			cmd.Env = slices.Concat(env, c.env)
 			var stderr strings.Builder
 			cmd.Stderr = &stderr
 			out, err := cmd.Output()

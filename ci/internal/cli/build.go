@@ -35,8 +35,8 @@ gives the same digest.`,
 		if err != nil {
 			return err
 		}
-		builder := image.Builder{Source: tree, Exec: step.Host{Source: tree.Dir}}
-		if builder.Lock, err = image.ReadLock(tree.Dir); err != nil {
+		builder := image.Builder{Source: tree, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir()}
+		if builder.Lock, err = a.lock(tree); err != nil {
 			return err
 		}
 		if builder.Platforms, err = image.ParsePlatforms(platforms); err != nil {
@@ -62,6 +62,11 @@ func (a *app) printImages(images []image.Image) error {
 	for _, b := range built {
 		if b.Baseless != "" {
 			fmt.Fprintf(a.stderr, "%s is built without its base, good for rehearsal only: %s\n", b.Service, b.Baseless)
+		}
+	}
+	for _, b := range built {
+		if b.Note != "" {
+			fmt.Fprintf(a.stderr, "%s is %s\n", b.Service, b.Note)
 		}
 	}
 	switch a.output {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
@@ -70,10 +71,23 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
-	root.AddCommand(a.testCommand(), a.buildCommand(), a.publishCommand(), a.diffCommand(), a.deployCommand(), a.statusCommand(), a.rollbackCommand(),
-		a.rehearseCommand(), a.localAWSCommand())
+	root.AddCommand(
+		a.testCommand(),
+		a.buildCommand(),
+		a.publishCommand(),
+		a.lockCommand(),
+		a.inspectCommand(),
+		a.diffCommand(),
+		a.deployCommand(),
+		a.statusCommand(),
+		a.rollbackCommand(),
+		a.rehearseCommand(),
+		a.localAWSCommand(),
+	)
 	for _, command := range root.Commands() {
-		command.Args = noArguments
+		if command.Args == nil {
+			command.Args = noArguments
+		}
 	}
 	return root
 }
@@ -128,6 +142,14 @@ func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) 
 	}
 	p, err := platform.Load(a.source)
 	return tree, p, err
+}
+
+// lock reads the lock file of the base images. On a CI runner, which says
+// CI=true, every base must be locked.
+func (a *app) lock(tree source.Tree) (image.Lock, error) {
+	lock, err := image.ReadLock(tree.Dir)
+	lock.Required = os.Getenv("CI") == "true"
+	return lock, err
 }
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.

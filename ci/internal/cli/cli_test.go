@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,7 +23,29 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	dir := keepHomeClean()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
+
+// keepHomeClean gives what builds keep a place of its own, all but Go's cache,
+// without which each test would compile the standard library.
+func keepHomeClean() (dir string) {
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+	dir, err = os.MkdirTemp("", "slipway-cache-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("XDG_CACHE_HOME", dir)
+	return dir
+}
 
 // run runs the command and returns its exit code and what it printed.
 func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
@@ -40,7 +63,10 @@ func TestHelp(t *testing.T) {
 			require.Contains(t, out, want)
 		}
 	}
-	for _, command := range []string{"test", "build", "publish", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
+	for _, command := range []string{
+		"test", "build", "publish", "lock", "inspect", "diff", "deploy", "status", "rollback",
+		"rehearse", "local-aws",
+	} {
 		code, out, _ := run(t, command, "--help")
 		require.Equal(t, outcome.Done, code)
 		require.Contains(t, out, "Examples:\n  slipway "+command)
@@ -137,6 +163,18 @@ func TestBuild(t *testing.T) {
 	code, text, _ := run(t, "build", "--source", dir, "--out", out, "--platform", "linux/amd64", "--service", "api")
 	require.Equal(t, outcome.Done, code)
 	require.Contains(t, text, "api          "+got.Images[0].Digest)
+}
+
+// TestBuildFailure: what went wrong is shown, and nothing is written.
+func TestBuildFailure(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nope() }\n")
+	out := filepath.Join(t.TempDir(), "out")
+	code, stdout, stderr := run(t, "build", "--source", dir, "--out", out)
+	require.Equal(t, outcome.Failed, code)
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, "main.go:3:15: undefined: nope")
+	require.NoDirExists(t, out)
 }
 
 func TestTest(t *testing.T) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
@@ -52,7 +51,7 @@ engine, no network.`,
 		options := rehearsal.Options{
 			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Listen: listen, Live: live,
 		}
-		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
+		if options.Lock, err = a.lock(tree); err != nil {
 			return err
 		}
 		if options.Scenario, err = rehearsal.ParseScenario(scenario); err != nil {

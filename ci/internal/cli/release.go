@@ -10,7 +10,6 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
@@ -52,7 +51,7 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (d
 	if d.Services, err = p.Select(f.services...); err != nil {
 		return d, err
 	}
-	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
+	if d.Lock, err = a.lock(tree); err != nil {
 		return d, err
 	}
 	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})

@@ -11,7 +11,6 @@ import (
 
 	"dagger/slipway/internal/coverage"
 	"dagger/slipway/internal/gotest"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/step"
@@ -37,7 +36,7 @@ cobertura.xml, junit.xml and summary.md.`,
 		if err != nil {
 			return err
 		}
-		lock, err := image.ReadLock(tree.Dir)
+		lock, err := a.lock(tree)
 		if err != nil {
 			return err
 		}

@@ -2,13 +2,12 @@ package image
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"net/http"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -16,48 +15,6 @@ import (
 
 	"dagger/slipway/internal/outcome"
 )
-
-// LockFile is the lock file's place in the source tree.
-const LockFile = "ci/images.lock.json"
-
-// Lock pins the images that come from elsewhere.
-type Lock struct {
-	Images map[string]Pin `json:"images"`
-}
-
-// Pin is one image from elsewhere.
-type Pin struct {
-	Reference string `json:"reference"`
-	// Digest is that of the index over all platforms; empty when not resolved yet.
-	Digest string `json:"digest,omitempty"`
-}
-
-// ReadLock reads the lock file of the source tree at dir.
-func ReadLock(dir string) (Lock, error) {
-	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(LockFile)))
-	if err != nil {
-		return Lock{}, outcome.Usagef("reading the lock file of the base images: %w", err)
-	}
-	var lock Lock
-	if err := json.Unmarshal(data, &lock); err != nil {
-		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, err)
-	}
-	for _, tool := range []string{"go", "nginx"} {
-		if lock.Images[tool].Reference == "" {
-			return Lock{}, outcome.Usagef("%s has no image %q: add its reference", LockFile, tool)
-		}
-	}
-	return lock, nil
-}
-
-// Reference names the image of a tool, by digest where it is pinned.
-func (l Lock) Reference(tool string) string {
-	pin := l.Images[tool]
-	if pin.Digest == "" {
-		return pin.Reference
-	}
-	return pin.Reference + "@" + pin.Digest
-}
 
 // errUnreachable marks a registry that gave no answer at all. One that answers
 // "no" is another matter: then the lock file is wrong.
@@ -70,8 +27,7 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 	if err != nil {
 		return outcome.Usagef("%s: %w", LockFile, err)
 	}
-	index, err := remote.Index(ref, remote.WithContext(ctx), remote.WithTransport(newTransport()),
-		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Steps: 2}))
+	index, err := remote.Index(ref, readOptions(ctx, newTransport())...)
 	if err != nil {
 		return describePull(ctx, ref, err)
 	}
@@ -93,6 +49,19 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 		}
 	}
 	return nil
+}
+
+// NewTransport carries requests to the registries of images from elsewhere,
+// with deadlines.
+func NewTransport() *http.Transport { return newTransport() }
+
+// readOptions read from a registry as whoever `docker login` logged in there,
+// and try once more where the network fails.
+func readOptions(ctx context.Context, carrier http.RoundTripper) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithTransport(carrier), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Steps: 2}),
+	}
 }
 
 func describePull(ctx context.Context, ref name.Reference, err error) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"runtime"
 	"slices"
 
@@ -26,6 +27,9 @@ type Builder struct {
 	// Offline assembles sites without their base instead of asking the base's
 	// registry.
 	Offline bool
+	// Cache is a folder that keeps binaries and layers between builds, such as
+	// [CacheDir]; empty keeps nothing. It never decides what is built.
+	Cache string
 }
 
 // DefaultPlatforms are those that Fargate runs.
@@ -73,6 +77,9 @@ func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Imag
 }
 
 func (b Builder) build(ctx context.Context, service platform.Service) (Image, error) {
+	if err := b.checkLineEndings(ctx, service); err != nil {
+		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
+	}
 	assemble := b.goImage
 	if service.Kind == platform.Nginx {
 		assemble = b.nginxImage
@@ -82,6 +89,16 @@ func (b Builder) build(ctx context.Context, service platform.Service) (Image, er
 		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
 	}
 	return img, nil
+}
+
+// checkLineEndings refuses a service whose files are not what the repository
+// holds: its image would be another one than on other machines.
+func (b Builder) checkLineEndings(ctx context.Context, service platform.Service) error {
+	name, err := b.Source.Converted(ctx, service.Path)
+	if err != nil || name == "" {
+		return err
+	}
+	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
 }
 
 // annotations do not vary from commit to commit.

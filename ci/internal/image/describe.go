@@ -16,6 +16,9 @@ type Description struct {
 	Size int64 `json:"size"`
 	// Baseless says why the image lacks its base; absent when it is complete.
 	Baseless string `json:"baseless,omitempty"`
+	// Note says what makes the digest another one than elsewhere; absent when
+	// nothing does.
+	Note string `json:"note,omitempty"`
 }
 
 // Describe describes images.
@@ -34,7 +37,7 @@ func Describe(images []Image) ([]Description, error) {
 		if err != nil {
 			return nil, fmt.Errorf("describing the image of %s: %w", img.Service, err)
 		}
-		descriptions = append(descriptions, Description{img.Service, digest.String(), platforms, size, img.Baseless})
+		descriptions = append(descriptions, Description{img.Service, digest.String(), platforms, size, img.Baseless, img.Note})
 	}
 	return descriptions, nil
 }

@@ -27,6 +27,9 @@ type Image struct {
 	// A baseless image has the service's files and nothing that could serve
 	// them: it is good for a rehearsal only.
 	Baseless string
+	// Note says what about the build gives another digest here than elsewhere;
+	// empty when nothing does.
+	Note string
 }
 
 // Digest is the digest of the index.

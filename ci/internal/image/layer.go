@@ -3,15 +3,19 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"path"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,37 +43,59 @@ func contentTime(data []byte) time.Time {
 type layer struct {
 	digest, diffID v1.Hash
 	compressed     []byte
-	uncompressed   int64
 }
 
 // newLayer packs files, owned by root, with the folders above them.
 //
 // The compressor is a library and not the toolchain's own, so that its version
 // is pinned by go.mod: the bytes of compress/gzip may change with each Go
-// release, and the digest with them.
-func newLayer(files []file) (v1.Layer, error) {
+// release, and the digest with them. It uses one core, because the platforms
+// of an image use the others, and how many there are must not be seen in the
+// bytes.
+func newLayer(kept cache, files []file) (v1.Layer, error) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
-	var compressed bytes.Buffer
-	zipper, err := gzip.NewWriterLevel(&compressed, gzip.DefaultCompression)
-	if err != nil {
-		return nil, fmt.Errorf("packing a layer: %w", err)
-	}
 	plain := &counter{hash: sha256.New()}
-	archive := tar.NewWriter(io.MultiWriter(zipper, plain))
-	if err := pack(archive, files); err != nil {
+	if err := pack(tar.NewWriter(plain), files); err != nil {
 		return nil, fmt.Errorf("packing a layer: %w", err)
 	}
-	if err := zipper.Close(); err != nil {
-		return nil, fmt.Errorf("packing a layer: %w", err)
+	diffID := hex.EncodeToString(plain.hash.Sum(nil))
+	var compressed bytes.Buffer
+	compressed.Grow(int(plain.n)/2 + bytes.MinRead)
+	key := keyOf("layer", diffID, compressorVersion())
+	if !kept.fetch(key, &compressed) {
+		compressed.Reset()
+		zipper, err := gzip.NewWriterLevel(&compressed, gzip.DefaultCompression)
+		if err != nil {
+			return nil, fmt.Errorf("packing a layer: %w", err)
+		}
+		err = pack(tar.NewWriter(zipper), files)
+		if err = errors.Join(err, zipper.Close()); err != nil {
+			return nil, fmt.Errorf("packing a layer: %w", err)
+		}
+		kept.store(key, compressed.Bytes())
 	}
 	digest := sha256.Sum256(compressed.Bytes())
 	return &layer{
-		digest:       v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(digest[:])},
-		diffID:       v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(plain.hash.Sum(nil))},
-		compressed:   compressed.Bytes(),
-		uncompressed: plain.n,
+		digest:     v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(digest[:])},
+		diffID:     v1.Hash{Algorithm: "sha256", Hex: diffID},
+		compressed: compressed.Bytes(),
 	}, nil
 }
+
+// compressorVersion is the version of the library that compresses layers. A
+// layer that another version made is not taken from the cache: the digest
+// would depend on what is in it.
+var compressorVersion = sync.OnceValue(func() string {
+	const library = "github.com/klauspost/compress"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == library {
+				return module.Version + module.Sum
+			}
+		}
+	}
+	return rand.Text() // unknown: nothing is found
+})
 
 func pack(archive *tar.Writer, files []file) error {
 	made := map[string]bool{".": true}

@@ -3,8 +3,10 @@ package image
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -43,11 +45,30 @@ func writeLayout(dir string, img Image) (err error) {
 	if err := target.AppendIndex(img.Index); err != nil {
 		return err
 	}
-	final := filepath.Join(dir, img.Service)
-	if err := os.RemoveAll(final); err != nil {
-		return err
+	return replace(partial, filepath.Join(dir, img.Service))
+}
+
+// replaceTries is how often another build that writes to the same place at the
+// same time is let by.
+const replaceTries = 10
+
+// replace puts the folder at partial in the place of the one at final. What
+// was there is moved away, not removed, so that the place is empty for an
+// instant only; of several processes that do this at once each puts a whole
+// folder there, and the last one's stays.
+func replace(partial, final string) error {
+	err := os.Rename(partial, final)
+	for n := 0; n < replaceTries && (errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR)); n++ {
+		old := fmt.Sprintf("%s.old-%d", partial, n)
+		if err := os.Rename(final, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		err = os.Rename(partial, final)
 	}
-	return os.Rename(partial, final)
+	return err
 }
 
 // ReadLayout opens the layout that WriteLayouts wrote for service below dir.

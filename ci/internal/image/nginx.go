@@ -4,15 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"dagger/slipway/internal/leak"
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
 )
 
 // Where the official Nginx images look for a site and for their configuration.
@@ -22,13 +28,13 @@ const (
 )
 
 // nginxImage puts the site and the Nginx configuration on an unprivileged
-// Nginx. Only files that git tracks enter.
+// Nginx. What enters is said by git and [IgnoreFile].
 func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Image, error) {
 	files, err := b.siteFiles(ctx, service)
 	if err != nil {
 		return Image{}, err
 	}
-	layer, err := newLayer(files)
+	layer, err := newLayer(cache{b.Cache}, files)
 	if err != nil {
 		return Image{}, err
 	}
@@ -61,6 +67,9 @@ func (b Builder) nginxBases(ctx context.Context) ([]v1.Image, string, error) {
 	bases := make([]v1.Image, len(b.Platforms))
 	reason := "a rehearsal needs none"
 	if !b.Offline {
+		if err := b.Lock.checkLocked("nginx"); err != nil {
+			return nil, "", err
+		}
 		err := pullBases(ctx, reference, b.Platforms, bases)
 		if err == nil {
 			return bases, "", nil
@@ -85,42 +94,119 @@ func withLabel(labels map[string]string, name, value string) map[string]string {
 	return labels
 }
 
-// siteFiles reads the service's site/ and nginx/ folders.
+// siteFiles reads what the service's folder gives to its image: site/ and,
+// where a tool writes the site, dist/, as well as the configuration in nginx/.
 func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]file, error) {
-	site, err := b.trackedFiles(ctx, path.Join(service.Path, "site"), siteFolder)
+	rules, err := readIgnore(b.Source.Dir, service.Path)
 	if err != nil {
 		return nil, err
 	}
-	if len(site) == 0 {
-		return nil, fmt.Errorf("%s/site has no file that git tracks: git add the site's files", service.Path)
-	}
-	folder := path.Join(service.Path, "nginx")
-	if _, err := os.Stat(filepath.Join(b.Source.Dir, filepath.FromSlash(folder))); errors.Is(err, os.ErrNotExist) {
-		return site, nil
-	}
-	configuration, err := b.trackedFiles(ctx, folder, configurationFolder)
-	return append(site, configuration...), err
-}
-
-// trackedFiles reads the files below folder that git tracks. Symbolic links
-// are followed as long as they stay inside the folder.
-func (b Builder) trackedFiles(ctx context.Context, folder, target string) ([]file, error) {
-	names, err := b.Source.Files(ctx, folder)
+	names, err := b.names(ctx, service.Path, rules)
 	if err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(folder)))
+	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(service.Path)))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", folder, err)
+		return nil, fmt.Errorf("reading %s: %w", service.Path, err)
 	}
 	defer root.Close()
 	var files []file
-	for _, name := range names {
-		data, err := root.ReadFile(filepath.FromSlash(name))
+	empty := true
+	for _, part := range []struct{ folder, target string }{
+		{"site", siteFolder}, {"dist", siteFolder}, {"nginx", configurationFolder},
+	} {
+		read, err := readFiles(root, service.Path, part.folder, part.target, names)
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", path.Join(folder, name), err)
+			return nil, err
 		}
-		files = append(files, file{path: path.Join(target, name), mode: 0o644, data: data, time: contentTime(data)})
+		empty = empty && (len(read) == 0 || part.target != siteFolder)
+		files = append(files, read...)
+	}
+	if empty {
+		return nil, fmt.Errorf("%s/site has no file that git tracks: git add the site's files", service.Path)
 	}
 	return files, nil
+}
+
+// names are the files of a service's folder that enter its image, relative to
+// that folder.
+func (b Builder) names(ctx context.Context, folder string, rules ignore) ([]string, error) {
+	tracked, err := b.Source.Files(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	add := func(file string, tracked bool) error {
+		enters, err := rules.enters(file, tracked)
+		if enters && !leak.Private(file) {
+			names[file] = true
+		}
+		return err
+	}
+	for _, file := range tracked {
+		if err := add(file, true); err != nil {
+			return nil, err
+		}
+	}
+	if !rules.explicit() {
+		return slices.Sorted(maps.Keys(names)), nil
+	}
+	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
+	err = filepath.WalkDir(top, func(file string, entry fs.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		relative, err := filepath.Rel(top, file)
+		if err != nil {
+			return err
+		}
+		return add(filepath.ToSlash(relative), false)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", folder, err)
+	}
+	return slices.Sorted(maps.Keys(names)), nil
+}
+
+// readFiles reads those of names that are below folder, for the same place
+// below target. Symbolic links are followed as long as they stay inside the
+// folder. A file with a secret in it is refused.
+func readFiles(root *os.Root, service, folder, target string, names []string) ([]file, error) {
+	below, err := root.OpenRoot(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, cause(err))
+	}
+	defer below.Close()
+	var files []file
+	for _, name := range names {
+		inside, ok := strings.CutPrefix(name, folder+"/")
+		if !ok {
+			continue
+		}
+		full := path.Join(service, name)
+		data, err := below.ReadFile(filepath.FromSlash(inside))
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", source.Display(full), cause(err))
+		}
+		if found, leaks := leak.Find(data); leaks {
+			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
+		}
+		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
+	}
+	return files, nil
+}
+
+// cause is err without the path in it, which its reader names better.
+func cause(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

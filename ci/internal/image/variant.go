@@ -42,7 +42,7 @@ func WithLabel(img Image, label, value string) (Image, error) {
 // Program is the image of a Go service for one platform with the given binary
 // and arguments.
 func Program(service platform.Service, target v1.Platform, binary []byte, args ...string) (Image, error) {
-	child, err := programImage(service, target, binary, args)
+	child, err := programImage(cache{}, service, target, binary, args)
 	if err != nil {
 		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
 	}

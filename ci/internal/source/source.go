@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,11 +114,63 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("listing %s: %w", folder, err)
+			var at *os.PathError
+			if errors.As(err, &at) {
+				err = at.Err // without the path, which is told already
+			}
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), err)
 		}
 		files = append(files, name)
 	}
 	return files, nil
+}
+
+// Converted finds a file below folder whose line endings git changed when it
+// wrote the work tree, as core.autocrlf makes it do: its bytes are others here
+// than elsewhere. Empty: there is none. A file that .gitattributes gives its
+// line endings has the same everywhere.
+func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
+	list, err := t.git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
+		// i/lf    w/crlf  attr/text=auto        \tname
+		facts, name, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(facts)
+		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(facts, " eol=") {
+			continue
+		}
+		inIndex, inTree := strings.TrimPrefix(fields[0], "i/"), strings.TrimPrefix(fields[1], "w/")
+		if inIndex != "lf" || inTree != "crlf" {
+			continue
+		}
+		// Git takes what it converted for unchanged, and what somebody edited
+		// for changed.
+		changed, err := t.git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
+		if err != nil {
+			return "", err
+		}
+		if changed == "" {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// displayed is how many bytes of a file's name people are shown.
+const displayed = 200
+
+// Display is a file's name as a message can say it: on one line, and without
+// its middle where it is very long.
+func Display(name string) string {
+	if len(name) > displayed {
+		name = strings.ToValidUTF8(name[:displayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-displayed/2:], "")
+	}
+	if strconv.CanBackquote(name) && !strings.Contains(name, "\t") {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // git runs one git command in the tree and returns its standard output.

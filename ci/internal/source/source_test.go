@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,4 +80,56 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	_, err := source.Open(ctx, t.TempDir())
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestDisplay(t *testing.T) {
+	tests := map[string]struct{ name, want string }{
+		"plain":           {"site/index.html", "site/index.html"},
+		"another script":  {"漢字.html", "漢字.html"},
+		"a line break":    {"a\nb", `"a\nb"`},
+		"a tabulator":     {"a\tb", `"a\tb"`},
+		"no UTF-8":        {"a\xff", `"a\xff"`},
+		"very long":       {strings.Repeat("a", 300) + strings.Repeat("z", 300), strings.Repeat("a", 100) + "…" + strings.Repeat("z", 100)},
+		"cut in a letter": {strings.Repeat("a", 99) + "漢" + strings.Repeat("z", 300), strings.Repeat("a", 99) + "…" + strings.Repeat("z", 100)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) { require.Equal(t, tt.want, source.Display(tt.name)) })
+	}
+}
+
+func TestConverted(t *testing.T) {
+	tests := map[string]struct {
+		config, attributes, edited, want string
+	}{
+		"nothing is converted":         {"false", "", "", ""},
+		"by the user's settings":       {"true", "", "", "index.html"},
+		"not where attributes say":     {"true", "* -text\n", "", ""},
+		"everywhere":                   {"true", "*.html text eol=crlf\n*.css -text\n", "", ""},
+		"somebody edited it":           {"false", "", "a\r\n", ""},
+		"edited against the attribute": {"true", "* -text\n", "a\r\n", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			origin := sourcetest.New(t)
+			require.NoError(t, os.RemoveAll(filepath.Join(origin, "web/site")))
+			sourcetest.Write(t, origin, "web/site/index.html", "a\nb\n")
+			sourcetest.Write(t, origin, "web/site/unix.css", "a\n")
+			if tt.attributes == "" {
+				sourcetest.Write(t, origin, ".gitattributes", "*.css -text\n")
+			} else {
+				sourcetest.Write(t, origin, ".gitattributes", tt.attributes)
+			}
+			sourcetest.Commit(t, origin, "files")
+			clone := filepath.Join(t.TempDir(), "clone")
+			sourcetest.Git(t, "", "clone", "-q", "-c", "core.autocrlf="+tt.config, origin, clone)
+			if tt.edited != "" {
+				sourcetest.Write(t, clone, "web/site/index.html", tt.edited)
+			}
+			got, err := source.Tree{Dir: clone}.Converted(t.Context(), "web/site")
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got)
+		})
+	}
+	_, err := source.Tree{Dir: t.TempDir()}.Converted(t.Context(), ".")
+	require.ErrorContains(t, err, "running git")
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,7 +43,7 @@ func main() {
 func Files() map[string]string {
 	return map[string]string{
 		"terraform/services.auto.tfvars.json": Services,
-		"ci/images.lock.json":                 `{"images": {"go": {"reference": "docker.io/library/golang:1.26"}, "nginx": {"reference": "127.0.0.1:1/nginx:stable"}}}`,
+		"ci/images.lock.json":                 `{"images": {"go": {"reference": "docker.io/library/golang:1.26"}, "nginx": {"reference": "127.0.0.1:1/nginx:stable", "digest": "sha256:` + strings.Repeat("0", 64) + `"}}}`,
 		"api/go.mod":                          "module example.com/api\n\ngo 1.26\n",
 		"api/main.go":                         server,
 		"web/site/index.html":                 "<!doctype html><title>site</title>",

@@ -1,0 +1,90 @@
+package image
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// LockFile is the lock file's place in the source tree.
+const LockFile = "ci/images.lock.json"
+
+// Lock pins the images that come from elsewhere.
+type Lock struct {
+	Images map[string]Pin `json:"images"`
+	// Required refuses bases without a digest, as a build on a runner does:
+	// what it ships must be what was reviewed.
+	Required bool `json:"-"`
+}
+
+// Pin is one image from elsewhere.
+type Pin struct {
+	Reference string `json:"reference"`
+	// Digest is that of the index over all platforms; empty when not resolved yet.
+	Digest string `json:"digest,omitempty"`
+	// Platforms that the index had when it was locked.
+	Platforms []string `json:"platforms,omitempty"`
+}
+
+// ReadLock reads the lock file of the source tree at dir.
+func ReadLock(dir string) (Lock, error) {
+	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(LockFile)))
+	if err != nil {
+		return Lock{}, outcome.Usagef("reading the lock file of the base images: %w", err)
+	}
+	var lock Lock
+	if err := json.Unmarshal(data, &lock); err != nil {
+		return Lock{}, outcome.Usagef("reading %s: %w", LockFile, err)
+	}
+	for _, tool := range []string{"go", "nginx"} {
+		if lock.Images[tool].Reference == "" {
+			return Lock{}, outcome.Usagef("%s has no image %q: add its reference", LockFile, tool)
+		}
+	}
+	return lock, nil
+}
+
+// Reference names the image of a tool, by digest where it is pinned.
+func (l Lock) Reference(tool string) string {
+	pin := l.Images[tool]
+	if pin.Digest == "" {
+		return pin.Reference
+	}
+	return pin.Reference + "@" + pin.Digest
+}
+
+// checkLocked refuses the image of a tool that is not locked where that is
+// required.
+func (l Lock) checkLocked(tool string) error {
+	if pin := l.Images[tool]; l.Required && pin.Digest == "" {
+		return outcome.Refusedf("base %s is not locked to a digest in %s, and CI=true: run slipway lock and commit the file", pin.Reference, LockFile)
+	}
+	return nil
+}
+
+// Write writes the lock file of the source tree at dir: whole, or not at all.
+func (l Lock) Write(dir string) (err error) {
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", LockFile, err)
+	}
+	final := filepath.Join(dir, filepath.FromSlash(LockFile))
+	partial, err := os.CreateTemp(filepath.Dir(final), ".images.lock-")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", LockFile, cause(err))
+	}
+	defer os.Remove(partial.Name()) // fails where it became the file
+	_, err = partial.Write(append(data, '\n'))
+	err = errors.Join(err, partial.Chmod(0o644), partial.Sync(), partial.Close())
+	if err == nil {
+		err = os.Rename(partial.Name(), final)
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, cause(err))
+	}
+	return nil
+}

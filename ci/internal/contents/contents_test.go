@@ -101,10 +101,12 @@ func TestReadFails(t *testing.T) {
 // brokenLayer is a layer that cannot be had.
 type brokenLayer struct{}
 
-func (brokenLayer) Digest() (v1.Hash, error)             { return v1.Hash{Algorithm: "sha256", Hex: "00"}, nil }
-func (brokenLayer) DiffID() (v1.Hash, error)             { return v1.Hash{Algorithm: "sha256", Hex: "00"}, nil }
-func (brokenLayer) Compressed() (io.ReadCloser, error)   { return nil, errors.New("the line is cut") }
+func (brokenLayer) Digest() (v1.Hash, error) { return v1.Hash{Algorithm: "sha256", Hex: "00"}, nil }
+
+func (brokenLayer) DiffID() (v1.Hash, error) { return v1.Hash{Algorithm: "sha256", Hex: "00"}, nil }
+
+func (brokenLayer) Compressed() (io.ReadCloser, error) { return nil, errors.New("the line is cut") }
+
 func (brokenLayer) Uncompressed() (io.ReadCloser, error) { return nil, errors.New("the line is cut") }
 func (brokenLayer) Size() (int64, error)                 { return 1, nil }
 func (brokenLayer) MediaType() (types.MediaType, error)  { return types.OCILayer, nil }
-

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -38,7 +39,17 @@ const (
 )
 
 // Document is the bill of materials of an image.
-type Document struct{ spdx *spdx.Document }
+type Document struct {
+	spdx                  *spdx.Document
+	toolchains, platforms []string
+}
+
+// Toolchains are the versions of Go that built the image's programs, sorted, such
+// as "go1.26.1".
+func (d Document) Toolchains() []string { return d.toolchains }
+
+// Platforms are those of the image, such as "linux/amd64", in the index's order.
+func (d Document) Platforms() []string { return d.platforms }
 
 // New writes the bill of materials of the image that a name and an index stand
 // for. It reads all layers of all platforms.
@@ -52,7 +63,11 @@ func New(ctx context.Context, name string, index v1.ImageIndex) (Document, error
 		return Document{}, fmt.Errorf("describing what is in %s: %w", name, err)
 	}
 	b := newBuilder(name, digest)
+	var made Document
 	for _, child := range manifest.Manifests {
+		if child.Platform == nil { // another index, or an artifact: nothing that runs
+			continue
+		}
 		img, err := index.Image(child.Digest)
 		if err != nil {
 			return Document{}, fmt.Errorf("describing what is in %s for %s: %w", name, child.Platform, err)
@@ -62,8 +77,14 @@ func New(ctx context.Context, name string, index v1.ImageIndex) (Document, error
 			return Document{}, fmt.Errorf("describing what is in %s for %s: %w", name, child.Platform, err)
 		}
 		b.addPlatform(name, child, held)
+		made.platforms = append(made.platforms, child.Platform.String())
+		for _, program := range held.Programs {
+			made.toolchains = append(made.toolchains, program.Info.GoVersion)
+		}
 	}
-	return Document{b.document}, nil
+	slices.Sort(made.toolchains)
+	made.toolchains, made.spdx = slices.Compact(made.toolchains), b.document
+	return made, nil
 }
 
 // Packages is how many packages the document lists, without the image itself and
@@ -122,14 +143,9 @@ func newBuilder(name string, digest v1.Hash) *builder {
 }
 
 func (b *builder) addPlatform(name string, child v1.Descriptor, held contents.Contents) {
-	qualifiers := map[string]string{}
-	label := name
-	if child.Platform != nil {
-		qualifiers["arch"] = child.Platform.Architecture
-		label += " for " + child.Platform.String()
-	}
+	qualifiers := map[string]string{"arch": child.Platform.Architecture}
 	platform := b.add(spdx.Package{
-		PackageName: label, PackageVersion: child.Digest.String(), PrimaryPackagePurpose: purposeContainer, PackageChecksums: checksum(child.Digest.Hex),
+		PackageName: name + " for " + child.Platform.String(), PackageVersion: child.Digest.String(), PrimaryPackagePurpose: purposeContainer, PackageChecksums: checksum(child.Digest.Hex),
 	}, purl(packageurl.TypeOCI, "", name, child.Digest.String(), qualifiers))
 	b.relate(b.image, common.TypeRelationshipContains, platform)
 	for _, program := range held.Programs {

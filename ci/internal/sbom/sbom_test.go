@@ -78,6 +78,8 @@ func TestProgram(t *testing.T) {
 	made, err := sbom.New(t.Context(), "backend", index)
 	require.NoError(t, err)
 	require.Equal(t, 3, made.Packages())
+	require.Equal(t, []string{runtime.Version()}, made.Toolchains())
+	require.Equal(t, []string{"linux/amd64", "linux/arm64"}, made.Platforms())
 }
 
 func TestDistributions(t *testing.T) {

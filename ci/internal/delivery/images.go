@@ -32,8 +32,16 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	if err != nil {
 		return nil, err
 	}
-	err = d.stage("publish", func() error { return d.publish(ctx, sha, services, built, found) })
-	return found, err
+	if err := d.stage("publish", func() error { return d.publish(ctx, sha, services, built, found) }); err != nil {
+		return found, err
+	}
+	login, err := d.registry().Login(ctx)
+	if err != nil {
+		return found, err
+	}
+	to := newReferrers(login)
+	defer to.close()
+	return found, d.attest(ctx, to, sha, built)
 }
 
 // digests are the references that the images of a commit have, or will have once

@@ -49,7 +49,7 @@ func public(ctx context.Context) (*tuf.Client, error) {
 }
 
 // PublicRoot is what sigstore's public services are known by.
-func PublicRoot(ctx context.Context) (root.TrustedMaterial, error) {
+func PublicRoot(ctx context.Context) (Root, error) {
 	client, err := public(ctx)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func PublicRoot(ctx context.Context) (root.TrustedMaterial, error) {
 
 // ReadRoot reads a trusted root from a file, as cosign trusted-root create and gh
 // attestation trusted-root write it.
-func ReadRoot(file string) (root.TrustedMaterial, error) {
+func ReadRoot(file string) (Root, error) {
 	trusted, err := root.NewTrustedRootFromPath(file)
 	if err != nil {
 		return nil, outcome.Usagef("trusted root %s: %s: write it with cosign trusted-root create", file, line(err))

@@ -20,6 +20,9 @@ import (
 // GitHubIssuer certifies the identities of jobs of GitHub Actions.
 const GitHubIssuer = "https://token.actions.githubusercontent.com"
 
+// Root is what a sigstore's services are known by.
+type Root = root.TrustedMaterial
+
 // Identity is whom a certificate must be of.
 type Identity struct {
 	// Name is the whole name, such as
@@ -70,7 +73,7 @@ func TrustKey(key crypto.PublicKey) (*Verifier, error) {
 // the certificate must be of one of its authorities and have been good when the
 // log or the timestamp authority saw the signature, and the signature must be in
 // the log. Certificates must be in the root's certificate logs, if it names any.
-func TrustIdentity(material root.TrustedMaterial, id Identity) (*Verifier, error) {
+func TrustIdentity(material Root, id Identity) (*Verifier, error) {
 	if id.Name == "" && id.Pattern == "" {
 		return nil, outcome.Usagef("whose signature is trusted must be said: give --identity or --identity-regexp")
 	}

@@ -9,16 +9,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/vulnerability"
 )
 
 // scanFlags are those of scan.
 type scanFlags struct {
 	releaseFlags
-	database, failOn, exceptions string
+	database, failOn, exceptions, from string
 }
 
 func (a *app) scanCommand() *cobra.Command {
@@ -41,6 +40,7 @@ Findings are accepted for a while in ` + vulnerability.ExceptionsFile + `:
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of a commit whose published images are scanned (default builds what the tree holds)")
+	cmd.Flags().StringVar(&f.from, "from", "", "scan the layouts in this directory, which build wrote, instead of building")
 	cmd.Flags().StringVar(&f.failOn, "fail-on", string(vulnerability.High), "severity that fails: critical, high, medium, low or none")
 	cmd.Flags().StringVar(&f.database, "db", cmp.Or(os.Getenv("GOVULNDB"), vulnerability.DefaultDatabase), "database of Go's vulnerabilities, an https or file URL")
 	cmd.Flags().StringVar(&f.exceptions, "exceptions", "", "file of accepted findings (default "+vulnerability.ExceptionsFile+", if it is there)")
@@ -68,6 +68,9 @@ func (a *app) scan(ctx context.Context, f scanFlags) (vulnerability.Report, erro
 	if err != nil {
 		return vulnerability.Report{}, err
 	}
+	if f.SHA != "" && f.from != "" {
+		return vulnerability.Report{}, outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
+	}
 	if f.SHA != "" {
 		d, err := a.delivery(ctx, f.releaseFlags, report.Plain{W: a.stderr})
 		if err != nil {
@@ -75,16 +78,9 @@ func (a *app) scan(ctx context.Context, f scanFlags) (vulnerability.Report, erro
 		}
 		return d.ScanPublished(ctx, f.SHA, s)
 	}
-	tree, p, err := a.open(ctx)
+	images, err := a.images(ctx, f.services, f.from)
 	if err != nil {
 		return vulnerability.Report{}, err
 	}
-	d := delivery.Delivery{Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}}
-	if d.Services, err = p.Select(f.services...); err != nil {
-		return vulnerability.Report{}, err
-	}
-	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
-		return vulnerability.Report{}, err
-	}
-	return d.ScanTree(ctx, s)
+	return delivery.ScanImages(ctx, images, s)
 }

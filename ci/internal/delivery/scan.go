@@ -23,14 +23,10 @@ type Scan struct {
 	Exceptions []vulnerability.Exception
 }
 
-// ScanTree scans what the tree builds, without any account.
-func (d Delivery) ScanTree(ctx context.Context, s Scan) (vulnerability.Report, error) {
-	built, err := image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock}.Build(ctx, d.Services)
-	if err != nil {
-		return vulnerability.Report{}, err
-	}
+// ScanImages scans images that are not published, without any account.
+func ScanImages(ctx context.Context, images []image.Image, s Scan) (vulnerability.Report, error) {
 	var subjects []vulnerability.Subject
-	for _, img := range built {
+	for _, img := range images {
 		subjects = append(subjects, vulnerability.Subject{Service: img.Service, Index: img.Index})
 	}
 	return scan(ctx, vulnerability.Scanner{Go: vulnerability.Go{Database: s.Database}}, subjects, s)

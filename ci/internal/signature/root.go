@@ -2,6 +2,7 @@ package signature
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -61,12 +62,12 @@ func PublicRoot(ctx context.Context) (Root, error) {
 	return trusted, nil
 }
 
-// ReadRoot reads a trusted root from a file, as cosign trusted-root create and gh
-// attestation trusted-root write it.
+// ReadRoot reads a trusted root from a file, as cosign trusted-root create writes
+// it.
 func ReadRoot(file string) (Root, error) {
 	trusted, err := root.NewTrustedRootFromPath(file)
 	if err != nil {
-		return nil, outcome.Usagef("trusted root %s: %s: write it with cosign trusted-root create", file, line(err))
+		return nil, outcome.Usagef("trusted root %s: %s: write it with cosign trusted-root create", file, unreadable(err))
 	}
 	return trusted, nil
 }
@@ -75,7 +76,17 @@ func ReadRoot(file string) (Root, error) {
 func ReadServices(file string) (*root.SigningConfig, error) {
 	services, err := root.NewSigningConfigFromPath(file)
 	if err != nil {
-		return nil, outcome.Usagef("signing configuration %s: %s: write it with cosign signing-config create", file, line(err))
+		return nil, outcome.Usagef("signing configuration %s: %s: write it with cosign signing-config create", file, unreadable(err))
 	}
 	return services, nil
+}
+
+// unreadable says why a file could not be read. What is in it is not repeated:
+// somebody may have named a key.
+func unreadable(err error) string {
+	var failed *os.PathError
+	if errors.As(err, &failed) {
+		return failed.Err.Error()
+	}
+	return "it is not in sigstore's form"
 }

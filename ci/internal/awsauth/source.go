@@ -121,9 +121,9 @@ func explainConfig(err error) error {
 func (w *webIdentity) explain(err error) error {
 	switch code := errorCode(err); code {
 	case "AccessDenied":
-		return explained(outcome.Usage, err, "AWS does not let this job assume %s: the role's trust policy must name token.actions.githubusercontent.com, the audience %s and this repository with its branch or environment", w.role, audience)
+		return explained(outcome.Usage, err, "AWS does not let this job assume %s: the role's trust policy must name token.actions.githubusercontent.com, the audience %s and this repository with its branch or environment", w.role, audienceSTS)
 	case "InvalidIdentityToken", "IDPRejectedClaim":
-		return explained(outcome.Usage, err, "AWS does not accept the job's identity for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audience)
+		return explained(outcome.Usage, err, "AWS does not accept the job's identity for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audienceSTS)
 	case "ExpiredTokenException":
 		return explained(outcome.Failed, err, "the job's identity expired before AWS took it for %s: rerun the job (on a runner of one's own, set its clock)", w.role)
 	}

@@ -1,6 +1,7 @@
 package awsauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,8 @@ import (
 )
 
 const (
-	// audience is whom the identity token is for: AWS's STS takes no other.
-	audience = "sts.amazonaws.com"
+	// audienceSTS is whom the identity token is for: AWS's STS takes no other.
+	audienceSTS = "sts.amazonaws.com"
 	// tokenAttempts is how often GitHub is asked for one token.
 	tokenAttempts = 5
 	// tokenPause is the pause after the first attempt; each is twice as long
@@ -33,8 +34,10 @@ const (
 type tokenSource struct {
 	url   *url.URL
 	token string // the job's permission to ask
-	http  aws.HTTPClient
-	clock sleeper
+	// audience is whom the identity is for; empty means AWS.
+	audience string
+	http     aws.HTTPClient
+	clock    sleeper
 }
 
 // errAgain marks a failure that may be over in a moment.
@@ -85,7 +88,7 @@ func (s *tokenSource) ask(ctx context.Context) (string, error) {
 	defer cancel()
 	address := *s.url
 	query := address.Query()
-	query.Set("audience", audience)
+	query.Set("audience", cmp.Or(s.audience, audienceSTS))
 	address.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {

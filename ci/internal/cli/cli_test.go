@@ -64,7 +64,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"test", "build", "publish", "lock", "inspect", "diff", "deploy", "status", "rollback",
+		"test", "build", "publish", "lock", "inspect", "sbom", "scan", "verify", "diff", "deploy", "status", "rollback",
 		"rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")

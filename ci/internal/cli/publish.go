@@ -22,6 +22,7 @@ type publishFlags struct {
 	delivery.Publication
 	services, platforms      []string
 	registry, region, latest string
+	sign                     signFlags
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -36,7 +37,10 @@ moves, where the registry says that it may (--latest moves it anywhere,
 --latest=false nowhere).
 
 The registry is the AWS account's own, or any other with --registry; its login
-is then that of Docker's configuration ("docker login") or credential helpers.`,
+is then that of Docker's configuration ("docker login") or credential helpers.
+
+A bill of materials and the provenance are attached before the tag is written,
+signed with --sign-key or as the job of GitHub Actions that it is.`,
 		Example: `  slipway publish
   slipway publish --service backend --output json
   slipway publish --registry registry.example.com/team --latest
@@ -50,6 +54,8 @@ is then that of Docker's configuration ("docker login") or credential helpers.`,
 	cmd.Flags().Lookup("latest").NoOptDefVal = "true"
 	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote, instead of building")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	f.sign.bind(cmd)
+	cmd.Flags().StringVar(&f.sign.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.parse(); err != nil {
 			return err
@@ -97,6 +103,11 @@ func (a *app) publish(ctx context.Context, f publishFlags, view report.View) (de
 	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
 		return delivery.Published{}, err
 	}
+	signer, err := a.signer(f.sign)
+	if err != nil {
+		return delivery.Published{}, err
+	}
+	d.Attestations = delivery.Attestations{Off: f.sign.off, Signer: signer}
 	to, err := destination(ctx, f)
 	if err != nil {
 		return delivery.Published{}, awsauth.Explain(err)

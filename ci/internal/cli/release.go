@@ -64,6 +64,9 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (d
 
 func (a *app) deployCommand() *cobra.Command {
 	var f releaseFlags
+	var trust trustFlags
+	var sign signFlags
+	var signed bool
 	cmd := &cobra.Command{
 		Use:   "deploy",
 		Short: "Release a commit to ECS, all services or none",
@@ -74,8 +77,14 @@ same time and watched; if one fails, if the smoke test fails, or if it is
 interrupted, all of them are put back to what ran before.
 
 A release whose process was killed is recognised: deploy the same commit again
-to finish it, or run rollback to put it back.`,
+to finish it, or run rollback to put it back.
+
+What it publishes gets a bill of materials and its provenance attached, signed
+with --sign-key or as the job of GitHub Actions that it is. With
+--require-signature images that nobody trusted has signed are refused (exit code
+5) before anything is changed.`,
 		Example: `  slipway deploy
+  slipway deploy --require-signature --key cosign.pub
   slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --wait-for-turn
   slipway deploy --service backend --timeout 5m --output markdown`,
 	}
@@ -83,8 +92,28 @@ to finish it, or run rollback to put it back.`,
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default the tree's)")
 	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Deploy(cmd.Context(), f.Options) })
+	cmd.Flags().BoolVar(&signed, "require-signature", false, "refuse images that nobody trusted has signed (--key or --identity)")
+	trust.bind(cmd)
+	sign.bind(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		switch {
+		case signed:
+			f.Trust, err = trust.verifier(cmd.Context())
+		case trust.key != "" || trust.byIdentity():
+			err = outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
+		}
+		if err != nil {
+			return err
+		}
+		sign.trustedRoot = trust.trustedRoot
+		signer, err := a.signer(sign)
+		if err != nil {
+			return err
+		}
+		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release {
+			d.Attestations = delivery.Attestations{Off: sign.off, Signer: signer}
+			return d.Deploy(cmd.Context(), f.Options)
+		})
 	}
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/signature"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
 )
@@ -25,6 +26,8 @@ type Delivery struct {
 	Lock     image.Lock
 	Exec     step.Executor
 	Recorder *report.Recorder
+	// Attestations are attached to what is published.
+	Attestations Attestations
 	// Next, if set, is told what a human has to run should the process end now.
 	Next func(command string)
 }
@@ -45,6 +48,8 @@ type Options struct {
 	URL string
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke bool
+	// Trust, if set, must have signed every image that is released.
+	Trust *signature.Verifier
 }
 
 // MinTimeout is the least time limit of a release: health checks alone take
@@ -74,6 +79,9 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	}
 	images, err := d.images(ctx, sha, o)
 	if err != nil {
+		return d.failed(sha, err)
+	}
+	if err := d.requireSigned(ctx, images, o.Trust); err != nil {
 		return d.failed(sha, err)
 	}
 	request := d.request(sha, o)

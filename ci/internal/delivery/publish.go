@@ -148,28 +148,36 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service, img.Baseless)
 		}
 	}
+	attest, err := d.attestor(ctx, to.Registry, sha)
+	if err != nil {
+		return nil, err
+	}
 	move := to.latest(ctx, d.repositories(images), latest)
 	published := make([]PublishedImage, len(images))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
 	for n, img := range images {
 		group.Go(func() (err error) {
-			published[n], err = d.publishOne(ctx, to, sha, img, move)
+			published[n], err = d.publishOne(ctx, to, sha, img, move, attest)
 			return err
 		})
 	}
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest func(context.Context, image.Image) error) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err
 	}
 	repository := d.service(img.Service).Repository()
-	one, err := to.Registry.Publish(ctx, registry.Publication{
+	publication := registry.Publication{
 		Repository: repository, Tag: sha, Index: img.Index, Siblings: d.siblings(repository), Latest: move[repository],
-	})
+	}
+	if attest != nil {
+		publication.BeforeTag = func(ctx context.Context) error { return attest(ctx, img) }
+	}
+	one, err := to.Registry.Publish(ctx, publication)
 	if err != nil {
 		return PublishedImage{}, fmt.Errorf("publishing %s: %w", img.Service, err)
 	}

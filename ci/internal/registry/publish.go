@@ -29,6 +29,9 @@ type Publication struct {
 	Siblings []string
 	// Latest says what becomes of the tag latest.
 	Latest Latest
+	// BeforeTag, if set, is called when the image is there by its digest and not
+	// yet by its tag. An error leaves it untagged.
+	BeforeTag func(context.Context) error
 }
 
 // Published is what a registry holds after Publish, and what it took.
@@ -92,15 +95,20 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash,
 	if there, err := c.taken(ctx, tag, digest); err != nil || there {
 		return false, err
 	}
-	if there, err := c.find(ctx, c.name.Digest(digest.String())); err != nil {
+	held, err := c.find(ctx, c.name.Digest(digest.String()))
+	if err != nil {
 		return false, c.explain(ctx, "asking for the image", err)
-	} else if there == (v1.Hash{}) {
+	}
+	if held != digest {
 		if err := c.putChildren(ctx, p, p.Index, t); err != nil {
 			return false, c.explain(ctx, "pushing", err)
 		}
 		if there, err := c.taken(ctx, tag, digest); err != nil || there { // somebody else was faster
 			return false, err
 		}
+	}
+	if err := c.beforeTag(ctx, p, digest, held == digest, t); err != nil {
+		return false, err
 	}
 	failed := c.putManifest(ctx, tag, p.Index, t)
 	there, err := c.taken(ctx, tag, digest)
@@ -113,6 +121,19 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash,
 		return false, fmt.Errorf("the registry %s took tag %s of %s and does not have it: publish again; if that does not help, the registry is broken", c.registry.Host, p.Tag, c.name.RepositoryStr())
 	}
 	return true, nil
+}
+
+// beforeTag does what is to be done before the image has its tag.
+func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, there bool, t *tally) error {
+	if p.BeforeTag == nil {
+		return nil
+	}
+	if !there {
+		if err := c.putManifest(ctx, c.name.Digest(digest.String()), p.Index, t); err != nil {
+			return c.explain(ctx, "pushing", err)
+		}
+	}
+	return p.BeforeTag(ctx)
 }
 
 // taken tells whether the tag names the digest. One that names another is a

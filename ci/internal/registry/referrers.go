@@ -88,3 +88,17 @@ func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.
 	}
 	return artifacts, nil
 }
+
+// Index opens an image of the repository. Its contents are read from the registry
+// when they are asked for, within ctx.
+func (r *Registry) Index(ctx context.Context, repository string, digest v1.Hash) (v1.ImageIndex, error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	index, err := remote.Index(c.name.Digest(digest.String()), c.remote(ctx)...)
+	if err != nil {
+		return nil, c.explain(ctx, "opening "+digest.String(), err)
+	}
+	return index, nil
+}

@@ -32,6 +32,7 @@ func (s *Store) Service() wire.Service {
 			wire.Op("UntagResource", s.untagResource),
 			wire.Op("ListTagsForResource", s.listTagsForResource),
 			wire.Op("DescribeImages", s.describeImages),
+			wire.Op("DescribeImageScanFindings", s.describeImageScanFindings),
 			wire.Op("ListImages", s.listImages),
 			wire.Op("BatchGetImage", s.batchGetImage),
 			wire.Op("BatchDeleteImage", s.batchDeleteImage),

@@ -163,3 +163,29 @@ func TestUploadsThroughTheAPI(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+func TestScanFindings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		onPush bool
+		want   any
+	}{"a repository that scans": {true, nil}, "one that does not": {false, new(*ecrtypes.ScanNotFoundException)}} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, &ecr.CreateRepositoryInput{ImageScanningConfiguration: &ecrtypes.ImageScanningConfiguration{ScanOnPush: tt.onPush}})
+			ask := func(id *ecrtypes.ImageIdentifier) (*ecr.DescribeImageScanFindingsOutput, error) {
+				return r.ECR.DescribeImageScanFindings(t.Context(), &ecr.DescribeImageScanFindingsInput{RepositoryName: app, ImageId: id})
+			}
+			require.NoError(t, remote.Write(r.ref(":v1"), image(t, 1), r.options...))
+			out, err := ask(&ecrtypes.ImageIdentifier{ImageTag: aws.String("v1")})
+			if tt.want != nil {
+				require.ErrorAs(t, err, tt.want)
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, ecrtypes.ScanStatusFailed, out.ImageScanStatus.Status)
+				require.Contains(t, *out.ImageScanStatus.Description, "UnsupportedImageError")
+			}
+			_, err = ask(&ecrtypes.ImageIdentifier{ImageDigest: aws.String("sha256:00")})
+			var gone *ecrtypes.ImageNotFoundException
+			require.ErrorAs(t, err, &gone)
+		})
+	}
+}

@@ -1,0 +1,262 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/provenance"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/sbom"
+	"dagger/slipway/internal/signature"
+	"dagger/slipway/internal/signature/signaturetest"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/vulnerability"
+)
+
+// commit changes the site and commits it.
+func commit(t *testing.T, dir, title string) {
+	t.Helper()
+	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>"+title+"</title>")
+	sourcetest.Commit(t, dir, title)
+}
+
+// emptyDatabase is a database without a vulnerability.
+func emptyDatabase(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"index/db.json": `{"modified": "2026-01-02T00:00:00Z"}`, "index/modules.json": "[]", "index/vulns.json": "[]",
+	} {
+		sourcetest.Write(t, dir, name, content)
+	}
+	return "file://" + dir
+}
+
+func TestSignatures(t *testing.T) {
+	private, public := signaturetest.KeyFiles(t, "ECDSA")
+	_, other := signaturetest.KeyFiles(t, "ECDSA")
+	inPlatform(t, func(dir string) {
+		with := func(args ...string) (outcome.Code, string, string) {
+			return run(t, append(args, "--source", dir, "--output", "json")...)
+		}
+		commit(t, dir, "unsigned")
+		before, _, _ := with("status")
+		require.Equal(t, outcome.Done, before)
+		code, stdout, _ := with("deploy", "--require-signature", "--key", public)
+		require.Equal(t, outcome.Refused, code)
+		refused := decode[report.Release](t, stdout)
+		require.Equal(t, report.Refused, refused.Result)
+		require.Contains(t, refused.Error, "it is not signed")
+		require.Equal(t, []string{"build", "publish", "attest", "verify"}, stageNames(refused), "nothing was released")
+		code, stdout, stderr := with("verify", "--key", public)
+		require.Equal(t, outcome.Refused, code)
+		require.Contains(t, stderr, "it is not signed")
+		require.False(t, decode[delivery.Verification](t, stdout).Images[0].Trusted)
+
+		commit(t, dir, "signed")
+		code, stdout, stderr = with("deploy", "--sign-key", private, "--require-signature", "--key", public)
+		require.Equal(t, outcome.Done, code, stderr)
+		released := decode[report.Release](t, stdout)
+		require.Equal(t, []string{"build", "publish", "attest", "verify", "deploy", "preflight", "smoke"}, stageNames(released))
+		require.Contains(t, stdout, "attached sbom, signed sbom, signed provenance, signature")
+
+		code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
+		require.Equal(t, outcome.Done, code, stderr)
+		checked := decode[delivery.Verification](t, stdout)
+		require.Len(t, checked.Images, 2)
+		var predicates []string
+		for _, said := range checked.Images[1].Statements {
+			predicates = append(predicates, said.PredicateType)
+		}
+		require.ElementsMatch(t, []string{sbom.PredicateType, provenance.PredicateType, signature.PredicateType}, predicates)
+		for _, format := range []string{"text", "markdown"} {
+			code, stdout, stderr = run(t, "verify", "--source", dir, "--key", public, "--output", format)
+			require.Equal(t, outcome.Done, code, stderr)
+			require.Contains(t, stdout, "https://slsa.dev/provenance/v1 by the given key")
+		}
+		for _, format := range []string{"text", "markdown"} {
+			code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
+			require.Equal(t, outcome.Refused, code)
+			require.Contains(t, stderr, "the given key has not signed it: another key signed it")
+			require.NotEmpty(t, stdout)
+		}
+		code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
+		require.Equal(t, outcome.Failed, code)
+		require.Contains(t, stderr, "publish it first")
+
+		commit(t, dir, "bare")
+		code, stdout, stderr = with("deploy", "--no-attest")
+		require.Equal(t, outcome.Done, code, stderr)
+		require.NotContains(t, stageNames(decode[report.Release](t, stdout)), "attest")
+
+		code, stdout, stderr = with("scan", "--sha", released.SHA, "--db", emptyDatabase(t))
+		require.Equal(t, outcome.Done, code, stderr)
+		found := decode[vulnerability.Report](t, stdout)
+		require.Len(t, found.Images, 2)
+		require.Positive(t, found.Images[0].Programs)
+		require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
+		code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789", "--db", emptyDatabase(t))
+		require.Equal(t, outcome.Failed, code)
+		require.Contains(t, stderr, "publish it first")
+	})
+}
+
+func TestSignedByAJob(t *testing.T) {
+	sigstore := signaturetest.New(t)
+	trusted, services := sigstore.Files()
+	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("audience") != signature.Audience {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"value": signaturetest.Token()})
+	}))
+	defer github.Close()
+	inPlatform(t, func(dir string) {
+		for name, value := range map[string]string{
+			"ACTIONS_ID_TOKEN_REQUEST_URL": github.URL, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
+			"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "owner/name", "GITHUB_REF": "refs/heads/main",
+		} {
+			t.Setenv(name, value)
+		}
+		commit(t, dir, "keyless")
+		trust := []string{"--identity", signaturetest.Workflow, "--trusted-root", trusted}
+		code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", services}, trust...)...)
+		require.Equal(t, outcome.Done, code, stdout+stderr)
+		require.NotContains(t, stdout+stderr, "planted-token")
+		require.NotContains(t, stdout+stderr, signaturetest.Token())
+		code, stdout, stderr = run(t, append([]string{"verify", "--source", dir}, trust...)...)
+		require.Equal(t, outcome.Done, code, stderr)
+		require.Contains(t, stdout, "by "+signaturetest.Workflow+" at 20")
+		code, _, stderr = run(t, "verify", "--source", dir, "--identity-regexp", "https://github.com/evil/.*", "--trusted-root", trusted)
+		require.Equal(t, outcome.Refused, code)
+		require.Contains(t, stderr, "another identity signed it")
+	})
+}
+
+func TestTrustIsSaid(t *testing.T) {
+	dir := sourcetest.New(t)
+	private, public := signaturetest.KeyFiles(t, "Ed25519")
+	text := filepath.Join(t.TempDir(), "text")
+	require.NoError(t, os.WriteFile(text, []byte("planted-secret"), 0o600))
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"nobody is trusted":           {[]string{"verify"}, "give --key FILE, or --identity NAME"},
+		"two are":                     {[]string{"verify", "--key", public, "--identity", "x"}, "leave out one of them"},
+		"a private key":               {[]string{"verify", "--key", private}, "extract the public half"},
+		"no key":                      {[]string{"verify", "--key", text}, "it is no PEM file with a public key"},
+		"no root":                     {[]string{"verify", "--identity", "x", "--trusted-root", text}, "cosign trusted-root create"},
+		"no expression":               {[]string{"verify", "--identity-regexp", "(", "--trusted-root", root(t)}, "error parsing regexp"},
+		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "give --key FILE, or --identity NAME"},
+		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
+		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
+		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
+		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
+		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
+		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must be like"},
+		"layouts that nobody wrote":   {[]string{"sbom", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
+		"a file for a directory":      {[]string{"sbom", "--out", text, "--service", "web"}, "name another directory with --out"},
+		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
+		"an unknown service to scan":  {[]string{"scan", "--service", "wep"}, `did you mean "web"?`},
+		"an unknown service to state": {[]string{"sbom", "--service", "wep"}, `did you mean "web"?`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, _, stderr := run(t, append(tt.args, "--source", dir)...)
+			require.Equal(t, outcome.Usage, code, stderr)
+			require.Contains(t, stderr, tt.want)
+			require.NotContains(t, stderr, "planted-secret")
+		})
+	}
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	trusted, _ := signaturetest.New(t).Files()
+	return trusted
+}
+
+func TestSBOM(t *testing.T) {
+	dir := sourcetest.New(t)
+	out, layouts := filepath.Join(t.TempDir(), "deep", "out"), filepath.Join(t.TempDir(), "build")
+	code, _, stderr := run(t, "build", "--source", dir, "--out", layouts)
+	require.Equal(t, outcome.Done, code, stderr)
+	code, stdout, stderr := run(t, "sbom", "--source", dir, "--out", out, "--from", layouts, "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	written := decode[struct {
+		Documents []struct {
+			Service, Digest, File string
+			Packages              int
+		}
+	}](t, stdout)
+	require.Len(t, written.Documents, 2)
+	require.Equal(t, 2, written.Documents[0].Packages, "the service's module and the standard library")
+	first, err := os.ReadFile(written.Documents[0].File)
+	require.NoError(t, err)
+	require.Contains(t, string(first), `"spdxVersion":"SPDX-2.3"`)
+	require.Contains(t, string(first), written.Documents[0].Digest)
+
+	for format, from := range map[string]string{"text": layouts, "markdown": ""} { // "" builds
+		code, stdout, stderr = run(t, "sbom", "--source", dir, "--out", out, "--from", from, "--service", "api", "--output", format)
+		require.Equal(t, outcome.Done, code, stderr)
+		require.Contains(t, stdout, written.Documents[0].Digest)
+	}
+	again, err := os.ReadFile(written.Documents[0].File)
+	require.NoError(t, err)
+	require.Equal(t, string(first), string(again))
+}
+
+func TestScan(t *testing.T) {
+	dir := sourcetest.New(t)
+	database := t.TempDir()
+	for name, content := range map[string]string{
+		"index/db.json":      `{"modified": "2026-01-02T00:00:00Z"}`,
+		"index/modules.json": `[{"path": "stdlib", "vulns": [{"id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z"}]}]`,
+		"index/vulns.json":   `[{"id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z", "aliases": ["CVE-2026-0002"]}]`,
+		"ID/GO-2026-0002.json": `{"schema_version": "1.3.1", "id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z", "aliases": ["CVE-2026-0002"],
+  "summary": "Serves", "details": "It does.", "affected": [{"package": {"name": "stdlib", "ecosystem": "Go"},
+  "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}],
+  "ecosystem_specific": {"imports": [{"path": "net/http", "symbols": ["ListenAndServe"]}]}}]}`,
+	} {
+		sourcetest.Write(t, database, name, content)
+	}
+	layouts := filepath.Join(t.TempDir(), "build")
+	code, stdout, stderr := run(t, "build", "--source", dir, "--out", layouts)
+	require.Equal(t, outcome.Done, code, stdout+stderr)
+	from := []string{"--source", dir, "--service", "api", "--from", layouts}
+	at := slices.Concat(from, []string{"--db", "file://" + database})
+	code, stdout, stderr = run(t, append([]string{"scan", "--output", "json"}, at...)...)
+	require.Equal(t, outcome.Failed, code, stderr)
+	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first GO-2026-0002 in stdlib of api")
+	found := decode[vulnerability.Report](t, stdout)
+	require.Equal(t, "failed", found.Result)
+	require.Equal(t, []string{"linux/amd64", "linux/arm64"}, found.Findings[0].Platforms)
+
+	code, stdout, stderr = run(t, append([]string{"scan", "--fail-on", "critical"}, at...)...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "ok    unknown")
+
+	sourcetest.Write(t, dir, vulnerability.ExceptionsFile, `{"exceptions": [
+  {"id": "CVE-2026-0002", "package": "stdlib", "reason": "behind the load balancer", "expires": "2999-12-31"},
+  {"id": "GO-2020-0001", "package": "gone", "reason": "r", "expires": "2999-12-31"}]}`)
+	code, stdout, stderr = run(t, append([]string{"scan"}, at...)...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "accepted: behind the load balancer (until 2999-12-31)")
+	require.Contains(t, stdout, "the exception for GO-2020-0001 in gone is not needed any more")
+
+	code, stdout, stderr = run(t, append([]string{"scan", "--db", "http://127.0.0.1:1"}, from...)...)
+	require.Equal(t, outcome.Failed, code, "no database is no pass")
+	require.Empty(t, stdout)
+	require.Contains(t, stderr, "with the database http://127.0.0.1:1: ")
+}

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/signature"
+)
+
+// trustFlags say whose signature is trusted.
+type trustFlags struct {
+	key, trustedRoot string
+	identity         signature.Identity
+}
+
+func (f *trustFlags) bind(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.key, "key", "", "trust what this public key has signed (PEM file)")
+	cmd.Flags().StringVar(&f.identity.Name, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main")
+	cmd.Flags().StringVar(&f.identity.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches")
+	cmd.Flags().StringVar(&f.identity.Issuer, "issuer", signature.GitHubIssuer, "who must have certified the identity")
+	cmd.Flags().StringVar(&f.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
+}
+
+func (f *trustFlags) byIdentity() bool { return f.identity.Name != "" || f.identity.Pattern != "" }
+
+// verifier makes the verifier that the flags describe.
+func (f *trustFlags) verifier(ctx context.Context) (*signature.Verifier, error) {
+	switch {
+	case f.key != "" && f.byIdentity():
+		return nil, outcome.Usagef("--key and --identity say two things about who is trusted: leave out one of them")
+	case f.key != "":
+		key, err := signature.ReadPublicKey(f.key)
+		if err != nil {
+			return nil, err
+		}
+		return signature.TrustKey(key)
+	case !f.byIdentity():
+		return nil, outcome.Usagef("whose signature is trusted must be said: give --key FILE, or --identity NAME")
+	}
+	read := signature.PublicRoot
+	if f.trustedRoot != "" {
+		read = func(context.Context) (signature.Root, error) { return signature.ReadRoot(f.trustedRoot) }
+	}
+	trusted, err := read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return signature.TrustIdentity(trusted, f.identity)
+}
+
+// signFlags say how what is published is signed.
+type signFlags struct {
+	key, trustedRoot, signingConfig string
+	keyless, off                    bool
+}
+
+// bind adds the flags, other than --trusted-root, which trustFlags have, too.
+func (f *signFlags) bind(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.off, "no-attest", false, "attach no bill of materials, provenance or signature to what is published")
+	cmd.Flags().StringVar(&f.key, "sign-key", "", "sign what is published with this private key (PEM file; password in "+signature.PasswordVariable+")")
+	cmd.Flags().BoolVar(&f.keyless, "keyless", true, "sign as this job, where it may ask GitHub for its identity; sigstore's public log remembers its name")
+	cmd.Flags().StringVar(&f.signingConfig, "signing-config", "", "where sigstore's services are, as a file (default asks sigstore's public ones)")
+}
+
+// signer tells who signs; nil for nobody.
+func (a *app) signer(f signFlags) (signature.Signer, error) {
+	switch {
+	case f.off && f.key != "":
+		return nil, outcome.Usagef("--no-attest leaves nothing to sign with --sign-key: leave out one of them")
+	case f.off:
+		return nil, nil
+	case f.key != "":
+		key, warning, err := signature.ReadKey(f.key)
+		if warning != "" {
+			fmt.Fprintf(a.stderr, "slipway: %s\n", warning)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return signature.NewKeySigner(key), nil
+	case !f.keyless || !awsauth.HasIdentity():
+		return nil, nil
+	}
+	signer := signature.Keyless{Token: func(ctx context.Context) (string, error) { return awsauth.Identity(ctx, signature.Audience) }}
+	if f.trustedRoot != "" {
+		trusted, err := signature.ReadRoot(f.trustedRoot)
+		if err != nil {
+			return nil, err
+		}
+		signer.Trusted = trusted
+	}
+	if f.signingConfig != "" {
+		services, err := signature.ReadServices(f.signingConfig)
+		if err != nil {
+			return nil, err
+		}
+		signer.Services = services
+	}
+	return signer, nil
+}

@@ -86,7 +86,7 @@ func TestDelivery(t *testing.T) {
 		second := decode[report.Release](t, stdout)
 		require.Equal(t, report.Succeeded, second.Result)
 		require.Equal(t, diff.SHA, second.SHA)
-		require.Equal(t, []string{"build", "publish", "attest", "deploy", "preflight", "smoke"}, stageNames(second))
+		require.Equal(t, []string{"build", "publish", "deploy", "preflight", "smoke"}, stageNames(second))
 
 		code, stdout, stderr = with("rollback")
 		require.Equal(t, outcome.Done, code, stderr)

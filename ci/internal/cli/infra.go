@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// defaultPlan is where plan writes, and apply reads.
+const defaultPlan = ".slipway/plan"
+
+// infraFlags are those that the commands about the platform share.
+type infraFlags struct {
+	dir, region string
+	backend     []string
+	vars, files []string
+	lockTimeout string
+}
+
+func (f *infraFlags) bindDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "dir", infra.DefaultDir, "folder of the Terraform configuration in the source tree")
+}
+
+// bind adds the flags of commands that talk to the backend.
+func (f *infraFlags) bind(cmd *cobra.Command) {
+	f.bindDir(cmd)
+	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it")
+	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE")
+	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables")
+	cmd.Flags().StringVar(&f.lockTimeout, "lock-timeout", "", "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
+	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+}
+
+// stage opens the source tree for Terraform.
+func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
+	tree, err := source.Open(ctx, a.source)
+	if err != nil {
+		return infra.Stage{}, err
+	}
+	if f.dir == "" || !filepath.IsLocal(filepath.FromSlash(f.dir)) {
+		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
+	}
+	dir := filepath.ToSlash(filepath.Clean(f.dir))
+	if dir == filepath.ToSlash(filepath.Dir(platform.ServicesFile)) {
+		if _, err := platform.Load(tree.Dir); err != nil {
+			return infra.Stage{}, err
+		}
+	}
+	lock, err := image.ReadLock(tree.Dir)
+	if err != nil {
+		return infra.Stage{}, err
+	}
+	return infra.Stage{
+		Tree: tree, Dir: dir, Image: lock.Reference("terraform"),
+		Exec:     step.Host{Source: tree.Dir, Narrate: a.stderr, Tee: &terraform.Progress{W: a.stderr}},
+		Backend:  terraform.Backend{Config: f.backend},
+		Identity: awsauth.Caller{Options: awsauth.Options{Region: f.region}},
+	}, nil
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	var f infraFlags
+	cmd := &cobra.Command{
+		Use:   "validate",
+		Short: "Check the Terraform configuration, its format and its tests",
+		Long: `Validate runs terraform validate, fmt -check and test on the configuration and
+on the root modules below it. It needs no credentials and reads no state. Every
+finding has its file and line.`,
+		Example: `  slipway validate
+  slipway validate --dir terraform/bootstrap --output json`,
+	}
+	f.bindDir(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.stage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		found, err := stage.Validate(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if found.Result == infra.Failed {
+			a.code = outcome.Failed
+		}
+		return a.printDocument(found, nil)
+	}
+	return cmd
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var f infraFlags
+	var o infra.PlanOptions
+	lock := true
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Plan changes of the platform, to be reviewed and applied as they are",
+		Long: `Plan asks Terraform what it would change, and writes a plan directory: tfplan,
+plan.json, summary.md, graph.svg and binding.json, which ties the plan to the
+commit, the configuration, the providers, the variables, the state and the
+account that it was made from. It exits with 0 whether there are changes or not.
+
+tfplan has every value in clear, secrets included: keep it private. The other
+files have none.
+
+With --refresh-only it tells what others have changed (drift).`,
+		Example: `  slipway plan
+  slipway plan --lock=false --output markdown
+  slipway plan --backend-config bucket=my-state --var image_tag=latest
+  slipway plan --refresh-only`,
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&o.Out, "out", defaultPlan, "directory to write the plan to")
+	cmd.Flags().BoolVar(&o.RefreshOnly, "refresh-only", false, "tell drift, and plan nothing but to take it over into the state")
+	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
+	cmd.Flags().BoolVar(&lock, "lock", true, "lock the state meanwhile; a role that may only read it needs --lock=false")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.stage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		if o.RefreshOnly && o.Destroy {
+			return outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
+		}
+		o.Vars, o.VarFiles, o.LockTimeout, o.NoLock = f.vars, f.files, f.lockTimeout, !lock
+		planned, err := stage.Plan(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "the plan is in %s; slipway apply --plan %s applies it as it is\n", o.Out, o.Out)
+		return a.printDocument(planned, nil)
+	}
+	return cmd
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	var f infraFlags
+	var o infra.ApplyOptions
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Apply a plan of the platform exactly as it was reviewed",
+		Long: `Apply applies a saved plan and nothing else, under the state's lock. It refuses
+(exit code 5) a plan whose commit, configuration, providers, variables, state,
+account or own hash are not what they were, and one that destroys or replaces
+what cannot be made again, unless each is named with --allow-destroy.
+
+Interrupted, it lets Terraform finish what it has begun, and reports. After a
+failure the state holds what was done: plan and apply again to carry on.`,
+		Example: `  slipway apply
+  slipway apply --plan .slipway/plan --digest sha256:4d91…
+  slipway apply --allow-destroy 'aws_ecr_repository.service["old"]'`,
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
+	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.stage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
+		applied, err := stage.Apply(cmd.Context(), o)
+		if applied.Result == "" {
+			return err
+		}
+		return errors.Join(a.printDocument(applied, nil), err)
+	}
+	return cmd
+}

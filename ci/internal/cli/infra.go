@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/outcome"
@@ -53,17 +53,8 @@ func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
 		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
 	}
 	dir := filepath.ToSlash(filepath.Clean(f.dir))
-	if dir == filepath.ToSlash(filepath.Dir(platform.ServicesFile)) {
-		if _, err := platform.Load(tree.Dir); err != nil {
-			return infra.Stage{}, err
-		}
-	}
-	lock, err := image.ReadLock(tree.Dir)
-	if err != nil {
-		return infra.Stage{}, err
-	}
 	return infra.Stage{
-		Tree: tree, Dir: dir, Image: lock.Reference("terraform"),
+		Tree: tree, Dir: dir,
 		Exec:     step.Host{Source: tree.Dir, Narrate: a.stderr, Tee: &terraform.Progress{W: a.stderr}},
 		Backend:  terraform.Backend{Config: f.backend},
 		Identity: awsauth.Caller{Options: awsauth.Options{Region: f.region}},
@@ -86,6 +77,12 @@ finding has its file and line.`,
 		stage, err := a.stage(cmd.Context(), f)
 		if err != nil {
 			return err
+		}
+		// terraform validate does not look at the values of variables.
+		if stage.Dir == path.Dir(platform.ServicesFile) {
+			if _, err := platform.Load(a.source); err != nil {
+				return err
+			}
 		}
 		found, err := stage.Validate(cmd.Context())
 		if err != nil {

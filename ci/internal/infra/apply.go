@@ -86,6 +86,9 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 		return bound, none, outcome.Refusedf("the plan was made in another tree: %w", err)
 	}
 	file, err := binding.ReadPlanFile(filepath.Join(o.Plan, PlanFile))
+	if file.SHA256 != "" && file.SHA256 != bound.PlanSHA256 {
+		err = binding.Refusal([]binding.Difference{{What: "plan file", Bound: bound.PlanSHA256, Now: file.SHA256}})
+	}
 	if err != nil {
 		return bound, file, err
 	}

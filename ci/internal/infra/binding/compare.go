@@ -39,9 +39,7 @@ func (b Binding) Compare(now Binding) []Difference {
 	differ("folder", b.Root, now.Root)
 	found = append(found, compareMaps("configuration", b.Files, now.Files)...)
 	differ("provider lock file", short(b.ProviderLockHash), short(now.ProviderLockHash))
-	if b.PlanSHA256 == now.PlanSHA256 { // their fingerprints are made with the plan file
-		found = append(found, compareMaps("variables", b.Variables, now.Variables)...)
-	}
+	found = append(found, compareMaps("variables", b.Variables, now.Variables)...)
 	differ("backend", b.Backend.String(), now.Backend.String())
 	differ("workspace", b.Workspace, now.Workspace)
 	differ("state lineage", b.State.Lineage, now.State.Lineage)

@@ -43,8 +43,9 @@ func ReadPlanFile(name string) (PlanFile, error) {
 	if err != nil {
 		return p, outcome.Refusedf("%s is not a plan file (%w): plan again", name, err)
 	}
-	// Terraform compares this one, too, before it applies anything.
-	file, err := archive.Open("tfstate-prev")
+	// Terraform compares this one, too, before it applies anything;
+	// "tfstate-prev" has neither lineage nor serial.
+	file, err := archive.Open("tfstate")
 	if err != nil {
 		return p, outcome.Refusedf("%s is not a plan file that this slipway can read (%w): plan again", name, err)
 	}

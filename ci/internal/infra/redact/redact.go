@@ -275,7 +275,7 @@ func (r *redactor) maskChanged(before, after, marks any) any {
 			return nil
 		}
 		text := Value
-		if !equal(before, after) {
+		if before != nil && !equal(before, after) {
 			text = Changed
 		}
 		return r.mask(after, true, text)

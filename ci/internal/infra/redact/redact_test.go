@@ -33,7 +33,7 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 		},
 		"an element of a list": {
 			`{"c":{"before":null,"after":{"l":[{"v":"` + secret + `"},{"v":"b"}]},"before_sensitive":false,"after_sensitive":{"l":[{"v":true},{}]}}}`,
-			`{"c":{"before":null,"after":{"l":[{"v":"(sensitive value, changes)"},{"v":"b"}]},"before_sensitive":false,"after_sensitive":{"l":[{"v":true},{}]}}}`,
+			`{"c":{"before":null,"after":{"l":[{"v":"(sensitive value)"},{"v":"b"}]},"before_sensitive":false,"after_sensitive":{"l":[{"v":true},{}]}}}`,
 		},
 		"values of a state, and what is not set": {
 			`{"prior_state":{"values":{"root_module":{"resources":[{"values":{"a":["` + secret + `"],"b":null,"n":12345678901234567890},"sensitive_values":{"a":true,"b":true}}]},"outputs":{"o":{"sensitive":true,"value":"` + secret + `"}}}}}`,
@@ -45,7 +45,7 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 			  "root_module":{"resources":[{"type":"db","expressions":{"password":{"constant_value":"p"},"size":{"constant_value":3}},"provisioners":[{"expressions":{"command":{"constant_value":"curl p"}}}]}],
 			  "outputs":{"o":{"sensitive":true,"expression":{"constant_value":"q"}}},
 			  "module_calls":{"m":{"expressions":{"token":{"constant_value":"t"},"n":{"constant_value":1}},"module":{"variables":{"token":{"sensitive":true},"n":{}},"resources":[{"type":"db","expressions":{"password":{"constant_value":"p"}}}]}}}}}}`,
-			`{"resource_changes":[{"type":"db","change":{"before":null,"after":{"password":"(sensitive value, changes)"},"before_sensitive":false,"after_sensitive":{"password":true}}}],
+			`{"resource_changes":[{"type":"db","change":{"before":null,"after":{"password":"(sensitive value)"},"before_sensitive":false,"after_sensitive":{"password":true}}}],
 			  "configuration":{"provider_config":{"aws":{"expressions":{"secret_key":{"constant_value":"(sensitive value)"},"region":{"references":["var.r"]}}}},
 			  "root_module":{"resources":[{"type":"db","expressions":{"password":{"constant_value":"(sensitive value)"},"size":{"constant_value":3}},"provisioners":[{"expressions":{"command":{"constant_value":"(sensitive value)"}}}]}],
 			  "outputs":{"o":{"sensitive":true,"expression":{"constant_value":"(sensitive value)"}}},
@@ -61,7 +61,7 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 		},
 		"an action, and configuration made for an import": {
 			`{"action_invocations":[{"config_values":{"k":"` + secret + `"},"config_sensitive":{"k":true}}],"r":{"before":null,"after":{"k":"v"},"after_sensitive":{"k":true},"generated_config":"k = v"}}`,
-			`{"action_invocations":[{"config_values":{"k":"(sensitive value)"},"config_sensitive":{"k":true}}],"r":{"before":null,"after":{"k":"(sensitive value, changes)"},"after_sensitive":{"k":true},"generated_config":"(sensitive value)"}}`,
+			`{"action_invocations":[{"config_values":{"k":"(sensitive value)"},"config_sensitive":{"k":true}}],"r":{"before":null,"after":{"k":"(sensitive value)"},"after_sensitive":{"k":true},"generated_config":"(sensitive value)"}}`,
 		},
 	}
 	for name, tt := range tests {

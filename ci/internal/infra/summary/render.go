@@ -193,14 +193,14 @@ func (r Resource) block() string {
 	lines := r.lines("")
 	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, html.EscapeString(r.Address), html.EscapeString(r.aside()))
 	if lines == "" {
-		return title + "<br>\n"
+		return title + "\n\n"
 	}
 	open := ""
 	if r.Action == Destroy || r.Action == Replace {
 		open = " open"
 	}
 	fence := fence(lines)
-	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n", open, title, fence, lines, fence)
+	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n\n", open, title, fence, lines, fence)
 }
 
 func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.aside() }

@@ -58,30 +58,30 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 			}
 		}
 	}
-	switch {
+	switch said := plain(stderr); {
 	case len(errs) > 0:
 		f.text = fmt.Sprintf("terraform %s: %s", command, errs[0].Line(dir))
 		if more := len(errs) - 1; more > 0 {
 			f.text += fmt.Sprintf(" (and %d more)", more)
 		}
-	default:
-		f.text = fmt.Sprintf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(plain(stderr), "it gave no reason"))
-	}
-	if cliConfig.MatchString(stderr) {
-		f.text = "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): " + plain(stderr)
+	case cliConfig.MatchString(said):
+		f.text = "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): " + cliConfig.FindStringSubmatch(said)[1]
 		return outcome.With(outcome.Usage, f)
+	default:
+		f.text = fmt.Sprintf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
 	}
 	return f
 }
 
-var cliConfig = regexp.MustCompile(`problems with the CLI configuration`)
+// cliConfig finds an error of Terraform's own configuration, which is in no
+// stream. A warning about it is no reason to fail.
+var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*)`)
 
 // box are the frames and colours that Terraform draws around an error.
 var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 
 func plain(text string) string {
-	line := oneLine(box.ReplaceAllString(text, ""))
-	return strings.TrimPrefix(line, "There are some problems with the CLI configuration: ")
+	return oneLine(box.ReplaceAllString(text, ""))
 }
 
 // say makes a line that is always the same, but for the folder that it names.

@@ -55,7 +55,7 @@ func (p *Progress) tell() {
 // told are the types of message that people want to see. Outputs of
 // provisioners are not among them: they may hold anything.
 var told = map[string]bool{
-	"planned_change": true, "resource_drift": true, TypeChangeSummary: true,
-	TypeApplyStart: true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
+	TypeChangeSummary: true,
+	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
 	"provision_errored": true, "test_run": true, "test_summary": true,
 }

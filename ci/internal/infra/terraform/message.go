@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -112,6 +113,8 @@ func ReadStream(name string) ([]Message, error) {
 	return messages, nil
 }
 
+const announcement = "Terraform encountered problems during initialisation"
+
 // parseMessage reads one line. A line that has another shape than expected in
 // one of its parts is still read as far as its type and text go.
 func parseMessage(line []byte) (Message, bool) {
@@ -127,11 +130,12 @@ func parseMessage(line []byte) (Message, bool) {
 	return m, m.Type != ""
 }
 
-// Errors are the errors among the messages, in their order.
+// Errors are the errors among the messages, in their order, without the one
+// that only announces the others.
 func Errors(messages []Message) []Diagnostic {
 	var found []Diagnostic
 	for _, m := range messages {
-		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError {
+		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, announcement) {
 			found = append(found, *m.Diagnostic)
 		}
 	}

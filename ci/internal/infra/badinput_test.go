@@ -40,7 +40,10 @@ func TestPlanBadInput(t *testing.T) {
 			`terraform/services.auto.tfvars.json:1: Invalid value for input variable: The given value is not suitable for var.services declared at main.tf:6,1-20: element "backend": attribute "path" is required.`,
 		},
 		"a variable without a value": {
-			func(t *testing.T, _ *tree, _ *infra.PlanOptions) { t.Setenv("TF_VAR_password", ""); os.Unsetenv("TF_VAR_password") }, outcome.Usage,
+			func(t *testing.T, _ *tree, _ *infra.PlanOptions) {
+				t.Setenv("TF_VAR_password", "")
+				os.Unsetenv("TF_VAR_password")
+			}, outcome.Usage,
 			`No value for required variable: The root module input variable "password" is not set`,
 		},
 		"a variable that is not declared": {

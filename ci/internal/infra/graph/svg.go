@@ -28,6 +28,9 @@ const (
 // mostEdges is how many lines can still be told apart.
 const mostEdges = 160
 
+// mostHot is how many lines can stand out: where all do, none does.
+const mostHot = 30
+
 // look is how an action is drawn. The sign says it without the colour.
 var look = map[summary.Action]struct{ class, sign string }{
 	summary.Destroy: {"destroy", "−"}, summary.Replace: {"replace", "±"}, summary.Update: {"update", "~"}, summary.Create: {"create", "+"},
@@ -183,7 +186,7 @@ func (p *picture) edges(out *strings.Builder, all []edge) {
 	}
 	for _, e := range drawn {
 		class := "edge"
-		if p.byBlock[e.from].changes() && p.byBlock[e.to].changes() {
+		if len(hot) <= mostHot && p.byBlock[e.from].changes() && p.byBlock[e.to].changes() {
 			class = "edge hot"
 		}
 		fmt.Fprintf(out, `<path class="%s" d="%s"><title>%s needs %s</title></path>`+"\n", class, curve(p.boxes[e.from], p.boxes[e.to]), escape(e.from), escape(e.to))

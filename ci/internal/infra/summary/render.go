@@ -3,7 +3,6 @@ package summary
 import (
 	"encoding/json"
 	"fmt"
-	"html"
 	"io"
 	"slices"
 	"strings"
@@ -108,7 +107,7 @@ func (s Summary) markdown(limit int) string {
 	b.WriteString(s.counts())
 	b.WriteString(s.losses())
 	for _, check := range s.Checks {
-		b.WriteString("> [!WARNING]\n> check failed: " + html.EscapeString(clip(check, 400)) + "\n\n")
+		b.WriteString("> [!WARNING]\n> check failed: " + markup.Replace(clip(check, 400)) + "\n\n")
 	}
 	tail := s.outputs() + s.deferred()
 	if len(tail) > limit/4 {
@@ -191,7 +190,7 @@ func section(title string, resources []Resource, budget int) string {
 // block is a resource in Markdown.
 func (r Resource) block() string {
 	lines := r.lines("")
-	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, html.EscapeString(r.Address), html.EscapeString(r.aside()))
+	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, markup.Replace(r.Address), markup.Replace(r.aside()))
 	if lines == "" {
 		return title + "\n\n"
 	}
@@ -288,6 +287,9 @@ func (s Summary) deferred() string {
 	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
 }
 
+// markup makes a text harmless in HTML.
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
 // value writes a value on one line, JSON as JSON does.
 func value(v any) string {
 	var b strings.Builder
@@ -346,5 +348,5 @@ func code(text string) string {
 	if !slices.Contains([]byte(text), '`') {
 		return "`" + text + "`"
 	}
-	return "<code>" + html.EscapeString(text) + "</code>"
+	return "<code>" + markup.Replace(text) + "</code>"
 }

@@ -31,7 +31,7 @@ type known struct {
 
 // The order matters: what is more special comes first.
 var mishaps = []known{
-	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock`), sayLock},
+	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock: .*Lock Info: ID: +\S`), sayLock},
 	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), say("the state has changed since the plan was made: plan again")},
 	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), say("tfplan is not a plan that Terraform can read: plan again")},
 	{outcome.Usage, regexp.MustCompile(`Unsupported Terraform Core version: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
@@ -39,6 +39,8 @@ var mishaps = []known{
 	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), say("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
 	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), say("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
 	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
+	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
+	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock: (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
 	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
@@ -92,10 +94,16 @@ func say(text string) func(Diagnostic, []string, string) string {
 func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
 
 func sayLock(d Diagnostic, _ []string, _ string) string {
-	if lock, ok := ParseLock(d.Detail); ok {
-		return lock.String()
-	}
-	return "the state's lock cannot be taken: " + oneLine(d.Detail)
+	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID
+	return lock.String()
+}
+
+func sayNoLock(_ Diagnostic, match []string, _ string) string {
+	return "the state's lock cannot be taken: " + match[1]
+}
+
+func sayTable(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
 }
 
 func sayVersion(d Diagnostic, match []string, dir string) string {

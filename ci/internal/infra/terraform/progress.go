@@ -3,6 +3,7 @@ package terraform
 import (
 	"bytes"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -46,7 +47,7 @@ func (p *Progress) add(part []byte) {
 }
 
 func (p *Progress) tell() {
-	if m, ok := parseMessage(p.line); ok && told[m.Type] && m.Text != "" {
+	if m, ok := parseMessage(p.line); ok && told[m.Type] && m.Text != "" && !strings.HasSuffix(m.Text, "... in progress") {
 		_, _ = io.WriteString(p.W, m.Text+"\n")
 	}
 	p.line, p.tooLong = p.line[:0], false

@@ -29,3 +29,22 @@ func (c Caller) Identity(ctx context.Context) (account, region string, err error
 	}
 	return aws.ToString(out.Account), cfg.Region, nil
 }
+
+// Environment is what a tool needs in its environment that reads AWS's
+// variables and knows nothing of a job's identity at GitHub: a session of the
+// job's role. It is nil where the tool finds the same credentials by itself.
+// Unlike ours, the tool's session is not renewed: it ends after an hour.
+func (c Caller) Environment(ctx context.Context) (map[string]string, error) {
+	cfg, err := Load(ctx, c.Options)
+	if err != nil || !aws.IsCredentialsProvider(cfg.Credentials, (*webIdentity)(nil)) {
+		return nil, err
+	}
+	session, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, Explain(err)
+	}
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": session.AccessKeyID, "AWS_SECRET_ACCESS_KEY": session.SecretAccessKey,
+		"AWS_SESSION_TOKEN": session.SessionToken, "AWS_REGION": cfg.Region,
+	}, nil
+}

@@ -40,7 +40,7 @@ func TestHelp(t *testing.T) {
 			require.Contains(t, out, want)
 		}
 	}
-	for _, command := range []string{"test", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
+	for _, command := range []string{"test", "validate", "plan", "apply", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
 		code, out, _ := run(t, command, "--help")
 		require.Equal(t, outcome.Done, code)
 		require.Contains(t, out, "Examples:\n  slipway "+command)
@@ -63,7 +63,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		"unknown command":     {[]string{"rehears"}, outcome.Usage, `no command "rehears": did you mean rehearse?`},
-		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are build, `},
+		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are apply, build, `},
 		"unknown flag":        {[]string{"build", "--servic", "a"}, outcome.Usage, "no flag --servic: did you mean --service?"},
 		"strange flag":        {[]string{"build", "--xyzzy"}, outcome.Usage, "no flag --xyzzy: there are --help, "},
 		"an argument":         {[]string{"build", "api"}, outcome.Usage, `build takes no argument, and got "api": see slipway build --help`},

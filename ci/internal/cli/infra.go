@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -52,13 +54,45 @@ func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
 	if f.dir == "" || !filepath.IsLocal(filepath.FromSlash(f.dir)) {
 		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
 	}
-	dir := filepath.ToSlash(filepath.Clean(f.dir))
 	return infra.Stage{
-		Tree: tree, Dir: dir,
-		Exec:     step.Host{Source: tree.Dir, Narrate: a.stderr, Tee: &terraform.Progress{W: a.stderr}},
-		Backend:  terraform.Backend{Config: f.backend},
-		Identity: awsauth.Caller{Options: awsauth.Options{Region: f.region}},
+		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil),
 	}, nil
+}
+
+// host runs Terraform on this machine, and tells its progress.
+func (a *app) host(tree source.Tree, env map[string]string) step.Host {
+	together := &oneAtATime{w: a.stderr}
+	return step.Host{Source: tree.Dir, Env: env, Narrate: together, Tee: &terraform.Progress{W: together}}
+}
+
+// oneAtATime is a writer that two streams share.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneAtATime) Write(data []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(data)
+}
+
+// liveStage is stage for commands that talk to AWS.
+func (a *app) liveStage(ctx context.Context, f infraFlags) (infra.Stage, error) {
+	stage, err := a.stage(ctx, f)
+	if err != nil {
+		return stage, err
+	}
+	caller := awsauth.Caller{Options: awsauth.Options{Region: f.region}}
+	env, err := caller.Environment(ctx)
+	if err != nil {
+		return stage, err
+	}
+	if f.region != "" && env == nil {
+		env = map[string]string{"AWS_REGION": f.region}
+	}
+	stage.Exec, stage.Identity = a.host(stage.Tree, env), caller
+	return stage, nil
 }
 
 func (a *app) validateCommand() *cobra.Command {
@@ -123,7 +157,7 @@ With --refresh-only it tells what others have changed (drift).`,
 	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
 	cmd.Flags().BoolVar(&lock, "lock", true, "lock the state meanwhile; a role that may only read it needs --lock=false")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.stage(cmd.Context(), f)
+		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {
 			return err
 		}
@@ -163,7 +197,7 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
 	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.stage(cmd.Context(), f)
+		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -114,7 +115,9 @@ func Read(name string) (Binding, error) {
 	if err := decoder.Decode(&b); err != nil {
 		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (%w): plan again", name, err)
 	}
-	switch {
+	switch _, err := decoder.Token(); {
+	case !errors.Is(err, io.EOF):
+		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (something follows it): plan again", name)
 	case b.Format != Format:
 		return Binding{}, outcome.Refusedf("%s has format %d, and this slipway reads %d: plan again with this one", name, b.Format, Format)
 	case b.Digest != b.digest(), b.ConfigurationHash != hashOf(b.Files), b.VariablesHash != hashOf(b.Variables):

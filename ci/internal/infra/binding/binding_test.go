@@ -52,6 +52,9 @@ func TestReadRefusesEveryChangedByte(t *testing.T) {
 		_, err := binding.Read(name)
 		require.Equal(t, outcome.Refused, outcome.Of(err), "byte %d of %s: %v", i, data, err)
 	}
+	require.NoError(t, os.WriteFile(name, append(data, "{}"...), 0o644))
+	_, err = binding.Read(name)
+	require.ErrorContains(t, err, "something follows it")
 	_, err = binding.Read(dir)
 	require.ErrorContains(t, err, "reading the plan's binding")
 	_, err = binding.Read(filepath.Join(dir, "nope"))

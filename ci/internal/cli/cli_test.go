@@ -40,7 +40,7 @@ func TestHelp(t *testing.T) {
 			require.Contains(t, out, want)
 		}
 	}
-	for _, command := range []string{"test", "validate", "plan", "apply", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
+	for _, command := range []string{"test", "fmt", "validate", "plan", "apply", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
 		code, out, _ := run(t, command, "--help")
 		require.Equal(t, outcome.Done, code)
 		require.Contains(t, out, "Examples:\n  slipway "+command)

@@ -52,7 +52,7 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err := w.take(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
 		return Applied{}, err
 	}
-	shown, err := s.verify(ctx, w, bound, file)
+	shown, err := s.verify(ctx, w, bound)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -129,7 +129,7 @@ func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 }
 
 // verify connects to the backend and compares the plan with what is there.
-func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding, file binding.PlanFile) (shown, error) {
+func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (shown, error) {
 	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
 		return shown{}, err
@@ -179,7 +179,7 @@ func (w *work) take(name, hash string) error {
 	if binding.Hash(data) != hash {
 		return outcome.Refusedf("%s changes while it is read: plan again", name)
 	}
-	if err := os.WriteFile(w.file(PlanFile), data, 0o600); err != nil {
+	if err := os.WriteFile(w.file(PlanFile), data, 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
 		return fmt.Errorf("handing the plan to Terraform: %w", err)
 	}
 	return nil

@@ -130,7 +130,7 @@ func replaced(old, with string) func([]byte) []byte {
 }
 
 func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
-	options := func(o *infra.ApplyOptions) {}
+	options := func(*infra.ApplyOptions) {}
 	tests := map[string]struct {
 		spoil func(t *testing.T, tr *tree)
 		with  func(*infra.ApplyOptions)
@@ -217,11 +217,11 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			want:  "variables (services.auto.tfvars.json): bound ",
 		},
 		"another variable in the environment": {
-			spoil: func(t *testing.T, tr *tree) { t.Setenv("TF_VAR_flavour", "spicy") },
+			spoil: func(t *testing.T, _ *tree) { t.Setenv("TF_VAR_flavour", "spicy") },
 			want:  "variables (TF_VAR_flavour): bound none, now ",
 		},
 		"a variable that is not set any more": {
-			spoil: func(t *testing.T, tr *tree) { t.Setenv("TF_VAR_password", "") },
+			spoil: func(t *testing.T, _ *tree) { t.Setenv("TF_VAR_password", "") },
 			want:  "variables (TF_VAR_password): bound ",
 		},
 		"another --var": {
@@ -230,7 +230,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			want:  "variables (--var flavour): bound none, now ",
 		},
 		"another workspace": {
-			spoil: func(t *testing.T, tr *tree) { t.Setenv("TF_WORKSPACE", "other") },
+			spoil: func(t *testing.T, _ *tree) { t.Setenv("TF_WORKSPACE", "other") },
 			want:  "workspace: bound default, now other",
 		},
 		"a newer serial": {
@@ -334,7 +334,7 @@ func TestApplyBadInput(t *testing.T) {
 		want  string
 	}{
 		"no plan directory": {
-			spoil: func(t *testing.T, tr *tree) { tr.out = filepath.Join(tr.out, "nope") },
+			spoil: func(_ *testing.T, tr *tree) { tr.out = filepath.Join(tr.out, "nope") },
 			want:  "run slipway plan, or name one with --plan",
 		},
 		"no binding": {
@@ -530,4 +530,48 @@ func TestTheLockOfSomebodyElse(t *testing.T) {
 	require.Equal(t, before, after)
 	require.NoError(t, end.err)
 	require.Len(t, end.applied.Applied, 3)
+}
+
+// showing is Terraform, but for the plan that it shows.
+type showing struct {
+	step.Executor
+	plan string
+}
+
+func (s showing) Run(ctx context.Context, invocation step.Step, dir string) (step.Result, error) {
+	result, err := s.Executor.Run(ctx, invocation, dir)
+	if err == nil && invocation.Stdout == terraform.ShowFile {
+		err = os.WriteFile(filepath.Join(dir, terraform.ShowFile), []byte(s.plan), 0o600)
+	}
+	return result, err
+}
+
+func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
+	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
+	tr.Exec = showing{tr.Exec, `{"format_version":"1.2","resource_changes":[
+		{"address":"aws_vpc.main","mode":"managed","type":"aws_vpc","change":{"actions":["delete"],"before":{},"after":null}},
+		{"address":"aws_ecr_repository.service[\"api\"]","mode":"managed","type":"aws_ecr_repository","change":{"actions":["delete","create"],"before":{},"after":{}}},
+		{"address":"aws_security_group.x","mode":"managed","type":"aws_security_group","change":{"actions":["delete"],"before":{},"after":null}}]}`}
+	planned := tr.mustPlan(t)
+	require.Contains(t, rendered(t, planned), `"refused": [
+    "aws_ecr_repository.service[\"api\"]",
+    "aws_vpc.main"
+  ]`)
+	allow := func(addresses ...string) func(*infra.ApplyOptions) {
+		return func(o *infra.ApplyOptions) { o.AllowDestroy = addresses }
+	}
+	_, err := tr.apply(t)
+	require.EqualError(t, err, "the plan would destroy aws_vpc.main (lost: the network, with everything in it), "+
+		`replace aws_ecr_repository.service["api"] (lost: every image in it, those to roll back to included): `+
+		`if that is meant, say so with --allow-destroy aws_vpc.main --allow-destroy 'aws_ecr_repository.service["api"]'`)
+	require.Equal(t, outcome.Refused, outcome.Of(err))
+	_, err = tr.apply(t, allow("aws_vpc.main"))
+	require.Equal(t, outcome.Refused, outcome.Of(err))
+	require.Empty(t, tr.stateNow(t))
+	tr.mustApply(t, allow("aws_vpc.main", `aws_ecr_repository.service["api"]`))
+
+	// What plan.json says is nothing to apply.
+	edit(t, filepath.Join(tr.out, infra.PlanJSON), func([]byte) []byte { return []byte(`{"format_version":"1.2"}`) })
+	_, err = tr.apply(t)
+	require.Equal(t, outcome.Refused, outcome.Of(err))
 }

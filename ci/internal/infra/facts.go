@@ -235,7 +235,11 @@ func (s Stage) inRoot(file string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if inTree, err := filepath.Rel(tree, full); err != nil || !filepath.IsLocal(inTree) {
+	inTree, err := filepath.Rel(tree, full)
+	if err != nil {
+		return "", err
+	}
+	if !filepath.IsLocal(inTree) {
 		return full, nil
 	}
 	relative, err := filepath.Rel(filepath.Join(tree, filepath.FromSlash(s.dir())), full)

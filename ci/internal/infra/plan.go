@@ -62,7 +62,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
 		return Planned{}, err
 	}
-	if err := clear(o.Out); err != nil {
+	if err := makeRoom(o.Out); err != nil {
 		return Planned{}, err
 	}
 	before, err := s.facts(ctx)
@@ -174,9 +174,9 @@ func read(document []byte, refreshOnly bool) (shown, error) {
 	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly)}, nil
 }
 
-// clear makes room for a plan: one that is there is gone before another is
+// makeRoom makes room for a plan: one that is there is gone before another is
 // tried, so that a failure does not leave an old plan to be applied.
-func clear(out string) error {
+func makeRoom(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return outcome.Usagef("--out %s: %w", out, err)
 	}

@@ -63,7 +63,7 @@ func (s Stage) Validate(ctx context.Context) (Validation, error) {
 		return Validation{}, err
 	}
 	v := Validation{Result: Succeeded, Findings: []Finding{}}
-	if err := s.format(ctx, &v); err != nil {
+	if err := s.checkFormat(ctx, &v); err != nil {
 		return v, err
 	}
 	for _, dir := range dirs {
@@ -102,20 +102,26 @@ func (s Stage) roots(ctx context.Context) ([]string, error) {
 	return slices.Compact(dirs), nil
 }
 
-// format finds what is not formatted, in the root module and below. What it
-// cannot read at all, validate tells better.
-func (s Stage) format(ctx context.Context, v *Validation) error {
+// checkFormat finds what is not formatted, in the root module and below. What
+// it cannot read at all, validate tells better.
+func (s Stage) checkFormat(ctx context.Context, v *Validation) error {
 	w, err := s.begin()
 	if err != nil {
 		return err
 	}
 	defer w.end()
-	if _, err := w.run(ctx, s.root().FormatStep()); err != nil {
-		return err
+	_, err = s.format(ctx, w, v)
+	return err
+}
+
+func (s Stage) format(ctx context.Context, w *work, v *Validation) (words, error) {
+	said, err := w.run(ctx, s.root().FormatStep())
+	if err != nil {
+		return said, err
 	}
 	found, err := formatFindings(w.file(terraform.StreamFile("fmt")), s.dir())
 	v.Findings = append(v.Findings, found...)
-	return err
+	return said, err
 }
 
 func (s Stage) validate(ctx context.Context, v *Validation) error {

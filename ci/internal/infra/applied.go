@@ -125,13 +125,13 @@ func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
 	case p == nil && reason != "":
 		c.Error = reason
 		a.Failed = append(a.Failed, c)
-	case p == nil && a.complete:
-		a.Applied = append(a.Applied, c) // not every change has messages of its own
-	case p == nil:
-		a.NotReached = append(a.NotReached, c)
-	case p.errored:
+	case p != nil && p.errored:
 		c.Error = cmp.Or(reason, "see the errors")
 		a.Failed = append(a.Failed, c)
+	case a.complete: // not every change has messages of its own
+		a.Applied = append(a.Applied, c)
+	case p == nil:
+		a.NotReached = append(a.NotReached, c)
 	case p.finished(r.Action):
 		a.Applied = append(a.Applied, c)
 	case reason != "":

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/guard"
@@ -29,7 +30,7 @@ type ApplyOptions struct {
 	// Vars and VarFiles are compared with the plan's, if any are given.
 	Vars, VarFiles []string
 	// LockTimeout is how long to wait for somebody else's lock.
-	LockTimeout string
+	LockTimeout time.Duration
 }
 
 // Apply applies a plan exactly as it was made. It refuses one that is not for
@@ -187,29 +188,36 @@ func (w *work) take(name, hash string) error {
 
 // judge says how an apply ended.
 func (s Stage) judge(ctx context.Context, a *Applied, said words) error {
-	lost := filepath.Join(s.folder(), "errored.tfstate")
-	if _, err := os.Stat(lost); err == nil {
-		a.Next = fmt.Sprintf("the state could not be saved and is in %s: when the backend answers again, run terraform state push errored.tfstate there, then plan again", lost)
-	}
 	failed := len(a.Failed)+len(a.Unfinished)+len(a.NotReached) > 0 || len(a.Errors) > 0
-	switch {
-	case ctx.Err() != nil && (failed || !a.complete):
-		a.Result = Interrupted
-		a.next("run slipway plan and apply again: it carries on from what is there")
-		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.tally()))
-	case !failed && (said.result.ExitCode == 0 || a.complete):
+	// Of an interrupted run the exit code is not known, only its words.
+	if done := a.complete || ctx.Err() == nil; done && !failed && said.result.ExitCode == 0 {
 		a.Result = Succeeded
 		return nil
 	}
-	a.Result = Failed
-	if !a.began() {
+	s.lookForState(a)
+	switch {
+	case ctx.Err() != nil:
+		a.Result = Interrupted
+		a.next("run slipway plan and apply again: it carries on from what is there")
+		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.tally()))
+	case !a.began():
 		a.Result = Refused
 		err := said.failure(s.dir())
-		if outcome.Of(err) == outcome.Failed {
+		if outcome.Of(err) != outcome.Refused {
 			a.Result = Failed
 		}
 		return err
 	}
+	a.Result = Failed
 	a.next("mend the cause, then run slipway plan and apply again: it carries on from what is there")
 	return fmt.Errorf("%s: %s", a.tally(), strings.TrimSuffix(said.failure(s.dir()).Error(), "."))
+}
+
+// lookForState looks for the state that Terraform leaves beside the
+// configuration when the backend does not take it.
+func (s Stage) lookForState(a *Applied) {
+	lost := filepath.Join(s.folder(), "errored.tfstate")
+	if _, err := os.Stat(lost); err == nil {
+		a.Next = fmt.Sprintf("the state could not be saved and is in %s: when the backend answers again, run terraform state push errored.tfstate there, then plan again", lost)
+	}
 }

@@ -25,7 +25,9 @@ const lockFile = ".terraform.lock.hcl"
 // facts fills in what of a binding can be read from the tree alone.
 func (s Stage) facts(ctx context.Context) (binding.Binding, error) {
 	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
-	revision, err := s.Tree.Revision(ctx)
+	// What else is changed in the tree, a plan directory for one, is nothing
+	// to Terraform.
+	revision, err := source.Tree{Dir: s.folder()}.Revision(ctx)
 	if err != nil {
 		return b, err
 	}

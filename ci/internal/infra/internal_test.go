@@ -259,3 +259,43 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 	require.ErrorContains(t, Planned{Dir: t.TempDir()}.write(w, shown{}), "reading the plan")
 	require.Empty(t, words{}.version())
 }
+
+func TestFormat(t *testing.T) {
+	dir := sourcetest.New(t)
+	said := "sub/b.tf\n--- old/sub/b.tf\n+++ new/sub/b.tf\n@@ -4,3 +4,3 @@\n same\n-x=1\n+x = 1\n"
+	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{files: map[string]string{"fmt.jsonl": said}, code: 3}}
+	names, err := s.Format(t.Context(), true)
+	require.NoError(t, err)
+	require.Equal(t, []string{"terraform/sub/b.tf"}, names)
+	v := Validation{}
+	require.NoError(t, s.checkFormat(t.Context(), &v))
+	require.Equal(t, 5, v.Findings[0].Line, "the first that differs")
+
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": "b.tf\na.tf\n\n"}}
+	names, err = s.Format(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, []string{"terraform/a.tf", "terraform/b.tf"}, names)
+
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": ""}, code: 2}
+	for _, check := range []bool{true, false} {
+		_, err = s.Format(t.Context(), check)
+		require.EqualError(t, err, "terraform fmt ended with exit code 2: it gave no reason")
+	}
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": strings.Repeat("x", 2<<20)}}
+	for _, check := range []bool{true, false} {
+		_, err = s.Format(t.Context(), check)
+		require.ErrorContains(t, err, "token too long")
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	v := Validation{Result: Failed, Findings: []Finding{
+		{Root: "r", Severity: "error", Rule: "init", Message: "a | b"}, {File: "f", Severity: "warning"}, {File: "f", Line: 1}, {File: "f", Line: 1, Column: 2},
+	}}
+	var b strings.Builder
+	require.NoError(t, v.Text(&b))
+	require.NoError(t, v.Markdown(&b))
+	for _, want := range []string{"r: error: a | b (init)\n", "f: warning: ", "f:1: ", "f:1:2: ", "| r | error: a &#124; b | init |", "4 findings"} {
+		require.Contains(t, b.String(), want)
+	}
+}

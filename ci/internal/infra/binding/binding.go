@@ -27,8 +27,8 @@ const Format = 1
 type Binding struct {
 	Format    int       `json:"format"`
 	CreatedAt time.Time `json:"created_at"`
-	// Commit is the full id of the tree's commit; Dirty says that the tree
-	// held more than the commit.
+	// Commit is the full id of the tree's commit; Dirty says that the
+	// configuration differed from it. How it differed is in Files.
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
 	// Root is the root module's folder in the source tree.

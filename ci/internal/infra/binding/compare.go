@@ -35,7 +35,7 @@ func (b Binding) Compare(now Binding) []Difference {
 			found = append(found, Difference{what, bound, current})
 		}
 	}
-	differ("commit", commit(b), commit(now))
+	differ("commit", b.Commit, now.Commit)
 	differ("folder", b.Root, now.Root)
 	found = append(found, compareMaps("configuration", b.Files, now.Files)...)
 	differ("provider lock file", short(b.ProviderLockHash), short(now.ProviderLockHash))
@@ -92,13 +92,6 @@ func compareMaps(what string, bound, now map[string]string) []Difference {
 		}
 	}
 	return found
-}
-
-func commit(b Binding) string {
-	if b.Dirty {
-		return b.Commit + " (dirty)"
-	}
-	return b.Commit
 }
 
 // String is the backend's address.

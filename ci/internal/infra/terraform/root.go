@@ -8,6 +8,7 @@ package terraform
 import (
 	"path"
 	"slices"
+	"time"
 
 	"dagger/slipway/internal/step"
 )
@@ -52,9 +53,8 @@ type PlanOptions struct {
 	// NoLock reads the state without locking it, as a role must that may only
 	// read. Another run may change it meanwhile; the plan is refused then.
 	NoLock bool
-	// LockTimeout is how long to wait for somebody else's lock, as Terraform
-	// writes durations; "" does not wait.
-	LockTimeout string
+	// LockTimeout is how long to wait for somebody else's lock; 0 is not at all.
+	LockTimeout time.Duration
 }
 
 // InitStep installs providers and modules and connects to the backend. The
@@ -130,19 +130,19 @@ func (r Root) PullStep() step.Step {
 }
 
 // ApplyStep applies the saved plan and nothing else, under the state's lock.
-func (r Root) ApplyStep(lockTimeout string) step.Step {
+func (r Root) ApplyStep(lockTimeout time.Duration) step.Step {
 	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, lockTimeout)...)
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(s.Inputs, PlanFile)
 	return s
 }
 
-func locking(none bool, timeout string) []string {
+func locking(none bool, timeout time.Duration) []string {
 	switch {
 	case none:
 		return []string{"-lock=false"}
-	case timeout != "":
-		return []string{"-lock-timeout=" + timeout}
+	case timeout > 0:
+		return []string{"-lock-timeout=" + timeout.String()}
 	}
 	return nil
 }

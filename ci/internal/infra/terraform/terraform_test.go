@@ -20,7 +20,7 @@ import (
 func TestSteps(t *testing.T) {
 	root := terraform.Root{Dir: "terraform", Image: "terraform:1.11"}
 	init := root.InitStep(terraform.Backend{Config: []string{"bucket=b", "x.tfbackend"}})
-	plan := root.PlanStep(terraform.PlanOptions{Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}, RefreshOnly: true, Destroy: true, NoLock: true, LockTimeout: "5m"})
+	plan := root.PlanStep(terraform.PlanOptions{Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}, RefreshOnly: true, Destroy: true, NoLock: true, LockTimeout: 5 * time.Minute})
 	tests := map[string]struct {
 		step           step.Step
 		args           string
@@ -43,16 +43,16 @@ func TestSteps(t *testing.T) {
 			true, true,
 		},
 		"plan that waits": {
-			root.PlanStep(terraform.PlanOptions{LockTimeout: "5m"}), "plan -input=false -json -no-color -detailed-exitcode -out=@out@/tfplan -lock-timeout=5m",
+			root.PlanStep(terraform.PlanOptions{LockTimeout: 5 * time.Minute}), "plan -input=false -json -no-color -detailed-exitcode -out=@out@/tfplan -lock-timeout=5m0s",
 			"plan.jsonl",
 			[]string{"data"},
 			true, true,
 		},
 		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
 		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
-		"apply":      {root.ApplyStep(""), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
+		"apply":      {root.ApplyStep(0), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
-			root.ApplyStep("1m"), "apply -input=false -json -no-color -lock-timeout=1m @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true,
+			root.ApplyStep(time.Minute), "apply -input=false -json -no-color -lock-timeout=1m0s @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true,
 		},
 	}
 	for name, tt := range tests {

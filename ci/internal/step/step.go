@@ -48,7 +48,7 @@ type Step struct {
 	Include []string
 	// Inputs lists what the step reads of the output directory: files and
 	// folders that an earlier step, or the stage, left there. On the host they
-	// are there; a container is given them.
+	// are there; a container is given them, as far as they are.
 	Inputs []string
 	// Pass lists the variables that the tool takes from the environment around
 	// the pipeline, a prefix where it ends in "*": credentials, for the most

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 )
 
@@ -79,15 +80,24 @@ func (r *redactor) variables(plan map[string]any) {
 	}
 }
 
+// credential is what the settings of providers are called that are secret.
+var credential = regexp.MustCompile(`(?i)secret|token|passw|key|credential|auth|cert`)
+
 // configuration redacts what the configuration says in clear about things
 // that are sensitive.
 func (r *redactor) configuration(plan map[string]any) {
 	config := object(plan, "configuration")
 	for _, provider := range object(config, "provider_config") {
 		// The schema of a provider, which says what is sensitive, is not in
-		// the plan. What it is configured with is in the source.
-		if p, ok := provider.(map[string]any); ok {
-			r.literals(p["expressions"])
+		// the plan: all of its literals go. A region is no secret, though, and
+		// must not be looked for in every ARN.
+		p, _ := provider.(map[string]any)
+		for name, expression := range object(p, "expressions") {
+			if credential.MatchString(name) {
+				r.literals(expression)
+			} else {
+				new(redactor).literals(expression)
+			}
 		}
 	}
 	r.module(object(config, "root_module"), sensitiveAttributes(plan))

@@ -55,6 +55,10 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 			`{"variables":{"p":{"value":"` + secret + `"},"n":{"value":123456789}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true},"n":{"sensitive":true}}}},"checks":[{"problems":[{"message":"no good: ` + secret + `"}]}],"resource_changes":[{"type":"t","change":{"after":{"url":"http://u:` + secret + `@h/","type":"` + secret + `","port":123456789}}}]}`,
 			`{"variables":{"p":{"value":"(sensitive value)"},"n":{"value":"(sensitive value)"}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true},"n":{"sensitive":true}}}},"checks":[{"problems":[{"message":"(sensitive value)"}]}],"resource_changes":[{"type":"t","change":{"after":{"url":"(sensitive value)","type":"(sensitive value)","port":"(sensitive value)"}}}]}`,
 		},
+		"a provider's settings": {
+			`{"configuration":{"provider_config":{"aws":{"expressions":{"region":{"constant_value":"us-east-1"},"token":{"constant_value":"` + secret + `"}}}}},"r":{"values":{"arn":"arn:aws:x:us-east-1:1","t":"` + secret + `"}}}`,
+			`{"configuration":{"provider_config":{"aws":{"expressions":{"region":{"constant_value":"(sensitive value)"},"token":{"constant_value":"(sensitive value)"}}}}},"r":{"values":{"arn":"arn:aws:x:us-east-1:1","t":"(sensitive value)"}}}`,
+		},
 		"a secret that is a word of the grammar": {
 			`{"variables":{"p":{"value":"create"}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true}}}},"resource_changes":[{"address":"a.create","change":{"actions":["create"],"after":{"mode":"create"}}}]}`,
 			`{"variables":{"p":{"value":"(sensitive value)"}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true}}}},"resource_changes":[{"address":"a.create","change":{"actions":["create"],"after":{"mode":"(sensitive value)"}}}]}`,

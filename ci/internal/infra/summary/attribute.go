@@ -79,17 +79,19 @@ func (p path) forced(paths []any) bool {
 
 // comparison collects the attributes that differ.
 type comparison struct {
-	forcing []any
-	found   []Attribute
+	forcing   []any
+	replacing bool
+	found     []Attribute
+	renewed   int
 }
 
 // attributes are the values that an action changes. A created resource shows
 // what the configuration sets, a destroyed one its name.
-func attributes(a Action, change *tfjson.Change) []Attribute {
-	c := comparison{forcing: change.ReplacePaths, found: []Attribute{}}
+func attributes(a Action, change *tfjson.Change) (found []Attribute, renewed int) {
+	c := comparison{forcing: change.ReplacePaths, replacing: a == Replace, found: []Attribute{}}
 	switch a {
 	case Destroy, Forget, Move, Import:
-		return c.found
+		return c.found, 0
 	case Create, Read:
 		after, _ := change.After.(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(after)) {
@@ -97,10 +99,10 @@ func attributes(a Action, change *tfjson.Change) []Attribute {
 				c.found = append(c.found, Attribute{Path: name, After: after[name]})
 			}
 		}
-		return c.found
+		return c.found, 0
 	}
 	c.compare(nil, change.Before, change.After, change.AfterUnknown)
-	return c.found
+	return c.found, c.renewed
 }
 
 func empty(value any) bool {
@@ -216,6 +218,15 @@ func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 
 func (c *comparison) add(a Attribute, p path) {
 	a.Path, a.Forces = p.String(), p.forced(c.forcing)
+	if c.replacing && !a.Forces {
+		switch {
+		case a.Unknown:
+			c.renewed++
+			return
+		case a.After == nil && (a.Before == false || a.Before == json.Number("0")):
+			return // a default that is not known yet
+		}
+	}
 	c.found = append(c.found, a)
 }
 

@@ -232,6 +232,9 @@ func (r Resource) lines(indent string) string {
 		}
 		b.WriteString(indent + a.line(r.Action) + "\n")
 	}
+	if r.Renewed > 0 {
+		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Renewed)
+	}
 	return b.String()
 }
 

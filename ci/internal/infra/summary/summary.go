@@ -66,6 +66,9 @@ type Resource struct {
 	// Loss is what is lost with it, for a guarded kind that is destroyed.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
+	// Renewed counts the attributes of a replaced resource that are AWS's to
+	// give, and are known after the apply.
+	Renewed int `json:"renewed,omitempty"`
 }
 
 // Output is one output of the root module that changes.
@@ -124,9 +127,11 @@ func Drift(plan *tfjson.Plan) []Resource {
 			if r.Action == Destroy {
 				r.Because = "it is gone"
 			}
-			if r.Action != Move {
-				drift = append(drift, r)
+			// What moved is no drift, nor is nothing in place of empty.
+			if r.Action == Move || (r.Action == Update && len(r.Attributes) == 0) {
+				continue
 			}
+			drift = append(drift, r)
 		}
 	}
 	sortResources(drift)
@@ -180,7 +185,7 @@ func resource(change *tfjson.ResourceChange) (Resource, bool) {
 	if r.Action == Destroy || r.Action == Replace {
 		r.Loss = guard.Loss(change.Type)
 	}
-	r.Attributes = attributes(r.Action, c)
+	r.Attributes, r.Renewed = attributes(r.Action, c)
 	return r, true
 }
 

@@ -29,7 +29,7 @@ func TestPlanBadInput(t *testing.T) {
 		want  string
 	}{
 		"a services file that is no JSON": {
-			write("services.auto.tfvars.json", `{"services": `), outcome.Failed, "terraform plan: terraform/services.auto.tfvars.json:1: ",
+			write("services.auto.tfvars.json", `{"services": `), outcome.Usage, "terraform plan: terraform/services.auto.tfvars.json:1: ",
 		},
 		"a service without a path": {
 			write("services.auto.tfvars.json", `{"services": {"backend": {"path": ""}}}`), outcome.Usage,
@@ -60,7 +60,7 @@ func TestPlanBadInput(t *testing.T) {
 			"terraform/main.tf:2: Terraform 1.",
 		},
 		"a configuration that is no HCL": {
-			write("main.tf", "resource {"), outcome.Failed, "terraform init: terraform/main.tf:1: ",
+			write("main.tf", "resource {"), outcome.Usage, "terraform init: terraform/main.tf:1: ",
 		},
 		"a provider that cannot be installed": {
 			write("main.tf", "terraform {\n  required_providers {\n    aws = {\n      source = \"hashicorp/aws\"\n    }\n  }\n}\n"), outcome.Usage,

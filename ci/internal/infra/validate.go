@@ -138,11 +138,11 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 		return err
 	}
 	if inited.result.ExitCode != 0 {
-		failure := inited.failure(s.dir())
-		if outcome.Of(failure) == outcome.Usage {
+		failure, errs := inited.failure(s.dir()), terraform.Errors(inited.messages)
+		if outcome.Of(failure) == outcome.Usage && !terraform.AboutSource(inited.command, errs) {
 			return failure // the machine's fault, and not the configuration's
 		}
-		v.add(s.dir(), "init", terraform.Errors(inited.messages), failure)
+		v.add(s.dir(), "init", errs, failure)
 		return nil
 	}
 	if err := s.validateConfiguration(ctx, w, v); err != nil {

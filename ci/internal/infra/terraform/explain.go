@@ -22,18 +22,20 @@ type known struct {
 	say func(d Diagnostic, match []string, dir string) string
 }
 
+const unsupported = "Unsupported Terraform Core version"
+
 // The order matters: what is more special comes first.
 var mishaps = []known{
-	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock: .*Lock Info: ID: +\S`), sayLock},
+	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), sayLock},
 	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), say("the state has changed since the plan was made: plan again")},
 	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), say("tfplan is not a plan that Terraform can read: plan again")},
-	{outcome.Usage, regexp.MustCompile(`Unsupported Terraform Core version: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
+	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
 	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), say("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
 	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), say("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
 	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), say("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
 	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
 	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
-	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock: (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
+	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
 	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
@@ -43,7 +45,12 @@ var mishaps = []known{
 // Explain makes one line, with an exit code, of why an invocation of command
 // in dir failed: the errors of its stream, or else what it wrote to stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
-	for _, d := range errs {
+	said := plain(stderr)
+	all := errs
+	if len(all) == 0 { // not every command has a stream
+		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
+	}
+	for _, d := range all {
 		line := oneLine(d.Summary + ": " + d.Detail)
 		for _, mishap := range mishaps {
 			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
@@ -51,17 +58,37 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 			}
 		}
 	}
-	said := plain(stderr)
-	switch more := len(errs) - 1; {
-	case more > 0:
-		return fmt.Errorf("terraform %s: %s (and %d more)", command, errs[0].Line(dir), more)
-	case more == 0:
-		return fmt.Errorf("terraform %s: %s", command, errs[0].Line(dir))
+	if len(errs) > 0 {
+		text := fmt.Sprintf("terraform %s: %s", command, errs[0].Line(dir))
+		if more := len(errs) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		code := outcome.Failed
+		if errs[0].inSource(command) {
+			code = outcome.Usage
+		}
+		return outcome.With(code, errors.New(text))
 	}
 	if match := cliConfig.FindStringSubmatch(said); match != nil {
 		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
 	}
 	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
+}
+
+// AboutSource tells whether errors of command are about what stands in the
+// source, and no other Terraform, network or account would do without them.
+func AboutSource(command string, errs []Diagnostic) bool {
+	return len(errs) > 0 && errs[0].inSource(command) && !strings.HasPrefix(errs[0].Summary, unsupported)
+}
+
+// inSource tells whether d is about what stands in the source: whatever has a
+// place before anything is asked, and a file of variables at any time.
+func (d Diagnostic) inSource(command string) bool {
+	if d.Range == nil || d.Range.Filename == "" {
+		return false
+	}
+	name := d.Range.Filename
+	return command == "init" || strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
 // cliConfig finds an error of Terraform's own configuration, which is in no

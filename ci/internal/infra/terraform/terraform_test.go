@@ -186,7 +186,14 @@ func TestExplain(t *testing.T) {
 			want: "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): Error: Error parsing rc: At 2:2",
 		},
 		"words without a stream": {stderr: "panic: oh\nno\n", code: outcome.Failed, want: "terraform plan ended with exit code 7: panic: oh no"},
-		"no word at all":         {code: outcome.Failed, want: "terraform plan ended with exit code 7: it gave no reason"},
+		"an error without a stream": {
+			stderr: "\x1b[31m╷\x1b[0m\n│ Error: Failed to load state: api error ExpiredToken: old\n╵\n", code: outcome.Usage, want: "the AWS credentials have expired",
+		},
+		"a lock without a stream": {stderr: "Error: Error acquiring the state lock\n\n" + lockInfo, code: outcome.Refused, want: "the state is locked by root@vm since"},
+		"a file of variables": {
+			errs: []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "a.tfvars"}}}, code: outcome.Usage, want: "terraform plan: terraform/a.tfvars:0: Odd",
+		},
+		"no word at all": {code: outcome.Failed, want: "terraform plan ended with exit code 7: it gave no reason"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -196,6 +203,16 @@ func TestExplain(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n")
 		})
 	}
+}
+
+func TestAboutSource(t *testing.T) {
+	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
+	require.True(t, terraform.AboutSource("init", placed))
+	require.False(t, terraform.AboutSource("plan", placed), "it may be what AWS says")
+	placed[0].Summary = "Unsupported Terraform Core version"
+	require.False(t, terraform.AboutSource("init", placed))
+	require.False(t, terraform.AboutSource("init", []terraform.Diagnostic{{Summary: "Odd"}}))
+	require.False(t, terraform.AboutSource("init", nil))
 }
 
 func TestProgress(t *testing.T) {

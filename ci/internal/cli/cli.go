@@ -73,6 +73,10 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
 	root.AddCommand(
 		a.testCommand(),
+		a.fmtCommand(),
+		a.validateCommand(),
+		a.planCommand(),
+		a.applyCommand(),
 		a.buildCommand(),
 		a.publishCommand(),
 		a.lockCommand(),

@@ -64,7 +64,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"test", "build", "publish", "lock", "inspect", "sbom", "scan", "verify", "diff", "deploy", "status", "rollback",
+		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "inspect", "sbom", "scan", "verify", "diff", "deploy", "status", "rollback",
 		"rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")
@@ -89,7 +89,7 @@ func TestUsageErrors(t *testing.T) {
 		want string
 	}{
 		"unknown command":     {[]string{"rehears"}, outcome.Usage, `no command "rehears": did you mean rehearse?`},
-		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are build, `},
+		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are apply, build, `},
 		"unknown flag":        {[]string{"build", "--servic", "a"}, outcome.Usage, "no flag --servic: did you mean --service?"},
 		"strange flag":        {[]string{"build", "--xyzzy"}, outcome.Usage, "no flag --xyzzy: there are --help, "},
 		"an argument":         {[]string{"build", "api"}, outcome.Usage, `build takes no argument, and got "api": see slipway build --help`},

@@ -9,7 +9,7 @@ import (
 
 // ownGroup does nothing where there are no process groups: cancelling kills
 // the tool alone.
-func ownGroup(*exec.Cmd) {}
+func ownGroup(*exec.Cmd, bool) {}
 
 // endGroup does nothing where there are no process groups.
 func endGroup(*exec.Cmd, time.Time) {}

@@ -16,11 +16,17 @@ const groupPoll = 10 * time.Millisecond
 // ownGroup gives cmd a process group of its own, so that cancelling it reaches
 // what it started, too: `go test` leaves its test binaries running when it
 // alone is killed (golang/go#22485), and a Ctrl-C at the terminal reaches
-// slipway alone, which then decides in which order things end.
-func ownGroup(cmd *exec.Cmd) {
+// slipway alone, which then decides in which order things end. A careful tool
+// is interrupted, not terminated: Terraform's providers outlive a SIGINT, by
+// design, and end what they are doing, but die of a SIGTERM.
+func ownGroup(cmd *exec.Cmd, careful bool) {
+	sig := syscall.SIGTERM
+	if careful {
+		sig = syscall.SIGINT
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		err := syscall.Kill(-cmd.Process.Pid, sig)
 		if errors.Is(err, syscall.ESRCH) {
 			return os.ErrProcessDone
 		}

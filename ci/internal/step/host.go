@@ -25,6 +25,12 @@ type Host struct {
 	// Narrate receives the tool's narration as it comes; nil drops it. It must
 	// be safe for concurrent use where steps run at the same time.
 	Narrate io.Writer
+	// Tee receives, as it comes, the standard output that a step keeps in a
+	// file; nil drops it. Like Narrate it must be safe for concurrent use.
+	Tee io.Writer
+	// Env is added to the environment of every step, and gives way to the
+	// step's own.
+	Env map[string]string
 	// Grace is how long a cancelled tool, and what it started, may take to end
 	// by itself before it is killed. Zero means five seconds.
 	Grace time.Duration
@@ -39,7 +45,8 @@ var _ Executor = Host{}
 //
 // A step is over when everything that it started is over: what a tool leaves
 // running in its process group is killed when the tool ends. A cancelled tool
-// and its group are asked to stop (SIGTERM) and get [Host.Grace] to do so.
+// and its group are asked to stop (SIGTERM) and get [Host.Grace] to do so; a careful one is
+// interrupted (SIGINT) and gets all the time that it needs.
 func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	if len(s.Args) == 0 {
 		return Result{}, fmt.Errorf("running %s: the step has no command", s.Name)
@@ -60,9 +67,12 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		}
 		defer file.Close()
 		cmd.Stdout = file
+		if h.Tee != nil {
+			cmd.Stdout = io.MultiWriter(file, h.Tee)
+		}
 	}
 
-	err = h.runGroup(ctx, cmd)
+	err = h.runGroup(ctx, cmd, s.Careful)
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, context.Cause(ctx))
 	}
@@ -78,17 +88,21 @@ func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.Dir = filepath.Join(h.Source, filepath.FromSlash(s.Dir))
 	cmd.Env = os.Environ()
-	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		cmd.Env = append(cmd.Env, name+"="+s.Env[name])
+	for _, env := range []map[string]string{h.Env, s.Env} {
+		for _, name := range slices.Sorted(maps.Keys(env)) {
+			cmd.Env = append(cmd.Env, name+"="+env[name])
+		}
 	}
-	cmd.WaitDelay = h.grace()
-	ownGroup(cmd)
+	if !s.Careful {
+		cmd.WaitDelay = h.grace()
+	}
+	ownGroup(cmd, s.Careful)
 	return cmd
 }
 
 // runGroup runs cmd and then ends its process group: at once where cmd ended
-// by itself, after the grace period where it was cancelled.
-func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd) error {
+// by itself, or was waited for; after the grace period where it was cancelled.
+func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, careful bool) error {
 	cancelled := make(chan time.Time, 1)
 	stop := context.AfterFunc(ctx, func() { cancelled <- time.Now() })
 	if err := cmd.Start(); err != nil {
@@ -96,7 +110,7 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd) error {
 		return err
 	}
 	err := cmd.Wait()
-	if stop() {
+	if stop() || careful {
 		endGroup(cmd, time.Time{})
 	} else {
 		endGroup(cmd, (<-cancelled).Add(h.grace()))

@@ -120,6 +120,41 @@ func TestHostGivesACancelledGroupItsGrace(t *testing.T) {
 	require.FileExists(t, filepath.Join(out, "tidied"))
 }
 
+func TestHostInterruptsACarefulToolAndWaitsForIt(t *testing.T) {
+	out := t.TempDir()
+	// The tool takes longer than the grace, and would die of a SIGTERM.
+	s := shell(`trap 'sleep 0.3; echo tidy; exit 7' INT; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done`)
+	s.Careful, s.Stdout = true, "said"
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		_, err := step.Host{Source: t.TempDir(), Grace: time.Millisecond}.Run(ctx, s, out)
+		done <- err
+	}()
+	pids := awaitPids(t, filepath.Join(out, "pids"))
+
+	cancel()
+
+	require.ErrorIs(t, <-done, context.Canceled)
+	require.Equal(t, "tidy\n", read(t, filepath.Join(out, "said")))
+	requireGone(t, pids)
+}
+
+func TestHostTeesWhatAStepKeeps(t *testing.T) {
+	var tee bytes.Buffer
+	out := t.TempDir()
+	s := shell(`echo kept; echo "$ONE $TWO" >&2`)
+	s.Stdout, s.Env = "said", map[string]string{"TWO": "step"}
+	host := step.Host{Source: t.TempDir(), Tee: &tee, Env: map[string]string{"ONE": "host", "TWO": "host"}}
+
+	result, err := host.Run(t.Context(), s, out)
+
+	require.NoError(t, err)
+	require.Equal(t, "kept\n", tee.String())
+	require.Equal(t, "kept\n", read(t, filepath.Join(out, "said")))
+	require.Equal(t, "host step\n", result.Stderr, "the step's own environment comes first")
+}
+
 func TestHostKillsWhatAFinishedToolLeaves(t *testing.T) {
 	out := t.TempDir()
 	for name, redirect := range map[string]string{"silent": ">/dev/null 2>&1", "holding the output": ""} {

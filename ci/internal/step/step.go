@@ -46,6 +46,23 @@ type Step struct {
 	// slash-separated and relative to its root. A container gets nothing else,
 	// so that a change elsewhere does not run the step again. Empty: all.
 	Include []string
+	// Inputs lists what the step reads of the output directory: files and
+	// folders that an earlier step, or the stage, left there. On the host they
+	// are there; a container is given them, as far as they are.
+	Inputs []string
+	// Pass lists the variables that the tool takes from the environment around
+	// the pipeline, a prefix where it ends in "*": credentials, for the most
+	// part. The host's tools see all of it; a container is given these, as
+	// secrets.
+	Pass []string
+	// Fresh says that the result hangs on more than what the step names, or
+	// that the step changes the world: it runs at each call, and its result is
+	// never taken from a cache.
+	Fresh bool
+	// Careful says that the tool leaves something half done when it is killed.
+	// Cancelled, it is interrupted as by Ctrl-C at a terminal, and waited for
+	// as long as it takes.
+	Careful bool
 }
 
 // Cache is a directory that a tool keeps between runs. On the host the tool

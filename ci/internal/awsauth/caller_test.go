@@ -1,0 +1,56 @@
+package awsauth_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/localaws/localawstest"
+	"dagger/slipway/internal/outcome"
+)
+
+func TestCaller(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	clean(t, map[string]string{"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"})
+	caller := awsauth.Caller{Options: awsauth.Options{Region: "eu-west-1"}}
+
+	account, region, err := caller.Identity(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "000000000000", account)
+	require.Equal(t, "eu-west-1", region)
+	env, err := caller.Environment(t.Context())
+	require.NoError(t, err)
+	require.Nil(t, env, "the tool finds them by itself")
+
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	_, _, err = caller.Identity(t.Context())
+	require.ErrorContains(t, err, "127.0.0.1:1")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	_, _, err = caller.Identity(t.Context())
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	_, err = caller.Environment(t.Context())
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
+func TestEnvironmentOfAJob(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	url, _ := github(t, says(jwt(t, time.Minute)))
+	clean(t, map[string]string{
+		"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ROLE_ARN": role, "GITHUB_ACTIONS": "true",
+		"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": plantedToken,
+	})
+	env, err := awsauth.Caller{}.Environment(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "us-east-1", env["AWS_REGION"])
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} {
+		require.NotEmpty(t, env[name])
+	}
+
+	t.Setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "http://127.0.0.1:1/idtoken")
+	_, err = awsauth.Caller{}.Environment(t.Context())
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), plantedToken)
+}

@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// defaultPlan is where plan writes, and apply reads.
+const defaultPlan = ".slipway/plan"
+
+// infraFlags are those that the commands about the platform share.
+type infraFlags struct {
+	dir, region string
+	backend     []string
+	vars, files []string
+	lockTimeout time.Duration
+}
+
+func (f *infraFlags) bindDir(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dir, "dir", infra.DefaultDir, "folder of the Terraform configuration in the source tree")
+}
+
+// bind adds the flags of commands that talk to the backend.
+func (f *infraFlags) bind(cmd *cobra.Command) {
+	f.bindDir(cmd)
+	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it")
+	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE")
+	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables")
+	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state")
+	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+}
+
+// stage opens the source tree for Terraform.
+func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
+	tree, err := source.Open(ctx, a.source)
+	if err != nil {
+		return infra.Stage{}, err
+	}
+	if f.dir == "" || !filepath.IsLocal(filepath.FromSlash(f.dir)) {
+		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
+	}
+	return infra.Stage{
+		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil),
+	}, nil
+}
+
+// host runs Terraform on this machine, and tells its progress.
+func (a *app) host(tree source.Tree, env map[string]string) step.Host {
+	together := &oneAtATime{w: a.stderr}
+	return step.Host{Source: tree.Dir, Env: env, Narrate: together, Tee: &terraform.Progress{W: together}}
+}
+
+// oneAtATime is a writer that two streams share.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneAtATime) Write(data []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(data)
+}
+
+// liveStage is stage for commands that talk to AWS.
+func (a *app) liveStage(ctx context.Context, f infraFlags) (infra.Stage, error) {
+	stage, err := a.stage(ctx, f)
+	if err != nil {
+		return stage, err
+	}
+	caller := awsauth.Caller{Options: awsauth.Options{Region: f.region}}
+	env, err := caller.Environment(ctx)
+	if err != nil {
+		return stage, err
+	}
+	if f.region != "" && env == nil {
+		env = map[string]string{"AWS_REGION": f.region}
+	}
+	stage.Exec, stage.Identity = a.host(stage.Tree, env), caller
+	return stage, nil
+}
+
+func (a *app) validateCommand() *cobra.Command {
+	var f infraFlags
+	cmd := &cobra.Command{
+		Use:   "validate",
+		Short: "Check the Terraform configuration, its format and its tests",
+		Long: `Validate runs terraform validate, fmt -check and test on the configuration and
+on the root modules below it. It needs no credentials and reads no state. Every
+finding has its file and line.`,
+		Example: `  slipway validate
+  slipway validate --dir terraform/bootstrap --output json`,
+	}
+	f.bindDir(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.stage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		// terraform validate does not look at the values of variables.
+		if stage.Dir == path.Dir(platform.ServicesFile) {
+			if _, err := platform.Load(a.source); err != nil {
+				return err
+			}
+		}
+		found, err := stage.Validate(cmd.Context())
+		if err != nil {
+			return err
+		}
+		if found.Result == infra.Failed {
+			a.code = outcome.Failed
+		}
+		return a.printDocument(found, nil)
+	}
+	return cmd
+}
+
+func (a *app) planCommand() *cobra.Command {
+	var f infraFlags
+	var o infra.PlanOptions
+	lock := true
+	cmd := &cobra.Command{
+		Use:   "plan",
+		Short: "Plan changes of the platform, to be reviewed and applied as they are",
+		Long: `Plan asks Terraform what it would change, and writes a plan directory: tfplan,
+plan.json, summary.md, graph.svg and binding.json, which ties the plan to the
+commit, the configuration, the providers, the variables, the state and the
+account that it was made from. It exits with 0 whether there are changes or not.
+
+tfplan has every value in clear, secrets included: keep it private. The other
+files have none.
+
+With --refresh-only it tells what others have changed (drift).`,
+		Example: `  slipway plan
+  slipway plan --lock=false --output markdown
+  slipway plan --backend-config bucket=my-state --var image_tag=latest
+  slipway plan --refresh-only`,
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&o.Out, "out", defaultPlan, "directory to write the plan to")
+	cmd.Flags().BoolVar(&o.RefreshOnly, "refresh-only", false, "tell drift, and plan nothing but to take it over into the state")
+	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
+	cmd.Flags().BoolVar(&lock, "lock", true, "lock the state meanwhile; a role that may only read it needs --lock=false")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.liveStage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		if o.RefreshOnly && o.Destroy {
+			return outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
+		}
+		o.Vars, o.VarFiles, o.LockTimeout, o.NoLock = f.vars, f.files, f.lockTimeout, !lock
+		planned, err := stage.Plan(cmd.Context(), o)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.stderr, "the plan is in %s; slipway apply --plan %s applies it as it is\n", o.Out, o.Out)
+		return a.printDocument(planned, nil)
+	}
+	return cmd
+}
+
+func (a *app) applyCommand() *cobra.Command {
+	var f infraFlags
+	var o infra.ApplyOptions
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Apply a plan of the platform exactly as it was reviewed",
+		Long: `Apply applies a saved plan and nothing else, under the state's lock. It refuses
+(exit code 5) a plan whose commit, configuration, providers, variables, state,
+account or own hash are not what they were, and one that destroys or replaces
+what cannot be made again, unless each is named with --allow-destroy.
+
+Interrupted, it lets Terraform finish what it has begun, and reports. After a
+failure the state holds what was done: plan and apply again to carry on.`,
+		Example: `  slipway apply
+  slipway apply --plan .slipway/plan --digest sha256:4d91…
+  slipway apply --allow-destroy 'aws_ecr_repository.service["old"]'`,
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
+	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		stage, err := a.liveStage(cmd.Context(), f)
+		if err != nil {
+			return err
+		}
+		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
+		applied, err := stage.Apply(cmd.Context(), o)
+		if applied.Result == "" {
+			return err
+		}
+		return errors.Join(a.printDocument(applied, nil), err)
+	}
+	return cmd
+}

@@ -1,0 +1,278 @@
+package infra
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/infra/summary"
+	"dagger/slipway/internal/infra/terraform"
+)
+
+// Result is how an apply ended, in a word.
+type Result string
+
+// The results.
+const (
+	Succeeded   Result = "succeeded"
+	Failed      Result = "failed"
+	Refused     Result = "refused"
+	Interrupted Result = "interrupted"
+)
+
+// Applied is what came of a plan.
+type Applied struct {
+	Result Result `json:"result"`
+	// Applied are the changes that are done; Failed those that Terraform
+	// tried in vain; Unfinished those that it had begun when it ended; and
+	// NotReached those that it did not begin.
+	Applied    []Change `json:"applied"`
+	Failed     []Change `json:"failed"`
+	Unfinished []Change `json:"unfinished"`
+	NotReached []Change `json:"not_reached"`
+	// Errors are Terraform's, a line each.
+	Errors  []string          `json:"errors"`
+	Outputs terraform.Outputs `json:"outputs"`
+	// Next is what to do about it.
+	Next string `json:"next,omitempty"`
+
+	complete bool // Terraform said so
+}
+
+// Change is one change to one resource.
+type Change struct {
+	Address string         `json:"address"`
+	Action  summary.Action `json:"action"`
+	// ID is what AWS calls the resource, where Terraform said.
+	ID string `json:"id,omitempty"`
+	// Seconds is how long it took.
+	Seconds float64 `json:"seconds,omitempty"`
+	Error   string  `json:"error,omitempty"`
+}
+
+// progress is how far a resource got.
+type progress struct {
+	started, errored bool
+	done             map[string]bool // actions that are complete
+	id               string
+	seconds          float64
+}
+
+// newApplied reads from the messages of an apply what came of a plan.
+func newApplied(s summary.Summary, messages []terraform.Message, dir string) Applied {
+	a := Applied{
+		Applied: []Change{}, Failed: []Change{}, Unfinished: []Change{}, NotReached: []Change{}, Errors: []string{}, Outputs: terraform.Outputs{},
+	}
+	state := map[string]*progress{}
+	reasons := map[string]string{}
+	for _, m := range messages {
+		switch m.Type {
+		case terraform.TypeApplyStart, terraform.TypeApplyComplete, terraform.TypeApplyErrored:
+			if m.Hook != nil {
+				follow(state, m)
+			}
+		case terraform.TypeChangeSummary:
+			a.complete = m.Changes != nil && m.Changes.Operation == "apply"
+		case terraform.TypeOutputs:
+			a.Outputs = m.Outputs
+		}
+	}
+	for _, d := range terraform.Errors(messages) {
+		a.Errors = append(a.Errors, d.Line(dir))
+		if d.Address != "" && reasons[d.Address] == "" {
+			reasons[d.Address] = d.Message()
+		}
+	}
+	for _, r := range s.Resources {
+		if r.Action == summary.Move || r.Action == summary.Import || r.Action == summary.Forget {
+			continue // changes of the state alone, which come with all the others
+		}
+		a.sort(r, state[r.Address], reasons[r.Address])
+	}
+	return a
+}
+
+func follow(state map[string]*progress, m terraform.Message) {
+	p := state[m.Hook.Resource.Address]
+	if p == nil {
+		p = &progress{done: map[string]bool{}}
+		state[m.Hook.Resource.Address] = p
+	}
+	p.started = true
+	switch m.Type {
+	case terraform.TypeApplyComplete:
+		p.done[m.Hook.Action] = true
+		p.id = cmp.Or(m.Hook.IDValue, p.id)
+		p.seconds += m.Hook.Elapsed
+	case terraform.TypeApplyErrored:
+		p.errored = true
+		p.seconds += m.Hook.Elapsed
+	}
+}
+
+// sort puts a planned change where it belongs.
+func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
+	c := Change{Address: r.Address, Action: r.Action}
+	if p != nil {
+		c.ID, c.Seconds = p.id, p.seconds
+	}
+	switch {
+	case p == nil && reason != "":
+		c.Error = reason
+		a.Failed = append(a.Failed, c)
+	case p != nil && p.errored:
+		c.Error = cmp.Or(reason, "see the errors")
+		a.Failed = append(a.Failed, c)
+	case a.complete: // not every change has messages of its own
+		a.Applied = append(a.Applied, c)
+	case p == nil:
+		a.NotReached = append(a.NotReached, c)
+	case p.finished(r.Action):
+		a.Applied = append(a.Applied, c)
+	case reason != "":
+		c.Error = reason
+		a.Failed = append(a.Failed, c)
+	default:
+		a.Unfinished = append(a.Unfinished, c)
+	}
+}
+
+// finished tells whether everything that an action is made of is complete.
+func (p progress) finished(action summary.Action) bool {
+	if action == summary.Replace {
+		return p.done["delete"] && p.done["create"]
+	}
+	return len(p.done) > 0
+}
+
+// began tells whether anything of the platform can have changed.
+func (a *Applied) began() bool {
+	return a.complete || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
+}
+
+func (a *Applied) next(text string) {
+	if a.Next == "" {
+		a.Next = text
+	}
+}
+
+// tally is the apply in numbers.
+func (a *Applied) tally() string {
+	text := fmt.Sprintf("%d applied, %d failed, %d not reached", len(a.Applied), len(a.Failed), len(a.NotReached))
+	if n := len(a.Unfinished); n > 0 {
+		text += fmt.Sprintf(", %d begun and not finished", n)
+	}
+	return text
+}
+
+// groups are the changes by what became of them, what needs a human first.
+func (a *Applied) groups() []struct {
+	title   string
+	changes []Change
+} {
+	return []struct {
+		title   string
+		changes []Change
+	}{
+		{"Failed", a.Failed},
+		{"Begun and not finished", a.Unfinished},
+		{"Not reached", a.NotReached},
+		{"Applied", a.Applied},
+	}
+}
+
+// Text writes the report for a terminal.
+func (a Applied) Text(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.tally())
+	for _, group := range a.groups() {
+		for _, c := range group.changes {
+			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(strings.SplitN(group.title, " and", 2)[0]), c.Action, c.Address, c.aside())
+		}
+	}
+	if len(a.Outputs) > 0 {
+		b.WriteString("\nOutputs:\n")
+		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
+			fmt.Fprintf(&b, "  %s = %s\n", name, shownOutput(a.Outputs[name]))
+		}
+	}
+	if a.Next != "" {
+		b.WriteString("\nNext: " + a.Next + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes the report for a job.
+func (a Applied) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.tally())
+	for _, group := range a.groups() {
+		if len(group.changes) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "<details open><summary>%s (%d)</summary>\n\n", group.title, len(group.changes))
+		for _, c := range group.changes {
+			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, escape(c.Address), escape(c.aside()))
+		}
+		b.WriteString("\n</details>\n\n")
+	}
+	if len(a.Outputs) > 0 {
+		b.WriteString("| output | value |\n|---|---|\n")
+		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
+			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, escape(shownOutput(a.Outputs[name])))
+		}
+		b.WriteString("\n")
+	}
+	if a.Next != "" {
+		b.WriteString("**Next**: " + escape(a.Next) + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// JSON writes the report as one document.
+func (a Applied) JSON(w io.Writer) error { return writeJSON(w, a) }
+
+func (c Change) aside() string {
+	var b strings.Builder
+	if c.ID != "" {
+		b.WriteString(" (" + c.ID + ")")
+	}
+	if c.Seconds > 0 {
+		fmt.Fprintf(&b, " in %.0fs", c.Seconds)
+	}
+	if c.Error != "" {
+		b.WriteString(": " + c.Error)
+	}
+	return b.String()
+}
+
+func shownOutput(o terraform.Output) string {
+	if o.Sensitive || o.Value == nil {
+		return "(sensitive value)"
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, o.Value); err != nil {
+		return string(o.Value)
+	}
+	return compact.String()
+}
+
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "\n", " ", "`", "&#96;")
+
+// escape makes a text safe inside a line or a cell of Markdown.
+func escape(text string) string { return markup.Replace(text) }
+
+// writeJSON writes one indented JSON document.
+func writeJSON(w io.Writer, document any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(document)
+}

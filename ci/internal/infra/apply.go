@@ -1,0 +1,223 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/infra/binding"
+	"dagger/slipway/internal/infra/guard"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+)
+
+// ApplyOptions say which plan to apply.
+type ApplyOptions struct {
+	// Plan is the plan directory.
+	Plan string
+	// Digest, if not empty, is the digest that the plan must have: the one
+	// that was reviewed, handed on by another way than the directory.
+	Digest string
+	// AllowDestroy are the addresses of guarded resources that may be
+	// destroyed or replaced.
+	AllowDestroy []string
+	// Vars and VarFiles are compared with the plan's, if any are given.
+	Vars, VarFiles []string
+	// LockTimeout is how long to wait for somebody else's lock.
+	LockTimeout time.Duration
+}
+
+// Apply applies a plan exactly as it was made. It refuses one that is not for
+// what is here now, and one that destroys guarded resources which nobody
+// named; the state is untouched then. The report is there in any case in
+// which Terraform began to apply; the error says how it ended.
+func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
+	bound, file, err := s.open(ctx, o)
+	if err != nil {
+		return Applied{}, err
+	}
+	if s.Backend, err = s.boundBackend(bound); err != nil {
+		return Applied{}, err
+	}
+	w, err := s.begin()
+	if err != nil {
+		return Applied{}, err
+	}
+	defer w.end()
+	if err := w.take(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
+		return Applied{}, err
+	}
+	shown, err := s.verify(ctx, w, bound)
+	if err != nil {
+		return Applied{}, err
+	}
+	if err := guard.Check(shown.summary.Doomed(), o.AllowDestroy); err != nil {
+		return Applied{}, err
+	}
+	said, err := w.run(ctx, s.root().ApplyStep(o.LockTimeout))
+	if err != nil && ctx.Err() == nil {
+		return Applied{}, err
+	}
+	a := newApplied(shown.summary, said.messages, s.dir())
+	return a, s.judge(ctx, &a, said)
+}
+
+// open reads a plan directory and compares it with what this machine has,
+// before anybody else is asked.
+func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, binding.PlanFile, error) {
+	none := binding.PlanFile{}
+	if info, err := os.Stat(o.Plan); err != nil || !info.IsDir() {
+		return binding.Binding{}, none, outcome.Usagef("no plan directory %s: run slipway plan, or name one with --plan", o.Plan)
+	}
+	bound, err := binding.Read(filepath.Join(o.Plan, BindingFile))
+	if err != nil {
+		return bound, none, err
+	}
+	if o.Digest != "" && o.Digest != bound.Digest {
+		return bound, none, outcome.Refusedf("the plan in %s is not the one that was reviewed: its digest is %s, and --digest asks for %s", o.Plan, bound.Digest, o.Digest)
+	}
+	s.Dir = bound.Root
+	if err := s.check(); err != nil {
+		return bound, none, outcome.Refusedf("the plan was made in another tree: %w", err)
+	}
+	file, err := binding.ReadPlanFile(filepath.Join(o.Plan, PlanFile))
+	if file.SHA256 != "" && file.SHA256 != bound.PlanSHA256 {
+		err = binding.Refusal([]binding.Difference{{What: "plan file", Bound: bound.PlanSHA256, Now: file.SHA256}})
+	}
+	if err != nil {
+		return bound, file, err
+	}
+	now, err := s.facts(ctx)
+	if err != nil {
+		return bound, file, err
+	}
+	options, err := s.resolve(terraform.PlanOptions{Vars: o.Vars, VarFiles: o.VarFiles})
+	if err != nil {
+		return bound, file, err
+	}
+	if now.Variables, err = s.variables(file, options); err != nil {
+		return bound, file, err
+	}
+	before := bound
+	if len(o.Vars)+len(o.VarFiles) == 0 {
+		before.Variables = withoutFlags(bound.Variables)
+	}
+	now.PlanSHA256 = file.SHA256
+	// The state in the plan file is what Terraform compares under its lock.
+	now.State = file.State
+	// What is not known yet.
+	now.Backend, now.TerraformVersion, now.Account, now.Region = bound.Backend, bound.TerraformVersion, bound.Account, bound.Region
+	return bound, file, binding.Refusal(before.Compare(now))
+}
+
+// boundBackend is the backend that the caller names or, if none, the settings
+// that the plan was made with.
+func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
+	if len(s.Backend.Config) > 0 {
+		return s.resolveBackend()
+	}
+	var b terraform.Backend
+	for _, key := range slices.Sorted(maps.Keys(bound.Backend.Config)) {
+		b.Config = append(b.Config, fmt.Sprintf("%s=%v", key, bound.Backend.Config[key]))
+	}
+	return b, nil
+}
+
+// verify connects to the backend and compares the plan with what is there.
+func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (shown, error) {
+	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
+	if err != nil {
+		return shown{}, err
+	}
+	now := bound
+	now.TerraformVersion = inited.version()
+	if now.Backend, err = w.backend(); err != nil {
+		return shown{}, err
+	}
+	if now.State, err = s.pull(ctx, w); err != nil {
+		return shown{}, err
+	}
+	if bound.Account != "" {
+		if s.Identity == nil {
+			return shown{}, errors.New("the plan is bound to an AWS account, and nobody can be asked for it")
+		}
+		if now.Account, now.Region, err = s.Identity.Identity(ctx); err != nil {
+			return shown{}, fmt.Errorf("asking AWS for the account: %w", err)
+		}
+	}
+	if err := binding.Refusal(bound.Compare(now)); err != nil {
+		return shown{}, err
+	}
+	return s.show(ctx, w, bound.RefreshOnly)
+}
+
+// pull reads which version the state is now.
+func (s Stage) pull(ctx context.Context, w *work) (binding.State, error) {
+	if _, err := w.must(ctx, s.root().PullStep()); err != nil {
+		return binding.State{}, err
+	}
+	data, err := os.Open(w.file(terraform.PullFile))
+	if err != nil {
+		return binding.State{}, fmt.Errorf("reading the state: %w", err)
+	}
+	defer data.Close()
+	return binding.ReadState(data)
+}
+
+// take copies the plan file to where Terraform runs, and makes sure that it is
+// the one that was read.
+func (w *work) take(name, hash string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("reading the plan file: %w", err)
+	}
+	if binding.Hash(data) != hash {
+		return outcome.Refusedf("%s changes while it is read: plan again", name)
+	}
+	if err := os.WriteFile(w.file(PlanFile), data, 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
+		return fmt.Errorf("handing the plan to Terraform: %w", err)
+	}
+	return nil
+}
+
+// judge says how an apply ended.
+func (s Stage) judge(ctx context.Context, a *Applied, said words) error {
+	failed := len(a.Failed)+len(a.Unfinished)+len(a.NotReached) > 0 || len(a.Errors) > 0
+	// Of an interrupted run the exit code is not known, only its words.
+	if done := a.complete || ctx.Err() == nil; done && !failed && said.result.ExitCode == 0 {
+		a.Result = Succeeded
+		return nil
+	}
+	s.lookForState(a)
+	switch {
+	case ctx.Err() != nil:
+		a.Result = Interrupted
+		a.next("run slipway plan and apply again: it carries on from what is there")
+		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.tally()))
+	case !a.began():
+		a.Result = Refused
+		err := said.failure(s.dir())
+		if outcome.Of(err) != outcome.Refused {
+			a.Result = Failed
+		}
+		return err
+	}
+	a.Result = Failed
+	a.next("mend the cause, then run slipway plan and apply again: it carries on from what is there")
+	return fmt.Errorf("%s: %s", a.tally(), strings.TrimSuffix(said.failure(s.dir()).Error(), "."))
+}
+
+// lookForState looks for the state that Terraform leaves beside the
+// configuration when the backend does not take it.
+func (s Stage) lookForState(a *Applied) {
+	lost := filepath.Join(s.folder(), "errored.tfstate")
+	if _, err := os.Stat(lost); err == nil {
+		a.Next = fmt.Sprintf("the state could not be saved and is in %s: when the backend answers again, run terraform state push errored.tfstate there, then plan again", lost)
+	}
+}

@@ -1,0 +1,151 @@
+// Package binding ties a saved plan to what it was made from: the commit, the
+// configuration, the providers, the variables, the state, the account. A plan
+// is applied only while all of it is as it was.
+package binding
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// File is the binding's name in a plan directory.
+const File = "binding.json"
+
+// Format is the version of the file's format.
+const Format = 1
+
+// Binding is what a saved plan was made from. It holds no secret.
+type Binding struct {
+	Format    int       `json:"format"`
+	CreatedAt time.Time `json:"created_at"`
+	// Commit is the full id of the tree's commit; Dirty says that the
+	// configuration differed from it. How it differed is in Files.
+	Commit string `json:"commit"`
+	Dirty  bool   `json:"dirty"`
+	// Root is the root module's folder in the source tree.
+	Root string `json:"root"`
+	// ConfigurationHash is over Files: the SHA-256 of every file that
+	// decides what Terraform makes, by path in the source tree.
+	ConfigurationHash string            `json:"configuration_hash"`
+	Files             map[string]string `json:"files"`
+	// ProviderLockHash is over the lock file of the providers; "" without one.
+	ProviderLockHash string `json:"provider_lock_hash"`
+	// VariablesHash is over Variables: the fingerprint of each value or file
+	// that sets variables, by where it comes from.
+	VariablesHash    string            `json:"variables_hash"`
+	Variables        map[string]string `json:"variables"`
+	State            State             `json:"state"`
+	Backend          Backend           `json:"backend"`
+	Workspace        string            `json:"workspace"`
+	TerraformVersion string            `json:"terraform_version"`
+	// Account and Region are AWS's; "" where none was asked or none answered.
+	Account string `json:"account,omitempty"`
+	Region  string `json:"region,omitempty"`
+	// RefreshOnly says that the plan only takes drift over into the state.
+	RefreshOnly bool `json:"refresh_only"`
+	// PlanSHA256 is the hash of tfplan.
+	PlanSHA256 string `json:"plan_sha256"`
+	// Digest is over everything above. Whoever hands it on by another way than
+	// the plan directory lets apply see that the directory is the reviewed one.
+	Digest string `json:"digest"`
+}
+
+// State is one version of a state. A state that does not exist yet has neither
+// lineage nor serial.
+type State struct {
+	Lineage string `json:"lineage"`
+	Serial  uint64 `json:"serial"`
+}
+
+// Backend is where the state is, without credentials.
+type Backend struct {
+	Type   string         `json:"type"`
+	Config map[string]any `json:"config,omitempty"`
+}
+
+// Seal completes b: its hashes over maps, and its digest.
+func (b Binding) Seal() Binding {
+	b.Format = Format
+	b.CreatedAt = b.CreatedAt.UTC().Truncate(time.Second)
+	b.ConfigurationHash, b.VariablesHash = hashOf(b.Files), hashOf(b.Variables)
+	b.Digest = b.digest()
+	return b
+}
+
+func (b Binding) digest() string {
+	b.Digest = ""
+	return hashOf(b)
+}
+
+// Write writes b to a plan directory.
+func (b Binding) Write(name string) error {
+	data, err := json.MarshalIndent(b, "", "  ")
+	if err == nil {
+		err = os.WriteFile(name, append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the plan's binding: %w", err)
+	}
+	return nil
+}
+
+// Read reads a binding and checks that it is as it was written. One that is
+// not is refused; one that is not there is a usage error.
+func Read(name string) (Binding, error) {
+	data, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return Binding{}, outcome.Usagef("no %s: name a directory that slipway plan wrote with --plan, or run slipway plan", name)
+	}
+	if err != nil {
+		return Binding{}, fmt.Errorf("reading the plan's binding: %w", err)
+	}
+	var b Binding
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	decoder.UseNumber()
+	if err := decoder.Decode(&b); err != nil {
+		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (%w): plan again", name, err)
+	}
+	switch _, err := decoder.Token(); {
+	case !errors.Is(err, io.EOF):
+		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (something follows it): plan again", name)
+	case b.Format != Format:
+		return Binding{}, outcome.Refusedf("%s has format %d, and this slipway reads %d: plan again with this one", name, b.Format, Format)
+	case b.Digest != b.digest(), b.ConfigurationHash != hashOf(b.Files), b.VariablesHash != hashOf(b.Variables):
+		return Binding{}, outcome.Refusedf("%s was changed after the plan was made (its digest does not fit): plan again", name)
+	}
+	return b, nil
+}
+
+// hashOf is the SHA-256 of a value's JSON, in which keys are sorted.
+func hashOf(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		panic("binding: " + err.Error()) // plain data of this package
+	}
+	return Hash(data)
+}
+
+// Hash is the SHA-256 of data as it stands in a binding.
+func Hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// HashFile is [Hash] of a file.
+func HashFile(name string) (string, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return "", err
+	}
+	return Hash(data), nil
+}

@@ -1,0 +1,112 @@
+package binding
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// Difference is one thing that is not as it was when the plan was made.
+type Difference struct {
+	What       string
+	Bound, Now string
+}
+
+func (d Difference) String() string {
+	return fmt.Sprintf("%s: bound %s, now %s", d.What, orNone(d.Bound), orNone(d.Now))
+}
+
+func orNone(value string) string {
+	if value == "" {
+		return "none"
+	}
+	return value
+}
+
+// Compare tells what differs between what the plan was made from and what is
+// here now. The account counts where it was known then.
+func (b Binding) Compare(now Binding) []Difference {
+	var found []Difference
+	differ := func(what, bound, current string) {
+		if bound != current {
+			found = append(found, Difference{what, bound, current})
+		}
+	}
+	differ("commit", b.Commit, now.Commit)
+	differ("folder", b.Root, now.Root)
+	found = append(found, compareMaps("configuration", b.Files, now.Files)...)
+	differ("provider lock file", short(b.ProviderLockHash), short(now.ProviderLockHash))
+	found = append(found, compareMaps("variables", b.Variables, now.Variables)...)
+	differ("backend", b.Backend.String(), now.Backend.String())
+	differ("workspace", b.Workspace, now.Workspace)
+	differ("state lineage", b.State.Lineage, now.State.Lineage)
+	if b.State.Lineage == now.State.Lineage {
+		differ("state serial", fmt.Sprint(b.State.Serial), fmt.Sprint(now.State.Serial))
+	}
+	if b.Account != "" {
+		differ("account", b.Account, now.Account)
+	}
+	if b.Region != "" {
+		differ("region", b.Region, now.Region)
+	}
+	differ("Terraform", b.TerraformVersion, now.TerraformVersion)
+	differ("plan file", short(b.PlanSHA256), short(now.PlanSHA256))
+	return found
+}
+
+// Refusal is the error of a plan that is not for what is here now; nil where
+// nothing differs.
+func Refusal(differences []Difference) error {
+	if len(differences) == 0 {
+		return nil
+	}
+	lines := make([]string, len(differences))
+	moved := true
+	for i, d := range differences {
+		lines[i] = d.String()
+		moved = moved && strings.HasPrefix(d.What, "state ")
+	}
+	hint := ""
+	if moved {
+		hint = " (the state has moved on, perhaps because this plan was applied already)"
+	}
+	return outcome.Refusedf("the plan is not for what is here now: %s%s: plan again", strings.Join(lines, "; "), hint)
+}
+
+// compareMaps names the entries that differ.
+func compareMaps(what string, bound, now map[string]string) []Difference {
+	names := slices.Collect(maps.Keys(bound))
+	for name := range now {
+		if _, ok := bound[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var found []Difference
+	for _, name := range names {
+		if bound[name] != now[name] {
+			found = append(found, Difference{what + " (" + name + ")", short(bound[name]), short(now[name])})
+		}
+	}
+	return found
+}
+
+// String is the backend's address.
+func (b Backend) String() string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(b.Config)) {
+		parts = append(parts, fmt.Sprintf("%s=%v", key, b.Config[key]))
+	}
+	return strings.TrimSpace(b.Type + " " + strings.Join(parts, " "))
+}
+
+// short is as much of a hash as a person compares.
+func short(hash string) string {
+	if _, text, ok := strings.Cut(hash, "sha256:"); ok && len(text) > 12 {
+		return text[:12]
+	}
+	return hash
+}

@@ -1,0 +1,301 @@
+package infra
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/infra/binding"
+	"dagger/slipway/internal/infra/summary"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/step"
+)
+
+// stream reads messages as an apply would leave them.
+func stream(t *testing.T, lines ...string) []terraform.Message {
+	t.Helper()
+	messages, err := terraform.ReadMessages(strings.NewReader(strings.Join(lines, "\n")))
+	require.NoError(t, err)
+	return messages
+}
+
+func hook(kind, address, action string) string {
+	return `{"type":"` + kind + `","hook":{"resource":{"addr":"` + address + `"},"action":"` + action + `","id_value":"id-` + address + `","elapsed_seconds":2}}`
+}
+
+func TestWhatBecameOfAPlan(t *testing.T) {
+	planned := summary.Summary{Resources: []summary.Resource{
+		{Address: "a.replaced", Action: summary.Replace},
+		{Address: "a.half", Action: summary.Replace},
+		{Address: "a.gone", Action: summary.Destroy},
+		{Address: "a.begun", Action: summary.Create},
+		{Address: "a.failed", Action: summary.Update},
+		{Address: "a.unreached", Action: summary.Create},
+		{Address: "a.refused", Action: summary.Update},
+		{Address: "a.moved", Action: summary.Move},
+		{Address: "a.torn", Action: summary.Replace},
+	}}
+	a := newApplied(planned, stream(t,
+		hook("apply_start", "a.replaced", "delete"), hook("apply_complete", "a.replaced", "delete"), hook("apply_complete", "a.replaced", "create"),
+		hook("apply_complete", "a.half", "delete"), hook("apply_complete", "a.gone", "delete"), hook("apply_start", "a.begun", "create"),
+		hook("apply_start", "a.failed", "update"), hook("apply_errored", "a.failed", "update"), hook("apply_complete", "a.torn", "delete"),
+		`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no","detail":"good","address":"a.refused"}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"torn","address":"a.torn"}}`,
+		`{"type":"outputs","outputs":{"o":{"sensitive":false,"value":{"a": [1, 2]}}}}`,
+	), "terraform")
+	addresses := func(changes []Change) (all []string) {
+		for _, c := range changes {
+			all = append(all, c.Address)
+		}
+		return all
+	}
+	require.Equal(t, []string{"a.replaced", "a.gone"}, addresses(a.Applied))
+	require.Equal(t, []string{"a.failed", "a.refused", "a.torn"}, addresses(a.Failed))
+	require.Equal(t, []string{"a.half", "a.begun"}, addresses(a.Unfinished))
+	require.Equal(t, []string{"a.unreached"}, addresses(a.NotReached))
+	require.Equal(t, "2 applied, 3 failed, 1 not reached, 2 begun and not finished", a.tally())
+	require.Equal(t, "see the errors", a.Failed[0].Error)
+	var b strings.Builder
+	require.NoError(t, a.Text(&b))
+	require.Contains(t, b.String(), "  begun        create   a.begun\n")
+	require.Contains(t, b.String(), "  applied      replace  a.replaced (id-a.replaced) in 4s\n")
+	require.Contains(t, b.String(), "  o = {\"a\":[1,2]}\n")
+
+	a = newApplied(planned, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
+	require.Len(t, a.Applied, 8, "Terraform says that it is complete")
+	require.True(t, a.began())
+}
+
+func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
+	dir := t.TempDir()
+	s := Stage{Tree: source.Tree{Dir: dir}}
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "terraform"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform", "errored.tfstate"), nil, 0o644))
+	a := newApplied(summary.Summary{Resources: []summary.Resource{{Address: "a.b", Action: summary.Create}}}, stream(t,
+		hook("apply_complete", "a.b", "create"), `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), "terraform")
+	err := s.judge(t.Context(), &a, words{command: "apply", messages: stream(t, `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), result: step.Result{ExitCode: 1}})
+	require.EqualError(t, err, "1 applied, 0 failed, 0 not reached: terraform apply: Failed to persist state to backend")
+	require.Contains(t, a.Next, "terraform state push errored.tfstate")
+	require.Equal(t, outcome.Failed, outcome.Of(err))
+
+	a = Applied{}
+	require.ErrorContains(t, s.judge(t.Context(), &a, words{command: "apply", result: step.Result{ExitCode: 1, Stderr: "panic"}}), "panic")
+	require.Equal(t, Failed, a.Result)
+}
+
+func TestAnInterruptThatCameTooLate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := newApplied(summary.Summary{}, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
+	s := Stage{Tree: source.Tree{Dir: t.TempDir()}}
+	require.NoError(t, s.judge(ctx, &a, words{}), "everything was done")
+	require.Equal(t, Succeeded, a.Result)
+}
+
+func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
+	dir := t.TempDir()
+	s := Stage{Tree: source.Tree{Dir: dir}, Environ: []string{"TF_VAR_one=1", "TF_VAR_other=2"}}
+	for name, content := range map[string]string{
+		"terraform/a.tf.json": `{"variable": {"one": {}}}`, "terraform/b.tf": "  variable two {\n}\n# variable \"three\"\n", "prod.tfvars": "one = 3\n",
+		"terraform/x.auto.tfvars": "", "terraform/terraform.tfvars": "", "terraform/y.tfvars": "",
+	} {
+		sourcetest.Write(t, dir, name, content)
+	}
+	outside := filepath.Join(t.TempDir(), "other.tfvars")
+	require.NoError(t, os.WriteFile(outside, nil, 0o644))
+
+	declared, err := s.declared()
+	require.NoError(t, err)
+	require.Equal(t, map[string]bool{"one": true, "two": true}, declared)
+	o, err := s.resolve(terraform.PlanOptions{VarFiles: []string{filepath.Join(dir, "prod.tfvars"), outside}, Vars: []string{"two=2"}})
+	require.NoError(t, err)
+	require.Equal(t, []string{"../prod.tfvars", outside}, o.VarFiles, "as Terraform names them, which runs in its folder")
+	found, err := s.variables(binding.PlanFile{}, o)
+	require.NoError(t, err)
+	var names []string
+	for name := range found {
+		names = append(names, name)
+	}
+	require.ElementsMatch(t, []string{"TF_VAR_one", "terraform.tfvars", "x.auto.tfvars", "--var two", "--var-file prod.tfvars", "--var-file other.tfvars"}, names)
+	require.Len(t, withoutFlags(found), 3)
+
+	_, err = s.variables(binding.PlanFile{}, terraform.PlanOptions{VarFiles: []string{"gone.tfvars"}})
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	s.Backend.Config = []string{"k=v", filepath.Join(dir, "prod.tfvars")}
+	b, err := s.resolveBackend()
+	require.NoError(t, err)
+	require.Equal(t, []string{"k=v", "../prod.tfvars"}, b.Config)
+}
+
+func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
+	dir := sourcetest.New(t)
+	for _, name := range []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", ".terraform/modules/x.tf"} {
+		sourcetest.Write(t, dir, "terraform/"+name, "x")
+	}
+	require.NoError(t, os.Symlink("modules", filepath.Join(dir, "terraform", "link")))
+	require.NoError(t, os.Symlink("nowhere", filepath.Join(dir, "terraform", "dangling")))
+	sourcetest.Write(t, dir, ".gitignore", ".terraform/\nignored.tf\n*.tfvars\n")
+	sourcetest.Commit(t, dir, "platform")
+	sourcetest.Write(t, dir, "terraform/ignored.tf", "x")
+	sourcetest.Write(t, dir, "terraform/secret.auto.tfvars", "x")
+	sourcetest.Write(t, dir, "terraform/notes.txt", "x")
+	tree := source.Tree{Dir: dir}
+	files, err := configuration(t.Context(), tree, "terraform")
+	require.NoError(t, err)
+	var names []string
+	for name := range files {
+		names = append(names, strings.TrimPrefix(name, "terraform/"))
+	}
+	require.ElementsMatch(t, []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", "link", "dangling", "services.auto.tfvars.json", "ignored.tf"}, names,
+		"what git tracks and what Terraform would read; no file of secrets, no note")
+	_, err = configuration(t.Context(), tree, "nope")
+	require.Error(t, err)
+	_, err = hashEntry(filepath.Join(dir, "nope"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestBackendWithoutCredentials(t *testing.T) {
+	w := &work{dir: t.TempDir()}
+	b, err := w.backend()
+	require.NoError(t, err)
+	require.Equal(t, binding.Backend{Type: "local"}, b)
+	write := func(content string) {
+		require.NoError(t, os.MkdirAll(w.file("data"), 0o755))
+		require.NoError(t, os.WriteFile(w.file("data/terraform.tfstate"), []byte(content), 0o600))
+	}
+	write(`{"backend":{"type":"s3","config":{"bucket":"b","encrypt":true,"max_retries":5,"access_key":"AKIA","secret_key":"s","token":"t","profile":null,"assume_role":{"role_arn":"r"},"endpoints":{"s3":"x"},"url":"https://user:word@host/"}}}`)
+	b, err = w.backend()
+	require.NoError(t, err)
+	require.Equal(t, "s3 bucket=b encrypt=true max_retries=5", b.String())
+	write("{")
+	_, err = w.backend()
+	require.ErrorContains(t, err, "reading which backend is used")
+}
+
+func TestWhoAsksForTheAccount(t *testing.T) {
+	plan := func(provider string) *shown {
+		s, err := read([]byte(`{"format_version":"1.2","configuration":{"provider_config":{"x":{"full_name":"`+provider+`"}}}}`), false)
+		require.NoError(t, err)
+		return &s
+	}
+	s := Stage{Identity: nobody{}}
+	_, _, err := s.identity(t.Context(), plan("registry.terraform.io/hashicorp/aws").plan, binding.Backend{Type: "local"})
+	require.ErrorIs(t, err, errNobody)
+	_, _, err = s.identity(t.Context(), plan("terraform.io/builtin/terraform").plan, binding.Backend{Type: "local"})
+	require.NoError(t, err)
+	_, _, err = s.identity(t.Context(), plan("terraform.io/builtin/terraform").plan, binding.Backend{Type: "s3"})
+	require.ErrorIs(t, err, errNobody)
+	none, err := read([]byte(`{"format_version":"1.2"}`), false)
+	require.NoError(t, err)
+	require.False(t, usesAWS(none.plan))
+	_, err = read([]byte("{}"), false)
+	require.ErrorContains(t, err, "reading the plan")
+	_, err = read([]byte("["), false)
+	require.ErrorContains(t, err, "reading the plan as JSON")
+}
+
+var errNobody = errors.New("nobody")
+
+type nobody struct{}
+
+func (nobody) Identity(context.Context) (account, region string, err error) { return "", "", errNobody }
+
+// saying is an executor whose tool leaves what it is told to.
+type saying struct {
+	files map[string]string
+	code  int
+	err   error
+}
+
+func (s saying) Run(_ context.Context, _ step.Step, dir string) (step.Result, error) {
+	for name, content := range s.files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			return step.Result{}, err
+		}
+	}
+	return step.Result{ExitCode: s.code}, s.err
+}
+
+func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "terraform/main.tf", "# nothing\n")
+	sourcetest.Commit(t, dir, "platform")
+	lost := errors.New("the container is lost")
+	tests := map[string]struct {
+		exec saying
+		plan string
+		find string
+	}{
+		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
+		"nothing is left":     {saying{}, "reading the plan", "reading what terraform fmt found"},
+		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: it gave no reason"},
+		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading what terraform validate found"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := Stage{Tree: source.Tree{Dir: dir}, Exec: tt.exec}
+			_, err := s.Plan(t.Context(), PlanOptions{Out: t.TempDir()})
+			require.ErrorContains(t, err, tt.plan)
+			_, err = s.Validate(t.Context())
+			require.ErrorContains(t, err, tt.find)
+		})
+	}
+	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{}}
+	_, err := s.Format(t.Context(), false)
+	require.ErrorContains(t, err, "reading what terraform fmt changed")
+	w := &work{exec: saying{}, dir: t.TempDir()}
+	_, err = s.pull(t.Context(), w)
+	require.ErrorContains(t, err, "reading the state")
+	require.ErrorContains(t, w.take(filepath.Join(dir, "nope"), ""), "reading the plan file")
+	require.Equal(t, outcome.Refused, outcome.Of(w.take(filepath.Join(dir, "terraform/main.tf"), "sha256:0")))
+	require.ErrorContains(t, Planned{Dir: t.TempDir()}.write(w, shown{}), "reading the plan")
+	require.Empty(t, words{}.version())
+}
+
+func TestFormat(t *testing.T) {
+	dir := sourcetest.New(t)
+	said := "sub/b.tf\n--- old/sub/b.tf\n+++ new/sub/b.tf\n@@ -4,3 +4,3 @@\n same\n-x=1\n+x = 1\n"
+	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{files: map[string]string{"fmt.jsonl": said}, code: 3}}
+	names, err := s.Format(t.Context(), true)
+	require.NoError(t, err)
+	require.Equal(t, []string{"terraform/sub/b.tf"}, names)
+	v := Validation{}
+	require.NoError(t, s.checkFormat(t.Context(), &v))
+	require.Equal(t, 5, v.Findings[0].Line, "the first that differs")
+
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": "b.tf\na.tf\n\n"}}
+	names, err = s.Format(t.Context(), false)
+	require.NoError(t, err)
+	require.Equal(t, []string{"terraform/a.tf", "terraform/b.tf"}, names)
+
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": ""}, code: 2}
+	for _, check := range []bool{true, false} {
+		_, err = s.Format(t.Context(), check)
+		require.EqualError(t, err, "terraform fmt ended with exit code 2: it gave no reason")
+	}
+	s.Exec = saying{files: map[string]string{"fmt.jsonl": strings.Repeat("x", 2<<20)}}
+	for _, check := range []bool{true, false} {
+		_, err = s.Format(t.Context(), check)
+		require.ErrorContains(t, err, "token too long")
+	}
+}
+
+func TestPlaces(t *testing.T) {
+	v := Validation{Result: Failed, Findings: []Finding{
+		{Root: "r", Severity: "error", Rule: "init", Message: "a | b"}, {File: "f", Severity: "warning"}, {File: "f", Line: 1}, {File: "f", Line: 1, Column: 2},
+	}}
+	var b strings.Builder
+	require.NoError(t, v.Text(&b))
+	require.NoError(t, v.Markdown(&b))
+	for _, want := range []string{"r: error: a | b (init)\n", "f: warning: ", "f:1: ", "f:1:2: ", "| r | error: a &#124; b | init |", "4 findings"} {
+		require.Contains(t, b.String(), want)
+	}
+}

@@ -1,0 +1,278 @@
+package infra
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"dagger/slipway/internal/infra/binding"
+	"dagger/slipway/internal/infra/graph"
+	"dagger/slipway/internal/infra/redact"
+	"dagger/slipway/internal/infra/summary"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+)
+
+// The files of a plan directory. tfplan has every value in clear, sensitive
+// ones included: it is for this user alone (mode 0600), and must stay private
+// wherever it is stored. The others have none.
+const (
+	PlanFile    = terraform.PlanFile
+	PlanJSON    = "plan.json"
+	SummaryFile = "summary.md"
+	GraphFile   = "graph.svg"
+	BindingFile = binding.File
+)
+
+// PlanOptions say what to plan, and where to.
+type PlanOptions struct {
+	terraform.PlanOptions
+	// Out is the directory that receives the plan.
+	Out string
+}
+
+// Planned is a plan that was made, and lies in its directory.
+type Planned struct {
+	Summary summary.Summary
+	Binding binding.Binding
+	// Dir is the plan directory.
+	Dir string
+}
+
+// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md,
+// graph.svg and binding.json. Whatever goes wrong leaves no half of a plan
+// there, and the state as it was.
+func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
+	if err := s.check(); err != nil {
+		return Planned{}, err
+	}
+	var err error
+	if s.Backend, err = s.resolveBackend(); err != nil {
+		return Planned{}, err
+	}
+	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
+		return Planned{}, err
+	}
+	if err := makeRoom(o.Out); err != nil {
+		return Planned{}, err
+	}
+	before, err := s.facts(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	w, err := s.begin()
+	if err != nil {
+		return Planned{}, err
+	}
+	defer w.end()
+	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
+	if err != nil {
+		return Planned{}, err
+	}
+	if _, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2); err != nil {
+		return Planned{}, err
+	}
+	shown, err := s.show(ctx, w, o.RefreshOnly)
+	if err != nil {
+		return Planned{}, err
+	}
+	b, err := s.facts(ctx)
+	if err != nil {
+		return Planned{}, err
+	}
+	if !maps.Equal(before.Files, b.Files) || before.Commit != b.Commit {
+		return Planned{}, errors.New("the source tree changed while Terraform was planning: plan again")
+	}
+	b.RefreshOnly, b.TerraformVersion, b.CreatedAt = o.RefreshOnly, inited.version(), s.now()
+	if err := s.bind(ctx, w, shown, o.PlanOptions, &b); err != nil {
+		return Planned{}, err
+	}
+	p := Planned{Summary: shown.summary, Binding: b.Seal(), Dir: o.Out}
+	return p, p.write(w, shown)
+}
+
+// bind fills in what of a binding the plan, the backend and AWS tell.
+func (s Stage) bind(ctx context.Context, w *work, shown shown, o terraform.PlanOptions, b *binding.Binding) error {
+	file, err := binding.ReadPlanFile(w.file(PlanFile))
+	if err != nil {
+		return err
+	}
+	b.PlanSHA256, b.State = file.SHA256, file.State
+	if b.Variables, err = s.variables(file, o); err != nil {
+		return err
+	}
+	if b.Backend, err = w.backend(); err != nil {
+		return err
+	}
+	b.Account, b.Region, err = s.identity(ctx, shown.plan, b.Backend)
+	return err
+}
+
+// identity asks AWS whose account the credentials lead to, if the state or a
+// provider is AWS's.
+func (s Stage) identity(ctx context.Context, plan *tfjson.Plan, backend binding.Backend) (account, region string, err error) {
+	if s.Identity == nil || (backend.Type != "s3" && !usesAWS(plan)) {
+		return "", "", nil
+	}
+	account, region, err = s.Identity.Identity(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("asking AWS for the account: %w", err)
+	}
+	return account, region, nil
+}
+
+func usesAWS(plan *tfjson.Plan) bool {
+	if plan.Config == nil {
+		return false
+	}
+	for _, provider := range plan.Config.ProviderConfigs {
+		if provider != nil && strings.HasSuffix(provider.FullName, "/hashicorp/aws") {
+			return true
+		}
+	}
+	return false
+}
+
+// shown is a saved plan as Terraform shows it, without sensitive values.
+type shown struct {
+	document []byte
+	plan     *tfjson.Plan
+	summary  summary.Summary
+}
+
+// show reads the saved plan in w.
+func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, error) {
+	if _, err := w.must(ctx, s.root().ShowStep()); err != nil {
+		return shown{}, err
+	}
+	document, err := os.ReadFile(w.file(terraform.ShowFile))
+	if err != nil {
+		return shown{}, fmt.Errorf("reading the plan: %w", err)
+	}
+	return read(document, refreshOnly)
+}
+
+// read makes what people and programs see of a plan in JSON.
+func read(document []byte, refreshOnly bool) (shown, error) {
+	redacted, err := redact.Plan(document)
+	if err != nil {
+		return shown{}, err
+	}
+	plan, err := summary.Parse(redacted)
+	if err != nil {
+		return shown{}, err
+	}
+	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly)}, nil
+}
+
+// makeRoom makes room for a plan: one that is there is gone before another is
+// tried, so that a failure does not leave an old plan to be applied.
+func makeRoom(out string) error {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return outcome.Usagef("--out %s: %w", out, err)
+	}
+	for _, name := range []string{PlanFile, PlanJSON, SummaryFile, GraphFile, BindingFile} {
+		if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return outcome.Usagef("--out %s: %w", out, err)
+		}
+	}
+	return nil
+}
+
+// write writes the plan directory, the binding last: a directory without one
+// is no plan.
+func (p Planned) write(w *work, shown shown) error {
+	var text bytes.Buffer
+	if err := p.Markdown(&text); err != nil {
+		return err
+	}
+	tfplan, err := os.ReadFile(w.file(PlanFile))
+	if err != nil {
+		return fmt.Errorf("reading the plan: %w", err)
+	}
+	files := []struct {
+		name string
+		data []byte
+		mode os.FileMode
+	}{
+		{PlanFile, tfplan, 0o600},
+		{PlanJSON, shown.document, 0o644},
+		{SummaryFile, text.Bytes(), 0o644},
+		{GraphFile, graph.SVG(shown.plan, p.Summary), 0o644},
+	}
+	for _, f := range files {
+		if err := os.WriteFile(filepath.Join(p.Dir, f.name), f.data, f.mode); err != nil {
+			return fmt.Errorf("writing the plan directory: %w", err)
+		}
+	}
+	return p.Binding.Write(filepath.Join(p.Dir, BindingFile))
+}
+
+// Markdown writes the summary, and what the plan is bound to.
+func (p Planned) Markdown(w io.Writer) error {
+	if err := p.Summary.Markdown(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n<sub>%s</sub>\n", p.bound("<br>"))
+	return err
+}
+
+// Text writes the same for a terminal.
+func (p Planned) Text(w io.Writer) error {
+	if err := p.Summary.Text(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", p.bound("\n"))
+	return err
+}
+
+// bound says what the plan is bound to.
+func (p Planned) bound(newline string) string {
+	b := p.Binding
+	commit := "commit " + b.Commit
+	if b.Dirty {
+		commit += ", and changes that are not committed"
+	}
+	state := "a new state"
+	if b.State.Lineage != "" {
+		state = fmt.Sprintf("state serial %d", b.State.Serial)
+	}
+	lines := []string{fmt.Sprintf("Bound to %s, %s, Terraform %s.", commit, state, b.TerraformVersion), "Digest " + b.Digest}
+	return strings.Join(lines, newline)
+}
+
+// document is a plan as a program reads it.
+type document struct {
+	Result  string `json:"result"` // "changes" or "unchanged"
+	Dir     string `json:"dir"`
+	Changes bool   `json:"changes"`
+	summary.Summary
+	// Refused are the resources that apply refuses to destroy unless they are
+	// named.
+	Refused []string        `json:"refused"`
+	Binding binding.Binding `json:"binding"`
+}
+
+// JSON writes the plan as one document.
+func (p Planned) JSON(w io.Writer) error {
+	d := document{Result: "unchanged", Dir: p.Dir, Changes: p.Summary.Changes(), Summary: p.Summary, Refused: []string{}, Binding: p.Binding}
+	if d.Changes {
+		d.Result = "changes"
+	}
+	for _, r := range p.Summary.Resources {
+		if r.Loss != "" {
+			d.Refused = append(d.Refused, r.Address)
+		}
+	}
+	slices.Sort(d.Refused)
+	return writeJSON(w, d)
+}

@@ -1,0 +1,273 @@
+package summary
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"dagger/slipway/internal/infra/redact"
+)
+
+// Attribute is one value of a resource that changes. A document in a text, as
+// policies and container definitions are, is compared inside.
+type Attribute struct {
+	Path   string `json:"path"`
+	Before any    `json:"before"`
+	After  any    `json:"after"`
+	// Unknown says that the new value is known after the apply.
+	Unknown bool `json:"unknown,omitempty"`
+	// Forces says that the resource is replaced for its sake.
+	Forces bool `json:"forces_replacement,omitempty"`
+}
+
+// path leads to a value: names of attributes and keys, and indexes.
+type path []any
+
+var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
+
+// String writes the path as Terraform does.
+func (p path) String() string {
+	var b strings.Builder
+	for i, step := range p {
+		switch s := step.(type) {
+		case string:
+			switch {
+			case !identifier.MatchString(s):
+				fmt.Fprintf(&b, "[%s]", strconv.Quote(s))
+			case i > 0:
+				b.WriteString("." + s)
+			default:
+				b.WriteString(s)
+			}
+		default:
+			fmt.Fprintf(&b, "[%v]", s)
+		}
+	}
+	return b.String()
+}
+
+func (p path) child(step any) path { return append(slices.Clip(p), step) }
+
+// forced tells whether p lies on one of the paths that force a replacement, or
+// below it. Indexes do not count: those of a set are not to be relied on.
+func (p path) forced(paths []any) bool {
+	for _, candidate := range paths {
+		other, ok := candidate.([]any)
+		if !ok || len(other) == 0 {
+			continue
+		}
+		same := true
+		for i := range min(len(p), len(other)) {
+			if left, named := p[i].(string); named && left != other[i] {
+				same = false
+			}
+		}
+		if same {
+			return true
+		}
+	}
+	return false
+}
+
+// comparison collects the attributes that differ.
+type comparison struct {
+	forcing   []any
+	replacing bool
+	found     []Attribute
+	renewed   int
+}
+
+// attributes are the values that an action changes. A created resource shows
+// what the configuration sets, a destroyed one its name.
+func attributes(a Action, change *tfjson.Change) (found []Attribute, renewed int) {
+	c := comparison{forcing: change.ReplacePaths, replacing: a == Replace, found: []Attribute{}}
+	switch a {
+	case Destroy, Forget, Move, Import:
+		return c.found, 0
+	case Create, Read:
+		after, _ := change.After.(map[string]any)
+		for _, name := range slices.Sorted(maps.Keys(after)) {
+			if name != "tags_all" && !empty(after[name]) {
+				c.found = append(c.found, Attribute{Path: name, After: after[name]})
+			}
+		}
+		return c.found, 0
+	}
+	c.compare(nil, change.Before, change.After, change.AfterUnknown)
+	return c.found, c.renewed
+}
+
+func empty(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case string:
+		return v == ""
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
+}
+
+// deepest is how deep values are compared part by part.
+const deepest = 32
+
+func (c *comparison) compare(p path, before, after, unknown any) {
+	if unknown == true {
+		c.add(Attribute{Before: before, Unknown: true}, p)
+		return
+	}
+	if after == redact.Changed {
+		c.add(Attribute{Before: before, After: after}, p)
+		return
+	}
+	if len(p) < deepest {
+		if inner, ok := document(before); ok {
+			if innerAfter, ok := document(after); ok {
+				before, after = inner, innerAfter
+			}
+		}
+		oldMap, wasMap := before.(map[string]any)
+		newMap, isMap := after.(map[string]any)
+		if wasMap && isMap {
+			c.compareMaps(p, oldMap, newMap, unknown)
+			return
+		}
+		oldList, wasList := before.([]any)
+		newList, isList := after.([]any)
+		if wasList && isList {
+			c.compareLists(p, oldList, newList, unknown)
+			return
+		}
+	}
+	if same := reflect.DeepEqual(before, after) || (empty(before) && empty(after)); !same {
+		c.add(Attribute{Before: before, After: after}, p)
+	}
+}
+
+func (c *comparison) compareMaps(p path, before, after map[string]any, unknown any) {
+	unknowns, _ := unknown.(map[string]any)
+	names := map[string]bool{}
+	for _, m := range []map[string]any{before, after, unknowns} {
+		for name := range m {
+			names[name] = true
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		c.compare(p.child(name), before[name], after[name], unknowns[name])
+	}
+}
+
+// compareLists leaves out the elements that both lists have, since many lists
+// of a plan are sets in no order, and compares the others one by one.
+func (c *comparison) compareLists(p path, before, after []any, unknown any) {
+	unknowns, _ := unknown.([]any)
+	kept := map[string]int{}
+	for _, element := range before {
+		kept[key(element)]++
+	}
+	type place struct{ index, value any }
+	var gone, come []place
+	common := map[string]int{}
+	for i, element := range after {
+		k := key(element)
+		if hidden := i < len(unknowns) && anyTrue(unknowns[i]); kept[k] > 0 && !hidden {
+			kept[k]--
+			common[k]++
+			continue
+		}
+		come = append(come, place{i, element})
+	}
+	for i, element := range before {
+		if k := key(element); common[k] > 0 {
+			common[k]--
+			continue
+		}
+		gone = append(gone, place{i, element})
+	}
+	if len(gone) == 0 && len(come) == 0 && !reflect.DeepEqual(before, after) {
+		c.add(Attribute{Before: before, After: after}, p) // another order
+		return
+	}
+	for i := range max(len(gone), len(come)) {
+		var was, is place
+		var hidden any
+		if i < len(gone) {
+			was = gone[i]
+			is.index = was.index
+		}
+		if i < len(come) {
+			is = come[i]
+			if n, ok := is.index.(int); ok && n < len(unknowns) {
+				hidden = unknowns[n]
+			}
+		}
+		c.compare(p.child(is.index), was.value, is.value, hidden)
+	}
+}
+
+func (c *comparison) add(a Attribute, p path) {
+	a.Path, a.Forces = p.String(), p.forced(c.forcing)
+	if c.replacing && !a.Forces {
+		switch {
+		case a.Unknown:
+			c.renewed++
+			return
+		case a.After == nil && (a.Before == false || a.Before == json.Number("0")):
+			return // a default that is not known yet
+		}
+	}
+	c.found = append(c.found, a)
+}
+
+// key is what two equal values have in common.
+func key(value any) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(data)
+}
+
+// document reads a text that is a JSON object or list.
+func document(value any) (any, bool) {
+	text, ok := value.(string)
+	trimmed := strings.TrimSpace(text)
+	if !ok || trimmed == "" || (trimmed[0] != '{' && trimmed[0] != '[') {
+		return nil, false
+	}
+	decoder := json.NewDecoder(bytes.NewReader([]byte(trimmed)))
+	decoder.UseNumber()
+	var inner any
+	if err := decoder.Decode(&inner); err != nil || decoder.More() {
+		return nil, false
+	}
+	return inner, true
+}
+
+// anyTrue tells whether marks mark anything.
+func anyTrue(marks any) bool {
+	switch m := marks.(type) {
+	case bool:
+		return m
+	case map[string]any:
+		for _, inner := range m {
+			if anyTrue(inner) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(m, anyTrue)
+	}
+	return false
+}

@@ -1,0 +1,355 @@
+package summary
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// MarkdownLimit is how long the Markdown may get, in bytes: a comment on
+// GitHub holds 65,536 characters, and whoever posts it adds some.
+const MarkdownLimit = 60_000
+
+// Limits of what a resource shows.
+const (
+	longestValue   = 160 // characters of a value
+	mostAttributes = 40  // attributes of a resource
+)
+
+// verbs are the actions as headings and counts name them, and the sign of a
+// line, which GitHub colours in a diff.
+var verbs = map[Action]struct{ done, sign string }{
+	Destroy: {"destroyed", "-"}, Replace: {"replaced", "-"}, Update: {"updated", "!"}, Create: {"created", "+"},
+	Forget: {"forgotten (they stay in the account)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
+}
+
+// Headline is the plan in one line.
+func (s Summary) Headline() string {
+	if s.RefreshOnly {
+		if len(s.Drift) == 0 {
+			return "No drift: the platform is as Terraform left it."
+		}
+		return fmt.Sprintf("Drift: others have changed %s.", count(len(s.Drift), "resource"))
+	}
+	var parts []string
+	for _, a := range order {
+		if n := s.Counts[a]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, verbs[a].done))
+		}
+	}
+	if n := len(s.Outputs); n > 0 {
+		parts = append(parts, count(n, "output")+" changed")
+	}
+	if len(parts) == 0 {
+		return "No changes: the platform is as the configuration says."
+	}
+	return "Plan: " + strings.Join(parts, ", ") + "."
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// Text writes the summary for a terminal.
+func (s Summary) Text(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(s.Headline() + "\n")
+	for _, r := range s.Resources {
+		b.WriteString("\n" + r.title() + "\n" + r.lines("  "))
+	}
+	if len(s.Outputs) > 0 {
+		b.WriteString("\nOutputs:\n")
+		for _, o := range s.Outputs {
+			b.WriteString("  " + o.line() + "\n")
+		}
+	}
+	if len(s.Drift) > 0 {
+		b.WriteString("\nChanged by others since Terraform last looked:\n")
+		for _, r := range s.Drift {
+			b.WriteString("\n" + r.title() + "\n" + r.lines("  "))
+		}
+	}
+	for _, check := range s.Checks {
+		b.WriteString("\ncheck failed: " + check + "\n")
+	}
+	if len(s.Deferred) > 0 {
+		b.WriteString("\nleft for the next plan: " + strings.Join(s.Deferred, ", ") + "\n")
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// JSON writes the summary as one indented document.
+func (s Summary) JSON(w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(s)
+}
+
+// Markdown writes the summary for a pull request or a job, at most
+// [MarkdownLimit] bytes: when there is more, resources lose their details, the
+// last ones first.
+func (s Summary) Markdown(w io.Writer) error {
+	_, err := io.WriteString(w, s.markdown(MarkdownLimit))
+	return err
+}
+
+func (s Summary) markdown(limit int) string {
+	var b strings.Builder
+	b.WriteString("### " + s.Headline() + "\n\n")
+	b.WriteString(s.counts())
+	b.WriteString(s.losses())
+	for _, check := range s.Checks {
+		b.WriteString("> [!WARNING]\n> check failed: " + markup.Replace(clip(check, 400)) + "\n\n")
+	}
+	tail := s.outputs() + s.deferred()
+	if len(tail) > limit/4 {
+		tail = fmt.Sprintf("%s changed: see plan.json.\n", count(len(s.Outputs), "output"))
+	}
+	b.WriteString(section("Changes", s.Resources, limit*3/4-b.Len()))
+	b.WriteString(tail)
+	b.WriteString(section("Changed by others since Terraform last looked", s.Drift, limit-b.Len()-200))
+	return b.String()
+}
+
+// counts is the table of what happens how often.
+func (s Summary) counts() string {
+	var head, line, row []string
+	for _, a := range order {
+		if n := s.Counts[a]; n > 0 {
+			head = append(head, string(a))
+			line = append(line, "---:")
+			row = append(row, fmt.Sprint(n))
+		}
+	}
+	if len(head) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("| %s |\n|%s|\n| %s |\n\n", strings.Join(head, " | "), strings.Join(line, "|"), strings.Join(row, " | "))
+}
+
+// losses warns of guarded resources that are destroyed.
+func (s Summary) losses() string {
+	var lost []string
+	for _, r := range s.Resources {
+		if r.Loss != "" {
+			lost = append(lost, fmt.Sprintf("> - %s: %s", code(r.Address), r.Loss))
+		}
+	}
+	if len(lost) == 0 {
+		return ""
+	}
+	const most = 30
+	if more := len(lost) - most; more > 0 {
+		lost = append(lost[:most], fmt.Sprintf("> - and %d more", more))
+	}
+	return "> [!CAUTION]\n> This loses what cannot be made again, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+}
+
+// section is a heading and a block per resource within budget bytes; then
+// lines without details; then a count.
+func section(title string, resources []Resource, budget int) string {
+	if len(resources) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("#### " + title + "\n\n")
+	left := len(resources)
+	for _, r := range resources {
+		if block := r.block(); b.Len()+len(block) < budget*3/4 {
+			b.WriteString(block)
+			left--
+			continue
+		}
+		break
+	}
+	if left == 0 {
+		return b.String()
+	}
+	b.WriteString("\nWithout their details, which are in plan.json:\n\n")
+	for _, r := range resources[len(resources)-left:] {
+		line := "- " + string(r.Action) + " " + code(r.Address) + "\n"
+		if b.Len()+len(line) > budget {
+			fmt.Fprintf(&b, "- and %d more\n", left)
+			break
+		}
+		b.WriteString(line)
+		left--
+	}
+	b.WriteString("\n")
+	return b.String()
+}
+
+// block is a resource in Markdown.
+func (r Resource) block() string {
+	lines := r.lines("")
+	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, markup.Replace(r.Address), markup.Replace(r.aside()))
+	if lines == "" {
+		return title + "\n\n"
+	}
+	open := ""
+	if r.Action == Destroy || r.Action == Replace {
+		open = " open"
+	}
+	fence := fence(lines)
+	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n\n", open, title, fence, lines, fence)
+}
+
+func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.aside() }
+
+// aside is what there is to say of a resource besides its values.
+func (r Resource) aside() string {
+	var b strings.Builder
+	if r.Because != "" {
+		b.WriteString(": " + r.Because)
+	}
+	if r.From != "" {
+		b.WriteString(", moved from " + r.From)
+	}
+	if r.ID != "" {
+		b.WriteString(", imported: " + r.ID)
+	}
+	if r.Loss != "" {
+		b.WriteString(" (lost: " + r.Loss + ")")
+	}
+	return b.String()
+}
+
+// lines are the values that change, one a line.
+func (r Resource) lines(indent string) string {
+	var b strings.Builder
+	for i, a := range r.Attributes {
+		if i == mostAttributes {
+			fmt.Fprintf(&b, "%s… and %d more\n", indent, len(r.Attributes)-i)
+			break
+		}
+		b.WriteString(indent + a.line(r.Action) + "\n")
+	}
+	if r.Renewed > 0 {
+		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Renewed)
+	}
+	return b.String()
+}
+
+func (a Attribute) line(action Action) string {
+	var line string
+	switch {
+	case action == Create || action == Read:
+		return "+ " + a.Path + " = " + shown(a.After)
+	case a.Unknown && a.Before == nil:
+		line = "+ " + a.Path + " = (known after apply)"
+	case a.Unknown:
+		line = "! " + a.Path + ": " + shown(a.Before) + " -> (known after apply)"
+	case a.Before == nil:
+		line = "+ " + a.Path + " = " + shown(a.After)
+	case a.After == nil:
+		line = "- " + a.Path + " = " + shown(a.Before)
+	default:
+		before, after := difference(value(a.Before), value(a.After))
+		line = "! " + a.Path + ": " + before + " -> " + after
+	}
+	if a.Forces {
+		line += "  # forces replacement"
+	}
+	return line
+}
+
+func (o Output) line() string {
+	a := Attribute{Path: o.Name, Before: o.Before, After: o.After, Unknown: o.Unknown}
+	return a.line(Update)
+}
+
+// outputs are the outputs in Markdown.
+func (s Summary) outputs() string {
+	if len(s.Outputs) == 0 {
+		return ""
+	}
+	var lines strings.Builder
+	for _, o := range s.Outputs {
+		lines.WriteString(o.line() + "\n")
+	}
+	fence := fence(lines.String())
+	return "#### Outputs\n\n" + fence + "diff\n" + lines.String() + fence + "\n\n"
+}
+
+func (s Summary) deferred() string {
+	if len(s.Deferred) == 0 {
+		return ""
+	}
+	coded := make([]string, len(s.Deferred))
+	for i, address := range s.Deferred {
+		coded[i] = code(address)
+	}
+	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
+}
+
+// markup makes a text harmless in HTML.
+var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+// value writes a value on one line, JSON as JSON does.
+func value(v any) string {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if text, ok := v.(string); ok && strings.HasPrefix(text, "(sensitive value") {
+		return text
+	}
+	if err := encoder.Encode(v); err != nil {
+		return "(unreadable)"
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// shown is a value as one line has room for.
+func shown(v any) string { return clip(value(v), longestValue) }
+
+// difference clips two values so that what differs is seen.
+func difference(before, after string) (clippedBefore, clippedAfter string) {
+	if utf8.RuneCountInString(before) <= longestValue && utf8.RuneCountInString(after) <= longestValue {
+		return before, after
+	}
+	left, right := []rune(before), []rune(after)
+	same := 0
+	for same < min(len(left), len(right)) && left[same] == right[same] {
+		same++
+	}
+	if from := same - 20; from > 0 {
+		before, after = "…"+string(left[from:]), "…"+string(right[from:])
+	}
+	return clip(before, longestValue), clip(after, longestValue)
+}
+
+// clip shortens a text to at most n characters.
+func clip(text string, n int) string {
+	if utf8.RuneCountInString(text) <= n {
+		return text
+	}
+	return string([]rune(text)[:n]) + "…"
+}
+
+// fence is a code fence that text cannot close.
+func fence(text string) string {
+	longest, run := 0, 0
+	for _, c := range text {
+		if run++; c != '`' {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	return strings.Repeat("`", max(3, longest+1))
+}
+
+// code makes a code span that text cannot close.
+func code(text string) string {
+	if !slices.Contains([]byte(text), '`') {
+		return "`" + text + "`"
+	}
+	return "<code>" + markup.Replace(text) + "</code>"
+}

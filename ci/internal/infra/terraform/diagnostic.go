@@ -1,0 +1,66 @@
+package terraform
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// The severities of diagnostics.
+const (
+	SeverityError   = "error"
+	SeverityWarning = "warning"
+)
+
+// Diagnostic is an error or a warning of Terraform's.
+type Diagnostic struct {
+	Severity string `json:"severity"`
+	Summary  string `json:"summary"`
+	Detail   string `json:"detail"`
+	Address  string `json:"address"`
+	Range    *Range `json:"range"`
+}
+
+// Range is the place in the configuration, relative to the root module.
+type Range struct {
+	Filename string   `json:"filename"`
+	Start    Position `json:"start"`
+}
+
+// Position is a place in a file, counted from 1.
+type Position struct {
+	Line   int `json:"line"`
+	Column int `json:"column"`
+}
+
+// Place is where in the source tree d points to: "terraform/main.tf:3", the
+// address of a resource, or "".
+func (d Diagnostic) Place(dir string) string {
+	switch {
+	case d.Range != nil && d.Range.Filename != "":
+		return fmt.Sprintf("%s:%d", path.Join(dir, d.Range.Filename), d.Range.Start.Line)
+	default:
+		return d.Address
+	}
+}
+
+// Line is d in one line: where, what and why.
+func (d Diagnostic) Line(dir string) string {
+	line := d.Message()
+	if place := d.Place(dir); place != "" {
+		line = place + ": " + line
+	}
+	return line
+}
+
+// Message is d in one line without its place.
+func (d Diagnostic) Message() string {
+	message := oneLine(d.Summary)
+	if detail := oneLine(d.Detail); detail != "" {
+		message += ": " + detail
+	}
+	return message
+}
+
+// oneLine makes one line of what Terraform broke into several.
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

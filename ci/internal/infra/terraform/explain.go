@@ -1,0 +1,141 @@
+package terraform
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// NotInstalled is what to do about a Terraform that is not there.
+const NotInstalled = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
+
+// known is a mishap that Terraform reports in many words, and its mend.
+type known struct {
+	code outcome.Code
+	// pattern is matched against summary and detail, in one line.
+	pattern *regexp.Regexp
+	// say makes the line; match is what pattern found.
+	say func(d Diagnostic, match []string, dir string) string
+}
+
+const unsupported = "Unsupported Terraform Core version"
+
+// The order matters: what is more special comes first.
+var mishaps = []known{
+	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), sayLock},
+	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), say("the state has changed since the plan was made: plan again")},
+	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), say("tfplan is not a plan that Terraform can read: plan again")},
+	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
+	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), say("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
+	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), say("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
+	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), say("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
+	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
+	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
+	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
+	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*)`), sayProvider},
+	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
+	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
+}
+
+// Explain makes one line, with an exit code, of why an invocation of command
+// in dir failed: the errors of its stream, or else what it wrote to stderr.
+func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
+	said := plain(stderr)
+	all := errs
+	if len(all) == 0 { // not every command has a stream
+		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
+	}
+	for _, d := range all {
+		line := oneLine(d.Summary + ": " + d.Detail)
+		for _, mishap := range mishaps {
+			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
+				return outcome.With(mishap.code, errors.New(mishap.say(d, match, dir)))
+			}
+		}
+	}
+	if len(errs) > 0 {
+		text := fmt.Sprintf("terraform %s: %s", command, errs[0].Line(dir))
+		if more := len(errs) - 1; more > 0 {
+			text += fmt.Sprintf(" (and %d more)", more)
+		}
+		code := outcome.Failed
+		if errs[0].inSource(command) {
+			code = outcome.Usage
+		}
+		return outcome.With(code, errors.New(text))
+	}
+	if match := cliConfig.FindStringSubmatch(said); match != nil {
+		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
+	}
+	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
+}
+
+// AboutSource tells whether errors of command are about what stands in the
+// source, and no other Terraform, network or account would do without them.
+func AboutSource(command string, errs []Diagnostic) bool {
+	return len(errs) > 0 && errs[0].inSource(command) && !strings.HasPrefix(errs[0].Summary, unsupported)
+}
+
+// inSource tells whether d is about what stands in the source: whatever has a
+// place before anything is asked, and a file of variables at any time.
+func (d Diagnostic) inSource(command string) bool {
+	if d.Range == nil || d.Range.Filename == "" {
+		return false
+	}
+	name := d.Range.Filename
+	return command == "init" || strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
+}
+
+// cliConfig finds an error of Terraform's own configuration, which is in no
+// stream. A warning about it is no reason to fail.
+var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*)`)
+
+// box are the frames and colours that Terraform draws around an error.
+var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
+
+func plain(text string) string {
+	return oneLine(box.ReplaceAllString(text, ""))
+}
+
+// say makes a line that is always the same, but for the folder that it names.
+func say(text string) func(Diagnostic, []string, string) string {
+	return func(_ Diagnostic, _ []string, dir string) string { return strings.ReplaceAll(text, "%s", dir) }
+}
+
+func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
+
+func sayLock(d Diagnostic, _ []string, _ string) string {
+	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID
+	return lock.String()
+}
+
+func sayNoLock(_ Diagnostic, match []string, _ string) string {
+	return "the state's lock cannot be taken: " + match[1]
+}
+
+func sayTable(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
+}
+
+func sayVersion(d Diagnostic, match []string, dir string) string {
+	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration asks for another version (required_version): install that one, or run the stage with Dagger, which brings it",
+		cmp.Or(d.Place(dir), dir), match[1])
+}
+
+func sayBucket(_ Diagnostic, match []string, _ string) string {
+	name := ""
+	if match[1] != "" {
+		name = fmt.Sprintf(" %q", match[1])
+	}
+	return "the bucket" + name + " for the state does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config bucket=NAME"
+}
+
+func sayProvider(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("provider %s cannot be installed: %s: check the network, or the provider_installation of Terraform's CLI configuration (TF_CLI_CONFIG_FILE)",
+		strings.TrimSuffix(match[1], ":"), strings.TrimSuffix(match[2], "."))
+}

@@ -1,0 +1,143 @@
+package terraform
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+)
+
+// Message is one line of Terraform's machine-readable output.
+// https://developer.hashicorp.com/terraform/internals/machine-readable-ui
+type Message struct {
+	Level      string       `json:"@level"`
+	Text       string       `json:"@message"`
+	At         time.Time    `json:"@timestamp"`
+	TestFile   string       `json:"@testfile"`
+	TestRun    string       `json:"@testrun"`
+	Type       string       `json:"type"`
+	Terraform  string       `json:"terraform"` // of "version"
+	Diagnostic *Diagnostic  `json:"diagnostic"`
+	Hook       *Hook        `json:"hook"`
+	Changes    *Counts      `json:"changes"`
+	Outputs    Outputs      `json:"outputs"`
+	Summary    *TestSummary `json:"test_summary"`
+}
+
+// The types of message that the pipeline reads.
+const (
+	TypeDiagnostic    = "diagnostic"
+	TypeApplyStart    = "apply_start"
+	TypeApplyComplete = "apply_complete"
+	TypeApplyErrored  = "apply_errored"
+	TypeOutputs       = "outputs"
+	TypeChangeSummary = "change_summary"
+)
+
+// Hook is what happens to one resource.
+type Hook struct {
+	Resource struct {
+		Address string `json:"addr"`
+	} `json:"resource"`
+	Action  string  `json:"action"`
+	IDValue string  `json:"id_value"`
+	Elapsed float64 `json:"elapsed_seconds"` // seconds
+}
+
+// Counts are Terraform's own counts of a plan or an apply.
+type Counts struct {
+	Add       int    `json:"add"`
+	Change    int    `json:"change"`
+	Import    int    `json:"import"`
+	Remove    int    `json:"remove"`
+	Operation string `json:"operation"`
+}
+
+// Outputs are the root module's outputs by name.
+type Outputs map[string]Output
+
+// Output is one output. Terraform leaves the value of a sensitive one out.
+type Output struct {
+	Sensitive bool            `json:"sensitive"`
+	Value     json.RawMessage `json:"value,omitempty"`
+}
+
+// TestSummary is the end of `terraform test`.
+type TestSummary struct {
+	Status  string `json:"status"`
+	Passed  int    `json:"passed"`
+	Failed  int    `json:"failed"`
+	Errored int    `json:"errored"`
+	Skipped int    `json:"skipped"`
+}
+
+// ReadMessages reads the messages of a stream. Lines that are none, which
+// Terraform mixes in here and there, are passed over.
+func ReadMessages(r io.Reader) ([]Message, error) {
+	var messages []Message
+	reader := bufio.NewReader(r)
+	for {
+		line, err := reader.ReadBytes('\n')
+		if m, ok := parseMessage(line); ok {
+			messages = append(messages, m)
+		}
+		if errors.Is(err, io.EOF) {
+			return messages, nil
+		}
+		if err != nil {
+			return messages, err
+		}
+	}
+}
+
+// ReadStream reads the messages that a step kept in a file. A file that is not
+// there has none.
+func ReadStream(name string) ([]Message, error) {
+	file, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+	}
+	defer file.Close()
+	messages, err := ReadMessages(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+	}
+	return messages, nil
+}
+
+const announcement = "Terraform encountered problems during initialisation"
+
+// parseMessage reads one line. A line that has another shape than expected in
+// one of its parts is still read as far as its type and text go.
+func parseMessage(line []byte) (Message, bool) {
+	var m Message
+	line = bytes.TrimSpace(line)
+	if len(line) == 0 || line[0] != '{' {
+		return m, false
+	}
+	var shape *json.UnmarshalTypeError
+	if err := json.Unmarshal(line, &m); err != nil && !errors.As(err, &shape) {
+		return m, false
+	}
+	return m, m.Type != ""
+}
+
+// Errors are the errors among the messages, in their order, without the one
+// that only announces the others.
+func Errors(messages []Message) []Diagnostic {
+	var found []Diagnostic
+	for _, m := range messages {
+		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, announcement) {
+			found = append(found, *m.Diagnostic)
+		}
+	}
+	return found
+}

@@ -1,0 +1,62 @@
+package terraform
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"sync"
+)
+
+// longest is the longest line that Progress keeps, in bytes. Terraform's
+// messages are far shorter; the plan as JSON, which it must not tell, is one
+// line of any length.
+const longest = 1 << 20
+
+// Progress is a writer that takes Terraform's streams as they come and tells
+// people the text of what happens to resources, one line each. It tells no
+// diagnostics, which the stage does, and nothing of any other output.
+type Progress struct {
+	W io.Writer
+
+	mu      sync.Mutex
+	line    []byte
+	tooLong bool
+}
+
+// Write implements io.Writer. It never fails: telling is not what the run is for.
+func (p *Progress) Write(data []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for rest := data; len(rest) > 0; {
+		part, after, ended := bytes.Cut(rest, []byte("\n"))
+		rest = after
+		p.add(part)
+		if ended {
+			p.tell()
+		}
+	}
+	return len(data), nil
+}
+
+func (p *Progress) add(part []byte) {
+	if p.tooLong = p.tooLong || len(p.line)+len(part) > longest; p.tooLong {
+		p.line = nil
+		return
+	}
+	p.line = append(p.line, part...)
+}
+
+func (p *Progress) tell() {
+	if m, ok := parseMessage(p.line); ok && told[m.Type] && m.Text != "" && !strings.HasSuffix(m.Text, "... in progress") {
+		_, _ = io.WriteString(p.W, m.Text+"\n")
+	}
+	p.line, p.tooLong = p.line[:0], false
+}
+
+// told are the types of message that people want to see. Outputs of
+// provisioners are not among them: they may hold anything.
+var told = map[string]bool{
+	TypeChangeSummary: true,
+	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
+	"provision_errored": true, "test_run": true, "test_summary": true,
+}

@@ -1,0 +1,249 @@
+package terraform_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/step"
+)
+
+func TestSteps(t *testing.T) {
+	root := terraform.Root{Dir: "terraform", Image: "terraform:1.11"}
+	init := root.InitStep(terraform.Backend{Config: []string{"bucket=b", "x.tfbackend"}})
+	plan := root.PlanStep(terraform.PlanOptions{Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}, RefreshOnly: true, Destroy: true, NoLock: true, LockTimeout: 5 * time.Minute})
+	tests := map[string]struct {
+		step           step.Step
+		args           string
+		stdout         string
+		inputs         []string
+		fresh, careful bool
+	}{
+		"init": {init, "init -input=false -json -no-color -lockfile=readonly -backend-config=bucket=b -backend-config=x.tfbackend", "init.jsonl", nil, true, false},
+		"init without a backend": {
+			root.OfflineInitStep(), "init -input=false -json -no-color -lockfile=readonly -backend=false", "init.jsonl", nil, false, false,
+		},
+		"validate": {root.ValidateStep(), "validate -json -no-color", "validate.jsonl", []string{"data"}, false, false},
+		"fmt":      {root.FormatStep(), "fmt -check -diff -recursive -no-color", "fmt.jsonl", nil, false, false},
+		"reformat": {root.ReformatStep(), "fmt -recursive -no-color", "fmt.jsonl", nil, false, false},
+		"test":     {root.TestStep(), "test -json -no-color", "test.jsonl", []string{"data"}, false, false},
+		"plan": {
+			plan, "plan -input=false -json -no-color -detailed-exitcode -out=@out@/tfplan -refresh-only -destroy -lock=false -var=a=b -var-file=x.tfvars",
+			"plan.jsonl",
+			[]string{"data"},
+			true, true,
+		},
+		"plan that waits": {
+			root.PlanStep(terraform.PlanOptions{LockTimeout: 5 * time.Minute}), "plan -input=false -json -no-color -detailed-exitcode -out=@out@/tfplan -lock-timeout=5m0s",
+			"plan.jsonl",
+			[]string{"data"},
+			true, true,
+		},
+		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
+		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
+		"apply":      {root.ApplyStep(0), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
+		"apply that waits": {
+			root.ApplyStep(time.Minute), "apply -input=false -json -no-color -lock-timeout=1m0s @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, "terraform "+tt.args, strings.Join(tt.step.Args, " "))
+			require.Equal(t, tt.stdout, tt.step.Stdout)
+			require.Equal(t, tt.inputs, tt.step.Inputs)
+			require.Equal(t, tt.fresh, tt.step.Fresh, "what asks or changes the world is never cached")
+			require.Equal(t, tt.careful, tt.step.Careful)
+			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
+			require.Equal(t, []string{"terraform"}, tt.step.Include)
+			require.Equal(t, "terraform:1.11", tt.step.Image)
+			require.Equal(t, "@out@/data", tt.step.Env["TF_DATA_DIR"], "nothing is left in the tree")
+		})
+	}
+}
+
+func TestReadMessages(t *testing.T) {
+	stream := `{"@level":"info","@message":"Terraform 1.11.4","terraform":"1.11.4","type":"version"}
+plain words in between
+{"broken
+{"no type":1}
+
+{"@level":"error","@message":"Error: x","type":"diagnostic","diagnostic":{"severity":"error","summary":"x","detail":"a\n b","address":"a.b"}}
+{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Terraform encountered problems during initialisation, including"}}
+{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"w","range":{"filename":"main.tf","start":{"line":3,"column":4}}}}
+{"type":"outputs","@message":"another shape","outputs":"none"}`
+	messages, err := terraform.ReadMessages(strings.NewReader(stream))
+	require.NoError(t, err)
+	require.Len(t, messages, 5)
+	require.Equal(t, "1.11.4", messages[0].Terraform)
+	errs := terraform.Errors(messages)
+	require.Len(t, errs, 1)
+	require.Equal(t, "a.b: x: a b", errs[0].Line("terraform"))
+	require.Equal(t, "terraform/main.tf:3: w", messages[3].Diagnostic.Line("terraform"))
+	require.Equal(t, "another shape", messages[4].Text)
+
+	_, err = terraform.ReadMessages(io.MultiReader(strings.NewReader("{}\n"), failing{}))
+	require.ErrorIs(t, err, errFailing)
+}
+
+var errFailing = errors.New("failing")
+
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, errFailing }
+
+func TestReadStream(t *testing.T) {
+	dir := t.TempDir()
+	messages, err := terraform.ReadStream(filepath.Join(dir, "nope"))
+	require.NoError(t, err)
+	require.Empty(t, messages)
+	_, err = terraform.ReadStream(dir)
+	require.ErrorContains(t, err, "reading what Terraform said")
+	name := filepath.Join(dir, "said")
+	require.NoError(t, os.WriteFile(name, []byte(`{"type":"version"}`), 0o644))
+	messages, err = terraform.ReadStream(name)
+	require.NoError(t, err)
+	require.Len(t, messages, 1)
+}
+
+const lockInfo = "Error message: resource temporarily unavailable\nLock Info:\n  ID:        6dc086b4-5561-d072-d81c-1a99ad2b7163\n  Path:      bucket/key\n  Operation: OperationTypeApply\n  Who:       root@vm\n  Version:   1.11.4\n  Created:   2026-11-25 01:50:15.220791253 +0000 UTC\n  Info:      \n\n\nTerraform acquires a state lock to protect the state from being written\nby multiple users at the same time."
+
+func TestParseLock(t *testing.T) {
+	lock, ok := terraform.ParseLock(lockInfo)
+	require.True(t, ok)
+	require.Equal(t, terraform.Lock{
+		ID: "6dc086b4-5561-d072-d81c-1a99ad2b7163", Path: "bucket/key", Operation: "apply", Who: "root@vm", Version: "1.11.4",
+		Created: time.Date(2026, 11, 25, 1, 50, 15, 220791253, time.UTC),
+	}, lock)
+	for _, detail := range []string{"", "Error message: x", "Lock Info:\n  ID:        \n  Who:  a\n"} {
+		_, ok := terraform.ParseLock(detail)
+		require.False(t, ok, detail)
+	}
+	require.Equal(t, "the state is locked by somebody (terraform run, lock 1): wait for it with --lock-timeout, or, if that run is surely dead, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
+}
+
+func TestExplain(t *testing.T) {
+	at := &terraform.Range{Filename: "main.tf", Start: terraform.Position{Line: 3}}
+	tests := map[string]struct {
+		errs   []terraform.Diagnostic
+		stderr string
+		code   outcome.Code
+		want   string
+	}{
+		"a lock": {
+			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: lockInfo}}, code: outcome.Refused,
+			want: "the state is locked by root@vm since 2026-11-25T01:50:15Z (terraform apply, lock 6dc086b4-5561-d072-d81c-1a99ad2b7163): wait for it",
+		},
+		"no permission to lock": {
+			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: AccessDenied: not you\n\nTerraform acquires a state lock to protect"}},
+			code: outcome.Failed, want: "the state's lock cannot be taken: AccessDenied: not you",
+		},
+		"a table that is not there": {
+			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: operation error DynamoDB: PutItem, ResourceNotFoundException\nUnable to retrieve item from DynamoDB table \"locks\": operation error DynamoDB: GetItem, ResourceNotFoundException: no\n\nTerraform acquires a state lock"}},
+			code: outcome.Usage, want: `the DynamoDB table "locks" for the state's lock does not exist`,
+		},
+		"a lock with expired credentials": {
+			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: ExpiredToken: old"}},
+			code: outcome.Usage, want: "the AWS credentials have expired",
+		},
+		"stale": {
+			errs: []terraform.Diagnostic{{Summary: "Saved plan is stale", Detail: "The given plan file can no longer be applied"}}, code: outcome.Refused,
+			want: "the state has changed since the plan was made: plan again",
+		},
+		"no credentials": {
+			errs: []terraform.Diagnostic{{Summary: "No valid credential sources found", Detail: "Please see"}}, code: outcome.Usage,
+			want: "there are no AWS credentials: set AWS_PROFILE",
+		},
+		"a bucket without a name": {
+			errs: []terraform.Diagnostic{{Summary: "Error", Detail: "api error NoSuchBucket: no"}}, code: outcome.Usage, want: "the bucket for the state does not exist",
+		},
+		"the lock file of the providers": {
+			errs: []terraform.Diagnostic{{Summary: "Provider dependency changes detected", Detail: "x"}}, code: outcome.Usage,
+			want: "run terraform init in terraform and commit .terraform.lock.hcl",
+		},
+		"a provider": {
+			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: checksum mismatch."}}, code: outcome.Usage,
+			want: "provider hashicorp/aws v5.100.0 cannot be installed: checksum mismatch: check the network",
+		},
+		"a variable": {
+			errs: []terraform.Diagnostic{{Summary: "Invalid value for variable", Detail: "no\ngood", Range: at}}, code: outcome.Usage,
+			want: "terraform/main.tf:3: Invalid value for variable: no good",
+		},
+		"anything else": {
+			errs: []terraform.Diagnostic{{Summary: "Odd", Range: at}, {Summary: "Odder"}}, code: outcome.Failed,
+			want: "terraform plan: terraform/main.tf:3: Odd (and 1 more)",
+		},
+		"its own configuration": {
+			stderr: "There are some problems with the CLI configuration:\n\x1b[31m╷\n│ Error: Error parsing rc: At 2:2\n╵\n", code: outcome.Usage,
+			want: "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): Error: Error parsing rc: At 2:2",
+		},
+		"words without a stream": {stderr: "panic: oh\nno\n", code: outcome.Failed, want: "terraform plan ended with exit code 7: panic: oh no"},
+		"an error without a stream": {
+			stderr: "\x1b[31m╷\x1b[0m\n│ Error: Failed to load state: api error ExpiredToken: old\n╵\n", code: outcome.Usage, want: "the AWS credentials have expired",
+		},
+		"a lock without a stream": {stderr: "Error: Error acquiring the state lock\n\n" + lockInfo, code: outcome.Refused, want: "the state is locked by root@vm since"},
+		"a file of variables": {
+			errs: []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "a.tfvars"}}}, code: outcome.Usage, want: "terraform plan: terraform/a.tfvars:0: Odd",
+		},
+		"no word at all": {code: outcome.Failed, want: "terraform plan ended with exit code 7: it gave no reason"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := terraform.Explain("plan", "terraform", tt.errs, 7, tt.stderr)
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, tt.code, outcome.Of(err))
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+func TestAboutSource(t *testing.T) {
+	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
+	require.True(t, terraform.AboutSource("init", placed))
+	require.False(t, terraform.AboutSource("plan", placed), "it may be what AWS says")
+	placed[0].Summary = "Unsupported Terraform Core version"
+	require.False(t, terraform.AboutSource("init", placed))
+	require.False(t, terraform.AboutSource("init", []terraform.Diagnostic{{Summary: "Odd"}}))
+	require.False(t, terraform.AboutSource("init", nil))
+}
+
+func TestProgress(t *testing.T) {
+	var out bytes.Buffer
+	p := &terraform.Progress{W: &out}
+	for _, part := range []string{
+		`{"type":"apply_start","@message":"a: Crea`, `ting..."}` + "\n" + `{"type":"provision_progress","@message":"may be anything"}` + "\n",
+		`{"type":"test_run","@message":"run... in progress"}` + "\n" + `{"type":"test_run","@message":"run... pass"}` + "\n",
+		`{"format_version":"1.2","variables":{}}` + "\n", `{"type":"apply_complete","@message":"` + strings.Repeat("x", 2<<20) + `"}` + "\n",
+		"words\n" + `{"type":"apply_complete","@message":"a: done"}` + "\n", `{"type":"apply_complete","@message":"cut off"}`,
+	} {
+		n, err := p.Write([]byte(part))
+		require.NoError(t, err)
+		require.Equal(t, len(part), n)
+	}
+	require.Equal(t, "a: Creating...\nrun... pass\na: done\n", out.String())
+}
+
+// FuzzExplain reads streams of any content: nothing panics, and what is said is
+// one line.
+func FuzzExplain(f *testing.F) {
+	f.Add(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock","detail":"Lock Info:\n  ID: 1\n"}}`, "")
+	f.Add(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"a","range":{"filename":"x","start":{"line":1}}}}`, "There are some problems with the CLI configuration:\nError: x")
+	f.Fuzz(func(t *testing.T, stream, stderr string) {
+		messages, err := terraform.ReadMessages(strings.NewReader(stream))
+		require.NoError(t, err)
+		said := terraform.Explain("plan", "dir", terraform.Errors(messages), 1, stderr)
+		require.Error(t, said)
+		require.NotContains(t, said.Error(), "\n")
+		p := &terraform.Progress{W: io.Discard}
+		_, err = p.Write([]byte(stream))
+		require.NoError(t, err)
+	})
+}

@@ -70,7 +70,7 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
-	root.AddCommand(a.testCommand(), a.buildCommand(), a.diffCommand(), a.deployCommand(), a.statusCommand(), a.rollbackCommand(),
+	root.AddCommand(a.testCommand(), a.lintCommand(), a.fmtCommand(), a.buildCommand(), a.diffCommand(), a.deployCommand(), a.statusCommand(), a.rollbackCommand(),
 		a.rehearseCommand(), a.localAWSCommand())
 	for _, command := range root.Commands() {
 		command.Args = noArguments

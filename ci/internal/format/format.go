@@ -49,7 +49,7 @@ func Go(module, image string) Formatter {
 			Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 			Caches:  step.GoCaches(),
 			Stdout:  diffFile,
-			Include: include(module),
+			Include: step.Only(module),
 		},
 		fault: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
 	}
@@ -67,19 +67,11 @@ func Terraform(folder, image string) Formatter {
 			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-list=false", "-recursive", "-no-color"),
 			Env:     map[string]string{"CHECKPOINT_DISABLE": "1"},
 			Stdout:  diffFile,
-			Include: include(folder),
+			Include: step.Only(folder),
 		},
 		prefix: "new/",
 		fault:  regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
 	}
-}
-
-// include is a folder of the tree, or nothing, which means all, for its root.
-func include(folder string) []string {
-	if path.Clean(folder) == "." {
-		return nil
-	}
-	return []string{path.Clean(folder)}
 }
 
 // Fault is a place that a formatter could not read.

@@ -83,7 +83,7 @@ type Fault struct {
 
 // Run asks the formatter what it would change. What it cannot read are faults;
 // the other files' changes are told all the same. The error is a
-// [*tool.Missing] where the tool cannot be had.
+// [*tool.MissingError] where the tool cannot be had.
 func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, []Fault, error) {
 	dir, err := os.MkdirTemp("", "slipway-format-")
 	if err != nil {

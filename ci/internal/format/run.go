@@ -55,7 +55,7 @@ func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (S
 	s := Summary{Files: []string{}, Faults: []string{}, Skipped: []string{}}
 	var errs []error
 	for _, a := range answers {
-		var missing *tool.Missing
+		var missing *tool.MissingError
 		switch {
 		case errors.As(a.err, &missing):
 			s.Skipped = append(s.Skipped, missing.Reason)

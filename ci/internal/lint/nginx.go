@@ -32,7 +32,7 @@ func nginxCheck(p places, service platform.Service, image string) Check {
 		// The image has Nginx's own files where this configuration names them; a
 		// host may have them elsewhere.
 		if file := nginxElsewhere.FindStringSubmatch(result.Stderr); file != nil {
-			return nil, &tool.Missing{Tool: tool.Nginx.Name, Reason: "this machine's nginx has no " + file[1] + ", which the image has: run it with Dagger"}
+			return nil, &tool.MissingError{Tool: tool.Nginx.Name, Reason: "this machine's nginx has no " + file[1] + ", which the image has: run it with Dagger"}
 		}
 		findings := readNginx(p, s.Dir, result.Stderr)
 		if result.ExitCode != 0 && len(findings) == 0 {

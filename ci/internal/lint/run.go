@@ -83,7 +83,7 @@ func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
 	}
 	result.DurationMS = time.Since(start).Milliseconds()
 	result.Findings = len(findings)
-	var missing *tool.Missing
+	var missing *tool.MissingError
 	switch {
 	case errors.As(err, &missing):
 		result.Result, result.Reason = Skipped, oneLine(missing.Reason)

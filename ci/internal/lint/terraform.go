@@ -49,7 +49,7 @@ func terraformCheck(p places, root, image string) Check {
 			case result.ExitCode == 0:
 				return nil, nil
 			case noRegistry.MatchString(result.Stderr):
-				return nil, &tool.Missing{
+				return nil, &tool.MissingError{
 					Tool:   tool.Terraform.Name,
 					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + oneLine(noRegistry.FindString(result.Stderr)),
 				}

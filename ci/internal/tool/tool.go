@@ -50,16 +50,16 @@ func (t Tool) Command(args ...string) []string {
 	return append([]string{"go", "run", t.Package + "@" + t.Version}, args...)
 }
 
-// Missing is the error of a tool that cannot be had where the step ran.
-type Missing struct {
+// MissingError is the error of a tool that cannot be had where the step ran.
+type MissingError struct {
 	Tool string
 	// Reason says why, and how to get it.
 	Reason string
 }
 
-func (m *Missing) Error() string { return m.Reason }
+func (m *MissingError) Error() string { return m.Reason }
 
-// Run runs a step whose command is the tool's. The error is a [*Missing] where
+// Run runs a step whose command is the tool's. The error is a [*MissingError] where
 // the tool cannot be had; otherwise the tool ran, and its exit code is the
 // caller's to judge.
 func (t Tool) Run(ctx context.Context, executor step.Executor, s step.Step, dir string) (step.Result, error) {
@@ -69,13 +69,13 @@ func (t Tool) Run(ctx context.Context, executor step.Executor, s step.Step, dir 
 		if t.Package != "" {
 			absent = golang
 		}
-		return result, &Missing{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", absent.Name, absent.Get)}
+		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", absent.Name, absent.Get)}
 	}
 	if err != nil {
 		return result, err
 	}
 	if said := t.unfetched(result); said != "" {
-		return result, &Missing{Tool: t.Name, Reason: fmt.Sprintf("%s %s cannot be fetched, which needs the network the first time: %s", t.Name, t.Version, said)}
+		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s %s cannot be fetched, which needs the network the first time: %s", t.Name, t.Version, said)}
 	}
 	return result, nil
 }

@@ -67,7 +67,7 @@ func TestRun(t *testing.T) {
 				require.ErrorIs(t, err, tt.err)
 				return
 			}
-			var missing *tool.Missing
+			var missing *tool.MissingError
 			require.ErrorAs(t, err, &missing)
 			require.Equal(t, tt.tool.Name, missing.Tool)
 			require.ErrorContains(t, missing, tt.missing)

@@ -64,7 +64,7 @@ func Terraform(folder, image string) Formatter {
 			Name:    "terraform fmt " + folder,
 			Image:   image,
 			Dir:     path.Clean(folder),
-			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-list=false", "-recursive", "-no-color"),
+			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-recursive", "-no-color"),
 			Env:     map[string]string{"CHECKPOINT_DISABLE": "1"},
 			Stdout:  diffFile,
 			Include: step.Only(folder),

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
@@ -19,7 +22,7 @@ func TFLintStep(folder, image string) step.Step {
 		Name:    "tflint " + folder,
 		Image:   image,
 		Dir:     path.Clean(folder),
-		Args:    tool.TFLint.Command("--recursive", "--format=json", "--force"),
+		Args:    tool.TFLint.Command("--recursive", "--format=json", "--force", "--no-color"),
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
 		Stdout:  tflintFile,
@@ -40,6 +43,20 @@ func tflintCheck(p places, folder, image string) Check {
 		}
 		return findings, nil
 	}})
+}
+
+// tflintPlace is a place within the message of a file that cannot be read: in a
+// recursive run TFLint tells it there only.
+var tflintPlace = regexp.MustCompile(`(\S+\.tf):(\d+),(\d+)`)
+
+// tflintText is what a message says for itself: before it goes which folder the
+// run was of, and after it the same again, drawn for a terminal.
+func tflintText(message string) string {
+	if before, after, ok := strings.Cut(message, "\n\n"); ok && strings.HasPrefix(before, "Failed to run in ") {
+		message = after
+	}
+	message, _, _ = strings.Cut(message, "\n\n")
+	return strings.TrimRight(message, ":\n")
 }
 
 // tflintRange is a place as TFLint tells it.
@@ -73,9 +90,14 @@ func readTFLint(p places, dir string, data []byte) ([]Finding, error) {
 		})
 	}
 	for _, e := range answer.Errors {
-		f := Finding{Tool: tool.TFLint.Name, File: dir, Rule: "error", Text: e.Message}
+		f := Finding{Tool: tool.TFLint.Name, File: dir, Rule: "error", Text: tflintText(e.Message)}
 		if e.Summary != "" {
 			f.Text = e.Summary + ": " + e.Message
+		}
+		if place := tflintPlace.FindStringSubmatch(e.Message); place != nil && e.Range == nil {
+			f.File = p.file(dir, place[1])
+			f.Line, _ = strconv.Atoi(place[2])   // digits, by the expression
+			f.Column, _ = strconv.Atoi(place[3]) // as well
 		}
 		if e.Range != nil {
 			f.File, f.Line, f.Column = p.file(dir, e.Range.Filename), e.Range.Start.Line, e.Range.Start.Column

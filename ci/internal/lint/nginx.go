@@ -44,7 +44,7 @@ func nginxCheck(p places, service platform.Service, image string) Check {
 
 var (
 	nginxLine      = regexp.MustCompile(`\[(warn|error|crit|alert|emerg)\] (?:\d+#\d+: )?(.+?)(?: in (\S+):(\d+))?$`)
-	nginxElsewhere = regexp.MustCompile(`open\(\) "(/etc/nginx/[^"]+)" failed \(2:`)
+	nginxElsewhere = regexp.MustCompile(`open\(\) "(/etc/nginx/(?:mime\.types|(?:fastcgi|scgi|uwsgi)_params))" failed \(2:`)
 )
 
 // readNginx reads Nginx's log of a configuration test. Nginx stops at the first

@@ -63,7 +63,7 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 			checks = append(checks, nginxCheck(p, site, o.Image("nginx")))
 		}
 	case Actionlint:
-		if t.whole {
+		if t.Whole {
 			checks = append(checks, actionlintCheck(p, t.Workflows, o.Image("go")))
 		}
 	case Terraform:
@@ -78,7 +78,7 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 			checks = append(checks, tflintCheck(p, t.Terraform, o.Image("go")))
 		}
 	case Security:
-		if t.whole {
+		if t.Whole {
 			checks = append(checks, gitleaksCheck(p, t.Tracked, o.Image("go")))
 		}
 		if t.Terraform != "" {
@@ -86,7 +86,7 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 		}
 	}
 	if len(checks) == 0 {
-		checks = append(checks, Check{Kind: kind, Name: string(kind), nothing: nothingFor(kind, t.whole)})
+		checks = append(checks, Check{Kind: kind, Name: string(kind), nothing: nothingFor(kind, t.Whole)})
 	}
 	return checks
 }

@@ -36,8 +36,8 @@ type Targets struct {
 	Workflows []string
 	// Tracked are all files; nil where only some services were asked for.
 	Tracked []string
-	// whole says that no services were selected.
-	whole bool
+	// Whole says that no services were selected.
+	Whole bool
 }
 
 // Find finds in tree what belongs to some services, or everything where none
@@ -47,7 +47,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 	if err != nil {
 		return Targets{}, err
 	}
-	t := Targets{whole: len(services) == 0}
+	t := Targets{Whole: len(services) == 0}
 	for _, s := range selected {
 		switch s.Kind {
 		case platform.Go:
@@ -56,7 +56,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 			t.Sites = append(t.Sites, s)
 		}
 	}
-	if !t.whole {
+	if !t.Whole {
 		return t, nil
 	}
 	t.Modules = gotest.ForPlatform(tree.Dir, p).Modules

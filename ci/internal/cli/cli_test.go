@@ -40,7 +40,7 @@ func TestHelp(t *testing.T) {
 			require.Contains(t, out, want)
 		}
 	}
-	for _, command := range []string{"test", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
+	for _, command := range []string{"test", "lint", "fmt", "build", "diff", "deploy", "status", "rollback", "rehearse", "local-aws"} {
 		code, out, _ := run(t, command, "--help")
 		require.Equal(t, outcome.Done, code)
 		require.Contains(t, out, "Examples:\n  slipway "+command)
@@ -72,6 +72,9 @@ func TestUsageErrors(t *testing.T) {
 		"unknown service":     {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
 		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": take linux/amd64, linux/arm64 or both`},
 		"unknown scenario":    {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
+		"unknown check":       {[]string{"lint", "--only", "golint", "--source", dir}, outcome.Usage, `no check "golint": did you mean tflint?`},
+		"unknown to lint":     {[]string{"lint", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"unknown to fmt":      {[]string{"fmt", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
 		"no such tree":        {[]string{"rehearse", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
 		"no git":              {[]string{"test", "--source", t.TempDir()}, outcome.Usage, "is not a git work tree"},
 		"no services file":    {[]string{"build", "--source", filepath.Join(dir, "api")}, outcome.Usage, "no services file at"},

@@ -59,7 +59,7 @@ func TestLint(t *testing.T) {
 	onPath(t, map[string]string{"nginx": "exit 0"})
 	code, stdout, _ = run(t, "lint", "--source", dir, "--service", "web", "--output", "markdown")
 	require.Equal(t, outcome.Done, code)
-	require.Contains(t, stdout, "### Lint succeeded: nothing found\n")
+	require.Contains(t, stdout, "### Lint succeeded: nothing found in 1 check\n")
 	require.Contains(t, stdout, "| nginx web | clean |  |\n")
 
 	t.Setenv("CI", "true")

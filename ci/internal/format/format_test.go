@@ -109,12 +109,14 @@ func TestRunTellsWhatItCannotRead(t *testing.T) {
 		"Go syntax": {
 			format.Go("api", ""),
 			recorded{diff: "gofumpt.diff", exit: 1, stderr: "b.go:3:14: expected ')', found '{'\nexit status 2\n"},
-			[]format.Fault{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}}, "",
+			[]format.Fault{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}},
+			"",
 		},
 		"Terraform syntax": {
 			format.Terraform("terraform", ""),
 			recorded{diff: "terraform.diff", exit: 2, stderr: "\nError: Unclosed configuration block\n\n  on sub/b.tf line 1, in resource \"x\":\n   1: resource \"x\" {\n\nThere is no closing brace.\n"},
-			[]format.Fault{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}}, "",
+			[]format.Fault{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
+			"",
 		},
 		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api left no difference"},
 		"no reason":       {format.Go("api", ""), recorded{diff: "empty.diff", exit: 1, stderr: "a\nb\nout of memory\n"}, nil, "gofumpt api ended with exit code 1: a; b; out of memory"},

@@ -149,6 +149,8 @@ func TestRenderings(t *testing.T) {
 			{Kind: lint.Security, Name: "gitleaks", Result: lint.Clean},
 		},
 	}
+	require.Equal(t, "gofumpt api: 1 finding, in 1.2s", report.Checks[0].String())
+	require.Equal(t, "gitleaks: clean, in 0s", report.Checks[4].String())
 	render := func(write func(w *strings.Builder) error) string {
 		var b strings.Builder
 		require.NoError(t, write(&b))
@@ -160,14 +162,12 @@ func TestRenderings(t *testing.T) {
 -: bad (govulncheck/GO-1)
 n.conf:2: worse (nginx/emerg)
 
-gofumpt api: 1 finding, in 1.2s
 nginx web: skipped: no nginx
 tflint terraform: failed: it crashed
 actionlint: nothing to do: no workflow
-gitleaks: clean, in 0s
-3 findings; 1 check failed; 1 check skipped, which counts as failed
+3 findings in 2 checks; 1 check failed; 1 check skipped, which counts as failed
 `, render(func(w *strings.Builder) error { return report.Text(w) }))
-	require.Equal(t, "### Lint failed: 3 findings; 1 check failed; 1 check skipped, which counts as failed\n\n"+
+	require.Equal(t, "### Lint failed: 3 findings in 2 checks; 1 check failed; 1 check skipped, which counts as failed\n\n"+
 		"| where | what | rule |\n|---|---|---|\n"+
 		"| `a,b:c.go:3:1` | 100% wrong: really \\| truly | gofumpt/format |\n| `-` | bad | govulncheck/GO-1 |\n| `n.conf:2` | worse | nginx/emerg |\n\n"+
 		"| check | result | |\n|---|---|---|\n"+

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -60,7 +59,7 @@ func (c CheckResult) String() string {
 }
 
 // Text writes a line per finding, which terminals and editors make a link of,
-// its mend below it, and then what has been checked.
+// its mend below it, and then the checks that came to no answer.
 func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -73,7 +72,9 @@ func (r Report) Text(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	for _, c := range r.Checks {
-		b.WriteString(c.String() + "\n")
+		if c.Result != Clean && c.Result != Found {
+			b.WriteString(c.String() + "\n")
+		}
 	}
 	b.WriteString(r.verdict() + "\n")
 	_, err := io.WriteString(w, b.String())
@@ -104,7 +105,11 @@ func (r Report) verdict() string {
 	for _, c := range r.Checks {
 		counts[c.Result]++
 	}
-	parts := []string{cmp.Or(zeroless(len(r.Findings), "finding"), "nothing found")}
+	looked := count(counts[Clean]+counts[Found], "check")
+	parts := []string{"nothing found in " + looked}
+	if n := len(r.Findings); n > 0 {
+		parts[0] = count(n, "finding") + " in " + looked
+	}
 	if n := counts[Broken]; n > 0 {
 		parts = append(parts, count(n, "check")+" failed")
 	}
@@ -116,13 +121,6 @@ func (r Report) verdict() string {
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
-}
-
-func zeroless(n int, what string) string {
-	if n == 0 {
-		return ""
-	}
-	return count(n, what)
 }
 
 func count(n int, what string) string {

@@ -21,7 +21,7 @@ func TestFindings(t *testing.T) {
 			"api/main.go:12:9: Error return value of `f.Close` is not checked (golangci-lint/errcheck)",
 			`api/main.go:13:5: wrapperFunc: suggestion: strings.Contains("ab", "b") (golangci-lint/gocritic)`,
 			"api/main.go:14:11: Error return value is not checked (golangci-lint/errcheck)",
-			"api/main.go:17:45: `recieve` is a misspelling of `receive` (golangci-lint/misspell)",
+			"api/main.go:17:45: `recieve` is a misspelling of `receive` (golangci-lint/misspell)", //nolint:misspell // which is the finding
 		}},
 		"govulncheck": {lint.Govulncheck, recorded{"govulncheck": {file: "govulncheck.json"}}, []string{
 			"api/greet/greet.go:6:26: " + vulnerable + " (govulncheck/GO-2021-0113)",

@@ -75,7 +75,7 @@ func TrivyStep(folder, image string) step.Step {
 		Image: image,
 		Dir:   path.Clean(folder),
 		Args: tool.Trivy.Command("config", "--format=json", "--output="+step.Out+"/"+trivyFile, "--quiet", "--exit-code=0",
-			"--skip-check-update", "--skip-version-check", "--cache-dir="+step.Out+"/cache", "."),
+			"--skip-check-update", "--skip-version-check", "--disable-telemetry", "--cache-dir="+step.Out+"/cache", "."),
 		Include: step.Only(folder),
 	}
 }

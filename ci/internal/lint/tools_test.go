@@ -69,6 +69,13 @@ func TestFindings(t *testing.T) {
 		"gitleaks": {lint.Security, recorded{"gitleaks": {file: "gitleaks.json", as: "gitleaks.json"}}, []string{
 			"secret.txt:1:8: Uncovered a GitHub Personal Access Token, potentially leading to unauthorized repository access and sensitive content exposure. (gitleaks/github-pat)",
 		}},
+		// Trivy's own recording, of v0.74.0.
+		"trivy": {lint.Security, recorded{"trivy": {file: "trivy.json", as: "trivy.json"}}, []string{
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket has logging disabled (trivy/AWS-0089)",
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket does not have versioning enabled (trivy/AWS-0090)",
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket does not encrypt data with a customer managed key. (trivy/AWS-0132)",
+		}},
+		"trivy, passed":         {lint.Security, recorded{"trivy": {content: `{"Results":[{"Target":"main.tf","Misconfigurations":[{"ID":"AWS-0089","Status":"PASS"}]}]}`, as: "trivy.json"}}, nil},
 		"gitleaks, not tracked": {lint.Security, recorded{"gitleaks": {content: `[{"RuleID":"github-pat","File":".env","StartLine":1}]`, as: "gitleaks.json"}}, nil},
 	}
 	for name, tt := range tests {

@@ -77,6 +77,7 @@ func (a *app) root() *cobra.Command {
 		a.validateCommand(),
 		a.planCommand(),
 		a.applyCommand(),
+		a.lintCommand(),
 		a.buildCommand(),
 		a.publishCommand(),
 		a.lockCommand(),

@@ -1,74 +1,81 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/gofmt"
-	"dagger/slipway/internal/infra"
+	layout "dagger/slipway/internal/format" // format is how a command prints
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/step"
 )
 
-// formatted is what fmt prints.
-type formatted struct {
-	Result string   `json:"result"` // "unchanged", "changed", or "failed" where --check found something
-	Files  []string `json:"files"`
-}
-
 func (a *app) fmtCommand() *cobra.Command {
-	var f infraFlags
-	var check bool
+	var check, strict bool
+	var services []string
 	cmd := &cobra.Command{
 		Use:   "fmt",
 		Short: "Format Go and Terraform files",
-		Long: `Fmt formats the Go files that git tracks, as gofumpt does, and the Terraform
-configuration, and tells which files it changed. With --check it changes nothing,
-and fails if there is something to change.`,
+		Long: `Fmt formats the files of every Go module with gofumpt and those of the platform
+with terraform fmt, and prints their names. With --check it writes nothing,
+prints what it would change, and exits with 1 if that is anything. A file that
+cannot be read for its syntax is told, and exits with 1.`,
 		Example: `  slipway fmt
-  slipway fmt --check`,
+  slipway fmt --check --output markdown`,
 	}
-	f.bindDir(cmd)
-	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and fail if a file is not formatted")
+	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and fail if there is something to change")
+	cmd.Flags().StringSliceVar(&services, "service", nil, "format only these services (default everything)")
+	cmd.Flags().BoolVar(&strict, "strict", inCI(), "fail where a formatter cannot be had")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.stage(cmd.Context(), f)
+		ctx := cmd.Context()
+		tree, p, err := a.open(ctx)
 		if err != nil {
 			return err
 		}
-		result := formatted{Result: "unchanged", Files: []string{}}
-		files, goErr := gofmt.Run(cmd.Context(), stage.Tree, check)
-		result.Files = append(result.Files, files...)
-		var terraformErr error
-		if found, _ := filepath.Glob(filepath.Join(stage.Tree.Dir, stage.Dir, "*.tf")); len(found) > 0 { // --dir was checked
-			files, terraformErr = stage.Format(cmd.Context(), check)
-			result.Files = append(result.Files, files...)
+		lock, err := image.ReadLock(tree.Dir)
+		if err != nil {
+			return err
 		}
-		switch {
-		case len(result.Files) > 0 && check:
-			result.Result = string(infra.Failed)
+		targets, err := lint.Find(ctx, tree, p, services...)
+		if err != nil {
+			return err
+		}
+		found, err := layout.Run(ctx, step.Host{Source: tree.Dir}, targets.Formatters(lock.Reference))
+		if err != nil {
+			return err
+		}
+		if !check {
+			if err := found.Apply(tree.Dir); err != nil {
+				return err
+			}
+		}
+		if len(found.Faults) > 0 || (check && len(found.Files) > 0) || (strict && len(found.Skipped) > 0) {
 			a.code = outcome.Failed
-		case len(result.Files) > 0:
-			result.Result = "changed"
 		}
-		return errors.Join(a.printFormatted(result), goErr, terraformErr)
+		return a.printFormat(found, check)
 	}
 	return cmd
 }
 
-func (a *app) printFormatted(result formatted) error {
-	if a.output == jsonDoc {
-		return printJSON(a.stdout, result)
+func (a *app) printFormat(found layout.Summary, check bool) error {
+	for _, fault := range found.Faults {
+		fmt.Fprintln(a.stderr, fault)
 	}
-	line := "%s\n"
-	if a.output == markdown {
-		line = "- `%s`\n"
+	for _, reason := range found.Skipped {
+		fmt.Fprintf(a.stderr, "skipped: %s\n", reason)
 	}
-	for _, file := range result.Files {
-		if _, err := fmt.Fprintf(a.stdout, line, file); err != nil {
-			return err
-		}
+	switch {
+	case a.output == jsonDoc:
+		return printJSON(a.stdout, found)
+	case a.output == markdown:
+		return found.Markdown(a.stdout)
+	case check:
+		return found.Diff(a.stdout)
+	}
+	for _, file := range found.Files {
+		fmt.Fprintln(a.stdout, file)
 	}
 	return nil
 }

@@ -136,33 +136,3 @@ func TestPlatformCommandsThatFail(t *testing.T) {
 		})
 	}
 }
-
-func TestFmt(t *testing.T) {
-	dir, _ := withPlatform(t)
-	code, stdout, stderr := run(t, "fmt", "--source", dir)
-	require.Equal(t, outcome.Done, code, stderr)
-	require.Empty(t, stdout, "everything is formatted")
-	sourcetest.Write(t, dir, "api/main.go", "package  main\n")
-	sourcetest.Write(t, dir, "terraform/sub/a.tf", "locals{\n}\n")
-
-	code, stdout, _ = run(t, "fmt", "--source", dir, "--check", "--output", "json")
-	require.Equal(t, outcome.Failed, code)
-	require.JSONEq(t, `{"result": "failed", "files": ["api/main.go", "terraform/sub/a.tf"]}`, stdout)
-	code, stdout, _ = run(t, "fmt", "--source", dir, "--output", "markdown")
-	require.Equal(t, outcome.Done, code)
-	require.Equal(t, "- `api/main.go`\n- `terraform/sub/a.tf`\n", stdout)
-	code, stdout, _ = run(t, "fmt", "--source", dir, "--check", "--output", "json")
-	require.Equal(t, outcome.Done, code)
-	require.JSONEq(t, `{"result": "unchanged", "files": []}`, stdout)
-
-	sourcetest.Write(t, dir, "api/main.go", "package {\n")
-	sourcetest.Write(t, dir, "terraform/main.tf", "locals {\n")
-	for _, arguments := range [][]string{{"fmt"}, {"fmt", "--check"}} {
-		code, _, stderr = run(t, append(arguments, "--source", dir)...)
-		require.Equal(t, outcome.Failed, code)
-		require.Contains(t, stderr, "api/main.go:1:9: expected 'IDENT', found '{'")
-		require.Contains(t, stderr, "terraform fmt ended with exit code 2: ")
-	}
-	code, _, _ = run(t, "fmt", "--source", filepath.Join(dir, "nope"))
-	require.Equal(t, outcome.Usage, code)
-}

@@ -249,10 +249,8 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 		})
 	}
 	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{}}
-	_, err := s.Format(t.Context(), false)
-	require.ErrorContains(t, err, "reading what terraform fmt changed")
 	w := &work{exec: saying{}, dir: t.TempDir()}
-	_, err = s.pull(t.Context(), w)
+	_, err := s.pull(t.Context(), w)
 	require.ErrorContains(t, err, "reading the state")
 	require.ErrorContains(t, w.take(filepath.Join(dir, "nope"), ""), "reading the plan file")
 	require.Equal(t, outcome.Refused, outcome.Of(w.take(filepath.Join(dir, "terraform/main.tf"), "sha256:0")))
@@ -264,28 +262,13 @@ func TestFormat(t *testing.T) {
 	dir := sourcetest.New(t)
 	said := "sub/b.tf\n--- old/sub/b.tf\n+++ new/sub/b.tf\n@@ -4,3 +4,3 @@\n same\n-x=1\n+x = 1\n"
 	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{files: map[string]string{"fmt.jsonl": said}, code: 3}}
-	names, err := s.Format(t.Context(), true)
-	require.NoError(t, err)
-	require.Equal(t, []string{"terraform/sub/b.tf"}, names)
 	v := Validation{}
 	require.NoError(t, s.checkFormat(t.Context(), &v))
+	require.Equal(t, "terraform/sub/b.tf", v.Findings[0].File)
 	require.Equal(t, 5, v.Findings[0].Line, "the first that differs")
 
-	s.Exec = saying{files: map[string]string{"fmt.jsonl": "b.tf\na.tf\n\n"}}
-	names, err = s.Format(t.Context(), false)
-	require.NoError(t, err)
-	require.Equal(t, []string{"terraform/a.tf", "terraform/b.tf"}, names)
-
-	s.Exec = saying{files: map[string]string{"fmt.jsonl": ""}, code: 2}
-	for _, check := range []bool{true, false} {
-		_, err = s.Format(t.Context(), check)
-		require.EqualError(t, err, "terraform fmt ended with exit code 2: it gave no reason")
-	}
 	s.Exec = saying{files: map[string]string{"fmt.jsonl": strings.Repeat("x", 2<<20)}}
-	for _, check := range []bool{true, false} {
-		_, err = s.Format(t.Context(), check)
-		require.ErrorContains(t, err, "token too long")
-	}
+	require.ErrorContains(t, s.checkFormat(t.Context(), &v), "token too long")
 }
 
 func TestPlaces(t *testing.T) {

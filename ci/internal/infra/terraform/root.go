@@ -85,11 +85,6 @@ func (r Root) FormatStep() step.Step {
 	return r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color")
 }
 
-// ReformatStep formats every file and tells which it changed.
-func (r Root) ReformatStep() step.Step {
-	return r.step("fmt", "fmt", "-recursive", "-no-color")
-}
-
 // TestStep runs the tests beside the configuration.
 func (r Root) TestStep() step.Step {
 	return r.inited(r.step("test", "test", "-json", "-no-color"))

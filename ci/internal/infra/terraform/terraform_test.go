@@ -34,7 +34,6 @@ func TestSteps(t *testing.T) {
 		},
 		"validate": {root.ValidateStep(), "validate -json -no-color", "validate.jsonl", []string{"data"}, false, false},
 		"fmt":      {root.FormatStep(), "fmt -check -diff -recursive -no-color", "fmt.jsonl", nil, false, false},
-		"reformat": {root.ReformatStep(), "fmt -recursive -no-color", "fmt.jsonl", nil, false, false},
 		"test":     {root.TestStep(), "test -json -no-color", "test.jsonl", []string{"data"}, false, false},
 		"plan": {
 			plan, "plan -input=false -json -no-color -detailed-exitcode -out=@out@/tfplan -refresh-only -destroy -lock=false -var=a=b -var-file=x.tfvars",

@@ -1,0 +1,129 @@
+package lint_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/lint"
+)
+
+// TestFindings reads what the tools left, on trees with something to find.
+func TestFindings(t *testing.T) {
+	const vulnerable = "Out-of-bounds read in golang.org/x/text/language (CVE-2021-38561): example.com/api/greet.Tag calls golang.org/x/text/language.Parse"
+	const unclosed = "Failed to load the root module; b.tf:1,14-15: Unclosed configuration block; There is no closing brace for this block before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file."
+	tests := map[string]struct {
+		kind  lint.Kind
+		ended recorded
+		want  []string
+	}{
+		"golangci-lint": {lint.GolangciLint, recorded{"golangci-lint": {file: "golangci-lint.json", as: "golangci-lint.json"}}, []string{
+			"api/main.go:12:9: Error return value of `f.Close` is not checked (golangci-lint/errcheck)",
+			`api/main.go:13:5: wrapperFunc: suggestion: strings.Contains("ab", "b") (golangci-lint/gocritic)`,
+			"api/main.go:14:11: Error return value is not checked (golangci-lint/errcheck)",
+			"api/main.go:17:45: `recieve` is a misspelling of `receive` (golangci-lint/misspell)", //nolint:misspell // which is the finding
+		}},
+		"govulncheck": {lint.Govulncheck, recorded{"govulncheck": {file: "govulncheck.json"}}, []string{
+			"api/greet/greet.go:6:26: " + vulnerable + " (govulncheck/GO-2021-0113)",
+		}},
+		"actionlint": {lint.Actionlint, recorded{"actionlint": {file: "actionlint.json", exit: 1, stderr: "exit status 1\n"}}, []string{
+			`.github/workflows/ci.yml:9:11: input "fetchdepth" is not defined in action "actions/checkout@v4". available inputs are "clean", "fetch-depth", "fetch-tags", "filter", "github-server-url", "lfs", "path", "persist-credentials", "ref", "repository", "set-safe-directory", "show-progress", "sparse-checkout", "sparse-checkout-cone-mode", "ssh-key", "ssh-known-hosts", "ssh-strict", "ssh-user", "submodules", "token" (actionlint/action)`,
+			`.github/workflows/ci.yml:10:24: "github.event.head_commit.message" is potentially untrusted. avoid using it directly in inline scripts. instead, pass it through an environment variable. see https://docs.github.com/en/actions/reference/security/secure-use#good-practices-for-mitigating-script-injection-attacks for more details (actionlint/expression)`,
+			".github/workflows/ci.yml:11:33: got unexpected EOF while lexing end marker }}, expecting '}' (actionlint/expression)",
+			`.github/workflows/ci.yml:12:3: job "deploy" needs job "biuld" which does not exist in this workflow (actionlint/job-needs)`,
+		}},
+		"nginx": {lint.Nginx, recorded{"nginx": {stderr: "2026/11/25 02:37:11 [emerg] 29579#29579: unknown directive \"tcp_nopushh\" in ./nginx/nginx.conf:42\nnginx: configuration file ./nginx/nginx.conf test failed\n", exit: 1}}, []string{
+			`web/nginx/nginx.conf:42: unknown directive "tcp_nopushh" (nginx/emerg)`,
+		}},
+		"nginx, warning": {lint.Nginx, recorded{"nginx": {stderr: "2026/11/25 02:39:03 [warn] 5693#5693: conflicting server name \"a\" on 0.0.0.0:8080, ignored\n"}}, []string{
+			`web/nginx/nginx.conf: conflicting server name "a" on 0.0.0.0:8080, ignored (nginx/warn)`,
+		}},
+		"nginx, outside of the tree": {lint.Nginx, recorded{"nginx": {stderr: "2026/11/25 02:39:03 [emerg] 7#7: unknown directive \"x\" in /etc/nginx/conf.d/x.conf:1\n", exit: 1}}, []string{
+			`/etc/nginx/conf.d/x.conf:1: unknown directive "x" (nginx/emerg)`,
+		}},
+		"terraform validate": {lint.Terraform, recorded{"terraform validate": {file: "validate.json", exit: 1}}, []string{
+			`terraform/main.tf:14:12: Reference to undeclared local value: A local value with the name "missing" has not been declared. (terraform/validate)`,
+		}},
+		"terraform fmt": {lint.Terraform, recorded{"terraform fmt": {content: "main.tf\n--- old/main.tf\n+++ new/main.tf\n@@ -1,3 +1,3 @@\n a {\n-x=1\n+  x = 1\n }\n", exit: 3}}, []string{
+			"terraform/main.tf:2:1: not formatted: run slipway fmt (terraform/fmt)",
+		}},
+		"gofumpt": {lint.Gofumpt, recorded{"gofumpt": {content: "diff main.go.orig main.go\n--- main.go.orig\n+++ main.go\n@@ -1 +1 @@\n-package  x\n+package x\n", stderr: "b.go:3:14: expected ')', found '{'\nexit status 2\n", exit: 1}}, []string{
+			"api/b.go:3:14: expected ')', found '{' (gofumpt/syntax)",
+			"api/main.go:1:1: not formatted: run slipway fmt (gofumpt/format)",
+		}},
+		"tflint": {lint.TFLint, recorded{"tflint": {file: "tflint.json"}}, []string{
+			`terraform/main.tf:1:1: terraform "required_version" attribute is required (tflint/terraform_required_version)`,
+			"terraform/main.tf:6:1: `unused` variable has no type (tflint/terraform_typed_variables)",
+			`terraform/main.tf:6:1: variable "unused" is declared but not used (tflint/terraform_unused_declarations)`,
+			"terraform/main.tf:9:3: local.both is declared but not used (tflint/terraform_unused_declarations)",
+			"terraform/main.tf:9:10: Interpolation-only expressions are deprecated in Terraform v0.12.14 (tflint/terraform_deprecated_interpolation)",
+			"terraform/main.tf:10:5: local.more is declared but not used (tflint/terraform_unused_declarations)",
+			"terraform/main.tf:17:1: Missing version constraint for provider \"aws\" in `required_providers` (tflint/terraform_required_providers)",
+		}},
+		"tflint, syntax": {lint.TFLint, recorded{"tflint": {file: "tflint-broken.json", exit: 1}}, []string{
+			"terraform/b.tf:1:14: " + unclosed + " (tflint/error)",
+		}},
+		"tflint, syntax with a range": {lint.TFLint, recorded{"tflint": {content: `{"errors":[{"summary":"Unclosed configuration block","message":"There is no closing brace.","range":{"filename":"b.tf","start":{"line":1,"column":14}}}]}`, exit: 1}}, []string{
+			"terraform/b.tf:1:14: Unclosed configuration block: There is no closing brace. (tflint/error)",
+		}},
+		"gitleaks": {lint.Security, recorded{"gitleaks": {file: "gitleaks.json", as: "gitleaks.json"}}, []string{
+			"secret.txt:1:8: Uncovered a GitHub Personal Access Token, potentially leading to unauthorized repository access and sensitive content exposure. (gitleaks/github-pat)",
+		}},
+		// Trivy's own recording, of v0.74.0.
+		"trivy": {lint.Security, recorded{"trivy": {file: "trivy.json", as: "trivy.json"}}, []string{
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket has logging disabled (trivy/AWS-0089)",
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket does not have versioning enabled (trivy/AWS-0090)",
+			"terraform/terraform-aws-modules/s3-bucket/aws/main.tf:25: Bucket does not encrypt data with a customer managed key. (trivy/AWS-0132)",
+		}},
+		"trivy, passed":         {lint.Security, recorded{"trivy": {content: `{"Results":[{"Target":"main.tf","Misconfigurations":[{"ID":"AWS-0089","Status":"PASS"}]}]}`, as: "trivy.json"}}, nil},
+		"gitleaks, not tracked": {lint.Security, recorded{"gitleaks": {content: `[{"RuleID":"github-pat","File":".env","StartLine":1}]`, as: "gitleaks.json"}}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			report := play(t, tt.ended, lint.Options{Kinds: []lint.Kind{tt.kind}})
+			require.Equal(t, tt.want, found(report))
+			for _, c := range report.Checks {
+				require.Equal(t, tt.kind, c.Kind)
+				require.Contains(t, []lint.Result{lint.Clean, lint.Found}, c.Result, c.Reason)
+			}
+			if tt.want == nil {
+				require.Equal(t, lint.Succeeded, report.Result)
+				return
+			}
+			require.Equal(t, lint.Failed, report.Result)
+			require.NotContains(t, report.Findings[0].File, "\\")
+		})
+	}
+}
+
+func TestFixes(t *testing.T) {
+	report := play(t, recorded{
+		"golangci-lint": {file: "golangci-lint.json", as: "golangci-lint.json"},
+		"govulncheck":   {file: "govulncheck.json"},
+		"gitleaks":      {file: "gitleaks.json", as: "gitleaks.json"},
+		"gofumpt":       {content: "--- main.go.orig\n+++ main.go\n@@ -1 +1 @@\n-package  x\n+package x\n", exit: 1},
+	}, lint.Options{})
+	fixes := map[string]string{}
+	for _, f := range report.Findings {
+		fixes[f.Rule] = f.Fix
+	}
+	require.Equal(t, map[string]string{
+		"errcheck":     "",
+		"gocritic":     `strings.Contains("ab", "b")`,
+		"misspell":     "receive",
+		"GO-2021-0113": "go get golang.org/x/text@v0.3.7",
+		"format":       "@@ -1,1 +1,1 @@\n-package  x\n+package x\n",
+		"github-pat":   "revoke the secret and take it out of the file; where it is none, end its line with a comment gitleaks:allow and say why",
+	}, fixes)
+}
+
+func TestVulnerabilitiesWithoutAWayOut(t *testing.T) {
+	report := play(t, recorded{"govulncheck": {content: `{"osv":{"id":"GO-1","summary":"Bad"}}
+		{"finding":{"osv":"GO-1","fixed_version":"v1.26.9","trace":[{"module":"stdlib","package":"net/http","function":"Do","receiver":"*Client"},{"module":"example.com/api","package":"example.com/api","function":"main"}]}}
+		{"finding":{"osv":"GO-1","trace":[{"module":"example.com/x","package":"example.com/x","function":"F"}]}}`}}, lint.Options{Kinds: []lint.Kind{lint.Govulncheck}})
+	require.Equal(t, []lint.Finding{
+		{Tool: "govulncheck", Rule: "GO-1", Text: "Bad: example.com/api.main calls net/http.Client.Do", Fix: "build with Go 1.26.9 or newer"},
+		{Tool: "govulncheck", Rule: "GO-1", Text: "Bad: example.com/x.F calls example.com/x.F", Fix: "no version is fixed: do without example.com/x"},
+	}, report.Findings)
+	require.Equal(t, "-: Bad: example.com/api.main calls net/http.Client.Do (govulncheck/GO-1)", report.Findings[0].String())
+}

@@ -1,0 +1,135 @@
+package workflow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// command is the one command of a "run".
+type command struct {
+	words []string // without their quotes
+}
+
+// allowed are the commands that a workflow may run. What needs more than that is a
+// function of the module, where it can be tested.
+var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"exit", "1"}}
+
+// parseCommand reads a script that must be one command: no lists, no pipes, no
+// substitutions; its output may be appended to one of GitHub's files.
+func parseCommand(script string) (command, error) {
+	if strings.Contains(script, "${{") {
+		return command{}, errors.New("a value reaches a script by env, never by ${{ }}: whoever chooses the value writes the script")
+	}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(script), "")
+	if err != nil {
+		return command{}, fmt.Errorf("not a script: %w", err)
+	}
+	if len(file.Stmts) != 1 {
+		return command{}, fmt.Errorf("one command, not %d: logic belongs into the module", len(file.Stmts))
+	}
+	statement := file.Stmts[0]
+	call, ok := statement.Cmd.(*syntax.CallExpr)
+	if !ok || statement.Negated || statement.Background || len(call.Assigns) > 0 {
+		return command{}, errors.New("one plain command: logic belongs into the module")
+	}
+	var c command
+	for _, word := range call.Args {
+		plain, err := plainWord(word)
+		if err != nil {
+			return command{}, err
+		}
+		c.words = append(c.words, plain)
+	}
+	for _, redirect := range statement.Redirs {
+		to, err := plainWord(redirect.Word)
+		if err != nil || redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT") {
+			return command{}, errors.New(`output goes nowhere but >> "$GITHUB_STEP_SUMMARY" or >> "$GITHUB_OUTPUT"`)
+		}
+	}
+	for _, start := range allowed {
+		if len(c.words) >= len(start) && slices.Equal(c.words[:len(start)], start) {
+			return c, nil
+		}
+	}
+	return command{}, fmt.Errorf("%s is not among the commands that a workflow may run: make it a function of the module", c.words[0])
+}
+
+// plainWord is a word without its quotes. Variables must have some, or the shell
+// would split what is in them.
+func plainWord(word *syntax.Word) (string, error) {
+	var b strings.Builder
+	var write func(parts []syntax.WordPart, quoted bool) error
+	write = func(parts []syntax.WordPart, quoted bool) error {
+		for _, part := range parts {
+			switch p := part.(type) {
+			case *syntax.Lit:
+				b.WriteString(p.Value)
+			case *syntax.SglQuoted:
+				b.WriteString(p.Value)
+			case *syntax.DblQuoted:
+				if err := write(p.Parts, true); err != nil {
+					return err
+				}
+			case *syntax.ParamExp:
+				if !quoted || !p.Short {
+					return fmt.Errorf(`write "$%s", in quotes and as it is`, p.Param.Value)
+				}
+				b.WriteString("$" + p.Param.Value)
+			default:
+				return errors.New("no substitutions: logic belongs into the module")
+			}
+		}
+		return nil
+	}
+	err := write(word.Parts, false)
+	return b.String(), err
+}
+
+// function is the module's function that a command calls, and its own flags;
+// empty for another command.
+func (c command) function() (name string, flags []string) {
+	if c.words[0] != "dagger" {
+		return "", nil
+	}
+	for _, word := range c.words[2:] {
+		switch {
+		case name == "" && !strings.HasPrefix(word, "-"):
+			name = word
+		case name != "" && strings.HasPrefix(word, "-"):
+			flags = append(flags, word)
+		case name != "":
+			return name, flags // a field of what the function returns
+		}
+	}
+	return name, flags
+}
+
+// constructorFlags are the flags before the function's name.
+func (c command) constructorFlags() (flags []string) {
+	if c.words[0] != "dagger" {
+		return nil
+	}
+	for _, word := range c.words[2:] {
+		if !strings.HasPrefix(word, "-") {
+			break
+		}
+		flags = append(flags, word)
+	}
+	return flags
+}
+
+// short is the command as a line of a table has it.
+func (c command) short() string {
+	name, _ := c.function()
+	switch {
+	case name != "":
+		return name
+	case c.words[0] == "gh":
+		return strings.Join(c.words[:3], " ")
+	}
+	return c.words[0]
+}

@@ -11,7 +11,8 @@ import (
 
 // command is the one command of a "run".
 type command struct {
-	words []string // without their quotes
+	words     []string // without their quotes
+	variables []string // that it uses
 }
 
 // allowed are the commands that a workflow may run. What needs more than that is a
@@ -44,6 +45,12 @@ func parseCommand(script string) (command, error) {
 		}
 		c.words = append(c.words, plain)
 	}
+	syntax.Walk(call, func(node syntax.Node) bool {
+		if p, ok := node.(*syntax.ParamExp); ok {
+			c.variables = append(c.variables, p.Param.Value)
+		}
+		return true
+	})
 	for _, redirect := range statement.Redirs {
 		to, err := plainWord(redirect.Word)
 		if err != nil || redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT") {

@@ -26,19 +26,21 @@ const (
 	ciRun     = "ci.yml, group ci-1001, the next run cancels it" // a group of its own: there is no next
 	requestCI = "ci.yml, group ci-7, the next run cancels it"
 
-	check        = "check [contents:read]: check, changes, test"
-	checkRequest = "check [contents:read]: check, build, changes, test"
+	check        = "check [contents:read]: check, changes, test, keep test"
+	checkRequest = "check [contents:read]: check, build, changes, test, keep test"
 	plan         = "plan [contents:read id-token:write] as plan role: plan, cat, cat"
+	planRequest  = plan + ", keep plan-summary"
+	planToApply  = plan + ", keep plan"
 	comment      = "comment [pull-requests:write]: gh pr comment"
 	deploy       = "deploy [contents:read id-token:write] as deploy role in production, one at a time in deploy-production: "
 	apply        = "apply / apply [contents:read id-token:write] as apply role in production, one at a time in deploy-production: apply"
 	rollback     = "rollback [contents:read id-token:write] as deploy role in production, one at a time in rollback-production: rollback"
 
 	driftRun = "drift.yml, group drift, the next run cancels it"
-	drift    = "drift [contents:read id-token:write] as plan role: plan, cat, cat"
+	drift    = "drift [contents:read id-token:write] as plan role: plan, cat, cat, keep drift"
 	issue    = "issue [issues:write]: gh issue list"
 	lockRun  = "lock.yml, group lock, the next run cancels it"
-	renew    = "renew [contents:read]: lock"
+	renew    = "renew [contents:read]: lock, keep lock"
 	propose  = "propose [contents:write pull-requests:write]: "
 )
 
@@ -108,11 +110,11 @@ func happenings() map[string]happening {
 
 		"request, code":               {event: request("opened", own, false), history: "code", want: []string{requestCI, checkRequest}},
 		"request, docs only":          {event: request("synchronize", own, false), history: "docs", want: []string{requestCI, checkRequest}},
-		"request, terraform":          {event: request("synchronize", own, false), history: "terraform", want: []string{requestCI, checkRequest, plan, comment}},
-		"request, reopened":           {event: request("reopened", own, false), history: "everything", want: []string{requestCI, checkRequest, plan, comment}},
-		"request, no changes planned": {event: request("opened", own, false), history: "everything", plan: "changes nothing", want: []string{requestCI, checkRequest, plan, comment}},
+		"request, terraform":          {event: request("synchronize", own, false), history: "terraform", want: []string{requestCI, checkRequest, planRequest, comment}},
+		"request, reopened":           {event: request("reopened", own, false), history: "everything", want: []string{requestCI, checkRequest, planRequest, comment}},
+		"request, no changes planned": {event: request("opened", own, false), history: "everything", plan: "changes nothing", want: []string{requestCI, checkRequest, planRequest, comment}},
 		"request, draft":              {event: request("opened", own, true), history: "everything", want: []string{requestCI, checkRequest}},
-		"request, no draft any more":  {event: request("ready_for_review", own, false), history: "everything", want: []string{requestCI, checkRequest, plan, comment}},
+		"request, no draft any more":  {event: request("ready_for_review", own, false), history: "everything", want: []string{requestCI, checkRequest, planRequest, comment}},
 		"request, labelled":           {event: request("labeled", own, false), history: "everything"},
 		"request, plan fails":         {event: request("opened", own, false), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{requestCI, checkRequest, "plan [contents:read id-token:write] as plan role: plan -> failure"}},
 		"request from a fork":         {event: request("opened", fork, false), history: "everything", want: []string{requestCI, checkRequest}},
@@ -120,8 +122,8 @@ func happenings() map[string]happening {
 		"request from a fork of old":  {event: request("opened", "", false), history: "everything", want: []string{requestCI, checkRequest}},
 
 		"dispatch":                            {event: dispatch("ci.yml", "main", nil), history: "dispatch", want: []string{ciRun, check, plan}},
-		"dispatch, apply":                     {event: dispatch("ci.yml", "main", applying), history: "dispatch", want: []string{ciRun, check, plan, apply}},
-		"dispatch, apply, no changes planned": {event: dispatch("ci.yml", "main", applying), history: "dispatch", plan: "changes nothing", want: []string{ciRun, check, plan}},
+		"dispatch, apply":                     {event: dispatch("ci.yml", "main", applying), history: "dispatch", want: []string{ciRun, check, planToApply, apply}},
+		"dispatch, apply, no changes planned": {event: dispatch("ci.yml", "main", applying), history: "dispatch", plan: "changes nothing", want: []string{ciRun, check, planToApply}},
 		"dispatch, apply, a check fails":      {event: dispatch("ci.yml", "main", applying), history: "dispatch", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
 		"dispatch, apply, public repository": {
 			event: public(dispatch("ci.yml", "main", applying)), history: "dispatch",

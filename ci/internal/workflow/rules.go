@@ -2,6 +2,7 @@ package workflow
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,6 +16,8 @@ var (
 	version = regexp.MustCompile(`\s# v\d+\.\d+\.\d+$`)
 )
 
+const uploadAction = "actions/upload-artifact"
+
 const (
 	longestJob       = 60 // minutes
 	longestRetention = 14 // days
@@ -27,15 +30,15 @@ var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_c
 // Which functions of the module run code that nobody has reviewed yet, or code of
 // dependencies, and which change what runs in production.
 var (
-	testing    = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
+	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
 	production = []string{"deploy", "rollback", "apply"}
 )
 
-// Check tells what breaks the rules of this repository's workflows:
-// https://docs.github.com/en/actions/reference/security/secure-use and why each is
-// there stands with it.
+// Check tells what breaks the rules that every workflow here keeps. Most are
+// https://docs.github.com/en/actions/reference/security/secure-use; each finding
+// says why its rule is there.
 func (s Set) Check() []Finding {
-	c := &checker{pins: map[string]string{}}
+	c := &checker{set: s, pins: map[string]string{}}
 	for _, w := range s {
 		c.workflow = w
 		c.top()
@@ -47,6 +50,7 @@ func (s Set) Check() []Finding {
 }
 
 type checker struct {
+	set      Set
 	workflow Workflow
 	pins     map[string]string // action to version
 	findings []Finding
@@ -81,6 +85,7 @@ func (c *checker) top() {
 }
 
 func (c *checker) job(job *actionlint.Job) {
+	c.condition(job.If)
 	if p := job.Permissions; p == nil || p.All != nil {
 		c.add(job.Pos, "job %s lists its permissions one by one", job.ID.Value)
 	}
@@ -88,6 +93,7 @@ func (c *checker) job(job *actionlint.Job) {
 		if !local.MatchString(text(job.WorkflowCall.Uses)) {
 			c.add(job.Pos, "job %s calls a workflow of this repository, by its path", job.ID.Value)
 		}
+		c.called(job)
 		if job.WorkflowCall.InheritSecrets || len(job.WorkflowCall.Secrets) > 0 {
 			c.add(job.Pos, "job %s hands on no secrets", job.ID.Value)
 		}
@@ -107,9 +113,41 @@ func (c *checker) job(job *actionlint.Job) {
 	c.secrets(job.Env)
 	var functions []string
 	for _, step := range job.Steps {
-		functions = append(functions, c.step(step)...)
+		functions = append(functions, c.step(job, step)...)
 	}
 	c.powers(job, functions)
+}
+
+// called judges that a job gives a workflow that it calls what that asks for, and
+// no more.
+func (c *checker) called(job *actionlint.Job) {
+	n := slices.IndexFunc(c.set, func(w Workflow) bool { return w.Name == path.Base(text(job.WorkflowCall.Uses)) })
+	if n < 0 || job.Permissions == nil {
+		return
+	}
+	asked := map[string]string{}
+	for _, inner := range c.set[n].jobs() {
+		if inner.Permissions == nil {
+			continue
+		}
+		for name, scope := range inner.Permissions.Scopes {
+			if asked[name] != "write" {
+				asked[name] = text(scope.Value)
+			}
+		}
+	}
+	for name, scope := range job.Permissions.Scopes {
+		if asked[name] != text(scope.Value) {
+			c.add(scope.Name.Pos, "job %s gives %s:%s to a workflow that does not ask for it", job.ID.Value, name, text(scope.Value))
+		}
+	}
+}
+
+// condition judges an "if".
+func (c *checker) condition(condition *actionlint.String) {
+	if strings.Contains(text(condition), "always()") {
+		c.add(condition.Pos, "always() runs on in a cancelled run: take failure(), cancelled() or !cancelled()")
+	}
 }
 
 // powers judges what a job does against what it may.
@@ -132,7 +170,7 @@ func (c *checker) powers(job *actionlint.Job, functions []string) {
 	depth := slices.ContainsFunc(job.Steps, func(s *actionlint.Step) bool { return input(s, "fetch-depth") == "0" })
 	changesProduction := false
 	for _, f := range functions {
-		if token && slices.Contains(testing, f) {
+		if token && slices.Contains(unreviewed, f) {
 			c.add(job.Pos, "job %s runs %s with id-token: whatever a test or a build runs could ask for the cloud's credentials", job.ID.Value, f)
 		}
 		if f == "changes" && !depth {
@@ -152,7 +190,8 @@ func (c *checker) powers(job *actionlint.Job, functions []string) {
 }
 
 // step judges a step and returns the functions of the module that it runs.
-func (c *checker) step(step *actionlint.Step) []string {
+func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
+	c.condition(step.If)
 	if step.ContinueOnError != nil {
 		c.add(step.Pos, "continue-on-error hides failures")
 	}
@@ -167,12 +206,33 @@ func (c *checker) step(step *actionlint.Step) []string {
 			c.add(exec.Run.Pos, "%s", err)
 			return nil
 		}
+		for _, variable := range needed(command) {
+			if !defines(job.Env, variable) && !defines(step.Env, variable) {
+				c.add(exec.Run.Pos, "nobody sets %s, and the command would run with nothing in its place", variable)
+			}
+		}
 		name, _ := command.function()
 		return []string{name}
 	case *actionlint.ExecAction:
 		c.action(step, exec)
 	}
 	return nil
+}
+
+// needed are the variables that a command needs, beyond those that GitHub sets.
+func needed(c command) []string {
+	all := slices.DeleteFunc(slices.Clone(c.variables), func(name string) bool {
+		return strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_")
+	})
+	if c.words[0] == "gh" {
+		all = append(all, "GH_TOKEN")
+	}
+	return all
+}
+
+// defines tells whether env sets a variable. Syntax has their names in lower case.
+func defines(env *actionlint.Env, name string) bool {
+	return env != nil && env.Vars[strings.ToLower(name)] != nil
 }
 
 func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
@@ -197,7 +257,7 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 		if input(step, "ref") != "" || input(step, "repository") != "" {
 			c.add(step.Pos, "checkout takes the commit that the event is about, and no other")
 		}
-	case "actions/upload-artifact":
+	case uploadAction:
 		c.upload(step)
 	case "actions/download-artifact":
 		if input(step, "name") == "" && input(step, "artifact-ids") == "" {

@@ -1,6 +1,7 @@
 package workflow
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -72,8 +73,11 @@ type Job struct {
 	Permissions map[string]string
 	Environment string
 	Group       string
-	// Did are the functions and commands that ran, in order.
+	// Did are the functions and commands that ran, and the artifacts that were
+	// kept, in order.
 	Did []string
+
+	order int // where it stands in the file
 }
 
 // Rights are the permissions in one line.
@@ -116,6 +120,7 @@ func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error
 		if _, err := run.workflow(w, "", nil); err != nil {
 			return nil, fmt.Errorf("%s: %w", w.Name, err)
 		}
+		slices.SortStableFunc(run.jobs, func(a, b Job) int { return cmp.Compare(a.order, b.order) })
 		r.Jobs = run.jobs
 		runs = append(runs, r)
 	}
@@ -138,7 +143,7 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 			}
 			return inputs, e.Workflow == w.Name
 		case *actionlint.WebhookEvent:
-			if len(on.Types) > 0 && !slices.ContainsFunc(on.Types, func(t *actionlint.String) bool { return t.Value == e.Action }) {
+			if e.Name == "pull_request" && !slices.Contains(types(on), e.Action) {
 				continue
 			}
 			branch := strings.TrimPrefix(e.Ref, "refs/heads/")
@@ -152,6 +157,18 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 		}
 	}
 	return nil, false
+}
+
+// types are what must happen to a pull request for a workflow to start.
+func types(on *actionlint.WebhookEvent) []string {
+	if len(on.Types) == 0 {
+		return []string{"opened", "synchronize", "reopened"} // GitHub's own choice
+	}
+	var all []string
+	for _, t := range on.Types {
+		all = append(all, t.Value)
+	}
+	return all
 }
 
 // dispatched is an input's value in the context inputs, where it has its type.
@@ -174,6 +191,7 @@ type running struct {
 	contexts  map[string]any
 	cancelled bool
 	jobs      []Job
+	order     int // of the job of the outermost workflow that runs
 }
 
 // scope is what an expression sees, with further contexts.
@@ -192,10 +210,14 @@ func (r *running) workflow(w Workflow, prefix string, most map[string]string) (O
 	result := Success
 	for len(done) < len(w.syntax.Jobs) {
 		before := len(done)
-		for _, job := range w.jobs() {
+		// The last first: the order in the file orders nothing.
+		for _, job := range slices.Backward(w.jobs()) {
 			id := job.ID.Value
 			if done[id] != nil || !ready(job, done) {
 				continue
+			}
+			if prefix == "" {
+				r.order = job.Pos.Line
 			}
 			f, err := r.job(w, job, done, prefix, most)
 			if err != nil {
@@ -262,7 +284,7 @@ func (r *running) execute(w Workflow, job *actionlint.Job, s scope, f *finished,
 		f.outcome, err = r.call(job, s, rights, prefix+job.ID.Value+" / ")
 		return err
 	}
-	j := Job{Name: prefix + job.ID.Value, Permissions: rights}
+	j := Job{Name: prefix + job.ID.Value, Permissions: rights, order: r.order}
 	if job.Environment != nil {
 		if j.Environment, err = interpolate(text(job.Environment.Name), s); err != nil {
 			return err
@@ -311,8 +333,11 @@ func (r *running) steps(j *Job, job *actionlint.Job, s scope, env map[string]str
 			if err != nil {
 				return nil, fmt.Errorf("step %d: %w", n+1, err)
 			}
-			if about.Function != "" {
+			switch {
+			case about.Function != "":
 				j.Did = append(j.Did, about.Function)
+			case about.Uses == uploadAction:
+				j.Did = append(j.Did, "keep "+about.With["name"])
 			}
 			outcome, outputs = r.runner.Run(about)
 		}

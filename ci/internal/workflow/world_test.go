@@ -98,6 +98,10 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return workflow.Success, map[string]string{"artifact-id": s.With["name"]}
 	case s.Uses == "actions/download-artifact" && !w.stored[s.With["name"]+s.With["artifact-ids"]]:
 		return workflow.Failure, nil
+	case s.Function == "gh issue list":
+		return workflow.Success, map[string]string{"number": "12"}
+	case strings.HasSuffix(s.Uses, "/create-issue-from-file") && s.With["issue-number"] != "12":
+		return workflow.Failure, nil
 	case s.Name == "Comment the plan" && (s.Env["PULL_REQUEST"] != "7" || s.Env["GH_TOKEN"] != "github-token"):
 		return workflow.Failure, nil
 	}

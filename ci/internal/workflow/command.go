@@ -6,8 +6,44 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rhysd/actionlint"
 	"mvdan.cc/sh/v3/syntax"
 )
+
+// Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
+type Call struct {
+	File string
+	Line int
+	// Constructor and Flags are names of flags, without dashes and values.
+	Constructor []string
+	Function    string
+	Flags       []string
+	// Fields are what is taken of the result.
+	Fields []string
+}
+
+// Calls are all calls of the module. They are read by the same rules as in
+// [Set.Check], which tells of those that cannot be read.
+func (s Set) Calls() (calls []Call) {
+	for _, w := range s {
+		for _, job := range w.jobs() {
+			for _, step := range job.Steps {
+				exec, ok := step.Exec.(*actionlint.ExecRun)
+				if !ok {
+					continue
+				}
+				c, err := parseCommand(text(exec.Run))
+				if err != nil || c.call() == nil {
+					continue
+				}
+				call := c.call()
+				call.File, call.Line = w.Name, exec.Run.Pos.Line
+				calls = append(calls, *call)
+			}
+		}
+	}
+	return calls
+}
 
 // command is the one command of a "run".
 type command struct {
@@ -96,45 +132,42 @@ func plainWord(word *syntax.Word) (string, error) {
 	return b.String(), err
 }
 
-// function is the module's function that a command calls, and its own flags;
-// empty for another command.
-func (c command) function() (name string, flags []string) {
-	if c.words[0] != "dagger" {
-		return "", nil
-	}
-	for _, word := range c.words[2:] {
-		switch {
-		case name == "" && !strings.HasPrefix(word, "-"):
-			name = word
-		case name != "" && strings.HasPrefix(word, "-"):
-			flags = append(flags, word)
-		case name != "":
-			return name, flags // a field of what the function returns
-		}
-	}
-	return name, flags
-}
-
-// constructorFlags are the flags before the function's name.
-func (c command) constructorFlags() (flags []string) {
+// call is the call of the module that a command is, or nil.
+func (c command) call() *Call {
 	if c.words[0] != "dagger" {
 		return nil
 	}
+	var call Call
 	for _, word := range c.words[2:] {
-		if !strings.HasPrefix(word, "-") {
-			break
+		flag, isFlag := strings.CutPrefix(word, "--")
+		flag, _, _ = strings.Cut(flag, "=")
+		switch {
+		case !isFlag && call.Function == "":
+			call.Function = word
+		case !isFlag:
+			call.Fields = append(call.Fields, word)
+		case call.Function == "":
+			call.Constructor = append(call.Constructor, flag)
+		case len(call.Fields) == 0:
+			call.Flags = append(call.Flags, flag)
 		}
-		flags = append(flags, word)
 	}
-	return flags
+	return &call
+}
+
+// function is the function of the module that a command calls, if any.
+func (c command) function() string {
+	if call := c.call(); call != nil {
+		return call.Function
+	}
+	return ""
 }
 
 // short is the command as a line of a table has it.
 func (c command) short() string {
-	name, _ := c.function()
 	switch {
-	case name != "":
-		return name
+	case c.function() != "":
+		return c.function()
 	case c.words[0] == "gh":
 		return strings.Join(c.words[:3], " ")
 	}

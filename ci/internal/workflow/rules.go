@@ -211,8 +211,7 @@ func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 				c.add(exec.Run.Pos, "nobody sets %s, and the command would run with nothing in its place", variable)
 			}
 		}
-		name, _ := command.function()
-		return []string{name}
+		return []string{command.function()}
 	case *actionlint.ExecAction:
 		c.action(step, exec)
 	}

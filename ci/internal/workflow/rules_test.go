@@ -72,6 +72,8 @@ func TestCheck(t *testing.T) {
 		"a variable without quotes":   {run("dagger call $A"), `write "$A", in quotes`},
 		"a variable with an edit":     {run(`dagger call "${A:-b}"`), `write "$A", in quotes`},
 		"another command":             {run("npm ci"), "npm is not among the commands"},
+		"a runner's own file":         {run("cat /proc/self/environ"), "cat shows one file"},
+		"two files":                   {run(`cat "$RUNNER_TEMP/a" /etc/passwd`), "cat shows one file"},
 		"another file":                {run("dagger call a > b"), "output goes nowhere"},
 		"another variable's file":     {run(`dagger call a >> "$B"`), "output goes nowhere"},
 		"no script":                   {run("dagger call 'a"), "not a script"},

@@ -1,0 +1,178 @@
+package workflow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rhysd/actionlint"
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
+type Call struct {
+	File string
+	Line int
+	// Constructor and Flags are names of flags, without dashes and values.
+	Constructor []string
+	Function    string
+	Flags       []string
+	// Fields are what is taken of the result.
+	Fields []string
+}
+
+// Calls are all calls of the module. They are read by the same rules as in
+// [Set.Check], which tells of those that cannot be read.
+func (s Set) Calls() (calls []Call) {
+	for _, w := range s {
+		for _, job := range w.jobs() {
+			for _, step := range job.Steps {
+				exec, ok := step.Exec.(*actionlint.ExecRun)
+				if !ok {
+					continue
+				}
+				c, err := parseCommand(text(exec.Run))
+				if err != nil || c.call() == nil {
+					continue
+				}
+				call := c.call()
+				call.File, call.Line = w.Name, exec.Run.Pos.Line
+				calls = append(calls, *call)
+			}
+		}
+	}
+	return calls
+}
+
+// command is the one command of a "run".
+type command struct {
+	words     []string // without their quotes
+	variables []string // that it uses
+}
+
+// allowed are the commands that a workflow may run. What needs more than that is a
+// function of the module, where it can be tested.
+var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"exit", "1"}}
+
+// parseCommand reads a script that must be one command: no lists, no pipes, no
+// substitutions; its output may be appended to one of GitHub's files.
+func parseCommand(script string) (command, error) {
+	if strings.Contains(script, "${{") {
+		return command{}, errors.New("a value reaches a script by env, never by ${{ }}: whoever chooses the value writes the script")
+	}
+	file, err := syntax.NewParser(syntax.Variant(syntax.LangBash)).Parse(strings.NewReader(script), "")
+	if err != nil {
+		return command{}, fmt.Errorf("not a script: %w", err)
+	}
+	if len(file.Stmts) != 1 {
+		return command{}, fmt.Errorf("one command, not %d: logic belongs into the module", len(file.Stmts))
+	}
+	statement := file.Stmts[0]
+	call, ok := statement.Cmd.(*syntax.CallExpr)
+	if !ok || statement.Negated || statement.Background || len(call.Assigns) > 0 {
+		return command{}, errors.New("one plain command: logic belongs into the module")
+	}
+	var c command
+	for _, word := range call.Args {
+		plain, err := plainWord(word)
+		if err != nil {
+			return command{}, err
+		}
+		c.words = append(c.words, plain)
+	}
+	syntax.Walk(call, func(node syntax.Node) bool {
+		if p, ok := node.(*syntax.ParamExp); ok {
+			c.variables = append(c.variables, p.Param.Value)
+		}
+		return true
+	})
+	for _, redirect := range statement.Redirs {
+		to, err := plainWord(redirect.Word)
+		if err != nil || redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT") {
+			return command{}, errors.New(`output goes nowhere but >> "$GITHUB_STEP_SUMMARY" or >> "$GITHUB_OUTPUT"`)
+		}
+	}
+	if c.words[0] == "cat" && (len(c.words) != 2 || !strings.HasPrefix(c.words[1], "$RUNNER_TEMP/")) {
+		return command{}, errors.New("cat shows one file that the pipeline wrote below $RUNNER_TEMP: a runner has others, with tokens")
+	}
+	for _, start := range allowed {
+		if len(c.words) >= len(start) && slices.Equal(c.words[:len(start)], start) {
+			return c, nil
+		}
+	}
+	return command{}, fmt.Errorf("%s is not among the commands that a workflow may run: make it a function of the module", c.words[0])
+}
+
+// plainWord is a word without its quotes. Variables must have some, or the shell
+// would split what is in them.
+func plainWord(word *syntax.Word) (string, error) {
+	var b strings.Builder
+	var write func(parts []syntax.WordPart, quoted bool) error
+	write = func(parts []syntax.WordPart, quoted bool) error {
+		for _, part := range parts {
+			switch p := part.(type) {
+			case *syntax.Lit:
+				b.WriteString(p.Value)
+			case *syntax.SglQuoted:
+				b.WriteString(p.Value)
+			case *syntax.DblQuoted:
+				if err := write(p.Parts, true); err != nil {
+					return err
+				}
+			case *syntax.ParamExp:
+				if !quoted || !p.Short {
+					return fmt.Errorf(`write "$%s", in quotes and as it is`, p.Param.Value)
+				}
+				b.WriteString("$" + p.Param.Value)
+			default:
+				return errors.New("no substitutions: logic belongs into the module")
+			}
+		}
+		return nil
+	}
+	err := write(word.Parts, false)
+	return b.String(), err
+}
+
+// call is the call of the module that a command is, or nil.
+func (c command) call() *Call {
+	if c.words[0] != "dagger" {
+		return nil
+	}
+	var call Call
+	for _, word := range c.words[2:] {
+		flag, isFlag := strings.CutPrefix(word, "--")
+		flag, _, _ = strings.Cut(flag, "=")
+		switch {
+		case !isFlag && call.Function == "":
+			call.Function = word
+		case !isFlag:
+			call.Fields = append(call.Fields, word)
+		case call.Function == "":
+			call.Constructor = append(call.Constructor, flag)
+		case len(call.Fields) == 0:
+			call.Flags = append(call.Flags, flag)
+		}
+	}
+	return &call
+}
+
+// function is the function of the module that a command calls, if any.
+func (c command) function() string {
+	if call := c.call(); call != nil {
+		return call.Function
+	}
+	return ""
+}
+
+// short is the command as a line of a table has it.
+func (c command) short() string {
+	switch {
+	case c.function() != "":
+		return c.function()
+	case c.words[0] == "gh":
+		return strings.Join(c.words[:3], " ")
+	}
+	return c.words[0]
+}

@@ -1,0 +1,304 @@
+package workflow
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/rhysd/actionlint"
+)
+
+var (
+	pinned  = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._/-]+@[0-9a-f]{40}$`)
+	local   = regexp.MustCompile(`^\./\.github/workflows/[a-z-]+\.yml$`)
+	version = regexp.MustCompile(`\s# v\d+\.\d+\.\d+$`)
+)
+
+const uploadAction = "actions/upload-artifact"
+
+const (
+	longestJob       = 60 // minutes
+	longestRetention = 14 // days
+)
+
+// triggers are the events that may start a workflow. Those that run with the
+// repository's rights on what somebody else sends are not among them.
+var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_call", "schedule"}
+
+// Which functions of the module run code that nobody has reviewed yet, or code of
+// dependencies, and which change what runs in production.
+var (
+	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
+	production = []string{"deploy", "rollback", "apply"}
+)
+
+// Check tells what breaks the rules that every workflow here keeps. Most are
+// https://docs.github.com/en/actions/reference/security/secure-use; each finding
+// says why its rule is there.
+func (s Set) Check() []Finding {
+	c := &checker{set: s, pins: map[string]string{}}
+	for _, w := range s {
+		c.workflow = w
+		c.top()
+		for _, job := range w.jobs() {
+			c.job(job)
+		}
+	}
+	return c.findings
+}
+
+type checker struct {
+	set      Set
+	workflow Workflow
+	pins     map[string]string // action to version
+	findings []Finding
+}
+
+func (c *checker) add(pos *actionlint.Pos, format string, args ...any) {
+	line := 1
+	if pos != nil {
+		line = pos.Line
+	}
+	c.findings = append(c.findings, Finding{c.workflow.Name, line, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) top() {
+	w := c.workflow.syntax
+	if p := w.Permissions; p == nil || p.All != nil || len(p.Scopes) > 0 {
+		c.add(nil, "permissions: {} at the top, so that a job has only what it lists itself")
+	}
+	called := false
+	for _, on := range w.On {
+		called = called || on.EventName() == "workflow_call"
+		if !slices.Contains(triggers, on.EventName()) {
+			c.add(nil, "%s is no event that a workflow here may be started by: it gives the repository's rights to what others send", on.EventName())
+		}
+	}
+	if w.Concurrency == nil && !called {
+		c.add(nil, "a concurrency group, so that runs do not pile up")
+	}
+	if w.Env != nil {
+		c.add(nil, "env belongs to the job or step that needs it")
+	}
+}
+
+func (c *checker) job(job *actionlint.Job) {
+	c.condition(job.If)
+	if p := job.Permissions; p == nil || p.All != nil {
+		c.add(job.Pos, "job %s lists its permissions one by one", job.ID.Value)
+	}
+	if job.WorkflowCall != nil {
+		if !local.MatchString(text(job.WorkflowCall.Uses)) {
+			c.add(job.Pos, "job %s calls a workflow of this repository, by its path", job.ID.Value)
+		}
+		c.called(job)
+		if job.WorkflowCall.InheritSecrets || len(job.WorkflowCall.Secrets) > 0 {
+			c.add(job.Pos, "job %s hands on no secrets", job.ID.Value)
+		}
+		return
+	}
+	if t := job.TimeoutMinutes; t == nil || t.Value <= 0 || t.Value > longestJob {
+		c.add(job.Pos, "job %s has timeout-minutes of at most %d: GitHub's own limit is six hours", job.ID.Value, longestJob)
+	}
+	if job.RunsOn == nil || job.RunsOn.LabelsExpr != nil || slices.ContainsFunc(job.RunsOn.Labels, func(l *actionlint.String) bool {
+		return strings.Contains(l.Value, "latest") || strings.Contains(l.Value, "${{")
+	}) {
+		c.add(job.Pos, "job %s names its runner's version: latest changes under it", job.ID.Value)
+	}
+	if job.ContinueOnError != nil {
+		c.add(job.Pos, "job %s: continue-on-error hides failures", job.ID.Value)
+	}
+	c.secrets(job.Env)
+	var functions []string
+	for _, step := range job.Steps {
+		functions = append(functions, c.step(job, step)...)
+	}
+	c.powers(job, functions)
+}
+
+// called judges that a job gives a workflow that it calls what that asks for, and
+// no more.
+func (c *checker) called(job *actionlint.Job) {
+	n := slices.IndexFunc(c.set, func(w Workflow) bool { return w.Name == path.Base(text(job.WorkflowCall.Uses)) })
+	if n < 0 || job.Permissions == nil {
+		return
+	}
+	asked := map[string]string{}
+	for _, inner := range c.set[n].jobs() {
+		if inner.Permissions == nil {
+			continue
+		}
+		for name, scope := range inner.Permissions.Scopes {
+			if asked[name] != "write" {
+				asked[name] = text(scope.Value)
+			}
+		}
+	}
+	for name, scope := range job.Permissions.Scopes {
+		if asked[name] != text(scope.Value) {
+			c.add(scope.Name.Pos, "job %s gives %s:%s to a workflow that does not ask for it", job.ID.Value, name, text(scope.Value))
+		}
+	}
+}
+
+// condition judges an "if".
+func (c *checker) condition(condition *actionlint.String) {
+	if strings.Contains(text(condition), "always()") {
+		c.add(condition.Pos, "always() runs on in a cancelled run: take failure(), cancelled() or !cancelled()")
+	}
+}
+
+// powers judges what a job does against what it may.
+func (c *checker) powers(job *actionlint.Job, functions []string) {
+	writes, token := 0, false
+	if job.Permissions != nil {
+		for name, scope := range job.Permissions.Scopes {
+			switch {
+			case text(scope.Value) == "write" && name == "id-token":
+				token = true
+			case text(scope.Value) == "write":
+				writes++
+			}
+		}
+	}
+	runsOurs := slices.ContainsFunc(functions, func(f string) bool { return f != "" })
+	if writes > 0 && (token || runsOurs) {
+		c.add(job.Pos, "job %s writes to the repository, so it runs nothing of it and has no id-token", job.ID.Value)
+	}
+	depth := slices.ContainsFunc(job.Steps, func(s *actionlint.Step) bool { return input(s, "fetch-depth") == "0" })
+	changesProduction := false
+	for _, f := range functions {
+		if token && slices.Contains(unreviewed, f) {
+			c.add(job.Pos, "job %s runs %s with id-token: whatever a test or a build runs could ask for the cloud's credentials", job.ID.Value, f)
+		}
+		if f == "changes" && !depth {
+			c.add(job.Pos, "job %s compares commits, so it checks out with fetch-depth: 0", job.ID.Value)
+		}
+		changesProduction = changesProduction || slices.Contains(production, f)
+	}
+	if !changesProduction {
+		return
+	}
+	if job.Environment == nil || text(job.Environment.Name) != "production" {
+		c.add(job.Pos, "job %s changes production, so it is in the environment production", job.ID.Value)
+	}
+	if g := job.Concurrency; g == nil || g.CancelInProgress == nil || g.CancelInProgress.Value || g.CancelInProgress.Expression != nil || !strings.HasSuffix(text(g.Group), "-production") {
+		c.add(job.Pos, "job %s changes production: one at a time, and never cancelled by the next (concurrency group …-production, cancel-in-progress: false)", job.ID.Value)
+	}
+}
+
+// step judges a step and returns the functions of the module that it runs.
+func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
+	c.condition(step.If)
+	if step.ContinueOnError != nil {
+		c.add(step.Pos, "continue-on-error hides failures")
+	}
+	c.secrets(step.Env)
+	switch exec := step.Exec.(type) {
+	case *actionlint.ExecRun:
+		if exec.Shell != nil || exec.WorkingDirectory != nil {
+			c.add(step.Pos, "a command runs at the root, in the runner's own shell")
+		}
+		command, err := parseCommand(text(exec.Run))
+		if err != nil {
+			c.add(exec.Run.Pos, "%s", err)
+			return nil
+		}
+		for _, variable := range needed(command) {
+			if !defines(job.Env, variable) && !defines(step.Env, variable) {
+				c.add(exec.Run.Pos, "nobody sets %s, and the command would run with nothing in its place", variable)
+			}
+		}
+		return []string{command.function()}
+	case *actionlint.ExecAction:
+		c.action(step, exec)
+	}
+	return nil
+}
+
+// needed are the variables that a command needs, beyond those that GitHub sets.
+func needed(c command) []string {
+	all := slices.DeleteFunc(slices.Clone(c.variables), func(name string) bool {
+		return strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_")
+	})
+	if c.words[0] == "gh" {
+		all = append(all, "GH_TOKEN")
+	}
+	return all
+}
+
+// defines tells whether env sets a variable. Syntax has their names in lower case.
+func defines(env *actionlint.Env, name string) bool {
+	return env != nil && env.Vars[strings.ToLower(name)] != nil
+}
+
+func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
+	uses := text(exec.Uses)
+	line := c.workflow.lines[exec.Uses.Pos.Line-1]
+	switch {
+	case !pinned.MatchString(uses):
+		c.add(exec.Uses.Pos, "%s: an action is pinned by the 40 digits of a commit, for tags move", uses)
+	case !version.MatchString(line):
+		c.add(exec.Uses.Pos, "%s: its version follows in a comment, such as # v1.2.3", uses)
+	}
+	name, commit, _ := strings.Cut(uses, "@")
+	if other, known := c.pins[name]; known && other != commit {
+		c.add(exec.Uses.Pos, "%s is pinned to another commit elsewhere", name)
+	}
+	c.pins[name] = commit
+	switch name {
+	case "actions/checkout":
+		if input(step, "persist-credentials") != "false" {
+			c.add(step.Pos, "checkout leaves the token in .git unless persist-credentials is false")
+		}
+		if input(step, "ref") != "" || input(step, "repository") != "" {
+			c.add(step.Pos, "checkout takes the commit that the event is about, and no other")
+		}
+	case uploadAction:
+		c.upload(step)
+	case "actions/download-artifact":
+		if input(step, "name") == "" && input(step, "artifact-ids") == "" {
+			c.add(step.Pos, "download-artifact takes every artifact unless it names one")
+		}
+	case "dagger/dagger-for-github":
+		for _, other := range []string{"args", "call", "shell", "verb", "check", "module"} {
+			if input(step, other) != "" {
+				c.add(step.Pos, "dagger-for-github only installs: it pastes %s into a script", other)
+			}
+		}
+	}
+}
+
+func (c *checker) upload(step *actionlint.Step) {
+	days, most := input(step, "retention-days"), longestRetention
+	if strings.HasSuffix(input(step, "path"), "/plan") {
+		most = 1 // it has secrets in it
+	}
+	var n int
+	if _, err := fmt.Sscanf(days, "%d", &n); err != nil || n < 1 || n > most {
+		c.add(step.Pos, "artifact %s is kept for %d days at most (retention-days)", input(step, "name"), most)
+	}
+}
+
+// secrets judges that no stored secret is used: roles are assumed, and the
+// token of GitHub's own is github.token.
+func (c *checker) secrets(env *actionlint.Env) {
+	if env == nil {
+		return
+	}
+	for _, variable := range env.Vars {
+		if strings.Contains(text(variable.Value), "secrets.") {
+			c.add(variable.Name.Pos, "%s is a stored secret: there are none here, roles are assumed", variable.Name.Value)
+		}
+	}
+}
+
+// input is the text of an action's input; empty where there is none.
+func input(step *actionlint.Step, name string) string {
+	if exec, ok := step.Exec.(*actionlint.ExecAction); ok && exec.Inputs[name] != nil {
+		return text(exec.Inputs[name].Value)
+	}
+	return ""
+}

@@ -1,0 +1,96 @@
+// Package workflow knows what GitHub makes of the files in .github/workflows:
+// which jobs an event starts, in which order and with which rights. Nobody can
+// try that without pushing to main, and a condition that never holds looks like
+// one that did not hold today; so it is computed here, for every event.
+//
+// It understands what the workflows of this repository use, and says so where
+// they use more.
+package workflow
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rhysd/actionlint"
+)
+
+// Dir is where GitHub looks for workflows, relative to the root of the tree.
+const Dir = ".github/workflows"
+
+// Workflow is one workflow file.
+type Workflow struct {
+	// Name is the file's name, without folders.
+	Name   string
+	lines  []string
+	syntax *actionlint.Workflow
+}
+
+// Set are the workflows of a repository.
+type Set []Workflow
+
+// Finding is something wrong with a workflow.
+type Finding struct {
+	File string
+	Line int
+	Text string
+}
+
+func (f Finding) String() string { return fmt.Sprintf("%s/%s:%d: %s", Dir, f.File, f.Line, f.Text) }
+
+// Read reads the workflows of the tree at root.
+func Read(root string) (Set, error) {
+	names, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(Dir), "*.y*ml"))
+	if err != nil {
+		return nil, err
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("no workflows in %s", filepath.Join(root, filepath.FromSlash(Dir)))
+	}
+	files := map[string]string{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading workflows: %w", err)
+		}
+		files[filepath.Base(name)] = string(content)
+	}
+	return Parse(files)
+}
+
+// Parse reads workflows from memory, by file name. All syntax errors are told.
+func Parse(files map[string]string) (Set, error) {
+	var set Set
+	var all []error
+	for name, content := range files {
+		syntax, problems := actionlint.Parse([]byte(content))
+		for _, p := range problems {
+			all = append(all, fmt.Errorf("%s/%s:%d: %s", Dir, name, p.Line, p.Message))
+		}
+		set = append(set, Workflow{Name: name, lines: strings.Split(content, "\n"), syntax: syntax})
+	}
+	slices.SortFunc(set, func(a, b Workflow) int { return cmp.Compare(a.Name, b.Name) })
+	return set, errors.Join(all...)
+}
+
+// jobs are the workflow's jobs in the order of the file.
+func (w Workflow) jobs() []*actionlint.Job {
+	var jobs []*actionlint.Job
+	for _, job := range w.syntax.Jobs {
+		jobs = append(jobs, job)
+	}
+	slices.SortFunc(jobs, func(a, b *actionlint.Job) int { return cmp.Compare(a.Pos.Line, b.Pos.Line) })
+	return jobs
+}
+
+// text is a string that may be absent.
+func text(s *actionlint.String) string {
+	if s == nil {
+		return ""
+	}
+	return s.Value
+}

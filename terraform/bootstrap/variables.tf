@@ -128,8 +128,8 @@ variable "github_branch" {
 variable "github_workflows" {
   description = "Workflow files that may assume a role, by role. A workflow can have another role's environment, but not its file name on the branch."
   type = object({
-    build  = optional(string, "deploy.yml")
-    deploy = optional(string, "deploy.yml")
+    build  = optional(string, "ci.yml")
+    deploy = optional(string, "ci.yml")
     apply  = optional(string, "infrastructure.yml")
   })
   default  = {}
@@ -137,6 +137,6 @@ variable "github_workflows" {
 
   validation {
     condition     = alltrue([for file in values(var.github_workflows) : can(regex("^[A-Za-z0-9._-]+\\.ya?ml$", file))])
-    error_message = "github_workflows must be file names in .github/workflows, such as deploy.yml; it has ${join(", ", values(var.github_workflows))}."
+    error_message = "github_workflows must be file names in .github/workflows, such as ci.yml; it has ${join(", ", values(var.github_workflows))}."
   }
 }

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/inspect"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/registry"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -38,7 +38,7 @@ registry, which gets the login of docker login.`,
 		if built == "" {
 			built = filepath.Join(a.source, ".slipway", "build")
 		}
-		carrier := image.NewTransport()
+		carrier := registry.NewTransport()
 		defer carrier.CloseIdleConnections()
 		opener := inspect.Opener{Built: built, Transport: carrier}
 		open := func(what string) (img inspect.Image, err error) {

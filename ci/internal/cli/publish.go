@@ -96,7 +96,7 @@ func (a *app) publish(ctx context.Context, f publishFlags, view report.View) (de
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	d := delivery.Delivery{Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Recorder: report.NewRecorder(time.Now, view)}
+	d := delivery.Delivery{Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view)}
 	if d.Services, err = p.Select(f.services...); err != nil {
 		return delivery.Published{}, err
 	}

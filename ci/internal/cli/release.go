@@ -10,6 +10,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
@@ -46,7 +47,7 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (d
 		return delivery.Delivery{}, err
 	}
 	d := delivery.Delivery{
-		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Recorder: report.NewRecorder(time.Now, view), Next: a.next,
+		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.next,
 	}
 	if d.Services, err = p.Select(f.services...); err != nil {
 		return d, err

@@ -63,7 +63,7 @@ func (a *app) images(ctx context.Context, services []string, from string) ([]ima
 		return nil, err
 	}
 	if from == "" {
-		builder := image.Builder{Source: tree, Exec: step.Host{Source: tree.Dir}}
+		builder := image.Builder{Source: tree, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir()}
 		if builder.Lock, err = image.ReadLock(tree.Dir); err != nil {
 			return nil, err
 		}

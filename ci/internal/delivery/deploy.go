@@ -25,6 +25,8 @@ type Delivery struct {
 	Services []platform.Service // those that are delivered
 	Lock     image.Lock
 	Exec     step.Executor
+	// Cache is where builds keep what they made: see [image.Builder].
+	Cache    string
 	Recorder *report.Recorder
 	// Attestations are attached to what is published.
 	Attestations Attestations

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/registry"
 )
 
 // errUnreachable marks a registry that gave no answer at all. One that answers
@@ -27,7 +28,7 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 	if err != nil {
 		return outcome.Usagef("%s: %w", LockFile, err)
 	}
-	index, err := remote.Index(ref, readOptions(ctx, newTransport())...)
+	index, err := remote.Index(ref, readOptions(ctx, registry.NewTransport())...)
 	if err != nil {
 		return describePull(ctx, ref, err)
 	}
@@ -50,10 +51,6 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 	}
 	return nil
 }
-
-// NewTransport carries requests to the registries of images from elsewhere,
-// with deadlines.
-func NewTransport() *http.Transport { return newTransport() }
 
 // readOptions read from a registry as whoever `docker login` logged in there,
 // and try once more where the network fails.

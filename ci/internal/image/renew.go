@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/suggest"
 )
 
@@ -54,7 +55,7 @@ func (l Lock) Renew(ctx context.Context, names ...string) (Lock, []Renewal, erro
 	}
 	renewals := make([]Renewal, len(names))
 	failures := make([]error, len(names))
-	carrier := newTransport()
+	carrier := registry.NewTransport()
 	defer carrier.CloseIdleConnections()
 	var group errgroup.Group
 	for n, name := range names {

@@ -32,6 +32,7 @@ import (
 	"dagger/slipway/internal/inspect"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	oci "dagger/slipway/internal/registry"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -291,7 +292,7 @@ func serve(t *testing.T, handler http.Handler) string {
 }
 
 func carrier(t *testing.T) *http.Transport {
-	c := image.NewTransport()
+	c := oci.NewTransport()
 	t.Cleanup(c.CloseIdleConnections)
 	return c
 }

@@ -42,7 +42,7 @@ run "deploy_and_apply_run_in_the_environment" {
       "token.actions.githubusercontent.com:aud"              = "sts.amazonaws.com"
       "token.actions.githubusercontent.com:sub"              = "repo:acme/shop:environment:production"
       "token.actions.githubusercontent.com:ref"              = "refs/heads/main"
-      "token.actions.githubusercontent.com:job_workflow_ref" = "acme/shop/.github/workflows/deploy.yml@refs/heads/main"
+      "token.actions.githubusercontent.com:job_workflow_ref" = "acme/shop/.github/workflows/ci.yml@refs/heads/main"
     }
     error_message = output.policies["trust-deploy"]
   }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
@@ -39,6 +40,49 @@ type connection struct {
 
 // connect opens the account.
 func (a Account) connect(ctx context.Context) (connection, error) {
+	options, stop, err := a.options(ctx)
+	if err != nil {
+		return connection{}, err
+	}
+	config, err := awsauth.Load(ctx, options)
+	if err != nil {
+		stop()
+		return connection{}, err
+	}
+	return connection{delivery.NewAccount(config), stop}, nil
+}
+
+// emulatorHost is what tools in containers call the emulator of AWS.
+const emulatorHost = "aws"
+
+// environment is what tools in containers talk to AWS with.
+func (a Account) environment(ctx context.Context, options awsauth.Options) (map[string]string, error) {
+	config, err := awsauth.Load(ctx, options)
+	if err != nil {
+		return nil, err
+	}
+	session, err := config.Credentials.Retrieve(ctx)
+	if err != nil {
+		return nil, awsauth.Explain(err)
+	}
+	environment := map[string]string{
+		"AWS_ACCESS_KEY_ID": session.AccessKeyID, "AWS_SECRET_ACCESS_KEY": session.SecretAccessKey, "AWS_REGION": config.Region,
+	}
+	if session.SessionToken != "" {
+		environment["AWS_SESSION_TOKEN"] = session.SessionToken
+	}
+	if a.Emulator != nil {
+		address, err := url.Parse(options.Endpoint)
+		if err != nil {
+			return nil, fmt.Errorf("reading the emulator's address: %w", err)
+		}
+		environment["AWS_ENDPOINT_URL"] = "http://" + emulatorHost + ":" + address.Port()
+	}
+	return environment, nil
+}
+
+// options are what the SDK is set up with. What they hold open is ended by stop.
+func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {
 	options := awsauth.Options{Region: a.Region, Role: a.Role, Run: a.Run}
 	for _, secret := range []struct {
 		from *dagger.Secret
@@ -49,33 +93,26 @@ func (a Account) connect(ctx context.Context) (connection, error) {
 		}
 		text, err := secret.from.Plaintext(ctx)
 		if err != nil {
-			return connection{}, fmt.Errorf("reading what to talk to AWS with: %w", err)
+			return o, nil, fmt.Errorf("reading what to talk to AWS with: %w", err)
 		}
 		*secret.to = text
 	}
 	if a.Credentials == nil && a.Role == "" && a.Emulator == nil {
-		return connection{}, outcome.Usagef("no AWS credentials: on a laptop --aws-credentials='cmd://aws configure export-credentials --format process', before the function's name; in GitHub Actions --aws-role=ARN --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+		return o, nil, outcome.Usagef("no AWS credentials: on a laptop --aws-credentials='cmd://aws configure export-credentials --format process', before the function's name; in GitHub Actions --aws-role=ARN --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 	}
 	if a.Credentials == nil && a.Role != "" && (a.TokenURL == nil || a.Token == nil) {
-		return connection{}, outcome.Usagef("no AWS credentials: --aws-role may be assumed only with the job's identity: add --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+		return o, nil, outcome.Usagef("no AWS credentials: --aws-role may be assumed only with the job's identity: add --github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL --github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN")
 	}
-	c := connection{close: func() {}}
+	stop = func() {}
 	if a.Emulator != nil {
-		var err error
-		if options.Endpoint, c.close, err = reach(ctx, a.Emulator); err != nil {
-			return connection{}, err
+		if options.Endpoint, stop, err = reach(ctx, a.Emulator); err != nil {
+			return o, nil, err
 		}
 		if a.Credentials == nil {
 			options.CredentialsJSON = `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any"}`
 		}
 	}
-	config, err := awsauth.Load(ctx, options)
-	if err != nil {
-		c.close()
-		return connection{}, err
-	}
-	c.Account = delivery.NewAccount(config)
-	return c, nil
+	return options, stop, nil
 }
 
 // reach makes the emulator's ports lead from this container to it, under the

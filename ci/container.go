@@ -2,15 +2,34 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"os"
 	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
 
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/step"
 )
 
 // containers runs steps in containers, with the cache volumes that they name.
-type containers struct{ source *dagger.Directory }
+type containers struct {
+	source *dagger.Directory
+	// environment is what steps may be given that ask for it: see [step.Step].
+	environment map[string]string
+	// emulator stands for AWS; nil where AWS is meant.
+	emulator *dagger.Service
+	// left has what steps left in their output directories, by directory.
+	left *sync.Map
+}
+
+func newContainers(source *dagger.Directory) containers {
+	return containers{source: source, left: new(sync.Map)}
+}
 
 // Run runs s in a container of its image and leaves its outputs in dir.
 func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
@@ -19,7 +38,15 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if s.Stdout != "" {
 		options.RedirectStdout = path.Join(step.ContainerOut, s.Stdout)
 	}
-	done := c.prepare(s).WithExec(s.Args, options)
+	inputs, err := c.inputs(s, dir)
+	if err != nil {
+		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
+	}
+	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs)
+	if s.Fresh {
+		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
+	}
+	done = done.WithExec(s.Args, options)
 	code, err := done.ExitCode(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
@@ -28,7 +55,12 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	if _, err := done.Directory(step.ContainerOut).Export(ctx, dir); err != nil {
+	out := done.Directory(step.ContainerOut)
+	c.left.Store(dir, out)
+	for _, name := range s.Keep {
+		out = out.WithoutDirectory(name)
+	}
+	if _, err := out.Export(ctx, dir); err != nil {
 		return step.Result{}, fmt.Errorf("taking the outputs of %s: %w", s.Name, err)
 	}
 	return step.Result{ExitCode: code, Stderr: said}, nil
@@ -53,5 +85,56 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	for name, value := range s.Env {
 		container = container.WithEnvVariable(name, value)
 	}
+	for name, value := range c.environment {
+		if s.Takes(name) {
+			container = container.WithSecretVariable(name, secret(name, value))
+		}
+	}
+	if c.emulator != nil && len(s.Pass) > 0 {
+		container = container.WithServiceBinding(emulatorHost, c.emulator)
+	}
 	return container
+}
+
+// secret is named by its content, too: Dagger knows a secret by its name alone.
+func secret(name, value string) *dagger.Secret {
+	sum := sha256.Sum256([]byte(value))
+	return dag.SetSecret(name+"-"+hex.EncodeToString(sum[:8]), value)
+}
+
+// inputs are what s reads of the output directory: what an earlier step left there,
+// and over that what the stage has put there.
+func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
+	inputs := dag.Directory()
+	if len(s.Inputs) == 0 {
+		return inputs, nil
+	}
+	if left, ok := c.left.Load(dir); ok {
+		var patterns []string
+		for _, name := range s.Inputs {
+			patterns = append(patterns, name, name+"/**")
+		}
+		inputs = left.(*dagger.Directory).Filter(dagger.DirectoryFilterOpts{Include: patterns})
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range s.Inputs {
+		local := filepath.Join(dir, filepath.FromSlash(name))
+		info, err := os.Stat(local)
+		if err != nil {
+			continue // an earlier step left it, or it is not there at all
+		}
+		below, err := filepath.Rel(here, local)
+		if err != nil || strings.HasPrefix(below, "..") {
+			return nil, fmt.Errorf("%s is not below the module's own directory", local)
+		}
+		if info.IsDir() {
+			inputs = inputs.WithDirectory(name, dag.CurrentModule().Workdir(below))
+			continue
+		}
+		inputs = inputs.WithFile(name, dag.CurrentModule().WorkdirFile(below))
+	}
+	return inputs, nil
 }

@@ -83,6 +83,90 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
+func (r Applied) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Applied) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Changes) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Deploy  bool
+		Plan    bool
+		Outputs string
+		Report  string
+	}
+	concrete.Deploy = r.Deploy
+	concrete.Plan = r.Plan
+	concrete.Outputs = r.Outputs
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Changes) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Deploy  bool
+		Plan    bool
+		Outputs string
+		Report  string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Deploy = concrete.Deploy
+	r.Plan = concrete.Plan
+	r.Outputs = concrete.Outputs
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Checked) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Markdown string
+		Report   string
+	}
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Checked) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
 func (r Release) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Result   string
@@ -141,6 +225,110 @@ func (r *Diff) UnmarshalJSON(bs []byte) error {
 		return err
 	}
 	r.Changed = concrete.Changed
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
+
+func (r Lint) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Result      string
+		Findings    int
+		Json        string
+		Markdown    string
+		Report      string
+		Annotations string
+	}
+	concrete.Result = r.Result
+	concrete.Findings = r.Findings
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	concrete.Annotations = r.Annotations
+	return json.Marshal(&concrete)
+}
+
+func (r *Lint) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Result      string
+		Findings    int
+		Json        string
+		Markdown    string
+		Report      string
+		Annotations string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Result = concrete.Result
+	r.Findings = concrete.Findings
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	r.Annotations = concrete.Annotations
+	return nil
+}
+
+func (r Plan) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		HasChanges bool
+		Summary    string
+		Report     string
+		Json       string
+		Directory  *dagger.Directory
+	}
+	concrete.HasChanges = r.HasChanges
+	concrete.Summary = r.Summary
+	concrete.Report = r.Report
+	concrete.Json = r.Json
+	concrete.Directory = r.Directory
+	return json.Marshal(&concrete)
+}
+
+func (r *Plan) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		HasChanges bool
+		Summary    string
+		Report     string
+		Json       string
+		Directory  *dagger.Directory
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.HasChanges = concrete.HasChanges
+	r.Summary = concrete.Summary
+	r.Report = concrete.Report
+	r.Json = concrete.Json
+	r.Directory = concrete.Directory
+	return nil
+}
+
+func (r Published) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Published) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
 	r.Json = concrete.Json
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
@@ -294,6 +482,55 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 	switch parentName {
 	case "Slipway":
 		switch fnName {
+		case "Apply":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var plan *dagger.Directory
+			if inputArgs["plan"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["plan"]), &plan)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg plan", err))
+				}
+			}
+			var dir string
+			if inputArgs["dir"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["dir"]), &dir)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg dir", err))
+				}
+			}
+			var backendConfig []string
+			if inputArgs["backendConfig"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["backendConfig"]), &backendConfig)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg backendConfig", err))
+				}
+			}
+			var vars []string
+			if inputArgs["vars"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["vars"]), &vars)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg vars", err))
+				}
+			}
+			var digest string
+			if inputArgs["digest"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["digest"]), &digest)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg digest", err))
+				}
+			}
+			var allowDestroy []string
+			if inputArgs["allowDestroy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["allowDestroy"]), &allowDestroy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowDestroy", err))
+				}
+			}
+			return (*Slipway).Apply(&parent, ctx, plan, dir, backendConfig, vars, digest, allowDestroy)
 		case "Build":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -315,6 +552,62 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Build(&parent, ctx, services, platforms)
+		case "Changes":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var since string
+			if inputArgs["since"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["since"]), &since)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg since", err))
+				}
+			}
+			return (*Slipway).Changes(&parent, ctx, since)
+		case "Check":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).Check(&parent, ctx)
+		case "CheckBuild":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Slipway).CheckBuild(&parent, ctx)
+		case "CheckFmt":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Slipway).CheckFmt(&parent, ctx)
+		case "CheckLint":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Slipway).CheckLint(&parent, ctx)
+		case "CheckTest":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Slipway).CheckTest(&parent, ctx)
+		case "CheckValidate":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return nil, (*Slipway).CheckValidate(&parent, ctx)
 		case "Deploy":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -399,6 +692,153 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Diff(&parent, ctx, sha, services)
+		case "Fmt":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).Fmt(&parent, ctx)
+		case "Image":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var service string
+			if inputArgs["service"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["service"]), &service)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg service", err))
+				}
+			}
+			var platform dagger.Platform
+			if inputArgs["platform"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["platform"]), &platform)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg platform", err))
+				}
+			}
+			return (*Slipway).Image(&parent, ctx, service, platform)
+		case "Lint":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var only []string
+			if inputArgs["only"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["only"]), &only)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg only", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var lenient bool
+			if inputArgs["lenient"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["lenient"]), &lenient)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg lenient", err))
+				}
+			}
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Lint(&parent, ctx, only, services, lenient, tolerate)
+		case "Lock":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var check bool
+			if inputArgs["check"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["check"]), &check)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg check", err))
+				}
+			}
+			return (*Slipway).Lock(&parent, ctx, check)
+		case "Plan":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var dir string
+			if inputArgs["dir"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["dir"]), &dir)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg dir", err))
+				}
+			}
+			var backendConfig []string
+			if inputArgs["backendConfig"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["backendConfig"]), &backendConfig)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg backendConfig", err))
+				}
+			}
+			var vars []string
+			if inputArgs["vars"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["vars"]), &vars)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg vars", err))
+				}
+			}
+			var lock bool
+			if inputArgs["lock"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["lock"]), &lock)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg lock", err))
+				}
+			}
+			var refreshOnly bool
+			if inputArgs["refreshOnly"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["refreshOnly"]), &refreshOnly)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg refreshOnly", err))
+				}
+			}
+			var destroy bool
+			if inputArgs["destroy"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["destroy"]), &destroy)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg destroy", err))
+				}
+			}
+			return (*Slipway).Plan(&parent, ctx, dir, backendConfig, vars, lock, refreshOnly, destroy)
+		case "Publish":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			return (*Slipway).Publish(&parent, ctx, sha, services)
 		case "Rehearse":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -433,6 +873,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg to", err))
 				}
 			}
+			var of string
+			if inputArgs["of"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["of"]), &of)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg of", err))
+				}
+			}
 			var services []string
 			if inputArgs["services"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
@@ -461,7 +908,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Rollback(&parent, ctx, to, services, timeout, url, skipSmoke)
+			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke)
 		case "Status":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -490,6 +937,27 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Test(&parent, ctx, minCoverage)
+		case "Up":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).Up(&parent, ctx)
+		case "Validate":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var dir string
+			if inputArgs["dir"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["dir"]), &dir)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg dir", err))
+				}
+			}
+			return (*Slipway).Validate(&parent, ctx, dir)
 		case "":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
 )
 
 // Build builds the images of the services.
@@ -35,7 +39,7 @@ func (m *Slipway) Build(
 	if err != nil {
 		return nil, err
 	}
-	builder := image.Builder{Source: w.tree, Exec: containers{m.Source}, Lock: w.lock}
+	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
 	if builder.Platforms, err = image.ParsePlatforms(platforms); err != nil {
 		return nil, err
 	}
@@ -43,7 +47,10 @@ func (m *Slipway) Build(
 	if err != nil {
 		return nil, err
 	}
-	const out = "build"
+	out, err := os.MkdirTemp("", "slipway-build-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the layouts: %w", err)
+	}
 	if err := image.WriteLayouts(out, images); err != nil {
 		return nil, err
 	}
@@ -58,5 +65,132 @@ func (m *Slipway) Build(
 	if err := os.WriteFile(filepath.Join(out, "images.json"), summary, 0o644); err != nil {
 		return nil, err
 	}
-	return dag.CurrentModule().Workdir(out), nil
+	return handOver(ctx, out)
+}
+
+// Published is what was published.
+type Published struct {
+	// Json is the result for programs.
+	Json string
+	// Markdown is the result for a job summary.
+	Markdown string
+	// Report is the result for a terminal.
+	Report string
+}
+
+// Publish publishes the images of a commit, with what there is to say about them.
+//
+// The tree must be clean and at that commit. A tag is never moved.
+//
+// +cache="never"
+func (m *Slipway) Publish(
+	ctx context.Context,
+	// Full id of the commit; the tree's by default.
+	//
+	// +optional
+	sha string,
+	// Only these services.
+	//
+	// +optional
+	services []string,
+) (*Published, error) {
+	d, done, err := m.delivery(ctx, services)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	to, err := d.Account.Destination(ctx)
+	if err != nil {
+		return nil, err
+	}
+	published, err := d.Publish(ctx, to, delivery.Publication{SHA: sha})
+	if err != nil {
+		return nil, err
+	}
+	r, err := render(published)
+	return &Published{Json: r.json, Markdown: r.markdown, Report: r.text}, err
+}
+
+// Image is one service's image as a container: to run, to scan or to export.
+func (m *Slipway) Image(
+	ctx context.Context,
+	// Name of the service.
+	service string,
+	// Platform of the image; the engine's by default.
+	//
+	// +optional
+	platform dagger.Platform,
+) (*dagger.Container, error) {
+	if platform == "" {
+		var err error
+		if platform, err = dag.DefaultPlatform(ctx); err != nil {
+			return nil, fmt.Errorf("asking the engine for its platform: %w", err)
+		}
+	}
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	selected, err := w.platform.Select(service)
+	if err != nil {
+		return nil, err
+	}
+	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
+	if builder.Platforms, err = image.ParsePlatforms([]string{string(platform)}); err != nil {
+		return nil, err
+	}
+	built, err := builder.Build(ctx, selected)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := os.CreateTemp("", "slipway-image-*.tar")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the image: %w", err)
+	}
+	defer os.Remove(archive.Name())
+	if err := errors.Join(image.WriteArchive(archive, built[0]), archive.Close()); err != nil {
+		return nil, err
+	}
+	file, err := handOver(ctx, filepath.Dir(archive.Name()))
+	if err != nil {
+		return nil, err
+	}
+	return dag.Container(dagger.ContainerOpts{Platform: platform}).Import(file.File(filepath.Base(archive.Name()))).Sync(ctx)
+}
+
+// Lock locks the images from elsewhere to what their registries have now.
+//
+// It returns the lock file: export it to ci/images.lock.json.
+//
+// +cache="never"
+func (m *Slipway) Lock(
+	ctx context.Context,
+	// Fail if the file is not up to date, instead of renewing it.
+	//
+	// +optional
+	check bool,
+) (*dagger.File, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	renewed, renewals, err := w.lock.Renew(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range renewals {
+		if check && r.Stale() {
+			return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
+		}
+	}
+	if err := renewed.Write(w.dir); err != nil {
+		return nil, err
+	}
+	directory, err := handOver(ctx, filepath.Join(w.dir, filepath.Dir(image.LockFile)))
+	if err != nil {
+		return nil, err
+	}
+	return directory.File(filepath.Base(image.LockFile)), nil
 }

@@ -9,8 +9,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/image"
@@ -87,6 +89,9 @@ type workspace struct {
 // open copies the source tree to the module's disk and reads its services.
 // The caller removes it with close.
 func (m *Slipway) open(ctx context.Context) (*workspace, error) {
+	if err := stayHome(); err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "slipway-source-")
 	if err != nil {
 		return nil, fmt.Errorf("making room for the source tree: %w", err)
@@ -97,6 +102,34 @@ func (m *Slipway) open(ctx context.Context) (*workspace, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// stayHome puts temporary files below the module's own directory: from nowhere else
+// can they be handed to a container.
+func stayHome() error {
+	here, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("finding the module's directory: %w", err)
+	}
+	there := filepath.Join(here, "tmp")
+	if err := errors.Join(os.MkdirAll(there, 0o700), os.Setenv("TMPDIR", there)); err != nil {
+		return fmt.Errorf("making room for temporary files: %w", err)
+	}
+	return nil
+}
+
+// handOver makes a directory on the module's disk one of the engine's. It may be
+// removed after that.
+func handOver(ctx context.Context, dir string) (*dagger.Directory, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("finding the module's directory: %w", err)
+	}
+	below, err := filepath.Rel(here, dir)
+	if err != nil {
+		return nil, fmt.Errorf("handing over %s: %w", dir, err)
+	}
+	return dag.CurrentModule().Workdir(below).Sync(ctx)
 }
 
 func (w *workspace) load(ctx context.Context, directory *dagger.Directory) error {

@@ -57,8 +57,26 @@ func (m *Slipway) Rehearse(
 	return newRelease(release)
 }
 
+// Up runs the services in the engine, as they run on AWS: `dagger call up up`
+// serves them at http://localhost:8080.
+//
+// +up
+func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	return m.command(w.lock).
+		WithExposedPort(upPort, dagger.ContainerWithExposedPortOpts{Description: "the front door"}).
+		AsService(dagger.ContainerAsServiceOpts{Args: []string{"slipway", "up", fmt.Sprintf("--listen=0.0.0.0:%d", upPort)}}), nil
+}
+
+// upPort is where Up serves.
+const upPort = 8080
+
 // command is a container with the slipway command, at the root of the tree.
 func (m *Slipway) command(lock image.Lock) *dagger.Container {
-	return containers{m.Source}.prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
+	return newContainers(m.Source).prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
 		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})
 }

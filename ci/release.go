@@ -106,6 +106,11 @@ func (m *Slipway) Rollback(
 	//
 	// +optional
 	to string,
+	// Put back only the release of this commit: full id. Nothing happens if another
+	// release was begun last.
+	//
+	// +optional
+	of string,
 	// Only these services.
 	//
 	// +optional
@@ -123,7 +128,7 @@ func (m *Slipway) Rollback(
 	// +optional
 	skipSmoke bool,
 ) (*Release, error) {
-	options := delivery.Options{URL: url, SkipSmoke: skipSmoke}
+	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
 	return m.drive(ctx, services, driving{timeout: timeout}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
 		return d.Rollback(ctx, to, o)
 	})
@@ -233,7 +238,7 @@ func (m *Slipway) delivery(ctx context.Context, services []string) (delivery.Del
 	}
 	return delivery.Delivery{
 		Account: account.Account, Source: w.tree, All: w.platform.Services, Services: selected, Lock: w.lock,
-		Exec: containers{m.Source}, Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
+		Exec: newContainers(m.Source), Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
 	}, func() { account.close(); w.close() }, nil
 }
 

@@ -35,7 +35,7 @@ func (m *Slipway) Test(
 		}
 	}
 	options.Out = "test"
-	summary, err := gotest.Run(ctx, w.dir, containers{m.Source}, options)
+	summary, err := gotest.Run(ctx, w.dir, newContainers(m.Source), options)
 	if err != nil {
 		return nil, err
 	}

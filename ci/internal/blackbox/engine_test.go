@@ -108,9 +108,14 @@ func (p pipeline) call(selection string, data any) error {
 	return p.client.Do(p.t.Context(), &sdk.Request{Query: query, Variables: variables}, &sdk.Response{Data: &result})
 }
 
+// typeOf is a variable's type: identifiers of the constructor's arguments may be
+// left out, those of functions may not.
 func typeOf(value any) string {
-	if _, ok := value.(string); ok {
+	switch value.(type) {
+	case string:
 		return "String"
+	case sdk.DirectoryID:
+		return "ID!"
 	}
 	return "ID"
 }

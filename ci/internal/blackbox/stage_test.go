@@ -70,7 +70,10 @@ func TestTests(t *testing.T) {
 func TestFunctions(t *testing.T) {
 	needsEngine(t)
 	out := dagger(t, nil, "functions")
-	for _, name := range []string{"build", "deploy", "diff", "rehearse", "rollback", "status", "test"} {
+	for _, name := range []string{
+		"apply", "build", "changes", "check", "deploy", "diff", "fmt", "image", "lint", "lock", "plan", "publish", "rehearse",
+		"rollback", "status", "test", "validate",
+	} {
 		require.Regexp(t, `(?m)^`+name+`\s+\S`, out)
 	}
 }
@@ -79,7 +82,7 @@ func TestFunctions(t *testing.T) {
 // says at its most talkative, when it works and when it fails.
 func TestSecretsStaySecret(t *testing.T) {
 	inPlatform(t, func(dir string, p pipeline) {
-		planted := map[string]string{"key": "AKIAPLANTEDPLANTED01", "secret": "pl4nted+s3cret/that+must+not+be+seen0000", "token": "pl4nted-session-token-of-forty-characters"}
+		planted := map[string]string{"key": "AKIAPLANTEDPLANTED01", "secret": "pl4nted+s3cret/that+must+not+be+seen0000", "token": "pl4nted-session-token-of-forty-characters"} // gitleaks:allow: planted, to be looked for
 		credentials := `{"Version": 1, "AccessKeyId": "` + planted["key"] + `", "SecretAccessKey": "` + planted["secret"] + `", "SessionToken": "` + planted["token"] + `"}`
 		environment := []string{"PLANTED=" + credentials}
 		at := []string{"-vvv", "call", "--source=" + dir, "--aws-credentials=env://PLANTED"}
@@ -118,7 +121,10 @@ func dagger(t *testing.T, environment []string, args ...string) string {
 // TestEffectsAreNeverCached reads the functions' pragmas: a function that talks to
 // AWS, or that shows what runs, must be run at each call.
 func TestEffectsAreNeverCached(t *testing.T) {
-	for file, functions := range map[string][]string{"release.go": {"Deploy", "Rollback", "Diff", "Status"}, "rehearse.go": {"Rehearse"}} {
+	for file, functions := range map[string][]string{
+		"release.go": {"Deploy", "Rollback", "Diff", "Status"}, "rehearse.go": {"Rehearse"}, "infra.go": {"Plan", "Apply"},
+		"image.go": {"Publish", "Lock"},
+	} {
 		text, err := os.ReadFile(filepath.Join(dir, "ci", file))
 		require.NoError(t, err)
 		for _, name := range functions {

@@ -89,6 +89,7 @@ func (a *app) root() *cobra.Command {
 		a.deployCommand(),
 		a.statusCommand(),
 		a.rollbackCommand(),
+		a.upCommand(),
 		a.rehearseCommand(),
 		a.localAWSCommand(),
 	)

@@ -65,7 +65,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, command := range []string{
 		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "inspect", "sbom", "scan", "verify", "diff", "deploy", "status", "rollback",
-		"rehearse", "local-aws",
+		"up", "rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")
 		require.Equal(t, outcome.Done, code)

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,7 +10,6 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
@@ -66,7 +63,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 		if err != nil {
 			return err
 		}
-		return a.printPublished(published)
+		return a.printDocument(published, nil)
 	}
 	return cmd
 }
@@ -125,44 +122,4 @@ func destination(ctx context.Context, f publishFlags) (delivery.Destination, err
 		return delivery.Destination{}, err
 	}
 	return delivery.NewAccount(config).Destination(ctx)
-}
-
-func (a *app) printPublished(p delivery.Published) error {
-	switch a.output {
-	case jsonDoc:
-		return printJSON(a.stdout, p)
-	case markdown:
-		fmt.Fprintf(a.stdout, "Published `%s` to %s.\n\n| service | image | platforms | state | sent | latest |\n|---|---|---|---|---|---|\n", p.SHA, p.Registry)
-		for _, i := range p.Images {
-			fmt.Fprintf(a.stdout, "| %s | `%s` | %s | %s | %s | %s |\n", i.Service, i.Image, strings.Join(i.Platforms, ", "), pushed(i), sent(i.Sent), became(i.Latest))
-		}
-	default:
-		for _, i := range p.Images {
-			fmt.Fprintf(a.stdout, "%-12s %-9s %s  %s\n", i.Service, pushed(i), i.Image, sent(i.Sent))
-			fmt.Fprintf(a.stdout, "%-12s tag %s; latest %s\n", "", i.Tag, became(i.Latest))
-		}
-	}
-	return nil
-}
-
-func pushed(i delivery.PublishedImage) string {
-	if i.Pushed {
-		return "pushed"
-	}
-	return "unchanged"
-}
-
-func sent(s registry.Sent) string {
-	line := fmt.Sprintf("%d blobs, %s", s.Blobs, megabytes(s.Bytes))
-	if s.Mounted > 0 {
-		line += fmt.Sprintf(", %d mounted", s.Mounted)
-	}
-	return line
-}
-
-func became(m registry.Moved) string {
-	if m.Reason == "" {
-		return m.Result
-	}
-	return m.Result + ": " + m.Reason
 }

@@ -136,6 +136,7 @@ or to a revision.`,
   slipway rollback --to ecs-backend-task:12`,
 	}
 	f.bindDriving(cmd)
+	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })

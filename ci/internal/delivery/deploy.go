@@ -48,6 +48,9 @@ type Options struct {
 	NoBuild bool
 	// URL is where the smoke test asks; empty means the load balancer's own.
 	URL string
+	// Of limits a rollback to the release of this commit: if another one was begun
+	// last, nothing is put back.
+	Of string
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke bool
 	// Trust, if set, must have signed every image that is released.
@@ -187,6 +190,12 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	if err != nil {
 		return d.failed(to, err)
 	}
+	if len(targets) == 0 {
+		d.Recorder.Event("", "the last release is not of "+o.Of+": nothing is put back")
+		release := report.Release{SHA: o.Of, Result: report.Unchanged}
+		d.Recorder.Fill(&release)
+		return release
+	}
 	request.Targets = targets
 	if rollout.IsRevision(to) {
 		request.Version = "" // its tags tell the commit
@@ -202,7 +211,7 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	engine := d.Account.engine(d.Recorder, nil)
 	switch {
 	case to == "":
-		return engine.LastGood(ctx, platform.Cluster, d.Services)
+		return engine.LastGood(ctx, platform.Cluster, d.Services, o.Of)
 	case rollout.IsRevision(to):
 		target, err := rollout.ToRevision(to, d.Services)
 		return []rollout.Target{target}, err

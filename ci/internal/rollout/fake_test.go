@@ -457,8 +457,17 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		return nil, apiError("ServiceNotActiveException")
 	case definition == nil || definition.Status == types.TaskDefinitionStatusInactive:
 		return nil, &smithy.GenericAPIError{Code: "ClientException", Message: "TaskDefinition is inactive"}
+	}
+	if in.DesiredCount != nil {
+		s.desired = *in.DesiredCount
+		s.deployments = slices.Clone(s.deployments)
+		s.deployments[0].DesiredCount = s.desired
+	}
+	switch {
 	case in.ForceNewDeployment || *s.deployments[0].TaskDefinition != *in.TaskDefinition:
 		f.deploy(name, *in.TaskDefinition)
+	case in.DesiredCount != nil:
+		f.later(s, func() { f.complete(s) })
 	}
 	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)
 }

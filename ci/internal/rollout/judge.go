@@ -126,6 +126,15 @@ func tookOver(foreign string) string {
 // judgeBack tells whether the service is back at what ran before, and what it
 // needs to get there.
 func (m *move) judgeBack(now time.Time, o observation) (verdict, need, string) {
+	v, wanted, why := m.judgeRevision(now, o)
+	if v == arrived && m.raise > 0 && o.desired != 0 {
+		return pending, putBack, "" // ECS's own rollback leaves the count that the release has set
+	}
+	return v, wanted, why
+}
+
+// judgeRevision is judgeBack as far as the revision goes.
+func (m *move) judgeRevision(now time.Time, o observation) (verdict, need, string) {
 	if o.missing {
 		return broken, nothing, "the service was deleted: there is nothing to restore"
 	}

@@ -40,6 +40,10 @@ type move struct {
 	// settled tells whether what ran before was complete. If it never was, there
 	// is no more to restore than the revision.
 	settled bool
+	// raise is how many tasks the service is to have from its first release on;
+	// 0 leaves the count alone. Terraform makes services without tasks, because
+	// there is no image yet that they could run.
+	raise int32
 	// oneWay is a move that cannot be undone: what was there was in progress.
 	oneWay bool
 

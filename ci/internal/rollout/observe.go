@@ -28,6 +28,7 @@ const readJobs = 4
 type observation struct {
 	missing     bool
 	deployments []types.Deployment
+	desired     int32 // how many tasks the service is to have
 	// status and what follows are those of our service deployment; status is
 	// empty where the endpoint does not know it (yet).
 	status  types.ServiceDeploymentStatus
@@ -76,7 +77,7 @@ func (e Engine) observe(ctx context.Context, cluster string, moves []*move) (map
 			continue
 		}
 		e.tellEvents(m, service.Events)
-		observed[m] = observation{deployments: service.Deployments}
+		observed[m] = observation{deployments: service.Deployments, desired: service.DesiredCount}
 		current[m] = aws.ToString(service.CurrentServiceDeployment)
 	}
 	if err := e.observeDeployments(ctx, cluster, moves, observed, current); err != nil {

@@ -79,6 +79,9 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		from: versionOf(*running, tags, target.Service.Container()), marks: readMarks(tags),
 	}
 	m.remember(*service)
+	if service.DesiredCount == 0 && m.marks.release == "" {
+		m.raise = int32(target.Service.DesiredCount)
+	}
 	wanted, newestTags, err := e.wanted(ctx, target, running, tags)
 	if err != nil {
 		return nil, err

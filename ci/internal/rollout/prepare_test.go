@@ -146,3 +146,48 @@ func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
 		" && aws ecs update-service --cluster ecs-cluster --service ecs-b-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1")
 	require.Empty(t, told[len(told)-1], "nothing is left to do")
 }
+
+// TestFirstRelease releases to services that Terraform has made without tasks:
+// they get the count of the services file, and lose it again when it fails.
+func TestFirstRelease(t *testing.T) {
+	for name, tt := range map[string]struct {
+		b     fate
+		code  outcome.Code
+		count int32
+	}{
+		"good":           {completes, outcome.Done, 2},
+		"fails":          {fails, outcome.Restored, 0},
+		"ECS rolls back": {rollsBack, outcome.Restored, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(completes, tt.b)
+			for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
+				s := b.ecs.services[service]
+				b.ecs.tags[*s.deployments[0].TaskDefinition] = nil // nobody has released it
+				s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0
+				b.ecs.remember(s)
+				b.request.Targets[n].Service.DesiredCount = 2
+			}
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			require.True(t, b.told("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
+			b.ecs.rest()
+			for _, s := range b.ecs.services {
+				require.Equal(t, tt.count, s.desired, s.name)
+			}
+			requireAllOrNothing(t, b, got)
+		})
+	}
+}
+
+// TestStoppedServiceStaysStopped is one that was released before and that somebody
+// has scaled to nothing.
+func TestStoppedServiceStaysStopped(t *testing.T) {
+	b := newBench(completes, "")
+	s := b.ecs.services["ecs-a-service"]
+	b.ecs.tags[*s.deployments[0].TaskDefinition] = []types.Tag{{Key: aws.String(rollout.TagRelease), Value: aws.String("r")}}
+	s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0
+	b.request.Targets[0].Service.DesiredCount = 2
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
+	require.Zero(t, s.desired)
+}

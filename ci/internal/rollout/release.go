@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 )
 
@@ -210,6 +211,9 @@ func (e Engine) tellPlan(moves []*move) []*move {
 		case !m.unchanged:
 			changed = append(changed, m)
 			e.Event(m.name(), fmt.Sprintf("%s -> %s", m.from.Short(), m.to.Short()))
+			if m.raise > 0 {
+				e.Event(m.name(), fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", m.raise, platform.ServicesFile))
+			}
 		case !m.settled:
 			e.Event(m.name(), fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", m.service.RunningCount, m.service.DesiredCount))
 		default:

@@ -58,7 +58,7 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 // A service in which that release was put back already, by the release itself,
 // by ECS or by an earlier rollback, stays where it is: a rollback that is run
 // again goes no further.
-func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service) ([]Target, error) {
+func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
 	all, err := e.standings(ctx, cluster, services)
 	if err != nil {
 		return nil, err
@@ -72,6 +72,9 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
 			last = &releases[n]
 		}
+	}
+	if of != "" && (last == nil || last.sha != of) {
+		return nil, nil
 	}
 	if last == nil {
 		return nil, outcome.Usagef("what runs was not released by slipway, so it is not known what ran before: name a commit or a revision with --to")
@@ -95,7 +98,7 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 
 // begun is the release that a service was concerned by last.
 type begun struct {
-	id      string
+	id, sha string
 	at      time.Time // when its revision was registered
 	putBack bool      // the service runs again, or still, what ran before it
 }
@@ -127,7 +130,7 @@ func (e Engine) lastBegun(ctx context.Context, s standing) (begun, error) {
 				continue // not a release's, or of a family whose name only begins alike
 			}
 			if arn != running && newest.from == running {
-				return begun{newest.release, aws.ToTime(definition.RegisteredAt), true}, nil
+				return begun{newest.release, newest.sha, aws.ToTime(definition.RegisteredAt), true}, nil
 			}
 			break
 		}
@@ -135,7 +138,7 @@ func (e Engine) lastBegun(ctx context.Context, s standing) (begun, error) {
 	if s.marks.from == "" {
 		return begun{}, nil
 	}
-	return begun{s.marks.release, aws.ToTime(s.definition.RegisteredAt), false}, nil
+	return begun{s.marks.release, s.marks.sha, aws.ToTime(s.definition.RegisteredAt), false}, nil
 }
 
 // maxSteps is how far back a rollback looks.

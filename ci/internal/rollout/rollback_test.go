@@ -38,7 +38,7 @@ func (b *bench) release(t *testing.T, version, imageA, imageB string) report.Rel
 // rollBack goes back to the last good release.
 func (b *bench) rollBack(t *testing.T) report.Release {
 	t.Helper()
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true})
 	b.ecs.rest()
@@ -64,7 +64,7 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 
 func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
 	b := newBench(completes, completes)
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
@@ -127,7 +127,7 @@ func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
 			d.Status = types.ServiceDeploymentStatusStopped
 		}
 	}
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services())
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
 	require.True(t, b.told("a: ecs-a-task:2 is passed over"))
@@ -282,13 +282,12 @@ func TestStatusTellsDrift(t *testing.T) {
 	arn := b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	b.ecs.find(arn).Cpu = aws.String("512")
 	services := b.services()
-	services[0].CPU, services[0].DesiredCount = 512, 2
+	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling decides the count
 	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy brings it",
 		"cpu: 256 runs, 512 is in terraform/services.auto.tfvars.json",
-		"desired_count: 1 runs, 2 is in terraform/services.auto.tfvars.json",
 	}, got.Services[0].Drift)
 }
 
@@ -321,4 +320,17 @@ func withoutVersion(changes []report.Change) []report.Change {
 		}
 	}
 	return rest
+}
+
+// TestRollbackOfOneCommit puts back the release of a commit, and nothing if
+// another one was begun last.
+func TestRollbackOfOneCommit(t *testing.T) {
+	b := newBench(completes, completes)
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "another commit")
+	require.NoError(t, err)
+	require.Empty(t, targets)
+	targets, err = b.engine.LastGood(t.Context(), platform.Cluster, b.services(), newSHA)
+	require.NoError(t, err)
+	require.Len(t, targets, 2)
 }

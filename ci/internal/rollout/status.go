@@ -123,7 +123,6 @@ func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 	for _, pair := range []struct{ what, runs, file string }{
 		{"cpu", aws.ToString(at.definition.Cpu), strconv.Itoa(at.service.CPU)},
 		{"memory", aws.ToString(at.definition.Memory), strconv.Itoa(at.service.Memory)},
-		{"desired_count", strconv.Itoa(int(at.described.DesiredCount)), strconv.Itoa(at.service.DesiredCount)},
 	} {
 		if pair.runs != pair.file && pair.runs != "" && pair.file != "0" {
 			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is in %s", pair.what, pair.runs, pair.file, platform.ServicesFile))

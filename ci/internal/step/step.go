@@ -50,6 +50,9 @@ type Step struct {
 	// folders that an earlier step, or the stage, left there. On the host they
 	// are there; a container is given them, as far as they are.
 	Inputs []string
+	// Keep lists folders of the output directory that later steps read and the
+	// stage does not: they may stay where the step ran.
+	Keep []string
 	// Pass lists the variables that the tool takes from the environment around
 	// the pipeline, a prefix where it ends in "*": credentials, for the most
 	// part. The host's tools see all of it; a container is given these, as
@@ -63,6 +66,14 @@ type Step struct {
 	// Cancelled, it is interrupted as by Ctrl-C at a terminal, and waited for
 	// as long as it takes.
 	Careful bool
+}
+
+// Takes tells whether s is given a variable of the environment around it.
+func (s Step) Takes(variable string) bool {
+	return slices.ContainsFunc(s.Pass, func(name string) bool {
+		prefix, starts := strings.CutSuffix(name, "*")
+		return variable == name || starts && strings.HasPrefix(variable, prefix)
+	})
 }
 
 // Cache is a directory that a tool keeps between runs. On the host the tool

@@ -65,15 +65,21 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh = true
+	s.Fresh, s.Keep = true, providers()
 	s.Pass = append(s.Pass, "AWS_*")
 	return s
 }
 
 // OfflineInitStep installs providers and modules and asks no backend.
 func (r Root) OfflineInitStep() step.Step {
-	return r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
+	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
+	s.Keep = providers()
+	return s
 }
+
+// providers are what nobody but Terraform reads of what init leaves: hundreds of
+// megabytes.
+func providers() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep checks the configuration in itself.
 func (r Root) ValidateStep() step.Step {

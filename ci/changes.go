@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+
+	"dagger/slipway/internal/changes"
+)
+
+// Changes is what a push or a pull request means for the pipeline.
+type Changes struct {
+	// Deploy tells that something changed which a release may be made of.
+	Deploy bool
+	// Plan tells that something changed which the platform is made of.
+	Plan bool
+	// Outputs are the lines for GITHUB_OUTPUT: deploy=true|false, plan=true|false.
+	Outputs string
+	// Report is the reason, for a terminal.
+	Report string
+}
+
+// Changes tells what has changed since a commit: what is released, the platform, or neither.
+func (m *Slipway) Changes(
+	ctx context.Context,
+	// Full id of the commit to compare with. Empty, all zeros or unknown: everything
+	// counts as changed.
+	//
+	// +optional
+	since string,
+) (*Changes, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	found, err := changes.Since(ctx, w.tree, w.platform, since)
+	if err != nil {
+		return nil, err
+	}
+	return &Changes{Deploy: found.Deploy, Plan: found.Plan, Outputs: found.Outputs(), Report: found.Reason}, nil
+}

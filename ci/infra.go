@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/infra/terraform"
+)
+
+// Plan is what Terraform would change.
+type Plan struct {
+	// HasChanges tells whether the plan changes anything.
+	HasChanges bool
+	// Summary is what the plan changes, as Markdown.
+	Summary string
+	// Report is the same for a terminal.
+	Report string
+	// Json is the same for programs.
+	Json string
+	// Directory has tfplan, plan.json, summary.md, graph.svg, binding.json and
+	// outputs (changes=true or changes=false, for GITHUB_OUTPUT). tfplan has
+	// secrets in clear: keep it private.
+	Directory *dagger.Directory
+}
+
+// Applied is what came of a plan.
+type Applied struct {
+	// Json is the result for programs.
+	Json string
+	// Markdown is the result for a job summary.
+	Markdown string
+	// Report is the result for a terminal.
+	Report string
+}
+
+// Validate checks the Terraform configuration, its format and its tests.
+//
+// It needs no credentials and reads no state. It fails with all findings, each with its file and line.
+func (m *Slipway) Validate(
+	ctx context.Context,
+	// Folder of the configuration.
+	//
+	// +default="terraform"
+	dir string,
+) (string, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer w.close()
+	found, err := m.stage(w, dir, nil).Validate(ctx)
+	if err != nil {
+		return "", err
+	}
+	r, err := render(found)
+	if err == nil && found.Result == infra.Failed {
+		return "", errors.New(r.text)
+	}
+	return r.text, err
+}
+
+// Plan plans changes of the platform, to be reviewed and applied as they are.
+//
+// The plan is bound to the commit, the configuration, the providers, the variables, the state and the
+// account that it was made from.
+//
+// +cache="never"
+func (m *Slipway) Plan(
+	ctx context.Context,
+	// Folder of the configuration.
+	//
+	// +default="terraform"
+	dir string,
+	// Settings of the backend, KEY=VALUE.
+	//
+	// +optional
+	backendConfig []string,
+	// Values of variables, NAME=VALUE.
+	//
+	// +optional
+	vars []string,
+	// Lock the state meanwhile; a role that may only read it needs --lock=false.
+	//
+	// +default=true
+	lock bool,
+	// Tell drift, and plan nothing but to take it over into the state.
+	//
+	// +optional
+	refreshOnly bool,
+	// Plan the end of the platform.
+	//
+	// +optional
+	destroy bool,
+) (*Plan, error) {
+	stage, done, err := m.liveStage(ctx, dir, backendConfig)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	out, err := os.MkdirTemp("", "slipway-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the plan: %w", err)
+	}
+	planned, err := stage.Plan(ctx, infra.PlanOptions{
+		PlanOptions: terraform.PlanOptions{Vars: vars, NoLock: !lock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(out, "outputs"), fmt.Appendf(nil, "changes=%t\n", planned.Summary.Changes()), 0o600); err != nil {
+		return nil, fmt.Errorf("telling whether the plan has changes: %w", err)
+	}
+	r, err := render(planned)
+	if err != nil {
+		return nil, err
+	}
+	directory, err := handOver(ctx, out)
+	if err != nil {
+		return nil, err
+	}
+	return &Plan{
+		HasChanges: planned.Summary.Changes(), Summary: r.markdown, Report: r.text, Json: r.json, Directory: directory,
+	}, nil
+}
+
+// Apply applies a plan of the platform exactly as it was reviewed.
+//
+// It refuses a plan whose commit, configuration, providers, variables, state, account or own hash are
+// not what they were, and one that destroys or replaces what cannot be made again.
+//
+// +cache="never"
+func (m *Slipway) Apply(
+	ctx context.Context,
+	// The plan's directory.
+	plan *dagger.Directory,
+	// Folder of the configuration.
+	//
+	// +default="terraform"
+	dir string,
+	// Settings of the backend, KEY=VALUE.
+	//
+	// +optional
+	backendConfig []string,
+	// Values of variables, NAME=VALUE.
+	//
+	// +optional
+	vars []string,
+	// Digest that the plan must have: the one that was reviewed.
+	//
+	// +optional
+	digest string,
+	// Addresses of guarded resources that may be destroyed or replaced.
+	//
+	// +optional
+	allowDestroy []string,
+) (*Applied, error) {
+	stage, done, err := m.liveStage(ctx, dir, backendConfig)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	from, err := os.MkdirTemp("", "slipway-plan-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the plan: %w", err)
+	}
+	if _, err := plan.Export(ctx, from); err != nil {
+		return nil, fmt.Errorf("reading the plan: %w", err)
+	}
+	o := infra.ApplyOptions{Plan: from, Digest: digest, AllowDestroy: allowDestroy}
+	o.Vars = vars
+	applied, err := stage.Apply(ctx, o)
+	if applied.Result == "" {
+		return nil, err
+	}
+	r, failed := render(applied)
+	if err != nil {
+		return nil, errors.New(r.text + err.Error())
+	}
+	return &Applied{Json: r.json, Markdown: r.markdown, Report: r.text}, failed
+}
+
+// stage is Terraform on the source tree, in containers.
+func (m *Slipway) stage(w *workspace, dir string, backend []string) infra.Stage {
+	return infra.Stage{
+		Tree: w.tree, Dir: dir, Image: w.lock.Reference("terraform"), Backend: terraform.Backend{Config: backend},
+		Exec: newContainers(m.Source), Environ: []string{},
+	}
+}
+
+// liveStage is stage with what it talks to AWS with.
+func (m *Slipway) liveStage(ctx context.Context, dir string, backend []string) (infra.Stage, func(), error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return infra.Stage{}, nil, err
+	}
+	options, stop, err := m.Account.options(ctx)
+	if err != nil {
+		w.close()
+		return infra.Stage{}, nil, err
+	}
+	done := func() { stop(); w.close() }
+	environment, err := m.Account.environment(ctx, options)
+	if err != nil {
+		done()
+		return infra.Stage{}, nil, err
+	}
+	stage := m.stage(w, dir, backend)
+	containers := newContainers(m.Source)
+	containers.environment, containers.emulator = environment, m.Account.Emulator
+	stage.Exec, stage.Identity = containers, awsauth.Caller{Options: options}
+	return stage, done, nil
+}

@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"dagger/slipway/internal/forward"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/step"
+)
+
+func (a *app) upCommand() *cobra.Command {
+	var listen string
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the services on this machine, as they run on AWS",
+		Long: `Up builds the services' images, runs them as processes behind the embedded load
+balancer, with its routes and health checks, and serves the whole at one address
+until it is interrupted. For work on the code with reload at each change take
+docker compose up.`,
+		Example: `  slipway up
+  slipway up --listen 127.0.0.1:3000`,
+	}
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to serve at, HOST:PORT")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		ctx := cmd.Context()
+		if _, _, err := net.SplitHostPort(listen); err != nil {
+			return outcome.Usagef("--listen %q: write HOST:PORT, such as 127.0.0.1:8080", listen)
+		}
+		tree, p, err := a.open(ctx)
+		if err != nil {
+			return err
+		}
+		options := rehearsal.Options{Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Scenario: rehearsal.Happy, Listen: "127.0.0.1:0"}
+		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
+			return err
+		}
+		var served error
+		up := false
+		options.Up = func(_ string, release report.Release) {
+			if release.ExitCode != outcome.Done {
+				return
+			}
+			up = true
+			served = a.serve(cmd, listen, release.URL)
+		}
+		view := report.Plain{W: a.stderr}
+		release := rehearsal.Run(ctx, options, report.NewRecorder(time.Now, view))
+		if !up {
+			a.code = release.ExitCode
+			return a.printRelease(release)
+		}
+		return served
+	}
+	return cmd
+}
+
+// serve makes the address lead to the front door until the command is interrupted,
+// which is how it ends well.
+func (a *app) serve(cmd *cobra.Command, listen, door string) error {
+	address, err := url.Parse(door)
+	if err != nil {
+		return fmt.Errorf("reading the front door's address: %w", err)
+	}
+	f, err := forward.Listen(cmd.Context(), listen, address.Host)
+	if err != nil {
+		return fmt.Errorf("%w: free the address, or take another with --listen", err)
+	}
+	fmt.Fprintf(a.stderr, "the services are up at http://%s: press Ctrl-C to take them down\n", f.Address())
+	<-cmd.Context().Done()
+	return f.Close()
+}

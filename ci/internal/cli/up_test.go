@@ -1,0 +1,74 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"regexp"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// told is a writer that tells when a line was written that matches.
+type told struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	want  *regexp.Regexp
+	found chan string
+}
+
+func (w *told) Write(data []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(data)
+	if match := w.want.FindStringSubmatch(w.text.String()); match != nil && w.found != nil {
+		w.found <- match[1]
+		w.found = nil
+	}
+	return len(data), nil
+}
+
+func TestUp(t *testing.T) {
+	dir := sourcetest.New(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	w := &told{want: regexp.MustCompile(`up at (http://\S+):`), found: make(chan string, 1)}
+	found, ended := w.found, make(chan outcome.Code, 1)
+	go func() {
+		ended <- cli.Run(ctx, []string{"up", "--source", dir, "--listen", "127.0.0.1:0"}, io.Discard, w, nil)
+	}()
+	select {
+	case address := <-found:
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		for path, want := range map[string]string{"/health": "ok", "/": "<title>site</title>"} {
+			answer, err := client.Get(address + path)
+			require.NoError(t, err)
+			body, err := io.ReadAll(answer.Body)
+			answer.Body.Close()
+			require.NoError(t, err)
+			require.Contains(t, string(body), want)
+		}
+		cancel(outcome.Interruption("interrupted"))
+		require.Equal(t, outcome.Done, <-ended, "that is how it ends well")
+	case code := <-ended:
+		cancel(nil)
+		t.Fatalf("ended with %d: %s", code, w.text.String())
+	}
+}
+
+func TestUpDoesNotComeUp(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nonsense }\n")
+	code, _, stderr := run(t, "up", "--source", dir)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "nonsense")
+	code, _, stderr = run(t, "up", "--source", dir, "--listen", "nowhere")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT`)
+}

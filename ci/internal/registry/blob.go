@@ -60,15 +60,25 @@ func (h *holdings) of(digest v1.Hash) []string {
 	return slices.Clone(h.repos[digest])
 }
 
-// key is what an upload of a blob to a repository is locked by: the blob in the
-// whole registry, so that it is sent once and mounted elsewhere.
-func (h *holdings) key(digest v1.Hash, repository string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.apart {
-		return digest.String() + " " + repository
+// turn waits for its turn to bring a blob to a repository: no blob is sent to one
+// twice, and, while the registry mounts blobs, none is sent to two at a time.
+func (h *holdings) turn(ctx context.Context, digest v1.Hash, repository string) (end func(), err error) {
+	here, err := h.lock(ctx, digest.String()+" "+repository)
+	if err != nil {
+		return nil, err
 	}
-	return digest.String()
+	h.mu.Lock()
+	apart := h.apart
+	h.mu.Unlock()
+	if apart {
+		return here, nil
+	}
+	anywhere, err := h.lock(ctx, digest.String())
+	if err != nil {
+		here()
+		return nil, err
+	}
+	return func() { anywhere(); here() }, nil
 }
 
 // putBlob brings a layer to the repository: it is there, is mounted from another
@@ -91,11 +101,11 @@ func (c *connection) putBlob(ctx context.Context, layer v1.Layer, siblings []str
 		return err
 	}
 	held, repository := &c.registry.held, c.name.RepositoryStr()
-	unlock, err := held.lock(ctx, held.key(digest, repository))
+	end, err := held.turn(ctx, digest, repository)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer end()
 	if slices.Contains(held.of(digest), repository) {
 		return nil
 	}

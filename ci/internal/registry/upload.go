@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"net/http"
 	"net/url"
@@ -198,6 +197,11 @@ func (u *upload) finish(ctx context.Context) error {
 		u.whole = true
 		return &broken{err: transport.CheckError(answer)}
 	}
+	if answer.StatusCode == http.StatusBadRequest {
+		if bad := u.check(); bad != nil {
+			return bad
+		}
+	}
 	return transport.CheckError(answer)
 }
 
@@ -270,7 +274,6 @@ func (u *upload) open() (*content, error) {
 	c := &content{ReadCloser: reader, left: u.size - u.offset, tally: u.tally}
 	switch seeker, ok := reader.(io.Seeker); {
 	case u.offset == 0:
-		c.sum, c.want = sha256.New(), u.digest.Hex
 	case ok:
 		_, err = seeker.Seek(u.offset, io.SeekStart)
 	default:
@@ -283,13 +286,29 @@ func (u *upload) open() (*content, error) {
 	return c, nil
 }
 
-// content is read once, counted, and checked on the way where all of it passes:
-// corrupted content shall not be taken for a broken line.
+// check says whether the content is at fault for what the registry did not take.
+// It is not hashed on its way, which would cost as much as the way: the registry
+// does that.
+func (u *upload) check() error {
+	reader, err := u.layer.Compressed()
+	if err != nil {
+		return fmt.Errorf("reading it: %w", err)
+	}
+	defer reader.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, reader); err != nil {
+		return fmt.Errorf("reading it: %w", err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != u.digest.Hex {
+		return errCorrupt
+	}
+	return nil
+}
+
+// content is read once and counted.
 type content struct {
 	io.ReadCloser
 	left  int64
-	sum   hash.Hash // nil if only a part passes
-	want  string
 	tally *tally
 	// bad is what is wrong with the content itself. Who sends it may still read when
 	// the answer is there.
@@ -298,16 +317,13 @@ type content struct {
 
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	if c.sum != nil {
-		c.sum.Write(p[:n])
-	}
 	c.left -= int64(n)
 	c.tally.bytes.Add(int64(n))
 	var bad error
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		bad = fmt.Errorf("reading it: %w", err)
-	case c.left < 0, err != nil && c.left > 0, c.left == 0 && c.sum != nil && hex.EncodeToString(c.sum.Sum(nil)) != c.want:
+	case c.left < 0, err != nil && c.left > 0:
 		bad = errCorrupt
 	}
 	if bad != nil {

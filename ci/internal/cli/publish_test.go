@@ -41,6 +41,17 @@ func inAccount(t *testing.T, mutability ecrtypes.ImageTagMutability, services ..
 	return p
 }
 
+// dockerLogin logs in to the account's registry, at host, the way Docker does.
+func dockerLogin(t *testing.T, p *localawstest.Platform, host string) {
+	t.Helper()
+	out, err := p.ECR.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
+	require.NoError(t, err)
+	docker := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", docker)
+	login := `{"auths": {"` + host + `": {"auth": "` + aws.ToString(out.AuthorizationData[0].AuthorizationToken) + `"}}}`
+	require.NoError(t, os.WriteFile(filepath.Join(docker, "config.json"), []byte(login), 0o600))
+}
+
 func TestPublish(t *testing.T) {
 	p := inAccount(t, ecrtypes.ImageTagMutabilityMutable, "api", "web")
 	dir := sourcetest.New(t)
@@ -90,13 +101,8 @@ func TestPublish(t *testing.T) {
 		require.Contains(t, stderr, "slipway build --out "+out+" writes it")
 	})
 	t.Run("another registry", func(t *testing.T) {
-		out, err := p.ECR.GetAuthorizationToken(t.Context(), &ecr.GetAuthorizationTokenInput{})
-		require.NoError(t, err)
-		docker := t.TempDir()
-		t.Setenv("DOCKER_CONFIG", docker)
-		login := `{"auths": {"` + p.Server.Registry() + `": {"auth": "` + aws.ToString(out.AuthorizationData[0].AuthorizationToken) + `"}}}`
-		require.NoError(t, os.WriteFile(filepath.Join(docker, "config.json"), []byte(login), 0o600))
-		_, err = p.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("team/" + platform.Service{Name: "api"}.Repository())})
+		dockerLogin(t, p, p.Server.Registry())
+		_, err := p.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("team/" + platform.Service{Name: "api"}.Repository())})
 		require.NoError(t, err)
 		elsewhere := []string{"publish", "--source", dir, "--platform", "linux/amd64", "--service", "api", "--registry", p.Server.Registry() + "/team"}
 		code, stdout, stderr := run(t, append(elsewhere, "--output", "markdown")...)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
@@ -49,7 +50,7 @@ engine, no network.`,
 		}
 		view, live := a.view()
 		options := rehearsal.Options{
-			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Listen: listen, Live: live,
+			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Listen: listen, Live: live,
 		}
 		if options.Lock, err = a.lock(tree); err != nil {
 			return err

@@ -31,7 +31,7 @@ func inPlatform(t *testing.T, steps func(dir string)) {
 	require.NoError(t, err)
 	ran := false
 	release := rehearsal.Run(t.Context(), rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: rehearsal.Happy,
+		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Cache: image.CacheDir(), Scenario: rehearsal.Happy,
 		Up: func(endpoint string, _ report.Release) {
 			ran = true
 			for name, value := range map[string]string{
@@ -141,6 +141,7 @@ func TestReleasesRefuseBadInput(t *testing.T) {
 			})
 		}
 		t.Run("an endpoint that does not answer", func(t *testing.T) {
+			t.Setenv("AWS_MAX_ATTEMPTS", "2")
 			t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 			code, _, stderr := run(t, "status", "--source", dir)
 			require.Equal(t, outcome.Failed, code)

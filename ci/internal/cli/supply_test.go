@@ -1,7 +1,9 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,11 +11,13 @@ import (
 	"slices"
 	"testing"
 
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/provenance"
+	"dagger/slipway/internal/registry/registrytest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sbom"
 	"dagger/slipway/internal/signature"
@@ -110,6 +114,63 @@ func TestSignatures(t *testing.T) {
 		require.Equal(t, outcome.Failed, code)
 		require.Contains(t, stderr, "publish it first")
 	})
+}
+
+// TestPublishSigned: what is attached is there before the tag is, and whoever
+// publishes again attaches nothing more.
+func TestPublishSigned(t *testing.T) {
+	private, public := signaturetest.KeyFiles(t, "Ed25519")
+	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
+	dir := sourcetest.New(t)
+	gate := registrytest.NewGate(t, p.Server.Registry())
+	dockerLogin(t, p, gate.Host)
+	publish := []string{
+		"publish", "--source", dir, "--service", "api", "--platform", "linux/amd64", "--output", "json", "--sign-key", private, "--registry", gate.Host,
+	}
+	tag := "/v2/ecs-microservices-api/manifests/" + head(t, dir)
+
+	gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut {
+			return false
+		}
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if !bytes.Contains(body, []byte(`"subject"`)) {
+			return false
+		}
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	}
+	code, _, stderr := run(t, publish...)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "publishing api: attesting api: ")
+	require.Zero(t, gate.Count(http.MethodPut, tag), "what cannot be attested has no tag")
+
+	gate.Reset()
+	attached := 0 // manifests that were written before the tag
+	gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut && r.URL.Path == tag {
+			attached = gate.Count(http.MethodPut, "/manifests/sha256:")
+		}
+		return false
+	}
+	code, stdout, stderr := run(t, publish...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.True(t, decode[delivery.Published](t, stdout).Images[0].Pushed)
+	require.Contains(t, stderr, "attached sbom, signed sbom, signed provenance, signature")
+	require.Equal(t, 1, gate.Count(http.MethodPut, tag))
+	require.GreaterOrEqual(t, attached, 4, "each of them was there before the tag")
+	require.Equal(t, attached, gate.Count(http.MethodPut, "/manifests/sha256:"), "and none after it")
+
+	gate.Reset()
+	code, stdout, stderr = run(t, publish...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Zero(t, decode[delivery.Published](t, stdout).Images[0].Sent)
+	require.NotContains(t, stderr, "attached")
+	require.Zero(t, gate.Writes(), "nothing is there twice")
+
+	code, _, stderr = run(t, "verify", "--source", dir, "--service", "api", "--key", public)
+	require.Equal(t, outcome.Done, code, stderr)
 }
 
 func TestSignedByAJob(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // TestBuildFromTheCache: what is kept between builds saves time and changes
 // nothing, whatever happened to it.
 func TestBuildFromTheCache(t *testing.T) {
-	dir := sourcetest.New(t)
+	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestBuildFromTheCache(t *testing.T) {
 		require.Equal(t, first, build(cache))
 	})
 	t.Run("another tree has a place of its own", func(t *testing.T) {
-		other := builder(t, sourcetest.New(t))
+		other := builder(t, small(t))
 		other.Cache = cache
 		images, err := other.Build(t.Context(), p.Services[:1])
 		require.NoError(t, err)

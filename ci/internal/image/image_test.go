@@ -44,6 +44,16 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// small makes a tree like sourcetest's whose program needs nothing of the standard
+// library: it is compiled, packed and checked in a fraction of the time.
+func small(t *testing.T) (dir string) {
+	t.Helper()
+	dir = sourcetest.New(t)
+	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { print(\"small\") }\n")
+	sourcetest.Commit(t, dir, "small")
+	return dir
+}
+
 // builder builds from a tree for this machine's platform, without bases.
 func builder(t *testing.T, dir string) image.Builder {
 	t.Helper()
@@ -104,7 +114,7 @@ func entries(t *testing.T, img v1.Image) map[string]*tar.Header {
 }
 
 func TestBuild(t *testing.T) {
-	dir := sourcetest.New(t)
+	dir := small(t)
 	sourcetest.Write(t, dir, "web/site/debug.log", "git does not know this file")
 	api, web := build(t, builder(t, dir))
 
@@ -145,7 +155,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("another place, other permissions and other times give the same digests", func(t *testing.T) {
 		umask := syscall.Umask(0o077)
-		other := sourcetest.New(t)
+		other := small(t)
 		syscall.Umask(umask)
 		require.NoError(t, os.Chmod(filepath.Join(other, "web/site/index.html"), 0o600))
 		t.Setenv("GOFLAGS", "-buildvcs=true")
@@ -200,7 +210,7 @@ func TestBuildFails(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			dir := sourcetest.New(t)
+			dir := small(t)
 			tt.change(t, dir)
 			p, err := platform.Load(dir)
 			require.NoError(t, err)
@@ -214,7 +224,7 @@ func TestBuildFails(t *testing.T) {
 }
 
 func TestBuildWithoutTheTool(t *testing.T) {
-	dir := sourcetest.New(t)
+	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
@@ -266,7 +276,7 @@ func TestBase(t *testing.T) {
 	require.NoError(t, remote.WriteIndex(ref, index, remote.WithTransport(http.DefaultTransport)))
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 
-	b := builder(t, sourcetest.New(t))
+	b := builder(t, small(t))
 	b.Offline = false
 	t.Run("the site goes on top of it", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: address + "/nginx:stable"}
@@ -302,7 +312,7 @@ func TestBase(t *testing.T) {
 }
 
 func TestLayouts(t *testing.T) {
-	api, web := build(t, builder(t, sourcetest.New(t)))
+	api, web := build(t, builder(t, small(t)))
 	out := filepath.Join(t.TempDir(), "deep", "out")
 	require.NoError(t, image.WriteLayouts(out, []image.Image{api, web}))
 	require.NoError(t, image.WriteLayouts(out, []image.Image{api, web}), "again over what is there")

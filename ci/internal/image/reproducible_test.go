@@ -194,7 +194,7 @@ func TestConvertedLineEndings(t *testing.T) {
 		require.ErrorContains(t, err, "git has changed the line endings of "+service.Path+"/")
 		require.ErrorContains(t, err, `put "* -text" into .gitattributes`)
 	}
-	own := sourcetest.New(t)
+	own := small(t)
 	sourcetest.Write(t, own, "web/nginx/nginx.conf", "events {}\r\n")
 	build(t, builder(t, own)) // somebody's own change
 }

@@ -35,6 +35,9 @@ type Options struct {
 	Lock     image.Lock
 	Exec     step.Executor
 	Scenario Scenario
+	// Cache keeps what saves time to the next build, see [image.Builder]; empty
+	// keeps nothing.
+	Cache string
 	// Test runs the tests; nil skips them.
 	Test func(context.Context) error
 	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
@@ -112,7 +115,7 @@ func (r *rehearsal) stage(name string, run func() error) error {
 func (r *rehearsal) build(ctx context.Context) error {
 	builder := image.Builder{
 		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
-		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true,
+		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true, Cache: r.options.Cache,
 	}
 	built, err := builder.Build(ctx, r.options.Platform.Services)
 	if err != nil {

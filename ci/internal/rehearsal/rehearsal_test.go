@@ -156,6 +156,19 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestCache keeps what was built for the next rehearsal.
+func TestCache(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	o := options(t, rehearsal.Happy)
+	o.Cache = t.TempDir()
+	view := trigger{at: "publish …", do: func() { cancel(outcome.Interruption("built")) }}
+	require.Equal(t, report.Interrupted, rehearsal.Run(ctx, o, report.NewRecorder(time.Now, view)).Result)
+	kept, err := os.ReadDir(o.Cache)
+	require.NoError(t, err)
+	require.Len(t, kept, 3, "the binary, and a layer of each service")
+}
+
 // trigger is a view that acts on a line.
 type trigger struct {
 	silent

@@ -17,6 +17,7 @@ package bench
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -41,12 +42,41 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
+var (
+	slipway string // the compiled command
+	warm    string // what is kept between builds where a benchmark is not about that
+)
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "slipway-bench-")
+	if err == nil {
+		slipway, warm = filepath.Join(dir, "slipway"), filepath.Join(dir, "caches")
+		err = compile()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+func compile() error {
+	cmd := exec.Command("go", "build", "-o", slipway, "./cmd/slipway")
+	cmd.Dir = "../../.." // of the module
+	said, err := cmd.CombinedOutput()
+	if err != nil {
+		return errors.New(string(said))
+	}
+	return os.Mkdir(warm, 0o755)
+}
+
 // bench is a clone of this repository, a registry, and the tools.
 type bench struct {
 	testing.TB
 	dir      string // the clone
 	registry string // host and port
-	slipway  string // the compiled command
 	golang   string // the image that docker compiles in
 	caches   string // all that is kept between builds
 	lines    int    // how often a line was changed
@@ -57,14 +87,8 @@ func newBench(tb testing.TB) *bench {
 	here, err := os.Getwd()
 	require.NoError(tb, err)
 	top := strings.TrimSpace(sourcetest.Git(tb, here, "rev-parse", "--show-toplevel"))
-	b := &bench{TB: tb, dir: filepath.Join(tb.TempDir(), "clone"), caches: tb.TempDir(), golang: os.Getenv("SLIPWAY_BENCH_GOLANG")}
+	b := &bench{TB: tb, dir: filepath.Join(tb.TempDir(), "clone"), caches: warm, golang: os.Getenv("SLIPWAY_BENCH_GOLANG")}
 	sourcetest.Git(tb, here, "clone", "-q", top, b.dir)
-	b.slipway = filepath.Join(tb.TempDir(), "slipway")
-	compile := exec.Command("go", "build", "-o", b.slipway, "./cmd/slipway")
-	compile.Dir = filepath.Join(top, "ci")
-	said, err := compile.CombinedOutput()
-	require.NoError(tb, err, string(said))
-
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	tb.Cleanup(server.Close)
 	b.registry = strings.TrimPrefix(server.URL, "http://")
@@ -120,14 +144,18 @@ func (b *bench) tools() []tool {
 	return all
 }
 
-func (b *bench) buildSlipway(platforms ...string) {
-	out := filepath.Join(b.caches, "out")
-	b.run(b.dir, nil, b.slipway, "build", "--service", "backend", "--platform", strings.Join(platforms, ","), "--out", out)
-	built, err := image.ReadLayout(out, "backend")
-	require.NoError(b, err)
-	ref, err := name.ParseReference(b.registry + "/slipway:latest")
-	require.NoError(b, err)
-	require.NoError(b, remote.WriteIndex(ref, built.Index))
+// buildSlipway publishes the image alone, as the peers do.
+func (b *bench) buildSlipway(platforms ...string) { b.publish(platforms, "--no-attest") }
+
+// attestSlipway attaches a bill of materials and the provenance, too.
+func (b *bench) attestSlipway(platforms ...string) { b.publish(platforms) }
+
+// publish publishes the commit that the clone is at. Other platforms make another
+// image, which must not have the same tag.
+func (b *bench) publish(platforms []string, args ...string) {
+	list := strings.Join(platforms, ",")
+	address := b.registry + "/" + strings.NewReplacer("/", "-", ",", "-").Replace(list)
+	b.run(b.dir, nil, append([]string{slipway, "publish", "--service", "backend", "--platform", list, "--registry", address}, args...)...)
 }
 
 func (b *bench) buildKo(platforms ...string) {
@@ -157,11 +185,12 @@ func (b *bench) buildDocker(platforms ...string) {
 	b.run(b.dir, nil, "docker", "push", "-q", tag)
 }
 
-// changeLine changes one line of the backend's main package.
+// changeLine changes one line of the backend's main package, and commits that.
 func (b *bench) changeLine() {
 	b.lines++
 	sourcetest.Write(b, b.dir, "backend/cmd/server/line.go",
 		fmt.Sprintf("package main\n\nimport \"os\"\n\nfunc init() { if len(os.Args) == %d { os.Exit(0) } }\n", 1000+b.lines))
+	sourcetest.Commit(b, b.dir, "one line")
 }
 
 // compare runs each tool once a round, after prepare, and tells the medians.
@@ -212,7 +241,7 @@ func BenchmarkNothingChanged(b *testing.B) {
 // BenchmarkOneLine builds after one line of the main package was changed.
 func BenchmarkOneLine(b *testing.B) {
 	env := newBench(b)
-	tools := env.tools()
+	tools := append(env.tools(), tool{"attested", env.attestSlipway})
 	env.changeLine()
 	for _, t := range tools {
 		t.build(amd64)
@@ -254,7 +283,7 @@ func BenchmarkPlatforms(b *testing.B) {
 	}
 }
 
-// BenchmarkTwentyServices builds twenty services of which one line each was
+// BenchmarkTwentyServices publishes twenty services of which one line each was
 // changed: all by one command, and by one command each.
 func BenchmarkTwentyServices(b *testing.B) {
 	const count = 20
@@ -280,9 +309,10 @@ func BenchmarkTwentyServices(b *testing.B) {
 		for _, name := range names {
 			sourcetest.Write(b, env.dir, name+"/line.go", fmt.Sprintf("package main\n\nfunc init() { if os == %d { panic(os) } }\n\nvar os = len(%q)\n", 1000+env.lines, name))
 		}
+		sourcetest.Commit(b, env.dir, "a line of each")
 	}
 	build := func(args ...string) {
-		env.run(env.dir, nil, append([]string{env.slipway, "build", "--platform", amd64, "--out", filepath.Join(env.caches, "out")}, args...)...)
+		env.run(env.dir, nil, append([]string{slipway, "publish", "--no-attest", "--platform", amd64, "--registry", env.registry}, args...)...)
 	}
 	tools := []tool{
 		{"at-once", func(...string) { build() }},
@@ -303,7 +333,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 func BenchmarkSize(b *testing.B) {
 	env := newBench(b)
 	for range b.N {
-		env.buildSlipway(amd64)
+		env.run(env.dir, nil, slipway, "build", "--service", "backend", "--platform", amd64, "--out", filepath.Join(env.caches, "out"))
 	}
 	built, err := image.ReadLayout(filepath.Join(env.caches, "out"), "backend")
 	require.NoError(b, err)
@@ -311,7 +341,7 @@ func BenchmarkSize(b *testing.B) {
 	require.NoError(b, err)
 	b.ReportMetric(float64(size), "bytes")
 	var said bytes.Buffer
-	cmd := exec.CommandContext(context.Background(), env.slipway, "inspect", "backend", "--built", filepath.Join(env.caches, "out"))
+	cmd := exec.CommandContext(context.Background(), slipway, "inspect", "backend", "--built", filepath.Join(env.caches, "out"))
 	cmd.Stdout = &said
 	require.NoError(b, cmd.Run())
 	b.Log(said.String())

@@ -11,6 +11,8 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/provenance"
+	"dagger/slipway/internal/signature"
 )
 
 // Account is what the functions talk to AWS with. Secrets stay references: their
@@ -113,6 +115,34 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 		}
 	}
 	return options, stop, nil
+}
+
+// attestations say how what is published is attested: as the job that it is part
+// of, where there is one.
+func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attestations, error) {
+	if a.TokenURL == nil || a.Token == nil {
+		return delivery.Attestations{}, nil
+	}
+	address, err := a.TokenURL.Plaintext(ctx)
+	if err != nil {
+		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
+	}
+	token, err := a.Token.Plaintext(ctx)
+	if err != nil {
+		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
+	}
+	identity := func(ctx context.Context) (string, error) {
+		return awsauth.IdentityBy(ctx, address, token, signature.Audience)
+	}
+	found, err := identity(ctx)
+	if err != nil {
+		return delivery.Attestations{}, err
+	}
+	attestations := delivery.Attestations{}
+	if attestations.Run, err = provenance.RunOfToken(found); err == nil && keyless {
+		attestations.Signer = signature.Keyless{Token: identity}
+	}
+	return attestations, err
 }
 
 // reach makes the emulator's ports lead from this container to it, under the

@@ -93,12 +93,20 @@ func (m *Slipway) Publish(
 	//
 	// +optional
 	services []string,
+	// Sign as the job of GitHub Actions whose permission to ask for its identity
+	// was given. Sigstore's public log then shows the workflow's name.
+	//
+	// +default=true
+	keyless bool,
 ) (*Published, error) {
 	d, done, err := m.delivery(ctx, services)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
+	if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
+		return nil, err
+	}
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return nil, err

@@ -80,6 +80,12 @@ func (m *Slipway) Deploy(
 	//
 	// +optional
 	noBuild bool,
+	// Sign what is published as the job of GitHub Actions whose permission to ask
+	// for its identity was given. Sigstore's public log then shows the workflow's
+	// name.
+	//
+	// +default=true
+	keyless bool,
 	// Address to smoke test; the load balancer's by default.
 	//
 	// +optional
@@ -91,6 +97,10 @@ func (m *Slipway) Deploy(
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, URL: url, SkipSmoke: skipSmoke}
 	return m.drive(ctx, services, driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
+		var err error
+		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
+			return d.Failed(sha, err)
+		}
 		return d.Deploy(ctx, o)
 	})
 }

@@ -21,7 +21,12 @@ func Identity(ctx context.Context, audience string) (string, error) {
 	if !HasIdentity() {
 		return "", outcome.Usagef("the job has no identity of its own (ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN): %s", permission)
 	}
-	address, err := parseTokenURL(os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"))
+	return IdentityBy(ctx, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"), os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"), audience)
+}
+
+// IdentityBy is Identity for a job's permission that was handed in.
+func IdentityBy(ctx context.Context, tokenURL, token, audience string) (string, error) {
+	address, err := parseTokenURL(tokenURL)
 	if err != nil {
 		return "", err
 	}
@@ -29,6 +34,6 @@ func Identity(ctx context.Context, audience string) (string, error) {
 	defer cancel()
 	client := httpClient()
 	defer client.GetTransport().CloseIdleConnections()
-	source := tokenSource{url: address, token: os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"), audience: audience, http: client, clock: clock.Real{}}
+	source := tokenSource{url: address, token: token, audience: audience, http: client, clock: clock.Real{}}
 	return source.fetch(ctx)
 }

@@ -166,7 +166,9 @@ func TestLint(t *testing.T) {
 
 func TestChanges(t *testing.T) {
 	dir := sourcetest.New(t)
-	var got struct{ Changes struct{ Outputs, Report string } }
+	var got struct {
+		Changes struct{ Outputs, Report string }
+	}
 	require.NoError(t, newPipeline(t, dir).call(`changes { outputs report }`, &got))
 	require.Contains(t, got.Changes.Outputs, "deploy=true")
 }

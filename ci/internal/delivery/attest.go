@@ -26,6 +26,9 @@ type Attestations struct {
 	Off bool
 	// Signer signs what is attached, and the image; nil leaves both unsigned.
 	Signer signature.Signer
+	// Run is the run of a workflow that publishes; its zero value means what the
+	// environment tells.
+	Run provenance.Run
 }
 
 // attestor attaches to images of a commit what there is to say about them, before
@@ -68,7 +71,10 @@ func (d Delivery) attestOne(ctx context.Context, to attestation.Registry, build 
 
 // origin is what is known of where a commit's images come from.
 func (d Delivery) origin(ctx context.Context, sha string) (provenance.Build, error) {
-	run := provenance.RunOf(os.Getenv)
+	run := d.Attestations.Run
+	if run == (provenance.Run{}) {
+		run = provenance.RunOf(os.Getenv)
+	}
 	build := provenance.Build{Commit: sha, Run: run, Repository: run.Source(), Ref: run.Ref}
 	if build.Repository != "" {
 		return build, nil

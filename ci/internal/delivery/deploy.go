@@ -80,14 +80,14 @@ func (o Options) check() error {
 func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	sha, err := d.version(ctx, o)
 	if err != nil {
-		return d.failed(o.SHA, err)
+		return d.Failed(o.SHA, err)
 	}
 	images, err := d.images(ctx, sha, o)
 	if err != nil {
-		return d.failed(sha, err)
+		return d.Failed(sha, err)
 	}
 	if err := d.requireSigned(ctx, images, o.Trust); err != nil {
-		return d.failed(sha, err)
+		return d.Failed(sha, err)
 	}
 	request := d.request(sha, o)
 	for _, s := range d.Services {
@@ -138,8 +138,8 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	return release
 }
 
-// failed is the report of a delivery that ended before any release.
-func (d Delivery) failed(sha string, err error) report.Release {
+// Failed is the report of a delivery that ended before any release.
+func (d Delivery) Failed(sha string, err error) report.Release {
 	err = awsauth.Explain(err)
 	release := report.Release{SHA: sha, Result: report.Failed, ExitCode: outcome.Of(err), Error: strings.ReplaceAll(err.Error(), "\n", "; ")}
 	switch release.ExitCode {
@@ -188,7 +188,7 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	request.TakeOver = true
 	targets, err := d.goal(ctx, to, o)
 	if err != nil {
-		return d.failed(to, err)
+		return d.Failed(to, err)
 	}
 	if len(targets) == 0 {
 		d.Recorder.Event("", "the last release is not of "+o.Of+": nothing is put back")

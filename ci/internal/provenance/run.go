@@ -1,5 +1,12 @@
 package provenance
 
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+)
+
 // Run is the run of a workflow that a build is part of; its zero value is a build
 // by hand.
 type Run struct {
@@ -34,6 +41,39 @@ func RunOf(getenv func(string) string) Run {
 		RepositoryID: getenv("GITHUB_REPOSITORY_ID"), OwnerID: getenv("GITHUB_REPOSITORY_OWNER_ID"),
 		Runner: getenv("RUNNER_ENVIRONMENT"), Ref: getenv("GITHUB_REF"),
 	}
+}
+
+// RunOfToken reads the same from the identity token of a job, for a process that
+// does not see the job's environment. The token is not verified: it must come from
+// GitHub itself.
+// https://docs.github.com/en/actions/reference/security/oidc#oidc-token-claims
+func RunOfToken(token string) (Run, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return Run{}, errors.New("reading the job's identity: it is no JSON web token")
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return Run{}, errors.New("reading the job's identity: its claims are not in base64")
+	}
+	var claims struct {
+		Repository   string `json:"repository"`
+		Workflow     string `json:"workflow_ref"`
+		ID           string `json:"run_id"`
+		Attempt      string `json:"run_attempt"`
+		Event        string `json:"event_name"`
+		RepositoryID string `json:"repository_id"`
+		OwnerID      string `json:"repository_owner_id"`
+		Runner       string `json:"runner_environment"`
+		Ref          string `json:"ref"`
+	}
+	if json.Unmarshal(payload, &claims) != nil {
+		return Run{}, errors.New("reading the job's identity: its claims are not in JSON")
+	}
+	return Run{
+		Server: "https://github.com", Repository: claims.Repository, Workflow: claims.Workflow, ID: claims.ID, Attempt: claims.Attempt,
+		Event: claims.Event, RepositoryID: claims.RepositoryID, OwnerID: claims.OwnerID, Runner: claims.Runner, Ref: claims.Ref,
+	}, nil
 }
 
 // Source is the address of the repository that the workflow is of.

@@ -656,6 +656,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noBuild", err))
 				}
 			}
+			var keyless bool
+			if inputArgs["keyless"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["keyless"]), &keyless)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg keyless", err))
+				}
+			}
 			var url string
 			if inputArgs["url"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["url"]), &url)
@@ -670,7 +677,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, url, skipSmoke)
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, keyless, url, skipSmoke)
 		case "Diff":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -838,7 +845,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
 				}
 			}
-			return (*Slipway).Publish(&parent, ctx, sha, services)
+			var keyless bool
+			if inputArgs["keyless"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["keyless"]), &keyless)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg keyless", err))
+				}
+			}
+			return (*Slipway).Publish(&parent, ctx, sha, services, keyless)
 		case "Rehearse":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"slipway/backend/internal/identity"
@@ -56,18 +58,27 @@ func (j *journal) lines(t *testing.T, msg string) []map[string]any {
 func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
 	t.Helper()
 	logged := &journal{}
-	opts := Options{
-		Instance:     identity.New("web-1", "v7"),
-		Log:          slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		ReadTimeout:  5 * time.Second,
-		WriteTimeout: 5 * time.Second,
-		IdleTimeout:  5 * time.Second,
-		DrainTimeout: 5 * time.Second,
-	}
+	opts := options(slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if change != nil {
 		change(&opts)
 	}
 	return New(opts), logged
+}
+
+func options(log *slog.Logger) Options {
+	return Options{
+		Instance:     identity.New("web-1", "v7"),
+		Log:          log,
+		ReadTimeout:  5 * time.Second,
+		WriteTimeout: 5 * time.Second,
+		IdleTimeout:  5 * time.Second,
+		DrainTimeout: 5 * time.Second,
+
+		TrustedHops:    1,
+		MaxConnections: 1000,
+		MaxStreams:     10,
+		Heartbeat:      time.Second,
+	}
 }
 
 // running is a server on a real socket.
@@ -108,4 +119,26 @@ func get(ctx context.Context, client *http.Client, url string) (*http.Response, 
 		return nil, err
 	}
 	return client.Do(req)
+}
+
+// direct is the way into a server past the socket.
+func direct(s *Server) fasthttp.RequestHandler {
+	s.app.Handler() // puts the routes in order, as serving does
+	return s.app.Server().Handler
+}
+
+// askOver asks over a socket, so that there is a peer.
+func askOver(t *testing.T, r running, method, target string, header ...string) answer {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, r.url+target, http.NoBody)
+	require.NoError(t, err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := newClient(t).Do(req)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return answer{resp, string(body)}
 }

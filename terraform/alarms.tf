@@ -1,0 +1,155 @@
+resource "aws_sns_topic" "alarms" {
+  name              = "${local.prefix}-alarms"
+  kms_master_key_id = aws_kms_key.platform.key_id
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn = aws_sns_topic.alarms.arn
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid       = "AlarmsWrite"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+        Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      },
+      {
+        Sid       = "TLSOnly"
+        Effect    = "Deny"
+        Principal = "*"
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.alarms.arn
+        Condition = { Bool = { "aws:SecureTransport" = "false" } }
+      },
+    ]
+  })
+}
+
+resource "aws_sns_topic_subscription" "alarms" {
+  for_each = var.alarm_emails
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+# Each service has all of these, by what it means. A service without tasks has no
+# data, and is not alarming.
+locals {
+  alarms = {
+    # Also rolls a deployment back, so it judges by answers alone, and fast.
+    errors = {
+      text       = "answers with server errors"
+      namespace  = "AWS/ApplicationELB"
+      metric     = "HTTPCode_Target_5XX_Count"
+      statistic  = "Sum"
+      comparison = "GreaterThanOrEqualToThreshold"
+      threshold  = var.alarm_thresholds.errors
+      period     = 60
+      minutes    = 1
+    }
+    unhealthy = {
+      text       = "has tasks that fail their health check"
+      namespace  = "AWS/ApplicationELB"
+      metric     = "UnHealthyHostCount"
+      statistic  = "Maximum"
+      comparison = "GreaterThanOrEqualToThreshold"
+      threshold  = 1
+      period     = 60
+      minutes    = 5
+    }
+    outage = {
+      text       = "has no healthy task"
+      namespace  = "AWS/ApplicationELB"
+      metric     = "HealthyHostCount"
+      statistic  = "Maximum"
+      comparison = "LessThanThreshold"
+      threshold  = 1
+      period     = 60
+      minutes    = 1
+    }
+    latency = {
+      text       = "is slow"
+      namespace  = "AWS/ApplicationELB"
+      metric     = "TargetResponseTime"
+      statistic  = "p95"
+      comparison = "GreaterThanOrEqualToThreshold"
+      threshold  = var.alarm_thresholds.latency_seconds
+      period     = 60
+      minutes    = 5
+    }
+    cpu = {
+      text       = "is short of CPU"
+      namespace  = "AWS/ECS"
+      metric     = "CPUUtilization"
+      statistic  = "Average"
+      comparison = "GreaterThanOrEqualToThreshold"
+      threshold  = var.alarm_thresholds.cpu
+      period     = 60
+      minutes    = 5
+    }
+    memory = {
+      text       = "is short of memory"
+      namespace  = "AWS/ECS"
+      metric     = "MemoryUtilization"
+      statistic  = "Average"
+      comparison = "GreaterThanOrEqualToThreshold"
+      threshold  = var.alarm_thresholds.memory
+      period     = 60
+      minutes    = 5
+    }
+  }
+  service_alarms = { for pair in setproduct(keys(local.services), keys(local.alarms)) : join(" ", pair) => merge(local.alarms[pair[1]], { name = pair[0], what = pair[1] }) }
+}
+
+resource "aws_cloudwatch_metric_alarm" "service" {
+  for_each = local.service_alarms
+
+  alarm_name          = "${local.services[each.value.name].service}-${each.value.what}"
+  alarm_description   = "Service ${each.value.name} ${each.value.text}."
+  namespace           = each.value.namespace
+  metric_name         = each.value.metric
+  statistic           = startswith(each.value.statistic, "p") ? null : each.value.statistic
+  extended_statistic  = startswith(each.value.statistic, "p") ? each.value.statistic : null
+  comparison_operator = each.value.comparison
+  threshold           = each.value.threshold
+  period              = each.value.period
+  evaluation_periods  = each.value.minutes
+  datapoints_to_alarm = each.value.minutes
+  treat_missing_data  = "notBreaching"
+
+  dimensions = each.value.namespace == "AWS/ECS" ? {
+    ClusterName = aws_ecs_cluster.main.name
+    ServiceName = local.services[each.value.name].service
+    } : {
+    LoadBalancer = aws_lb.main.arn_suffix
+    TargetGroup  = aws_lb_target_group.service[each.value.name].arn_suffix
+  }
+
+  actions_enabled = true
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+  ok_actions      = [aws_sns_topic.alarms.arn]
+}
+
+# What never reached a service: no healthy target, or the load balancer itself.
+resource "aws_cloudwatch_metric_alarm" "alb" {
+  alarm_name          = "${aws_lb.main.name}-errors"
+  alarm_description   = "The load balancer answers with errors of its own."
+  namespace           = "AWS/ApplicationELB"
+  metric_name         = "HTTPCode_ELB_5XX_Count"
+  statistic           = "Sum"
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = var.alarm_thresholds.errors
+  period              = 60
+  evaluation_periods  = 1
+  datapoints_to_alarm = 1
+  treat_missing_data  = "notBreaching"
+  dimensions          = { LoadBalancer = aws_lb.main.arn_suffix }
+
+  actions_enabled = true
+  alarm_actions   = [aws_sns_topic.alarms.arn]
+  ok_actions      = [aws_sns_topic.alarms.arn]
+}

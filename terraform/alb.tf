@@ -1,0 +1,147 @@
+resource "aws_lb" "main" {
+  name               = "${local.prefix}-alb"
+  load_balancer_type = "application"
+  internal           = false
+  subnets            = [for az in var.azs : aws_subnet.public[az].id]
+  security_groups    = [aws_security_group.alb.id]
+
+  drop_invalid_header_fields = true
+  desync_mitigation_mode     = "defensive"
+  enable_deletion_protection = var.deletion_protection
+
+  # Longer than the page's polling, shorter than what backend and Nginx keep idle
+  # connections for (75 s): closing first is the load balancer's part.
+  idle_timeout = 60
+
+  dynamic "access_logs" {
+    for_each = aws_s3_bucket.access_logs
+    content {
+      bucket  = access_logs.value.id
+      enabled = true
+    }
+  }
+
+  # AWS tries to write when it is told to.
+  depends_on = [aws_s3_bucket_policy.access_logs]
+}
+
+resource "aws_lb_target_group" "service" {
+  for_each = local.services
+
+  name        = each.value.target_group
+  port        = each.value.port
+  protocol    = "HTTP"
+  target_type = "ip"
+  vpc_id      = aws_vpc.main.id
+
+  # Requests take well below a second, so nothing is gained by AWS's 300 s.
+  deregistration_delay = 15
+
+  # A new task serves after 20 s, a bad one is out after 20 s (AWS: 150 s, 60 s).
+  health_check {
+    path                = each.value.health_path
+    matcher             = "200"
+    interval            = 10
+    timeout             = 5
+    healthy_threshold   = 2
+    unhealthy_threshold = 2
+  }
+}
+
+# Without a certificate this is the front door, with one it shows the way there.
+resource "aws_lb_listener" "http" {
+  load_balancer_arn = aws_lb.main.arn
+  port              = 80
+  # Not encrypted only where no certificate is given: redirects otherwise.
+  protocol = "HTTP"
+
+  dynamic "default_action" {
+    for_each = var.certificate_arn == null ? [] : [1]
+    content {
+      type = "redirect"
+      redirect {
+        protocol    = "HTTPS"
+        port        = "443"
+        status_code = "HTTP_301"
+      }
+    }
+  }
+  dynamic "default_action" {
+    for_each = var.certificate_arn == null ? local.default_forward : []
+    content {
+      type             = "forward"
+      target_group_arn = aws_lb_target_group.service[default_action.value].arn
+    }
+  }
+  dynamic "default_action" {
+    for_each = var.certificate_arn == null ? local.default_404 : []
+    content {
+      type = "fixed-response"
+      fixed_response {
+        content_type = "application/json"
+        message_body = default_action.value
+        status_code  = "404"
+      }
+    }
+  }
+}
+
+resource "aws_lb_listener" "https" {
+  count = var.certificate_arn == null ? 0 : 1
+
+  load_balancer_arn = aws_lb.main.arn
+  port              = 443
+  protocol          = "HTTPS"
+  ssl_policy        = var.tls_policy
+  certificate_arn   = var.certificate_arn
+
+  dynamic "default_action" {
+    for_each = local.default_forward
+    content {
+      type             = "forward"
+      target_group_arn = aws_lb_target_group.service[default_action.value].arn
+    }
+  }
+  dynamic "default_action" {
+    for_each = local.default_404
+    content {
+      type = "fixed-response"
+      fixed_response {
+        content_type = "application/json"
+        message_body = default_action.value
+        status_code  = "404"
+      }
+    }
+  }
+}
+
+locals {
+  front_listener  = var.certificate_arn == null ? aws_lb_listener.http.arn : aws_lb_listener.https[0].arn
+  default_forward = local.catch_all == null ? [] : [local.catch_all]
+  default_404     = local.catch_all == null ? [jsonencode({ error = "not found" })] : []
+}
+
+resource "aws_lb_listener_rule" "route" {
+  for_each = local.rules
+
+  listener_arn = local.front_listener
+  priority     = local.route_priority[each.key]
+  tags         = { Name = each.value }
+
+  condition {
+    path_pattern {
+      values = [each.key]
+    }
+  }
+  action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.service[each.value].arn
+  }
+
+  lifecycle {
+    precondition {
+      condition     = length([for priority in values(local.route_priority) : priority if priority == local.route_priority[each.key]]) == 1
+      error_message = "routes ${join(" and ", [for route, priority in local.route_priority : route if priority == local.route_priority[each.key]])} get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same."
+    }
+  }
+}

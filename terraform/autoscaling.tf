@@ -1,0 +1,44 @@
+# Between desired_count and max_factor times that. A service of no tasks is left at
+# none: it waits for its first release, or somebody wants it off.
+
+locals {
+  scaled = { for name, s in local.services : name => s if var.autoscaling.enabled && s.desired_count > 0 }
+
+  scaling_metrics = {
+    cpu      = { metric = "ECSServiceAverageCPUUtilization", target = var.autoscaling.cpu }
+    memory   = { metric = "ECSServiceAverageMemoryUtilization", target = var.autoscaling.memory }
+    requests = { metric = "ALBRequestCountPerTarget", target = var.autoscaling.requests_per_task }
+  }
+  scaling_policies = { for pair in setproduct(keys(local.scaled), keys(local.scaling_metrics)) : join(" ", pair) => merge(local.scaling_metrics[pair[1]], { name = pair[0], what = pair[1] }) }
+}
+
+resource "aws_appautoscaling_target" "service" {
+  for_each = local.scaled
+
+  service_namespace  = "ecs"
+  scalable_dimension = "ecs:service:DesiredCount"
+  resource_id        = "service/${aws_ecs_cluster.main.name}/${aws_ecs_service.service[each.key].name}"
+  min_capacity       = each.value.desired_count
+  max_capacity       = each.value.desired_count * var.autoscaling.max_factor
+}
+
+resource "aws_appautoscaling_policy" "service" {
+  for_each = local.scaling_policies
+
+  name               = "${local.services[each.value.name].service}-${each.value.what}"
+  policy_type        = "TargetTrackingScaling"
+  service_namespace  = "ecs"
+  scalable_dimension = "ecs:service:DesiredCount"
+  resource_id        = aws_appautoscaling_target.service[each.value.name].resource_id
+
+  target_tracking_scaling_policy_configuration {
+    target_value       = each.value.target
+    scale_out_cooldown = 60
+    scale_in_cooldown  = 300
+
+    predefined_metric_specification {
+      predefined_metric_type = each.value.metric
+      resource_label         = each.value.what == "requests" ? "${aws_lb.main.arn_suffix}/${aws_lb_target_group.service[each.value.name].arn_suffix}" : null
+    }
+  }
+}

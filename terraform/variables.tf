@@ -1,0 +1,442 @@
+# What is deployed. services.auto.tfvars.json gives it, and the pipeline reads the
+# same file by ci/internal/platform: the rules below are that package's rules, and
+# TestRulesAgree in ci/internal/infratest holds the two against each other.
+
+variable "services" {
+  description = <<-EOT
+    The services, by name. One entry makes a service: repository, log group,
+    target group, listener rules, task definition, ECS service, roles, scaling and
+    alarms. `path` is the folder in the source tree, `kind` how the image is made,
+    `port` what the container listens on, `health_path` what answers 200 when it is
+    well, `routes` the load balancer's path patterns that lead here ("/*" makes it
+    the one that answers everything else), `cpu` in Fargate's units, `memory` in MiB,
+    `desired_count` the number of tasks.
+  EOT
+  type = map(object({
+    path          = string
+    kind          = string
+    port          = number
+    health_path   = string
+    routes        = list(string)
+    cpu           = number
+    memory        = number
+    desired_count = number
+  }))
+  nullable = false
+
+  validation {
+    condition     = length(var.services) > 0
+    error_message = "services is empty: add at least one entry to services.auto.tfvars.json."
+  }
+  validation {
+    condition = alltrue([for name in keys(var.services) : can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name))])
+    error_message = join(" ", [for name in keys(var.services) :
+      "service \"${name}\": the name must be 2 to 25 lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen."
+    if !can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name))])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : s.path == "." || can(regex("^[^/]+(/[^/]+)*$", s.path)) && !anytrue([for part in split("/", s.path) : contains([".", ".."], part)])])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": path \"${s.path}\" must name a folder inside the source tree, such as \"${name}\"."
+    if !(s.path == "." || can(regex("^[^/]+(/[^/]+)*$", s.path)) && !anytrue([for part in split("/", s.path) : contains([".", ".."], part)]))])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : contains(keys(local.kinds), s.kind)])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": kind \"${s.kind}\" must be one of ${join(", ", keys(local.kinds))}."
+    if !contains(keys(local.kinds), s.kind)])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : s.port == floor(s.port) && s.port >= 1024 && s.port <= 65535])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": port ${s.port} must be a whole number within 1024 and 65535 (containers run unprivileged)."
+    if !(s.port == floor(s.port) && s.port >= 1024 && s.port <= 65535)])
+  }
+  validation {
+    condition = length(distinct([for s in values(var.services) : s.port])) == length(var.services)
+    error_message = join(" ", [for port, names in { for name, s in var.services : s.port => name... } :
+      "services ${join(" and ", names)} all have port ${port}: give each its own."
+    if length(names) > 1])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : startswith(s.health_path, "/")])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": health_path \"${s.health_path}\" must begin with \"/\"."
+    if !startswith(s.health_path, "/")])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : length(s.routes) > 0])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": routes is empty: name at least one path pattern, such as \"/${name}/*\"."
+    if length(s.routes) == 0])
+  }
+  validation {
+    condition = alltrue(flatten([for s in values(var.services) : [for r in s.routes : startswith(r, "/") && length(r) <= 128]]))
+    error_message = join(" ", flatten([for name, s in var.services : [for r in s.routes :
+      "service \"${name}\": route \"${r}\" must begin with \"/\" and have at most 128 characters."
+    if !(startswith(r, "/") && length(r) <= 128)]]))
+  }
+  validation {
+    condition = length(distinct(flatten([for s in values(var.services) : s.routes]))) == length(flatten([for s in values(var.services) : s.routes]))
+    error_message = join(" ", [for route, names in { for pair in flatten([for name, s in var.services : [for r in s.routes : { name = name, route = r }]]) : pair.route => pair.name... } :
+      "route \"${route}\" stands at ${join(" and ", names)}: give it to one of them, once."
+    if length(names) > 1])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : contains(keys(local.fargate_memory), tostring(s.cpu))])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": cpu ${s.cpu} is not a Fargate size: take one of ${join(", ", sort(keys(local.fargate_memory)))}."
+    if !contains(keys(local.fargate_memory), tostring(s.cpu))])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": memory ${s.memory} does not go with cpu ${s.cpu}: take one of ${join(", ", lookup(local.fargate_memory, tostring(s.cpu), []))}."
+    if !contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
+  }
+  validation {
+    condition = alltrue([for s in values(var.services) : s.desired_count == floor(s.desired_count) && s.desired_count >= 0 && s.desired_count <= 5000])
+    error_message = join(" ", [for name, s in var.services :
+      "service \"${name}\": desired_count ${s.desired_count} must be a whole number within 0 and 5000."
+    if !(s.desired_count == floor(s.desired_count) && s.desired_count >= 0 && s.desired_count <= 5000)])
+  }
+}
+
+variable "initial_images" {
+  description = <<-EOT
+    Image digests that services start with when they are created, by service name.
+    A service without one is created with no task, because its repository is empty;
+    the first release brings the image and the tasks. Only read at creation: use it
+    to rebuild a platform whose repositories still hold images.
+  EOT
+  type        = map(string)
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for digest in values(var.initial_images) : can(regex("^sha256:[0-9a-f]{64}$", digest))])
+    error_message = "initial_images must map services to digests such as sha256:0123…, 64 hexadecimal digits: ${join(", ", [for name, digest in var.initial_images : "${name} has \"${digest}\"" if !can(regex("^sha256:[0-9a-f]{64}$", digest))])}."
+  }
+  validation {
+    condition     = length(setsubtract(keys(var.initial_images), keys(var.services))) == 0
+    error_message = "initial_images names services that services.auto.tfvars.json has not: ${join(", ", setsubtract(keys(var.initial_images), keys(var.services)))}; correct the name."
+  }
+}
+
+variable "cpu_architecture" {
+  description = "Processor of all tasks: X86_64, or ARM64, which costs a fifth less. Images are built for both."
+  type        = string
+  default     = "X86_64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["X86_64", "ARM64"], var.cpu_architecture)
+    error_message = "cpu_architecture \"${var.cpu_architecture}\" must be X86_64 or ARM64."
+  }
+}
+
+# Where it is deployed.
+
+variable "project_name" {
+  description = "Value of the tag Project, by which costs are told apart and the apply role knows its own. The same as in bootstrap/. Names do not follow from it: the pipeline knows those."
+  type        = string
+  default     = "ecs-microservices"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,62}$", var.project_name))
+    error_message = "project_name \"${var.project_name}\" must be 2 to 63 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "environment" {
+  description = "Value of the tag Environment."
+  type        = string
+  default     = "production"
+  nullable    = false
+}
+
+variable "repository" {
+  description = "Value of the tag Repository: where the code of all this is, such as OWNER/REPO."
+  type        = string
+  default     = "slipway"
+  nullable    = false
+}
+
+variable "region" {
+  description = "AWS region of everything but the state, whose region stands in terraform.tf."
+  type        = string
+  default     = "us-east-1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region \"${var.region}\" is no AWS region: write it like us-east-1."
+  }
+}
+
+variable "permissions_boundary_name" {
+  description = "Name of the permissions boundary that bootstrap/ makes; the apply role may create roles only with it. null for none, where a human applies."
+  type        = string
+  default     = "ecs-permissions-boundary"
+}
+
+# Network.
+
+variable "vpc_cidr" {
+  description = "Address range of the VPC."
+  type        = string
+  default     = "10.0.0.0/16"
+  nullable    = false
+
+  validation {
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 28, false)
+    error_message = "vpc_cidr \"${var.vpc_cidr}\" must be an IPv4 range between /16 and /28, such as 10.0.0.0/16."
+  }
+}
+
+variable "azs" {
+  description = "Availability zones, at least two, because a load balancer needs two."
+  type        = list(string)
+  default     = ["us-east-1a", "us-east-1b"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.azs) >= 2 && length(distinct(var.azs)) == length(var.azs)
+    error_message = "azs has ${join(", ", var.azs)}: name at least two different zones."
+  }
+  validation {
+    condition     = alltrue([for az in var.azs : startswith(az, var.region)])
+    error_message = "azs ${join(", ", [for az in var.azs : az if !startswith(az, var.region)])} not in region ${var.region}: name zones of that region."
+  }
+}
+
+variable "public_subnets" {
+  description = "Address ranges of the public subnets, one a zone, in the order of azs. Only the load balancer and NAT gateways are there."
+  type        = list(string)
+  default     = ["10.0.1.0/24", "10.0.2.0/24"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.public_subnets) == length(var.azs)
+    error_message = "public_subnets has ${length(var.public_subnets)} ranges for ${length(var.azs)} zones: give one for each of azs."
+  }
+  validation {
+    condition     = alltrue([for range in var.public_subnets : can(cidrnetmask(range))])
+    error_message = "public_subnets has no IPv4 range in ${join(", ", [for range in var.public_subnets : range if !can(cidrnetmask(range))])}: write it like 10.0.1.0/24."
+  }
+}
+
+variable "private_subnets" {
+  description = "Address ranges of the private subnets, one a zone, in the order of azs. Tasks and VPC endpoints are there."
+  type        = list(string)
+  default     = ["10.0.10.0/24", "10.0.11.0/24"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.private_subnets) == length(var.azs)
+    error_message = "private_subnets has ${length(var.private_subnets)} ranges for ${length(var.azs)} zones: give one for each of azs."
+  }
+  validation {
+    condition     = alltrue([for range in var.private_subnets : can(cidrnetmask(range))])
+    error_message = "private_subnets has no IPv4 range in ${join(", ", [for range in var.private_subnets : range if !can(cidrnetmask(range))])}: write it like 10.0.10.0/24."
+  }
+  validation {
+    condition     = length(setintersection(var.private_subnets, var.public_subnets)) == 0
+    error_message = "${join(", ", setintersection(var.private_subnets, var.public_subnets))} stands in private_subnets and public_subnets: give every subnet its own range."
+  }
+}
+
+variable "nat" {
+  description = "How tasks reach the internet: none (they reach AWS by VPC endpoints only), single (one gateway for all zones; its zone takes the others along when it fails) or per_az."
+  type        = string
+  default     = "single"
+  nullable    = false
+
+  validation {
+    condition     = contains(["none", "single", "per_az"], var.nat)
+    error_message = "nat \"${var.nat}\" must be none, single or per_az."
+  }
+}
+
+variable "vpc_endpoints" {
+  description = "AWS services with an interface endpoint in the private subnets. S3 has a gateway endpoint in any case, which is free. Without NAT, tasks need ecr.api, ecr.dkr and logs; add secretsmanager or ssm where they read secrets."
+  type        = set(string)
+  default     = ["ec2", "ecr.api", "ecr.dkr", "logs"]
+  nullable    = false
+
+  validation {
+    condition     = length(setsubtract(var.vpc_endpoints, ["ec2", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "kms", "sts", "monitoring", "xray"])) == 0
+    error_message = "vpc_endpoints has ${join(", ", setsubtract(var.vpc_endpoints, ["ec2", "ecr.api", "ecr.dkr", "logs", "secretsmanager", "ssm", "kms", "sts", "monitoring", "xray"]))}: take from ec2, ecr.api, ecr.dkr, logs, secretsmanager, ssm, kms, sts, monitoring, xray."
+  }
+  validation {
+    condition     = var.nat != "none" || length(setsubtract(["ecr.api", "ecr.dkr", "logs"], var.vpc_endpoints)) == 0
+    error_message = "vpc_endpoints lacks ${join(", ", setsubtract(["ecr.api", "ecr.dkr", "logs"], var.vpc_endpoints))}, without which no task starts when nat is none: add them, or set nat to single."
+  }
+}
+
+# Front door.
+
+variable "certificate_arn" {
+  description = "Certificate (ACM, same region) for HTTPS. With one, port 443 serves and port 80 redirects; without, port 80 serves."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.certificate_arn == null || can(regex("^arn:aws[a-z-]*:acm:[a-z0-9-]+:[0-9]{12}:certificate/.+$", var.certificate_arn))
+    error_message = "certificate_arn \"${coalesce(var.certificate_arn, "null")}\" is no ACM certificate: write it like arn:aws:acm:us-east-1:123456789012:certificate/…, or leave it out."
+  }
+}
+
+variable "tls_policy" {
+  description = "Security policy of the HTTPS listener: TLS 1.3 with 1.2 for older clients, or 1.3 only."
+  type        = string
+  default     = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
+  nullable    = false
+
+  validation {
+    condition     = contains(["ELBSecurityPolicy-TLS13-1-2-Res-2021-06", "ELBSecurityPolicy-TLS13-1-3-2021-06"], var.tls_policy)
+    error_message = "tls_policy \"${var.tls_policy}\" must be ELBSecurityPolicy-TLS13-1-2-Res-2021-06 or ELBSecurityPolicy-TLS13-1-3-2021-06."
+  }
+}
+
+variable "allowed_cidrs" {
+  description = "Who may ask the load balancer: IPv4 ranges."
+  type        = set(string)
+  default     = ["0.0.0.0/0"]
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for range in var.allowed_cidrs : can(cidrnetmask(range))])
+    error_message = "allowed_cidrs has no IPv4 range in ${join(", ", [for range in var.allowed_cidrs : range if !can(cidrnetmask(range))])}: write it like 203.0.113.0/24."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Whether the load balancer refuses to be deleted. Set to false and apply before a destroy."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "alb_access_logs" {
+  description = "Whether the load balancer writes access logs to a bucket of its own, kept for log_retention_days."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "waf" {
+  description = "Whether a web application firewall stands before the load balancer: AWS's common rules, known bad inputs, and a limit of requests by address."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "waf_rate_limit" {
+  description = "Requests of one address within five minutes, beyond which the firewall blocks it."
+  type        = number
+  default     = 3000
+  nullable    = false
+
+  validation {
+    condition     = var.waf_rate_limit >= 100
+    error_message = "waf_rate_limit ${var.waf_rate_limit} must be at least 100. The page polls every two seconds: 150 requests in five minutes."
+  }
+}
+
+# Keeping and watching.
+
+variable "log_retention_days" {
+  description = "Days that logs are kept. 14 is the reference system's; 365 meets CloudWatch.16 at its default."
+  type        = number
+  default     = 14
+  nullable    = false
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    error_message = "log_retention_days ${var.log_retention_days} is none that CloudWatch has: take one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
+  }
+}
+
+variable "images_to_keep" {
+  description = "Images kept in each repository, newest first. ECR's rules do not know which image runs, so the number must be far above what is ever published without being released, and above what somebody may want to roll back to."
+  type        = number
+  default     = 100
+  nullable    = false
+
+  validation {
+    condition     = var.images_to_keep >= 20 && var.images_to_keep <= 1000
+    error_message = "images_to_keep ${var.images_to_keep} must lie within 20 (below, an image that runs could be deleted) and 1000."
+  }
+}
+
+variable "customer_managed_encryption" {
+  description = "Whether repositories, logs and access logs are encrypted with the platform's own KMS key instead of AWS's. A change replaces the repositories."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
+variable "container_insights" {
+  description = "Container Insights of the cluster: enabled, enhanced (per task and container, costs more) or disabled."
+  type        = string
+  default     = "enabled"
+  nullable    = false
+
+  validation {
+    condition     = contains(["enabled", "enhanced", "disabled"], var.container_insights)
+    error_message = "container_insights \"${var.container_insights}\" must be enabled, enhanced or disabled."
+  }
+}
+
+variable "alarm_emails" {
+  description = "Who is told of alarms; each address confirms a mail from AWS first."
+  type        = set(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for address in var.alarm_emails : can(regex("^[^@\\s]+@[^@\\s]+$", address))])
+    error_message = "alarm_emails has no mail address in ${join(", ", [for address in var.alarm_emails : address if !can(regex("^[^@\\s]+@[^@\\s]+$", address))])}."
+  }
+}
+
+variable "alarm_thresholds" {
+  description = "When alarms go off: errors is 5xx answers a minute (this one also rolls a deployment back), latency_seconds the 95th percentile, cpu and memory the average in percent."
+  type = object({
+    errors          = optional(number, 10)
+    latency_seconds = optional(number, 1)
+    cpu             = optional(number, 85)
+    memory          = optional(number, 85)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.alarm_thresholds.errors >= 1 && var.alarm_thresholds.latency_seconds > 0 && alltrue([for percent in [var.alarm_thresholds.cpu, var.alarm_thresholds.memory] : percent > 0 && percent <= 100])
+    error_message = "alarm_thresholds must have errors of at least 1, latency_seconds above 0, and cpu and memory above 0 and at most 100."
+  }
+}
+
+variable "autoscaling" {
+  description = "Scaling of each service between its desired_count and max_factor times that: to keep CPU and memory near these percentages, and requests per task and minute near requests_per_task."
+  type = object({
+    enabled           = optional(bool, true)
+    max_factor        = optional(number, 4)
+    cpu               = optional(number, 60)
+    memory            = optional(number, 75)
+    requests_per_task = optional(number, 1000)
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = var.autoscaling.max_factor >= 1 && var.autoscaling.max_factor == floor(var.autoscaling.max_factor)
+    error_message = "autoscaling.max_factor ${var.autoscaling.max_factor} must be a whole number of at least 1."
+  }
+  validation {
+    condition     = alltrue([for percent in [var.autoscaling.cpu, var.autoscaling.memory] : percent > 0 && percent <= 100]) && var.autoscaling.requests_per_task > 0
+    error_message = "autoscaling must have cpu and memory above 0 and at most 100, and requests_per_task above 0."
+  }
+}

@@ -1,6 +1,6 @@
 resource "aws_sns_topic" "alarms" {
   name              = "${local.prefix}-alarms"
-  kms_master_key_id = aws_kms_key.platform.key_id
+  kms_master_key_id = data.aws_kms_alias.platform.name # not AWS's own: bootstrap/kms.tf
 }
 
 resource "aws_sns_topic_policy" "alarms" {

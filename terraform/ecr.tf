@@ -10,7 +10,7 @@ resource "aws_ecr_repository" "service" {
   }
   encryption_configuration {
     encryption_type = var.customer_managed_encryption ? "KMS" : "AES256"
-    kms_key         = var.customer_managed_encryption ? aws_kms_key.platform.arn : null
+    kms_key         = var.customer_managed_encryption ? data.aws_kms_alias.platform.target_key_arn : null
   }
 }
 

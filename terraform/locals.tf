@@ -32,6 +32,11 @@ data "aws_caller_identity" "current" {}
 
 data "aws_partition" "current" {}
 
+# Made by bootstrap/, whose kms.tf says why.
+data "aws_kms_alias" "platform" {
+  name = "alias/${local.prefix}-platform"
+}
+
 # What the kinds of service have in common.
 locals {
   kinds = {

@@ -3,20 +3,20 @@ resource "aws_cloudwatch_log_group" "service" {
 
   name              = each.value.log_group
   retention_in_days = var.log_retention_days
-  kms_key_id        = var.customer_managed_encryption ? aws_kms_key.platform.arn : null
+  kms_key_id        = var.customer_managed_encryption ? data.aws_kms_alias.platform.target_key_arn : null
 }
 
 # Container Insights would make this group by itself, and keep it forever.
 resource "aws_cloudwatch_log_group" "insights" {
   name              = "/aws/ecs/containerinsights/${local.cluster}/performance"
   retention_in_days = var.log_retention_days
-  kms_key_id        = var.customer_managed_encryption ? aws_kms_key.platform.arn : null
+  kms_key_id        = var.customer_managed_encryption ? data.aws_kms_alias.platform.target_key_arn : null
 }
 
 resource "aws_cloudwatch_log_group" "flow" {
   name              = "/vpc/${local.prefix}-flow-logs"
   retention_in_days = var.log_retention_days
-  kms_key_id        = var.customer_managed_encryption ? aws_kms_key.platform.arn : null
+  kms_key_id        = var.customer_managed_encryption ? data.aws_kms_alias.platform.target_key_arn : null
 }
 
 resource "aws_flow_log" "main" {

@@ -15,8 +15,10 @@ resource "aws_vpc" "main" {
 
 # Without a rule in it, so that what forgets to name a group reaches nothing.
 resource "aws_default_security_group" "main" {
-  vpc_id = aws_vpc.main.id
-  tags   = { Name = "${local.prefix}-default-closed" }
+  vpc_id  = aws_vpc.main.id
+  ingress = []
+  egress  = []
+  tags    = { Name = "${local.prefix}-default-closed" }
 }
 
 resource "aws_internet_gateway" "main" {

@@ -83,3 +83,8 @@ output "alarm_topic_arn" {
   description = "Topic that alarms go to."
   value       = aws_sns_topic.alarms.arn
 }
+
+output "route_priorities" {
+  description = "Priority of each route's listener rule; of two routes that match a path the lower number gets it."
+  value       = local.route_priority
+}

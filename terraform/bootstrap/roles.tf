@@ -1,0 +1,55 @@
+# Four roles, because four kinds of job want four different things. A job that builds
+# cannot deploy, one that plans cannot apply, and none can change these roles.
+
+locals {
+  roles = {
+    build  = { name = "github-actions-build-role", text = "Pushes images" }
+    deploy = { name = "github-actions-deploy-role", text = "Releases images" }
+    plan   = { name = "github-actions-plan-role", text = "Reads the platform and its state" }
+    apply  = { name = "github-actions-terraform-role", text = "Changes the platform, as reviewed" }
+  }
+
+  # Policies are separate from roles, because together they exceed what a role takes inline.
+  grants = {
+    build  = ["build"]
+    deploy = ["deploy"]
+    plan   = ["read", "plan-guard"]
+    apply  = ["read", "apply-state", "apply-network", "apply-services", "apply-guard"]
+  }
+  attachments = merge([for role, policies in local.grants : { for policy in policies : "${role} ${policy}" => { role = role, policy = policy } }]...)
+}
+
+resource "aws_iam_role" "ci" {
+  for_each = local.roles
+
+  name                 = each.value.name
+  description          = each.value.text
+  assume_role_policy   = local.policies["trust-${each.key}"]
+  max_session_duration = 3600
+
+  # So that the policies below are gone with the role, and none can be added unseen.
+  depends_on = [aws_iam_openid_connect_provider.github]
+}
+
+resource "aws_iam_policy" "ci" {
+  for_each = toset(flatten(values(local.grants)))
+
+  name        = "${local.prefix}-ci-${each.key}"
+  description = "Pipeline: ${each.key}"
+  policy      = local.policies[each.key]
+}
+
+resource "aws_iam_role_policy_attachment" "ci" {
+  for_each = local.attachments
+
+  role       = aws_iam_role.ci[each.value.role].name
+  policy_arn = aws_iam_policy.ci[each.value.policy].arn
+}
+
+# The most that a role of the platform can be given: what tasks are started with,
+# and secrets and parameters below the platform's own names.
+resource "aws_iam_policy" "boundary" {
+  name        = local.boundary
+  description = "Boundary of every role that the apply role makes"
+  policy      = local.policies["boundary"]
+}

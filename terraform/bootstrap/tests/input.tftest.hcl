@@ -1,0 +1,54 @@
+# No account is asked: the provider is real, its keys are not, and nothing is applied.
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variables {
+  account_id        = "123456789012"
+  github_repository = "acme/shop"
+}
+
+# Bad input is refused by the variable that it belongs to. A run has one mistake of
+# each of several variables, because every run costs seconds.
+
+run "patterns" {
+  command = plan
+  variables {
+    services              = ["back*"]
+    state_key             = "prod/*"
+    github_repository     = "acme/*"
+    github_subject_prefix = "repo:acme/*"
+    github_environment    = "*"
+    github_branch         = "release/*"
+    github_workflows      = { deploy = "*.yml" }
+  }
+  expect_failures = [var.services, var.state_key, var.github_repository, var.github_subject_prefix, var.github_environment, var.github_branch, var.github_workflows]
+}
+
+run "words_that_are_none" {
+  command = plan
+  variables {
+    account_id        = "12345"
+    region            = "mars"
+    project_name      = "Shop"
+    services          = []
+    state_bucket      = "State"
+    state_key         = "/prod"
+    github_repository = "shop"
+  }
+  expect_failures = [var.account_id, var.region, var.project_name, var.services, var.state_bucket, var.state_key, var.github_repository]
+}
+
+run "things_that_do_not_go_together" {
+  command = plan
+  variables {
+    state_bucket          = "a123456789b123456789c123456789d123456789e123456789f123456789"
+    github_subject_prefix = "repo:acme@1/other@2"
+  }
+  expect_failures = [var.state_bucket, var.github_subject_prefix]
+}

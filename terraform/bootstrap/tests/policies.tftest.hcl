@@ -1,0 +1,166 @@
+# No account is asked: the provider is real, its keys are not, and nothing is applied.
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variables {
+  account_id        = "123456789012"
+  github_repository = "acme/shop"
+}
+
+# What the roles may do. Go tests evaluate the same documents against the calls of a
+# release; here is what must hold whatever the pipeline calls.
+
+# IAM.1, IAM.21.
+run "nobody_is_administrator" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([for name in flatten(values(output.role_policies)) : [for s in jsondecode(output.policies[name]).Statement : [for action in flatten([s.Action]) :
+      s.Effect == "Deny" || !strcontains(action, "*")
+    ]]]))
+    error_message = "an allowed action has a wildcard"
+  }
+  # A managed policy takes 6144 characters, a role ten of them.
+  assert {
+    condition     = alltrue([for name in flatten(values(output.role_policies)) : length(output.policies[name]) <= 6144])
+    error_message = "too long for AWS: ${jsonencode({ for name in flatten(values(output.role_policies)) : name => length(output.policies[name]) if length(output.policies[name]) > 6144 })}"
+  }
+  assert {
+    condition     = alltrue([for policies in values(output.role_policies) : length(policies) <= 10])
+    error_message = "a role takes ten policies"
+  }
+}
+
+run "any_resource_only_where_aws_has_no_narrower_one" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services"] : [for s in jsondecode(output.policies[name]).Statement :
+      jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
+    ]]))
+    error_message = "a change is allowed on every resource, without a condition"
+  }
+}
+
+# The reference system's deploy role lacked Register- and DescribeTaskDefinition.
+run "deploy_may_release" {
+  command = plan
+
+  assert {
+    condition = alltrue([for action in [
+      "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
+      "ecs:TagResource", "ecs:UpdateService", "ecs:DescribeServices", "ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments", "ecs:StopServiceDeployment",
+      "ecs:DescribeServiceRevisions", "ecs:ListTasks", "ecs:DescribeTasks", "iam:PassRole", "logs:GetLogEvents", "elasticloadbalancing:DescribeTargetHealth",
+    ] : contains(flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]), action)])
+    error_message = "the deploy role lacks an action that a release takes"
+  }
+}
+
+run "deploy_may_do_nothing_else" {
+  command = plan
+
+  assert {
+    condition = alltrue([for action in flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]) :
+      !contains(["ecs:RunTask", "ecs:StartTask", "ecs:ExecuteCommand", "ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions", "ecs:DeleteService", "ecs:CreateService", "ecr:BatchDeleteImage", "ecr:DeleteRepository"], action)
+      && (!startswith(action, "iam:") || action == "iam:PassRole") && !startswith(action, "s3:") && !startswith(action, "ec2:")
+    ])
+    error_message = "the deploy role may do what no release does"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["iam:PassedToService"], "") == "ecs-tasks.amazonaws.com" && alltrue([for r in flatten([s.Resource]) : r != "*"]) if contains(flatten([s.Action]), "iam:PassRole")])
+    error_message = "roles may be passed to tasks only"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.ArnEquals["ecs:cluster"], "") == "arn:aws:ecs:us-east-1:123456789012:cluster/ecs-cluster" && can(s.Condition.ArnLikeIfExists["ecs:task-definition"]) if contains(flatten([s.Action]), "ecs:UpdateService")])
+    error_message = "services may be updated in the cluster, to the families' revisions"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["ecs:CreateAction"], "") == "RegisterTaskDefinition" if contains(flatten([s.Action]), "ecs:TagResource")])
+    error_message = "tags may be set as a revision is registered, and not later"
+  }
+}
+
+run "build_pushes_images_only" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for action in flatten([for s in jsondecode(output.policies["build"]).Statement : s.Action]) : startswith(action, "ecr:") && !strcontains(action, "Delete")])
+    error_message = "the build role may do more than push"
+  }
+}
+
+run "plan_reads_the_state_and_nothing_secret" {
+  command = plan
+
+  assert {
+    condition = alltrue([for action in flatten([for s in jsondecode(output.policies["read"]).Statement : s.Action]) :
+      can(regex("^[a-z0-9-]+:(Describe|List|Get)", action)) && !contains(["secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"], action)
+    ])
+    error_message = "the plan role may change something, or read a secret"
+  }
+  assert {
+    condition     = [for s in jsondecode(output.policies["read"]).Statement : s.Resource if contains(flatten([s.Action]), "s3:GetObject")] == ["arn:aws:s3:::ecs-microservices-state-123456789012/ecs-microservices/prod/terraform.tfstate"]
+    error_message = "the plan role may read the state's object only"
+  }
+  assert {
+    condition     = anytrue([for s in jsondecode(output.policies["plan-guard"]).Statement : s.Effect == "Deny" && try(s.NotResource, "") == "arn:aws:s3:::ecs-microservices-state-123456789012/ecs-microservices/prod/terraform.tfstate"])
+    error_message = "all other objects must be denied"
+  }
+  assert {
+    condition     = toset(output.role_policies.plan) == toset(["read", "plan-guard"])
+    error_message = "the plan role has other policies"
+  }
+}
+
+run "apply_cannot_widen_itself" {
+  command = plan
+
+  assert {
+    condition = alltrue([for s in jsondecode(output.policies["apply-services"]).Statement :
+      try(s.Condition.StringEquals["iam:PermissionsBoundary"], "") == "arn:aws:iam::123456789012:policy/ecs-permissions-boundary"
+      if contains(flatten([s.Action]), "iam:CreateRole") || contains(flatten([s.Action]), "iam:PutRolePolicy")
+    ])
+    error_message = "roles may be made within the boundary only"
+  }
+  assert {
+    condition     = alltrue([for s in jsondecode(output.policies["apply-services"]).Statement : alltrue([for r in flatten([s.Resource]) : !strcontains(r, "github-actions")])])
+    error_message = "the pipeline's roles are not the apply role's"
+  }
+  assert {
+    condition = alltrue([for action in ["iam:AttachRolePolicy", "iam:CreatePolicyVersion", "iam:UpdateAssumeRolePolicy", "iam:DeleteRolePermissionsBoundary", "iam:UpdateOpenIDConnectProviderThumbprint", "s3:PutBucketPolicy", "s3:PutBucketVersioning", "s3:DeleteObjectVersion", "dynamodb:DeleteTable"] :
+      contains(flatten([for s in jsondecode(output.policies["apply-guard"]).Statement : s.Action if s.Effect == "Deny"]), action)
+    ])
+    error_message = "a guard is missing"
+  }
+  assert {
+    condition     = alltrue([for name in ["apply-network", "apply-services", "apply-state", "read"] : alltrue([for action in flatten([for s in jsondecode(output.policies[name]).Statement : s.Action]) : !contains(["iam:AttachRolePolicy", "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:CreateUser", "kms:CreateKey", "kms:PutKeyPolicy", "sts:AssumeRole"], action)])])
+    error_message = "the apply role could get at more than its own"
+  }
+  assert {
+    condition     = contains(output.role_policies.apply, "apply-guard")
+    error_message = "the apply role has no guard"
+  }
+}
+
+run "enumerated_services" {
+  command = plan
+  variables {
+    services = ["backend", "frontend"]
+  }
+
+  assert {
+    condition = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : toset(flatten([s.Resource])) == toset(["arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-backend", "arn:aws:ecr:us-east-1:123456789012:repository/ecs-microservices-frontend"])
+    if contains(flatten([s.Action]), "ecr:PutImage")])
+    error_message = "listed services alone may be pushed"
+  }
+  assert {
+    condition     = alltrue([for name in flatten(values(output.role_policies)) : length(output.policies[name]) <= 6144])
+    error_message = "too long for AWS"
+  }
+}

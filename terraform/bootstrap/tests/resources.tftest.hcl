@@ -1,0 +1,102 @@
+# No account is asked: the provider is real, its keys are not, and nothing is applied.
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+variables {
+  account_id        = "123456789012"
+  github_repository = "acme/shop"
+}
+
+run "names_are_the_reference_systems" {
+  command = plan
+
+  assert {
+    condition     = { for role, r in aws_iam_role.ci : role => r.name } == { build = "github-actions-build-role", deploy = "github-actions-deploy-role", plan = "github-actions-plan-role", apply = "github-actions-terraform-role" }
+    error_message = "roles are ${jsonencode({ for role, r in aws_iam_role.ci : role => r.name })}"
+  }
+  assert {
+    condition     = aws_dynamodb_table.locks.name == "terraform-locks" && aws_dynamodb_table.locks.hash_key == "LockID"
+    error_message = "the lock table must be terraform-locks with key LockID"
+  }
+  assert {
+    condition     = aws_s3_bucket.state.bucket == "ecs-microservices-state-123456789012"
+    error_message = "the state bucket is ${aws_s3_bucket.state.bucket}"
+  }
+  assert {
+    condition     = aws_iam_openid_connect_provider.github.url == "https://token.actions.githubusercontent.com" && toset(aws_iam_openid_connect_provider.github.client_id_list) == toset(["sts.amazonaws.com"])
+    error_message = "the provider must be GitHub's, for STS only"
+  }
+}
+
+run "sessions_are_short" {
+  command = plan
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.ci : role.max_session_duration <= 3600])
+    error_message = "sessions must end within the hour"
+  }
+}
+
+# The state bucket is managed outside the state that it holds, and cannot be
+# emptied; S3.1, S3.5, S3.8, S3.9, S3.13, S3.14.
+run "state_is_kept" {
+  command = plan
+
+  assert {
+    condition     = !aws_s3_bucket.state.force_destroy && !aws_s3_bucket.state_logs.force_destroy
+    error_message = "force_destroy deletes all state with one destroy"
+  }
+  assert {
+    condition     = alltrue([for v in [aws_s3_bucket_versioning.state, aws_s3_bucket_versioning.state_logs] : v.versioning_configuration[0].status == "Enabled"])
+    error_message = "S3.14: versioning must be on"
+  }
+  assert {
+    condition     = alltrue([for b in [aws_s3_bucket_public_access_block.state, aws_s3_bucket_public_access_block.state_logs] : b.block_public_acls && b.block_public_policy && b.ignore_public_acls && b.restrict_public_buckets])
+    error_message = "S3.1, S3.8: all public access must be blocked"
+  }
+  assert {
+    condition     = alltrue([for name in ["state-bucket", "state-logs-bucket"] : anytrue([for s in jsondecode(output.policies[name]).Statement : s.Effect == "Deny" && s.Principal == "*" && s.Action == "s3:*" && try(s.Condition.Bool["aws:SecureTransport"], "") == "false"])])
+    error_message = "S3.5: requests without TLS must be denied"
+  }
+  assert {
+    condition     = alltrue([for e in [aws_s3_bucket_server_side_encryption_configuration.state, aws_s3_bucket_server_side_encryption_configuration.state_logs] : one(one(e.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"])
+    error_message = "state must be encrypted"
+  }
+  assert {
+    condition     = aws_s3_bucket_logging.state.target_prefix == "access/"
+    error_message = "S3.9: reading and writing state must be logged"
+  }
+  assert {
+    condition     = alltrue([for l in [aws_s3_bucket_lifecycle_configuration.state, aws_s3_bucket_lifecycle_configuration.state_logs] : l.rule[0].status == "Enabled"])
+    error_message = "S3.13: buckets need a lifecycle"
+  }
+  assert {
+    condition     = one(aws_s3_bucket_lifecycle_configuration.state.rule[0].noncurrent_version_expiration).newer_noncurrent_versions >= 10
+    error_message = "the last ten states must stay, however old"
+  }
+}
+
+# DynamoDB.2, DynamoDB.6.
+run "locks_are_kept" {
+  command = plan
+
+  assert {
+    condition     = aws_dynamodb_table.locks.point_in_time_recovery[0].enabled && aws_dynamodb_table.locks.deletion_protection_enabled && aws_dynamodb_table.locks.server_side_encryption[0].enabled
+    error_message = "the lock table needs recovery, deletion protection and encryption"
+  }
+}
+
+run "key_rotates" {
+  command = plan
+
+  assert {
+    condition     = aws_kms_key.platform.enable_key_rotation && aws_kms_alias.platform.name == "alias/ecs-platform"
+    error_message = "the platform's key must rotate and be found by its alias"
+  }
+}

@@ -1,0 +1,142 @@
+variable "account_id" {
+  description = "AWS account that all of it is made in; nothing is done with credentials of another."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[0-9]{12}$", var.account_id))
+    error_message = "account_id \"${var.account_id}\" must be twelve digits: see aws sts get-caller-identity."
+  }
+}
+
+variable "region" {
+  description = "AWS region of state and platform."
+  type        = string
+  default     = "us-east-1"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "region \"${var.region}\" is no AWS region: write it like us-east-1."
+  }
+}
+
+variable "project_name" {
+  description = "Value of the tag Project. The apply role may change only what carries it, so it is the same as in the platform."
+  type        = string
+  default     = "ecs-microservices"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,62}$", var.project_name))
+    error_message = "project_name \"${var.project_name}\" must be 2 to 63 lower-case letters, digits and hyphens."
+  }
+}
+
+variable "environment" {
+  description = "Value of the tag Environment."
+  type        = string
+  default     = "production"
+  nullable    = false
+}
+
+variable "services" {
+  description = "Services that the pipeline's roles may touch. By default all whose names follow the platform's rule, so that a new one needs nothing here; list them to have each added by a human."
+  type        = set(string)
+  default     = ["*"]
+  nullable    = false
+
+  validation {
+    condition     = length(var.services) > 0 && alltrue([for name in var.services : name == "*" || can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name))])
+    error_message = "services has ${jsonencode([for name in var.services : name if !(name == "*" || can(regex("^[a-z][a-z0-9-]{0,23}[a-z0-9]$", name)))])}: take the names in services.auto.tfvars.json, or \"*\" for all."
+  }
+}
+
+variable "state_bucket" {
+  description = "Name of the state bucket; null for one with the account's number in it. Buckets of the whole world share their names."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.state_bucket == null || can(regex("^[a-z0-9][a-z0-9.-]{1,56}[a-z0-9]$", var.state_bucket))
+    error_message = "state_bucket \"${coalesce(var.state_bucket, "null")}\" must be 3 to 58 lower-case letters, digits, dots and hyphens (its log bucket adds five)."
+  }
+}
+
+variable "state_key" {
+  description = "Place of the platform's state in the bucket; the same as in terraform.tf of the platform."
+  type        = string
+  default     = "ecs-microservices/prod/terraform.tfstate"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$", var.state_key))
+    error_message = "state_key \"${var.state_key}\" must be a path of letters, digits, dots, hyphens and underscores, without a leading slash: the roles' policies would match more than it otherwise."
+  }
+}
+
+variable "github_repository" {
+  description = "GitHub repository whose workflows may assume the roles, as OWNER/REPO."
+  type        = string
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+$", var.github_repository))
+    error_message = "github_repository \"${var.github_repository}\" must be OWNER/REPO, without a wildcard."
+  }
+}
+
+variable "github_subject_prefix" {
+  description = "What the subjects of its tokens begin with: repo:OWNER/REPO (the default), or for repositories made or renamed since mid-July 2026 repo:OWNER@id/REPO@id, with GitHub's numbers of both. A job tells its own: see README.md."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.github_subject_prefix == null || can(regex("^repo:[A-Za-z0-9][A-Za-z0-9-]*(@[0-9]+)?/[A-Za-z0-9._-]+(@[0-9]+)?$", var.github_subject_prefix))
+    error_message = "github_subject_prefix \"${coalesce(var.github_subject_prefix, "null")}\" must be repo:OWNER/REPO or repo:OWNER@id/REPO@id, without a wildcard."
+  }
+  validation {
+    condition     = var.github_subject_prefix == null || replace(coalesce(var.github_subject_prefix, "repo:"), "/@[0-9]+/", "") == "repo:${var.github_repository}"
+    error_message = "github_subject_prefix \"${coalesce(var.github_subject_prefix, "null")}\" is of another repository than github_repository \"${var.github_repository}\": correct one of them."
+  }
+}
+
+variable "github_environment" {
+  description = "GitHub environment of deploy and apply. Its rules (who approves, which branches) are set at GitHub and must allow the main branch only."
+  type        = string
+  default     = "production"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_-]+$", var.github_environment))
+    error_message = "github_environment \"${var.github_environment}\" must be letters, digits, hyphens and underscores, without a wildcard."
+  }
+}
+
+variable "github_branch" {
+  description = "Branch that is released from."
+  type        = string
+  default     = "main"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9._/-]+$", var.github_branch))
+    error_message = "github_branch \"${var.github_branch}\" must be one branch, without a wildcard."
+  }
+}
+
+variable "github_workflows" {
+  description = "Workflow files that may assume a role, by role. A workflow can have another role's environment, but not its file name on the branch."
+  type = object({
+    build  = optional(string, "deploy.yml")
+    deploy = optional(string, "deploy.yml")
+    apply  = optional(string, "infrastructure.yml")
+  })
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for file in values(var.github_workflows) : can(regex("^[A-Za-z0-9._-]+\\.ya?ml$", file))])
+    error_message = "github_workflows must be file names in .github/workflows, such as deploy.yml; it has ${join(", ", values(var.github_workflows))}."
+  }
+}

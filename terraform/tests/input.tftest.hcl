@@ -1,0 +1,217 @@
+# No account is asked: the provider is real, its keys are not, and nothing is applied.
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+override_data {
+  target = data.aws_kms_alias.platform
+  values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
+}
+
+# Bad input is refused by the variable that it belongs to. A run has one mistake of
+# each of several variables, because every run costs seconds. TestRulesAgree in
+# ci/internal/infratest has more mistakes, and reads the messages.
+
+run "no_service" {
+  command = plan
+  variables {
+    services = {}
+  }
+  expect_failures = [var.services]
+}
+
+run "a_name_in_capitals" {
+  command = plan
+  variables {
+    services = {
+      Web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_path_that_leaves" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "../web", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "an_unknown_kind" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "python", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_privileged_port" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 80, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_health_path_without_slash" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "no_route" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = [], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_route_without_slash" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_cpu_that_is_no_size" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 300, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "memory_that_does_not_go_with_cpu" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 4096, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "a_negative_count" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = -1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "two_ports_alike" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/*"], cpu = 256, memory = 512, desired_count = 1 }
+      api = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "two_routes_alike" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "backend", kind = "go", port = 8001, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+      api = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [var.services]
+}
+
+run "words_that_are_none" {
+  command = plan
+  variables {
+    initial_images     = { backend = "latest" }
+    cpu_architecture   = "arm"
+    project_name       = "Shop"
+    nat                = "some"
+    vpc_endpoints      = ["ecr"]
+    certificate_arn    = "example.com"
+    tls_policy         = "ELBSecurityPolicy-2016-08"
+    container_insights = "on"
+    alarm_emails       = ["me"]
+  }
+  expect_failures = [var.initial_images, var.cpu_architecture, var.project_name, var.nat, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
+}
+
+run "numbers_out_of_range" {
+  command = plan
+  variables {
+    vpc_cidr           = "10.0.0.0/8"
+    public_subnets     = ["10.0.1.0/24"]
+    private_subnets    = ["10.0.10.0/24", "x"]
+    allowed_cidrs      = ["everybody"]
+    waf_rate_limit     = 10
+    log_retention_days = 15
+    images_to_keep     = 5
+    alarm_thresholds   = { cpu = 101 }
+    autoscaling        = { max_factor = 0 }
+  }
+  expect_failures = [var.vpc_cidr, var.public_subnets, var.private_subnets, var.allowed_cidrs, var.waf_rate_limit, var.log_retention_days, var.images_to_keep, var.alarm_thresholds, var.autoscaling]
+}
+
+run "things_that_do_not_go_together" {
+  command = plan
+  variables {
+    initial_images  = { nobody = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
+    azs             = ["us-east-1a", "eu-west-1a"]
+    private_subnets = ["10.0.1.0/24", "10.0.11.0/24"]
+    nat             = "none"
+    vpc_endpoints   = ["ecr.api", "logs"]
+    autoscaling     = { cpu = 101 }
+  }
+  expect_failures = [var.initial_images, var.azs, var.private_subnets, var.vpc_endpoints, var.autoscaling]
+}
+
+run "one_zone" {
+  command = plan
+  variables {
+    region = "mars"
+    azs    = ["us-east-1a"]
+  }
+  expect_failures = [var.region, var.azs, var.public_subnets, var.private_subnets]
+}
+
+run "routes_of_the_same_priority" {
+  command = plan
+  variables {
+    services = {
+      web = { path = "web", kind = "go", port = 8000, health_path = "/health", routes = ["/s34/*", "/s133/*"], cpu = 256, memory = 512, desired_count = 1 }
+    }
+  }
+  expect_failures = [aws_lb_listener_rule.route]
+}

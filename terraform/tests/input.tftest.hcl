@@ -158,52 +158,75 @@ run "words_that_are_none" {
     initial_images     = { backend = "latest" }
     cpu_architecture   = "arm"
     project_name       = "Shop"
-    nat                = "some"
     vpc_endpoints      = ["ecr"]
     certificate_arn    = "example.com"
     tls_policy         = "ELBSecurityPolicy-2016-08"
     container_insights = "on"
     alarm_emails       = ["me"]
   }
-  expect_failures = [var.initial_images, var.cpu_architecture, var.project_name, var.nat, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
+  expect_failures = [var.initial_images, var.cpu_architecture, var.project_name, var.vpc_endpoints, var.certificate_arn, var.tls_policy, var.container_insights, var.alarm_emails]
 }
 
 run "numbers_out_of_range" {
   command = plan
   variables {
     vpc_cidr           = "10.0.0.0/8"
-    public_subnets     = ["10.0.1.0/24"]
     private_subnets    = ["10.0.10.0/24", "x"]
     allowed_cidrs      = ["everybody"]
+    nat                = "some"
     waf_rate_limit     = 10
     log_retention_days = 15
     images_to_keep     = 5
     alarm_thresholds   = { cpu = 101 }
     autoscaling        = { max_factor = 0 }
   }
-  expect_failures = [var.vpc_cidr, var.public_subnets, var.private_subnets, var.allowed_cidrs, var.waf_rate_limit, var.log_retention_days, var.images_to_keep, var.alarm_thresholds, var.autoscaling]
+  expect_failures = [var.vpc_cidr, var.private_subnets, var.allowed_cidrs, var.nat, var.waf_rate_limit, var.log_retention_days, var.images_to_keep, var.alarm_thresholds, var.autoscaling]
 }
 
 run "things_that_do_not_go_together" {
   command = plan
   variables {
-    initial_images  = { nobody = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
-    azs             = ["us-east-1a", "eu-west-1a"]
-    private_subnets = ["10.0.1.0/24", "10.0.11.0/24"]
-    nat             = "none"
-    vpc_endpoints   = ["ecr.api", "logs"]
-    autoscaling     = { cpu = 101 }
+    initial_images = { nobody = "sha256:0000000000000000000000000000000000000000000000000000000000000000" }
+    azs            = ["us-east-1a", "eu-west-1a"]
+    nat            = "none"
+    vpc_endpoints  = ["ecr.api", "logs"]
+    autoscaling    = { cpu = 101 }
   }
-  expect_failures = [var.initial_images, var.azs, var.private_subnets, var.vpc_endpoints, var.autoscaling]
+  expect_failures = [var.initial_images, var.azs, var.vpc_endpoints, var.autoscaling]
+}
+
+run "one_range_for_two_subnets" {
+  command = plan
+  variables {
+    private_subnets = ["10.0.1.0/24", "10.0.11.0/24"]
+  }
+  expect_failures = [var.private_subnets]
+}
+
+run "too_few_subnets" {
+  command = plan
+  variables {
+    public_subnets = ["10.0.1.0/24"]
+  }
+  expect_failures = [var.public_subnets]
+}
+
+run "no_region" {
+  command = plan
+  variables {
+    region = "mars"
+  }
+  expect_failures = [var.region]
 }
 
 run "one_zone" {
   command = plan
   variables {
-    region = "mars"
-    azs    = ["us-east-1a"]
+    azs             = ["us-east-1a"]
+    public_subnets  = ["10.0.1.0/24"]
+    private_subnets = ["10.0.10.0/24"]
   }
-  expect_failures = [var.region, var.azs, var.public_subnets, var.private_subnets]
+  expect_failures = [var.azs]
 }
 
 run "routes_of_the_same_priority" {

@@ -19,15 +19,14 @@ variables {
 run "patterns" {
   command = plan
   variables {
-    services              = ["back*"]
-    state_key             = "prod/*"
-    github_repository     = "acme/*"
-    github_subject_prefix = "repo:acme/*"
-    github_environment    = "*"
-    github_branch         = "release/*"
-    github_workflows      = { deploy = "*.yml" }
+    services           = ["back*"]
+    state_key          = "prod/*"
+    github_repository  = "acme/*"
+    github_environment = "*"
+    github_branch      = "release/*"
+    github_workflows   = { deploy = "*.yml" }
   }
-  expect_failures = [var.services, var.state_key, var.github_repository, var.github_subject_prefix, var.github_environment, var.github_branch, var.github_workflows]
+  expect_failures = [var.services, var.state_key, var.github_repository, var.github_environment, var.github_branch, var.github_workflows]
 }
 
 run "words_that_are_none" {
@@ -51,4 +50,12 @@ run "things_that_do_not_go_together" {
     github_subject_prefix = "repo:acme@1/other@2"
   }
   expect_failures = [var.state_bucket, var.github_subject_prefix]
+}
+
+run "a_pattern_for_a_subject" {
+  command = plan
+  variables {
+    github_subject_prefix = "repo:acme/*"
+  }
+  expect_failures = [var.github_subject_prefix]
 }

@@ -1,0 +1,149 @@
+// Package infratest runs the repository's Terraform for tests: on a copy of the
+// configuration, without an account, or against moto's imitation of AWS. What
+// needs a tool that is not there is skipped, and says how to get it.
+package infratest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/stretchr/testify/require"
+)
+
+// commandLimit bounds one run of Terraform: the slowest, an apply against moto,
+// takes a minute and a half on a busy machine.
+const commandLimit = 6 * time.Minute
+
+// Account is the account of all that is planned and applied here. It is moto's.
+const Account = "123456789012"
+
+// Workspace is a copy of one of the configurations below terraform/.
+type Workspace struct {
+	// Dir is the copy's folder.
+	Dir string
+	t   testing.TB
+	env []string
+}
+
+// New copies terraform/ and returns the workspace of a configuration in it: "."
+// is the platform, "bootstrap" what it stands on. Variables of the environment
+// are added to this process's. The test is skipped where there is no Terraform.
+func New(t testing.TB, configuration string, environment ...string) *Workspace {
+	t.Helper()
+	if _, err := exec.LookPath("terraform"); err != nil {
+		t.Skip("terraform is not installed: get 1.11 or later from https://developer.hashicorp.com/terraform/install")
+	}
+	_, file, _, _ := runtime.Caller(0)
+	source := filepath.Join(filepath.Dir(file), "..", "..", "..", "terraform")
+	dir := t.TempDir()
+	require.NoError(t, os.CopyFS(dir, visible{os.DirFS(source)}))
+	return &Workspace{
+		Dir: filepath.Join(dir, configuration), t: t,
+		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"), environment...),
+	}
+}
+
+// offline lets the provider plan without asking AWS for anything, and keeps the
+// state in the workspace.
+const offline = `provider "aws" {
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+  allowed_account_ids         = null
+}
+
+terraform {
+  backend "local" {}
+}
+`
+
+// Offline cuts the workspace off from AWS. Data sources still ask, and fail.
+func (w *Workspace) Offline() {
+	w.t.Helper()
+	w.Write("offline_override.tf", offline)
+}
+
+// Write adds a file to the workspace, such as an override.
+func (w *Workspace) Write(name, content string) {
+	w.t.Helper()
+	require.NoError(w.t, os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o644))
+}
+
+// Init initialises the workspace. The test is skipped where the provider cannot
+// be got: without a network, and without a mirror in TF_CLI_CONFIG_FILE.
+func (w *Workspace) Init(arguments ...string) {
+	w.t.Helper()
+	_, stderr, err := w.try(append([]string{"init"}, arguments...)...)
+	if err == nil {
+		return
+	}
+	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
+		if strings.Contains(stderr, absent) {
+			w.t.Skipf("the AWS provider cannot be got (name a mirror's configuration in TF_CLI_CONFIG_FILE, or connect to the registry):\n%s", stderr)
+		}
+	}
+	require.NoError(w.t, err, stderr)
+}
+
+// Run runs Terraform and returns its standard output. A failure fails the test
+// with what Terraform said.
+func (w *Workspace) Run(arguments ...string) string {
+	w.t.Helper()
+	stdout, stderr, err := w.try(arguments...)
+	require.NoError(w.t, err, "terraform %s\n%s%s", strings.Join(arguments, " "), stdout, stderr)
+	return stdout
+}
+
+// Fail runs Terraform, wants it to fail, and returns all that it said.
+func (w *Workspace) Fail(arguments ...string) string {
+	w.t.Helper()
+	stdout, stderr, err := w.try(arguments...)
+	var exit *exec.ExitError
+	require.ErrorAs(w.t, err, &exit, "terraform %s must fail:\n%s", strings.Join(arguments, " "), stdout)
+	return stdout + stderr
+}
+
+// Plan plans, and returns the plan that is then in the workspace's file "plan".
+func (w *Workspace) Plan(arguments ...string) *tfjson.Plan {
+	w.t.Helper()
+	w.Run(append([]string{"plan", "-out=plan"}, arguments...)...)
+	plan := &tfjson.Plan{}
+	require.NoError(w.t, json.Unmarshal([]byte(w.Run("show", "-json", "plan")), plan))
+	return plan
+}
+
+// State is what was applied last.
+func (w *Workspace) State() *tfjson.State {
+	w.t.Helper()
+	state := &tfjson.State{}
+	require.NoError(w.t, json.Unmarshal([]byte(w.Run("show", "-json")), state))
+	return state
+}
+
+func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(w.t.Context(), commandLimit)
+	defer cancel()
+	var out, said bytes.Buffer
+	command := exec.CommandContext(ctx, "terraform", append(arguments[:1:1], append([]string{"-no-color"}, arguments[1:]...)...)...)
+	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &said
+	// Terraform stops its providers when it is asked to, and unlocks the state.
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = 20 * time.Second
+	err = command.Run()
+	if ctx.Err() != nil {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return out.String(), said.String(), err
+}

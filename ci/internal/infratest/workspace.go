@@ -53,6 +53,11 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	}
 }
 
+// For is the same workspace for a subtest, which then has its failures.
+func (w *Workspace) For(t testing.TB) *Workspace {
+	return &Workspace{Dir: w.Dir, t: t, env: w.env}
+}
+
 // offline lets the provider plan without asking AWS for anything, and keeps the
 // state in the workspace.
 const offline = `provider "aws" {

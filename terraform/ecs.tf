@@ -38,11 +38,7 @@ resource "aws_ecs_task_definition" "service" {
 
     readonlyRootFilesystem = true
     privileged             = false
-    linuxParameters = {
-      initProcessEnabled = false
-      capabilities       = { drop = ["ALL"], add = [] }
-      tmpfs              = local.kinds[each.value.kind].tmpfs
-    }
+    linuxParameters        = local.kinds[each.value.kind].linux
 
     portMappings = [{ containerPort = each.value.port, hostPort = each.value.port, protocol = "tcp" }]
     environment = [

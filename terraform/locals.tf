@@ -42,15 +42,20 @@ locals {
   kinds = {
     go = {
       user  = "65532:65532"
-      tmpfs = []
+      linux = { capabilities = local.no_capabilities }
     }
     nginx = {
       user = "101:101"
       # The process id and the temporary files. Fargate has tmpfs since January
       # 2026. An empty volume would belong to root and be closed to Nginx's user.
-      tmpfs = [{ containerPath = "/tmp", size = 64, mountOptions = ["nosuid", "nodev", "noexec", "mode=1777"] }]
+      linux = {
+        capabilities = local.no_capabilities
+        tmpfs        = [{ containerPath = "/tmp", size = 64, mountOptions = ["nosuid", "nodev", "noexec", "mode=1777"] }]
+      }
     }
   }
+
+  no_capabilities = { add = [], drop = ["ALL"] }
 
   health_checks = {
     for name, s in var.services : name => {

@@ -148,6 +148,27 @@ run "apply_cannot_widen_itself" {
   }
 }
 
+# A request's tag is the caller's to choose: it may open the way to what is created,
+# and never to what is there already, such as the VPC that a subnet is made in.
+run "apply_creates_in_its_own_only" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([for s in jsondecode(output.policies["apply-network"]).Statement : [for action in flatten([s.Action]) : [for resource in flatten([s.Resource]) :
+      action == {
+        "vpc" = "ec2:CreateVpc", "subnet" = "ec2:CreateSubnet", "route-table" = "ec2:CreateRouteTable", "security-group" = "ec2:CreateSecurityGroup", "elastic-ip" = "ec2:AllocateAddress"
+      }[replace(resource, "/^.*:|[/].*$/", "")]
+      if contains(["vpc", "subnet", "route-table", "security-group", "elastic-ip"], replace(resource, "/^.*:|[/].*$/", ""))
+    ]] if can(s.Condition.StringEquals["aws:RequestTag/Project"]) && !contains(flatten([s.Action]), "ec2:CreateTags")]))
+    error_message = "a tag of the caller's choice opens what is somebody else's"
+  }
+  assert {
+    condition = alltrue([for s in jsondecode(output.policies["apply-network"]).Statement : can(s.Condition.StringEquals["ec2:CreateAction"]) || can(s.Condition.StringEquals["aws:ResourceTag/Project"]) || s.Sid == "CloseTheDefaultGroupWhichIsBornUntagged"
+    if contains(flatten([s.Action]), "ec2:CreateTags")])
+    error_message = "tags may be set as something is created, or on what has them"
+  }
+}
+
 run "enumerated_services" {
   command = plan
   variables {

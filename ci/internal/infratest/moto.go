@@ -41,7 +41,10 @@ func Moto(t testing.TB) (endpoint string, environment []string) {
 	require.NoError(t, command.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
-	t.Cleanup(func() { cancel(); <-ended })
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
 
 	endpoint = "http://" + address
 	await(t, endpoint, ended, &said)

@@ -16,6 +16,7 @@ func TestSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("terraform test takes minutes: run without -short, or terraform test in terraform/ and terraform/bootstrap/")
 	}
+	t.Parallel()
 	for _, configuration := range []string{".", "bootstrap"} {
 		w := infratest.New(t, configuration)
 		w.Init("-backend=false")

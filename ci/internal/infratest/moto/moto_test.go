@@ -1,4 +1,6 @@
-package infratest_test
+// Package moto_test applies the repository's Terraform to moto. It is a package by
+// itself because it takes minutes, most of them waiting, and so runs beside others.
+package moto_test
 
 import (
 	"net/http"
@@ -34,7 +36,6 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an apply to moto takes minutes: run without -short")
 	}
-	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
 	site := site{t: t, endpoint: endpoint}
 
@@ -89,7 +90,7 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) {
 // the same file.
 func (s site) checkNames(state *tfjson.State) {
 	s.t.Helper()
-	p, err := platform.Load("../../..")
+	p, err := platform.Load("../../../..")
 	require.NoError(s.t, err)
 	names := map[string][]any{}
 	for _, r := range managed(state) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -56,6 +57,32 @@ func (m *Slipway) Rehearse(
 	}
 	return newRelease(release)
 }
+
+// RehearseInfra applies the platform, plans it again and destroys it, against moto.
+//
+// The second plan must be empty, but for what moto is known to forget. It needs no account.
+func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer w.close()
+	tests := newContainers(m.Source).prepare(step.Step{
+		Image: w.lock.Reference("moto"), Dir: "ci", Caches: step.GoCaches(), Include: []string{"ci", "terraform", "go.work", "go.work.sum", "backend/go.*"},
+	}).
+		WithDirectory("/usr/local/go", dag.Container().From(w.lock.Reference("go")).Directory("/usr/local/go")).
+		WithFile("/usr/local/bin/terraform", dag.Container().From(w.lock.Reference("terraform")).File(terraformBinary)).
+		WithEnvVariable("GOPATH", "/go").
+		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-timeout=30m", "./internal/infratest/moto"})
+	said, err := tests.Stdout(ctx)
+	if err == nil && strings.Contains(said, "--- SKIP") {
+		return "", errors.New("nothing was rehearsed, because something is missing:\n" + said)
+	}
+	return said, err
+}
+
+// terraformBinary is the tool's place in its image.
+const terraformBinary = "/bin/terraform"
 
 // Up runs the services in the engine, as they run on AWS: `dagger call up up`
 // serves them at http://localhost:8080.

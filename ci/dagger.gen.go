@@ -874,6 +874,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Rehearse(&parent, ctx, scenario, skipTests)
+		case "RehearseInfra":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			return (*Slipway).RehearseInfra(&parent, ctx)
 		case "Rollback":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -235,11 +235,11 @@ func distinct(decoder *json.Decoder, begin json.Token) error {
 		if begin == json.Delim('{') {
 			key := token.(string) // what else the decoder gives within an object is a syntax error
 			// encoding/json takes keys of any case for a field's.
-			if folded := strings.ToLower(key); seen[folded] {
+			folded := strings.ToLower(key)
+			if seen[folded] {
 				return fmt.Errorf("it has %q twice in one object", key)
-			} else {
-				seen[folded] = true
 			}
+			seen[folded] = true
 			if token, err = decoder.Token(); err != nil {
 				return err
 			}

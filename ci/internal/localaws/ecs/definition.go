@@ -60,6 +60,9 @@ func (c *Control) usable(ref *string) (*types.TaskDefinition, error) {
 	return d, nil
 }
 
+// tasksPrincipal is the service that roles of tasks are passed to.
+const tasksPrincipal = "ecs-tasks.amazonaws.com"
+
 func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
 	name := aws.ToString(in.Family)
 	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
@@ -74,7 +77,7 @@ func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.Registe
 	}
 	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
 		if role != nil {
-			wire.Requires(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+			wire.Requires(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
 			if c.cfg.Role != nil {
 				c.cfg.Role(*role)
 			}

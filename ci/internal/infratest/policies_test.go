@@ -9,9 +9,38 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
+// TestRender wants what is rendered here to be what Terraform renders.
+func TestRender(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		variables map[string]any
+		arguments []string
+	}{
+		"defaults": {map[string]any{}, nil},
+		"all given": {
+			map[string]any{
+				"services": []string{"frontend", "backend"}, "state_bucket": "other", "github_branch": "trunk",
+				"github_workflows": map[string]string{"apply": "apply.yml"}, "github_subject_prefix": "repo:acme@1/shop@2",
+			},
+			[]string{
+				`-var=services=["frontend","backend"]`, "-var=state_bucket=other", "-var=github_branch=trunk",
+				`-var=github_workflows={apply="apply.yml"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.variables["account_id"], tt.variables["github_repository"] = infratest.Account, "acme/shop"
+			rendered := infratest.Render(t, tt.variables)
+			require.Len(t, rendered.Policies, 16)
+			require.Equal(t, infratest.Policies(t, tt.arguments...), rendered)
+		})
+	}
+}
+
 func TestPolicies(t *testing.T) {
 	t.Parallel()
-	grants := infratest.Policies(t, `-var=services=["backend"]`)
+	grants := infratest.Render(t, map[string]any{"account_id": infratest.Account, "github_repository": "acme/shop", "services": []string{"backend"}})
 	require.Equal(t, map[string][]string{
 		"build": {"build"}, "deploy": {"deploy"}, "plan": {"read", "plan-guard"},
 		"apply": {"read", "apply-state", "apply-network", "apply-services", "apply-guard"},

@@ -43,14 +43,18 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	if _, err := exec.LookPath("terraform"); err != nil {
 		t.Skip("terraform is not installed: get 1.11 or later from https://developer.hashicorp.com/terraform/install")
 	}
-	_, file, _, _ := runtime.Caller(0)
-	source := filepath.Join(filepath.Dir(file), "..", "..", "..", "terraform")
 	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(dir, visible{os.DirFS(source)}))
+	require.NoError(t, os.CopyFS(dir, visible{os.DirFS(terraformDir())}))
 	return &Workspace{
 		Dir: filepath.Join(dir, configuration), t: t,
 		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"), environment...),
 	}
+}
+
+// terraformDir is the repository's terraform/.
+func terraformDir() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", "..", "terraform")
 }
 
 // For is the same workspace for a subtest, which then has its failures.

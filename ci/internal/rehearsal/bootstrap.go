@@ -21,9 +21,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
-	account "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/rollout"
 )
 
@@ -42,9 +40,15 @@ const (
 	patience = 2 * drainSeconds * time.Second
 )
 
-// executionRole is the role that Fargate writes logs with. The embedded AWS
-// wants its name, as AWS does, and has no IAM.
-const executionRole = "arn:aws:iam::000000000000:role/ecs-task-execution-role"
+// The roles of tasks: what Fargate pulls images and writes logs with, and what a
+// service itself has. The embedded AWS wants their names, as AWS does, and grants
+// nothing to them.
+const (
+	roles         = "arn:aws:iam::000000000000:role/"
+	executionRole = roles + "ecs-task-execution-role"
+)
+
+func taskRole(service platform.Service) string { return roles + "ecs-" + service.Name + "-task-role" }
 
 // site is where the rehearsed platform runs.
 type site struct {
@@ -57,13 +61,20 @@ type site struct {
 	idle func()
 }
 
-// connect makes clients for the embedded AWS, which takes any credentials.
-func connect(endpoint string) *site {
+// Who signs calls: the delivery that is rehearsed, and everybody else, who are
+// Terraform, people and who watches.
+const (
+	Pipeline = "pipeline"
+	others   = "others"
+)
+
+// connect makes clients for the embedded AWS, which takes any access key.
+func connect(endpoint, accessKey string) *site {
 	carrier := http.DefaultTransport.(*http.Transport).Clone()
 	config := aws.Config{
 		Region:       platform.DefaultRegion,
 		BaseEndpoint: &endpoint,
-		Credentials:  credentials.NewStaticCredentialsProvider("rehearsal", "rehearsal", ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
 		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: carrier},
 		Retryer:      awsauth.Retryer,
 	}
@@ -74,17 +85,17 @@ func connect(endpoint string) *site {
 	}
 }
 
-// registry creates the repositories and logs in to their registry.
-func (s *site) registry(ctx context.Context, services []platform.Service) (*registry.Registry, error) {
+// repositories creates the repositories.
+func (s *site) repositories(ctx context.Context, services []platform.Service) error {
 	for _, service := range services {
 		_, err := s.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("creating repository %s: %w", service.Repository(), err)
+			return fmt.Errorf("creating repository %s: %w", service.Repository(), err)
 		}
 	}
-	return account.Account{API: s.ecr}.Login(ctx)
+	return nil
 }
 
 // bootstrap creates what Terraform creates on AWS and starts the services with
@@ -218,7 +229,7 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 		Family: aws.String(service.Family()), NetworkMode: ecstypes.NetworkModeAwsvpc,
 		Cpu: aws.String(strconv.Itoa(service.CPU)), Memory: aws.String(strconv.Itoa(service.Memory)),
 		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate},
-		ExecutionRoleArn:        aws.String(executionRole),
+		ExecutionRoleArn:        aws.String(executionRole), TaskRoleArn: aws.String(taskRole(service)),
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{
 			Name: aws.String(service.Container()), Image: &imageReference, Essential: aws.Bool(true),
 			StopTimeout:  aws.Int32(stopSeconds),

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dagger/slipway/internal/clock"
+	account "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
@@ -44,6 +45,10 @@ type Options struct {
 	Listen string
 	// Live tells that somebody watches: then the tasks and requests are shown.
 	Live bool
+	// Started, if set, is called with the embedded AWS before it is asked for
+	// anything. What the delivery calls is signed with the access key [Pipeline], or
+	// sent to the registry; whatever else happens in it is signed with another.
+	Started func(*localaws.Server)
 	// Up, if set, is called when the release is over and the system still
 	// runs, with the endpoint of the embedded AWS. The system is taken down when
 	// it returns.
@@ -57,7 +62,8 @@ type rehearsal struct {
 	victim   platform.Service
 	version  string
 	images   versions
-	site     *site
+	site     *site // as the delivery sees it
+	others   *site // as everybody else does
 }
 
 // Run rehearses a delivery and returns the release's report. Nothing of it is
@@ -91,6 +97,9 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
 	if err != nil {
 		return report.Release{}, err
+	}
+	if r.options.Started != nil {
+		r.options.Started(server)
 	}
 	release, err := r.stages(ctx, server)
 	return release, errors.Join(err, server.Close())
@@ -133,8 +142,9 @@ func (r *rehearsal) build(ctx context.Context) error {
 // deliver publishes both versions, starts the previous one and releases the
 // next one.
 func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
-	r.site = connect(server.Endpoint())
+	r.site, r.others = connect(server.Endpoint(), Pipeline), connect(server.Endpoint(), others)
 	defer r.site.idle()
+	defer r.others.idle()
 	var previous, next map[string]string
 	err := r.stage("publish", func() (err error) {
 		previous, next, err = r.publish(ctx)
@@ -143,7 +153,7 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	if err != nil {
 		return report.Release{}, err
 	}
-	err = r.stage("bootstrap", func() error { return r.site.bootstrap(ctx, r.options.Platform.Services, previous) })
+	err = r.stage("bootstrap", func() error { return r.others.bootstrap(ctx, r.options.Platform.Services, previous) })
 	if err != nil {
 		return report.Release{}, err
 	}
@@ -161,7 +171,10 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 }
 
 func (r *rehearsal) publish(ctx context.Context) (previous, next map[string]string, err error) {
-	target, err := r.site.registry(ctx, r.options.Platform.Services)
+	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
+		return nil, nil, err
+	}
+	target, err := account.Account{API: r.site.ecr}.Login(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -193,7 +206,7 @@ func push(ctx context.Context, target *registry.Registry, tag string, p platform
 // front door what came of it.
 func (r *rehearsal) release(ctx context.Context, server *localaws.Server, next map[string]string) (report.Release, error) {
 	services := r.options.Platform.Services
-	flow := startTraffic(ctx, r.site.url, trafficPaths(services))
+	flow := startTraffic(ctx, r.others.url, trafficPaths(services))
 	stopStatus := r.showStatus(ctx, flow)
 	defer stopStatus()
 
@@ -210,7 +223,7 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, next m
 	})
 	err := r.afterwards(ctx, release)
 	counted := flow.end()
-	release.Traffic, release.URL = &counted, r.site.url
+	release.Traffic, release.URL = &counted, r.others.url
 	if failure := flow.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "the first request that failed: "+*failure)
 	}
@@ -225,9 +238,9 @@ const lifeAfterDeath = 100 * time.Millisecond
 func (r *rehearsal) drive(ctx context.Context, server *localaws.Server, request rollout.Request) report.Release {
 	releaseCtx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
-	hand := stagehand{site: r.site, server: server, victim: r.victim, interrupt: interrupt}
+	hand := stagehand{site: r.others, server: server, victim: r.victim, interrupt: interrupt}
 	engine := rollout.Engine{
-		ECS: r.options.Scenario.stage(ctx, hand), Logs: r.site.logs, Health: r.site.elb, Clock: clock.Real{}, Event: r.recorder.Event,
+		ECS: r.options.Scenario.stage(ctx, r.site.ecs, hand), Logs: r.site.logs, Health: r.site.elb, Clock: clock.Real{}, Event: r.recorder.Event,
 	}
 	if r.options.Scenario != Killed {
 		return engine.Release(releaseCtx, request)
@@ -266,7 +279,7 @@ func (r *rehearsal) check(ctx context.Context, version string) error {
 		versions[s.Name] = version
 	}
 	tester := smoke.Tester{Clock: clock.Real{}, Patience: patience}
-	return tester.Run(ctx, r.site.url, smoke.Checks(r.options.Platform.Services, versions))
+	return tester.Run(ctx, r.others.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 
 func (r *rehearsal) notes() []string {

@@ -68,7 +68,8 @@ func (s Scenario) faulty() bool {
 // errInterrupted is the cause of a release that the cancel scenario interrupts.
 var errInterrupted = outcome.Interruption("interrupted half-way, as the scenario has it")
 
-// stagehand has at hand what a scenario needs for its mishap.
+// stagehand has at hand what a scenario needs for its mishap. Its site is that of
+// the others: no mishap is of the release's own making.
 type stagehand struct {
 	*site
 	server    *localaws.Server
@@ -82,10 +83,9 @@ const (
 	outageLength   = 3 * time.Second
 )
 
-// stage puts the scenario's mishap between the release and ECS. Whatever the
+// stage puts the scenario's mishap between the release and its ECS. Whatever the
 // release is, it does not know.
-func (s Scenario) stage(ctx context.Context, hand stagehand) rollout.ECS {
-	api := rollout.ECS(hand.ecs)
+func (s Scenario) stage(ctx context.Context, api rollout.ECS, hand stagehand) rollout.ECS {
 	switch s {
 	case MissingImage:
 		return &imageRemover{ECS: api, images: hand.ecr, victim: hand.victim}

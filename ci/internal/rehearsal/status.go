@@ -51,7 +51,7 @@ func trafficLine(flow *traffic) string {
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
-		out, err := r.site.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+		out, err := r.others.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
 			Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
 		})
 		if err != nil || len(out.Services) == 0 {

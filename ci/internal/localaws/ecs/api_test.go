@@ -197,6 +197,39 @@ func TestSizesInWords(t *testing.T) {
 	calls := p.Server.Calls()
 	require.Equal(t, "PassRole", calls[len(calls)-2].Action)
 	require.Equal(t, []string{"arn:aws:iam::000000000000:role/task"}, calls[len(calls)-2].Resources)
+	require.Equal(t, map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}, calls[len(calls)-2].Conditions)
+}
+
+// TestWhatPoliciesAskFor: a policy can be limited to a cluster, to the revisions
+// that a service may be given, and to tags that are set as something is made.
+func TestWhatPoliciesAskFor(t *testing.T) {
+	t.Parallel()
+	p := localawstest.New(t, binary, localaws.Options{})
+	ctx := t.Context()
+	definition := p.Register("nginx")
+	p.Create(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
+	_, err := p.ECS.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
+		Family:               aws.String("f"),
+		ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("c"), Image: aws.String("i"), Memory: aws.Int32(128)}},
+		Tags:                 []ecstypes.Tag{{Key: aws.String("sha"), Value: aws.String("1")}},
+	})
+	require.NoError(t, err)
+	for _, revision := range []*string{&definition, nil} {
+		_, err := p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), TaskDefinition: revision})
+		require.NoError(t, err)
+	}
+	calls := p.Server.Calls()
+	calls = calls[len(calls)-4:]
+	const cluster, service = "arn:aws:ecs:us-east-1:000000000000:cluster/test", "arn:aws:ecs:us-east-1:000000000000:service/test/app"
+	for n, want := range []localaws.Call{
+		{Action: "TagResource", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}, Conditions: map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"}},
+		{Action: "RegisterTaskDefinition", Resources: []string{"arn:aws:ecs:us-east-1:000000000000:task-definition/f:*"}},
+		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster, "ecs:task-definition": definition}},
+		{Action: "UpdateService", Resources: []string{service}, Conditions: map[string]string{"ecs:cluster": cluster}},
+	} {
+		got := calls[n]
+		require.Equal(t, want, localaws.Call{Action: got.Action, Resources: got.Resources, Conditions: got.Conditions})
+	}
 }
 
 func TestTags(t *testing.T) {

@@ -32,6 +32,16 @@ func (c *Control) cluster(ref *string) (*cluster, error) {
 	return cl, nil
 }
 
+// within is the cluster that a call acts in, which policies may limit it to.
+func (c *Control) within(ctx context.Context, ref *string) (*cluster, error) {
+	cl, err := c.cluster(ref)
+	if err != nil {
+		return nil, err
+	}
+	wire.Given(ctx, "ecs:cluster", cl.arn)
+	return cl, nil
+}
+
 func (c *Control) createCluster(ctx context.Context, in *awsecs.CreateClusterInput) (*awsecs.CreateClusterOutput, error) {
 	name := cmp.Or(aws.ToString(in.ClusterName), "default")
 	cl, ok := c.clusters[name]

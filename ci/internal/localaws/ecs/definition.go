@@ -46,7 +46,7 @@ func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
 }
 
 // usable is a task definition that new deployments and tasks may use.
-func (c *Control) usable(ctx context.Context, ref *string) (*types.TaskDefinition, error) {
+func (c *Control) usable(ref *string) (*types.TaskDefinition, error) {
 	if aws.ToString(ref) == "" {
 		return nil, wire.Errorf("InvalidParameterException", "TaskDefinition can not be blank.")
 	}
@@ -54,23 +54,30 @@ func (c *Control) usable(ctx context.Context, ref *string) (*types.TaskDefinitio
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *d.TaskDefinitionArn)
 	if d.Status != types.TaskDefinitionStatusActive {
 		return nil, wire.Errorf("ClientException", "TaskDefinition is inactive")
 	}
 	return d, nil
 }
 
+// tasksPrincipal is the service that roles of tasks are passed to.
+const tasksPrincipal = "ecs-tasks.amazonaws.com"
+
 func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
 	name := aws.ToString(in.Family)
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*"))
+	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
+	wire.Touch(ctx, arns)
+	if len(in.Tags) > 0 {
+		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
+		wire.Requires(ctx, "ecs", "TagResource", arns, map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"})
+	}
 	normalize(in)
 	if err := validateDefinition(in); err != nil {
 		return nil, err
 	}
 	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
 		if role != nil {
-			wire.Requires(ctx, "iam", "PassRole", *role)
+			wire.Requires(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
 			if c.cfg.Role != nil {
 				c.cfg.Role(*role)
 			}

@@ -47,7 +47,7 @@ func (s *service) describeDeployment(d *deployment, primary bool) types.Deployme
 }
 
 func (c *Control) listServiceDeployments(ctx context.Context, in *awsecs.ListServiceDeploymentsInput) (*awsecs.ListServiceDeploymentsOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}

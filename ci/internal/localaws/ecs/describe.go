@@ -12,7 +12,7 @@ import (
 )
 
 func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServicesInput) (*awsecs.DescribeServicesOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +66,8 @@ func (c *Control) describeService(s *service, tags bool) types.Service {
 	return out
 }
 
-func (c *Control) listServices(_ context.Context, in *awsecs.ListServicesInput) (*awsecs.ListServicesOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+func (c *Control) listServices(ctx context.Context, in *awsecs.ListServicesInput) (*awsecs.ListServicesOutput, error) {
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}

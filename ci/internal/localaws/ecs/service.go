@@ -78,7 +78,7 @@ func (c *Control) service(cl *cluster, ref *string) (*service, error) {
 }
 
 func (c *Control) createService(ctx context.Context, in *awsecs.CreateServiceInput) (*awsecs.CreateServiceOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (c *Control) createService(ctx context.Context, in *awsecs.CreateServiceInp
 	if old, ok := cl.services[name]; ok && old.status != statusInactive {
 		return nil, wire.Errorf("InvalidParameterException", "Creation of service was not idempotent.")
 	}
-	d, err := c.usable(ctx, in.TaskDefinition)
+	d, err := c.usable(in.TaskDefinition)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func complete(in, old *types.DeploymentConfiguration) *types.DeploymentConfigura
 }
 
 func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInput) (*awsecs.UpdateServiceOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -167,9 +167,10 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 	}
 	d := s.primary().revision.definition
 	if in.TaskDefinition != nil {
-		if d, err = c.usable(ctx, in.TaskDefinition); err != nil {
+		if d, err = c.usable(in.TaskDefinition); err != nil {
 			return nil, err
 		}
+		wire.Given(ctx, "ecs:task-definition", *d.TaskDefinitionArn)
 	}
 	lbs, network := s.record.LoadBalancers, cmp.Or(in.NetworkConfiguration, s.record.NetworkConfiguration)
 	if in.LoadBalancers != nil {
@@ -202,7 +203,7 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 }
 
 func (c *Control) deleteService(ctx context.Context, in *awsecs.DeleteServiceInput) (*awsecs.DeleteServiceOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}

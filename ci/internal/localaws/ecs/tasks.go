@@ -29,14 +29,15 @@ func (c *Control) prune() {
 }
 
 func (c *Control) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.usable(ctx, in.TaskDefinition)
+	d, err := c.usable(in.TaskDefinition)
 	if err != nil {
 		return nil, err
 	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
 	count := cmp.Or(aws.ToInt32(in.Count), 1)
 	if count < 1 || count > 10 {
 		return nil, wire.Errorf("InvalidParameterException", "Count must be between 1 and 10.")
@@ -65,7 +66,7 @@ func (c *Control) task(cl *cluster, ref string) (*taskRun, string) {
 }
 
 func (c *Control) stopTask(ctx context.Context, in *awsecs.StopTaskInput) (*awsecs.StopTaskOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (c *Control) stopTask(ctx context.Context, in *awsecs.StopTaskInput) (*awse
 }
 
 func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*awsecs.ListTasksOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +118,7 @@ func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*aw
 }
 
 func (c *Control) describeTasks(ctx context.Context, in *awsecs.DescribeTasksInput) (*awsecs.DescribeTasksOutput, error) {
-	cl, err := c.cluster(in.Cluster)
+	cl, err := c.within(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}

@@ -37,12 +37,16 @@ func (s *Store) Service() wire.Service {
 
 // named is the group of a call that may name it by ARN instead.
 func (s *Store) named(ctx context.Context, name, identifier *string) string {
-	group := aws.ToString(name)
-	if group == "" {
-		group = strings.TrimSuffix(strings.TrimPrefix(aws.ToString(identifier), s.arn("")), ":*")
-	}
+	group := s.nameOf(name, identifier)
 	wire.Touch(ctx, s.arn(group))
 	return group
+}
+
+func (s *Store) nameOf(name, identifier *string) string {
+	if group := aws.ToString(name); group != "" {
+		return group
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(aws.ToString(identifier), s.arn("")), ":*")
 }
 
 func (s *Store) createLogGroup(ctx context.Context, in *cwl.CreateLogGroupInput) (*cwl.CreateLogGroupOutput, error) {

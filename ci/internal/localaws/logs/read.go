@@ -20,7 +20,8 @@ import (
 const maxEvents = 10_000
 
 func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*cwl.GetLogEventsOutput, error) {
-	group := s.named(ctx, in.LogGroupName, in.LogGroupIdentifier)
+	group := s.nameOf(in.LogGroupName, in.LogGroupIdentifier)
+	wire.Touch(ctx, s.arn(group)+":log-stream:"+aws.ToString(in.LogStreamName))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, err := s.stream(group, aws.ToString(in.LogStreamName))

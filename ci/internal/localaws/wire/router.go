@@ -27,9 +27,12 @@ type Call struct {
 	Service   string   // ecs
 	Action    string   // UpdateService
 	Resources []string // ARNs, as an IAM policy would name them
-	AccessKey string
-	Region    string
-	Err       string // the error's code, "" for success
+	// Conditions are the values of the service's own condition keys, as far as
+	// they are known.
+	Conditions map[string]string
+	AccessKey  string
+	Region     string
+	Err        string // the error's code, "" for success
 
 	implied []Call
 }

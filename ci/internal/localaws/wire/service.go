@@ -80,11 +80,23 @@ func Touch(ctx context.Context, arns ...string) {
 	}
 }
 
-// Requires notes that a call needs permission for another action too, as
-// RegisterTaskDefinition does for iam:PassRole. It is observed as a call of its own.
-func Requires(ctx context.Context, service, action, resource string) {
+// Given notes the value of a key that an IAM policy's Condition may ask for, such
+// as ecs:cluster.
+func Given(ctx context.Context, key, value string) {
 	if r, ok := ctx.Value(recordKey{}).(record); ok {
-		r.call.implied = append(r.call.implied, Call{Service: service, Action: action, Resources: []string{resource}})
+		if r.call.Conditions == nil {
+			r.call.Conditions = map[string]string{}
+		}
+		r.call.Conditions[key] = value
+	}
+}
+
+// Requires notes that a call needs permission for another action too, as
+// RegisterTaskDefinition does for iam:PassRole. It is observed as a call of its own,
+// with conditions as Given notes them.
+func Requires(ctx context.Context, service, action, resource string, conditions map[string]string) {
+	if r, ok := ctx.Value(recordKey{}).(record); ok {
+		r.call.implied = append(r.call.implied, Call{Service: service, Action: action, Resources: []string{resource}, Conditions: conditions})
 	}
 }
 

@@ -1,0 +1,343 @@
+package policy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/policy"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/signature/signaturetest"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/step"
+)
+
+// spared are the actions that the pipeline asks for and does well without: a note
+// says what it could not find out. No role has them, and here they are refused, so
+// that a release which needs one fails.
+var spared = map[string]string{
+	"iam:GetRole":                   "whether roles exist is left to the release's own check",
+	"iam:SimulatePrincipalPolicy":   "whether roles may be passed, too",
+	"ecr:DescribeImageScanFindings": "a scan has its own findings",
+}
+
+// free are actions that need no permission.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+var free = []string{"sts:GetCallerIdentity"}
+
+// resourceless are actions that act upon nothing in particular: a policy has to
+// say "*", and ECS, say, does not look at which revision is described.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+var resourceless = []string{
+	"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions",
+	"elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers",
+	"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+}
+
+// requests are what a call asks a policy for: one for each thing that it acts upon.
+func requests(call localaws.Call) []policy.Request {
+	action := call.Service + ":" + call.Action
+	resources := call.Resources
+	switch {
+	case slices.Contains(free, action):
+		return nil
+	case slices.Contains(resourceless, action):
+		resources = []string{"*"}
+	case action == "ecs:ListTasks":
+		// What it acts upon are the container instances of a cluster, of which
+		// Fargate has none.
+		resources = []string{strings.Replace(call.Resources[0], ":cluster/", ":container-instance/", 1) + "/*"}
+	}
+	values := map[string][]string{}
+	for key, value := range call.Conditions {
+		values[key] = []string{value}
+	}
+	var all []policy.Request
+	for _, resource := range resources {
+		all = append(all, policy.Request{Action: action, Resource: resource, Context: values})
+	}
+	return all
+}
+
+// unread says that a call was refused before it was read, by a fault: it is told
+// again, or was spared.
+func unread(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
+
+// usage is what calls use of a role's policies.
+type usage struct {
+	policies policy.Policies
+	used     map[grant]int // how many requests
+	requests int
+	refused  map[string]bool
+}
+
+// grant is an action or a resource of a statement that allows.
+type grant struct{ sid, text string }
+
+func use(policies policy.Policies) *usage {
+	return &usage{policies: policies, used: map[grant]int{}, refused: map[string]bool{}}
+}
+
+// add evaluates calls.
+func (u *usage) add(t *testing.T, calls []localaws.Call) {
+	t.Helper()
+	for _, call := range calls {
+		action := call.Service + ":" + call.Action
+		if _, ok := spared[action]; ok || unread(call) {
+			continue
+		}
+		for _, request := range requests(call) {
+			verdict, err := u.policies.Decide(request)
+			require.NoError(t, err)
+			u.requests++
+			if verdict.Decision != policy.Allowed {
+				u.refused[fmt.Sprintf("%s on %s with %v is %s", action, request.Resource, request.Context, verdict.Decision)] = true
+				continue
+			}
+			by := verdict.By[0] // what a second statement allows again is not needed
+			u.used[grant{by.Sid, by.Action}]++
+			u.used[grant{by.Sid, by.Resource}]++
+		}
+	}
+}
+
+// granted lists the actions and resources of all statements that allow.
+func (u *usage) granted() (actions, resources []grant) {
+	for _, document := range u.policies {
+		for _, s := range document.Statements {
+			if s.Deny {
+				continue
+			}
+			for _, text := range s.Actions.Values {
+				actions = append(actions, grant{s.Sid, text})
+			}
+			for _, text := range s.Resources.Values {
+				resources = append(resources, grant{s.Sid, text})
+			}
+		}
+	}
+	return actions, resources
+}
+
+// unused lists what is granted and no call has used.
+func (u *usage) unused() []grant {
+	actions, resources := u.granted()
+	return slices.DeleteFunc(slices.Concat(actions, resources), func(g grant) bool { return u.used[g] > 0 })
+}
+
+// check wants everything to be allowed, and everything that is allowed to be used.
+func (u *usage) check(t *testing.T) {
+	t.Helper()
+	require.Empty(t, slices.Sorted(maps.Keys(u.refused)), "the pipeline calls what the role may not")
+	require.Empty(t, u.unused(), "the role may what the pipeline never does")
+	actions, resources := u.granted()
+	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.requests, len(actions), len(resources))
+}
+
+// TestUsage: the two checks find what they are for.
+func TestUsage(t *testing.T) {
+	const cluster = "arn:aws:ecs:us-east-1:1:cluster/"
+	when := `"Condition": {"ArnEquals": {"ecs:cluster": "` + cluster + `a"}}`
+	u := use(parse(t, document(
+		statement("Allow", "ecs:ListTasks", "*", when),
+		statement("Allow", "ecs:UpdateService", "arn:aws:ecs:us-east-1:1:service/a/*", when),
+		statement("Allow", "ecs:updateservice", "*", when), // again
+		statement("Allow", "ecr:PutImage", "*"),
+		statement("Deny", "ecr:DeleteRepository", "*"),
+	)))
+	u.add(t, []localaws.Call{
+		{Service: "ecs", Action: "ListTasks", Resources: []string{cluster + "a"}, Conditions: map[string]string{"ecs:cluster": cluster + "a"}},
+		{Service: "ecs", Action: "ListTasks", Resources: []string{cluster + "b"}, Conditions: map[string]string{"ecs:cluster": cluster + "b"}},
+		{Service: "ecs", Action: "UpdateService", Resources: []string{"arn:aws:ecs:us-east-1:1:service/a/b"}, Conditions: map[string]string{"ecs:cluster": cluster + "a"}},
+		{Service: "ecs", Action: "UpdateService", Err: "ThrottlingException"},
+		{Service: "ecr", Action: "DeleteRepository", Resources: []string{"arn:aws:ecr:us-east-1:1:repository/a"}, Err: "RepositoryNotFoundException"},
+		{Service: "iam", Action: "GetRole", Err: "AccessDenied"},
+		{Service: "sts", Action: "GetCallerIdentity"},
+	})
+	require.Equal(t, 4, u.requests)
+	require.Equal(t, []string{
+		"ecr:DeleteRepository on arn:aws:ecr:us-east-1:1:repository/a with map[] is denied",
+		"ecs:ListTasks on arn:aws:ecs:us-east-1:1:container-instance/b/* with map[ecs:cluster:[arn:aws:ecs:us-east-1:1:cluster/b]] is not allowed",
+	}, slices.Sorted(maps.Keys(u.refused)))
+	require.Equal(t, []grant{
+		{"Allow ecs:updateservice", "ecs:updateservice"},
+		{"Allow ecr:PutImage", "ecr:PutImage"},
+		{"Allow ecs:updateservice", "*"},
+		{"Allow ecr:PutImage", "*"},
+	}, u.unused())
+}
+
+// rehearse rehearses a small tree, in which steps may run afterwards, and returns
+// what the delivery called.
+func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoint string)) []localaws.Call {
+	t.Helper()
+	dir := sourcetest.New(t)
+	tree, err := source.Open(t.Context(), dir)
+	require.NoError(t, err)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	lock, err := image.ReadLock(dir)
+	require.NoError(t, err)
+	var server *localaws.Server
+	release := rehearsal.Run(t.Context(), rehearsal.Options{
+		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario,
+		Started: func(s *localaws.Server) {
+			server = s
+			for action := range spared {
+				service, name, _ := strings.Cut(action, ":")
+				s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
+			}
+		},
+		Up: func(endpoint string, _ report.Release) {
+			if steps != nil {
+				steps(dir, endpoint)
+			}
+		},
+	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
+	require.Len(t, release.Services, 2, "%+v", release)
+	// The registry is logged in to, and its requests are signed by nobody.
+	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.Pipeline && c.AccessKey != "" })
+}
+
+// inEnvironment leads commands to an embedded AWS.
+func inEnvironment(t *testing.T, endpoint string) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+// run runs the command, and wants its exit code. Once it tells that a deployment
+// has started, it is interrupted if that is what is wanted of it.
+func run(t *testing.T, want outcome.Code, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var stdout bytes.Buffer
+	said := &narration{heard: func(line string) {
+		if want == outcome.Interrupted && strings.Contains(line, ": deployment ecs-svc/") {
+			cancel(outcome.Interruption("interrupted by the test"))
+		}
+	}}
+	code := cli.Run(ctx, args, &stdout, said, nil)
+	require.Equal(t, want, code, "%v\n%s%s", args, &stdout, &said.text)
+}
+
+// commit changes the site, and commits it.
+func commit(t *testing.T, dir, title string) (sha string) {
+	t.Helper()
+	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>"+title+"</title>")
+	sourcetest.Commit(t, dir, title)
+	revision, err := source.Tree{Dir: dir}.Revision(t.Context())
+	require.NoError(t, err)
+	return revision.SHA
+}
+
+// narration is what a command tells meanwhile.
+type narration struct {
+	heard func(line string)
+	mu    sync.Mutex
+	text  bytes.Buffer
+}
+
+func (n *narration) Write(line []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heard(string(line))
+	return n.text.Write(line)
+}
+
+// TestDeployRole runs everything that the workflows run with the deploy role, and
+// every scenario of a release, and evaluates every call.
+func TestDeployRole(t *testing.T) {
+	role := use(rolePolicies(t, "deploy"))
+	private, public := signaturetest.KeyFiles(t, "ECDSA")
+	t.Run("commands", func(t *testing.T) {
+		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
+			inEnvironment(t, endpoint)
+			at := func(code outcome.Code, args ...string) {
+				t.Helper()
+				run(t, code, append(args, "--source", dir)...)
+			}
+			at(outcome.Done, "status")
+			at(outcome.Done, "deploy") // nothing has changed
+			first := commit(t, dir, "first")
+			at(outcome.Done, "diff")
+			at(outcome.Done, "publish")
+			at(outcome.Done, "deploy", "--sha", first, "--no-build")
+			at(outcome.Done, "rollback")
+			at(outcome.Done, "rollback", "--to", first)
+			at(outcome.Done, "rollback", "--to", "ecs-web-task:1")
+			second := commit(t, dir, "second")
+			at(outcome.Done, "deploy", "--sign-key", private, "--require-signature", "--key", public)
+			at(outcome.Done, "verify", "--sha", second, "--key", public)
+			commit(t, dir, "third")
+			at(outcome.Interrupted, "deploy") // which stops its deployment
+			at(outcome.Done, "status")
+		}))
+	})
+	scenarios := make(chan []localaws.Call, len(rehearsal.Scenarios()))
+	t.Run("scenarios", func(t *testing.T) {
+		for _, scenario := range rehearsal.Scenarios() {
+			t.Run(string(scenario), func(t *testing.T) {
+				t.Parallel()
+				scenarios <- rehearse(t, scenario, nil)
+			})
+		}
+	})
+	close(scenarios)
+	for calls := range scenarios {
+		role.add(t, calls)
+	}
+	if !t.Failed() {
+		role.check(t)
+	}
+}
+
+// TestBuildRole publishes, to repositories that are empty and to such as have
+// most of it.
+func TestBuildRole(t *testing.T) {
+	role := use(rolePolicies(t, "build"))
+	server, err := localaws.Start(t.Context(), localaws.Options{})
+	require.NoError(t, err)
+	inEnvironment(t, server.Endpoint())
+	terraform := ecr.New(ecr.Options{
+		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("terraform", "any", ""),
+	})
+	for _, name := range []string{"api", "web"} {
+		_, err := terraform.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String(platform.Service{Name: name}.Repository())})
+		require.NoError(t, err)
+	}
+	dir := sourcetest.New(t)
+	private, _ := signaturetest.KeyFiles(t, "ECDSA")
+	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
+	// Of the service that has not changed it looks at who has signed it.
+	commit(t, dir, "second")
+	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
+	require.NoError(t, server.Close())
+	role.add(t, slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey == "terraform" }))
+	role.check(t)
+}

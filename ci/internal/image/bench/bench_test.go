@@ -307,7 +307,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 	change := func() {
 		env.lines++
 		for _, name := range names {
-			sourcetest.Write(b, env.dir, name+"/line.go", fmt.Sprintf("package main\n\nfunc init() { if os == %d { panic(os) } }\n\nvar os = len(%q)\n", 1000+env.lines, name))
+			sourcetest.Write(b, env.dir, name+"/line.go", fmt.Sprintf("package main\n\nfunc init() { if lines == %d { panic(lines) } }\n\nvar lines = len(%q)\n", 1000+env.lines, name))
 		}
 		sourcetest.Commit(b, env.dir, "a line of each")
 	}

@@ -12,11 +12,14 @@ import (
 	"testing"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/provenance"
+	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/registry/registrytest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sbom"
@@ -169,6 +172,36 @@ func TestPublishSigned(t *testing.T) {
 
 	code, _, stderr = run(t, "verify", "--source", dir, "--service", "api", "--key", public)
 	require.Equal(t, outcome.Done, code, stderr)
+}
+
+// TestProvenanceNamesTheBase: a site is made of its base, too.
+func TestProvenanceNamesTheBase(t *testing.T) {
+	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
+	dir, all := sourcetest.New(t), newBases(t)
+	base := image.Pin{Reference: all.host + "/nginx:stable", Digest: all.push(t, "nginx:stable", "one", "linux/amd64")}
+	lockFile(t, dir, map[string]image.Pin{"go": {Reference: "golang:1"}, "nginx": base})
+	sourcetest.Commit(t, dir, "locked")
+	code, stdout, stderr := run(t, "publish", "--source", dir, "--service", "web", "--platform", "linux/amd64", "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	published := decode[delivery.Published](t, stdout).Images[0]
+	require.Empty(t, published.Baseless)
+
+	r, err := registry.New(p.Server.Registry(), registry.Options{Auth: p.Auth()})
+	require.NoError(t, err)
+	defer r.Close()
+	subject, err := v1.NewHash(published.Digest)
+	require.NoError(t, err)
+	found, err := r.Referrers(t.Context(), published.Repository, subject, provenance.MediaType)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	layers, err := found[0].Layers()
+	require.NoError(t, err)
+	content, err := layers[0].Compressed()
+	require.NoError(t, err)
+	defer content.Close()
+	statement, err := io.ReadAll(content)
+	require.NoError(t, err)
+	require.Contains(t, string(statement), `"uri":"pkg:oci/nginx@`+base.Digest+`?`)
 }
 
 func testSignedByAJob(t *testing.T, dir string) {

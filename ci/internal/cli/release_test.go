@@ -54,54 +54,70 @@ func decode[T any](t *testing.T, stdout string) T {
 	return document
 }
 
-func TestDelivery(t *testing.T) {
+// TestInPlatform goes through what is done to a platform that runs, one after the
+// other: it takes a while until one does.
+func TestInPlatform(t *testing.T) {
 	inPlatform(t, func(dir string) {
-		at := []string{"--source", dir, "--output", "json"}
-		with := func(args ...string) (outcome.Code, string, string) { return run(t, append(args, at...)...) }
-
-		code, stdout, stderr := with("status")
-		require.Equal(t, outcome.Done, code, stderr)
-		first := decode[report.Status](t, stdout)
-		require.Len(t, first.Services, 2)
-		require.Equal(t, report.Steady, first.Services[0].State)
-		require.NotEmpty(t, first.URL)
-
-		code, stdout, stderr = with("deploy")
-		require.Equal(t, outcome.Done, code, stderr)
-		require.Equal(t, report.Unchanged, decode[report.Release](t, stdout).Result)
-
-		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
-		code, stdout, _ = with("deploy")
-		require.Equal(t, outcome.Usage, code)
-		require.Contains(t, decode[report.Release](t, stdout).Error, "the tree holds more than its commit")
-
-		sourcetest.Commit(t, dir, "second")
-		code, stdout, stderr = with("diff")
-		require.Equal(t, outcome.Done, code, stderr)
-		diff := decode[report.Diff](t, stdout)
-		require.True(t, diff.Changed)
-
-		code, stdout, stderr = with("deploy")
-		require.Equal(t, outcome.Done, code, stderr)
-		second := decode[report.Release](t, stdout)
-		require.Equal(t, report.Succeeded, second.Result)
-		require.Equal(t, diff.SHA, second.SHA)
-		require.Equal(t, []string{"build", "publish", "deploy", "preflight", "smoke"}, stageNames(second))
-
-		code, stdout, stderr = with("rollback")
-		require.Equal(t, outcome.Done, code, stderr)
-		back := decode[report.Release](t, stdout)
-		require.Equal(t, report.Succeeded, back.Result)
-		require.Equal(t, first.Services[0].Version.SHA, back.SHA)
-
-		code, stdout, stderr = with("rollback", "--to", second.SHA)
-		require.Equal(t, outcome.Done, code, stderr)
-		require.Equal(t, second.SHA, decode[report.Release](t, stdout).SHA)
-
-		code, stdout, _ = run(t, "status", "--source", dir)
-		require.Equal(t, outcome.Done, code)
-		require.Contains(t, stdout, second.SHA[:12])
+		for _, part := range []struct {
+			name string
+			test func(t *testing.T, dir string)
+		}{
+			{"delivery", testDelivery},
+			{"bad input", testReleasesRefuseBadInput},
+			{"signatures", testSignatures},
+			{"signed by a job", testSignedByAJob},
+		} {
+			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })
+		}
 	})
+}
+
+func testDelivery(t *testing.T, dir string) {
+	at := []string{"--source", dir, "--output", "json"}
+	with := func(args ...string) (outcome.Code, string, string) { return run(t, append(args, at...)...) }
+
+	code, stdout, stderr := with("status")
+	require.Equal(t, outcome.Done, code, stderr)
+	first := decode[report.Status](t, stdout)
+	require.Len(t, first.Services, 2)
+	require.Equal(t, report.Steady, first.Services[0].State)
+	require.NotEmpty(t, first.URL)
+
+	code, stdout, stderr = with("deploy")
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Equal(t, report.Unchanged, decode[report.Release](t, stdout).Result)
+
+	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
+	code, stdout, _ = with("deploy")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, decode[report.Release](t, stdout).Error, "the tree holds more than its commit")
+
+	sourcetest.Commit(t, dir, "second")
+	code, stdout, stderr = with("diff")
+	require.Equal(t, outcome.Done, code, stderr)
+	diff := decode[report.Diff](t, stdout)
+	require.True(t, diff.Changed)
+
+	code, stdout, stderr = with("deploy")
+	require.Equal(t, outcome.Done, code, stderr)
+	second := decode[report.Release](t, stdout)
+	require.Equal(t, report.Succeeded, second.Result)
+	require.Equal(t, diff.SHA, second.SHA)
+	require.Equal(t, []string{"build", "publish", "deploy", "preflight", "smoke"}, stageNames(second))
+
+	code, stdout, stderr = with("rollback")
+	require.Equal(t, outcome.Done, code, stderr)
+	back := decode[report.Release](t, stdout)
+	require.Equal(t, report.Succeeded, back.Result)
+	require.Equal(t, first.Services[0].Version.SHA, back.SHA)
+
+	code, stdout, stderr = with("rollback", "--to", second.SHA)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Equal(t, second.SHA, decode[report.Release](t, stdout).SHA)
+
+	code, stdout, _ = run(t, "status", "--source", dir)
+	require.Equal(t, outcome.Done, code)
+	require.Contains(t, stdout, second.SHA[:12])
 }
 
 func stageNames(release report.Release) []string {
@@ -112,54 +128,52 @@ func stageNames(release report.Release) []string {
 	return names
 }
 
-func TestReleasesRefuseBadInput(t *testing.T) {
-	inPlatform(t, func(dir string) {
-		none := strings.Repeat("0", 40)
-		tests := map[string]struct {
-			args []string
-			code outcome.Code
-			want string
-		}{
-			"an unknown commit":       {[]string{"deploy", "--sha", none}, outcome.Usage, "the registry has no image of commit " + none},
-			"a short commit":          {[]string{"deploy", "--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
-			"an unknown one, at once": {[]string{"deploy", "--sha", none, "--no-build"}, outcome.Failed, "leave out --no-build"},
-			"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
-			"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "--timeout 1s is too small"},
-			"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "--restore-timeout 1ms is too small"},
-			"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
-			"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
-			"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
-			"a revision that is not":  {[]string{"rollback", "--to", "ecs-api-task:99"}, outcome.Failed, "ecs-api-task:99"},
-			"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "a rollback goes only where a release has been"},
-			"another region":          {[]string{"status", "--region", "eu-nowhere-1_"}, outcome.Usage, "is no AWS region"},
-		}
-		for name, tt := range tests {
-			t.Run(name, func(t *testing.T) {
-				code, stdout, stderr := run(t, append(tt.args, "--source", dir)...)
-				require.Equal(t, tt.code, code, stderr)
-				require.Contains(t, stdout+stderr, tt.want)
-			})
-		}
-		t.Run("an endpoint that does not answer", func(t *testing.T) {
-			t.Setenv("AWS_MAX_ATTEMPTS", "2")
-			t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-			code, _, stderr := run(t, "status", "--source", dir)
-			require.Equal(t, outcome.Failed, code)
-			require.Contains(t, stderr, "http://127.0.0.1:1")
+func testReleasesRefuseBadInput(t *testing.T, dir string) {
+	none := strings.Repeat("0", 40)
+	tests := map[string]struct {
+		args []string
+		code outcome.Code
+		want string
+	}{
+		"an unknown commit":       {[]string{"deploy", "--sha", none}, outcome.Usage, "the registry has no image of commit " + none},
+		"a short commit":          {[]string{"deploy", "--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
+		"an unknown one, at once": {[]string{"deploy", "--sha", none, "--no-build"}, outcome.Failed, "leave out --no-build"},
+		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
+		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "--timeout 1s is too small"},
+		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "--restore-timeout 1ms is too small"},
+		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
+		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
+		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
+		"a revision that is not":  {[]string{"rollback", "--to", "ecs-api-task:99"}, outcome.Failed, "ecs-api-task:99"},
+		"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "a rollback goes only where a release has been"},
+		"another region":          {[]string{"status", "--region", "eu-nowhere-1_"}, outcome.Usage, "is no AWS region"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := run(t, append(tt.args, "--source", dir)...)
+			require.Equal(t, tt.code, code, stderr)
+			require.Contains(t, stdout+stderr, tt.want)
 		})
-		t.Run("no credentials", func(t *testing.T) {
-			t.Setenv("AWS_ACCESS_KEY_ID", "")
-			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-			code, _, stderr := run(t, "deploy", "--source", dir)
-			require.NotEqual(t, outcome.Done, code)
-			require.Contains(t, stderr, "credentials")
-		})
-		t.Run("half of GitHub's identity", func(t *testing.T) {
-			t.Setenv("AWS_ACCESS_KEY_ID", "")
-			t.Setenv("AWS_SECRET_ACCESS_KEY", "")
-			t.Setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "https://token.example")
-			code, _, stderr := run(t, "deploy", "--source", dir)
-			require.Equal(t, outcome.Usage, code, stderr)
-		})
+	}
+	t.Run("an endpoint that does not answer", func(t *testing.T) {
+		t.Setenv("AWS_MAX_ATTEMPTS", "2")
+		t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+		code, _, stderr := run(t, "status", "--source", dir)
+		require.Equal(t, outcome.Failed, code)
+		require.Contains(t, stderr, "http://127.0.0.1:1")
+	})
+	t.Run("no credentials", func(t *testing.T) {
+		t.Setenv("AWS_ACCESS_KEY_ID", "")
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+		code, _, stderr := run(t, "deploy", "--source", dir)
+		require.NotEqual(t, outcome.Done, code)
+		require.Contains(t, stderr, "credentials")
+	})
+	t.Run("half of GitHub's identity", func(t *testing.T) {
+		t.Setenv("AWS_ACCESS_KEY_ID", "")
+		t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+		t.Setenv("ACTIONS_ID_TOKEN_REQUEST_URL", "https://token.example")
+		code, _, stderr := run(t, "deploy", "--source", dir)
+		require.Equal(t, outcome.Usage, code, stderr)
 	})
 }

@@ -12,11 +12,14 @@ import (
 	"testing"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/provenance"
+	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/registry/registrytest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sbom"
@@ -45,75 +48,73 @@ func emptyDatabase(t *testing.T) string {
 	return "file://" + dir
 }
 
-func TestSignatures(t *testing.T) {
+func testSignatures(t *testing.T, dir string) {
 	private, public := signaturetest.KeyFiles(t, "ECDSA")
 	_, other := signaturetest.KeyFiles(t, "ECDSA")
-	inPlatform(t, func(dir string) {
-		with := func(args ...string) (outcome.Code, string, string) {
-			return run(t, append(args, "--source", dir, "--output", "json")...)
-		}
-		commit(t, dir, "unsigned")
-		before, _, _ := with("status")
-		require.Equal(t, outcome.Done, before)
-		code, stdout, _ := with("deploy", "--require-signature", "--key", public)
+	with := func(args ...string) (outcome.Code, string, string) {
+		return run(t, append(args, "--source", dir, "--output", "json")...)
+	}
+	commit(t, dir, "unsigned")
+	before, _, _ := with("status")
+	require.Equal(t, outcome.Done, before)
+	code, stdout, _ := with("deploy", "--require-signature", "--key", public)
+	require.Equal(t, outcome.Refused, code)
+	refused := decode[report.Release](t, stdout)
+	require.Equal(t, report.Refused, refused.Result)
+	require.Contains(t, refused.Error, "it is not signed")
+	require.Equal(t, []string{"build", "publish", "verify"}, stageNames(refused), "nothing was released")
+	code, stdout, stderr := with("verify", "--key", public)
+	require.Equal(t, outcome.Refused, code)
+	require.Contains(t, stderr, "it is not signed")
+	require.False(t, decode[delivery.Verification](t, stdout).Images[0].Trusted)
+
+	commit(t, dir, "signed")
+	code, stdout, stderr = with("deploy", "--sign-key", private, "--require-signature", "--key", public)
+	require.Equal(t, outcome.Done, code, stderr)
+	released := decode[report.Release](t, stdout)
+	require.Equal(t, []string{"build", "publish", "verify", "deploy", "preflight", "smoke"}, stageNames(released))
+	require.Contains(t, stdout, "attached sbom, signed sbom, signed provenance, signature")
+
+	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
+	require.Equal(t, outcome.Done, code, stderr)
+	checked := decode[delivery.Verification](t, stdout)
+	require.Len(t, checked.Images, 2)
+	var predicates []string
+	for _, said := range checked.Images[1].Statements {
+		predicates = append(predicates, said.PredicateType)
+	}
+	require.ElementsMatch(t, []string{sbom.PredicateType, provenance.PredicateType, signature.PredicateType}, predicates)
+	for _, format := range []string{"text", "markdown"} {
+		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", public, "--output", format)
+		require.Equal(t, outcome.Done, code, stderr)
+		require.Contains(t, stdout, "https://slsa.dev/provenance/v1 by the given key")
+	}
+	for _, format := range []string{"text", "markdown"} {
+		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
 		require.Equal(t, outcome.Refused, code)
-		refused := decode[report.Release](t, stdout)
-		require.Equal(t, report.Refused, refused.Result)
-		require.Contains(t, refused.Error, "it is not signed")
-		require.Equal(t, []string{"build", "publish", "verify"}, stageNames(refused), "nothing was released")
-		code, stdout, stderr := with("verify", "--key", public)
-		require.Equal(t, outcome.Refused, code)
-		require.Contains(t, stderr, "it is not signed")
-		require.False(t, decode[delivery.Verification](t, stdout).Images[0].Trusted)
+		require.Contains(t, stderr, "the given key has not signed it: another key signed it")
+		require.NotEmpty(t, stdout)
+	}
+	code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "publish it first")
 
-		commit(t, dir, "signed")
-		code, stdout, stderr = with("deploy", "--sign-key", private, "--require-signature", "--key", public)
-		require.Equal(t, outcome.Done, code, stderr)
-		released := decode[report.Release](t, stdout)
-		require.Equal(t, []string{"build", "publish", "verify", "deploy", "preflight", "smoke"}, stageNames(released))
-		require.Contains(t, stdout, "attached sbom, signed sbom, signed provenance, signature")
+	commit(t, dir, "bare")
+	code, stdout, stderr = with("deploy", "--no-attest")
+	require.Equal(t, outcome.Done, code, stderr)
+	for _, event := range decode[report.Release](t, stdout).Events {
+		require.NotContains(t, event.Text, "attached")
+	}
 
-		code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
-		require.Equal(t, outcome.Done, code, stderr)
-		checked := decode[delivery.Verification](t, stdout)
-		require.Len(t, checked.Images, 2)
-		var predicates []string
-		for _, said := range checked.Images[1].Statements {
-			predicates = append(predicates, said.PredicateType)
-		}
-		require.ElementsMatch(t, []string{sbom.PredicateType, provenance.PredicateType, signature.PredicateType}, predicates)
-		for _, format := range []string{"text", "markdown"} {
-			code, stdout, stderr = run(t, "verify", "--source", dir, "--key", public, "--output", format)
-			require.Equal(t, outcome.Done, code, stderr)
-			require.Contains(t, stdout, "https://slsa.dev/provenance/v1 by the given key")
-		}
-		for _, format := range []string{"text", "markdown"} {
-			code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
-			require.Equal(t, outcome.Refused, code)
-			require.Contains(t, stderr, "the given key has not signed it: another key signed it")
-			require.NotEmpty(t, stdout)
-		}
-		code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
-		require.Equal(t, outcome.Failed, code)
-		require.Contains(t, stderr, "publish it first")
-
-		commit(t, dir, "bare")
-		code, stdout, stderr = with("deploy", "--no-attest")
-		require.Equal(t, outcome.Done, code, stderr)
-		for _, event := range decode[report.Release](t, stdout).Events {
-			require.NotContains(t, event.Text, "attached")
-		}
-
-		code, stdout, stderr = with("scan", "--sha", released.SHA, "--db", emptyDatabase(t))
-		require.Equal(t, outcome.Done, code, stderr)
-		found := decode[vulnerability.Report](t, stdout)
-		require.Len(t, found.Images, 2)
-		require.Positive(t, found.Images[0].Programs)
-		require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
-		code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789", "--db", emptyDatabase(t))
-		require.Equal(t, outcome.Failed, code)
-		require.Contains(t, stderr, "publish it first")
-	})
+	code, stdout, stderr = with("scan", "--sha", released.SHA, "--db", emptyDatabase(t))
+	require.Equal(t, outcome.Done, code, stderr)
+	found := decode[vulnerability.Report](t, stdout)
+	require.Len(t, found.Images, 2)
+	require.Positive(t, found.Images[0].Programs)
+	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
+	code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789", "--db", emptyDatabase(t))
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "publish it first")
 }
 
 // TestPublishSigned: what is attached is there before the tag is, and whoever
@@ -173,7 +174,37 @@ func TestPublishSigned(t *testing.T) {
 	require.Equal(t, outcome.Done, code, stderr)
 }
 
-func TestSignedByAJob(t *testing.T) {
+// TestProvenanceNamesTheBase: a site is made of its base, too.
+func TestProvenanceNamesTheBase(t *testing.T) {
+	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
+	dir, all := sourcetest.New(t), newBases(t)
+	base := image.Pin{Reference: all.host + "/nginx:stable", Digest: all.push(t, "nginx:stable", "one", "linux/amd64")}
+	lockFile(t, dir, map[string]image.Pin{"go": {Reference: "golang:1"}, "nginx": base})
+	sourcetest.Commit(t, dir, "locked")
+	code, stdout, stderr := run(t, "publish", "--source", dir, "--service", "web", "--platform", "linux/amd64", "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	published := decode[delivery.Published](t, stdout).Images[0]
+	require.Empty(t, published.Baseless)
+
+	r, err := registry.New(p.Server.Registry(), registry.Options{Auth: p.Auth()})
+	require.NoError(t, err)
+	defer r.Close()
+	subject, err := v1.NewHash(published.Digest)
+	require.NoError(t, err)
+	found, err := r.Referrers(t.Context(), published.Repository, subject, provenance.MediaType)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	layers, err := found[0].Layers()
+	require.NoError(t, err)
+	content, err := layers[0].Compressed()
+	require.NoError(t, err)
+	defer content.Close()
+	statement, err := io.ReadAll(content)
+	require.NoError(t, err)
+	require.Contains(t, string(statement), `"uri":"pkg:oci/nginx@`+base.Digest+`?`)
+}
+
+func testSignedByAJob(t *testing.T, dir string) {
 	sigstore := signaturetest.New(t)
 	trusted, services := sigstore.Files()
 	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -184,26 +215,24 @@ func TestSignedByAJob(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"value": signaturetest.Token()})
 	}))
 	defer github.Close()
-	inPlatform(t, func(dir string) {
-		for name, value := range map[string]string{
-			"ACTIONS_ID_TOKEN_REQUEST_URL": github.URL, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
-			"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "owner/name", "GITHUB_REF": "refs/heads/main",
-		} {
-			t.Setenv(name, value)
-		}
-		commit(t, dir, "keyless")
-		trust := []string{"--identity", signaturetest.Workflow, "--trusted-root", trusted}
-		code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", services}, trust...)...)
-		require.Equal(t, outcome.Done, code, stdout+stderr)
-		require.NotContains(t, stdout+stderr, "planted-token")
-		require.NotContains(t, stdout+stderr, signaturetest.Token())
-		code, stdout, stderr = run(t, append([]string{"verify", "--source", dir}, trust...)...)
-		require.Equal(t, outcome.Done, code, stderr)
-		require.Contains(t, stdout, "by "+signaturetest.Workflow+" at 20")
-		code, _, stderr = run(t, "verify", "--source", dir, "--identity-regexp", "https://github.com/evil/.*", "--trusted-root", trusted)
-		require.Equal(t, outcome.Refused, code)
-		require.Contains(t, stderr, "another identity signed it")
-	})
+	for name, value := range map[string]string{
+		"ACTIONS_ID_TOKEN_REQUEST_URL": github.URL, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
+		"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "owner/name", "GITHUB_REF": "refs/heads/main",
+	} {
+		t.Setenv(name, value)
+	}
+	commit(t, dir, "keyless")
+	trust := []string{"--identity", signaturetest.Workflow, "--trusted-root", trusted}
+	code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", services}, trust...)...)
+	require.Equal(t, outcome.Done, code, stdout+stderr)
+	require.NotContains(t, stdout+stderr, "planted-token")
+	require.NotContains(t, stdout+stderr, signaturetest.Token())
+	code, stdout, stderr = run(t, append([]string{"verify", "--source", dir}, trust...)...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "by "+signaturetest.Workflow+" at 20")
+	code, _, stderr = run(t, "verify", "--source", dir, "--identity-regexp", "https://github.com/evil/.*", "--trusted-root", trusted)
+	require.Equal(t, outcome.Refused, code)
+	require.Contains(t, stderr, "another identity signed it")
 }
 
 func TestTrustIsSaid(t *testing.T) {
@@ -250,11 +279,17 @@ func root(t *testing.T) string {
 	return trusted
 }
 
-func TestSBOM(t *testing.T) {
-	dir := sourcetest.New(t)
-	out, layouts := filepath.Join(t.TempDir(), "deep", "out"), filepath.Join(t.TempDir(), "build")
+// TestOfLayouts is what is told of images that were built before.
+func TestOfLayouts(t *testing.T) {
+	dir, layouts := sourcetest.New(t), filepath.Join(t.TempDir(), "build")
 	code, _, stderr := run(t, "build", "--source", dir, "--out", layouts)
 	require.Equal(t, outcome.Done, code, stderr)
+	t.Run("sbom", func(t *testing.T) { testSBOM(t, dir, layouts) })
+	t.Run("scan", func(t *testing.T) { testScan(t, dir, layouts) })
+}
+
+func testSBOM(t *testing.T, dir, layouts string) {
+	out := filepath.Join(t.TempDir(), "deep", "out")
 	code, stdout, stderr := run(t, "sbom", "--source", dir, "--out", out, "--from", layouts, "--output", "json")
 	require.Equal(t, outcome.Done, code, stderr)
 	written := decode[struct {
@@ -280,8 +315,7 @@ func TestSBOM(t *testing.T) {
 	require.Equal(t, string(first), string(again))
 }
 
-func TestScan(t *testing.T) {
-	dir := sourcetest.New(t)
+func testScan(t *testing.T, dir, layouts string) {
 	database := t.TempDir()
 	for name, content := range map[string]string{
 		"index/db.json":      `{"modified": "2026-01-02T00:00:00Z"}`,
@@ -294,12 +328,9 @@ func TestScan(t *testing.T) {
 	} {
 		sourcetest.Write(t, database, name, content)
 	}
-	layouts := filepath.Join(t.TempDir(), "build")
-	code, stdout, stderr := run(t, "build", "--source", dir, "--out", layouts)
-	require.Equal(t, outcome.Done, code, stdout+stderr)
 	from := []string{"--source", dir, "--service", "api", "--from", layouts}
 	at := slices.Concat(from, []string{"--db", "file://" + database})
-	code, stdout, stderr = run(t, append([]string{"scan", "--output", "json"}, at...)...)
+	code, stdout, stderr := run(t, append([]string{"scan", "--output", "json"}, at...)...)
 	require.Equal(t, outcome.Failed, code, stderr)
 	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first GO-2026-0002 in stdlib of api")
 	found := decode[vulnerability.Report](t, stdout)

@@ -290,7 +290,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 	env := newBench(b)
 	env.dir = sourcetest.New(b)
 	files := sourcetest.Files()
-	entry := `"%s": {"path": "%[1]s", "kind": "go", "port": 8000, "health_path": "/health", "routes": [%[2]q], "cpu": 256, "memory": 512, "desired_count": 1}`
+	entry := `%q: {"path": %q, "kind": "go", "port": %d, "health_path": "/health", "routes": [%q], "cpu": 256, "memory": 512, "desired_count": 1}`
 	var names, entries []string
 	for n := range count {
 		name := fmt.Sprintf("s%02d", n)
@@ -298,7 +298,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 		if n == 0 {
 			route = "/*"
 		}
-		names, entries = append(names, name), append(entries, fmt.Sprintf(entry, name, route))
+		names, entries = append(names, name), append(entries, fmt.Sprintf(entry, name, name, 8000+n, route))
 		sourcetest.Write(b, env.dir, name+"/go.mod", "module example.com/"+name+"\n\ngo 1.26\n")
 		sourcetest.Write(b, env.dir, name+"/main.go", files["api/main.go"])
 	}
@@ -307,7 +307,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 	change := func() {
 		env.lines++
 		for _, name := range names {
-			sourcetest.Write(b, env.dir, name+"/line.go", fmt.Sprintf("package main\n\nfunc init() { if os == %d { panic(os) } }\n\nvar os = len(%q)\n", 1000+env.lines, name))
+			sourcetest.Write(b, env.dir, name+"/line.go", fmt.Sprintf("package main\n\nfunc init() { if lines == %d { panic(lines) } }\n\nvar lines = len(%q)\n", 1000+env.lines, name))
 		}
 		sourcetest.Commit(b, env.dir, "a line of each")
 	}

@@ -68,7 +68,7 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 	}
 	defer w.close()
 	tests := newContainers(m.Source).prepare(step.Step{
-		Image: w.lock.Reference("moto"), Dir: "ci", Caches: step.GoCaches(), Include: []string{"ci", "terraform", "go.work", "go.work.sum", "backend/go.*"},
+		Image: w.lock.Reference("moto"), Dir: "ci", Caches: step.GoCaches(),
 	}).
 		WithDirectory("/usr/local/go", dag.Container().From(w.lock.Reference("go")).Directory("/usr/local/go")).
 		WithFile("/usr/local/bin/terraform", dag.Container().From(w.lock.Reference("terraform")).File(terraformBinary)).

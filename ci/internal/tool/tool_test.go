@@ -41,7 +41,7 @@ func (e ended) Run(context.Context, step.Step, string) (step.Result, error) { re
 
 func TestRun(t *testing.T) {
 	// As go 1.26 says it.
-	const offline = `go: golang.org/x/vuln/cmd/govulncheck@v1.9.0: golang.org/x/vuln/cmd/govulncheck@v1.9.0: Get "https://proxy.golang.org/golang.org/x/vuln/@v/v1.9.0.info": dial tcp 127.0.0.1:1: connect: connection refused` + "\n"
+	const offline = `go: golang.org/x/vuln/cmd/govulncheck@v1.9.0: golang.org/x/vuln/cmd/govulncheck@v1.9.0: Get "https://modules.example.com/golang.org/x/vuln/@v/v1.9.0.info": dial tcp 127.0.0.1:1: connect: connection refused` + "\n"
 	const old = "go: golang.org/x/vuln/cmd/govulncheck@v1.9.0 requires go >= 1.27.0 (running go 1.26.8; GOTOOLCHAIN=local)\n"
 	broken := errors.New("the engine is down")
 	tests := map[string]struct {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net/url"
 	"regexp"
-	"strconv"
+	"slices"
 	"time"
 )
 
@@ -14,10 +16,14 @@ const (
 	// DefaultPort is where the service listens when PORT is not set.
 	DefaultPort = 8000
 
-	// stopTimeout is how long ECS waits between SIGTERM and SIGKILL unless the
-	// task definition says otherwise (API reference, ContainerDefinition,
-	// stopTimeout). A drain that takes longer would be cut off.
-	stopTimeout = 30 * time.Second
+	// defaultStopTimeout is how long ECS waits between SIGTERM and SIGKILL
+	// unless the task definition says otherwise (API reference,
+	// ContainerDefinition, stopTimeout). A drain that takes longer would be cut
+	// off.
+	defaultStopTimeout = 30 * time.Second
+
+	// FlushTimeout bounds what is done after the drain: sending the last spans.
+	FlushTimeout = 2 * time.Second
 
 	// albIdleTimeout is after how long an Application Load Balancer drops an
 	// idle connection by default. The server has to hold it for longer, or it
@@ -57,6 +63,70 @@ type Config struct {
 	DrainDelay time.Duration
 	// DrainTimeout bounds the wait for requests in flight. DRAIN_TIMEOUT, 20s.
 	DrainTimeout time.Duration
+	// StopTimeout is when the process is killed after SIGTERM: the stopTimeout
+	// of the task definition. STOP_TIMEOUT, 30s, as in ECS.
+	StopTimeout time.Duration
+
+	// TrustedHops is how many proxies in front of the server append to
+	// X-Forwarded-For: 1 behind a load balancer or an Nginx, 2 behind both, 0 if
+	// clients connect directly. TRUSTED_HOPS, 1.
+	TrustedHops int
+	// RateLimit is how many requests to /api a client may make per second in
+	// the long run, and RateBurst at once. 0 means no limit. RATE_LIMIT, 100;
+	// RATE_BURST, 200.
+	RateLimit, RateBurst int
+	// MaxConnections bounds the open connections, and with them the memory that
+	// clients can make the server use. MAX_CONNECTIONS, 4096.
+	MaxConnections int
+	// MaxStreams bounds the open event streams. MAX_STREAMS, 100.
+	MaxStreams int
+	// Heartbeat is the time between two events of a stream. HEARTBEAT, 2s.
+	Heartbeat time.Duration
+
+	// AdminAddr is where metrics and profiles are served, "host:port"; empty
+	// means nowhere. ADMIN_ADDR. Loopback suffices for a sidecar, which shares
+	// the task's network.
+	AdminAddr string
+	// TraceURL is where spans are sent by OTLP over HTTP; empty means nowhere.
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT and
+	// /v1/traces behind it.
+	TraceURL string
+	// TraceHeaders go with the spans. They are how collectors are told secrets.
+	// OTEL_EXPORTER_OTLP_HEADERS, "name=value,name=value", values URL-encoded.
+	TraceHeaders map[string]string
+}
+
+// LogValue is the configuration as it may be printed: under the variables'
+// names, without what could be secret.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.Int("PORT", c.Port),
+		slog.String("LOG_LEVEL", c.LogLevel.String()),
+		slog.String("READ_TIMEOUT", c.ReadTimeout.String()),
+		slog.String("WRITE_TIMEOUT", c.WriteTimeout.String()),
+		slog.String("IDLE_TIMEOUT", c.IdleTimeout.String()),
+		slog.String("DRAIN_DELAY", c.DrainDelay.String()),
+		slog.String("DRAIN_TIMEOUT", c.DrainTimeout.String()),
+		slog.String("STOP_TIMEOUT", c.StopTimeout.String()),
+		slog.Int("TRUSTED_HOPS", c.TrustedHops),
+		slog.Int("RATE_LIMIT", c.RateLimit),
+		slog.Int("RATE_BURST", c.RateBurst),
+		slog.Int("MAX_CONNECTIONS", c.MaxConnections),
+		slog.Int("MAX_STREAMS", c.MaxStreams),
+		slog.String("HEARTBEAT", c.Heartbeat.String()),
+		slog.String("ADMIN_ADDR", c.AdminAddr),
+		slog.String("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", withoutSecrets(c.TraceURL)),
+		slog.Any("OTEL_EXPORTER_OTLP_HEADERS", slices.Sorted(maps.Keys(c.TraceHeaders))),
+	)
+}
+
+// withoutSecrets leaves of a valid URL what is not a password or a token.
+func withoutSecrets(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return (&url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path}).String()
 }
 
 // Load reads the configuration through getenv, where an empty value counts as
@@ -75,78 +145,31 @@ func Load(getenv func(string) string) (Config, error) {
 		IdleTimeout:  r.duration("IDLE_TIMEOUT", 75*time.Second, albIdleTimeout+time.Second),
 		DrainDelay:   r.duration("DRAIN_DELAY", 0, 0),
 		DrainTimeout: r.duration("DRAIN_TIMEOUT", 20*time.Second, time.Millisecond),
+		StopTimeout:  r.duration("STOP_TIMEOUT", defaultStopTimeout, FlushTimeout+time.Second),
+
+		TrustedHops:    r.number("TRUSTED_HOPS", 1, 0, 10),
+		RateLimit:      r.number("RATE_LIMIT", 100, 0, 1_000_000),
+		RateBurst:      r.number("RATE_BURST", 200, 1, 1_000_000),
+		MaxConnections: r.number("MAX_CONNECTIONS", 4096, 1, 65535),
+		MaxStreams:     r.number("MAX_STREAMS", 100, 0, 65535),
+		Heartbeat:      r.duration("HEARTBEAT", 2*time.Second, 10*time.Millisecond),
+
+		AdminAddr:    r.address("ADMIN_ADDR"),
+		TraceURL:     r.traceURL(),
+		TraceHeaders: r.headers("OTEL_EXPORTER_OTLP_HEADERS"),
 	}
 	// Compared by subtraction: the sum of two long durations overflows.
-	if cfg.DrainTimeout >= stopTimeout-cfg.DrainDelay {
+	if cfg.DrainTimeout >= cfg.StopTimeout-FlushTimeout-cfg.DrainDelay {
 		r.errs = append(r.errs, fmt.Errorf(
-			"DRAIN_DELAY=%s and DRAIN_TIMEOUT=%s: together they must stay below %s, when ECS kills the task",
-			cfg.DrainDelay, cfg.DrainTimeout, stopTimeout))
+			"DRAIN_DELAY=%s and DRAIN_TIMEOUT=%s: together they must stay %s below STOP_TIMEOUT=%s, when the task is killed",
+			cfg.DrainDelay, cfg.DrainTimeout, FlushTimeout, cfg.StopTimeout))
+	}
+	// Each event has to be written within the write timeout of the one before.
+	if cfg.Heartbeat >= cfg.WriteTimeout {
+		r.errs = append(r.errs, fmt.Errorf("HEARTBEAT=%s: must be shorter than WRITE_TIMEOUT=%s, or streams are cut off", cfg.Heartbeat, cfg.WriteTimeout))
 	}
 	if err := errors.Join(r.errs...); err != nil {
 		return Config{}, err
 	}
 	return cfg, nil
-}
-
-// reader collects every mistake instead of stopping at the first.
-type reader struct {
-	getenv func(string) string
-	errs   []error
-}
-
-func (r *reader) fail(name, value, want string) {
-	r.errs = append(r.errs, fmt.Errorf("%s=%q: %s", name, value, want))
-}
-
-func (r *reader) port(name string, fallback int) int {
-	value := r.getenv(name)
-	if value == "" {
-		return fallback
-	}
-	port, err := strconv.ParseUint(value, 10, 16)
-	if err != nil || port == 0 {
-		r.fail(name, value, fmt.Sprintf("must be a whole number from 1 to 65535; unset it for %d", fallback))
-		return fallback
-	}
-	return int(port)
-}
-
-func (r *reader) version(name string) string {
-	value := r.getenv(name)
-	if value != "" && !versionPattern.MatchString(value) {
-		r.fail(name, value, "must be 1 to 128 letters, digits and . _ + -, like a commit id or v1.2.3")
-		return ""
-	}
-	return value
-}
-
-func (r *reader) level(name string, fallback slog.Level) slog.Level {
-	switch value := r.getenv(name); value {
-	case "":
-		return fallback
-	case "debug":
-		return slog.LevelDebug
-	case "info":
-		return slog.LevelInfo
-	case "warn":
-		return slog.LevelWarn
-	case "error":
-		return slog.LevelError
-	default:
-		r.fail(name, value, "must be debug, info, warn or error")
-		return fallback
-	}
-}
-
-func (r *reader) duration(name string, fallback, least time.Duration) time.Duration {
-	value := r.getenv(name)
-	if value == "" {
-		return fallback
-	}
-	duration, err := time.ParseDuration(value)
-	if err != nil || duration < least {
-		r.fail(name, value, fmt.Sprintf("must be a duration of at least %s, like %s", least, max(fallback, time.Second)))
-		return fallback
-	}
-	return duration
 }

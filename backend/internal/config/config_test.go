@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"bytes"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,14 @@ func TestLoadDefaults(t *testing.T) {
 		WriteTimeout: 10 * time.Second,
 		IdleTimeout:  75 * time.Second,
 		DrainTimeout: 20 * time.Second,
+		StopTimeout:  30 * time.Second,
+
+		TrustedHops:    1,
+		RateLimit:      100,
+		RateBurst:      200,
+		MaxConnections: 4096,
+		MaxStreams:     100,
+		Heartbeat:      2 * time.Second,
 	}, cfg)
 }
 
@@ -47,7 +57,17 @@ func TestLoadTakesWhatIsSet(t *testing.T) {
 		"WRITE_TIMEOUT", "2s",
 		"IDLE_TIMEOUT", "2m",
 		"DRAIN_DELAY", "5s",
-		"DRAIN_TIMEOUT", "24s",
+		"DRAIN_TIMEOUT", "52s",
+		"STOP_TIMEOUT", "60s",
+		"TRUSTED_HOPS", "2",
+		"RATE_LIMIT", "0",
+		"RATE_BURST", "1",
+		"MAX_CONNECTIONS", "10",
+		"MAX_STREAMS", "0",
+		"HEARTBEAT", "100ms",
+		"ADMIN_ADDR", "127.0.0.1:9090",
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/otlp/",
+		"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20abc, x-tenant = a ",
 	))
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
@@ -60,7 +80,19 @@ func TestLoadTakesWhatIsSet(t *testing.T) {
 		WriteTimeout: 2 * time.Second,
 		IdleTimeout:  2 * time.Minute,
 		DrainDelay:   5 * time.Second,
-		DrainTimeout: 24 * time.Second,
+		DrainTimeout: 52 * time.Second,
+		StopTimeout:  time.Minute,
+
+		TrustedHops:    2,
+		RateLimit:      0,
+		RateBurst:      1,
+		MaxConnections: 10,
+		MaxStreams:     0,
+		Heartbeat:      100 * time.Millisecond,
+
+		AdminAddr:    "127.0.0.1:9090",
+		TraceURL:     "http://127.0.0.1:4318/otlp/v1/traces",
+		TraceHeaders: map[string]string{"Authorization": "Basic abc", "x-tenant": "a"},
 	}, cfg)
 }
 
@@ -93,14 +125,27 @@ func TestLoadRefuses(t *testing.T) {
 		"unlimited write":   {[]string{"WRITE_TIMEOUT", "0s"}, `WRITE_TIMEOUT="0s": must be a duration of at least 1ms`},
 		"idle below ALB":    {[]string{"IDLE_TIMEOUT", "60s"}, `IDLE_TIMEOUT="60s": must be a duration of at least 1m1s, like 1m15s`},
 		"negative delay":    {[]string{"DRAIN_DELAY", "-1s"}, `DRAIN_DELAY="-1s": must be a duration of at least 0s, like 1s`},
-		"drain too long":    {[]string{"DRAIN_DELAY", "10s"}, `DRAIN_DELAY=10s and DRAIN_TIMEOUT=20s: together they must stay below 30s`},
-		"drain overflowing": {[]string{"DRAIN_DELAY", longest.String(), "DRAIN_TIMEOUT", longest.String()}, `together they must stay below 30s`},
+		"drain too long":    {[]string{"DRAIN_DELAY", "8s"}, `DRAIN_DELAY=8s and DRAIN_TIMEOUT=20s: together they must stay 2s below STOP_TIMEOUT=30s`},
+		"drain overflowing": {[]string{"DRAIN_DELAY", longest.String(), "DRAIN_TIMEOUT", longest.String()}, `together they must stay 2s below`},
+		"stopped too soon":  {[]string{"STOP_TIMEOUT", "1s"}, `STOP_TIMEOUT="1s": must be a duration of at least 3s, like 30s`},
+		"hops":              {[]string{"TRUSTED_HOPS", "-1"}, `TRUSTED_HOPS="-1": must be a whole number from 0 to 10; unset it for 1`},
+		"rate":              {[]string{"RATE_LIMIT", "1e3"}, `RATE_LIMIT="1e3": must be a whole number`},
+		"no burst":          {[]string{"RATE_BURST", "0"}, `RATE_BURST="0": must be a whole number from 1 to`},
+		"no connections":    {[]string{"MAX_CONNECTIONS", "0"}, `MAX_CONNECTIONS="0": must be a whole number from 1 to`},
+		"slow heartbeat":    {[]string{"HEARTBEAT", "10s"}, `HEARTBEAT=10s: must be shorter than WRITE_TIMEOUT=10s`},
+		"admin, no port":    {[]string{"ADMIN_ADDR", "127.0.0.1"}, `ADMIN_ADDR="127.0.0.1": must be a host and a port`},
+		"admin, port zero":  {[]string{"ADMIN_ADDR", ":0"}, `ADMIN_ADDR=":0": must be a host and a port`},
+		"collector":         {[]string{"OTEL_EXPORTER_OTLP_ENDPOINT", "me:hunter2@host"}, `OTEL_EXPORTER_OTLP_ENDPOINT=(hidden): must be a URL`},
+		"trace collector":   {[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://host"}, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=(hidden): must be a URL`},
+		"header, no value":  {[]string{"OTEL_EXPORTER_OTLP_HEADERS", "a=b,hunter2"}, `OTEL_EXPORTER_OTLP_HEADERS=(hidden): pair 2 must be like name=value`},
+		"header, two lines": {[]string{"OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0ahunter2"}, `OTEL_EXPORTER_OTLP_HEADERS=(hidden): pair 1`},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			cfg, err := config.Load(environment(test.env...))
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), "\n", "one mistake, one line")
+			require.NotContains(t, err.Error(), "hunter2", "no secret in messages")
 			require.Zero(t, cfg)
 		})
 	}
@@ -116,6 +161,29 @@ func TestLoadReportsAllMistakesAtOnce(t *testing.T) {
 	}
 }
 
+func TestTraceEndpoint(t *testing.T) {
+	cfg, err := config.Load(environment(
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/as/it/is"))
+	require.NoError(t, err)
+	require.Equal(t, "https://traces/as/it/is", cfg.TraceURL)
+}
+
+func TestLogValueHidesSecrets(t *testing.T) {
+	cfg, err := config.Load(environment(
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hunter2@collector:4318/x?token=hunter2",
+		"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=hunter2,X-Tenant=hunter2"))
+	require.NoError(t, err)
+	var logged bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("started", slog.Any("config", cfg))
+	require.NotContains(t, logged.String(), "hunter2")
+	require.Contains(t, logged.String(), `"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":"https://collector:4318/x/v1/traces"`)
+	require.Contains(t, logged.String(), `"OTEL_EXPORTER_OTLP_HEADERS":["Authorization","X-Tenant"]`)
+	require.Contains(t, logged.String(), `"PORT":8000`)
+	// Whatever is added to the configuration later has to be thought of there.
+	require.Equal(t, reflect.TypeFor[config.Config]().NumField()-3, len(cfg.LogValue().Group()),
+		"all but hostname, version and metadata endpoint, which are printed as identity")
+}
+
 // FuzzLoad checks what the server relies on, whatever the environment holds.
 func FuzzLoad(f *testing.F) {
 	f.Add("8000", "v1.2.3", "info", "10s", "0s")
@@ -123,9 +191,12 @@ func FuzzLoad(f *testing.F) {
 	f.Add("0", "-", "INFO", "1", "-1ns")
 	f.Add("65536", "a\nb", "debug ", "2562047h47m16.854775807s", "2562047h47m16.854775807s")
 	f.Add("+80", "\xff", "4", "60.000000001s", "29.999999999s")
+	f.Add("1", "1", "warn", "http://u:p@[::1]:4318/?q#f", "a=%41, b=c")
 	f.Fuzz(func(t *testing.T, port, version, level, timeout, drain string) {
 		cfg, err := config.Load(environment("PORT", port, "VERSION", version, "LOG_LEVEL", level,
-			"READ_TIMEOUT", timeout, "IDLE_TIMEOUT", timeout, "DRAIN_DELAY", drain, "DRAIN_TIMEOUT", drain))
+			"READ_TIMEOUT", timeout, "IDLE_TIMEOUT", timeout, "DRAIN_DELAY", drain, "DRAIN_TIMEOUT", drain,
+			"TRUSTED_HOPS", port, "RATE_LIMIT", port, "ADMIN_ADDR", level, "OTEL_EXPORTER_OTLP_ENDPOINT", timeout,
+			"OTEL_EXPORTER_OTLP_HEADERS", drain))
 		if err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				require.Regexp(t, `^[A-Z_]+=.+: .*must `, line)
@@ -137,7 +208,8 @@ func FuzzLoad(f *testing.F) {
 		require.Positive(t, cfg.ReadTimeout)
 		require.Greater(t, cfg.IdleTimeout, time.Minute)
 		require.GreaterOrEqual(t, cfg.DrainDelay, time.Duration(0))
-		require.Less(t, cfg.DrainDelay+cfg.DrainTimeout, 30*time.Second)
+		require.Less(t, cfg.DrainDelay+cfg.DrainTimeout+config.FlushTimeout, cfg.StopTimeout)
+		require.GreaterOrEqual(t, cfg.TrustedHops, 0)
 		require.NotContains(t, cfg.Version, "\n")
 	})
 }

@@ -1,0 +1,147 @@
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// reader collects every mistake instead of stopping at the first.
+type reader struct {
+	getenv func(string) string
+	errs   []error
+}
+
+func (r *reader) fail(name, value, want string) {
+	r.errs = append(r.errs, fmt.Errorf("%s=%q: %s", name, value, want))
+}
+
+func (r *reader) port(name string, fallback int) int {
+	value := r.getenv(name)
+	if value == "" {
+		return fallback
+	}
+	port, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || port == 0 {
+		r.fail(name, value, fmt.Sprintf("must be a whole number from 1 to 65535; unset it for %d", fallback))
+		return fallback
+	}
+	return int(port)
+}
+
+func (r *reader) version(name string) string {
+	value := r.getenv(name)
+	if value != "" && !versionPattern.MatchString(value) {
+		r.fail(name, value, "must be 1 to 128 letters, digits and . _ + -, like a commit id or v1.2.3")
+		return ""
+	}
+	return value
+}
+
+func (r *reader) level(name string, fallback slog.Level) slog.Level {
+	switch value := r.getenv(name); value {
+	case "":
+		return fallback
+	case "debug":
+		return slog.LevelDebug
+	case "info":
+		return slog.LevelInfo
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	default:
+		r.fail(name, value, "must be debug, info, warn or error")
+		return fallback
+	}
+}
+
+func (r *reader) duration(name string, fallback, least time.Duration) time.Duration {
+	value := r.getenv(name)
+	if value == "" {
+		return fallback
+	}
+	duration, err := time.ParseDuration(value)
+	if err != nil || duration < least {
+		r.fail(name, value, fmt.Sprintf("must be a duration of at least %s, like %s", least, max(fallback, time.Second)))
+		return fallback
+	}
+	return duration
+}
+
+func (r *reader) number(name string, fallback, least, most int) int {
+	value := r.getenv(name)
+	if value == "" {
+		return fallback
+	}
+	number, err := strconv.Atoi(value)
+	if err != nil || number < least || number > most {
+		r.fail(name, value, fmt.Sprintf("must be a whole number from %d to %d; unset it for %d", least, most, fallback))
+		return fallback
+	}
+	return number
+}
+
+func (r *reader) address(name string) string {
+	value := r.getenv(name)
+	if value == "" {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(value)
+	if number, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || number == 0 {
+		r.fail(name, value, "must be a host and a port, like 127.0.0.1:9090, or :9090 for all interfaces")
+		return ""
+	}
+	return value
+}
+
+// traceURL follows the rules of OpenTelemetry for exporters over HTTP:
+// https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
+func (r *reader) traceURL() string {
+	name, path := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""
+	if r.getenv(name) == "" {
+		name, path = "OTEL_EXPORTER_OTLP_ENDPOINT", "v1/traces"
+	}
+	value := r.getenv(name)
+	if value == "" {
+		return ""
+	}
+	parsed, err := url.Parse(value)
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" {
+		// The value stays out of the message: it may hold a password.
+		r.errs = append(r.errs, fmt.Errorf("%s=(hidden): must be a URL like http://127.0.0.1:4318", name))
+		return ""
+	}
+	return parsed.JoinPath(path).String()
+}
+
+// headerName is a token of RFC 9110, section 5.6.2.
+var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// headers reads what OpenTelemetry writes like W3C Baggage. Values are secret,
+// so that a message only counts the pairs.
+func (r *reader) headers(name string) map[string]string {
+	value := strings.TrimSpace(r.getenv(name))
+	if value == "" {
+		return nil
+	}
+	headers := map[string]string{}
+	for i, pair := range strings.Split(value, ",") {
+		key, encoded, found := strings.Cut(pair, "=")
+		key = strings.TrimSpace(key)
+		decoded, err := url.PathUnescape(strings.TrimSpace(encoded))
+		if !found || err != nil || !headerName.MatchString(key) || strings.ContainsFunc(decoded, isControl) {
+			r.errs = append(r.errs, fmt.Errorf("%s=(hidden): pair %d must be like name=value, the value URL-encoded", name, i+1))
+			return nil
+		}
+		headers[key] = decoded
+	}
+	return headers
+}
+
+func isControl(c rune) bool { return c < ' ' || c == 0x7f }

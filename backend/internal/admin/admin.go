@@ -1,0 +1,53 @@
+// Package admin serves metrics and profiles, on a listener of its own that no
+// client of the API can reach.
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+)
+
+const (
+	readTimeout  = 5 * time.Second
+	writeTimeout = 2 * time.Minute // a CPU profile takes 30 seconds unless told otherwise
+	idleTimeout  = 2 * time.Minute
+	headerLimit  = 8 << 10
+)
+
+// Serve answers on ln, and closes it, until ctx is done. metrics writes them in
+// the text format of Prometheus.
+func Serve(ctx context.Context, ln net.Listener, metrics func(io.Writer)) error {
+	server := &http.Server{
+		Handler:           handler(metrics),
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerLimit,
+	}
+	// Nothing here is worth to wait for at the end.
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+func handler(metrics func(io.Writer)) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		metrics(w)
+	})
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return mux
+}

@@ -25,7 +25,10 @@ Without a command it serves the API until SIGTERM or SIGINT.
   version      print the version
 
 Environment: PORT, HOSTNAME, VERSION, LOG_LEVEL, READ_TIMEOUT, WRITE_TIMEOUT,
-IDLE_TIMEOUT, DRAIN_DELAY, DRAIN_TIMEOUT.
+IDLE_TIMEOUT, DRAIN_DELAY, DRAIN_TIMEOUT, STOP_TIMEOUT, TRUSTED_HOPS,
+RATE_LIMIT, RATE_BURST, MAX_CONNECTIONS, MAX_STREAMS, HEARTBEAT, ADMIN_ADDR,
+OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OpenTelemetry's
+other variables for traces.
 `
 
 // run is the program: it returns the exit code and touches nothing global

@@ -133,6 +133,66 @@ func TestServe(t *testing.T) {
 	require.Equal(t, []string{"started", "draining", "stopped"}, messages)
 }
 
+// TestServeTells has a collector and an admin listener.
+func TestServeTells(t *testing.T) {
+	spans := make(chan string, 10)
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		spans <- r.URL.Path + " " + r.Header.Get("X-Tenant") + string(body)
+	}))
+	defer collector.Close()
+	admin := "127.0.0.1:" + freePort(t)
+	p := start(t, map[string]string{
+		"PORT": freePort(t), "ADMIN_ADDR": admin, "VERSION": "v7",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": collector.URL, "OTEL_EXPORTER_OTLP_HEADERS": "X-Tenant=hunter2",
+	})
+	getJSON(t, p.url+"/api/")
+	resp, err := http.Get("http://" + admin + "/metrics")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	metrics, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.Contains(t, string(metrics), `http_requests_total{method="GET",route="/api/",status="200"} 1`)
+	http.DefaultClient.CloseIdleConnections()
+
+	p.stop()
+	require.Equal(t, exitOK, <-p.exit)
+	sent := <-spans
+	require.Contains(t, sent, "/v1/traces hunter2")
+	require.Contains(t, sent, "GET /api/")
+	require.NotContains(t, p.stdout.String(), "hunter2")
+	require.Contains(t, p.stdout.String(), `"OTEL_EXPORTER_OTLP_HEADERS":["X-Tenant"]`)
+}
+
+// TestServeCollectorAway has a collector that accepts and never answers.
+func TestServeCollectorAway(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = silent.Close() }()
+	p := start(t, map[string]string{"PORT": freePort(t), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://" + silent.Addr().String()})
+	getJSON(t, p.url+"/api/")
+	p.stop()
+	require.Equal(t, exitOK, <-p.exit)
+	require.Contains(t, p.stdout.String(), "the last spans are lost")
+}
+
+func TestServeRefusesToStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = taken.Close() }()
+	var stderr output
+	vars := map[string]string{"PORT": freePort(t), "ADMIN_ADDR": taken.Addr().String()}
+	require.Equal(t, exitFailed, run(t.Context(), nil, env(vars), io.Discard, &stderr))
+	require.Contains(t, stderr.String(), "server: ADMIN_ADDR=")
+	require.Contains(t, stderr.String(), "address already in use")
+
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "nonsense")
+	stderr = output{}
+	vars = map[string]string{"PORT": freePort(t), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+	require.Equal(t, exitFailed, run(t.Context(), nil, env(vars), io.Discard, &stderr))
+	require.Contains(t, stderr.String(), "server: describing the service in traces")
+}
+
 // TestServeSilentMetadata has an endpoint that never answers: it must neither
 // delay the start nor outlive the stop.
 func TestServeSilentMetadata(t *testing.T) {

@@ -8,14 +8,20 @@ import (
 	"log/slog"
 	"net"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
+	"slipway/backend/internal/admin"
 	"slipway/backend/internal/config"
 	"slipway/backend/internal/httpapi"
 	"slipway/backend/internal/identity"
+	"slipway/backend/internal/tracing"
 )
 
 // serve runs the server until ctx is done or the process is told to stop.
@@ -37,30 +43,66 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		return exitFailed
 	}
 	instance := identity.New(cfg.Hostname, cfg.Version)
+	var beside sync.WaitGroup // what runs beside the API
+	defer beside.Wait()
+	ended, end := context.WithCancel(context.WithoutCancel(ctx)) // after the drain
+	defer end()
+
+	var tracer trace.TracerProvider
+	if cfg.TraceURL != "" {
+		provider, err := tracing.Start(ctx, cfg.TraceURL, cfg.TraceHeaders, instance, log)
+		if err != nil {
+			_, _ = fmt.Fprintf(stderr, "server: %v\n", errors.Join(err, ln.Close()))
+			return exitFailed
+		}
+		defer flush(ended, provider, log)
+		tracer = provider
+	}
 	server := httpapi.New(httpapi.Options{
-		Instance:     instance,
-		Log:          log,
-		ReadTimeout:  cfg.ReadTimeout,
-		WriteTimeout: cfg.WriteTimeout,
-		IdleTimeout:  cfg.IdleTimeout,
-		DrainDelay:   cfg.DrainDelay,
-		DrainTimeout: cfg.DrainTimeout,
+		Instance:       instance,
+		Log:            log,
+		ReadTimeout:    cfg.ReadTimeout,
+		WriteTimeout:   cfg.WriteTimeout,
+		IdleTimeout:    cfg.IdleTimeout,
+		DrainDelay:     cfg.DrainDelay,
+		DrainTimeout:   cfg.DrainTimeout,
+		TrustedHops:    cfg.TrustedHops,
+		RateLimit:      cfg.RateLimit,
+		RateBurst:      cfg.RateBurst,
+		MaxConnections: cfg.MaxConnections,
+		MaxStreams:     cfg.MaxStreams,
+		Heartbeat:      cfg.Heartbeat,
+		Tracer:         tracer,
 	})
+	if cfg.AdminAddr != "" {
+		admins, err := bind(ctx, cfg.AdminAddr)
+		if err != nil {
+			_, _ = fmt.Fprintf(stderr, "server: ADMIN_ADDR=%q: %v\n", cfg.AdminAddr, errors.Join(err, ln.Close()))
+			return exitFailed
+		}
+		beside.Go(func() {
+			if err := admin.Serve(ended, admins, server.WriteMetrics); err != nil {
+				log.Error("metrics", slog.Any("error", err))
+			}
+		})
+	}
 	log.Info("started",
 		slog.String("address", ln.Addr().String()),
 		slog.String("hostname", instance.Hostname),
-		slog.String("version", instance.Version))
+		slog.String("version", instance.Version),
+		slog.Int("gomaxprocs", runtime.GOMAXPROCS(0)),
+		slog.Int64("gomemlimit", debug.SetMemoryLimit(-1)),
+		slog.Any("config", cfg))
 
 	// Beside the serving, not before it: the address is good to know, but
 	// nothing to wait for.
-	var resolving sync.WaitGroup
-	resolving.Go(func() {
+	beside.Go(func() {
 		if err := instance.Resolve(ctx, cfg.MetadataURI); err != nil {
 			log.Warn("keeping the host's address", slog.String("ip", instance.IP()), slog.Any("error", err))
 		}
 	})
 	err = server.Serve(ctx, ln)
-	resolving.Wait()
+	stop()
 
 	uptime := slog.String("uptime", time.Since(instance.StartedAt).Round(time.Millisecond).String())
 	if err != nil {
@@ -71,14 +113,28 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	return exitOK
 }
 
+// flush sends the last spans. A collector that is away must not keep the
+// process until it is killed.
+func flush(ctx context.Context, provider tracing.Provider, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, config.FlushTimeout)
+	defer cancel()
+	if err := provider.Shutdown(ctx); err != nil {
+		log.Warn("the last spans are lost", slog.Any("error", err))
+	}
+}
+
 // listen binds the port on all interfaces, IPv4 and IPv6.
 func listen(ctx context.Context, port int) (net.Listener, error) {
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort("", strconv.Itoa(port)))
+	ln, err := bind(ctx, net.JoinHostPort("", strconv.Itoa(port)))
 	if err != nil {
 		return nil, listenError(port, err)
 	}
 	return ln, nil
+}
+
+func bind(ctx context.Context, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	return lc.Listen(ctx, "tcp", address)
 }
 
 // listenError says what to do about err where that is known.

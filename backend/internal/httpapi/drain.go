@@ -18,17 +18,19 @@ const lingerTime = 20 * time.Millisecond
 // Serve answers requests on ln, and closes it, until ctx is done; then it
 // drains, so that no request is lost:
 //
-//  1. The health check fails and every response says "Connection: close", so
+//  1. The health check fails, streams of events end, and every response says "Connection: close", so
 //     that clients and load balancers move on to other instances. For
 //     DrainDelay everything is answered as before.
 //  2. The listener takes in what the kernel has queued, and closes. Idle
 //     connections are closed, and those that have never asked for anything.
 //  3. For at most DrainTimeout, requests in flight are completed.
 //
-// The error is nil if every request was answered.
+// The error is nil if every request was answered. Serve can be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	lingering := linger(ln)
-	ln = lingering
+	gated := newGate(lingering, s.opts.MaxConnections, s.turnOff)
+	defer gated.done.Wait()
+	ln = gated
 	served := make(chan error, 1)
 	go func() { served <- s.app.Listener(ln) }()
 	select {
@@ -37,6 +39,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
+	close(s.drained)
 	s.opts.Log.Info("draining",
 		slog.Int64("in_flight", s.inFlight.Load()),
 		slog.String("delay", s.opts.DrainDelay.String()),

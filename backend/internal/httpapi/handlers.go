@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
@@ -23,16 +25,18 @@ type instanceBody struct {
 	Requests uint64 `json:"requests"`
 }
 
-func (s *Server) getInstance(c *fiber.Ctx) error {
+func (s *Server) getInstance(c *fiber.Ctx) error { return c.JSON(s.describe("active")) }
+
+func (s *Server) describe(status string) instanceBody {
 	instance := s.opts.Instance
-	return c.JSON(instanceBody{
+	return instanceBody{
 		Hostname:  instance.Hostname,
 		IP:        instance.IP(),
-		Status:    "active",
+		Status:    status,
 		Version:   instance.Version,
 		StartedAt: instance.StartedAt.Truncate(time.Millisecond),
 		Requests:  s.requests.Load(),
-	})
+	}
 }
 
 type healthBody struct {
@@ -48,6 +52,10 @@ func (s *Server) getHealth(c *fiber.Ctx) error {
 	return c.JSON(healthBody{Status: "ok"})
 }
 
+// getLiveness says that the process is alive, which it is until it ends. Who
+// restarts what is not alive must not restart what drains.
+func (s *Server) getLiveness(c *fiber.Ctx) error { return c.JSON(healthBody{Status: "ok"}) }
+
 type errorBody struct {
 	Error     string `json:"error"`
 	RequestID string `json:"request_id"`
@@ -57,21 +65,31 @@ type errorBody struct {
 // status, never of the error: errors hold the client's own input or internals.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
 	status := statusOf(err)
-	id, ok := c.Locals(requestIDKey{}).(string)
-	if !ok {
+	var id string
+	if e := exchangeOf(c); e != nil {
+		id = e.id
+	}
+	if id == "" {
 		// No middleware has seen the request, because it could not be read.
 		id = utils.UUIDv4()
 		c.Set(fiber.HeaderXRequestID, id)
-		s.opts.Log.LogAttrs(c.UserContext(), slog.LevelInfo, "refused",
-			slog.String("request_id", id),
-			slog.Int("status", status),
-			slog.String("peer", c.Context().RemoteAddr().String()))
+		s.logRefusal(id, status, c.Context().RemoteAddr())
 	}
 	return c.Status(status).JSON(errorBody{
-		Error:     strings.ToLower(utils.StatusMessage(status)),
+		Error:     statusText(status),
 		RequestID: id,
 	})
 }
+
+// logRefusal takes the place of the access log where a request was not read.
+func (s *Server) logRefusal(id string, status int, peer net.Addr) {
+	s.opts.Log.LogAttrs(context.Background(), slog.LevelInfo, "refused",
+		slog.String("request_id", id),
+		slog.Int("status", status),
+		slog.String("peer", peer.String()))
+}
+
+func statusText(status int) string { return strings.ToLower(utils.StatusMessage(status)) }
 
 // statusOf is the status that handleError gives to err.
 func statusOf(err error) int {

@@ -63,6 +63,11 @@ func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
 		WriteTimeout: 5 * time.Second,
 		IdleTimeout:  5 * time.Second,
 		DrainTimeout: 5 * time.Second,
+
+		TrustedHops:    1,
+		MaxConnections: 1000,
+		MaxStreams:     10,
+		Heartbeat:      time.Second,
 	}
 	if change != nil {
 		change(&opts)

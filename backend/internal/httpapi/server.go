@@ -5,13 +5,16 @@ package httpapi
 import (
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/etag"
 	"github.com/gofiber/fiber/v2/middleware/helmet"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"slipway/backend/internal/identity"
 )
@@ -25,7 +28,7 @@ const (
 )
 
 // Options are what a Server needs to know. All fields are required, except
-// that a zero DrainDelay means none.
+// where they say what their zero value means; a zero DrainDelay means none.
 type Options struct {
 	Instance *identity.Instance
 	Log      *slog.Logger
@@ -36,6 +39,19 @@ type Options struct {
 	// DrainDelay and DrainTimeout: see Server.Serve.
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration
+
+	// TrustedHops: see forwarded.Client.
+	TrustedHops int
+	// RateLimit and RateBurst bound each client's requests to /api, a second
+	// and at once. A RateLimit of 0 means no bound.
+	RateLimit, RateBurst int
+	// MaxConnections and MaxStreams bound what is open at a time.
+	MaxConnections, MaxStreams int
+	// Heartbeat is the time between two events of a stream, shorter than
+	// WriteTimeout.
+	Heartbeat time.Duration
+	// Tracer makes spans; nil means none.
+	Tracer trace.TracerProvider
 }
 
 // Server answers the API's requests.
@@ -45,11 +61,22 @@ type Server struct {
 	requests atomic.Uint64 // without health checks
 	inFlight atomic.Int64
 	draining atomic.Bool
+	drained  chan struct{} // closed when draining begins
+	streams  atomic.Int64
+
+	exchanges sync.Pool
+	meter     *meter
+	limiter   *limiter
+	tracer    trace.Tracer
 }
 
 // New builds a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts}
+	s := &Server{opts: opts, drained: make(chan struct{}), limiter: newLimiter(opts.RateLimit, opts.RateBurst)}
+	s.exchanges.New = func() any { return &exchange{} }
+	if opts.Tracer != nil {
+		s.tracer = opts.Tracer.Tracer("slipway/backend/internal/httpapi")
+	}
 	s.app = fiber.New(fiber.Config{
 		AppName:               "slipway-backend",
 		CaseSensitive:         true,
@@ -61,6 +88,7 @@ func New(opts Options) *Server {
 		IdleTimeout:           opts.IdleTimeout,
 		ErrorHandler:          s.handleError,
 	})
+	s.meter = s.newMeter()
 	s.app.Server().CloseOnShutdown = true
 	s.app.Server().Handler = s.front(s.app.Server().Handler)
 	s.use()
@@ -73,22 +101,33 @@ func New(opts Options) *Server {
 // access log line has a request id.
 func (s *Server) use() {
 	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic}))
-	s.app.Use(requestID)
+	s.app.Use(s.identify)
+	s.app.Use(s.trace)
 	s.app.Use(s.accessLog)
+	s.app.Use(s.measure)
 	s.app.Use(helmet.New(helmet.Config{
 		// Nothing here is a page, so nothing may be loaded or framed.
 		ContentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
 		XFrameOptions:         "DENY",
 		ReferrerPolicy:        "no-referrer",
 	}))
-	// No entity tags: every answer so far is about this very moment, and says
-	// no-store instead.
+	if s.opts.RateLimit > 0 {
+		s.app.Use("/api", s.limit)
+	}
+	// Nearly every answer is about this very moment. Only what does not change
+	// has an entity tag.
 	s.app.Use(noStore)
+	s.app.Use("/api/openapi.json", etag.New())
 }
 
+// route installs the handlers. Each route stands in openapi.json.
 func (s *Server) route() {
 	s.app.Get("/health", s.getHealth)
+	s.app.Get("/livez", s.getLiveness)
+	s.app.Get("/readyz", s.getHealth)
 	s.app.Get("/api/health", s.getHealth)
+	s.app.Get("/api/events", s.getEvents)
+	s.app.Get("/api/openapi.json", s.getDocument)
 	s.app.Get("/api/", s.getInstance)
 }
 
@@ -99,6 +138,13 @@ func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
+		e := s.exchanges.Get().(*exchange)
+		ctx.SetUserValue(exchangeKey{}, e)
+		defer func() {
+			ctx.RemoveUserValue(exchangeKey{})
+			*e = exchange{}
+			s.exchanges.Put(e)
+		}()
 		if slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			next(ctx)
 		} else {

@@ -162,25 +162,11 @@ func TestRequestID(t *testing.T) {
 }
 
 func FuzzRequestID(f *testing.F) {
-	f.Add("0b4a1f0e-6f6e-4f4e-9d8e-0d6e1d2c3b4a")
-	f.Add("\x1b[31m12345678")
-	f.Add("12345678\n")
-	f.Fuzz(func(t *testing.T, sent string) {
-		var got string
-		app := fiber.New()
-		app.Use(requestID)
-		app.Get("/", func(c *fiber.Ctx) error {
-			got = c.Locals(requestIDKey{}).(string)
-			return nil
-		})
-		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
-		req.Header.Set("X-Request-ID", sent)
-		resp, err := app.Test(req, 5000)
-		if err != nil {
-			return // the framework refused to read it
-		}
-		require.NoError(t, resp.Body.Close())
-		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, got)
+	f.Add([]byte("0b4a1f0e-6f6e-4f4e-9d8e-0d6e1d2c3b4a"))
+	f.Add([]byte("\x1b[31m12345678"))
+	f.Add([]byte("12345678\n"))
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, requestID(sent))
 	})
 }
 
@@ -203,7 +189,7 @@ func TestAccessLog(t *testing.T) {
 		require.Equal(t, want.method, lines[i]["method"])
 		require.Equal(t, want.path, lines[i]["path"])
 		require.InDelta(t, want.status, lines[i]["status"], 0)
-		require.NotEmpty(t, lines[i]["peer"])
+		require.NotEmpty(t, lines[i]["client"])
 		require.GreaterOrEqual(t, lines[i]["duration_ms"], 0.0)
 	}
 	require.NotContains(t, logged.buf.String(), "secret")

@@ -1,0 +1,85 @@
+package httpapi
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
+	"github.com/valyala/fasthttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// trace makes a span of every request that is no health check, if there is a
+// tracer. Without one it still tells the log which trace a request belongs to.
+func (s *Server) trace(c *fiber.Ctx) error {
+	e := exchangeOf(c)
+	parent := parentOf(c)
+	if s.tracer == nil || isProbe(c.Path()) {
+		e.traceID = traceID(parent, c)
+		return c.Next()
+	}
+	// Spans outlive the request, so that they need copies of its strings.
+	ctx, span := s.tracer.Start(parent, c.Method(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		attribute.String("http.request.method", utils.CopyString(c.Method())),
+		attribute.String("url.path", utils.CopyString(c.Path())),
+		attribute.String("client.address", e.client.String()),
+		attribute.String("request.id", e.id)))
+	e.traceID = span.SpanContext().TraceID().String()
+	c.SetUserContext(ctx)
+	status := fiber.StatusInternalServerError
+	defer func() {
+		span.SetName(c.Method() + " " + routeOf(c))
+		span.SetAttributes(attribute.String("http.route", routeOf(c)), attribute.Int("http.response.status_code", status))
+		if status >= fiber.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}()
+	return observe(c, &status)
+}
+
+// parentOf reads the header "traceparent" of W3C Trace Context.
+func parentOf(c *fiber.Ctx) context.Context {
+	header := &c.Context().Request.Header
+	if len(header.Peek("traceparent")) == 0 {
+		return c.UserContext()
+	}
+	return propagation.TraceContext{}.Extract(c.UserContext(), carrier{header})
+}
+
+// carrier lets OpenTelemetry read a request's headers.
+type carrier struct{ *fasthttp.RequestHeader }
+
+// Get returns a copy, because spans keep it.
+func (h carrier) Get(name string) string { return string(h.Peek(name)) }
+
+// Set is not called: nothing is injected into a request that came in.
+func (carrier) Set(string, string) {}
+
+// Keys is not called either.
+func (carrier) Keys() []string { return nil }
+
+// amznTrace is the part of the header that load balancers add.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-request-tracing.html
+var amznTrace = regexp.MustCompile(`(?:^|;)Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)`)
+
+// traceID is that of the client's trace, or else of the load balancer's, in its
+// own notation, by which its access log can be searched. Anything malformed is
+// none.
+func traceID(parent context.Context, c *fiber.Ctx) string {
+	if span := trace.SpanContextFromContext(parent); span.HasTraceID() {
+		return span.TraceID().String()
+	}
+	header := c.Context().Request.Header.Peek("X-Amzn-Trace-Id")
+	if len(header) == 0 {
+		return ""
+	}
+	if found := amznTrace.FindSubmatch(header); found != nil {
+		return string(found[1])
+	}
+	return ""
+}

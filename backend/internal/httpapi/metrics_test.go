@@ -1,0 +1,48 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMetrics(t *testing.T) {
+	s, _ := newServer(t, nil)
+	ask(t, s, http.MethodGet, "/api")
+	ask(t, s, http.MethodGet, "/health")
+	for _, target := range []string{"/a", "/b", `/"c"`, "/api/nothing"} {
+		ask(t, s, http.MethodGet, target)
+	}
+	var text strings.Builder
+	s.WriteMetrics(&text)
+	for _, want := range []string{
+		`http_requests_total{method="GET",route="/api/",status="200"} 1`,
+		`http_requests_total{method="GET",route="/health",status="200"} 1`,
+		`http_requests_total{method="GET",route="unmatched",status="404"} 4`,
+		`http_request_duration_seconds_bucket{route="unmatched",le="+Inf"} 4`,
+		`service_info{version="v7",hostname="web-1"} 1`,
+		"draining 0\n", "http_event_streams 0\n", "http_requests_in_flight 0\n", "http_connections ",
+		"go_goroutines ", "process_resident_memory_bytes ",
+	} {
+		require.Contains(t, text.String(), want)
+	}
+	s.draining.Store(true)
+	text.Reset()
+	s.WriteMetrics(&text)
+	require.Contains(t, text.String(), "draining 1\n")
+}
+
+func TestMeterAtOnce(t *testing.T) {
+	s, _ := newServer(t, nil)
+	k := kind{http.MethodGet, "/api/", 200}
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { s.meter.add(k, time.Millisecond) })
+	}
+	all.Wait()
+	require.EqualValues(t, 50, s.meter.series[k].count.Get())
+}

@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/stretchr/testify/require"
+)
+
+func document(t *testing.T) *openapi3.T {
+	t.Helper()
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	require.NoError(t, err)
+	require.NoError(t, doc.Validate(t.Context()))
+	return doc
+}
+
+// TestEveryRouteIsDocumented, and every documented one is there.
+func TestEveryRouteIsDocumented(t *testing.T) {
+	var documented, there []string
+	for path, item := range document(t).Paths.Map() {
+		for method := range item.Operations() {
+			documented = append(documented, method+" "+path)
+		}
+	}
+	s, _ := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 1, 1 })
+	for _, route := range s.app.GetRoutes(true) {
+		if route.Method != http.MethodHead { // the framework adds it to every GET
+			there = append(there, route.Method+" "+route.Path)
+		}
+	}
+	slices.Sort(documented)
+	slices.Sort(there)
+	require.Equal(t, documented, there)
+}
+
+func TestAnswersAreAsDocumented(t *testing.T) {
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	doc := document(t)
+	s, _ := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 1, 1000 })
+	r := run(t, s)
+	etag := ask(t, s, http.MethodGet, "/api/openapi.json").Header.Get("ETag")
+	require.NotEmpty(t, etag)
+	drain := func() { s.draining.Store(true) }
+	tests := []struct {
+		name, path string
+		header     []string
+		status     int
+		before     func()
+	}{
+		{"instance", "/api/", nil, 200, nil},
+		{"health", "/health", nil, 200, nil},
+		{"API health", "/api/health", nil, 200, nil},
+		{"liveness", "/livez", nil, 200, nil},
+		{"readiness", "/readyz", nil, 200, nil},
+		{"document", "/api/openapi.json", nil, 200, nil},
+		{"document, known", "/api/openapi.json", []string{"If-None-Match", etag}, 304, nil},
+		{"too many streams", "/api/events", nil, 503, func() { s.streams.Store(10) }},
+		{"draining", "/health", nil, 503, drain},
+		{"API draining", "/api/health", nil, 503, drain},
+		{"not ready", "/readyz", nil, 503, drain},
+		{"alive all the same", "/livez", nil, 200, drain},
+		{"the end of a stream", "/api/events", nil, 200, func() { s.streams.Store(0) }},
+		{"too often", "/api/", []string{"X-Forwarded-For", "203.0.113.7"}, 429, func() { s.limiter.burst = 0 }},
+		{"too often for health", "/api/health", []string{"X-Forwarded-For", "203.0.113.7"}, 429, nil},
+	}
+	asked := map[string]bool{}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if tt.before != nil {
+				tt.before()
+			}
+			resp := askOver(t, r, http.MethodGet, tt.path, tt.header...)
+			require.Equal(t, tt.status, resp.StatusCode)
+			asked[tt.path] = true
+			item := doc.Paths.Value(tt.path)
+			require.NotNil(t, item)
+			input := &openapi3filter.ResponseValidationInput{
+				RequestValidationInput: &openapi3filter.RequestValidationInput{
+					Request: httptest.NewRequestWithContext(t.Context(), http.MethodGet, tt.path, http.NoBody),
+					Route:   &routers.Route{Spec: doc, Path: tt.path, PathItem: item, Method: http.MethodGet, Operation: item.Get},
+				},
+				Status: resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewBufferString(resp.text)),
+				Options: &openapi3filter.Options{IncludeResponseStatus: true},
+			}
+			require.NoError(t, openapi3filter.ValidateResponse(t.Context(), input))
+		})
+	}
+	require.Len(t, asked, doc.Paths.Len(), "each path is asked for")
+}

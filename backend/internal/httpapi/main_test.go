@@ -57,9 +57,17 @@ func (j *journal) lines(t *testing.T, msg string) []map[string]any {
 func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
 	t.Helper()
 	logged := &journal{}
-	opts := Options{
+	opts := options(slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if change != nil {
+		change(&opts)
+	}
+	return New(opts), logged
+}
+
+func options(log *slog.Logger) Options {
+	return Options{
 		Instance:     identity.New("web-1", "v7"),
-		Log:          slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Log:          log,
 		ReadTimeout:  5 * time.Second,
 		WriteTimeout: 5 * time.Second,
 		IdleTimeout:  5 * time.Second,
@@ -70,10 +78,6 @@ func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
 		MaxStreams:     10,
 		Heartbeat:      time.Second,
 	}
-	if change != nil {
-		change(&opts)
-	}
-	return New(opts), logged
 }
 
 // running is a server on a real socket.

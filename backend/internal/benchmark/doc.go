@@ -1,0 +1,9 @@
+// Package benchmark holds no code but measurements: of the service as it is
+// built for its image, run as a process of its own, beside bare fasthttp and
+// Fiber without middleware.
+//
+//	GOWORK=off go test ./internal/benchmark -bench . -benchtime 5s
+//
+// What must hold on any machine is a test; what depends on the machine is a
+// benchmark's figure.
+package benchmark

@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"log/slog"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
+)
+
+// asker returns a request as it comes from a load balancer, again and again,
+// past the socket.
+func asker(tb testing.TB, path string) func() {
+	tb.Helper()
+	opts := options(slog.New(slog.NewJSONHandler(discard{}, nil)))
+	opts.RateLimit, opts.RateBurst = 1_000_000, 1_000_000
+	s := New(opts)
+	var req fasthttp.Request
+	req.SetRequestURI(path)
+	req.Header.SetHost("x")
+	req.Header.Set("X-Forwarded-For", "203.0.113.7")
+	req.Header.Set("X-Amzn-Trace-Id", "Root="+traceOfALB)
+	var ctx fasthttp.RequestCtx
+	peer, handler := &net.TCPAddr{IP: net.IPv4(10, 0, 1, 5)}, s.app.Server().Handler
+	return func() {
+		ctx.Init(&req, peer, nil)
+		ctx.Response.Reset()
+		handler(&ctx)
+	}
+}
+
+// discard is not io.Discard, for which slog does nothing at all.
+type discard struct{}
+
+func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+func BenchmarkMiddleware(b *testing.B) {
+	for _, path := range []string{"/api/", "/health"} {
+		b.Run(path[1:], func(b *testing.B) {
+			b.ReportAllocs()
+			ask := asker(b, path)
+			for b.Loop() {
+				ask()
+			}
+		})
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	for _, path := range []string{"/api/", "/health"} {
+		allocations := testing.AllocsPerRun(1000, asker(t, path))
+		t.Logf("%s: %.1f allocations", path, allocations)
+		require.LessOrEqual(t, allocations, 20.0)
+	}
+}

@@ -22,12 +22,16 @@ func asker(tb testing.TB, path string) func() {
 	req.Header.Set("X-Forwarded-For", "203.0.113.7")
 	req.Header.Set("X-Amzn-Trace-Id", "Root="+traceOfALB)
 	var ctx fasthttp.RequestCtx
-	peer, handler := &net.TCPAddr{IP: net.IPv4(10, 0, 1, 5)}, s.app.Server().Handler
-	return func() {
-		ctx.Init(&req, peer, nil)
+	peer, handler := &net.TCPAddr{IP: net.IPv4(10, 0, 1, 5)}, direct(s)
+	ctx.Init(&req, peer, nil)
+	ask := func() {
 		ctx.Response.Reset()
 		handler(&ctx)
 	}
+	ask()
+	require.Equal(tb, 200, ctx.Response.StatusCode())
+	require.NotEmpty(tb, ctx.Response.Header.Peek("X-Request-ID"))
+	return ask
 }
 
 // discard is not io.Discard, for which slog does nothing at all.
@@ -48,9 +52,12 @@ func BenchmarkMiddleware(b *testing.B) {
 }
 
 func TestAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("pools forget at random under the race detector: run without -race")
+	}
 	for _, path := range []string{"/api/", "/health"} {
 		allocations := testing.AllocsPerRun(1000, asker(t, path))
 		t.Logf("%s: %.1f allocations", path, allocations)
-		require.LessOrEqual(t, allocations, 20.0)
+		require.LessOrEqual(t, allocations, 10.0)
 	}
 }

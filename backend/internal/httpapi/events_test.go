@@ -67,7 +67,7 @@ func TestEvents(t *testing.T) {
 		require.Equal(t, "web-1", got.data.Hostname)
 		require.Equal(t, "v7", got.data.Version)
 		require.Equal(t, "active", got.data.Status)
-		require.WithinDuration(t, s.opts.Instance.StartedAt, got.data.StartedAt, time.Millisecond)
+		require.Equal(t, s.startedAt, got.data.StartedAt)
 	}
 
 	r.stop()

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -15,17 +14,21 @@ import (
 // instanceBody answers GET /api/. The first three fields are what the page and
 // other clients have always relied on.
 type instanceBody struct {
-	Hostname  string    `json:"hostname"`
-	IP        string    `json:"ip"`
-	Status    string    `json:"status"`
-	Version   string    `json:"version"`
-	StartedAt time.Time `json:"started_at"`
+	Hostname  string `json:"hostname"`
+	IP        string `json:"ip"`
+	Status    string `json:"status"`
+	Version   string `json:"version"`
+	StartedAt string `json:"started_at"` // RFC 3339
 	// Requests counts what this process was asked since it started, this
 	// request included, health checks not.
 	Requests uint64 `json:"requests"`
 }
 
-func (s *Server) getInstance(c *fiber.Ctx) error { return c.JSON(s.describe("active")) }
+func (s *Server) getInstance(c *fiber.Ctx) error {
+	body := &exchangeOf(c).body // there already, unlike a new one
+	*body = s.describe("active")
+	return c.JSON(body)
+}
 
 func (s *Server) describe(status string) instanceBody {
 	instance := s.opts.Instance
@@ -34,7 +37,7 @@ func (s *Server) describe(status string) instanceBody {
 		IP:        instance.IP(),
 		Status:    status,
 		Version:   instance.Version,
-		StartedAt: instance.StartedAt.Truncate(time.Millisecond),
+		StartedAt: s.startedAt,
 		Requests:  s.requests.Load(),
 	}
 }

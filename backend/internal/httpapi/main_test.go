@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
 
 	"slipway/backend/internal/identity"
@@ -118,6 +119,12 @@ func get(ctx context.Context, client *http.Client, url string) (*http.Response, 
 		return nil, err
 	}
 	return client.Do(req)
+}
+
+// direct is the way into a server past the socket.
+func direct(s *Server) fasthttp.RequestHandler {
+	s.app.Handler() // puts the routes in order, as serving does
+	return s.app.Server().Handler
 }
 
 // askOver asks over a socket, so that there is a peer.

@@ -64,6 +64,8 @@ type Server struct {
 	drained  chan struct{} // closed when draining begins
 	streams  atomic.Int64
 
+	startedAt string
+
 	exchanges sync.Pool
 	meter     *meter
 	limiter   *limiter
@@ -73,6 +75,7 @@ type Server struct {
 // New builds a server; Serve runs it.
 func New(opts Options) *Server {
 	s := &Server{opts: opts, drained: make(chan struct{}), limiter: newLimiter(opts.RateLimit, opts.RateBurst)}
+	s.startedAt = opts.Instance.StartedAt.Truncate(time.Millisecond).Format(time.RFC3339Nano)
 	s.exchanges.New = func() any { return &exchange{} }
 	if opts.Tracer != nil {
 		s.tracer = opts.Tracer.Tracer("slipway/backend/internal/httpapi")
@@ -145,7 +148,7 @@ func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			*e = exchange{}
 			s.exchanges.Put(e)
 		}()
-		if slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
+		if known(ctx.Method()) {
 			next(ctx)
 		} else {
 			s.refuse(ctx, fiber.ErrNotImplemented)
@@ -154,6 +157,10 @@ func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 			ctx.Response.SetConnectionClose()
 		}
 	}
+}
+
+func known(method []byte) bool {
+	return slices.ContainsFunc(fiber.DefaultMethods, func(name string) bool { return name == string(method) })
 }
 
 // refuse answers a request that never reaches the middleware.

@@ -1,8 +1,8 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
-	"regexp"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -63,9 +63,32 @@ func (carrier) Set(string, string) {}
 // Keys is not called either.
 func (carrier) Keys() []string { return nil }
 
-// amznTrace is the part of the header that load balancers add.
+// amznRoot finds the trace in the header that load balancers add:
+// fields with ";" between, of which one is like
+// Root=1-67891233-abcdef012345678912345678. It is nil if there is none.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-request-tracing.html
-var amznTrace = regexp.MustCompile(`(?:^|;)Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)`)
+func amznRoot(header []byte) []byte {
+	for field := range bytes.SplitSeq(header, []byte(";")) {
+		if root, ok := bytes.CutPrefix(field, []byte("Root=")); ok && isAmznRoot(root) {
+			return root
+		}
+	}
+	return nil
+}
+
+func isAmznRoot(root []byte) bool {
+	const pattern = "1-hhhhhhhh-hhhhhhhhhhhhhhhhhhhhhhhh"
+	if len(root) != len(pattern) {
+		return false
+	}
+	for i, c := range root {
+		digit := '0' <= c && c <= '9' || 'a' <= c && c <= 'f'
+		if pattern[i] == 'h' && !digit || pattern[i] != 'h' && pattern[i] != c {
+			return false
+		}
+	}
+	return true
+}
 
 // traceID is that of the client's trace, or else of the load balancer's, in its
 // own notation, by which its access log can be searched. Anything malformed is
@@ -74,12 +97,5 @@ func traceID(parent context.Context, c *fiber.Ctx) string {
 	if span := trace.SpanContextFromContext(parent); span.HasTraceID() {
 		return span.TraceID().String()
 	}
-	header := c.Context().Request.Header.Peek("X-Amzn-Trace-Id")
-	if len(header) == 0 {
-		return ""
-	}
-	if found := amznTrace.FindSubmatch(header); found != nil {
-		return string(found[1])
-	}
-	return ""
+	return string(amznRoot(c.Context().Request.Header.Peek("X-Amzn-Trace-Id")))
 }

@@ -3,7 +3,6 @@ package benchmark
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -121,7 +120,7 @@ func start(tb testing.TB, which string, vars ...string) *process {
 			require.Equal(tb, 200, resp.StatusCode)
 			break
 		}
-		require.True(tb, errors.Is(err, syscall.ECONNREFUSED), "%v", err)
+		require.ErrorIs(tb, err, syscall.ECONNREFUSED)
 		require.Less(tb, time.Since(begin), 10*time.Second, "the server does not come up: %s", p.stderr)
 		select {
 		case <-time.After(time.Millisecond):

@@ -47,8 +47,8 @@ func (a asker) ask(ctx context.Context, method, path string, header ...string) (
 
 // expect makes a request whose answer must be JSON with a status, and decodes it
 // into result.
-func (a asker) expect(ctx context.Context, status int, method, path string, result any, header ...string) (answer, error) {
-	got, err := a.ask(ctx, method, path, header...)
+func (a asker) expect(ctx context.Context, status int, method, path string, result any) (answer, error) {
+	got, err := a.ask(ctx, method, path)
 	if err != nil {
 		return got, err
 	}

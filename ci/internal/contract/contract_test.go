@@ -108,7 +108,7 @@ func TestBackend(t *testing.T) {
 		"ill":               {"GET /api/health", body(`{"status":"ill"}`), `health: /api/health: status is "ill", not ok`},
 		"no HEAD":           {"HEAD /api/", status(405), "HEAD /api/ answers"},
 		"anything goes":     {"POST /api/", status(200), "another method is refused: POST /api/ answers"},
-		"no Allow":          {"POST /api/", without("Allow"), `another method is refused: Allow is "", without GET`},
+		"no Allow":          {"POST /api/", without("Allow"), `another method is refused: header Allow is "", without GET`},
 		"a page for 404":    {"GET /api/no-such-path", status(200), "an unknown path is refused: GET /api/no-such-path answers"},
 		"other id":          {"GET /api/no-such-path", with("X-Request-ID", "other"), "with another id than in the header"},
 		"no ids":            {"GET /api/", without("X-Request-ID"), "request ids: sent"},

@@ -98,7 +98,7 @@ func (a asker) refused(ctx context.Context, status int, method, path string) (an
 func method(ctx context.Context, a asker) error {
 	got, err := a.refused(ctx, http.StatusMethodNotAllowed, http.MethodPost, "/api/")
 	if err == nil && !strings.Contains(got.Header.Get("Allow"), http.MethodGet) {
-		err = fmt.Errorf("Allow is %q, without GET", got.Header.Get("Allow"))
+		err = fmt.Errorf("header Allow is %q, without GET", got.Header.Get("Allow"))
 	}
 	return err
 }

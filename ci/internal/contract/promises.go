@@ -1,0 +1,240 @@
+package contract
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// identity is what an instance says of itself. More fields may come.
+type identity struct {
+	Hostname  string    `json:"hostname"`
+	IP        string    `json:"ip"`
+	Status    string    `json:"status"`
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
+	Requests  int       `json:"requests"`
+}
+
+func (i identity) check(version string) error {
+	ip, err := netip.ParseAddr(i.IP)
+	switch {
+	case i.Hostname == "":
+		return errors.New("there is no hostname")
+	case err != nil || !ip.Is4():
+		return fmt.Errorf("ip is %q, which is no IPv4 address", i.IP)
+	case i.Status != "active":
+		return fmt.Errorf("status is %q, not active", i.Status)
+	case version != "" && i.Version != version:
+		return fmt.Errorf("version is %q, not %q", i.Version, version)
+	case i.Version == "":
+		return errors.New("there is no version")
+	case i.StartedAt.IsZero():
+		return errors.New("there is no started_at")
+	}
+	return nil
+}
+
+func (a asker) identify(ctx context.Context, path string) error {
+	var who identity
+	if _, err := a.expect(ctx, http.StatusOK, http.MethodGet, path, &who); err != nil {
+		return err
+	}
+	if who.Requests < 1 {
+		return fmt.Errorf("requests is %d, this one not counted", who.Requests)
+	}
+	return who.check(a.version)
+}
+
+func instance(ctx context.Context, a asker) error     { return a.identify(ctx, "/api/") }
+func withoutSlash(ctx context.Context, a asker) error { return a.identify(ctx, "/api") }
+func query(ctx context.Context, a asker) error        { return a.identify(ctx, "/api/?a=b&c=%ff") }
+
+func health(ctx context.Context, a asker) error {
+	for _, path := range []string{"/health", "/api/health"} {
+		var got struct {
+			Status string `json:"status"`
+		}
+		if _, err := a.expect(ctx, http.StatusOK, http.MethodGet, path, &got); err != nil {
+			return err
+		}
+		if got.Status != "ok" {
+			return fmt.Errorf("%s: status is %q, not ok", path, got.Status)
+		}
+	}
+	return nil
+}
+
+func head(ctx context.Context, a asker) error {
+	got, err := a.ask(ctx, http.MethodHead, "/api/")
+	if err == nil && (got.StatusCode != http.StatusOK || len(got.body) > 0) {
+		err = fmt.Errorf("HEAD /api/ answers %s with %d bytes", got.Status, len(got.body))
+	}
+	return err
+}
+
+// refusal is the body of every error.
+type refusal struct {
+	Error     string `json:"error"`
+	RequestID string `json:"request_id"`
+}
+
+func (a asker) refused(ctx context.Context, status int, method, path string) (answer, error) {
+	var why refusal
+	got, err := a.expect(ctx, status, method, path, &why)
+	if err == nil && (why.Error == "" || why.RequestID == "" || why.RequestID != got.Header.Get("X-Request-ID")) {
+		err = fmt.Errorf("%s %s answers %s, without reason or with another id than in the header", method, path, got.body)
+	}
+	return got, err
+}
+
+func method(ctx context.Context, a asker) error {
+	got, err := a.refused(ctx, http.StatusMethodNotAllowed, http.MethodPost, "/api/")
+	if err == nil && !strings.Contains(got.Header.Get("Allow"), http.MethodGet) {
+		err = fmt.Errorf("header Allow is %q, without GET", got.Header.Get("Allow"))
+	}
+	return err
+}
+
+func unknown(ctx context.Context, a asker) error {
+	_, err := a.refused(ctx, http.StatusNotFound, http.MethodGet, "/api/no-such-path")
+	return err
+}
+
+func requestIDs(ctx context.Context, a asker) error {
+	for sent, kept := range map[string]bool{"contract-0123456789": true, `"},{"level":"ERROR`: false, "short": false} {
+		got, err := a.ask(ctx, http.MethodGet, "/api/", "X-Request-ID", sent)
+		if err != nil {
+			return err
+		}
+		if id := got.Header.Get("X-Request-ID"); id == "" || (id == sent) != kept {
+			return fmt.Errorf("sent %q, got %q", sent, id)
+		}
+	}
+	return nil
+}
+
+func headers(ctx context.Context, a asker) error {
+	got, err := a.ask(ctx, http.MethodGet, "/api/")
+	if err != nil {
+		return err
+	}
+	for name, want := range map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'",
+	} {
+		if value := got.Header.Get(name); !strings.Contains(value, want) {
+			return fmt.Errorf("%s is %q, without %s", name, value, want)
+		}
+	}
+	// Another origin has no business here.
+	if origin := got.Header.Get("Access-Control-Allow-Origin"); origin != "" {
+		return fmt.Errorf("origin %s may read the answer", origin)
+	}
+	return nil
+}
+
+// openAPI is the part of the document that is needed here.
+type openAPI struct {
+	OpenAPI string `json:"openapi"`
+	Paths   map[string]struct {
+		Get struct {
+			Responses map[string]struct {
+				Content map[string]any `json:"content"`
+			} `json:"responses"`
+		} `json:"get"`
+	} `json:"paths"`
+}
+
+const documentPath, eventsPath = "/api/openapi.json", "/api/events"
+
+// document is checked against the system: what it says must be there.
+func document(ctx context.Context, a asker) error {
+	var doc openAPI
+	got, err := a.expect(ctx, http.StatusOK, http.MethodGet, documentPath, &doc)
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.") {
+		return fmt.Errorf("openapi is %q, not 3", doc.OpenAPI)
+	}
+	for _, path := range []string{"/api/", "/api/health", "/health", eventsPath, documentPath} {
+		item, ok := doc.Paths[path]
+		if !ok {
+			return fmt.Errorf("%s is not documented", path)
+		}
+		if path == eventsPath {
+			continue // its end would have to be waited for
+		}
+		answer, err := a.ask(ctx, http.MethodGet, path)
+		if err != nil {
+			return err
+		}
+		described, ok := item.Get.Responses[fmt.Sprint(answer.StatusCode)]
+		if !ok {
+			return fmt.Errorf("%s answers %s, which is not documented", path, answer.Status)
+		}
+		kind, _, _ := strings.Cut(answer.Header.Get("Content-Type"), ";")
+		if _, ok := described.Content[kind]; !ok {
+			return fmt.Errorf("%s answers with %q, which is not documented", path, kind)
+		}
+	}
+	again, err := a.ask(ctx, http.MethodGet, documentPath, "If-None-Match", got.Header.Get("ETag"))
+	if err == nil && again.StatusCode != http.StatusNotModified {
+		err = fmt.Errorf("it is sent again (%s) to who has it", again.Status)
+	}
+	return err
+}
+
+// events reads the first one, which must come at once: whatever stands between
+// must not hold it back.
+func events(ctx context.Context, a asker) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+eventsPath, http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := a.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
+		return fmt.Errorf("%s answers %s with %q", eventsPath, response.Status, kind)
+	}
+	name, data, err := firstEvent(bufio.NewScanner(response.Body))
+	if err != nil {
+		return err
+	}
+	if name != "heartbeat" {
+		return fmt.Errorf("the first event is %q, not heartbeat", name)
+	}
+	var who identity
+	if err := json.Unmarshal([]byte(data), &who); err != nil {
+		return fmt.Errorf("the event's data: %w", err)
+	}
+	return who.check(a.version)
+}
+
+func firstEvent(lines *bufio.Scanner) (name, data string, err error) {
+	for lines.Scan() {
+		field, value, _ := strings.Cut(lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case field == "event":
+			name = value
+		case field == "data":
+			data = value
+		case field == "" && name+data != "":
+			return name, data, nil
+		}
+	}
+	return "", "", cmp.Or(lines.Err(), errors.New("the stream ends without an event"))
+}

@@ -7,11 +7,14 @@ const HISTORY = 60; // answers kept for the timeline
 const CONTAINERS = 20; // containers kept; the one seen longest ago goes first
 
 class Model {
-  history = []; // { at, hostname, version, latency }, or { at } for a failure
+  history = []; // { at, key, hostname, version, latency }, or { at } for a failure
   containers = new Map(); // key → { hostname, ip, version, count, seenAt }
   latest; // { at, answer, latency }
+  streamed = false; // whether that came from a stream of events
+  openedAt = Date.now();
   offlineSince; // time of the first failure in a row
-  error = "";
+  error = ""; // the last failure's reason
+  outage; // { from, until, error } of the last time without answers
   nextAt; // when the next attempt is due
   #tones = new Map();
 
@@ -23,7 +26,7 @@ class Model {
     return this.#tones.get(version);
   }
 
-  answered(answer, latency) {
+  answered(answer, latency, streamed) {
     const at = Date.now();
     const version = String(answer.version || "unknown");
     const news = {
@@ -32,11 +35,15 @@ class Model {
     };
     this.tone(version);
     this.latest = { at, answer: { ...answer, version }, latency };
-    this.offlineSince = undefined;
-    this.#remember({ at, hostname: answer.hostname, version, latency });
+    this.streamed = streamed;
+    if (news.back) {
+      this.outage = { from: this.offlineSince, until: at, error: this.error };
+      this.offlineSince = undefined;
+    }
 
     // A hostname alone may be used again by the container's successor.
     const key = JSON.stringify([answer.hostname, version, answer.started_at]);
+    this.#remember({ at, key, hostname: answer.hostname, version, latency });
     const container = this.containers.get(key) ?? { hostname: answer.hostname, version, count: 0 };
     Object.assign(container, { ip: answer.ip, seenAt: at, count: container.count + 1 });
     this.containers.set(key, container);
@@ -66,16 +73,16 @@ const model = new Model();
 const view = new View();
 const retry = document.getElementById("retry");
 
-const poller = new Poller("/api/", {
+const poller = new Poller("/api/", "/api/events", {
   asking() {
     retry.disabled = true;
     model.nextAt = undefined;
     view.tick(model);
   },
-  answered(answer, latency) {
+  answered(answer, latency, streamed) {
     const first = model.latest === undefined;
-    const news = model.answered(answer, latency);
-    view.state("live", "LIVE");
+    const news = model.answered(answer, latency, streamed);
+    view.state(answer.status === "active" ? "live" : "other", answer.status === "active" ? "LIVE" : answer.status);
     view.draw(model);
     const version = shorten(model.latest.answer.version);
     if (first || news.back) {

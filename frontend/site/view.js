@@ -4,6 +4,8 @@
 const TONES = 6; // colours that style.css defines
 const SLOTS = 60; // answers on the timeline
 const GONE_AFTER = 20000; // ms without an answer until a container counts as gone
+const SVG = "http://www.w3.org/2000/svg";
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const byId = (id) => document.getElementById(id);
 
@@ -63,6 +65,29 @@ export const shorten = (version) => (/^[0-9a-f]{40}$/.test(version) ? version.sl
 // height maps a latency to a bar, logarithmically: 1 ms is low, 1 s is full.
 const height = (latency) => `${Math.min(100, 8 + (92 * Math.log1p(latency)) / Math.log1p(1000)).toFixed(1)}%`;
 
+// lane is a strip with one cell for each slot of the timeline.
+function lane() {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", `0 0 ${SLOTS * 4} 10`);
+  svg.setAttribute("preserveAspectRatio", "none");
+  const path = document.createElementNS(SVG, "path");
+  svg.append(path);
+  return { svg, path };
+}
+
+// cells is the outline of the cells with the given numbers.
+const cells = (numbers) => numbers.map((n) => `M${n * 4} 0h3v10h-3z`).join("");
+
+// glide lets what has moved by one slot arrive there gently.
+function glide(node) {
+  if (!still.matches) {
+    node.animate([{ transform: `translateX(${100 / SLOTS}%)` }, { transform: "none" }], {
+      duration: 500,
+      easing: "cubic-bezier(0.2, 0.7, 0.2, 1)",
+    });
+  }
+}
+
 export class View {
   #rows = new Map(); // container's key → its row
 
@@ -70,6 +95,7 @@ export class View {
     for (let slot = 0; slot < SLOTS; slot++) {
       byId("timeline").append(element("li", ""));
     }
+    byId("fallback").remove();
     byId("live").hidden = false;
     byId("state").hidden = false;
   }
@@ -87,6 +113,7 @@ export class View {
   draw(model) {
     this.#timeline(model);
     this.#legend(model);
+    this.#health(model);
     if (model.latest) {
       const { answer, latency } = model.latest;
       byId("hostname").replaceChildren(...hostname(answer.hostname));
@@ -94,8 +121,10 @@ export class View {
       setText(byId("latency"), milliseconds(latency));
       setText(byId("requests"), Number.isFinite(answer.requests) ? answer.requests.toLocaleString() : "–");
       byId("version").replaceChildren(this.#version(model, answer.version));
+      setText(byId("mode"), model.streamed ? "A stream of events" : "One request every two seconds");
     }
     this.tick(model);
+    this.#lanes(model);
   }
 
   // tick brings up to date what changes with time alone.
@@ -145,6 +174,36 @@ export class View {
     }
     byId("timeline").firstElementChild.remove();
     byId("timeline").append(bar);
+    glide(byId("timeline"));
+  }
+
+  // lanes marks for each container which of the answers were its own.
+  #lanes(model) {
+    const recent = model.history.slice(-SLOTS);
+    const offset = SLOTS - recent.length;
+    const own = new Map();
+    recent.forEach(({ key }, n) => {
+      if (key !== undefined) {
+        own.set(key, [...(own.get(key) ?? []), n + offset]);
+      }
+    });
+    for (const [key, row] of this.#rows) {
+      row.path.setAttribute("d", cells(own.get(key) ?? []));
+      glide(row.path);
+    }
+  }
+
+  #health(model) {
+    const answered = model.history.filter((entry) => entry.key !== undefined).length;
+    setText(byId("health"), `${answered} of ${model.history.length} answered`);
+    const { outage } = model;
+    let text = `No error since this page was opened at ${clock(model.openedAt)}.`;
+    if (model.offlineSince !== undefined) {
+      text = `Last error at ${clock(model.history.at(-1).at)}: ${model.error}`;
+    } else if (outage) {
+      text = `Last error: ${clock(outage.from)} to ${clock(outage.until)}, for ${duration(outage.until - outage.from)}. ${outage.error}`;
+    }
+    setText(byId("last-error"), text);
   }
 
   #legend(model) {
@@ -178,16 +237,16 @@ export class View {
 
   #containers(model, now) {
     const asOf = model.offlineSince ?? now; // nobody leaves while nobody can be asked
-    const most = Math.max(...[...model.containers.values()].map((container) => container.count));
+    const all = [...model.containers.values()].reduce((sum, container) => sum + container.count, 0);
     let present = 0;
     for (const [key, container] of model.containers) {
       const row = this.#row(model, key, container);
       const gone = asOf - container.seenAt > GONE_AFTER;
       present += gone ? 0 : 1;
       row.node.classList.toggle("gone", gone);
-      setText(row.count, plural(container.count, "answer"));
+      setText(row.count, `${plural(container.count, "answer")} · ${Math.round((100 * container.count) / all)} %`);
       setText(row.seen, `${gone ? "gone, " : ""}seen ${ago(now - container.seenAt)}`);
-      row.fill.style.setProperty("--share", `${((100 * container.count) / most).toFixed(1)}%`);
+      row.fill.style.setProperty("--share", `${((100 * container.count) / all).toFixed(1)}%`);
     }
     for (const [key, row] of this.#rows) {
       if (!model.containers.has(key)) {
@@ -207,8 +266,9 @@ export class View {
     const node = element("li", "");
     node.dataset.tone = model.tone(container.version) % TONES;
     const bar = element("div", "bar");
-    const row = { node, count: element("span", "count"), seen: element("span", "seen quiet"), fill: element("i", "") };
-    bar.append(row.fill);
+    const { svg, path } = lane();
+    const row = { node, path, count: element("span", "count"), seen: element("span", "seen quiet"), fill: element("i", "") };
+    bar.append(svg, row.fill);
     bar.setAttribute("aria-hidden", "true");
     const about = element("span", "quiet");
     about.append(this.#version(model, container.version), ` · ${container.ip}`);

@@ -1,0 +1,93 @@
+package browser_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// nobody is the user that Nginx runs as where the tests run as root: anyone who
+// owns nothing.
+const nobody = 65532
+
+// nginx is a running Nginx with the frontend's page and configuration.
+type nginx struct {
+	*program
+	url string
+	dir string // where it writes
+}
+
+// findNginx gives the program, or skips the test.
+func findNginx(t testing.TB) string {
+	t.Helper()
+	path, err := exec.LookPath("nginx")
+	if err != nil {
+		t.Skip("nginx is not installed: apt-get install -y nginx-light")
+	}
+	if _, err := os.Stat("/etc/nginx/mime.types"); err != nil {
+		t.Skip("this nginx keeps its mime.types elsewhere than the image: apt-get install -y nginx-light")
+	}
+	return path
+}
+
+// configure writes the frontend's configuration with other places in it: it is
+// made for a container, where it has a whole file system of its own.
+func configure(t testing.TB, places ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository(), "frontend", "nginx", "nginx.conf"))
+	require.NoError(t, err)
+	for n := 0; n < len(places); n += 2 {
+		require.Contains(t, string(text), places[n], "nginx.conf no longer has what is replaced here")
+	}
+	return strings.NewReplacer(places...).Replace(string(text))
+}
+
+// startNginx serves the frontend. locations are files for the directory that only
+// development has.
+func startNginx(t testing.TB, locations ...string) *nginx {
+	t.Helper()
+	binary := findNginx(t)
+	dir := readable(t)
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(filepath.Join(repository(), "frontend", "site"))))
+	for n, text := range locations {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, "locations.d"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "locations.d", string(rune('a'+n))+".conf"), []byte(text), 0o644))
+	}
+	address := freeAddress(t)
+	text := configure(t,
+		"listen      8080;", "listen "+address+";",
+		"/usr/share/nginx/html", filepath.Join(dir, "site"),
+		"/etc/nginx/locations.d", filepath.Join(dir, "locations.d"),
+		"/dev/stdout", filepath.Join(dir, "access.log"),
+		"/tmp/", dir+"/",
+	)
+	file := filepath.Join(dir, "nginx.conf")
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+	command := exec.Command(binary, "-c", file, "-p", dir, "-e", "stderr", "-g", "daemon off;")
+	unprivileged(t, command, dir)
+	return &nginx{start(t, command, "http://"+address+"/healthz"), "http://" + address, dir}
+}
+
+// readable is a new folder that every user may read.
+func readable(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	return dir
+}
+
+// unprivileged lets a command run as nobody, who may write to dir, if this process
+// is root's.
+func unprivileged(t testing.TB, command *exec.Cmd, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	command.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+}

@@ -68,6 +68,10 @@ func start(t testing.TB, command *exec.Cmd, url string) *program {
 	t.Helper()
 	p := &program{command: command, ended: make(chan struct{})}
 	command.Stdout, command.Stderr = &p.said, &p.said
+	if command.SysProcAttr == nil {
+		command.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	command.SysProcAttr.Setpgid = true // so that kill has its children, too
 	require.NoError(t, command.Start())
 	go func() {
 		_ = command.Wait() // how it ends is the test's own doing
@@ -95,9 +99,9 @@ func start(t testing.TB, command *exec.Cmd, url string) *program {
 	}
 }
 
-// kill ends the program at once, as a machine does that loses its power.
+// kill ends the program and its children at once, as a machine does that loses its power.
 func (p *program) kill() {
-	_ = p.command.Process.Kill() // it may have ended
+	_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL) // it may have ended
 	<-p.ended
 }
 

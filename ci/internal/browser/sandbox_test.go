@@ -37,11 +37,10 @@ func TestSiteReadOnly(t *testing.T) {
 	command := exec.Command(self)
 	command.Env = []string{sandboxVariable + "=" + dir, "PATH=" + os.Getenv("PATH"), "NGINX=" + binary}
 	command.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if probe := exec.Command("/bin/true"); true {
-		probe.SysProcAttr = command.SysProcAttr
-		if err := probe.Run(); err != nil {
-			t.Skipf("no mount namespace may be made here (%v): run this test on a machine, or with CAP_SYS_ADMIN", err)
-		}
+	probe := exec.Command("/bin/true")
+	probe.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if err := probe.Run(); err != nil {
+		t.Skipf("no mount namespace may be made here (%v): run this test on a machine, or with CAP_SYS_ADMIN", err)
 	}
 	server := start(t, command, "http://"+address+"/healthz")
 

@@ -70,7 +70,7 @@ func TestSiteStatuses(t *testing.T) {
 		"out of the root":       {"GET", "/%2e%2e/%2e%2e/etc/passwd", 400, "text/html", ""},
 		"a NUL":                 {"GET", "/a%00b", 400, "text/html", ""},
 		"a post":                {"POST", "/", 405, "text/html; charset=utf-8", ""},
-		"a put":                 {"PUT", "/new.html", 405, "text/html; charset=utf-8", ""},
+		"a put":                 {"PUT", "/style.css", 405, "text/html; charset=utf-8", ""},
 		"a delete":              {"DELETE", "/index.html", 405, "text/html; charset=utf-8", ""},
 		"a line too long":       {"GET", "/" + strings.Repeat("a", 9<<10), 414, "text/html", ""},
 	}

@@ -1,0 +1,189 @@
+package browser_test
+
+import (
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// door is the system's front door: like the load balancer it leads /api to the
+// backends in turn, and the rest to Nginx.
+type door struct {
+	url string
+
+	mu       sync.Mutex
+	backends []*backend
+	turn     int
+	hold     chan struct{} // while not nil, the API's requests wait for its end
+	requests map[string]int
+	atOnce   int // requests to the API under way
+	most     int
+}
+
+// open opens a door. Where streams is "", events are the backend's own; "without"
+// hides them. A backend of a version that has none yet gets them here.
+func open(t testing.TB, page *nginx, streams string, backends ...*backend) *door {
+	t.Helper()
+	d := &door{backends: backends, requests: map[string]int{}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		d.requests[r.URL.Path]++
+		d.mu.Unlock()
+		switch {
+		case !strings.HasPrefix(r.URL.Path, "/api"):
+			proxy(w, r, page.url)
+		case r.URL.Path == "/api/events" && streams == "without":
+			http.NotFound(w, r)
+		default:
+			d.api(w, r)
+		}
+	}))
+	t.Cleanup(func() {
+		d.release()
+		server.CloseClientConnections()
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	d.url = server.URL
+	return d
+}
+
+// transport does not keep connections: as with a load balancer, each request may go
+// elsewhere.
+var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+
+func proxy(w http.ResponseWriter, r *http.Request, to string) {
+	target, err := url.Parse(to)
+	if err != nil {
+		panic(err)
+	}
+	p := &httputil.ReverseProxy{
+		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
+		Transport: transport,
+		ErrorLog:  log.New(io.Discard, "", 0), // a backend that stops is what tests are about
+	}
+	p.ServeHTTP(w, r)
+}
+
+func (d *door) api(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	d.atOnce++
+	d.most = max(d.most, d.atOnce)
+	hold := d.hold
+	var to string
+	if len(d.backends) > 0 {
+		to = d.backends[d.turn%len(d.backends)].url
+		d.turn++
+	}
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		d.atOnce--
+		d.mu.Unlock()
+	}()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	switch {
+	case to == "":
+		http.Error(w, "no healthy target", http.StatusServiceUnavailable)
+	case r.URL.Path == "/api/events" && !hasEvents(to):
+		standIn(w, r, to)
+	default:
+		proxy(w, r, to)
+	}
+}
+
+// hasEvents tells whether the backend streams.
+func hasEvents(backend string) bool {
+	response, err := (&http.Client{Transport: transport}).Get(backend + "/api/events")
+	if err != nil {
+		return true // its failure is the answer
+	}
+	defer response.Body.Close()
+	return response.StatusCode != http.StatusNotFound
+}
+
+// standIn streams the answers of a backend without a stream of its own.
+func standIn(w http.ResponseWriter, r *http.Request, backend string) {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	for {
+		response, err := (&http.Client{Transport: transport}).Get(backend + "/api/")
+		if err != nil {
+			return
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil {
+			return
+		}
+		fmt.Fprintf(w, "event: heartbeat\ndata: %s\n\n", body)
+		w.(http.Flusher).Flush()
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// lead makes the door lead to these backends from now on.
+func (d *door) lead(backends ...*backend) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.backends = backends
+}
+
+// holdUp lets the API's requests wait until release.
+func (d *door) holdUp() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hold = make(chan struct{})
+}
+
+func (d *door) release() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hold != nil {
+		close(d.hold)
+		d.hold = nil
+	}
+}
+
+// asked is how often a path was asked for.
+func (d *door) asked(path string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.requests[path]
+}
+
+func TestDoor(t *testing.T) {
+	page := startNginx(t)
+	one, two := startBackend(t, "one", "v1"), startBackend(t, "two", "v1")
+	d := open(t, page, "", one, two)
+	_, body := ask(t, "GET", d.url+"/")
+	require.Contains(t, body, "<title>Slipway</title>")
+	_, first := ask(t, "GET", d.url+"/api/")
+	_, second := ask(t, "GET", d.url+"/api/")
+	require.Contains(t, first, `"one"`)
+	require.Contains(t, second, `"two"`)
+	d.lead()
+	response, _ := ask(t, "GET", d.url+"/api/")
+	require.Equal(t, 503, response.StatusCode)
+}

@@ -1,0 +1,331 @@
+package browser_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+// Versions as a release names them, and what the page makes of them.
+const (
+	oldVersion = "7c1f09a5d2e84b3690ab7c1f09a5d2e84b3690ab"
+	newVersion = "4d91040c9a3e5f6071829304a5b6c7d8e9f00112"
+	oldShort   = "7c1f09a"
+	newShort   = "4d91040"
+)
+
+// weightLimit is what all of the page's files may weigh, in bytes, uncompressed.
+const weightLimit = 60 << 10
+
+// pair is two backends of one version.
+func pair(t testing.TB, version string, numbers ...int) []*backend {
+	t.Helper()
+	var backends []*backend
+	for _, n := range numbers {
+		backends = append(backends, startBackend(t, fmt.Sprintf("ip-10-0-%d-%d.ec2.internal", 9+n, 17*n), version))
+	}
+	return backends
+}
+
+const live = `text("state-text") === "LIVE"`
+
+// answering says that the page shows a version as that of the last answer.
+func answering(short string) string {
+	return fmt.Sprintf(`text("version") === %q && !id("live").classList.contains("stale")`, short)
+}
+
+func containers(n int) string {
+	return fmt.Sprintf(`document.querySelectorAll("#containers > li").length === %d`, n)
+}
+
+func TestPageShowsWhoAnswers(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "", pair(t, oldVersion, 1, 2)...)
+	page := look(t, desktop, d.url)
+	page.await(live)
+	page.await(answering(oldShort))
+	page.await(containers(2))
+	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 6`)
+	require.Contains(t, evaluate[string](page, `document.title`), oldShort+" – Slipway")
+	require.Regexp(t, `^\d+(\.\d)? ms$`, evaluate[string](page, `document.getElementById("latency").textContent`))
+	require.Regexp(t, `^(\d+) of (\d+) answered$`, evaluate[string](page, `document.getElementById("health").textContent`))
+	require.Contains(t, evaluate[string](page, `document.getElementById("last-error").textContent`), "No error since")
+	require.Contains(t, evaluate[string](page, `document.getElementById("mode").textContent`), "stream")
+	require.Equal(t, "Online. ", evaluate[string](page, `document.getElementById("announcement").textContent.slice(0, 8)`))
+	require.Empty(t, page.said())
+	require.Zero(t, d.asked("/api/"), "single requests are for where there is no stream")
+}
+
+// TestPageShowsRelease has the old version's containers replaced one after another
+// while somebody watches.
+func TestPageShowsRelease(t *testing.T) {
+	findChromium(t)
+	former := pair(t, oldVersion, 1, 2)
+	d := open(t, startNginx(t), "", former...)
+	page := look(t, desktop, d.url)
+	page.await(containers(2))
+	later := pair(t, newVersion, 3, 4)
+	d.lead(former[1], later[0])
+	page.await(answering(newShort))
+	page.await(answering(oldShort))
+	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "A new version answers: "+newShort)
+	page.await(`document.querySelectorAll("#legend li").length === 2`)
+	d.lead(later...)
+	former[0].stop(t)
+	former[1].stop(t)
+	page.await(containers(4))
+	page.await(answering(newShort))
+	require.Equal(t, []string{"0", "1"}, evaluate[[]string](page, `[...new Set([...document.querySelectorAll("#timeline [data-tone]")].map((bar) => bar.dataset.tone))].sort()`))
+	require.Zero(t, evaluate[int](page, `document.querySelectorAll("#timeline .failed").length`), "nobody was left without an answer")
+	// The one that drains ends its streams: that is no error.
+	require.Empty(t, page.said("ERR_INCOMPLETE_CHUNKED_ENCODING"))
+	page.screenshot("release")
+}
+
+func TestPageWithoutStream(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "without", pair(t, oldVersion, 1, 2)...)
+	page := look(t, desktop, d.url)
+	page.await(live)
+	page.await(containers(2))
+	page.await(`text("mode").startsWith("One request")`)
+	page.await(`document.querySelectorAll("#timeline [data-tone]").length >= 3`)
+	require.Equal(t, 1, d.asked("/api/events"), "what is not there is not asked for again and again")
+	require.Empty(t, page.said("/api/events"))
+}
+
+func TestPageOfflineAndBack(t *testing.T) {
+	for _, streams := range []string{"", "without"} {
+		t.Run("streams "+streams, func(t *testing.T) {
+			findChromium(t)
+			address := freeAddress(t)
+			only := startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", oldVersion)
+			d := open(t, startNginx(t), streams, only)
+			page := look(t, desktop, d.url)
+			page.await(live)
+			only.kill()
+			page.await(`text("state-text") === "OFFLINE"`)
+			page.await(`!id("offline").hidden && /^Next try in \d+ s\.$/.test(text("offline-next"))`)
+			require.Equal(t, "The service answered with status 502.", evaluate[string](page, `document.getElementById("offline-error").textContent`))
+			require.Regexp(t, `^\d+ s$`, evaluate[string](page, `document.getElementById("offline-for").textContent`))
+			since := evaluate[string](page, `document.getElementById("offline-since").dateTime`)
+			require.NotEmpty(t, since)
+			require.Equal(t, "OFFLINE – Slipway", evaluate[string](page, `document.title`))
+			require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Offline. ")
+			page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+			require.Equal(t, since, evaluate[string](page, `document.getElementById("offline-since").dateTime`), "since the first failure")
+			page.screenshot("offline")
+
+			startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", newVersion)
+			page.await(`!id("retry").disabled`)
+			page.do(chromedp.Focus("#retry"), chromedp.KeyEvent(kb.Enter))
+			page.await(live)
+			page.await(answering(newShort))
+			require.True(t, evaluate[bool](page, `document.getElementById("offline").hidden`))
+			require.Regexp(t, `^Last error: .+ to .+, for \d+ s\. The service answered with status 502\.$`, evaluate[string](page, `document.getElementById("last-error").textContent`))
+			require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Online again. ")
+			// The browser itself tells of answers that are errors; scripts have none.
+			require.Empty(t, page.said("/api/"))
+		})
+	}
+}
+
+// TestPageTimeout has an API that takes requests and says nothing.
+func TestPageTimeout(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "without", pair(t, oldVersion, 1)...)
+	d.holdUp()
+	page := look(t, desktop, d.url)
+	page.await(`text("offline-error") === "No answer within 3 seconds."`)
+	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+	d.release()
+	page.await(live)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	require.Equal(t, 1, d.most, "requests never overlap")
+}
+
+func TestPageDoesNotBelieveEverything(t *testing.T) {
+	findChromium(t)
+	server := startNginx(t, `
+location = /api/events { return 404; }
+location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"","status":"active"}'; }`)
+	page := look(t, desktop, server.url)
+	page.await(`text("offline-error") === "The answer has no ip."`)
+	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
+
+	server = startNginx(t, `
+location = /api/events { return 404; }
+location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>"}'; }`)
+	page = look(t, desktop, server.url)
+	page.await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
+	page.await(`text("state-text") === "draining"`)
+	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
+
+	server = startNginx(t, `location ^~ /api { default_type text/html; return 200 'ok'; }`)
+	page = look(t, desktop, server.url)
+	page.await(`text("offline-error") === "The answer is not JSON."`)
+}
+
+// TestPageWeight counts what a first visit costs.
+func TestPageWeight(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	page := look(t, desktop, d.url)
+	page.await(live)
+	page.mu.Lock()
+	defer page.mu.Unlock()
+	total, packed := 0, 0
+	var paths []string
+	for _, request := range page.requests {
+		path, own := strings.CutPrefix(request.Request.URL, d.url)
+		require.True(t, own, "a request to somebody else: %s", request.Request.URL)
+		if strings.HasPrefix(path, "/api") {
+			continue
+		}
+		require.NotContains(t, paths, path, "asked for twice")
+		paths = append(paths, path)
+		if path != "/" {
+			require.Equal(t, d.url+"/", request.Initiator.URL, "%s is not asked for in the first round", path)
+		}
+		_, body := ask(t, "GET", d.url+path)
+		total += len(body)
+		_, body = ask(t, "GET", d.url+path, "Accept-Encoding: gzip")
+		packed += len(body)
+	}
+	t.Logf("%d requests, %d bytes, %d compressed: %s", len(paths), total, packed, paths)
+	require.Subset(t, paths, []string{"/", "/style.css", "/app.js", "/favicon.svg"})
+	require.LessOrEqual(t, len(paths), 9)
+	require.Less(t, total, weightLimit)
+}
+
+// TestPageStaysInPlace measures what moves by itself while the first answers come.
+func TestPageStaysInPlace(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	page := look(t, desktop, d.url)
+	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 3`)
+	shift := evaluate[float64](page, `new Promise((resolve) => {
+		let sum = 0;
+		new PerformanceObserver((list) => list.getEntries().forEach((entry) => { sum += entry.value; })).observe({ type: "layout-shift", buffered: true });
+		requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(() => resolve(sum))));
+	})`)
+	paint := evaluate[float64](page, `performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? -1`)
+	t.Logf("layout shift %.4f, first contentful paint after %.0f ms", shift, paint)
+	require.Less(t, shift, 0.1, "good is below 0.1: https://web.dev/articles/cls")
+	require.Positive(t, paint)
+}
+
+func TestPageNoticesViolations(t *testing.T) {
+	findChromium(t)
+	page := look(t, desktop, startNginx(t).url+"/nosuch")
+	require.Equal(t, "Not found – Slipway", evaluate[string](page, `document.title`))
+	for _, problem := range page.said() {
+		require.Contains(t, problem, "404", "nothing else is wrong with it")
+	}
+	evaluate[bool](page, `(document.head.append(Object.assign(document.createElement("style"), { textContent: "p{}" })), true)`)
+	require.Contains(t, strings.Join(page.said(), "\n"), "Content Security Policy", "these tests would see a violation")
+	require.Contains(t, evaluate[string](page, `(() => { try { document.body.innerHTML = "<p>"; return "done"; } catch (error) { return error.message; } })()`), "TrustedHTML")
+}
+
+func TestPageWithoutScript(t *testing.T) {
+	findChromium(t)
+	v := desktop
+	v.scriptless = true
+	page := look(t, v, startNginx(t).url)
+	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
+	page.screenshot("without-script")
+
+	// Nor does it hang where the script cannot be loaded.
+	server := startNginx(t, "location = /app.js { return 403; }")
+	page = look(t, desktop, server.url)
+	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
+}
+
+func TestPageByKeyboard(t *testing.T) {
+	findChromium(t)
+	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	page := look(t, desktop, d.url)
+	page.await(live)
+	page.do(chromedp.KeyEvent(kb.Tab))
+	require.Equal(t, "Skip to content", evaluate[string](page, `document.activeElement.textContent`))
+	require.True(t, evaluate[bool](page, `document.activeElement.getBoundingClientRect().top >= 0`), "it is seen while it has the focus")
+	page.do(chromedp.KeyEvent(kb.Enter))
+	require.Equal(t, "main", evaluate[string](page, `document.activeElement.id`))
+	page.do(chromedp.KeyEvent(kb.Tab))
+	require.Equal(t, "/api/", evaluate[string](page, `document.activeElement.getAttribute("href")`))
+	require.NotEqual(t, "none", evaluate[string](page, `getComputedStyle(document.activeElement).outlineStyle`))
+}
+
+// looks are the ways in which the page is looked at.
+var looks = map[string]view{
+	"light":       {width: 1280, height: 960, scale: 1},
+	"dark":        {width: 1280, height: 960, scale: 1, dark: true},
+	"phone":       {width: 390, height: 844, scale: 2},
+	"phone-dark":  {width: 390, height: 844, scale: 2, dark: true},
+	"small-phone": {width: 320, height: 568, scale: 2, still: true},
+}
+
+func TestPageLooks(t *testing.T) {
+	findChromium(t)
+	former, later := pair(t, oldVersion, 1, 2), pair(t, newVersion, 3, 4)
+	server := startNginx(t)
+	for name, v := range looks {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := open(t, server, "", former...)
+			page := look(t, v, d.url)
+			page.await(containers(2))
+			d.lead(former[0], later[0])
+			page.await(`document.querySelectorAll("#timeline [data-tone='1']").length >= 3`)
+			d.lead(later...)
+			page.await(containers(4))
+			page.await(`document.querySelectorAll("#timeline [data-tone]").length >= 36`)
+			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width), "nothing is wider than the screen")
+			require.Empty(t, accessibility(page))
+			if v.still {
+				require.Zero(t, evaluate[int](page, `document.getAnimations().filter((a) => a.playState === "running").length`))
+			}
+			page.screenshot(name)
+
+			d.lead()
+			page.await(`text("state-text") === "OFFLINE"`)
+			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width))
+			require.Empty(t, accessibility(page))
+			page.screenshot(name + "-offline")
+			require.Empty(t, page.said("/api"))
+
+			page = look(t, v, d.url+"/nosuch")
+			require.Empty(t, accessibility(page))
+			page.screenshot(name + "-404")
+		})
+	}
+}
+
+// accessibility has axe-core look at the page, with its rules for WCAG 2.2 AA and
+// its best practices. Each finding names its elements.
+func accessibility(p *tab) []string {
+	p.t.Helper()
+	axe, err := os.ReadFile(filepath.Join("testdata", "axe-core", "axe.min.js"))
+	require.NoError(p.t, err)
+	evaluate[bool](p, string(axe)+"; true")
+	text := evaluate[string](p, `axe.run(document, { resultTypes: ["violations", "passes"] }).then(({ violations, passes }) => JSON.stringify({
+		passes: passes.length,
+		violations: violations.map(({ id, help, nodes }) => id + ": " + help + ": " + nodes.map((node) => node.target.join(" ") + " (" + node.failureSummary + ")").join(", ")),
+	}))`)
+	var result struct {
+		Passes     int
+		Violations []string
+	}
+	require.NoError(p.t, json.Unmarshal([]byte(text), &result))
+	require.Greater(p.t, result.Passes, 5, "axe has looked at nothing")
+	p.t.Logf("axe: %d rules passed, %d violated", result.Passes, len(result.Violations))
+	return result.Violations
+}

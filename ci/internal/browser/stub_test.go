@@ -1,3 +1,0 @@
-package browser_test
-
-func stopChromium() {}

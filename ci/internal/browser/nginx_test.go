@@ -73,11 +73,19 @@ func startNginx(t testing.TB, locations ...string) *nginx {
 	return &nginx{start(t, command, "http://"+address+"/healthz"), "http://" + address, dir}
 }
 
-// readable is a new folder that every user may read.
+// readable is a new folder that every user may read. The temporary folders above
+// it are this run's own: others are let through, and see no names.
 func readable(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o755))
+	for above := filepath.Dir(dir); above != filepath.Dir(above); above = filepath.Dir(above) {
+		info, err := os.Stat(above)
+		require.NoError(t, err)
+		if info.Mode().Perm()&0o001 == 0 {
+			require.NoError(t, os.Chmod(above, info.Mode().Perm()|0o011))
+		}
+	}
 	return dir
 }
 

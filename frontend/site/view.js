@@ -121,7 +121,7 @@ export class View {
       setText(byId("latency"), milliseconds(latency));
       setText(byId("requests"), Number.isFinite(answer.requests) ? answer.requests.toLocaleString() : "–");
       byId("version").replaceChildren(this.#version(model, answer.version));
-      setText(byId("mode"), model.streamed ? "A stream of events" : "One request every two seconds");
+      setText(byId("mode"), model.streamed ? "streams of events" : "one request every two seconds");
     }
     this.tick(model);
     this.#lanes(model);

@@ -1,7 +1,6 @@
 package browser_test
 
 import (
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -30,8 +28,8 @@ type door struct {
 	most     int
 }
 
-// open opens a door. Where streams is "", events are the backend's own; "without"
-// hides them. A backend of a version that has none yet gets them here.
+// open opens a door. Where streams is "without", events are hidden, as they are by a
+// backend of a version that has none.
 func open(t testing.TB, page *nginx, streams string, backends ...*backend) *door {
 	t.Helper()
 	d := &door{backends: backends, requests: map[string]int{}}
@@ -98,49 +96,11 @@ func (d *door) api(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	switch {
-	case to == "":
+	if to == "" {
 		http.Error(w, "no healthy target", http.StatusServiceUnavailable)
-	case r.URL.Path == "/api/events" && !hasEvents(to):
-		standIn(w, r, to)
-	default:
-		proxy(w, r, to)
+		return
 	}
-}
-
-// hasEvents tells whether the backend streams.
-func hasEvents(backend string) bool {
-	response, err := (&http.Client{Transport: transport}).Get(backend + "/api/events")
-	if err != nil {
-		return true // its failure is the answer
-	}
-	defer response.Body.Close()
-	return response.StatusCode != http.StatusNotFound
-}
-
-// standIn streams the answers of a backend without a stream of its own.
-func standIn(w http.ResponseWriter, r *http.Request, backend string) {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	w.Header().Set("Content-Type", "text/event-stream")
-	for {
-		response, err := (&http.Client{Transport: transport}).Get(backend + "/api/")
-		if err != nil {
-			return
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil {
-			return
-		}
-		fmt.Fprintf(w, "event: heartbeat\ndata: %s\n\n", body)
-		w.(http.Flusher).Flush()
-		select {
-		case <-tick.C:
-		case <-r.Context().Done():
-			return
-		}
-	}
+	proxy(w, r, to)
 }
 
 // lead makes the door lead to these backends from now on.

@@ -1,17 +1,14 @@
 package blackbox
 
 import (
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/infratest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -29,37 +26,15 @@ func platformTree(t *testing.T, resource string) string {
 // startMoto starts an AWS that keeps state, and returns its address.
 func startMoto(t *testing.T) string {
 	t.Helper()
-	if _, err := exec.LookPath("moto_server"); err != nil {
-		t.Skip("moto_server is not on PATH: pip install 'moto[server]'")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.Addr().String()
-	require.NoError(t, free.Close())
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	server := exec.Command("moto_server", "-H", "127.0.0.1", "-p", port)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt)
-		_ = server.Wait()
-	})
-	require.Eventually(t, func() bool {
-		answer, err := http.Get("http://" + address + "/moto-api/data.json")
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	}, time.Minute, 50*time.Millisecond)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+address+"/state", nil)
+	endpoint, _ := infratest.Moto(t)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPut, endpoint+"/state", nil)
 	require.NoError(t, err)
 	request.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=any/20260501/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=any")
 	answer, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	answer.Body.Close()
 	require.Equal(t, http.StatusOK, answer.StatusCode)
-	return "http://" + address
+	return endpoint
 }
 
 // needsImage skips a test where the engine cannot have an image.

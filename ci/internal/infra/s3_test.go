@@ -2,49 +2,16 @@ package infra_test
 
 import (
 	"bytes"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/infratest"
 	"dagger/slipway/internal/outcome"
 )
-
-// startMoto starts an S3 with conditional writes, which locks are made of.
-func startMoto(t *testing.T) (endpoint string) {
-	t.Helper()
-	if _, err := exec.LookPath("moto_server"); err != nil {
-		t.Skip("moto_server is not on PATH: pip install 'moto[server]'")
-	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := free.Addr().String()
-	free.Close()
-	_, port, err := net.SplitHostPort(address)
-	require.NoError(t, err)
-	server := exec.Command("moto_server", "-H", "127.0.0.1", "-p", port)
-	require.NoError(t, server.Start())
-	t.Cleanup(func() {
-		_ = server.Process.Signal(os.Interrupt)
-		_ = server.Wait()
-	})
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	require.Eventually(t, func() bool {
-		answer, err := client.Get("http://" + address + "/moto-api/data.json")
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	}, time.Minute, 50*time.Millisecond)
-	return "http://" + address
-}
 
 func put(t *testing.T, method, url string, body []byte) {
 	t.Helper()
@@ -59,7 +26,7 @@ func put(t *testing.T, method, url string, body []byte) {
 }
 
 func TestStateInS3(t *testing.T) {
-	endpoint := startMoto(t)
+	endpoint, _ := infratest.Moto(t)
 	t.Setenv("AWS_ENDPOINT_URL", endpoint)
 	t.Setenv("AWS_ACCESS_KEY_ID", "any")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")

@@ -179,7 +179,7 @@ func sensitiveAttributes(node any) map[string]map[string]bool {
 			for _, marks := range []any{n["sensitive_values"], change["before_sensitive"], change["after_sensitive"]} {
 				if m, ok := marks.(map[string]any); ok && kind != "" {
 					for name, mark := range m {
-						if anyTrue(mark) {
+						if Marked(mark) {
 							if found[kind] == nil {
 								found[kind] = map[string]bool{}
 							}
@@ -241,7 +241,7 @@ func (r *redactor) change(n map[string]any) {
 	// The other side's marks, where the values still have the same place.
 	n["before"] = r.mask(n["before"], after, Value)
 	n["after"] = r.mask(n["after"], before, Value)
-	if anyTrue(before) || anyTrue(after) {
+	if Marked(before) || Marked(after) {
 		if config, ok := n["generated_config"].(string); ok {
 			r.keep(config)
 			n["generated_config"] = Value
@@ -427,20 +427,20 @@ func isTrue(node any) bool {
 	return ok && yes
 }
 
-// anyTrue tells whether marks mark anything.
-func anyTrue(marks any) bool {
+// Marked tells whether the marks of a value, true or trees of true, mark anything.
+func Marked(marks any) bool {
 	switch m := marks.(type) {
 	case bool:
 		return m
 	case map[string]any:
 		for _, inner := range m {
-			if anyTrue(inner) {
+			if Marked(inner) {
 				return true
 			}
 		}
 	case []any:
 		for _, inner := range m {
-			if anyTrue(inner) {
+			if Marked(inner) {
 				return true
 			}
 		}

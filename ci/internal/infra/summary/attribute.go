@@ -181,7 +181,7 @@ func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 	common := map[string]int{}
 	for i, element := range after {
 		k := key(element)
-		if hidden := i < len(unknowns) && anyTrue(unknowns[i]); kept[k] > 0 && !hidden {
+		if hidden := i < len(unknowns) && redact.Marked(unknowns[i]); kept[k] > 0 && !hidden {
 			kept[k]--
 			common[k]++
 			continue
@@ -253,21 +253,4 @@ func document(value any) (any, bool) {
 		return nil, false
 	}
 	return inner, true
-}
-
-// anyTrue tells whether marks mark anything.
-func anyTrue(marks any) bool {
-	switch m := marks.(type) {
-	case bool:
-		return m
-	case map[string]any:
-		for _, inner := range m {
-			if anyTrue(inner) {
-				return true
-			}
-		}
-	case []any:
-		return slices.ContainsFunc(m, anyTrue)
-	}
-	return false
 }

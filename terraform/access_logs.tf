@@ -1,5 +1,7 @@
 # The load balancer's access logs, where alb_access_logs asks for them.
 
+# It has no access log of its own: a log of logs never ends.
+#trivy:ignore:AWS-0089
 resource "aws_s3_bucket" "access_logs" {
   count = var.alb_access_logs ? 1 : 0
 
@@ -27,6 +29,7 @@ resource "aws_s3_bucket_ownership_controls" "access_logs" {
 
 # Load balancers write with S3's own keys only:
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
+#trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "access_logs" {
   count = var.alb_access_logs ? 1 : 0
 

@@ -14,6 +14,8 @@ resource "aws_s3_bucket_versioning" "state" {
   }
 }
 
+# By S3's own key: whoever may read the state's object could use another key as well.
+#trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
   bucket = aws_s3_bucket.state.id
   rule {
@@ -71,6 +73,7 @@ resource "aws_s3_bucket_logging" "state" {
 
 # Who read and wrote the state. It has no access log of its own: that would log
 # itself for ever.
+#trivy:ignore:AWS-0089
 resource "aws_s3_bucket" "state_logs" {
   bucket        = "${local.state_bucket}-logs"
   force_destroy = false
@@ -87,6 +90,9 @@ resource "aws_s3_bucket_versioning" "state_logs" {
   }
 }
 
+# S3 delivers logs to buckets with its own key without a grant on another:
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
+#trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "state_logs" {
   bucket = aws_s3_bucket.state_logs.id
   rule {
@@ -136,7 +142,9 @@ resource "aws_s3_bucket_policy" "state_logs" {
   depends_on = [aws_s3_bucket_public_access_block.state_logs]
 }
 
-# Locks of Terraform before 1.11, and the digest of the state.
+# Locks of Terraform before 1.11, and the digest of the state: nothing that a key of
+# its own would keep from anybody who may use the table.
+#trivy:ignore:AWS-0025
 resource "aws_dynamodb_table" "locks" {
   name                        = "terraform-locks"
   billing_mode                = "PAY_PER_REQUEST"

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,12 +45,15 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 		t.Skip("terraform is not installed: get 1.11 or later from https://developer.hashicorp.com/terraform/install")
 	}
 	dir := t.TempDir()
-	require.NoError(t, os.CopyFS(dir, visible{os.DirFS(terraformDir())}))
+	require.NoError(t, os.CopyFS(dir, Source()))
 	return &Workspace{
 		Dir: filepath.Join(dir, configuration), t: t,
 		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"), environment...),
 	}
 }
+
+// Source is the repository's terraform/, without what Terraform leaves there.
+func Source() fs.FS { return visible{os.DirFS(terraformDir())} }
 
 // terraformDir is the repository's terraform/.
 func terraformDir() string {

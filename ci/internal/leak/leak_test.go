@@ -35,9 +35,9 @@ func TestFind(t *testing.T) {
 		"a PKCS #8 key":              {"<p>\n" + pemKey, "a private key", 2},
 		"with Windows' line endings": {strings.ReplaceAll(pemKey, "\n", "\r\n"), "a private key", 1},
 		"in a JSON string":           {`{"private_key": "` + strings.ReplaceAll(pemKey, "\n", `\n`) + `"}`, "a private key", 1},
-		"an RSA key with headers":    {"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n" + body, "a private key", 1},
+		"an RSA key with headers":    {"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n" + body, "a private key", 1}, // gitleaks:allow // a key that is none
 		"an OpenSSH key":             {"-----BEGIN OPENSSH PRIVATE KEY-----\n" + body, "a private key", 1},
-		"a PGP key":                  {"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 1\n\n" + body, "a private key", 1},
+		"a PGP key":                  {"-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: 1\n\n" + body, "a private key", 1}, // gitleaks:allow // a key that is none
 		"a PuTTY key":                {"PuTTY-User-Key-File-3: ssh-ed25519\n", "a private key", 1},
 		"a public key":               {"-----BEGIN PUBLIC KEY-----\n" + body, "", 0},
 		"a certificate":              {"-----BEGIN CERTIFICATE-----\n" + body, "", 0},

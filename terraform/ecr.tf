@@ -1,3 +1,6 @@
+# With ECR's key, unless customer_managed_encryption asks for one of the account's
+# (ECR.5): requests to KMS cost.
+#trivy:ignore:AWS-0033
 resource "aws_ecr_repository" "service" {
   for_each = local.services
 

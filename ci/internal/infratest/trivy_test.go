@@ -12,6 +12,7 @@ import (
 
 	"dagger/slipway/internal/infratest"
 	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/step"
 )
 
@@ -23,6 +24,11 @@ alb_access_logs             = true
 customer_managed_encryption = true
 nat                         = "per_az"
 alarm_emails                = ["a@example.com"]
+`
+
+const account = `
+account_id        = "123456789012"
+github_repository = "acme/shop"
 `
 
 // TestTrivyFindsNothing asks Trivy as lint does, about the defaults and about
@@ -38,7 +44,12 @@ func TestTrivyFindsNothing(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, os.CopyFS(filepath.Join(dir, "terraform"), infratest.Source()))
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform", "choice.auto.tfvars"), []byte(variables), 0o644))
-			report, err := lint.Run(t.Context(), dir, step.Host{Source: dir}, lint.Targets{Terraform: "terraform"},
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform", "bootstrap", "account.auto.tfvars"), []byte(account), 0o644))
+			targets := lint.Targets{
+				Terraform: "terraform", Roots: []string{"terraform", "terraform/bootstrap"},
+				Tracked: []string{platform.ServicesFile, "terraform/choice.auto.tfvars", "terraform/bootstrap/account.auto.tfvars"},
+			}
+			report, err := lint.Run(t.Context(), dir, step.Host{Source: dir}, targets,
 				lint.Options{Kinds: []lint.Kind{lint.Security}, Strict: true, Image: func(string) string { return "" }})
 			require.NoError(t, err)
 			require.Empty(t, report.Findings)
@@ -69,5 +80,5 @@ func TestWhatTrivyIsToldToIgnore(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 8, marks)
+	require.Equal(t, 10, marks)
 }

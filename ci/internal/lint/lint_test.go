@@ -284,3 +284,32 @@ func TestSteps(t *testing.T) {
 		"tflint": "image of go", "gitleaks": "image of go", "nginx": "image of nginx", "terraform": "image of terraform", "trivy": "image of trivy",
 	}, images)
 }
+
+// TestTrivySeesWhatTerraformSees: Trivy looks at no file of variables by itself,
+// and what stands once for each service of the services file would not be there.
+func TestTrivySeesWhatTerraformSees(t *testing.T) {
+	commands := make(chan []string, 5)
+	in := lint.Targets{
+		Terraform: "terraform", Roots: []string{"terraform", "terraform/bootstrap"},
+		Tracked: []string{
+			"other/a.auto.tfvars", "terraform/b.auto.tfvars.json", "terraform/a.auto.tfvars", "terraform/bootstrap/c.auto.tfvars",
+			"terraform/terraform.tfvars", "terraform/staging.tfvars", "terraform/variables.tf",
+		},
+	}
+	_, err := lint.Run(t.Context(), t.TempDir(), recorded{"trivy": {calls: func(s step.Step) { commands <- append([]string{s.Dir}, s.Args...) }, content: "{}", as: "trivy.json"}},
+		in, lint.Options{Image: image, Kinds: []lint.Kind{lint.Security}})
+	require.NoError(t, err)
+	close(commands)
+	asked := map[string][]string{}
+	for command := range commands {
+		for _, argument := range command[1:] {
+			if strings.HasPrefix(argument, "--tf-vars") || strings.HasPrefix(argument, "--skip-dirs") {
+				asked[command[0]] = append(asked[command[0]], argument)
+			}
+		}
+	}
+	require.Equal(t, map[string][]string{
+		"terraform":           {"--tf-vars=terraform.tfvars,a.auto.tfvars,b.auto.tfvars.json", "--skip-dirs=bootstrap"},
+		"terraform/bootstrap": {"--tf-vars=c.auto.tfvars"},
+	}, asked)
+}

@@ -81,8 +81,8 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 		if t.Whole {
 			checks = append(checks, gitleaksCheck(p, t.Tracked, o.Image("go")))
 		}
-		if t.Terraform != "" {
-			checks = append(checks, trivyCheck(p, t.Terraform, o.Image("trivy")))
+		for _, root := range t.Roots {
+			checks = append(checks, trivyCheck(p, root, o.Image("trivy"), t))
 		}
 	}
 	if len(checks) == 0 {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
@@ -67,23 +68,65 @@ func readGitleaks(p places, data []byte) ([]Finding, error) {
 	return findings, nil
 }
 
-// TrivyStep is the one definition of how Terraform configuration is searched
-// for misconfiguration: by the checks that Trivy brings along, so that the same
-// Trivy finds the same on every day and without a network.
-func TrivyStep(folder, image string) step.Step {
+// TrivyStep is the one definition of how a root module is searched for
+// misconfiguration: by the checks that Trivy brings along, so that the same Trivy
+// finds the same on every day and without a network. variables are the files of
+// variables that Terraform would read by itself, which Trivy does not; skip are
+// folders that are root modules of their own. Both are relative to the root.
+func TrivyStep(root, image string, variables, skip []string) step.Step {
+	args := []string{
+		"config", "--format=json", "--output=" + step.Out + "/" + trivyFile, "--quiet", "--exit-code=0",
+		"--skip-check-update", "--skip-version-check", "--disable-telemetry", "--cache-dir=" + step.Out + "/cache",
+	}
+	if len(variables) > 0 {
+		args = append(args, "--tf-vars="+strings.Join(variables, ","))
+	}
+	if len(skip) > 0 {
+		args = append(args, "--skip-dirs="+strings.Join(skip, ","))
+	}
 	return step.Step{
-		Name:  "trivy " + folder,
-		Image: image,
-		Dir:   path.Clean(folder),
-		Args: tool.Trivy.Command("config", "--format=json", "--output="+step.Out+"/"+trivyFile, "--quiet", "--exit-code=0",
-			"--skip-check-update", "--skip-version-check", "--disable-telemetry", "--cache-dir="+step.Out+"/cache", "."),
-		Include: step.Only(folder),
+		Name:    "trivy " + root,
+		Image:   image,
+		Dir:     path.Clean(root),
+		Args:    tool.Trivy.Command(append(args, ".")...),
+		Include: step.Only(root),
 	}
 }
 
-func trivyCheck(p places, folder, image string) Check {
-	s := TrivyStep(folder, image)
-	return check(Security, folder, invocation{tool.Trivy, s, func(dir string, result step.Result) ([]Finding, error) {
+// variableFiles are the files of variables that Terraform reads by itself in a
+// folder, the later ones of which win:
+// https://developer.hashicorp.com/terraform/language/values/variables#variable-definition-precedence
+func variableFiles(tracked []string, folder string) []string {
+	var plain, auto []string
+	for _, file := range tracked {
+		dir, name := path.Split(file)
+		switch {
+		case path.Clean(dir) != path.Clean(folder):
+		case name == "terraform.tfvars" || name == "terraform.tfvars.json":
+			plain = append(plain, name)
+		case strings.HasSuffix(name, ".auto.tfvars") || strings.HasSuffix(name, ".auto.tfvars.json"):
+			auto = append(auto, name)
+		}
+	}
+	slices.Sort(plain)
+	slices.Sort(auto)
+	return append(plain, auto...)
+}
+
+// below are the folders that lie in another one, relative to it.
+func below(folders []string, folder string) []string {
+	var inside []string
+	for _, name := range folders {
+		if rest, ok := strings.CutPrefix(name, path.Clean(folder)+"/"); ok {
+			inside = append(inside, rest)
+		}
+	}
+	return inside
+}
+
+func trivyCheck(p places, root, image string, t Targets) Check {
+	s := TrivyStep(root, image, variableFiles(t.Tracked, root), below(t.Roots, root))
+	return check(Security, root, invocation{tool.Trivy, s, func(dir string, result step.Result) ([]Finding, error) {
 		data, err := os.ReadFile(filepath.Join(dir, trivyFile))
 		if err != nil {
 			return nil, broken(s, result, err)

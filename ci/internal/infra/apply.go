@@ -42,6 +42,10 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
+	s.Dir = bound.Root
+	if err := s.nothingLost(o.Plan); err != nil {
+		return Applied{}, err
+	}
 	if s.Backend, err = s.boundBackend(bound); err != nil {
 		return Applied{}, err
 	}
@@ -65,6 +69,7 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 		return Applied{}, err
 	}
 	a := newApplied(shown.summary, said.messages, s.dir())
+	w.saveState(&a, o.Plan, s.folder())
 	return a, s.judge(ctx, &a, said)
 }
 
@@ -194,7 +199,6 @@ func (s Stage) judge(ctx context.Context, a *Applied, said words) error {
 		a.Result = Succeeded
 		return nil
 	}
-	s.lookForState(a)
 	switch {
 	case ctx.Err() != nil:
 		a.Result = Interrupted
@@ -211,13 +215,4 @@ func (s Stage) judge(ctx context.Context, a *Applied, said words) error {
 	a.Result = Failed
 	a.next("mend the cause, then run slipway plan and apply again: it carries on from what is there")
 	return fmt.Errorf("%s: %s", a.tally(), strings.TrimSuffix(said.failure(s.dir()).Error(), "."))
-}
-
-// lookForState looks for the state that Terraform leaves beside the
-// configuration when the backend does not take it.
-func (s Stage) lookForState(a *Applied) {
-	lost := filepath.Join(s.folder(), "errored.tfstate")
-	if _, err := os.Stat(lost); err == nil {
-		a.Next = fmt.Sprintf("the state could not be saved and is in %s: when the backend answers again, run terraform state push errored.tfstate there, then plan again", lost)
-	}
 }

@@ -95,6 +95,7 @@ type work struct {
 	exec step.Executor
 	dir  string // of the steps' outputs
 	root string // the root module's folder, for messages
+	keep bool   // it has what is nowhere else
 }
 
 // begin makes the directory of a run. The caller ends it.
@@ -107,7 +108,11 @@ func (s Stage) begin() (*work, error) {
 }
 
 // end removes the directory.
-func (w *work) end() { _ = os.RemoveAll(w.dir) } // what is left goes with the machine's temporary files
+func (w *work) end() {
+	if !w.keep {
+		_ = os.RemoveAll(w.dir) // what is left goes with the machine's temporary files
+	}
+}
 
 func (w *work) file(name string) string { return filepath.Join(w.dir, name) }
 

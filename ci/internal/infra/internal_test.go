@@ -77,13 +77,16 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}}
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "terraform"), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform", "errored.tfstate"), nil, 0o644))
+	w := &work{dir: t.TempDir()}
+	require.NoError(t, os.WriteFile(w.file(LostState), []byte("{}"), 0o600))
 	a := newApplied(summary.Summary{Resources: []summary.Resource{{Address: "a.b", Action: summary.Create}}}, stream(t,
 		hook("apply_complete", "a.b", "create"), `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), "terraform")
+	w.saveState(&a, filepath.Join(dir, "gone"), "terraform")
 	err := s.judge(t.Context(), &a, words{command: "apply", messages: stream(t, `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), result: step.Result{ExitCode: 1}})
 	require.EqualError(t, err, "1 applied, 0 failed, 0 not reached: terraform apply: Failed to persist state to backend")
-	require.Contains(t, a.Next, "terraform state push errored.tfstate")
+	require.Contains(t, a.Next, "terraform state push "+w.file(LostState)+" in ")
+	w.end()
+	require.FileExists(t, w.file(LostState), "there is no other copy of it")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 
 	a = Applied{}

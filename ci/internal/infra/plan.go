@@ -31,6 +31,8 @@ const (
 	SummaryFile = "summary.md"
 	GraphFile   = "graph.svg"
 	BindingFile = binding.File
+	// LostState is a state that the backend did not take, secrets included.
+	LostState = terraform.LostState
 )
 
 // PlanOptions say what to plan, and where to.
@@ -60,6 +62,9 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 		return Planned{}, err
 	}
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
+		return Planned{}, err
+	}
+	if err := s.nothingLost(o.Out); err != nil {
 		return Planned{}, err
 	}
 	if err := makeRoom(o.Out); err != nil {

@@ -73,6 +73,9 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	}
 
 	err = h.runGroup(ctx, cmd, s.Careful)
+	if err := take(s, cmd.Dir, dir); err != nil {
+		return Result{}, err
+	}
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, context.Cause(ctx))
 	}
@@ -82,6 +85,26 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		return result, fmt.Errorf("running %s: %w", s.Name, err)
 	}
 	return result, nil
+}
+
+// take moves what a step leaves where it ran to the output directory.
+func take(s Step, from, to string) error {
+	for _, name := range s.Leaves {
+		data, err := os.ReadFile(filepath.Join(from, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, name), data, 0o600)
+		}
+		if err == nil {
+			err = os.Remove(filepath.Join(from, name))
+		}
+		if err != nil {
+			return fmt.Errorf("taking %s, which %s left: %w", name, s.Name, err)
+		}
+	}
+	return nil
 }
 
 func (h Host) command(ctx context.Context, s Step) *exec.Cmd {

@@ -53,6 +53,10 @@ type Step struct {
 	// Keep lists folders of the output directory that later steps read and the
 	// stage does not: they may stay where the step ran.
 	Keep []string
+	// Leaves lists files that the tool leaves in Dir when something has gone
+	// wrong, although they are outputs. They go to the output directory, for the
+	// user alone, whatever the tool ended with; they need not be there.
+	Leaves []string
 	// Pass lists the variables that the tool takes from the environment around
 	// the pipeline, a prefix where it ends in "*": credentials, for the most
 	// part. The host's tools see all of it; a container is given these, as

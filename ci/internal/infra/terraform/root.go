@@ -15,10 +15,13 @@ import (
 
 // What the steps leave in the output directory.
 const (
-	DataDir  = "data"       // TF_DATA_DIR: providers, modules, the backend's settings
-	PlanFile = "tfplan"     // the saved plan
-	ShowFile = "show.json"  // the plan as JSON: it has secrets in clear
-	PullFile = "state.json" // the state: it has secrets in clear, too
+	DataDir  = "data"      // TF_DATA_DIR: providers, modules, the backend's settings
+	PlanFile = "tfplan"    // the saved plan
+	ShowFile = "show.json" // the plan as JSON: it has secrets in clear
+	// LostState is where Terraform leaves, beside the configuration, a state that
+	// the backend does not take.
+	LostState = "errored.tfstate"
+	PullFile  = "state.json" // the state: it has secrets in clear, too
 )
 
 // StreamFile is where the invocation of a command keeps its words.
@@ -135,6 +138,7 @@ func (r Root) ApplyStep(lockTimeout time.Duration) step.Step {
 	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, lockTimeout)...)
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(s.Inputs, PlanFile)
+	s.Leaves = []string{LostState}
 	return s
 }
 

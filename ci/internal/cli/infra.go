@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
@@ -39,11 +41,16 @@ func (f *infraFlags) bindDir(cmd *cobra.Command) {
 // bind adds the flags of commands that talk to the backend.
 func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
+	f.bindValues(cmd)
+	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state")
+	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+}
+
+// bindValues adds the flags that say where the state is, and what variables are.
+func (f *infraFlags) bindValues(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it")
 	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE")
 	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables")
-	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 
 // stage opens the source tree for Terraform.
@@ -94,6 +101,24 @@ func (a *app) liveStage(ctx context.Context, f infraFlags) (infra.Stage, error) 
 	}
 	stage.Exec, stage.Identity = a.host(stage.Tree, env), caller
 	return stage, nil
+}
+
+// drift is what others have changed of the platform. It locks no state, and leaves
+// no plan.
+func (a *app) drift(ctx context.Context, f infraFlags) (summary.Summary, error) {
+	stage, err := a.liveStage(ctx, f)
+	if err != nil {
+		return summary.Summary{}, err
+	}
+	out, err := os.MkdirTemp("", "slipway-drift-")
+	if err != nil {
+		return summary.Summary{}, fmt.Errorf("making room for the plan: %w", err)
+	}
+	defer os.RemoveAll(out)
+	o := infra.PlanOptions{Out: out}
+	o.Vars, o.VarFiles, o.RefreshOnly, o.NoLock = f.vars, f.files, true, true
+	planned, err := stage.Plan(ctx, o)
+	return planned.Summary, err
 }
 
 func (a *app) validateCommand() *cobra.Command {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -160,22 +161,39 @@ func (a *app) drive(ctx context.Context, f releaseFlags, run func(delivery.Deliv
 
 func (a *app) statusCommand() *cobra.Command {
 	var f releaseFlags
+	var of infraFlags
+	infra := false
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Tell what runs where",
 		Long: `Status tells for each service what it runs (commit, digest, revision), since
 when, how many tasks are healthy, its last releases, what has drifted apart
-between Terraform and the pipeline, and a release that was left half done.`,
+between Terraform and the pipeline, and a release that was left half done.
+
+With --infra it asks Terraform as well what others have changed of the platform
+(drift), as plan --refresh-only does, without locking the state.`,
 		Example: `  slipway status
+  slipway status --infra --backend-config bucket=my-state
   slipway status --output json`,
 	}
 	f.bind(cmd)
+	cmd.Flags().BoolVar(&infra, "infra", false, "tell what others have changed of the platform, too")
+	of.bindDir(cmd)
+	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		d, err := a.delivery(cmd.Context(), f, report.Plain{W: a.stderr})
 		if err != nil {
 			return err
 		}
 		status, err := d.Status(cmd.Context())
+		if infra {
+			of.region = f.region
+			drift, failed := a.drift(cmd.Context(), of)
+			if failed == nil {
+				status.Infra = drift
+			}
+			err = errors.Join(err, failed)
+		}
 		return a.printDocument(status, err)
 	}
 	return cmd

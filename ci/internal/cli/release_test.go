@@ -2,6 +2,8 @@ package cli_test
 
 import (
 	"encoding/json"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +68,7 @@ func TestInPlatform(t *testing.T) {
 			{"bad input", testReleasesRefuseBadInput},
 			{"signatures", testSignatures},
 			{"signed by a job", testSignedByAJob},
+			{"drift", testDrift},
 		} {
 			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })
 		}
@@ -176,4 +179,35 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		code, _, stderr := run(t, "deploy", "--source", dir)
 		require.Equal(t, outcome.Usage, code, stderr)
 	})
+}
+
+// testDrift asks Terraform about the platform, beside what runs on it.
+func testDrift(t *testing.T, dir string) {
+	code, stdout, stderr := run(t, "status", "--source", dir, "--infra", "--dir", "../elsewhere", "--output", "json")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, "name a folder of the source tree")
+	require.Len(t, decode[report.Status](t, stdout).Services, 2, "what runs is told all the same")
+
+	if _, err := exec.LookPath("terraform"); err != nil {
+		t.Skip("terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install")
+	}
+	sourcetest.Write(t, dir, "terraform/main.tf", "terraform {\n  backend \"local\" {}\n}\n\nvariable \"services\" {}\n\nresource \"terraform_data\" \"a\" {}\n")
+	sourcetest.Commit(t, dir, "platform")
+	backend, out := "--backend-config=path="+filepath.Join(t.TempDir(), "state.json"), filepath.Join(t.TempDir(), "plan")
+	code, _, stderr = run(t, "plan", "--source", dir, "--out", out, backend)
+	require.Equal(t, outcome.Done, code, stderr)
+	code, _, stderr = run(t, "apply", "--source", dir, "--plan", out)
+	require.Equal(t, outcome.Done, code, stderr)
+
+	code, stdout, stderr = run(t, "status", "--source", dir, "--infra", backend)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "No drift: the platform is as Terraform left it.")
+	code, stdout, stderr = run(t, "status", "--source", dir, "--infra", backend, "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	infra := decode[report.Status](t, stdout).Infra.(map[string]any)
+	require.Equal(t, true, infra["refresh_only"])
+	require.Empty(t, infra["drift"])
+	code, stdout, _ = run(t, "status", "--source", dir)
+	require.Equal(t, outcome.Done, code)
+	require.NotContains(t, stdout, "drift", "nobody asked for it")
 }

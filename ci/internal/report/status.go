@@ -28,6 +28,9 @@ type Status struct {
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is what to run about it.
 	Next string `json:"next,omitempty"`
+	// Infra is what others have changed of the platform, a [Document]; nil where
+	// nobody asked for it.
+	Infra any `json:"infra,omitempty"`
 }
 
 // ServiceStatus is what one service runs.
@@ -129,6 +132,12 @@ func (s Status) Text(w io.Writer) error {
 	if s.Next != "" {
 		fmt.Fprintf(&b, "next: %s\n", s.Next)
 	}
+	if infra, ok := s.Infra.(Document); ok {
+		b.WriteString("\n")
+		if err := infra.Text(&b); err != nil {
+			return err
+		}
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -161,6 +170,12 @@ func (s Status) Markdown(w io.Writer) error {
 	if s.Unfinished != nil {
 		fmt.Fprintf(&b, "\n> Release `%s` runs on %s and not on %s. %s.\n", s.Unfinished.Release,
 			strings.Join(s.Unfinished.Arrived, ", "), strings.Join(s.Unfinished.Missing, ", "), s.Next)
+	}
+	if infra, ok := s.Infra.(Document); ok {
+		b.WriteString("\n")
+		if err := infra.Markdown(&b); err != nil {
+			return err
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

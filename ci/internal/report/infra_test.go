@@ -1,0 +1,46 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/report"
+)
+
+// drift is a document about the platform.
+type drift struct {
+	Found bool `json:"found"`
+	err   error
+}
+
+func (d drift) Text(w io.Writer) error     { return d.write(w, "drift, as text\n") }
+func (d drift) Markdown(w io.Writer) error { return d.write(w, "### Drift\n") }
+func (d drift) JSON(w io.Writer) error     { return d.write(w, "{}") }
+
+func (d drift) write(w io.Writer, text string) error {
+	_, err := io.WriteString(w, text)
+	return errors.Join(d.err, err)
+}
+
+// TestStatusWithThePlatform has what Terraform says below what runs.
+func TestStatusWithThePlatform(t *testing.T) {
+	for _, render := range []func(report.Status, io.Writer) error{report.Status.Text, report.Status.Markdown} {
+		var b bytes.Buffer
+		require.Error(t, render(report.Status{Infra: drift{err: errors.New("no")}}, &b))
+	}
+	s := report.Status{Cluster: "c", URL: "http://a", Infra: drift{Found: true}}
+	var text, markdown, document bytes.Buffer
+	require.NoError(t, s.Text(&text))
+	require.Equal(t, "http://a\n\ndrift, as text\n", text.String())
+	require.NoError(t, s.Markdown(&markdown))
+	require.Contains(t, markdown.String(), "\n### Drift\n")
+	require.NoError(t, s.JSON(&document))
+	require.Contains(t, document.String(), `"infra": {`+"\n    \"found\": true\n  }")
+	document.Reset()
+	require.NoError(t, report.Status{}.JSON(&document))
+	require.NotContains(t, document.String(), "infra")
+}

@@ -3,8 +3,6 @@ package policy_test
 import (
 	"bytes"
 	"context"
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -84,74 +82,33 @@ func requests(call localaws.Call) []policy.Request {
 func unread(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
 
 // usage is what calls use of a role's policies.
-type usage struct {
-	policies policy.Policies
-	used     map[grant]int // how many requests
-	requests int
-	refused  map[string]bool
-}
+type usage struct{ *policy.Usage }
 
-// grant is an action or a resource of a statement that allows.
-type grant struct{ sid, text string }
-
-func use(policies policy.Policies) *usage {
-	return &usage{policies: policies, used: map[grant]int{}, refused: map[string]bool{}}
-}
+func use(policies policy.Policies) usage { return usage{policy.NewUsage(policies)} }
 
 // add evaluates calls.
-func (u *usage) add(t *testing.T, calls []localaws.Call) {
+func (u usage) add(t *testing.T, calls []localaws.Call) {
 	t.Helper()
 	for _, call := range calls {
-		action := call.Service + ":" + call.Action
-		if _, ok := spared[action]; ok || unread(call) {
+		if _, ok := spared[call.Service+":"+call.Action]; ok || unread(call) {
 			continue
 		}
 		for _, request := range requests(call) {
-			verdict, err := u.policies.Decide(request)
-			require.NoError(t, err)
-			u.requests++
-			if verdict.Decision != policy.Allowed {
-				u.refused[fmt.Sprintf("%s on %s with %v is %s", action, request.Resource, request.Context, verdict.Decision)] = true
-				continue
-			}
-			by := verdict.By[0] // what a second statement allows again is not needed
-			u.used[grant{by.Sid, by.Action}]++
-			u.used[grant{by.Sid, by.Resource}]++
+			require.NoError(t, u.Add(request))
 		}
 	}
-}
-
-// granted lists the actions and resources of all statements that allow.
-func (u *usage) granted() (actions, resources []grant) {
-	for _, document := range u.policies {
-		for _, s := range document.Statements {
-			if s.Deny {
-				continue
-			}
-			for _, text := range s.Actions.Values {
-				actions = append(actions, grant{s.Sid, text})
-			}
-			for _, text := range s.Resources.Values {
-				resources = append(resources, grant{s.Sid, text})
-			}
-		}
-	}
-	return actions, resources
 }
 
 // unused lists what is granted and no call has used.
-func (u *usage) unused() []grant {
-	actions, resources := u.granted()
-	return slices.DeleteFunc(slices.Concat(actions, resources), func(g grant) bool { return u.used[g] > 0 })
-}
+func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 
 // check wants everything to be allowed, and everything that is allowed to be used.
-func (u *usage) check(t *testing.T) {
+func (u usage) check(t *testing.T) {
 	t.Helper()
-	require.Empty(t, slices.Sorted(maps.Keys(u.refused)), "the pipeline calls what the role may not")
+	require.Empty(t, u.Refused(), "the pipeline calls what the role may not")
 	require.Empty(t, u.unused(), "the role may what the pipeline never does")
-	actions, resources := u.granted()
-	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.requests, len(actions), len(resources))
+	actions, resources := u.Granted()
+	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.Requests(), len(actions), len(resources))
 }
 
 // TestUsage: the two checks find what they are for.
@@ -174,12 +131,12 @@ func TestUsage(t *testing.T) {
 		{Service: "iam", Action: "GetRole", Err: "AccessDenied"},
 		{Service: "sts", Action: "GetCallerIdentity"},
 	})
-	require.Equal(t, 4, u.requests)
+	require.Equal(t, 4, u.Requests())
 	require.Equal(t, []string{
 		"ecr:DeleteRepository on arn:aws:ecr:us-east-1:1:repository/a with map[] is denied",
 		"ecs:ListTasks on arn:aws:ecs:us-east-1:1:container-instance/b/* with map[ecs:cluster:[arn:aws:ecs:us-east-1:1:cluster/b]] is not allowed",
-	}, slices.Sorted(maps.Keys(u.refused)))
-	require.Equal(t, []grant{
+	}, u.Refused())
+	require.Equal(t, []policy.Grant{
 		{"Allow ecs:updateservice", "ecs:updateservice"},
 		{"Allow ecr:PutImage", "ecr:PutImage"},
 		{"Allow ecs:updateservice", "*"},

@@ -109,6 +109,7 @@ func TestUsageErrors(t *testing.T) {
 		"invalid lock file":   {[]string{"rehearse", "--source", change("ci/images.lock.json", "{")}, outcome.Usage, "reading ci/images.lock.json"},
 		"short flag":          {[]string{"build", "-x"}, outcome.Usage, "no flag -x: there are --help, "},
 		"unknown module":      {[]string{"test", "--min-coverage", "nope=5", "--source", dir}, outcome.Usage, "nope"},
+		"no time at all":      {[]string{"test", "--timeout", "-1s", "--source", dir}, outcome.Usage, "--timeout -1s: name how long a package may take"},
 		"no address":          {[]string{"local-aws", "--listen", "foo"}, outcome.Usage, "--listen \"foo\": write HOST:PORT"},
 		"no port":             {[]string{"rehearse", "--listen", "127.0.0.1:99999"}, outcome.Usage, "the port must lie within 0 and 65535"},
 		"open to the world":   {[]string{"local-aws", "--listen", ":4566"}, outcome.Usage, "take a loopback address, such as 127.0.0.1:4566"},
@@ -213,6 +214,11 @@ func TestTest(t *testing.T) {
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, "broken promise")
 	require.Contains(t, stderr, "slipway: the tests failed: run slipway test for the reports")
+
+	sourcetest.Write(t, dir, "api/slow_test.go", "package main\n\nimport \"testing\"\n\nfunc TestForever(t *testing.T) { <-t.Context().Done() }\n")
+	code, stdout, _ = run(t, "test", "--source", dir, "--out", out, "--min-coverage", "0", "--timeout", "1s")
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stdout, "TestForever")
 }
 
 func TestLocalAWS(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 
 func (a *app) testCommand() *cobra.Command {
 	var out string
+	var timeout time.Duration
 	gate := coverage.Gate{Default: gotest.DefaultCoverage}
 	cmd := &cobra.Command{
 		Use:   "test",
@@ -30,18 +32,22 @@ cobertura.xml, junit.xml and summary.md.`,
 	}
 	cmd.Flags().StringVar(&out, "out", ".slipway/test", "directory to write the reports to")
 	cmd.Flags().Var(&gate, "min-coverage", "least coverage in percent, for all modules or for one (module=percent)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, "how long the tests of one package may take (default ten minutes, as go test has it)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		tree, p, err := a.open(ctx)
 		if err != nil {
 			return err
 		}
+		if timeout < 0 {
+			return outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", timeout)
+		}
 		lock, err := a.lock(tree)
 		if err != nil {
 			return err
 		}
 		options := gotest.ForPlatform(tree.Dir, p)
-		options.Image, options.Gate, options.Out = lock.Reference("go"), gate, out
+		options.Image, options.Gate, options.Out, options.Timeout = lock.Reference("go"), gate, out, timeout
 		summary, err := a.runTests(ctx, tree.Dir, options)
 		if err != nil {
 			return err

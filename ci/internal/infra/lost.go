@@ -18,7 +18,7 @@ func (w *work) saveState(a *Applied, out, root string) {
 	}
 	lost, err := filepath.Abs(filepath.Join(out, LostState))
 	if err == nil {
-		err = os.WriteFile(lost, data, 0o600)
+		err = os.WriteFile(lost, data, 0o600) //nolint:gosec // the plan directory is the user's to name
 	}
 	if err != nil {
 		lost, w.keep = w.file(LostState), true

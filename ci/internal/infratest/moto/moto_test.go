@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infratest"
+	"dagger/slipway/internal/infratest/calls"
 	"dagger/slipway/internal/platform"
 )
 
@@ -26,18 +27,26 @@ const (
 )
 
 // motoPlatform is how the platform is planned against moto, on which a scalable
-// target is never done.
-var motoPlatform = []string{"-var=autoscaling={enabled=false}", "-var=deletion_protection=false"}
+// target is never done: with all else that there is by a variable and moto knows.
+var motoPlatform = []string{
+	"-var=autoscaling={enabled=false}", "-var=deletion_protection=false",
+	"-var=waf=true", "-var=alb_access_logs=true", `-var=alarm_emails=["a@example.com"]`,
+}
 
 // TestAppliedTwiceChangesNothing applies bootstrap and platform as they are, to an
 // imitation of AWS: what is applied is planned again without a change, also after
-// a release from outside, and is destroyed without a rest.
+// a release from outside, and is destroyed without a rest. All of it is done by calls
+// that the roles which do it in production may make.
 func TestAppliedTwiceChangesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an apply to moto takes minutes: run without -short")
 	}
 	endpoint, environment := infratest.Moto(t)
+	recorder := calls.Record(t, endpoint)
+	environment = append(environment, "AWS_ENDPOINT_URL="+recorder.URL)
 	site := site{t: t, endpoint: endpoint}
+	world := calls.NewWorld(infratest.Account, platform.DefaultRegion)
+	planner, applier := newRole(t, "plan", planIdle), newRole(t, "apply", applyIdle)
 
 	bootstrap := infratest.New(t, "bootstrap", environment...)
 	bootstrap.Write("moto_override.tf", infratest.NotMotos)
@@ -46,15 +55,22 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	site.apply("bootstrap", bootstrap, variables)
 	require.Empty(t, infratest.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
 
+	take(t, recorder) // bootstrap's, which a human applies
 	main := infratest.New(t, ".", environment...)
 	main.Init("-backend-config=bucket=" + stateBucket)
 	site.apply("platform", main, motoPlatform)
+	applier.add(t, world, take(t, recorder))
 	state := main.State()
 	site.checkNames(state)
 	site.checkTags(state)
 	site.checkAlarms(state)
 
-	require.Empty(t, infratest.Changes(main.Plan(motoPlatform...)), "a second plan of the platform")
+	main.Init("-reconfigure", "-backend-config=bucket="+stateBucket)
+	reading := append([]string{"-lock=false"}, motoPlatform...)
+	started := time.Now()
+	require.Empty(t, infratest.Changes(main.Plan(reading...)), "a second plan of the platform")
+	t.Logf("platform: planned again in %.0f s", time.Since(started).Seconds())
+	planner.add(t, world, take(t, recorder))
 	site.release("backend")
 	require.Empty(t, infratest.Changes(main.Plan(motoPlatform...)), "a plan after a release: it would undo it")
 
@@ -62,11 +78,14 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	require.Contains(t, main.Fail(append([]string{"plan"}, motoPlatform...)...), "Error acquiring the state lock")
 	site.object(http.MethodDelete, stateObject+".tflock", "")
 
-	started := time.Now()
+	started = time.Now()
 	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
 	main.Run("apply", "plan")
 	t.Logf("platform: %d resources destroyed in %.0f s", infratest.Count(destroy, tfjson.Actions.Delete), time.Since(started).Seconds())
 	require.Empty(t, managed(main.State()), "what a destroy leaves in the state")
+	applier.add(t, world, take(t, recorder))
+	planner.check(t)
+	applier.check(t)
 }
 
 // site is the imitation, with Terraform's work in it.

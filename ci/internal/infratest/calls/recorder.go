@@ -1,0 +1,141 @@
+// Package calls is what Terraform asks of AWS: a recorder between it and an
+// imitation of AWS, and what every recorded call needs of the role that makes it.
+package calls
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Call is one call and its answer.
+type Call struct {
+	// Service is what the request was signed for (ec2, monitoring), Action the
+	// API's name of the operation; of S3, whose requests have none, it is "".
+	Service, Action string
+	Method          string
+	URL             *url.URL
+	// Form are the fields of the query protocol, Body those of a JSON one.
+	Form url.Values
+	Body map[string]any
+	// Status and Answer are the response's.
+	Status int
+	Answer string
+}
+
+// Recorder is a proxy that writes down what goes through it.
+type Recorder struct {
+	// URL is where clients find it.
+	URL string
+
+	mu    sync.Mutex
+	calls []Call
+	fault error
+}
+
+// Record starts a recorder before endpoint. It ends with the test.
+func Record(t testing.TB, endpoint string) *Recorder {
+	t.Helper()
+	target, err := url.Parse(endpoint)
+	require.NoError(t, err)
+	transport := &http.Transport{MaxIdleConnsPerHost: 16}
+	r := &Recorder{}
+	proxy := &httputil.ReverseProxy{
+		Rewrite:        func(p *httputil.ProxyRequest) { p.SetURL(target); p.Out.Host = p.In.Host },
+		Transport:      transport,
+		ModifyResponse: r.answered,
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		},
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		body, err := io.ReadAll(request.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		asked := request.Clone(withBody(request.Context(), body))
+		asked.Body = io.NopCloser(bytes.NewReader(body))
+		proxy.ServeHTTP(w, asked)
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		transport.CloseIdleConnections()
+	})
+	r.URL = server.URL
+	return r
+}
+
+// Take returns the calls since it was called last, in the order of their answers.
+// A call that cannot be read is an error, because it could need anything.
+func (r *Recorder) Take() ([]Call, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := r.calls
+	r.calls = nil
+	return calls, r.fault
+}
+
+// answered writes a call down.
+func (r *Recorder) answered(response *http.Response) error {
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(answer))
+	call, err := read(response.Request)
+	call.Status, call.Answer = response.StatusCode, string(answer)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil && r.fault == nil {
+		r.fault = fmt.Errorf("reading %s %s: %w", response.Request.Method, response.Request.URL.Path, err)
+	}
+	r.calls = append(r.calls, call)
+	return nil
+}
+
+// signed finds what a request was signed for:
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
+var signed = regexp.MustCompile(`Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request`)
+
+// read reads a request.
+func read(request *http.Request) (Call, error) {
+	call := Call{Method: request.Method, URL: request.URL}
+	scope := signed.FindStringSubmatch(request.Header.Get("Authorization"))
+	if scope == nil {
+		return call, fmt.Errorf("it is not signed")
+	}
+	call.Service = scope[1]
+	body := bodyOf(request.Context())
+	switch kind := request.Header.Get("Content-Type"); {
+	case call.Service == "s3":
+		return call, nil
+	case request.Header.Get("X-Amz-Target") != "":
+		_, call.Action, _ = strings.Cut(request.Header.Get("X-Amz-Target"), ".")
+		if err := json.Unmarshal(body, &call.Body); err != nil {
+			return call, fmt.Errorf("its JSON: %w", err)
+		}
+	case strings.HasPrefix(kind, "application/x-www-form-urlencoded"):
+		form, err := url.ParseQuery(string(body))
+		if err != nil {
+			return call, fmt.Errorf("its form: %w", err)
+		}
+		call.Form, call.Action = form, form.Get("Action")
+	}
+	if call.Action == "" {
+		return call, fmt.Errorf("nothing says which action of %s it is", call.Service)
+	}
+	return call, nil
+}

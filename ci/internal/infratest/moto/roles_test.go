@@ -2,6 +2,7 @@ package moto_test
 
 import (
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,10 @@ func newRole(t *testing.T, name string, idle map[string][]string) role {
 		require.NoError(t, err)
 		policies = append(policies, document)
 	}
+	return use(policies, name, idle)
+}
+
+func use(policies policy.Policies, name string, idle map[string][]string) role {
 	r := role{policy.NewUsage(policies), name, map[string]bool{}}
 	for _, granted := range idle {
 		for _, action := range granted {
@@ -100,26 +105,36 @@ func (r role) add(t *testing.T, world *calls.World, made []calls.Call) {
 	}
 }
 
-// check wants every call to be allowed, and a reason for every action that is
-// granted and that no call has used; no reason for what calls have used.
+// check wants no faults.
 func (r role) check(t *testing.T) {
 	t.Helper()
-	require.Empty(t, r.Refused(), "Terraform calls what the role %s may not", r.name)
+	require.Empty(t, r.faults(), "of the role %s", r.name)
 	granted, unused := r.actions()
+	t.Logf("%s: all of %d requests are allowed; of %d actions granted %d are used, and %d have a reason",
+		r.name, r.Requests(), len(granted), len(granted)-len(unused), len(unused))
+}
+
+// faults are calls that are not allowed, actions that are granted and neither used
+// nor explained, and reasons for what is used or not granted.
+func (r role) faults() []string {
+	var faults []string
+	for _, refused := range r.Refused() {
+		faults = append(faults, "Terraform calls what it may not: "+refused)
+	}
+	_, unused := r.actions()
 	needless := maps.Clone(r.idle)
-	var unexplained []string
 	for _, action := range unused {
 		service, _, _ := strings.Cut(action, ":")
 		if !r.idle[action] && !r.idle[service] {
-			unexplained = append(unexplained, action)
+			faults = append(faults, "it may what Terraform never does, take it away or say why it may: "+action)
 		}
 		delete(needless, action)
 		delete(needless, service)
 	}
-	require.Empty(t, unexplained, "the role %s may what Terraform never does: take it away, or say why it may", r.name)
-	require.Empty(t, needless, "the role %s does it after all, or may not: take the reason away", r.name)
-	t.Logf("%s: all of %d requests are allowed; of %d actions granted %d are used, and %d have a reason",
-		r.name, r.Requests(), len(granted), len(granted)-len(unused), len(unused))
+	for _, name := range slices.Sorted(maps.Keys(needless)) {
+		faults = append(faults, "it does what is said to be idle, or may not, take the reason away: "+name)
+	}
+	return faults
 }
 
 // actions are those that the role is granted, and those of them that no statement
@@ -135,4 +150,24 @@ func (r role) actions() (granted, unused []string) {
 	slices.Sort(granted)
 	granted = slices.Compact(granted)
 	return granted, slices.DeleteFunc(slices.Clone(granted), func(action string) bool { return used[action] })
+}
+
+// TestFaults: every kind is found.
+func TestFaults(t *testing.T) {
+	document, err := policy.Parse(`{"Version": "2012-10-17", "Statement": [
+		{"Sid": "Made", "Effect": "Allow", "Action": ["ec2:CreateVpc", "ec2:CreateTags"], "Resource": "*", "Condition": {"StringEquals": {"aws:RequestTag/Project": "shop"}}},
+		{"Sid": "Other", "Effect": "Allow", "Action": ["ec2:DescribeVpcs", "sns:Subscribe", "wafv2:GetWebACL", "ecs:UpdateCluster"], "Resource": "*"}]}`)
+	require.NoError(t, err)
+	r := use(policy.Policies{document}, "apply", map[string][]string{"why": {"ec2:DescribeVpcs", "wafv2", "iam:PassRole", "ecs:UpdateCluster"}})
+	r.add(t, calls.NewWorld("1", "us-east-1"), []calls.Call{
+		{Service: "ec2", Action: "CreateVpc", Form: url.Values{"TagSpecification.1.Tag.1.Key": {"Project"}, "TagSpecification.1.Tag.1.Value": {"shop"}}},
+		{Service: "ec2", Action: "CreateVpc", Form: url.Values{}},
+		{Service: "ec2", Action: "DescribeVpcs"},
+	})
+	require.Equal(t, []string{
+		"Terraform calls what it may not: ec2:CreateVpc on arn:aws:ec2:us-east-1:1:vpc/* with map[] is not allowed",
+		"it may what Terraform never does, take it away or say why it may: sns:Subscribe",
+		"it does what is said to be idle, or may not, take the reason away: ec2:DescribeVpcs",
+		"it does what is said to be idle, or may not, take the reason away: iam:PassRole",
+	}, r.faults())
 }

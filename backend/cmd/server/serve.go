@@ -21,6 +21,7 @@ import (
 	"slipway/backend/internal/config"
 	"slipway/backend/internal/httpapi"
 	"slipway/backend/internal/identity"
+	"slipway/backend/internal/journal"
 	"slipway/backend/internal/tracing"
 )
 
@@ -30,7 +31,9 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	if err != nil {
 		return misconfigured(stderr, err)
 	}
-	log := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: cfg.LogLevel}))
+	lines := journal.New(stdout)
+	defer lines.Flush() // after everything else that is deferred
+	log := lines.Logger(cfg.LogLevel)
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -81,6 +84,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 			return exitFailed
 		}
 		beside.Go(func() {
+			defer lines.Flush()
 			if err := admin.Serve(ended, admins, server.WriteMetrics); err != nil {
 				log.Error("metrics", slog.Any("error", err))
 			}
@@ -97,6 +101,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	// Beside the serving, not before it: the address is good to know, but
 	// nothing to wait for.
 	beside.Go(func() {
+		defer lines.Flush()
 		if err := instance.Resolve(ctx, cfg.MetadataURI); err != nil {
 			log.Warn("keeping the host's address", slog.String("ip", instance.IP()), slog.Any("error", err))
 		}

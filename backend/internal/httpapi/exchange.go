@@ -1,12 +1,15 @@
 package httpapi
 
 import (
-	"crypto/rand"
+	"encoding/binary"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"regexp"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/google/uuid"
 	"github.com/valyala/fasthttp"
 
@@ -16,13 +19,10 @@ import (
 // exchange is what the middleware knows about one request and its answer. It is
 // reused as soon as the request is answered.
 type exchange struct {
+	start   time.Time
 	id      string
 	client  netip.Addr
-	traceID string // empty if the request belongs to no trace
-
-	// Memory that need not be asked for anew.
-	random uuid.UUID
-	body   instanceBody
+	traceID string // of a span; empty if there is none
 }
 
 // exchangeKey is where a request's exchange is kept in its context.
@@ -41,22 +41,34 @@ var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{8,128}$`)
 
 // requestID takes over a client's id if it is acceptable, else makes a random
 // one. A counter would tell everyone how much traffic there is.
-func (e *exchange) requestID(sent []byte) string {
-	if requestIDPattern.Match(sent) {
+func requestID(sent []byte) string {
+	if len(sent) > 0 && requestIDPattern.Match(sent) {
 		return string(sent) // a copy: the framework reuses the header's memory
 	}
-	_, _ = rand.Read(e.random[:])         // never fails
-	e.random[6] = e.random[6]&0x0f | 0x40 // version 4, as RFC 9562 has it
-	e.random[8] = e.random[8]&0x3f | 0x80
-	return e.random.String()
+	return newRequestID()
 }
+
+// newRequestID makes a UUID of version 4 (RFC 9562). Nobody can predict the next
+// one (the generator is ChaCha8, seeded by the operating system), but no secret
+// depends on that.
+func newRequestID() string {
+	var id uuid.UUID
+	binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	id[6] = id[6]&0x0f | 0x40
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
+// requestIDKey is the header's name as fasthttp writes it.
+var requestIDKey = []byte("X-Request-Id")
 
 // identify gives every request an id, and finds out who asks.
 func (s *Server) identify(c *fiber.Ctx) error {
 	e, header := exchangeOf(c), &c.Context().Request.Header
-	e.id = e.requestID(header.Peek(fiber.HeaderXRequestID))
+	e.id = requestID(header.PeekBytes(requestIDKey))
 	e.client = forwarded.Client(peerOf(c.Context()), header.PeekAll(fiber.HeaderXForwardedFor), s.opts.TrustedHops)
-	c.Set(fiber.HeaderXRequestID, e.id)
+	c.Response().Header.SetCanonical(requestIDKey, utils.UnsafeBytes(e.id)) // copies it
 	return c.Next()
 }
 

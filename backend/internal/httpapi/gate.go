@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/utils"
 	"github.com/valyala/fasthttp"
 )
 
@@ -92,7 +91,7 @@ func (c *guest) Close() error {
 // turnOff is what those are told for whom there is no room.
 func (s *Server) turnOff(answer *fasthttp.Response, conn net.Conn) {
 	s.meter.turnedOff.Inc()
-	id := utils.UUIDv4()
+	id := newRequestID()
 	s.logRefusal(id, fiber.StatusServiceUnavailable, conn.RemoteAddr())
 	body, _ := s.app.Config().JSONEncoder(errorBody{Error: statusText(fiber.StatusServiceUnavailable), RequestID: id})
 	answer.SetStatusCode(fiber.StatusServiceUnavailable)

@@ -1,10 +1,13 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -24,10 +27,38 @@ type instanceBody struct {
 	Requests uint64 `json:"requests"`
 }
 
+// introduction is an answer to GET /api/ up to the number of requests, and the
+// address that it names, the only part of it that can change.
+type introduction struct {
+	ip   string
+	text []byte
+}
+
+func (s *Server) introduce() (*introduction, error) {
+	body := s.describe("active")
+	if known := s.whoIAm.Load(); known != nil && known.ip == body.IP {
+		return known, nil
+	}
+	body.Requests = 0
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	made := &introduction{ip: body.IP, text: bytes.TrimSuffix(text, []byte("0}"))}
+	s.whoIAm.Store(made)
+	return made, nil
+}
+
 func (s *Server) getInstance(c *fiber.Ctx) error {
-	body := &exchangeOf(c).body // there already, unlike a new one
-	*body = s.describe("active")
-	return c.JSON(body)
+	who, err := s.introduce()
+	if err != nil {
+		return err
+	}
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+	c.Response().AppendBody(who.text)
+	c.Response().AppendBodyString(strconv.FormatUint(s.requests.Load(), 10))
+	c.Response().AppendBodyString("}")
+	return nil
 }
 
 func (s *Server) describe(status string) instanceBody {
@@ -42,22 +73,27 @@ func (s *Server) describe(status string) instanceBody {
 	}
 }
 
-type healthBody struct {
-	Status string `json:"status"`
-}
+var statusOK, statusDraining = []byte(`{"status":"ok"}`), []byte(`{"status":"draining"}`)
 
 // getHealth says whether the instance wants requests. A draining one does not,
 // though it still answers those that come.
 func (s *Server) getHealth(c *fiber.Ctx) error {
 	if s.draining.Load() {
-		return c.Status(fiber.StatusServiceUnavailable).JSON(healthBody{Status: "draining"})
+		return send(c.Status(fiber.StatusServiceUnavailable), statusDraining)
 	}
-	return c.JSON(healthBody{Status: "ok"})
+	return send(c, statusOK)
 }
 
 // getLiveness says that the process is alive, which it is until it ends. Who
 // restarts what is not alive must not restart what drains.
-func (s *Server) getLiveness(c *fiber.Ctx) error { return c.JSON(healthBody{Status: "ok"}) }
+func (s *Server) getLiveness(c *fiber.Ctx) error { return send(c, statusOK) }
+
+// send answers with JSON that never changes.
+func send(c *fiber.Ctx, body []byte) error {
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+	c.Response().SetBodyRaw(body)
+	return nil
+}
 
 type errorBody struct {
 	Error     string `json:"error"`
@@ -74,7 +110,8 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 	}
 	if id == "" {
 		// No middleware has seen the request, because it could not be read.
-		id = utils.UUIDv4()
+		id = newRequestID()
+		s.common.CopyTo(&c.Response().Header)
 		c.Set(fiber.HeaderXRequestID, id)
 		s.logRefusal(id, status, c.Context().RemoteAddr())
 	}

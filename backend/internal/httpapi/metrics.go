@@ -13,11 +13,11 @@ import (
 // durations are the upper bounds of the histogram's buckets in seconds.
 var durations = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 
-// kind of requests that are counted together. There are few: methods are those
-// that the framework knows, and routes those that there are.
+// kind of requests that are counted together. There are few: the framework has a
+// route for each pair of a path that there is and a method that it knows.
 type kind struct {
-	method, route string
-	status        int
+	route  *fiber.Route
+	status int
 }
 
 type series struct {
@@ -55,18 +55,8 @@ func (s *Server) newMeter() *meter {
 	}
 }
 
-// measure is the middleware.
-func (s *Server) measure(c *fiber.Ctx) error {
-	start := time.Now()
-	if !isProbe(c.Path()) {
-		s.requests.Add(1)
-	}
-	status := fiber.StatusInternalServerError
-	defer func() { s.meter.add(kind{c.Method(), routeOf(c), status}, time.Since(start)) }()
-	return observe(c, &status)
-}
-
-func (m *meter) add(k kind, took time.Duration) {
+func (m *meter) add(route *fiber.Route, status int, took time.Duration) {
+	k := kind{route, status}
 	m.mu.RLock()
 	found, ok := m.series[k]
 	m.mu.RUnlock()
@@ -80,10 +70,11 @@ func (m *meter) add(k kind, took time.Duration) {
 func (m *meter) create(k kind) series {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	labels := fmt.Sprintf("{method=%q,route=%q,status=\"%d\"}", k.method, k.route, k.status)
+	route := nameOf(k.route)
+	labels := fmt.Sprintf("{method=%q,route=%q,status=\"%d\"}", k.route.Method, route, k.status)
 	created := series{
 		count:    m.set.GetOrCreateCounter("http_requests_total" + labels),
-		duration: m.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("http_request_duration_seconds{route=%q}", k.route), durations),
+		duration: m.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("http_request_duration_seconds{route=%q}", route), durations),
 	}
 	m.series[k] = created
 	return created
@@ -92,11 +83,11 @@ func (m *meter) create(k kind) series {
 // unmatched stands for all paths that there are not.
 const unmatched = "unmatched"
 
-// routeOf is the pattern that the request's path matched. Known only after the
+// nameOf is the pattern of a route that a request took. Known only after the
 // handlers have run.
-func routeOf(c *fiber.Ctx) string {
-	// Middleware matches as well, with the prefix that it was installed for.
-	if route := c.Route(); documented(route.Path) {
+func nameOf(route *fiber.Route) string {
+	// Middleware is a route as well, with the prefix that it was installed for.
+	if documented(route.Path) {
 		return route.Path
 	}
 	return unmatched

@@ -38,11 +38,11 @@ func TestMetrics(t *testing.T) {
 
 func TestMeterAtOnce(t *testing.T) {
 	s, _ := newServer(t, nil)
-	k := kind{http.MethodGet, "/api/", 200}
+	route := s.app.GetRoutes(true)[0]
 	var all sync.WaitGroup
 	for range 50 {
-		all.Go(func() { s.meter.add(k, time.Millisecond) })
+		all.Go(func() { s.meter.add(&route, 200, time.Millisecond) })
 	}
 	all.Wait()
-	require.EqualValues(t, 50, s.meter.series[k].count.Get())
+	require.EqualValues(t, 50, s.meter.series[kind{&route, 200}].count.Get())
 }

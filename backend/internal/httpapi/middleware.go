@@ -19,30 +19,40 @@ func isProbe(path string) bool {
 	return false
 }
 
-// accessLog writes one line per request. Query strings stay out: that is where
-// people put secrets.
-func (s *Server) accessLog(c *fiber.Ctx) (err error) {
-	start := time.Now()
-	level := slog.LevelInfo
-	if isProbe(c.Path()) {
-		level = slog.LevelDebug
+// account counts, times and logs a request, once it is answered.
+func (s *Server) account(c *fiber.Ctx) error {
+	probe := isProbe(c.Path())
+	if !probe {
+		s.requests.Add(1)
 	}
 	status := fiber.StatusInternalServerError
 	defer func() {
-		if !s.opts.Log.Enabled(c.UserContext(), level) {
-			return
-		}
 		e := exchangeOf(c)
-		s.opts.Log.LogAttrs(c.UserContext(), level, "request",
-			slog.String("request_id", e.id),
-			slog.String("trace_id", e.traceID),
-			slog.String("method", c.Method()),
-			slog.String("path", c.Path()),
-			slog.Int("status", status),
-			slog.Float64("duration_ms", float64(time.Since(start).Microseconds())/1000),
-			slog.String("client", e.client.String()))
+		took := time.Since(e.start)
+		s.meter.add(c.Route(), status, took)
+		if probe {
+			s.accessLog(c, e, slog.LevelDebug, status, took)
+		} else {
+			s.accessLog(c, e, slog.LevelInfo, status, took)
+		}
 	}()
 	return observe(c, &status)
+}
+
+// accessLog writes one line per request. Query strings stay out: that is where
+// people put secrets.
+func (s *Server) accessLog(c *fiber.Ctx, e *exchange, level slog.Level, status int, took time.Duration) {
+	if !s.opts.Log.Enabled(c.Context(), level) {
+		return
+	}
+	s.opts.Log.LogAttrs(c.Context(), level, "request",
+		slog.String("request_id", e.id),
+		slog.String("trace_id", traceID(c, e)),
+		slog.String("method", c.Method()),
+		slog.String("path", c.Path()),
+		slog.Int("status", status),
+		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+		slog.String("client", e.client.String()))
 }
 
 // observe goes on with the request and tells the status of its answer. What it
@@ -63,9 +73,4 @@ func (s *Server) logPanic(c *fiber.Ctx, reason any) {
 		slog.String("request_id", exchangeOf(c).id),
 		slog.String("reason", fmt.Sprint(reason)),
 		slog.String("stack", string(debug.Stack())))
-}
-
-func noStore(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderCacheControl, "no-store")
-	return c.Next()
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/etag"
-	"github.com/gofiber/fiber/v2/middleware/helmet"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/valyala/fasthttp"
 	"go.opentelemetry.io/otel/trace"
@@ -65,7 +64,9 @@ type Server struct {
 	streams  atomic.Int64
 
 	startedAt string
+	whoIAm    atomic.Pointer[introduction]
 
+	common    *fasthttp.ResponseHeader
 	exchanges sync.Pool
 	meter     *meter
 	limiter   *limiter
@@ -92,6 +93,7 @@ func New(opts Options) *Server {
 		ErrorHandler:          s.handleError,
 	})
 	s.meter = s.newMeter()
+	s.common = commonHeaders()
 	s.app.Server().CloseOnShutdown = true
 	s.app.Server().Handler = s.front(s.app.Server().Handler)
 	s.use()
@@ -105,22 +107,13 @@ func New(opts Options) *Server {
 func (s *Server) use() {
 	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic}))
 	s.app.Use(s.identify)
-	s.app.Use(s.trace)
-	s.app.Use(s.accessLog)
-	s.app.Use(s.measure)
-	s.app.Use(helmet.New(helmet.Config{
-		// Nothing here is a page, so nothing may be loaded or framed.
-		ContentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
-		XFrameOptions:         "DENY",
-		ReferrerPolicy:        "no-referrer",
-	}))
+	if s.tracer != nil {
+		s.app.Use(s.trace)
+	}
+	s.app.Use(s.account)
 	if s.opts.RateLimit > 0 {
 		s.app.Use("/api", s.limit)
 	}
-	// Nearly every answer is about this very moment. Only what does not change
-	// has an entity tag.
-	s.app.Use(noStore)
-	s.app.Use("/api/openapi.json", etag.New())
 }
 
 // route installs the handlers. Each route stands in openapi.json.
@@ -130,24 +123,27 @@ func (s *Server) route() {
 	s.app.Get("/readyz", s.getHealth)
 	s.app.Get("/api/health", s.getHealth)
 	s.app.Get("/api/events", s.getEvents)
-	s.app.Get("/api/openapi.json", s.getDocument)
+	s.app.Get("/api/openapi.json", etag.New(), s.getDocument)
 	s.app.Get("/api/", s.getInstance)
 }
 
 // front wraps the framework's handler to do what the framework gives no hook
-// for: it refuses methods that HTTP does not know, which would otherwise get a
-// bare text answer, and tells clients to go elsewhere while draining.
+// for: it gives every answer the headers that all have, refuses methods that HTTP
+// does not know, which would otherwise get a bare text answer, and tells clients
+// to go elsewhere while draining.
 func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
 		e := s.exchanges.Get().(*exchange)
+		e.start = time.Now()
 		ctx.SetUserValue(exchangeKey{}, e)
 		defer func() {
 			ctx.RemoveUserValue(exchangeKey{})
 			*e = exchange{}
 			s.exchanges.Put(e)
 		}()
+		s.common.CopyTo(&ctx.Response.Header)
 		if known(ctx.Method()) {
 			next(ctx)
 		} else {

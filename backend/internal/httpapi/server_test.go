@@ -166,7 +166,7 @@ func FuzzRequestID(f *testing.F) {
 	f.Add([]byte("\x1b[31m12345678"))
 	f.Add([]byte("12345678\n"))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, new(exchange).requestID(sent))
+		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, requestID(sent))
 	})
 }
 

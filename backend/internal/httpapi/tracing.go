@@ -13,17 +13,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// trace makes a span of every request that is no health check, if there is a
-// tracer. Without one it still tells the log which trace a request belongs to.
+// trace makes a span of every request that is no health check.
 func (s *Server) trace(c *fiber.Ctx) error {
-	e := exchangeOf(c)
-	parent := parentOf(c)
-	if s.tracer == nil || isProbe(c.Path()) {
-		e.traceID = traceID(parent, c)
+	if isProbe(c.Path()) {
 		return c.Next()
 	}
+	e := exchangeOf(c)
 	// Spans outlive the request, so that they need copies of its strings.
-	ctx, span := s.tracer.Start(parent, c.Method(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+	ctx, span := s.tracer.Start(parentOf(c), c.Method(), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("http.request.method", utils.CopyString(c.Method())),
 		attribute.String("url.path", utils.CopyString(c.Path())),
 		attribute.String("client.address", e.client.String()),
@@ -32,8 +29,8 @@ func (s *Server) trace(c *fiber.Ctx) error {
 	c.SetUserContext(ctx)
 	status := fiber.StatusInternalServerError
 	defer func() {
-		span.SetName(c.Method() + " " + routeOf(c))
-		span.SetAttributes(attribute.String("http.route", routeOf(c)), attribute.Int("http.response.status_code", status))
+		span.SetName(c.Method() + " " + nameOf(c.Route()))
+		span.SetAttributes(attribute.String("http.route", nameOf(c.Route())), attribute.Int("http.response.status_code", status))
 		if status >= fiber.StatusInternalServerError {
 			span.SetStatus(codes.Error, "")
 		}
@@ -90,11 +87,14 @@ func isAmznRoot(root []byte) bool {
 	return true
 }
 
-// traceID is that of the client's trace, or else of the load balancer's, in its
-// own notation, by which its access log can be searched. Anything malformed is
-// none.
-func traceID(parent context.Context, c *fiber.Ctx) string {
-	if span := trace.SpanContextFromContext(parent); span.HasTraceID() {
+// traceID is which trace a request belongs to: its span's, or else the client's,
+// or else the load balancer's, in its own notation, by which its access log can be
+// searched. Anything malformed is none.
+func traceID(c *fiber.Ctx, e *exchange) string {
+	if e.traceID != "" {
+		return e.traceID
+	}
+	if span := trace.SpanContextFromContext(parentOf(c)); span.HasTraceID() {
 		return span.TraceID().String()
 	}
 	return string(amznRoot(c.Context().Request.Header.Peek("X-Amzn-Trace-Id")))

@@ -42,10 +42,13 @@ func (s *Server) account(c *fiber.Ctx) error {
 // accessLog writes one line per request. Query strings stay out: that is where
 // people put secrets.
 func (s *Server) accessLog(c *fiber.Ctx, e *exchange, level slog.Level, status int, took time.Duration) {
-	if !s.opts.Log.Enabled(c.Context(), level) {
+	log := s.opts.Log.Handler()
+	if !log.Enabled(c.Context(), level) {
 		return
 	}
-	s.opts.Log.LogAttrs(c.Context(), level, "request",
+	// Past the logger, which looks for the line of code that it is called from.
+	record := slog.NewRecord(e.start.Add(took), level, "request", 0)
+	record.AddAttrs(
 		slog.String("request_id", e.id),
 		slog.String("trace_id", traceID(c, e)),
 		slog.String("method", c.Method()),
@@ -53,6 +56,7 @@ func (s *Server) accessLog(c *fiber.Ctx, e *exchange, level slog.Level, status i
 		slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
 		slog.String("client", e.client.String()))
+	_ = log.Handle(c.Context(), record)
 }
 
 // observe goes on with the request and tells the status of its answer. What it

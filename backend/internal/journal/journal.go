@@ -6,7 +6,6 @@
 package journal
 
 import (
-	"context"
 	"io"
 	"log/slog"
 	"sync"
@@ -45,7 +44,7 @@ func New(out io.Writer) *Journal {
 
 // Logger writes lines of a level and above to the journal.
 func (j *Journal) Logger(level slog.Leveler) *slog.Logger {
-	return slog.New(handler{slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level}), j})
+	return slog.New(handler{Handler: slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level}), journal: j, plain: true})
 }
 
 // Write takes a line. What it returns is not what becomes of it: there is
@@ -60,11 +59,16 @@ func (j *Journal) Write(line []byte) (int, error) {
 		_, _ = j.out.Write(line)
 		return len(line), nil
 	}
+	j.take(append(j.waiting, line...))
+	return len(line), nil
+}
+
+// take replaces what waits by the same with another line behind.
+func (j *Journal) take(waiting []byte) {
 	if len(j.waiting) == 0 {
 		j.timer.Reset(patience)
 	}
-	j.waiting = append(j.waiting, line...)
-	return len(line), nil
+	j.waiting = waiting
 }
 
 // Flush writes what waits. It returns when that has arrived.
@@ -81,26 +85,4 @@ func (j *Journal) write() {
 		_, _ = j.out.Write(j.waiting)
 		j.waiting = j.waiting[:0]
 	}
-}
-
-// handler lets no warning wait.
-type handler struct {
-	slog.Handler
-	journal *Journal
-}
-
-func (h handler) Handle(ctx context.Context, record slog.Record) error {
-	err := h.Handler.Handle(ctx, record)
-	if record.Level >= slog.LevelWarn {
-		h.journal.Flush()
-	}
-	return err
-}
-
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{h.Handler.WithAttrs(attrs), h.journal}
-}
-
-func (h handler) WithGroup(name string) slog.Handler {
-	return handler{h.Handler.WithGroup(name), h.journal}
 }

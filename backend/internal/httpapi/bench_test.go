@@ -8,14 +8,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 
-	"slipway/backend/internal/journal"
+	lines "slipway/backend/internal/journal"
 )
 
 // asker returns a request as it comes from a load balancer, again and again,
 // past the socket.
 func asker(tb testing.TB, path string) func() {
 	tb.Helper()
-	opts := options(journal.New(discard{}).Logger(slog.LevelInfo))
+	opts := options(lines.New(discard{}).Logger(slog.LevelInfo))
 	opts.RateLimit, opts.RateBurst = 1_000_000, 1_000_000
 	s := New(opts)
 	var req fasthttp.Request

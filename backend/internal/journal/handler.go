@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// longest is above what a line takes that is written the short way, in bytes.
+// longest is the room for a line that is made before it is known, in bytes.
 const longest = 4 << 10
 
 // handler writes what slog's own handler does, and lets no warning wait.
@@ -22,9 +22,9 @@ type handler struct {
 	plain   bool // it has neither attributes nor groups of its own
 }
 
-func (h handler) Handle(ctx context.Context, record slog.Record) error {
+func (h *handler) Handle(ctx context.Context, record slog.Record) error {
 	var err error
-	if !h.plain || !h.journal.add(record) {
+	if !h.plain || !h.journal.add(&record) {
 		err = h.Handler.Handle(ctx, record)
 	}
 	if record.Level >= slog.LevelWarn {
@@ -33,20 +33,20 @@ func (h handler) Handle(ctx context.Context, record slog.Record) error {
 	return err
 }
 
-func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return handler{Handler: h.Handler.WithAttrs(attrs), journal: h.journal}
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &handler{Handler: h.Handler.WithAttrs(attrs), journal: h.journal}
 }
 
-func (h handler) WithGroup(name string) slog.Handler {
-	return handler{Handler: h.Handler.WithGroup(name), journal: h.journal}
+func (h *handler) WithGroup(name string) slog.Handler {
+	return &handler{Handler: h.Handler.WithGroup(name), journal: h.journal}
 }
 
-// add takes a record if it is plain and there is room for it.
-func (j *Journal) add(record slog.Record) bool {
+// add takes a record if it is plain.
+func (j *Journal) add(record *slog.Record) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if cap(j.waiting)-len(j.waiting) < longest {
-		return false
+	if len(j.waiting)+longest > capacity {
+		j.write()
 	}
 	line, ok := appendRecord(j.waiting, record)
 	if !ok || len(line) > capacity {
@@ -58,7 +58,7 @@ func (j *Journal) add(record slog.Record) bool {
 
 // appendRecord appends a line, unless the record holds anything for which slog's
 // handler has a rule.
-func appendRecord(line []byte, record slog.Record) ([]byte, bool) {
+func appendRecord(line []byte, record *slog.Record) ([]byte, bool) {
 	if record.Time.IsZero() || record.Time.Year() < 0 || record.Time.Year() > 9999 {
 		return nil, false
 	}

@@ -23,7 +23,7 @@ func same(t *testing.T, record slog.Record) bool {
 	require.NoError(t, journal.Logger(slog.LevelInfo).Handler().Handle(context.Background(), record))
 	journal.Flush()
 	require.Equal(t, want.String(), got.String())
-	return New(&got).add(record)
+	return New(&got).add(&record)
 }
 
 func recordOf(message string, attrs ...slog.Attr) slog.Record {

@@ -44,7 +44,7 @@ func New(out io.Writer) *Journal {
 
 // Logger writes lines of a level and above to the journal.
 func (j *Journal) Logger(level slog.Leveler) *slog.Logger {
-	return slog.New(handler{Handler: slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level}), journal: j, plain: true})
+	return slog.New(&handler{Handler: slog.NewJSONHandler(j, &slog.HandlerOptions{Level: level}), journal: j, plain: true})
 }
 
 // Write takes a line. What it returns is not what becomes of it: there is

@@ -113,7 +113,11 @@ func TestServe(t *testing.T) {
 	p := start(t, map[string]string{
 		"PORT": freePort(t), "HOSTNAME": "web-1", "VERSION": "v7", "ECS_CONTAINER_METADATA_URI_V4": metadata.URL,
 	})
-	require.Eventually(t, func() bool { return getJSON(t, p.url+"/api/")["ip"] == "10.0.10.7" }, 5*time.Second, 10*time.Millisecond)
+	asked := 0
+	require.Eventually(t, func() bool {
+		asked++
+		return getJSON(t, p.url+"/api/")["ip"] == "10.0.10.7"
+	}, 5*time.Second, 10*time.Millisecond)
 	fields := getJSON(t, p.url+"/api")
 	require.Equal(t, "web-1", fields["hostname"])
 	require.Equal(t, "v7", fields["version"])
@@ -123,13 +127,17 @@ func TestServe(t *testing.T) {
 	require.Equal(t, exitOK, <-p.exit)
 	require.Empty(t, p.stderr.String())
 	var messages []string
+	requests := 0
 	for line := range strings.Lines(p.stdout.String()) {
 		var fields map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
 		if message := fields["msg"].(string); message != "request" {
 			messages = append(messages, message)
+		} else {
+			requests++
 		}
 	}
+	require.Equal(t, 1+asked, requests, "whatever waited to be written is written")
 	require.Equal(t, []string{"started", "draining", "stopped"}, messages)
 }
 

@@ -32,9 +32,16 @@ func (s *Server) getEvents(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderRetryAfter, "5")
 		return fiber.ErrServiceUnavailable
 	}
-	conn := c.Context().Conn()
+	conn, id := c.Context().Conn(), exchangeOf(c).id
 	c.Context().SetBodyStreamWriter(func(w *bufio.Writer) {
 		defer s.streams.Add(-1)
+		// The framework runs this in a goroutine of its own, out of reach of the
+		// middleware: a panic would end the process.
+		defer func() {
+			if reason := recover(); reason != nil {
+				s.logPanic(id, reason)
+			}
+		}()
 		// An error means that the client is gone.
 		_ = s.stream(conn, w)
 	})

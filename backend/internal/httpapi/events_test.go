@@ -155,3 +155,21 @@ func TestEventsNeedChunks(t *testing.T) {
 	require.Equal(t, "text/event-stream", head.Header.Get("Content-Type"))
 	require.Zero(t, s.streams.Load())
 }
+
+// TestPanicInAStream has one that cannot begin.
+func TestPanicInAStream(t *testing.T) {
+	s, logged := newServer(t, func(o *Options) { o.Heartbeat = 0 })
+	r := run(t, s)
+	resp, err := get(t.Context(), newClient(t), r.url+"/api/events")
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NotContains(t, string(body), "event:")
+	panics := logged.lines(t, "panic")
+	require.Len(t, panics, 1)
+	require.Equal(t, resp.Header.Get("X-Request-ID"), panics[0]["request_id"])
+	require.Contains(t, panics[0]["reason"], "NewTicker")
+	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/health").StatusCode, "the others are served")
+	require.Zero(t, s.streams.Load())
+}

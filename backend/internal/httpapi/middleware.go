@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -72,9 +73,9 @@ func observe(c *fiber.Ctx, status *int) error {
 	return err
 }
 
-func (s *Server) logPanic(c *fiber.Ctx, reason any) {
-	s.opts.Log.LogAttrs(c.UserContext(), slog.LevelError, "panic",
-		slog.String("request_id", exchangeOf(c).id),
+func (s *Server) logPanic(id string, reason any) {
+	s.opts.Log.LogAttrs(context.Background(), slog.LevelError, "panic",
+		slog.String("request_id", id),
 		slog.String("reason", fmt.Sprint(reason)),
 		slog.String("stack", string(debug.Stack())))
 }

@@ -105,7 +105,9 @@ func New(opts Options) *Server {
 // everything that happens after it, so a panic anywhere is caught, and every
 // access log line has a request id.
 func (s *Server) use() {
-	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic}))
+	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, reason any) {
+		s.logPanic(exchangeOf(c).id, reason)
+	}}))
 	s.app.Use(s.identify)
 	if s.tracer != nil {
 		s.app.Use(s.trace)

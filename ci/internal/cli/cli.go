@@ -72,6 +72,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
 	root.AddCommand(
+		a.newCommand(),
 		a.testCommand(),
 		a.fmtCommand(),
 		a.validateCommand(),

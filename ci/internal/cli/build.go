@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
 
@@ -71,7 +72,7 @@ func (a *app) printImages(images []image.Image) error {
 	}
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, image.Summary{Images: built})
+		return report.WriteJSON(a.stdout, image.Summary{Images: built})
 	case markdown:
 		fmt.Fprintf(a.stdout, "| service | digest | platforms | size |\n|---|---|---|---|\n")
 		for _, b := range built {

@@ -9,6 +9,7 @@ import (
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
 
@@ -68,7 +69,7 @@ func (a *app) printFormat(found layout.Summary, check bool) error {
 	}
 	switch {
 	case a.output == jsonDoc:
-		return printJSON(a.stdout, found)
+		return report.WriteJSON(a.stdout, found)
 	case a.output == markdown:
 		return found.Markdown(a.stdout)
 	case check:

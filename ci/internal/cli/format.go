@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"strings"
 )
 
@@ -31,11 +29,3 @@ func (f *format) String() string { return string(*f) }
 
 // Type implements pflag.Value.
 func (*format) Type() string { return "text|json|markdown" }
-
-// printJSON writes one indented JSON document.
-func printJSON(w io.Writer, document any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(document)
-}

@@ -10,6 +10,7 @@ import (
 	"dagger/slipway/internal/inspect"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/registry"
+	"dagger/slipway/internal/report"
 )
 
 func (a *app) inspectCommand() *cobra.Command {
@@ -53,11 +54,11 @@ registry, which gets the login of docker login.`,
 			return err
 		}
 		if against == "" {
-			report, err := inspect.Inspect(ctx, img)
+			found, err := inspect.Inspect(ctx, img)
 			if err != nil {
 				return err
 			}
-			return a.printText(report, report.WriteText)
+			return a.printText(found, found.WriteText)
 		}
 		other, err := open(against)
 		if err != nil {
@@ -76,7 +77,7 @@ registry, which gets the login of docker login.`,
 func (a *app) printText(document any, write func(io.Writer)) error {
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, document)
+		return report.WriteJSON(a.stdout, document)
 	case markdown:
 		fmt.Fprintln(a.stdout, "```")
 		write(a.stdout)

@@ -12,6 +12,7 @@ import (
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
 
@@ -81,7 +82,7 @@ func inCI() bool {
 func (a *app) printFindings(found lint.Report) error {
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, found)
+		return report.WriteJSON(a.stdout, found)
 	case markdown:
 		return found.Markdown(a.stdout)
 	}

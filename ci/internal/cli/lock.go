@@ -9,6 +9,7 @@ import (
 
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/source"
 )
 
@@ -61,39 +62,18 @@ touched. Registries that want a login get the one of docker login.`,
 }
 
 func (a *app) printRenewals(renewals []image.Renewal, check bool) error {
-	state := func(r image.Renewal) string {
-		switch {
-		case !r.Stale():
-			return "up to date"
-		case check && r.Locked == "":
-			return "not locked"
-		case check:
-			return "stale"
-		default:
-			return "locked"
-		}
-	}
+	renewed := image.NewRenewals(renewals, check)
 	switch a.output {
 	case jsonDoc:
-		type entry struct {
-			image.Renewal
-			State string `json:"state"`
-		}
-		document := struct {
-			Images []entry `json:"images"`
-		}{}
-		for _, r := range renewals {
-			document.Images = append(document.Images, entry{r, state(r)})
-		}
-		return printJSON(a.stdout, document)
+		return report.WriteJSON(a.stdout, renewed)
 	case markdown:
 		fmt.Fprintf(a.stdout, "| image | state | before | now | platforms |\n|---|---|---|---|---|\n")
-		for _, r := range renewals {
-			fmt.Fprintf(a.stdout, "| %s | %s | `%s` | `%s` | %s |\n", r.Reference, state(r), cmp.Or(r.Locked, "none"), r.Digest, strings.Join(r.Platforms, ", "))
+		for _, r := range renewed.Images {
+			fmt.Fprintf(a.stdout, "| %s | %s | `%s` | `%s` | %s |\n", r.Reference, r.State, cmp.Or(r.Locked, "none"), r.Digest, strings.Join(r.Platforms, ", "))
 		}
 	default:
-		for _, r := range renewals {
-			fmt.Fprintf(a.stdout, "%-12s %-10s  %s@%s  %s\n", r.Image, state(r), r.Reference, r.Digest, strings.Join(r.Platforms, ","))
+		for _, r := range renewed.Images {
+			fmt.Fprintf(a.stdout, "%-12s %-10s  %s@%s  %s\n", r.Image, r.State, r.Reference, r.Digest, strings.Join(r.Platforms, ","))
 			if r.Stale() && r.Locked != "" {
 				fmt.Fprintf(a.stdout, "%-12s %-10s  %s\n", "", "before", r.Locked)
 			}

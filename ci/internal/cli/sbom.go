@@ -10,17 +10,10 @@ import (
 
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sbom"
 	"dagger/slipway/internal/step"
 )
-
-// bill is one bill of materials that was written.
-type bill struct {
-	Service  string `json:"service"`
-	Digest   string `json:"digest"`
-	File     string `json:"file"`
-	Packages int    `json:"packages"`
-}
 
 func (a *app) sbomCommand() *cobra.Command {
 	var out, from string
@@ -80,44 +73,44 @@ func (a *app) images(ctx context.Context, services []string, from string) ([]ima
 	return images, nil
 }
 
-func writeBills(ctx context.Context, images []image.Image, out string) ([]bill, error) {
+func writeBills(ctx context.Context, images []image.Image, out string) (sbom.Written, error) {
+	written := sbom.Written{Documents: []sbom.WrittenDocument{}}
 	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, outcome.Usagef("making the output directory: %w: name another directory with --out", err)
+		return written, outcome.Usagef("making the output directory: %w: name another directory with --out", err)
 	}
-	var bills []bill
 	for _, img := range images {
 		document, err := sbom.New(ctx, img.Service, img.Index)
 		if err != nil {
-			return nil, err
+			return written, err
 		}
 		data, err := document.JSON()
 		if err != nil {
-			return nil, err
+			return written, err
 		}
 		digest, err := img.Digest()
 		if err != nil {
-			return nil, fmt.Errorf("describing the image of %s: %w", img.Service, err)
+			return written, fmt.Errorf("describing the image of %s: %w", img.Service, err)
 		}
 		file := filepath.Join(out, img.Service+".spdx.json")
 		if err := os.WriteFile(file, data, 0o644); err != nil {
-			return nil, fmt.Errorf("writing the bill of materials of %s: %w", img.Service, err)
+			return written, fmt.Errorf("writing the bill of materials of %s: %w", img.Service, err)
 		}
-		bills = append(bills, bill{img.Service, digest.String(), filepath.ToSlash(file), document.Packages()})
+		written.Documents = append(written.Documents, sbom.WrittenDocument{Service: img.Service, Digest: digest.String(), File: filepath.ToSlash(file), Packages: document.Packages()})
 	}
-	return bills, nil
+	return written, nil
 }
 
-func (a *app) printBills(bills []bill) error {
+func (a *app) printBills(written sbom.Written) error {
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, map[string][]bill{"documents": bills})
+		return report.WriteJSON(a.stdout, written)
 	case markdown:
 		fmt.Fprintf(a.stdout, "| service | image | packages | file |\n|---|---|---|---|\n")
-		for _, b := range bills {
+		for _, b := range written.Documents {
 			fmt.Fprintf(a.stdout, "| %s | `%s` | %d | `%s` |\n", b.Service, b.Digest, b.Packages, b.File)
 		}
 	default:
-		for _, b := range bills {
+		for _, b := range written.Documents {
 			fmt.Fprintf(a.stdout, "%-12s %s  %d packages  %s\n", b.Service, b.Digest, b.Packages, b.File)
 		}
 	}

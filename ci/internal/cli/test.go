@@ -14,6 +14,7 @@ import (
 	"dagger/slipway/internal/gotest"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 )
 
@@ -97,7 +98,7 @@ func (a *app) rehearseTests(ctx context.Context, dir string, p platform.Platform
 func (a *app) printTests(summary gotest.Summary, out string) error {
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, summary)
+		return report.WriteJSON(a.stdout, summary)
 	case markdown:
 		data, err := os.ReadFile(filepath.Join(out, "summary.md"))
 		if err != nil {

@@ -1,20 +1,16 @@
 package delivery
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 
 	"dagger/slipway/internal/registry"
+	"dagger/slipway/internal/report"
 )
 
 // JSON writes what was published as one document.
-func (p Published) JSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(p)
-}
+func (p Published) JSON(w io.Writer) error { return report.WriteJSON(w, p) }
 
 // Text writes what was published for a terminal.
 func (p Published) Text(w io.Writer) error {

@@ -1,12 +1,12 @@
 package delivery
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/signature"
 )
 
@@ -39,10 +39,7 @@ func (v Verification) JSON(w io.Writer) error {
 			v.Images[n].Statements = []signature.Verified{}
 		}
 	}
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	return report.WriteJSON(w, v)
 }
 
 // Text writes the verification for a terminal.

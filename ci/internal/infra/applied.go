@@ -12,6 +12,7 @@ import (
 
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/report"
 )
 
 // Result is how an apply ended, in a word.
@@ -237,7 +238,7 @@ func (a Applied) Markdown(w io.Writer) error {
 }
 
 // JSON writes the report as one document.
-func (a Applied) JSON(w io.Writer) error { return writeJSON(w, a) }
+func (a Applied) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
 func (c Change) aside() string {
 	var b strings.Builder
@@ -268,11 +269,3 @@ var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&
 
 // escape makes a text safe inside a line or a cell of Markdown.
 func escape(text string) string { return markup.Replace(text) }
-
-// writeJSON writes one indented JSON document.
-func writeJSON(w io.Writer, document any) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(document)
-}

@@ -20,6 +20,7 @@ import (
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 )
 
 // The files of a plan directory. tfplan has every value in clear, sensitive
@@ -255,9 +256,10 @@ func (p Planned) bound(newline string) string {
 	return strings.Join(lines, newline)
 }
 
-// document is a plan as a program reads it.
-type document struct {
-	Result  string `json:"result"` // "changes" or "unchanged"
+// PlanReport is a plan as a program reads it: `plan` returns it.
+type PlanReport struct {
+	Result string `json:"result"` // "changes" or "unchanged"
+	// Dir is the plan directory.
 	Dir     string `json:"dir"`
 	Changes bool   `json:"changes"`
 	summary.Summary
@@ -269,7 +271,7 @@ type document struct {
 
 // JSON writes the plan as one document.
 func (p Planned) JSON(w io.Writer) error {
-	d := document{Result: "unchanged", Dir: p.Dir, Changes: p.Summary.Changes(), Summary: p.Summary, Refused: []string{}, Binding: p.Binding}
+	d := PlanReport{Result: "unchanged", Dir: p.Dir, Changes: p.Summary.Changes(), Summary: p.Summary, Refused: []string{}, Binding: p.Binding}
 	if d.Changes {
 		d.Result = "changes"
 	}
@@ -279,5 +281,5 @@ func (p Planned) JSON(w io.Writer) error {
 		}
 	}
 	slices.Sort(d.Refused)
-	return writeJSON(w, d)
+	return report.WriteJSON(w, d)
 }

@@ -17,6 +17,7 @@ import (
 
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report"
 )
 
 // Finding is something wrong with the configuration.
@@ -310,7 +311,7 @@ func (v Validation) Markdown(w io.Writer) error {
 }
 
 // JSON writes the findings as one document.
-func (v Validation) JSON(w io.Writer) error { return writeJSON(w, v) }
+func (v Validation) JSON(w io.Writer) error { return report.WriteJSON(w, v) }
 
 func (v Validation) verdict() string {
 	if v.Result == Succeeded && len(v.Findings) == 0 {

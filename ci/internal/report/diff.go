@@ -36,7 +36,7 @@ func (d Diff) JSON(w io.Writer) error {
 	for i := range d.Services {
 		d.Services[i].Changes = orEmpty(d.Services[i].Changes)
 	}
-	return writeJSON(w, d)
+	return WriteJSON(w, d)
 }
 
 // Text writes the diff for a terminal.

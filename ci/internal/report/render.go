@@ -16,10 +16,10 @@ type Document interface {
 }
 
 // JSON writes the report as one indented JSON document.
-func (r Release) JSON(w io.Writer) error { return writeJSON(w, r.Normalize()) }
+func (r Release) JSON(w io.Writer) error { return WriteJSON(w, r.Normalize()) }
 
-// writeJSON writes one indented JSON document.
-func writeJSON(w io.Writer, document any) error {
+// WriteJSON writes one indented JSON document, as every command prints it.
+func WriteJSON(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)

@@ -95,7 +95,7 @@ func (s Status) JSON(w io.Writer) error {
 		service := &s.Services[i]
 		service.Deployments, service.Releases, service.Drift = orEmpty(service.Deployments), orEmpty(service.Releases), orEmpty(service.Drift)
 	}
-	return writeJSON(w, s)
+	return WriteJSON(w, s)
 }
 
 // Text writes the status for a terminal.

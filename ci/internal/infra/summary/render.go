@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"dagger/slipway/internal/report"
 )
 
 // MarkdownLimit is how long the Markdown may get, in bytes: a comment on
@@ -86,12 +88,7 @@ func (s Summary) Text(w io.Writer) error {
 }
 
 // JSON writes the summary as one indented document.
-func (s Summary) JSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(s)
-}
+func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
 
 // Markdown writes the summary for a pull request or a job, at most
 // [MarkdownLimit] bytes: when there is more, resources lose their details, the

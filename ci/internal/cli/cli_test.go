@@ -47,11 +47,13 @@ func keepHomeClean() (dir string) {
 	return dir
 }
 
-// run runs the command and returns its exit code and what it printed.
+// run runs the command and returns its exit code and what it printed, which is as
+// its schema says.
 func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
 	code = cli.Run(t.Context(), args, &out, &errs, nil)
+	requireSchema(t, args, out.String())
 	return code, out.String(), errs.String()
 }
 

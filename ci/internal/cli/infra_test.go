@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/schema/schematest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -74,6 +76,9 @@ func TestPlatformCommands(t *testing.T) {
 		require.FileExists(t, filepath.Join(out, file))
 	}
 	require.Contains(t, stderr, "the plan is in "+out)
+	bound, err := os.ReadFile(filepath.Join(out, "binding.json"))
+	require.NoError(t, err)
+	schematest.RequireValid(t, "binding", bound)
 
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", "sha256:0")
 	require.Equal(t, outcome.Refused, code)
@@ -99,6 +104,9 @@ func TestPlatformCommands(t *testing.T) {
 	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--destroy")
 	require.Equal(t, outcome.Done, code)
 	require.Contains(t, stdout, "Plan: 2 destroyed")
+	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--output", "json")
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, `"action": "destroy"`)
 }
 
 func TestPlatformCommandsThatFail(t *testing.T) {

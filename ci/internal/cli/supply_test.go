@@ -57,6 +57,8 @@ func testSignatures(t *testing.T, dir string) {
 	commit(t, dir, "unsigned")
 	before, _, _ := with("status")
 	require.Equal(t, outcome.Done, before)
+	differs, _, _ := with("diff")
+	require.Equal(t, outcome.Done, differs)
 	code, stdout, _ := with("deploy", "--require-signature", "--key", public)
 	require.Equal(t, outcome.Refused, code)
 	refused := decode[report.Release](t, stdout)

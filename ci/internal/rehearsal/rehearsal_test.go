@@ -1,6 +1,7 @@
 package rehearsal_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/schema/schematest"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/internal/step"
@@ -85,6 +87,9 @@ func TestScenarios(t *testing.T) {
 			require.NotEqual(t, got.Services[0].From.Image, got.Services[0].To.Image)
 			require.Contains(t, got.Services[0].To.Image, "@sha256:")
 			require.NotEmpty(t, got.Events)
+			var document bytes.Buffer
+			require.NoError(t, got.JSON(&document))
+			schematest.RequireValid(t, "release", document.Bytes())
 			require.Zero(t, got.Traffic.Failed, got.Notes)
 			require.Positive(t, got.Traffic.Served)
 			var names []string

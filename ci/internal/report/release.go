@@ -75,7 +75,7 @@ type Cause struct {
 	Count    int    `json:"count"`
 	StopCode string `json:"stop_code,omitempty"`
 	Reason   string `json:"reason"`
-	ExitCode *int32 `json:"exit_code"` // nil when the container never started
+	ExitCode *int32 `json:"exit_code" jsonschema:"nullable"` // nil when the container never started
 	// Signal is the signal that the exit code stands for, such as "SIGKILL".
 	Signal string `json:"signal,omitempty"`
 	// Health is what the load balancer said last of the task.

@@ -1,0 +1,25 @@
+package cli_test
+
+import (
+	"slices"
+	"testing"
+
+	"dagger/slipway/internal/schema/schematest"
+)
+
+// requireSchema holds a document that a command printed to its schema.
+func requireSchema(t *testing.T, args []string, stdout string) {
+	t.Helper()
+	n := slices.Index(args, "--output")
+	if n < 0 || args[n+1] != "json" || stdout == "" {
+		return
+	}
+	name := args[0]
+	switch {
+	case name == "deploy", name == "rollback", name == "rehearse":
+		name = "release"
+	case name == "inspect" && slices.Contains(args, "--against"):
+		name = "inspect-against"
+	}
+	schematest.RequireValid(t, name, []byte(stdout))
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -79,9 +80,10 @@ func (a *app) printText(document any, write func(io.Writer)) error {
 	case jsonDoc:
 		return report.WriteJSON(a.stdout, document)
 	case markdown:
-		fmt.Fprintln(a.stdout, "```")
-		write(a.stdout)
-		fmt.Fprintln(a.stdout, "```")
+		var b strings.Builder
+		write(&b)
+		fence := report.Fence(b.String())
+		return report.WriteMarkdown(a.stdout, fence+"\n"+b.String()+fence+"\n")
 	default:
 		write(a.stdout)
 	}

@@ -30,8 +30,7 @@ func (p Published) Markdown(w io.Writer) error {
 	for _, i := range p.Images {
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", i.Service, i.Image, strings.Join(i.Platforms, ", "), i.state(), sent(i.Sent), became(i.Latest))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }
 
 func (i PublishedImage) state() string {

@@ -81,6 +81,5 @@ func (v Verification) Markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", img.Service, img.Image, state, strings.Join(signers, "<br>"))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }

@@ -161,7 +161,7 @@ func TestSummary(t *testing.T) {
 	require.NoError(t, s.Diff(&diff))
 	require.Contains(t, diff.String(), "+++ b/terraform/main.tf\n@@ -1,13 +1,13 @@")
 	require.NoError(t, s.Markdown(&markdown))
-	require.Contains(t, markdown.String(), "`api/main.go`\n\n````diff\n--- a/api/main.go\n")
+	require.Contains(t, markdown.String(), "`api/main.go`\n\n```diff\n--- a/api/main.go\n")
 	require.Contains(t, markdown.String(), "- api/b.go:3:14: expected ')', found '{'\n")
 	dir := tree(t)
 	require.NoError(t, s.Apply(dir))

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -103,7 +104,9 @@ func (s Summary) Markdown(w io.Writer) error {
 		b.WriteString("Every file is formatted.\n")
 	}
 	for _, c := range s.Changes {
-		fmt.Fprintf(&b, "`%s`\n\n````diff\n%s````\n\n", c.File, c.Diff())
+		difference := c.Diff()
+		fence := report.Fence(difference)
+		fmt.Fprintf(&b, "`%s`\n\n%sdiff\n%s%s\n\n", c.File, fence, difference, fence)
 	}
 	for _, fault := range s.Faults {
 		fmt.Fprintf(&b, "- %s\n", fault)
@@ -111,6 +114,5 @@ func (s Summary) Markdown(w io.Writer) error {
 	for _, reason := range s.Skipped {
 		fmt.Fprintf(&b, "- skipped: %s\n", reason)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }

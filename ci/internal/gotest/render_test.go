@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/report"
 )
 
 // shop is a summary with one of everything.
@@ -101,8 +102,8 @@ func TestMarkdownStaysSmall(t *testing.T) {
 
 	text := s.markdown(coverage.Report{}, coverage.Gate{})
 
-	require.LessOrEqual(t, len(text), maxMarkdown)
-	require.Greater(t, len(text), maxMarkdown/2)
+	require.LessOrEqual(t, len(text), report.MarkdownLimit)
+	require.Greater(t, len(text), report.MarkdownLimit/2)
 	require.Contains(t, text, "0 passed, 400 failed, 400 skipped")
 	require.Regexp(t, `\n\d+ more of the failures did not fit; junit.xml has them\.`, text)
 	require.Regexp(t, `\n- \d+ more did not fit; junit.xml has them\.`, text)
@@ -153,7 +154,7 @@ func FuzzReadResults(f *testing.F) {
 		}
 		s := Summary{Modules: []Module{m}}
 		require.Contains(t, s.Text(), "passed, ")
-		require.LessOrEqual(t, len(s.markdown(coverage.Report{}, coverage.Gate{})), maxMarkdown)
+		require.LessOrEqual(t, len(s.markdown(coverage.Report{}, coverage.Gate{})), report.MarkdownLimit)
 		var out bytes.Buffer
 		require.NoError(t, writeJUnit(&out, []verdict{v}))
 		require.NoError(t, xml.Unmarshal(out.Bytes(), &junitSuites{}))

@@ -233,8 +233,7 @@ func (a Applied) Markdown(w io.Writer) error {
 	if a.Next != "" {
 		b.WriteString("**Next**: " + escape(a.Next) + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }
 
 // JSON writes the report as one document.

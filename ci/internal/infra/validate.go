@@ -306,8 +306,7 @@ func (v Validation) Markdown(w io.Writer) error {
 	for _, root := range v.Roots {
 		fmt.Fprintf(&b, "- `%s`: %s\n", root.Dir, root.tests())
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }
 
 // JSON writes the findings as one document.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"dagger/slipway/internal/report"
 )
 
 // Result is how the stage or one of its checks ended.
@@ -96,8 +98,7 @@ func (r Report) Markdown(w io.Writer) error {
 	for _, c := range r.Checks {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(c.Name), c.Result, cell(c.Reason))
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return report.WriteMarkdown(w, b.String())
 }
 
 func (r Report) verdict() string {

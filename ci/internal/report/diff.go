@@ -80,8 +80,7 @@ func (d Diff) Markdown(w io.Writer) error {
 		}
 		b.WriteString("\n")
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return WriteMarkdown(w, b.String())
 }
 
 // cell is text in a Markdown table.

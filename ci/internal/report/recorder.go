@@ -41,7 +41,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	started := r.now()
 	r.mu.Lock()
 	n := len(r.stages) // its place is by its start: a stage may run inside another
-	r.stages = append(r.stages, Stage{Name: name})
+	r.stages = append(r.stages, Stage{Name: name, StartedAt: started.UTC()})
 	r.view.Line(name + " …")
 	r.mu.Unlock()
 	result, err := run()

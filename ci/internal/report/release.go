@@ -87,9 +87,10 @@ type Cause struct {
 
 // Stage is one step of the pipeline.
 type Stage struct {
-	Name       string `json:"name"`
-	Result     Result `json:"result"`
-	DurationMS int64  `json:"duration_ms"`
+	Name       string    `json:"name"`
+	Result     Result    `json:"result"`
+	DurationMS int64     `json:"duration_ms"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
 }
 
 // Event is one thing that happened, as people want to read it.

@@ -91,57 +91,6 @@ func prefixed(prefix, text string) string {
 	return prefix + text
 }
 
-// Markdown writes the report for a job summary or a pull request.
-func (r Release) Markdown(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result)
-	if r.Error != "" {
-		fmt.Fprintf(&b, "> %s\n\n", strings.ReplaceAll(r.Error, "\n", "  \n> "))
-	}
-	b.WriteString("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
-	for _, s := range r.Services {
-		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | `%s` | %s |\n", s.Name, s.Result, s.From.Short(), s.To.Short(), afterSlash(s.To.TaskDefinition), millis(s.DurationMS))
-	}
-	for _, s := range r.Services {
-		for _, cause := range s.Causes {
-			fmt.Fprintf(&b, "\n**%s**: %d × %s\n", s.Name, cause.Count, cause.Headline())
-			if cause.Hint != "" {
-				fmt.Fprintf(&b, "\nHint: %s.\n", cause.Hint)
-			}
-			if len(cause.LogTail) > 0 {
-				fmt.Fprintf(&b, "\n```text\n%s\n```\n", strings.ReplaceAll(strings.Join(cause.LogTail, "\n"), "```", "'''"))
-			}
-		}
-	}
-	if r.Traffic != nil {
-		fmt.Fprintf(&b, "\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed)
-	}
-	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "\nNote: %s.\n", note)
-	}
-	if len(r.Stages) > 0 {
-		b.WriteString("\n| stage | result | time |\n|---|---|---|\n")
-		for _, stage := range r.Stages {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", stage.Name, stage.Result, millis(stage.DurationMS))
-		}
-	}
-	r.timeline(&b)
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// timeline lists the events with the time since the start.
-func (r Release) timeline(b *strings.Builder) {
-	if len(r.Events) == 0 {
-		return
-	}
-	b.WriteString("\n<details><summary>Timeline</summary>\n\n| at | service | event |\n|---|---|---|\n")
-	for _, event := range r.Events {
-		fmt.Fprintf(b, "| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), event.Service, strings.ReplaceAll(event.Text, "|", "\\|"))
-	}
-	b.WriteString("\n</details>\n")
-}
-
 // Short names a version in a few characters: its commit, else its digest.
 func (v Version) Short() string {
 	if v.SHA != "" {

@@ -78,9 +78,9 @@ func TestMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"## Release `012345678901`: restored",
 		"| backend | restored | `previous` | `012345678901-dirty` | `ecs-backend-task:2` | 4.2s |",
-		"```text\nfatal: no '''config'''\n```",
+		"````text\nfatal: no ```config```\n````",
 		"| build | succeeded | 1.5s |",
-		`| +1.5s | backend | a \| b |`,
+		`| +1.5s | backend | a &#124; b |`,
 		"1000 served, 2 failed",
 	} {
 		require.Contains(t, out.String(), want)
@@ -112,7 +112,9 @@ func TestRecorder(t *testing.T) {
 
 	var release report.Release
 	r.Fill(&release)
-	require.Equal(t, []report.Stage{{"build", report.Succeeded, 1000}, {"deploy", report.Failed, 1000}}, release.Stages)
+	require.Equal(t, []report.Stage{
+		{"build", report.Succeeded, 1000, time.Unix(102, 0).UTC()}, {"deploy", report.Failed, 1000, time.Unix(104, 0).UTC()},
+	}, release.Stages)
 	require.Len(t, release.Events, 2)
 	require.Equal(t, "first; second", release.Events[0].Text, "an event is one line")
 	require.Equal(t, time.Unix(101, 0).UTC(), release.StartedAt)

@@ -177,8 +177,7 @@ func (s Status) Markdown(w io.Writer) error {
 			return err
 		}
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return WriteMarkdown(w, b.String())
 }
 
 // stamp is a moment for people, in UTC.

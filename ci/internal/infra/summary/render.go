@@ -11,10 +11,6 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// MarkdownLimit is how long the Markdown may get, in bytes: a comment on
-// GitHub holds 65,536 characters, and whoever posts it adds some.
-const MarkdownLimit = 60_000
-
 // Limits of what a resource shows.
 const (
 	longestValue   = 160 // characters of a value
@@ -91,10 +87,10 @@ func (s Summary) Text(w io.Writer) error {
 func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
 
 // Markdown writes the summary for a pull request or a job, at most
-// [MarkdownLimit] bytes: when there is more, resources lose their details, the
+// [report.MarkdownLimit] bytes: when there is more, resources lose their details, the
 // last ones first.
 func (s Summary) Markdown(w io.Writer) error {
-	_, err := io.WriteString(w, s.markdown(MarkdownLimit))
+	_, err := io.WriteString(w, s.markdown(report.MarkdownLimit))
 	return err
 }
 
@@ -195,7 +191,7 @@ func (r Resource) block() string {
 	if r.Action == Destroy || r.Action == Replace {
 		open = " open"
 	}
-	fence := fence(lines)
+	fence := report.Fence(lines)
 	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n\n", open, title, fence, lines, fence)
 }
 
@@ -272,7 +268,7 @@ func (s Summary) outputs() string {
 	for _, o := range s.Outputs {
 		lines.WriteString(o.line() + "\n")
 	}
-	fence := fence(lines.String())
+	fence := report.Fence(lines.String())
 	return "#### Outputs\n\n" + fence + "diff\n" + lines.String() + fence + "\n\n"
 }
 
@@ -329,18 +325,6 @@ func clip(text string, n int) string {
 		return text
 	}
 	return string([]rune(text)[:n]) + "…"
-}
-
-// fence is a code fence that text cannot close.
-func fence(text string) string {
-	longest, run := 0, 0
-	for _, c := range text {
-		if run++; c != '`' {
-			run = 0
-		}
-		longest = max(longest, run)
-	}
-	return strings.Repeat("`", max(3, longest+1))
 }
 
 // code makes a code span that text cannot close.

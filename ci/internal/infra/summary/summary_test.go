@@ -11,6 +11,7 @@ import (
 
 	"dagger/slipway/internal/infra/redact"
 	"dagger/slipway/internal/infra/summary"
+	"dagger/slipway/internal/report"
 )
 
 // resource makes one entry of resource_changes.
@@ -206,7 +207,7 @@ func TestMarkdownStaysWithinAComment(t *testing.T) {
 	s := summarise(t, document(changes(many...), `"resource_drift":[`+strings.Join(many, ",")+`]`, `"output_changes":{`+strings.Join(outputs, ",")+`}`))
 	var b bytes.Buffer
 	require.NoError(t, s.Markdown(&b))
-	require.LessOrEqual(t, b.Len(), summary.MarkdownLimit)
+	require.LessOrEqual(t, b.Len(), report.MarkdownLimit)
 	require.Contains(t, b.String(), "- and 1970 more\n", "of what is lost")
 	require.Contains(t, b.String(), "Without their details, which are in plan.json:")
 	require.Contains(t, b.String(), "2000 outputs changed: see plan.json.")

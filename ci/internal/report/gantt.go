@@ -1,0 +1,90 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ganttRows is how many stages and services a chart shows; more cannot be told
+// apart.
+const ganttRows = 40
+
+// gantt is the release as a chart that GitHub draws from Markdown (Mermaid), ""
+// where nothing has a time. It stays far below Mermaid's limit of 50,000
+// characters.
+// https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/creating-diagrams
+func (r Release) gantt() string {
+	rows, left := r.rows(ganttRows)
+	if len(rows) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("```mermaid\ngantt\n    accTitle: Timeline of the release\n")
+	fmt.Fprintf(&b, "    accDescr: %s\n", ganttText(r.sentence()))
+	b.WriteString("    dateFormat x\n    axisFormat %H:%M:%S\n")
+	var section string
+	for _, row := range rows {
+		if row.section != section {
+			section = row.section
+			fmt.Fprintf(&b, "    section %s\n", section)
+		}
+		tag := "crit"
+		if row.result == Succeeded || row.result == Unchanged {
+			tag = "done"
+		}
+		fmt.Fprintf(&b, "    %s (%s) :%s, %d, %d\n", ganttText(row.name), row.result, tag, row.from.UnixMilli(), max(row.to.UnixMilli(), row.from.UnixMilli()+1))
+	}
+	b.WriteString("```\n")
+	if left > 0 {
+		fmt.Fprintf(&b, "\n%d more services are not in the chart.\n", left)
+	}
+	return b.String()
+}
+
+// ganttText is text that ends no line, field or comment of a chart.
+func ganttText(text string) string {
+	return shorten(strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune(" -_./()", c):
+			return c
+		}
+		return '_'
+	}, text), 60)
+}
+
+// row is a stage or a service in a timeline.
+type row struct {
+	section, name string
+	result        Result
+	from, to      time.Time
+	events        []Event // of the service
+}
+
+// rows are the stages and then the services, those in trouble first, of which it
+// is known when they began: at most this many, and how many are left out.
+func (r Release) rows(most int) (rows []row, left int) {
+	for _, stage := range r.Stages {
+		if !stage.StartedAt.IsZero() {
+			rows = append(rows, row{"Stages", stage.Name, stage.Result, stage.StartedAt, stage.StartedAt.Add(time.Duration(stage.DurationMS) * time.Millisecond), nil})
+		}
+	}
+	events := map[string][]Event{}
+	for _, event := range r.Events {
+		events[event.Service] = append(events[event.Service], event)
+	}
+	for _, s := range r.troubledFirst() {
+		if own := events[s.Name]; len(own) > 0 {
+			rows = append(rows, row{"Services", s.Name, s.Result, own[0].At, own[len(own)-1].At, own})
+		}
+	}
+	if left = len(rows) - most; left > 0 {
+		return rows[:most], left
+	}
+	return rows, 0
+}
+
+// sentence is the release in a line.
+func (r Release) sentence() string {
+	return fmt.Sprintf("Release %s %s in %s", shortSHA(r.SHA), r.Result, millis(r.DurationMS))
+}

@@ -1,0 +1,166 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// Shares of a release's Markdown, in bytes. Together they stay below
+// [MarkdownLimit]: what matters most is never cut for what matters less.
+const (
+	errorShare    = 4_000
+	servicesShare = 18_000
+	causesShare   = 16_000
+	logTailShare  = 4_000 // of one cause
+	notesShare    = 3_000
+	stagesShare   = 3_000
+	timelineShare = 9_000
+)
+
+// Markdown writes the report for a job summary or a pull request. It is never
+// longer than GitHub takes; what is left out is said, and is in the JSON document.
+func (r Release) Markdown(w io.Writer) error {
+	p := NewPage(MarkdownLimit)
+	p.Force(fmt.Sprintf("## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result))
+	if r.Error != "" {
+		lines := strings.Split(shorten(r.Error, errorShare), "\n")
+		for n := range lines {
+			lines[n] = Inline(lines[n])
+		}
+		p.Force("> " + strings.Join(lines, "  \n> ") + "\n\n")
+	}
+	if r.Next != "" {
+		p.Force(fmt.Sprintf("**Next**: run %s\n\n", codeSpan(shorten(r.Next, errorShare))))
+	}
+	r.servicesTable(p)
+	r.causes(p)
+	if r.Traffic != nil {
+		p.Add(fmt.Sprintf("\nRequests during the release: %d served, %d failed.\n", r.Traffic.Served, r.Traffic.Failed))
+	}
+	r.notes(p)
+	r.stagesTable(p)
+	if chart := r.gantt(); chart != "" {
+		p.Add("\n" + chart)
+	}
+	r.timeline(p)
+	return WriteMarkdown(w, p.String())
+}
+
+// servicesTable is a line a service, those in trouble first.
+func (r Release) servicesTable(p *Page) {
+	p.Force("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
+	var rows []string
+	for _, s := range r.troubledFirst() {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
+			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(afterSlash(s.To.TaskDefinition)), millis(s.DurationMS)))
+	}
+	if left := p.AddAll(rows, servicesShare); left > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", left, len(rows)))
+	}
+}
+
+// troubledFirst are the services, those with something to tell first.
+func (r Release) troubledFirst() []Service {
+	var troubled, others []Service
+	for _, s := range r.Services {
+		if len(s.Causes) > 0 || s.Error != "" || s.Result == Failed {
+			troubled = append(troubled, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return slices.Concat(troubled, others)
+}
+
+func (r Release) causes(p *Page) {
+	var causes []string
+	for _, s := range r.Services {
+		for _, cause := range s.Causes {
+			causes = append(causes, cause.markdown(s.Name))
+		}
+	}
+	if left := p.AddAll(causes, causesShare); left > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d causes are in the JSON report.\n", left, len(causes)))
+	}
+}
+
+// markdown is the cause with the last lines of the log that it has.
+func (c Cause) markdown(service string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n**%s**: %d × %s\n", Inline(service), c.Count, Inline(shorten(c.Headline(), 1000)))
+	if c.Hint != "" {
+		fmt.Fprintf(&b, "\nHint: %s.\n", Inline(c.Hint))
+	}
+	if len(c.LogTail) == 0 {
+		return b.String()
+	}
+	tail, size := len(c.LogTail), 0
+	for tail > 0 && size+len(c.LogTail[tail-1]) < logTailShare {
+		tail--
+		size += len(c.LogTail[tail]) + 1
+	}
+	text := strings.Join(c.LogTail[tail:], "\n")
+	if tail == len(c.LogTail) { // not even the last line fits
+		tail--
+		text = shorten(c.LogTail[tail], logTailShare/4)
+	}
+	if tail > 0 {
+		fmt.Fprintf(&b, "\nThe last lines of the log; %d before them are in the JSON report.\n", tail)
+	}
+	fence := Fence(text)
+	fmt.Fprintf(&b, "\n%stext\n%s\n%s\n", fence, text, fence)
+	return b.String()
+}
+
+func (r Release) notes(p *Page) {
+	var notes []string
+	for _, note := range r.Notes {
+		notes = append(notes, fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
+	}
+	if left := p.AddAll(notes, notesShare); left > 0 {
+		p.Force(fmt.Sprintf("\n%d more notes are in the JSON report.\n", left))
+	}
+}
+
+func (r Release) stagesTable(p *Page) {
+	if len(r.Stages) == 0 {
+		return
+	}
+	p.Force("\n| stage | result | time |\n|---|---|---|\n")
+	var rows []string
+	for _, stage := range r.Stages {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(stage.Name), stage.Result, millis(stage.DurationMS)))
+	}
+	if left := p.AddAll(rows, stagesShare); left > 0 {
+		p.Force(fmt.Sprintf("\n%d more stages are in the JSON report.\n", left))
+	}
+}
+
+// timeline lists the events with the time since the start.
+func (r Release) timeline(p *Page) {
+	if len(r.Events) == 0 {
+		return
+	}
+	p.Force("\n<details><summary>Events</summary>\n\n| at | service | event |\n|---|---|---|\n")
+	var rows []string
+	for _, event := range r.Events {
+		rows = append(rows, fmt.Sprintf("| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), Inline(event.Service), Inline(shorten(event.Text, 1000))))
+	}
+	if left := p.AddAll(rows, timelineShare); left > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d events are in the JSON report.\n", left, len(rows)))
+	}
+	p.Force("\n</details>\n")
+}
+
+// codeSpan is text in a code span, in a line or a cell; nothing for nothing.
+func codeSpan(text string) string {
+	if text == "" {
+		return ""
+	}
+	if strings.ContainsAny(text, "|`\n\r") {
+		return "<code>" + Inline(text) + "</code>"
+	}
+	return "`" + text + "`"
+}

@@ -20,6 +20,7 @@ import (
 func (a *app) rehearseCommand() *cobra.Command {
 	var scenario, listen string
 	var keep, skipTests bool
+	var f reportFlags
 	cmd := &cobra.Command{
 		Use:   "rehearse",
 		Short: "Deliver the services on this machine, against an embedded AWS",
@@ -38,6 +39,7 @@ engine, no network.`,
 	cmd.Flags().StringVar(&scenario, "scenario", string(rehearsal.Happy), "what happens to the new version: "+strings.Join(names, ", "))
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 takes a free one")
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the system up when the release is over, until interrupted")
+	f.bind(cmd)
 	cmd.Flags().BoolVar(&skipTests, "skip-tests", false, "do not run the tests")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
@@ -66,6 +68,7 @@ engine, no network.`,
 			options.Up = func(endpoint string, release report.Release) {
 				view.Close()
 				printed = true
+				a.keep(f, release)
 				_ = a.printRelease(release) // the exit code tells what came of it
 				fmt.Fprintf(a.stderr, "the system is up at %s: press Ctrl-C to take it down\n", release.URL)
 				fmt.Fprintf(a.stderr, "to work with it: export AWS_ENDPOINT_URL=%s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=%s\n", endpoint, platform.DefaultRegion)
@@ -78,6 +81,7 @@ engine, no network.`,
 		if printed {
 			return nil
 		}
+		a.keep(f, release)
 		return a.printRelease(release)
 	}
 	return cmd

@@ -23,6 +23,7 @@ type releaseFlags struct {
 	delivery.Options
 	services []string
 	region   string
+	report   reportFlags
 }
 
 func (f *releaseFlags) bind(cmd *cobra.Command) {
@@ -33,6 +34,7 @@ func (f *releaseFlags) bind(cmd *cobra.Command) {
 // bindDriving adds the flags of commands that change what runs.
 func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
 	f.bind(cmd)
+	f.report.bind(cmd)
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "how long the way to the new version may take before it is put back")
 	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "how long the way back may take before a human is called")
 	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "wait this long for another release to end instead of refusing")
@@ -156,6 +158,7 @@ func (a *app) drive(ctx context.Context, f releaseFlags, run func(delivery.Deliv
 	release := run(d)
 	view.Close()
 	a.code = release.ExitCode
+	a.keep(f.report, release)
 	return a.printRelease(release)
 }
 

@@ -1,0 +1,34 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/schema/schematest"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestReportIsKept(t *testing.T) {
+	dir := sourcetest.New(t)
+	code, _, stderr := run(t, "rehearse", "--skip-tests", "--source", dir)
+	require.Equal(t, outcome.Done, code, stderr)
+	out := filepath.Join(dir, ".slipway", "rehearse")
+	require.Contains(t, stderr, "the report and its timeline are in "+out+"\n")
+	document, err := os.ReadFile(filepath.Join(out, "report.json"))
+	require.NoError(t, err)
+	schematest.RequireValid(t, "release", document)
+	for _, name := range []string{"report.md", "timeline.svg"} {
+		require.FileExists(t, filepath.Join(out, name))
+	}
+
+	file := filepath.Join(dir, "web", "site", "index.html")
+	code, stdout, stderr := run(t, "rehearse", "--skip-tests", "--source", dir, "--out", file)
+	require.Equal(t, outcome.Done, code, "the release went well all the same")
+	require.Contains(t, stdout, "succeeded")
+	require.Contains(t, stderr, "making room for the report: ")
+	require.Contains(t, stderr, ": name another directory with --out\n")
+}

@@ -96,6 +96,15 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	return strings.TrimSpace(sha), nil
 }
 
+// CommittedAt tells when the commit at HEAD was made.
+func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
+	at, err := t.git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339, strings.TrimSpace(at))
+}
+
 // Files lists the files below folder that git tracks and that exist, sorted,
 // slash-separated and relative to folder. A file that was never added is not
 // among them: what ships is what the repository knows.

@@ -1,0 +1,81 @@
+package version
+
+import (
+	"bytes"
+	"encoding/json"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/sourcetest"
+)
+
+const commit = "4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d"
+
+func built(settings ...debug.BuildSetting) *debug.BuildInfo {
+	return &debug.BuildInfo{Settings: settings}
+}
+
+func TestOfABuild(t *testing.T) {
+	at := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	tests := map[string]struct {
+		build *debug.BuildInfo
+		want  Info
+		text  string
+	}{
+		"clean": {
+			built(debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.time", Value: "2026-03-04T05:06:07Z"}, debug.BuildSetting{Key: "vcs.modified", Value: "false"}),
+			Info{Version: "4d91040c9a3e", Commit: commit, CommittedAt: &at},
+			"slipway 4d91040c9a3e (commit " + commit + " of 2026-03-04, ",
+		},
+		"with changes": {
+			built(debug.BuildSetting{Key: "vcs.revision", Value: commit}, debug.BuildSetting{Key: "vcs.modified", Value: "true"}),
+			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
+			"slipway 4d91040c9a3e-dirty (commit " + commit + ", ",
+		},
+		"nobody knows": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.want.Go, tt.want.Platform = runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH
+			got := of(tt.build)
+			got.name()
+			require.Equal(t, tt.want, got)
+			var text, document, markdown bytes.Buffer
+			require.NoError(t, got.Text(&text))
+			require.Contains(t, text.String(), tt.text)
+			require.Contains(t, text.String(), got.Go+", "+got.Platform+")\n")
+			require.NoError(t, got.Markdown(&markdown))
+			require.Contains(t, markdown.String(), "`"+got.Version+"`")
+			require.NoError(t, got.JSON(&document))
+			var read Info
+			require.NoError(t, json.Unmarshal(document.Bytes(), &read))
+			require.Equal(t, got, read)
+		})
+	}
+}
+
+// TestReadAsksTheTree: under go test, as under go run, the program has no commit
+// of its own.
+func TestReadAsksTheTree(t *testing.T) {
+	dir := sourcetest.New(t)
+	require.Equal(t, Devel, Read(t.Context(), dir).Version, "another tree says nothing about this program")
+
+	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
+	sourcetest.Commit(t, dir, "the program")
+	clean := Read(t.Context(), dir)
+	require.Regexp(t, "^[0-9a-f]{40}$", clean.Commit)
+	require.Equal(t, clean.Commit[:12], clean.Version)
+	require.WithinDuration(t, time.Now(), *clean.CommittedAt, time.Hour)
+
+	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main // changed\n")
+	require.Equal(t, clean.Commit[:12]+"-dirty", Read(t.Context(), dir).Version)
+
+	bare := t.TempDir()
+	t.Setenv("GIT_CEILING_DIRECTORIES", bare)
+	sourcetest.Write(t, bare, "ci/cmd/slipway/main.go", "package main\n")
+	require.Equal(t, Devel, Read(t.Context(), bare).Version, "not a git tree")
+}

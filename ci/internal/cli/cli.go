@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -51,6 +52,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func
 }
 
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "slipway",
 		Short: "Deliver container services to AWS ECS Fargate",
@@ -63,12 +65,21 @@ func (a *app) root() *cobra.Command {
   3 failed, and restored what ran before`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Example: `  slipway rehearse
+  slipway test
+  slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d`,
+		Args: unknownCommand,
+	}
+	root.RunE = func(cmd *cobra.Command, _ []string) error {
+		if showVersion {
+			return a.printVersion(cmd)
+		}
+		return cmd.Help()
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
+	root.Flags().BoolVar(&showVersion, "version", false, "tell which slipway this is, and nothing else")
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
 	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
 	root.AddCommand(
@@ -93,12 +104,15 @@ func (a *app) root() *cobra.Command {
 		a.upCommand(),
 		a.rehearseCommand(),
 		a.localAWSCommand(),
+		a.versionCommand(),
+		a.manCommand(),
 	)
 	for _, command := range root.Commands() {
 		if command.Args == nil {
 			command.Args = noArguments
 		}
 	}
+	a.manners(root)
 	return root
 }
 
@@ -109,8 +123,11 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 	}
 	var names []string
 	for _, command := range cmd.Commands() {
-		names = append(names, command.Name())
+		if command.IsAvailableCommand() || command.Name() == "help" {
+			names = append(names, command.Name())
+		}
 	}
+	slices.Sort(names)
 	return outcome.Usagef("no command %q: %s", args[0], meant(args[0], names, ""))
 }
 

@@ -28,7 +28,7 @@ cannot be read for its syntax is told, and exits with 1.`,
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and fail if there is something to change")
 	cmd.Flags().StringSliceVar(&services, "service", nil, "format only these services (default everything)")
-	cmd.Flags().BoolVar(&strict, "strict", inCI(), "fail where a formatter cannot be had")
+	cmd.Flags().BoolVar(&strict, "strict", false, "fail where a formatter cannot be had (default where CI is set)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		tree, p, err := a.open(ctx)
@@ -42,6 +42,9 @@ cannot be read for its syntax is told, and exits with 1.`,
 		targets, err := lint.Find(ctx, tree, p, services...)
 		if err != nil {
 			return err
+		}
+		if !cmd.Flags().Changed("strict") {
+			strict = inCI()
 		}
 		found, err := layout.Run(ctx, step.Host{Source: tree.Dir}, targets.Formatters(lock.Reference))
 		if err != nil {

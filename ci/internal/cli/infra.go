@@ -42,15 +42,15 @@ func (f *infraFlags) bindDir(cmd *cobra.Command) {
 func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
 	f.bindValues(cmd)
-	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state")
+	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 
 // bindValues adds the flags that say where the state is, and what variables are.
 func (f *infraFlags) bindValues(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it")
-	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE")
-	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables")
+	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it; may be repeated (default what the configuration says)")
+	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
+	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
 }
 
 // stage opens the source tree for Terraform.
@@ -174,7 +174,7 @@ files have none.
 With --refresh-only it tells what others have changed (drift).`,
 		Example: `  slipway plan
   slipway plan --lock=false --output markdown
-  slipway plan --backend-config bucket=my-state --var image_tag=latest
+  slipway plan --backend-config bucket=my-state --var log_retention_days=365
   slipway plan --refresh-only`,
 	}
 	f.bind(cmd)
@@ -221,7 +221,7 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
 	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
-	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced; may be repeated (default none)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {

@@ -31,7 +31,7 @@ registry, which gets the login of docker login.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&against, "against", "", "tell what IMAGE has otherwise than this image")
+	cmd.Flags().StringVar(&against, "against", "", "tell what IMAGE has otherwise than this image (default tells what is in it)")
 	cmd.Flags().StringVar(&built, "built", "", "directory of the layouts that slipway build wrote (default SOURCE/.slipway/build)")
 	cmd.Flags().StringVar(&platform, "platform", "", "look at this platform only, such as linux/arm64 (default all)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -37,9 +37,12 @@ where CI is set, it fails. On GitHub the findings are shown beside the code.`,
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "run only these checks (default all)")
 	cmd.Flags().StringSliceVar(&services, "service", nil, "look only at these services (default at everything)")
-	cmd.Flags().BoolVar(&o.Strict, "strict", inCI(), "fail where a tool cannot be had")
+	cmd.Flags().BoolVar(&o.Strict, "strict", false, "fail where a tool cannot be had (default where CI is set)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
+		if !cmd.Flags().Changed("strict") {
+			o.Strict = inCI()
+		}
 		var err error
 		if o.Kinds, err = lint.ParseKinds(only); err != nil {
 			return err

@@ -36,8 +36,8 @@ and after (bytes of an upload that are taken in before).`,
 	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:0", "address to serve; port 0 takes a free one")
 	cmd.Flags().Float64Var(&options.TimeScale, "time-scale", 1, "how much faster than real time ECS and the load balancer go")
 	cmd.Flags().BoolVar(&options.Throttle, "throttle", false, "refuse calls beyond AWS's documented request rates")
-	cmd.Flags().DurationVar(&options.Latency, "latency", 0, "delay of each call, such as 50ms")
-	cmd.Flags().StringArrayVar(&faults, "fault", nil, "make calls go wrong: KIND[:key=value,…]; may be repeated")
+	cmd.Flags().DurationVar(&options.Latency, "latency", 0, "delay of each call, such as 50ms (default none)")
+	cmd.Flags().StringArrayVar(&faults, "fault", nil, "make calls go wrong: KIND[:key=value,…]; may be repeated (default none)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		if err := checkListen(options.Listen); err != nil {

@@ -49,7 +49,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 	cmd.Flags().StringVar(&f.registry, "registry", "", "publish to this registry, HOST[/PREFIX] (default the AWS account's)")
 	cmd.Flags().StringVar(&f.latest, "latest", "auto", "move the tag latest: auto (where the registry says that it may), true or false")
 	cmd.Flags().Lookup("latest").NoOptDefVal = "true"
-	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote, instead of building")
+	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote (default builds)")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 	f.sign.bind(cmd)
 	cmd.Flags().StringVar(&f.sign.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")

@@ -37,7 +37,7 @@ func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
 	f.report.bind(cmd)
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "how long the way to the new version may take before it is put back")
 	cmd.Flags().DurationVar(&f.RestoreTimeout, "restore-timeout", rollout.DefaultRestoreTimeout, "how long the way back may take before a human is called")
-	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "wait this long for another release to end instead of refusing")
+	cmd.Flags().DurationVar(&f.WaitForTurn, "wait-for-turn", 0, "wait this long, such as 10m, for another release to end (default refuses at once)")
 	cmd.Flags().Lookup("wait-for-turn").NoOptDefVal = "30m"
 	cmd.Flags().StringVar(&f.URL, "url", "", "address to smoke test (default the load balancer's)")
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "believe ECS alone, without asking at the front door")
@@ -139,7 +139,7 @@ or to a revision.`,
   slipway rollback --to ecs-backend-task:12`,
 	}
 	f.bindDriving(cmd)
-	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last")
+	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last (default the last release)")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })

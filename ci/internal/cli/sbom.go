@@ -29,7 +29,7 @@ the same file.`,
   slipway sbom --service backend --from .slipway/build --output json`,
 	}
 	cmd.Flags().StringVar(&out, "out", ".slipway/sbom", "directory to write the documents to")
-	cmd.Flags().StringVar(&from, "from", "", "describe the layouts in this directory, which build wrote, instead of building")
+	cmd.Flags().StringVar(&from, "from", "", "describe the layouts in this directory, which build wrote (default builds)")
 	cmd.Flags().StringSliceVar(&services, "service", nil, "only these services (default all)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		images, err := a.images(cmd.Context(), services, from)

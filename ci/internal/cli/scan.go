@@ -40,7 +40,7 @@ Findings are accepted for a while in ` + vulnerability.ExceptionsFile + `:
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of a commit whose published images are scanned (default builds what the tree holds)")
-	cmd.Flags().StringVar(&f.from, "from", "", "scan the layouts in this directory, which build wrote, instead of building")
+	cmd.Flags().StringVar(&f.from, "from", "", "scan the layouts in this directory, which build wrote (default builds)")
 	cmd.Flags().StringVar(&f.failOn, "fail-on", string(vulnerability.High), "severity that fails: critical, high, medium, low or none")
 	cmd.Flags().StringVar(&f.database, "db", cmp.Or(os.Getenv("GOVULNDB"), vulnerability.DefaultDatabase), "database of Go's vulnerabilities, an https or file URL")
 	cmd.Flags().StringVar(&f.exceptions, "exceptions", "", "file of accepted findings (default "+vulnerability.ExceptionsFile+", if it is there)")

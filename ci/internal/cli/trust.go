@@ -18,9 +18,9 @@ type trustFlags struct {
 }
 
 func (f *trustFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.key, "key", "", "trust what this public key has signed (PEM file)")
-	cmd.Flags().StringVar(&f.identity.Name, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main")
-	cmd.Flags().StringVar(&f.identity.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches")
+	cmd.Flags().StringVar(&f.key, "key", "", "trust what this public key has signed, a PEM file (default no key)")
+	cmd.Flags().StringVar(&f.identity.Name, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main (default nobody)")
+	cmd.Flags().StringVar(&f.identity.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches (default nobody)")
 	cmd.Flags().StringVar(&f.identity.Issuer, "issuer", signature.GitHubIssuer, "who must have certified the identity")
 	cmd.Flags().StringVar(&f.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
 }
@@ -61,7 +61,7 @@ type signFlags struct {
 // bind adds the flags, other than --trusted-root, which trustFlags have, too.
 func (f *signFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.off, "no-attest", false, "attach no bill of materials, provenance or signature to what is published")
-	cmd.Flags().StringVar(&f.key, "sign-key", "", "sign what is published with this private key (PEM file; password in "+signature.PasswordVariable+")")
+	cmd.Flags().StringVar(&f.key, "sign-key", "", "sign what is published with this private key, a PEM file; password in "+signature.PasswordVariable+" (default --keyless)")
 	cmd.Flags().BoolVar(&f.keyless, "keyless", true, "sign as this job, where it may ask GitHub for its identity; sigstore's public log remembers its name")
 	cmd.Flags().StringVar(&f.signingConfig, "signing-config", "", "where sigstore's services are, as a file (default asks sigstore's public ones)")
 }

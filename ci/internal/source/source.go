@@ -105,6 +105,26 @@ func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
 	return time.Parse(time.RFC3339, strings.TrimSpace(at))
 }
 
+// Commit is a commit in a few words.
+type Commit struct {
+	SHA     string // its full id
+	Subject string
+}
+
+// Recent lists the last n commits at HEAD, the newest first.
+func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
+	list, err := t.git(ctx, "log", "--format=%H %s", "--max-count="+strconv.Itoa(n), "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	var commits []Commit
+	for line := range strings.Lines(list) {
+		sha, subject, _ := strings.Cut(strings.TrimSpace(line), " ")
+		commits = append(commits, Commit{sha, subject})
+	}
+	return commits, nil
+}
+
 // Files lists the files below folder that git tracks and that exist, sorted,
 // slash-separated and relative to folder. A file that was never added is not
 // among them: what ships is what the repository knows.

@@ -1,0 +1,194 @@
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/vulnerability"
+)
+
+// recentCommits is how many commits a shell offers.
+const recentCommits = 20
+
+// values finds what could stand for a flag's or an argument's value. A
+// description is set off by a tab. What cannot be found out is not offered: a
+// shell that completes is no place for errors.
+type values func(cmd *cobra.Command) []string
+
+// flagValues are the values of flags, by their names: the same name means the
+// same everywhere.
+func (a *app) flagValues() map[string]values {
+	return map[string]values{
+		"output":       fixed(text, jsonDoc, markdown),
+		"service":      a.serviceNames,
+		"scenario":     fixed(rehearsal.Scenarios()...),
+		"only":         fixed(lint.Kinds()...),
+		"platform":     platformNames,
+		"latest":       fixed("auto", "true", "false"),
+		"fail-on":      fixed(vulnerability.Critical, vulnerability.High, vulnerability.Medium, vulnerability.Low, vulnerability.Never),
+		"image":        a.lockedImages,
+		"sha":          a.commits,
+		"to":           a.commits,
+		"of":           a.commits,
+		"min-coverage": a.modules,
+		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.Lost, localaws.Stale, localaws.Denied),
+		"against":      a.serviceNames,
+	}
+}
+
+// Flags that name folders and files, which the shell knows best.
+var (
+	folderFlags = map[string]bool{"source": true, "out": true, "from": true, "plan": true, "built": true, "dir": true}
+	fileFlags   = map[string]bool{"key": true, "sign-key": true, "trusted-root": true, "signing-config": true, "exceptions": true, "var-file": true, "backend-config": true}
+)
+
+// complete tells cobra how to complete each flag and argument of each command.
+func (a *app) complete(cmd *cobra.Command) {
+	known := a.flagValues()
+	register := func(flag *pflag.Flag) {
+		if _, done := cmd.GetFlagCompletionFunc(flag.Name); done {
+			return
+		}
+		find, ok := known[flag.Name]
+		switch {
+		case ok:
+			_ = cmd.RegisterFlagCompletionFunc(flag.Name, offer(find)) // fails for no flag that there is
+		case folderFlags[flag.Name]:
+			_ = cmd.MarkFlagDirname(flag.Name)
+		case fileFlags[flag.Name]:
+			_ = cmd.MarkFlagFilename(flag.Name)
+		default:
+			_ = cmd.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions)
+		}
+	}
+	cmd.LocalFlags().VisitAll(register)
+	if cmd.ValidArgsFunction == nil {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+		if cmd.Name() == "inspect" {
+			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+				if len(args) > 0 {
+					return nil, cobra.ShellCompDirectiveNoFileComp
+				}
+				return starting(a.serviceNames(cmd), begun), cobra.ShellCompDirectiveDefault // or a folder
+			}
+		}
+	}
+	for _, child := range cmd.Commands() {
+		a.complete(child)
+	}
+}
+
+// offer completes with values; where a flag takes a list, what stands before the
+// last comma is kept, and not offered again.
+func offer(find values) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		directive := cobra.ShellCompDirectiveNoFileComp
+		all := find(cmd)
+		for _, value := range all {
+			if strings.HasSuffix(value, "=") {
+				directive |= cobra.ShellCompDirectiveNoSpace
+			}
+		}
+		done, rest := "", begun
+		if i := strings.LastIndex(begun, ","); i >= 0 {
+			done, rest = begun[:i+1], begun[i+1:]
+		}
+		taken := map[string]bool{}
+		for value := range strings.SplitSeq(done, ",") {
+			taken[value] = true
+		}
+		var offered []cobra.Completion
+		for _, value := range starting(all, rest) {
+			if name, _, _ := strings.Cut(value, "\t"); !taken[name] {
+				offered = append(offered, done+value)
+			}
+		}
+		return offered, directive
+	}
+}
+
+func starting(all []string, begun string) []string {
+	var some []string
+	for _, value := range all {
+		if strings.HasPrefix(value, begun) {
+			some = append(some, value)
+		}
+	}
+	return some
+}
+
+func fixed[T ~string](all ...T) values {
+	return func(*cobra.Command) []string {
+		names := make([]string, len(all))
+		for i, one := range all {
+			names[i] = string(one)
+		}
+		return names
+	}
+}
+
+func platformNames(*cobra.Command) []string {
+	var names []string
+	for _, p := range image.DefaultPlatforms() {
+		names = append(names, p.String())
+	}
+	return names
+}
+
+func (a *app) serviceNames(*cobra.Command) []string {
+	p, err := platform.Load(a.source)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, s := range p.Services {
+		names = append(names, s.Name+"\t"+string(s.Kind)+" in "+s.Path)
+	}
+	return names
+}
+
+// modules are those whose coverage has a gate of its own.
+func (a *app) modules(*cobra.Command) []string {
+	p, err := platform.Load(a.source)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, module := range gotest.ForPlatform(a.source, p).Modules {
+		names = append(names, module+"=")
+	}
+	return names
+}
+
+func (a *app) lockedImages(*cobra.Command) []string {
+	lock, err := image.ReadLock(a.source)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for name, pin := range lock.Images {
+		names = append(names, name+"\t"+pin.Reference)
+	}
+	return names
+}
+
+func (a *app) commits(cmd *cobra.Command) []string {
+	recent, err := source.Tree{Dir: a.source}.Recent(cmd.Context(), recentCommits)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, commit := range recent {
+		names = append(names, commit.SHA+"\t"+commit.Subject)
+	}
+	return names
+}

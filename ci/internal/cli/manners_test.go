@@ -1,0 +1,217 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// everyCommand calls do for each command that people see.
+func everyCommand(t *testing.T, do func(t *testing.T, cmd *cobra.Command)) {
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		t.Run(strings.ReplaceAll(cmd.CommandPath(), " ", "_"), func(t *testing.T) { do(t, cmd) })
+		for _, child := range cmd.Commands() {
+			if !child.Hidden {
+				visit(child)
+			}
+		}
+	}
+	visit(cli.Root())
+}
+
+// localFlags are the flags of one command.
+func localFlags(cmd *cobra.Command) []*pflag.Flag {
+	var flags []*pflag.Flag
+	cmd.InitDefaultHelpFlag()
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f) })
+	return flags
+}
+
+// TestEveryCommandHasHelp: each says what it is, has a chapter, and examples.
+func TestEveryCommandHasHelp(t *testing.T) {
+	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
+		require.NotEmpty(t, cmd.Short)
+		require.NotContains(t, cmd.Short, "\n")
+		require.False(t, strings.HasSuffix(cmd.Short, "."), "a title has no full stop")
+		require.NotEmpty(t, cmd.Long, "what it does, and what its exit code means")
+		require.NotEmpty(t, cmd.Example)
+		if cmd.HasParent() && !cmd.Parent().HasParent() {
+			require.NotEmpty(t, cmd.GroupID, "name it in groups, help.go")
+		}
+		for _, flag := range localFlags(cmd) {
+			require.NotEmpty(t, flag.Usage, flag.Name)
+			require.NotRegexp(t, `\.$`, flag.Usage, flag.Name)
+			says := regexp.MustCompile(`\(default |may be repeated`).MatchString(flag.Usage)
+			nothing := flag.DefValue == "" || flag.DefValue == "0" || flag.DefValue == "0s" || flag.DefValue == "[]"
+			if flag.Value.Type() != "bool" && nothing {
+				require.True(t, says, "--%s: what happens without it? say (default …)", flag.Name)
+			}
+		}
+	})
+}
+
+// TestExamplesParse takes each example at its word: the command is there, and so
+// are its flags, with values that they take.
+func TestExamplesParse(t *testing.T) {
+	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
+		t.Logf("%s", cmd.Example)
+		mentioned := false
+		for _, line := range strings.Split(strings.ReplaceAll(cmd.Example, "\\\n", " "), "\n") {
+			words := shellWords(line)
+			start := indexOf(words, "slipway")
+			require.GreaterOrEqual(t, start, 0, line)
+			words = words[start+1:]
+			for i, word := range words {
+				if word == ">" || word == "|" || word == "&&" {
+					words = words[:i]
+					break
+				}
+			}
+			found, rest, err := cli.Root().Find(words)
+			require.NoError(t, err, line)
+			mentioned = mentioned || found.CommandPath() == cmd.CommandPath() || !cmd.HasParent() || strings.HasPrefix(found.CommandPath(), cmd.CommandPath()+" ")
+			if err := found.ParseFlags(rest); !errors.Is(err, pflag.ErrHelp) {
+				require.NoError(t, err, line)
+			}
+			if found.Args != nil {
+				require.NoError(t, found.Args(found, found.Flags().Args()), line)
+			}
+		}
+		require.True(t, mentioned, "an example of this command")
+	})
+}
+
+// shellWords splits a line as far as the examples need it.
+func shellWords(line string) []string {
+	var words []string
+	for _, word := range regexp.MustCompile(`'[^']*'|[^\s']+`).FindAllString(line, -1) {
+		words = append(words, strings.Trim(word, "'()<"))
+	}
+	return words
+}
+
+func indexOf(words []string, word string) int {
+	for i, w := range words {
+		if w == word {
+			return i
+		}
+	}
+	return -1
+}
+
+// TestHelpReadsLikeAManual: in chapters, and in the order of a change's way.
+func TestHelpReadsLikeAManual(t *testing.T) {
+	code, out, _ := run(t, "--help")
+	require.Equal(t, outcome.Done, code)
+	last := 0
+	for _, want := range []string{"\nBuild and check:\n", "\n  test ", "\n  build ", "\nRelease:\n", "\n  deploy ", "\nThe platform:\n", "\n  plan ", "\nOn this machine:\n", "\n  rehearse ", "\nHelp:\n", "\n  version "} {
+		at := strings.Index(out, want)
+		require.Greater(t, at, last, want)
+		last = at
+	}
+	require.NotContains(t, out, "Additional Commands")
+
+	code, out, errs := run(t, "help", "deploy")
+	require.Equal(t, outcome.Done, code, errs)
+	require.Contains(t, out, "slipway deploy --require-signature")
+	code, _, errs = run(t, "help", "deplyo")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, errs, `no command "deplyo": did you mean deploy?`)
+	code, _, errs = run(t, "help", "deploy", "now")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, errs, `no help about "deploy now": see slipway deploy --help`)
+}
+
+func TestVersion(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
+	sourcetest.Commit(t, dir, "the program")
+	for _, args := range [][]string{{"version"}, {"--version"}} {
+		code, out, errs := run(t, append(args, "--source", dir)...)
+		require.Equal(t, outcome.Done, code, errs)
+		require.Regexp(t, `^slipway [0-9a-f]{12} \(commit [0-9a-f]{40} of \d{4}-\d\d-\d\d, go1\.\S+, \w+/\w+\)\n$`, out)
+		code, out, _ = run(t, append(args, "--source", dir, "--output", "json")...)
+		require.Equal(t, outcome.Done, code)
+		var got struct{ Version, Commit, Go, Platform string }
+		require.NoError(t, json.Unmarshal([]byte(out), &got))
+		require.Len(t, got.Commit, 40)
+		require.NotEmpty(t, got.Platform)
+	}
+	_, out, _ := run(t, "version", "--source", t.TempDir())
+	require.Contains(t, out, "slipway devel (go")
+}
+
+// TestManualPages: a page a command, each flag on it, and the same again.
+func TestManualPages(t *testing.T) {
+	dir := sourcetest.New(t)
+	out := filepath.Join(t.TempDir(), "man")
+	t.Setenv("SOURCE_DATE_EPOCH", "1772600000")
+	code, _, errs := run(t, "man", "--source", dir, "--out", out)
+	require.Equal(t, outcome.Done, code, errs)
+	require.Contains(t, errs, "read them with: man "+filepath.Join(out, "slipway.1"))
+	pages := 0
+	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
+		if cmd.Name() == "help" {
+			return // man itself
+		}
+		pages++
+		data, err := os.ReadFile(filepath.Join(out, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
+		require.NoError(t, err)
+		page := string(data)
+		require.Contains(t, page, `"Mar 2026"`)
+		require.NotContains(t, page, "Auto generated")
+		for _, flag := range localFlags(cmd) {
+			require.Contains(t, page, `\fB--`+flag.Name+`\fP`)
+		}
+		plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fI`, "", `\fP`, "", `\&`, "", `\[la]`, "<", `\[ra]`, ">", `\(aq`, "'", `\\`, `\`).Replace(page)
+		for line := range strings.SplitSeq(cmd.Example, "\n") {
+			require.Contains(t, plain, strings.TrimSpace(strings.TrimSuffix(line, "\\")))
+		}
+	})
+	files, err := os.ReadDir(out)
+	require.NoError(t, err)
+	require.Len(t, files, pages)
+
+	again := filepath.Join(t.TempDir(), "man")
+	code, _, _ = run(t, "man", "--source", dir, "--out", again)
+	require.Equal(t, outcome.Done, code)
+	for _, file := range files {
+		first, err := os.ReadFile(filepath.Join(out, file.Name()))
+		require.NoError(t, err)
+		second, err := os.ReadFile(filepath.Join(again, file.Name()))
+		require.NoError(t, err)
+		require.Equal(t, string(first), string(second))
+	}
+
+	t.Setenv("SOURCE_DATE_EPOCH", "today")
+	code, _, errs = run(t, "man", "--source", dir, "--out", out)
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, errs, `SOURCE_DATE_EPOCH "today": set it to seconds since 1970, or unset it`)
+}
+
+// TestManualPagesWithoutADate: an undated page is still the same.
+func TestManualPagesWithoutADate(t *testing.T) {
+	t.Setenv("SOURCE_DATE_EPOCH", "")
+	out := t.TempDir()
+	code, _, errs := run(t, "man", "--source", t.TempDir(), "--out", out)
+	require.Equal(t, outcome.Done, code, errs)
+	page, err := os.ReadFile(filepath.Join(out, "slipway.1"))
+	require.NoError(t, err)
+	require.Contains(t, string(page), `"Jan 1970" "slipway devel" "Slipway"`)
+	code, _, errs = run(t, "man", "--out", filepath.Join(out, "slipway.1"))
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, errs, "name another directory with --out")
+}

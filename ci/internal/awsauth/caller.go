@@ -17,17 +17,36 @@ type Caller struct{ Options Options }
 // Identity asks AWS for the account, which takes no permission, and tells the
 // region that the credentials are used in.
 func (c Caller) Identity(ctx context.Context) (account, region string, err error) {
-	cfg, err := Load(ctx, c.Options)
-	if err != nil {
-		return "", "", err
-	}
 	ctx, cancel := context.WithTimeout(ctx, callerDeadline)
 	defer cancel()
+	who, err := c.Who(ctx)
+	return who.Account, who.Region, err
+}
+
+// Who is whose credentials they are, and for how long.
+type Who struct {
+	Account, ARN, Region string
+	// Endpoint is who answered, where that is not AWS itself.
+	Endpoint string
+	// Expires is when they end; zero for those that do not.
+	Expires time.Time
+}
+
+// Who asks AWS whose the credentials are, which takes no permission.
+func (c Caller) Who(ctx context.Context) (Who, error) {
+	cfg, err := Load(ctx, c.Options)
+	if err != nil {
+		return Who{}, err
+	}
 	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return "", "", Explain(err)
+		return Who{}, Explain(err)
 	}
-	return aws.ToString(out.Account), cfg.Region, nil
+	who := Who{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
+	if held, err := cfg.Credentials.Retrieve(ctx); err == nil && held.CanExpire { // they are kept: nothing is asked again
+		who.Expires = held.Expires
+	}
+	return who, nil
 }
 
 // Environment is what a tool needs in its environment that reads AWS's

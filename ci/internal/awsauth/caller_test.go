@@ -35,6 +35,23 @@ func TestCaller(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
+func TestWho(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	clean(t, map[string]string{"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"})
+	who, err := awsauth.Caller{}.Who(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "000000000000", who.Account)
+	require.Contains(t, who.ARN, "arn:aws:")
+	require.Equal(t, p.Server.Endpoint(), who.Endpoint)
+	require.Zero(t, who.Expires, "keys do not")
+
+	ends := time.Now().Add(time.Hour).Truncate(time.Second)
+	handedIn := `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any", "SessionToken": "any", "Expiration": "` + ends.UTC().Format(time.RFC3339) + `"}`
+	who, err = awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn}}.Who(t.Context())
+	require.NoError(t, err)
+	require.True(t, ends.Equal(who.Expires), who.Expires)
+}
+
 func TestEnvironmentOfAJob(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	url, _ := github(t, says(jwt(t, time.Minute)))

@@ -38,6 +38,11 @@ var (
 	Trivy     = Tool{Name: "trivy", Get: "install it from https://trivy.dev"}
 )
 
+// Compiled are the tools that Go compiles where they run.
+func Compiled() []Tool {
+	return []Tool{GolangciLint, Gofumpt, Govulncheck, Actionlint, TFLint, Gitleaks}
+}
+
 // golang is what compiles the others.
 var golang = Tool{Name: "go", Get: "install Go from https://go.dev/dl"}
 

@@ -22,7 +22,7 @@ func TestCommand(t *testing.T) {
 // TestPins holds every compiled tool to an exact version, and the others to a
 // way to get them.
 func TestPins(t *testing.T) {
-	for _, pinned := range []tool.Tool{tool.GolangciLint, tool.Gofumpt, tool.Govulncheck, tool.Actionlint, tool.TFLint, tool.Gitleaks} {
+	for _, pinned := range tool.Compiled() {
 		require.NoError(t, module.CheckImportPath(pinned.Package), pinned.Name)
 		require.Regexp(t, `^v\d+\.\d+\.\d+$`, pinned.Version, pinned.Name)
 	}

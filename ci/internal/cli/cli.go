@@ -51,6 +51,13 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func
 	return a.code
 }
 
+// Command is the command with all that are below it, for whoever describes them. It
+// prints nothing.
+func Command() *cobra.Command {
+	a := &app{stdout: io.Discard, stderr: io.Discard, output: text}
+	return a.root()
+}
+
 func (a *app) root() *cobra.Command {
 	var showVersion bool
 	root := &cobra.Command{

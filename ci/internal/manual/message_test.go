@@ -1,0 +1,132 @@
+package manual_test
+
+import (
+	"go/ast"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const troubleshooting = "docs/troubleshooting.md"
+
+// TestMessages: docs/troubleshooting.md knows every hint and refusal of the code, and
+// no other. Its tables name them in the column "said", as far as needed to know them;
+// "…" is what differs.
+func TestMessages(t *testing.T) {
+	type entry struct {
+		line int
+		said *regexp.Regexp
+		code string
+	}
+	var entries []entry
+	for _, r := range pageNamed(t, troubleshooting).rows {
+		if _, ok := r.cells["said"]; !ok {
+			continue
+		}
+		require.NotEmpty(t, r.code["said"], "%s:%d: what is said stands as code", troubleshooting, r.line)
+		for column, text := range r.cells {
+			require.NotEmpty(t, text, "%s: %s has no %s", troubleshooting, r.cells["said"], column)
+		}
+		for _, code := range r.code["said"] {
+			require.GreaterOrEqual(t, len(code), 12, "%s: %q is too little to know a message by", troubleshooting, code)
+			entries = append(entries, entry{r.line, pattern(code), code})
+		}
+	}
+	said := messages(t)
+	require.NotEmpty(t, said)
+	known := 0
+	used := map[string]bool{}
+	var missing []string
+	for _, m := range said {
+		found := false
+		for _, e := range entries {
+			if e.said.MatchString(m.text) {
+				found, used[e.code] = true, true
+			}
+		}
+		if found {
+			known++
+			continue
+		}
+		missing = append(missing, m.file+": "+m.text)
+	}
+	var stale []string
+	for _, e := range entries {
+		if !used[e.code] {
+			stale = append(stale, e.code)
+		}
+	}
+	t.Logf("%d of %d hints and refusals are in the manual", known, len(said))
+	require.Empty(t, missing, "%s lacks these", troubleshooting)
+	require.Empty(t, stale, "%s has these, and the code has not", troubleshooting)
+}
+
+// pattern matches the messages that an entry stands for.
+func pattern(said string) *regexp.Regexp {
+	var parts []string
+	for _, part := range strings.Split(said, "…") {
+		parts = append(parts, regexp.QuoteMeta(strings.TrimSpace(part)))
+	}
+	return regexp.MustCompile(strings.Join(parts, ".*"))
+}
+
+type message struct{ file, text string }
+
+// hints are where every sentence is one for people; elsewhere only refusals and errors of
+// usage are.
+var hints = []string{"rollout/hint.go", "infra/terraform/explain.go"}
+
+// unseen is what nobody meets who delivers: messages about the command line itself,
+// which name their mend, and those of the embedded AWS and of tests.
+var unseen = []string{"cli", "localaws", "rehearsal", "inspect", "lint", "forward", "sourcetest", "policy", "workflow", "infratest", "contract", "browser", "blackbox"}
+
+// callers are the functions that take a message for people.
+var callers = []string{"Usagef", "Refusedf", "explained", "fail", "usage", "refuse", "say", "note"}
+
+// messages are the sentences of the code that tell people what is wrong.
+func messages(t testing.TB) (all []message) {
+	t.Helper()
+	seen := map[message]bool{}
+	add := func(file, text string) {
+		m := message{file, normal(text)}
+		if words := regexp.MustCompile(`[a-z]{2,}`).FindAllString(m.text, -1); len(words) >= 4 && !seen[m] {
+			seen[m], all = true, append(all, m)
+		}
+	}
+	patterns := map[ast.Node]bool{}
+	inspect(t, func(file string, n ast.Node) {
+		if slices.Contains(unseen, strings.Split(file, "/")[0]) || strings.HasPrefix(file, "../") {
+			return
+		}
+		if call, ok := n.(*ast.CallExpr); ok {
+			if callee(call) == "MustCompile" {
+				patterns[call.Args[0]] = true
+			}
+			if slices.Contains(callers, callee(call)) && path.Dir(file) != "outcome" {
+				for _, arg := range call.Args {
+					if text, ok := literal(arg); ok {
+						add(file, text)
+						break
+					}
+				}
+			}
+		}
+		if e, ok := n.(*ast.BasicLit); ok && slices.Contains(hints, file) && !patterns[n] {
+			if text, ok := literal(e); ok {
+				add(file, text)
+			}
+		}
+	})
+	return all
+}
+
+var varying = regexp.MustCompile(`%(?:\[\d+\])?[+#]?[a-z]|\{[a-z]+\}`)
+
+// normal is a message with "…" for what differs.
+func normal(text string) string {
+	return strings.Join(strings.Fields(varying.ReplaceAllString(text, "…")), " ")
+}

@@ -1,0 +1,182 @@
+package manual_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// module is the Dagger module as its source says it.
+type module struct {
+	constructor function
+	functions   []function
+	// fields are those of the objects that functions return, by type.
+	fields map[string][]string
+}
+
+type function struct {
+	name, doc string
+	args      []argument
+	returns   string // type, without its star and package
+}
+
+type argument struct {
+	name, doc, kind, preset string
+	optional                bool
+}
+
+func (f function) argument(name string) (argument, bool) {
+	n := slices.IndexFunc(f.args, func(a argument) bool { return a.name == name })
+	if n < 0 {
+		return argument{}, false
+	}
+	return f.args[n], true
+}
+
+func (m module) function(name string) (function, bool) {
+	n := slices.IndexFunc(m.functions, func(f function) bool { return f.name == name })
+	if n < 0 {
+		return function{}, false
+	}
+	return m.functions[n], true
+}
+
+// readModule reads the functions of ci/*.go.
+func readModule(t testing.TB) module {
+	t.Helper()
+	m := module{fields: map[string][]string{}}
+	files := token.NewFileSet()
+	packages, err := parser.ParseDir(files, filepath.Join(root(), "ci"), func(f fs.FileInfo) bool { //nolint:staticcheck // build tags do not matter here
+		return f.Name() != "dagger.gen.go" && !strings.HasSuffix(f.Name(), "_test.go")
+	}, parser.ParseComments)
+	require.NoError(t, err)
+	for _, file := range packages["main"].Files {
+		for _, declaration := range file.Decls {
+			switch d := declaration.(type) {
+			case *ast.FuncDecl:
+				switch {
+				case d.Recv == nil && d.Name.Name == "New":
+					m.constructor = readFunction(d, file.Comments)
+				case d.Recv != nil && d.Name.IsExported() && typeName(d.Recv.List[0].Type) == "Slipway":
+					m.functions = append(m.functions, readFunction(d, file.Comments))
+				}
+			case *ast.GenDecl:
+				m.readTypes(d)
+			}
+		}
+	}
+	slices.SortFunc(m.functions, func(a, b function) int { return strings.Compare(a.name, b.name) })
+	require.NotEmpty(t, m.functions)
+	return m
+}
+
+func (m module) readTypes(d *ast.GenDecl) {
+	for _, spec := range d.Specs {
+		named, ok := spec.(*ast.TypeSpec)
+		if !ok {
+			continue
+		}
+		structure, ok := named.Type.(*ast.StructType)
+		if !ok {
+			continue
+		}
+		for _, field := range structure.Fields.List {
+			for _, name := range field.Names {
+				if name.IsExported() && !strings.Contains(field.Doc.Text(), "+private") {
+					m.fields[named.Name.Name] = append(m.fields[named.Name.Name], kebab(name.Name))
+				}
+			}
+		}
+	}
+}
+
+func readFunction(d *ast.FuncDecl, comments []*ast.CommentGroup) function {
+	f := function{name: kebab(d.Name.Name)}
+	f.doc, _ = split(d.Doc.Text())
+	if d.Type.Results != nil {
+		f.returns = typeName(d.Type.Results.List[0].Type)
+	}
+	for _, field := range d.Type.Params.List {
+		if len(field.Names) == 0 || typeName(field.Type) == "Context" {
+			continue
+		}
+		doc, pragmas := split(before(field, comments))
+		a := argument{name: kebab(field.Names[0].Name), doc: doc, kind: typeName(field.Type)}
+		for _, p := range pragmas {
+			key, value, _ := strings.Cut(p, "=")
+			switch key {
+			case "optional", "defaultPath":
+				a.optional = true
+			case "default":
+				a.optional, a.preset = true, strings.Trim(value, `"`)
+			}
+		}
+		f.args = append(f.args, a)
+	}
+	return f
+}
+
+// before is the comment above a parameter, which the parser leaves to whoever asks.
+func before(field *ast.Field, comments []*ast.CommentGroup) string {
+	for n := len(comments) - 1; n >= 0; n-- {
+		if gap := field.Pos() - comments[n].End(); gap > 0 && gap < 8 { // a line's end and its indent
+			return comments[n].Text() + pragmasOf(comments[n])
+		}
+	}
+	return ""
+}
+
+// pragmasOf are the lines "+…" of a comment.
+func pragmasOf(group *ast.CommentGroup) string {
+	var b strings.Builder
+	for _, c := range group.List {
+		if line := strings.TrimSpace(strings.TrimPrefix(c.Text, "//")); strings.HasPrefix(line, "+") {
+			b.WriteString("\n" + line)
+		}
+	}
+	return b.String()
+}
+
+// split takes the lines "+…" out of a comment.
+func split(comment string) (doc string, pragmas []string) {
+	var lines []string
+	for line := range strings.Lines(comment) {
+		line = strings.TrimSpace(line)
+		if rest, ok := strings.CutPrefix(line, "+"); ok {
+			pragmas = append(pragmas, rest)
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n")), pragmas
+}
+
+func typeName(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return typeName(e.X)
+	case *ast.SelectorExpr:
+		return e.Sel.Name
+	case *ast.ArrayType:
+		return "[]" + typeName(e.Elt)
+	case *ast.Ident:
+		return e.Name
+	}
+	return reflect.TypeOf(e).String()
+}
+
+var hump, acronym = regexp.MustCompile(`([a-z0-9])([A-Z])`), regexp.MustCompile(`([A-Z]+)([A-Z][a-z])`)
+
+// kebab is a name of Go as Dagger's command line has it.
+func kebab(name string) string {
+	return strings.ToLower(hump.ReplaceAllString(acronym.ReplaceAllString(name, "$1-$2"), "$1-$2"))
+}

@@ -142,7 +142,7 @@ func (r *reference) flags(flags *pflag.FlagSet) {
 }
 
 func (r *reference) functions(m module) {
-	r.printf("\n## Functions of the Dagger module\n\n`dagger call [ACCOUNT] FUNCTION [ARGUMENTS] [FIELD]`. Lists are repeated or separated\nby commas. ACCOUNT, for what talks to AWS:\n\n")
+	r.printf("\n## Functions of the Dagger module\n\nIn this order: `dagger call`, account, function, its arguments, what is taken of the\nresult. Lists are separated by commas. The account, for what talks to AWS:\n\n")
 	r.arguments(m.constructor)
 	for _, f := range m.functions {
 		r.printf("\n### %s\n\n%s\n", f.name, f.doc)

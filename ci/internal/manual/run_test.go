@@ -1,0 +1,300 @@
+//go:build unix
+
+package manual_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pageLimit bounds the blocks of one page: a machine may be busy with much else.
+const pageLimit = 5 * time.Minute
+
+// TestRunnable executes what the manual says is to be run, and compares what it prints.
+func TestRunnable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("executes commands: run without -short")
+	}
+	total, runnable := 0, 0
+	var read []page
+	for _, p := range pages(t) {
+		blocks := p.runnable()
+		for _, b := range p.blocks {
+			if b.is("sh") {
+				total++
+			}
+			if b.is("text", "output") {
+				require.True(t, slices.ContainsFunc(blocks, func(r *block) bool { return r.next != nil && r.next.line == b.line }), "%s:%d: an output of nothing that is run", p.name, b.line)
+			}
+		}
+		if runnable += len(blocks); len(blocks) > 0 {
+			read = append(read, p)
+		}
+	}
+	t.Logf("%d of %d blocks of commands are runnable", runnable, total)
+	h := newHouse(t)
+	for _, p := range read {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			h.run(t, p)
+		})
+	}
+}
+
+func (p page) runnable() (all []*block) {
+	for n := range p.blocks {
+		if p.blocks[n].is("sh", "runnable") {
+			all = append(all, &p.blocks[n])
+		}
+	}
+	return all
+}
+
+// house is where a reader stands who has cloned the repository and built slipway.
+type house struct {
+	dir string // has bin/slipway and repo
+	env []string
+}
+
+func newHouse(t *testing.T) house {
+	t.Helper()
+	h := house{dir: t.TempDir()}
+	h.environment(t)
+	repo := filepath.Join(h.dir, "repo")
+	// The tree as it stands, committed or not: that is what is tested.
+	h.command(t, h.dir, "git", "init", "-q", repo)
+	for name := range strings.SplitSeq(h.command(t, gitRoot(t), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+		h.copy(t, name, repo)
+	}
+	h.command(t, repo, "git", "add", "-A")
+	h.command(t, repo, "git", "commit", "-q", "-m", "as it stands")
+	// From where the packages are compiled already.
+	h.command(t, filepath.Join(root(), "ci"), "go", "build", "-ldflags=-s -w", "-o", filepath.Join(h.dir, "bin", "slipway"), "./cmd/slipway")
+	return h
+}
+
+// gitRoot is the root of the work tree. Without git there is nothing to clone.
+func gitRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(root())
+	require.NoError(t, err)
+	if _, err := os.Stat(filepath.Join(dir, ".git")); err != nil {
+		t.Skip("this is no git clone, and the commands of the manual need one: git clone the repository")
+	}
+	return dir
+}
+
+// copy brings a file of the tree to where it is cloned, unless it was deleted.
+func (h house) copy(t *testing.T, name, repo string) {
+	t.Helper()
+	if name == "" {
+		return
+	}
+	to := filepath.Join(repo, name)
+	data, err := os.ReadFile(filepath.Join(root(), name))
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	require.NoError(t, err)
+	info, err := os.Stat(filepath.Join(root(), name))
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Dir(to), 0o755))
+	require.NoError(t, os.WriteFile(to, data, info.Mode()))
+}
+
+// environment is that of somebody who has Go and git, and nothing set for AWS, GitHub or a
+// runner.
+func (h *house) environment(t *testing.T) {
+	t.Helper()
+	for _, pair := range os.Environ() {
+		name, _, _ := strings.Cut(pair, "=")
+		if !regexp.MustCompile(`^(AWS_|ACTIONS_|GITHUB_|SLIPWAY_|GIT_|XDG_|CI$|HOME$|PATH$|GOVULNDB$)`).MatchString(name) {
+			h.env = append(h.env, pair)
+		}
+	}
+	known, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE", "GOENV", "GOPATH").Output()
+	require.NoError(t, err)
+	where := strings.Split(strings.TrimSpace(string(known)), "\n")
+	h.env = append(h.env, "GOCACHE="+where[0], "GOMODCACHE="+where[1], "GOENV="+where[2], "GOPATH="+where[3], "HOME="+h.dir, "TERM=dumb",
+		"PATH="+filepath.Join(h.dir, "bin")+":"+os.Getenv("PATH"), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+filepath.Join(h.dir, "gitconfig"))
+	require.NoError(t, os.WriteFile(filepath.Join(h.dir, "gitconfig"),
+		[]byte("[user]\n\tname = reader\n\temail = reader@example.com\n[safe]\n\tdirectory = *\n[init]\n\tdefaultBranch = main\n"), 0o600))
+}
+
+func (h house) command(t *testing.T, dir string, words ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), words[0], words[1:]...)
+	cmd.Dir, cmd.Env = dir, h.env
+	if words[0] == "go" {
+		cmd.Env = append(slices.Clone(h.env), "GOFLAGS=-buildvcs=false")
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	require.NoError(t, err, "%s: %s", strings.Join(words, " "), said.String())
+	return string(out)
+}
+
+// begins marks a block in what the shell prints.
+const begins = "\x01block "
+
+// run executes the blocks of a page in one shell, and compares what they print.
+func (h house) run(t *testing.T, p page) {
+	ctx, cancel := context.WithTimeout(t.Context(), pageLimit)
+	defer cancel()
+	dir := filepath.Join(t.TempDir(), "slipway")
+	h.command(t, h.dir, "git", "clone", "-q", filepath.Join(h.dir, "repo"), dir)
+	var script strings.Builder
+	script.WriteString("set -euo pipefail\n")
+	env, executed := h.env, []*block{}
+	for _, b := range p.runnable() {
+		if !h.has(t, p, b) {
+			continue
+		}
+		if slices.Contains(b.info, "aws") && !slices.ContainsFunc(env, func(s string) bool { return strings.HasPrefix(s, "AWS_ENDPOINT_URL=") }) {
+			env = append(slices.Clone(env), h.rehearse(ctx, t, dir)...)
+		}
+		fmt.Fprintf(&script, "printf '%s%d\\n'\n%s\n", begins, len(executed), b.code)
+		executed = append(executed, b)
+	}
+	cmd := exec.CommandContext(ctx, "bash", "-c", script.String())
+	cmd.Dir, cmd.Env = dir, env
+	output, err := together(cmd)
+	parts := strings.Split(output, begins)[1:]
+	for n, part := range parts {
+		_, said, _ := strings.Cut(part, "\n")
+		b := executed[n]
+		if n == len(parts)-1 {
+			require.NoError(t, err, "%s:%d:\n%s\n%s", p.name, b.line, b.code, said)
+		}
+		if b.next.is("text", "output") {
+			require.NoError(t, follows(said, b.next.code), "%s:%d: %s\nit printed:\n%s", p.name, b.next.line, b.code, said)
+		}
+	}
+	require.NoError(t, err, output)
+	require.Len(t, parts, len(executed))
+	t.Logf("%d blocks", len(executed))
+}
+
+// together runs a command in a process group of its own, of which nothing is left
+// afterwards, and returns all that it printed.
+func together(cmd *exec.Cmd) (string, error) {
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // for what was left in the background and holds the pipe
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) // there may be nobody left
+	}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		err = nil
+	}
+	return output.String(), err
+}
+
+// has tells whether the programs that a block needs are there.
+func (h house) has(t *testing.T, p page, b *block) bool {
+	for _, word := range b.info {
+		if program, ok := strings.CutPrefix(word, "needs="); ok {
+			if _, err := exec.LookPath(program); err != nil {
+				t.Logf("%s:%d is not executed: %s is not installed", p.name, b.line, program)
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// rehearse puts the system up as `slipway rehearse --keep` does, and returns the
+// environment that it prints.
+func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, "slipway", "rehearse", "--skip-tests", "--keep")
+	cmd.Path = filepath.Join(h.dir, "bin", "slipway")
+	cmd.Err = nil // it is not on this process's PATH
+	cmd.Dir, cmd.Env = dir, h.env
+	said := &words{seen: make(chan []string, 1)}
+	cmd.Stdout, cmd.Stderr = said, said
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		<-ended
+	})
+	select {
+	case env := <-said.seen:
+		return env
+	case err := <-ended:
+		ended <- err
+		require.FailNow(t, "the system did not come up", said.text.String())
+	case <-ctx.Done():
+		require.FailNow(t, "the system did not come up in time")
+	}
+	return nil
+}
+
+// words waits for the line that tells how to work with a system.
+type words struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	seen chan []string
+	told bool
+}
+
+var export = regexp.MustCompile(`to work with it: export (.*)\n`)
+
+func (w *words) Write(data []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(data)
+	if found := export.FindStringSubmatch(w.text.String()); found != nil && !w.told {
+		w.told = true
+		w.seen <- strings.Fields(found[1])
+	}
+	return len(data), nil
+}
+
+// follows tells whether the expected lines come in what was printed, in their order.
+// "…" stands for anything, and a line that is nothing else for any lines.
+func follows(printed, expected string) error {
+	lines := strings.Split(printed, "\n")
+	for want := range strings.Lines(expected) {
+		want = strings.TrimSpace(want)
+		if want == "" || want == "…" {
+			continue
+		}
+		fits := regexp.MustCompile(`^\s*` + strings.ReplaceAll(regexp.MustCompile(`\s+`).ReplaceAllString(regexp.QuoteMeta(want), `\s+`), "…", ".*") + `\s*$`)
+		n := slices.IndexFunc(lines, fits.MatchString)
+		if n < 0 {
+			return fmt.Errorf("there is no line %q, or not there", want)
+		}
+		lines = lines[n+1:]
+	}
+	return nil
+}
+
+func TestFollows(t *testing.T) {
+	printed := "one 1\n  two  2.5s\nthree\n"
+	for expected, ok := range map[string]bool{
+		"one …\n…\nthree": true, "two …s": true, "three\none …": false, "four": false, "one": false, "": true, "two 2.5s\nthree": true,
+	} {
+		require.Equal(t, ok, follows(printed, expected) == nil, expected)
+	}
+}

@@ -3,6 +3,8 @@ package manual_test
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/rehearsal"
 )
 
 // TestCommands: each command of slipway and of the module that the manual writes as
@@ -132,8 +135,86 @@ func check(m module, words []string, complete bool) (int, error) {
 	return 0, nil
 }
 
+// TestPlatform: variables, outputs and settings of the repository that commands of the
+// manual name are those of the configuration and the workflows.
+func TestPlatform(t *testing.T) {
+	known := map[string]bool{}
+	for _, dir := range []string{"terraform", "terraform/bootstrap"} {
+		for _, kind := range []string{"variable", "output"} {
+			for _, d := range declared(t, dir, kind) {
+				known[kind+" "+d.name] = true
+			}
+		}
+	}
+	workflows := workflowTexts(t)
+	checked := 0
+	for _, p := range pages(t) {
+		for _, b := range p.blocks {
+			if !b.is("sh") {
+				continue
+			}
+			for _, words := range commands(t, b.code) {
+				for _, name := range named(words) {
+					checked++
+					_, setting, _ := strings.Cut(name, "setting ")
+					require.True(t, known[name] || setting != "" && strings.Contains(workflows, setting), "%s:%d: there is no %s", p.name, b.line, name)
+				}
+			}
+		}
+	}
+	require.NotZero(t, checked)
+}
+
+// named are the things of the platform that a command names: "variable NAME",
+// "output NAME", or what is set at GitHub.
+func named(words []string) (all []string) {
+	for n, word := range words[:max(0, len(words)-1)] {
+		next := words[n+1]
+		name, _, _ := strings.Cut(next, "=")
+		switch tool := words[0]; {
+		case (tool == "terraform" || tool == "slipway") && (word == "-var" || word == "--var"):
+			all = append(all, "variable "+name)
+		case tool == "terraform" && word == "output":
+			all = append(all, "output "+words[len(words)-1])
+		case tool == "gh" && word == "-f" && words[1] == "workflow":
+			all = append(all, "setting "+name+":")
+		case tool == "gh" && word == "set" && words[1] == "variable":
+			all = append(all, "setting vars."+next)
+		case tool == "gh" && word == "run" && words[1] == "workflow":
+			all = append(all, "setting FILE "+next)
+		}
+	}
+	return all
+}
+
+// workflowTexts are all workflows, each after its name.
+func workflowTexts(t testing.TB) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root(), ".github", "workflows", "*.yml"))
+	require.NoError(t, err)
+	var b strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		require.NoError(t, err)
+		fmt.Fprintf(&b, "FILE %s\n%s", filepath.Base(file), data)
+	}
+	return b.String()
+}
+
+// TestScenarios: the manual has the scenarios of the rehearsal, all of them.
+func TestScenarios(t *testing.T) {
+	var named, there []string
+	for _, r := range pageNamed(t, "docs/rehearsal.md").rows {
+		named = append(named, r.code["scenario"]...)
+	}
+	for _, s := range rehearsal.Scenarios() {
+		there = append(there, string(s))
+	}
+	require.Equal(t, slices.Sorted(slices.Values(there)), slices.Sorted(slices.Values(named)))
+}
+
 func checkCLI(words []string, complete bool) error {
-	if promised[words[0]] {
+	if promised[words[0]] && !exists(words[0]) {
 		return nil
 	}
 	command, rest, err := cli.Command().Find(words)
@@ -150,6 +231,11 @@ func checkCLI(words []string, complete bool) error {
 		return command.ValidateArgs(command.Flags().Args())
 	}
 	return nil
+}
+
+// exists tells whether slipway has a command.
+func exists(name string) bool {
+	return slices.ContainsFunc(cli.Command().Commands(), func(c *cobra.Command) bool { return c.Name() == name })
 }
 
 // check tells what is wrong with CONSTRUCTOR'S FLAGS, FUNCTION, FLAGS, FIELD ….

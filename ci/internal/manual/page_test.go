@@ -129,7 +129,7 @@ func parse(name, source string) page {
 		case *ast.AutoLink:
 			p.links = append(p.links, link{line(n), string(n.URL(data))})
 		case *ast.CodeSpan:
-			p.spans = append(p.spans, span{line(n), plain(n, data)})
+			p.spans = append(p.spans, span{line(n), strings.ReplaceAll(plain(n, data), "\n", " ")})
 		case *tables.Table:
 			p.rows = append(p.rows, readTable(n, data, line(n))...)
 		}

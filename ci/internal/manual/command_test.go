@@ -93,7 +93,9 @@ func commands(t testing.TB, script string) (all [][]string) {
 		for _, word := range call.Args {
 			words = append(words, plainWord(word))
 		}
-		all = append(all, words)
+		if len(words) > 0 { // else it is an assignment
+			all = append(all, words)
+		}
 		return true
 	})
 	return all

@@ -1,0 +1,74 @@
+package manual_test
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/hcl/v2/hclparse"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/vulnerability"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// TestExamples: what the manual shows of files is taken by what reads them.
+func TestExamples(t *testing.T) {
+	checked := map[string]int{}
+	for _, p := range pages(t) {
+		for _, b := range p.blocks {
+			where := fmt.Sprintf("%s:%d", p.name, b.line)
+			switch {
+			case b.is("hcl"):
+				_, problems := hclparse.NewParser().ParseHCL([]byte(strings.ReplaceAll(b.code, "…", "x")), where)
+				require.False(t, problems.HasErrors(), problems)
+				checked["hcl"]++
+			case b.is("json") && p.name == "docs/adopt.md":
+				_, err := platform.Parse([]byte(`{"services": {` + b.code + `}}`))
+				require.NoError(t, err, where)
+				checked["service"]++
+			case b.is("json") && p.name == "docs/images.md":
+				file := filepath.Join(t.TempDir(), "vulnerabilities.json")
+				require.NoError(t, os.WriteFile(file, []byte(b.code), 0o600))
+				_, err := vulnerability.ReadExceptionsFile(file, where, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
+				require.NoError(t, err)
+				checked["exceptions"]++
+			}
+		}
+	}
+	require.ElementsMatch(t, []string{"hcl", "service", "exceptions"}, slices.Collect(maps.Keys(checked)), "none is left of the others")
+}
+
+// TestExitCodes: wherever the manual has a table of exit codes, it has all that can be
+// meant there, and no other.
+func TestExitCodes(t *testing.T) {
+	all := exitCodes(t)
+	tables := 0
+	for _, p := range pages(t) {
+		var here []string
+		for _, r := range p.rows {
+			if cell, ok := r.cells["exit code"]; ok {
+				here = append(here, strings.Split(cell, ", ")...)
+			}
+		}
+		if len(here) == 0 {
+			continue
+		}
+		tables++
+		for _, code := range here {
+			require.Contains(t, all, code, p.name)
+		}
+		for code := range all {
+			require.True(t, code == "0" || slices.Contains(here, code), "%s says nothing about exit code %s", p.name, code)
+		}
+	}
+	require.GreaterOrEqual(t, tables, 3)
+}

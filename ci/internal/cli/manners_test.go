@@ -29,7 +29,7 @@ func everyCommand(t *testing.T, do func(t *testing.T, cmd *cobra.Command)) {
 			}
 		}
 	}
-	visit(cli.Root())
+	visit(cli.Command())
 }
 
 // localFlags are the flags of one command.
@@ -80,7 +80,7 @@ func TestExamplesParse(t *testing.T) {
 					break
 				}
 			}
-			found, rest, err := cli.Root().Find(words)
+			found, rest, err := cli.Command().Find(words)
 			require.NoError(t, err, line)
 			mentioned = mentioned || found.CommandPath() == cmd.CommandPath() || !cmd.HasParent() || strings.HasPrefix(found.CommandPath(), cmd.CommandPath()+" ")
 			if err := found.ParseFlags(rest); !errors.Is(err, pflag.ErrHelp) {

@@ -9,6 +9,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/scaffold"
 )
 
@@ -16,6 +17,9 @@ func (a *app) newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new",
 		Short: "Add to the source tree",
+		Long: `New writes what a part of the platform needs into the source tree, and commits
+nothing. It ends with 0 when all was written, and with another code when nothing
+was.`,
 		Example: `  slipway new service orders --kind go
   slipway new service handbook --kind nginx`,
 		Args: unknownCommand,
@@ -46,7 +50,7 @@ site. Terraform makes the rest from the entry.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&kind, "kind", "", "how the image is made: "+strings.Join(scaffold.Kinds(), " or "))
+	flags.StringVar(&kind, "kind", "", "how the image is made: "+strings.Join(scaffold.Kinds(), " or ")+" (default none: it must be said)")
 	flags.StringVar(&wish.Path, "path", "", "folder of the service (default NAME)")
 	flags.StringArrayVar(&wish.Routes, "route", nil, "path that leads to the service, with /* for all below it; may be repeated (default /NAME and /NAME/*)")
 	flags.IntVar(&wish.Port, "port", 0, "port that the container listens on (default the first free one from 8000, for nginx from 8080)")
@@ -90,15 +94,10 @@ const afterwards = `Try it: slipway test, slipway lint, slipway rehearse. Then c
 the platform, and deploy: the first release brings the image and starts the tasks.`
 
 func (a *app) printAdded(added scaffold.Added) error {
-	s := added.Service
+	s := added.Entry
 	switch a.output {
 	case jsonDoc:
-		return printJSON(a.stdout, struct {
-			Service string           `json:"service"`
-			Entry   platform.Service `json:"entry"`
-			Files   []string         `json:"files"`
-			Changed []string         `json:"changed"`
-		}{s.Name, s, added.Files, added.Changed})
+		return report.WriteJSON(a.stdout, added)
 	case markdown:
 		fmt.Fprintf(a.stdout, "Service **%s** of kind %s, on port %d, for `%s`.\n\n| file | |\n|---|---|\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, "`, `"))
 		for _, name := range added.Changed {

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"dagger/slipway/internal/schema/schematest"
@@ -14,7 +15,7 @@ func requireSchema(t *testing.T, args []string, stdout string) {
 	if n < 0 || args[n+1] != "json" || stdout == "" {
 		return
 	}
-	name := args[0]
+	name := strings.TrimPrefix(args[0], "--") // the flag --version does as the command
 	switch {
 	case name == "deploy", name == "rollback", name == "rehearse":
 		name = "release"

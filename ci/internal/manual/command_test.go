@@ -57,7 +57,7 @@ func TestFlags(t *testing.T) {
 		known[flag] = true
 	}
 	root := cli.Command()
-	for _, command := range append(root.Commands(), root) {
+	for _, command := range append(described(root), root) {
 		command.InitDefaultHelpFlag()
 		command.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
 		command.PersistentFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })

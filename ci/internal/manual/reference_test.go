@@ -221,6 +221,7 @@ var variables = map[string]string{
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
 	"GOVULNDB":                       "database of Go's vulnerabilities, for `scan`",
 	"SLIPWAY_ROLE_ARN":               "as `AWS_ROLE_ARN`, and wins",
+	"SOURCE_DATE_EPOCH":              "date of the manual pages, in seconds since 1970; the commit's by default",
 	"TERM":                           "`dumb`: progress is told in lines, not drawn",
 }
 

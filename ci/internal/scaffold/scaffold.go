@@ -56,13 +56,17 @@ func Default(p platform.Platform, name string, kind platform.Kind) platform.Serv
 	return s
 }
 
-// Added is what was written.
+// Added is what was written. Files are named by their slash-separated path from the
+// root of the tree.
 type Added struct {
-	Service platform.Service
-	// Files are the new files and those that were changed, slash-separated and
-	// relative to the root of the tree.
-	Files   []string
-	Changed []string
+	// Service is its name.
+	Service string `json:"service"`
+	// Entry is what stands under the name in the services file.
+	Entry platform.Service `json:"entry"`
+	// Files are the new files.
+	Files []string `json:"files"`
+	// Changed are the files that were there before.
+	Changed []string `json:"changed"`
 }
 
 // Add adds a service to the tree and tells git of its files, so that images have
@@ -111,7 +115,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	if err := write(ctx, tree, service.Path, files, changes); err != nil {
 		return Added{}, fmt.Errorf("adding service %q: %w", service.Name, err)
 	}
-	added := Added{Service: service}
+	added := Added{Service: service.Name, Entry: service}
 	for _, f := range files {
 		added.Files = append(added.Files, path.Join(service.Path, f.name))
 	}

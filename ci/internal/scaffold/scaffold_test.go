@@ -54,11 +54,11 @@ func TestAddGo(t *testing.T) {
 	now, err := platform.Load(tree.Dir)
 	require.NoError(t, err)
 	require.Equal(t, []string{"api", "orders", "web"}, now.Names())
-	require.Equal(t, added.Service, now.Services[1])
+	require.Equal(t, added.Entry, now.Services[1])
 	require.Equal(t, platform.Service{
 		Name: "orders", Path: "orders", Kind: platform.Go, Port: 8001, HealthPath: "/health",
 		Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
-	}, added.Service)
+	}, added.Entry)
 	require.Equal(t, []string{platform.ServicesFile, "go.work"}, added.Changed)
 	require.Contains(t, added.Files, "orders/cmd/server/main.go")
 	require.Equal(t, "module example.com/shop/orders\n\ngo 1.25.3\n", read(t, tree.Dir, "orders/go.mod"), "as the neighbour has it")
@@ -250,7 +250,7 @@ func TestAddWithoutNeighbour(t *testing.T) {
 	require.NoError(t, os.Symlink("../services.json", file))
 	added, err := scaffold.Add(t.Context(), tree, scaffold.Default(p, "orders", platform.Go))
 	require.NoError(t, err)
-	require.Equal(t, 8001, added.Service.Port)
+	require.Equal(t, 8001, added.Entry.Port)
 	require.Regexp(t, `^module services/orders\n\ngo 1\.\d+`, read(t, tree.Dir, "orders/go.mod"))
 	require.Contains(t, read(t, tree.Dir, "services.json"), `, "orders": {"path": "orders", "kind": "go", "port": 8001,`)
 	info, err := os.Lstat(file)

@@ -13,6 +13,8 @@ import (
 	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sbom"
+	"dagger/slipway/internal/scaffold"
+	"dagger/slipway/internal/version"
 	"dagger/slipway/internal/vulnerability"
 )
 
@@ -51,5 +53,7 @@ func Documents() []Document {
 		{"sbom", "Bills of materials that were written", []string{"sbom"}, reflect.TypeFor[sbom.Written]()},
 		{"scan", "Known vulnerabilities", []string{"scan"}, reflect.TypeFor[vulnerability.Report]()},
 		{"verify", "Who has signed a commit's images", []string{"verify"}, reflect.TypeFor[delivery.Verification]()},
+		{"new", "What was added to the source tree", []string{"new"}, reflect.TypeFor[scaffold.Added]()},
+		{"version", "Which slipway this is", []string{"version"}, reflect.TypeFor[version.Info]()},
 	}
 }

@@ -31,8 +31,11 @@ type Info struct {
 	Modified bool `json:"modified"`
 	// CommittedAt is the commit's time; nil where it is not known.
 	CommittedAt *time.Time `json:"committed_at,omitempty"`
-	Go          string     `json:"go"`
-	Platform    string     `json:"platform"`
+	// Go is the version of Go that made it.
+	Go string `json:"go"`
+	// Platform is the operating system and architecture that it is for, such as
+	// linux/amd64.
+	Platform string `json:"platform"`
 }
 
 // Read tells what the go command wrote into this program. It writes no commit

@@ -1,0 +1,45 @@
+# No account is asked: the provider is real, its keys are not, and nothing is applied.
+provider "aws" {
+  region                      = "us-east-1"
+  access_key                  = "none"
+  secret_key                  = "none"
+  skip_credentials_validation = true
+  skip_requesting_account_id  = true
+  skip_metadata_api_check     = true
+}
+
+override_data {
+  target = data.aws_caller_identity.current
+  values = { account_id = "123456789012" }
+}
+
+override_data {
+  target = data.aws_kms_alias.platform
+  values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
+}
+
+# The services file as it is, with however many entries: everything is made for each
+# of them, and every path that the file gives to a service leads there.
+
+run "every_entry_is_a_service" {
+  command = plan
+
+  assert {
+    condition = alltrue([for made in [aws_ecs_service.service, aws_ecs_task_definition.service, aws_ecr_repository.service, aws_cloudwatch_log_group.service,
+      aws_lb_target_group.service, aws_security_group.service, aws_iam_role.task,
+    ] : toset(keys(made)) == toset(keys(var.services))])
+    error_message = "something is not made for each service"
+  }
+  assert {
+    condition     = toset(concat(keys(aws_lb_listener_rule.route), local.catch_all == null ? [] : ["/*"])) == toset(flatten([for s in values(var.services) : s.routes]))
+    error_message = "a route leads nowhere"
+  }
+  assert {
+    condition     = alltrue([for name, s in var.services : aws_lb_target_group.service[name].port == s.port && aws_lb_target_group.service[name].health_check[0].path == s.health_path])
+    error_message = "a target group has another port or health path than its entry"
+  }
+  assert {
+    condition     = alltrue([for name, s in var.services : alltrue([for route in s.routes : aws_lb_listener_rule.route[route].tags.Name == name if route != "/*"])])
+    error_message = "a route leads to another service than its entry's"
+  }
+}

@@ -46,13 +46,13 @@ func (e Engine) obey(ctx context.Context, request Request, o order) answer {
 	var deployments []types.Deployment
 	switch o.kind {
 	case orderUpdate:
-		deployments, err = e.updateService(ctx, request.Cluster, m, m.to.TaskDefinition, m.to.TaskDefinition == m.from.TaskDefinition, m.raise)
+		deployments, err = e.updateService(ctx, request.Cluster, m, m.to.TaskDefinition, m.to.TaskDefinition == m.from.TaskDefinition, m.count.after())
 	case orderStop:
 		_, err = e.ECS.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
 			ServiceDeploymentArn: &m.ownARN, StopType: types.StopServiceDeploymentStopTypeRollback,
 		})
 	case orderPutBack:
-		deployments, err = e.updateService(ctx, request.Cluster, m, m.from.TaskDefinition, false, 0)
+		deployments, err = e.updateService(ctx, request.Cluster, m, m.from.TaskDefinition, false, m.count.before())
 		if isInactive(err) {
 			deployments, err = e.putBackAnew(ctx, request.Cluster, m)
 		}
@@ -61,12 +61,9 @@ func (e Engine) obey(ctx context.Context, request Request, o order) answer {
 	return answer{fate: fateOf(err), deployments: deployments, err: err, denied: isCode(err, deniedCodes...)}
 }
 
-func (e Engine) updateService(ctx context.Context, cluster string, m *move, revision string, force bool, count int32) ([]types.Deployment, error) {
+func (e Engine) updateService(ctx context.Context, cluster string, m *move, revision string, force bool, desired *int32) ([]types.Deployment, error) {
 	in := &ecs.UpdateServiceInput{
-		Cluster: &cluster, Service: aws.String(m.target.Service.ServiceName()), TaskDefinition: &revision, ForceNewDeployment: force,
-	}
-	if m.raise > 0 {
-		in.DesiredCount = &count
+		Cluster: &cluster, Service: aws.String(m.target.Service.ServiceName()), TaskDefinition: &revision, ForceNewDeployment: force, DesiredCount: desired,
 	}
 	out, err := e.ECS.UpdateService(ctx, in)
 	if err != nil {
@@ -86,7 +83,7 @@ func (e Engine) putBackAnew(ctx context.Context, cluster string, m *move) ([]typ
 	}
 	m.from.TaskDefinition = aws.ToString(out.TaskDefinition.TaskDefinitionArn)
 	m.origin = out.TaskDefinition
-	return e.updateService(ctx, cluster, m, m.from.TaskDefinition, false, 0)
+	return e.updateService(ctx, cluster, m, m.from.TaskDefinition, false, m.count.before())
 }
 
 // Codes of answers.

@@ -305,7 +305,7 @@ func (c *course) judge(m *move, now time.Time) {
 	}
 	if v == arrived && m.verdict != arrived {
 		c.tell(m, "runs the new version")
-		if m.service.DesiredCount == 0 && m.raise == 0 {
+		if m.service.DesiredCount == 0 && m.count == nil {
 			c.tell(m, "has a desired count of 0: no task was started, so nothing is proven")
 		}
 		m.result = report.Succeeded

@@ -49,6 +49,7 @@ const (
 	vanishes  fate = "gone"   // the service is deleted
 	stopped   fate = "halt"   // somebody stops the deployment
 	undone    fate = "undo"   // somebody puts back what ran before
+	missing   fate = "none"   // there is no such image: no task ever starts
 )
 
 // pace is how long the fake's deployments take.
@@ -224,8 +225,12 @@ func (f *fakeECS) remember(s *fakeService) {
 	s.past = append(s.past, s.state)
 }
 
-// complete ends the primary deployment well.
+// complete ends the primary deployment well, unless it can never be complete.
 func (f *fakeECS) complete(s *fakeService) {
+	primary := s.deployments[0]
+	if fateOf(f.image(*primary.TaskDefinition)) == missing && primary.DesiredCount > 0 {
+		return
+	}
 	s.deployments = slices.Clone(s.deployments[:1])
 	s.deployments[0].RolloutState = types.DeploymentRolloutStateCompleted
 	s.deployments[0].RunningCount = s.deployments[0].DesiredCount
@@ -244,16 +249,22 @@ func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	f.primary(s, s.good)
 	f.remember(s)
 	f.later(s, func() {
-		f.record(s, types.ServiceDeploymentStatusRollbackSuccessful, reason)
-		f.complete(s)
+		if f.complete(s); s.deployments[0].RolloutState == types.DeploymentRolloutStateCompleted {
+			f.record(s, types.ServiceDeploymentStatusRollbackSuccessful, reason)
+			f.remember(s)
+		}
 	})
+}
+
+// fateOf is what becomes of a deployment of an image.
+func fateOf(image string) fate {
+	name, _, _ := strings.Cut(image, "@")
+	return fate(name)
 }
 
 // happen is what becomes of the primary deployment.
 func (f *fakeECS) happen(s *fakeService) {
-	image := *f.find(*s.deployments[0].TaskDefinition).ContainerDefinitions[0].Image
-	name, _, _ := strings.Cut(image, "@")
-	switch fate(name) {
+	switch fateOf(f.image(*s.deployments[0].TaskDefinition)) {
 	case rollsBack:
 		s.records = slices.Clone(s.records)
 		s.records[0].DeploymentCircuitBreaker = &types.ServiceDeploymentCircuitBreaker{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered}
@@ -460,13 +471,13 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	}
 	if in.DesiredCount != nil {
 		s.desired = *in.DesiredCount
-		s.deployments = slices.Clone(s.deployments)
-		s.deployments[0].DesiredCount = s.desired
 	}
 	switch {
 	case in.ForceNewDeployment || *s.deployments[0].TaskDefinition != *in.TaskDefinition:
 		f.deploy(name, *in.TaskDefinition)
 	case in.DesiredCount != nil:
+		s.deployments = slices.Clone(s.deployments)
+		s.deployments[0].DesiredCount = s.desired
 		f.later(s, func() { f.complete(s) })
 	}
 	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)

@@ -126,11 +126,26 @@ func tookOver(foreign string) string {
 // judgeBack tells whether the service is back at what ran before, and what it
 // needs to get there.
 func (m *move) judgeBack(now time.Time, o observation) (verdict, need, string) {
+	if m.leftRaised(o) {
+		if m.putBack == taken {
+			return m.late(now)
+		}
+		return pending, putBack, ""
+	}
 	v, wanted, why := m.judgeRevision(now, o)
-	if v == arrived && m.raise > 0 && o.desired != 0 {
-		return pending, putBack, "" // ECS's own rollback leaves the count that the release has set
+	if v == arrived && m.count != nil && m.count.from != 0 && o.desired == 0 {
+		return pending, putBack, ""
 	}
 	return v, wanted, why
+}
+
+// leftRaised tells whether ECS has gone back, or is on its way, to what was before a
+// first release, with the count of that release: it leaves the count. It would wait
+// for tasks of an image that was never there.
+func (m *move) leftRaised(o observation) bool {
+	primary := o.primary()
+	return m.count != nil && m.count.from == 0 && o.desired != 0 && primary != nil && aws.ToString(primary.Id) != m.own &&
+		aws.ToString(primary.TaskDefinition) == m.from.TaskDefinition
 }
 
 // judgeRevision is judgeBack as far as the revision goes.

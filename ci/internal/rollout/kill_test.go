@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout"
 )
 
 // errKilled is what a process that is no more gets of its calls: nothing.
@@ -57,18 +59,9 @@ func TestKilledAtEveryCall(t *testing.T) {
 			for _, late := range []bool{false, true} {
 				for _, later := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
-						b := newBench(f[0], f[1])
-						b.request.Timeout = killTimeout
-						killAt(b, n, late)
-						b.request.RestoreTimeout = time.Second // the dead try in vain
-						b.engine.Release(t.Context(), b.request)
-						b.request.RestoreTimeout = 0
-						revive(b)
-						if later {
-							b.ecs.rest()
-						}
+						b := killed(newBench(f[0], f[1]), n, late, later)
 						b.request.WaitForTurn = maxWait
-						requireCarriedOn(t, b, name == "good")
+						requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
 					})
 				}
 			}
@@ -76,22 +69,105 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 }
 
+// TestFirstReleaseKilledAtEveryCall is the same where services had no tasks before:
+// a release that fails in the end leaves none.
+func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
+	for name, f := range map[string][2]fate{
+		"good":            {completes, completes},
+		"one fails":       {completes, rollsBack},
+		"one is given up": {fails, completes},
+	} {
+		whole := newFirstBench(f[0], f[1])
+		whole.request.Timeout = killTimeout
+		whole.engine.Release(t.Context(), whole.request)
+		for n := range len(whole.ecs.calls) {
+			for _, late := range []bool{false, true} {
+				for _, later := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
+						b := killed(newFirstBench(f[0], f[1]), n, late, later)
+						b.request.WaitForTurn = maxWait
+						got := b.engine.Release(t.Context(), b.request)
+						if got.ExitCode == outcome.Refused {
+							// ECS is on its way back to an image that was never there, for ever.
+							require.Contains(t, got.Error, "the way back from release 012345678901.")
+							require.Contains(t, got.Error, "slipway rollback")
+							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+							got = b.engine.Release(t.Context(), b.request)
+						}
+						requireAll(t, b, got, name == "good")
+						want := int32(0)
+						if name == "good" {
+							want = 2
+						}
+						for _, s := range b.ecs.services {
+							require.Equal(t, want, s.desired, "%s\n%s", s.name, b.log())
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestRollbackOfAKilledFirstRelease goes back to services without tasks, wherever it
+// was killed.
+func TestRollbackOfAKilledFirstRelease(t *testing.T) {
+	whole := newFirstBench(stays, stays)
+	whole.request.Timeout = killTimeout
+	whole.engine.Release(t.Context(), whole.request)
+	for n := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1; n < len(whole.ecs.calls); n++ {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
+				b := killed(newFirstBench(stays, stays), n, late, false)
+				verified := false
+				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
+				b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
+					require.Empty(t, subjects, "what runs nothing needs no image")
+					return nil
+				}
+				got := b.rollBack(t)
+				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.False(t, verified, "nothing runs that could be asked")
+				b.ecs.rest()
+				for _, target := range b.request.Targets {
+					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
+					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
+				}
+			})
+		}
+	}
+}
+
+// killed is the world after a release that was killed.
+func killed(b *bench, n int, late, rested bool) *bench {
+	b.request.Timeout = killTimeout
+	killAt(b, n, late)
+	b.request.RestoreTimeout = time.Second // the dead try in vain
+	b.engine.Release(context.Background(), b.request)
+	b.request.RestoreTimeout = 0
+	revive(b)
+	if rested {
+		b.ecs.rest()
+	}
+	return b
+}
+
 const (
 	maxWait     = 10 * time.Minute
 	killTimeout = 20 * time.Second
 )
 
-// requireCarriedOn releases the same again and wants all or nothing.
-func requireCarriedOn(t *testing.T, b *bench, good bool) {
+// requireAll wants the release to have come to all, or to nothing.
+func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
 	t.Helper()
-	got := b.engine.Release(t.Context(), b.request)
 	b.ecs.rest()
-	want, image := outcome.Restored, oldImage
+	want := outcome.Restored
 	if good {
 		want = outcome.Done
 	}
 	require.Equal(t, want, got.ExitCode, "%s\n%s", got.Error, b.log())
 	for n, target := range b.request.Targets {
+		image := b.ecs.image("arn:aws:ecs:us-east-1:1:task-definition/" + target.Service.Family() + ":1")
 		if good {
 			image = target.Image
 		}
@@ -126,4 +202,29 @@ func callsUntil(t *testing.T, operation string, a, b fate) int {
 	}
 	require.Fail(t, "no such call", operation)
 	return 0
+}
+
+// TestAnotherVersionAfterAFirstReleaseThatFailed: ECS has given up on a first release
+// whose process was killed. Whatever comes of the next version, the count is right.
+func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
+	for next, want := range map[fate]struct {
+		code  outcome.Code
+		count int32
+	}{completes: {outcome.Done, 2}, fails: {outcome.Restored, 0}} {
+		t.Run(string(next), func(t *testing.T) {
+			b := killed(newFirstBench(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
+			require.Equal(t, "failed@sha256:new", b.ecs.running("a"))
+			b.request.Version = strings.Repeat("f", 40)
+			for n := range b.request.Targets {
+				b.request.Targets[n].Image = string(next) + "@sha256:other"
+			}
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, want.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			b.ecs.rest()
+			for _, s := range b.ecs.services {
+				require.Equal(t, want.count, s.desired, "%s\n%s", s.name, b.log())
+			}
+			requireAllOrNothing(t, b, got)
+		})
+	}
 }

@@ -21,12 +21,13 @@ const (
 	TagRelease = "slipway:release" // the release's id, see [releaseID]
 	TagFrom    = "slipway:from"    // ARN of the revision that ran before the release
 	TagSize    = "slipway:size"    // how many services the release changes
+	TagRaised  = "slipway:raised"  // tasks that a first release asked for where there were none; absent otherwise
 )
 
 // marks are the tags of one revision, read.
 type marks struct {
 	sha, digest, release, from string
-	size                       int
+	size, raised               int
 }
 
 func readMarks(tags []types.Tag) marks {
@@ -35,16 +36,22 @@ func readMarks(tags []types.Tag) marks {
 		values[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 	}
 	size, _ := strconv.Atoi(values[TagSize]) // a tag that somebody changed counts as none
+	raised, _ := strconv.Atoi(values[TagRaised])
 	return marks{
-		sha: values[TagSHA], digest: values[TagDigest], release: values[TagRelease], from: values[TagFrom], size: size,
+		sha: values[TagSHA], digest: values[TagDigest], release: values[TagRelease], from: values[TagFrom],
+		size: size, raised: raised,
 	}
 }
 
 func (k marks) tags() []types.Tag {
-	var tags []types.Tag
-	for _, pair := range [][2]string{
+	pairs := [][2]string{
 		{TagSHA, k.sha}, {TagDigest, k.digest}, {TagRelease, k.release}, {TagFrom, k.from}, {TagSize, strconv.Itoa(k.size)},
-	} {
+	}
+	if k.raised > 0 {
+		pairs = append(pairs, [2]string{TagRaised, strconv.Itoa(k.raised)})
+	}
+	var tags []types.Tag
+	for _, pair := range pairs {
 		tags = append(tags, types.Tag{Key: aws.String(pair[0]), Value: aws.String(pair[1])})
 	}
 	return tags
@@ -69,5 +76,9 @@ func shortVersion(version string) string { return version[:min(12, len(version))
 // marksOf are the marks of the revision that a move registers.
 func marksOf(m *move, id string, size int) marks {
 	_, digest, _ := strings.Cut(m.to.Image, "@")
-	return marks{sha: m.to.SHA, digest: digest, release: id, from: m.from.TaskDefinition, size: size}
+	k := marks{sha: m.to.SHA, digest: digest, release: id, from: m.from.TaskDefinition, size: size}
+	if m.count != nil {
+		k.raised = int(m.count.to)
+	}
+	return k
 }

@@ -40,10 +40,8 @@ type move struct {
 	// settled tells whether what ran before was complete. If it never was, there
 	// is no more to restore than the revision.
 	settled bool
-	// raise is how many tasks the service is to have from its first release on;
-	// 0 leaves the count alone. Terraform makes services without tasks, because
-	// there is no image yet that they could run.
-	raise int32
+	// count is nil where the move leaves the desired count alone.
+	count *count
 	// oneWay is a move that cannot be undone: what was there was in progress.
 	oneWay bool
 
@@ -72,6 +70,27 @@ type move struct {
 	err          error // why the service did not arrive
 	stuck        error // why it could not be restored
 	told         teller
+}
+
+// count is a change of a service's desired count. Terraform makes services without
+// tasks, because there is no image yet that they could run: the first release asks
+// for tasks, and whoever puts it back asks for none again.
+type count struct{ from, to int32 }
+
+// after is the desired count to ask for with the new version; nil leaves it.
+func (c *count) after() *int32 {
+	if c == nil {
+		return nil
+	}
+	return &c.to
+}
+
+// before is the desired count to ask for with what ran before; nil leaves it.
+func (c *count) before() *int32 {
+	if c == nil {
+		return nil
+	}
+	return &c.from
 }
 
 // asked is how far a change of ours has come.

@@ -79,14 +79,14 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		from: versionOf(*running, tags, target.Service.Container()), marks: readMarks(tags),
 	}
 	m.remember(*service)
-	if service.DesiredCount == 0 && m.marks.release == "" {
-		m.raise = int32(target.Service.DesiredCount)
-	}
 	wanted, newestTags, err := e.wanted(ctx, target, running, tags)
 	if err != nil {
 		return nil, err
 	}
 	m.newest = readMarks(newestTags)
+	if err := e.decideCount(ctx, m, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
+		return nil, err
+	}
 	if err := m.decide(*running, *wanted, request); err != nil {
 		return nil, err
 	}
@@ -101,6 +101,40 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	}
 	return m, nil
 }
+
+// decideCount finds out whether the move is a service's first release, or back to
+// what was before it.
+func (e Engine) decideCount(ctx context.Context, m *move, wanted string) error {
+	now, wish := m.service.DesiredCount, int32(m.target.Service.DesiredCount)
+	switch {
+	case m.target.Revision != "" && m.marks.raised > 0 && wanted == m.marks.from:
+		m.count = &count{now, 0}
+	case m.marks.release != "":
+	case now == 0 && m.target.Revision == "" && wish > 0:
+		m.count = &count{0, wish}
+	case now > 0 && m.target.Revision == "" && wish > 0 && m.leftRaisedBy(m.newest):
+		m.count = &count{0, wish}
+	case now > 0 && m.target.Revision == m.from.TaskDefinition:
+		_, tags, err := e.definition(ctx, m.target.Service.Family())
+		if err != nil {
+			return err
+		}
+		if m.leftRaisedBy(readMarks(tags)) {
+			m.count = &count{0, 0}
+		}
+	}
+	return nil
+}
+
+// leftRaisedBy tells whether the count is that of a first release, by its marks,
+// which ECS put back by itself after its process had ended: ECS leaves the count.
+func (m *move) leftRaisedBy(release marks) bool {
+	primary := observation{deployments: m.service.Deployments}.primary()
+	return release.raised > 0 && release.from == m.from.TaskDefinition && primary != nil && primary.RunningCount == 0
+}
+
+// emptied tells whether the service is to run nothing, as before its first release.
+func (m *move) emptied() bool { return m.count != nil && m.count.to == 0 }
 
 // follow makes a service that is on its way to where it shall go, without our
 // doing, a part of the release: it is waited for.
@@ -117,6 +151,13 @@ func (e Engine) lookBehind(ctx context.Context, m *move) error {
 		return fmt.Errorf("finding out what ran before the release that failed: %w", err)
 	}
 	m.from, m.origin, m.settled = versionOf(*origin, tags, m.target.Service.Container()), origin, true
+	switch now := m.service.DesiredCount; {
+	case m.marks.raised == 0 || now == 0:
+	case m.count == nil:
+		m.count = &count{0, now}
+	default:
+		m.count.from = 0
+	}
 	return nil
 }
 
@@ -191,7 +232,7 @@ func (m *move) decideRevision(template types.TaskDefinition, request Request) er
 		_, err := render(template, container, "", "") // says which containers there are
 		return err
 	}
-	m.unchanged = m.to.TaskDefinition == m.from.TaskDefinition && !request.Force
+	m.unchanged = m.to.TaskDefinition == m.from.TaskDefinition && !request.Force && !m.emptied()
 	if template.Status == types.TaskDefinitionStatusInactive && !m.unchanged {
 		m.definition, m.to.TaskDefinition = carryOver(template), ""
 	}
@@ -209,7 +250,10 @@ func (m *move) mayBegin(request Request) error {
 		return nil // [Engine.identify] joins it
 	}
 	owner := "somebody else's"
-	if m.marks.release != "" {
+	switch {
+	case m.marks.release == "" && m.newest.from == m.from.TaskDefinition:
+		owner = fmt.Sprintf("the way back from release %s, of %s", m.newest.release, m.newest.sha)
+	case m.marks.release != "":
 		owner = fmt.Sprintf("release %s, of %s", m.marks.release, m.marks.sha)
 	}
 	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",

@@ -147,6 +147,24 @@ func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
 	require.Empty(t, told[len(told)-1], "nothing is left to do")
 }
 
+// noImage is what services run before their first release.
+const noImage = string(missing) + "@sha256:none"
+
+// newFirstBench has two services as Terraform makes them: without tasks, and never
+// released to.
+func newFirstBench(a, second fate) *bench {
+	b := newBench(a, second)
+	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
+		s := b.ecs.services[service]
+		b.ecs.tags[*s.deployments[0].TaskDefinition] = nil
+		b.ecs.find(*s.deployments[0].TaskDefinition).ContainerDefinitions[0].Image = aws.String(noImage)
+		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0
+		b.ecs.remember(s)
+		b.request.Targets[n].Service.DesiredCount = 2
+	}
+	return b
+}
+
 // TestFirstRelease releases to services that Terraform has made without tasks:
 // they get the count of the services file, and lose it again when it fails.
 func TestFirstRelease(t *testing.T) {
@@ -160,14 +178,7 @@ func TestFirstRelease(t *testing.T) {
 		"ECS rolls back": {rollsBack, outcome.Restored, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(completes, tt.b)
-			for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
-				s := b.ecs.services[service]
-				b.ecs.tags[*s.deployments[0].TaskDefinition] = nil // nobody has released it
-				s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0
-				b.ecs.remember(s)
-				b.request.Targets[n].Service.DesiredCount = 2
-			}
+			b := newFirstBench(completes, tt.b)
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
 			require.True(t, b.told("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())

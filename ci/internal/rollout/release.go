@@ -32,6 +32,10 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	if len(changed) == 0 {
 		return conclude(request, p, nil, nil)
 	}
+	if request.Verify != nil && slices.ContainsFunc(changed, (*move).emptied) {
+		e.Event("", "no smoke test: not every service is to run tasks")
+		request.Verify = nil
+	}
 	c := newCourse(request, changed, e.Clock.Now())
 	e.drive(ctx, request, p.versions(), c)
 	if e.Next != nil {
@@ -89,6 +93,9 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*move)
 	}
 	var subjects []Subject
 	for _, m := range changed {
+		if m.emptied() {
+			continue // its image need not be there
+		}
 		definition := m.definition
 		if definition == nil {
 			template, _, err := e.definition(ctx, m.to.TaskDefinition)
@@ -211,8 +218,12 @@ func (e Engine) tellPlan(moves []*move) []*move {
 		case !m.unchanged:
 			changed = append(changed, m)
 			e.Event(m.name(), fmt.Sprintf("%s -> %s", m.from.Short(), m.to.Short()))
-			if m.raise > 0 {
-				e.Event(m.name(), fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", m.raise, platform.ServicesFile))
+			switch {
+			case m.count == nil:
+			case m.emptied():
+				e.Event(m.name(), fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", m.count.from))
+			default:
+				e.Event(m.name(), fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", m.count.to, platform.ServicesFile))
 			}
 		case !m.settled:
 			e.Event(m.name(), fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", m.service.RunningCount, m.service.DesiredCount))

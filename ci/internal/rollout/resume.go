@@ -100,6 +100,9 @@ func (e Engine) join(ctx context.Context, m *move) error {
 	}
 	m.unchanged, m.settled = false, true
 	m.to, m.from, m.origin = m.from, versionOf(*origin, tags, m.target.Service.Container()), origin
+	if m.marks.raised > 0 {
+		m.count = &count{0, int32(m.marks.raised)}
+	}
 	primary := observation{deployments: m.service.Deployments}.primary()
 	m.update, m.own, m.before = taken, aws.ToString(primary.Id), nil
 	for _, d := range m.service.Deployments {

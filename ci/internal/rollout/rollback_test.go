@@ -40,7 +40,7 @@ func (b *bench) rollBack(t *testing.T) report.Release {
 	t.Helper()
 	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
-	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true})
+	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
 	b.ecs.rest()
 	return got
 }

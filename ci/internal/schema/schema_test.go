@@ -134,7 +134,7 @@ func TestRequireValid(t *testing.T) {
 	require.True(t, valid(good.String()), good.String())
 	for from, to := range map[string]string{
 		`"succeeded"`:            `"done"`,
-		`"url": ""`:              `"adress": ""`,
+		`"url": ""`:              `"link": ""`,
 		`"0001-01-01T00:00:00Z"`: `"yesterday"`,
 		`"name"`:                 `"extra": 1, "name"`,
 		`"exit_code": null`:      `"exit_code": "none"`,

@@ -34,6 +34,9 @@ func (m *Slipway) Test(
 			return nil, err
 		}
 	}
+	if options.Tree, err = w.tree.Digests(ctx); err != nil {
+		return nil, err
+	}
 	options.Out = "test"
 	summary, err := gotest.Run(ctx, w.dir, newContainers(m.Source), options)
 	if err != nil {

@@ -7,22 +7,17 @@ import (
 	"context"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
+
+	"dagger/slipway/internal/sourcetest"
 
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 )
 
 // dir is the module's root.
-var dir = func() string {
-	root, err := filepath.Abs("../../..")
-	if err != nil {
-		panic(err)
-	}
-	return root
-}()
+var dir = sourcetest.Repository()
 
 // session is one with an engine that serves the module, made once for all tests.
 var session struct {

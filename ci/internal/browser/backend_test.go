@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -25,7 +27,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	binary := filepath.Join(builds, "server")
 	command := exec.Command("go", "build", "-trimpath", "-o", binary, "./cmd/server")
-	command.Dir = filepath.Join(repository(), "backend")
+	command.Dir = sourcetest.Repository("backend")
 	command.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0", "GOFLAGS=")
 	if said, err := command.CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("building the backend: %w", err), errors.New(string(said)))

@@ -3,22 +3,23 @@ package browser_test
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"regexp"
 	"testing"
+
+	"dagger/slipway/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 )
 
 // TestComposeImages keeps development on what the images are made with.
 func TestComposeImages(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository(), "ci", "images.lock.json"))
+	text, err := os.ReadFile(sourcetest.Repository("ci", "images.lock.json"))
 	require.NoError(t, err)
 	var lock struct {
 		Images map[string]struct{ Reference string }
 	}
 	require.NoError(t, json.Unmarshal(text, &lock))
-	compose, err := os.ReadFile(filepath.Join(repository(), "compose.yaml"))
+	compose, err := os.ReadFile(sourcetest.Repository("compose.yaml"))
 	require.NoError(t, err)
 	var used []string
 	for _, image := range regexp.MustCompile(`(?m)^ +image: (\S+)`).FindAllSubmatch(compose, -1) {

@@ -2,9 +2,10 @@ package browser_test
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"dagger/slipway/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,7 +15,7 @@ import (
 // TestDevelopmentDoor asks through what compose.yaml adds to Nginx, which must lead
 // to the backend whatever a load balancer does.
 func TestDevelopmentDoor(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(repository(), "frontend", "development", "api.conf"))
+	text, err := os.ReadFile(sourcetest.Repository("frontend", "development", "api.conf"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "http://backend:8000")
 	server := startNginx(t, strings.ReplaceAll(string(text), "http://backend:8000", startBackend(t, "web-1", "v7").url))

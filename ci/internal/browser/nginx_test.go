@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,7 +41,7 @@ func findNginx(t testing.TB) string {
 // made for a container, where it has a whole file system of its own.
 func configure(t testing.TB, places ...string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(repository(), "frontend", "nginx", "nginx.conf"))
+	text, err := os.ReadFile(sourcetest.Repository("frontend", "nginx", "nginx.conf"))
 	require.NoError(t, err)
 	for n := 0; n < len(places); n += 2 {
 		require.Contains(t, string(text), places[n], "nginx.conf no longer has what is replaced here")
@@ -53,7 +55,7 @@ func startNginx(t testing.TB, locations ...string) *nginx {
 	t.Helper()
 	binary := findNginx(t)
 	dir := readable(t)
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(filepath.Join(repository(), "frontend", "site"))))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
 	for n, text := range locations {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, "locations.d"), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "locations.d", string(rune('a'+n))+".conf"), []byte(text), 0o644))

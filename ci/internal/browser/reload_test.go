@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -18,7 +20,7 @@ import (
 func TestDevelopmentReload(t *testing.T) {
 	findChromium(t)
 	development := filepath.Join(readable(t), "development")
-	require.NoError(t, os.CopyFS(development, os.DirFS(filepath.Join(repository(), "frontend", "development"))))
+	require.NoError(t, os.CopyFS(development, os.DirFS(sourcetest.Repository("frontend", "development"))))
 	text, err := os.ReadFile(filepath.Join(development, "api.conf"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "/etc/nginx/locations.d/")

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +28,7 @@ func TestSiteReadOnly(t *testing.T) {
 		t.Skip("a read-only root takes a mount namespace: run this test as root (sudo -E go test)")
 	}
 	dir := readable(t)
-	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(filepath.Join(repository(), "frontend", "site"))))
+	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
 	address := freeAddress(t)
 	// The log goes to a pipe of root's, which nobody may not open anew.
 	text := configure(t, "listen      8080;", "listen "+address+";", "access_log /dev/stdout json", "access_log /tmp/access.log json")

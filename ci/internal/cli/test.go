@@ -15,6 +15,7 @@ import (
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
 )
 
@@ -67,6 +68,7 @@ func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) 
 		fmt.Fprintf(a.stderr, "the race detector is off: %s\n", why)
 	}
 	options.Narrate = func(line string) { fmt.Fprintln(a.stderr, line) }
+	options.Tree, _ = source.Tree{Dir: dir}.Digests(ctx) // without them, no kept result is taken
 	summary, err := gotest.Run(ctx, dir, step.Host{Source: dir}, options)
 	var wrong *gotest.OptionError
 	if errors.As(err, &wrong) {

@@ -31,7 +31,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const backendFolder = "../../../backend"
+var backendFolder = sourcetest.Repository("backend")
 
 // startBackend builds the backend and runs it until the test ends.
 func startBackend(t *testing.T) string {

@@ -11,6 +11,7 @@ import (
 	"path"
 	"time"
 
+	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // Step is the one definition of how the tests of a module are run. Of o it
-// uses Image, Race and Timeout.
+// uses Image, Race, Timeout and Tree.
 //
 // The module builds alone (GOWORK=off): the same versions of the same modules
 // are tested on the host, which has the workspace file, and in a container,
@@ -50,9 +51,16 @@ func Step(module string, o Options) step.Step {
 	if o.Timeout > 0 {
 		s.Args = append(s.Args, "-timeout="+o.Timeout.Round(time.Millisecond).String())
 	}
-	s.Args = append(s.Args, "-covermode=atomic", "-coverprofile="+step.Out+"/"+profileFile, "./...")
-	if module != Pipeline && module != "." {
+	switch alone := module != Pipeline && module != "."; {
+	case alone:
 		s.Include = []string{module}
+	case len(o.Tree) == 0:
+		s.Args = append(s.Args, "-count=1")
+	default:
+		for part, digest := range o.Tree {
+			s.Env[source.DigestVariable(part)] = digest
+		}
 	}
+	s.Args = append(s.Args, "-covermode=atomic", "-coverprofile="+step.Out+"/"+profileFile, "./...")
 	return s
 }

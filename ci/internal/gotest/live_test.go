@@ -18,6 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/internal/step"
 )
 
@@ -201,4 +203,48 @@ func ended(t *testing.T, pid string) bool {
 		return false // no evidence
 	}
 	return err != nil || strings.HasPrefix(string(state), "Z")
+}
+
+// TestFilesOutsideTheModule: Go keeps results, and does not know what tests of the
+// pipeline read beside their module. A result that a change made wrong is not told.
+func TestFilesOutsideTheModule(t *testing.T) {
+	dir := write(t, map[string]string{
+		"ci/go.mod": "module example.com/ci\n\ngo 1.26\n",
+		"ci/page/page_test.go": `package page
+
+import (
+	"os"
+	"testing"
+)
+
+func TestPage(t *testing.T) {
+	os.Getenv("SLIPWAY_TREE_SITE")
+	if page, err := os.ReadFile("../../site/page"); err != nil || string(page) != "good" {
+		t.Fatalf("%q %v", page, err)
+	}
+}
+`,
+		"ci/other/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestOther(t *testing.T) {}\n",
+		"site/page":              "good",
+	})
+	sourcetest.Git(t, dir, "init", "-q")
+	run := func(known bool) Summary {
+		o := Options{Modules: []string{"ci"}, Out: t.TempDir(), Timeout: time.Minute}
+		if known {
+			var err error
+			o.Tree, err = source.Tree{Dir: dir}.Digests(t.Context())
+			require.NoError(t, err)
+		}
+		summary, err := Run(t.Context(), dir, step.Host{Source: dir}, o)
+		require.NoError(t, err)
+		return summary
+	}
+	for _, known := range []bool{true, false} {
+		sourcetest.Write(t, dir, "site/page", "good")
+		for range 2 {
+			require.Equal(t, Succeeded, run(known).Result)
+		}
+		sourcetest.Write(t, dir, "site/page", "bad")
+		require.Equal(t, 1, run(known).Modules[0].Failed, "the tree's digests known: %v", known)
+	}
 }

@@ -34,6 +34,10 @@ type Options struct {
 	// Timeout ends the tests of a package that take longer; zero is Go's own
 	// limit of ten minutes.
 	Timeout time.Duration
+	// Tree has the digests of the source tree: see [source.Tree.Digests]. Tests of
+	// the pipeline read more than their module, and with them Go knows which of its
+	// kept results still hold. Empty: none is taken.
+	Tree map[string]string
 	// Narrate receives a plain line for each thing worth telling, one call at
 	// a time; nil is silent.
 	Narrate func(line string)

@@ -81,10 +81,17 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	}, s)
 
 	plainStep := Step("ci", Options{})
-	require.Equal(t, []string{"go", "test", "-json", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
+	require.Equal(t, []string{"go", "test", "-json", "-count=1", "-covermode=atomic", "-coverprofile=@out@/cover.out", "./..."}, plainStep.Args)
 	require.NotContains(t, plainStep.Env, "CGO_ENABLED")
 	require.Empty(t, plainStep.Include, "the pipeline's tests read the whole tree")
 	require.Empty(t, Step(".", Options{}).Include)
+
+	o := Options{Tree: map[string]string{"": "1", "site": "2"}}
+	known := Step("ci", o)
+	require.NotContains(t, known.Args, "-count=1")
+	require.Equal(t, "1", known.Env["SLIPWAY_TREE"])
+	require.Equal(t, "2", known.Env["SLIPWAY_TREE_SITE"])
+	require.NotContains(t, Step("backend", o).Env, "SLIPWAY_TREE", "a service reads its own folder alone")
 }
 
 func TestRunRefusesOptionsThatNameNothing(t *testing.T) {

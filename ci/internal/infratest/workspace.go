@@ -12,10 +12,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"dagger/slipway/internal/sourcetest"
 
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
@@ -56,10 +57,7 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 func Source() fs.FS { return visible{os.DirFS(terraformDir())} }
 
 // terraformDir is the repository's terraform/.
-func terraformDir() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "terraform")
-}
+func terraformDir() string { return sourcetest.Repository("terraform") }
 
 // For is the same workspace for a subtest, which then has its failures.
 func (w *Workspace) For(t testing.TB) *Workspace {

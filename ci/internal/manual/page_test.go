@@ -4,9 +4,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
+
+	"dagger/slipway/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 	"github.com/yuin/goldmark"
@@ -60,10 +61,7 @@ type row struct {
 }
 
 // root is the root of the source tree.
-func root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
-}
+func root() string { return sourcetest.Repository() }
 
 // pages reads all Markdown files of the tree.
 func pages(t testing.TB) []page {

@@ -108,7 +108,7 @@ func TestNginxConfigurationIsTheFrontends(t *testing.T) {
 		}
 		return lines
 	}
-	require.Equal(t, directives(read(t, "../../../frontend/nginx/nginx.conf")), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
+	require.Equal(t, directives(read(t, sourcetest.Repository("frontend", "nginx", "nginx.conf"))), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
 }
 
 // TestGoServicePasses tests what was made as the pipeline does, for routes of every

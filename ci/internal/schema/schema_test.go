@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
@@ -19,9 +21,9 @@ import (
 
 // TestCommitted says that docs/schema is what the types give.
 func TestCommitted(t *testing.T) {
-	files, err := schema.Generate(schematest.Root())
+	files, err := schema.Generate(sourcetest.Repository())
 	require.NoError(t, err)
-	dir := filepath.Join(schematest.Root(), filepath.FromSlash(schema.Dir))
+	dir := filepath.Join(sourcetest.Repository(), filepath.FromSlash(schema.Dir))
 	there, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	require.NoError(t, err)
 	require.Len(t, there, len(files), "one file a document: run go generate ./ci/internal/schema")
@@ -50,13 +52,13 @@ func TestCommands(t *testing.T) {
 
 // TestImagesLock is about the one file of this repository that has a schema.
 func TestImagesLock(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(schematest.Root(), filepath.FromSlash(image.LockFile)))
+	data, err := os.ReadFile(filepath.Join(sourcetest.Repository(), filepath.FromSlash(image.LockFile)))
 	require.NoError(t, err)
 	schematest.RequireValid(t, "images-lock", data)
 }
 
 func TestContent(t *testing.T) {
-	files, err := schema.Generate(schematest.Root())
+	files, err := schema.Generate(sourcetest.Repository())
 	require.NoError(t, err)
 	var release struct {
 		ID          string `json:"$id"`
@@ -94,7 +96,7 @@ func TestContent(t *testing.T) {
 
 func TestWrite(t *testing.T) {
 	root := t.TempDir()
-	require.NoError(t, os.Symlink(filepath.Join(schematest.Root(), "ci"), filepath.Join(root, "ci")))
+	require.NoError(t, os.Symlink(filepath.Join(sourcetest.Repository(), "ci"), filepath.Join(root, "ci")))
 	dir := filepath.Join(root, "docs", "schema")
 	require.NoError(t, os.MkdirAll(dir, 0o755))
 	for _, name := range []string{"gone.json", "README.md"} {

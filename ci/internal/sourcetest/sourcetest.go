@@ -6,10 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/source"
 )
 
 // Services is the services file of the tree that New makes.
@@ -38,6 +41,20 @@ func main() {
 	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
 }
 `
+
+// Repository is the path of a file or folder of this repository, named from its root;
+// without a name, of the root, and all of it is meant. Tests that read what lies
+// outside of their module, or that have a program read it, find it by this: it tells
+// Go, which keeps results, what they depend on. See [source.DigestVariable].
+func Repository(name ...string) string {
+	part := source.Whole
+	if len(name) > 0 {
+		part, _, _ = strings.Cut(filepath.ToSlash(name[0]), "/")
+	}
+	os.Getenv(source.DigestVariable(part))
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(append([]string{filepath.Dir(file), "..", "..", ".."}, name...)...)
+}
 
 // Files are the files of the tree that New makes.
 func Files() map[string]string {

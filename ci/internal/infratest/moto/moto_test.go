@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"dagger/slipway/internal/sourcetest"
+
 	"github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -109,7 +111,7 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) {
 // the same file.
 func (s site) checkNames(state *tfjson.State) {
 	s.t.Helper()
-	p, err := platform.Load("../../../..")
+	p, err := platform.Load(sourcetest.Repository())
 	require.NoError(s.t, err)
 	names := map[string][]any{}
 	for _, r := range managed(state) {

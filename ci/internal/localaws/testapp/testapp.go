@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"slices"
 
+	"dagger/slipway/internal/sourcetest"
+
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
@@ -22,10 +24,9 @@ import (
 
 // Build compiles the service, static and for this machine, to a file in dir.
 func Build(ctx context.Context, dir string) (string, error) {
-	_, here, _, _ := runtime.Caller(0)
 	binary := filepath.Join(dir, "app")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
-	cmd.Dir = filepath.Join(filepath.Dir(here), "testdata", "app")
+	cmd.Dir = sourcetest.Repository("ci", "internal", "localaws", "testapp", "testdata", "app")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the test service: %w\n%s", err, out)

@@ -4,8 +4,9 @@ package schematest
 import (
 	"bytes"
 	"path/filepath"
-	"runtime"
 	"testing"
+
+	"dagger/slipway/internal/sourcetest"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
@@ -13,17 +14,11 @@ import (
 	"dagger/slipway/internal/schema"
 )
 
-// Root is the root of the source tree.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
-}
-
 // RequireValid fails the test unless a document is as the committed schema of that
 // name says, and has nothing that the schema does not tell of.
 func RequireValid(t testing.TB, name string, document []byte) {
 	t.Helper()
-	file := filepath.Join(Root(), filepath.FromSlash(schema.Dir), name+".json")
+	file := sourcetest.Repository(filepath.FromSlash(schema.Dir), name+".json")
 	strict, err := jsonschema.FileLoader{}.Load("file://" + filepath.ToSlash(file))
 	require.NoError(t, err)
 	shut(strict)

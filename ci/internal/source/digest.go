@@ -1,0 +1,101 @@
+package source
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Whole is what [Tree.Digests] calls the whole tree.
+const Whole = ""
+
+// Digests tells what the files are that git tracks, or would take, by a digest for
+// the [Whole] tree and one for each file and folder in its root. It changes with a name, a
+// content or a right to execute, and with nothing else.
+func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
+	list, err := t.git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
+	if err != nil {
+		return nil, fmt.Errorf("listing the tree's files: %w", err)
+	}
+	files := strings.Split(strings.TrimSuffix(list, "\x00"), "\x00")
+	slices.Sort(files)
+	entries := map[string]*strings.Builder{Whole: {}}
+	for _, name := range files {
+		entry, err := digest(filepath.Join(t.Dir, filepath.FromSlash(name)))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // deleted, and git was not told
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the tree's files: %w", err)
+		}
+		part, _, _ := strings.Cut(name, "/")
+		if entries[part] == nil {
+			entries[part] = &strings.Builder{}
+		}
+		for _, text := range []*strings.Builder{entries[Whole], entries[part]} {
+			fmt.Fprintf(text, "%s %q\n", entry, name)
+		}
+	}
+	digests := map[string]string{}
+	for part, text := range entries {
+		sum := sha256.Sum256([]byte(text.String()))
+		digests[part] = hex.EncodeToString(sum[:])
+	}
+	return digests, nil
+}
+
+// digest tells the kind and content of a file, or where a link leads.
+func digest(name string) (string, error) {
+	info, err := os.Lstat(name)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	switch {
+	case info.Mode()&fs.ModeSymlink != 0:
+		target, err := os.Readlink(name)
+		if err != nil {
+			return "", err
+		}
+		_, _ = io.WriteString(sum, target)
+	case info.Mode().IsRegular():
+		file, err := os.Open(name)
+		if err != nil {
+			return "", err
+		}
+		_, err = io.Copy(sum, file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return "", err
+		}
+	}
+	return fmt.Sprintf("%s %t %x", info.Mode().Type(), info.Mode()&0o100 != 0, sum.Sum(nil)), nil
+}
+
+// DigestVariable is the environment variable that hands tests the digest of a part of
+// the tree, as [Tree.Digests] names it, such as SLIPWAY_TREE_TERRAFORM. Go keeps the
+// result of tests and knows of what they read only what lies in their own module:
+// tests that read elsewhere read this, too.
+// https://pkg.go.dev/cmd/go#hdr-Test_packages
+func DigestVariable(part string) string {
+	if part == Whole {
+		return "SLIPWAY_TREE"
+	}
+	name := func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z':
+			return r - 'a' + 'A'
+		case 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+			return r
+		}
+		return '_'
+	}
+	return "SLIPWAY_TREE_" + strings.Map(name, part)
+}

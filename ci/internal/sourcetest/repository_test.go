@@ -1,0 +1,54 @@
+package sourcetest_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/sourcetest"
+)
+
+// TestRepositoryIsFoundInOnePlace: a test that finds files outside of the module by
+// itself does not tell Go what it depends on, and Go takes a kept result for a new one.
+func TestRepositoryIsFoundInOnePlace(t *testing.T) {
+	module := sourcetest.Repository("ci")
+	files := 0
+	require.NoError(t, filepath.WalkDir(module, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || filepath.Base(name) == "dagger.gen.go" {
+			return err
+		}
+		files++
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil //nolint:nilerr // test data, which need not be Go
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if pkg, ok := n.X.(*ast.Ident); ok && pkg.Name == "runtime" && n.Sel.Name == "Caller" {
+					require.Equal(t, "sourcetest.go", filepath.Base(name), "%s: call sourcetest.Repository", name)
+				}
+			case *ast.BasicLit:
+				text, err := strconv.Unquote(n.Value)
+				if n.Kind != token.STRING || err != nil || !strings.HasPrefix(text, "../") {
+					return true
+				}
+				there := filepath.Join(filepath.Dir(name), filepath.FromSlash(text))
+				_, err = os.Stat(there)
+				outside, _ := filepath.Rel(module, there)
+				require.False(t, err == nil && strings.HasPrefix(outside, ".."), "%s: %s: call sourcetest.Repository", name, n.Value)
+			}
+			return true
+		})
+		return nil
+	}))
+	require.Greater(t, files, 300)
+}

@@ -34,10 +34,6 @@ func newContainers(source *dagger.Directory) containers {
 // Run runs s in a container of its image and leaves its outputs in dir.
 func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 	s = s.Expand(step.ContainerOut)
-	options := dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny}
-	if s.Stdout != "" {
-		options.RedirectStdout = path.Join(step.ContainerOut, s.Stdout)
-	}
 	inputs, err := c.inputs(s, dir)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
@@ -46,7 +42,7 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if s.Fresh {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
-	done = done.WithExec(s.Args, options)
+	done = done.WithExec(command(s), dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
 	code, err := done.ExitCode(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
@@ -64,6 +60,16 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 		return step.Result{}, fmt.Errorf("taking the outputs of %s: %w", s.Name, err)
 	}
 	return step.Result{ExitCode: code, Stderr: said}, nil
+}
+
+// command is what a container runs for s. What is written to standard output for a
+// file goes there and nowhere else: Dagger's own redirection shows it in the trace,
+// too, and Terraform writes plans and states there, with their secrets in clear.
+func command(s step.Step) []string {
+	if s.Stdout == "" {
+		return s.Args
+	}
+	return append([]string{"sh", "-c", `exec "$@" >"$0"`, path.Join(step.ContainerOut, s.Stdout)}, s.Args...)
 }
 
 // prepare is the container that a step runs in: it has the part of the tree

@@ -49,7 +49,17 @@ func TestPlatform(t *testing.T) {
 	client := connect(t)
 	needsImage(t, "docker.io/hashicorp/terraform:1.11.4")
 	endpoint := startMoto(t)
-	dir := platformTree(t, "resource \"terraform_data\" \"a\" {\n  input = \"one\"\n}\n")
+	const planted = "pl4nted-password-of-the-platform"
+	dir := platformTree(t, `variable "password" {
+  type      = string
+  sensitive = true
+  default   = "`+planted+`"
+}
+
+resource "terraform_data" "a" {
+  input = var.password
+}
+`)
 	aws, err := client.Host().Service(ports(t, endpoint), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
 	require.NoError(t, err)
 	p := newPipeline(t, dir).with("aws", aws)
@@ -84,6 +94,7 @@ func TestPlatform(t *testing.T) {
 	require.False(t, planned.Plan.HasChanges, "%s", planned.Plan.Report)
 	require.NoError(t, p.call(`plan(`+backend+`, refreshOnly: true) { hasChanges directory { id file(path: "outputs") { contents } entries } }`, &planned))
 	require.Equal(t, "changes=false\n", planned.Plan.Directory.File.Contents)
+	require.NotContains(t, session.said.String()+planned.Plan.Report+applied.Apply.Report, planted, "state and plan have it in clear, and nobody else")
 }
 
 func TestValidate(t *testing.T) {

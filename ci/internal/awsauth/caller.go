@@ -12,7 +12,11 @@ import (
 const callerDeadline = 30 * time.Second
 
 // Caller tells whose account credentials lead to.
-type Caller struct{ Options Options }
+type Caller struct {
+	Options Options
+	// Once asks once, for somebody who would rather hear what is wrong than wait.
+	Once bool
+}
 
 // Identity asks AWS for the account, which takes no permission, and tells the
 // region that the credentials are used in.
@@ -37,6 +41,9 @@ func (c Caller) Who(ctx context.Context) (Who, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {
 		return Who{}, err
+	}
+	if c.Once {
+		cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	}
 	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {

@@ -45,6 +45,9 @@ func TestWho(t *testing.T) {
 	require.Equal(t, p.Server.Endpoint(), who.Endpoint)
 	require.Zero(t, who.Expires, "keys do not")
 
+	_, err = awsauth.Caller{Options: awsauth.Options{Endpoint: "http://127.0.0.1:1"}, Once: true}.Who(t.Context())
+	require.ErrorContains(t, err, "http://127.0.0.1:1 cannot be reached (connect: connection refused)")
+
 	ends := time.Now().Add(time.Hour).Truncate(time.Second)
 	handedIn := `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any", "SessionToken": "any", "Expiration": "` + ends.UTC().Format(time.RFC3339) + `"}`
 	who, err = awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn}}.Who(t.Context())

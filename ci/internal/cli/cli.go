@@ -111,6 +111,7 @@ func (a *app) root() *cobra.Command {
 		a.upCommand(),
 		a.rehearseCommand(),
 		a.localAWSCommand(),
+		a.doctorCommand(),
 		a.versionCommand(),
 		a.manCommand(),
 	)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -102,18 +103,20 @@ func offer(find values) cobra.CompletionFunc {
 		if i := strings.LastIndex(begun, ","); i >= 0 {
 			done, rest = begun[:i+1], begun[i+1:]
 		}
-		taken := map[string]bool{}
-		for value := range strings.SplitSeq(done, ",") {
-			taken[value] = true
-		}
 		var offered []cobra.Completion
-		for _, value := range starting(all, rest) {
-			if name, _, _ := strings.Cut(value, "\t"); !taken[name] {
-				offered = append(offered, done+value)
-			}
+		for _, value := range without(starting(all, rest), strings.Split(done, ",")) {
+			offered = append(offered, done+value)
 		}
 		return offered, directive
 	}
+}
+
+// without are the values that were not taken yet.
+func without(all, taken []string) []string {
+	return slices.DeleteFunc(all, func(value string) bool {
+		name, _, _ := strings.Cut(value, "\t")
+		return slices.Contains(taken, name)
+	})
 }
 
 func starting(all []string, begun string) []string {

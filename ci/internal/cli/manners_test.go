@@ -215,3 +215,23 @@ func TestManualPagesWithoutADate(t *testing.T) {
 	require.Equal(t, outcome.Usage, code)
 	require.Contains(t, errs, "name another directory with --out")
 }
+
+// TestDoctor: whatever this machine has, what is asked about is told, and an exit code
+// of 0 means that it can be done.
+func TestDoctor(t *testing.T) {
+	dir := sourcetest.New(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")
+	code, stdout, stderr := run(t, "doctor", "status", "--source", dir, "--output", "json")
+	require.Equal(t, outcome.Failed, code, stderr)
+	require.Contains(t, stdout, "AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not")
+	require.Contains(t, stdout, `"fitness": "cannot"`)
+
+	code, stdout, stderr = run(t, "doctor", "local-aws", "--source", dir)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Regexp(t, `(?m)^local-aws +ready$`, stdout)
+
+	code, _, stderr = run(t, "doctor", "deploi", "--source", dir)
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, `no stage "deploi": did you mean deploy?`)
+}

@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/doctor"
 	"dagger/slipway/internal/format"
 	"dagger/slipway/internal/gotest"
 	"dagger/slipway/internal/image"
@@ -53,6 +54,7 @@ func Documents() []Document {
 		{"sbom", "Bills of materials that were written", []string{"sbom"}, reflect.TypeFor[sbom.Written]()},
 		{"scan", "Known vulnerabilities", []string{"scan"}, reflect.TypeFor[vulnerability.Report]()},
 		{"verify", "Who has signed a commit's images", []string{"verify"}, reflect.TypeFor[delivery.Verification]()},
+		{"doctor", "What a machine has, and which stages that is enough for", []string{"doctor"}, reflect.TypeFor[doctor.Report]()},
 		{"new", "What was added to the source tree", []string{"new"}, reflect.TypeFor[scaffold.Added]()},
 		{"version", "Which slipway this is", []string{"version"}, reflect.TypeFor[version.Info]()},
 	}

@@ -21,7 +21,7 @@ import (
 func TestRepositoryIsFoundInOnePlace(t *testing.T) {
 	module := sourcetest.Repository("ci")
 	files := 0
-	require.NoError(t, filepath.WalkDir(module, func(name string, entry fs.DirEntry, err error) error {
+	require.NoError(t, filepath.WalkDir(module, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".go") || filepath.Base(name) == "dagger.gen.go" {
 			return err
 		}

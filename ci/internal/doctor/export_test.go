@@ -1,0 +1,4 @@
+package doctor
+
+// VersionAfter is versionAfter, for programs that tests make up.
+var VersionAfter = versionAfter

@@ -25,6 +25,13 @@ import (
 func inPlatform(t *testing.T, steps func(dir string)) {
 	t.Helper()
 	dir := sourcetest.New(t)
+	inPlatformOf(t, dir, func() { steps(dir) })
+}
+
+// inPlatformOf runs steps against an embedded AWS in which the services of a tree run,
+// which is at the commit that runs.
+func inPlatformOf(t *testing.T, dir string, steps func()) {
+	t.Helper()
 	tree, err := source.Open(t.Context(), dir)
 	require.NoError(t, err)
 	p, err := platform.Load(dir)
@@ -42,7 +49,7 @@ func inPlatform(t *testing.T, steps func(dir string)) {
 			} {
 				t.Setenv(name, value)
 			}
-			steps(dir)
+			steps()
 		},
 	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
 	require.True(t, ran, "%+v", release)

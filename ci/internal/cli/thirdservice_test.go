@@ -1,0 +1,119 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/infratest"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/step"
+)
+
+// copyRepository is a repository with what this one delivers: all but the pipeline,
+// which looks at it from outside.
+func copyRepository(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	files, err := source.Tree{Dir: sourcetest.Repository()}.Files(t.Context(), ".")
+	require.NoError(t, err)
+	for _, name := range files {
+		if strings.HasPrefix(name, "ci/") && name != image.LockFile {
+			continue
+		}
+		content, err := os.ReadFile(sourcetest.Repository(filepath.FromSlash(name)))
+		require.NoError(t, err)
+		sourcetest.Write(t, dir, name, string(content))
+	}
+	sourcetest.Git(t, dir, "init", "-q", "-b", "main")
+	sourcetest.Commit(t, dir, "two services")
+	return dir
+}
+
+// TestThirdService: one entry and one folder, which a command writes, and each stage
+// has a third service. Nothing else is edited.
+func TestThirdService(t *testing.T) {
+	dir := copyRepository(t)
+	code, _, stderr := run(t, "new", "service", "orders", "--kind", "go", "--source", dir)
+	require.Equal(t, outcome.Done, code, stderr)
+	sourcetest.Commit(t, dir, "a third service")
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+
+	t.Run("test", func(t *testing.T) {
+		options := gotest.ForPlatform(dir, p)
+		require.Equal(t, []string{"backend", "orders"}, options.Modules)
+		options.Modules, options.Gate = []string{"orders"}, coverage.Gate{Default: gotest.DefaultCoverage}
+		summary, err := gotest.Run(t.Context(), dir, step.Host{Source: dir}, options)
+		require.NoError(t, err)
+		require.Equal(t, gotest.Succeeded, summary.Result, summary.Text())
+		require.NotZero(t, summary.Modules[0].Passed)
+	})
+	t.Run("plan", func(t *testing.T) {
+		w := infratest.New(t, ".")
+		services, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(platform.ServicesFile)))
+		require.NoError(t, err)
+		w.Write(filepath.Base(platform.ServicesFile), string(services))
+		w.Init("-backend=false")
+		require.Contains(t, w.Run("test", "-filter=tests/file.tftest.hcl", "-verbose"), `aws_ecs_service.service["orders"]`)
+	})
+	inPlatformOf(t, dir, func() { deliverThird(t, dir) })
+}
+
+// deliverThird releases a change of the third service, and takes it back.
+func deliverThird(t *testing.T, dir string) {
+	with := func(args ...string) string {
+		t.Helper()
+		code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
+		require.Equal(t, outcome.Done, code, stderr)
+		return stdout
+	}
+	first := decode[report.Status](t, with("status"))
+	require.Len(t, first.Services, 3)
+	for _, s := range first.Services {
+		require.Equal(t, report.Steady, s.State, s.Name)
+	}
+	ask := func(path string) string {
+		t.Helper()
+		answer, err := http.Get(first.URL + path) //nolint:noctx // on loopback, and over with the test
+		require.NoError(t, err)
+		defer answer.Body.Close()
+		require.Equal(t, http.StatusOK, answer.StatusCode, path)
+		body, err := io.ReadAll(answer.Body)
+		require.NoError(t, err)
+		return string(body)
+	}
+	version := func(path string) string {
+		t.Helper()
+		var answer struct{ Version string }
+		require.NoError(t, json.Unmarshal([]byte(ask(path)), &answer))
+		return answer.Version
+	}
+	before := first.Services[2].Version.SHA
+	require.Equal(t, []string{before, before}, []string{version("/api/"), version("/orders")})
+	require.Contains(t, ask("/"), "<!doctype html>", "the page, as ever")
+
+	sourcetest.Write(t, dir, "orders/internal/api/more.go", "package api\n\n// Answer is the answer.\nconst Answer = 42\n\nfunc init() { println(Answer) }\n")
+	sourcetest.Commit(t, dir, "orders knows the answer")
+	diff := decode[report.Diff](t, with("diff"))
+	require.Equal(t, "orders", diff.Services[2].Name)
+	require.True(t, diff.Services[2].Changed)
+	second := decode[report.Release](t, with("deploy"))
+	require.Equal(t, report.Succeeded, second.Result)
+	require.Equal(t, []string{second.SHA, second.SHA}, []string{version("/api/"), version("/orders")})
+	require.Equal(t, report.Succeeded, decode[report.Release](t, with("rollback")).Result)
+	require.Equal(t, []string{before, before}, []string{version("/api/"), version("/orders")})
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/browser"
 )
 
 // awaitLimit bounds the wait for something to happen in the page.
@@ -32,40 +33,23 @@ var chromium struct {
 	err     error
 }
 
-var names = []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"}
-
 func findChromium(t testing.TB) string {
 	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+	path, err := browser.Find()
+	if err != nil {
+		t.Skip(err)
 	}
-	t.Skip("Chromium is not installed: apt-get install -y chromium")
-	return ""
+	return path
 }
 
 func startChromium(t testing.TB) context.Context {
 	t.Helper()
 	path := findChromium(t)
 	chromium.once.Do(func() {
-		options := append(chromedp.DefaultExecAllocatorOptions[:], // with a fresh profile, deleted at the end
-			chromedp.ExecPath(path),
-			chromedp.Flag("headless", true),
-			chromedp.Flag("no-sandbox", true), // it needs privileges that containers lack; pages here are our own
-			chromedp.Flag("disable-gpu", true),
-			chromedp.Flag("disable-quic", true),
-			chromedp.Flag("no-first-run", true),
-			chromedp.Flag("disable-background-networking", true),
-			chromedp.Flag("disable-component-update", true),
-			chromedp.Flag("disable-sync", true),
-			chromedp.Flag("no-proxy-server", true), // everything is on loopback
-			chromedp.WSURLReadTimeout(startLimit),
-		)
-		allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), options...)
-		browser, stopBrowser := chromedp.NewContext(allocator)
-		chromium.context, chromium.stop = browser, []context.CancelFunc{stopBrowser, stopAllocator}
-		chromium.err = chromedp.Do(browser)
+		allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), browser.Options(path)...)
+		instance, stopBrowser := chromedp.NewContext(allocator)
+		chromium.context, chromium.stop = instance, []context.CancelFunc{stopBrowser, stopAllocator}
+		chromium.err = chromedp.Do(instance)
 	})
 	require.NoError(t, chromium.err)
 	return chromium.context

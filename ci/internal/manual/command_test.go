@@ -72,7 +72,7 @@ func TestFlags(t *testing.T) {
 	for _, p := range pages(t) {
 		for _, s := range p.spans {
 			if found := alone.FindStringSubmatch(s.code); found != nil {
-				require.True(t, known[found[1]] || promised[found[1]], "%s:%d: there is no flag %s", p.name, s.line, found[0])
+				require.True(t, known[found[1]], "%s:%d: there is no flag %s", p.name, s.line, found[0])
 			}
 		}
 	}
@@ -216,9 +216,6 @@ func TestScenarios(t *testing.T) {
 }
 
 func checkCLI(words []string, complete bool) error {
-	if promised[words[0]] && !exists(words[0]) {
-		return nil
-	}
 	command, rest, err := cli.Command().Find(words)
 	if err != nil {
 		return err
@@ -233,11 +230,6 @@ func checkCLI(words []string, complete bool) error {
 		return command.ValidateArgs(command.Flags().Args())
 	}
 	return nil
-}
-
-// exists tells whether slipway has a command.
-func exists(name string) bool {
-	return slices.ContainsFunc(cli.Command().Commands(), func(c *cobra.Command) bool { return c.Name() == name })
 }
 
 // check tells what is wrong with CONSTRUCTOR'S FLAGS, FUNCTION, FLAGS, FIELD ….

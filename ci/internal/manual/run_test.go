@@ -226,14 +226,8 @@ func together(cmd *exec.Cmd) (string, error) {
 	return output.String(), err
 }
 
-// has tells whether what a block needs is there: programs, and commands of slipway.
+// has tells whether the programs that a block needs are there.
 func (h house) has(t *testing.T, p page, b *block) bool {
-	for _, words := range commands(t, b.code) {
-		if len(words) > 1 && words[0] == "slipway" && promised[words[1]] && !exists(words[1]) {
-			t.Logf("%s:%d is not executed: slipway %s is yet to come", p.name, b.line, words[1])
-			return false
-		}
-	}
 	for _, word := range b.info {
 		if program, ok := strings.CutPrefix(word, "needs="); ok {
 			if _, err := exec.LookPath(program); err != nil {

@@ -193,11 +193,13 @@ func (a *app) view() (view report.View, live bool) {
 	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
 		return report.Plain{W: a.stderr}, false
 	}
-	return report.NewLive(file, func() int {
+	drawn := report.NewLive(file, func() int {
 		width, _, err := term.GetSize(int(file.Fd()))
 		if err != nil {
 			return 0
 		}
 		return width
-	}), true
+	})
+	drawn.Bare = os.Getenv("NO_COLOR") != ""
+	return drawn, true
 }

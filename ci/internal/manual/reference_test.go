@@ -220,6 +220,7 @@ var variables = map[string]string{
 	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity",
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
 	"GOVULNDB":                       "database of Go's vulnerabilities, for `scan`",
+	"NO_COLOR":                       "anything: no colours, and no faint text",
 	"SLIPWAY_ROLE_ARN":               "as `AWS_ROLE_ARN`, and wins",
 	"SOURCE_DATE_EPOCH":              "date of the manual pages, in seconds since 1970; the commit's by default",
 	"TERM":                           "`dumb`: progress is told in lines, not drawn",

@@ -148,3 +148,23 @@ func TestLive(t *testing.T) {
 	view.Close()
 	require.Equal(t, "\x1b[2A\r\x1b[J", out.String(), "the status goes")
 }
+
+// TestLiveInANarrowerTerminal: what was drawn has wrapped, and goes up as many rows.
+func TestLiveInANarrowerTerminal(t *testing.T) {
+	var out bytes.Buffer
+	width := 30
+	view := report.NewLive(&out, func() int { return width })
+	view.Status([]string{"one", "as long as two of the rows"})
+	out.Reset()
+	width = 12
+	view.Close()
+	require.Equal(t, "\x1b[4A\r\x1b[J", out.String(), "26 columns take 3 rows of 12")
+}
+
+func TestLiveBare(t *testing.T) {
+	var out bytes.Buffer
+	view := report.NewLive(&out, func() int { return 0 })
+	view.Bare = true
+	view.Status([]string{"one"})
+	require.Equal(t, "one\n", out.String(), "no colour, no look")
+}

@@ -22,15 +22,18 @@ func (Plain) Close() {}
 // Live is a view for terminals: lines scroll by above a status block that is
 // drawn again and again.
 type Live struct {
+	// Bare draws without colours and without a look: https://no-color.org.
+	Bare bool
+
 	w     io.Writer
 	width func() int
 
 	mu     sync.Mutex
 	status []string
-	drawn  int // lines of status on the screen
+	drawn  []int // columns of each line of status on the screen
 }
 
-// NewLive draws on w, a terminal that is width columns wide.
+// NewLive draws on w, a terminal that is width columns wide; 0 where nobody knows.
 func NewLive(w io.Writer, width func() int) *Live {
 	return &Live{w: w, width: width}
 }
@@ -65,17 +68,34 @@ const (
 // write so that nothing flickers.
 func (l *Live) draw(text string) {
 	var frame strings.Builder
-	if l.drawn > 0 {
-		fmt.Fprintf(&frame, cursorUp, l.drawn)
+	width := l.width()
+	if rows := l.rows(width); rows > 0 {
+		fmt.Fprintf(&frame, cursorUp, rows)
 		frame.WriteString(clearBelow)
 	}
 	frame.WriteString(text)
-	width := l.width()
+	l.drawn = nil
 	for _, line := range l.status {
-		frame.WriteString(dim + clip(line, width) + normal + "\n")
+		line = clip(line, width)
+		l.drawn = append(l.drawn, len([]rune(line)))
+		if !l.Bare {
+			line = dim + line + normal
+		}
+		frame.WriteString(line + "\n")
 	}
-	l.drawn = len(l.status)
 	io.WriteString(l.w, frame.String())
+}
+
+// rows is how many rows the status takes. A terminal that was made narrower since it
+// was drawn has wrapped it.
+func (l *Live) rows(width int) int {
+	rows := len(l.drawn)
+	for _, columns := range l.drawn {
+		if width > 0 && columns > width {
+			rows += (columns - 1) / width
+		}
+	}
+	return rows
 }
 
 // clip shortens a line to the width of the terminal: a wrapped line would

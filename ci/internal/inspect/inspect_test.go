@@ -305,11 +305,14 @@ func TestOpenFails(t *testing.T) {
 	absent := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(absent, "index.json"), []byte(`{"schemaVersion": 2, "manifests": [
 		{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 2, "digest": "sha256:`+strings.Repeat("0", 64)+`"}]}`), 0o600))
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.Mkdir("frontend", 0o700))
 	tests := map[string]struct {
 		what string
 		code outcome.Code
 		want string
 	}{
+		"one whose folder is here":     {"frontend", outcome.Usage, `no image "frontend" below nowhere: build it with slipway build --service frontend`},
 		"a service that was not built": {"backend", outcome.Usage, `no image "backend" below nowhere: build it with slipway build --service backend`},
 		"a folder without an image":    {t.TempDir(), outcome.Usage, "is no OCI image layout: it has no index.json"},
 		"neither":                      {"What is This", outcome.Usage, `"What is This" is neither the folder of a layout`},

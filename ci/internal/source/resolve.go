@@ -38,18 +38,18 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	// A name goes before the beginning of an id, for git as well.
 	name, _ := t.git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
 	if shortID.MatchString(sha) && strings.TrimSpace(name) == "" {
-		return "", outcome.Usagef("%s is short for %s: give --sha=%s", sha, full, full)
+		return "", outcome.Usagef("%s is short for %s: give %s", sha, full, full)
 	}
-	return "", outcome.Usagef("%q is no commit id but a name, of %s now: give --sha=%s", sha, full, full)
+	return "", outcome.Usagef("%q is no commit id but a name, of %s now: give %s", sha, full, full)
 }
 
 // unknown is the error about something that names no commit, or several.
 func (t Tree) unknown(ctx context.Context, sha string) error {
 	if !shortID.MatchString(sha) {
-		return outcome.Usagef("git knows no commit %q: give --sha the full id, 40 hexadecimal digits", sha)
+		return outcome.Usagef("git knows no commit %q: give its full id, 40 hexadecimal digits", sha)
 	}
 	if list, _ := t.git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
-		return outcome.Usagef("more than one id begins with %s: give --sha all 40 digits", sha)
+		return outcome.Usagef("more than one id begins with %s: give all 40 digits", sha)
 	}
-	return outcome.Usagef("git knows no commit that begins with %s (a shallow clone lacks the older ones): give --sha all 40 digits", sha)
+	return outcome.Usagef("git knows no commit that begins with %s (a shallow clone lacks the older ones): give all 40 digits", sha)
 }

@@ -33,17 +33,17 @@ func TestResolve(t *testing.T) {
 		"a full id":           {head, head, ""},
 		"a commit git lacks":  {elsewhere, elsewhere, ""},
 		"capitals":            {strings.ToUpper(head), head, ""},
-		"a short id":          {head[:7], "", head[:7] + " is short for " + head + ": give --sha=" + head},
+		"a short id":          {head[:7], "", head[:7] + " is short for " + head + ": give " + head},
 		"all but one":         {head[:39], "", " is short for " + head},
 		"an unknown short id": {"0123456", "", "git knows no commit that begins with 0123456 (a shallow clone lacks the older ones)"},
-		"too short":           {head[:3], "", "git knows no commit \"" + head[:3] + "\": give --sha the full id"},
+		"too short":           {head[:3], "", "git knows no commit \"" + head[:3] + "\": give its full id"},
 		"41 digits":           {head + "0", "", "git knows no commit"},
-		"a branch":            {"main", "", `"main" is no commit id but a name, of ` + head + " now: give --sha=" + head},
+		"a branch":            {"main", "", `"main" is no commit id but a name, of ` + head + " now: give " + head},
 		"a branch in digits":  {"beef", "", `"beef" is no commit id but a name, of ` + head},
 		"a branch's folder":   {"feature/x", "", `"feature/x" is no commit id but a name`},
 		"a tag":               {"v1.0.0", "", "of " + head + " now"},
 		"HEAD by name":        {"HEAD", "", "of " + head + " now"},
-		"an unknown name":     {"nope", "", `git knows no commit "nope": give --sha the full id, 40 hexadecimal digits`},
+		"an unknown name":     {"nope", "", `git knows no commit "nope": give its full id, 40 hexadecimal digits`},
 		"a flag":              {"--help", "", `git knows no commit "--help"`},
 		"not a commit":        {blob[:12], "", "git knows no commit that begins with " + blob[:12]},
 	}
@@ -77,7 +77,7 @@ func TestResolveAmbiguous(t *testing.T) {
 			continue
 		}
 		_, err := tree.Resolve(t.Context(), id[:4])
-		require.ErrorContains(t, err, "more than one id begins with "+id[:4]+": give --sha all 40 digits")
+		require.ErrorContains(t, err, "more than one id begins with "+id[:4]+": give all 40 digits")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 		return
 	}

@@ -26,6 +26,7 @@ type Message struct {
 	Hook       *Hook        `json:"hook"`
 	Changes    *Counts      `json:"changes"`
 	Outputs    Outputs      `json:"outputs"`
+	Run        *TestRun     `json:"test_run"`
 	Summary    *TestSummary `json:"test_summary"`
 }
 
@@ -66,6 +67,17 @@ type Output struct {
 	Sensitive bool            `json:"sensitive"`
 	Value     json.RawMessage `json:"value,omitempty"`
 }
+
+// TestRun is where a run of `terraform test` is.
+type TestRun struct {
+	Path string `json:"path"`
+	Run  string `json:"run"`
+	// Status is "pass", "fail", "error" or "skip"; "" while it runs.
+	Status string `json:"status"`
+}
+
+// Failed tells whether the run has ended otherwise than it should.
+func (r TestRun) Failed() bool { return r.Status == "fail" || r.Status == "error" }
 
 // TestSummary is the end of `terraform test`.
 type TestSummary struct {

@@ -2,8 +2,8 @@ package terraform
 
 import (
 	"bytes"
+	"fmt"
 	"io"
-	"strings"
 	"sync"
 )
 
@@ -13,8 +13,9 @@ import (
 const longest = 1 << 20
 
 // Progress is a writer that takes Terraform's streams as they come and tells
-// people the text of what happens to resources, one line each. It tells no
-// diagnostics, which the stage does, and nothing of any other output.
+// people the text of what happens to resources, one line each, and of tests which
+// failed and how many there were. It tells no diagnostics, which the stage does, and
+// nothing of any other output.
 type Progress struct {
 	W io.Writer
 
@@ -47,8 +48,13 @@ func (p *Progress) add(part []byte) {
 }
 
 func (p *Progress) tell() {
-	if m, ok := parseMessage(p.line); ok && told[m.Type] && m.Text != "" && !strings.HasSuffix(m.Text, "... in progress") {
-		_, _ = io.WriteString(p.W, m.Text+"\n")
+	if m, ok := parseMessage(p.line); ok {
+		switch {
+		case m.Run != nil && m.Run.Failed():
+			_, _ = fmt.Fprintf(p.W, "%s: run %q: %s\n", m.Run.Path, m.Run.Run, m.Run.Status)
+		case told[m.Type] && m.Text != "":
+			_, _ = io.WriteString(p.W, m.Text+"\n")
+		}
 	}
 	p.line, p.tooLong = p.line[:0], false
 }
@@ -58,5 +64,5 @@ func (p *Progress) tell() {
 var told = map[string]bool{
 	TypeChangeSummary: true,
 	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
-	"provision_errored": true, "test_run": true, "test_summary": true,
+	"provision_errored": true, "test_summary": true,
 }

@@ -219,7 +219,12 @@ func TestProgress(t *testing.T) {
 	p := &terraform.Progress{W: &out}
 	for _, part := range []string{
 		`{"type":"apply_start","@message":"a: Crea`, `ting..."}` + "\n" + `{"type":"provision_progress","@message":"may be anything"}` + "\n",
-		`{"type":"test_run","@message":"run... in progress"}` + "\n" + `{"type":"test_run","@message":"run... pass"}` + "\n",
+		`{"type":"test_run","@message":"  \"a\"... in progress","test_run":{"path":"t","run":"a","progress":"running"}}` + "\n",
+		`{"type":"test_run","@message":"  \"a\"... pass","test_run":{"path":"t","run":"a","progress":"complete","status":"pass"}}` + "\n",
+		`{"type":"test_run","@message":"  \"b\"... fail","test_run":{"path":"tests/t.tftest.hcl","run":"b","progress":"complete","status":"fail"}}` + "\n",
+		`{"type":"test_run","@message":"  \"c\"... error","test_run":{"path":"tests/t.tftest.hcl","run":"c","progress":"complete","status":"error"}}` + "\n",
+		`{"type":"test_run","@message":"nothing of a run"}` + "\n",
+		`{"type":"test_summary","@message":"Failure! 1 passed, 2 failed."}` + "\n",
 		`{"format_version":"1.2","variables":{}}` + "\n", `{"type":"apply_complete","@message":"` + strings.Repeat("x", 2<<20) + `"}` + "\n",
 		"words\n" + `{"type":"apply_complete","@message":"a: done"}` + "\n", `{"type":"apply_complete","@message":"cut off"}`,
 	} {
@@ -227,7 +232,12 @@ func TestProgress(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, len(part), n)
 	}
-	require.Equal(t, "a: Creating...\nrun... pass\na: done\n", out.String())
+	require.Equal(t, `a: Creating...
+tests/t.tftest.hcl: run "b": fail
+tests/t.tftest.hcl: run "c": error
+Failure! 1 passed, 2 failed.
+a: done
+`, out.String(), "of tests, what failed and the count")
 }
 
 // FuzzExplain reads streams of any content: nothing panics, and what is said is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"dagger/slipway/internal/outcome"
@@ -36,7 +37,8 @@ var mishaps = []known{
 	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
 	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
 	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
-	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*)`), sayProvider},
+	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), sayProvider},
+	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), sayBackend},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
 	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
@@ -46,6 +48,9 @@ var mishaps = []known{
 // in dir failed: the errors of its stream, or else what it wrote to stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
 	said := plain(stderr)
+	if match := cliConfig.FindStringSubmatch(said); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, aboutProviders)) {
+		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
+	}
 	all := errs
 	if len(all) == 0 { // not every command has a stream
 		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
@@ -69,9 +74,6 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		}
 		return outcome.With(code, errors.New(text))
 	}
-	if match := cliConfig.FindStringSubmatch(said); match != nil {
-		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
-	}
 	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
 }
 
@@ -93,7 +95,13 @@ func (d Diagnostic) inSource(command string) bool {
 
 // cliConfig finds an error of Terraform's own configuration, which is in no
 // stream. A warning about it is no reason to fail.
-var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*)`)
+var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*?)(?: As a result of the above problems.*)?$`)
+
+// aboutProviders tells whether d is about getting a provider, where Terraform goes by
+// its own configuration; with one that it cannot read it asks the registry.
+func aboutProviders(d Diagnostic) bool {
+	return strings.HasPrefix(d.Summary, "Failed to query available provider packages") || strings.HasPrefix(d.Summary, "Failed to install provider")
+}
 
 // box are the frames and colours that Terraform draws around an error.
 var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
@@ -120,6 +128,10 @@ func sayNoLock(_ Diagnostic, match []string, _ string) string {
 
 func sayTable(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
+}
+
+func sayBackend(d Diagnostic, match []string, dir string) string {
+	return fmt.Sprintf("%s: the backend has no %s: name one with --backend-config %s=VALUE", cmp.Or(d.Place(dir), dir), match[1], match[1])
 }
 
 func sayVersion(d Diagnostic, match []string, dir string) string {

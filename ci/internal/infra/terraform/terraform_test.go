@@ -172,6 +172,23 @@ func TestExplain(t *testing.T) {
 			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: checksum mismatch."}}, code: outcome.Usage,
 			want: "provider hashicorp/aws v5.100.0 cannot be installed: checksum mismatch: check the network",
 		},
+		"a provider, with advice about another command": {
+			errs: []terraform.Diagnostic{{Summary: "Failed to query available provider packages", Detail: "Could not retrieve the list of available versions for provider hashicorp/aws: no such host\n\nTo see which modules are currently depending on hashicorp/aws and what versions are specified, run the following command:\n    terraform providers"}},
+			code: outcome.Usage, want: "provider hashicorp/aws cannot be installed: no such host: check the network",
+		},
+		"a provider, because of Terraform's own configuration": {
+			errs:   []terraform.Diagnostic{{Summary: "Failed to query available provider packages", Detail: "Could not retrieve the list of available versions for provider hashicorp/aws: no such host"}},
+			stderr: "There are some problems with the CLI configuration:\n╷\n│ Error: Error parsing rc: At 2:2\n│\n╵\n\nAs a result of the above problems, Terraform may not behave as intended.\n",
+			code:   outcome.Usage, want: "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): Error: Error parsing rc: At 2:2",
+		},
+		"something else, in spite of Terraform's own configuration": {
+			errs: []terraform.Diagnostic{{Summary: "Odd", Range: at}}, stderr: "There are some problems with the CLI configuration:\nError: x",
+			code: outcome.Failed, want: "terraform plan: terraform/main.tf:3: Odd",
+		},
+		"no bucket is named": {
+			errs: []terraform.Diagnostic{{Summary: "Missing Required Value", Detail: "The attribute \"bucket\" is required by the backend.\n\nRefer to the backend documentation for additional information which attributes are required.", Range: at}},
+			code: outcome.Usage, want: "terraform/main.tf:3: the backend has no bucket: name one with --backend-config bucket=VALUE",
+		},
 		"a variable": {
 			errs: []terraform.Diagnostic{{Summary: "Invalid value for variable", Detail: "no\ngood", Range: at}}, code: outcome.Usage,
 			want: "terraform/main.tf:3: Invalid value for variable: no good",

@@ -3,7 +3,9 @@ package infratest_test
 import (
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -99,4 +101,26 @@ func file(t *testing.T, services map[string]any) []byte {
 	data, err := json.Marshal(map[string]any{"services": services})
 	require.NoError(t, err)
 	return data
+}
+
+// TestNoAccountIsWrittenDown: who takes the repository into an account of their own
+// has nothing of somebody else's to look for. The example's number is none.
+func TestNoAccountIsWrittenDown(t *testing.T) {
+	t.Parallel()
+	account := regexp.MustCompile(`\b[0-9]{12}\b`)
+	files := 0
+	require.NoError(t, fs.WalkDir(infratest.Source(), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.Contains(name, "tests/") || strings.HasSuffix(name, ".md") {
+			return err
+		}
+		files++
+		data, err := fs.ReadFile(infratest.Source(), name)
+		require.NoError(t, err)
+		for _, number := range account.FindAllString(string(data), -1) {
+			require.Equal(t, infratest.Account, number, "%s names an account", name)
+		}
+		require.NotRegexp(t, `(?m)^\s*bucket\s*=\s*"[^"$]*"`, string(data), "%s names a bucket", name)
+		return nil
+	}))
+	require.Greater(t, files, 30)
 }

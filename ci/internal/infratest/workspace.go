@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,16 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 		Dir: filepath.Join(dir, configuration), t: t,
 		env: append(append(os.Environ(), "TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"), environment...),
 	}
+}
+
+// Written is a workspace with a configuration of its own, and nothing of the
+// repository's.
+func Written(t testing.TB, configuration string, environment ...string) *Workspace {
+	t.Helper()
+	w := New(t, ".", environment...)
+	w.Dir = t.TempDir()
+	w.Write("main.tf", configuration)
+	return w
 }
 
 // Source is the repository's terraform/, without what Terraform leaves there.
@@ -147,7 +158,10 @@ func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) 
 	ctx, cancel := context.WithTimeout(w.t.Context(), commandLimit)
 	defer cancel()
 	var out, said bytes.Buffer
-	command := exec.CommandContext(ctx, "terraform", append(arguments[:1:1], append([]string{"-no-color"}, arguments[1:]...)...)...)
+	if arguments[0] != "state" { // which has commands below it, and no colours
+		arguments = slices.Insert(slices.Clone(arguments), 1, "-no-color")
+	}
+	command := exec.CommandContext(ctx, "terraform", arguments...)
 	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &said
 	// Terraform stops its providers when it is asked to, and unlocks the state.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }

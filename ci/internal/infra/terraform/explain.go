@@ -99,9 +99,9 @@ var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error:
 
 // aboutProviders tells whether d is about getting a provider, where Terraform goes by
 // its own configuration; with one that it cannot read it asks the registry.
-func aboutProviders(d Diagnostic) bool {
-	return strings.HasPrefix(d.Summary, "Failed to query available provider packages") || strings.HasPrefix(d.Summary, "Failed to install provider")
-}
+func aboutProviders(d Diagnostic) bool { return providerTrouble.MatchString(d.Summary) }
+
+var providerTrouble = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
 
 // box are the frames and colours that Terraform draws around an error.
 var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")

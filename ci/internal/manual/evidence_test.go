@@ -36,6 +36,30 @@ func TestEvidence(t *testing.T) {
 	require.Equal(t, 23, rows)
 }
 
+// TestControlsHaveTests: the runs are there that docs/security-controls.md names for
+// each control that it calls met.
+func TestControlsHaveTests(t *testing.T) {
+	suites := terraformRuns(t)
+	named := 0
+	for _, r := range pageNamed(t, "docs/security-controls.md").rows {
+		column, has := r.cells["test"]
+		if !has {
+			continue
+		}
+		require.NotEmpty(t, column, "%s has no test", r.cells["control"])
+		for name := range strings.SplitSeq(column, ";") {
+			name = strings.TrimPrefix(strings.TrimSpace(name), "bootstrap ")
+			if folder, inGo := strings.CutPrefix(name, "Go: "); inGo {
+				require.DirExists(t, sourcetest.Repository("ci", "internal", folder))
+				continue
+			}
+			require.True(t, suites[name], "docs/security-controls.md: %s: there is no run %s", r.cells["control"], name)
+			named++
+		}
+	}
+	require.Greater(t, named, 35)
+}
+
 // terraformRuns are the runs of Terraform's tests, as "file: run".
 func terraformRuns(t testing.TB) map[string]bool {
 	t.Helper()

@@ -43,6 +43,7 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an apply to moto takes minutes: run without -short")
 	}
+	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
 	recorder := calls.Record(t, endpoint)
 	environment = append(environment, "AWS_ENDPOINT_URL="+recorder.URL)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -16,7 +17,27 @@ import (
 type limited struct {
 	ECS
 	clock                        Clock
-	services, tasks, deployments *rate.Limiter
+	services, tasks, deployments *quota
+}
+
+// quota is a limiter that many ask at the same time.
+type quota struct {
+	mu sync.Mutex
+	*rate.Limiter
+}
+
+func newQuota(perSecond rate.Limit, burst int) *quota {
+	return &quota{Limiter: rate.NewLimiter(perSecond, burst)}
+}
+
+// reserve takes one call and tells how long to wait for it. The time is read under
+// the lock: a limiter that is told an earlier time than the last gives the time
+// between them twice.
+func (q *quota) reserve(clock Clock) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := clock.Now()
+	return q.ReserveN(now, 1).DelayFrom(now)
 }
 
 // share is the part of a quota that a release takes for itself.
@@ -25,16 +46,15 @@ const share = 4
 func limit(api ECS, clock Clock) ECS {
 	return limited{
 		ECS: api, clock: clock,
-		services:    rate.NewLimiter(20./share, 100/share),
-		tasks:       rate.NewLimiter(20./share, 100/share),
-		deployments: rate.NewLimiter(20./share, 50/share),
+		services:    newQuota(20./share, 100/share),
+		tasks:       newQuota(20./share, 100/share),
+		deployments: newQuota(20./share, 50/share),
 	}
 }
 
-// within waits until the limiter lets one call through.
-func (l limited) within(ctx context.Context, limiter *rate.Limiter) error {
-	now := l.clock.Now()
-	wait := limiter.ReserveN(now, 1).DelayFrom(now)
+// within waits until the quota lets one call through.
+func (l limited) within(ctx context.Context, q *quota) error {
+	wait := q.reserve(l.clock)
 	if wait <= 0 {
 		return nil
 	}

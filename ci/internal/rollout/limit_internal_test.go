@@ -1,0 +1,41 @@
+package rollout
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// stepping is a clock that goes on by a second whenever it is read.
+type stepping struct{ seconds atomic.Int64 }
+
+func (s *stepping) Now() time.Time                             { return time.Unix(s.seconds.Add(1), 0) }
+func (s *stepping) Sleep(context.Context, time.Duration) error { return nil }
+
+// TestQuotaGivesNoTimeTwice: of many that ask at the same time, the last waits until
+// the quota has room for all.
+func TestQuotaGivesNoTimeTwice(t *testing.T) {
+	const jobs, each, perSecond, burst = 16, 500, 0.5, 5
+	clock, q := &stepping{}, newQuota(perSecond, burst)
+	began := clock.Now()
+	last := make([]time.Duration, jobs)
+	var all sync.WaitGroup
+	for n := range jobs {
+		all.Go(func() {
+			for range each {
+				wait := q.reserve(clock)
+				last[n] = max(last[n], wait+time.Unix(clock.seconds.Load(), 0).Sub(began))
+			}
+		})
+	}
+	all.Wait()
+	latest := time.Duration(0)
+	for _, end := range last {
+		latest = max(latest, end)
+	}
+	require.GreaterOrEqual(t, latest.Seconds(), (jobs*each-burst)/perSecond-1)
+}

@@ -27,6 +27,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,20 +50,19 @@ var (
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "slipway-bench-")
-	if err == nil {
-		slipway, warm = filepath.Join(dir, "slipway"), filepath.Join(dir, "caches")
-		err = compile()
-	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	slipway, warm = filepath.Join(dir, "slipway"), filepath.Join(dir, "caches")
 	code := m.Run()
 	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
-func compile() error {
+// compile makes the command, once, when the first benchmark needs it: where tests
+// alone are run, nothing does.
+var compile = sync.OnceValue(func() error {
 	cmd := exec.Command("go", "build", "-o", slipway, "./cmd/slipway")
 	cmd.Dir = "../../.." // of the module
 	said, err := cmd.CombinedOutput()
@@ -70,7 +70,7 @@ func compile() error {
 		return errors.New(string(said))
 	}
 	return os.Mkdir(warm, 0o755)
-}
+})
 
 // bench is a clone of this repository, a registry, and the tools.
 type bench struct {
@@ -84,6 +84,7 @@ type bench struct {
 
 func newBench(tb testing.TB) *bench {
 	tb.Helper()
+	require.NoError(tb, compile())
 	here, err := os.Getwd()
 	require.NoError(tb, err)
 	top := strings.TrimSpace(sourcetest.Git(tb, here, "rev-parse", "--show-toplevel"))

@@ -54,7 +54,10 @@ func TestUploadsAreResumed(t *testing.T) {
 				got, err := r.Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.Equal(t, digestOf(t, image), f.names("a", sha))
-				require.Less(t, got.Bytes, int64(2*size), "nothing that was taken is sent again; what was on its way is")
+				// What was taken is not sent again, but what was on its way is: at most all,
+				// then three quarters, then a half, as fast as the connection swallows it.
+				const most = size + size*3/4 + size/2
+				require.Less(t, got.Bytes, int64(most+size/16), "with the manifests and configurations")
 				back, err := remote.Index(f.tag("a", sha), f.RemoteOptions()...)
 				require.NoError(t, err)
 				require.NoError(t, validate.Index(back))

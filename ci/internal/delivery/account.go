@@ -37,6 +37,6 @@ func NewAccount(config aws.Config) Account {
 func (a Account) engine(recorder *report.Recorder, next func(string)) rollout.Engine {
 	return rollout.Engine{
 		ECS: a.ecs, Logs: a.logs, Health: a.elb, Clock: clock.Real{}, Event: recorder.Event, Next: next,
-		Renew: func() { awsauth.Renew(a.config) },
+		Renew: func() { awsauth.Renew(a.config) }, Explain: awsauth.Explain,
 	}
 }

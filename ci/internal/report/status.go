@@ -15,7 +15,8 @@ const (
 	Steady    State = "steady"    // runs what it should, whole
 	Deploying State = "deploying" // a deployment is in progress
 	Degraded  State = "degraded"  // does not run what it should, or not all of it
-	Missing   State = "missing"   // cannot be found
+	Missing   State = "missing"   // is not there
+	Unknown   State = "unknown"   // could not be asked
 )
 
 // Status is what runs where: `status` returns it.
@@ -102,13 +103,16 @@ func (s Status) JSON(w io.Writer) error {
 func (s Status) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, service := range s.Services {
+		if !service.seen() {
+			fmt.Fprintf(&b, "%-12s %s\n  %s\n", service.Name, service.State, service.Error)
+			continue
+		}
 		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), afterSlash(service.Version.TaskDefinition), service.tasks())
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
-			continue
 		}
 		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, stamp(service.Since))
 		if len(service.Deployments) > 1 {
@@ -142,8 +146,14 @@ func (s Status) Text(w io.Writer) error {
 	return err
 }
 
+// seen tells whether there is anything to tell of the service but its state.
+func (s ServiceStatus) seen() bool { return s.State != Missing && s.State != Unknown }
+
 // tasks is the count of tasks for people.
 func (s ServiceStatus) tasks() string {
+	if !s.seen() {
+		return "-"
+	}
 	text := fmt.Sprintf("%d of %d run", s.Tasks.Running, s.Tasks.Desired)
 	if s.Tasks.Healthy+s.Tasks.Unhealthy > 0 {
 		text += fmt.Sprintf(", %d healthy", s.Tasks.Healthy)
@@ -159,10 +169,13 @@ func (s Status) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("## What runs\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {
-		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s | %s |\n", service.Name, service.State, service.Version.Short(),
-			afterSlash(service.Version.TaskDefinition), service.tasks(), stamp(service.Since))
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", service.Name, service.State, service.Version.Short(),
+			codeSpan(afterSlash(service.Version.TaskDefinition)), service.tasks(), stamp(service.Since))
 	}
 	for _, service := range s.Services {
+		if service.Error != "" {
+			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))
+		}
 		for _, drift := range service.Drift {
 			fmt.Fprintf(&b, "\n- %s drift: %s", service.Name, drift)
 		}

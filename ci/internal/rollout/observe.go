@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -103,6 +104,9 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 				input.Services = append(input.Services, target.Service.ServiceName())
 			}
 			out, err := e.ECS.DescribeServices(ctx, input)
+			if errors.As(err, new(*types.ClusterNotFoundException)) {
+				return absentError("there is no cluster " + cluster)
+			}
 			if err != nil {
 				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
 			}
@@ -115,6 +119,17 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 		})
 	}
 	return services, group.Wait()
+}
+
+// absentError says what there is not, though Terraform should have created it.
+type absentError string
+
+func (e absentError) Error() string {
+	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)"
+}
+
+func noService(cluster, name string) error {
+	return absentError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
 }
 
 // observeDeployments adds the state of our service deployments. An endpoint

@@ -65,7 +65,7 @@ func (e Engine) plan(ctx context.Context, request Request) (planned, error) {
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*move, error) {
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-		return nil, fmt.Errorf("cluster %s has no active service %s: create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)", request.Cluster, name)
+		return nil, noService(request.Cluster, name)
 	}
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
 		return nil, outcome.Usagef("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only", name, kind.Type)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -26,11 +25,11 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	e.ECS = limit(e.ECS, e.Clock)
 	p, err := e.prepare(ctx, request)
 	if err != nil {
-		return untouched(request, p, err)
+		return e.untouched(request, p, err)
 	}
 	changed := p.changed()
 	if len(changed) == 0 {
-		return conclude(request, p, nil, nil)
+		return e.conclude(request, p, nil, nil)
 	}
 	if request.Verify != nil && slices.ContainsFunc(changed, (*move).emptied) {
 		e.Event("", "no smoke test: not every service is to run tasks")
@@ -41,7 +40,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	if e.Next != nil {
 		e.Next("")
 	}
-	return conclude(request, p, c.cause, changed)
+	return e.conclude(request, p, c.cause, changed)
 }
 
 // prepare plans, checks and registers. Production is untouched when it returns.
@@ -262,7 +261,8 @@ func (p planned) version() string {
 }
 
 // untouched is the report of a release that ended before it changed anything.
-func untouched(request Request, p planned, err error) report.Release {
+func (e Engine) untouched(request Request, p planned, err error) report.Release {
+	err = e.explain(err)
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
 	switch release.ExitCode {
 	case outcome.Refused:
@@ -286,7 +286,7 @@ func untouched(request Request, p planned, err error) report.Release {
 
 // conclude makes the report of a release that ended, with cause if it turned
 // round.
-func conclude(request Request, p planned, cause error, changed []*move) report.Release {
+func (e Engine) conclude(request Request, p planned, cause error, changed []*move) report.Release {
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
 	for _, m := range p.moves {
 		service := report.Service{
@@ -294,7 +294,7 @@ func conclude(request Request, p planned, cause error, changed []*move) report.R
 			DeploymentID: m.own, DurationMS: m.took.Milliseconds(), Causes: m.causes,
 		}
 		if problem := errors.Join(m.err, m.stuck); problem != nil {
-			service.Error = strings.ReplaceAll(problem.Error(), "\n", "; ")
+			service.Error = e.line(problem)
 		}
 		if m.result == report.Succeeded {
 			release.Result = report.Succeeded
@@ -304,7 +304,7 @@ func conclude(request Request, p planned, cause error, changed []*move) report.R
 	if cause == nil {
 		return release
 	}
-	release.Error = strings.ReplaceAll(cause.Error(), "\n", "; ")
+	release.Error = e.line(cause)
 	stuck := slices.ContainsFunc(changed, func(m *move) bool { return m.result == report.Failed })
 	switch {
 	case stuck:

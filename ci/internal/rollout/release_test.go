@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -327,4 +328,23 @@ func TestDeployedOverWhileWaiting(t *testing.T) {
 	b.ecs.rest()
 	require.Equal(t, oldImage, b.ecs.running("a"))
 	require.Equal(t, string(completes)+"@sha256:hotfix", b.ecs.running("b"))
+}
+
+// TestWhatAWSSaysIsExplained wherever a release reports it.
+func TestWhatAWSSaysIsExplained(t *testing.T) {
+	for name, call := range map[string]string{"before anything is changed": "DescribeServices", "on the way": "UpdateService ecs-b-service"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(completes, completes)
+			b.ecs.refuse = refuse(call, "AccessDeniedException", 1<<30)
+			b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
+			got := b.engine.Release(t.Context(), b.request)
+			require.NotEqual(t, report.Succeeded, got.Result)
+			require.Contains(t, got.Error, "explained: ")
+			for _, s := range got.Services {
+				if s.Error != "" {
+					require.Contains(t, s.Error, "explained: ")
+				}
+			}
+		})
+	}
 }

@@ -40,7 +40,7 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 	for _, s := range services {
 		service := described[s.ServiceName()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-			return nil, fmt.Errorf("cluster %s has no active service %s", cluster, s.ServiceName())
+			return nil, noService(cluster, s.ServiceName())
 		}
 		definition, tags, err := e.definition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {

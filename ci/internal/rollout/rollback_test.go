@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -270,9 +271,27 @@ func TestStatusOfTrouble(t *testing.T) {
 		b := newBench(completes, completes)
 		delete(b.ecs.services, "ecs-b-service")
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
-		require.ErrorContains(t, err, "no active service ecs-b-service")
+		require.ErrorContains(t, err, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform")
 		require.Equal(t, report.Steady, got.Services[0].State, "the others are told all the same")
 		require.Equal(t, report.Missing, got.Services[1].State)
+	})
+	t.Run("no cluster", func(t *testing.T) {
+		b := newBench(completes, completes)
+		b.ecs.refuse = func(string, string) error {
+			return &types.ClusterNotFoundException{Message: aws.String("Cluster not found.")}
+		}
+		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		require.ErrorContains(t, err, "there is no cluster ecs-cluster: create it with Terraform")
+		require.Equal(t, report.Missing, got.Services[0].State)
+	})
+	t.Run("not told", func(t *testing.T) {
+		b := newBench(completes, completes)
+		b.ecs.refuse = refuse("DescribeServices", "ServerException", 1<<30)
+		b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
+		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		require.ErrorContains(t, err, "describing services of cluster ecs-cluster")
+		require.Equal(t, report.Unknown, got.Services[0].State, "nobody said that it is missing")
+		require.Contains(t, got.Services[0].Error, "explained: describing services")
 	})
 }
 

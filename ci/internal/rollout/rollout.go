@@ -15,6 +15,7 @@ package rollout
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
@@ -119,6 +120,21 @@ type Engine struct {
 	Next func(command string)
 	// Renew, if set, is called when AWS says that the credentials have expired.
 	Renew func()
+	// Explain, if set, puts what AWS says into words for people, before it is
+	// reported.
+	Explain func(error) error
+}
+
+func (e Engine) explain(err error) error {
+	if e.Explain == nil {
+		return err
+	}
+	return e.Explain(err)
+}
+
+// line is an error as one line for people.
+func (e Engine) line(err error) string {
+	return strings.ReplaceAll(e.explain(err).Error(), "\n", "; ")
 }
 
 // callTimeout bounds one call with all its retries.

@@ -31,7 +31,11 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 	group.SetLimit(planJobs)
 	for n, s := range services {
 		group.Go(func() error {
-			standings[n], status.Services[n], problems[n] = e.serviceStatus(ctx, cluster, s, versions)
+			var err error
+			standings[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
+			if err != nil {
+				status.Services[n].Error, problems[n] = e.line(err), err
+			}
 			return nil
 		})
 	}
@@ -41,10 +45,12 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 }
 
 func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*standing, report.ServiceStatus, error) {
-	status := report.ServiceStatus{Name: s.Name, State: report.Missing}
+	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
 	all, err := e.standings(ctx, cluster, []platform.Service{s})
 	if err != nil {
-		status.Error = err.Error()
+		if errors.As(err, new(absentError)) {
+			status.State = report.Missing
+		}
 		return nil, status, err
 	}
 	at := all[0]

@@ -69,6 +69,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, explainConfig(err)
 	}
+	if err := checkEndpoint(aws.ToString(cfg.BaseEndpoint)); err != nil {
+		return aws.Config{}, err
+	}
 	chain.endpoint = cfg.BaseEndpoint
 	if !regionName.MatchString(cfg.Region) {
 		return aws.Config{}, outcome.Usagef("%q is no AWS region: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)

@@ -215,13 +215,15 @@ func TestMisconfigured(t *testing.T) {
 		options awsauth.Options
 		want    string
 	}{
-		"half a key":       {env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey}, want: "AWS_SECRET_ACCESS_KEY is not: set both"},
-		"the other half":   {env: map[string]string{"AWS_SECRET_ACCESS_KEY": plantedToken}, want: "AWS_ACCESS_KEY_ID is not: set both"},
-		"no role for file": {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "x"}, want: "set AWS_ROLE_ARN"},
-		"region":           {options: awsauth.Options{Region: "us east"}, want: `"us east" is no AWS region`},
-		"no profile":       {env: map[string]string{"AWS_PROFILE": "prod"}, want: `no AWS profile "prod": `},
-		"profile misspelt": {env: map[string]string{"AWS_PROFILE": "prdo"}, config: "[default]\n[profile prod]\n[sso-session s]\n", want: `no AWS profile "prdo": did you mean "prod"? `},
-		"other profiles":   {env: map[string]string{"AWS_PROFILE": "x"}, config: "[default]\n[profile staging]\n", want: ` has: default, staging`},
+		"half a key":        {env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey}, want: "AWS_SECRET_ACCESS_KEY is not: set both"},
+		"the other half":    {env: map[string]string{"AWS_SECRET_ACCESS_KEY": plantedToken}, want: "AWS_ACCESS_KEY_ID is not: set both"},
+		"no role for file":  {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "x"}, want: "set AWS_ROLE_ARN"},
+		"region":            {options: awsauth.Options{Region: "us east"}, want: `"us east" is no AWS region`},
+		"endpoint":          {env: map[string]string{"AWS_ENDPOINT_URL": "::"}, want: `"::" is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566`},
+		"endpoint's scheme": {env: map[string]string{"AWS_ENDPOINT_URL": "user:word@localhost:4566"}, want: `"localhost:4566" is no address`},
+		"no profile":        {env: map[string]string{"AWS_PROFILE": "prod"}, want: `no AWS profile "prod": `},
+		"profile misspelt":  {env: map[string]string{"AWS_PROFILE": "prdo"}, config: "[default]\n[profile prod]\n[sso-session s]\n", want: `no AWS profile "prdo": did you mean "prod"? `},
+		"other profiles":    {env: map[string]string{"AWS_PROFILE": "x"}, config: "[default]\n[profile staging]\n", want: ` has: default, staging`},
 		"source profile": {
 			env: map[string]string{"AWS_PROFILE": "a"}, config: "[profile a]\nrole_arn=" + role + "\nsource_profile=nope\n", want: `no AWS profile "nope": `,
 		},

@@ -14,6 +14,19 @@ import (
 	"dagger/slipway/internal/outcome"
 )
 
+// checkEndpoint finds an address, if there is one, that no call could be sent to.
+func checkEndpoint(endpoint string) error {
+	if endpoint == "" {
+		return nil
+	}
+	parsed, err := url.Parse(endpoint)
+	if err == nil && parsed.Host != "" && (parsed.Scheme == "http" || parsed.Scheme == "https") {
+		return nil
+	}
+	shown := endpoint[strings.LastIndex(endpoint, "@")+1:] // no password
+	return outcome.Usagef("%q is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url), or none", shown)
+}
+
 // explainEndpoint says which address could not be reached; nil when it is
 // something else that failed.
 func explainEndpoint(err error) error {

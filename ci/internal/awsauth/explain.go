@@ -43,7 +43,7 @@ func Explain(err error) error {
 		for _, one := range joined.Unwrap() {
 			all = append(all, Explain(one))
 		}
-		return errors.Join(all...)
+		return errors.Join(slices.CompactFunc(all, func(a, b error) bool { return a.Error() == b.Error() })...)
 	}
 	var known *explainedError
 	found := err
@@ -73,7 +73,13 @@ func explain(err error) error {
 	if found := explainCode(err); found != nil {
 		return found
 	}
-	return explainEndpoint(err)
+	if found := explainEndpoint(err); found != nil {
+		return found
+	}
+	if errors.Is(err, context.DeadlineExceeded) && errors.As(err, new(*smithy.OperationError)) {
+		return explained(outcome.Failed, err, "AWS gives no answer in time (%s): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?", action(err))
+	}
+	return nil
 }
 
 // lead is what stands before the SDK's words, or before the explanation where

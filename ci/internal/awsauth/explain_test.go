@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -91,6 +92,10 @@ func TestExplainLeavesTheRest(t *testing.T) {
 	require.ErrorIs(t, joined, other)
 	require.ErrorContains(t, joined, "cluster not found\nreading service s: http://127.0.0.1:1 cannot be reached")
 
+	again := awsauth.Explain(errors.Join(other, describe(t, "http://127.0.0.1:1"), describe(t, "http://127.0.0.1:1")))
+	require.Equal(t, 1, strings.Count(again.Error(), "cannot be reached"), "said once: %v", again)
+	require.ErrorIs(t, again, other)
+
 	registry := errors.New("HEAD https://r/v2/: 403 Forbidden: User: me is not authorized to perform: ecr:BatchGetImage on resource: r with an explicit deny in a service control policy")
 	require.EqualError(t, awsauth.Explain(registry), "AWS denies ecr:BatchGetImage on r to me (with an explicit deny in a service control policy): allow it in the policy")
 }
@@ -121,6 +126,21 @@ func TestExplainEndpoints(t *testing.T) {
 			requireDiscreet(t, err)
 		})
 	}
+}
+
+func TestExplainSilence(t *testing.T) {
+	clean(t, keys)
+	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: "http://127.0.0.1:1"})
+	require.NoError(t, err)
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	_, err = ecs.NewFromConfig(cfg).DescribeServices(ctx, &ecs.DescribeServicesInput{Services: []string{"s"}})
+	err = awsauth.Explain(fmt.Errorf("reading service s: %w", err))
+	require.EqualError(t, err, "reading service s: AWS gives no answer in time (ecs:DescribeServices): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?")
+	require.Equal(t, outcome.Failed, outcome.Of(err))
+
+	other := fmt.Errorf("the release: %w", context.DeadlineExceeded)
+	require.Equal(t, other, awsauth.Explain(other), "it was not AWS that was late")
 }
 
 func TestExplainSources(t *testing.T) {

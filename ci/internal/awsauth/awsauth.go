@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/middleware"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
@@ -100,6 +101,7 @@ func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadO
 		config.WithAppID(appID),
 		config.WithHTTPClient(httpClient()),
 		config.WithRetryer(configuredRetryer),
+		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
 		config.WithDefaultRegion(platform.DefaultRegion),
 	}
 	if o.Region != "" {

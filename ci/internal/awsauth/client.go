@@ -1,6 +1,7 @@
 package awsauth
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // Limits of one call to AWS.
@@ -16,7 +18,17 @@ const (
 	attemptTimeout = 20 * time.Second // from connecting to the answer's last byte
 	maxAttempts    = 8
 	maxBackoff     = 5 * time.Second
+	callTimeout    = time.Minute // with all attempts, so that silence is not waited for eight times
 )
+
+// bounded ends a call, with all its attempts, after callTimeout.
+func bounded(stack *middleware.Stack) error {
+	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("slipway:Timeout", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		return next.HandleInitialize(ctx, in)
+	}), middleware.Before)
+}
 
 // httpClient carries calls to AWS. It is the SDK's kind of client, because the
 // SDK adds AWS_CA_BUNDLE to no other.

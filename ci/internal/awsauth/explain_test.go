@@ -13,10 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/smithy-go/middleware"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
@@ -138,6 +140,18 @@ func TestExplainSilence(t *testing.T) {
 	err = awsauth.Explain(fmt.Errorf("reading service s: %w", err))
 	require.EqualError(t, err, "reading service s: AWS gives no answer in time (ecs:DescribeServices): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
+
+	deadline, bounded := time.Time{}, false
+	cfg.APIOptions = append(cfg.APIOptions, func(stack *middleware.Stack) error {
+		return stack.Finalize.Add(middleware.FinalizeMiddlewareFunc("look", func(ctx context.Context, _ middleware.FinalizeInput, _ middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
+			deadline, bounded = ctx.Deadline()
+			return middleware.FinalizeOutput{}, middleware.Metadata{}, errors.New("seen")
+		}), middleware.Before)
+	})
+	_, err = ecs.NewFromConfig(cfg).DescribeServices(t.Context(), &ecs.DescribeServicesInput{Services: []string{"s"}})
+	require.ErrorContains(t, err, "seen")
+	require.True(t, bounded, "a call ends by itself, with all its attempts")
+	require.LessOrEqual(t, time.Until(deadline), time.Minute)
 
 	other := fmt.Errorf("the release: %w", context.DeadlineExceeded)
 	require.Equal(t, other, awsauth.Explain(other), "it was not AWS that was late")

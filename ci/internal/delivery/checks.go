@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/preflight"
 	"dagger/slipway/internal/report"
@@ -39,7 +40,7 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (url string, notes [
 	}
 	url, err := smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
 	if err != nil {
-		return "", []string{"no smoke test: " + err.Error() + ": name the system's address with --url"}
+		return "", []string{"no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url"}
 	}
 	return url, nil
 }

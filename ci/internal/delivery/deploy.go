@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"dagger/slipway/internal/awsauth"
@@ -176,8 +177,12 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 
 // Status tells what runs where.
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
+	var url string
+	var asked sync.WaitGroup
+	asked.Go(func() { url, _ = d.frontDoor(ctx, Options{}) })
 	status, err := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services)
-	status.URL, _ = d.frontDoor(ctx, Options{})
+	asked.Wait()
+	status.URL = url
 	return status, awsauth.Explain(err)
 }
 

@@ -83,15 +83,24 @@ func parseFaults(texts []string) ([]localaws.Fault, error) {
 // checkListen wants an address of this machine's own: whoever reaches the
 // embedded AWS runs programs here.
 func checkListen(address string) error {
-	host, port, err := net.SplitHostPort(address)
+	host, port, err := hostPort(address, "127.0.0.1:4566")
 	if err != nil {
-		return outcome.Usagef("--listen %q: write HOST:PORT, such as 127.0.0.1:4566, or port 0 for a free one", address)
-	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return outcome.Usagef("--listen %q: the port must lie within 0 and 65535", address)
+		return err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return outcome.Usagef("--listen %q: take a loopback address, such as 127.0.0.1:%s: whoever reaches the embedded AWS runs programs here", address, port)
 	}
 	return nil
+}
+
+// hostPort takes an address to listen at apart.
+func hostPort(address, example string) (host, port string, err error) {
+	host, port, err = net.SplitHostPort(address)
+	if err != nil {
+		return "", "", outcome.Usagef("--listen %q: write HOST:PORT, such as %s, or port 0 for a free one", address, example)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "", "", outcome.Usagef("--listen %q: the port must lie within 0 and 65535", address)
+	}
+	return host, port, nil
 }

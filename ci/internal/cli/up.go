@@ -31,13 +31,18 @@ docker compose up.`,
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to serve at, HOST:PORT")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if _, _, err := net.SplitHostPort(listen); err != nil {
-			return outcome.Usagef("--listen %q: write HOST:PORT, such as 127.0.0.1:8080", listen)
+		if _, _, err := hostPort(listen, "127.0.0.1:8080"); err != nil {
+			return err
 		}
 		tree, p, err := a.open(ctx)
 		if err != nil {
 			return err
 		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen) // before anything is built
+		if err != nil {
+			return fmt.Errorf("%w: free the address, or take another with --listen", err)
+		}
+		defer func() { _ = listener.Close() }()
 		options := rehearsal.Options{Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Scenario: rehearsal.Happy, Listen: "127.0.0.1:0"}
 		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
 			return err
@@ -49,7 +54,7 @@ docker compose up.`,
 				return
 			}
 			up = true
-			served = a.serve(cmd, listen, release.URL)
+			served = a.serve(cmd, listener, release.URL)
 		}
 		view := report.Plain{W: a.stderr}
 		release := rehearsal.Run(ctx, options, report.NewRecorder(time.Now, view))
@@ -64,15 +69,12 @@ docker compose up.`,
 
 // serve makes the address lead to the front door until the command is interrupted,
 // which is how it ends well.
-func (a *app) serve(cmd *cobra.Command, listen, door string) error {
+func (a *app) serve(cmd *cobra.Command, listener net.Listener, door string) error {
 	address, err := url.Parse(door)
 	if err != nil {
 		return fmt.Errorf("reading the front door's address: %w", err)
 	}
-	f, err := forward.Listen(cmd.Context(), listen, address.Host)
-	if err != nil {
-		return fmt.Errorf("%w: free the address, or take another with --listen", err)
-	}
+	f := forward.New(cmd.Context(), listener, address.Host)
 	fmt.Fprintf(a.stderr, "the services are up at http://%s: press Ctrl-C to take them down\n", f.Address())
 	<-cmd.Context().Done()
 	return f.Close()

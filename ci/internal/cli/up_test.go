@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"sync"
@@ -70,5 +71,15 @@ func TestUpDoesNotComeUp(t *testing.T) {
 	require.Contains(t, stderr, "nonsense")
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "nowhere")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT`)
+	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT, such as 127.0.0.1:8080`)
+	code, _, stderr = run(t, "up", "--source", dir, "--listen", "127.0.0.1:99999")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, `--listen "127.0.0.1:99999": the port must lie within 0 and 65535`)
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer busy.Close()
+	code, _, stderr = run(t, "up", "--source", dir, "--listen", busy.Addr().String())
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "address already in use: free the address, or take another with --listen")
+	require.NotContains(t, stderr, "nonsense", "found before anything is built")
 }

@@ -28,10 +28,15 @@ func Listen(ctx context.Context, at, to string) (*Forward, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making %s lead to %s: %w", at, to, err)
 	}
+	return New(ctx, listener, to), nil
+}
+
+// New makes a listener lead to an address, and closes it at the end.
+func New(ctx context.Context, listener net.Listener, to string) *Forward {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f := &Forward{listener: listener, to: to, cancel: cancel}
 	f.done.Go(func() { f.serve(ctx) })
-	return f, nil
+	return f
 }
 
 // Address is the one on this machine.

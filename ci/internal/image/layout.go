@@ -6,20 +6,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"dagger/slipway/internal/outcome"
 )
 
 // WriteLayouts writes one OCI image layout per image below dir, named by
 // service. A layout that is there already is replaced whole, once the new one
-// is complete; a failure leaves it as it was.
+// is complete; a failure leaves it as it was. Anything else that is there is a
+// usage error, and is left alone.
 // https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 func WriteLayouts(dir string, images []Image) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
+	}
+	for _, img := range images {
+		if place := filepath.Join(dir, img.Service); !replaceable(place) {
+			return outcome.Usagef("%s is no OCI layout, and stays as it is: name another directory with --out", place)
+		}
 	}
 	for _, img := range images {
 		if err := writeLayout(dir, img); err != nil {
@@ -46,6 +55,22 @@ func writeLayout(dir string, img Image) (err error) {
 		return err
 	}
 	return replace(partial, filepath.Join(dir, img.Service))
+}
+
+// replaceable tells whether a layout may be put in a place: there is nothing, or
+// another one.
+func replaceable(place string) bool {
+	before, err := os.Lstat(place)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	entries, err := os.ReadDir(place)
+	if err == nil && len(entries) == 0 || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "oci-layout" }) {
+		return true
+	}
+	// Another build that writes here at the same time may just have removed it.
+	after, err := os.Lstat(place)
+	return err != nil || !os.SameFile(before, after)
 }
 
 // replaceTries is how often another build that writes to the same place at the

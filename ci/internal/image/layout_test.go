@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/sourcetest"
 )
@@ -39,12 +40,27 @@ func TestLayoutsAtOnce(t *testing.T) {
 	require.Len(t, left, 1, "no temporary folder is left")
 }
 
-func TestLayoutInThePlaceOfAFile(t *testing.T) {
+// TestLayoutsReplaceNothingElse: as in the source tree itself, where a service's
+// folder has the name that its layout would have.
+func TestLayoutsReplaceNothingElse(t *testing.T) {
+	for name, file := range map[string]string{"a folder": "web/main.go", "a file": "web"} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			sourcetest.Write(t, out, file, "weeks of work")
+			api, web := programOf(t, nil), programOf(t, nil)
+			web.Service = "web"
+			err := image.WriteLayouts(out, []image.Image{api, web})
+			require.EqualError(t, err, filepath.Join(out, "web")+" is no OCI layout, and stays as it is: name another directory with --out")
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			content, err := os.ReadFile(filepath.Join(out, file))
+			require.NoError(t, err)
+			require.Equal(t, "weeks of work", string(content))
+			require.NoDirExists(t, filepath.Join(out, "api"), "all or none")
+		})
+	}
 	out := t.TempDir()
-	sourcetest.Write(t, out, "api", "a file")
-	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}))
-	_, err := image.ReadLayout(out, "api")
-	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(out, "api"), 0o700))
+	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}), "an empty folder is nobody's")
 }
 
 // TestLayoutsWithoutRoom: what was there before stays, and nothing else.

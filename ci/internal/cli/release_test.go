@@ -121,9 +121,13 @@ func testDelivery(t *testing.T, dir string) {
 	require.Equal(t, report.Succeeded, back.Result)
 	require.Equal(t, first.Services[0].Version.SHA, back.SHA)
 
-	code, stdout, stderr = with("rollback", "--to", second.SHA)
+	door := strings.Replace(first.URL, "http://", "http://me:secret@", 1) + "/"
+	code, stdout, stderr = with("rollback", "--to", second.SHA, "--url", door)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Equal(t, second.SHA, decode[report.Release](t, stdout).SHA)
+	again := decode[report.Release](t, stdout)
+	require.Equal(t, second.SHA, again.SHA)
+	require.Contains(t, stageNames(again), "smoke")
+	require.NotContains(t, stdout+stderr, "secret")
 
 	code, stdout, _ = run(t, "status", "--source", dir)
 	require.Equal(t, outcome.Done, code)
@@ -151,6 +155,10 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
 		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "--timeout 1s is too small"},
 		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "--restore-timeout 1ms is too small"},
+		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `--url "ftp://site.example.com" is no address of a site: write it as https://www.example.com`},
+		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `--url "https://" is no address`},
+		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `--url "www.example.com" is no address`},
+		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `--url "https://me:xxxxx@www.example.com/?a=b" is no address`},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
 		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -34,20 +35,20 @@ func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject) err
 }
 
 // frontDoor is the URL of the system, and why there is none.
-func (d Delivery) frontDoor(ctx context.Context, o Options) (url string, notes []string) {
+func (d Delivery) frontDoor(ctx context.Context, o Options) (door string, notes []string) {
 	if o.URL != "" {
-		return o.URL, nil
+		return strings.TrimSuffix(o.URL, "/"), nil // what is asked for begins with one
 	}
-	url, err := smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
+	door, err := smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
 	if err != nil {
 		return "", []string{"no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url"}
 	}
-	return url, nil
+	return door, nil
 }
 
 // smoke asks the released system whether it is what was released.
-func (d Delivery) smoke(ctx context.Context, url string, versions map[string]string) error {
+func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) error {
 	return d.Recorder.Stage("smoke", func() (report.Result, error) {
-		return report.Succeeded, smoke.Run(ctx, url, smoke.Checks(d.All, versions))
+		return report.Succeeded, smoke.Run(ctx, door, smoke.Checks(d.All, versions))
 	})
 }

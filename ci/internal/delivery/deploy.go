@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -72,7 +73,29 @@ func (o Options) check() error {
 	if o.WaitForTurn < 0 {
 		return outcome.Usagef("--wait-for-turn %s: take a time above 0, such as 10m", o.WaitForTurn)
 	}
-	return nil
+	return checkURL(o.URL)
+}
+
+// checkURL refuses an address that no smoke test could pass at: found after the
+// release, it would be taken for the release's fault, and put that back.
+func checkURL(site string) error {
+	if site == "" {
+		return nil
+	}
+	parsed, err := url.Parse(site)
+	if err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != "" && parsed.RawQuery == "" && parsed.Fragment == "" {
+		return nil
+	}
+	return outcome.Usagef("--url %q is no address of a site: write it as https://www.example.com", withoutPassword(site))
+}
+
+// withoutPassword is an address as it may be shown.
+func withoutPassword(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.User == nil {
+		return address
+	}
+	return parsed.Redacted()
 }
 
 // Deploy releases a commit. Images that the registry holds under it are released
@@ -125,16 +148,16 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 
 // release releases and smoke tests, and reports.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
-	url, notes := d.frontDoor(ctx, o)
-	if url != "" && !o.SkipSmoke {
-		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, url, versions) }
+	door, notes := d.frontDoor(ctx, o)
+	if door != "" && !o.SkipSmoke {
+		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, door, versions) }
 	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
 		release = d.Account.engine(d.Recorder, d.Next).Release(ctx, request)
 		return release.Result, nil
 	})
-	release.URL, release.Notes = url, append(release.Notes, notes...)
+	release.URL, release.Notes = withoutPassword(door), append(release.Notes, notes...)
 	d.Recorder.Fill(&release)
 	return release
 }
@@ -177,12 +200,12 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 
 // Status tells what runs where.
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
-	var url string
+	var door string
 	var asked sync.WaitGroup
-	asked.Go(func() { url, _ = d.frontDoor(ctx, Options{}) })
+	asked.Go(func() { door, _ = d.frontDoor(ctx, Options{}) })
 	status, err := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services)
 	asked.Wait()
-	status.URL = url
+	status.URL = door
 	return status, awsauth.Explain(err)
 }
 

@@ -315,6 +315,7 @@ func TestOpenFails(t *testing.T) {
 		"one whose folder is here":     {"frontend", outcome.Usage, `no image "frontend" below nowhere: build it with slipway build --service frontend`},
 		"a service that was not built": {"backend", outcome.Usage, `no image "backend" below nowhere: build it with slipway build --service backend`},
 		"a folder without an image":    {t.TempDir(), outcome.Usage, "is no OCI image layout: it has no index.json"},
+		"a file":                       {"/etc/passwd", outcome.Usage, "/etc/passwd is no OCI image layout: it has no index.json"},
 		"neither":                      {"What is This", outcome.Usage, `"What is This" is neither the folder of a layout`},
 		"a line break":                 {"a\nb", outcome.Usage, `"a\nb" is neither`},
 		"a zero byte":                  {"a\x00b", outcome.Usage, `"a\x00b" is neither`},

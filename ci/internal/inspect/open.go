@@ -66,7 +66,7 @@ func (o Opener) Open(ctx context.Context, what string) (Image, error) {
 	if plain.MatchString(what) {
 		return Image{}, outcome.Usagef("no image %q below %s: build it with slipway build --service %s, or give the folder of a layout or a reference such as registry/repository:tag", what, o.Built, what)
 	}
-	if info, err := os.Stat(what); err == nil && info.IsDir() {
+	if _, err := os.Stat(what); err == nil {
 		return Image{}, outcome.Usagef("%s is no OCI image layout: it has no index.json", what)
 	}
 	ref, err := name.ParseReference(what)

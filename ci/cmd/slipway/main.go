@@ -17,13 +17,25 @@ import (
 func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	catch(signals)
 	if underGoRun() {
 		go followParent(signals)
 	}
 	var next atomic.Pointer[string]
 	go obey(signals, cancel, &next)
 	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { next.Store(&command) })))
+}
+
+// catch has signals told instead of ending the program halfway through a release:
+// those that ask for its end, a terminal that is closed among them, unless nohup
+// has said that it does not matter. Where nobody reads what is written any more,
+// writing fails, and no more.
+func catch(signals chan<- os.Signal) {
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
 // echo is how long after the first signal another one may be the same wish:

@@ -33,6 +33,9 @@ type app struct {
 	next func(command string)
 	// code is the exit code of a stage that reported by itself what went wrong.
 	code outcome.Code
+	// changed is set where production may have been changed: then the exit code
+	// tells of that, and of nothing else.
+	changed bool
 }
 
 // Run runs the command with its arguments and returns its exit code. What the
@@ -40,15 +43,16 @@ type app struct {
 // told while it runs what a human has to run should the process end there and
 // then; "" when that is nothing.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func(command string)) outcome.Code {
-	a := &app{stdout: stdout, stderr: stderr, output: text, next: next}
+	printed := &printer{to: stdout}
+	a := &app{stdout: printed, stderr: stderr, output: text, next: next}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(stderr, "slipway: %s\n", err)
-		return outcome.Of(err)
+		return a.conclude(outcome.Of(err), printed)
 	}
-	return a.code
+	return a.conclude(a.code, printed)
 }
 
 // Command is the command with all that are below it, for whoever describes them. It

@@ -228,6 +228,7 @@ failure the state holds what was done: plan and apply again to carry on.`,
 			return err
 		}
 		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
+		a.changed = true
 		applied, err := stage.Apply(cmd.Context(), o)
 		if applied.Result == "" {
 			return err

@@ -155,6 +155,7 @@ func (a *app) drive(ctx context.Context, f releaseFlags, run func(delivery.Deliv
 		view.Close()
 		return err
 	}
+	a.changed = true
 	release := run(d)
 	view.Close()
 	a.code = release.ExitCode

@@ -6,18 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // inPlatform runs steps against an embedded AWS in which the services of a small
@@ -25,34 +20,7 @@ import (
 func inPlatform(t *testing.T, steps func(dir string)) {
 	t.Helper()
 	dir := sourcetest.New(t)
-	inPlatformOf(t, dir, func() { steps(dir) })
-}
-
-// inPlatformOf runs steps against an embedded AWS in which the services of a tree run,
-// which is at the commit that runs.
-func inPlatformOf(t *testing.T, dir string, steps func()) {
-	t.Helper()
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
-	ran := false
-	release := rehearsal.Run(t.Context(), rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Cache: image.CacheDir(), Scenario: rehearsal.Happy,
-		Up: func(endpoint string, _ report.Release) {
-			ran = true
-			for name, value := range map[string]string{
-				"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
-				"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-			} {
-				t.Setenv(name, value)
-			}
-			steps()
-		},
-	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
-	require.True(t, ran, "%+v", release)
+	rehearsaltest.In(t, dir, func() { steps(dir) })
 }
 
 // decode reads the one JSON document on standard output.
@@ -132,6 +100,8 @@ func testDelivery(t *testing.T, dir string) {
 	code, stdout, _ = run(t, "status", "--source", dir)
 	require.Equal(t, outcome.Done, code)
 	require.Contains(t, stdout, second.SHA[:12])
+
+	fullDeploy(t, dir)
 }
 
 func stageNames(release report.Release) []string {

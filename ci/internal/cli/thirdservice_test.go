@@ -17,6 +17,7 @@ import (
 	"dagger/slipway/internal/infratest"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
@@ -70,7 +71,7 @@ func TestThirdService(t *testing.T) {
 		w.Init("-backend=false")
 		require.Contains(t, w.Run("test", "-filter=tests/file.tftest.hcl", "-verbose"), `aws_ecs_service.service["orders"]`)
 	})
-	inPlatformOf(t, dir, func() { deliverThird(t, dir) })
+	rehearsaltest.In(t, dir, func() { deliverThird(t, dir) })
 }
 
 // deliverThird releases a change of the third service, and takes it back.

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// asSlipway makes the test binary the command itself.
+const asSlipway = "SLIPWAY_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asSlipway) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// slipway is the command, not started yet.
+func slipway(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	command, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), command, args...)
+	cmd.Env = append(os.Environ(), asSlipway+"=yes")
+	return cmd
+}
+
+// watched tells once when a line has come, and keeps all of them.
+type watched struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	until string
+	seen  chan struct{}
+}
+
+func (w *watched) Write(data []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text.Write(data)
+	if w.seen != nil && strings.Contains(w.text.String(), w.until) {
+		close(w.seen)
+		w.seen = nil
+	}
+	return len(data), nil
+}
+
+// midway is when a release has begun to change what runs.
+const midway = "started\n"
+
+// TestReleaseOutlivesItsTerminal is a release whose terminal is closed, or whose
+// reader goes away: production is on the new version or where it was.
+func TestReleaseOutlivesItsTerminal(t *testing.T) {
+	dir := sourcetest.New(t)
+	rehearsaltest.In(t, dir, func() {
+		before := running(t, dir)
+		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
+		sourcetest.Commit(t, dir, "second")
+
+		hungUp := slipway(t, "deploy", "--source", dir)
+		said := &watched{until: midway, seen: make(chan struct{})}
+		seen := said.seen
+		hungUp.Stderr = said
+		require.NoError(t, hungUp.Start())
+		<-seen
+		require.NoError(t, hungUp.Process.Signal(syscall.SIGHUP))
+		_ = hungUp.Wait()
+		require.Equal(t, int(outcome.Interrupted), hungUp.ProcessState.ExitCode(), said.text.String())
+		require.Equal(t, before, running(t, dir), "what ran before runs again")
+
+		unread := slipway(t, "deploy", "--source", dir)
+		said = &watched{until: midway, seen: make(chan struct{})}
+		seen = said.seen
+		reader, writer, err := os.Pipe()
+		require.NoError(t, err)
+		unread.Stdout, unread.Stderr = writer, writer
+		require.NoError(t, unread.Start())
+		require.NoError(t, writer.Close())
+		go func() {
+			<-seen
+			_ = reader.Close()
+		}()
+		_, err = io.Copy(said, reader)
+		require.ErrorIs(t, err, os.ErrClosed)
+		_ = unread.Wait()
+		require.Equal(t, int(outcome.Done), unread.ProcessState.ExitCode(), said.text.String())
+		require.NotEqual(t, before, running(t, dir), "the release went on")
+	})
+}
+
+var commit = regexp.MustCompile(`"sha": "([0-9a-f]{40})"`)
+
+// running is which commits run.
+func running(t *testing.T, dir string) []string {
+	t.Helper()
+	cmd := slipway(t, "status", "--source", dir, "--output", "json")
+	output, err := cmd.Output()
+	require.NoError(t, err)
+	services, _, _ := strings.Cut(string(output), `"releases"`)
+	return commit.FindStringSubmatch(services)
+}

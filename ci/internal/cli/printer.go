@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"syscall"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// printer is standard output. It goes on when something cannot be written, and
+// remembers that: what a command does must not depend on who reads.
+type printer struct {
+	to  io.Writer
+	err error
+}
+
+func (p *printer) Write(data []byte) (int, error) {
+	if p.err == nil {
+		_, p.err = p.to.Write(data)
+	}
+	return len(data), nil
+}
+
+// conclude is the exit code of a command that ended with code, given whether it
+// could print what it returns. What was done to production is told as it is,
+// printed or not; a reader that wanted no more, as head does, is no failure.
+func (a *app) conclude(code outcome.Code, stdout *printer) outcome.Code {
+	if stdout.err == nil || errors.Is(stdout.err, syscall.EPIPE) {
+		return code
+	}
+	fmt.Fprintf(a.stderr, "slipway: printing: %s\n", stdout.err)
+	if code == outcome.Done && !a.changed {
+		return outcome.Failed
+	}
+	return code
+}

@@ -26,9 +26,10 @@ import (
 
 // app is one invocation of the command.
 type app struct {
-	stdout, stderr io.Writer
-	source         string
-	output         format
+	stdout io.Writer
+	stderr *printer
+	source string
+	output format
 	// next is told what a human has to run should the process end now.
 	next func(command string)
 	// code is the exit code of a stage that reported by itself what went wrong.
@@ -44,12 +45,12 @@ type app struct {
 // then; "" when that is nothing.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func(command string)) outcome.Code {
 	printed := &printer{to: stdout}
-	a := &app{stdout: printed, stderr: stderr, output: text, next: next}
+	a := &app{stdout: printed, stderr: &printer{to: stderr}, output: text, next: next}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
-		fmt.Fprintf(stderr, "slipway: %s\n", err)
+		fmt.Fprintf(a.stderr, "slipway: %s\n", err)
 		return a.conclude(outcome.Of(err), printed)
 	}
 	return a.conclude(a.code, printed)
@@ -58,7 +59,7 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func
 // Command is the command with all that are below it, for whoever describes them. It
 // prints nothing.
 func Command() *cobra.Command {
-	a := &app{stdout: io.Discard, stderr: io.Discard, output: text}
+	a := &app{stdout: io.Discard, stderr: &printer{to: io.Discard}, output: text}
 	return a.root()
 }
 
@@ -193,7 +194,7 @@ func (a *app) lock(tree source.Tree) (image.Lock, error) {
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.
 func (a *app) view() (view report.View, live bool) {
-	file, ok := a.stderr.(*os.File)
+	file, ok := a.stderr.to.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
 		return report.Plain{W: a.stderr}, false
 	}

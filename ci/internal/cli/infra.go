@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,20 +67,7 @@ func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
 
 // host runs Terraform on this machine, and tells its progress.
 func (a *app) host(tree source.Tree, env map[string]string) step.Host {
-	together := &oneAtATime{w: a.stderr}
-	return step.Host{Source: tree.Dir, Env: env, Narrate: together, Tee: &terraform.Progress{W: together}}
-}
-
-// oneAtATime is a writer that two streams share.
-type oneAtATime struct {
-	mu sync.Mutex
-	w  io.Writer
-}
-
-func (o *oneAtATime) Write(data []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.w.Write(data)
+	return step.Host{Source: tree.Dir, Env: env, Narrate: a.stderr, Tee: &terraform.Progress{W: a.stderr}}
 }
 
 // liveStage is stage for commands that talk to AWS.

@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/schema/schematest"
@@ -107,6 +109,14 @@ func TestPlatformCommands(t *testing.T) {
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--output", "json")
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, `"action": "destroy"`)
+
+	gone := broken{syscall.EPIPE}
+	for _, args := range [][]string{{"plan", "--out", out, backend}, {"apply", "--plan", out}} {
+		require.Equal(t, outcome.Done, cli.Run(t.Context(), append(args, "--source", dir), gone, gone, nil), "%s, though nobody reads", args[0])
+	}
+	state, err := os.ReadFile(strings.TrimPrefix(backend, "--backend-config=path="))
+	require.NoError(t, err)
+	require.Contains(t, string(state), "terraform_data", "it was applied")
 }
 
 func TestPlatformCommandsThatFail(t *testing.T) {

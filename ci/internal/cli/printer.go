@@ -4,19 +4,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 
 	"dagger/slipway/internal/outcome"
 )
 
-// printer is standard output. It goes on when something cannot be written, and
-// remembers that: what a command does must not depend on who reads.
+// printer is standard output, or standard error. It goes on when something cannot
+// be written, and remembers that: what a command does must not depend on who reads,
+// nor what the tools do that it runs. Several may write to it at once.
 type printer struct {
-	to  io.Writer
+	to io.Writer
+
+	mu  sync.Mutex
 	err error
 }
 
 func (p *printer) Write(data []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.err == nil {
 		_, p.err = p.to.Write(data)
 	}

@@ -30,7 +30,7 @@ func In(t *testing.T, dir string, steps func()) {
 		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Cache: image.CacheDir(), Scenario: rehearsal.Happy,
 		Up: func(endpoint string, _ report.Release) {
 			ran = true
-			for name, value := range map[string]string{
+			for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
 				"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
 				"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 			} {

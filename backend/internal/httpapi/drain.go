@@ -28,7 +28,7 @@ const lingerTime = 20 * time.Millisecond
 // The error is nil if every request was answered. Serve can be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	lingering := linger(ln)
-	gated := newGate(lingering, s.opts.MaxConnections, s.turnOff)
+	gated := newGate(lingering, s.opts.MaxConnections, s.turnOff, s.starved)
 	defer gated.done.Wait()
 	ln = gated
 	served := make(chan error, 1)

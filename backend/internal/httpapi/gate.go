@@ -2,10 +2,15 @@ package httpapi
 
 import (
 	"bufio"
+	"context"
+	"errors"
+	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -18,6 +23,9 @@ const (
 	refusals = 64
 	// refusalTimeout bounds the telling.
 	refusalTimeout = time.Second
+	// acceptPause is how long connections are left waiting when the host has
+	// nothing left to accept them with. Those that end give it back.
+	acceptPause = 100 * time.Millisecond
 )
 
 // gate is a listener that bounds the connections that are open. The framework
@@ -27,20 +35,22 @@ type gate struct {
 	limit int64
 	// refuse writes an answer to a connection that was not let in.
 	refuse func(*fasthttp.Response, net.Conn)
+	// starved is told when the host runs out of what a connection takes.
+	starved func(error)
 
 	open     atomic.Int64
 	refusing chan struct{} // a place for each
 	done     sync.WaitGroup
 }
 
-func newGate(ln net.Listener, limit int, refuse func(*fasthttp.Response, net.Conn)) *gate {
-	return &gate{Listener: ln, limit: int64(limit), refuse: refuse, refusing: make(chan struct{}, refusals)}
+func newGate(ln net.Listener, limit int, refuse func(*fasthttp.Response, net.Conn), starved func(error)) *gate {
+	return &gate{Listener: ln, limit: int64(limit), refuse: refuse, starved: starved, refusing: make(chan struct{}, refusals)}
 }
 
 // Accept returns the next connection for which there is room.
 func (g *gate) Accept() (net.Conn, error) {
 	for {
-		conn, err := g.Listener.Accept()
+		conn, err := g.accept()
 		if err != nil {
 			return nil, err
 		}
@@ -51,6 +61,25 @@ func (g *gate) Accept() (net.Conn, error) {
 		g.turnOff(conn)
 	}
 }
+
+// accept waits while the host has no file descriptors or memory left for another
+// connection. The framework would end the server, with all that it serves.
+func (g *gate) accept() (net.Conn, error) {
+	for told := false; ; told = true {
+		conn, err := g.Listener.Accept()
+		var code syscall.Errno
+		if !errors.As(err, &code) || !slices.Contains(exhausted, code) {
+			return conn, err
+		}
+		if !told {
+			g.starved(err)
+		}
+		time.Sleep(acceptPause)
+	}
+}
+
+// exhausted are the errors of accept(2) that say so.
+var exhausted = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
 
 // turnOff must not keep others waiting.
 func (g *gate) turnOff(conn net.Conn) {
@@ -99,4 +128,10 @@ func (s *Server) turnOff(answer *fasthttp.Response, conn net.Conn) {
 	answer.Header.Set(fiber.HeaderXRequestID, id)
 	answer.Header.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(retryAfter.Seconds())))
 	answer.SetBody(body)
+}
+
+// starved logs it as an error: somebody must give the server more, or let it have
+// fewer connections.
+func (s *Server) starved(err error) {
+	s.opts.Log.LogAttrs(context.Background(), slog.LevelError, "connections wait", slog.String("error", err.Error()))
 }

@@ -6,10 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -67,6 +70,49 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 	r.stop()
 	require.NoError(t, <-r.result)
+}
+
+// poor is a listener whose host has nothing left to accept with, for a while.
+type poor struct {
+	net.Listener
+	failures []error
+	conn     net.Conn
+}
+
+func (p *poor) Accept() (net.Conn, error) {
+	if len(p.failures) == 0 {
+		return p.conn, nil
+	}
+	err := p.failures[0]
+	p.failures = p.failures[1:]
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+}
+
+func TestTooManyOpenFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, other := net.Pipe()
+		defer func() { _, _ = conn.Close(), other.Close() }()
+		var told []error
+		begin := time.Now()
+		g := newGate(&poor{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn}, 1, nil,
+			func(err error) { told = append(told, err) })
+		accepted, err := g.Accept()
+		require.NoError(t, err, "it waits, and goes on")
+		require.Equal(t, conn, accepted.(*guest).Conn)
+		require.Equal(t, 4*acceptPause, time.Since(begin))
+		require.Len(t, told, 1, "once, not at each try")
+		require.ErrorIs(t, told[0], syscall.EMFILE)
+
+		g.Listener = &poor{failures: []error{syscall.EINVAL}}
+		_, err = g.Accept()
+		require.ErrorIs(t, err, syscall.EINVAL)
+	})
+}
+
+func TestStarvationIsLogged(t *testing.T) {
+	s, logged := newServer(t, nil)
+	s.starved(syscall.EMFILE)
+	require.Equal(t, "too many open files", logged.lines(t, "connections wait")[0]["error"])
 }
 
 // TestConnectionStorm opens many more connections than allowed, most of which

@@ -74,7 +74,7 @@ func (g *gate) accept() (net.Conn, error) {
 		if !told {
 			g.starved(err)
 		}
-		time.Sleep(acceptPause)
+		<-time.After(acceptPause)
 	}
 }
 

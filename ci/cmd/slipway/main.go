@@ -22,7 +22,7 @@ func main() {
 		go followParent(signals)
 	}
 	var next atomic.Pointer[string]
-	go obey(signals, cancel, &next)
+	go func() { os.Exit(int(obey(signals, cancel, &next))) }()
 	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { next.Store(&command) })))
 }
 
@@ -45,24 +45,21 @@ const echo = time.Second
 // obey interrupts the command at the first signal. Only a person who presses
 // Ctrl-C again ends it at once: a supervisor that sends SIGTERM after SIGINT,
 // as GitHub's runner does, shall not cut a release short that is being
-// restored. Then it says what is left to run.
-func obey(signals <-chan os.Signal, interrupt context.CancelCauseFunc, next *atomic.Pointer[string]) {
+// restored. Then it says what is left to run, and returns the exit code.
+func obey(signals <-chan os.Signal, interrupt context.CancelCauseFunc, next *atomic.Pointer[string]) outcome.Code {
 	first := <-signals
 	at := time.Now()
 	fmt.Fprintf(os.Stderr, "%s: putting things in order; Ctrl-C once more quits at once\n", first)
 	interrupt(outcome.Interruption(fmt.Sprintf("interrupted (%s)", first)))
 	for again := range signals {
 		if again == os.Interrupt && time.Since(at) > echo {
-			fmt.Fprintln(os.Stderr, "quit without putting things in order: "+leftToRun(next.Load()))
-			os.Exit(int(outcome.Interrupted))
+			break
 		}
 	}
-}
-
-// leftToRun tells what a human has to run after a command that was cut short.
-func leftToRun(next *string) string {
-	if next == nil || *next == "" {
-		return "run the same command again"
+	if left := next.Load(); left != nil && *left != "" {
+		fmt.Fprintln(os.Stderr, "quit without putting things in order: "+*left)
+		return outcome.Unrestored
 	}
-	return "slipway rollback puts back what ran before; by hand: " + *next
+	fmt.Fprintln(os.Stderr, "quit: run the same command again")
+	return outcome.Interrupted
 }

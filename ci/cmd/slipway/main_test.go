@@ -2,14 +2,18 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -110,4 +114,36 @@ func running(t *testing.T, dir string) []string {
 	require.NoError(t, err)
 	services, _, _ := strings.Cut(string(output), `"releases"`)
 	return commit.FindStringSubmatch(services)
+}
+
+// TestQuitAtOnce is a person who does not want to wait for things to be put in
+// order: the exit code says whether that matters.
+func TestQuitAtOnce(t *testing.T) {
+	for name, tt := range map[string]struct {
+		left string
+		code outcome.Code
+	}{
+		"nothing begun":     {"", outcome.Interrupted},
+		"a release halfway": {"aws ecs update-service …", outcome.Unrestored},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				signals, ended := make(chan os.Signal), make(chan outcome.Code, 1)
+				var next atomic.Pointer[string]
+				next.Store(&tt.left)
+				ctx, interrupt := context.WithCancelCause(t.Context())
+				go func() { ended <- obey(signals, interrupt, &next) }()
+				signals <- os.Interrupt
+				<-ctx.Done()
+				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
+				signals <- os.Interrupt // the same wish, of the supervisor
+				time.Sleep(2 * echo)
+				signals <- syscall.SIGTERM // nobody at a terminal
+				synctest.Wait()
+				require.Empty(t, ended)
+				signals <- os.Interrupt
+				require.Equal(t, tt.code, <-ended)
+			})
+		})
+	}
 }

@@ -44,6 +44,9 @@ type app struct {
 // told while it runs what a human has to run should the process end there and
 // then; "" when that is nothing.
 func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func(command string)) outcome.Code {
+	if next == nil {
+		next = func(string) {}
+	}
 	printed := &printer{to: stdout}
 	a := &app{stdout: printed, stderr: &printer{to: stderr}, output: text, next: next}
 	root := a.root()

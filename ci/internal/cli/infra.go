@@ -214,7 +214,9 @@ failure the state holds what was done: plan and apply again to carry on.`,
 		}
 		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
 		a.changed = true
+		a.next("slipway plan tells what is left to apply, once Terraform has ended what it has begun")
 		applied, err := stage.Apply(cmd.Context(), o)
+		a.next("")
 		if applied.Result == "" {
 			return err
 		}

@@ -50,7 +50,7 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (d
 		return delivery.Delivery{}, err
 	}
 	d := delivery.Delivery{
-		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.next,
+		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.nextOfRelease,
 	}
 	if d.Services, err = p.Select(f.services...); err != nil {
 		return d, err
@@ -64,6 +64,14 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (d
 	}
 	d.Account = delivery.NewAccount(config)
 	return d, nil
+}
+
+// nextOfRelease tells what is left to run of a release that is halfway.
+func (a *app) nextOfRelease(command string) {
+	if command != "" {
+		command = "slipway rollback puts back what ran before; by hand: " + command
+	}
+	a.next(command)
 }
 
 func (a *app) deployCommand() *cobra.Command {

@@ -21,6 +21,9 @@ import (
 // machine may be busy with other packages' tests.
 const startLimit = time.Minute
 
+// sandboxVariable makes of the test's own program the one that enters the sandbox.
+const sandboxVariable = "BROWSER_TEST_SANDBOX"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(sandboxVariable) != "" {
 		enterSandbox() // does not return

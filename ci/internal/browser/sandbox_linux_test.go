@@ -16,9 +16,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sandboxVariable makes of the test's own program the one that enters the sandbox.
-const sandboxVariable = "BROWSER_TEST_SANDBOX"
-
 // TestSiteReadOnly runs Nginx as a task does: with its files where the image has
 // them, as a user who owns nothing, on a file system of which nothing but /tmp may
 // be written to.

@@ -150,6 +150,17 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		require.Equal(t, outcome.Failed, code)
 		require.Contains(t, stderr, "http://127.0.0.1:1")
 	})
+	t.Run("a front door that cannot be asked for", func(t *testing.T) {
+		t.Setenv("AWS_MAX_ATTEMPTS", "1")
+		t.Setenv("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "http://127.0.0.1:1")
+		code, _, stderr := run(t, "deploy", "--source", dir)
+		require.Equal(t, outcome.Failed, code, stderr)
+		require.Contains(t, stderr, "the smoke test has no address (--url names one, --skip-smoke goes without): finding load balancer ecs-alb: http://127.0.0.1:1 cannot be reached")
+		for _, args := range [][]string{{"deploy", "--skip-smoke"}, {"rollback", "--to", none}} {
+			_, stdout, stderr := run(t, append(args, "--source", dir)...)
+			require.NotContains(t, stdout+stderr, "--skip-smoke", "%s goes on without", args[0])
+		}
+	})
 	t.Run("no credentials", func(t *testing.T) {
 		t.Setenv("AWS_ACCESS_KEY_ID", "")
 		t.Setenv("AWS_SECRET_ACCESS_KEY", "")

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/iam"
@@ -34,16 +35,18 @@ func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject) err
 	})
 }
 
-// frontDoor is the URL of the system, and why there is none.
-func (d Delivery) frontDoor(ctx context.Context, o Options) (door string, notes []string) {
+// frontDoor is the URL of the system, or a note why there is none. An error tells
+// that nobody knows.
+func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, err error) {
 	if o.URL != "" {
-		return strings.TrimSuffix(o.URL, "/"), nil // what is asked for begins with one
+		return strings.TrimSuffix(o.URL, "/"), "", nil // what is asked for begins with one
 	}
-	door, err := smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
-	if err != nil {
-		return "", []string{"no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url"}
+	door, err = smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
+	var none *smoke.NoDoorError
+	if errors.As(err, &none) {
+		return "", "no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url", nil
 	}
-	return door, nil
+	return door, "", awsauth.Explain(err)
 }
 
 // smoke asks the released system whether it is what was released.

@@ -148,7 +148,14 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 
 // release releases and smoke tests, and reports.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
-	door, notes := d.frontDoor(ctx, o)
+	door, note, err := d.frontDoor(ctx, o)
+	switch {
+	case err == nil, o.SkipSmoke:
+	case request.TakeOver: // going back must not depend on it
+		note = "no smoke test: " + err.Error()
+	default:
+		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
+	}
 	if door != "" && !o.SkipSmoke {
 		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, door, versions) }
 	}
@@ -157,7 +164,10 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		release = d.Account.engine(d.Recorder, d.Next).Release(ctx, request)
 		return release.Result, nil
 	})
-	release.URL, release.Notes = withoutPassword(door), append(release.Notes, notes...)
+	release.URL = withoutPassword(door)
+	if note != "" {
+		release.Notes = append(release.Notes, note)
+	}
 	d.Recorder.Fill(&release)
 	return release
 }
@@ -202,7 +212,7 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 	var door string
 	var asked sync.WaitGroup
-	asked.Go(func() { door, _ = d.frontDoor(ctx, Options{}) })
+	asked.Go(func() { door, _, _ = d.frontDoor(ctx, Options{}) })
 	status, err := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services)
 	asked.Wait()
 	status.URL = door

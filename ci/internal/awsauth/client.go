@@ -2,6 +2,8 @@ package awsauth
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"time"
 
@@ -47,7 +49,17 @@ func Retryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = maxBackoff
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isCutOff))
 	})
+}
+
+// isCutOff tells an answer whose connection ended in its middle. The SDK repeats
+// a call whose answer never began to arrive, but not this one.
+func isCutOff(err error) aws.Ternary {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return aws.TrueTernary
+	}
+	return aws.UnknownTernary
 }
 
 // configuredRetryer is [Retryer], with as many attempts as AWS_MAX_ATTEMPTS

@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -128,6 +130,31 @@ func TestExplainEndpoints(t *testing.T) {
 			requireDiscreet(t, err)
 		})
 	}
+}
+
+// TestHalfAnAnswer is a connection that dies in the middle of an answer.
+func TestHalfAnAnswer(t *testing.T) {
+	const answer = `{"services":[{"serviceName":"s"}],"failures":[]}`
+	var calls atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		if calls.Add(1) == 1 {
+			_, _ = io.WriteString(w, answer[:20])
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	clean(t, keys)
+	t.Setenv("AWS_MAX_ATTEMPTS", "2")
+	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: server.URL})
+	require.NoError(t, err)
+	out, err := ecs.NewFromConfig(cfg).DescribeServices(t.Context(), &ecs.DescribeServicesInput{Services: []string{"s"}})
+	require.NoError(t, err, "it is asked again")
+	require.Len(t, out.Services, 1)
+	require.EqualValues(t, 2, calls.Load())
 }
 
 func TestExplainSilence(t *testing.T) {

@@ -8,14 +8,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-const (
-	// spare is how much of its life a token must have left; it lives for twelve
-	// hours, and a push takes minutes.
-	// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
-	spare = time.Hour
-	// renewalLimit bounds asking for a token.
-	renewalLimit = time.Minute
-)
+// spare is how much of its life a token must have left; it lives for twelve
+// hours, and a push takes minutes.
+// https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
+const spare = time.Hour
 
 // login is a login that renews itself. It fits authn.ContextAuthenticator, which
 // is asked before each request.
@@ -27,10 +23,8 @@ type login struct {
 	access
 }
 
-// renew asks for a token.
+// renew asks for a token. It ends by itself: the client bounds its calls.
 func (l *login) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, renewalLimit)
-	defer cancel()
 	fresh, err := request(ctx, l.api)
 	if err != nil {
 		return err

@@ -26,10 +26,9 @@ import (
 
 // app is one invocation of the command.
 type app struct {
-	stdout io.Writer
-	stderr *printer
-	source string
-	output format
+	stdout, stderr *printer
+	source         string
+	output         format
 	// next is told what a human has to run should the process end now.
 	next func(command string)
 	// code is the exit code of a stage that reported by itself what went wrong.
@@ -47,22 +46,21 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func
 	if next == nil {
 		next = func(string) {}
 	}
-	printed := &printer{to: stdout}
-	a := &app{stdout: printed, stderr: &printer{to: stderr}, output: text, next: next}
+	a := &app{stdout: &printer{to: stdout}, stderr: &printer{to: stderr}, output: text, next: next}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", err)
-		return a.conclude(outcome.Of(err), printed)
+		return a.conclude(outcome.Of(err))
 	}
-	return a.conclude(a.code, printed)
+	return a.conclude(a.code)
 }
 
 // Command is the command with all that are below it, for whoever describes them. It
 // prints nothing.
 func Command() *cobra.Command {
-	a := &app{stdout: io.Discard, stderr: &printer{to: io.Discard}, output: text}
+	a := &app{stdout: &printer{to: io.Discard}, stderr: &printer{to: io.Discard}, output: text}
 	return a.root()
 }
 

@@ -32,11 +32,11 @@ func (p *printer) Write(data []byte) (int, error) {
 // conclude is the exit code of a command that ended with code, given whether it
 // could print what it returns. What was done to production is told as it is,
 // printed or not; a reader that wanted no more, as head does, is no failure.
-func (a *app) conclude(code outcome.Code, stdout *printer) outcome.Code {
-	if stdout.err == nil || errors.Is(stdout.err, syscall.EPIPE) {
+func (a *app) conclude(code outcome.Code) outcome.Code {
+	if a.stdout.err == nil || errors.Is(a.stdout.err, syscall.EPIPE) {
 		return code
 	}
-	fmt.Fprintf(a.stderr, "slipway: printing: %s\n", stdout.err)
+	fmt.Fprintf(a.stderr, "slipway: printing: %s\n", a.stdout.err)
 	if code == outcome.Done && !a.changed {
 		return outcome.Failed
 	}

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,6 +17,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -42,27 +41,8 @@ func slipway(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// watched tells once when a line has come, and keeps all of them.
-type watched struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	until string
-	seen  chan struct{}
-}
-
-func (w *watched) Write(data []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text.Write(data)
-	if w.seen != nil && strings.Contains(w.text.String(), w.until) {
-		close(w.seen)
-		w.seen = nil
-	}
-	return len(data), nil
-}
-
 // midway is when a release has begun to change what runs.
-const midway = "started\n"
+const midway = `deployment \S+ started\n`
 
 // TestReleaseOutlivesItsTerminal is a release whose terminal is closed, or whose
 // reader goes away: production is on the new version or where it was.
@@ -74,32 +54,23 @@ func TestReleaseOutlivesItsTerminal(t *testing.T) {
 		sourcetest.Commit(t, dir, "second")
 
 		hungUp := slipway(t, "deploy", "--source", dir)
-		said := &watched{until: midway, seen: make(chan struct{})}
-		seen := said.seen
+		said := saidtest.New(midway, func([]string) { _ = hungUp.Process.Signal(syscall.SIGHUP) })
 		hungUp.Stderr = said
-		require.NoError(t, hungUp.Start())
-		<-seen
-		require.NoError(t, hungUp.Process.Signal(syscall.SIGHUP))
-		_ = hungUp.Wait()
-		require.Equal(t, int(outcome.Interrupted), hungUp.ProcessState.ExitCode(), said.text.String())
+		_ = hungUp.Run()
+		require.Equal(t, int(outcome.Interrupted), hungUp.ProcessState.ExitCode(), said)
 		require.Equal(t, before, running(t, dir), "what ran before runs again")
 
 		unread := slipway(t, "deploy", "--source", dir)
-		said = &watched{until: midway, seen: make(chan struct{})}
-		seen = said.seen
 		reader, writer, err := os.Pipe()
 		require.NoError(t, err)
+		said = saidtest.New(midway, func([]string) { _ = reader.Close() })
 		unread.Stdout, unread.Stderr = writer, writer
 		require.NoError(t, unread.Start())
 		require.NoError(t, writer.Close())
-		go func() {
-			<-seen
-			_ = reader.Close()
-		}()
 		_, err = io.Copy(said, reader)
 		require.ErrorIs(t, err, os.ErrClosed)
 		_ = unread.Wait()
-		require.Equal(t, int(outcome.Done), unread.ProcessState.ExitCode(), said.text.String())
+		require.Equal(t, int(outcome.Done), unread.ProcessState.ExitCode(), said)
 		require.NotEqual(t, before, running(t, dir), "the release went on")
 	})
 }

@@ -5,18 +5,13 @@ import (
 	"net/url"
 	"strconv"
 	"testing"
-	"time"
 
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // release is a call's release.
@@ -35,23 +30,11 @@ func inPlatform(t *testing.T, steps func(dir string, p pipeline)) {
 	t.Helper()
 	client := connect(t)
 	dir := sourcetest.New(t)
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
-	ran := false
-	ended := rehearsal.Run(t.Context(), rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: rehearsal.Happy,
-		Up: func(endpoint string, release report.Release) {
-			ran = true
-			id, err := client.Host().Service(ports(t, endpoint, release.URL), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
-			require.NoError(t, err)
-			steps(dir, newPipeline(t, dir).with("aws", id))
-		},
-	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
-	require.True(t, ran, "%+v", ended)
+	rehearsaltest.Up(t, dir, func(endpoint string, release report.Release) {
+		id, err := client.Host().Service(ports(t, endpoint, release.URL), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
+		require.NoError(t, err)
+		steps(dir, newPipeline(t, dir).with("aws", id))
+	})
 }
 
 // ports are those of the addresses, under their own numbers.

@@ -1,46 +1,25 @@
 package cli_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
-	"regexp"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 )
-
-// told is a writer that tells when a line was written that matches.
-type told struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	want  *regexp.Regexp
-	found chan string
-}
-
-func (w *told) Write(data []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text.Write(data)
-	if match := w.want.FindStringSubmatch(w.text.String()); match != nil && w.found != nil {
-		w.found <- match[1]
-		w.found = nil
-	}
-	return len(data), nil
-}
 
 func TestUp(t *testing.T) {
 	dir := sourcetest.New(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	w := &told{want: regexp.MustCompile(`up at (http://\S+):`), found: make(chan string, 1)}
-	found, ended := w.found, make(chan outcome.Code, 1)
+	found, ended := make(chan string, 1), make(chan outcome.Code, 1)
+	w := saidtest.New(`up at (http://\S+):`, func(match []string) { found <- match[1] })
 	go func() {
 		ended <- cli.Run(ctx, []string{"up", "--source", dir, "--listen", "127.0.0.1:0"}, io.Discard, w, nil)
 	}()
@@ -59,7 +38,7 @@ func TestUp(t *testing.T) {
 		require.Equal(t, outcome.Done, <-ended, "that is how it ends well")
 	case code := <-ended:
 		cancel(nil)
-		t.Fatalf("ended with %d: %s", code, w.text.String())
+		t.Fatalf("ended with %d: %s", code, w)
 	}
 }
 

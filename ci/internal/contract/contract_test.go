@@ -20,13 +20,9 @@ import (
 	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/contract"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -159,21 +155,9 @@ func TestRehearsal(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "api")))
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "api"), os.DirFS(backendFolder)))
 	sourcetest.Commit(t, dir, "the real backend")
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
-	asked := false
-	release := rehearsal.Run(t.Context(), rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: rehearsal.Happy,
-		Up: func(_ string, release report.Release) {
-			asked = true
-			require.NotEmpty(t, release.URL)
-			require.NoError(t, contract.Check(t.Context(), release.URL, release.SHA))
-		},
-	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
-	require.True(t, asked, "%+v", release)
+	release := rehearsaltest.Up(t, dir, func(_ string, release report.Release) {
+		require.NotEmpty(t, release.URL)
+		require.NoError(t, contract.Check(t.Context(), release.URL, release.SHA))
+	})
 	require.Equal(t, report.Succeeded, release.Result)
 }

@@ -13,10 +13,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"dagger/slipway/internal/saidtest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -247,7 +248,8 @@ func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string 
 	cmd.Path = filepath.Join(h.dir, "bin", "slipway")
 	cmd.Err = nil // it is not on this process's PATH
 	cmd.Dir, cmd.Env = dir, h.env
-	said := &words{seen: make(chan []string, 1)}
+	seen := make(chan []string, 1)
+	said := saidtest.New(`to work with it: export (.*)\n`, func(match []string) { seen <- strings.Fields(match[1]) })
 	cmd.Stdout, cmd.Stderr = said, said
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)
@@ -257,36 +259,15 @@ func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string 
 		<-ended
 	})
 	select {
-	case env := <-said.seen:
+	case env := <-seen:
 		return env
 	case err := <-ended:
 		ended <- err
-		require.FailNow(t, "the system did not come up", said.text.String())
+		require.FailNow(t, "the system did not come up", said.String())
 	case <-ctx.Done():
 		require.FailNow(t, "the system did not come up in time")
 	}
 	return nil
-}
-
-// words waits for the line that tells how to work with a system.
-type words struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	seen chan []string
-	told bool
-}
-
-var export = regexp.MustCompile(`to work with it: export (.*)\n`)
-
-func (w *words) Write(data []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.text.Write(data)
-	if found := export.FindStringSubmatch(w.text.String()); found != nil && !w.told {
-		w.told = true
-		w.seen <- strings.Fields(found[1])
-	}
-	return len(data), nil
 }
 
 // follows tells whether the expected lines come in what was printed, in their order.

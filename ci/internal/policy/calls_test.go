@@ -5,9 +5,7 @@ import (
 	"context"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -15,17 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/policy"
 	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/signature/signaturetest"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // spared are the actions that the pipeline asks for and does well without: a note
@@ -149,42 +147,24 @@ func TestUsage(t *testing.T) {
 func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoint string)) []localaws.Call {
 	t.Helper()
 	dir := sourcetest.New(t)
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
+	o := rehearsaltest.Options(t, dir, scenario)
 	var server *localaws.Server
-	release := rehearsal.Run(t.Context(), rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario,
-		Started: func(s *localaws.Server) {
-			server = s
-			for action := range spared {
-				service, name, _ := strings.Cut(action, ":")
-				s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
-			}
-		},
-		Up: func(endpoint string, _ report.Release) {
-			if steps != nil {
-				steps(dir, endpoint)
-			}
-		},
-	}, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
+	o.Started = func(s *localaws.Server) {
+		server = s
+		for action := range spared {
+			service, name, _ := strings.Cut(action, ":")
+			s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
+		}
+	}
+	o.Up = func(endpoint string, _ report.Release) {
+		if steps != nil {
+			steps(dir, endpoint)
+		}
+	}
+	release := rehearsaltest.Run(t, o)
 	require.Len(t, release.Services, 2, "%+v", release)
 	// The registry is logged in to, and its requests are signed by nobody.
 	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.Pipeline && c.AccessKey != "" })
-}
-
-// inEnvironment leads commands to an embedded AWS.
-func inEnvironment(t *testing.T, endpoint string) {
-	t.Helper()
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
-		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-	} {
-		t.Setenv(name, value)
-	}
 }
 
 // run runs the command, and wants its exit code. Once it tells that a deployment
@@ -194,13 +174,13 @@ func run(t *testing.T, want outcome.Code, args ...string) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	var stdout bytes.Buffer
-	said := &narration{heard: func(line string) {
-		if want == outcome.Interrupted && strings.Contains(line, ": deployment ecs-svc/") {
+	said := saidtest.New(": deployment ecs-svc/", func([]string) {
+		if want == outcome.Interrupted {
 			cancel(outcome.Interruption("interrupted by the test"))
 		}
-	}}
+	})
 	code := cli.Run(ctx, args, &stdout, said, nil)
-	require.Equal(t, want, code, "%v\n%s%s", args, &stdout, &said.text)
+	require.Equal(t, want, code, "%v\n%s%s", args, &stdout, said)
 }
 
 // commit changes the site, and commits it.
@@ -213,20 +193,6 @@ func commit(t *testing.T, dir, title string) (sha string) {
 	return revision.SHA
 }
 
-// narration is what a command tells meanwhile.
-type narration struct {
-	heard func(line string)
-	mu    sync.Mutex
-	text  bytes.Buffer
-}
-
-func (n *narration) Write(line []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.heard(string(line))
-	return n.text.Write(line)
-}
-
 // TestDeployRole runs everything that the workflows run with the deploy role, and
 // every scenario of a release, and evaluates every call.
 func TestDeployRole(t *testing.T) {
@@ -234,7 +200,7 @@ func TestDeployRole(t *testing.T) {
 	private, public := signaturetest.KeyFiles(t, "ECDSA")
 	t.Run("commands", func(t *testing.T) {
 		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
-			inEnvironment(t, endpoint)
+			rehearsaltest.Environment(t, endpoint)
 			at := func(code outcome.Code, args ...string) {
 				t.Helper()
 				run(t, code, append(args, "--source", dir)...)
@@ -280,7 +246,7 @@ func TestBuildRole(t *testing.T) {
 	role := use(rolePolicies(t, "build"))
 	server, err := localaws.Start(t.Context(), localaws.Options{})
 	require.NoError(t, err)
-	inEnvironment(t, server.Endpoint())
+	rehearsaltest.Environment(t, server.Endpoint())
 	terraform := ecr.New(ecr.Options{
 		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("terraform", "any", ""),
 	})

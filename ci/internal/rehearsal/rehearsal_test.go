@@ -13,15 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/schema/schematest"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -29,16 +26,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // options are those of a rehearsal of a small tree.
 func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	t.Helper()
-	dir := sourcetest.New(t)
-	tree, err := source.Open(t.Context(), dir)
-	require.NoError(t, err)
-	p, err := platform.Load(dir)
-	require.NoError(t, err)
-	lock, err := image.ReadLock(dir)
-	require.NoError(t, err)
-	return rehearsal.Options{
-		Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario, Live: true,
-	}
+	o := rehearsaltest.Options(t, sourcetest.New(t), scenario)
+	o.Live = true
+	return o
 }
 
 // silent is a view that shows nothing.

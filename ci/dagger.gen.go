@@ -803,11 +803,11 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg vars", err))
 				}
 			}
-			var lock bool
-			if inputArgs["lock"] != nil {
-				err = json.Unmarshal([]byte(inputArgs["lock"]), &lock)
+			var stateLock bool
+			if inputArgs["stateLock"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["stateLock"]), &stateLock)
 				if err != nil {
-					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg lock", err))
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg stateLock", err))
 				}
 			}
 			var refreshOnly bool
@@ -824,7 +824,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg destroy", err))
 				}
 			}
-			return (*Slipway).Plan(&parent, ctx, dir, backendConfig, vars, lock, refreshOnly, destroy)
+			return (*Slipway).Plan(&parent, ctx, dir, backendConfig, vars, stateLock, refreshOnly, destroy)
 		case "Publish":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

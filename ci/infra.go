@@ -85,10 +85,10 @@ func (m *Slipway) Plan(
 	//
 	// +optional
 	vars []string,
-	// Lock the state meanwhile; a role that may only read it needs --lock=false.
+	// Lock the state meanwhile; a role that may only read it needs --state-lock=false.
 	//
 	// +default=true
-	lock bool,
+	stateLock bool,
 	// Tell drift, and plan nothing but to take it over into the state.
 	//
 	// +optional
@@ -108,7 +108,7 @@ func (m *Slipway) Plan(
 		return nil, fmt.Errorf("making room for the plan: %w", err)
 	}
 	planned, err := stage.Plan(ctx, infra.PlanOptions{
-		PlanOptions: terraform.PlanOptions{Vars: vars, NoLock: !lock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
+		PlanOptions: terraform.PlanOptions{Vars: vars, NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
 	})
 	if err != nil {
 		return nil, err

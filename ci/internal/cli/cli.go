@@ -152,6 +152,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return outcome.Usagef("%s takes no argument, and got %q: see %s --help", cmd.Name(), args[0], cmd.CommandPath())
 }
 
+// renamedFlags are flags that had another name, by that name.
+var renamedFlags = map[string]string{"lock": "state-lock"}
+
 // flagError makes the usage error of a flag that is not there or has a value
 // that it does not take.
 func flagError(cmd *cobra.Command, err error) error {
@@ -162,6 +165,9 @@ func flagError(cmd *cobra.Command, err error) error {
 		name, dashes := missing.GetSpecifiedName(), "--"
 		if missing.GetSpecifiedShortnames() != "" {
 			dashes = "-"
+		}
+		if now := renamedFlags[name]; cmd.Flags().Lookup(now) != nil {
+			return outcome.Usagef("no flag --%s: it is --%s now", name, now)
 		}
 		return outcome.Usagef("no flag %s%s: %s", dashes, name, meant(name, names, "--"))
 	}

@@ -92,6 +92,7 @@ func TestUsageErrors(t *testing.T) {
 	}{
 		"unknown command":     {[]string{"rehears"}, outcome.Usage, `no command "rehears": did you mean rehearse?`},
 		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are apply, build, `},
+		"renamed flag":        {[]string{"plan", "--lock=false"}, outcome.Usage, "no flag --lock: it is --state-lock now"},
 		"unknown flag":        {[]string{"build", "--servic", "a"}, outcome.Usage, "no flag --servic: did you mean --service?"},
 		"strange flag":        {[]string{"build", "--xyzzy"}, outcome.Usage, "no flag --xyzzy: there are --help, "},
 		"an argument":         {[]string{"build", "api"}, outcome.Usage, `build takes no argument, and got "api": see slipway build --help`},

@@ -158,7 +158,7 @@ files have none.
 
 With --refresh-only it tells what others have changed (drift).`,
 		Example: `  slipway plan
-  slipway plan --lock=false --output markdown
+  slipway plan --state-lock=false --output markdown
   slipway plan --backend-config bucket=my-state --var log_retention_days=365
   slipway plan --refresh-only`,
 	}
@@ -166,7 +166,7 @@ With --refresh-only it tells what others have changed (drift).`,
 	cmd.Flags().StringVar(&o.Out, "out", defaultPlan, "directory to write the plan to")
 	cmd.Flags().BoolVar(&o.RefreshOnly, "refresh-only", false, "tell drift, and plan nothing but to take it over into the state")
 	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
-	cmd.Flags().BoolVar(&lock, "lock", true, "lock the state meanwhile; a role that may only read it needs --lock=false")
+	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state meanwhile; a role that may only read it needs --state-lock=false")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {

@@ -97,7 +97,7 @@ func TestPlatformCommands(t *testing.T) {
 	require.Equal(t, outcome.Refused, code)
 	require.Contains(t, stderr, "perhaps because this plan was applied already")
 
-	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--output", "markdown", "--lock=false", "--region", "eu-west-1")
+	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--output", "markdown", "--state-lock=false", "--region", "eu-west-1")
 	require.Equal(t, outcome.Done, code, "no changes")
 	require.Contains(t, stdout, "### No changes: ")
 	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--refresh-only")

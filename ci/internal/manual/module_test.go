@@ -19,6 +19,8 @@ import (
 type module struct {
 	constructor function
 	functions   []function
+	// methods are the functions of the objects that functions return.
+	methods []function
 	// fields are those of the objects that functions return, by type.
 	fields map[string][]string
 }
@@ -68,6 +70,8 @@ func readModule(t testing.TB) module {
 					m.constructor = readFunction(d, file.Comments)
 				case d.Recv != nil && d.Name.IsExported() && typeName(d.Recv.List[0].Type) == "Slipway":
 					m.functions = append(m.functions, readFunction(d, file.Comments))
+				case d.Recv != nil && d.Name.IsExported() && ast.IsExported(typeName(d.Recv.List[0].Type)):
+					m.methods = append(m.methods, readFunction(d, file.Comments))
 				}
 			case *ast.GenDecl:
 				m.readTypes(d)
@@ -179,4 +183,31 @@ var hump, acronym = regexp.MustCompile(`([a-z0-9])([A-Z])`), regexp.MustCompile(
 // kebab is a name of Go as Dagger's command line has it.
 func kebab(name string) string {
 	return strings.ToLower(hump.ReplaceAllString(acronym.ReplaceAllString(name, "$1-$2"), "$1-$2"))
+}
+
+// daggerFlags are the flags that `dagger call` has for itself; a function or
+// module with an argument of the same name cannot be called ("flag already
+// exists"). Hidden and deprecated ones count, letters do not: arguments have none.
+//
+// v0.21.8, which dagger.json names: installGlobalFlags and init in
+// cmd/dagger/main.go, moduleAddFlags in module.go, Command in functions.go. The
+// last lines are what v1.0.0-beta.10 adds (internal/cmd/dagger).
+// https://github.com/dagger/dagger/blob/v0.21.8/cmd/dagger/main.go
+var daggerFlags = strings.Fields(`
+	workdir verbose quiet silent debug progress lock interactive interactive-command web no-exit
+	auto-apply x-release dot-output dot-focus-field dot-show-internal cloud scale-out help
+	mod no-mod allow-llm eager-runtime output json
+
+	workspace env profile org load-module no-load-module`)
+
+// TestDaggerFlags: no argument of the module has the name of a flag of Dagger's own.
+func TestDaggerFlags(t *testing.T) {
+	m, checked := readModule(t), 0
+	for _, f := range slices.Concat([]function{m.constructor}, m.functions, m.methods) {
+		for _, a := range f.args {
+			require.NotContains(t, daggerFlags, a.name, "%s: dagger call has a flag --%s itself: give the argument another name", f.name, a.name)
+			checked++
+		}
+	}
+	require.Greater(t, checked, 30)
 }

@@ -93,34 +93,6 @@ func TestPollingBacksOff(t *testing.T) {
 	require.Greater(t, looks, 100)
 }
 
-func TestHints(t *testing.T) {
-	service := platform.Service{Name: "b", Port: 8000, HealthPath: "/health"}
-	tests := map[string]struct {
-		task types.Task
-		want string
-	}{
-		"cannot pull":        {stoppedWith("CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref repo@sha256:x: not found", "TaskFailedToStart"), "is it still in the repository?"},
-		"no route to ECR":    {stoppedWith("ResourceInitializationError: unable to pull secrets or registry auth: The task cannot pull registry auth from Amazon ECR: connection issue: dial tcp 1.2.3.4:443: i/o timeout", "TaskFailedToStart"), ""},
-		"secret denied":      {stoppedWith("ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: AccessDeniedException: User is not authorized to perform: secretsmanager:GetSecretValue", "TaskFailedToStart"), "may not read a secret"},
-		"wrong architecture": {stoppedWith("CannotPullContainerError: image Manifest does not contain descriptor matching platform 'linux/arm64'", "TaskFailedToStart"), "another architecture"},
-		"out of memory":      {stoppedWith("OutOfMemoryError: Container killed due to memory usage", "EssentialContainerExited"), "ran out of memory"},
-		"unhealthy":          {stoppedWith("Task failed ELB health checks in (target-group arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/tg/1)", "ServiceSchedulerInitiated"), "nothing answers on port 8000"},
-		"health path":        {stoppedWith("Task failed ELB health checks: Health checks failed with these codes: [404]", "ServiceSchedulerInitiated"), "/health answers 404"},
-		"unknown":            {stoppedWith("Essential container in task exited", "EssentialContainerExited"), ""},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			b := newBench("", rollsBack)
-			b.request.Targets[1].Service = service
-			tt.task.StartedBy = aws.String("ecs-svc/3")
-			b.ecs.stopped = []types.Task{tt.task}
-			got := b.engine.Release(t.Context(), b.request)
-			require.Len(t, got.Services[1].Causes, 1, b.log())
-			require.Contains(t, got.Services[1].Causes[0].Hint, tt.want)
-		})
-	}
-}
-
 func stoppedWith(reason string, code types.TaskStopCode) types.Task {
 	return types.Task{TaskArn: aws.String("arn:aws:ecs:us-east-1:1:task/ecs-cluster/t1"), StoppedReason: &reason, StopCode: code}
 }

@@ -83,7 +83,7 @@ func (e Engine) causes(ctx context.Context, cluster string, m *move) ([]report.C
 		if cause.LogTail, err = e.logTail(ctx, m, *definition, s.task); err != nil {
 			e.Event(m.name(), err.Error())
 		}
-		cause.Hint = hint(cause, m.target.Service)
+		cause.Hint = hint(cause, m.target.Service, len(m.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	return causes, nil

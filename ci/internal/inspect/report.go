@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/leak"
 )
 
 // Report is what is in an image.
@@ -119,10 +121,20 @@ func inspectLayer(ctx context.Context, layer v1.Layer) (Layer, []Program, error)
 
 func configurationOf(file *v1.ConfigFile) Configuration {
 	c := file.Config
+	env := slices.Clone(c.Env)
+	for i, variable := range env {
+		if name, value, ok := strings.Cut(variable, "="); ok {
+			env[i] = name + "=" + leak.Value(name, value)
+		}
+	}
+	labels := maps.Clone(c.Labels)
+	for name, value := range labels {
+		labels[name] = leak.Value(name, value)
+	}
 	return Configuration{
-		User: c.User, Entrypoint: c.Entrypoint, Command: c.Cmd, Env: c.Env,
+		User: c.User, Entrypoint: leak.Args(c.Entrypoint), Command: leak.Args(c.Cmd), Env: env,
 		Ports: slices.Sorted(maps.Keys(c.ExposedPorts)), Volumes: slices.Sorted(maps.Keys(c.Volumes)),
-		Folder: c.WorkingDir, StopSignal: c.StopSignal, Labels: c.Labels,
+		Folder: c.WorkingDir, StopSignal: c.StopSignal, Labels: labels,
 	}
 }
 

@@ -1,6 +1,8 @@
-// Package leak finds secrets in what is about to leave the machine: private
-// keys and AWS access keys. An image is readable by all who may pull it, and
-// what was pushed once cannot be taken back.
+// Package leak finds secrets in what is about to leave the machine. In files it
+// looks for private keys and AWS access keys: an image is readable by all who
+// may pull it, and what was pushed once cannot be taken back. In what is shown,
+// such as a difference or the last lines of a log, it hides passwords and
+// tokens of any kind: who reads a job's log need not know them.
 package leak
 
 import (

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"dagger/slipway/internal/leak"
 )
 
 // View shows progress to a person.
@@ -64,7 +66,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 // release as a whole.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
-	text = strings.ReplaceAll(text, "\n", "; ")
+	text = strings.ReplaceAll(leak.Hide(text), "\n", "; ")
 	who := service
 	if who != "" {
 		who += ": "

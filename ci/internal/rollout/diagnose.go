@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/report"
 )
 
@@ -264,5 +265,5 @@ func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, e
 	for _, event := range out.Events {
 		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
 	}
-	return lines, nil
+	return leak.Lines(lines), nil
 }

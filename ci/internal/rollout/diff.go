@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 
+	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/report"
 )
 
@@ -47,64 +47,72 @@ func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
 	slices.Sort(paths)
 	var changes []report.Change
 	for _, path := range paths {
-		if before[path] != after[path] {
-			changes = append(changes, change(path, before[path], after[path]))
+		if before[path].value != after[path].value {
+			changes = append(changes, report.Change{Path: path, From: before[path].shown, To: after[path].shown})
 		}
 	}
 	return changes
 }
 
-// secretName are the names of variables whose values are nobody's business.
-var secretName = regexp.MustCompile(`(?i)secret|token|passw|pwd|key|credential|private|auth|dsn`)
-
-// hidden stands for a value that is kept from logs and reports.
-const hidden = "(hidden)"
-
-func change(path, from, to string) report.Change {
-	if strings.Contains(path, ".environment.") && secretName.MatchString(path) {
-		if from != "" {
-			from = hidden
-		}
-		if to != "" {
-			to = hidden
-		}
-	}
-	return report.Change{Path: path, From: from, To: to}
-}
+// field is a value, and how it may be shown.
+type field struct{ value, shown string }
 
 // flatten writes a registration as paths and values. Members of lists go by
 // their name where they have one.
-func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]string {
+func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]field {
 	document, err := json.Marshal(input)
 	if err != nil {
-		return map[string]string{"": err.Error()} // the SDK's types are plain data: it does not happen
+		return map[string]field{"": {err.Error(), err.Error()}} // the SDK's types are plain data: it does not happen
 	}
 	var tree any
 	if err := json.Unmarshal(document, &tree); err != nil {
-		return map[string]string{"": err.Error()}
+		return map[string]field{"": {err.Error(), err.Error()}}
 	}
-	flat := map[string]string{}
-	flattenInto(flat, "", tree)
+	flat := map[string]field{}
+	flattenInto(flat, "", "", tree)
 	return flat
 }
 
-func flattenInto(flat map[string]string, path string, value any) {
+func flattenInto(flat map[string]field, path, name string, value any) {
+	add := func(path, text, shown string) {
+		if text != "" && text != "false" {
+			flat[strings.Replace(path, "containerDefinitions.", "containers.", 1)] = field{text, shown}
+		}
+	}
 	switch v := value.(type) {
 	case nil:
 	case map[string]any:
 		for key, member := range v {
-			flattenInto(flat, join(path, lowerFirst(key)), member)
+			flattenInto(flat, join(path, lowerFirst(key)), key, member)
 		}
 	case []any:
+		if words := texts(v); words != nil {
+			for n, shown := range leak.Args(words) {
+				add(join(path, fmt.Sprint(n)), words[n], shown)
+			}
+			return
+		}
 		for n, member := range v {
 			name, rest := nameOf(member, n)
-			flattenInto(flat, join(path, name), rest)
+			flattenInto(flat, join(path, name), name, rest)
 		}
 	default:
-		if text := fmt.Sprint(v); text != "" && text != "false" {
-			flat[strings.Replace(path, "containerDefinitions.", "containers.", 1)] = text
-		}
+		text := fmt.Sprint(v)
+		add(path, text, leak.Value(name, text))
 	}
+}
+
+// texts are the members of a list of texts, such as a command; nil for another.
+func texts(list []any) []string {
+	var words []string
+	for _, member := range list {
+		text, ok := member.(string)
+		if !ok {
+			return nil
+		}
+		words = append(words, text)
+	}
+	return words
 }
 
 // nameOf is what a member of a list is called, and the member without that. A

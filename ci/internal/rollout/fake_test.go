@@ -583,14 +583,23 @@ func (f *fakeECS) DescribeTasks(_ context.Context, _ *ecs.DescribeTasksInput, _ 
 	return &ecs.DescribeTasksOutput{Tasks: slices.Clone(f.stopped)}, nil
 }
 
-// fakeLogs has two lines in every stream.
-type fakeLogs struct{ err error }
+// fakeLogs has lines in every stream, two if none are given.
+type fakeLogs struct {
+	err   error
+	lines []string
+}
 
 func (l fakeLogs) GetLogEvents(_ context.Context, in *cloudwatchlogs.GetLogEventsInput, _ ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error) {
 	if l.err != nil {
 		return nil, l.err
 	}
-	return &cloudwatchlogs.GetLogEventsOutput{Events: []logstypes.OutputLogEvent{
-		{Message: aws.String("in " + aws.ToString(in.LogStreamName) + "\n")}, {Message: aws.String("last words")},
-	}}, nil
+	lines := l.lines
+	if lines == nil {
+		lines = []string{"in " + aws.ToString(in.LogStreamName) + "\n", "last words"}
+	}
+	out := &cloudwatchlogs.GetLogEventsOutput{}
+	for _, line := range lines {
+		out.Events = append(out.Events, logstypes.OutputLogEvent{Message: &line})
+	}
+	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 )
@@ -127,6 +128,7 @@ func TestHints(t *testing.T) {
 			require.Empty(t, got, tt.reason)
 		}
 		require.Contains(t, got, tt.want, tt.reason)
+		require.Equal(t, tt.reason, leak.Hide(tt.reason), "no reason of AWS's looks like a secret")
 		if len(tt.reason) > 128 {
 			cut := hint(report.Cause{Reason: tt.reason[:125] + "..."}, service, 1)
 			require.True(t, hedged[cut] || cut == got, "%s\n%s", tt.reason[:128], cut)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
@@ -263,7 +264,7 @@ func (p planned) version() string {
 // untouched is the report of a release that ended before it changed anything.
 func (e Engine) untouched(request Request, p planned, err error) report.Release {
 	err = e.explain(err)
-	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: err.Error(), ExitCode: outcome.Of(err)}
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: leak.Hide(err.Error()), ExitCode: outcome.Of(err)}
 	switch release.ExitCode {
 	case outcome.Refused:
 		release.Result = report.Refused

@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -329,6 +330,61 @@ func TestDiff(t *testing.T) {
 	}, withoutVersion(got.Services[0].Changes))
 	require.False(t, got.Services[1].Changed)
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
+}
+
+// TestNothingSecretIsShown plants secrets in every part of a task definition that
+// may have one, in what a program logs, and in what ECS refuses.
+func TestNothingSecretIsShown(t *testing.T) {
+	b := newBench(completes, rollsBack)
+	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
+	container := template.ContainerDefinitions[0]
+	pair := func(name, value string) types.KeyValuePair {
+		return types.KeyValuePair{Name: &name, Value: &value}
+	}
+	container.Environment = []types.KeyValuePair{
+		pair("DATABASE_URL", "postgres://shop:PLANTED@db:5432/shop"), pair("SPRING_JSON", `{"db":{"password":"PLANTED"}}`),
+		pair("API_KEY", "PLANTED"), pair("KEYBOARD", "de"),
+	}
+	container.Command = []string{"app", "--db-password", "PLANTED", "--token=PLANTED", "--port", "8000"}
+	container.EntryPoint = []string{"sh", "-c", "PGPASSWORD=PLANTED exec app"}
+	container.HealthCheck = &types.HealthCheck{Command: []string{"CMD-SHELL", "curl -u u:PLANTED http://localhost:8000/health"}}
+	container.DockerLabels = map[string]string{"com.datadoghq.ad.instances": `[{"password":"PLANTED"}]`, "api-key": "PLANTED"}
+	container.LogConfiguration = &types.LogConfiguration{
+		LogDriver: types.LogDriverSplunk, Options: map[string]string{"splunk-token": "PLANTED", "Header": "X-Api-Key: PLANTED", "splunk-url": "https://u:PLANTED@splunk"},
+		SecretOptions: []types.Secret{{Name: aws.String("apikey"), ValueFrom: aws.String("arn:aws:secretsmanager:us-east-1:1:secret:dd")}},
+	}
+	container.FirelensConfiguration = &types.FirelensConfiguration{Options: map[string]string{"http_passwd": "PLANTED"}}
+	container.SystemControls = []types.SystemControl{{Namespace: aws.String("kernel.domainname"), Value: aws.String("u:PLANTED@h")}}
+	container.Secrets = []types.Secret{{Name: aws.String("DB_PASSWORD"), ValueFrom: aws.String("arn:aws:ssm:us-east-1:1:parameter/db-password")}}
+	b.ecs.register("ecs-a-task", container)
+
+	diff, err := b.engine.Diff(t.Context(), b.request)
+	require.NoError(t, err)
+	status, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	for _, document := range []any{diff, status} {
+		raw, err := json.Marshal(document)
+		require.NoError(t, err)
+		require.NotContains(t, string(raw), "PLANTED")
+		for _, shown := range []string{"postgres://(hidden)@db:5432/shop", "http://localhost:8000/health", "secret:dd", "parameter/db-password", "containers.a.environment.KEYBOARD", "containers.a.logConfiguration.options.splunk-token"} {
+			require.Contains(t, string(raw), shown)
+		}
+	}
+
+	exit := aws.Int32(1)
+	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
+	task.StartedBy, task.Containers = aws.String("ecs-svc/3"), []types.Container{{Name: aws.String("b"), ExitCode: exit}}
+	b.ecs.stopped = []types.Task{task}
+	b.engine.Logs = fakeLogs{lines: []string{"cannot connect to postgres://shop:PLANTED@db:5432/shop", "-----BEGIN PRIVATE KEY-----", "PLANTED", "-----END PRIVATE KEY-----"}}
+	release := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, []string{"cannot connect to postgres://(hidden)@db:5432/shop", "(hidden)"}, release.Services[1].Causes[0].LogTail)
+
+	b.engine.Explain = func(err error) error { return fmt.Errorf("invalid value password=PLANTED: %w", err) }
+	b.ecs.refuse = refuse("RegisterTaskDefinition", "ClientException", 1<<30)
+	b.request.Version = "another"
+	release = b.engine.Release(t.Context(), b.request)
+	require.Contains(t, release.Error, "password=(hidden)")
+	require.NotContains(t, release.Error, "PLANTED")
 }
 
 func withoutVersion(changes []report.Change) []report.Change {

@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
+	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/platform"
 )
 
@@ -132,9 +133,9 @@ func (e Engine) explain(err error) error {
 	return e.Explain(err)
 }
 
-// line is an error as one line for people.
+// line is an error as one line for people. ECS may quote what it refuses.
 func (e Engine) line(err error) string {
-	return strings.ReplaceAll(e.explain(err).Error(), "\n", "; ")
+	return strings.ReplaceAll(leak.Hide(e.explain(err).Error()), "\n", "; ")
 }
 
 // callTimeout bounds one call with all its retries.

@@ -1,0 +1,353 @@
+package leak
+
+import (
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode"
+)
+
+// Hidden stands for a secret in what is shown.
+const Hidden = "(hidden)"
+
+// Named tells whether a thing of this name, such as an environment variable, a
+// label or a flag, is a secret by its name.
+func Named(name string) bool {
+	lower := strings.ReplaceAll(strings.ToLower(name), "tokeniz", "")
+	for _, part := range []string{"passw", "passphrase", "pwd", "secret", "token", "credential", "privatekey", "connectionstring", "connstr"} {
+		if strings.Contains(lower, part) {
+			return true
+		}
+	}
+	for word := range strings.FieldsFuncSeq(humps.ReplaceAllString(name, "${1}_$2"), func(r rune) bool { return !unicode.IsLetter(r) }) {
+		word = strings.ToLower(word)
+		if slices.Contains(secretWords, word) || secretEnd.MatchString(word) && !slices.Contains(harmless, word) {
+			return true
+		}
+	}
+	return false
+}
+
+var humps = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+
+var (
+	secretEnd   = regexp.MustCompile(`(?:keys?|auth|pass)$`) // DBPASS
+	secretWords = []string{"pw", "pat", "dsn", "private", "authorization", "bearer", "jwt", "cookie", "cookies", "cred", "creds", "salt", "pepper", "otp", "sig", "signature", "sas"}
+	harmless    = []string{"bypass", "compass", "monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "turnkey", "hotkey", "hotkeys", "mickey"}
+)
+
+// Value is a value as it may be shown: hidden as a whole if its name says that
+// it is a secret, and in part if it holds one. An ARN is a name, and no secret.
+func Value(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	if Named(name) && !strings.HasPrefix(value, "arn:") {
+		return Hidden
+	}
+	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may have a space, too
+		value = value[:whole[3]] + Hidden + value[whole[4]:]
+	}
+	return Hide(value)
+}
+
+// wholeURL is a value that is the URL of something with a user, and not a page.
+var wholeURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\n@]*\s[^\n]*(@)[^@\s]*$`)
+
+// Args are a command's arguments as they may be shown. The value of a flag may
+// be the argument after it.
+func Args(args []string) []string {
+	shown := slices.Clone(args)
+	client := slices.ContainsFunc(args, func(arg string) bool { return sqlClient.MatchString(arg) })
+	for i, arg := range args {
+		shown[i] = Hide(arg)
+		if i > 0 && flagged(args[i-1], arg) {
+			shown[i] = Hidden
+		}
+		if client && gluedPassword.MatchString(arg) {
+			shown[i] = "-p" + Hidden
+		}
+	}
+	return shown
+}
+
+var (
+	sqlClient     = regexp.MustCompile(`(?:^|[\s/])(?:mysql|mariadb)[\w-]*(?:\s|$)`)
+	gluedPassword = regexp.MustCompile(`^-p[^\s=]+$`)
+	openFlag      = regexp.MustCompile(`^--?[a-zA-Z][\w.-]*$`)
+	plainValue    = regexp.MustCompile(`^[\d:./-]*$`) // such as a port
+)
+
+// flagged tells whether a flag makes the argument after it a secret.
+func flagged(flag, value string) bool {
+	switch {
+	case !openFlag.MatchString(flag) || strings.HasPrefix(value, "-"):
+		return false
+	case flag == "-p":
+		return !plainValue.MatchString(value) && !strings.HasPrefix(value, "/")
+	case flag == "-u", flag == "-U", flag == "--user", flag == "--proxy-user":
+		return strings.Contains(value, ":")
+	}
+	return Named(flag)
+}
+
+// Lines are lines, such as those of a log, as they may be shown. A secret may
+// stand in several.
+func Lines(lines []string) []string {
+	if len(lines) == 0 {
+		return lines
+	}
+	return strings.Split(Hide(strings.Join(lines, "\n")), "\n")
+}
+
+// Hide replaces the secrets in a text: keys and tokens by their form, passwords
+// in URLs and connection strings, and the values of names that say so. Rather
+// too much is hidden than too little.
+func Hide(text string) string {
+	text = keyBlock.ReplaceAllString(text, Hidden)
+	text = keyEnd.ReplaceAllString(text, Hidden)
+	text = tokens.ReplaceAllString(text, Hidden)
+	text = scheme.ReplaceAllStringFunc(text, hideUser)
+	text = oracle.ReplaceAllString(text, "${1}"+Hidden+"@")
+	text = user.ReplaceAllStringFunc(text, func(match string) string {
+		part := user.FindStringSubmatch(match)
+		if digest.MatchString(part[4]) || part[2] == "mailto" || strings.Contains(part[3], "://") || strings.HasSuffix(part[3], Hidden) {
+			return match
+		}
+		return part[1] + Hidden + "@" + part[4]
+	})
+	text = netrc.ReplaceAllString(text, "${1}"+Hidden)
+	text = element.ReplaceAllString(text, "${1}"+Hidden+"<")
+	text = hideFlags(text)
+	text = hidePairs(text)
+	text = header.ReplaceAllStringFunc(text, func(match string) string {
+		part := header.FindStringSubmatch(match)
+		if !strings.ContainsAny(part[2], "0123456789=") { // a word
+			return match
+		}
+		return part[1] + Hidden
+	})
+	return random.ReplaceAllStringFunc(text, func(word string) string {
+		if isRandom(word) {
+			return Hidden
+		}
+		return word
+	})
+}
+
+var (
+	keyBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|$)`)
+	keyEnd   = regexp.MustCompile(`(?:[A-Za-z0-9+/=]{16,}(?:\s|\\[rn])+)*[A-Za-z0-9+/=]*(?:\s|\\[rn])*-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----`)
+
+	// tokens are known by how they begin.
+	tokens = regexp.MustCompile(strings.Join([]string{
+		`(?:AKIA|ASIA)[A-Z2-7]{16}`,
+		`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`,
+		`gh[pousr]_[A-Za-z0-9]{16,}`, `github_pat_\w{16,}`, `glpat-[\w-]{16,}`,
+		`xox[a-z]-[\w-]{10,}`, `xapp-[\w-]{10,}`, `hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]+`,
+		`discord(?:app)?\.com/api/webhooks/[\w/-]+`,
+		`\b[srp]k_(?:live|test)_\w+`, `whsec_\w+`, `\bsk-[\w-]{16,}`, `AIza[\w-]{30,}`, `ya29\.[\w-]+`,
+		`\bSG\.[\w-]{16,}\.[\w-]{16,}`, `npm_\w{30,}`, `pypi-[\w-]{16,}`, `dckr_pat_[\w-]{16,}`, `do[opr]_v1_\w{16,}`,
+		`\bhv[sbr]\.[\w-]{16,}`, `\bNRAK-\w{16,}`, `\bdapi[0-9a-f]{32}`, `\bAGE-SECRET-KEY-1\w+`,
+	}, "|"))
+
+	scheme  = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>` + "`" + `]*`)
+	user    = regexp.MustCompile("(^|[\\s\"'`=,(\\[])([^\\s\"'`/:@=,(\\[]*):([^\\s\"'`/][^\\s\"'`]*[^\\s\"'`@/]|[^\\s\"'`@/])@([^\\s\"'`@]*)")
+	oracle  = regexp.MustCompile(`(oracle:\w{1,8}:)[^\s"']+@`)
+	element = regexp.MustCompile(`(?i)(<[^<>/]*(?:passw|pwd|secret|token)[^<>/]*>)[^<]+<`)
+	digest  = regexp.MustCompile(`^sha\d+:`)
+	netrc   = regexp.MustCompile(`(\blogin\s+\S+\s+password\s+)\S+`)
+	header  = regexp.MustCompile(`(?i)\b((?:bearer|basic)\s+)([\w.~+/=-]{6,})`)
+	random  = regexp.MustCompile(`[A-Za-z0-9+/_-]{32,}={0,2}`)
+)
+
+// hideUser hides what stands before the host of a URL.
+func hideUser(url string) string {
+	scheme, rest, _ := strings.Cut(url, "://")
+	authority := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority = rest[:end]
+	}
+	at := strings.LastIndex(authority, "@")
+	if at < 0 { // or its password has a slash, as it should not
+		last := strings.LastIndex(rest, "@")
+		if last < 0 || rest[last-1] == '/' || !strings.Contains(authority, ":") {
+			return url
+		}
+		at = last
+	}
+	return scheme + "://" + Hidden + rest[at:]
+}
+
+var inlineFlag = regexp.MustCompile(`(^|[\s"'])(--?[a-zA-Z][\w.-]*)(\s+)("[^"]*"|'[^']*'|[^\s"']+)`)
+
+// hideFlags hides the values of flags in a command line.
+func hideFlags(text string) string {
+	client := sqlClient.MatchString(text)
+	var b strings.Builder
+	for {
+		m := inlineFlag.FindStringSubmatchIndex(text)
+		if m == nil {
+			break
+		}
+		flag, value := text[m[4]:m[5]], text[m[8]:m[9]]
+		if !flagged(flag, strings.Trim(value, `"'`)) {
+			b.WriteString(text[:m[5]]) // the value may be a flag itself
+			text = text[m[5]:]
+			continue
+		}
+		b.WriteString(text[:m[8]] + Hidden)
+		text = text[m[9]:]
+	}
+	b.WriteString(text)
+	if !client {
+		return b.String()
+	}
+	return clientFlag.ReplaceAllString(b.String(), "${1}-p"+Hidden)
+}
+
+var clientFlag = regexp.MustCompile(`(\s)-p[^\s=]+`)
+
+// pair is a name, and what stands between it and its value.
+var pair = regexp.MustCompile(`([A-Za-z_][\w.$-]*)(\\*["']?\]?\s{0,3}(?:=>|:=|=|:)\s{0,3})`)
+
+// prose are the names that are believed without "=" or quotes, too: "token: x".
+var prose = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|private|secret)[._-]?key|authorization|cookie)$`)
+
+// hidePairs hides the values of names that say that they are secret.
+func hidePairs(text string) string {
+	var b strings.Builder
+	from := 0
+	for from < len(text) {
+		m := pair.FindStringSubmatchIndex(text[from:])
+		if m == nil {
+			break
+		}
+		name, between := text[from+m[2]:from+m[3]], text[from+m[4]:from+m[5]]
+		start, value := from+m[2], from+m[1]
+		end := value
+		if Named(name) && isPair(text[:start], name, between, text[value:]) {
+			end = value + valueLength(text[:start], name, text[value:])
+		}
+		b.WriteString(text[from:value])
+		if end > value && !strings.HasPrefix(text[value:end], Hidden) {
+			b.WriteString(Hidden)
+		} else {
+			b.WriteString(text[value:end])
+		}
+		from = end
+	}
+	return b.String() + text[from:]
+}
+
+// isPair tells whether what was found is one. A colon is found in sentences and
+// in ARNs, too.
+func isPair(before, name, between, value string) bool {
+	switch {
+	case strings.Contains(between, "=") || strings.ContainsAny(between, `"'`):
+		return true
+	case !prose.MatchString(name):
+		return false
+	case strings.HasSuffix(before, ":"): // of an ARN
+		return false
+	}
+	// In a sentence a word stands before it, and words after it.
+	word, _, more := strings.Cut(value, " ")
+	return sure.MatchString(name) || !more || !strings.HasSuffix(before, " ") || strings.HasSuffix(before, ", ") ||
+		len(word) > len("401") && strings.ContainsAny(word, "0123456789")
+}
+
+// sure are the names that have a value in a sentence, too.
+var sure = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|[._-]?key|authorization)$`)
+
+// valueLength is how much of rest is the value of a name.
+func valueLength(before, name, rest string) int {
+	unquoted := strings.TrimLeft(rest, `\`)
+	escapes := len(rest) - len(unquoted)
+	if unquoted == "" {
+		return 0
+	}
+	switch quote := unquoted[0]; quote {
+	case '"', '\'', '`':
+		mark := rest[:escapes+1]
+		for at := len(mark); at < len(rest); at++ {
+			if !strings.HasPrefix(rest[at:], mark) {
+				continue
+			}
+			slashes := at - len(strings.TrimRight(rest[:at], `\`))
+			if escapes > 0 || slashes%2 == 0 {
+				return at + len(mark)
+			}
+		}
+		return len(rest)
+	case '{', '[':
+		return bracketed(rest)
+	}
+	ends := " \t\r\n;\"'`"
+	switch {
+	case strings.HasSuffix(before, "?") || strings.HasSuffix(before, "&"):
+		ends = " \t\r\n&#\"'`"
+	case strings.EqualFold(name, "authorization") || strings.HasSuffix(strings.ToLower(name), "-authorization") || strings.EqualFold(name, "cookie"):
+		ends = "\r\n\"'`"
+	case strings.HasSuffix(strings.TrimRight(before, " "), ";") || nextPair.MatchString(rest):
+		ends = "\r\n;\"`"
+	}
+	if end := strings.IndexAny(rest, ends); end >= 0 {
+		return end
+	}
+	return len(rest)
+}
+
+// nextPair is a connection string that goes on.
+var nextPair = regexp.MustCompile(`^[^;\r\n"]*;\s*[A-Za-z][\w .]*=`)
+
+func bracketed(text string) int {
+	depth := 0
+	for at := range len(text) {
+		switch text[at] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return at + 1
+			}
+		}
+	}
+	return len(text)
+}
+
+// secretKey has the form of an AWS secret access key.
+var secretKey = regexp.MustCompile(`^[A-Za-z0-9+][A-Za-z0-9/+]{39}$`)
+
+// isRandom tells whether a word looks as if it were drawn: letters of both
+// cases and digits that change places all the time. A path, a digest and a
+// compound of words do not.
+func isRandom(word string) bool {
+	count := map[rune]int{}
+	var classes, changes int
+	var last int
+	for _, r := range word {
+		count[r]++
+		class := 1
+		switch {
+		case unicode.IsUpper(r):
+			class = 2
+		case unicode.IsDigit(r):
+			class = 4
+		case !unicode.IsLetter(r):
+			continue
+		}
+		classes |= class
+		if last != 0 && class != last {
+			changes++
+		}
+		last = class
+	}
+	entropy := 0.0
+	for _, n := range count {
+		p := float64(n) / float64(len(word))
+		entropy -= p * math.Log2(p)
+	}
+	return classes == 7 && entropy > 3.8 && (5*changes > 2*len(word) || secretKey.MatchString(word))
+}

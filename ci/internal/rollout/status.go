@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -97,14 +98,30 @@ func stateOf(service types.Service) (report.State, string) {
 	return report.Steady, ""
 }
 
-// addHealth counts the service's targets.
+// addHealth counts the service's tasks by what its target groups say. A task in
+// several, each with a port of it, is healthy if all of them say so.
 func (e Engine) addHealth(ctx context.Context, at standing, status *report.ServiceStatus) {
-	for _, h := range e.targetHealth(ctx, &move{service: at.described}) {
-		switch h.State {
-		case elbtypes.TargetHealthStateEnumHealthy:
+	groups := e.groupHealth(ctx, at.described)
+	healthy, unhealthy := map[string]int{}, map[string]bool{}
+	for _, group := range groups {
+		for task, h := range group {
+			if len(groups) > 1 { // else it may be a port of many on one instance
+				task = task[:strings.LastIndex(task, ":")]
+			}
+			switch h.State {
+			case elbtypes.TargetHealthStateEnumHealthy:
+				healthy[task]++
+			case elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumUnhealthyDraining:
+				unhealthy[task] = true
+			}
+		}
+	}
+	for range unhealthy {
+		status.Tasks.Unhealthy++
+	}
+	for task, count := range healthy {
+		if count == len(groups) && !unhealthy[task] {
 			status.Tasks.Healthy++
-		case elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumUnhealthyDraining:
-			status.Tasks.Unhealthy++
 		}
 	}
 }

@@ -135,13 +135,27 @@ func (h targetHealth) said() string {
 }
 
 // targetHealth asks the service's target groups about their targets, by
-// address. Those that cannot be asked are left out.
+// address. Of an address in several the worse is told.
 func (e Engine) targetHealth(ctx context.Context, m *move) map[string]targetHealth {
 	health := map[string]targetHealth{}
-	if e.Health == nil {
-		return health
+	for _, group := range e.groupHealth(ctx, m.service) {
+		for address, h := range group {
+			if known, ok := health[address]; !ok || known.State == elbtypes.TargetHealthStateEnumHealthy {
+				health[address] = h
+			}
+		}
 	}
-	for _, balancer := range m.service.LoadBalancers {
+	return health
+}
+
+// groupHealth is what each of a service's target groups says of its targets, by
+// address. Groups that cannot be asked are left out.
+func (e Engine) groupHealth(ctx context.Context, service types.Service) []map[string]targetHealth {
+	if e.Health == nil {
+		return nil
+	}
+	var groups []map[string]targetHealth
+	for _, balancer := range service.LoadBalancers {
 		if balancer.TargetGroupArn == nil {
 			continue
 		}
@@ -149,11 +163,13 @@ func (e Engine) targetHealth(ctx context.Context, m *move) map[string]targetHeal
 		if err != nil {
 			continue
 		}
+		group := map[string]targetHealth{}
 		for _, d := range out.TargetHealthDescriptions {
 			if d.Target != nil && d.TargetHealth != nil {
-				health[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
+				group[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
 			}
 		}
+		groups = append(groups, group)
 	}
-	return health
+	return groups
 }

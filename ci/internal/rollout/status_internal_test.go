@@ -1,0 +1,76 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/report"
+)
+
+// target is one of a target group: whose, at which port, and how it is.
+type target struct {
+	id    string
+	port  int32
+	state elbtypes.TargetHealthStateEnum
+}
+
+// groups are target groups by name; one that is nil cannot be asked.
+type groups map[string][]target
+
+func (g groups) DescribeTargetHealth(_ context.Context, in *elb.DescribeTargetHealthInput, _ ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error) {
+	targets := g[*in.TargetGroupArn]
+	if targets == nil {
+		return nil, errors.New("denied")
+	}
+	out := &elb.DescribeTargetHealthOutput{}
+	for _, t := range targets {
+		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, elbtypes.TargetHealthDescription{
+			Target:       &elbtypes.TargetDescription{Id: aws.String(t.id), Port: aws.Int32(t.port)},
+			TargetHealth: &elbtypes.TargetHealth{State: t.state},
+		})
+	}
+	return out, nil
+}
+
+// TestHealthCountsTasks: not targets, of which a task has one in each group.
+func TestHealthCountsTasks(t *testing.T) {
+	const up, down, initial = elbtypes.TargetHealthStateEnumHealthy, elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumInitial
+	tests := map[string]struct {
+		groups             groups
+		healthy, unhealthy int32
+	}{
+		"one group":                 {groups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, down}}}, 1, 1},
+		"ports of one instance":     {groups{"a": {{"i-1", 32001, up}, {"i-1", 32002, up}}}, 2, 0},
+		"two groups":                {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, up}}}, 1, 0},
+		"two groups of one port":    {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8000, down}}}, 0, 1},
+		"healthy in one of two":     {groups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, up}}, "b": {{"10.0.0.1", 8081, up}, {"10.0.0.2", 8081, down}}}, 1, 1},
+		"not registered in one":     {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {}}, 0, 0},
+		"not yet looked at in one":  {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, initial}}}, 0, 0},
+		"unhealthy in both":         {groups{"a": {{"10.0.0.1", 8000, down}}, "b": {{"10.0.0.1", 8081, down}}}, 0, 1},
+		"one group cannot be asked": {groups{"a": {{"10.0.0.1", 8000, up}}, "b": nil}, 1, 0},
+		"IPv6":                      {groups{"a": {{"2001:db8::1", 8000, up}}, "b": {{"2001:db8::1", 8081, up}}}, 1, 0},
+		"no group":                  {groups{}, 0, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			at := standing{}
+			for group := range tt.groups {
+				at.described.LoadBalancers = append(at.described.LoadBalancers, types.LoadBalancer{TargetGroupArn: aws.String(group)})
+			}
+			var status report.ServiceStatus
+			Engine{Health: tt.groups}.addHealth(t.Context(), at, &status)
+			require.Equal(t, report.Tasks{Healthy: tt.healthy, Unhealthy: tt.unhealthy}, status.Tasks)
+			health := Engine{Health: tt.groups}.targetHealth(t.Context(), &move{service: at.described})
+			if name == "two groups of one port" {
+				require.Equal(t, "unhealthy", health["10.0.0.1:8000"].said())
+			}
+		})
+	}
+}

@@ -128,6 +128,12 @@ func (o Options) role() string {
 // check finds what the SDK would pass over in silence, and then fail for want
 // of any credentials.
 func (o Options) check() error {
+	if err := o.checkForm(); err != nil {
+		return err
+	}
+	if err := checkFiles(); err != nil {
+		return err
+	}
 	if o.CredentialsJSON != "" {
 		return nil
 	}

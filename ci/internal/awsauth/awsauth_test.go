@@ -1,6 +1,7 @@
 package awsauth_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
 
@@ -78,13 +80,17 @@ func TestCredentialsJSON(t *testing.T) {
 		document string
 		want     string // of the error
 	}{
-		"good":          {exported(t, nil), ""},
-		"no expiry":     {exported(t, func(d map[string]any) { delete(d, "Expiration") }), ""},
-		"expired":       {exported(t, func(d map[string]any) { d["Expiration"] = "2020-01-02T03:04:05Z" }), "expired at 2020-01-02T03:04:05Z: renew the login (aws sso login)"},
-		"no JSON":       {plantedToken, "are not the JSON of a credential process"},
-		"cut off":       {exported(t, nil)[:60], "are not the JSON of a credential process"},
-		"no secret":     {exported(t, func(d map[string]any) { d["SecretAccessKey"] = "" }), "lack AccessKeyId or SecretAccessKey"},
-		"a new version": {exported(t, func(d map[string]any) { d["Version"] = 2 }), "have version 2 where 1 is known"},
+		"good":                    {exported(t, nil), ""},
+		"no expiry":               {exported(t, func(d map[string]any) { delete(d, "Expiration") }), ""},
+		"expired":                 {exported(t, func(d map[string]any) { d["Expiration"] = "2020-01-02T03:04:05Z" }), "expired at 2020-01-02T03:04:05Z: renew the login (aws sso login)"},
+		"no JSON":                 {plantedToken, "are not the JSON of a credential process"},
+		"cut off":                 {exported(t, nil)[:60], "are not the JSON of a credential process"},
+		"no secret":               {exported(t, func(d map[string]any) { d["SecretAccessKey"] = "" }), "lack AccessKeyId or SecretAccessKey"},
+		"a line break in a key":   {exported(t, func(d map[string]any) { d["AccessKeyId"] = plantedKey + "\n" }), "the AccessKeyId of the AWS credentials (handed in) ends with a line break: set it again without"},
+		"a line break at its end": {exported(t, nil) + "\r\n", ""},
+		"a byte order mark":       {"\ufeff" + exported(t, nil), ""},
+		"UTF-16":                  {"\xff\xfe{\x00}\x00", "is in UTF-16: save it as UTF-8"},
+		"a new version":           {exported(t, func(d map[string]any) { d["Version"] = 2 }), "have version 2 where 1 is known"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +224,7 @@ func TestMisconfigured(t *testing.T) {
 		"half a key":        {env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey}, want: "AWS_SECRET_ACCESS_KEY is not: set both"},
 		"the other half":    {env: map[string]string{"AWS_SECRET_ACCESS_KEY": plantedToken}, want: "AWS_ACCESS_KEY_ID is not: set both"},
 		"no role for file":  {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "x"}, want: "set AWS_ROLE_ARN"},
-		"region":            {options: awsauth.Options{Region: "us east"}, want: `"us east" is no AWS region`},
+		"region":            {options: awsauth.Options{Region: "us_east"}, want: `"us_east" is no AWS region`},
 		"endpoint":          {env: map[string]string{"AWS_ENDPOINT_URL": "::"}, want: `"::" is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566`},
 		"endpoint's scheme": {env: map[string]string{"AWS_ENDPOINT_URL": "user:word@localhost:4566"}, want: `"localhost:4566" is no address`},
 		"no profile":        {env: map[string]string{"AWS_PROFILE": "prod"}, want: `no AWS profile "prod": `},
@@ -229,6 +235,10 @@ func TestMisconfigured(t *testing.T) {
 		},
 		"no source": {
 			env: map[string]string{"AWS_PROFILE": "a"}, config: "[profile a]\nrole_arn=" + role + "\n[profile b]\nsource_profile=a\n", want: "",
+		},
+		"MFA": {
+			env: map[string]string{"AWS_PROFILE": "break glass"}, config: "[profile break glass]\nrole_arn=" + role + "\nsource_profile=b\nmfa_serial=arn:aws:iam::1:mfa/x\n[profile b]\naws_access_key_id=x\naws_secret_access_key=y\n",
+			want: `profile 'break glass' wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval "$(aws configure export-credentials --profile 'break glass' --format env)"`,
 		},
 		"a number": {env: map[string]string{"AWS_MAX_ATTEMPTS": "many"}, want: "AWS's configuration: "},
 	}
@@ -248,9 +258,86 @@ func TestMisconfigured(t *testing.T) {
 		_, err := awsauth.Load(t.Context(), awsauth.Options{})
 		requireUsage(t, err, ": old")
 	})
+	t.Run("a line break in a process's key", func(t *testing.T) {
+		clean(t, nil)
+		file := filepath.Join(t.TempDir(), "document")
+		require.NoError(t, os.WriteFile(file, []byte(exported(t, func(d map[string]any) { d["SecretAccessKey"] = plantedToken + "\n" })), 0o600))
+		awsFiles(t, "[default]\ncredential_process = cat "+file+"\n")
+		_, err := call(t, awsauth.Options{})
+		requireUsage(t, err, "the SecretAccessKey of the AWS credentials (ProcessProvider) ends with a line break: set it again without")
+	})
 	t.Run("a file that is a folder", func(t *testing.T) {
 		clean(t, map[string]string{"AWS_CONFIG_FILE": t.TempDir()})
 		_, err := call(t, awsauth.Options{})
 		requireUsage(t, err, "")
 	})
+}
+
+// TestForm: what is left at the ends of a value by files, shells and copying is
+// named, with the variable, and never repeated.
+func TestForm(t *testing.T) {
+	const key, secret, session = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
+	for flawed, want := range map[string]string{
+		plantedKey + "\n": "ends with a line break", plantedKey + "\r": "ends with a line break", plantedKey + "\r\n": "ends with a line break",
+		"a\n" + plantedKey: "has a line break in it", plantedKey + " ": "ends with a space", "\t" + plantedKey: "begins with a space",
+		plantedKey + "\u00a0": "ends with a space", `"` + plantedKey + `"`: "has quotes around it", "'" + plantedKey: "has quotes around it",
+		"“" + plantedKey + "”": "has quotes around it", "a " + plantedKey: "has a space in it", "\ufeff" + plantedKey: "begins with a byte order mark",
+		plantedKey + "\u200b": "has a character in it that none has", "\x01" + plantedKey: "has a control character in it",
+	} {
+		for _, name := range []string{key, secret, session, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"} {
+			clean(t, map[string]string{key: "x", secret: "y", name: flawed})
+			_, err := awsauth.Load(t.Context(), awsauth.Options{})
+			requireUsage(t, err, name+" "+want+": set it again without")
+		}
+	}
+	for _, name := range []string{"AWS_PROFILE", "AWS_ROLE_ARN", "SLIPWAY_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} {
+		clean(t, map[string]string{name: "pro d\n"})
+		_, err := awsauth.Load(t.Context(), awsauth.Options{})
+		requireUsage(t, err, name+" ends with a line break: set it again without")
+	}
+
+	clean(t, map[string]string{key: "x", secret: "y"})
+	for _, o := range []awsauth.Options{{Region: plantedKey + "\n"}, {Role: plantedKey + "\n"}, {Endpoint: plantedKey + "\n"}, {TokenURL: plantedKey + "\n"}, {Token: plantedKey + "\n"}} {
+		_, err := awsauth.Load(t.Context(), o)
+		requireUsage(t, err, "ends with a line break: set it again without")
+	}
+}
+
+// TestFilesFromWindows: CRLF is read; a byte order mark and UTF-16, of which the
+// SDK would see nothing, are named.
+func TestFilesFromWindows(t *testing.T) {
+	const settings, keys = "[profile prod]\r\nregion = eu-west-1\r\n", "[prod]\r\naws_access_key_id = x\r\naws_secret_access_key = y\r\n"
+	wide := func(order binary.AppendByteOrder, text string) string {
+		var raw []byte
+		for _, unit := range utf16.Encode([]rune(text)) {
+			raw = order.AppendUint16(raw, unit)
+		}
+		return string(raw)
+	}
+	tests := map[string]struct{ settings, keys, want string }{
+		"CRLF":                 {settings, keys, ""},
+		"a mark, settings":     {"\ufeff" + settings, keys, "settings begins with a byte order mark"},
+		"a mark, keys":         {settings, "\ufeff" + keys, "keys begins with a byte order mark"},
+		"UTF-16 LE":            {settings, wide(binary.LittleEndian, "\ufeff"+keys), "keys is in UTF-16"},
+		"UTF-16 BE":            {settings, wide(binary.BigEndian, "\ufeff"+keys), "keys is in UTF-16"},
+		"UTF-16 without marks": {wide(binary.LittleEndian, settings), keys, "settings is in UTF-16"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			clean(t, map[string]string{"AWS_PROFILE": "prod", "AWS_CONFIG_FILE": filepath.Join(dir, "settings"), "AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "keys")})
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "settings"), []byte(tt.settings), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "keys"), []byte(tt.keys), 0o600))
+			cfg, err := awsauth.Load(t.Context(), awsauth.Options{})
+			if tt.want != "" {
+				requireUsage(t, err, tt.want+": save it as UTF-8 without byte order mark")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, "eu-west-1", cfg.Region)
+			credentials, err := cfg.Credentials.Retrieve(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, "y", credentials.SecretAccessKey)
+		})
+	}
 }

@@ -3,6 +3,7 @@ package awsauth
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,6 +40,10 @@ func parseExported(document string) (aws.CredentialsProvider, error) {
 		Expiration      *time.Time
 	}
 	const want = "hand in what `aws configure export-credentials --format process` prints"
+	if encoding := foreign([]byte(document)); encoding == "is in UTF-16" {
+		return nil, outcome.Usagef("the JSON of the AWS credentials that were handed in %s: save it as UTF-8", encoding)
+	}
+	document = strings.TrimPrefix(document, "\ufeff")
 	if err := json.Unmarshal([]byte(document), &said); err != nil {
 		return nil, outcome.Usagef("the AWS credentials that were handed in are not the JSON of a credential process: %s", want)
 	}
@@ -54,6 +59,9 @@ func parseExported(document string) (aws.CredentialsProvider, error) {
 	}
 	if said.Expiration != nil {
 		credentials.CanExpire, credentials.Expires = true, *said.Expiration
+	}
+	if err := checkCredentials(credentials); err != nil {
+		return nil, err
 	}
 	if credentials.Expired() {
 		return nil, errExpiredExport(credentials.Expires)

@@ -99,7 +99,7 @@ func TestHalfConfigured(t *testing.T) {
 		"no role":        {map[string]string{url: "https://x", token: plantedToken}, "no role to assume with it is named: set SLIPWAY_ROLE_ARN"},
 		"malformed role": {map[string]string{url: "https://x", token: plantedToken, "AWS_ROLE_ARN": plantedKey}, "AWS_ROLE_ARN is not the ARN of a role"},
 		"malformed, own": {map[string]string{url: "https://x", token: plantedToken, "SLIPWAY_ROLE_ARN": "arn:aws:iam::1:role/x"}, "SLIPWAY_ROLE_ARN is not the ARN of a role"},
-		"no URL":         {map[string]string{url: "\x01" + plantedToken, token: plantedToken, "AWS_ROLE_ARN": role}, "ACTIONS_ID_TOKEN_REQUEST_URL is not a URL"},
+		"no URL":         {map[string]string{url: "%zz" + plantedToken, token: plantedToken, "AWS_ROLE_ARN": role}, "ACTIONS_ID_TOKEN_REQUEST_URL is not a URL"},
 		"unencrypted":    {map[string]string{url: "http://example.com/", token: plantedToken, "AWS_ROLE_ARN": role}, "must be an https URL"},
 	}
 	for name, tt := range tests {

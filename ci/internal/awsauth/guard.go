@@ -16,6 +16,9 @@ type guard struct{ aws.CredentialsProvider }
 func (g *guard) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	credentials, err := g.CredentialsProvider.Retrieve(ctx)
 	if err == nil {
+		if err = checkCredentials(credentials); err != nil {
+			return aws.Credentials{}, unwrapped(err)
+		}
 		return credentials, nil
 	}
 	if ctx.Err() != nil {

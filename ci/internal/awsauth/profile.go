@@ -46,7 +46,7 @@ func profiles() []string {
 			names[name] = true
 		}
 	}
-	for _, name := range sections(cmp.Or(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), config.DefaultSharedCredentialsFilename())) {
+	for _, name := range sections(credentialsFile()) {
 		names[name] = true
 	}
 	return slices.Sorted(maps.Keys(names))

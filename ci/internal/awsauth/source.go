@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -94,10 +95,20 @@ func profileName() string {
 	return "default"
 }
 
+// shellWord is a word as a shell takes it.
+func shellWord(word string) string {
+	if strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@/:", r)
+	}) {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
+}
+
 // loginCommand is the AWS CLI's command for the profile in use.
 func loginCommand(command string) string {
 	if name := profile(); name != "" {
-		return "aws " + command + " --profile " + name
+		return "aws " + command + " --profile " + shellWord(name)
 	}
 	return "aws " + command
 }
@@ -113,6 +124,8 @@ func explainConfig(err error) error {
 		return explained(outcome.Usage, err, "%s is not in the format of AWS's configuration files: correct it (aws configure list tells what is read)", unreadable.Filename)
 	case errors.As(err, &absent):
 		return unknownProfile(absent.Profile, profiles())
+	case errors.As(err, new(config.AssumeRoleTokenProviderNotSetError)):
+		return explained(outcome.Usage, err, "profile %[1]s wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval \"$(aws configure export-credentials --profile %[1]s --format env)\"", shellWord(profileName()))
 	}
 	return explained(outcome.Usage, err, "AWS's configuration: %s", err.Error())
 }

@@ -86,7 +86,7 @@ func TestCredentialsJSON(t *testing.T) {
 		"no JSON":                 {plantedToken, "are not the JSON of a credential process"},
 		"cut off":                 {exported(t, nil)[:60], "are not the JSON of a credential process"},
 		"no secret":               {exported(t, func(d map[string]any) { d["SecretAccessKey"] = "" }), "lack AccessKeyId or SecretAccessKey"},
-		"a line break in a key":   {exported(t, func(d map[string]any) { d["AccessKeyId"] = plantedKey + "\n" }), "the AccessKeyId of the AWS credentials (handed in) ends with a line break: set it again without"},
+		"a line break in a key":   {exported(t, func(d map[string]any) { d["AccessKeyId"] = plantedKey + "\n" }), "the AccessKeyId of the AWS credentials (handed in) ends with a line break: set it again without it"},
 		"a line break at its end": {exported(t, nil) + "\r\n", ""},
 		"a byte order mark":       {"\ufeff" + exported(t, nil), ""},
 		"UTF-16":                  {"\xff\xfe{\x00}\x00", "is in UTF-16: save it as UTF-8"},
@@ -264,7 +264,7 @@ func TestMisconfigured(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, []byte(exported(t, func(d map[string]any) { d["SecretAccessKey"] = plantedToken + "\n" })), 0o600))
 		awsFiles(t, "[default]\ncredential_process = cat "+file+"\n")
 		_, err := call(t, awsauth.Options{})
-		requireUsage(t, err, "the SecretAccessKey of the AWS credentials (ProcessProvider) ends with a line break: set it again without")
+		requireUsage(t, err, "the SecretAccessKey of the AWS credentials (ProcessProvider) ends with a line break: set it again without it")
 	})
 	t.Run("a file that is a folder", func(t *testing.T) {
 		clean(t, map[string]string{"AWS_CONFIG_FILE": t.TempDir()})
@@ -287,19 +287,19 @@ func TestForm(t *testing.T) {
 		for _, name := range []string{key, secret, session, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"} {
 			clean(t, map[string]string{key: "x", secret: "y", name: flawed})
 			_, err := awsauth.Load(t.Context(), awsauth.Options{})
-			requireUsage(t, err, name+" "+want+": set it again without")
+			requireUsage(t, err, name+" "+want+": set it again without it")
 		}
 	}
 	for _, name := range []string{"AWS_PROFILE", "AWS_ROLE_ARN", "SLIPWAY_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"} {
 		clean(t, map[string]string{name: "pro d\n"})
 		_, err := awsauth.Load(t.Context(), awsauth.Options{})
-		requireUsage(t, err, name+" ends with a line break: set it again without")
+		requireUsage(t, err, name+" ends with a line break: set it again without it")
 	}
 
 	clean(t, map[string]string{key: "x", secret: "y"})
 	for _, o := range []awsauth.Options{{Region: plantedKey + "\n"}, {Role: plantedKey + "\n"}, {Endpoint: plantedKey + "\n"}, {TokenURL: plantedKey + "\n"}, {Token: plantedKey + "\n"}} {
 		_, err := awsauth.Load(t.Context(), o)
-		requireUsage(t, err, "ends with a line break: set it again without")
+		requireUsage(t, err, "ends with a line break: set it again without it")
 	}
 }
 

@@ -68,7 +68,7 @@ func (o Options) checkForm() error {
 	}
 	for _, in := range given {
 		if found := flaw(in[1], slices.Contains(words, in[0])); found != "" {
-			return outcome.Usagef("%s %s: set it again without", in[0], found)
+			return outcome.Usagef("%s %s: set it again without it", in[0], found)
 		}
 	}
 	return nil
@@ -78,7 +78,7 @@ func (o Options) checkForm() error {
 func checkCredentials(c aws.Credentials) error {
 	for _, in := range [][2]string{{"AccessKeyId", c.AccessKeyID}, {"SecretAccessKey", c.SecretAccessKey}, {"SessionToken", c.SessionToken}} {
 		if found := flaw(in[1], false); found != "" {
-			return outcome.Usagef("the %s of the AWS credentials (%s) %s: set it again without", in[0], c.Source, found)
+			return outcome.Usagef("the %s of the AWS credentials (%s) %s: set it again without it", in[0], c.Source, found)
 		}
 	}
 	return nil

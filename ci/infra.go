@@ -132,7 +132,8 @@ func (m *Slipway) Plan(
 // Apply applies a plan of the platform exactly as it was reviewed.
 //
 // It refuses a plan whose commit, configuration, providers, variables, state, account or own hash are
-// not what they were, and one that destroys or replaces what cannot be made again.
+// not what they were, and one that destroys or replaces what cannot be made again, or is of a kind that
+// slipway does not know.
 //
 // +cache="never"
 func (m *Slipway) Apply(

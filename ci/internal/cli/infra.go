@@ -195,7 +195,8 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: `Apply applies a saved plan and nothing else, under the state's lock. It refuses
 (exit code 5) a plan whose commit, configuration, providers, variables, state,
 account or own hash are not what they were, and one that destroys or replaces
-what cannot be made again, unless each is named with --allow-destroy.
+anything that an apply cannot make again as it was, or of a kind that slipway does
+not know, unless each is named with --allow-destroy.
 
 Interrupted, it lets Terraform finish what it has begun, and reports. After a
 failure the state holds what was done: plan and apply again to carry on.`,
@@ -206,7 +207,7 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
 	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
-	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced; may be repeated (default none)")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {

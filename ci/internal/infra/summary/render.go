@@ -143,7 +143,7 @@ func (s Summary) losses() string {
 	if more := len(lost) - most; more > 0 {
 		lost = append(lost[:most], fmt.Sprintf("> - and %d more", more))
 	}
-	return "> [!CAUTION]\n> This loses what cannot be made again, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+	return "> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
 }
 
 // section is a heading and a block per resource within budget bytes; then

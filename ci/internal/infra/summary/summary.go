@@ -63,7 +63,8 @@ type Resource struct {
 	// From is the address before a move; ID is what is imported.
 	From string `json:"from,omitempty"`
 	ID   string `json:"id,omitempty"`
-	// Loss is what is lost with it, for a guarded kind that is destroyed.
+	// Loss is what is lost with it when it is destroyed, for any kind but those
+	// that an apply makes again as they were.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
 	// Renewed counts the attributes of a replaced resource that are AWS's to

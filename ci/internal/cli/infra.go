@@ -196,7 +196,8 @@ func (a *app) applyCommand() *cobra.Command {
 (exit code 5) a plan whose commit, configuration, providers, variables, state,
 account or own hash are not what they were, and one that destroys or replaces
 anything that an apply cannot make again as it was, or of a kind that slipway does
-not know, unless each is named with --allow-destroy.
+not know, unless each is named with --allow-destroy. A plan that leaves a part of
+the configuration out (-target in TF_CLI_ARGS_plan) wants --allow-partial.
 
 Interrupted, it lets Terraform finish what it has begun, and reports. After a
 failure the state holds what was done: plan and apply again to carry on.`,
@@ -208,6 +209,7 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
 	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
 	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
+	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {

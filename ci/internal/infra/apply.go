@@ -27,6 +27,9 @@ type ApplyOptions struct {
 	// AllowDestroy are the addresses of guarded resources that may be
 	// destroyed or replaced.
 	AllowDestroy []string
+	// AllowPartial acknowledges that the plan leaves a part of the configuration
+	// out.
+	AllowPartial bool
 	// Vars and VarFiles are compared with the plan's, if any are given.
 	Vars, VarFiles []string
 	// LockTimeout is how long to wait for somebody else's lock.
@@ -61,6 +64,13 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
+	reasons := bound.Partial
+	if len(reasons) == 0 {
+		reasons = partial(shown.plan, nil, nil)
+	}
+	if err := refusePartial(reasons, o.AllowPartial); err != nil {
+		return Applied{}, err
+	}
 	if err := guard.Check(shown.summary.Doomed(), o.AllowDestroy); err != nil {
 		return Applied{}, err
 	}
@@ -69,6 +79,7 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 		return Applied{}, err
 	}
 	a := newApplied(shown.summary, said.messages, s.dir())
+	a.Warnings = warningLines(terraform.Warnings(said.messages), s.dir(), nil, shown.clean)
 	w.saveState(&a, o.Plan, s.folder())
 	return a, s.judge(ctx, &a, said)
 }

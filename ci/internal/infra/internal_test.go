@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra/binding"
@@ -92,6 +93,48 @@ func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
 	a = Applied{}
 	require.ErrorContains(t, s.judge(t.Context(), &a, words{command: "apply", result: step.Result{ExitCode: 1, Stderr: "panic"}}), "panic")
 	require.Equal(t, Failed, a.Result)
+}
+
+func TestPartial(t *testing.T) {
+	yes, no := true, false
+	warned := []terraform.Diagnostic{{Summary: "Resource targeting is in effect"}}
+	tests := map[string]struct {
+		complete *bool
+		warnings []terraform.Diagnostic
+		environ  []string
+		want     []string
+	}{
+		"whole":                             {&yes, nil, nil, nil},
+		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
+		"something is left for another one": {&no, nil, nil, []string{"Terraform calls it incomplete"}},
+		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
+		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
+		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
+		"an older one, whole":               {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
+		"not refreshed":                     {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := Stage{Environ: append([]string{}, tt.environ...)}
+			require.Equal(t, tt.want, partial(&tfjson.Plan{Complete: tt.complete}, tt.warnings, s.planArguments()))
+		})
+	}
+	require.Equal(t, "Partial plan (-target=a.b): no changes in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no drift in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
+}
+
+func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
+	s, err := read([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
+	require.NoError(t, err)
+	warnings := terraform.Warnings(stream(t,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Argument is deprecated","detail":"use\n another","range":{"filename":"main.tf","start":{"line":3}}}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Argument is deprecated","detail":"use another","range":{"filename":"main.tf","start":{"line":3}}}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Odd value","detail":"`+planted+` is odd"}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Check block assertion failed","detail":"it expires"}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no warning"}}`,
+	))
+	require.Equal(t, []string{"terraform/main.tf:3: Argument is deprecated: use another", "Odd value: (sensitive value)"},
+		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.clean))
 }
 
 func TestAnInterruptThatCameTooLate(t *testing.T) {

@@ -65,6 +65,8 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
 		return Planned{}, err
 	}
+	// Whoever asks by the environment gets the same words.
+	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
 	if err := s.nothingLost(o.Out); err != nil {
 		return Planned{}, err
 	}
@@ -84,13 +86,17 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	if _, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2); err != nil {
+	said, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2)
+	if err != nil {
 		return Planned{}, err
 	}
 	shown, err := s.show(ctx, w, o.RefreshOnly)
 	if err != nil {
 		return Planned{}, err
 	}
+	warnings := terraform.Warnings(append(inited.messages, said.messages...))
+	shown.summary.Partial = partial(shown.plan, warnings, s.planArguments())
+	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.clean)
 	b, err := s.facts(ctx)
 	if err != nil {
 		return Planned{}, err
@@ -99,6 +105,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 		return Planned{}, errors.New("the source tree changed while Terraform was planning: plan again")
 	}
 	b.RefreshOnly, b.TerraformVersion, b.CreatedAt = o.RefreshOnly, inited.version(), s.now()
+	b.Partial = shown.summary.Partial
 	if err := s.bind(ctx, w, shown, o.PlanOptions, &b); err != nil {
 		return Planned{}, err
 	}
@@ -153,6 +160,7 @@ type shown struct {
 	document []byte
 	plan     *tfjson.Plan
 	summary  summary.Summary
+	clean    func(string) string // takes the same values out of a text
 }
 
 // show reads the saved plan in w.
@@ -169,7 +177,7 @@ func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, erro
 
 // read makes what people and programs see of a plan in JSON.
 func read(document []byte, refreshOnly bool) (shown, error) {
-	redacted, err := redact.Plan(document)
+	redacted, clean, err := redact.PlanAndWords(document)
 	if err != nil {
 		return shown{}, err
 	}
@@ -177,7 +185,7 @@ func read(document []byte, refreshOnly bool) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly)}, nil
+	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), clean: clean}, nil
 }
 
 // makeRoom makes room for a plan: one that is there is gone before another is

@@ -52,6 +52,8 @@ type Binding struct {
 	Region  string `json:"region,omitempty"`
 	// RefreshOnly says that the plan only takes drift over into the state.
 	RefreshOnly bool `json:"refresh_only"`
+	// Partial says what leaves a part of the configuration out of the plan.
+	Partial []string `json:"partial,omitempty"`
 	// PlanSHA256 is the hash of tfplan.
 	PlanSHA256 string `json:"plan_sha256"`
 	// Digest is over everything above. Whoever hands it on by another way than

@@ -86,12 +86,12 @@ func providers() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep checks the configuration in itself.
 func (r Root) ValidateStep() step.Step {
-	return r.inited(r.step("validate", "validate", "-json", "-no-color"))
+	return r.inited(plainly(r.step("validate", "validate", "-json", "-no-color")))
 }
 
 // FormatStep tells which files are not formatted, and how they would be.
 func (r Root) FormatStep() step.Step {
-	return r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color")
+	return plainly(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
 }
 
 // TestStep runs the tests beside the configuration.
@@ -120,7 +120,7 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 
 // ShowStep writes the saved plan as JSON. It needs no credentials.
 func (r Root) ShowStep() step.Step {
-	s := r.inited(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile))
+	s := r.inited(plainly(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
 	s.Stdout, s.Fresh = ShowFile, true
 	return s
@@ -128,7 +128,7 @@ func (r Root) ShowStep() step.Step {
 
 // PullStep reads the state as it is now.
 func (r Root) PullStep() step.Step {
-	s := r.live(r.step("state pull", "state", "pull"))
+	s := r.live(plainly(r.step("state pull", "state", "pull")))
 	s.Stdout, s.Careful = PullFile, false
 	return s
 }
@@ -139,6 +139,13 @@ func (r Root) ApplyStep(lockTimeout time.Duration) step.Step {
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(s.Inputs, PlanFile)
 	s.Leaves = []string{LostState}
+	return s
+}
+
+// plainly takes s what the environment adds to every command: an option of plan,
+// such as -target, is none of those that only read.
+func plainly(s step.Step) step.Step {
+	s.Env["TF_CLI_ARGS"] = ""
 	return s
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,8 @@ func TestSteps(t *testing.T) {
 			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
 			require.Equal(t, []string{"terraform"}, tt.step.Include)
 			require.Equal(t, "terraform:1.11", tt.step.Image)
+			value, set := tt.step.Env["TF_CLI_ARGS"]
+			require.Equal(t, slices.Contains([]string{"validate", "fmt", "show", "state pull"}, name), set && value == "", "what only reads has no options of a plan")
 			require.Equal(t, "@out@/data", tt.step.Env["TF_DATA_DIR"], "nothing is left in the tree")
 		})
 	}

@@ -198,6 +198,8 @@ account or own hash are not what they were, and one that destroys or replaces
 anything that an apply cannot make again as it was, or of a kind that slipway does
 not know, unless each is named with --allow-destroy. A plan that leaves a part of
 the configuration out (-target in TF_CLI_ARGS_plan) wants --allow-partial.
+Ephemeral variables, which no plan holds, are given to both commands, and may have
+another value here.
 
 Interrupted, it lets Terraform finish what it has begun, and reports. After a
 failure the state holds what was done: plan and apply again to carry on.`,

@@ -30,7 +30,8 @@ type ApplyOptions struct {
 	// AllowPartial acknowledges that the plan leaves a part of the configuration
 	// out.
 	AllowPartial bool
-	// Vars and VarFiles are compared with the plan's, if any are given.
+	// Vars and VarFiles are compared with the plan's, if any are given; but for
+	// ephemeral variables, whose values the plan does not have: these are handed on.
 	Vars, VarFiles []string
 	// LockTimeout is how long to wait for somebody else's lock.
 	LockTimeout time.Duration
@@ -60,7 +61,11 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err := w.take(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
 		return Applied{}, err
 	}
-	shown, err := s.verify(ctx, w, bound)
+	options, err := s.resolve(terraform.PlanOptions{Vars: o.Vars, VarFiles: o.VarFiles})
+	if err != nil {
+		return Applied{}, err
+	}
+	shown, err := s.verify(ctx, w, bound, options)
 	if err != nil {
 		return Applied{}, err
 	}
@@ -74,12 +79,21 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err := guard.Check(shown.summary.Doomed(), o.AllowDestroy); err != nil {
 		return Applied{}, err
 	}
-	said, err := w.run(ctx, s.root().ApplyStep(o.LockTimeout))
+	vars, files, err := s.ephemeral(w, options)
+	if err != nil {
+		return Applied{}, err
+	}
+	said, err := w.run(ctx, s.root().ApplyStep(terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}))
 	if err != nil && ctx.Err() == nil {
 		return Applied{}, err
 	}
 	a := newApplied(shown.summary, said.messages, s.dir())
 	a.Warnings = warningLines(terraform.Warnings(said.messages), s.dir(), nil, shown.clean)
+	for i, line := range a.Errors {
+		if strings.Contains(line, terraform.ChangedVariable) { // and both of its values
+			a.Errors[i] = said.failure(s.dir()).Error()
+		}
+	}
 	w.saveState(&a, o.Plan, s.folder())
 	return a, s.judge(ctx, &a, said)
 }
@@ -109,7 +123,11 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 	if err != nil {
 		return bound, file, err
 	}
-	now, err := s.facts(ctx)
+	var modules []string
+	for _, name := range bound.Modules {
+		modules = append(modules, filepath.Join(s.Tree.Dir, filepath.FromSlash(name)))
+	}
+	now, err := s.facts(ctx, modules)
 	if err != nil {
 		return bound, file, err
 	}
@@ -121,7 +139,7 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 		return bound, file, err
 	}
 	before := bound
-	if len(o.Vars)+len(o.VarFiles) == 0 {
+	if maps.Equal(now.Variables, withoutFlags(now.Variables)) {
 		before.Variables = withoutFlags(bound.Variables)
 	}
 	now.PlanSHA256 = file.SHA256
@@ -146,7 +164,7 @@ func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 }
 
 // verify connects to the backend and compares the plan with what is there.
-func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (shown, error) {
+func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding, o terraform.PlanOptions) (shown, error) {
 	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
 		return shown{}, err
@@ -170,7 +188,7 @@ func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (show
 	if err := binding.Refusal(bound.Compare(now)); err != nil {
 		return shown{}, err
 	}
-	return s.show(ctx, w, bound.RefreshOnly)
+	return s.show(ctx, w, bound.RefreshOnly, o.Vars, o.VarFiles)
 }
 
 // pull reads which version the state is now.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"dagger/slipway/internal/infra/terraform"
@@ -54,9 +53,7 @@ type Stage struct {
 func (s Stage) dir() string { return cmp.Or(s.Dir, DefaultDir) }
 
 func (s Stage) root() terraform.Root {
-	// A root module may call modules beside it.
-	top, _, _ := strings.Cut(s.dir(), "/")
-	return terraform.Root{Dir: s.dir(), Image: s.Image, Include: []string{top}}
+	return terraform.Root{Dir: s.dir(), Image: s.Image, Include: s.include()}
 }
 
 // folder is the root module's folder on this machine.

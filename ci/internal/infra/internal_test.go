@@ -160,7 +160,7 @@ func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
 
 	declared, err := s.declared()
 	require.NoError(t, err)
-	require.Equal(t, map[string]bool{"one": true, "two": true}, declared)
+	require.Equal(t, map[string]bool{"one": false, "two": false}, declared, "neither is ephemeral")
 	o, err := s.resolve(terraform.PlanOptions{VarFiles: []string{filepath.Join(dir, "prod.tfvars"), outside}, Vars: []string{"two=2"}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"../prod.tfvars", outside}, o.VarFiles, "as Terraform names them, which runs in its folder")
@@ -193,18 +193,20 @@ func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
 	sourcetest.Write(t, dir, "terraform/ignored.tf", "x")
 	sourcetest.Write(t, dir, "terraform/secret.auto.tfvars", "x")
 	sourcetest.Write(t, dir, "terraform/notes.txt", "x")
-	tree := source.Tree{Dir: dir}
-	files, err := configuration(t.Context(), tree, "terraform")
+	s := Stage{Tree: source.Tree{Dir: dir}}
+	c, err := s.configuration(t.Context(), nil)
 	require.NoError(t, err)
+	require.True(t, c.differs, "no commit has what is ignored")
 	var names []string
-	for name := range files {
+	for name := range c.files {
 		names = append(names, strings.TrimPrefix(name, "terraform/"))
 	}
 	require.ElementsMatch(t, []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", "link", "dangling", "services.auto.tfvars.json", "ignored.tf"}, names,
 		"what git tracks and what Terraform would read; no file of secrets, no note")
-	_, err = configuration(t.Context(), tree, "nope")
+	s.Dir = "nope"
+	_, err = s.configuration(t.Context(), nil)
 	require.Error(t, err)
-	_, err = hashEntry(filepath.Join(dir, "nope"))
+	_, err = c.hash(filepath.Join(dir, "nope"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 

@@ -73,10 +73,6 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err := makeRoom(o.Out); err != nil {
 		return Planned{}, err
 	}
-	before, err := s.facts(ctx)
-	if err != nil {
-		return Planned{}, err
-	}
 	w, err := s.begin()
 	if err != nil {
 		return Planned{}, err
@@ -86,18 +82,26 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
+	modules := w.called(s.folder())
+	before, err := s.facts(ctx, modules)
+	if err != nil {
+		return Planned{}, err
+	}
 	said, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2)
 	if err != nil {
 		return Planned{}, err
 	}
-	shown, err := s.show(ctx, w, o.RefreshOnly)
+	shown, err := s.show(ctx, w, o.RefreshOnly, o.Vars, o.VarFiles)
 	if err != nil {
 		return Planned{}, err
 	}
 	warnings := terraform.Warnings(append(inited.messages, said.messages...))
 	shown.summary.Partial = partial(shown.plan, warnings, s.planArguments())
 	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.clean)
-	b, err := s.facts(ctx)
+	for _, name := range before.Outside {
+		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit says what is in it")
+	}
+	b, err := s.facts(ctx, modules)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -164,7 +168,7 @@ type shown struct {
 }
 
 // show reads the saved plan in w.
-func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, error) {
+func (s Stage) show(ctx context.Context, w *work, refreshOnly bool, vars, varFiles []string) (shown, error) {
 	if _, err := w.must(ctx, s.root().ShowStep()); err != nil {
 		return shown{}, err
 	}
@@ -172,12 +176,17 @@ func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, erro
 	if err != nil {
 		return shown{}, fmt.Errorf("reading the plan: %w", err)
 	}
-	return read(document, refreshOnly)
+	secrets, err := s.ephemeralValues(vars, varFiles)
+	if err != nil {
+		return shown{}, err
+	}
+	return read(document, refreshOnly, secrets...)
 }
 
-// read makes what people and programs see of a plan in JSON.
-func read(document []byte, refreshOnly bool) (shown, error) {
-	redacted, clean, err := redact.PlanAndWords(document)
+// read makes what people and programs see of a plan in JSON, and of what is said
+// about it without some more secrets.
+func read(document []byte, refreshOnly bool, secrets ...string) (shown, error) {
+	redacted, clean, err := redact.PlanAndWords(document, secrets...)
 	if err != nil {
 		return shown{}, err
 	}
@@ -255,6 +264,9 @@ func (p Planned) bound(newline string) string {
 	commit := "commit " + b.Commit
 	if b.Dirty {
 		commit += ", and changes that are not committed"
+	}
+	if len(b.Outside) > 0 {
+		commit += ", and what is outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
 	}
 	state := "a new state"
 	if b.State.Lineage != "" {

@@ -39,7 +39,8 @@ func Plan(document []byte) ([]byte, error) {
 }
 
 // PlanAndWords is [Plan] that also returns what takes the same values, and other
-// secrets, out of any text about the plan: the whole text goes.
+// secrets, out of any text about the plan: the whole text goes. The plan is not
+// looked through for the others.
 func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean func(string) string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber() // a number stays as it is written
@@ -54,21 +55,20 @@ func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean fu
 		return nil, nil, fmt.Errorf("reading the plan as JSON: it is null")
 	}
 	r := &redactor{}
-	for _, secret := range secrets {
-		r.keep(secret)
-	}
 	r.variables(plan)
 	r.configuration(plan)
 	r.walk(plan)
-	s := r.scrubber()
-	s.object(plan, false)
+	r.scrubber().object(plan, false)
+	for _, secret := range secrets {
+		r.keep(secret)
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(plan); err != nil {
 		return nil, nil, fmt.Errorf("writing the plan as JSON: %w", err)
 	}
-	return out.Bytes(), s.text, nil
+	return out.Bytes(), r.scrubber().text, nil
 }
 
 // redactor keeps the sensitive texts that it has met.

@@ -23,6 +23,9 @@ type known struct {
 	say func(d Diagnostic, match []string, dir string) string
 }
 
+// ChangedVariable is an error of Terraform's whose detail has values in it.
+const ChangedVariable = "Can't change variable when applying a saved plan"
+
 const unsupported = "Unsupported Terraform Core version"
 
 // The order matters: what is more special comes first.
@@ -41,6 +44,9 @@ var mishaps = []known{
 	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), sayBackend},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), sayEphemeral},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), sayUnset},
+	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), sayChanged},
 	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
 }
 
@@ -116,6 +122,19 @@ func say(text string) func(Diagnostic, []string, string) string {
 }
 
 func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
+
+func sayEphemeral(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_%[1]s", match[1])
+}
+
+func sayUnset(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
+}
+
+// Terraform's own words have both values in them.
+func sayChanged(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
+}
 
 func sayLock(d Diagnostic, _ []string, _ string) string {
 	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID

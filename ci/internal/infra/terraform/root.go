@@ -133,11 +133,25 @@ func (r Root) PullStep() step.Step {
 	return s
 }
 
+// ApplyOptions say how to apply a saved plan.
+type ApplyOptions struct {
+	LockTimeout time.Duration
+	// Vars are ephemeral variables, NAME=VALUE, and VarFiles files in the output
+	// directory that set some: a plan has all others in itself.
+	Vars, VarFiles []string
+}
+
 // ApplyStep applies the saved plan and nothing else, under the state's lock.
-func (r Root) ApplyStep(lockTimeout time.Duration) step.Step {
-	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, lockTimeout)...)
+func (r Root) ApplyStep(o ApplyOptions) step.Step {
+	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, o.LockTimeout)...)
+	for _, value := range o.Vars {
+		args = append(args, "-var="+value)
+	}
+	for _, file := range o.VarFiles {
+		args = append(args, "-var-file="+step.Out+"/"+file)
+	}
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
-	s.Inputs = append(s.Inputs, PlanFile)
+	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
 	s.Leaves = []string{LostState}
 	return s
 }

@@ -50,9 +50,10 @@ func TestSteps(t *testing.T) {
 		},
 		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
 		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
-		"apply":      {root.ApplyStep(0), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
+		"apply":      {root.ApplyStep(terraform.ApplyOptions{}), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
-			root.ApplyStep(time.Minute), "apply -input=false -json -no-color -lock-timeout=1m0s @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true,
+			root.ApplyStep(terraform.ApplyOptions{LockTimeout: time.Minute, Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}}),
+			"apply -input=false -json -no-color -lock-timeout=1m0s -var=a=b -var-file=@out@/x.tfvars @out@/tfplan", "apply.jsonl", []string{"data", "tfplan", "x.tfvars"}, true, true,
 		},
 	}
 	for name, tt := range tests {

@@ -61,7 +61,7 @@ func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
 		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
 	}
 	return infra.Stage{
-		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil),
+		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil), Program: terraform.Program(),
 	}, nil
 }
 

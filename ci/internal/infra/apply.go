@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -196,12 +197,11 @@ func (s Stage) pull(ctx context.Context, w *work) (binding.State, error) {
 	if _, err := w.must(ctx, s.root().PullStep()); err != nil {
 		return binding.State{}, err
 	}
-	data, err := os.Open(w.file(terraform.PullFile))
+	data, err := os.ReadFile(w.file(terraform.PullFile))
 	if err != nil {
 		return binding.State{}, fmt.Errorf("reading the state: %w", err)
 	}
-	defer data.Close()
-	return binding.ReadState(data)
+	return binding.ReadState(bytes.NewReader(terraform.Document(data)))
 }
 
 // take copies the plan file to where Terraform runs, and makes sure that it is

@@ -39,6 +39,8 @@ type Stage struct {
 	Dir string
 	// Image is the container image that has Terraform.
 	Image string
+	// Program is the Terraform of this machine; empty means the one on PATH.
+	Program string
 	// Backend says where the state is, as far as the configuration does not.
 	Backend terraform.Backend
 	// Identity asks AWS; nil leaves the account unknown.
@@ -53,7 +55,7 @@ type Stage struct {
 func (s Stage) dir() string { return cmp.Or(s.Dir, DefaultDir) }
 
 func (s Stage) root() terraform.Root {
-	return terraform.Root{Dir: s.dir(), Image: s.Image, Include: s.include()}
+	return terraform.Root{Dir: s.dir(), Image: s.Image, Program: s.Program, Include: s.include()}
 }
 
 // folder is the root module's folder on this machine.
@@ -128,6 +130,9 @@ func (w *work) run(ctx context.Context, s step.Step) (words, error) {
 	said.result = result
 	if errors.Is(err, exec.ErrNotFound) {
 		return said, outcome.Usagef("%s (%w)", terraform.NotInstalled, exec.ErrNotFound)
+	}
+	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapped(output) {
+		return said, outcome.Usagef(terraform.Wrapped)
 	}
 	messages, readErr := terraform.ReadStream(w.file(s.Stdout))
 	said.messages = messages

@@ -284,6 +284,7 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 	}{
 		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
 		"nothing is left":     {saying{}, "reading the plan", "reading what terraform fmt found"},
+		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.Wrapped, terraform.Wrapped},
 		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: it gave no reason"},
 		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading what terraform validate found"},
 	}

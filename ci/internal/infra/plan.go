@@ -180,7 +180,7 @@ func (s Stage) show(ctx context.Context, w *work, refreshOnly bool, vars, varFil
 	if err != nil {
 		return shown{}, err
 	}
-	return read(document, refreshOnly, secrets...)
+	return read(terraform.Document(document), refreshOnly, secrets...)
 }
 
 // read makes what people and programs see of a plan in JSON, and of what is said

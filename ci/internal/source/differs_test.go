@@ -30,6 +30,14 @@ func TestDiffers(t *testing.T) {
 	}
 	require.False(t, differs())
 	require.False(t, differs("main.tf", "../shared/a[1].tf"))
+	for _, flag := range []string{"assume-unchanged", "skip-worktree"} {
+		sourcetest.Git(t, dir, "update-index", "--"+flag, "infra/main.tf")
+		require.False(t, differs("main.tf"))
+		sourcetest.Write(t, dir, "infra/main.tf", "y")
+		require.True(t, differs("main.tf"), "git was told not to look")
+		sourcetest.Write(t, dir, "infra/main.tf", "x")
+		sourcetest.Git(t, dir, "update-index", "--no-"+flag, "infra/main.tf")
+	}
 	sourcetest.Write(t, dir, "infra/ignored.tf", "x")
 	require.True(t, differs("main.tf", "ignored.tf"))
 	sourcetest.Write(t, dir, "shared/a[1].tf", "y")

@@ -6,6 +6,7 @@
 package terraform
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"time"
@@ -33,6 +34,8 @@ type Root struct {
 	Dir string
 	// Image is the container image that has Terraform.
 	Image string
+	// Program is the Terraform to run; empty means the one on PATH.
+	Program string
 	// Include lists the parts of the source tree that Terraform reads; empty
 	// means Dir alone.
 	Include []string
@@ -183,7 +186,7 @@ func (r Root) step(name string, args ...string) step.Step {
 		Name:  "terraform " + name + " in " + r.Dir,
 		Image: r.Image,
 		Dir:   r.Dir,
-		Args:  append([]string{"terraform"}, args...),
+		Args:  append([]string{cmp.Or(r.Program, program)}, args...),
 		Env: map[string]string{
 			"TF_DATA_DIR":        step.Out + "/" + DataDir,
 			"TF_IN_AUTOMATION":   "1", // no advice to run what the pipeline runs

@@ -65,7 +65,7 @@ func (s Stage) ephemeralIn(file string, declared map[string]bool) ([]module.Assi
 	return assignments, nil
 }
 
-// ephemeralValues are the values of ephemeral variables, as far as they are texts: a
+// ephemeralValues are the texts in the values of ephemeral variables: a
 // warning may repeat one, and no plan says that it is secret.
 func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
 	declared, err := s.declared()
@@ -99,7 +99,7 @@ func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
 			return nil, err
 		}
 		for _, a := range assignments {
-			values = append(values, strings.Trim(string(a.Source), `"`))
+			values = append(values, a.Texts...)
 		}
 	}
 	return values, nil

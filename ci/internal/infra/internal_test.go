@@ -137,6 +137,25 @@ func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
 		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.clean))
 }
 
+func TestValuesOfEphemeralVariables(t *testing.T) {
+	dir := t.TempDir()
+	sourcetest.Write(t, dir, "terraform/main.tf", "variable \"a\" {\n  ephemeral = true\n}\nvariable \"b\" {}\n")
+	sourcetest.Write(t, dir, "terraform/x.auto.tfvars", "a = \"automatic\"\nb = \"kept\"\n")
+	sourcetest.Write(t, dir, "ci.tfvars.json", `{"a": {"b": ["nested"]}, "b": "kept"}`)
+	s := Stage{Tree: source.Tree{Dir: dir}, Environ: []string{"TF_VAR_a=environment", "TF_VAR_b=kept"}}
+	values, err := s.ephemeralValues([]string{"a=option", "b=kept"}, []string{"../ci.tfvars.json"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"option", "environment", "automatic", "nested"}, values)
+	_, err = s.ephemeralValues(nil, []string{"nope.tfvars"})
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	w := &work{dir: t.TempDir()}
+	_, _, err = s.ephemeral(w, terraform.PlanOptions{VarFiles: []string{"nope.tfvars"}})
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	shown, err := read([]byte(`{"format_version":"1.2"}`), false, values...)
+	require.NoError(t, err)
+	require.Equal(t, "(sensitive value)", shown.clean("the token environment is old"))
+}
+
 func TestAnInterruptThatCameTooLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

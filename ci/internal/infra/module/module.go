@@ -112,6 +112,8 @@ type Assignment struct {
 	Name string
 	// Source is the value as the file has it.
 	Source []byte
+	// Texts are the texts in the value.
+	Texts []string
 }
 
 // Assignments are the variables that a file sets, by its content and in the order
@@ -130,7 +132,15 @@ func Assignments(name string, data []byte) []Assignment {
 	attributes, _ := file.Body.JustAttributes()
 	var found []Assignment
 	for _, attribute := range attributes {
-		found = append(found, Assignment{attribute.Name, attribute.Expr.Range().SliceBytes(data)})
+		a := Assignment{Name: attribute.Name, Source: attribute.Expr.Range().SliceBytes(data)}
+		value, _ := attribute.Expr.Value(nil) // what is no constant, Terraform refuses
+		_ = cty.Walk(value, func(_ cty.Path, part cty.Value) (bool, error) {
+			if part.Type() == cty.String && part.IsKnown() && !part.IsNull() {
+				a.Texts = append(a.Texts, part.AsString())
+			}
+			return true, nil
+		})
+		found = append(found, a)
 	}
 	slices.SortFunc(found, func(a, b Assignment) int { return cmp.Compare(a.Name, b.Name) })
 	return found

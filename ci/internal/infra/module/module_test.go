@@ -79,9 +79,10 @@ func TestRead(t *testing.T) {
 }
 
 func TestAssignments(t *testing.T) {
-	want := []module.Assignment{{"a", []byte(`["x", 1]`)}, {"b", []byte(`"y"`)}}
+	want := []module.Assignment{{"a", []byte(`["x", 1]`), []string{"x"}}, {"b", []byte(`"y"`), []string{"y"}}}
 	require.Equal(t, want, module.Assignments("x.tfvars", []byte("# words\nb = \"y\" # more\na=[\"x\", 1]\n")))
 	require.Equal(t, want, module.Assignments("x.tfvars.json", []byte(`{"b": "y", "a": ["x", 1]}`)))
+	require.Equal(t, []module.Assignment{{"a", []byte("<<EOT\nx\nEOT"), []string{"x\n"}}}, module.Assignments("x.tfvars", []byte("a = <<EOT\nx\nEOT\n")))
 	require.Empty(t, module.Assignments("x.tfvars", []byte("= {")))
 	require.Empty(t, module.Assignments("x.tfvars.json", []byte("{")))
 }

@@ -530,7 +530,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowDestroy", err))
 				}
 			}
-			return (*Slipway).Apply(&parent, ctx, plan, dir, backendConfig, vars, digest, allowDestroy)
+			var allowPartial bool
+			if inputArgs["allowPartial"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["allowPartial"]), &allowPartial)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowPartial", err))
+				}
+			}
+			return (*Slipway).Apply(&parent, ctx, plan, dir, backendConfig, vars, digest, allowDestroy, allowPartial)
 		case "Build":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -132,7 +132,8 @@ func (m *Slipway) Plan(
 // Apply applies a plan of the platform exactly as it was reviewed.
 //
 // It refuses a plan whose commit, configuration, providers, variables, state, account or own hash are
-// not what they were, and one that destroys or replaces what cannot be made again.
+// not what they were, one that destroys or replaces what cannot be made again, or is of a kind that
+// slipway does not know, and one that leaves a part of the configuration out.
 //
 // +cache="never"
 func (m *Slipway) Apply(
@@ -159,6 +160,10 @@ func (m *Slipway) Apply(
 	//
 	// +optional
 	allowDestroy []string,
+	// Apply a plan that leaves a part of the configuration out, as one with -target does.
+	//
+	// +optional
+	allowPartial bool,
 ) (*Applied, error) {
 	stage, done, err := m.liveStage(ctx, dir, backendConfig)
 	if err != nil {
@@ -172,7 +177,7 @@ func (m *Slipway) Apply(
 	if _, err := plan.Export(ctx, from); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	o := infra.ApplyOptions{Plan: from, Digest: digest, AllowDestroy: allowDestroy}
+	o := infra.ApplyOptions{Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial}
 	o.Vars = vars
 	applied, err := stage.Apply(ctx, o)
 	if applied.Result == "" {

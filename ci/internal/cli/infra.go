@@ -61,7 +61,7 @@ func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
 		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
 	}
 	return infra.Stage{
-		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil),
+		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil), Program: terraform.Program(),
 	}, nil
 }
 
@@ -195,7 +195,11 @@ func (a *app) applyCommand() *cobra.Command {
 		Long: `Apply applies a saved plan and nothing else, under the state's lock. It refuses
 (exit code 5) a plan whose commit, configuration, providers, variables, state,
 account or own hash are not what they were, and one that destroys or replaces
-what cannot be made again, unless each is named with --allow-destroy.
+anything that an apply cannot make again as it was, or of a kind that slipway does
+not know, unless each is named with --allow-destroy. A plan that leaves a part of
+the configuration out (-target in TF_CLI_ARGS_plan) wants --allow-partial.
+Ephemeral variables, which no plan holds, are given to both commands, and may have
+another value here.
 
 Interrupted, it lets Terraform finish what it has begun, and reports. After a
 failure the state holds what was done: plan and apply again to carry on.`,
@@ -206,7 +210,8 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
 	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
-	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a guarded resource that may be destroyed or replaced; may be repeated (default none)")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
+	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		stage, err := a.liveStage(cmd.Context(), f)
 		if err != nil {

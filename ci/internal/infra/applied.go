@@ -37,8 +37,10 @@ type Applied struct {
 	Unfinished []Change `json:"unfinished"`
 	NotReached []Change `json:"not_reached"`
 	// Errors are Terraform's, a line each.
-	Errors  []string          `json:"errors"`
-	Outputs terraform.Outputs `json:"outputs"`
+	Errors []string `json:"errors"`
+	// Warnings are Terraform's, too.
+	Warnings []string          `json:"warnings"`
+	Outputs  terraform.Outputs `json:"outputs"`
 	// Next is what to do about it.
 	Next string `json:"next,omitempty"`
 
@@ -202,6 +204,9 @@ func (a Applied) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  %s = %s\n", name, shownOutput(a.Outputs[name]))
 		}
 	}
+	for _, warning := range a.Warnings {
+		b.WriteString("\nwarning: " + warning + "\n")
+	}
 	if a.Next != "" {
 		b.WriteString("\nNext: " + a.Next + "\n")
 	}
@@ -229,6 +234,9 @@ func (a Applied) Markdown(w io.Writer) error {
 			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, escape(shownOutput(a.Outputs[name])))
 		}
 		b.WriteString("\n")
+	}
+	for _, warning := range a.Warnings {
+		b.WriteString("> [!WARNING]\n> " + escape(warning) + "\n\n")
 	}
 	if a.Next != "" {
 		b.WriteString("**Next**: " + escape(a.Next) + "\n")

@@ -1,6 +1,7 @@
 package infra
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,11 @@ type ApplyOptions struct {
 	// AllowDestroy are the addresses of guarded resources that may be
 	// destroyed or replaced.
 	AllowDestroy []string
-	// Vars and VarFiles are compared with the plan's, if any are given.
+	// AllowPartial acknowledges that the plan leaves a part of the configuration
+	// out.
+	AllowPartial bool
+	// Vars and VarFiles are compared with the plan's, if any are given; but for
+	// ephemeral variables, whose values the plan does not have: these are handed on.
 	Vars, VarFiles []string
 	// LockTimeout is how long to wait for somebody else's lock.
 	LockTimeout time.Duration
@@ -57,18 +62,39 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
 	if err := w.take(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
 		return Applied{}, err
 	}
-	shown, err := s.verify(ctx, w, bound)
+	options, err := s.resolve(terraform.PlanOptions{Vars: o.Vars, VarFiles: o.VarFiles})
 	if err != nil {
+		return Applied{}, err
+	}
+	shown, err := s.verify(ctx, w, bound, options)
+	if err != nil {
+		return Applied{}, err
+	}
+	reasons := bound.Partial
+	if len(reasons) == 0 {
+		reasons = partial(shown.plan, nil, nil)
+	}
+	if err := refusePartial(reasons, o.AllowPartial); err != nil {
 		return Applied{}, err
 	}
 	if err := guard.Check(shown.summary.Doomed(), o.AllowDestroy); err != nil {
 		return Applied{}, err
 	}
-	said, err := w.run(ctx, s.root().ApplyStep(o.LockTimeout))
+	vars, files, err := s.ephemeral(w, options)
+	if err != nil {
+		return Applied{}, err
+	}
+	said, err := w.run(ctx, s.root().ApplyStep(terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}))
 	if err != nil && ctx.Err() == nil {
 		return Applied{}, err
 	}
 	a := newApplied(shown.summary, said.messages, s.dir())
+	a.Warnings = warningLines(terraform.Warnings(said.messages), s.dir(), nil, shown.clean)
+	for i, line := range a.Errors {
+		if strings.Contains(line, terraform.ChangedVariable) { // and both of its values
+			a.Errors[i] = said.failure(s.dir()).Error()
+		}
+	}
 	w.saveState(&a, o.Plan, s.folder())
 	return a, s.judge(ctx, &a, said)
 }
@@ -98,7 +124,11 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 	if err != nil {
 		return bound, file, err
 	}
-	now, err := s.facts(ctx)
+	var modules []string
+	for _, name := range bound.Modules {
+		modules = append(modules, filepath.Join(s.Tree.Dir, filepath.FromSlash(name)))
+	}
+	now, err := s.facts(ctx, modules)
 	if err != nil {
 		return bound, file, err
 	}
@@ -110,7 +140,7 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 		return bound, file, err
 	}
 	before := bound
-	if len(o.Vars)+len(o.VarFiles) == 0 {
+	if maps.Equal(now.Variables, withoutFlags(now.Variables)) {
 		before.Variables = withoutFlags(bound.Variables)
 	}
 	now.PlanSHA256 = file.SHA256
@@ -135,7 +165,7 @@ func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 }
 
 // verify connects to the backend and compares the plan with what is there.
-func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (shown, error) {
+func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding, o terraform.PlanOptions) (shown, error) {
 	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
 		return shown{}, err
@@ -159,7 +189,7 @@ func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding) (show
 	if err := binding.Refusal(bound.Compare(now)); err != nil {
 		return shown{}, err
 	}
-	return s.show(ctx, w, bound.RefreshOnly)
+	return s.show(ctx, w, bound.RefreshOnly, o.Vars, o.VarFiles)
 }
 
 // pull reads which version the state is now.
@@ -167,12 +197,11 @@ func (s Stage) pull(ctx context.Context, w *work) (binding.State, error) {
 	if _, err := w.must(ctx, s.root().PullStep()); err != nil {
 		return binding.State{}, err
 	}
-	data, err := os.Open(w.file(terraform.PullFile))
+	data, err := os.ReadFile(w.file(terraform.PullFile))
 	if err != nil {
 		return binding.State{}, fmt.Errorf("reading the state: %w", err)
 	}
-	defer data.Close()
-	return binding.ReadState(data)
+	return binding.ReadState(bytes.NewReader(terraform.Document(data)))
 }
 
 // take copies the plan file to where Terraform runs, and makes sure that it is

@@ -380,6 +380,45 @@ func TestApplyBadInput(t *testing.T) {
 	}
 }
 
+func TestAPartialPlanIsAcknowledged(t *testing.T) {
+	base := platformTree(t)
+	base.mustPlan(t)
+	again := base.remember(t)
+	tests := map[string]struct{ variable, value, reason string }{
+		"a target":               {"TF_CLI_ARGS_plan", "-target=terraform_data.database", "-target=terraform_data.database"},
+		"a target for every one": {"TF_CLI_ARGS", "-target 'terraform_data.database'", "-target=terraform_data.database"},
+		"no refresh":             {"TF_CLI_ARGS_plan", "-parallelism=3 --refresh=false", "-refresh=false"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			again(t)
+			tr := base
+			tr.write(t, "old.auto.tfvars", "nobody_declared_this = 1\n")
+			t.Setenv(tt.variable, tt.value)
+			planned := tr.mustPlan(t)
+			require.Equal(t, []string{tt.reason}, planned.Binding.Partial)
+			require.Contains(t, planned.Summary.Headline(), "Partial plan ("+tt.reason+"): ")
+			require.Contains(t, tr.file(t, infra.SummaryFile), "### Partial plan ("+tt.reason+"): ")
+			require.Contains(t, tr.file(t, infra.SummaryFile), "> - Value for undeclared variable: ")
+			require.Contains(t, rendered(t, planned), "\nwarning: Value for undeclared variable: ")
+			require.Contains(t, rendered(t, planned), `"partial": [`)
+
+			_, err := tr.apply(t)
+			require.ErrorContains(t, err, "the plan is partial ("+tt.reason+"): it does not make all that the configuration asks for: if that is meant, say so with --allow-partial")
+			require.Equal(t, outcome.Refused, outcome.Of(err))
+			require.Empty(t, tr.stateNow(t))
+			if name == "a target" { // what the binding does not say, the plan does
+				reseal(t, tr, func(b *binding.Binding) { b.Partial = nil })
+				_, err = tr.apply(t)
+				require.ErrorContains(t, err, "the plan is partial (Terraform calls it incomplete): ")
+			}
+			applied := tr.mustApply(t, func(o *infra.ApplyOptions) { o.AllowPartial = true })
+			require.NotEmpty(t, applied.Applied)
+			require.Contains(t, rendered(t, applied), "warning: Value for undeclared variable: ")
+		})
+	}
+}
+
 func TestApplyNeedsSomebodyToAskForTheAccount(t *testing.T) {
 	tr := platformTree(t)
 	tr.mustPlan(t)

@@ -14,16 +14,15 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/infra/binding"
+	"dagger/slipway/internal/infra/module"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/source"
 )
 
-const lockFile = ".terraform.lock.hcl"
-
-// facts fills in what of a binding can be read from the tree alone.
-func (s Stage) facts(ctx context.Context) (binding.Binding, error) {
+// facts fills in what of a binding can be read from the tree alone, and from which
+// modules Terraform was seen to call.
+func (s Stage) facts(ctx context.Context, modules []string) (binding.Binding, error) {
 	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
 	// What else is changed in the tree, a plan directory for one, is nothing
 	// to Terraform.
@@ -31,10 +30,12 @@ func (s Stage) facts(ctx context.Context) (binding.Binding, error) {
 	if err != nil {
 		return b, err
 	}
-	b.Commit, b.Dirty = revision.SHA, revision.Dirty
-	if b.Files, err = configuration(ctx, s.Tree, s.dir()); err != nil {
+	c, err := s.configuration(ctx, modules)
+	if err != nil {
 		return b, err
 	}
+	b.Commit, b.Dirty = revision.SHA, revision.Dirty || c.differs
+	b.Files, b.Modules, b.Outside = c.files, c.modules, c.outside
 	b.ProviderLockHash = b.Files[path.Join(s.dir(), lockFile)]
 	return b, nil
 }
@@ -59,118 +60,26 @@ func (s Stage) variable(name string) string {
 	return value
 }
 
-// configuration hashes every file that decides what Terraform makes: all that
-// git knows in the folder, and whatever Terraform reads there besides.
-// Variables in files that git does not know may be secrets, and are for
-// [Stage.variables].
-func configuration(ctx context.Context, tree source.Tree, dir string) (map[string]string, error) {
-	tracked, err := tree.Files(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	names := map[string]bool{}
-	for _, name := range tracked {
-		names[path.Join(dir, name)] = true
-	}
-	root := filepath.Join(tree.Dir, filepath.FromSlash(dir))
-	err = filepath.WalkDir(root, func(file string, entry os.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case entry.IsDir() && file != root && strings.HasPrefix(entry.Name(), "."):
-			return filepath.SkipDir
-		case entry.IsDir() || !readByTerraform(entry.Name()):
-			return nil
-		}
-		relative, err := filepath.Rel(tree.Dir, file)
-		if err == nil {
-			names[filepath.ToSlash(relative)] = true
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("listing the configuration in %s: %w", dir, err)
-	}
-	if _, err := os.Stat(filepath.Join(tree.Dir, filepath.FromSlash(platform.ServicesFile))); err == nil {
-		names[platform.ServicesFile] = true
-	}
-	hashes := map[string]string{}
-	for name := range names {
-		hash, err := hashEntry(filepath.Join(tree.Dir, filepath.FromSlash(name)))
-		if err != nil {
-			return nil, fmt.Errorf("hashing the configuration: %w", err)
-		}
-		hashes[name] = hash
-	}
-	return hashes, nil
-}
-
-// hashEntry hashes a file, or where a link that leads nowhere or to a folder
-// points to.
-func hashEntry(name string) (string, error) {
-	hash, err := binding.HashFile(name)
-	if err == nil {
-		return hash, nil
-	}
-	target, linkErr := os.Readlink(name)
-	if linkErr != nil {
-		return "", err
-	}
-	return binding.Hash([]byte(target)), nil
-}
-
-// readByTerraform tells whether Terraform reads a file by its name, but for
-// values of variables.
-func readByTerraform(name string) bool {
-	return name == lockFile || strings.HasSuffix(name, ".tf") || strings.HasSuffix(name, ".tf.json") || strings.HasSuffix(name, ".tftpl")
-}
-
-// isAutomatic tells whether Terraform reads variables from a file of the root
-// module by its name.
-func isAutomatic(name string) bool {
-	return name == "terraform.tfvars" || name == "terraform.tfvars.json" ||
-		strings.HasSuffix(name, ".auto.tfvars") || strings.HasSuffix(name, ".auto.tfvars.json")
-}
-
-// declaration finds the variables that a file of the root module declares.
-var declaration = regexp.MustCompile(`(?m)^[ \t]*variable[ \t]+"?([A-Za-z_][\w-]*)"?[ \t]*\{`)
-
-// declared are the variables of the root module. An environment variable for
-// any other one is nothing to Terraform.
+// declared are the variables of the root module, and whether each is ephemeral. An
+// environment variable for any other one is nothing to Terraform.
 func (s Stage) declared() (map[string]bool, error) {
-	entries, err := os.ReadDir(s.folder())
+	m, err := module.Read(s.folder(), s.folder())
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	names := map[string]bool{}
-	for _, entry := range entries {
-		inJSON := strings.HasSuffix(entry.Name(), ".tf.json")
-		if !inJSON && !strings.HasSuffix(entry.Name(), ".tf") {
-			continue
-		}
-		data, err := os.ReadFile(filepath.Join(s.folder(), entry.Name()))
-		if err != nil {
-			return nil, fmt.Errorf("reading the configuration: %w", err)
-		}
-		for _, match := range declaration.FindAllSubmatch(data, -1) {
-			names[string(match[1])] = true
-		}
-		var module struct {
-			Variable map[string]any `json:"variable"`
-		}
-		if inJSON && json.Unmarshal(data, &module) == nil { // what it cannot read, Terraform tells
-			for name := range module.Variable {
-				names[name] = true
-			}
-		}
-	}
-	return names, nil
+	return m.Variables, nil
 }
 
 // variables are the fingerprints of everything that sets a variable: files
-// that Terraform reads by itself, the environment, and options.
+// that Terraform reads by itself, the environment, and options. Ephemeral ones are
+// not among them: a plan does not hold their values, which may be others when it is
+// applied.
 func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[string]string, error) {
 	found := map[string]string{}
+	declared, err := s.declared()
+	if err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(s.folder())
 	if err != nil {
 		return nil, fmt.Errorf("reading the variables: %w", err)
@@ -183,28 +92,33 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		if err != nil {
 			return nil, fmt.Errorf("reading the variables: %w", err)
 		}
-		found[entry.Name()] = p.Fingerprint(data)
+		if held, _ := apart(entry.Name(), data, declared); held != nil {
+			found[entry.Name()] = p.Fingerprint(held)
+		}
 	}
-	declared, err := s.declared()
-	if err != nil {
-		return nil, err
-	}
-	for name := range declared {
+	for name, ephemeral := range declared {
 		key := "TF_VAR_" + name
-		if value := s.variable(key); value != "" {
+		if value := s.variable(key); value != "" && !ephemeral {
 			found[key] = p.Fingerprint([]byte(value))
 		}
 	}
 	for _, assignment := range o.Vars {
-		name, _, _ := strings.Cut(assignment, "=")
-		found[flagVar+name] = p.Fingerprint([]byte(assignment))
+		if name, _, _ := strings.Cut(assignment, "="); !declared[name] {
+			found[flagVar+name] = p.Fingerprint([]byte(assignment))
+		}
 	}
 	for _, file := range o.VarFiles {
 		data, err := os.ReadFile(s.fromRoot(file))
 		if err != nil {
 			return nil, outcome.Usagef("--var-file: %w", err)
 		}
-		found[flagVarFile+filepath.Base(file)] = p.Fingerprint(data)
+		if held, _ := apart(file, data, declared); held != nil {
+			key := flagVarFile + filepath.Base(file)
+			for found[key] != "" { // another file of the same name
+				key += " again"
+			}
+			found[key] = p.Fingerprint(held)
+		}
 	}
 	return found, nil
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"dagger/slipway/internal/infra/terraform"
@@ -40,6 +39,8 @@ type Stage struct {
 	Dir string
 	// Image is the container image that has Terraform.
 	Image string
+	// Program is the Terraform of this machine; empty means the one on PATH.
+	Program string
 	// Backend says where the state is, as far as the configuration does not.
 	Backend terraform.Backend
 	// Identity asks AWS; nil leaves the account unknown.
@@ -54,9 +55,7 @@ type Stage struct {
 func (s Stage) dir() string { return cmp.Or(s.Dir, DefaultDir) }
 
 func (s Stage) root() terraform.Root {
-	// A root module may call modules beside it.
-	top, _, _ := strings.Cut(s.dir(), "/")
-	return terraform.Root{Dir: s.dir(), Image: s.Image, Include: []string{top}}
+	return terraform.Root{Dir: s.dir(), Image: s.Image, Program: s.Program, Include: s.include()}
 }
 
 // folder is the root module's folder on this machine.
@@ -131,6 +130,9 @@ func (w *work) run(ctx context.Context, s step.Step) (words, error) {
 	said.result = result
 	if errors.Is(err, exec.ErrNotFound) {
 		return said, outcome.Usagef("%s (%w)", terraform.NotInstalled, exec.ErrNotFound)
+	}
+	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapped(output) {
+		return said, outcome.Usagef(terraform.Wrapped)
 	}
 	messages, readErr := terraform.ReadStream(w.file(s.Stdout))
 	said.messages = messages

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra/binding"
@@ -94,6 +95,67 @@ func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
 	require.Equal(t, Failed, a.Result)
 }
 
+func TestPartial(t *testing.T) {
+	yes, no := true, false
+	warned := []terraform.Diagnostic{{Summary: "Resource targeting is in effect"}}
+	tests := map[string]struct {
+		complete *bool
+		warnings []terraform.Diagnostic
+		environ  []string
+		want     []string
+	}{
+		"whole":                             {&yes, nil, nil, nil},
+		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
+		"something is left for another one": {&no, nil, nil, []string{"Terraform calls it incomplete"}},
+		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
+		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
+		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
+		"an older one, whole":               {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
+		"not refreshed":                     {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := Stage{Environ: append([]string{}, tt.environ...)}
+			require.Equal(t, tt.want, partial(&tfjson.Plan{Complete: tt.complete}, tt.warnings, s.planArguments()))
+		})
+	}
+	require.Equal(t, "Partial plan (-target=a.b): no changes in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no drift in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
+}
+
+func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
+	s, err := read([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
+	require.NoError(t, err)
+	warnings := terraform.Warnings(stream(t,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Argument is deprecated","detail":"use\n another","range":{"filename":"main.tf","start":{"line":3}}}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Argument is deprecated","detail":"use another","range":{"filename":"main.tf","start":{"line":3}}}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Odd value","detail":"`+planted+` is odd"}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Check block assertion failed","detail":"it expires"}}`,
+		`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no warning"}}`,
+	))
+	require.Equal(t, []string{"terraform/main.tf:3: Argument is deprecated: use another", "Odd value: (sensitive value)"},
+		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.clean))
+}
+
+func TestValuesOfEphemeralVariables(t *testing.T) {
+	dir := t.TempDir()
+	sourcetest.Write(t, dir, "terraform/main.tf", "variable \"a\" {\n  ephemeral = true\n}\nvariable \"b\" {}\n")
+	sourcetest.Write(t, dir, "terraform/x.auto.tfvars", "a = \"automatic\"\nb = \"kept\"\n")
+	sourcetest.Write(t, dir, "ci.tfvars.json", `{"a": {"b": ["nested"]}, "b": "kept"}`)
+	s := Stage{Tree: source.Tree{Dir: dir}, Environ: []string{"TF_VAR_a=environment", "TF_VAR_b=kept"}}
+	values, err := s.ephemeralValues([]string{"a=option", "b=kept"}, []string{"../ci.tfvars.json"})
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"option", "environment", "automatic", "nested"}, values)
+	_, err = s.ephemeralValues(nil, []string{"nope.tfvars"})
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	w := &work{dir: t.TempDir()}
+	_, _, err = s.ephemeral(w, terraform.PlanOptions{VarFiles: []string{"nope.tfvars"}})
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	shown, err := read([]byte(`{"format_version":"1.2"}`), false, values...)
+	require.NoError(t, err)
+	require.Equal(t, "(sensitive value)", shown.clean("the token environment is old"))
+}
+
 func TestAnInterruptThatCameTooLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -117,7 +179,7 @@ func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
 
 	declared, err := s.declared()
 	require.NoError(t, err)
-	require.Equal(t, map[string]bool{"one": true, "two": true}, declared)
+	require.Equal(t, map[string]bool{"one": false, "two": false}, declared, "neither is ephemeral")
 	o, err := s.resolve(terraform.PlanOptions{VarFiles: []string{filepath.Join(dir, "prod.tfvars"), outside}, Vars: []string{"two=2"}})
 	require.NoError(t, err)
 	require.Equal(t, []string{"../prod.tfvars", outside}, o.VarFiles, "as Terraform names them, which runs in its folder")
@@ -150,18 +212,20 @@ func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
 	sourcetest.Write(t, dir, "terraform/ignored.tf", "x")
 	sourcetest.Write(t, dir, "terraform/secret.auto.tfvars", "x")
 	sourcetest.Write(t, dir, "terraform/notes.txt", "x")
-	tree := source.Tree{Dir: dir}
-	files, err := configuration(t.Context(), tree, "terraform")
+	s := Stage{Tree: source.Tree{Dir: dir}}
+	c, err := s.configuration(t.Context(), nil)
 	require.NoError(t, err)
+	require.True(t, c.differs, "no commit has what is ignored")
 	var names []string
-	for name := range files {
+	for name := range c.files {
 		names = append(names, strings.TrimPrefix(name, "terraform/"))
 	}
 	require.ElementsMatch(t, []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", "link", "dangling", "services.auto.tfvars.json", "ignored.tf"}, names,
 		"what git tracks and what Terraform would read; no file of secrets, no note")
-	_, err = configuration(t.Context(), tree, "nope")
+	s.Dir = "nope"
+	_, err = s.configuration(t.Context(), nil)
 	require.Error(t, err)
-	_, err = hashEntry(filepath.Join(dir, "nope"))
+	_, err = c.hash(filepath.Join(dir, "nope"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
@@ -239,6 +303,7 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 	}{
 		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
 		"nothing is left":     {saying{}, "reading the plan", "reading what terraform fmt found"},
+		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.Wrapped, terraform.Wrapped},
 		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: it gave no reason"},
 		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading what terraform validate found"},
 	}

@@ -65,14 +65,12 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
 		return Planned{}, err
 	}
+	// Whoever asks by the environment gets the same words.
+	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
 	if err := s.nothingLost(o.Out); err != nil {
 		return Planned{}, err
 	}
 	if err := makeRoom(o.Out); err != nil {
-		return Planned{}, err
-	}
-	before, err := s.facts(ctx)
-	if err != nil {
 		return Planned{}, err
 	}
 	w, err := s.begin()
@@ -84,14 +82,26 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err != nil {
 		return Planned{}, err
 	}
-	if _, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2); err != nil {
-		return Planned{}, err
-	}
-	shown, err := s.show(ctx, w, o.RefreshOnly)
+	modules := w.called(s.folder())
+	before, err := s.facts(ctx, modules)
 	if err != nil {
 		return Planned{}, err
 	}
-	b, err := s.facts(ctx)
+	said, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2)
+	if err != nil {
+		return Planned{}, err
+	}
+	shown, err := s.show(ctx, w, o.RefreshOnly, o.Vars, o.VarFiles)
+	if err != nil {
+		return Planned{}, err
+	}
+	warnings := terraform.Warnings(append(inited.messages, said.messages...))
+	shown.summary.Partial = partial(shown.plan, warnings, s.planArguments())
+	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.clean)
+	for _, name := range before.Outside {
+		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit says what is in it")
+	}
+	b, err := s.facts(ctx, modules)
 	if err != nil {
 		return Planned{}, err
 	}
@@ -99,6 +109,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 		return Planned{}, errors.New("the source tree changed while Terraform was planning: plan again")
 	}
 	b.RefreshOnly, b.TerraformVersion, b.CreatedAt = o.RefreshOnly, inited.version(), s.now()
+	b.Partial = shown.summary.Partial
 	if err := s.bind(ctx, w, shown, o.PlanOptions, &b); err != nil {
 		return Planned{}, err
 	}
@@ -153,10 +164,11 @@ type shown struct {
 	document []byte
 	plan     *tfjson.Plan
 	summary  summary.Summary
+	clean    func(string) string // takes the same values out of a text
 }
 
 // show reads the saved plan in w.
-func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, error) {
+func (s Stage) show(ctx context.Context, w *work, refreshOnly bool, vars, varFiles []string) (shown, error) {
 	if _, err := w.must(ctx, s.root().ShowStep()); err != nil {
 		return shown{}, err
 	}
@@ -164,12 +176,17 @@ func (s Stage) show(ctx context.Context, w *work, refreshOnly bool) (shown, erro
 	if err != nil {
 		return shown{}, fmt.Errorf("reading the plan: %w", err)
 	}
-	return read(document, refreshOnly)
+	secrets, err := s.ephemeralValues(vars, varFiles)
+	if err != nil {
+		return shown{}, err
+	}
+	return read(terraform.Document(document), refreshOnly, secrets...)
 }
 
-// read makes what people and programs see of a plan in JSON.
-func read(document []byte, refreshOnly bool) (shown, error) {
-	redacted, err := redact.Plan(document)
+// read makes what people and programs see of a plan in JSON, and of what is said
+// about it without some more secrets.
+func read(document []byte, refreshOnly bool, secrets ...string) (shown, error) {
+	redacted, clean, err := redact.PlanAndWords(document, secrets...)
 	if err != nil {
 		return shown{}, err
 	}
@@ -177,7 +194,7 @@ func read(document []byte, refreshOnly bool) (shown, error) {
 	if err != nil {
 		return shown{}, err
 	}
-	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly)}, nil
+	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), clean: clean}, nil
 }
 
 // makeRoom makes room for a plan: one that is there is gone before another is
@@ -247,6 +264,9 @@ func (p Planned) bound(newline string) string {
 	commit := "commit " + b.Commit
 	if b.Dirty {
 		commit += ", and changes that are not committed"
+	}
+	if len(b.Outside) > 0 {
+		commit += ", and what is outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
 	}
 	state := "a new state"
 	if b.State.Lineage != "" {

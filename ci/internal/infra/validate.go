@@ -165,7 +165,7 @@ func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation
 		Valid       bool                   `json:"valid"`
 		Diagnostics []terraform.Diagnostic `json:"diagnostics"`
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(terraform.Document(data), &answer); err != nil {
 		return validated.failure(s.dir())
 	}
 	var failure error

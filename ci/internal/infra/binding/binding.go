@@ -28,7 +28,8 @@ type Binding struct {
 	Format    int       `json:"format"`
 	CreatedAt time.Time `json:"created_at"`
 	// Commit is the full id of the tree's commit; Dirty says that the
-	// configuration differed from it. How it differed is in Files.
+	// configuration, or a local module or file that it reads, differed from it. How
+	// it differed is in Files.
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
 	// Root is the root module's folder in the source tree.
@@ -37,6 +38,11 @@ type Binding struct {
 	// decides what Terraform makes, by path in the source tree.
 	ConfigurationHash string            `json:"configuration_hash"`
 	Files             map[string]string `json:"files"`
+	// Modules are the folders of local modules outside of Root. Outside are those, and
+	// other files, that the repository does not have: they are in Files, and in no
+	// commit.
+	Modules []string `json:"modules,omitempty"`
+	Outside []string `json:"outside,omitempty"`
 	// ProviderLockHash is over the lock file of the providers; "" without one.
 	ProviderLockHash string `json:"provider_lock_hash"`
 	// VariablesHash is over Variables: the fingerprint of each value or file
@@ -52,6 +58,8 @@ type Binding struct {
 	Region  string `json:"region,omitempty"`
 	// RefreshOnly says that the plan only takes drift over into the state.
 	RefreshOnly bool `json:"refresh_only"`
+	// Partial says what leaves a part of the configuration out of the plan.
+	Partial []string `json:"partial,omitempty"`
 	// PlanSHA256 is the hash of tfplan.
 	PlanSHA256 string `json:"plan_sha256"`
 	// Digest is over everything above. Whoever hands it on by another way than

@@ -1,5 +1,6 @@
 // Package guard keeps a plan from destroying what cannot be made again: data,
-// history, names that others know, the network that everything stands in.
+// history, names that others know, the network that everything stands in. What
+// it does not know may be all of that, and is guarded.
 package guard
 
 import (
@@ -11,40 +12,26 @@ import (
 	"dagger/slipway/internal/suggest"
 )
 
-// losses says what is lost with a resource of each guarded kind. A replaced
-// one is destroyed as well.
-var losses = map[string]string{
-	"aws_vpc":                         "the network, with everything in it",
-	"aws_subnet":                      "a part of the network, with everything in it",
-	"aws_nat_gateway":                 "the tasks' way out, and the address that others may have allowed",
-	"aws_eip":                         "a public address that others may have allowed",
-	"aws_lb":                          "the front door, and its DNS name",
-	"aws_lb_listener":                 "the front door's port",
-	"aws_acm_certificate":             "a certificate in use",
-	"aws_route53_zone":                "a zone, and its name servers",
-	"aws_ecs_cluster":                 "the cluster, with every service in it",
-	"aws_ecs_service":                 "a service, and all of its tasks",
-	"aws_ecr_repository":              "every image in it, those to roll back to included",
-	"aws_cloudwatch_log_group":        "its logs",
-	"aws_s3_bucket":                   "its objects",
-	"aws_dynamodb_table":              "its items",
-	"aws_kms_key":                     "whatever is encrypted with it",
-	"aws_secretsmanager_secret":       "a secret that tasks read",
-	"aws_ssm_parameter":               "a value that tasks read",
-	"aws_iam_role":                    "a role that may be in use",
-	"aws_iam_policy":                  "a policy that may be in use",
-	"aws_iam_openid_connect_provider": "the pipeline's way into the account",
-	"aws_db_instance":                 "a database",
-	"aws_rds_cluster":                 "a database",
-	"aws_efs_file_system":             "its files",
-	"aws_elasticache_cluster":         "a cache, and what is in it",
-	"aws_sqs_queue":                   "its messages",
-	"aws_sns_topic":                   "its subscriptions",
-}
-
 // Loss says what is lost when a resource of this kind is destroyed; "" for a
-// kind that is not guarded.
-func Loss(kind string) string { return losses[kind] }
+// kind that an apply makes again as it was. A replaced one is destroyed as well.
+func Loss(kind string) string {
+	if harmless[kind] {
+		return ""
+	}
+	if loss := losses[kind]; loss != "" {
+		return loss
+	}
+	words := "_" + kind + "_"
+	for _, class := range classes {
+		for _, word := range class.words {
+			// The plural, too: providers write both.
+			if strings.Contains(words, "_"+word+"_") || strings.Contains(words, "_"+word+"s_") {
+				return class.loss
+			}
+		}
+	}
+	return "not known: slipway does not know this kind of resource"
+}
 
 // Doomed is a resource that a plan destroys, be it to make it anew.
 type Doomed struct {

@@ -34,30 +34,41 @@ const shortest = 6
 // literals of the configuration that go into them; and any text elsewhere in
 // the document that contains one.
 func Plan(document []byte) ([]byte, error) {
+	redacted, _, err := PlanAndWords(document)
+	return redacted, err
+}
+
+// PlanAndWords is [Plan] that also returns what takes the same values, and other
+// secrets, out of any text about the plan: the whole text goes. The plan is not
+// looked through for the others.
+func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean func(string) string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber() // a number stays as it is written
 	var plan map[string]any
 	if err := decoder.Decode(&plan); err != nil {
-		return nil, fmt.Errorf("reading the plan as JSON: %w", err)
+		return nil, nil, fmt.Errorf("reading the plan as JSON: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, fmt.Errorf("reading the plan as JSON: there is more than one document")
+		return nil, nil, fmt.Errorf("reading the plan as JSON: there is more than one document")
 	}
 	if plan == nil {
-		return nil, fmt.Errorf("reading the plan as JSON: it is null")
+		return nil, nil, fmt.Errorf("reading the plan as JSON: it is null")
 	}
 	r := &redactor{}
 	r.variables(plan)
 	r.configuration(plan)
 	r.walk(plan)
-	r.scrub(plan)
+	r.scrubber().object(plan, false)
+	for _, secret := range secrets {
+		r.keep(secret)
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(plan); err != nil {
-		return nil, fmt.Errorf("writing the plan as JSON: %w", err)
+		return nil, nil, fmt.Errorf("writing the plan as JSON: %w", err)
 	}
-	return out.Bytes(), nil
+	return out.Bytes(), r.scrubber().text, nil
 }
 
 // redactor keeps the sensitive texts that it has met.
@@ -343,18 +354,14 @@ func (r *redactor) keep(value any) {
 	}
 }
 
-// scrub replaces every text that contains a sensitive one. What the text says
-// besides is lost: half a secret's neighbourhood is no good either.
-func (r *redactor) scrub(plan map[string]any) {
-	if len(r.secrets) == 0 {
-		return
-	}
+// scrubber is what replaces every text that contains a sensitive one. What the
+// text says besides is lost: half a secret's neighbourhood is no good either.
+func (r *redactor) scrubber() scrubber {
 	pairs := make([]string, 0, 2*len(r.secrets))
 	for secret := range r.secrets {
 		pairs = append(pairs, secret, "")
 	}
-	s := scrubber{secrets: r.secrets, finder: strings.NewReplacer(pairs...)}
-	s.object(plan, false)
+	return scrubber{secrets: r.secrets, finder: strings.NewReplacer(pairs...)}
 }
 
 type scrubber struct {
@@ -392,12 +399,18 @@ func (s scrubber) object(n map[string]any, inData bool) {
 	}
 }
 
+// text is a text, or what stands for it.
+func (s scrubber) text(text string) string {
+	if len(s.secrets) > 0 && text != Value && text != Changed && s.finder.Replace(text) != text {
+		return Value
+	}
+	return text
+}
+
 func (s scrubber) node(node any, inData bool) any {
 	switch n := node.(type) {
 	case string:
-		if n != Value && n != Changed && s.finder.Replace(n) != n {
-			return Value
-		}
+		return s.text(n)
 	case json.Number:
 		if s.secrets[n.String()] {
 			return Value

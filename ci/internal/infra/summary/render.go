@@ -26,9 +26,19 @@ var verbs = map[Action]struct{ done, sign string }{
 
 // Headline is the plan in one line.
 func (s Summary) Headline() string {
+	head, nothing := "Plan: ", "No changes: the platform is as the configuration says."
+	if len(s.Partial) > 0 {
+		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), longestValue))
+		nothing = head + "no changes in the part that it looks at."
+	}
 	if s.RefreshOnly {
-		if len(s.Drift) == 0 {
+		switch {
+		case len(s.Drift) == 0 && len(s.Partial) > 0:
+			return head + "no drift in the part that it looks at."
+		case len(s.Drift) == 0:
 			return "No drift: the platform is as Terraform left it."
+		case len(s.Partial) > 0:
+			return head + fmt.Sprintf("others have changed %s.", count(len(s.Drift), "resource"))
 		}
 		return fmt.Sprintf("Drift: others have changed %s.", count(len(s.Drift), "resource"))
 	}
@@ -42,9 +52,9 @@ func (s Summary) Headline() string {
 		parts = append(parts, count(n, "output")+" changed")
 	}
 	if len(parts) == 0 {
-		return "No changes: the platform is as the configuration says."
+		return nothing
 	}
-	return "Plan: " + strings.Join(parts, ", ") + "."
+	return head + strings.Join(parts, ", ") + "."
 }
 
 func count(n int, noun string) string {
@@ -76,6 +86,9 @@ func (s Summary) Text(w io.Writer) error {
 	for _, check := range s.Checks {
 		b.WriteString("\ncheck failed: " + check + "\n")
 	}
+	for _, warning := range s.Warnings {
+		b.WriteString("\nwarning: " + warning + "\n")
+	}
 	if len(s.Deferred) > 0 {
 		b.WriteString("\nleft for the next plan: " + strings.Join(s.Deferred, ", ") + "\n")
 	}
@@ -102,6 +115,7 @@ func (s Summary) markdown(limit int) string {
 	for _, check := range s.Checks {
 		b.WriteString("> [!WARNING]\n> check failed: " + markup.Replace(clip(check, 400)) + "\n\n")
 	}
+	b.WriteString(s.warnings())
 	tail := s.outputs() + s.deferred()
 	if len(tail) > limit/4 {
 		tail = fmt.Sprintf("%s changed: see plan.json.\n", count(len(s.Outputs), "output"))
@@ -143,7 +157,25 @@ func (s Summary) losses() string {
 	if more := len(lost) - most; more > 0 {
 		lost = append(lost[:most], fmt.Sprintf("> - and %d more", more))
 	}
-	return "> [!CAUTION]\n> This loses what cannot be made again, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+	return "> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+}
+
+// warnings are Terraform's, as many as there is room for.
+func (s Summary) warnings() string {
+	if len(s.Warnings) == 0 {
+		return ""
+	}
+	const most = 20
+	var b strings.Builder
+	b.WriteString("> [!WARNING]\n")
+	for i, warning := range s.Warnings {
+		if i == most {
+			fmt.Fprintf(&b, "> - and %d more\n", len(s.Warnings)-most)
+			break
+		}
+		b.WriteString("> - " + markup.Replace(clip(warning, 400)) + "\n")
+	}
+	return b.String() + "\n"
 }
 
 // section is a heading and a block per resource within budget bytes; then

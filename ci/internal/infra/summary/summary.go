@@ -49,6 +49,11 @@ type Summary struct {
 	Outputs []Output   `json:"outputs"`
 	// Checks are the failed checks and conditions, a line each.
 	Checks []string `json:"checks"`
+	// Partial says what leaves a part of the configuration out of the plan, such
+	// as "-target=aws_vpc.main"; a plan of all of it has none.
+	Partial []string `json:"partial,omitempty"`
+	// Warnings are Terraform's, a line each.
+	Warnings []string `json:"warnings"`
 	// Deferred are resources that this plan leaves for another one.
 	Deferred []string `json:"deferred,omitempty"`
 }
@@ -63,7 +68,8 @@ type Resource struct {
 	// From is the address before a move; ID is what is imported.
 	From string `json:"from,omitempty"`
 	ID   string `json:"id,omitempty"`
-	// Loss is what is lost with it, for a guarded kind that is destroyed.
+	// Loss is what is lost with it when it is destroyed, for any kind but those
+	// that an apply makes again as they were.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
 	// Renewed counts the attributes of a replaced resource that are AWS's to
@@ -92,7 +98,7 @@ func Parse(redacted []byte) (*tfjson.Plan, error) {
 
 // New says what plan changes.
 func New(plan *tfjson.Plan, refreshOnly bool) Summary {
-	s := Summary{Terraform: plan.TerraformVersion, RefreshOnly: refreshOnly, Counts: map[Action]int{}, Resources: []Resource{}, Outputs: []Output{}, Checks: failedChecks(plan.Checks)}
+	s := Summary{Terraform: plan.TerraformVersion, RefreshOnly: refreshOnly, Counts: map[Action]int{}, Resources: []Resource{}, Outputs: []Output{}, Checks: failedChecks(plan.Checks), Warnings: []string{}}
 	for _, change := range plan.ResourceChanges {
 		if r, ok := resource(change); ok {
 			s.Resources = append(s.Resources, r)

@@ -92,7 +92,7 @@ func TestText(t *testing.T) {
 	var b bytes.Buffer
 	require.NoError(t, summarise(t, everything).Text(&b))
 	for _, want := range []string{
-		"\ndestroy aws_lambda_function.f (deposed 0badcafe): something new\n",
+		"\ndestroy aws_lambda_function.f (deposed 0badcafe): something new (lost: a program, with its versions and history)\n",
 		"\ndestroy aws_vpc.old: the configuration has it no more (lost: the network, with everything in it)\n",
 		"\nreplace aws_lb.main: name cannot be changed in place (lost: the front door, and its DNS name)\n  ! name: \"old\" -> \"new\"  # forces replacement\n  … and 1 known after apply\n",
 		"\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 2\n  ! policy.Statement[0].Action: \"s3:Get*\" -> \"s3:*\"\n  + revision = (known after apply)\n  ! subnets[0]: \"b\" -> \"c\"\n  - tags[\"a/b\"] = \"1\"\n",
@@ -113,7 +113,7 @@ func TestMarkdown(t *testing.T) {
 	require.NoError(t, summarise(t, everything).Markdown(&b))
 	for _, want := range []string{
 		"| destroy | replace | update | create | forget | import | move | read |\n|---:|---:|",
-		"> [!CAUTION]\n> This loses what cannot be made again, and is refused unless each is named with `--allow-destroy`:\n> - `aws_vpc.old`: the network, with everything in it\n> - `aws_lb.main`: ",
+		"> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n> - `aws_lambda_function.f (deposed 0badcafe)`: a program, with its versions and history\n> - `aws_vpc.old`: the network, with everything in it\n> - `aws_lb.main`: ",
 		"> [!WARNING]\n> check failed: check.dns: no answer\n",
 		"<details open><summary><b>replace</b> <code>aws_lb.main</code>: name cannot be changed in place",
 		"<b>destroy</b> <code>aws_vpc.old</code>: the configuration has it no more",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -23,6 +24,9 @@ type known struct {
 	say func(d Diagnostic, match []string, dir string) string
 }
 
+// ChangedVariable is an error of Terraform's whose detail has values in it.
+const ChangedVariable = "Can't change variable when applying a saved plan"
+
 const unsupported = "Unsupported Terraform Core version"
 
 // The order matters: what is more special comes first.
@@ -39,14 +43,21 @@ var mishaps = []known{
 	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
 	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), sayBackend},
+	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), sayChecksum},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
 	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), sayFlag},
+	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), say("TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), sayEphemeral},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), sayUnset},
+	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), sayChanged},
 	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
 }
 
 // Explain makes one line, with an exit code, of why an invocation of command
 // in dir failed: the errors of its stream, or else what it wrote to stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
+	stderr = logged.ReplaceAllString(stderr, "")
 	said := plain(stderr)
 	if match := cliConfig.FindStringSubmatch(said); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, aboutProviders)) {
 		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
@@ -106,6 +117,9 @@ var providerTrouble = regexp.MustCompile(`^Failed to (?:query available provider
 // box are the frames and colours that Terraform draws around an error.
 var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 
+// logged are the lines of Terraform's log, which TF_LOG turns on.
+var logged = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
+
 func plain(text string) string {
 	return oneLine(box.ReplaceAllString(text, ""))
 }
@@ -116,6 +130,33 @@ func say(text string) func(Diagnostic, []string, string) string {
 }
 
 func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
+
+func sayFlag(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("TF_CLI_ARGS, or that of one command, adds the option %s to a command of Terraform's that does not have it: unset it, or name the command that has (TF_CLI_ARGS_plan)", match[1])
+}
+
+// sayChecksum names the platform of this process: a container's is the same.
+func sayChecksum(_ Diagnostic, match []string, dir string) string {
+	here := runtime.GOOS + "_" + runtime.GOARCH
+	platforms := []string{here, "linux_amd64", "darwin_arm64"}
+	slices.Sort(platforms)
+	return fmt.Sprintf("%[1]s/.terraform.lock.hcl has no checksum of provider %[2]s %[3]s for %[4]s, as when it was written on another kind of machine: "+
+		"run terraform -chdir=%[1]s providers lock -platform=%[5]s, and commit the file; if it was written on this kind, the package is not the one that was locked",
+		dir, match[1], match[2], here, strings.Join(slices.Compact(platforms), " -platform="))
+}
+
+func sayEphemeral(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_%[1]s", match[1])
+}
+
+func sayUnset(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
+}
+
+// Terraform's own words have both values in them.
+func sayChanged(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
+}
 
 func sayLock(d Diagnostic, _ []string, _ string) string {
 	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID

@@ -142,6 +142,17 @@ func parseMessage(line []byte) (Message, bool) {
 	return m, m.Type != ""
 }
 
+// Warnings are the warnings among the messages, in their order.
+func Warnings(messages []Message) []Diagnostic {
+	var found []Diagnostic
+	for _, m := range messages {
+		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityWarning {
+			found = append(found, *m.Diagnostic)
+		}
+	}
+	return found
+}
+
 // Errors are the errors among the messages, in their order, without the one
 // that only announces the others.
 func Errors(messages []Message) []Diagnostic {

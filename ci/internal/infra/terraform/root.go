@@ -6,6 +6,7 @@
 package terraform
 
 import (
+	"cmp"
 	"path"
 	"slices"
 	"time"
@@ -33,6 +34,8 @@ type Root struct {
 	Dir string
 	// Image is the container image that has Terraform.
 	Image string
+	// Program is the Terraform to run; empty means the one on PATH.
+	Program string
 	// Include lists the parts of the source tree that Terraform reads; empty
 	// means Dir alone.
 	Include []string
@@ -86,12 +89,12 @@ func providers() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep checks the configuration in itself.
 func (r Root) ValidateStep() step.Step {
-	return r.inited(r.step("validate", "validate", "-json", "-no-color"))
+	return r.inited(plainly(r.step("validate", "validate", "-json", "-no-color")))
 }
 
 // FormatStep tells which files are not formatted, and how they would be.
 func (r Root) FormatStep() step.Step {
-	return r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color")
+	return plainly(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
 }
 
 // TestStep runs the tests beside the configuration.
@@ -120,7 +123,7 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 
 // ShowStep writes the saved plan as JSON. It needs no credentials.
 func (r Root) ShowStep() step.Step {
-	s := r.inited(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile))
+	s := r.inited(plainly(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
 	s.Stdout, s.Fresh = ShowFile, true
 	return s
@@ -128,17 +131,38 @@ func (r Root) ShowStep() step.Step {
 
 // PullStep reads the state as it is now.
 func (r Root) PullStep() step.Step {
-	s := r.live(r.step("state pull", "state", "pull"))
+	s := r.live(plainly(r.step("state pull", "state", "pull")))
 	s.Stdout, s.Careful = PullFile, false
 	return s
 }
 
+// ApplyOptions say how to apply a saved plan.
+type ApplyOptions struct {
+	LockTimeout time.Duration
+	// Vars are ephemeral variables, NAME=VALUE, and VarFiles files in the output
+	// directory that set some: a plan has all others in itself.
+	Vars, VarFiles []string
+}
+
 // ApplyStep applies the saved plan and nothing else, under the state's lock.
-func (r Root) ApplyStep(lockTimeout time.Duration) step.Step {
-	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, lockTimeout)...)
+func (r Root) ApplyStep(o ApplyOptions) step.Step {
+	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, o.LockTimeout)...)
+	for _, value := range o.Vars {
+		args = append(args, "-var="+value)
+	}
+	for _, file := range o.VarFiles {
+		args = append(args, "-var-file="+step.Out+"/"+file)
+	}
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
-	s.Inputs = append(s.Inputs, PlanFile)
+	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
 	s.Leaves = []string{LostState}
+	return s
+}
+
+// plainly takes s what the environment adds to every command: an option of plan,
+// such as -target, is none of those that only read.
+func plainly(s step.Step) step.Step {
+	s.Env["TF_CLI_ARGS"] = ""
 	return s
 }
 
@@ -162,7 +186,7 @@ func (r Root) step(name string, args ...string) step.Step {
 		Name:  "terraform " + name + " in " + r.Dir,
 		Image: r.Image,
 		Dir:   r.Dir,
-		Args:  append([]string{"terraform"}, args...),
+		Args:  append([]string{cmp.Or(r.Program, program)}, args...),
 		Env: map[string]string{
 			"TF_DATA_DIR":        step.Out + "/" + DataDir,
 			"TF_IN_AUTOMATION":   "1", // no advice to run what the pipeline runs

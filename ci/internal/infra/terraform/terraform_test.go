@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -49,9 +51,10 @@ func TestSteps(t *testing.T) {
 		},
 		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
 		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
-		"apply":      {root.ApplyStep(0), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
+		"apply":      {root.ApplyStep(terraform.ApplyOptions{}), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
-			root.ApplyStep(time.Minute), "apply -input=false -json -no-color -lock-timeout=1m0s @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true,
+			root.ApplyStep(terraform.ApplyOptions{LockTimeout: time.Minute, Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}}),
+			"apply -input=false -json -no-color -lock-timeout=1m0s -var=a=b -var-file=@out@/x.tfvars @out@/tfplan", "apply.jsonl", []string{"data", "tfplan", "x.tfvars"}, true, true,
 		},
 	}
 	for name, tt := range tests {
@@ -64,8 +67,35 @@ func TestSteps(t *testing.T) {
 			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
 			require.Equal(t, []string{"terraform"}, tt.step.Include)
 			require.Equal(t, "terraform:1.11", tt.step.Image)
+			value, set := tt.step.Env["TF_CLI_ARGS"]
+			require.Equal(t, slices.Contains([]string{"validate", "fmt", "show", "state pull"}, name), set && value == "", "what only reads has no options of a plan")
 			require.Equal(t, "@out@/data", tt.step.Env["TF_DATA_DIR"], "nothing is left in the tree")
 		})
+	}
+}
+
+func TestProgram(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	require.Equal(t, "terraform", terraform.Program(), "there is none")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform"), nil, 0o755))
+	require.Equal(t, "terraform", terraform.Program())
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "terraform-bin"), nil, 0o755))
+	require.Equal(t, filepath.Join(dir, "terraform-bin"), terraform.Program(), "the one behind the wrapper")
+	root := terraform.Root{Dir: "terraform", Program: terraform.Program()}
+	require.Equal(t, filepath.Join(dir, "terraform-bin"), root.ShowStep().Args[0])
+}
+
+func TestOutputsWithNoise(t *testing.T) {
+	for _, output := range []string{"[command]/usr/bin/terraform-bin show\n{}\n", "{}\n::debug::Terraform exited with code 0.\n::debug::stderr: ", "::error::Terraform exited with code 1."} {
+		require.True(t, terraform.IsWrapped([]byte(output)), output)
+	}
+	require.False(t, terraform.IsWrapped([]byte(`{"x":"\n[command]x ::debug::Terraform exited with code 0"}`)))
+	for output, want := range map[string]string{
+		"": "", "{}": "{}", "{}\n": "{}\n", "no JSON": "no JSON", "{": "{",
+		"Switching to v1.11.4 {x}\n{broken\n{\n \"a\": 1\n}\nbye\n": "{\n \"a\": 1\n}",
+	} {
+		require.Equal(t, want, string(terraform.Document([]byte(output))))
 	}
 }
 
@@ -168,6 +198,35 @@ func TestExplain(t *testing.T) {
 			errs: []terraform.Diagnostic{{Summary: "Provider dependency changes detected", Detail: "x"}}, code: outcome.Usage,
 			want: "run terraform init in terraform and commit .terraform.lock.hcl",
 		},
+		"a lock file of another platform": {
+			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: the local package for registry.terraform.io/hashicorp/aws 5.100.0 doesn't match any of the checksums previously recorded in the dependency lock file (this might be because the available checksums are for packages targeting different platforms); for more information: https://developer.hashicorp.com/terraform/language/files/dependency-lock#checksum-verification"}},
+			code: outcome.Usage,
+			want: "terraform/.terraform.lock.hcl has no checksum of provider hashicorp/aws 5.100.0 for " + runtime.GOOS + "_" + runtime.GOARCH + ", as when it was written on another kind of machine: run terraform -chdir=terraform providers lock -platform=",
+		},
+		"the same, of what is installed": {
+			errs: []terraform.Diagnostic{{Summary: "Required plugins are not installed", Detail: "The installed provider plugins are not consistent with the packages selected in the dependency lock file:\n  - registry.terraform.io/hashicorp/aws: the cached package for registry.terraform.io/hashicorp/aws 5.100.0 (in .terraform/providers) does not match any of the checksums recorded in the dependency lock file"}},
+			code: outcome.Usage, want: "has no checksum of provider hashicorp/aws 5.100.0 for ",
+		},
+		"an option of another command": {
+			stderr: "\x1b[31mError parsing command-line flags: flag provided but not defined: -chdir\x1b[0m\n", code: outcome.Usage,
+			want: "TF_CLI_ARGS, or that of one command, adds the option -chdir to a command of Terraform's that does not have it: unset it",
+		},
+		"an upgrade": {
+			errs: []terraform.Diagnostic{{Summary: "The -upgrade flag conflicts with -lockfile=readonly."}}, code: outcome.Usage,
+			want: "TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in terraform",
+		},
+		"an ephemeral variable": {
+			errs: []terraform.Diagnostic{{Summary: "No value for required variable", Detail: "The ephemeral input variable \"token\" was set during the plan phase, and so must also be set during the apply phase."}},
+			code: outcome.Usage, want: "variable token is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_token",
+		},
+		"a variable that is another one": {
+			errs: []terraform.Diagnostic{{Summary: "Can't change variable when applying a saved plan", Detail: "The variable pw cannot be set using the -var and -var-file options when applying a saved plan file. The saved plan specifies \"hunter2\" as the value"}},
+			code: outcome.Refused, want: "variable pw is not what it was when the plan was made: plan again",
+		},
+		"a log": {
+			stderr: "2026-11-29T09:18:29.123Z [DEBUG] very: much\n{\"@level\":\"debug\"}\nError: oh no\n2026-11-29T09:18:29.123Z [TRACE] more\n", code: outcome.Failed,
+			want: "terraform plan ended with exit code 7: Error: oh no",
+		},
 		"a provider": {
 			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: checksum mismatch."}}, code: outcome.Usage,
 			want: "provider hashicorp/aws v5.100.0 cannot be installed: checksum mismatch: check the network",
@@ -217,6 +276,7 @@ func TestExplain(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.code, outcome.Of(err))
 			require.NotContains(t, err.Error(), "\n")
+			require.NotContains(t, err.Error(), "hunter2")
 		})
 	}
 }

@@ -1,0 +1,106 @@
+package infra
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/infra/module"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+)
+
+// ephemeral hands the values of ephemeral variables to an apply: a plan has none of
+// them. They are those of vars, and new files in w with what the files of variables say of
+// them and nothing else, because Terraform takes no other variable with a saved plan.
+// It finds those in the environment and in *.auto.tfvars by itself.
+func (s Stage) ephemeral(w *work, o terraform.PlanOptions) (vars, files []string, err error) {
+	declared, err := s.declared()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, assignment := range o.Vars {
+		if name, _, _ := strings.Cut(assignment, "="); declared[name] {
+			vars = append(vars, assignment)
+		}
+	}
+	for i, file := range o.VarFiles {
+		assignments, err := s.ephemeralIn(file, declared)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(assignments) == 0 {
+			continue
+		}
+		name := fmt.Sprintf("ephemeral-%d.tfvars", i)
+		var content bytes.Buffer
+		for _, a := range assignments {
+			fmt.Fprintf(&content, "%s = %s\n", a.Name, a.Source)
+		}
+		if strings.HasSuffix(file, ".json") {
+			name += ".json"
+			content.Reset()
+			for i, a := range assignments {
+				fmt.Fprintf(&content, "%c%q: %s", "{,"[min(i, 1)], a.Name, a.Source)
+			}
+			content.WriteByte('}')
+		}
+		if err := os.WriteFile(w.file(name), content.Bytes(), 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
+			return nil, nil, fmt.Errorf("handing the variables to Terraform: %w", err)
+		}
+		files = append(files, name)
+	}
+	return vars, files, nil
+}
+
+// ephemeralIn is what a file says of ephemeral variables.
+func (s Stage) ephemeralIn(file string, declared map[string]bool) ([]module.Assignment, error) {
+	data, err := os.ReadFile(s.fromRoot(file))
+	if err != nil {
+		return nil, outcome.Usagef("--var-file: %w", err)
+	}
+	_, assignments := apart(file, data, declared)
+	return assignments, nil
+}
+
+// ephemeralValues are the texts in the values of ephemeral variables: a
+// warning may repeat one, and no plan says that it is secret.
+func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
+	declared, err := s.declared()
+	if err != nil {
+		return nil, err
+	}
+	var values []string
+	for _, assignment := range vars {
+		if name, value, _ := strings.Cut(assignment, "="); declared[name] {
+			values = append(values, value)
+		}
+	}
+	for name, ephemeral := range declared {
+		if ephemeral {
+			values = append(values, s.variable("TF_VAR_"+name))
+		}
+	}
+	entries, err := os.ReadDir(s.folder())
+	if err != nil {
+		return nil, fmt.Errorf("reading the variables: %w", err)
+	}
+	files := slices.Clone(varFiles)
+	for _, entry := range entries {
+		if isAutomatic(entry.Name()) && !entry.IsDir() {
+			files = append(files, entry.Name())
+		}
+	}
+	for _, file := range files {
+		assignments, err := s.ephemeralIn(file, declared)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range assignments {
+			values = append(values, a.Texts...)
+		}
+	}
+	return values, nil
+}

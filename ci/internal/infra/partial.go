@@ -1,0 +1,84 @@
+package infra
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	tfjson "github.com/hashicorp/terraform-json"
+
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/outcome"
+)
+
+// planArguments are the options that the environment adds to terraform plan,
+// each with its value. Quotes are not taken apart: what matters has none.
+func (s Stage) planArguments() []string {
+	var arguments []string
+	for _, name := range []string{"TF_CLI_ARGS", "TF_CLI_ARGS_plan"} {
+		for _, word := range strings.Fields(s.variable(name)) {
+			word = strings.Trim(word, `'"`)
+			switch last := len(arguments) - 1; {
+			case strings.HasPrefix(word, "-"):
+				arguments = append(arguments, "-"+strings.TrimLeft(word, "-"))
+			case last >= 0 && !strings.Contains(arguments[last], "="):
+				arguments[last] += "=" + word
+			}
+		}
+	}
+	return arguments
+}
+
+// leavesOut finds the options of terraform plan, OpenTofu's included, with which
+// it looks at a part of the configuration, or not at what is there.
+var leavesOut = regexp.MustCompile(`^-(?:(?:target|exclude)(?:-file)?=|refresh=(?:false|f|0|FALSE|False|F)$)`)
+
+// targeted finds the warnings of a plan that looks at a part of the configuration.
+var targeted = regexp.MustCompile(`(?i)resource targeting|exclusion`)
+
+// partial says why a plan is not of all that the configuration asks for: the
+// options that leave something out, or that Terraform calls it incomplete. A plan
+// of all of it has no reasons.
+func partial(plan *tfjson.Plan, warnings []terraform.Diagnostic, arguments []string) []string {
+	complete := plan.Complete == nil || *plan.Complete
+	if plan.Complete == nil {
+		complete = !slices.ContainsFunc(warnings, func(d terraform.Diagnostic) bool { return targeted.MatchString(d.Summary) })
+	}
+	var reasons []string
+	for _, argument := range arguments {
+		if leavesOut.MatchString(argument) && (!complete || strings.HasPrefix(argument, "-refresh")) {
+			reasons = append(reasons, argument)
+		}
+	}
+	if len(reasons) == 0 && !complete {
+		reasons = append(reasons, "Terraform calls it incomplete")
+	}
+	return reasons
+}
+
+// refusePartial is the refusal of a plan that leaves something out, which nobody
+// has acknowledged.
+func refusePartial(reasons []string, allowed bool) error {
+	if len(reasons) == 0 || allowed {
+		return nil
+	}
+	return outcome.Refusedf("the plan is partial (%s): it does not make all that the configuration asks for: if that is meant, say so with --allow-partial", strings.Join(reasons, ", "))
+}
+
+// warningLines are Terraform's warnings, a line each and each once. A text with a
+// sensitive value in it is hidden by clean; failed checks are told already.
+func warningLines(warnings []terraform.Diagnostic, dir string, checks []string, clean func(string) string) []string {
+	lines := []string{}
+	for _, d := range warnings {
+		d.Summary, d.Detail = clean(d.Summary), clean(d.Detail)
+		told := slices.ContainsFunc(checks, func(check string) bool {
+			return strings.HasSuffix(check, ": "+strings.Join(strings.Fields(d.Detail), " "))
+		})
+		line := d.Line(dir)
+		if (told && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {
+			continue
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}

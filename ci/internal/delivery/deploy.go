@@ -148,6 +148,7 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 
 // release releases and smoke tests, and reports.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
+	var notes []string
 	door, note, err := d.frontDoor(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
@@ -157,7 +158,10 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
 	}
 	if door != "" && !o.SkipSmoke {
-		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, door, versions) }
+		request.Verify = func(ctx context.Context, versions map[string]string) (err error) {
+			notes, err = d.smoke(ctx, door, versions)
+			return err
+		}
 	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
@@ -166,8 +170,9 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	})
 	release.URL = withoutPassword(door)
 	if note != "" {
-		release.Notes = append(release.Notes, note)
+		notes = append(notes, note)
 	}
+	release.Notes = append(release.Notes, notes...)
 	d.Recorder.Fill(&release)
 	return release
 }

@@ -233,11 +233,14 @@ func (e Engine) tellPlan(moves []*move) []*move {
 	return changed
 }
 
-// versions are the values of VERSION by service, of those that change; "" where it
-// is not declared.
+// versions are the values of VERSION by service, of those that change and run tasks;
+// "" where it is not declared.
 func (p planned) versions() map[string]string {
 	versions := map[string]string{}
 	for _, m := range p.changed() {
+		if m.service.DesiredCount == 0 && m.count == nil {
+			continue
+		}
 		versions[m.name()] = ""
 		for _, c := range m.wants.ContainerDefinitions {
 			for _, variable := range c.Environment {

@@ -93,8 +93,8 @@ type Request struct {
 	// release with production untouched.
 	Preflight func(context.Context, []Subject) error
 	// Verify, if set, is asked once all services run the new version. It is told
-	// which services the release has changed, and the value of VERSION of each, ""
-	// if it declares none. An error fails the release.
+	// which services the release has changed, but for those that are to run no task,
+	// and the value of VERSION of each, "" if it declares none. An error fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
 
 	looking bool // nothing will be changed: see [Engine.Diff]

@@ -83,6 +83,7 @@ func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}}
 	b.transport = &http.Transport{
+		Proxy:                 nil, // targets are tasks of this machine
 		DialContext:           b.dialAddress,
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       time.Minute,
@@ -90,7 +91,7 @@ func New(cfg Config) *Balancer {
 		DisableCompression:    true,
 	}
 	b.checker = &http.Client{
-		Transport:     &http.Transport{DialContext: b.dialAddress, DisableKeepAlives: true},
+		Transport:     &http.Transport{Proxy: nil, DialContext: b.dialAddress, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return b

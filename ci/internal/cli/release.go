@@ -103,6 +103,7 @@ with --sign-key or as the job of GitHub Actions that it is. With
 	f.bindDriving(cmd)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default the tree's)")
 	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
+	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images that run now are gone, so that a failure cannot be put back")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
 	cmd.Flags().BoolVar(&signed, "require-signature", false, "refuse images that nobody trusted has signed (--key or --identity)")
 	trust.bind(cmd)

@@ -18,12 +18,12 @@ import (
 )
 
 // preflight checks what must hold before the release changes anything.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject) error {
+func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) error {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
-		Region: config.Region,
+		Region: config.Region, NoWayBack: noWayBack,
 	}
 	return d.stage("preflight", func() error {
 		notes, err := checker.Check(ctx, platform.Cluster, subjects)

@@ -53,6 +53,9 @@ type Options struct {
 	// Of limits a rollback to the release of this commit: if another one was begun
 	// last, nothing is put back.
 	Of string
+	// AllowNoRollback releases although the images that run now are gone, so that
+	// nothing could be put back.
+	AllowNoRollback bool
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke bool
 	// Trust, if set, must have signed every image that is released.
@@ -142,7 +145,10 @@ func (d Delivery) version(ctx context.Context, o Options) (string, error) {
 func (d Delivery) request(version string, o Options) rollout.Request {
 	return rollout.Request{
 		Cluster: platform.Cluster, Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
-		WaitForTurn: o.WaitForTurn, Force: o.Force, Preflight: d.preflight,
+		WaitForTurn: o.WaitForTurn, Force: o.Force,
+		Preflight: func(ctx context.Context, subjects []rollout.Subject) error {
+			return d.preflight(ctx, subjects, o.AllowNoRollback)
+		},
 	}
 }
 
@@ -227,6 +233,7 @@ func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 // Rollback goes back to a commit or a revision; to the last release known good
 // if to is empty.
 func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Release {
+	o.AllowNoRollback = true // what it leaves is not what anybody wants back
 	request := d.request(to, o)
 	request.TakeOver = true
 	targets, err := d.goal(ctx, to, o)

@@ -30,6 +30,8 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
+	// NoWayBack accepts that the images that run now are gone.
+	NoWayBack bool
 	// Region is the one that the clients speak to; without it no region is compared.
 	Region string
 	// Timeout bounds each call with its retries; zero means [DefaultTimeout].

@@ -48,6 +48,7 @@ type Balancer struct {
 	balancers []*loadBalancer
 	groups    []*targetGroup
 	tags      map[string]map[string]string // by ARN
+	credits   map[string]map[string]int    // of target groups to get requests, by rule
 }
 
 // loadBalancer is one ALB.
@@ -81,7 +82,7 @@ type listener struct {
 // New returns a Balancer without any resources.
 func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}}
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, credits: map[string]map[string]int{}}
 	b.transport = &http.Transport{
 		Proxy:                 nil, // targets are tasks of this machine
 		DialContext:           b.dialAddress,

@@ -2,6 +2,7 @@ package preflight_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -238,6 +239,22 @@ func TestFindings(t *testing.T) {
 			w.before(w.subjects[0].Image)
 			w.subjects[0].Before.ContainerDefinitions = append(w.subjects[0].Before.ContainerDefinitions, ecstypes.ContainerDefinition{Name: aws.String("agent"), Image: aws.String(w.Repo + ":v6")})
 		}, outcome.Refused, []string{":v6 of container agent, which runs now, is gone from Amazon ECR"}},
+		"a secret of what runs is gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = append(slices.Clone(w.container().Secrets), ecstypes.Secret{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")})
+		}, outcome.Refused, []string{
+			"what runs now needs something that is gone, so a release that fails could not be put back: service api: parameter /app/old does not exist in region us-east-1: create it in the Parameter Store, or correct valueFrom; or go without a way back (--allow-no-rollback)",
+		}},
+		"a role and a log group of what runs are gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.subjects[0].Before.TaskRoleArn = aws.String("arn:aws:iam::000000000000:role/old")
+			w.subjects[0].Before.ContainerDefinitions[0].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/old"}}
+		}, outcome.Refused, []string{"service api: log group /old does not exist", "service api: task role arn:aws:iam::000000000000:role/old does not exist"}},
+		"a secret that both need is gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.container().Secrets[2].ValueFrom = aws.String("/app/nope")
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = w.container().Secrets
+		}, outcome.Failed, []string{"service api: parameter /app/nope does not exist"}},
 		"a sidecar's log group": {func(w *world) {
 			w.sidecar(w.subjects[0].Image)
 			w.subjects[0].Definition.ContainerDefinitions[1].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/none"}}
@@ -415,7 +432,13 @@ func TestNotes(t *testing.T) {
 		"the way back is given up": {func(w *world) {
 			w.before(w.Repo + ":gone")
 			w.checker.NoWayBack = true
-		}, []string{"service api: there is no way back: image "}},
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = []ecstypes.Secret{{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")}}
+		}, []string{"service api: there is no way back: image ", "there is no way back: what runs now needs something that is gone: service api: parameter /app/old does not exist"}},
+		"what runs needs what will run": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			d := w.subjects[0].Definition
+			w.subjects[0].Before.ContainerDefinitions, w.subjects[0].Before.TaskRoleArn, w.subjects[0].Before.ExecutionRoleArn = d.ContainerDefinitions, d.TaskRoleArn, d.ExecutionRoleArn
+		}, nil},
 		"another health path": {func(w *world) { w.subjects[0].Service.HealthPath = "/other" }, []string{"service api: target group app checks health at /health, and the services file says /other"}},
 		"other regions": {func(w *world) {
 			w.container().LogConfiguration.Options["awslogs-region"] = "eu-west-1"

@@ -109,16 +109,10 @@ with --sign-key or as the job of GitHub Actions that it is. With
 	trust.bind(cmd)
 	sign.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		switch {
-		case signed:
-			f.Trust, err = trust.verifier(cmd.Context())
-		case trust.key != "" || trust.byIdentity():
-			err = outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
-		}
-		if err != nil {
+		if f.Trust, err = trust.Required(cmd.Context(), signed); err != nil {
 			return err
 		}
-		sign.trustedRoot = trust.trustedRoot
+		sign.trustedRoot = trust.TrustedRoot
 		signer, err := a.signer(sign)
 		if err != nil {
 			return err

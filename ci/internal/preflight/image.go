@@ -228,7 +228,7 @@ func (r *round) gone(ctx context.Context, i image, needs []need, noRepository bo
 	} else if who != "" {
 		r.found(fail(nil, "%s: ECR repository %s has no image %s: publish it first (slipway publish)", who, i.repository, i.digest))
 	}
-	if len(namesOf(needs, beside, behind)) == 0 || r.pulledThrough(ctx, i) {
+	if len(namesOf(needs, beside, behind)) == 0 || !r.publishedTo(i) && r.pulledThrough(ctx, i) {
 		return
 	}
 	for _, n := range needs {
@@ -242,6 +242,15 @@ func (r *round) gone(ctx context.Context, i image, needs []need, noRepository bo
 			r.found(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)", n.service, what))
 		}
 	}
+}
+
+// publishedTo tells whether releases publish to an image's repository, so that
+// nothing else brings what is gone from there.
+func (r *round) publishedTo(i image) bool {
+	return slices.ContainsFunc(r.subjects, func(s rollout.Subject) bool {
+		own := parseImage(s.Image)
+		return own.host == i.host && own.repository == i.repository
+	})
 }
 
 // pulledThrough tells whether a rule of the registry brings an image when it is

@@ -232,6 +232,10 @@ func TestFindings(t *testing.T) {
 		"the image that runs is gone": {func(w *world) { w.before(w.Repo + "@sha256:" + strings.Repeat("b", 64)) }, outcome.Refused, []string{
 			"of container api, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)",
 		}},
+		"the image that runs is gone, by a role that knows no rules": {func(w *world) {
+			w.before(w.Repo + ":gone")
+			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+		}, outcome.Refused, []string{":gone of container api, which runs now, is gone"}},
 		"the repository of what runs is gone": {func(w *world) { w.before(strings.TrimSuffix(w.Repo, "app") + "old:1") }, outcome.Refused, []string{
 			"old:1 of container api, which runs now, is gone from Amazon ECR",
 		}},
@@ -420,7 +424,7 @@ func TestNotes(t *testing.T) {
 			w.checker.ECR = ecrOf{w.ECR, "", nil, []string{"quay", "public-ecr"}}
 		}, []string{"public-ecr/datadog/agent:latest: it is not cached, and comes by pull-through cache rule public-ecr when it is pulled"}},
 		"a sidecar that may be pulled through": {func(w *world) {
-			w.sidecar(w.Repo + ":gone")
+			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/agent")
 			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
 		}, []string{"not checked: whether a pull-through cache rule brings image "}},
 		"the image that runs is there":     {func(w *world) { w.before(w.Push(empty.Image, "now")) }, nil},

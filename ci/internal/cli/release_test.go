@@ -145,7 +145,7 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 		release := decode[report.Release](t, ran(t, dir, args...))
 		require.Equal(t, report.Succeeded, release.Result, args)
 		require.Equal(t, report.Succeeded, release.Services[0].Result, args)
-		require.Contains(t, strings.Join(release.Notes, "\n"), "service web, which this release does not change, fails the smoke test: / answers 503", args)
+		require.Contains(t, strings.Join(release.Notes, "\n"), "service web, of which this release has started no task, fails the smoke test: / answers 503", args)
 	}
 }
 
@@ -166,6 +166,7 @@ func testNoWayBack(t *testing.T, dir string) {
 	require.Contains(t, stdout, "which runs now, is gone from Amazon ECR")
 	release := decode[report.Release](t, ran(t, dir, "deploy", "--allow-no-rollback"))
 	require.Equal(t, report.Succeeded, release.Result)
+	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: there is no way back: image ")
 }
 
 // ran is the one JSON document of a command that is done.

@@ -17,21 +17,26 @@ import (
 	"dagger/slipway/internal/smoke"
 )
 
-// preflight checks what must hold before the release changes anything.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) error {
+// preflight checks what must hold before the release changes anything. What could
+// not be checked is told as it goes; the remarks belong into the report.
+func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) (remarks []string, err error) {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
 		Region: config.Region, NoWayBack: noWayBack,
 	}
-	return d.stage("preflight", func() error {
+	err = d.stage("preflight", func() error {
 		notes, err := checker.Check(ctx, platform.Cluster, subjects)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
+			if !strings.HasPrefix(note, preflight.Unchecked) {
+				remarks = append(remarks, note)
+			}
 		}
 		return err
 	})
+	return remarks, err
 }
 
 // frontDoor is the URL of the system, or a note why there is none. An error tells

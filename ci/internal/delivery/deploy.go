@@ -146,9 +146,6 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 	return rollout.Request{
 		Cluster: platform.Cluster, Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
 		WaitForTurn: o.WaitForTurn, Force: o.Force,
-		Preflight: func(ctx context.Context, subjects []rollout.Subject) error {
-			return d.preflight(ctx, subjects, o.AllowNoRollback)
-		},
 	}
 }
 
@@ -163,9 +160,15 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
 	}
+	request.Preflight = func(ctx context.Context, subjects []rollout.Subject) error {
+		remarks, err := d.preflight(ctx, subjects, o.AllowNoRollback)
+		notes = append(notes, remarks...)
+		return err
+	}
 	if door != "" && !o.SkipSmoke {
-		request.Verify = func(ctx context.Context, versions map[string]string) (err error) {
-			notes, err = d.smoke(ctx, door, versions)
+		request.Verify = func(ctx context.Context, versions map[string]string) error {
+			remarks, err := d.smoke(ctx, door, versions)
+			notes = append(notes, remarks...)
 			return err
 		}
 	}

@@ -45,7 +45,7 @@ func Remarks(ctx context.Context, base string, checks []Check) []string {
 	}
 	var remarks []string
 	for _, name := range order {
-		remarks = append(remarks, fmt.Sprintf("service %s, which this release does not change, fails the smoke test: %s", name, strings.Join(told[name], "; ")))
+		remarks = append(remarks, fmt.Sprintf("service %s, of which this release has started no task, fails the smoke test: %s", name, strings.Join(told[name], "; ")))
 	}
 	return remarks
 }

@@ -66,8 +66,8 @@ func TestRemarks(t *testing.T) {
 	defer server.Close()
 	down := smoke.Check{Service: "web", Path: "/down"}
 	require.Equal(t, []string{
-		"service web, which this release does not change, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
-		"service old, which this release does not change, fails the smoke test: /down answers 503 Service Unavailable",
+		"service web, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
+		"service old, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable",
 	}, smoke.Remarks(t.Context(), server.URL, []smoke.Check{
 		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
 	}))

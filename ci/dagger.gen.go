@@ -663,6 +663,55 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noBuild", err))
 				}
 			}
+			var allowNoRollback bool
+			if inputArgs["allowNoRollback"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["allowNoRollback"]), &allowNoRollback)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg allowNoRollback", err))
+				}
+			}
+			var requireSignature bool
+			if inputArgs["requireSignature"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["requireSignature"]), &requireSignature)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg requireSignature", err))
+				}
+			}
+			var key *dagger.File
+			if inputArgs["key"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["key"]), &key)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg key", err))
+				}
+			}
+			var identity string
+			if inputArgs["identity"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["identity"]), &identity)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg identity", err))
+				}
+			}
+			var identityRegexp string
+			if inputArgs["identityRegexp"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["identityRegexp"]), &identityRegexp)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg identityRegexp", err))
+				}
+			}
+			var issuer string
+			if inputArgs["issuer"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["issuer"]), &issuer)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg issuer", err))
+				}
+			}
+			var trustedRoot *dagger.File
+			if inputArgs["trustedRoot"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["trustedRoot"]), &trustedRoot)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg trustedRoot", err))
+				}
+			}
 			var keyless bool
 			if inputArgs["keyless"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["keyless"]), &keyless)
@@ -684,7 +733,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg skipSmoke", err))
 				}
 			}
-			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, keyless, url, skipSmoke)
+			return (*Slipway).Deploy(&parent, ctx, sha, services, timeout, waitForTurn, force, noBuild, allowNoRollback, requireSignature, key, identity, identityRegexp, issuer, trustedRoot, keyless, url, skipSmoke)
 		case "Diff":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

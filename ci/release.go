@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/signature"
 )
 
 // Release is what came of a release.
@@ -80,6 +84,36 @@ func (m *Slipway) Deploy(
 	//
 	// +optional
 	noBuild bool,
+	// Release although the images that run now are gone, so that a failure cannot be
+	// put back.
+	//
+	// +optional
+	allowNoRollback bool,
+	// Refuse images that nobody trusted has signed (key or identity).
+	//
+	// +optional
+	requireSignature bool,
+	// Trust what this public key has signed, a PEM file.
+	//
+	// +optional
+	key *dagger.File,
+	// Trust what this identity has signed, such as
+	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
+	//
+	// +optional
+	identity string,
+	// Trust identities whose whole name this regular expression matches.
+	//
+	// +optional
+	identityRegexp string,
+	// Who must have certified the identity.
+	//
+	// +default="https://token.actions.githubusercontent.com"
+	issuer string,
+	// What sigstore's services are known by; asks sigstore's public ones by default.
+	//
+	// +optional
+	trustedRoot *dagger.File,
 	// Sign what is published as the job of GitHub Actions whose permission to ask
 	// for its identity was given. Sigstore's public log then shows the workflow's
 	// name.
@@ -95,7 +129,12 @@ func (m *Slipway) Deploy(
 	// +optional
 	skipSmoke bool,
 ) (*Release, error) {
-	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, URL: url, SkipSmoke: skipSmoke}
+	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
+	var err error
+	trust := signature.Trust{Identity: signature.Identity{Name: identity, Pattern: identityRegexp, Issuer: issuer}}
+	if options.Trust, err = trusted(ctx, trust, key, trustedRoot, requireSignature); err != nil {
+		return nil, err
+	}
 	return m.drive(ctx, services, driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
 		var err error
 		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
@@ -103,6 +142,29 @@ func (m *Slipway) Deploy(
 		}
 		return d.Deploy(ctx, o)
 	})
+}
+
+// trusted makes the verifier of images, from files that the caller has.
+func trusted(ctx context.Context, t signature.Trust, key, root *dagger.File, required bool) (*signature.Verifier, error) {
+	dir, err := os.MkdirTemp("", "slipway-trust-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for what is trusted: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	for _, given := range []struct {
+		file *dagger.File
+		path *string
+		name string
+	}{{key, &t.Key, "key.pem"}, {root, &t.TrustedRoot, "trusted-root.json"}} {
+		if given.file == nil {
+			continue
+		}
+		*given.path = filepath.Join(dir, given.name)
+		if _, err := given.file.Export(ctx, *given.path); err != nil {
+			return nil, fmt.Errorf("reading what is trusted: %w", err)
+		}
+	}
+	return t.Required(ctx, required)
 }
 
 // Rollback goes back to the last release known good, or to a named one.

@@ -103,21 +103,16 @@ with --sign-key or as the job of GitHub Actions that it is. With
 	f.bindDriving(cmd)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default the tree's)")
 	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
+	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images that run now are gone, so that a failure cannot be put back")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
 	cmd.Flags().BoolVar(&signed, "require-signature", false, "refuse images that nobody trusted has signed (--key or --identity)")
 	trust.bind(cmd)
 	sign.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		switch {
-		case signed:
-			f.Trust, err = trust.verifier(cmd.Context())
-		case trust.key != "" || trust.byIdentity():
-			err = outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
-		}
-		if err != nil {
+		if f.Trust, err = trust.Required(cmd.Context(), signed); err != nil {
 			return err
 		}
-		sign.trustedRoot = trust.trustedRoot
+		sign.trustedRoot = trust.TrustedRoot
 		signer, err := a.signer(sign)
 		if err != nil {
 			return err

@@ -2,14 +2,21 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sourcetest"
@@ -40,6 +47,8 @@ func TestInPlatform(t *testing.T) {
 			test func(t *testing.T, dir string)
 		}{
 			{"delivery", testDelivery},
+			{"a neighbour is down", testNeighbourIsDown},
+			{"the way back is gone", testNoWayBack},
 			{"bad input", testReleasesRefuseBadInput},
 			{"signatures", testSignatures},
 			{"signed by a job", testSignedByAJob},
@@ -110,6 +119,62 @@ func stageNames(release report.Release) []string {
 		names = append(names, stage.Name)
 	}
 	return names
+}
+
+// testNeighbourIsDown: the page is down before a fix of the API is released, by itself
+// and with the page, which does not change.
+func testNeighbourIsDown(t *testing.T, dir string) {
+	scaled := func(desired int32) {
+		t.Helper()
+		config, err := awsauth.Load(t.Context(), awsauth.Options{})
+		require.NoError(t, err)
+		_, err = ecs.NewFromConfig(config).UpdateService(t.Context(), &ecs.UpdateServiceInput{
+			Cluster: aws.String(platform.Cluster), Service: aws.String("ecs-web-service"), DesiredCount: &desired,
+		})
+		require.NoError(t, err)
+	}
+	status := decode[report.Status](t, ran(t, dir, "status"))
+	desired := status.Services[1].Tasks.Desired
+	scaled(0)
+	defer scaled(desired)
+	for n, args := range [][]string{{"deploy", "--service", "api"}, {"deploy"}, {"rollback", "--service", "api"}} {
+		if args[0] == "deploy" {
+			sourcetest.Write(t, dir, "api/fix.go", fmt.Sprintf("package main\n\nfunc init() { println(%d) }\n", n))
+			sourcetest.Commit(t, dir, "fix")
+		}
+		release := decode[report.Release](t, ran(t, dir, args...))
+		require.Equal(t, report.Succeeded, release.Result, args)
+		require.Equal(t, report.Succeeded, release.Services[0].Result, args)
+		require.Contains(t, strings.Join(release.Notes, "\n"), "service web, of which this release has started no task, fails the smoke test: / answers 503", args)
+	}
+}
+
+// testNoWayBack: the image that runs is gone from the registry.
+func testNoWayBack(t *testing.T, dir string) {
+	status := decode[report.Status](t, ran(t, dir, "status"))
+	config, err := awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	_, digest, _ := strings.Cut(status.Services[0].Version.Image, "@")
+	_, err = ecr.NewFromConfig(config).BatchDeleteImage(t.Context(), &ecr.BatchDeleteImageInput{
+		RepositoryName: aws.String("ecs-microservices-api"), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+	})
+	require.NoError(t, err)
+	sourcetest.Write(t, dir, "api/fix.go", "package main\n\nfunc init() { println(\"again\") }\n")
+	sourcetest.Commit(t, dir, "fix")
+	code, stdout, stderr := run(t, "deploy", "--source", dir)
+	require.Equal(t, outcome.Refused, code, stderr)
+	require.Contains(t, stdout, "which runs now, is gone from Amazon ECR")
+	release := decode[report.Release](t, ran(t, dir, "deploy", "--allow-no-rollback"))
+	require.Equal(t, report.Succeeded, release.Result)
+	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: there is no way back: image ")
+}
+
+// ran is the one JSON document of a command that is done.
+func ran(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
+	require.Equal(t, outcome.Done, code, stderr)
+	return stdout
 }
 
 func testReleasesRefuseBadInput(t *testing.T, dir string) {

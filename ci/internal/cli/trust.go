@@ -12,44 +12,14 @@ import (
 )
 
 // trustFlags say whose signature is trusted.
-type trustFlags struct {
-	key, trustedRoot string
-	identity         signature.Identity
-}
+type trustFlags struct{ signature.Trust }
 
 func (f *trustFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.key, "key", "", "trust what this public key has signed, a PEM file (default no key)")
-	cmd.Flags().StringVar(&f.identity.Name, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main (default nobody)")
-	cmd.Flags().StringVar(&f.identity.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches (default nobody)")
-	cmd.Flags().StringVar(&f.identity.Issuer, "issuer", signature.GitHubIssuer, "who must have certified the identity")
-	cmd.Flags().StringVar(&f.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
-}
-
-func (f *trustFlags) byIdentity() bool { return f.identity.Name != "" || f.identity.Pattern != "" }
-
-// verifier makes the verifier that the flags describe.
-func (f *trustFlags) verifier(ctx context.Context) (*signature.Verifier, error) {
-	switch {
-	case f.key != "" && f.byIdentity():
-		return nil, outcome.Usagef("--key and --identity say two things about who is trusted: leave out one of them")
-	case f.key != "":
-		key, err := signature.ReadPublicKey(f.key)
-		if err != nil {
-			return nil, err
-		}
-		return signature.TrustKey(key)
-	case !f.byIdentity():
-		return nil, outcome.Usagef("whose signature is trusted must be said: give --key FILE, or --identity NAME")
-	}
-	read := signature.PublicRoot
-	if f.trustedRoot != "" {
-		read = func(context.Context) (signature.Root, error) { return signature.ReadRoot(f.trustedRoot) }
-	}
-	trusted, err := read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return signature.TrustIdentity(trusted, f.identity)
+	cmd.Flags().StringVar(&f.Key, "key", "", "trust what this public key has signed, a PEM file (default no key)")
+	cmd.Flags().StringVar(&f.Identity.Name, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main (default nobody)")
+	cmd.Flags().StringVar(&f.Identity.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches (default nobody)")
+	cmd.Flags().StringVar(&f.Identity.Issuer, "issuer", signature.GitHubIssuer, "who must have certified the identity")
+	cmd.Flags().StringVar(&f.TrustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
 }
 
 // signFlags say how what is published is signed.

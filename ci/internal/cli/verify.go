@@ -26,7 +26,7 @@ certified. It changes nothing.`,
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		var err error
-		if f.Trust, err = trust.verifier(ctx); err != nil {
+		if f.Trust, err = trust.Verifier(ctx); err != nil {
 			return err
 		}
 		d, err := a.delivery(ctx, f, report.Plain{W: a.stderr})

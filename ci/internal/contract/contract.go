@@ -39,7 +39,7 @@ var promises = []promise{
 // version is the release that must answer; empty means any. The error joins the
 // promises that are broken, by name.
 func Check(ctx context.Context, base, version string) error {
-	transport := &http.Transport{}
+	transport := http.DefaultTransport.(*http.Transport).Clone() // by the proxy that the environment names
 	defer transport.CloseIdleConnections()
 	a := asker{base: base, version: version, client: &http.Client{
 		Transport: transport, Timeout: requestTimeout,

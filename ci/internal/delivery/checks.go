@@ -13,26 +13,30 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/preflight"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 	"dagger/slipway/internal/smoke"
 )
 
-// preflight checks what must hold before the release changes anything.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject) error {
+// preflight checks what must hold before the release changes anything. What could
+// not be checked is told as it goes; the remarks belong into the report.
+func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) (remarks []string, err error) {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
-		Region: config.Region,
+		Region: config.Region, NoWayBack: noWayBack,
 	}
-	return d.stage("preflight", func() error {
+	err = d.stage("preflight", func() error {
 		notes, err := checker.Check(ctx, platform.Cluster, subjects)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
+			if !strings.HasPrefix(note, preflight.Unchecked) {
+				remarks = append(remarks, note)
+			}
 		}
 		return err
 	})
+	return remarks, err
 }
 
 // frontDoor is the URL of the system, or a note why there is none. An error tells
@@ -49,9 +53,29 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, 
 	return door, "", awsauth.Explain(err)
 }
 
-// smoke asks the released system whether it is what was released.
-func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) error {
-	return d.Recorder.Stage("smoke", func() (report.Result, error) {
-		return report.Succeeded, smoke.Run(ctx, door, smoke.Checks(d.All, versions))
+// smoke asks the released system whether it is what was released. The routes of the
+// services that the release changes, which are those in versions, decide: what fails
+// there fails the release, even if it did so before, because a fix that fixes nothing
+// is not done. What fails of other services is a remark: it was so before, or has
+// other causes, and going back would not mend it.
+func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
+	var own, others []smoke.Check
+	for _, check := range smoke.Checks(d.All, versions) {
+		if _, changed := versions[check.Service]; changed {
+			own = append(own, check)
+		} else {
+			others = append(others, check)
+		}
+	}
+	err = d.stage("smoke", func() error {
+		if err := smoke.Run(ctx, door, own); err != nil {
+			return err
+		}
+		for _, remark := range smoke.Remarks(ctx, door, others) {
+			remarks = append(remarks, remark)
+			d.Recorder.Event("", remark)
+		}
+		return nil
 	})
+	return remarks, err
 }

@@ -53,6 +53,9 @@ type Options struct {
 	// Of limits a rollback to the release of this commit: if another one was begun
 	// last, nothing is put back.
 	Of string
+	// AllowNoRollback releases although the images that run now are gone, so that
+	// nothing could be put back.
+	AllowNoRollback bool
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke bool
 	// Trust, if set, must have signed every image that is released.
@@ -142,12 +145,13 @@ func (d Delivery) version(ctx context.Context, o Options) (string, error) {
 func (d Delivery) request(version string, o Options) rollout.Request {
 	return rollout.Request{
 		Cluster: platform.Cluster, Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
-		WaitForTurn: o.WaitForTurn, Force: o.Force, Preflight: d.preflight,
+		WaitForTurn: o.WaitForTurn, Force: o.Force,
 	}
 }
 
 // release releases and smoke tests, and reports.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
+	var notes []string
 	door, note, err := d.frontDoor(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
@@ -156,8 +160,17 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
 	}
+	request.Preflight = func(ctx context.Context, subjects []rollout.Subject) error {
+		remarks, err := d.preflight(ctx, subjects, o.AllowNoRollback)
+		notes = append(notes, remarks...)
+		return err
+	}
 	if door != "" && !o.SkipSmoke {
-		request.Verify = func(ctx context.Context, versions map[string]string) error { return d.smoke(ctx, door, versions) }
+		request.Verify = func(ctx context.Context, versions map[string]string) error {
+			remarks, err := d.smoke(ctx, door, versions)
+			notes = append(notes, remarks...)
+			return err
+		}
 	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
@@ -166,8 +179,9 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	})
 	release.URL = withoutPassword(door)
 	if note != "" {
-		release.Notes = append(release.Notes, note)
+		notes = append(notes, note)
 	}
+	release.Notes = append(release.Notes, notes...)
 	d.Recorder.Fill(&release)
 	return release
 }
@@ -222,6 +236,7 @@ func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 // Rollback goes back to a commit or a revision; to the last release known good
 // if to is empty.
 func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Release {
+	o.AllowNoRollback = true // what it leaves is not what anybody wants back
 	request := d.request(to, o)
 	request.TakeOver = true
 	targets, err := d.goal(ctx, to, o)

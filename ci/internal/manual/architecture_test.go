@@ -1,11 +1,13 @@
 package manual_test
 
 import (
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,6 +42,58 @@ func TestArchitecture(t *testing.T) {
 		delete(told, entry.Name())
 	}
 	require.Empty(t, told, "ARCHITECTURE.md has lines for packages that are gone")
+}
+
+// TestOutwardsByTheProxy: whoever writes a Transport out says by which proxy it goes,
+// or that it goes by none because it leads no farther than this machine. All others
+// clone http.DefaultTransport, which goes by the one that the environment names.
+func TestOutwardsByTheProxy(t *testing.T) {
+	looked := 0
+	require.NoError(t, filepath.WalkDir(sourcetest.Repository("ci"), func(name string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") || strings.Contains(name, "testdata") {
+			return err
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil || slices.ContainsFunc(file.Imports, func(one *ast.ImportSpec) bool { return one.Path.Value == `"testing"` }) {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				if isTransport(n.Type) {
+					looked++
+					require.True(t, slices.ContainsFunc(n.Elts, saysProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+				}
+			case *ast.CallExpr:
+				made, ok := n.Fun.(*ast.Ident)
+				require.False(t, ok && made.Name == "new" && isTransport(n.Args[0]), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+			case *ast.ValueSpec:
+				require.False(t, isTransport(n.Type), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+			}
+			return true
+		})
+		return nil
+	}))
+	require.NotZero(t, looked, "the embedded AWS has its own")
+}
+
+func isTransport(e ast.Expr) bool {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok || s.Sel.Name != "Transport" {
+		return false
+	}
+	from, ok := s.X.(*ast.Ident)
+	return ok && from.Name == "http"
+}
+
+func saysProxy(e ast.Expr) bool {
+	pair, ok := e.(*ast.KeyValueExpr)
+	if !ok {
+		return false
+	}
+	key, ok := pair.Key.(*ast.Ident)
+	return ok && key.Name == "Proxy"
 }
 
 // imports are the packages of ci/internal that those in a folder, and below it, import,

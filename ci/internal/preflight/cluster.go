@@ -17,6 +17,7 @@ const active = "ACTIVE"
 func (r *round) checkCluster(ctx context.Context) {
 	for _, s := range r.subjects {
 		r.checkService(s)
+		r.checkPercent(s)
 	}
 	if r.ECS == nil {
 		r.note("not checked: cluster %s: there is no ECS client", nameOf(r.cluster))

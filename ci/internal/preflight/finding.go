@@ -46,12 +46,16 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// services names who needs a thing: "service backend", "services backend, frontend".
+// services names who needs a thing: "service backend", "services backend, frontend";
+// "" for nobody.
 func services(names []string) string {
 	names = slices.Clone(names)
 	slices.Sort(names)
 	names = slices.Compact(names)
-	if len(names) == 1 {
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
 		return "service " + names[0]
 	}
 	return "services " + strings.Join(names, ", ")

@@ -1,6 +1,7 @@
 // Package preflight checks everything that must hold before a release changes
 // anything: whose credentials there are, the cluster, the images, the roles, the
-// log groups, the target groups and the secrets. It changes nothing, reads no
+// log groups, the target groups and the secrets, of every container and of those
+// that a failed release puts back. It changes nothing, reads no
 // secret's value, and tells all that it finds at once.
 package preflight
 
@@ -30,6 +31,8 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
+	// NoWayBack accepts that the images that run now are gone.
+	NoWayBack bool
 	// Region is the one that the clients speak to; without it no region is compared.
 	Region string
 	// Timeout bounds each call with its retries; zero means [DefaultTimeout].
@@ -56,7 +59,7 @@ func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.S
 	r.group.SetLimit(parallel)
 	r.checkIdentity(ctx) // first: the others compare with the caller's account
 	for _, check := range []func(context.Context){
-		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets,
+		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkWayBack,
 	} {
 		check(ctx)
 	}

@@ -2,6 +2,7 @@ package preflight_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
@@ -208,11 +211,67 @@ func TestFindings(t *testing.T) {
 		"an idle target group": {func(w *world) { w.subjects[0].Running.LoadBalancers[0].TargetGroupArn = &w.other }, outcome.Failed, []string{"service api: no load balancer forwards to target group lone"}},
 		"no such container":    {func(w *world) { w.container().Name = aws.String("other") }, outcome.Usage, []string{"service api: its load balancer leads to container api, which the task definition has not (it has other)"}},
 		"no such port":         {func(w *world) { w.container().PortMappings = nil }, outcome.Usage, []string{"service api: its load balancer leads to port 8000 of container api, which does not expose it"}},
-		"health on another port, at no path": {func(w *world) {
-			_, err := w.ELB.ModifyTargetGroup(w.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &w.Group, HealthCheckPort: aws.String("9000"), HealthCheckPath: aws.String("health")})
-			w.OK(err)
+		"health at no path": {func(w *world) {
+			w.healthAt("9000", "health")
 			w.subjects = w.subjects[:1]
-		}, outcome.Usage, []string{`service api: target group app checks health at "health", which is no path`, "service api: target group app checks health on port 9000, which container api does not expose"}},
+		}, outcome.Usage, []string{`service api: target group app checks health at "health", which is no path`}},
+		"a sidecar's image is gone": {func(w *world) {
+			w.sidecar(w.Repo + "@sha256:" + strings.Repeat("a", 64))
+		}, outcome.Usage, []string{"service api: image " + "127.0.0.1"}},
+		"a sidecar's tag is gone": {func(w *world) { w.sidecar(w.Repo + ":v7") }, outcome.Usage, []string{":v7 of container agent is not in Amazon ECR, so no new task could start: push it again, or name another in the task definition"}},
+		"a sidecar without a repository": {func(w *world) {
+			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/datadog/agent:latest")
+		}, outcome.Usage, []string{"public-ecr/datadog/agent:latest of container agent is not in Amazon ECR"}},
+		"a container that runs first": {func(w *world) {
+			w.sidecar(w.Repo + ":init")
+			w.container().DependsOn = []ecstypes.ContainerDependency{{ContainerName: aws.String("agent"), Condition: ecstypes.ContainerConditionSuccess}}
+		}, outcome.Usage, []string{":init of container agent is not in Amazon ECR"}},
+		"a sidecar for another platform": {func(w *world) {
+			w.sidecar(w.push(v1.Platform{OS: "linux", Architecture: "arm64"}))
+		}, outcome.Usage, []string{"of container agent is not for linux/amd64, which its task definition runs on; it is for linux/arm64: name one that is"}},
+		"the image that runs is gone": {func(w *world) { w.before(w.Repo + "@sha256:" + strings.Repeat("b", 64)) }, outcome.Refused, []string{
+			"of container api, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)",
+		}},
+		"the image that runs is gone, by a role that knows no rules": {func(w *world) {
+			w.before(w.Repo + ":gone")
+			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+		}, outcome.Refused, []string{":gone of container api, which runs now, is gone"}},
+		"the repository of what runs is gone": {func(w *world) { w.before(strings.TrimSuffix(w.Repo, "app") + "old:1") }, outcome.Refused, []string{
+			"old:1 of container api, which runs now, is gone from Amazon ECR",
+		}},
+		"a sidecar's image that runs is gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.subjects[0].Before.ContainerDefinitions = append(w.subjects[0].Before.ContainerDefinitions, ecstypes.ContainerDefinition{Name: aws.String("agent"), Image: aws.String(w.Repo + ":v6")})
+		}, outcome.Refused, []string{":v6 of container agent, which runs now, is gone from Amazon ECR"}},
+		"a secret of what runs is gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = append(slices.Clone(w.container().Secrets), ecstypes.Secret{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")})
+		}, outcome.Refused, []string{
+			"what runs now needs something that is gone, so a release that fails could not be put back: service api: parameter /app/old does not exist in region us-east-1: create it in the Parameter Store, or correct valueFrom; or go without a way back (--allow-no-rollback)",
+		}},
+		"a role and a log group of what runs are gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.subjects[0].Before.TaskRoleArn = aws.String("arn:aws:iam::000000000000:role/old")
+			w.subjects[0].Before.ContainerDefinitions[0].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/old"}}
+		}, outcome.Refused, []string{"service api: log group /old does not exist", "service api: task role arn:aws:iam::000000000000:role/old does not exist"}},
+		"a secret that both need is gone": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			w.container().Secrets[2].ValueFrom = aws.String("/app/nope")
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = w.container().Secrets
+		}, outcome.Failed, []string{"service api: parameter /app/nope does not exist"}},
+		"a sidecar's log group": {func(w *world) {
+			w.sidecar(w.subjects[0].Image)
+			w.subjects[0].Definition.ContainerDefinitions[1].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/none"}}
+		}, outcome.Failed, []string{"service api: log group /none does not exist"}},
+		"a sidecar's secret": {func(w *world) {
+			w.sidecar(w.subjects[0].Image)
+			w.subjects[0].Definition.ContainerDefinitions[1].Secrets = []ecstypes.Secret{{Name: aws.String("K"), ValueFrom: aws.String("nope")}}
+		}, outcome.Failed, []string{"service api: parameter nope does not exist"}},
+		"a log driver's secret without a role": {func(w *world) {
+			w.subjects[0].Definition.ExecutionRoleArn = nil
+			w.container().Secrets, w.container().RepositoryCredentials = nil, nil
+			w.container().LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverSplunk, SecretOptions: []ecstypes.Secret{{Name: aws.String("token"), ValueFrom: aws.String("plain")}}}
+		}, outcome.Usage, []string{"service api: its task definition has no execution role, which Fargate needs to read secrets"}},
 		"targets are instances": {func(w *world) {
 			group, err := w.ELB.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{Name: aws.String("old"), Port: aws.Int32(80), TargetType: elbtypes.TargetTypeEnumInstance, HealthCheckPath: aws.String("/health")})
 			w.OK(err)
@@ -263,6 +322,23 @@ func TestFindings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sidecar adds a container to the first service.
+func (w *world) sidecar(image string) {
+	d := w.subjects[0].Definition
+	d.ContainerDefinitions = append(d.ContainerDefinitions, ecstypes.ContainerDefinition{Name: aws.String("agent"), Image: &image})
+}
+
+// before makes the first service run an image now.
+func (w *world) before(image string) {
+	w.subjects[0].Running.RunningCount = 1
+	w.subjects[0].Before = &ecstypes.TaskDefinition{ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: &image}}}
+}
+
+func (w *world) healthAt(port, path string) {
+	_, err := w.ELB.ModifyTargetGroup(w.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &w.Group, HealthCheckPort: &port, HealthCheckPath: &path})
+	w.OK(err)
 }
 
 func digestOf(ref string) string { return ref[strings.IndexByte(ref, '@')+1:] }
@@ -325,6 +401,48 @@ func TestNotes(t *testing.T) {
 		"a single image": {func(w *world) {
 			w.subjects[0].Image = w.Push(empty.Image, "single")
 		}, []string{"not checked: the platform of image "}},
+		"health on a port that nobody lists": {func(w *world) {
+			w.healthAt("9000", "/health")
+			w.subjects = w.subjects[:1]
+		}, []string{"service api: target group app checks health on port 9000, which no portMappings of its containers list: something in the task must listen there"}},
+		"health on a sidecar's port": {func(w *world) {
+			w.healthAt("9901", "/health")
+			w.subjects = w.subjects[:1]
+			w.sidecar(w.subjects[0].Image)
+			w.subjects[0].Definition.ContainerDefinitions[1].PortMappings = []ecstypes.PortMapping{{ContainerPort: aws.Int32(9901)}}
+		}, nil},
+		"sidecars from elsewhere": {func(w *world) {
+			w.sidecar("public.ecr.aws/datadog/agent:7")
+			w.sidecar("busybox")
+		}, []string{"not checked: image busybox:latest, public.ecr.aws/datadog/agent:7: its registry is not Amazon ECR"}},
+		"a sidecar that may not be asked for": {func(w *world) {
+			w.sidecar("111111111111.dkr.ecr.eu-west-1.amazonaws.com/agent:1")
+			w.checker.ECR = ecrOf{w.ECR, "111111111111", &smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}, nil}
+		}, []string{"not checked: image 111111111111.dkr.ecr.eu-west-1.amazonaws.com/agent:1: the caller lacks ecr:BatchGetImage"}},
+		"a sidecar that is pulled through": {func(w *world) {
+			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/datadog/agent:latest")
+			w.checker.ECR = ecrOf{w.ECR, "", nil, []string{"quay", "public-ecr"}}
+		}, []string{"public-ecr/datadog/agent:latest: it is not cached, and comes by pull-through cache rule public-ecr when it is pulled"}},
+		"a sidecar that may be pulled through": {func(w *world) {
+			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/agent")
+			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+		}, []string{"not checked: whether a pull-through cache rule brings image "}},
+		"the image that runs is there":     {func(w *world) { w.before(w.Push(empty.Image, "now")) }, nil},
+		"what runs is in another registry": {func(w *world) { w.before("busybox:1") }, []string{"not checked: image busybox:1: its registry is not Amazon ECR"}},
+		"nothing runs": {func(w *world) {
+			w.before(w.Repo + ":gone")
+			w.subjects[0].Running.RunningCount = 0
+		}, nil},
+		"the way back is given up": {func(w *world) {
+			w.before(w.Repo + ":gone")
+			w.checker.NoWayBack = true
+			w.subjects[0].Before.ContainerDefinitions[0].Secrets = []ecstypes.Secret{{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")}}
+		}, []string{"service api: there is no way back: image ", "there is no way back: what runs now needs something that is gone: service api: parameter /app/old does not exist"}},
+		"what runs needs what will run": {func(w *world) {
+			w.before(w.subjects[0].Image)
+			d := w.subjects[0].Definition
+			w.subjects[0].Before.ContainerDefinitions, w.subjects[0].Before.TaskRoleArn, w.subjects[0].Before.ExecutionRoleArn = d.ContainerDefinitions, d.TaskRoleArn, d.ExecutionRoleArn
+		}, nil},
 		"another health path": {func(w *world) { w.subjects[0].Service.HealthPath = "/other" }, []string{"service api: target group app checks health at /health, and the services file says /other"}},
 		"other regions": {func(w *world) {
 			w.container().LogConfiguration.Options["awslogs-region"] = "eu-west-1"
@@ -359,6 +477,80 @@ func TestNotes(t *testing.T) {
 			for i, want := range test.want {
 				require.Contains(t, notes[i], want)
 			}
+		})
+	}
+}
+
+// ecrOf is an ECR that answers with an error for the registry of an account, and
+// knows rules of its own.
+type ecrOf struct {
+	*ecr.Client
+	account string
+	err     error
+	rules   []string
+}
+
+func (e ecrOf) BatchGetImage(ctx context.Context, in *ecr.BatchGetImageInput, options ...func(*ecr.Options)) (*ecr.BatchGetImageOutput, error) {
+	if e.account != "" && aws.ToString(in.RegistryId) == e.account {
+		return nil, e.err
+	}
+	return e.Client.BatchGetImage(ctx, in, options...)
+}
+
+func (e ecrOf) DescribePullThroughCacheRules(context.Context, *ecr.DescribePullThroughCacheRulesInput, ...func(*ecr.Options)) (*ecr.DescribePullThroughCacheRulesOutput, error) {
+	out := &ecr.DescribePullThroughCacheRulesOutput{}
+	for _, prefix := range e.rules {
+		out.PullThroughCacheRules = append(out.PullThroughCacheRules, ecrtypes.PullThroughCacheRule{EcrRepositoryPrefix: &prefix})
+	}
+	return out, nil
+}
+
+// TestPercent: whether a deployment can move at all, by ECS's arithmetic.
+func TestPercent(t *testing.T) {
+	tests := map[string]struct {
+		desired, running, least, most int32
+		change                        func(*rollout.Subject)
+		want                          string // "" moves
+	}{
+		"ECS's own":                      {1, 1, 100, 200, nil, ""},
+		"one task, one at a time":        {1, 1, 0, 100, nil, ""},
+		"one task, half of it":           {1, 1, 50, 100, nil, "service api: with minimumHealthyPercent 50 and maximumPercent 100 ECS keeps 1 of 1 tasks and runs no more than 1, so a deployment can neither stop nor start any: set maximumPercent to 200, or minimumHealthyPercent to 0 (aws ecs update-service --cluster test --service ecs-api-service --deployment-configuration maximumPercent=200,minimumHealthyPercent=50)"},
+		"one task, all of it":            {1, 1, 100, 100, nil, "can neither stop nor start any"},
+		"one task, half of one more":     {1, 1, 100, 150, nil, "can neither stop nor start any"},
+		"two tasks, half of them":        {2, 2, 50, 100, nil, ""},
+		"two tasks, all of them":         {2, 2, 100, 100, nil, "keeps 2 of 2 tasks and runs no more than 2"},
+		"two tasks, one more":            {2, 2, 100, 150, nil, ""},
+		"three tasks, 90 to 110":         {3, 3, 90, 110, nil, "keeps 3 of 3 tasks and runs no more than 3"},
+		"ten tasks, 90 to 110":           {10, 10, 90, 110, nil, ""},
+		"one of two down":                {2, 1, 100, 100, nil, "can neither stop nor start any"},
+		"all down":                       {2, 0, 100, 100, nil, ""},
+		"fewer than are to run":          {2, 2, 0, 50, nil, "with maximumPercent 50 ECS runs at most 1 of the 2 tasks that it is to run, so no deployment can be complete"},
+		"a first release":                {0, 0, 100, 100, func(s *rollout.Subject) { s.Service.DesiredCount = 2 }, ""},
+		"a first release of half a task": {0, 0, 0, 50, func(s *rollout.Subject) { s.Service.DesiredCount = 1 }, "at most 0 of the 1 tasks"},
+		"nothing is to run":              {0, 0, 100, 100, nil, ""},
+		"a daemon":                       {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.SchedulingStrategy = ecstypes.SchedulingStrategyDaemon }, ""},
+		"stopped half-way":               {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.Deployments = make([]ecstypes.Deployment, 2) }, ""},
+		"an older API":                   {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.DeploymentConfiguration = nil }, ""},
+		"no percentages": {1, 1, 0, 0, func(s *rollout.Subject) {
+			s.Running.DeploymentConfiguration = &ecstypes.DeploymentConfiguration{}
+		}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := rollout.Subject{Service: platform.Service{Name: "api"}, Image: "busybox@sha256:1", Running: ecstypes.Service{
+				ServiceName: aws.String("ecs-api-service"), Status: aws.String("ACTIVE"), DesiredCount: tt.desired, RunningCount: tt.running,
+				DeploymentConfiguration: &ecstypes.DeploymentConfiguration{MinimumHealthyPercent: &tt.least, MaximumPercent: &tt.most},
+			}}
+			if tt.change != nil {
+				tt.change(&s)
+			}
+			_, err := preflight.Checker{}.Check(t.Context(), "test", []rollout.Subject{s})
+			if tt.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, outcome.Usage, outcome.Of(err))
 		})
 	}
 }

@@ -74,7 +74,7 @@ func needsExecution(s rollout.Subject) string {
 	}
 	for _, c := range s.Definition.ContainerDefinitions {
 		switch {
-		case len(c.Secrets) > 0 || c.RepositoryCredentials != nil:
+		case len(references(c)) > 0 || c.RepositoryCredentials != nil:
 			return "read secrets"
 		case c.LogConfiguration != nil && c.LogConfiguration.LogDriver == types.LogDriverAwslogs:
 			return "write logs"

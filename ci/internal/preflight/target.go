@@ -17,6 +17,7 @@ import (
 // target is a service's tie to a target group.
 type target struct {
 	service   string
+	all       []types.ContainerDefinition
 	container types.ContainerDefinition
 	port      int32
 	awsvpc    bool
@@ -51,7 +52,7 @@ func (r *round) checkTargets(ctx context.Context) {
 // without when it updates the service.
 func (r *round) targetOf(s rollout.Subject, lb types.LoadBalancer) (target, bool) {
 	name, port := aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
-	t := target{service: s.Service.Name, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, health: s.Service.HealthPath}
+	t := target{service: s.Service.Name, all: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, health: s.Service.HealthPath}
 	n := slices.IndexFunc(s.Definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
 	if n < 0 {
 		var have []string
@@ -63,7 +64,7 @@ func (r *round) targetOf(s rollout.Subject, lb types.LoadBalancer) (target, bool
 		return t, false
 	}
 	t.container = s.Definition.ContainerDefinitions[n]
-	if !t.exposes(port) {
+	if !exposes(t.container, port) {
 		r.found(usage("service %s: its load balancer leads to port %d of container %s, which does not expose it: add %d to the container's portMappings",
 			s.Service.Name, port, name, port))
 		return t, false
@@ -71,8 +72,14 @@ func (r *round) targetOf(s rollout.Subject, lb types.LoadBalancer) (target, bool
 	return t, true
 }
 
-func (t target) exposes(port int32) bool {
-	return slices.ContainsFunc(t.container.PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port })
+func exposes(c types.ContainerDefinition, port int32) bool {
+	return slices.ContainsFunc(c.PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port })
+}
+
+// listed tells whether any container lists a port. With awsvpc one that none lists
+// is reached all the same: a task has an address of its own.
+func (t target) listed(port int32) bool {
+	return slices.ContainsFunc(t.all, func(c types.ContainerDefinition) bool { return exposes(c, port) })
 }
 
 func (r *round) checkTargetGroup(ctx context.Context, arn string, targets []target) {
@@ -104,9 +111,8 @@ func (r *round) compareGroup(t target, group elbtypes.TargetGroup, label string)
 	if t.awsvpc && group.TargetType != elbtypes.TargetTypeEnumIp {
 		r.found(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
 	}
-	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.exposes(int32(port)) {
-		r.found(usage("service %s: target group %s checks health on port %d, which container %s does not expose: check on traffic-port, or add the port to its portMappings",
-			t.service, label, port, aws.ToString(t.container.Name)))
+	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.listed(int32(port)) {
+		r.note("service %s: target group %s checks health on port %d, which no portMappings of its containers list: something in the task must listen there", t.service, label, port)
 	}
 	web := group.HealthCheckProtocol == elbtypes.ProtocolEnumHttp || group.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
 	switch path := aws.ToString(group.HealthCheckPath); {

@@ -67,12 +67,13 @@ func TestDeniedNamesActionAndResource(t *testing.T) {
 
 func TestParseImage(t *testing.T) {
 	for ref, want := range map[string]image{
-		"nginx":                          {"", "nginx", ""},
-		"library/nginx:1":                {"", "library/nginx", ""},
-		"localhost/x@sha256:1":           {"localhost", "x", "sha256:1"},
-		"127.0.0.1:5000/a/b:t@sha256:1":  {"127.0.0.1:5000", "a/b", "sha256:1"},
-		"1.dkr.ecr.r.amazonaws.com/x:1":  {"1.dkr.ecr.r.amazonaws.com", "x", ""},
-		"public.ecr.aws/docker/y@sha256": {"public.ecr.aws", "docker/y", "sha256"},
+		"nginx":                          {"", "nginx", "latest", ""},
+		"library/nginx:1":                {"", "library/nginx", "1", ""},
+		"localhost/x@sha256:1":           {"localhost", "x", "", "sha256:1"},
+		"127.0.0.1:5000/a/b:t@sha256:1":  {"127.0.0.1:5000", "a/b", "", "sha256:1"},
+		"127.0.0.1:5000/a/b":             {"127.0.0.1:5000", "a/b", "latest", ""},
+		"1.dkr.ecr.r.amazonaws.com/x:1":  {"1.dkr.ecr.r.amazonaws.com", "x", "1", ""},
+		"public.ecr.aws/docker/y@sha256": {"public.ecr.aws", "docker/y", "", "sha256"},
 	} {
 		require.Equal(t, want, parseImage(ref), ref)
 	}

@@ -35,7 +35,7 @@ func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel, client: &http.Client{
 		Timeout:   requestTimeout,
-		Transport: &http.Transport{MaxIdleConnsPerHost: clients},
+		Transport: &http.Transport{Proxy: nil, MaxIdleConnsPerHost: clients}, // all of it is on loopback
 	}}
 	for n := range clients {
 		t.done.Go(func() { t.run(ctx, base, paths, n) })

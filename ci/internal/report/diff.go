@@ -15,11 +15,13 @@ type Diff struct {
 
 // ServiceDiff is what a release would change in one service.
 type ServiceDiff struct {
-	Name    string   `json:"name"`
-	Changed bool     `json:"changed"`
-	From    Version  `json:"from"`
-	To      Version  `json:"to"`
-	Changes []Change `json:"changes"`
+	Name    string  `json:"name"`
+	Changed bool    `json:"changed"`
+	From    Version `json:"from"`
+	To      Version `json:"to"`
+	// Strategy is how ECS deploys it, where that is not a rolling update.
+	Strategy string   `json:"strategy,omitempty"`
+	Changes  []Change `json:"changes"`
 }
 
 // Change is one field of a task definition that differs. An empty value is an
@@ -43,6 +45,9 @@ func (d Diff) JSON(w io.Writer) error {
 func (d Diff) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range d.Services {
+		if s.Strategy != "" {
+			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, undriven(s.Strategy))
+		}
 		if !s.Changed {
 			fmt.Fprintf(&b, "%s: unchanged (%s)\n", s.Name, s.From.Short())
 			continue
@@ -63,6 +68,9 @@ func (d Diff) Text(w io.Writer) error {
 	return err
 }
 
+// undriven is a deployment strategy, and what it means for a release.
+func undriven(strategy string) string { return strategy + ": deploy refuses to change this service" }
+
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
 	var b strings.Builder
@@ -73,6 +81,9 @@ func (d Diff) Markdown(w io.Writer) error {
 	for _, s := range d.Services {
 		if !s.Changed {
 			continue
+		}
+		if s.Strategy != "" {
+			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, undriven(s.Strategy))
 		}
 		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | from | to |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short())
 		for _, c := range s.Changes {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,4 +60,30 @@ func TestStatusOfWhatIsNotKnown(t *testing.T) {
 	require.NoError(t, s.Markdown(&markdown))
 	require.Contains(t, markdown.String(), "| api | unknown | `-` |  | - | - |\n")
 	require.Contains(t, markdown.String(), "\n- api: no answer &lt;b")
+}
+
+// TestStrategies are told where a deploy refuses them, and only there.
+func TestStrategies(t *testing.T) {
+	s := report.Status{Services: []report.ServiceStatus{
+		{Name: "api", State: report.Steady, Strategy: "BLUE_GREEN"}, {Name: "web", State: report.Steady},
+	}}
+	d := report.Diff{Changed: true, Services: []report.ServiceDiff{
+		{Name: "api", Changed: true, Strategy: "CANARY"}, {Name: "old", Strategy: "LINEAR"}, {Name: "web", Changed: true},
+	}}
+	for _, tt := range []struct {
+		render func(io.Writer) error
+		want   []string
+	}{
+		{s.Text, []string{"  strategy BLUE_GREEN: deploy refuses to change this service"}},
+		{s.Markdown, []string{"- api: deployment strategy BLUE_GREEN: deploy refuses"}},
+		{d.Text, []string{"api: strategy CANARY: deploy refuses", "old: strategy LINEAR: deploy refuses"}},
+		{d.Markdown, []string{"api: strategy CANARY: deploy refuses"}},
+	} {
+		var b bytes.Buffer
+		require.NoError(t, tt.render(&b))
+		require.Equal(t, len(tt.want), strings.Count(b.String(), "strategy"), b.String())
+		for _, want := range tt.want {
+			require.Contains(t, b.String(), want)
+		}
+	}
 }

@@ -36,11 +36,13 @@ type Status struct {
 
 // ServiceStatus is what one service runs.
 type ServiceStatus struct {
-	Name        string        `json:"name"`
-	State       State         `json:"state"`
-	Detail      string        `json:"detail,omitempty"`
-	Version     Version       `json:"version"`
-	Release     string        `json:"release,omitempty"`
+	Name    string  `json:"name"`
+	State   State   `json:"state"`
+	Detail  string  `json:"detail,omitempty"`
+	Version Version `json:"version"`
+	Release string  `json:"release,omitempty"`
+	// Strategy is how ECS deploys it, where that is not a rolling update.
+	Strategy    string        `json:"strategy,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
 	Deployments []Deployment  `json:"deployments"`
@@ -111,6 +113,9 @@ func (s Status) Text(w io.Writer) error {
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
+		if service.Strategy != "" {
+			fmt.Fprintf(&b, "  strategy %s\n", undriven(service.Strategy))
+		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
 		}
@@ -173,6 +178,9 @@ func (s Status) Markdown(w io.Writer) error {
 			codeSpan(afterSlash(service.Version.TaskDefinition)), service.tasks(), stamp(service.Since))
 	}
 	for _, service := range s.Services {
+		if service.Strategy != "" {
+			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, undriven(service.Strategy))
+		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))
 		}

@@ -16,13 +16,16 @@ import (
 	"dagger/slipway/internal/rollout"
 )
 
-// codeDeploy is an ECS whose services are deployed by somebody else.
-type codeDeploy struct{ *fakeECS }
+// described is an ECS that describes its services otherwise.
+type described struct {
+	*fakeECS
+	as func(*types.Service)
+}
 
-func (c codeDeploy) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
 	out, err := c.fakeECS.DescribeServices(ctx, in, options...)
 	for i := range out.Services {
-		out.Services[i].DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeCodeDeploy}
+		c.as(&out.Services[i])
 	}
 	return out, err
 }

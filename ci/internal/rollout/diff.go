@@ -17,14 +17,14 @@ import (
 // Diff tells what a release would change, per service and field. It changes
 // nothing.
 func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
-	request.TakeOver = true // a deployment in progress does not keep anybody from looking
+	request.TakeOver, request.looking = true, true // a deployment in progress does not keep anybody from looking
 	p, err := e.plan(ctx, request)
 	if err != nil {
 		return report.Diff{}, err
 	}
 	diff := report.Diff{SHA: request.Version}
 	for _, m := range p.moves {
-		service := report.ServiceDiff{Name: m.name(), From: m.from, To: m.to, Changes: compare(m.runs, m.wants)}
+		service := report.ServiceDiff{Name: m.name(), From: m.from, To: m.to, Strategy: strategyOf(m.service), Changes: compare(m.runs, m.wants)}
 		if service.To.TaskDefinition == m.from.TaskDefinition && !m.current {
 			service.To.TaskDefinition = ""
 		}

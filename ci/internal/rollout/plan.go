@@ -68,7 +68,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, noService(request.Cluster, name)
 	}
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
-		return nil, outcome.Usagef("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only", name, kind.Type)
+		return nil, outcome.Refusedf("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
 	}
 	running, tags, err := e.definition(ctx, aws.ToString(service.TaskDefinition))
 	if err != nil {
@@ -89,6 +89,11 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	}
 	if err := m.decide(*running, *wanted, request); err != nil {
 		return nil, err
+	}
+	if !m.unchanged && !request.looking {
+		if err := drivable(*service); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.mayBegin(request); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package rollout_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -129,12 +130,90 @@ func TestFailedServiceIsNotUnchanged(t *testing.T) {
 	require.Equal(t, report.Unchanged, got.Services[1].Result)
 }
 
-func TestOtherControllersAreRefused(t *testing.T) {
-	b := newBench(completes, completes)
-	b.engine.ECS = codeDeploy{b.ecs}
-	got := b.engine.Release(t.Context(), b.request)
-	require.Equal(t, outcome.Usage, got.ExitCode)
-	require.Contains(t, got.Error, "is deployed by CODE_DEPLOY, not by ECS")
+// TestWhatCannotBeDrivenIsRefused: before anything changes, on the way back, too,
+// and only where something is to change.
+func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
+	strategy := func(s types.DeploymentStrategy) func(*types.Service) {
+		return func(service *types.Service) {
+			service.DeploymentConfiguration = &types.DeploymentConfiguration{Strategy: s, BakeTimeInMinutes: aws.Int32(1440)}
+		}
+	}
+	hook := func(h types.DeploymentLifecycleHook) func(*types.Service) {
+		return func(service *types.Service) {
+			service.DeploymentConfiguration = &types.DeploymentConfiguration{Strategy: types.DeploymentStrategyRolling, LifecycleHooks: []types.DeploymentLifecycleHook{h}}
+		}
+	}
+	tests := map[string]struct {
+		spoil func(*types.Service)
+		want  string // "" is driven
+	}{
+		"CodeDeploy": {func(s *types.Service) {
+			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeCodeDeploy}
+		}, "service ecs-a-service is deployed by CODE_DEPLOY, not by ECS"},
+		"an external controller": {func(s *types.Service) {
+			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
+		}, "service ecs-a-service is deployed by EXTERNAL, not by ECS"},
+		"blue/green":         {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway drives rolling updates only: set strategy to ROLLING"},
+		"canary":             {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
+		"linear":             {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
+		"one yet to be made": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
+		"rolling":            {strategy(types.DeploymentStrategyRolling), ""},
+		"an older API":       {strategy(""), ""},
+		"a hook that pauses": {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
+		"a hook that asks":   {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
+		"blue/green, under way": {func(s *types.Service) {
+			strategy(types.DeploymentStrategyBlueGreen)(s)
+			s.Deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
+			s.Deployments = append(s.Deployments, types.Deployment{Id: aws.String("ecs-svc/99"), Status: aws.String("ACTIVE")})
+		}, "has the deployment strategy BLUE_GREEN"},
+	}
+	for name, tt := range tests {
+		for _, back := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, going back %t", name, back), func(t *testing.T) {
+				b := newBench(completes, completes)
+				b.engine.ECS = described{b.ecs, func(s *types.Service) {
+					if *s.ServiceName == "ecs-a-service" {
+						tt.spoil(s)
+					}
+				}}
+				b.request.TakeOver, b.request.WaitForTurn = back, time.Hour
+				before := b.ecs.clock.Now()
+				got := b.engine.Release(t.Context(), b.request)
+				if tt.want == "" {
+					require.Equal(t, report.Succeeded, got.Result, got.Error)
+					return
+				}
+				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+				require.Contains(t, got.Error, tt.want)
+				require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
+				require.Equal(t, before, b.ecs.clock.Now(), "there is nothing to wait for")
+			})
+		}
+	}
+	t.Run("a service that does not change", func(t *testing.T) {
+		b := newBench(completes, "")
+		b.engine.ECS = described{b.ecs, func(s *types.Service) {
+			if *s.ServiceName == "ecs-b-service" {
+				strategy(types.DeploymentStrategyBlueGreen)(s)
+			}
+		}}
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, report.Succeeded, got.Result, got.Error)
+		diff, err := b.engine.Diff(t.Context(), b.request)
+		require.NoError(t, err)
+		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{diff.Services[0].Strategy, diff.Services[1].Strategy})
+		status, err := b.engine.Status(t.Context(), b.request.Cluster, b.services())
+		require.NoError(t, err)
+		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{status.Services[0].Strategy, status.Services[1].Strategy})
+	})
+	t.Run("looking is not changing", func(t *testing.T) {
+		b := newBench(completes, completes)
+		b.engine.ECS = described{b.ecs, strategy(types.DeploymentStrategyCanary)}
+		diff, err := b.engine.Diff(t.Context(), b.request)
+		require.NoError(t, err)
+		require.True(t, diff.Changed)
+		require.Equal(t, "CANARY", diff.Services[0].Strategy)
+	})
 }
 
 func TestNextTellsWhatAHumanHasToRun(t *testing.T) {

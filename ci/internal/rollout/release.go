@@ -104,7 +104,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*move)
 			}
 			definition = carryOver(*template)
 		}
-		subjects = append(subjects, Subject{Service: m.target.Service, Running: m.service, Definition: definition, Image: m.to.Image})
+		subjects = append(subjects, Subject{Service: m.target.Service, Running: m.service, Before: m.origin, Definition: definition, Image: m.to.Image})
 	}
 	if len(subjects) == 0 {
 		return nil
@@ -234,10 +234,15 @@ func (e Engine) tellPlan(moves []*move) []*move {
 	return changed
 }
 
-// versions are the values of VERSION by service, where it is declared.
+// versions are the values of VERSION by service, of those that change and run tasks;
+// "" where it is not declared.
 func (p planned) versions() map[string]string {
 	versions := map[string]string{}
-	for _, m := range p.moves {
+	for _, m := range p.changed() {
+		if m.service.DesiredCount == 0 && m.count == nil {
+			continue
+		}
+		versions[m.name()] = ""
 		for _, c := range m.wants.ContainerDefinitions {
 			for _, variable := range c.Environment {
 				if aws.ToString(c.Name) == m.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {

@@ -257,6 +257,21 @@ func TestVerifyFails(t *testing.T) {
 	requireAllOrNothing(t, b, got)
 }
 
+// TestVerifyIsToldWhatTheReleaseHasChanged: what others run does not decide.
+func TestVerifyIsToldWhatTheReleaseHasChanged(t *testing.T) {
+	for _, declared := range []bool{true, false} {
+		b := newBench(completes, "")
+		want := newSHA
+		if !declared {
+			b.ecs.definitions[0].ContainerDefinitions[0].Environment, want = nil, ""
+		}
+		var told map[string]string
+		b.request.Verify = func(_ context.Context, versions map[string]string) error { told = versions; return nil }
+		require.Equal(t, report.Succeeded, b.engine.Release(t.Context(), b.request).Result)
+		require.Equal(t, map[string]string{"a": want}, told)
+	}
+}
+
 func TestCauses(t *testing.T) {
 	b := newBench(completes, rollsBack)
 	exit := aws.Int32(1)

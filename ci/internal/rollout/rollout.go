@@ -94,9 +94,11 @@ type Request struct {
 	// release with production untouched.
 	Preflight func(context.Context, []Subject) error
 	// Verify, if set, is asked once all services run the new version. It is told
-	// the value of VERSION of each service that declares it. An error fails the
-	// release.
+	// which services the release has changed, but for those that are to run no task,
+	// and the value of VERSION of each, "" if it declares none. An error fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
+
+	looking bool // nothing will be changed: see [Engine.Diff]
 }
 
 // Time limits. ECS's own limit on a deployment that makes no progress is the

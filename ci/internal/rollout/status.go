@@ -59,7 +59,7 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	status.Version = report.Version{
 		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.marks.sha,
 	}
-	status.Release = at.marks.release
+	status.Release, status.Strategy = at.marks.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
 		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())

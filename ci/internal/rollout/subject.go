@@ -13,6 +13,8 @@ type Subject struct {
 	Service platform.Service
 	// Running is the ECS service as it is now.
 	Running types.Service
+	// Before is what is put back if the release fails.
+	Before *types.TaskDefinition
 	// Definition is what the service shall run. If it is registered already,
 	// this is what would have been registered.
 	Definition *ecs.RegisterTaskDefinitionInput

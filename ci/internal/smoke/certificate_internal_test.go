@@ -24,7 +24,8 @@ func TestNewClient(t *testing.T) {
 	}
 	for base, own := range tests {
 		t.Run(base, func(t *testing.T) {
-			require.Equal(t, own, newClient(base).Transport.(*http.Transport).TLSClientConfig != nil)
+			config := newClient(base).Transport.(*http.Transport).TLSClientConfig
+			require.Equal(t, own, config != nil && config.VerifyConnection != nil)
 		})
 	}
 }

@@ -18,7 +18,7 @@ const (
 
 // newClient makes a client for the system at base.
 func newClient(base string) *http.Client {
-	carrier := &http.Transport{}
+	carrier := http.DefaultTransport.(*http.Transport).Clone() // by the proxy that the environment names
 	if parsed, err := url.Parse(base); err == nil && ownName(parsed.Hostname()) {
 		carrier.TLSClientConfig = anyName(nil)
 	}

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,14 +32,86 @@ var services = []platform.Service{
 func TestChecks(t *testing.T) {
 	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
 	require.Equal(t, []smoke.Check{
-		{Path: "/api/", Version: "v2", Rounds: 8},
-		{Path: "/api/health"},
-		{Path: "/health"},
-		{Path: "/hidden/"}, // no version is known of it
-		{Path: "/hidden/health"},
-		{Path: "/", HTML: true},
-		{Path: "/healthz"},
+		{Service: "api", Path: "/api/", Version: "v2", Rounds: 8},
+		{Service: "api", Path: "/api/health"},
+		{Service: "api", Path: "/health"},
+		{Service: "hidden", Path: "/hidden/"}, // no version is known of it
+		{Service: "hidden", Path: "/hidden/health"},
+		{Service: "web", Path: "/", HTML: true},
+		{Service: "web", Path: "/healthz"},
 	}, got, "/ping is not asked for: the load balancer leads it to web")
+}
+
+// TestChecksOfOverlappingRoutes: a path is checked as whose it is, so that nobody is
+// judged by another one's answer.
+func TestChecksOfOverlappingRoutes(t *testing.T) {
+	got := smoke.Checks([]platform.Service{
+		{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/*"}},
+		{Name: "probes", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/health", "/health"}},
+		{Name: "landing", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/"}},
+		{Name: "web", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/*"}},
+	}, nil)
+	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
+}
+
+func TestRemarks(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/down"):
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		case r.URL.Path == "/hangs":
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	down := smoke.Check{Service: "web", Path: "/down"}
+	require.Equal(t, []string{
+		"service web, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
+		"service old, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable",
+	}, smoke.Remarks(t.Context(), server.URL, []smoke.Check{
+		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
+	}))
+	require.Empty(t, smoke.Remarks(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	slow := slices.Repeat([]smoke.Check{{Service: "slow", Path: "/hangs"}}, 100)
+	require.Len(t, smoke.Remarks(ctx, server.URL, slow), 1, "time is up for all of them at once")
+}
+
+// TestByTheProxy: net/http reads the environment once, so a process of its own asks.
+func TestByTheProxy(t *testing.T) {
+	const site = "http://www.example.test" // which no resolver knows
+	if os.Getenv("SMOKE_TEST_SITE") != "" {
+		require.NoError(t, impatient.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
+		return
+	}
+	var asked []string
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.RequestURI)
+		fmt.Fprint(w, `{"version":"v2"}`)
+	}))
+	defer proxy.Close()
+	direct, _ := answering(t, "v2")
+	tests := map[string]struct {
+		environment []string
+		site        string
+		want        []string
+	}{
+		"upper case":          {[]string{"HTTP_PROXY=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"lower case":          {[]string{"http_proxy=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"loopback goes by no": {[]string{"HTTP_PROXY=" + proxy.URL}, direct, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked = nil
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByTheProxy$", "-test.count=1")
+			cmd.Env = append([]string{"SMOKE_TEST_SITE=" + tt.site}, tt.environment...)
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Equal(t, tt.want, asked)
+		})
+	}
 }
 
 // fakeClock jumps instead of waiting.

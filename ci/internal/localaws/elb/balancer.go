@@ -48,6 +48,7 @@ type Balancer struct {
 	balancers []*loadBalancer
 	groups    []*targetGroup
 	tags      map[string]map[string]string // by ARN
+	credits   map[string]map[string]int    // of target groups to get requests, by rule
 }
 
 // loadBalancer is one ALB.
@@ -81,8 +82,9 @@ type listener struct {
 // New returns a Balancer without any resources.
 func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}}
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, credits: map[string]map[string]int{}}
 	b.transport = &http.Transport{
+		Proxy:                 nil, // targets are tasks of this machine
 		DialContext:           b.dialAddress,
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       time.Minute,
@@ -90,7 +92,7 @@ func New(cfg Config) *Balancer {
 		DisableCompression:    true,
 	}
 	b.checker = &http.Client{
-		Transport:     &http.Transport{DialContext: b.dialAddress, DisableKeepAlives: true},
+		Transport:     &http.Transport{Proxy: nil, DialContext: b.dialAddress, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return b

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"strconv"
 	"sync"
@@ -366,6 +367,91 @@ func TestFailuresOfTargets(t *testing.T) {
 	require.Equal(t, int64(1), failed, "a client that goes away is no failure")
 	served, failed := f.Server.Traffic("none")
 	require.Zero(t, served+failed)
+}
+
+// TestWeights: requests are shared out by weight, exactly over as many as the weights
+// sum up to, whatever other rules get in between.
+func TestWeights(t *testing.T) {
+	f := start(t)
+	groups := map[string]string{}
+	for _, name := range []string{"blue", "green", "grey"} {
+		b := newBackend(t, name)
+		groups[name] = f.NewGroup(name, "/health")
+		f.register(groups[name], b)
+	}
+	weighted := func(weights map[string]int32, sticky bool) []types.Action {
+		config := &types.ForwardActionConfig{TargetGroupStickinessConfig: &types.TargetGroupStickinessConfig{Enabled: &sticky, DurationSeconds: aws.Int32(60)}}
+		for _, name := range []string{"blue", "green", "grey"} {
+			if weight, ok := weights[name]; ok {
+				config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: aws.String(groups[name]), Weight: &weight})
+			}
+		}
+		return []types.Action{{Type: types.ActionTypeEnumForward, ForwardConfig: config}}
+	}
+	listener := f.listen(80, weighted(map[string]int32{"blue": 1}, false))
+	other, err := f.ELB.CreateRule(t.Context(), &elbv2.CreateRuleInput{
+		ListenerArn: &listener, Priority: aws.Int32(1), Actions: weighted(map[string]int32{"blue": 1, "green": 1}, false),
+		Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/other"}}},
+	})
+	require.NoError(t, err)
+	tests := map[string]struct {
+		weights map[string]int32
+		want    map[string]int
+	}{
+		"equal":             {map[string]int32{"blue": 1, "green": 1}, map[string]int{"blue": 50, "green": 50}},
+		"equal and large":   {map[string]int32{"blue": 100, "green": 100}, map[string]int{"blue": 50, "green": 50}},
+		"a tenth":           {map[string]int32{"blue": 90, "green": 10}, map[string]int{"blue": 90, "green": 10}},
+		"the other's tenth": {map[string]int32{"blue": 10, "green": 90}, map[string]int{"blue": 10, "green": 90}},
+		"three":             {map[string]int32{"blue": 5, "green": 3, "grey": 2}, map[string]int{"blue": 50, "green": 30, "grey": 20}},
+		"all to the second": {map[string]int32{"blue": 0, "green": 1}, map[string]int{"green": 100}},
+		"all to the first":  {map[string]int32{"blue": 999, "green": 0}, map[string]int{"blue": 100}},
+		"nothing to any":    {map[string]int32{"blue": 0, "green": 0}, map[string]int{"": 100}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := f.ELB.ModifyListener(t.Context(), &elbv2.ModifyListenerInput{ListenerArn: &listener, DefaultActions: weighted(tt.weights, false)})
+			require.NoError(t, err)
+			got, between := map[string]int{}, map[string]int{}
+			for range 100 {
+				if status, body := f.Get("/"); status == http.StatusOK {
+					got[body]++
+				} else {
+					got[""]++
+				}
+				_, body := f.Get("/other")
+				between[body]++
+			}
+			require.Equal(t, tt.want, got)
+			require.Equal(t, map[string]int{"blue": 50, "green": 50}, between)
+		})
+	}
+	t.Run("a client stays", func(t *testing.T) {
+		_, err := f.ELB.ModifyRule(t.Context(), &elbv2.ModifyRuleInput{RuleArn: other.Rules[0].RuleArn, Actions: weighted(map[string]int32{"blue": 1, "green": 1}, true)})
+		require.NoError(t, err)
+		first := map[string]int{}
+		for range 4 {
+			jar, err := cookiejar.New(nil)
+			require.NoError(t, err)
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Jar: jar}
+			said := map[string]int{}
+			for range 10 {
+				resp, err := client.Get(f.URL + "/other")
+				require.NoError(t, err)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				resp.Body.Close()
+				said[string(body)]++
+			}
+			require.Len(t, said, 1)
+			for name := range said {
+				first[name]++
+			}
+		}
+		require.Equal(t, map[string]int{"blue": 2, "green": 2}, first)
+		described, err := f.ELB.DescribeRules(t.Context(), &elbv2.DescribeRulesInput{RuleArns: []string{*other.Rules[0].RuleArn}})
+		require.NoError(t, err)
+		require.True(t, *described.Rules[0].Actions[0].ForwardConfig.TargetGroupStickinessConfig.Enabled)
+	})
 }
 
 func TestListeners(t *testing.T) {

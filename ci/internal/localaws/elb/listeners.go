@@ -67,6 +67,9 @@ func spellOut(actions []types.Action) []types.Action {
 			continue
 		}
 		config := types.ForwardActionConfig{TargetGroupStickinessConfig: &types.TargetGroupStickinessConfig{Enabled: new(false)}}
+		if a.ForwardConfig != nil && a.ForwardConfig.TargetGroupStickinessConfig != nil {
+			config.TargetGroupStickinessConfig = a.ForwardConfig.TargetGroupStickinessConfig
+		}
 		for _, t := range tuples {
 			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: orElse(t.Weight, 1)})
 		}

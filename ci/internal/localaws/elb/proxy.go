@@ -3,6 +3,8 @@ package elb
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -71,10 +73,14 @@ func (f front) act(w http.ResponseWriter, r *http.Request) {
 	var t *target
 	via := types.Listener{}
 	if l := f.port.listener; l != nil {
-		via, action = l.Listener, l.route(r)
-	}
-	if action.Type == types.ActionTypeEnumForward {
-		t = f.balancer.choose(action)
+		rule := l.route(r)
+		via, action = l.Listener, last(rule.Actions)
+		if action.Type == types.ActionTypeEnumForward {
+			if g := f.balancer.choose(aws.ToString(rule.RuleArn), action, r); g != nil {
+				t = g.pick()
+				stick(w, action, g)
+			}
+		}
 	}
 	f.balancer.mu.Unlock()
 	switch {
@@ -89,14 +95,14 @@ func (f front) act(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route finds the action of the first rule that matches.
-func (l *listener) route(r *http.Request) types.Action {
+// route finds the first rule that matches.
+func (l *listener) route(r *http.Request) *types.Rule {
 	for _, rule := range l.rules {
 		if all(rule.Conditions, r) {
-			return last(rule.Actions)
+			return rule
 		}
 	}
-	return last(l.standby.Actions)
+	return &l.standby
 }
 
 // last is the action that routes; those before it authenticate.
@@ -107,26 +113,72 @@ func last(actions []types.Action) types.Action {
 	return actions[len(actions)-1]
 }
 
-// choose picks the target of a forward action among its groups, by weight.
-func (b *Balancer) choose(action types.Action) *target {
-	var candidates []*targetGroup
+// choose picks one of the groups that a rule's forward action names: that of the
+// request's cookie, or else by weight, in turns as smooth as the weights allow. A
+// weight of 0 gets no new requests.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html
+func (b *Balancer) choose(rule string, action types.Action, r *http.Request) *targetGroup {
+	credit := b.credits[rule]
+	if credit == nil {
+		credit = map[string]int{}
+		b.credits[rule] = credit
+	}
+	if cookie, err := r.Cookie(stickyCookie); err == nil && stickiness(action) > 0 {
+		for _, tuple := range forwards(action) {
+			if g, err := b.group(aws.ToString(tuple.TargetGroupArn)); err == nil && g.cookie() == cookie.Value {
+				return g
+			}
+		}
+	}
+	var best *targetGroup
+	total := 0
 	for _, tuple := range forwards(action) {
 		g, err := b.group(aws.ToString(tuple.TargetGroupArn))
 		if err != nil {
 			continue
 		}
-		weight := int32(1)
+		weight := 1
 		if tuple.Weight != nil {
-			weight = *tuple.Weight
+			weight = int(*tuple.Weight)
 		}
-		for range weight {
-			candidates = append(candidates, g)
+		if weight == 0 {
+			continue
+		}
+		arn := *g.TargetGroupArn
+		total += weight
+		credit[arn] += weight
+		if best == nil || credit[arn] > credit[*best.TargetGroupArn] {
+			best = g
 		}
 	}
-	if len(candidates) == 0 {
-		return nil
+	if best != nil {
+		credit[*best.TargetGroupArn] -= total
 	}
-	return candidates[candidates[0].turn.Load()%uint64(len(candidates))].pick()
+	return best
+}
+
+// stickyCookie keeps a client with the target group that it came to first.
+const stickyCookie = "AWSALBTG"
+
+// cookie is what the cookie says for the group.
+func (g *targetGroup) cookie() string {
+	sum := sha256.Sum256([]byte(aws.ToString(g.TargetGroupArn)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// stickiness is for how many seconds a client stays with a group, 0 for not at all.
+func stickiness(action types.Action) int {
+	if action.ForwardConfig == nil || action.ForwardConfig.TargetGroupStickinessConfig == nil ||
+		!aws.ToBool(action.ForwardConfig.TargetGroupStickinessConfig.Enabled) {
+		return 0
+	}
+	return int(aws.ToInt32(action.ForwardConfig.TargetGroupStickinessConfig.DurationSeconds))
+}
+
+func stick(w http.ResponseWriter, action types.Action, g *targetGroup) {
+	if seconds := stickiness(action); seconds > 0 {
+		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.cookie(), Path: "/", MaxAge: seconds})
+	}
 }
 
 // forward proxies a request to a target. When the target's deregistration delay

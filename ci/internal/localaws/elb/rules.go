@@ -125,6 +125,7 @@ func (b *Balancer) deleteRule(ctx context.Context, in *elbv2.DeleteRuleInput) (*
 	if aws.ToBool(r.IsDefault) {
 		return nil, wire.Errorf("OperationNotPermitted", "Default rule '%s' cannot be deleted", *in.RuleArn)
 	}
+	delete(b.credits, *in.RuleArn)
 	l.rules = slices.DeleteFunc(l.rules, func(other *types.Rule) bool { return other == r })
 	return &elbv2.DeleteRuleOutput{}, nil
 }

@@ -213,6 +213,9 @@ func failedOnes(moves []*move) []*move {
 func (e Engine) tellPlan(moves []*move) []*move {
 	var changed []*move
 	for _, m := range moves {
+		for _, remark := range m.remarks {
+			e.Event(m.name(), remark)
+		}
 		switch {
 		case !m.unchanged:
 			changed = append(changed, m)

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -33,12 +34,18 @@ func (e Engine) identify(ctx context.Context, request Request, p *planned) error
 			continue
 		}
 		mine := marksOf(m, id, members)
+		if m.copies != "" {
+			mine = readMarks(m.templateTags).copied(m.copies)
+		}
 		if m.to.TaskDefinition != "" && m.newest == mine {
 			m.definition = nil // registered for this, by an earlier try
 			continue
 		}
 		m.to.TaskDefinition = ""
-		m.definition.Tags = mine.tags()
+		var dropped []string
+		if m.definition.Tags, dropped = mine.tagged(m.templateTags); len(dropped) > 0 {
+			m.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		}
 	}
 	return nil
 }
@@ -94,12 +101,15 @@ func anyUnfinished(moves []*move) bool {
 
 // join makes a service that runs the new version already a part of the release.
 func (e Engine) join(ctx context.Context, m *move) error {
-	origin, tags, err := e.definition(ctx, m.marks.from)
+	origin, tags, err := e.past(ctx, m.marks.from)
 	if err != nil {
 		return fmt.Errorf("finding out what ran before the release that is carried on: %w", err)
 	}
-	m.unchanged, m.settled = false, true
-	m.to, m.from, m.origin = m.from, versionOf(*origin, tags, m.target.Service.Container()), origin
+	m.unchanged, m.settled, m.definition = false, true, nil
+	m.to, m.from, m.origin, m.originTags = m.from, report.Version{TaskDefinition: m.marks.from}, origin, tags
+	if origin != nil {
+		m.from = versionOf(*origin, tags, m.target.Service.Container())
+	}
 	if m.marks.raised > 0 {
 		m.count = &count{0, int32(m.marks.raised)}
 	}

@@ -75,8 +75,9 @@ type move struct {
 	took         time.Duration // from then until its end was seen
 	result       report.Result
 	causes       []report.Cause
-	err          error // why the service did not arrive
-	stuck        error // why it could not be restored
+	err          error  // why the service did not arrive
+	stuck        error  // why it could not be restored
+	onTheWay     string // ECS's trouble with the new version, if it told of any
 	told         teller
 }
 

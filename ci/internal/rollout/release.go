@@ -37,6 +37,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	}
 	c := newCourse(request, changed, e.Clock.Now())
 	e.drive(ctx, request, p.versions(), c)
+	e.diagnoseStuck(context.WithoutCancel(ctx), request.Cluster, changed)
 	if e.Next != nil {
 		e.Next("")
 	}

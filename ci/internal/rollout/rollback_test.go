@@ -167,7 +167,7 @@ func TestRollbackToImages(t *testing.T) {
 	b := newBench(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.ToImages(t.Context(), b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	targets, err := b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
 	require.Empty(t, targets[1].Revision)

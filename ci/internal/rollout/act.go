@@ -58,7 +58,7 @@ func (e Engine) obey(ctx context.Context, request Request, o order) answer {
 		}
 	}
 	e.renew(err)
-	return answer{fate: fateOf(err), deployments: deployments, err: err, denied: isCode(err, deniedCodes...)}
+	return answer{fate: fateOf(err), deployments: deployments, err: err, denied: isCode(err, deniedCodes...) || isGone(err)}
 }
 
 func (e Engine) updateService(ctx context.Context, cluster string, m *move, revision string, force bool, desired *int32) ([]types.Deployment, error) {
@@ -212,7 +212,9 @@ func nextSteps(cluster string, moves []*move) string {
 	for _, m := range moves {
 		switch {
 		case !m.touched() || m.result == report.Restored || m.result == report.Succeeded:
-		case m.origin != nil && !active(m.origin): // ECS refuses it; slipway registers its like
+		case m.origin == nil: // nobody knows it any more
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to COMMIT", m.name()))
+		case !active(m.origin): // ECS refuses it; slipway registers its like
 			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", m.name(), afterSlash(m.from.TaskDefinition)))
 		default:
 			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",

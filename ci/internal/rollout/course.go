@@ -62,7 +62,7 @@ type answer struct {
 	fate        asked
 	deployments []types.Deployment
 	err         error
-	denied      bool // err says that the role may not
+	denied      bool // err says that the role may not, or that there is nothing to go back to
 }
 
 // maxBlind is how long ECS may stay unreadable before a release turns round.

@@ -349,9 +349,10 @@ func (f *fakeECS) rest() {
 	}
 }
 
-// image of a revision.
+// image of a revision: of the container that is no sidecar.
 func (f *fakeECS) image(definition string) string {
-	return *f.find(definition).ContainerDefinitions[0].Image
+	containers := f.find(definition).ContainerDefinitions
+	return *containers[len(containers)-1].Image
 }
 
 // running is the image of a service's primary deployment.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
@@ -49,21 +50,62 @@ func TestKilledAtEveryCall(t *testing.T) {
 		"one is stuck":    {stays, completes},
 		"one is given up": {fails, completes},
 	}
+	shapes := map[string]func(*bench){
+		"as usual":          func(*bench) {},
+		"all deregistered":  func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
+		"sidecars":          (*bench).addSidecars,
+		"a neighbour fails": (*bench).addNeighbour,
+	}
 	for name, f := range fates {
-		whole := newBench(f[0], f[1])
-		whole.request.Timeout = killTimeout
-		whole.engine.Release(t.Context(), whole.request)
-		calls := len(whole.ecs.calls)
-		require.Greater(t, calls, 10)
-		for n := range calls {
-			for _, late := range []bool{false, true} {
-				for _, later := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
-						b := killed(newBench(f[0], f[1]), n, late, later)
-						b.request.WaitForTurn = maxWait
-						requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
-					})
+		for shape, give := range shapes {
+			shaped := func() *bench {
+				b := newBench(f[0], f[1])
+				give(b)
+				return b
+			}
+			whole := shaped()
+			whole.request.Timeout = killTimeout
+			whole.engine.Release(t.Context(), whole.request)
+			calls := len(whole.ecs.calls)
+			require.Greater(t, calls, 10)
+			for n := range calls {
+				for _, late := range []bool{false, true} {
+					for _, later := range []bool{false, true} {
+						t.Run(fmt.Sprintf("%s, %s, call %d, takes effect %v, rested %v", name, shape, n, late, later), func(t *testing.T) {
+							b := killed(shaped(), n, late, later)
+							b.request.WaitForTurn = maxWait
+							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
+							b.requireNeighbourLeftAlone(t)
+						})
+					}
 				}
+			}
+		}
+	}
+}
+
+// TestCleanedUpAtEveryCall is a clean-up or a lifecycle policy that takes something
+// away at any moment of a release.
+func TestCleanedUpAtEveryCall(t *testing.T) {
+	for what, honest := range map[string][]outcome.Code{
+		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
+		"delete":     {outcome.Done, outcome.Failed, outcome.Restored},
+		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
+		"new image":  {outcome.Done, outcome.Restored},
+	} {
+		for name, f := range map[string][2]fate{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
+			whole := newBench(f[0], f[1])
+			whole.engine.Release(t.Context(), whole.request)
+			for n := range len(whole.ecs.calls) {
+				t.Run(fmt.Sprintf("%s, %s, call %d", what, name, n), func(t *testing.T) {
+					b := newBench(f[0], f[1])
+					b.request.Timeout = killTimeout
+					befall(b, nil, []vanish{{n + 1, what}}, 0, nil)
+					got := b.engine.Release(t.Context(), b.request)
+					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
+					b.ecs.rest()
+					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
+				})
 			}
 		}
 	}
@@ -73,10 +115,16 @@ func TestKilledAtEveryCall(t *testing.T) {
 // a release that fails in the end leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	for name, f := range map[string][2]fate{
-		"good":            {completes, completes},
-		"one fails":       {completes, rollsBack},
-		"one is given up": {fails, completes},
+		"good":                               {completes, completes},
+		"one fails":                          {completes, rollsBack},
+		"one fails, and ECS gives up on all": {completes, rollsBack},
+		"one is given up":                    {fails, completes},
 	} {
+		newFirstBench := func(a, second fate) *bench {
+			b := newFirstBench(a, second)
+			b.ecs.givesUp = strings.Contains(name, "gives up")
+			return b
+		}
 		whole := newFirstBench(f[0], f[1])
 		whole.request.Timeout = killTimeout
 		whole.engine.Release(t.Context(), whole.request)

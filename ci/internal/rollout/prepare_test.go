@@ -279,6 +279,12 @@ const noImage = string(missing) + "@sha256:none"
 // released to.
 func newFirstBench(a, second fate) *bench {
 	b := newBench(a, second)
+	b.neverReleased()
+	return b
+}
+
+// neverReleased makes the services as Terraform makes them.
+func (b *bench) neverReleased() {
 	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
 		s := b.ecs.services[service]
 		b.ecs.tags[*s.deployments[0].TaskDefinition] = nil
@@ -287,7 +293,6 @@ func newFirstBench(a, second fate) *bench {
 		b.ecs.remember(s)
 		b.request.Targets[n].Service.DesiredCount = 2
 	}
-	return b
 }
 
 // TestFirstRelease releases to services that Terraform has made without tasks:

@@ -60,6 +60,39 @@ func newBench(a, b fate) *bench {
 	return t
 }
 
+// addNeighbour puts a service beside those of the release, of which ECS has given up
+// what it runs: nobody of this release has to do with it.
+func (b *bench) addNeighbour() {
+	b.ecs.addService("n", noImage)
+	primary := &b.ecs.services["ecs-n-service"].deployments[0]
+	primary.RolloutState, primary.DesiredCount = types.DeploymentRolloutStateFailed, 3
+}
+
+// requireNeighbourLeftAlone wants the neighbour as it was.
+func (b *bench) requireNeighbourLeftAlone(t require.TestingT) {
+	n := b.ecs.services["ecs-n-service"]
+	if n == nil {
+		return
+	}
+	require.Len(t, n.deployments, 1)
+	require.Equal(t, types.DeploymentRolloutStateFailed, n.deployments[0].RolloutState)
+	require.NotContains(t, strings.Join(b.ecs.calls, ","), "ecs-n-")
+}
+
+// addSidecars gives the services' revisions more containers, the service's own last.
+func (b *bench) addSidecars() {
+	for _, d := range b.ecs.definitions {
+		d.ContainerDefinitions = append([]types.ContainerDefinition{{Name: aws.String("agent"), Image: aws.String("agent:1"), Essential: aws.Bool(false)}}, d.ContainerDefinitions...)
+	}
+}
+
+// takeAway makes revisions of the services inactive, or deletes them.
+func (b *bench) takeAway(status types.TaskDefinitionStatus) {
+	for _, d := range b.ecs.definitions {
+		d.Status = status
+	}
+}
+
 func (b *bench) log() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

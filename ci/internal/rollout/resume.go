@@ -53,18 +53,25 @@ func (e Engine) identify(ctx context.Context, request Request, p *planned) error
 // joined finds the unfinished release that this one carries on, and its size.
 func (e Engine) joined(ctx context.Context, request Request, p *planned) (id string, members int, err error) {
 	for _, candidate := range candidates(p.moves) {
-		var all, joining []*move
+		var all, first, joining []*move
 		for _, m := range p.moves {
+			before := *m
 			switch {
 			case m.current && m.marks.release == candidate:
-				before := *m
 				before.from.TaskDefinition = m.marks.from
-				all, joining = append(all, &before), append(joining, m)
-			case !m.unchanged:
-				all = append(all, m)
+				joining = append(joining, m)
+			case m.unchanged:
+				continue
+			}
+			all = append(all, &before)
+			if put := before; m.marks.copyOf != "" && before.from == m.from {
+				put.from.TaskDefinition = m.marks.copyOf // put back to a copy, by that release
+				first = append(first, &put)
+			} else {
+				first = append(first, &before)
 			}
 		}
-		if releaseID(request.Version, all) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
+		if releaseID(request.Version, all) != candidate && releaseID(request.Version, first) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
 			continue
 		}
 		for _, m := range joining {

@@ -197,10 +197,14 @@ func (f *fakeECS) primary(s *fakeService, definition string) int {
 		Id: aws.String(fmt.Sprintf("ecs-svc/%d", f.number)), Status: aws.String("PRIMARY"), CreatedAt: &now,
 		TaskDefinition: &definition, RolloutState: types.DeploymentRolloutStateInProgress, DesiredCount: s.desired,
 	})
-	s.events = slices.Insert(slices.Clone(s.events), 0, types.ServiceEvent{
-		Id: aws.String(fmt.Sprint(f.number)), Message: aws.String("(service " + s.name + ") has started 1 tasks"),
-	})
+	f.event(s, "has started 1 tasks")
 	return f.number
+}
+
+func (f *fakeECS) event(s *fakeService, text string) {
+	s.events = slices.Insert(slices.Clone(s.events), 0, types.ServiceEvent{
+		Id: aws.String(fmt.Sprint(s.name, len(s.events))), Message: aws.String("(service " + s.name + ") " + text),
+	})
 }
 
 func ended(status types.ServiceDeploymentStatus) bool {
@@ -235,6 +239,8 @@ func (f *fakeECS) remember(s *fakeService) {
 func (f *fakeECS) complete(s *fakeService) {
 	primary := s.deployments[0]
 	if f.lacksImage(*primary.TaskDefinition) && primary.DesiredCount > 0 {
+		f.event(s, "is unable to consistently start tasks successfully.")
+		f.remember(s)
 		return
 	}
 	s.deployments = slices.Clone(s.deployments[:1])
@@ -317,6 +323,8 @@ func (f *fakeECS) happen(s *fakeService) {
 		s.deleted = true
 		f.remember(s)
 	case stays:
+		f.event(s, "was unable to place a task because no subnet has a free address.")
+		f.remember(s)
 	default:
 		f.complete(s)
 	}

@@ -337,6 +337,42 @@ func TestCauses(t *testing.T) {
 	})
 }
 
+// TestECSsReasonStandsInTheReport where a time limit is all that is known otherwise:
+// what ECS complained of last, or why the tasks of the way back did not start.
+func TestECSsReasonStandsInTheReport(t *testing.T) {
+	const full, unable = "was unable to place a task because no subnet has a free address.", "is unable to consistently start tasks successfully."
+	pull := "CannotPullContainerError: repo@sha256:old: not found"
+	b := newBench(stays, "")
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Restored, got.ExitCode)
+	require.Equal(t, "a: not complete within the time limit of 15m0s: "+full, got.Error)
+	require.Len(t, got.Services[0].Causes, 1)
+	require.Equal(t, full, got.Services[0].Causes[0].Reason)
+
+	for name, tt := range map[string]struct {
+		tasks  []types.Task
+		reason string
+	}{
+		"of its tasks": {[]types.Task{{
+			TaskArn: aws.String("arn:aws:ecs:us-east-1:1:task/ecs-cluster/t"), StartedBy: aws.String("ecs-svc/4"),
+			StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: &pull,
+		}}, pull},
+		"of the service": {nil, unable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(fails, "")
+			b.ecs.gone[oldImage], b.ecs.stopped = true, tt.tasks
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, outcome.Unrestored, got.ExitCode)
+			a := got.Services[0]
+			require.Contains(t, a.Error, "restoring a: not restored within the time limit of 10m0s: ")
+			require.Contains(t, a.Error, tt.reason)
+			require.Equal(t, "putting it back: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
+			require.Contains(t, got.Next, "--task-definition "+revision(1))
+		})
+	}
+}
+
 // TestDeployedOverWhileWaiting is a service that waits for its update while ECS
 // throttles, and that somebody else deploys meanwhile: it is left alone, and the
 // others are put back.

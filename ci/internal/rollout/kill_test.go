@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 )
@@ -182,6 +183,46 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
 				}
 			})
+		}
+	}
+}
+
+// TestRollbackKilledAtEveryCall is run again after it was killed, and once more: it
+// arrives and goes no further, whether what it goes to is there or has to be
+// registered anew.
+func TestRollbackKilledAtEveryCall(t *testing.T) {
+	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
+		released := func() *bench {
+			b := newBench(completes, completes)
+			b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+			b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+			for n := 1; n < 3; n++ {
+				b.ecs.remove(revision(n), status)
+				b.ecs.remove(strings.Replace(revision(n), "ecs-a", "ecs-b", 1), status)
+			}
+			b.foreign(7)
+			b.ecs.calls = nil
+			return b
+		}
+		whole := released()
+		whole.rollBack(t)
+		for n := range len(whole.ecs.calls) {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
+					b := released()
+					killAt(b, n, late)
+					if targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
+						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+					}
+					revive(b)
+					for range 2 {
+						got := b.rollBack(t)
+						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+						require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
+						require.Equal(t, "good@sha256:b1", b.ecs.running("b"), b.log())
+					}
+				})
+			}
 		}
 	}
 }

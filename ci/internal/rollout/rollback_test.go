@@ -164,6 +164,24 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 
 func steps(list ...func(*testing.T, *bench)) []func(*testing.T, *bench) { return list }
 
+// TestRollbackOfOneServiceThenOfAll: the one that was put back stays where it is.
+func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	require.NoError(t, err)
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
+	b.ecs.rest()
+	require.Equal(t, "good@sha256:b2", b.ecs.running("b"))
+	b.foreign(12)
+	for range 2 {
+		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+		require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+		require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
+	}
+}
+
 // TestRollbackIsCheap counts what it costs to see that a release was put back: others
 // may have registered as many revisions as they like.
 func TestRollbackIsCheap(t *testing.T) {

@@ -82,11 +82,11 @@ const maxTags = 50
 func (k marks) tagged(copied []types.Tag) (tags []types.Tag, dropped []string) {
 	tags = k.tags()
 	for _, tag := range sorted(copied, func(t types.Tag) string { return aws.ToString(t.Key) }) {
-		key := strings.ToLower(aws.ToString(tag.Key))
+		key := aws.ToString(tag.Key)
 		switch {
-		case strings.HasPrefix(key, "slipway:"), strings.HasPrefix(key, "aws:"):
+		case strings.HasPrefix(key, "slipway:"), strings.HasPrefix(strings.ToLower(key), "aws:"):
 		case len(tags) == maxTags:
-			dropped = append(dropped, aws.ToString(tag.Key))
+			dropped = append(dropped, key)
 		default:
 			tags = append(tags, tag)
 		}

@@ -217,7 +217,7 @@ func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
 // TestTagsAreCarriedOver on every path that registers a revision: tags of others are
 // kept, and those of earlier releases are not.
 func TestTagsAreCarriedOver(t *testing.T) {
-	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("Slipway:old"), Value: aws.String("x")}, {Key: aws.String("aws:cloudformation:stack"), Value: aws.String("y")}}
+	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
 	tags := func(b *bench, n int) map[string]string {
 		got := map[string]string{}
 		for _, tag := range b.ecs.tags[revision(n)] {

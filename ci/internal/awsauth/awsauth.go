@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
+	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
 	"dagger/slipway/internal/outcome"
@@ -101,6 +102,7 @@ func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadO
 		config.WithAppID(appID),
 		config.WithHTTPClient(httpClient()),
 		config.WithRetryer(configuredRetryer),
+		config.WithLogger(logging.Nop{}), // what goes wrong is an error; the rest is nobody's business
 		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
 		config.WithDefaultRegion(platform.DefaultRegion),
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf16"
 
+	"github.com/aws/smithy-go/logging"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
@@ -44,6 +45,7 @@ func TestRegion(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, tt.want, cfg.Region)
 			require.Equal(t, "slipway", cfg.AppID)
+			require.Equal(t, logging.Nop{}, cfg.Logger, "the SDK writes nothing between what a command prints")
 		})
 	}
 }

@@ -280,5 +280,5 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	if len(missing) > 0 {
 		return nil, fmt.Errorf("the registry has no image of commit %s for %s: a rollback goes only where a release has been", sha, strings.Join(missing, ", "))
 	}
-	return engine.ToImages(ctx, d.Services, images)
+	return engine.ToImages(ctx, platform.Cluster, d.Services, images)
 }

@@ -53,12 +53,12 @@ func (e Engine) obey(ctx context.Context, request Request, o order) answer {
 		})
 	case orderPutBack:
 		deployments, err = e.updateService(ctx, request.Cluster, m, m.from.TaskDefinition, false, m.count.before())
-		if isInactive(err) {
+		if fateOf(err) == refused && e.deregistered(ctx, m) {
 			deployments, err = e.putBackAnew(ctx, request.Cluster, m)
 		}
 	}
 	e.renew(err)
-	return answer{fate: fateOf(err), deployments: deployments, err: err, denied: isCode(err, deniedCodes...)}
+	return answer{fate: fateOf(err), deployments: deployments, err: err, denied: isCode(err, deniedCodes...) || isGone(err)}
 }
 
 func (e Engine) updateService(ctx context.Context, cluster string, m *move, revision string, force bool, desired *int32) ([]types.Deployment, error) {
@@ -72,17 +72,32 @@ func (e Engine) updateService(ctx context.Context, cluster string, m *move, revi
 	return out.Service.Deployments, nil
 }
 
+// deregistered tells whether what ran before cannot be deployed any more.
+func (e Engine) deregistered(ctx context.Context, m *move) bool {
+	definition, _, err := e.definition(ctx, m.from.TaskDefinition)
+	return isGone(err) || err == nil && !active(definition)
+}
+
+// active tells whether a service can be given a revision. One that was described
+// by an endpoint that tells no status can.
+func active(definition *types.TaskDefinition) bool {
+	return definition.Status == types.TaskDefinitionStatusActive || definition.Status == ""
+}
+
 // putBackAnew registers what ran before once more, because somebody has
 // deregistered its revision, and updates the service to that.
 func (e Engine) putBackAnew(ctx context.Context, cluster string, m *move) ([]types.Deployment, error) {
+	if m.origin == nil {
+		return nil, goneError(m.from.TaskDefinition)
+	}
 	input := carryOver(*m.origin)
-	input.Tags = marks{sha: m.from.SHA, digest: digestOf(m.from.Image), from: m.from.TaskDefinition, release: "restored"}.tags()
+	input.Tags, _ = readMarks(m.originTags).copied(m.from.TaskDefinition).tagged(m.originTags)
 	out, err := e.ECS.RegisterTaskDefinition(ctx, input)
 	if err != nil {
 		return nil, fmt.Errorf("registering %s again, which somebody has deregistered: %w", afterSlash(m.from.TaskDefinition), err)
 	}
 	m.from.TaskDefinition = aws.ToString(out.TaskDefinition.TaskDefinitionArn)
-	m.origin = out.TaskDefinition
+	m.origin, m.originTags = out.TaskDefinition, input.Tags
 	return e.updateService(ctx, cluster, m, m.from.TaskDefinition, false, m.count.before())
 }
 
@@ -101,6 +116,8 @@ func fateOf(err error) asked {
 		return taken
 	case isThrottle(err):
 		return throttled
+	case isGone(err):
+		return refused
 	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
 		return lost
 	}
@@ -115,14 +132,6 @@ func isThrottle(err error) bool {
 // not model it.
 func isServerError(err error) bool {
 	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")
-}
-
-// isInactive tells whether a service was refused because its revision was
-// deregistered.
-func isInactive(err error) bool {
-	var said smithy.APIError
-	return errors.As(err, &said) && strings.Contains(strings.ToLower(said.ErrorMessage()), "inactive") &&
-		isCode(err, "ClientException", "InvalidParameterException")
 }
 
 // renew has the credentials fetched anew when AWS says that they have expired.
@@ -196,18 +205,18 @@ func (e Engine) callRegister(ctx context.Context, input *ecs.RegisterTaskDefinit
 	return e.ECS.RegisterTaskDefinition(ctx, input)
 }
 
-// digestOf is the digest in a reference by digest.
-func digestOf(image string) string {
-	_, digest, _ := strings.Cut(image, "@")
-	return digest
-}
-
 // nextSteps are the commands that a human runs for what is not as it was, and
 // has not arrived.
 func nextSteps(cluster string, moves []*move) string {
 	var commands []string
 	for _, m := range moves {
-		if m.touched() && m.result != report.Restored && m.result != report.Succeeded {
+		switch {
+		case !m.touched() || m.result == report.Restored || m.result == report.Succeeded:
+		case m.origin == nil: // nobody knows it any more
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to COMMIT", m.name()))
+		case !active(m.origin): // ECS refuses it; slipway registers its like
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", m.name(), afterSlash(m.from.TaskDefinition)))
+		default:
 			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",
 				cluster, m.target.Service.ServiceName(), m.from.TaskDefinition))
 		}

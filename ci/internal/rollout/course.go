@@ -62,7 +62,7 @@ type answer struct {
 	fate        asked
 	deployments []types.Deployment
 	err         error
-	denied      bool // err says that the role may not
+	denied      bool // err says that the role may not, or that there is nothing to go back to
 }
 
 // maxBlind is how long ECS may stay unreadable before a release turns round.
@@ -219,6 +219,7 @@ func (c *course) turn(cause error, now time.Time) {
 	c.stage, c.cause, c.since, c.moved, c.look = restoring, cause, now, now, ""
 	for _, m := range c.moves {
 		m.verdict, m.need, m.doubtful = pending, nothing, time.Time{}
+		m.onTheWay, m.told.trouble = m.told.trouble, ""
 	}
 	touched := 0
 	for _, m := range c.moves {
@@ -363,7 +364,7 @@ func (c *course) clock(now time.Time, unreadable error) {
 	case c.stage == rolling && now.Sub(c.since) > c.timeout:
 		for _, m := range c.moves {
 			if m.verdict == pending {
-				m.fail(fmt.Sprintf("%s of %s", errTimeout, c.timeout))
+				m.fail(m.withTrouble(fmt.Sprintf("%s of %s", errTimeout, c.timeout)))
 				m.finish(now)
 				c.tell(m, "failed: "+m.err.Error())
 			}
@@ -373,7 +374,7 @@ func (c *course) clock(now time.Time, unreadable error) {
 		for _, m := range c.moves {
 			if m.verdict == pending {
 				m.finish(now)
-				c.stick(m, errors.Join(fmt.Errorf("not restored within the time limit of %s", c.restoreTimeout), unreadable))
+				c.stick(m, errors.Join(errors.New(m.withTrouble(fmt.Sprintf("not restored within the time limit of %s", c.restoreTimeout))), unreadable))
 			}
 		}
 	}

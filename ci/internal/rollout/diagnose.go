@@ -36,21 +36,53 @@ func (e Engine) diagnose(ctx context.Context, cluster string, moves []*move) {
 	group.SetLimit(readJobs)
 	for _, m := range moves {
 		group.Go(func() error {
-			causes, err := e.causes(ctx, cluster, m)
-			if err != nil {
-				e.Event(m.name(), "could not find out why: "+err.Error())
-			}
-			m.causes = causes
-			for _, cause := range causes {
-				e.Event(m.name(), "cause: "+cause.Headline())
-				if cause.Hint != "" {
-					e.Event(m.name(), "hint: "+cause.Hint)
-				}
-			}
+			m.causes = e.tellCauses(ctx, cluster, m, m.own, m.to.TaskDefinition, m.onTheWay)
 			return nil
 		})
 	}
 	_ = group.Wait() // a diagnosis has no error of its own
+}
+
+// diagnoseStuck finds out why services could not be put back, from the tasks of the
+// deployment that was to do so.
+func (e Engine) diagnoseStuck(ctx context.Context, cluster string, moves []*move) {
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
+	defer cancel()
+	for _, m := range moves {
+		primary := m.observed.primary()
+		if m.stuck == nil || m.superseded != "" || primary == nil || aws.ToString(primary.Id) == m.own {
+			continue
+		}
+		causes := e.tellCauses(ctx, cluster, m, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), m.told.trouble)
+		if len(causes) > 0 && !strings.Contains(m.stuck.Error(), causes[0].Reason) {
+			m.stuck = fmt.Errorf("%w: %s", m.stuck, causes[0].Reason)
+		}
+		for n := range causes {
+			causes[n].Reason = "putting it back: " + causes[n].Reason
+		}
+		m.causes = append(m.causes, causes...)
+	}
+}
+
+// tellCauses finds and tells the causes of a deployment that did not do; trouble is
+// what ECS said of it, for want of tasks.
+func (e Engine) tellCauses(ctx context.Context, cluster string, m *move, deployment, revision, trouble string) []report.Cause {
+	causes, err := e.causes(ctx, cluster, m, deployment, revision)
+	if err != nil {
+		e.Event(m.name(), "could not find out why: "+err.Error())
+	}
+	if len(causes) == 0 && trouble != "" {
+		cause := report.Cause{Count: 1, Reason: trouble}
+		cause.Hint = hint(cause, m.target.Service)
+		causes = append(causes, cause)
+	}
+	for _, cause := range causes {
+		e.Event(m.name(), "cause: "+cause.Headline())
+		if cause.Hint != "" {
+			e.Event(m.name(), "hint: "+cause.Hint)
+		}
+	}
+	return causes
 }
 
 // sample is a cause with a task that shows it.
@@ -59,22 +91,22 @@ type sample struct {
 	task types.Task
 }
 
-// causes groups the tasks of our deployment that stopped, or else those that run
+// causes groups the tasks of a deployment of a revision that stopped, or else those that run
 // and are not healthy, by what is wrong with them.
-func (e Engine) causes(ctx context.Context, cluster string, m *move) ([]report.Cause, error) {
-	tasks, err := e.tasks(ctx, cluster, m, types.DesiredStatusStopped)
+func (e Engine) causes(ctx context.Context, cluster string, m *move, deployment, revision string) ([]report.Cause, error) {
+	tasks, err := e.tasks(ctx, cluster, m, deployment, types.DesiredStatusStopped)
 	if err != nil {
 		return nil, err
 	}
 	samples := group(tasks, m.stoppedCause)
 	if len(samples) == 0 {
-		if tasks, err = e.tasks(ctx, cluster, m, types.DesiredStatusRunning); err != nil {
+		if tasks, err = e.tasks(ctx, cluster, m, deployment, types.DesiredStatusRunning); err != nil {
 			return nil, err
 		}
 		health := e.targetHealth(ctx, m)
 		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return m.runningCause(task, health) })
 	}
-	definition, _, err := e.definition(ctx, m.to.TaskDefinition)
+	definition, _, err := e.definition(ctx, revision)
 	if err != nil {
 		definition = &types.TaskDefinition{}
 	}
@@ -110,9 +142,9 @@ func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []
 	return samples
 }
 
-// tasks are the tasks of our own deployment. ECS keeps stopped ones for an hour
+// tasks are the tasks of a deployment. ECS keeps stopped ones for an hour
 // at least.
-func (e Engine) tasks(ctx context.Context, cluster string, m *move, desired types.DesiredStatus) ([]types.Task, error) {
+func (e Engine) tasks(ctx context.Context, cluster string, m *move, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
 	input := &ecs.ListTasksInput{
 		Cluster: &cluster, ServiceName: aws.String(m.target.Service.ServiceName()),
 		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
@@ -131,7 +163,7 @@ func (e Engine) tasks(ctx context.Context, cluster string, m *move, desired type
 			return nil, fmt.Errorf("describing tasks of %s: %w", m.target.Service.ServiceName(), err)
 		}
 		for _, task := range out.Tasks {
-			if aws.ToString(task.StartedBy) == m.own {
+			if aws.ToString(task.StartedBy) == deployment {
 				tasks = append(tasks, task)
 			}
 		}

@@ -24,6 +24,9 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 	}
 	diff := report.Diff{SHA: request.Version}
 	for _, m := range p.moves {
+		for _, remark := range m.remarks {
+			e.Event(m.name(), remark)
+		}
 		service := report.ServiceDiff{Name: m.name(), From: m.from, To: m.to, Strategy: strategyOf(m.service), Changes: compare(m.runs, m.wants)}
 		if service.To.TaskDefinition == m.from.TaskDefinition && !m.current {
 			service.To.TaskDefinition = ""

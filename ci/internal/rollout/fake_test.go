@@ -52,6 +52,9 @@ const (
 	missing   fate = "none"   // there is no such image: no task ever starts
 )
 
+// deleted is the state of a revision that ECS does not know any more.
+const deleted types.TaskDefinitionStatus = "DELETED"
+
 // pace is how long the fake's deployments take.
 const pace = 3 * time.Second
 
@@ -69,6 +72,9 @@ type fakeECS struct {
 	times       []time.Time // of calls
 	number      int
 	noAPI       bool // it knows no service deployments
+	givesUp     bool // going back to an image that is not there fails, and does not last for ever
+
+	gone map[string]bool // images that are deleted from the registry
 
 	// refuse is asked before each call, with the operation and the service.
 	refuse func(operation, service string) error
@@ -109,7 +115,7 @@ type happening struct {
 }
 
 func newFakeECS(clock *fakeClock) *fakeECS {
-	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}}
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, gone: map[string]bool{}}
 }
 
 func apiError(code string) error {
@@ -133,17 +139,17 @@ func (f *fakeECS) addService(name, image string) {
 	f.complete(s)
 }
 
-func (f *fakeECS) register(family string, container types.ContainerDefinition) string {
+func (f *fakeECS) register(family string, containers ...types.ContainerDefinition) string {
 	revision := int32(1)
 	for _, d := range f.definitions {
 		if *d.Family == family {
-			revision++
+			revision = d.Revision + 1
 		}
 	}
 	arn := fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/%s:%d", family, revision)
 	f.definitions = append(f.definitions, &types.TaskDefinition{
 		TaskDefinitionArn: &arn, Family: &family, Revision: revision, RegisteredAt: aws.Time(f.clock.Now()), Status: types.TaskDefinitionStatusActive,
-		ContainerDefinitions: []types.ContainerDefinition{container},
+		ContainerDefinitions: containers,
 	})
 	return arn
 }
@@ -169,7 +175,7 @@ func (f *fakeECS) deploy(service, definition string) {
 	s.records = slices.Insert(slices.Clone(s.records), 0, types.ServiceDeployment{
 		ServiceDeploymentArn:  aws.String(fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-deployment/ecs-cluster/%s/d%d", service, id)),
 		TargetServiceRevision: &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
-		Status:                types.ServiceDeploymentStatusInProgress,
+		Status:                types.ServiceDeploymentStatusInProgress, CreatedAt: aws.Time(f.clock.Now()),
 	})
 	f.later(s, func() { f.happen(s) })
 	f.remember(s)
@@ -191,10 +197,14 @@ func (f *fakeECS) primary(s *fakeService, definition string) int {
 		Id: aws.String(fmt.Sprintf("ecs-svc/%d", f.number)), Status: aws.String("PRIMARY"), CreatedAt: &now,
 		TaskDefinition: &definition, RolloutState: types.DeploymentRolloutStateInProgress, DesiredCount: s.desired,
 	})
-	s.events = slices.Insert(slices.Clone(s.events), 0, types.ServiceEvent{
-		Id: aws.String(fmt.Sprint(f.number)), Message: aws.String("(service " + s.name + ") has started 1 tasks"),
-	})
+	f.event(s, "has started 1 tasks")
 	return f.number
+}
+
+func (f *fakeECS) event(s *fakeService, text string) {
+	s.events = slices.Insert(slices.Clone(s.events), 0, types.ServiceEvent{
+		Id: aws.String(fmt.Sprint(s.name, len(s.events))), Message: aws.String("(service " + s.name + ") " + text),
+	})
 }
 
 func ended(status types.ServiceDeploymentStatus) bool {
@@ -228,7 +238,9 @@ func (f *fakeECS) remember(s *fakeService) {
 // complete ends the primary deployment well, unless it can never be complete.
 func (f *fakeECS) complete(s *fakeService) {
 	primary := s.deployments[0]
-	if fateOf(f.image(*primary.TaskDefinition)) == missing && primary.DesiredCount > 0 {
+	if f.lacksImage(*primary.TaskDefinition) && primary.DesiredCount > 0 {
+		f.event(s, "is unable to consistently start tasks successfully.")
+		f.remember(s)
 		return
 	}
 	s.deployments = slices.Clone(s.deployments[:1])
@@ -241,6 +253,23 @@ func (f *fakeECS) complete(s *fakeService) {
 	f.remember(s)
 }
 
+// lacksImage tells whether no task of a revision can start.
+func (f *fakeECS) lacksImage(definition string) bool {
+	for _, c := range f.find(definition).ContainerDefinitions {
+		if fateOf(*c.Image) == missing || f.gone[*c.Image] {
+			return true
+		}
+	}
+	return false
+}
+
+// remove deregisters a revision, or deletes it.
+func (f *fakeECS) remove(arn string, status types.TaskDefinitionStatus) {
+	if d := f.find(arn); d != nil {
+		d.Status = status
+	}
+}
+
 // rollBack is ECS going back to what was complete last.
 func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	f.record(s, types.ServiceDeploymentStatusRollbackInProgress, reason)
@@ -251,6 +280,11 @@ func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	f.later(s, func() {
 		if f.complete(s); s.deployments[0].RolloutState == types.DeploymentRolloutStateCompleted {
 			f.record(s, types.ServiceDeploymentStatusRollbackSuccessful, reason)
+			f.remember(s)
+		} else if f.givesUp {
+			s.deployments = slices.Clone(s.deployments[:1])
+			s.deployments[0].RolloutState = types.DeploymentRolloutStateFailed
+			f.record(s, types.ServiceDeploymentStatusRollbackFailed, reason)
 			f.remember(s)
 		}
 	})
@@ -289,6 +323,8 @@ func (f *fakeECS) happen(s *fakeService) {
 		s.deleted = true
 		f.remember(s)
 	case stays:
+		f.event(s, "was unable to place a task because no subnet has a free address.")
+		f.remember(s)
 	default:
 		f.complete(s)
 	}
@@ -321,9 +357,10 @@ func (f *fakeECS) rest() {
 	}
 }
 
-// image of a revision.
+// image of a revision: of the container that is no sidecar.
 func (f *fakeECS) image(definition string) string {
-	return *f.find(definition).ContainerDefinitions[0].Image
+	containers := f.find(definition).ContainerDefinitions
+	return *containers[len(containers)-1].Image
 }
 
 // running is the image of a service's primary deployment.
@@ -417,7 +454,7 @@ func (f *fakeECS) DescribeTaskDefinition(_ context.Context, in *ecs.DescribeTask
 		return nil, err
 	}
 	defer done()
-	if d := f.find(*in.TaskDefinition); d != nil {
+	if d := f.find(*in.TaskDefinition); d != nil && d.Status != deleted {
 		return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: f.tags[*d.TaskDefinitionArn]}, nil
 	}
 	for _, d := range slices.Backward(f.definitions) {
@@ -436,11 +473,24 @@ func (f *fakeECS) ListTaskDefinitions(_ context.Context, in *ecs.ListTaskDefinit
 	defer done()
 	out := &ecs.ListTaskDefinitionsOutput{}
 	for _, d := range slices.Backward(f.definitions) {
-		if *d.Family == *in.FamilyPrefix && d.Status == types.TaskDefinitionStatusActive {
+		if *d.Family == *in.FamilyPrefix && d.Status == in.Status {
 			out.TaskDefinitionArns = append(out.TaskDefinitionArns, *d.TaskDefinitionArn)
 		}
 	}
+	out.TaskDefinitionArns, out.NextToken = page(out.TaskDefinitionArns, in.NextToken, in.MaxResults, 100)
 	return out, nil
+}
+
+// page cuts a part out of a list, as ECS answers it.
+func page[T any](list []T, token *string, size *int32, most int) ([]T, *string) {
+	from, _ := strconv.Atoi(aws.ToString(token))
+	if size != nil {
+		most = int(*size)
+	}
+	if from+most >= len(list) {
+		return list[from:], nil
+	}
+	return list[from : from+most], aws.String(strconv.Itoa(from + most))
 }
 
 func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTaskDefinitionInput, _ ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error) {
@@ -449,7 +499,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 		return nil, err
 	}
 	defer done()
-	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions[0])
+	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions...)
 	f.tags[arn] = in.Tags
 	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: f.find(arn)}, f.answer("RegisterTaskDefinition", *in.Family)
 }
@@ -466,7 +516,7 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	switch {
 	case s.deleted:
 		return nil, apiError("ServiceNotActiveException")
-	case definition == nil || definition.Status == types.TaskDefinitionStatusInactive:
+	case definition == nil || definition.Status != types.TaskDefinitionStatusActive:
 		return nil, &smithy.GenericAPIError{Code: "ClientException", Message: "TaskDefinition is inactive"}
 	}
 	if in.DesiredCount != nil {
@@ -478,7 +528,10 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	case in.DesiredCount != nil:
 		s.deployments = slices.Clone(s.deployments)
 		s.deployments[0].DesiredCount = s.desired
-		f.later(s, func() { f.complete(s) })
+		if s.deployments[0].RolloutState != types.DeploymentRolloutStateFailed { // else ECS leaves that
+			f.later(s, func() { f.complete(s) })
+		}
+		f.remember(s)
 	}
 	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)
 }
@@ -517,8 +570,10 @@ func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceD
 		}
 		out.ServiceDeployments = append(out.ServiceDeployments, types.ServiceDeploymentBrief{
 			ServiceDeploymentArn: d.ServiceDeploymentArn, TargetServiceRevisionArn: d.TargetServiceRevision.Arn, Status: d.Status, StatusReason: d.StatusReason,
+			CreatedAt: d.CreatedAt,
 		})
 	}
+	out.ServiceDeployments, out.NextToken = page(out.ServiceDeployments, in.NextToken, in.MaxResults, 100)
 	return out, nil
 }
 

@@ -163,6 +163,15 @@ func TestFaults(t *testing.T) {
 		"the old revision is deregistered": {completes, fails, func(b *bench) {
 			b.ecs.refuse = deregister(b, "UpdateService ecs-b", "ecs-b-task:1")
 		}, report.Restored, outcome.Restored},
+		"the old revision is deleted": {completes, fails, func(b *bench) {
+			b.ecs.refuse = after("UpdateService ecs-b", func(string, string) error {
+				b.ecs.remove("arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1", deleted)
+				return nil
+			})
+		}, report.Restored, outcome.Restored},
+		"the old image vanishes": {completes, fails, func(b *bench) {
+			b.ecs.refuse = after("UpdateService ecs-b", func(string, string) error { b.ecs.gone[oldImage] = true; return nil })
+		}, report.Failed, outcome.Unrestored},
 		"the new revision is deregistered": {completes, completes, func(b *bench) {
 			b.ecs.refuse = deregister(b, "UpdateService ecs-b", "ecs-b-task:2")
 		}, report.Restored, outcome.Restored},

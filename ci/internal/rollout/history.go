@@ -10,10 +10,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// historyLimit is how many of a service's last deployments are looked at: as
-// many revisions as ECS describes in one call.
+// historyPage is how many deployments are asked for at a time: as many revisions as
+// ECS describes in one call.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html
-const historyLimit = 20
+const historyPage = 20
 
 // record is one deployment of a service's past, with the revision of its task
 // definition.
@@ -22,39 +22,55 @@ type record struct {
 	revision string // ARN of the task definition's revision
 }
 
-// history lists a service's last deployments, newest first. ECS keeps them for
-// 90 days. known is false where the endpoint has no such records, or keeps them
-// from this role.
-func (e Engine) history(ctx context.Context, cluster, service string, statuses ...types.ServiceDeploymentStatus) (records []record, known bool, err error) {
-	list, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: &cluster, Service: &service, Status: statuses, MaxResults: aws.Int32(historyLimit),
-	})
-	if lacksAPI(err) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("listing service deployments of %s: %w", service, err)
-	}
-	var arns []string
-	for _, brief := range list.ServiceDeployments {
-		arn := aws.ToString(brief.TargetServiceRevisionArn)
-		if len(records) == historyLimit {
-			break
+// history shows a service's deployments, newest first, until look has seen enough.
+// ECS keeps them for 90 days. known is false where the endpoint has no such
+// records, or keeps them from this role.
+func (e Engine) history(ctx context.Context, cluster, service string, look func(record) (enough bool, err error)) (known bool, err error) {
+	input := &ecs.ListServiceDeploymentsInput{Cluster: &cluster, Service: &service, MaxResults: aws.Int32(historyPage)}
+	for {
+		list, err := e.ECS.ListServiceDeployments(ctx, input)
+		if lacksAPI(err) {
+			return false, nil
 		}
+		if err != nil {
+			return false, fmt.Errorf("listing service deployments of %s: %w", service, err)
+		}
+		for page := range slices.Chunk(list.ServiceDeployments, historyPage) {
+			records, err := e.records(ctx, page)
+			if lacksAPI(err) {
+				return false, nil
+			}
+			if err != nil {
+				return false, fmt.Errorf("describing service revisions of %s: %w", service, err)
+			}
+			for _, r := range records {
+				if enough, err := look(r); enough || err != nil {
+					return true, err
+				}
+			}
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			return true, nil
+		}
+	}
+}
+
+// records adds the revisions of task definitions to deployments.
+func (e Engine) records(ctx context.Context, deployments []types.ServiceDeploymentBrief) ([]record, error) {
+	var records []record
+	var arns []string
+	for _, brief := range deployments {
 		records = append(records, record{ServiceDeploymentBrief: brief})
-		if arn != "" && !slices.Contains(arns, arn) {
+		if arn := aws.ToString(brief.TargetServiceRevisionArn); arn != "" && !slices.Contains(arns, arn) {
 			arns = append(arns, arn)
 		}
 	}
 	if len(arns) == 0 {
-		return records, true, nil
+		return records, nil
 	}
 	out, err := e.ECS.DescribeServiceRevisions(ctx, &ecs.DescribeServiceRevisionsInput{ServiceRevisionArns: arns})
-	if lacksAPI(err) {
-		return nil, false, nil
-	}
 	if err != nil {
-		return nil, false, fmt.Errorf("describing service revisions of %s: %w", service, err)
+		return nil, err
 	}
 	revisions := map[string]string{}
 	for _, r := range out.ServiceRevisions {
@@ -63,5 +79,5 @@ func (e Engine) history(ctx context.Context, cluster, service string, statuses .
 	for n := range records {
 		records[n].revision = revisions[aws.ToString(records[n].TargetServiceRevisionArn)]
 	}
-	return records, true, nil
+	return records, nil
 }

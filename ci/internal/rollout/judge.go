@@ -219,6 +219,11 @@ func (m *move) judgeOrigin(now time.Time, o observation, primary *types.Deployme
 	switch {
 	case !m.settled: // it was not complete before, either
 		return arrived, nothing, ""
+	case m.ranNothing() && o.desired == 0:
+		if o.tasks() > 0 {
+			return pending, nothing, ""
+		}
+		return arrived, nothing, "" // whatever ECS made of going back to nothing
 	case primary.RolloutState == types.DeploymentRolloutStateFailed:
 		m.back = ""
 		return pending, putBack, ""
@@ -226,6 +231,15 @@ func (m *move) judgeOrigin(now time.Time, o observation, primary *types.Deployme
 		return arrived, nothing, ""
 	}
 	return pending, nothing, ""
+}
+
+// ranNothing tells whether the service was to run nothing before: there is no task
+// to restore, and the image of what ran before need not be there.
+func (m *move) ranNothing() bool {
+	if m.count != nil {
+		return m.count.from == 0
+	}
+	return m.service.DesiredCount == 0
 }
 
 // late waits while a reading may be late, and wants the service put back after.

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 )
@@ -49,21 +51,62 @@ func TestKilledAtEveryCall(t *testing.T) {
 		"one is stuck":    {stays, completes},
 		"one is given up": {fails, completes},
 	}
+	shapes := map[string]func(*bench){
+		"as usual":          func(*bench) {},
+		"all deregistered":  func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
+		"sidecars":          (*bench).addSidecars,
+		"a neighbour fails": (*bench).addNeighbour,
+	}
 	for name, f := range fates {
-		whole := newBench(f[0], f[1])
-		whole.request.Timeout = killTimeout
-		whole.engine.Release(t.Context(), whole.request)
-		calls := len(whole.ecs.calls)
-		require.Greater(t, calls, 10)
-		for n := range calls {
-			for _, late := range []bool{false, true} {
-				for _, later := range []bool{false, true} {
-					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
-						b := killed(newBench(f[0], f[1]), n, late, later)
-						b.request.WaitForTurn = maxWait
-						requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
-					})
+		for shape, give := range shapes {
+			shaped := func() *bench {
+				b := newBench(f[0], f[1])
+				give(b)
+				return b
+			}
+			whole := shaped()
+			whole.request.Timeout = killTimeout
+			whole.engine.Release(t.Context(), whole.request)
+			calls := len(whole.ecs.calls)
+			require.Greater(t, calls, 10)
+			for n := range calls {
+				for _, late := range []bool{false, true} {
+					for _, later := range []bool{false, true} {
+						t.Run(fmt.Sprintf("%s, %s, call %d, takes effect %v, rested %v", name, shape, n, late, later), func(t *testing.T) {
+							b := killed(shaped(), n, late, later)
+							b.request.WaitForTurn = maxWait
+							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
+							b.requireNeighbourLeftAlone(t)
+						})
+					}
 				}
+			}
+		}
+	}
+}
+
+// TestCleanedUpAtEveryCall is a clean-up or a lifecycle policy that takes something
+// away at any moment of a release.
+func TestCleanedUpAtEveryCall(t *testing.T) {
+	for what, honest := range map[string][]outcome.Code{
+		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
+		"delete":     {outcome.Done, outcome.Failed, outcome.Restored},
+		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
+		"new image":  {outcome.Done, outcome.Restored},
+	} {
+		for name, f := range map[string][2]fate{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
+			whole := newBench(f[0], f[1])
+			whole.engine.Release(t.Context(), whole.request)
+			for n := range len(whole.ecs.calls) {
+				t.Run(fmt.Sprintf("%s, %s, call %d", what, name, n), func(t *testing.T) {
+					b := newBench(f[0], f[1])
+					b.request.Timeout = killTimeout
+					befall(b, nil, []vanish{{n + 1, what}}, 0, nil)
+					got := b.engine.Release(t.Context(), b.request)
+					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
+					b.ecs.rest()
+					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
+				})
 			}
 		}
 	}
@@ -73,10 +116,16 @@ func TestKilledAtEveryCall(t *testing.T) {
 // a release that fails in the end leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	for name, f := range map[string][2]fate{
-		"good":            {completes, completes},
-		"one fails":       {completes, rollsBack},
-		"one is given up": {fails, completes},
+		"good":                               {completes, completes},
+		"one fails":                          {completes, rollsBack},
+		"one fails, and ECS gives up on all": {completes, rollsBack},
+		"one is given up":                    {fails, completes},
 	} {
+		newFirstBench := func(a, second fate) *bench {
+			b := newFirstBench(a, second)
+			b.ecs.givesUp = strings.Contains(name, "gives up")
+			return b
+		}
 		whole := newFirstBench(f[0], f[1])
 		whole.request.Timeout = killTimeout
 		whole.engine.Release(t.Context(), whole.request)
@@ -134,6 +183,46 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
 				}
 			})
+		}
+	}
+}
+
+// TestRollbackKilledAtEveryCall is run again after it was killed, and once more: it
+// arrives and goes no further, whether what it goes to is there or has to be
+// registered anew.
+func TestRollbackKilledAtEveryCall(t *testing.T) {
+	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
+		released := func() *bench {
+			b := newBench(completes, completes)
+			b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+			b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+			for n := 1; n < 3; n++ {
+				b.ecs.remove(revision(n), status)
+				b.ecs.remove(strings.Replace(revision(n), "ecs-a", "ecs-b", 1), status)
+			}
+			b.foreign(7)
+			b.ecs.calls = nil
+			return b
+		}
+		whole := released()
+		whole.rollBack(t)
+		for n := range len(whole.ecs.calls) {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
+					b := released()
+					killAt(b, n, late)
+					if targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
+						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+					}
+					revive(b)
+					for range 2 {
+						got := b.rollBack(t)
+						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+						require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
+						require.Equal(t, "good@sha256:b1", b.ecs.running("b"), b.log())
+					}
+				})
+			}
 		}
 	}
 }

@@ -22,12 +22,13 @@ const (
 	TagFrom    = "slipway:from"    // ARN of the revision that ran before the release
 	TagSize    = "slipway:size"    // how many services the release changes
 	TagRaised  = "slipway:raised"  // tasks that a first release asked for where there were none; absent otherwise
+	TagCopy    = "slipway:copy"    // ARN of the deregistered revision that this one is a copy of, marks and all; absent otherwise
 )
 
 // marks are the tags of one revision, read.
 type marks struct {
-	sha, digest, release, from string
-	size, raised               int
+	sha, digest, release, from, copyOf string
+	size, raised                       int
 }
 
 func readMarks(tags []types.Tag) marks {
@@ -39,22 +40,58 @@ func readMarks(tags []types.Tag) marks {
 	raised, _ := strconv.Atoi(values[TagRaised])
 	return marks{
 		sha: values[TagSHA], digest: values[TagDigest], release: values[TagRelease], from: values[TagFrom],
-		size: size, raised: raised,
+		copyOf: values[TagCopy], size: size, raised: raised,
 	}
 }
 
 func (k marks) tags() []types.Tag {
-	pairs := [][2]string{
-		{TagSHA, k.sha}, {TagDigest, k.digest}, {TagRelease, k.release}, {TagFrom, k.from}, {TagSize, strconv.Itoa(k.size)},
-	}
-	if k.raised > 0 {
-		pairs = append(pairs, [2]string{TagRaised, strconv.Itoa(k.raised)})
-	}
 	var tags []types.Tag
-	for _, pair := range pairs {
-		tags = append(tags, types.Tag{Key: aws.String(pair[0]), Value: aws.String(pair[1])})
+	for _, pair := range [][2]string{
+		{TagSHA, k.sha}, {TagDigest, k.digest}, {TagRelease, k.release}, {TagFrom, k.from},
+		{TagSize, positive(k.size)}, {TagRaised, positive(k.raised)}, {TagCopy, k.copyOf},
+	} {
+		if pair[1] != "" {
+			tags = append(tags, types.Tag{Key: aws.String(pair[0]), Value: aws.String(pair[1])})
+		}
 	}
 	return tags
+}
+
+func positive(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
+}
+
+// copied are the marks of a revision that is registered again, because it was
+// deregistered: those of the first one, so that the copy counts as it.
+func (k marks) copied(of string) marks {
+	k.copyOf = cmp.Or(k.copyOf, of)
+	return k
+}
+
+// maxTags is how many tags ECS takes.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
+const maxTags = 50
+
+// tagged adds to a release's own tags those that the revision which is copied has
+// from others, such as Terraform: costs are allocated by them, and policies may
+// require them. Those that do not fit are dropped, the last by name first. Keys
+// that begin with "aws:" are AWS's to set.
+func (k marks) tagged(copied []types.Tag) (tags []types.Tag, dropped []string) {
+	tags = k.tags()
+	for _, tag := range sorted(copied, func(t types.Tag) string { return aws.ToString(t.Key) }) {
+		key := aws.ToString(tag.Key)
+		switch {
+		case strings.HasPrefix(key, "slipway:"), strings.HasPrefix(strings.ToLower(key), "aws:"):
+		case len(tags) == maxTags:
+			dropped = append(dropped, key)
+		default:
+			tags = append(tags, tag)
+		}
+	}
+	return tags, dropped
 }
 
 // releaseID names a release by what it changes: its version and, per service,

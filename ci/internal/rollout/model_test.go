@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -25,6 +26,40 @@ var operations = []string{
 	"RegisterTaskDefinition", "ListTasks",
 }
 
+// vanish takes something away when a release is at its n-th call: what a clean-up or
+// a lifecycle policy may do at any moment.
+type vanish struct {
+	at   int
+	what string
+}
+
+func drawVanishing(t *rapid.T) []vanish {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) vanish {
+		return vanish{
+			at:   rapid.IntRange(1, 50).Draw(t, "at call"),
+			what: rapid.SampledFrom([]string{"deregister", "delete", "old image", "new image"}).Draw(t, "what"),
+		}
+	}), 0, 2).Draw(t, "vanishing")
+}
+
+// take lets something vanish from the bench.
+func (v vanish) take(b *bench) {
+	switch v.what {
+	case "deregister":
+		b.takeAway(types.TaskDefinitionStatusInactive)
+	case "delete":
+		b.takeAway(deleted)
+	case "old image":
+		b.ecs.gone[oldImage] = true
+	case "new image":
+		for _, target := range b.request.Targets {
+			if target.Image != oldImage {
+				b.ecs.gone[target.Image] = true
+			}
+		}
+	}
+}
+
 func drawMishaps(t *rapid.T) []mishap {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
 		return mishap{
@@ -36,7 +71,7 @@ func drawMishaps(t *rapid.T) []mishap {
 }
 
 // befall lets the mishaps happen, each once.
-func befall(b *bench, mishaps []mishap, interruptAt int, interrupt func()) {
+func befall(b *bench, mishaps []mishap, vanishing []vanish, interruptAt int, interrupt func()) {
 	counts := map[string]int{}
 	hit := func(operation string, kinds ...string) string {
 		for _, m := range mishaps {
@@ -53,6 +88,11 @@ func befall(b *bench, mishaps []mishap, interruptAt int, interrupt func()) {
 		counts[operation]++
 		if calls++; calls == interruptAt {
 			interrupt()
+		}
+		for _, v := range vanishing {
+			if v.at == calls {
+				v.take(b)
+			}
 		}
 		switch hit(operation, "refuse", "fault", "throttle") {
 		case "refuse":
@@ -83,33 +123,44 @@ func TestAllOrNothing(t *testing.T) {
 			return rapid.SampledFrom(fates).Draw(t, name)
 		}
 		b := newBench(draw("a"), draw("b"))
+		if rapid.IntRange(0, 3).Draw(t, "first release") == 0 {
+			b.neverReleased()
+		}
+		if rapid.Bool().Draw(t, "sidecars") {
+			b.addSidecars()
+		}
+		if rapid.Bool().Draw(t, "a neighbour that is broken") {
+			b.addNeighbour()
+		}
+		b.ecs.givesUp = rapid.Bool().Draw(t, "gives up going back")
 		b.ecs.noAPI = rapid.Bool().Draw(t, "no service deployments")
+		before := map[string]string{"a": b.ecs.running("a"), "b": b.ecs.running("b")}
 		lags := rapid.SliceOfN(rapid.IntRange(0, 8), 1, 20).Draw(t, "lags")
 		read := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		befall(b, drawMishaps(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
+		befall(b, drawMishaps(t), drawVanishing(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
 		if rapid.Bool().Draw(t, "late") {
 			b.ecs.lag = func() time.Duration { read++; return time.Duration(lags[read%len(lags)]) * time.Second }
 		}
 		got := b.engine.Release(ctx, b.request)
 		b.ecs.rest()
-		requirePromise(t, b, got)
+		requirePromise(t, b, before, got)
 	})
 }
 
 // requirePromise holds the promise against the end state.
-func requirePromise(t require.TestingT, b *bench, got report.Release) {
+func requirePromise(t require.TestingT, b *bench, old map[string]string, got report.Release) {
 	running, wanted := map[string]string{}, map[string]string{}
 	changed := 0
 	for _, target := range b.request.Targets {
 		name := target.Service.Name
 		running[name], wanted[name] = b.ecs.running(name), target.Image
-		if target.Image != oldImage {
+		if target.Image != old[name] {
 			changed++
 		}
 	}
-	old := map[string]string{"a": oldImage, "b": oldImage}
+	b.requireNeighbourLeftAlone(t)
 	say := []any{"%s: %s\n%s\ncalls: %s", got.Result, got.Error, b.log(), strings.Join(b.ecs.calls, ", ")}
 	switch got.ExitCode {
 	case outcome.Done:
@@ -123,7 +174,7 @@ func requirePromise(t require.TestingT, b *bench, got report.Release) {
 		for _, service := range got.Services {
 			switch service.Result {
 			case report.Restored, report.Unchanged:
-				require.Equal(t, oldImage, running[service.Name], say...)
+				require.Equal(t, old[service.Name], running[service.Name], say...)
 			case report.Failed:
 				require.NotEmpty(t, service.Error, say...)
 			case report.Succeeded:

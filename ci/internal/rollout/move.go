@@ -27,12 +27,20 @@ type move struct {
 	definition *ecs.RegisterTaskDefinitionInput
 	// runs and wants are what runs and what shall run, for comparing.
 	runs, wants *ecs.RegisterTaskDefinitionInput
-	// origin is what ran before, whole, should somebody deregister it.
-	origin    *types.TaskDefinition
-	marks     marks // tags of the revision that runs
-	newest    marks // tags of the revision that the new one is made from
-	current   bool  // what runs is what shall run
-	unchanged bool  // nothing is to be done
+	// origin is what ran before, whole, should somebody deregister it; nil where its
+	// revision is deleted.
+	origin     *types.TaskDefinition
+	originTags []types.Tag
+	// templateTags are the tags of the revision that the new one is made from.
+	templateTags []types.Tag
+	// copies is the revision that the new one is a copy of, because it was
+	// deregistered; "" otherwise.
+	copies    string
+	remarks   []string // what there is to tell of the plan
+	marks     marks    // tags of the revision that runs
+	newest    marks    // tags of the revision that the new one is made from
+	current   bool     // what runs is what shall run
+	unchanged bool     // nothing is to be done
 
 	// before has the ids of the deployments that were there before ours.
 	// Ours is told from others by its id alone: clocks may differ.
@@ -67,8 +75,9 @@ type move struct {
 	took         time.Duration // from then until its end was seen
 	result       report.Result
 	causes       []report.Cause
-	err          error // why the service did not arrive
-	stuck        error // why it could not be restored
+	err          error  // why the service did not arrive
+	stuck        error  // why it could not be restored
+	onTheWay     string // ECS's trouble with the new version, if it told of any
 	told         teller
 }
 
@@ -114,6 +123,15 @@ const (
 )
 
 func (m *move) name() string { return m.target.Service.Name }
+
+func (m *move) remark(format string, args ...any) {
+	m.remarks = append(m.remarks, fmt.Sprintf(format, args...))
+}
+
+// ran tells whether what runs is a revision, or a copy of it.
+func (m *move) ran(revision string) bool {
+	return revision != "" && (revision == m.from.TaskDefinition || revision == m.marks.copyOf)
+}
 
 // touched tells whether the service may run something else than before.
 func (m *move) touched() bool { return m.update == taken || m.update == lost }

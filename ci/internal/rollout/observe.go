@@ -48,6 +48,14 @@ func (o observation) deployment(id string) *types.Deployment {
 	return o.find(func(d types.Deployment) bool { return aws.ToString(d.Id) == id })
 }
 
+// tasks are those of all deployments that run or are about to.
+func (o observation) tasks() (n int32) {
+	for _, d := range o.deployments {
+		n += d.RunningCount + d.PendingCount
+	}
+	return n
+}
+
 func (o observation) find(match func(types.Deployment) bool) *types.Deployment {
 	if n := slices.IndexFunc(o.deployments, match); n >= 0 {
 		return &o.deployments[n]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -70,20 +71,25 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
 		return nil, outcome.Refusedf("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
 	}
-	running, tags, err := e.definition(ctx, aws.ToString(service.TaskDefinition))
+	running, tags, err := e.past(ctx, aws.ToString(service.TaskDefinition))
 	if err != nil {
 		return nil, err
 	}
 	m := &move{
-		target: target, service: *service, result: report.Unchanged, origin: running,
-		from: versionOf(*running, tags, target.Service.Container()), marks: readMarks(tags),
+		target: target, service: *service, result: report.Unchanged, origin: running, originTags: tags,
+		from: report.Version{TaskDefinition: aws.ToString(service.TaskDefinition)}, marks: readMarks(tags),
 	}
+	if running == nil {
+		m.remark("%s: what runs can only be put back by ECS itself", goneError(m.from.TaskDefinition))
+		running = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
+	}
+	m.from = versionOf(*running, tags, target.Service.Container())
 	m.remember(*service)
-	wanted, newestTags, err := e.wanted(ctx, target, running, tags)
+	wanted, newestTags, err := e.wanted(ctx, m, running, tags)
 	if err != nil {
 		return nil, err
 	}
-	m.newest = readMarks(newestTags)
+	m.newest, m.templateTags = readMarks(newestTags), newestTags
 	if err := e.decideCount(ctx, m, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
@@ -120,7 +126,7 @@ func (e Engine) decideCount(ctx context.Context, m *move, wanted string) error {
 	case now > 0 && m.target.Revision == "" && wish > 0 && m.leftRaisedBy(m.newest):
 		m.count = &count{0, wish}
 	case now > 0 && m.target.Revision == m.from.TaskDefinition:
-		_, tags, err := e.definition(ctx, m.target.Service.Family())
+		_, tags, err := e.past(ctx, m.target.Service.Family())
 		if err != nil {
 			return err
 		}
@@ -135,7 +141,7 @@ func (e Engine) decideCount(ctx context.Context, m *move, wanted string) error {
 // which ECS put back by itself after its process had ended: ECS leaves the count.
 func (m *move) leftRaisedBy(release marks) bool {
 	primary := observation{deployments: m.service.Deployments}.primary()
-	return release.raised > 0 && release.from == m.from.TaskDefinition && primary != nil && primary.RunningCount == 0
+	return release.raised > 0 && m.ran(release.from) && primary != nil && primary.RunningCount == 0
 }
 
 // emptied tells whether the service is to run nothing, as before its first release.
@@ -151,11 +157,15 @@ func (m *move) follow(now time.Time) {
 // lookBehind takes what ran before the last release for what is to be restored:
 // ECS has given up on what that release wanted.
 func (e Engine) lookBehind(ctx context.Context, m *move) error {
-	origin, tags, err := e.definition(ctx, m.marks.from)
+	origin, tags, err := e.past(ctx, m.marks.from)
 	if err != nil {
 		return fmt.Errorf("finding out what ran before the release that failed: %w", err)
 	}
-	m.from, m.origin, m.settled = versionOf(*origin, tags, m.target.Service.Container()), origin, true
+	if origin == nil {
+		m.remark("%s: it ran before the release that failed, and cannot be gone back to", goneError(m.marks.from))
+		return nil
+	}
+	m.from, m.origin, m.originTags, m.settled = versionOf(*origin, tags, m.target.Service.Container()), origin, tags, true
 	switch now := m.service.DesiredCount; {
 	case m.marks.raised == 0 || now == 0:
 	case m.count == nil:
@@ -178,14 +188,40 @@ func (m *move) remember(service types.Service) {
 
 // wanted is the revision that the target is made from: the one named, or the
 // newest active one of the family, so that Terraform's changes arrive.
-func (e Engine) wanted(ctx context.Context, target Target, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
-	switch target.Revision {
+func (e Engine) wanted(ctx context.Context, m *move, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+	switch m.target.Revision {
 	case "":
-		return e.definition(ctx, target.Service.Family())
+		return e.template(ctx, m, running, tags)
 	case aws.ToString(running.TaskDefinitionArn):
 		return running, tags, nil
 	}
-	return e.definition(ctx, target.Revision)
+	return e.definition(ctx, m.target.Revision)
+}
+
+// template is the newest active revision of a service's family; if a clean-up has
+// deregistered them all it is what runs, which ECS still describes, or else the
+// newest that ECS has kept.
+func (e Engine) template(ctx context.Context, m *move, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+	family := m.target.Service.Family()
+	newest, newestTags, err := e.definition(ctx, family)
+	if !isGone(err) {
+		return newest, newestTags, err
+	}
+	if aws.ToString(running.Family) == family {
+		m.remark("%s: a new one is made from %s, which runs", err, afterSlash(m.from.TaskDefinition))
+		return running, tags, nil
+	}
+	list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
+		FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: types.TaskDefinitionStatusInactive, MaxResults: aws.Int32(1),
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("listing revisions of %s: %w", family, err)
+	}
+	if len(list.TaskDefinitionArns) == 0 {
+		return nil, nil, absentError("there is no task definition " + family)
+	}
+	m.remark("%s: a new one is made from %s", goneError(family), afterSlash(list.TaskDefinitionArns[0]))
+	return e.definition(ctx, list.TaskDefinitionArns[0])
 }
 
 // decide compares what runs with what shall run.
@@ -202,9 +238,11 @@ func (m *move) decide(running, template types.TaskDefinition, request Request) e
 	if err != nil {
 		return err
 	}
-	current, err := render(running, container, m.from.Image, version)
-	if err != nil {
-		return err
+	current := carryOver(running)
+	if m.origin != nil {
+		if current, err = render(running, container, m.from.Image, version); err != nil {
+			return err
+		}
 	}
 	m.to = report.Version{Image: m.target.Image, SHA: version}
 	m.runs, m.wants = current, wanted
@@ -212,13 +250,23 @@ func (m *move) decide(running, template types.TaskDefinition, request Request) e
 	case same(wanted, current):
 		m.to, m.current = m.from, true
 		m.unchanged = !request.Force && !m.failed()
-	case same(wanted, carryOver(template)):
+		if !m.unchanged && !active(&running) {
+			m.copy(running, m.originTags)
+		}
+	case same(wanted, carryOver(template)) && active(&template):
 		m.to.TaskDefinition = aws.ToString(template.TaskDefinitionArn)
 		m.definition = wanted // until it is known that the revision was registered for this
 	default:
 		m.definition = wanted
 	}
 	return nil
+}
+
+// copy has the like of a revision registered that was deregistered: ECS takes it
+// for no deployment any more.
+func (m *move) copy(definition types.TaskDefinition, tags []types.Tag) {
+	m.copies, m.templateTags = aws.ToString(definition.TaskDefinitionArn), tags
+	m.definition, m.to.TaskDefinition = carryOver(definition), ""
 }
 
 // failed tells whether ECS has given up on what the service is to run. Saying
@@ -233,13 +281,15 @@ func (m *move) failed() bool {
 func (m *move) decideRevision(template types.TaskDefinition, request Request) error {
 	container := m.target.Service.Container()
 	m.to = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: cmp.Or(m.newest.sha, request.Version)}
-	if m.to.Image == "" {
+	m.unchanged = m.ran(m.to.TaskDefinition) && !request.Force && !m.emptied()
+	switch {
+	case m.unchanged:
+		m.to.TaskDefinition = m.from.TaskDefinition
+	case m.to.Image == "":
 		_, err := render(template, container, "", "") // says which containers there are
 		return err
-	}
-	m.unchanged = m.to.TaskDefinition == m.from.TaskDefinition && !request.Force && !m.emptied()
-	if template.Status == types.TaskDefinitionStatusInactive && !m.unchanged {
-		m.definition, m.to.TaskDefinition = carryOver(template), ""
+	case !active(&template):
+		m.copy(template, m.templateTags)
 	}
 	return nil
 }
@@ -256,7 +306,7 @@ func (m *move) mayBegin(request Request) error {
 	}
 	owner := "somebody else's"
 	switch {
-	case m.marks.release == "" && m.newest.from == m.from.TaskDefinition:
+	case m.marks.release == "" && m.ran(m.newest.from):
 		owner = fmt.Sprintf("the way back from release %s, of %s", m.newest.release, m.newest.sha)
 	case m.marks.release != "":
 		owner = fmt.Sprintf("release %s, of %s", m.marks.release, m.marks.sha)
@@ -295,11 +345,35 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 		TaskDefinition: &name,
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})
+	if isCode(err, "ClientException") { // ECS's word for one that it does not have
+		return nil, nil, goneError(name)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("describing task definition %s: %w", name, err)
 	}
 	return out.TaskDefinition, out.Tags, nil
 }
+
+// past is [Engine.definition], or nil where ECS does not have it any more.
+func (e Engine) past(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
+	definition, tags, err := e.definition(ctx, name)
+	if isGone(err) {
+		return nil, nil, nil
+	}
+	return definition, tags, err
+}
+
+// goneError names a revision that ECS does not have, or a family without an active one.
+type goneError string
+
+func (e goneError) Error() string {
+	if name := afterSlash(string(e)); strings.Contains(name, ":") {
+		return "task definition " + name + " is deleted"
+	}
+	return "no revision of task definition " + string(e) + " is active"
+}
+
+func isGone(err error) bool { return errors.As(err, new(goneError)) }
 
 // versionOf reads from a revision and its tags what it runs.
 func versionOf(definition types.TaskDefinition, tags []types.Tag, container string) report.Version {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 )
@@ -226,6 +227,129 @@ func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
 	require.Empty(t, told[len(told)-1], "nothing is left to do")
 }
 
+// TestRevisionsThatAreNotThere: a clean-up has taken revisions away, and the services
+// run on. It keeps nobody from releasing, nor from going back.
+func TestRevisionsThatAreNotThere(t *testing.T) {
+	const inactive, deleting = types.TaskDefinitionStatusInactive, types.TaskDefinitionStatusDeleteInProgress
+	tests := map[string]struct {
+		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is registered by somebody
+		fate  fate
+		force bool
+		code  outcome.Code
+		want  string // image of service a
+		told  string
+	}{
+		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:1, which runs"},
+		"all deregistered, failing":     {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, fails, false, outcome.Restored, oldImage, ""},
+		"all deregistered, rolled back": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, rollsBack, false, outcome.Restored, oldImage, ""},
+		"all deregistered, stuck":       {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, stays, false, outcome.Restored, oldImage, ""},
+		"what runs, failing":            {map[int]types.TaskDefinitionStatus{1: inactive}, fails, false, outcome.Restored, oldImage, ""},
+		"being deleted, failing":        {map[int]types.TaskDefinitionStatus{1: deleting, 2: deleting}, fails, false, outcome.Restored, oldImage, ""},
+		"all deregistered, nothing new": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
+		"all deregistered, forced":      {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", true, outcome.Done, oldImage, "a: registered ecs-a-task:3"},
+		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: what runs can only be put back by ECS itself"},
+		"what runs is deleted, failing": {map[int]types.TaskDefinitionStatus{1: deleted}, rollsBack, false, outcome.Restored, oldImage, ""},
+		"deleted, and given up":         {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
+		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:2"},
+		"all deleted":                   {map[int]types.TaskDefinitionStatus{1: deleted, 2: deleted}, completes, false, outcome.Failed, oldImage, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(tt.fate, "")
+			b.foreign(1)
+			for n, status := range tt.take {
+				b.ecs.remove(revision(n), status)
+			}
+			b.request.Force, b.request.Timeout = tt.force, killTimeout
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			require.True(t, b.told(tt.told), b.log())
+			b.ecs.rest()
+			require.Equal(t, tt.want, b.ecs.running("a"), b.log())
+			if tt.code == outcome.Unrestored {
+				require.Equal(t, "slipway rollback --service a --to COMMIT", got.Next)
+			}
+			if tt.code == outcome.Failed {
+				require.Contains(t, got.Error, "there is no task definition ecs-a-task: create it with Terraform (slipway plan, slipway apply)")
+			}
+		})
+	}
+}
+
+// TestStatusOfRevisionsThatAreNotThere says it in one line.
+func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
+	for want, status := range map[string]types.TaskDefinitionStatus{
+		"no revision of task definition ecs-a-task is active, and ecs-a-task:1 runs on: the next deploy registers one, made from that": types.TaskDefinitionStatusInactive,
+		"task definition ecs-a-task:1 is deleted, and the service runs it":                                                             deleted,
+	} {
+		b := newBench(completes, completes)
+		b.ecs.remove(revision(1), status)
+		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services()[:1])
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, got.Services[0].Drift)
+		require.Equal(t, report.Steady, got.Services[0].State)
+		require.Equal(t, revision(1), got.Services[0].Version.TaskDefinition)
+	}
+}
+
+// TestTagsAreCarriedOver on every path that registers a revision: tags of others are
+// kept, and those of earlier releases are not.
+func TestTagsAreCarriedOver(t *testing.T) {
+	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
+	tags := func(b *bench, n int) map[string]string {
+		got := map[string]string{}
+		for _, tag := range b.ecs.tags[revision(n)] {
+			got[*tag.Key] = *tag.Value
+		}
+		return got
+	}
+	t.Run("deploy", func(t *testing.T) {
+		b := newBench(completes, "")
+		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagRaised), Value: aws.String("7")})
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+		require.Equal(t, map[string]string{
+			"CostCenter": "4711", rollout.TagSHA: newSHA, rollout.TagDigest: "sha256:new", rollout.TagRelease: got.ID, rollout.TagFrom: revision(1), rollout.TagSize: "1",
+		}, tags(b, 2))
+	})
+	t.Run("restore", func(t *testing.T) {
+		b := newBench(fails, "")
+		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagSHA), Value: aws.String("old")})
+		b.ecs.refuse = deregister(b, "UpdateService ecs-a", "ecs-a-task:1")
+		require.Equal(t, outcome.Restored, b.engine.Release(t.Context(), b.request).ExitCode)
+		require.Equal(t, map[string]string{"CostCenter": "4711", rollout.TagSHA: "old", rollout.TagCopy: revision(1)}, tags(b, 3))
+	})
+	t.Run("rollback", func(t *testing.T) {
+		b := newBench(completes, "")
+		b.ecs.tags[revision(1)] = theirs
+		b.release(t, "1111", "good@sha256:a1", oldImage)
+		b.release(t, "2222", "good@sha256:a2", oldImage)
+		first := tags(b, 2)
+		b.ecs.remove(revision(2), types.TaskDefinitionStatusInactive)
+		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode)
+		first[rollout.TagCopy] = revision(2)
+		require.Equal(t, first, tags(b, 4))
+		require.Equal(t, "4711", first["CostCenter"])
+	})
+	t.Run("first release", func(t *testing.T) {
+		b := newFirstBench(completes, completes)
+		b.ecs.tags[revision(1)] = theirs
+		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
+		require.Equal(t, "4711", tags(b, 2)["CostCenter"])
+	})
+	t.Run("more than ECS takes", func(t *testing.T) {
+		b := newBench(completes, "")
+		b.ecs.tags[revision(1)] = nil
+		for n := range 50 {
+			b.ecs.tags[revision(1)] = append(b.ecs.tags[revision(1)], types.Tag{Key: aws.String(fmt.Sprintf("k%02d", n)), Value: aws.String("v")})
+		}
+		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
+		require.Len(t, tags(b, 2), 50)
+		require.Equal(t, newSHA, tags(b, 2)[rollout.TagSHA])
+		require.True(t, b.told("a: ECS takes 50 tags, so the new revision is without k45, k46, k47, k48, k49"), b.log())
+	})
+}
+
 // noImage is what services run before their first release.
 const noImage = string(missing) + "@sha256:none"
 
@@ -233,6 +357,12 @@ const noImage = string(missing) + "@sha256:none"
 // released to.
 func newFirstBench(a, second fate) *bench {
 	b := newBench(a, second)
+	b.neverReleased()
+	return b
+}
+
+// neverReleased makes the services as Terraform makes them.
+func (b *bench) neverReleased() {
 	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
 		s := b.ecs.services[service]
 		b.ecs.tags[*s.deployments[0].TaskDefinition] = nil
@@ -241,25 +371,30 @@ func newFirstBench(a, second fate) *bench {
 		b.ecs.remember(s)
 		b.request.Targets[n].Service.DesiredCount = 2
 	}
-	return b
 }
 
 // TestFirstRelease releases to services that Terraform has made without tasks:
 // they get the count of the services file, and lose it again when it fails.
 func TestFirstRelease(t *testing.T) {
 	for name, tt := range map[string]struct {
-		b     fate
-		code  outcome.Code
-		count int32
+		b       fate
+		givesUp bool
+		code    outcome.Code
+		count   int32
 	}{
-		"good":           {completes, outcome.Done, 2},
-		"fails":          {fails, outcome.Restored, 0},
-		"ECS rolls back": {rollsBack, outcome.Restored, 0},
+		"good":           {completes, false, outcome.Done, 2},
+		"fails":          {fails, false, outcome.Restored, 0},
+		"ECS rolls back": {rollsBack, false, outcome.Restored, 0},
+		"ECS rolls back to nothing, and gives up": {rollsBack, true, outcome.Restored, 0},
+		"nothing happens":                         {stays, true, outcome.Restored, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFirstBench(completes, tt.b)
+			b.ecs.givesUp, b.request.Timeout = tt.givesUp, killTimeout
+			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
 			require.True(t, b.told("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
 			b.ecs.rest()
 			for _, s := range b.ecs.services {

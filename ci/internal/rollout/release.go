@@ -38,6 +38,7 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	}
 	c := newCourse(request, changed, e.Clock.Now())
 	e.drive(ctx, request, p.versions(), c)
+	e.diagnoseStuck(context.WithoutCancel(ctx), request.Cluster, changed)
 	if e.Next != nil {
 		e.Next("")
 	}
@@ -214,6 +215,9 @@ func failedOnes(moves []*move) []*move {
 func (e Engine) tellPlan(moves []*move) []*move {
 	var changed []*move
 	for _, m := range moves {
+		for _, remark := range m.remarks {
+			e.Event(m.name(), remark)
+		}
 		switch {
 		case !m.unchanged:
 			changed = append(changed, m)

@@ -60,6 +60,39 @@ func newBench(a, b fate) *bench {
 	return t
 }
 
+// addNeighbour puts a service beside those of the release, of which ECS has given up
+// what it runs: nobody of this release has to do with it.
+func (b *bench) addNeighbour() {
+	b.ecs.addService("n", noImage)
+	primary := &b.ecs.services["ecs-n-service"].deployments[0]
+	primary.RolloutState, primary.DesiredCount = types.DeploymentRolloutStateFailed, 3
+}
+
+// requireNeighbourLeftAlone wants the neighbour as it was.
+func (b *bench) requireNeighbourLeftAlone(t require.TestingT) {
+	n := b.ecs.services["ecs-n-service"]
+	if n == nil {
+		return
+	}
+	require.Len(t, n.deployments, 1)
+	require.Equal(t, types.DeploymentRolloutStateFailed, n.deployments[0].RolloutState)
+	require.NotContains(t, strings.Join(b.ecs.calls, ","), "ecs-n-")
+}
+
+// addSidecars gives the services' revisions more containers, the service's own last.
+func (b *bench) addSidecars() {
+	for _, d := range b.ecs.definitions {
+		d.ContainerDefinitions = append([]types.ContainerDefinition{{Name: aws.String("agent"), Image: aws.String("agent:1"), Essential: aws.Bool(false)}}, d.ContainerDefinitions...)
+	}
+}
+
+// takeAway makes revisions of the services inactive, or deletes them.
+func (b *bench) takeAway(status types.TaskDefinitionStatus) {
+	for _, d := range b.ecs.definitions {
+		d.Status = status
+	}
+}
+
 func (b *bench) log() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -317,6 +350,42 @@ func TestCauses(t *testing.T) {
 			require.Equal(t, told, b.told("reading log stream ecs/b/t of /ecs/ecs-b"))
 		}
 	})
+}
+
+// TestECSsReasonStandsInTheReport where a time limit is all that is known otherwise:
+// what ECS complained of last, or why the tasks of the way back did not start.
+func TestECSsReasonStandsInTheReport(t *testing.T) {
+	const full, unable = "was unable to place a task because no subnet has a free address.", "is unable to consistently start tasks successfully."
+	pull := "CannotPullContainerError: repo@sha256:old: not found"
+	b := newBench(stays, "")
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Restored, got.ExitCode)
+	require.Equal(t, "a: not complete within the time limit of 15m0s: "+full, got.Error)
+	require.Len(t, got.Services[0].Causes, 1)
+	require.Equal(t, full, got.Services[0].Causes[0].Reason)
+
+	for name, tt := range map[string]struct {
+		tasks  []types.Task
+		reason string
+	}{
+		"of its tasks": {[]types.Task{{
+			TaskArn: aws.String("arn:aws:ecs:us-east-1:1:task/ecs-cluster/t"), StartedBy: aws.String("ecs-svc/4"),
+			StopCode: types.TaskStopCodeTaskFailedToStart, StoppedReason: &pull,
+		}}, pull},
+		"of the service": {nil, unable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(fails, "")
+			b.ecs.gone[oldImage], b.ecs.stopped = true, tt.tasks
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, outcome.Unrestored, got.ExitCode)
+			a := got.Services[0]
+			require.Contains(t, a.Error, "restoring a: not restored within the time limit of 10m0s: ")
+			require.Contains(t, a.Error, tt.reason)
+			require.Equal(t, "putting it back: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
+			require.Contains(t, got.Next, "--task-definition "+revision(1))
+		})
+	}
 }
 
 // TestDeployedOverWhileWaiting is a service that waits for its update while ECS

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -33,12 +34,18 @@ func (e Engine) identify(ctx context.Context, request Request, p *planned) error
 			continue
 		}
 		mine := marksOf(m, id, members)
+		if m.copies != "" {
+			mine = readMarks(m.templateTags).copied(m.copies)
+		}
 		if m.to.TaskDefinition != "" && m.newest == mine {
 			m.definition = nil // registered for this, by an earlier try
 			continue
 		}
 		m.to.TaskDefinition = ""
-		m.definition.Tags = mine.tags()
+		var dropped []string
+		if m.definition.Tags, dropped = mine.tagged(m.templateTags); len(dropped) > 0 {
+			m.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		}
 	}
 	return nil
 }
@@ -46,18 +53,25 @@ func (e Engine) identify(ctx context.Context, request Request, p *planned) error
 // joined finds the unfinished release that this one carries on, and its size.
 func (e Engine) joined(ctx context.Context, request Request, p *planned) (id string, members int, err error) {
 	for _, candidate := range candidates(p.moves) {
-		var all, joining []*move
+		var all, first, joining []*move
 		for _, m := range p.moves {
+			before := *m
 			switch {
 			case m.current && m.marks.release == candidate:
-				before := *m
 				before.from.TaskDefinition = m.marks.from
-				all, joining = append(all, &before), append(joining, m)
-			case !m.unchanged:
-				all = append(all, m)
+				joining = append(joining, m)
+			case m.unchanged:
+				continue
+			}
+			all = append(all, &before)
+			if put := before; m.marks.copyOf != "" && before.from == m.from {
+				put.from.TaskDefinition = m.marks.copyOf // put back to a copy, by that release
+				first = append(first, &put)
+			} else {
+				first = append(first, &before)
 			}
 		}
-		if releaseID(request.Version, all) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
+		if releaseID(request.Version, all) != candidate && releaseID(request.Version, first) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
 			continue
 		}
 		for _, m := range joining {
@@ -94,12 +108,15 @@ func anyUnfinished(moves []*move) bool {
 
 // join makes a service that runs the new version already a part of the release.
 func (e Engine) join(ctx context.Context, m *move) error {
-	origin, tags, err := e.definition(ctx, m.marks.from)
+	origin, tags, err := e.past(ctx, m.marks.from)
 	if err != nil {
 		return fmt.Errorf("finding out what ran before the release that is carried on: %w", err)
 	}
-	m.unchanged, m.settled = false, true
-	m.to, m.from, m.origin = m.from, versionOf(*origin, tags, m.target.Service.Container()), origin
+	m.unchanged, m.settled, m.definition = false, true, nil
+	m.to, m.from, m.origin, m.originTags = m.from, report.Version{TaskDefinition: m.marks.from}, origin, tags
+	if origin != nil {
+		m.from = versionOf(*origin, tags, m.target.Service.Container())
+	}
 	if m.marks.raised > 0 {
 		m.count = &count{0, int32(m.marks.raised)}
 	}

@@ -1,11 +1,11 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,9 +42,12 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			return nil, noService(cluster, s.ServiceName())
 		}
-		definition, tags, err := e.definition(ctx, aws.ToString(service.TaskDefinition))
+		definition, tags, err := e.past(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
 			return nil, err
+		}
+		if definition == nil {
+			definition = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 		}
 		all = append(all, standing{service: s, described: *service, definition: definition, marks: readMarks(tags)})
 	}
@@ -66,7 +69,7 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 	var last *begun
 	releases := make([]begun, len(all))
 	for n, s := range all {
-		if releases[n], err = e.lastBegun(ctx, s); err != nil {
+		if releases[n], err = e.lastBegun(ctx, cluster, s); err != nil {
 			return nil, err
 		}
 		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
@@ -86,7 +89,7 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 		case releases[n].id != last.id:
 			continue
 		case releases[n].putBack:
-			e.Event(s.service.Name, "was put back already")
+			e.Event(s.service.Name, fmt.Sprintf("was put back already: %s, of release %s, runs no more (--to names what is further back)", releases[n].revision, releases[n].id))
 			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		}
@@ -98,81 +101,184 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 
 // begun is the release that a service was concerned by last.
 type begun struct {
-	id, sha string
-	at      time.Time // when its revision was registered
-	putBack bool      // the service runs again, or still, what ran before it
+	id, sha  string
+	revision string    // the one that it registered
+	at       time.Time // when it was deployed, or else registered
+	putBack  bool      // the service runs something older, again or still
 }
 
-// newestSearched is how many of a family's newest revisions are searched for one
-// that a release has registered: Terraform registers others.
-const newestSearched = 5
-
-// lastBegun finds the release that a service was concerned by last: that of the
-// newest revision which a release registered, if what ran before it runs; else
-// that of the revision that runs.
-func (e Engine) lastBegun(ctx context.Context, s standing) (begun, error) {
-	list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
-		FamilyPrefix: aws.String(s.service.Family()), Sort: types.SortOrderDesc, Status: types.TaskDefinitionStatusActive,
-		MaxResults: aws.Int32(newestSearched),
-	})
-	if err != nil && !isCode(err, deniedCodes...) {
-		return begun{}, fmt.Errorf("listing revisions of %s: %w", s.service.Family(), err)
+// lastBegun finds the release that a service was concerned by last. A release
+// deploys what it has registered or the newest revision that there is, and nothing
+// older. So one that has registered a revision which is newer than what runs was
+// put back, by whomever; if there is none it is the release of what runs.
+//
+// The service's deployments are looked at first: that costs two calls however many
+// revisions others have registered. Then come the revisions that are newer than what
+// runs, because a release whose process was killed may have deployed none.
+func (e Engine) lastBegun(ctx context.Context, cluster string, s standing) (begun, error) {
+	l := later{engine: e, than: s, seen: map[string]bool{}}
+	known, err := e.history(ctx, cluster, s.service.ServiceName(), func(r record) (bool, error) { return l.deployment(ctx, r) })
+	if err != nil {
+		return begun{}, err
 	}
-	running := aws.ToString(s.definition.TaskDefinitionArn)
-	if err == nil {
-		for _, arn := range list.TaskDefinitionArns[:min(len(list.TaskDefinitionArns), newestSearched)] {
-			definition, tags, err := e.definition(ctx, arn)
-			if err != nil {
-				return begun{}, err
-			}
-			newest := readMarks(tags)
-			if newest.from == "" || aws.ToString(definition.Family) != s.service.Family() {
-				continue // not a release's, or of a family whose name only begins alike
-			}
-			if arn != running && newest.from == running {
-				return begun{newest.release, newest.sha, aws.ToTime(definition.RegisteredAt), true}, nil
-			}
+	for _, status := range []types.TaskDefinitionStatus{types.TaskDefinitionStatusActive, types.TaskDefinitionStatusInactive} {
+		if l.found != nil {
 			break
 		}
+		err := e.newestFirst(ctx, s.service.Family(), status, func(arn string) (bool, error) {
+			enough, err := l.revision(ctx, arn, time.Time{})
+			return enough || !l.newer(arn), err
+		})
+		switch {
+		case err != nil && !isCode(err, deniedCodes...):
+			return begun{}, err
+		case err != nil && !known:
+			return begun{}, outcome.Usagef("%s: this role may see neither its deployments nor its revisions, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name)
+		}
 	}
-	if s.marks.from == "" {
+	switch {
+	case l.found != nil:
+		return *l.found, nil
+	case l.deleted != "":
+		return begun{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, afterSlash(l.deleted))
+	case s.marks.release == "" || s.marks.from == "":
 		return begun{}, nil
 	}
-	return begun{s.marks.release, s.marks.sha, aws.ToTime(s.definition.RegisteredAt), false}, nil
+	if l.arrived.IsZero() {
+		l.arrived = aws.ToTime(s.definition.RegisteredAt)
+	}
+	return begun{s.marks.release, s.marks.sha, afterSlash(l.runs()), l.arrived, false}, nil
 }
 
-// maxSteps is how far back a rollback looks.
-const maxSteps = 20
+// later looks for a release that was begun later than that of what a service runs.
+type later struct {
+	engine  Engine
+	than    standing
+	seen    map[string]bool
+	found   *begun
+	deleted string    // a later revision of which it is not known whose it was
+	arrived time.Time // when what runs was deployed
+	passed  bool      // something else was deployed before that
+}
+
+// runs is the revision that runs.
+func (l *later) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
+
+// deployment looks at one of the service's deployments. Those that are older than
+// the revision which runs tell nothing of a newer one.
+func (l *later) deployment(ctx context.Context, r record) (bool, error) {
+	switch {
+	case r.revision == l.runs() && !l.passed:
+		l.arrived = aws.ToTime(r.CreatedAt)
+	case !l.arrived.IsZero():
+		l.passed = true
+	}
+	registered := l.than.definition.RegisteredAt
+	if l.than.marks.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+		return true, nil
+	}
+	return l.revision(ctx, r.revision, aws.ToTime(r.CreatedAt))
+}
+
+// revision looks at one revision.
+func (l *later) revision(ctx context.Context, arn string, at time.Time) (bool, error) {
+	if arn == l.runs() || l.seen[arn] || !l.newer(arn) {
+		return false, nil
+	}
+	l.seen[arn] = true
+	definition, tags, err := l.engine.past(ctx, arn)
+	if err != nil {
+		return false, err
+	}
+	if definition == nil {
+		l.deleted = cmp.Or(l.deleted, arn)
+		return false, nil
+	}
+	of := readMarks(tags)
+	if of.release == "" || of.copyOf != "" && !l.newer(of.copyOf) {
+		return false, nil // somebody else's, or a copy of something older
+	}
+	if at.IsZero() {
+		at = aws.ToTime(definition.RegisteredAt)
+	}
+	l.found = &begun{of.release, of.sha, afterSlash(arn), at, true}
+	return true, nil
+}
+
+// newer tells whether a revision of the service's family was registered after the
+// one that runs, or after the one that this is a copy of.
+func (l *later) newer(arn string) bool {
+	if familyOf(arn) != l.than.service.Family() {
+		return false
+	}
+	runs := cmp.Or(l.than.marks.copyOf, l.runs())
+	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
+}
+
+// newestFirst shows the revisions of a family until look has seen enough.
+func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
+	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
+	for {
+		list, err := e.ECS.ListTaskDefinitions(ctx, input)
+		if err != nil {
+			return fmt.Errorf("listing revisions of %s: %w", family, err)
+		}
+		for _, arn := range list.TaskDefinitionArns {
+			if familyOf(arn) != family {
+				continue // one whose name only begins alike
+			}
+			if enough, err := look(arn); enough || err != nil {
+				return err
+			}
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			return nil
+		}
+	}
+}
 
 // lastGood follows what ran before, and before that, to the first revision that
-// was once deployed with success. Where ECS has no record of it, what ran before
-// is believed to have worked.
+// did not fail whenever it was deployed. Of what was deployed before ECS's records
+// begin it is believed that it worked.
 func (e Engine) lastGood(ctx context.Context, cluster string, s standing) (string, error) {
-	records, known, err := e.history(ctx, cluster, s.service.ServiceName(), types.ServiceDeploymentStatusSuccessful)
-	if err != nil {
-		return "", err
-	}
-	candidate := s.marks.from
-	for range maxSteps {
-		worked := slices.ContainsFunc(records, func(r record) bool { return r.revision == candidate })
-		if !known || len(records) == 0 || worked {
-			return candidate, nil
-		}
-		e.Event(s.service.Name, afterSlash(candidate)+" is passed over: it is not known to have worked")
-		_, tags, err := e.definition(ctx, candidate)
+	passed := map[string]bool{}
+	for candidate := s.marks.from; candidate != "" && !passed[candidate]; {
+		good, err := e.worked(ctx, cluster, s.service.ServiceName(), candidate)
 		if err != nil {
 			return "", err
 		}
-		if candidate = readMarks(tags).from; candidate == "" {
-			break
+		definition, tags, err := e.past(ctx, candidate)
+		switch {
+		case err != nil:
+			return "", err
+		case definition == nil:
+			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, afterSlash(candidate))
+		case good:
+			return candidate, nil
 		}
-	}
-	for _, r := range records { // what else has worked, and is older than what runs
-		if r.revision != "" && revisionNumber(r.revision) < int(s.definition.Revision) {
-			return r.revision, nil
-		}
+		e.Event(s.service.Name, afterSlash(candidate)+" is passed over: it is not known to have worked")
+		passed[candidate] = true
+		candidate = readMarks(tags).from
 	}
 	return "", outcome.Usagef("%s: no earlier version is known to have worked: name a commit or a revision with --to", s.service.Name)
+}
+
+// worked tells whether a revision was ever deployed with success, as far as is known.
+func (e Engine) worked(ctx context.Context, cluster, service, revision string) (bool, error) {
+	deployed, succeeded := false, false
+	_, err := e.history(ctx, cluster, service, func(r record) (bool, error) {
+		if r.revision == revision {
+			deployed = true
+			succeeded = succeeded || r.Status == types.ServiceDeploymentStatusSuccessful
+		}
+		return succeeded, nil
+	})
+	return succeeded || !deployed, err
+}
+
+func familyOf(arn string) string {
+	family, _, _ := strings.Cut(afterSlash(arn), ":")
+	return family
 }
 
 func revisionNumber(arn string) int {
@@ -210,31 +316,32 @@ func ToRevision(goal string, services []platform.Service) (Target, error) {
 	return Target{}, outcome.Usagef("--to %s: no service has the family %s: there are %s", goal, parts[1], strings.Join(families, ", "))
 }
 
-// searchDepth is how many of a family's newest revisions are searched for one
-// that ran an image.
-const searchDepth = 30
-
-// ToImages finds for each service the newest revision that was released with
-// its image: then what is gone back to is what ran, environment and all. Where
-// there is none the image is put into the newest revision.
-func (e Engine) ToImages(ctx context.Context, services []platform.Service, images map[string]string) ([]Target, error) {
+// ToImages finds for each service the newest revision that ran its image, or else
+// was registered with it: then what is gone back to is what ran, environment and
+// all. Where there is none the image is put into the newest revision.
+func (e Engine) ToImages(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
 	var targets []Target
 	for _, s := range services {
-		list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
-			FamilyPrefix: aws.String(s.Family()), Sort: types.SortOrderDesc, Status: types.TaskDefinitionStatusActive, MaxResults: aws.Int32(searchDepth),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("listing revisions of %s: %w", s.Family(), err)
-		}
 		target := Target{Service: s, Image: images[s.Name]}
-		for _, arn := range list.TaskDefinitionArns {
-			definition, _, err := e.definition(ctx, arn)
-			if err != nil {
-				return nil, err
+		seen := map[string]bool{}
+		look := func(arn string) (bool, error) {
+			if familyOf(arn) != s.Family() || seen[arn] {
+				return false, nil
 			}
-			if aws.ToString(definition.Family) == s.Family() && imageOf(*definition, s.Container()) == images[s.Name] {
-				target.Revision = arn
-				break
+			seen[arn] = true
+			definition, _, err := e.past(ctx, arn)
+			if err != nil || definition == nil || imageOf(*definition, s.Container()) != target.Image {
+				return false, err
+			}
+			target.Revision = arn
+			return true, nil
+		}
+		if _, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) { return look(r.revision) }); err != nil {
+			return nil, err
+		}
+		if target.Revision == "" {
+			if err := e.newestFirst(ctx, s.Family(), types.TaskDefinitionStatusActive, look); err != nil {
+				return nil, err
 			}
 		}
 		targets = append(targets, target)

@@ -64,6 +64,181 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
+// foreign registers revisions that are no release's, as Terraform does.
+func (b *bench) foreign(n int) {
+	for range n {
+		b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
+	}
+}
+
+// revision is one of service a's.
+func revision(n int) string {
+	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:%d", n)
+}
+
+// TestRollbackAgainGoesNoFurther is a rollback after whatever has happened since.
+// Service a runs the original, 1111 and 2222 as revisions 1, 2 and 3.
+func TestRollbackAgainGoesNoFurther(t *testing.T) {
+	to := func(n int) func(*testing.T, *bench) {
+		return func(t *testing.T, b *bench) {
+			got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(n)}}})
+			require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+			b.ecs.rest()
+		}
+	}
+	back := func(t *testing.T, b *bench) {
+		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+	}
+	deploy := func(version, image string) func(*testing.T, *bench) {
+		return func(t *testing.T, b *bench) { b.release(t, version, image, oldImage) }
+	}
+	foreign := func(n int) func(*testing.T, *bench) { return func(_ *testing.T, b *bench) { b.foreign(n) } }
+	byHand := func(n int) func(*testing.T, *bench) {
+		return func(_ *testing.T, b *bench) { b.ecs.deploy("ecs-a-service", revision(n)); b.ecs.rest() }
+	}
+	remove := func(status types.TaskDefinitionStatus, revisions ...int) func(*testing.T, *bench) {
+		return func(_ *testing.T, b *bench) {
+			for _, n := range revisions {
+				b.ecs.remove(revision(n), status)
+			}
+		}
+	}
+	const inactive = types.TaskDefinitionStatusInactive
+	tests := map[string]struct {
+		before []func(*testing.T, *bench)
+		want   string // image of service a after one more rollback
+		err    string // or why it is not done
+	}{
+		"a release":                        {nil, "good@sha256:a1", ""},
+		"a release, foreign ones":          {steps(foreign(150)), "good@sha256:a1", ""},
+		"a rollback":                       {steps(back), "good@sha256:a1", ""},
+		"a rollback, five foreign ones":    {steps(back, foreign(5)), "good@sha256:a1", ""},
+		"a rollback, many foreign ones":    {steps(back, foreign(230)), "good@sha256:a1", ""},
+		"two rollbacks":                    {steps(back, foreign(6), back, foreign(6)), "good@sha256:a1", ""},
+		"back to one by name":              {steps(to(1), foreign(6)), oldImage, ""},
+		"back, and back further by name":   {steps(back, to(1)), oldImage, ""},
+		"back, and forth by name":          {steps(back, to(3)), "good@sha256:a1", ""},
+		"back by hand":                     {steps(byHand(2), foreign(6)), "good@sha256:a1", ""},
+		"a foreign one by hand, and back":  {steps(foreign(1), byHand(4), byHand(3)), "good@sha256:a1", ""},
+		"a rollback, the same again":       {steps(back, foreign(6), deploy("2222", "good@sha256:a2")), "good@sha256:a1", ""},
+		"a rollback, another release":      {steps(back, foreign(6), deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"another release, two rollbacks":   {steps(back, deploy("3333", "good@sha256:a3"), back, foreign(6)), "good@sha256:a1", ""},
+		"a release that failed":            {steps(deploy("3333", "bad@sha256:a3"), foreign(6)), "good@sha256:a2", ""},
+		"a release that failed, of old":    {steps(deploy("3333", "bad@sha256:a3"), foreign(6), back, deploy("4444", "good@sha256:a4")), "good@sha256:a2", ""},
+		"all deregistered":                 {steps(back, remove(inactive, 1, 2, 3), foreign(6)), "good@sha256:a1", ""},
+		"what is gone back to":             {steps(remove(inactive, 2), back, foreign(6)), "good@sha256:a1", ""},
+		"a copy is no release":             {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
+		"a copy, and another release":      {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"a copy by name, twice":            {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
+		"what was put back is deleted":     {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after what runs and is deleted"},
+		"what ran before is deleted":       {steps(remove(deleted, 2)), "good@sha256:a2", "a: ecs-a-task:2 ran before and is deleted"},
+		"what runs is deleted, after back": {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
+	}
+	for name, tt := range tests {
+		for _, noAPI := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: ", without service deployments"}[noAPI], func(t *testing.T) {
+				b := newBench(completes, completes)
+				b.ecs.noAPI = noAPI
+				b.release(t, "1111", "good@sha256:a1", oldImage)
+				b.release(t, "2222", "good@sha256:a2", oldImage)
+				for _, step := range tt.before {
+					step(t, b)
+				}
+				targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+				switch {
+				case tt.err != "" && noAPI && err == nil: // then nobody knows of the deleted one
+				case tt.err != "":
+					require.ErrorContains(t, err, tt.err)
+					require.ErrorContains(t, err, "--to")
+					require.Equal(t, outcome.Usage, outcome.Of(err))
+					require.Equal(t, tt.want, b.ecs.running("a"))
+				default:
+					require.NoError(t, err)
+					got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true})
+					require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+					require.Equal(t, tt.want, b.ecs.running("a"), b.log())
+				}
+			})
+		}
+	}
+}
+
+func steps(list ...func(*testing.T, *bench)) []func(*testing.T, *bench) { return list }
+
+// TestRollbackOfOneServiceThenOfAll: the one that was put back stays where it is.
+func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	require.NoError(t, err)
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
+	b.ecs.rest()
+	require.Equal(t, "good@sha256:b2", b.ecs.running("b"))
+	b.foreign(12)
+	for range 2 {
+		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+		require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+		require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
+	}
+}
+
+// TestRollbackIsCheap counts what it costs to see that a release was put back: others
+// may have registered as many revisions as they like.
+func TestRollbackIsCheap(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.release(t, "2222", "good@sha256:a2", oldImage)
+	b.rollBack(t)
+	b.foreign(500)
+	b.ecs.calls = nil
+	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	require.NoError(t, err)
+	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
+}
+
+// TestRollbackOfAReleaseThatChangedNothing was killed when it had registered its
+// revisions, and others have registered some since.
+func TestRollbackOfAReleaseThatChangedNothing(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "good@sha256:a2", oldImage
+	b.ecs.refuse = after("RegisterTaskDefinition", func(string, string) error { return errKilled })
+	b.engine.Release(t.Context(), b.request)
+	revive(b)
+	b.foreign(150)
+	got := b.rollBack(t)
+	require.Equal(t, report.Unchanged, got.Result, "%s\n%s", got.Error, b.log())
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
+}
+
+// TestRollbackOfOldReleases goes back to what worked before ECS's records begin, and
+// through more of them than one answer holds.
+func TestRollbackOfOldReleases(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	s := b.ecs.services["ecs-a-service"]
+	s.records = nil // kept for 90 days
+	b.release(t, "2222", "good@sha256:a2", oldImage)
+	for range 45 { // redeployed by somebody, as to take a new secret
+		b.ecs.deploy("ecs-a-service", revision(3))
+		b.ecs.rest()
+	}
+	b.rollBack(t)
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
+}
+
+// TestRollbackThatSeesNothing says so: a role that may not look cannot know.
+func TestRollbackThatSeesNothing(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", oldImage)
+	b.ecs.noAPI = true
+	b.ecs.refuse = refuse("ListTaskDefinitions", "AccessDeniedException", 1<<30)
+	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	require.ErrorContains(t, err, "neither its deployments nor its revisions")
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
 func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
 	b := newBench(completes, completes)
 	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
@@ -168,11 +343,17 @@ func TestRollbackToImages(t *testing.T) {
 	b := newBench(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.ToImages(t.Context(), b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	targets, err := b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
 	require.Empty(t, targets[1].Revision)
 	require.Equal(t, "good@sha256:never", targets[1].Image)
+
+	b.foreign(150)
+	b.ecs.noAPI = true
+	targets, err = b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
+	require.NoError(t, err)
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "however many there are since")
 }
 
 func TestToRevision(t *testing.T) {

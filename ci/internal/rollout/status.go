@@ -63,6 +63,9 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
 		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		if isGone(err) {
+			version, err = report.Version{TaskDefinition: aws.ToString(d.TaskDefinition)}, nil
+		}
 		if err != nil {
 			return &at, status, err
 		}
@@ -130,8 +133,17 @@ func (e Engine) addHealth(ctx context.Context, at standing, status *report.Servi
 // services file. The image and the version are the pipeline's and are left out.
 func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 	var drift []string
+	if at.definition.Family == nil {
+		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
+	}
 	newest, _, err := e.definition(ctx, at.service.Family())
-	if err != nil {
+	switch {
+	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
+		newest = at.definition
+		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, afterSlash(aws.ToString(at.definition.TaskDefinitionArn))))
+	case isGone(err):
+		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
+	case err != nil:
 		return nil, err
 	}
 	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
@@ -163,12 +175,8 @@ func orNone(text string) string {
 
 // pastReleases are the service's last deployments, newest first.
 func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *versions) ([]report.PastRelease, error) {
-	records, _, err := e.history(ctx, cluster, s.ServiceName())
-	if err != nil {
-		return nil, err
-	}
 	var past []report.PastRelease
-	for _, r := range records[:min(len(records), statusReleases)] {
+	_, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) {
 		version, err := versions.of(ctx, r.revision, s.Container())
 		if err != nil {
 			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
@@ -176,8 +184,9 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 		past = append(past, report.PastRelease{
 			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
 		})
-	}
-	return past, nil
+		return len(past) == statusReleases, nil
+	})
+	return past, err
 }
 
 // tellUnfinished says of a release that some of its services run it and others

@@ -20,6 +20,7 @@ type teller struct {
 	tasks   map[string]string // last state by ARN
 	targets map[string]string // last health by address
 	counts  string            // of the deployments, when tasks were looked at last
+	trouble string            // the last event that tells of something that ECS cannot do
 }
 
 // skip takes events as told.
@@ -38,10 +39,18 @@ func (e Engine) tellEvents(m *move, events []types.ServiceEvent) {
 	for _, event := range slices.Backward(events) {
 		if id := aws.ToString(event.Id); !m.told.events[id] {
 			m.told.events[id] = true
-			e.Event(m.name(), readable(aws.ToString(event.Message)))
+			text := readable(aws.ToString(event.Message))
+			if trouble.MatchString(text) {
+				m.told.trouble = text
+			}
+			e.Event(m.name(), text)
 		}
 	}
 }
+
+// trouble are the words of service events that say what keeps ECS from going on.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+var trouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
 
 // What ECS says in every event of a service and people know already, and the
 // ARN of a target group, of which its name is enough.
@@ -53,6 +62,14 @@ var (
 // readable is the message of a service event without what makes it long.
 func readable(message string) string {
 	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
+}
+
+// withTrouble adds to a verdict what ECS said last that keeps it from going on.
+func (m *move) withTrouble(verdict string) string {
+	if m.told.trouble == "" {
+		return verdict
+	}
+	return verdict + ": " + m.told.trouble
 }
 
 // closeLimit is how many services are looked at task by task. Beyond it the
@@ -87,7 +104,7 @@ func (e Engine) tellTasks(ctx context.Context, cluster string, m *move) {
 		m.told.tasks = map[string]string{}
 	}
 	for _, desired := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		tasks, err := e.tasks(ctx, cluster, m, desired)
+		tasks, err := e.tasks(ctx, cluster, m, m.own, desired)
 		if err != nil {
 			return
 		}

@@ -260,6 +260,58 @@ func TestTags(t *testing.T) {
 	require.Len(t, d.Tags, 1)
 }
 
+// TestTaskTags: tasks get the tags of their revision or service if the service says
+// so, and those of ECS itself.
+func TestTaskTags(t *testing.T) {
+	t.Parallel()
+	for propagate, want := range map[ecstypes.PropagateTags]map[string]string{
+		ecstypes.PropagateTagsTaskDefinition: {"of": "revision", "aws:ecs:clusterName": "test", "aws:ecs:serviceName": "app"},
+		ecstypes.PropagateTagsService:        {"of": "service", "aws:ecs:clusterName": "test", "aws:ecs:serviceName": "app"},
+		ecstypes.PropagateTagsNone:           {"aws:ecs:clusterName": "test", "aws:ecs:serviceName": "app"},
+	} {
+		t.Run(string(propagate), func(t *testing.T) {
+			t.Parallel()
+			p := localawstest.New(t, binary, quick)
+			definition := p.Register(p.Image("one"))
+			tag := func(value string) []ecstypes.Tag {
+				return []ecstypes.Tag{{Key: aws.String("of"), Value: &value}}
+			}
+			_, err := p.ECS.TagResource(t.Context(), &ecs.TagResourceInput{ResourceArn: &definition, Tags: tag("revision")})
+			require.NoError(t, err)
+			p.Create(definition, func(in *ecs.CreateServiceInput) {
+				in.PropagateTags, in.EnableECSManagedTags, in.Tags = propagate, true, tag("service")
+			})
+			p.Stable()
+			out, err := p.ECS.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{
+				Cluster: aws.String("test"), Tasks: []string{*p.Tasks(ecstypes.DesiredStatusRunning)[0].TaskArn}, Include: []ecstypes.TaskField{ecstypes.TaskFieldTags},
+			})
+			require.NoError(t, err)
+			got := map[string]string{}
+			for _, tag := range out.Tasks[0].Tags {
+				got[*tag.Key] = *tag.Value
+			}
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+func TestTagsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	p := localawstest.New(t, binary, localaws.Options{})
+	var many []ecstypes.Tag
+	for n := range 51 {
+		many = append(many, ecstypes.Tag{Key: aws.String(fmt.Sprint(n)), Value: aws.String("")})
+	}
+	for want, tags := range map[string][]ecstypes.Tag{
+		"at most 50 tags": many, "are reserved: aws:x": {{Key: aws.String("aws:x"), Value: aws.String("")}},
+	} {
+		_, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+			Family: aws.String("f"), ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("c"), Image: aws.String("i")}}, Tags: tags,
+		})
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestClustersAndServicesAreListedAndDeleted(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)

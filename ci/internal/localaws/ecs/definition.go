@@ -194,9 +194,30 @@ func (c *Control) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTa
 		gone := *d
 		gone.Status, gone.DeleteRequestedAt = types.TaskDefinitionStatusDeleteInProgress, new(c.cfg.Clock.Now())
 		c.families[*d.Family].revisions[d.Revision-1] = nil
+		if c.inUse(*d.TaskDefinitionArn) {
+			c.families[*d.Family].revisions[d.Revision-1] = &gone
+		}
 		out.TaskDefinitions = append(out.TaskDefinitions, gone)
 	}
 	return out, nil
+}
+
+// inUse tells whether a service or a task refers to a revision. Then its deletion
+// stays in progress.
+func (c *Control) inUse(revision string) bool {
+	for _, t := range c.tasks {
+		if t.status() != "STOPPED" && *t.definition.TaskDefinitionArn == revision {
+			return true
+		}
+	}
+	for _, cl := range c.clusters {
+		for _, s := range cl.services {
+			if s.status != statusInactive && slices.ContainsFunc(s.deployments, func(d *deployment) bool { return *d.revision.definition.TaskDefinitionArn == revision }) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (c *Control) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefinitionsInput) (*awsecs.ListTaskDefinitionsOutput, error) {

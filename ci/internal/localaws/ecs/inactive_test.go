@@ -30,6 +30,14 @@ func TestDeregisteredRevision(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "TaskDefinition is inactive", *refused.Message)
 
+	// Deleting it takes as long as it is used.
+	gone, err := p.ECS.DeleteTaskDefinitions(t.Context(), &ecs.DeleteTaskDefinitionsInput{TaskDefinitions: []string{good}})
+	require.NoError(t, err)
+	require.Equal(t, ecstypes.TaskDefinitionStatusDeleteInProgress, gone.TaskDefinitions[0].Status)
+	described, err := p.ECS.DescribeTaskDefinition(t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: &good})
+	require.NoError(t, err)
+	require.Equal(t, ecstypes.TaskDefinitionStatusDeleteInProgress, described.TaskDefinition.Status)
+
 	// A task that ends is replaced by one of the same revision.
 	tasks := p.Tasks(ecstypes.DesiredStatusRunning)
 	_, err = p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: tasks[0].TaskArn})

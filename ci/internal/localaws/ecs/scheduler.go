@@ -132,8 +132,16 @@ func (s *service) launch(d *deployment) *taskRun {
 	t.service, t.deployment = s, d
 	s.members = append(s.members, t)
 	t.record.StartedBy = new(d.id)
-	if s.record.PropagateTags == types.PropagateTagsService {
+	switch s.record.PropagateTags {
+	case types.PropagateTagsService:
 		s.c.setTags(t.arn, s.c.listTags(s.arn))
+	case types.PropagateTagsTaskDefinition:
+		s.c.setTags(t.arn, s.c.listTags(*t.definition.TaskDefinitionArn))
+	}
+	if s.record.EnableECSManagedTags {
+		s.c.setTags(t.arn, []types.Tag{
+			{Key: new("aws:ecs:clusterName"), Value: &s.cluster.name}, {Key: new("aws:ecs:serviceName"), Value: &s.name},
+		})
 	}
 	s.c.spawn(t.live)
 	return t

@@ -190,6 +190,10 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 	if in.EnableExecuteCommand != nil {
 		rec.EnableExecuteCommand = *in.EnableExecuteCommand
 	}
+	if in.EnableECSManagedTags != nil {
+		rec.EnableECSManagedTags = *in.EnableECSManagedTags
+	}
+	rec.PropagateTags = cmp.Or(in.PropagateTags, rec.PropagateTags)
 	if in.DesiredCount != nil {
 		s.desired = int(*in.DesiredCount)
 		s.primary().updated = c.cfg.Clock.Now()

@@ -52,6 +52,9 @@ func (c *Control) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs
 		if in.Overrides != nil {
 			t.record.Overrides = in.Overrides
 		}
+		if in.PropagateTags == types.PropagateTagsTaskDefinition {
+			c.setTags(t.arn, c.listTags(*d.TaskDefinitionArn))
+		}
 		c.setTags(t.arn, in.Tags)
 		c.spawn(t.live)
 		out.Tasks = append(out.Tasks, t.describe(nil))

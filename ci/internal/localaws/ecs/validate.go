@@ -60,8 +60,27 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 	if _, bad := startOrder(in.ContainerDefinitions); bad != "" {
 		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", bad)
 	}
+	if err := validateTags(in.Tags); err != nil {
+		return err
+	}
 	if slices.Contains(in.RequiresCompatibilities, types.CompatibilityFargate) {
 		return validateFargate(in)
+	}
+	return nil
+}
+
+// maxTags is how many tags a resource takes.
+// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
+const maxTags = 50
+
+func validateTags(tags []types.Tag) error {
+	if len(tags) > maxTags {
+		return wire.Errorf("InvalidParameterException", "A resource can have at most %d tags.", maxTags)
+	}
+	for _, tag := range tags {
+		if strings.HasPrefix(strings.ToLower(aws.ToString(tag.Key)), "aws:") {
+			return wire.Errorf("InvalidParameterException", "Tag keys that begin with 'aws:' are reserved: %s", *tag.Key)
+		}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	case fullID.MatchString(sha):
 		return strings.ToLower(sha), nil
 	}
-	full, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", sha+"^{commit}")
+	full, err := t.Git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", sha+"^{commit}")
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err
@@ -36,7 +36,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	}
 	full = strings.TrimSpace(full)
 	// A name goes before the beginning of an id, for git as well.
-	name, _ := t.git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
+	name, _ := t.Git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
 	if shortID.MatchString(sha) && strings.TrimSpace(name) == "" {
 		return "", outcome.Usagef("%s is short for %s: give %s", sha, full, full)
 	}
@@ -48,7 +48,7 @@ func (t Tree) unknown(ctx context.Context, sha string) error {
 	if !shortID.MatchString(sha) {
 		return outcome.Usagef("git knows no commit %q: give its full id, 40 hexadecimal digits", sha)
 	}
-	if list, _ := t.git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
+	if list, _ := t.Git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
 		return outcome.Usagef("more than one id begins with %s: give all 40 digits", sha)
 	}
 	return outcome.Usagef("git knows no commit that begins with %s (a shallow clone lacks the older ones): give all 40 digits", sha)

@@ -151,15 +151,16 @@ func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
 
 // Files lists the files below folder that git tracks and that exist, sorted,
 // slash-separated and relative to folder. A file that was never added is not
-// among them: what ships is what the repository knows.
+// among them: what ships is what the repository knows. Submodules are others'.
 func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
-	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--cached", "--deduplicate", "--", ".")
+	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-s", "-z", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return nil, err
 	}
 	var files []string
-	for name := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
-		if name == "" {
+	for _, line := range split(list) {
+		facts, name, _ := strings.Cut(line, "\t") // mode id stage
+		if strings.HasPrefix(facts, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(folder), filepath.FromSlash(name)))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sourcetest"
@@ -40,6 +41,7 @@ func TestInPlatform(t *testing.T) {
 			test func(t *testing.T, dir string)
 		}{
 			{"delivery", testDelivery},
+			{"without a work tree", testPlainFolder},
 			{"bad input", testReleasesRefuseBadInput},
 			{"signatures", testSignatures},
 			{"signed by a job", testSignedByAJob},
@@ -110,6 +112,39 @@ func stageNames(release report.Release) []string {
 		names = append(names, stage.Name)
 	}
 	return names
+}
+
+// testPlainFolder: what was published is looked at, released and put back from a
+// folder with nothing but the services file, without git.
+func testPlainFolder(t *testing.T, dir string) {
+	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
+	other := strings.Repeat("0", 40)
+	plain := t.TempDir()
+	sourcetest.Write(t, plain, platform.ServicesFile, sourcetest.Services)
+	t.Setenv("PATH", t.TempDir())
+	tests := []struct {
+		args []string
+		code outcome.Code
+		want string
+	}{
+		{[]string{"status"}, outcome.Done, sha[:12]},
+		{[]string{"deploy", "--sha", sha}, outcome.Done, sha[:12]},
+		{[]string{"diff", "--sha", sha}, outcome.Done, ""},
+		{[]string{"rollback"}, outcome.Done, "succeeded"},
+		{[]string{"rollback", "--to", sha}, outcome.Done, sha[:12]},
+		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is short for " + sha + ": give " + sha},
+		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is no full commit id, 40 hexadecimal digits, and git cannot complete it: git is not installed`},
+		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is no full commit id`},
+		{[]string{"deploy"}, outcome.Usage, "git is not installed"},
+		{[]string{"deploy", "--sha", other}, outcome.Usage, "the registry has no image of commit " + other + ", and it cannot be built here: " + platform.ServicesFile},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			code, stdout, stderr := run(t, append(tt.args, "--source", plain)...)
+			require.Equal(t, tt.code, code, stdout+stderr)
+			require.Contains(t, stdout+stderr, tt.want)
+		})
+	}
 }
 
 func testReleasesRefuseBadInput(t *testing.T, dir string) {

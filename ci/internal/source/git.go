@@ -83,6 +83,9 @@ func (t Tree) ask(ctx context.Context, stdin string, args ...string) (string, er
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
+		for args[0] == "-c" {
+			args = args[2:]
+		}
 		said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
 		if said == "" {
 			return "", fmt.Errorf("running git %s: %w", args[0], err)

@@ -462,7 +462,8 @@ func (c *comparison) content(ctx context.Context, name string, data []byte) ([]d
 	written, err := c.repository.Git(ctx, args...)
 	switch {
 	case err != nil && ctx.Err() == nil:
-		return []difference{{name, "cannot be compared with the commit", strings.TrimPrefix(err.Error(), "running git ")}}, nil
+		what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filter, strings.TrimPrefix(err.Error(), "running git cat-file: "))
+		return []difference{{name, what, "mend the filter, and " + c.again(name)}}, nil
 	case err != nil:
 		return nil, err
 	case bytes.Equal([]byte(written), data):

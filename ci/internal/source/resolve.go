@@ -15,6 +15,9 @@ var (
 	shortID = regexp.MustCompile(`^[0-9a-fA-F]{4,39}$`)
 )
 
+// IsShort tells whether sha looks like the beginning of a commit's id.
+func IsShort(sha string) bool { return shortID.MatchString(sha) }
+
 // Resolve returns the full id of the commit that sha names; empty means HEAD.
 // Only a full id is taken, and without asking git about it: a shallow clone may
 // lack the commit whose images are to be deployed. Whatever else git knows, such
@@ -45,6 +48,9 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 
 // unknown is the error about something that names no commit, or several.
 func (t Tree) unknown(ctx context.Context, sha string) error {
+	if err := t.readable(ctx); err != nil {
+		return outcome.Usagef("%q is no full commit id, 40 hexadecimal digits, and git cannot complete it: %w", sha, err)
+	}
 	if !shortID.MatchString(sha) {
 		return outcome.Usagef("git knows no commit %q: give its full id, 40 hexadecimal digits", sha)
 	}

@@ -144,11 +144,17 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 		"of a part that is not packed": {web, sparse("!/web/README.md", "!/api/inner/", "!/shared/"), nil},
 		"of a package":                 {api, sparse("!/api/inner/"), []string{"api/inner/extra.go (and 1 more) is in the commit and not in the tree"}},
 		"of a file of a package":       {api, sparse("!/api/inner/extra.go"), []string{"api/inner/extra.go is in the commit and not in the tree"}},
-		"of a test":                    {api, sparse("!/api/inner/inner_test.go", "!/api/testdata/", "!/api/other/", "!/api/pages/note.txt"), nil},
-		"of what is embedded":          {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
-		"of a replaced module":         {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit and not in the tree"}},
-		"a file that is compiled":      {api, skip("api/inner/extra.go"), []string{"api/inner/extra.go differs"}},
-		"a file that is embedded":      {api, assume("api/pages/page.html"), []string{"api/pages/page.html differs"}},
+		"of the program itself":        {api, sparse("!/api/main.go"), []string{"api/main.go is in the commit and not in the tree"}},
+		"of the program among others": {api, func(c change) {
+			write(c, "api/cmd/server/main.go", "package main\n\nfunc main() {}\n")
+			commit(c)
+			sparse("!/api/cmd/")(c)
+		}, []string{"api/cmd/server/main.go is in the commit and not in the tree"}},
+		"of a test":               {api, sparse("!/api/inner/inner_test.go", "!/api/testdata/", "!/api/other/", "!/api/pages/note.txt"), nil},
+		"of what is embedded":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
+		"of a replaced module":    {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit and not in the tree"}},
+		"a file that is compiled": {api, skip("api/inner/extra.go"), []string{"api/inner/extra.go differs"}},
+		"a file that is embedded": {api, assume("api/pages/page.html"), []string{"api/pages/page.html differs"}},
 		"a file that is replaced in": {api, func(c change) {
 			git(c, "update-index", "--skip-worktree", "shared/shared.go")
 			write(c, "shared/shared.go", "package shared\n\nconst Text = \"local\"\n")

@@ -147,11 +147,14 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 	}
 }
 
+// serverPackage is the main package of a service that has several.
+const serverPackage = "cmd/server"
+
 // mainPackage is cmd/server where the service has it, else its root.
 func (b Builder) mainPackage(service platform.Service) string {
-	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, "cmd/server")))
+	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
-		return "./cmd/server"
+		return "./" + serverPackage
 	}
 	return "."
 }

@@ -119,6 +119,13 @@ func (m modules) check(ctx context.Context, target v1.Platform, chain toolchain)
 		if err != nil {
 			return err
 		}
+		if folder == m.service.Path { // go says nothing of a main package that has no file
+			main := importPath
+			if slices.ContainsFunc(files, func(f source.File) bool { return strings.HasPrefix(f.Name, serverPackage+"/") }) {
+				main = path.Join(importPath, serverPackage)
+			}
+			at[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
+		}
 		for _, f := range files {
 			if !f.Here && wanted(packages, at, importPath, folder, f) {
 				compared = append(compared, path.Join(folder, f.Name))

@@ -150,7 +150,7 @@ func (w *workspace) load(ctx context.Context) error {
 	if w.tree, err = source.Open(ctx, w.dir); err != nil {
 		return err
 	}
-	if w.platform, err = platform.Load(w.dir); err != nil {
+	if w.platform, err = platform.LoadTree(ctx, w.tree); err != nil {
 		return err
 	}
 	w.lock, err = image.ReadLock(w.dir)

@@ -181,7 +181,7 @@ func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) 
 	if err != nil {
 		return source.Tree{}, platform.Platform{}, err
 	}
-	p, err := platform.Load(a.source)
+	p, err := platform.LoadTree(ctx, tree)
 	return tree, p, err
 }
 

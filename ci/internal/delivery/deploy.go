@@ -57,7 +57,7 @@ func Read(ctx context.Context, dir string, published bool) (d Delivery, err erro
 		return d, err
 	}
 	d.All = p.Services
-	if d.unbuildable = p.CheckFolders(dir); d.unbuildable == nil {
+	if _, d.unbuildable = platform.LoadTree(ctx, d.Source); d.unbuildable == nil {
 		d.Lock, d.unbuildable = image.ReadLock(dir)
 	}
 	if published {

@@ -13,6 +13,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -251,6 +252,44 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 			for _, want := range tt.want {
 				require.ErrorContains(t, err, want)
 			}
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+}
+
+// TestFoldersThatAreNotThere: a service's folder that was not checked out is no
+// mistake in the services file.
+func TestFoldersThatAreNotThere(t *testing.T) {
+	origin := committed(t)
+	module := sourcetest.New(t)
+	sourcetest.Git(t, origin, "rm", "-rq", "api")
+	sourcetest.Git(t, origin, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", module, "api")
+	sourcetest.Commit(t, origin, "api is a submodule")
+	tests := map[string]struct {
+		change func(dir string)
+		want   string
+	}{
+		"a submodule": {func(string) {}, "api is a submodule that is not checked out: git submodule update --init api"},
+		"a site that a sparse checkout leaves out": {func(dir string) {
+			sourcetest.Git(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+			sourcetest.Write(t, dir, "api/go.mod", "module example.com/api\n")
+			sourcetest.Git(t, dir, "sparse-checkout", "set", "--no-cone", "/*", "!/web/site/")
+		}, "is in the commit and not in the tree (a sparse checkout leaves it out): git sparse-checkout disable"},
+		"a mistake": {func(dir string) {
+			sourcetest.Git(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
+			sourcetest.Git(t, dir, "rm", "-rq", "web/site")
+		}, "terraform/services.auto.tfvars.json: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "clone")
+			sourcetest.Git(t, "", "clone", "-q", origin, dir)
+			tt.change(dir)
+			tree, err := source.Open(t.Context(), dir)
+			require.NoError(t, err)
+			_, err = platform.LoadTree(t.Context(), tree)
+			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 			require.NotContains(t, err.Error(), "\n")
 		})

@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/source"
 )
 
 // Load reads and validates the services file of the source tree at dir, and looks
@@ -28,6 +30,26 @@ func Load(dir string) (Platform, error) {
 		return Platform{}, err
 	}
 	return p, p.CheckFolders(dir)
+}
+
+// LoadTree is [Load] for a git work tree, where a folder that is not there may be one
+// that was not checked out.
+func LoadTree(ctx context.Context, tree source.Tree) (Platform, error) {
+	p, err := Read(tree.Dir)
+	if err != nil {
+		return Platform{}, err
+	}
+	if err := p.CheckFolders(tree.Dir); err != nil {
+		var folders []string
+		for _, s := range p.Services {
+			folders = append(folders, s.Path)
+		}
+		if absent := tree.Complete(ctx, folders...); outcome.Of(absent) == outcome.Usage { // any other error is git's, and no reason
+			return p, absent
+		}
+		return p, err
+	}
+	return p, nil
 }
 
 // Read is [Load] without the folders, which what runs already has no need of.

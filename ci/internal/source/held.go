@@ -287,6 +287,22 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.what, first.mend)
 }
 
+// Complete is a usage error if the work tree lacks what the commit has in folders: it
+// says what to do where a folder is not there at all.
+func (t Tree) Complete(ctx context.Context, folders ...string) error {
+	h, err := t.Held(ctx, folders...)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name := range h.entries {
+		if e := h.entries[name]; e.absent || e.mode != "" && !h.here(name) {
+			names = append(names, name)
+		}
+	}
+	return h.Check(ctx, names, false)
+}
+
 // here tells whether a name is in the work tree.
 func (h Held) here(name string) bool {
 	_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))

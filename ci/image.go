@@ -99,7 +99,7 @@ func (m *Slipway) Publish(
 	// +default=true
 	keyless bool,
 ) (*Published, error) {
-	d, done, err := m.delivery(ctx, services)
+	d, done, err := m.delivery(ctx, services, false)
 	if err != nil {
 		return nil, err
 	}

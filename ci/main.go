@@ -89,6 +89,19 @@ type workspace struct {
 // open copies the source tree to the module's disk and reads its services.
 // The caller removes it with close.
 func (m *Slipway) open(ctx context.Context) (*workspace, error) {
+	w, err := m.export(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.load(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// export copies the source tree to the module's disk, and reads nothing of it.
+func (m *Slipway) export(ctx context.Context) (*workspace, error) {
 	if err := stayHome(); err != nil {
 		return nil, err
 	}
@@ -97,9 +110,9 @@ func (m *Slipway) open(ctx context.Context) (*workspace, error) {
 		return nil, fmt.Errorf("making room for the source tree: %w", err)
 	}
 	w := &workspace{dir: dir}
-	if err := w.load(ctx, m.Source); err != nil {
+	if _, err := m.Source.Export(ctx, w.dir); err != nil {
 		w.close()
-		return nil, err
+		return nil, fmt.Errorf("reading the source tree: %w", err)
 	}
 	return w, nil
 }
@@ -132,15 +145,12 @@ func handOver(ctx context.Context, dir string) (*dagger.Directory, error) {
 	return dag.CurrentModule().Workdir(below).Sync(ctx)
 }
 
-func (w *workspace) load(ctx context.Context, directory *dagger.Directory) error {
-	if _, err := directory.Export(ctx, w.dir); err != nil {
-		return fmt.Errorf("reading the source tree: %w", err)
-	}
+func (w *workspace) load(ctx context.Context) error {
 	var err error
 	if w.tree, err = source.Open(ctx, w.dir); err != nil {
 		return err
 	}
-	if w.platform, err = platform.Load(w.dir); err != nil {
+	if w.platform, err = platform.LoadTree(ctx, w.tree); err != nil {
 		return err
 	}
 	w.lock, err = image.ReadLock(w.dir)

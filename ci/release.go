@@ -135,7 +135,7 @@ func (m *Slipway) Deploy(
 	if options.Trust, err = trusted(ctx, trust, key, trustedRoot, requireSignature); err != nil {
 		return nil, err
 	}
-	return m.drive(ctx, services, driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
+	return m.drive(ctx, services, sha != "", driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
 		var err error
 		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 			return d.Failed(sha, err)
@@ -201,7 +201,7 @@ func (m *Slipway) Rollback(
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
-	return m.drive(ctx, services, driving{timeout: timeout}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
+	return m.drive(ctx, services, true, driving{timeout: timeout}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
 		return d.Rollback(ctx, to, o)
 	})
 }
@@ -222,7 +222,7 @@ func (m *Slipway) Diff(
 	// +optional
 	services []string,
 ) (*Diff, error) {
-	d, done, err := m.delivery(ctx, services)
+	d, done, err := m.delivery(ctx, services, sha != "")
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (m *Slipway) Status(
 	// +optional
 	services []string,
 ) (*Status, error) {
-	d, done, err := m.delivery(ctx, services)
+	d, done, err := m.delivery(ctx, services, true)
 	if err != nil {
 		return nil, err
 	}
@@ -280,11 +280,11 @@ func parseLimit(name, given string, limit *time.Duration) error {
 
 // drive makes a release. One that did not succeed is an error whose text is the
 // report.
-func (m *Slipway) drive(ctx context.Context, services []string, limits driving, o delivery.Options, run func(delivery.Delivery, delivery.Options) report.Release) (*Release, error) {
+func (m *Slipway) drive(ctx context.Context, services []string, published bool, limits driving, o delivery.Options, run func(delivery.Delivery, delivery.Options) report.Release) (*Release, error) {
 	if err := limits.set(&o); err != nil {
 		return nil, err
 	}
-	d, done, err := m.delivery(ctx, services)
+	d, done, err := m.delivery(ctx, services, published)
 	if err != nil {
 		return nil, err
 	}
@@ -292,26 +292,27 @@ func (m *Slipway) drive(ctx context.Context, services []string, limits driving, 
 	return newRelease(run(d, o))
 }
 
-// delivery opens the tree and the account. What happens is told in the trace.
-func (m *Slipway) delivery(ctx context.Context, services []string) (delivery.Delivery, func(), error) {
-	w, err := m.open(ctx)
+// delivery opens the tree and the account; published says that images of what is
+// asked for have been published. What happens is told in the trace.
+func (m *Slipway) delivery(ctx context.Context, services []string, published bool) (delivery.Delivery, func(), error) {
+	w, err := m.export(ctx)
 	if err != nil {
 		return delivery.Delivery{}, nil, err
 	}
-	selected, err := w.platform.Select(services...)
+	d, err := delivery.Read(ctx, w.dir, published)
+	if err == nil {
+		err = d.Select(services...)
+	}
+	var account connection
+	if err == nil {
+		account, err = m.Account.connect(ctx)
+	}
 	if err != nil {
 		w.close()
 		return delivery.Delivery{}, nil, err
 	}
-	account, err := m.Account.connect(ctx)
-	if err != nil {
-		w.close()
-		return delivery.Delivery{}, nil, err
-	}
-	return delivery.Delivery{
-		Account: account.Account, Source: w.tree, All: w.platform.Services, Services: selected, Lock: w.lock,
-		Exec: newContainers(m.Source), Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
-	}, func() { account.close(); w.close() }, nil
+	d.Account, d.Exec, d.Recorder = account.Account, newContainers(m.Source), report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
+	return d, func() { account.close(); w.close() }, nil
 }
 
 // rendered is a document for programs, for pages and for terminals.

@@ -187,7 +187,7 @@ func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) 
 	if err != nil {
 		return source.Tree{}, platform.Platform{}, err
 	}
-	p, err := platform.Load(a.source)
+	p, err := platform.LoadTree(ctx, tree)
 	return tree, p, err
 }
 
@@ -195,9 +195,11 @@ func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) 
 // CI=true, every base must be locked.
 func (a *app) lock(tree source.Tree) (image.Lock, error) {
 	lock, err := image.ReadLock(tree.Dir)
-	lock.Required = os.Getenv("CI") == "true"
+	lock.Required = lockRequired()
 	return lock, err
 }
+
+func lockRequired() bool { return os.Getenv("CI") == "true" }
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.
 func (a *app) view() (view report.View, live bool) {

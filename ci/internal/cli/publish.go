@@ -89,15 +89,12 @@ func (f *publishFlags) parse() (err error) {
 }
 
 func (a *app) publish(ctx context.Context, f publishFlags, view report.View) (delivery.Published, error) {
-	tree, p, err := a.open(ctx)
+	d, err := delivery.Read(ctx, a.source, false)
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	d := delivery.Delivery{Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view)}
-	if d.Services, err = p.Select(f.services...); err != nil {
-		return delivery.Published{}, err
-	}
-	if d.Lock, err = image.ReadLock(tree.Dir); err != nil {
+	d.Exec, d.Cache, d.Recorder = step.Host{Source: d.Source.Dir}, image.CacheDir(), report.NewRecorder(time.Now, view)
+	if err := d.Select(f.services...); err != nil {
 		return delivery.Published{}, err
 	}
 	signer, err := a.signer(f.sign)

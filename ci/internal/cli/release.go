@@ -43,19 +43,16 @@ func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "believe ECS alone, without asking at the front door")
 }
 
-// delivery opens the tree and the account.
-func (a *app) delivery(ctx context.Context, f releaseFlags, view report.View) (delivery.Delivery, error) {
-	tree, p, err := a.open(ctx)
+// delivery opens the tree and the account; published says that images of what is
+// asked for have been published.
+func (a *app) delivery(ctx context.Context, f releaseFlags, published bool, view report.View) (delivery.Delivery, error) {
+	d, err := delivery.Read(ctx, a.source, published)
 	if err != nil {
-		return delivery.Delivery{}, err
-	}
-	d := delivery.Delivery{
-		Source: tree, All: p.Services, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.nextOfRelease,
-	}
-	if d.Services, err = p.Select(f.services...); err != nil {
 		return d, err
 	}
-	if d.Lock, err = a.lock(tree); err != nil {
+	d.Exec, d.Cache, d.Recorder, d.Next = step.Host{Source: d.Source.Dir}, image.CacheDir(), report.NewRecorder(time.Now, view), a.nextOfRelease
+	d.Lock.Required = lockRequired()
+	if err := d.Select(f.services...); err != nil {
 		return d, err
 	}
 	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})
@@ -117,7 +114,7 @@ with --sign-key or as the job of GitHub Actions that it is. With
 		if err != nil {
 			return err
 		}
-		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release {
+		return a.drive(cmd.Context(), f, f.SHA != "", func(d delivery.Delivery) report.Release {
 			d.Attestations = delivery.Attestations{Off: sign.off, Signer: signer}
 			return d.Deploy(cmd.Context(), f.Options)
 		})
@@ -145,15 +142,15 @@ or to a revision.`,
 	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last (default the last release)")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.drive(cmd.Context(), f, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })
+		return a.drive(cmd.Context(), f, true, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })
 	}
 	return cmd
 }
 
 // drive runs a release and prints its report.
-func (a *app) drive(ctx context.Context, f releaseFlags, run func(delivery.Delivery) report.Release) error {
+func (a *app) drive(ctx context.Context, f releaseFlags, published bool, run func(delivery.Delivery) report.Release) error {
 	view, _ := a.view()
-	d, err := a.delivery(ctx, f, view)
+	d, err := a.delivery(ctx, f, published, view)
 	if err != nil {
 		view.Close()
 		return err
@@ -188,7 +185,7 @@ With --infra it asks Terraform as well what others have changed of the platform
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := a.delivery(cmd.Context(), f, report.Plain{W: a.stderr})
+		d, err := a.delivery(cmd.Context(), f, true, report.Plain{W: a.stderr})
 		if err != nil {
 			return err
 		}
@@ -221,7 +218,7 @@ that the registry lacks, for their digests, and publishes nothing.`,
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only what the registry holds")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := a.delivery(cmd.Context(), f, report.Plain{W: a.stderr})
+		d, err := a.delivery(cmd.Context(), f, f.SHA != "", report.Plain{W: a.stderr})
 		if err != nil {
 			return err
 		}

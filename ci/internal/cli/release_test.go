@@ -49,6 +49,7 @@ func TestInPlatform(t *testing.T) {
 			{"delivery", testDelivery},
 			{"a neighbour is down", testNeighbourIsDown},
 			{"the way back is gone", testNoWayBack},
+			{"without a work tree", testPlainFolder},
 			{"bad input", testReleasesRefuseBadInput},
 			{"signatures", testSignatures},
 			{"signed by a job", testSignedByAJob},
@@ -175,6 +176,39 @@ func ran(t *testing.T, dir string, args ...string) string {
 	code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
 	require.Equal(t, outcome.Done, code, stderr)
 	return stdout
+}
+
+// testPlainFolder: what was published is looked at, released and put back from a
+// folder with nothing but the services file, without git.
+func testPlainFolder(t *testing.T, dir string) {
+	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
+	other := strings.Repeat("0", 40)
+	plain := t.TempDir()
+	sourcetest.Write(t, plain, platform.ServicesFile, sourcetest.Services)
+	t.Setenv("PATH", t.TempDir())
+	tests := []struct {
+		args []string
+		code outcome.Code
+		want string
+	}{
+		{[]string{"status"}, outcome.Done, sha[:12]},
+		{[]string{"deploy", "--sha", sha}, outcome.Done, sha[:12]},
+		{[]string{"diff", "--sha", sha}, outcome.Done, ""},
+		{[]string{"rollback"}, outcome.Done, "succeeded"},
+		{[]string{"rollback", "--to", sha}, outcome.Done, sha[:12]},
+		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is short for " + sha + ": give " + sha},
+		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is no full commit id, 40 hexadecimal digits, and git cannot complete it: git is not installed`},
+		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is no full commit id`},
+		{[]string{"deploy"}, outcome.Usage, "git is not installed"},
+		{[]string{"deploy", "--sha", other}, outcome.Usage, "the registry has no image of commit " + other + ", and it cannot be built here: " + platform.ServicesFile},
+	}
+	for _, tt := range tests {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			code, stdout, stderr := run(t, append(tt.args, "--source", plain)...)
+			require.Equal(t, tt.code, code, stdout+stderr)
+			require.Contains(t, stdout+stderr, tt.want)
+		})
+	}
 }
 
 func testReleasesRefuseBadInput(t *testing.T, dir string) {

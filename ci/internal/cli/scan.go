@@ -72,7 +72,7 @@ func (a *app) scan(ctx context.Context, f scanFlags) (vulnerability.Report, erro
 		return vulnerability.Report{}, outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
 	}
 	if f.SHA != "" {
-		d, err := a.delivery(ctx, f.releaseFlags, report.Plain{W: a.stderr})
+		d, err := a.delivery(ctx, f.releaseFlags, true, report.Plain{W: a.stderr})
 		if err != nil {
 			return vulnerability.Report{}, err
 		}

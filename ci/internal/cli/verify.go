@@ -29,7 +29,7 @@ certified. It changes nothing.`,
 		if f.Trust, err = trust.Verifier(ctx); err != nil {
 			return err
 		}
-		d, err := a.delivery(ctx, f, report.Plain{W: a.stderr})
+		d, err := a.delivery(ctx, f, true, report.Plain{W: a.stderr})
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,9 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +28,9 @@ type Delivery struct {
 	All      []platform.Service // of the platform
 	Services []platform.Service // those that are delivered
 	Lock     image.Lock
-	Exec     step.Executor
+	// unbuildable is why images cannot be built here; nil where they can.
+	unbuildable error
+	Exec        step.Executor
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache    string
 	Recorder *report.Recorder
@@ -34,6 +38,38 @@ type Delivery struct {
 	Attestations Attestations
 	// Next, if set, is told what a human has to run should the process end now.
 	Next func(command string)
+}
+
+// Read reads a delivery's part of the source tree at dir. With published, what is
+// delivered has been built before: dir need not be a git work tree then, nor have
+// more than the services file, until something is to be built after all.
+func Read(ctx context.Context, dir string, published bool) (d Delivery, err error) {
+	if published {
+		d.Source, err = source.Folder(dir)
+	} else {
+		d.Source, err = source.Open(ctx, dir)
+	}
+	if err != nil {
+		return d, err
+	}
+	p, err := platform.Read(dir)
+	if err != nil {
+		return d, err
+	}
+	d.All = p.Services
+	if _, d.unbuildable = platform.LoadTree(ctx, d.Source); d.unbuildable == nil {
+		d.Lock, d.unbuildable = image.ReadLock(dir)
+	}
+	if published {
+		return d, nil
+	}
+	return d, d.unbuildable
+}
+
+// Select takes the services with the given names; all of them without.
+func (d *Delivery) Select(names ...string) (err error) {
+	d.Services, err = platform.Platform{Services: d.All}.Select(names...)
+	return err
 }
 
 // Options say how a release is to be.
@@ -269,7 +305,7 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 		target, err := rollout.ToRevision(to, d.Services)
 		return []rollout.Target{target}, err
 	}
-	sha, err := d.Source.Resolve(ctx, to)
+	sha, err := d.released(ctx, to)
 	if err != nil {
 		return nil, err
 	}
@@ -281,4 +317,29 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 		return nil, fmt.Errorf("the registry has no image of commit %s for %s: a rollback goes only where a release has been", sha, strings.Join(missing, ", "))
 	}
 	return engine.ToImages(ctx, platform.Cluster, d.Services, images)
+}
+
+// released is the full id of a commit. One that is given in short is looked for
+// among the last releases first: they are known where git is not.
+func (d Delivery) released(ctx context.Context, to string) (string, error) {
+	if !source.IsShort(to) {
+		return d.Source.Resolve(ctx, to)
+	}
+	found := map[string]bool{}
+	status, _ := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services) // what it cannot tell git may
+	for _, s := range status.Services {
+		found[s.Version.SHA] = true
+		for _, past := range s.Releases {
+			found[past.Version.SHA] = true
+		}
+	}
+	maps.DeleteFunc(found, func(sha string, _ bool) bool { return !strings.HasPrefix(sha, strings.ToLower(to)) })
+	switch known := slices.Sorted(maps.Keys(found)); len(known) {
+	case 0:
+		return d.Source.Resolve(ctx, to)
+	case 1:
+		return "", outcome.Usagef("%s is short for %s: give %s", to, known[0], known[0])
+	default:
+		return "", outcome.Usagef("%s is short for %s: give one of them", to, strings.Join(known, " and "))
+	}
 }

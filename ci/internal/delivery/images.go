@@ -91,6 +91,9 @@ func (d Delivery) named(names []string) []platform.Service {
 // build builds the images of a commit, which must be what the tree holds; why says
 // what they are needed for.
 func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
+	if d.unbuildable != nil {
+		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.unbuildable)
+	}
 	revision, err := d.Source.Revision(ctx)
 	if err != nil {
 		return nil, err
@@ -103,7 +106,7 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	var built []image.Image
 	err = d.stage("build", func() (err error) {
-		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, Cache: d.Cache}.Build(ctx, services)
+		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, Exact: true, Cache: d.Cache}.Build(ctx, services)
 		for _, img := range built {
 			if img.Note != "" {
 				d.Recorder.Event(img.Service, "is "+img.Note)

@@ -27,6 +27,9 @@ type Builder struct {
 	// Offline assembles sites without their base instead of asking the base's
 	// registry.
 	Offline bool
+	// Exact refuses whatever is not the commit's. Otherwise only those differences
+	// are refused that git status does not tell.
+	Exact bool
 	// Cache is a folder that keeps binaries and layers between builds, such as
 	// [CacheDir]; empty keeps nothing. It never decides what is built.
 	Cache string
@@ -99,6 +102,12 @@ func (b Builder) checkLineEndings(ctx context.Context, service platform.Service)
 		return err
 	}
 	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
+}
+
+// deciding are the files beside its own that decide what the image of a service is,
+// relative to the tree.
+func deciding(service platform.Service) []string {
+	return []string{platform.ServicesFile, LockFile, path.Join(service.Path, IgnoreFile)}
 }
 
 // annotations do not vary from commit to commit.

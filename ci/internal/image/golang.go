@@ -34,6 +34,10 @@ const nobody = "65532:65532"
 // goImage compiles the service for each platform and puts the static binary,
 // alone, on an empty base.
 func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
+	modules, err := b.modules(ctx, service)
+	if err != nil {
+		return Image{}, err
+	}
 	chain, err := b.toolchain(ctx, service)
 	if err != nil {
 		return Image{}, err
@@ -43,6 +47,9 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 	group, ctx := errgroup.WithContext(ctx)
 	for n, target := range b.Platforms {
 		group.Go(func() error {
+			if err := modules.check(ctx, target, chain); err != nil {
+				return err
+			}
 			binary, err := b.compile(ctx, service, target, chain)
 			if err != nil {
 				return err
@@ -118,30 +125,36 @@ func programImage(kept cache, service platform.Service, target v1.Platform, bina
 // without paths or revision, alone in its module, so that nothing but the
 // service's folder and the toolchain decides the bytes.
 func (b Builder) compileStep(service platform.Service, target v1.Platform, chain toolchain) step.Step {
+	return b.goStep("compile", service, target, chain, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", step.Out+"/"+program, b.mainPackage(service))
+}
+
+// goStep is a step of the go command on a service's module, for one platform.
+func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, chain toolchain, args ...string) step.Step {
 	env := chain.environment()
 	env["GOOS"], env["GOARCH"] = target.OS, target.Architecture
 	env["GOAMD64"], env["GOARM64"] = "v1", "v8.0"
 	// Removed with the outputs, when go is killed, too.
 	env["GOTMPDIR"] = step.Out
 	return step.Step{
-		Name:  fmt.Sprintf("compile %s for %s", service.Name, target),
-		Image: b.Lock.Reference("go"),
-		Dir:   service.Path,
-		Args: []string{
-			"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-			"-o", step.Out + "/" + program, b.mainPackage(service),
-		},
+		Name:    fmt.Sprintf("%s %s for %s", verb, service.Name, target),
+		Image:   b.Lock.Reference("go"),
+		Dir:     service.Path,
+		Args:    append([]string{"go"}, args...),
 		Env:     env,
 		Caches:  step.GoCaches(),
-		Include: []string{service.Path},
+		Include: b.moduleFolders(service),
 	}
 }
 
+// serverPackage is the main package of a service that has several.
+const serverPackage = "cmd/server"
+
 // mainPackage is cmd/server where the service has it, else its root.
 func (b Builder) mainPackage(service platform.Service) string {
-	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, "cmd/server")))
+	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
-		return "./cmd/server"
+		return "./" + serverPackage
 	}
 	return "."
 }

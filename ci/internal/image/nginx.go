@@ -101,7 +101,11 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	names, err := b.names(ctx, service.Path, rules)
+	held, err := b.Source.Held(ctx, append(deciding(service), service.Path)...)
+	if err != nil {
+		return nil, err
+	}
+	names, compared, err := b.names(ctx, held, service.Path, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -112,9 +116,7 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	defer root.Close()
 	var files []file
 	empty := true
-	for _, part := range []struct{ folder, target string }{
-		{"site", siteFolder}, {"dist", siteFolder}, {"nginx", configurationFolder},
-	} {
+	for _, part := range siteParts {
 		read, err := readFiles(root, service.Path, part.folder, part.target, names)
 		if err != nil {
 			return nil, err
@@ -122,34 +124,57 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 		empty = empty && (len(read) == 0 || part.target != siteFolder)
 		files = append(files, read...)
 	}
+	if err := held.Check(ctx, append(compared, deciding(service)...), b.Exact); err != nil {
+		return nil, err
+	}
 	if empty {
 		return nil, fmt.Errorf("%s/site has no file that git tracks: git add the site's files", service.Path)
 	}
 	return files, nil
 }
 
+// siteParts are the folders of a service that an image takes from, and where to.
+var siteParts = []sitePart{
+	{"site", siteFolder}, {"dist", siteFolder}, {"nginx", configurationFolder},
+}
+
+type sitePart struct{ folder, target string }
+
 // names are the files of a service's folder that enter its image, relative to
-// that folder.
-func (b Builder) names(ctx context.Context, folder string, rules ignore) ([]string, error) {
-	tracked, err := b.Source.Files(ctx, folder)
+// that folder, and those that the commit decides, relative to the tree: they are
+// compared with it, and some of them may be missing.
+func (b Builder) names(ctx context.Context, held source.Held, folder string, rules ignore) (entering, compared []string, err error) {
+	known, err := held.Below(folder)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := map[string]bool{}
-	add := func(file string, tracked bool) error {
-		enters, err := rules.enters(file, tracked)
-		if enters && !leak.Private(file) {
-			names[file] = true
+	for _, file := range known {
+		enters, err := rules.enters(file.Name, true)
+		if err != nil {
+			return nil, nil, err
 		}
-		return err
+		if !enters || leak.Private(file.Name) {
+			continue
+		}
+		if file.Here && file.Tracked {
+			names[file.Name] = true
+		}
+		if part, _, _ := strings.Cut(file.Name, "/"); slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {
+			compared = append(compared, path.Join(folder, file.Name))
+		}
 	}
-	for _, file := range tracked {
-		if err := add(file, true); err != nil {
-			return nil, err
+	for name := range maps.Clone(names) {
+		target, err := b.linked(folder, name)
+		if err != nil || target == "" {
+			continue // reading it says why
+		}
+		if made, err := rules.enters(target, false); err != nil || !made {
+			compared = append(compared, path.Join(folder, target))
 		}
 	}
 	if !rules.explicit() {
-		return slices.Sorted(maps.Keys(names)), nil
+		return slices.Sorted(maps.Keys(names)), compared, nil
 	}
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
 	err = filepath.WalkDir(top, func(file string, entry fs.DirEntry, err error) error {
@@ -163,12 +188,36 @@ func (b Builder) names(ctx context.Context, folder string, rules ignore) ([]stri
 		if err != nil {
 			return err
 		}
-		return add(filepath.ToSlash(relative), false)
+		relative = filepath.ToSlash(relative)
+		enters, err := rules.enters(relative, false)
+		if enters && !leak.Private(relative) {
+			names[relative] = true
+		}
+		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", folder, err)
+		return nil, nil, fmt.Errorf("listing %s: %w", folder, err)
 	}
-	return slices.Sorted(maps.Keys(names)), nil
+	return slices.Sorted(maps.Keys(names)), compared, nil
+}
+
+// linked is the file of the service's folder that a symbolic link leads to, whose
+// content is what enters; "" for what is no link.
+func (b Builder) linked(folder, name string) (string, error) {
+	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
+	file := filepath.Join(top, filepath.FromSlash(name))
+	if info, err := os.Lstat(file); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return "", err
+	}
+	top, err := filepath.EvalSymlinks(top)
+	if err != nil {
+		return "", err
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return "", err
+	}
+	relative, err := filepath.Rel(top, file)
+	return filepath.ToSlash(relative), err
 }
 
 // readFiles reads those of names that are below folder, for the same place

@@ -54,14 +54,9 @@ func (b Builder) wantedGo(service platform.Service) (string, error) {
 	if m := tagged.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
 		wanted = "go" + m[1]
 	}
-	name := path.Join(service.Path, "go.mod")
-	data, err := os.ReadFile(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
+	module, err := b.module(service)
 	if err != nil {
-		return "", outcome.Usagef("reading %s: %w", name, cause(err))
-	}
-	module, err := modfile.Parse(name, data, nil)
-	if err != nil {
-		return "", outcome.Usagef("reading %s: %w", name, err)
+		return "", err
 	}
 	later := func(version string) bool {
 		return released.MatchString(version) && goversion.Compare(version, cmp.Or(wanted, "go1")) > 0
@@ -74,6 +69,20 @@ func (b Builder) wantedGo(service platform.Service) (string, error) {
 		wanted = "go" + module.Go.Version
 	}
 	return wanted, nil
+}
+
+// module reads the service's go.mod.
+func (b Builder) module(service platform.Service) (*modfile.File, error) {
+	name := path.Join(service.Path, "go.mod")
+	data, err := os.ReadFile(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
+	if err != nil {
+		return nil, outcome.Usagef("reading %s: %w", name, cause(err))
+	}
+	module, err := modfile.Parse(name, data, nil)
+	if err != nil {
+		return nil, outcome.Usagef("reading %s: %w", name, err)
+	}
+	return module, nil
 }
 
 // toolchain finds the Go to compile the service with: the version that the
@@ -162,7 +171,7 @@ func (t toolchain) environment() map[string]string {
 		"CGO_ENABLED":        "0",
 		"GO111MODULE":        "on",
 		"GOWORK":             "off",
-		"GOFLAGS":            "-mod=readonly",
+		"GOFLAGS":            "", // go's default: vendor/ where it is there, and go.mod is never changed
 		"GOEXPERIMENT":       "",
 		"GOFIPS140":          "off",
 		"GODEBUG":            "",

@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"dagger/slipway/internal/browser"
+	"dagger/slipway/internal/source"
 )
 
 // pageLimit bounds a wait for the page or for the system.
@@ -167,7 +168,7 @@ func (s *system) stop() error {
 
 // release makes a commit and releases it to the system.
 func (t tree) release(ctx context.Context, env []string) error {
-	err := t.run(ctx, t.dir, "git", "-c", "user.name=Slipway", "-c", "user.email=slipway@example.com", "-c", "commit.gpgsign=false",
+	_, err := source.Tree{Dir: t.dir}.Git(ctx, "-c", "user.name=Slipway", "-c", "user.email=slipway@example.com", "-c", "commit.gpgsign=false",
 		"commit", "--quiet", "--allow-empty", "--message=The next version")
 	if err != nil {
 		return err

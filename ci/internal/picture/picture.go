@@ -16,6 +16,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"dagger/slipway/internal/source"
 )
 
 // Dir is where the pictures are in the source tree.
@@ -61,7 +63,7 @@ type tree struct{ dir, slipway string }
 // nobody has, and one with a name of this machine's.
 func checkout(ctx context.Context, root, work string) (tree, error) {
 	t := tree{dir: filepath.Join(work, "slipway"), slipway: filepath.Join(work, "bin", "slipway")}
-	if err := t.run(ctx, root, "git", "clone", "--quiet", root, t.dir); err != nil {
+	if _, err := (source.Tree{Dir: root}).Git(ctx, "clone", "--quiet", root, t.dir); err != nil {
 		return t, err
 	}
 	return t, t.run(ctx, t.dir, "go", "build", "-o", t.slipway, "./ci/cmd/slipway")

@@ -3,6 +3,7 @@ package platform
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,12 +18,42 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/source"
 )
 
-// Load reads and validates the services file of the source tree at dir. Every
-// error is a usage error that names the file, the entry and the mend; all
-// errors of a file are told at once.
+// Load reads and validates the services file of the source tree at dir, and looks
+// for the folders that it names. Every error is a usage error that names the file,
+// the entry and the mend; all errors of a file are told at once.
 func Load(dir string) (Platform, error) {
+	p, err := Read(dir)
+	if err != nil {
+		return Platform{}, err
+	}
+	return p, p.CheckFolders(dir)
+}
+
+// LoadTree is [Load] for a git work tree, where a folder that is not there may be one
+// that was not checked out.
+func LoadTree(ctx context.Context, tree source.Tree) (Platform, error) {
+	p, err := Read(tree.Dir)
+	if err != nil {
+		return Platform{}, err
+	}
+	if err := p.CheckFolders(tree.Dir); err != nil {
+		var folders []string
+		for _, s := range p.Services {
+			folders = append(folders, s.Path)
+		}
+		if absent := tree.Complete(ctx, folders...); outcome.Of(absent) == outcome.Usage { // any other error is git's, and no reason
+			return p, absent
+		}
+		return p, err
+	}
+	return p, nil
+}
+
+// Read is [Load] without the folders, which what runs already has no need of.
+func Read(dir string) (Platform, error) {
 	file := filepath.Join(dir, filepath.FromSlash(ServicesFile))
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -33,9 +64,6 @@ func Load(dir string) (Platform, error) {
 	}
 	p, err := Parse(data)
 	if err != nil {
-		return Platform{}, outcome.Usagef("%s: %w", ServicesFile, err)
-	}
-	if err := p.checkFolders(dir); err != nil {
 		return Platform{}, outcome.Usagef("%s: %w", ServicesFile, err)
 	}
 	return p, nil
@@ -210,8 +238,8 @@ func (s Service) problems() []error {
 	return problems
 }
 
-// checkFolders looks for what each kind of service needs in its folder.
-func (p Platform) checkFolders(dir string) error {
+// CheckFolders looks for what each kind of service needs in its folder.
+func (p Platform) CheckFolders(dir string) error {
 	needs := map[Kind]string{Go: "go.mod", Nginx: "site"}
 	var problems []error
 	for _, s := range p.Services {
@@ -224,7 +252,10 @@ func (p Platform) checkFolders(dir string) error {
 			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs[s.Kind], s.Kind))
 		}
 	}
-	return joinLine(problems)
+	if err := joinLine(problems); err != nil {
+		return outcome.Usagef("%s: %w", ServicesFile, err)
+	}
+	return nil
 }
 
 // joinLine joins errors on one line; none gives nil.

@@ -73,7 +73,7 @@ func (e Engine) tellCauses(ctx context.Context, cluster string, m *move, deploym
 	}
 	if len(causes) == 0 && trouble != "" {
 		cause := report.Cause{Count: 1, Reason: trouble}
-		cause.Hint = hint(cause, m.target.Service)
+		cause.Hint = hint(cause, m.target.Service, len(m.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	for _, cause := range causes {

@@ -229,7 +229,7 @@ func TestAddUndoes(t *testing.T) {
 	service := scaffold.Default(p, "orders", platform.Go)
 	service.Path = "services/orders"
 	_, err := scaffold.Add(t.Context(), tree, service)
-	require.ErrorContains(t, err, `adding service "orders": git add`)
+	require.ErrorContains(t, err, `adding service "orders": running git add`)
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 	require.NoError(t, os.Remove(lock))
 	require.Empty(t, sourcetest.Git(t, tree.Dir, "status", "--porcelain"))

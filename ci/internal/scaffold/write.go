@@ -3,20 +3,14 @@ package scaffold
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/source"
 )
-
-// gitLimit bounds what git is asked to do, which needs no network.
-const gitLimit = 30 * time.Second
 
 // change is a file's new content, the file slash-separated and relative to the root
 // of the tree.
@@ -150,7 +144,7 @@ func replace(name string, data []byte) (undo func() error, err error) {
 // site's image is made of what git knows. A folder that git ignores is a usage
 // error.
 func intend(ctx context.Context, tree source.Tree, folder string) error {
-	err := git(ctx, tree, "add", "--intent-to-add", "--", folder)
+	_, err := tree.Git(ctx, "add", "--intent-to-add", "--", folder)
 	if err != nil && strings.Contains(err.Error(), "ignored by one of your .gitignore files") {
 		return outcome.Usagef("git ignores %s, by a .gitignore: name another folder with --path", folder)
 	}
@@ -159,19 +153,6 @@ func intend(ctx context.Context, tree source.Tree, folder string) error {
 
 // forget undoes that.
 func forget(ctx context.Context, tree source.Tree, folder string) error {
-	return git(context.WithoutCancel(ctx), tree, "rm", "--cached", "-r", "-f", "-q", "--ignore-unmatch", "--", folder)
-}
-
-func git(ctx context.Context, tree source.Tree, args ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, gitLimit)
-	defer cancel()
-	command := exec.CommandContext(ctx, "git", append([]string{"-C", tree.Dir}, args...)...)
-	command.Env = append(os.Environ(), "LC_ALL=C") // its words are read
-	if said, err := command.CombinedOutput(); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		return fmt.Errorf("git %s: %s (%w)", args[0], strings.Join(strings.Fields(string(said)), " "), err)
-	}
-	return nil
+	_, err := tree.Git(context.WithoutCancel(ctx), "rm", "--cached", "-r", "-f", "-q", "--ignore-unmatch", "--", folder)
+	return err
 }

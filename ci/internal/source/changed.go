@@ -18,10 +18,10 @@ func (t Tree) Changed(ctx context.Context, since string) (files []string, known 
 	if !fullID.MatchString(since) || strings.Trim(since, "0") == "" {
 		return nil, false, nil
 	}
-	if _, err := t.git(ctx, "cat-file", "-e", since+"^{commit}"); err != nil {
+	if _, err := t.Git(ctx, "cat-file", "-e", since+"^{commit}"); err != nil {
 		return nil, false, ctx.Err()
 	}
-	list, err := t.git(ctx, "diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-relative", "-z", since, "HEAD", "--")
+	list, err := t.Git(ctx, "diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-relative", "-z", since, "HEAD", "--")
 	if err != nil {
 		return nil, false, err
 	}

@@ -9,7 +9,7 @@ import (
 
 // Top is the root of the repository that the tree is in.
 func (t Tree) Top(ctx context.Context) (string, error) {
-	top, err := t.git(ctx, "rev-parse", "--show-toplevel")
+	top, err := t.Git(ctx, "rev-parse", "--show-toplevel")
 	return filepath.FromSlash(strings.TrimSuffix(top, "\n")), err
 }
 
@@ -19,11 +19,11 @@ func (t Tree) Top(ctx context.Context) (string, error) {
 // the same repository.
 func (t Tree) Differs(ctx context.Context, names []string) (bool, error) {
 	for some := range slices.Chunk(names, 500) {
-		status, err := t.git(ctx, append([]string{"--literal-pathspecs", "status", "--porcelain", "--untracked-files=normal", "--ignored=matching", "--ignore-submodules=none", "--"}, some...)...)
+		status, err := t.Git(ctx, append([]string{"--literal-pathspecs", "status", "--porcelain", "--untracked-files=normal", "--ignored=matching", "--ignore-submodules=none", "--"}, some...)...)
 		if err != nil || status != "" {
 			return status != "", err
 		}
-		listed, err := t.git(ctx, append([]string{"--literal-pathspecs", "ls-files", "-v", "-z", "--"}, some...)...)
+		listed, err := t.Git(ctx, append([]string{"--literal-pathspecs", "ls-files", "-v", "-z", "--"}, some...)...)
 		if err != nil {
 			return false, err
 		}
@@ -32,11 +32,11 @@ func (t Tree) Differs(ctx context.Context, names []string) (bool, error) {
 			if tag == "H" || name == "" {
 				continue
 			}
-			here, err := t.git(ctx, "hash-object", "--", name)
+			here, err := t.Git(ctx, "hash-object", "--", name)
 			if err != nil {
 				return false, err
 			}
-			if committed, err := t.git(ctx, "rev-parse", "HEAD:./"+name); err != nil || here != committed {
+			if committed, err := t.Git(ctx, "rev-parse", "HEAD:./"+name); err != nil || here != committed {
 				return true, err
 			}
 		}

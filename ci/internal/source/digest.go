@@ -21,7 +21,7 @@ const Whole = ""
 // the [Whole] tree and one for each file and folder in its root. It changes with a name, a
 // content or a right to execute, and with nothing else.
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
-	list, err := t.git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
+	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
 	if err != nil {
 		return nil, fmt.Errorf("listing the tree's files: %w", err)
 	}

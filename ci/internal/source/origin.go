@@ -19,11 +19,11 @@ type Origin struct {
 // Origin tells where the tree comes from. A tree without a remote, or one that is
 // at no branch, is no error.
 func (t Tree) Origin(ctx context.Context) (Origin, error) {
-	remote, err := t.git(ctx, "config", "--get", "remote.origin.url")
+	remote, err := t.Git(ctx, "config", "--get", "remote.origin.url")
 	if err != nil && ctx.Err() != nil {
 		return Origin{}, err
 	}
-	ref, err := t.git(ctx, "symbolic-ref", "--quiet", "HEAD")
+	ref, err := t.Git(ctx, "symbolic-ref", "--quiet", "HEAD")
 	if err != nil && ctx.Err() != nil {
 		return Origin{}, err
 	}

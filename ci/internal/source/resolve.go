@@ -15,6 +15,9 @@ var (
 	shortID = regexp.MustCompile(`^[0-9a-fA-F]{4,39}$`)
 )
 
+// IsShort tells whether sha looks like the beginning of a commit's id.
+func IsShort(sha string) bool { return shortID.MatchString(sha) }
+
 // Resolve returns the full id of the commit that sha names; empty means HEAD.
 // Only a full id is taken, and without asking git about it: a shallow clone may
 // lack the commit whose images are to be deployed. Whatever else git knows, such
@@ -27,7 +30,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	case fullID.MatchString(sha):
 		return strings.ToLower(sha), nil
 	}
-	full, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", sha+"^{commit}")
+	full, err := t.Git(ctx, "rev-parse", "--verify", "--quiet", "--end-of-options", sha+"^{commit}")
 	if err != nil {
 		if ctx.Err() != nil {
 			return "", err
@@ -36,7 +39,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	}
 	full = strings.TrimSpace(full)
 	// A name goes before the beginning of an id, for git as well.
-	name, _ := t.git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
+	name, _ := t.Git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
 	if shortID.MatchString(sha) && strings.TrimSpace(name) == "" {
 		return "", outcome.Usagef("%s is short for %s: give %s", sha, full, full)
 	}
@@ -45,10 +48,13 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 
 // unknown is the error about something that names no commit, or several.
 func (t Tree) unknown(ctx context.Context, sha string) error {
+	if err := t.readable(ctx); err != nil {
+		return outcome.Usagef("%q is no full commit id, 40 hexadecimal digits, and git cannot complete it: %w", sha, err)
+	}
 	if !shortID.MatchString(sha) {
 		return outcome.Usagef("git knows no commit %q: give its full id, 40 hexadecimal digits", sha)
 	}
-	if list, _ := t.git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
+	if list, _ := t.Git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
 		return outcome.Usagef("more than one id begins with %s: give all 40 digits", sha)
 	}
 	return outcome.Usagef("git knows no commit that begins with %s (a shallow clone lacks the older ones): give all 40 digits", sha)

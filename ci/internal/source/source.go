@@ -3,7 +3,6 @@
 package source
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,9 +15,6 @@ import (
 
 	"dagger/slipway/internal/outcome"
 )
-
-// deadline bounds each question to git, which never needs the network here.
-const deadline = 30 * time.Second
 
 // Tree is a git work tree.
 type Tree struct {
@@ -44,22 +40,45 @@ func (r Revision) Version() string {
 // Open checks that dir is part of a git work tree. What keeps git from reading
 // it is a usage error.
 func Open(ctx context.Context, dir string) (Tree, error) {
+	tree, err := Folder(dir)
+	if err != nil {
+		return Tree{}, err
+	}
+	return tree, tree.readable(ctx)
+}
+
+// Folder is a tree that git need not know, for what only reads the services file.
+// What asks git for more than that gets the error of [Open] then.
+func Folder(dir string) (Tree, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return Tree{}, outcome.Usagef("no source tree at %s: name its root with --source", dir)
 	}
-	tree := Tree{Dir: dir}
-	_, err := tree.git(ctx, "rev-parse", "--is-inside-work-tree")
+	return Tree{Dir: dir}, nil
+}
+
+// readable is the usage error that says why git does not know the tree.
+func (t Tree) readable(ctx context.Context) error {
+	facts, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
+	inside, prefix, _ := strings.Cut(strings.TrimSpace(facts), "\n")
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return Tree{}, outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
+		return outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
 	case err != nil && strings.Contains(err.Error(), "dubious ownership"):
-		return Tree{}, outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", dir, absolute(dir))
+		return outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
 	case err != nil && ctx.Err() == nil:
-		return Tree{}, outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", dir, err)
+		return outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", t.Dir, err)
 	case err != nil:
-		return Tree{}, err
+		return err
+	case inside != "true":
+		return outcome.Usagef("%s is not a git work tree but git's own folder: name the tree with --source", t.Dir)
+	case prefix == "":
+		return nil
 	}
-	return tree, nil
+	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--", ".")
+	if err == nil && list == "" {
+		return outcome.Usagef("%s is not a git work tree of its own, and the repository above it tracks nothing in it: git add it there, or run git init in it", t.Dir)
+	}
+	return err
 }
 
 // absolute is dir from the root, as git wants it in its configuration.
@@ -77,28 +96,33 @@ func (t Tree) Revision(ctx context.Context) (Revision, error) {
 	if err != nil {
 		return Revision{}, err
 	}
-	status, err := t.git(ctx, "status", "--porcelain", "--untracked-files=normal", "--", ".")
+	status, err := t.Git(ctx, "status", "--porcelain", "--untracked-files=normal", "--ignore-submodules=none", "--", ".")
 	if err != nil {
 		return Revision{}, err
 	}
 	return Revision{SHA: sha, Dirty: status != ""}, nil
 }
 
-// head is the full id of the commit at HEAD.
+// head is the full id of the commit at HEAD, which must hold the tree's folder:
+// a repository above that does not know it says nothing about what is in it.
 func (t Tree) head(ctx context.Context) (string, error) {
-	sha, err := t.git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
-	if err != nil {
-		if ctx.Err() != nil {
-			return "", err
-		}
-		return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
+	ids, err := t.Git(ctx, "rev-parse", "--quiet", "HEAD^{commit}", "HEAD:./")
+	if err == nil {
+		sha, _, _ := strings.Cut(ids, "\n")
+		return sha, nil
 	}
-	return strings.TrimSpace(sha), nil
+	if ctx.Err() != nil {
+		return "", err
+	}
+	if err := t.readable(ctx); err != nil {
+		return "", err
+	}
+	return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
 }
 
 // CommittedAt tells when the commit at HEAD was made.
 func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
-	at, err := t.git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
+	at, err := t.Git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -113,7 +137,7 @@ type Commit struct {
 
 // Recent lists the last n commits at HEAD, the newest first.
 func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
-	list, err := t.git(ctx, "log", "--format=%H %s", "--max-count="+strconv.Itoa(n), "HEAD")
+	list, err := t.Git(ctx, "log", "--format=%H %s", "--max-count="+strconv.Itoa(n), "HEAD")
 	if err != nil {
 		return nil, err
 	}
@@ -127,15 +151,16 @@ func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
 
 // Files lists the files below folder that git tracks and that exist, sorted,
 // slash-separated and relative to folder. A file that was never added is not
-// among them: what ships is what the repository knows.
+// among them: what ships is what the repository knows. Submodules are others'.
 func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
-	list, err := t.git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--cached", "--deduplicate", "--", ".")
+	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-s", "-z", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return nil, err
 	}
 	var files []string
-	for name := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
-		if name == "" {
+	for _, line := range split(list) {
+		facts, name, _ := strings.Cut(line, "\t") // mode id stage
+		if strings.HasPrefix(facts, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(folder), filepath.FromSlash(name)))
@@ -159,7 +184,7 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 // than elsewhere. Empty: there is none. A file that .gitattributes gives its
 // line endings has the same everywhere.
 func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
-	list, err := t.git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
+	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +201,7 @@ func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
 		}
 		// Git takes what it converted for unchanged, and what somebody edited
 		// for changed.
-		changed, err := t.git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
+		changed, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
 		if err != nil {
 			return "", err
 		}
@@ -200,26 +225,4 @@ func Display(name string) string {
 		return name
 	}
 	return strconv.Quote(name)
-}
-
-// git runs one git command in the tree and returns its standard output.
-func (t Tree) git(ctx context.Context, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = t.Dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0")
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		said, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
-		if said == "" {
-			return "", fmt.Errorf("running git %s: %w", args[0], err)
-		}
-		return "", fmt.Errorf("running git %s: %s: %w", args[0], said, err)
-	}
-	return stdout.String(), nil
 }

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"dagger/slipway/internal/source"
 )
 
 // defaultGrace is how long a cancelled tool may take to end by itself.
@@ -110,7 +112,7 @@ func take(s Step, from, to string) error {
 func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.Dir = filepath.Join(h.Source, filepath.FromSlash(s.Dir))
-	cmd.Env = os.Environ()
+	cmd.Env = source.Environ()
 	for _, env := range []map[string]string{h.Env, s.Env} {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			cmd.Env = append(cmd.Env, name+"="+env[name])

@@ -205,3 +205,17 @@ func requireGone(t *testing.T, pids []int) {
 		}, 10*time.Second, 20*time.Millisecond, "process %d still runs", pid)
 	}
 }
+
+// TestHostNamesNoRepository: a tool that calls git asks about the folder that it runs
+// in, in a hook, too; how it authenticates is left to the environment.
+func TestHostNamesNoRepository(t *testing.T) {
+	t.Setenv("GIT_DIR", "/elsewhere/.git")
+	t.Setenv("GIT_INDEX_FILE", "/elsewhere/index")
+	t.Setenv("GIT_CONFIG_COUNT", "0")
+	s := shell(`echo "$GIT_DIR$GIT_INDEX_FILE$GIT_CONFIG_COUNT"`)
+	s.Stdout = "said"
+	out := t.TempDir()
+	_, err := step.Host{Source: t.TempDir()}.Run(t.Context(), s, out)
+	require.NoError(t, err)
+	require.Equal(t, "0\n", read(t, filepath.Join(out, "said")))
+}

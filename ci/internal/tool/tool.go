@@ -47,12 +47,13 @@ func Compiled() []Tool {
 var golang = Tool{Name: "go", Get: "install Go from https://go.dev/dl"}
 
 // Command is the tool's command line. What it exits with is lost where it is
-// compiled: `go run` turns every exit code but 0 into 1.
+// compiled: `go run` turns every exit code but 0 into 1. A -mod=vendor of GOFLAGS,
+// which is about the module that the tool looks at, would keep go from finding it.
 func (t Tool) Command(args ...string) []string {
 	if t.Package == "" {
 		return append([]string{t.Name}, args...)
 	}
-	return append([]string{"go", "run", t.Package + "@" + t.Version}, args...)
+	return append([]string{"go", "run", "-mod=mod", t.Package + "@" + t.Version}, args...)
 }
 
 // MissingError is the error of a tool that cannot be had where the step ran.

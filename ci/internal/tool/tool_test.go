@@ -15,7 +15,7 @@ import (
 )
 
 func TestCommand(t *testing.T) {
-	require.Equal(t, []string{"go", "run", "mvdan.cc/gofumpt@v0.12.0", "-d", "."}, tool.Gofumpt.Command("-d", "."))
+	require.Equal(t, []string{"go", "run", "-mod=mod", "mvdan.cc/gofumpt@v0.12.0", "-d", "."}, tool.Gofumpt.Command("-d", "."))
 	require.Equal(t, []string{"terraform", "fmt"}, tool.Terraform.Command("fmt"))
 }
 

@@ -86,9 +86,9 @@ func TestByTheProxy(t *testing.T) {
 		require.NoError(t, impatient.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
 		return
 	}
-	var asked []string
+	asked := make(chan string, 10)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = append(asked, r.Method+" "+r.RequestURI)
+		asked <- r.Method + " " + r.RequestURI
 		fmt.Fprint(w, `{"version":"v2"}`)
 	}))
 	defer proxy.Close()
@@ -104,12 +104,15 @@ func TestByTheProxy(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			asked = nil
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByTheProxy$", "-test.count=1")
 			cmd.Env = append([]string{"SMOKE_TEST_SITE=" + tt.site}, tt.environment...)
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
-			require.Equal(t, tt.want, asked)
+			var got []string
+			for len(asked) > 0 {
+				got = append(got, <-asked)
+			}
+			require.Equal(t, tt.want, got)
 		})
 	}
 }

@@ -455,11 +455,11 @@ func (f *fakeECS) DescribeTaskDefinition(_ context.Context, in *ecs.DescribeTask
 	}
 	defer done()
 	if d := f.find(*in.TaskDefinition); d != nil && d.Status != deleted {
-		return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: f.tags[*d.TaskDefinitionArn]}, nil
+		return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: new(*d), Tags: f.tags[*d.TaskDefinitionArn]}, nil
 	}
 	for _, d := range slices.Backward(f.definitions) {
 		if *d.Family == *in.TaskDefinition && d.Status == types.TaskDefinitionStatusActive {
-			return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: f.tags[*d.TaskDefinitionArn]}, nil
+			return &ecs.DescribeTaskDefinitionOutput{TaskDefinition: new(*d), Tags: f.tags[*d.TaskDefinitionArn]}, nil
 		}
 	}
 	return nil, apiError("ClientException")
@@ -501,7 +501,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 	defer done()
 	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions...)
 	f.tags[arn] = in.Tags
-	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: f.find(arn)}, f.answer("RegisterTaskDefinition", *in.Family)
+	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: new(*f.find(arn))}, f.answer("RegisterTaskDefinition", *in.Family)
 }
 
 func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {

@@ -52,10 +52,9 @@ func TestKilledAtEveryCall(t *testing.T) {
 		"one is given up": {fails, completes},
 	}
 	shapes := map[string]func(*bench){
-		"as usual":          func(*bench) {},
-		"all deregistered":  func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
-		"sidecars":          (*bench).addSidecars,
-		"a neighbour fails": (*bench).addNeighbour,
+		"as usual":                      func(*bench) {},
+		"all deregistered":              func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
+		"sidecars, and a bad neighbour": func(b *bench) { b.addSidecars(); b.addNeighbour() },
 	}
 	for name, f := range fates {
 		for shape, give := range shapes {

@@ -31,12 +31,10 @@ func ForPlatform(dir string, p platform.Platform) Options {
 		// What runs in an engine or as a process only is called there, by tests
 		// that leave no coverage profile: the Dagger functions, the commands'
 		// few lines, and the program that a rehearsal compiles. What stands
-		// there for tests alone, or to make the README's pictures, proves nothing
-		// by being run.
+		// there for tests alone proves nothing by being run.
 		o.Exclude = []string{
 			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearsal/saboteur/*.go",
 			Pipeline + "/internal/sourcetest/**", Pipeline + "/internal/localaws/localawstest/**", Pipeline + "/internal/localaws/testapp/**",
-			Pipeline + "/internal/picture/**",
 		}
 	}
 	return o

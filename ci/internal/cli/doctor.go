@@ -5,38 +5,30 @@ import (
 
 	"dagger/slipway/internal/doctor"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/registry"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [STAGE…]",
-		Short: "Tell what is installed here, and which stages that is enough for",
-		Long: `Doctor looks at what the stages need: programs and their versions, credentials,
-registries, the source tree. It tells which stages are ready, which work with
-limits, which cannot work, and how to get what is missing. It changes nothing,
-tells no secret, and gives each look three seconds: without a network, too, it is
-over in a few.
+		Short: "Check what this machine lacks, and for which stages",
+		Long: `Doctor checks what the stages need: programs, credentials, the source tree and its
+services file. It says which stages can run, and how to get what is missing. It
+changes nothing and prints no secret.
 
-With names of stages it looks only at what those need, and exits with 1 if one of
-them cannot work. Without, it tells about all, and exits with 1 if one cannot work
-that needs this machine only: test, lint, fmt, build, up, rehearse. "dagger" stands
+With names of stages it checks only what those need, and exits with 1 if one of
+them cannot run. Without, it covers all, and exits with 1 if one cannot run that
+needs this machine only: test, lint, fmt, build, up, rehearse. "dagger" stands
 for the same stages with Dagger, "compose" for docker compose up.`,
 		Example: `  slipway doctor
   slipway doctor deploy rollback
   slipway doctor plan --output json`,
-		Args: func(_ *cobra.Command, args []string) error {
-			_, err := doctor.Select(args)
-			return err
-		},
+		Args: func(_ *cobra.Command, args []string) error { return doctor.ValidStages(args) },
 		ValidArgsFunction: func(_ *cobra.Command, taken []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			return without(starting(doctor.StageNames(), begun), taken), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		carrier := registry.NewTransport()
-		defer carrier.CloseIdleConnections()
-		report, err := doctor.Run(cmd.Context(), doctor.Machine(a.source, carrier), args...)
+		report, err := doctor.Run(cmd.Context(), doctor.Checks(a.source), args...)
 		if err != nil {
 			return err
 		}

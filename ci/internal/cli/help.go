@@ -18,7 +18,7 @@ var groups = []struct {
 	{"release", "Release:", []string{"publish", "verify", "diff", "deploy", "status", "rollback"}},
 	{"platform", "The platform:", []string{"validate", "plan", "apply"}},
 	{"rehearse", "On this machine:", []string{"up", "rehearse", "local-aws"}},
-	{"help", "Help:", []string{"doctor", "version", "completion", "man", "help"}},
+	{"help", "Help:", []string{"doctor", "version", "completion", "help"}},
 }
 
 // Cobra sorts commands by name unless told otherwise, and has no other way to be

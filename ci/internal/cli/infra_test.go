@@ -14,7 +14,6 @@ import (
 	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/schema/schematest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -78,9 +77,6 @@ func TestPlatformCommands(t *testing.T) {
 		require.FileExists(t, filepath.Join(out, file))
 	}
 	require.Contains(t, stderr, "the plan is in "+out)
-	bound, err := os.ReadFile(filepath.Join(out, "binding.json"))
-	require.NoError(t, err)
-	schematest.RequireValid(t, "binding", bound)
 
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", "sha256:0")
 	require.Equal(t, outcome.Refused, code)

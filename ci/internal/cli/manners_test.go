@@ -3,8 +3,6 @@ package cli_test
 import (
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -154,66 +152,10 @@ func TestVersion(t *testing.T) {
 	require.Contains(t, out, "slipway devel (go")
 }
 
-// TestManualPages: a page a command, each flag on it, and the same again.
-func TestManualPages(t *testing.T) {
-	dir := sourcetest.New(t)
-	out := filepath.Join(t.TempDir(), "man")
-	t.Setenv("SOURCE_DATE_EPOCH", "1772600000")
-	code, _, errs := run(t, "man", "--source", dir, "--out", out)
-	require.Equal(t, outcome.Done, code, errs)
-	require.Contains(t, errs, "read them with: man "+filepath.Join(out, "slipway.1"))
-	pages := 0
-	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
-		if cmd.Name() == "help" {
-			return // man itself
-		}
-		pages++
-		data, err := os.ReadFile(filepath.Join(out, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
-		require.NoError(t, err)
-		page := string(data)
-		require.Contains(t, page, `"Mar 2026"`)
-		require.NotContains(t, page, "Auto generated")
-		for _, flag := range localFlags(cmd) {
-			require.Contains(t, page, `\fB--`+flag.Name+`\fP`)
-		}
-		plain := strings.NewReplacer(`\-`, "-", `\fB`, "", `\fI`, "", `\fP`, "", `\&`, "", `\[la]`, "<", `\[ra]`, ">", `\(aq`, "'", `\\`, `\`).Replace(page)
-		for line := range strings.SplitSeq(cmd.Example, "\n") {
-			require.Contains(t, plain, strings.TrimSpace(strings.TrimSuffix(line, "\\")))
-		}
-	})
-	files, err := os.ReadDir(out)
-	require.NoError(t, err)
-	require.Len(t, files, pages)
-
-	again := filepath.Join(t.TempDir(), "man")
-	code, _, _ = run(t, "man", "--source", dir, "--out", again)
-	require.Equal(t, outcome.Done, code)
-	for _, file := range files {
-		first, err := os.ReadFile(filepath.Join(out, file.Name()))
-		require.NoError(t, err)
-		second, err := os.ReadFile(filepath.Join(again, file.Name()))
-		require.NoError(t, err)
-		require.Equal(t, string(first), string(second))
-	}
-
-	t.Setenv("SOURCE_DATE_EPOCH", "today")
-	code, _, errs = run(t, "man", "--source", dir, "--out", out)
+func TestRemovedCommands(t *testing.T) {
+	code, _, errs := run(t, "man", "--out", "x")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `SOURCE_DATE_EPOCH "today": set it to seconds since 1970, or unset it`)
-}
-
-// TestManualPagesWithoutADate: an undated page is still the same.
-func TestManualPagesWithoutADate(t *testing.T) {
-	t.Setenv("SOURCE_DATE_EPOCH", "")
-	out := t.TempDir()
-	code, _, errs := run(t, "man", "--source", t.TempDir(), "--out", out)
-	require.Equal(t, outcome.Done, code, errs)
-	page, err := os.ReadFile(filepath.Join(out, "slipway.1"))
-	require.NoError(t, err)
-	require.Contains(t, string(page), `"Jan 1970" "slipway devel" "Slipway"`)
-	code, _, errs = run(t, "man", "--out", filepath.Join(out, "slipway.1"))
-	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, "name another directory with --out")
+	require.Contains(t, errs, "slipway man is gone: slipway help COMMAND")
 }
 
 // TestDoctor: whatever this machine has, what is asked about is told, and an exit code
@@ -227,9 +169,9 @@ func TestDoctor(t *testing.T) {
 	require.Contains(t, stdout, "AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not")
 	require.Contains(t, stdout, `"fitness": "cannot"`)
 
-	code, stdout, stderr = run(t, "doctor", "local-aws", "--source", dir)
+	code, stdout, stderr = run(t, "doctor", "build", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Regexp(t, `(?m)^local-aws +ready$`, stdout)
+	require.Regexp(t, `(?m)^build +ready$`, stdout)
 
 	code, _, stderr = run(t, "doctor", "deploi", "--source", dir)
 	require.Equal(t, outcome.Usage, code)

@@ -15,7 +15,7 @@ type reportFlags struct{ out, stage string }
 
 func (f *reportFlags) bind(cmd *cobra.Command) {
 	f.stage = cmd.Name()
-	cmd.Flags().StringVar(&f.out, "out", "", "directory to write report.json, report.md and timeline.svg to (default SOURCE/.slipway/"+f.stage+")")
+	cmd.Flags().StringVar(&f.out, "out", "", "directory to write report.json and report.md to (default SOURCE/.slipway/"+f.stage+")")
 }
 
 // keep writes a release's report. One that cannot be written is told, and changes
@@ -29,5 +29,5 @@ func (a *app) keep(f reportFlags, release report.Release) {
 		fmt.Fprintf(a.stderr, "%s: name another directory with --out\n", err)
 		return
 	}
-	fmt.Fprintf(a.stderr, "the report and its timeline are in %s\n", out)
+	fmt.Fprintf(a.stderr, "the report is in %s\n", out)
 }

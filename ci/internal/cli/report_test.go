@@ -17,13 +17,11 @@ func TestReportIsKept(t *testing.T) {
 	code, _, stderr := run(t, "rehearse", "--skip-tests", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)
 	out := filepath.Join(dir, ".slipway", "rehearse")
-	require.Contains(t, stderr, "the report and its timeline are in "+out+"\n")
+	require.Contains(t, stderr, "the report is in "+out+"\n")
 	document, err := os.ReadFile(filepath.Join(out, "report.json"))
 	require.NoError(t, err)
 	schematest.RequireValid(t, "release", document)
-	for _, name := range []string{"report.md", "timeline.svg"} {
-		require.FileExists(t, filepath.Join(out, name))
-	}
+	require.FileExists(t, filepath.Join(out, "report.md"))
 
 	file := filepath.Join(dir, "web", "site", "index.html")
 	code, stdout, stderr := run(t, "rehearse", "--skip-tests", "--source", dir, "--out", file)

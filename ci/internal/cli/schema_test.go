@@ -2,25 +2,23 @@ package cli_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
+	"dagger/slipway/internal/schema"
 	"dagger/slipway/internal/schema/schematest"
 )
 
-// requireSchema holds a document that a command printed to its schema.
+// requireSchema checks a document that a command printed against its schema, where
+// it has one.
 func requireSchema(t *testing.T, args []string, stdout string) {
 	t.Helper()
 	n := slices.Index(args, "--output")
 	if n < 0 || args[n+1] != "json" || stdout == "" {
 		return
 	}
-	name := strings.TrimPrefix(args[0], "--") // the flag --version does as the command
-	switch {
-	case name == "deploy", name == "rollback", name == "rehearse":
-		name = "release"
-	case name == "inspect" && slices.Contains(args, "--against"):
-		name = "inspect-against"
+	for _, d := range schema.Documents() {
+		if slices.Contains(d.Commands, args[0]) {
+			schematest.RequireValid(t, d.Name, []byte(stdout))
+		}
 	}
-	schematest.RequireValid(t, name, []byte(stdout))
 }

@@ -50,6 +50,10 @@ cobertura.xml, junit.xml and summary.md.`,
 		}
 		options := gotest.ForPlatform(tree.Dir, p)
 		options.Image, options.Gate, options.Out, options.Timeout = lock.Reference("go"), gate, out, timeout
+		supported, why := gotest.RaceSupported(ctx)
+		if options.Race = supported; !supported {
+			fmt.Fprintf(a.stderr, "the race detector is off: %s\n", why)
+		}
 		summary, err := a.runTests(ctx, tree.Dir, options)
 		if err != nil {
 			return err
@@ -63,10 +67,6 @@ cobertura.xml, junit.xml and summary.md.`,
 }
 
 func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) (gotest.Summary, error) {
-	supported, why := gotest.RaceSupported(ctx)
-	if options.Race = supported; !supported {
-		fmt.Fprintf(a.stderr, "the race detector is off: %s\n", why)
-	}
 	options.Narrate = func(line string) { fmt.Fprintln(a.stderr, line) }
 	options.Tree, _ = source.Tree{Dir: dir}.Digests(ctx) // without them, no kept result is taken
 	summary, err := gotest.Run(ctx, dir, step.Host{Source: dir}, options)
@@ -77,15 +77,14 @@ func (a *app) runTests(ctx context.Context, dir string, options gotest.Options) 
 	return summary, err
 }
 
-// rehearseTests runs the tests for a rehearsal, whose report has their result.
+// rehearseTests tests what a rehearsal delivers: the services, without the race
+// detector, whose runtime would have to be compiled first.
 func (a *app) rehearseTests(ctx context.Context, dir string, p platform.Platform) error {
-	out, err := os.MkdirTemp("", "slipway-test-")
-	if err != nil {
-		return fmt.Errorf("making room for the test reports: %w", err)
+	options := gotest.ForServices(p)
+	if len(options.Modules) == 0 {
+		return nil
 	}
-	defer os.RemoveAll(out)
-	options := gotest.ForPlatform(dir, p)
-	options.Gate, options.Out = coverage.Gate{Default: gotest.DefaultCoverage}, out
+	options.Gate = coverage.Gate{Default: gotest.DefaultCoverage}
 	summary, err := a.runTests(ctx, dir, options)
 	if err != nil {
 		return err

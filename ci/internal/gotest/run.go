@@ -109,7 +109,8 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	if ctx.Err() != nil {
 		return outcome{}, context.Cause(ctx)
 	}
-	r.tell("%s: testing", m.dir)
+	told := &progress{module: m.dir, total: m.packages(), started: time.Now()}
+	r.tell("%s: compiling and testing %d packages", m.dir, told.total)
 	dir, err := os.MkdirTemp("", "slipway-test-*")
 	if err != nil {
 		return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
@@ -120,8 +121,13 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 		}
 	}()
 
-	start := time.Now()
-	result, err := r.exec.Run(ctx, Step(m.dir, r.options), dir)
+	executor := r.exec
+	if host, ok := executor.(step.Host); ok { // a container's events come at its end
+		host.Tee = told
+		executor = host
+		defer told.report(func(line string) { r.tell("%s", line) })()
+	}
+	result, err := executor.Run(ctx, Step(m.dir, r.options), dir)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return outcome{}, fmt.Errorf("testing %s: "+noGo+" (%w)", m.dir, exec.ErrNotFound)
@@ -132,7 +138,7 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
 	}
-	took := time.Since(start)
+	took := time.Since(told.started)
 	out.summary.DurationMS = took.Milliseconds()
 	r.tell("%s: %d passed, %d failed, %d skipped, %s, in %s", m.dir, out.summary.Passed, out.summary.Failed,
 		out.summary.Skipped, out.summary.coverageText(), took.Round(100*time.Millisecond))

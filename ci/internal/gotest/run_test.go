@@ -133,7 +133,7 @@ func TestRunWritesTheReportAndCleansUp(t *testing.T) {
 	require.False(t, ci.CoverageMet)
 	require.Contains(t, summary.Text(), "2 passed, 0 failed, 0 skipped\n")
 	require.Len(t, lines, 4)
-	require.Contains(t, lines, "app: testing")
+	require.Contains(t, lines, "app: compiling and testing 1 packages")
 
 	names, err := filepath.Glob(filepath.Join(out, "*"))
 	require.NoError(t, err)

@@ -196,7 +196,7 @@ func (p Platform) validate() error {
 			routeOf[route] = s.Name
 		}
 	}
-	return joinLine(problems)
+	return joinLine(append(problems, checkPriorities(p.Services)...))
 }
 
 func (s Service) problems() []error {

@@ -70,9 +70,9 @@ func (s Service) LogGroup() string { return "/ecs/" + Project + "-" + s.Name }
 // TargetGroup is the name of the load balancer's target group.
 func (s Service) TargetGroup() string { return Project + "-" + s.Name + "-tg" }
 
-// CatchAll tells whether the service answers every path that no other
+// CatchAll reports whether the service answers every path that no other
 // service's route matches.
-func (s Service) CatchAll() bool { return slices.Contains(s.Routes, "/*") }
+func (s Service) CatchAll() bool { return slices.Contains(s.Routes, catchAll) }
 
 // Names lists the services' names.
 func (p Platform) Names() []string {

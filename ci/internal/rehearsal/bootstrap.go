@@ -1,11 +1,9 @@
 package rehearsal
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -28,10 +26,11 @@ import (
 // Settings of the rehearsed platform, quicker than production's so that a
 // rollout takes seconds.
 const (
-	healthInterval = 1 // seconds between health checks
-	healthCount    = 2 // checks that make a target healthy or unhealthy
-	drainSeconds   = 1 // deregistration delay
-	stopSeconds    = 5 // from SIGTERM to SIGKILL
+	healthInterval = 1     // seconds between health checks
+	healthCount    = 2     // checks that make a target healthy or unhealthy
+	drainSeconds   = 1     // deregistration delay
+	stopSeconds    = 5     // from SIGTERM to SIGKILL
+	lastPriority   = 50000 // of a listener rule: the greatest that AWS takes
 	callTimeout    = 30 * time.Second
 	startLimit     = time.Minute
 	startPoll      = 100 * time.Millisecond
@@ -108,8 +107,8 @@ func (s *site) bootstrap(ctx context.Context, services []platform.Service, image
 	if err != nil {
 		return err
 	}
-	for n, service := range byRoute(services) {
-		group, err := s.targetGroup(ctx, service, listener, n+1)
+	for _, service := range services {
+		group, err := s.targetGroup(ctx, service, listener)
 		if err != nil {
 			return err
 		}
@@ -118,21 +117,6 @@ func (s *site) bootstrap(ctx context.Context, services []platform.Service, image
 		}
 	}
 	return s.waitComplete(ctx, services)
-}
-
-// byRoute sorts services so that the more specific routes come first: rules of
-// a load balancer are tried in the order of their priorities.
-func byRoute(services []platform.Service) []platform.Service {
-	longest := func(s platform.Service) int {
-		length := 0
-		for _, route := range s.Routes {
-			length = max(length, len(route))
-		}
-		return length
-	}
-	services = slices.Clone(services)
-	slices.SortStableFunc(services, func(a, b platform.Service) int { return cmp.Compare(longest(b), longest(a)) })
-	return services
 }
 
 func (s *site) loadBalancer(ctx context.Context) (listener string, err error) {
@@ -158,7 +142,7 @@ func (s *site) loadBalancer(ctx context.Context) (listener string, err error) {
 	return aws.ToString(listeners.Listeners[0].ListenerArn), nil
 }
 
-func (s *site) targetGroup(ctx context.Context, service platform.Service, listener string, priority int) (string, error) {
+func (s *site) targetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
 	groups, err := s.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
 		Name: aws.String(service.TargetGroup()), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
 		TargetType: elbtypes.TargetTypeEnumIp, VpcId: aws.String("vpc-0"),
@@ -179,13 +163,19 @@ func (s *site) targetGroup(ctx context.Context, service platform.Service, listen
 	if err != nil {
 		return "", fmt.Errorf("setting the deregistration delay of %s: %w", service.TargetGroup(), err)
 	}
-	_, err = s.elb.CreateRule(ctx, &elb.CreateRuleInput{
-		ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
-		Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: service.Routes}},
-		Actions:    []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: group}},
-	})
-	if err != nil {
-		return "", fmt.Errorf("creating the rule of %s: %w", service.Name, err)
+	for _, route := range service.Routes {
+		priority := platform.RoutePriority(route)
+		if route == "/*" {
+			priority = lastPriority
+		}
+		_, err = s.elb.CreateRule(ctx, &elb.CreateRuleInput{
+			ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
+			Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{route}}},
+			Actions:    []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: group}},
+		})
+		if err != nil {
+			return "", fmt.Errorf("creating the rule of %s for %s: %w", service.Name, route, err)
+		}
 	}
 	return aws.ToString(group), nil
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -39,7 +40,7 @@ type Options struct {
 	// Cache keeps what saves time to the next build, see [image.Builder]; empty
 	// keeps nothing.
 	Cache string
-	// Test runs the tests; nil skips them.
+	// Test tests the services, while their images are built; nil skips that.
 	Test func(context.Context) error
 	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
 	Listen string
@@ -106,12 +107,14 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 }
 
 func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report.Release, error) {
+	var tested, built error
+	var both sync.WaitGroup
 	if r.options.Test != nil {
-		if err := r.stage("test", func() error { return r.options.Test(ctx) }); err != nil {
-			return report.Release{}, err
-		}
+		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
 	}
-	if err := r.stage("build", func() error { return r.build(ctx) }); err != nil {
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx) }) })
+	both.Wait()
+	if err := errors.Join(tested, built); err != nil {
 		return report.Release{}, err
 	}
 	return r.deliver(ctx, server)

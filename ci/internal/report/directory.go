@@ -11,16 +11,14 @@ import (
 const (
 	JSONFile     = "report.json"
 	MarkdownFile = "report.md"
-	TimelineFile = "timeline.svg"
 )
 
-// Write writes the report to dir, which it makes: for programs, for people, and as
-// a picture.
+// Write writes the report to dir, which it makes, for programs and for people.
 func (r Release) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("making room for the report: %w", err)
 	}
-	for name, render := range map[string]func(io.Writer) error{JSONFile: r.JSON, MarkdownFile: r.Markdown, TimelineFile: r.Timeline} {
+	for name, render := range map[string]func(io.Writer) error{JSONFile: r.JSON, MarkdownFile: r.Markdown} {
 		if err := writeFile(filepath.Join(dir, name), render); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}

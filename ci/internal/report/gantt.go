@@ -58,7 +58,6 @@ type row struct {
 	section, name string
 	result        Result
 	from, to      time.Time
-	events        []Event // of the service
 }
 
 // rows are the stages and then the services, those in trouble first, of which it
@@ -66,7 +65,7 @@ type row struct {
 func (r Release) rows(most int) (rows []row, left int) {
 	for _, stage := range r.Stages {
 		if !stage.StartedAt.IsZero() {
-			rows = append(rows, row{"Stages", stage.Name, stage.Result, stage.StartedAt, stage.StartedAt.Add(time.Duration(stage.DurationMS) * time.Millisecond), nil})
+			rows = append(rows, row{"Stages", stage.Name, stage.Result, stage.StartedAt, stage.StartedAt.Add(time.Duration(stage.DurationMS) * time.Millisecond)})
 		}
 	}
 	events := map[string][]Event{}
@@ -75,7 +74,7 @@ func (r Release) rows(most int) (rows []row, left int) {
 	}
 	for _, s := range r.troubledFirst() {
 		if own := events[s.Name]; len(own) > 0 {
-			rows = append(rows, row{"Services", s.Name, s.Result, own[0].At, own[len(own)-1].At, own})
+			rows = append(rows, row{"Services", s.Name, s.Result, own[0].At, own[len(own)-1].At})
 		}
 	}
 	if left = len(rows) - most; left > 0 {

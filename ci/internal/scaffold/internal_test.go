@@ -105,29 +105,6 @@ func FuzzExtend(f *testing.F) {
 	})
 }
 
-func TestUndecided(t *testing.T) {
-	tests := []struct {
-		a, b string
-		want bool
-	}{
-		{"/api/*", "/api/*", true},
-		{"/api/*", "/web/*", false},
-		{"/api/*", "/a*/x", true},
-		{"/api/*", "/api/orders/*", false}, // the deeper one comes first
-		{"/api/orders/*", "/api/*/x", true},
-		{"/api/orders", "/api/*", false}, // so does the one without a wildcard
-		{"/api/orders", "/api/orders", true},
-		{"/ap?/x", "/*/x", true},
-		{"/ap?/x", "/api2/*", false},
-		{"/*", "/api*", true},
-		{"/a/b/c/d/e/f/g/h/*", "/a/b/c/d/e/f/g/*", true}, // both are as deep as counts
-	}
-	for _, tt := range tests {
-		require.Equal(t, tt.want, undecided(tt.a, tt.b), "%s %s", tt.a, tt.b)
-		require.Equal(t, tt.want, undecided(tt.b, tt.a), "%s %s", tt.b, tt.a)
-	}
-}
-
 // TestWriteUndoes cannot make the last of its changes.
 func TestWriteUndoes(t *testing.T) {
 	dir := sourcetest.New(t)

@@ -29,7 +29,7 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 		}
 		for _, other := range p.Services {
 			for _, theirs := range other.Routes {
-				if undecided(route, theirs) {
+				if platform.RoutesConflict(route, theirs) {
 					return outcome.Usagef("route %q and %q of service %q match some of the same paths, and neither comes before the other: take a deeper one", route, theirs, other.Name)
 				}
 			}
@@ -46,34 +46,6 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 
 func plain(literal string) bool {
 	return plainPath.MatchString(literal) && path.Clean(literal) == literal
-}
-
-// undecided tells whether two routes match a path in common, and chance decides
-// which of their rules comes first. Rules are in classes: those without a wildcard,
-// then the deeper ones, see route_class in terraform/locals.tf.
-func undecided(a, b string) bool { return class(a) == class(b) && overlap(a, b) }
-
-func class(route string) int {
-	if !strings.ContainsAny(route, "*?") {
-		return 0
-	}
-	return max(1, 9-len(strings.Split(route, "/")))
-}
-
-// overlap tells whether a path matches both patterns of the load balancer's, in
-// which "*" stands for any characters and "?" for one.
-func overlap(a, b string) bool {
-	switch {
-	case a == "" && b == "":
-		return true
-	case strings.HasPrefix(a, "*"):
-		return overlap(a[1:], b) || b != "" && overlap(a, b[1:])
-	case strings.HasPrefix(b, "*"):
-		return overlap(b, a)
-	case a == "" || b == "":
-		return false
-	}
-	return (a[0] == b[0] || a[0] == '?' || b[0] == '?') && overlap(a[1:], b[1:])
 }
 
 // paths are what a Go service answers.

@@ -12,8 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/schema"
 	"dagger/slipway/internal/schema/schematest"
@@ -32,29 +30,6 @@ func TestCommitted(t *testing.T) {
 		require.NoError(t, err, "run go generate ./ci/internal/schema")
 		require.Equal(t, string(want), string(got), "%s is stale: run go generate ./ci/internal/schema", name)
 	}
-}
-
-// TestCommands says that every command's document has a schema.
-func TestCommands(t *testing.T) {
-	// These print no document: they serve, or help.
-	known := map[string]bool{"up": true, "local-aws": true, "completion": true, "help": true, "man": true}
-	for _, d := range schema.Documents() {
-		for _, command := range d.Commands {
-			known[command] = true
-		}
-	}
-	commands := cli.Command().Commands()
-	require.Greater(t, len(commands), 15)
-	for _, command := range commands {
-		require.True(t, known[command.Name()], "%q prints a document that is not among schema.Documents, or should be in this list", command.Name())
-	}
-}
-
-// TestImagesLock is about the one file of this repository that has a schema.
-func TestImagesLock(t *testing.T) {
-	data, err := os.ReadFile(filepath.Join(sourcetest.Repository(), filepath.FromSlash(image.LockFile)))
-	require.NoError(t, err)
-	schematest.RequireValid(t, "images-lock", data)
 }
 
 func TestContent(t *testing.T) {

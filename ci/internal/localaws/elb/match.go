@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/platform"
 )
 
 // all says whether a request meets every condition of a rule.
@@ -23,19 +25,19 @@ func all(conditions []types.RuleCondition, r *http.Request) bool {
 func meets(c types.RuleCondition, r *http.Request) bool {
 	switch aws.ToString(c.Field) {
 	case "path-pattern":
-		return slices.ContainsFunc(values(c), func(p string) bool { return glob(p, r.URL.Path) })
+		return slices.ContainsFunc(values(c), func(p string) bool { return platform.MatchPattern(p, r.URL.Path) })
 	case "host-header":
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = r.Host
 		}
-		return slices.ContainsFunc(values(c), func(p string) bool { return glob(strings.ToLower(p), strings.ToLower(host)) })
+		return slices.ContainsFunc(values(c), func(p string) bool { return platform.MatchPattern(strings.ToLower(p), strings.ToLower(host)) })
 	case "http-request-method":
 		return slices.Contains(values(c), r.Method)
 	case "http-header":
 		return slices.ContainsFunc(values(c), func(p string) bool {
 			return slices.ContainsFunc(r.Header.Values(aws.ToString(c.HttpHeaderConfig.HttpHeaderName)),
-				func(v string) bool { return glob(strings.ToLower(p), strings.ToLower(v)) })
+				func(v string) bool { return platform.MatchPattern(strings.ToLower(p), strings.ToLower(v)) })
 		})
 	default:
 		return false
@@ -56,25 +58,4 @@ func values(c types.RuleCondition) []string {
 	default:
 		return c.Values
 	}
-}
-
-// glob matches an ALB pattern: * is any text, also an empty one, ? any one character.
-func glob(pattern, text string) bool {
-	p, t, star, resume := 0, 0, -1, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, resume = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0:
-			resume++
-			p, t = star+1, resume
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

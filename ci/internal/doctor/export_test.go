@@ -1,4 +1,0 @@
-package doctor
-
-// VersionAfter is versionAfter, for programs that tests make up.
-var VersionAfter = versionAfter

@@ -1,0 +1,108 @@
+package gotest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+	"time"
+)
+
+// progressInterval is how often a running module says how far it is.
+const progressInterval = 5 * time.Second
+
+// progress counts the finished packages of one module in the event stream that is
+// written to it.
+type progress struct {
+	module  string
+	total   int
+	started time.Time
+
+	mu   sync.Mutex
+	rest []byte // a line whose end has not been written yet
+	done int
+}
+
+// Write takes a part of the event stream.
+func (p *progress) Write(data []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rest = append(p.rest, data...)
+	for {
+		line, rest, whole := bytes.Cut(p.rest, []byte("\n"))
+		if !whole {
+			return len(data), nil
+		}
+		p.rest = rest
+		var e event
+		if json.Unmarshal(line, &e) == nil && e.finishesPackage() {
+			p.done++
+		}
+	}
+}
+
+// finishesPackage reports whether a package's tests are over with e.
+func (e event) finishesPackage() bool {
+	return e.Package != "" && e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip")
+}
+
+// String says how far the module is at now, and since when it runs.
+func (p *progress) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since := time.Since(p.started).Round(time.Second)
+	if p.done == 0 {
+		return fmt.Sprintf("%s: compiling, no package of %d tested yet, %s", p.module, p.total, since)
+	}
+	return fmt.Sprintf("%s: %d of %d packages tested, %s", p.module, p.done, p.total, since)
+}
+
+// report calls narrate every [progressInterval] until the function that it returns
+// is called.
+func (p *progress) report(narrate func(string)) (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	ticker := time.NewTicker(progressInterval)
+	go func() {
+		defer close(ended)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+				narrate(p.String())
+			}
+		}
+	}()
+	return func() { close(quit); <-ended }
+}
+
+// packages counts the directories of the module that `go test ./...` takes for
+// packages: go.mod, vendor, testdata and names that begin with a dot or an
+// underscore end the search (go help packages). It is for display only.
+func (m module) packages() int {
+	count := 0
+	seen := map[string]bool{}
+	_ = fs.WalkDir(m.tree, m.dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // what cannot be read is go's to report
+		}
+		if d.IsDir() {
+			base := path.Base(name)
+			_, nested := fs.Stat(m.tree, path.Join(name, "go.mod"))
+			if name != m.dir && (nested == nil || base == "vendor" || base == "testdata" || strings.HasPrefix(base, ".") || strings.HasPrefix(base, "_")) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if dir := path.Dir(name); strings.HasSuffix(name, ".go") && !seen[dir] {
+			seen[dir] = true
+			count++
+		}
+		return nil
+	})
+	return count
+}

@@ -76,8 +76,7 @@ type Config struct {
 	// means no limit. RATE_LIMIT, 100; RATE_BURST, 200.
 	RateLimit, RateBurst int
 	// MaxConnections bounds the open connections, and with them the memory that
-	// clients can make the server use: 96 KB each while a request is read.
-	// MAX_CONNECTIONS, 2048.
+	// clients can make the server use: 96 KB each. MAX_CONNECTIONS, 2048.
 	MaxConnections int
 
 	// AdminAddr is where metrics and profiles are served, "host:port"; empty

@@ -27,7 +27,7 @@ const (
 	// headerLimit bounds a request's line and headers in bytes: the 64 KB that an
 	// Application Load Balancer takes from a client, and what it adds where it
 	// authenticates users, a token and claims of up to 16 KB each. It is also
-	// what a connection costs while a request is read.
+	// what each connection's read buffer costs.
 	// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
 	headerLimit = 96 << 10
 )
@@ -76,7 +76,6 @@ func New(opts Options) *Server {
 		BodyLimit:             bodyLimit,
 		Concurrency:           opts.MaxConnections,
 		ReadBufferSize:        headerLimit,
-		ReduceMemoryUsage:     true, // an idle connection has no buffer
 		ReadTimeout:           opts.ReadTimeout,
 		WriteTimeout:          opts.WriteTimeout,
 		IdleTimeout:           opts.IdleTimeout,

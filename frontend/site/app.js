@@ -10,7 +10,6 @@ class Model {
   history = []; // { at, key, hostname, version, latency }, or { at } for a failure
   containers = new Map(); // key → { hostname, ip, version, count, seenAt }
   latest; // { at, answer, latency }
-  streamed = false; // whether that came from a stream of events
   openedAt = Date.now();
   offlineSince; // time of the first failure in a row
   error = ""; // the last failure's reason
@@ -26,7 +25,7 @@ class Model {
     return this.#tones.get(version);
   }
 
-  answered(answer, latency, streamed) {
+  answered(answer, latency) {
     const at = Date.now();
     const version = String(answer.version || "unknown");
     const news = {
@@ -35,7 +34,6 @@ class Model {
     };
     this.tone(version);
     this.latest = { at, answer: { ...answer, version }, latency };
-    this.streamed = streamed;
     if (news.back) {
       this.outage = { from: this.offlineSince, until: at, error: this.error };
       this.offlineSince = undefined;
@@ -73,15 +71,15 @@ const model = new Model();
 const view = new View();
 const retry = document.getElementById("retry");
 
-const poller = new Poller("/api/", "/api/events", {
+const poller = new Poller("/api/", {
   asking() {
     retry.disabled = true;
     model.nextAt = undefined;
     view.tick(model);
   },
-  answered(answer, latency, streamed) {
+  answered(answer, latency) {
     const first = model.latest === undefined;
-    const news = model.answered(answer, latency, streamed);
+    const news = model.answered(answer, latency);
     view.state(answer.status === "active" ? "live" : "other", answer.status === "active" ? "LIVE" : answer.status);
     view.draw(model);
     const version = shorten(model.latest.answer.version);

@@ -2,19 +2,19 @@
 // only through properties, so that the strictest content security policy holds.
 
 const TONES = 6; // colours that style.css defines
-const SLOTS = 60; // answers on the timeline
+const SLOTS = 60; // answers on the timeline; index.html draws each container's 4 units apart
 const GONE_AFTER = 20000; // ms without an answer until a container counts as gone
-const SVG = "http://www.w3.org/2000/svg";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const byId = (id) => document.getElementById(id);
 
-function element(name, className, text) {
+// stamp makes a copy of a template of index.html.
+const stamp = (name) => byId(`${name}-template`).content.cloneNode(true);
+
+function element(name, className, text = "") {
   const node = document.createElement(name);
   node.className = className;
-  if (text !== undefined) {
-    node.textContent = text;
-  }
+  node.textContent = text;
   return node;
 }
 
@@ -25,26 +25,43 @@ function setText(node, text) {
   }
 }
 
-function duration(milliseconds) {
-  const seconds = Math.max(0, Math.round(milliseconds / 1000));
-  if (seconds < 60) {
-    return `${seconds} s`;
-  }
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) {
-    return `${minutes} min ${seconds % 60} s`;
-  }
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
-}
+const UNITS = [
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+  ["second", 1],
+];
+const inUnit = (unit, digits = 0) =>
+  new Intl.NumberFormat("en", { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: digits }).format;
+const inUnits = UNITS.map(([unit]) => inUnit(unit));
+const roughly = inUnit("millisecond");
+const exactly = inUnit("millisecond", 1);
+const milliseconds = (value) => (value < 10 ? exactly(value) : roughly(value));
+const number = new Intl.NumberFormat("en").format;
+const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format;
 
-const milliseconds = (value) => (value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`);
-const clock = (time) => new Date(time).toLocaleTimeString();
-const plural = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
+// largest is the index of the largest unit that fits into so many seconds.
+const largest = (seconds) => UNITS.findIndex(([, size]) => seconds >= size || size === 1);
+
+// duration says it in two units.
+function duration(elapsed) {
+  let seconds = Math.max(0, Math.round(elapsed / 1000));
+  const first = largest(seconds);
+  return UNITS.slice(first, first + 2)
+    .map(([, size], n) => {
+      const count = Math.floor(seconds / size);
+      seconds %= size;
+      return inUnits[first + n](count);
+    })
+    .join(" ");
+}
 
 // ago says it in one unit, for the places where a rough idea will do.
 function ago(elapsed) {
-  return elapsed < 3000 ? "just now" : `${duration(elapsed).replace(/(min|h) .*/, "$1")} ago`;
+  const seconds = elapsed < 3000 ? 0 : Math.round(elapsed / 1000);
+  const [unit, size] = UNITS[largest(seconds)];
+  return relative.format(-Math.floor(seconds / size), unit);
 }
 
 // split takes a hostname apart into its own name and its domain.
@@ -55,8 +72,9 @@ function split(hostname) {
 
 // hostname is a name that may break before its domain and nowhere else.
 function hostname(text) {
-  const [name, domain] = split(text);
-  return [name, element("wbr", ""), element("span", "domain", domain)];
+  const copy = stamp("hostname");
+  [copy.firstElementChild.textContent, copy.lastElementChild.textContent] = split(text);
+  return copy;
 }
 
 // shorten makes a commit id as short as people know it.
@@ -64,16 +82,6 @@ export const shorten = (version) => (/^[0-9a-f]{40}$/.test(version) ? version.sl
 
 // height maps a latency to a bar, logarithmically: 1 ms is low, 1 s is full.
 const height = (latency) => `${Math.min(100, 8 + (92 * Math.log1p(latency)) / Math.log1p(1000)).toFixed(1)}%`;
-
-// lane is a strip with one cell for each slot of the timeline.
-function lane() {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", `0 0 ${SLOTS * 4} 10`);
-  svg.setAttribute("preserveAspectRatio", "none");
-  const path = document.createElementNS(SVG, "path");
-  svg.append(path);
-  return { svg, path };
-}
 
 // cells is the outline of the cells with the given numbers.
 const cells = (numbers) => numbers.map((n) => `M${n * 4} 0h3v10h-3z`).join("");
@@ -116,12 +124,11 @@ export class View {
     this.#health(model);
     if (model.latest) {
       const { answer, latency } = model.latest;
-      byId("hostname").replaceChildren(...hostname(answer.hostname));
+      byId("hostname").replaceChildren(hostname(answer.hostname));
       setText(byId("ip"), answer.ip);
       setText(byId("latency"), milliseconds(latency));
-      setText(byId("requests"), Number.isFinite(answer.requests) ? answer.requests.toLocaleString() : "–");
+      setText(byId("requests"), Number.isFinite(answer.requests) ? number(answer.requests) : "–");
       byId("version").replaceChildren(this.#version(model, answer.version));
-      setText(byId("mode"), model.streamed ? "streams of events" : "one request every two seconds");
     }
     this.tick(model);
     this.#lanes(model);
@@ -155,10 +162,10 @@ export class View {
   }
 
   #version(model, version) {
-    const chip = element("span", "version");
+    const chip = stamp("version").firstElementChild;
     chip.dataset.tone = model.tone(version) % TONES;
     chip.title = version;
-    chip.append(element("span", "", shorten(version)));
+    chip.firstElementChild.textContent = shorten(version);
     return chip;
   }
 
@@ -244,7 +251,8 @@ export class View {
       const gone = asOf - container.seenAt > GONE_AFTER;
       present += gone ? 0 : 1;
       row.node.classList.toggle("gone", gone);
-      setText(row.count, `${plural(container.count, "answer")} · ${Math.round((100 * container.count) / all)} %`);
+      const answers = container.count === 1 ? "1 answer" : `${number(container.count)} answers`;
+      setText(row.count, `${answers} · ${Math.round((100 * container.count) / all)} %`);
       setText(row.seen, `${gone ? "gone, " : ""}seen ${ago(now - container.seenAt)}`);
       row.fill.style.setProperty("--share", `${((100 * container.count) / all).toFixed(1)}%`);
     }
@@ -263,19 +271,13 @@ export class View {
     if (known) {
       return known;
     }
-    const node = element("li", "");
+    const node = stamp("container").firstElementChild;
+    const part = (selector) => node.querySelector(selector);
     node.dataset.tone = model.tone(container.version) % TONES;
-    const bar = element("div", "bar");
-    const { svg, path } = lane();
-    const row = { node, path, count: element("span", "count"), seen: element("span", "seen quiet"), fill: element("i", "") };
-    bar.append(svg, row.fill);
-    bar.setAttribute("aria-hidden", "true");
-    const about = element("span", "quiet");
-    about.append(this.#version(model, container.version), ` · ${container.ip}`);
-    const name = element("span", "name");
-    name.title = container.hostname;
-    name.append(...hostname(container.hostname));
-    node.append(name, row.count, bar, about, row.seen);
+    part(".name").title = container.hostname;
+    part(".name").append(hostname(container.hostname));
+    part(".about").append(this.#version(model, container.version), ` · ${container.ip}`);
+    const row = { node, path: part("path"), count: part(".count"), seen: part(".seen"), fill: part("i") };
     byId("containers").prepend(node); // the newest first, and then never moved
     this.#rows.set(key, row);
     return row;

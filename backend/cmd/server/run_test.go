@@ -17,12 +17,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	utils.StartTimeStampUpdater() // the limiter's clock, which never ends
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
+		// Nor does its store.
+		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/internal/memory.(*Storage).gc"),
 		// fasthttp never ends its clock, and its worker pool's cleaner notices
 		// up to ten seconds late that the server is gone.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),

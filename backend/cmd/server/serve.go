@@ -15,13 +15,13 @@ import (
 	"syscall"
 	"time"
 
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 
 	"slipway/backend/internal/admin"
 	"slipway/backend/internal/config"
 	"slipway/backend/internal/httpapi"
 	"slipway/backend/internal/identity"
-	"slipway/backend/internal/journal"
 	"slipway/backend/internal/tracing"
 )
 
@@ -31,9 +31,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	if err != nil {
 		return misconfigured(stderr, err)
 	}
-	lines := journal.New(stdout)
-	defer lines.Flush() // after everything else that is deferred
-	log := lines.Logger(cfg.LogLevel)
+	log := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: cfg.LogLevel}))
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -73,8 +71,6 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		RateLimit:      cfg.RateLimit,
 		RateBurst:      cfg.RateBurst,
 		MaxConnections: cfg.MaxConnections,
-		MaxStreams:     cfg.MaxStreams,
-		Heartbeat:      cfg.Heartbeat,
 		Tracer:         tracer,
 	})
 	if cfg.AdminAddr != "" {
@@ -84,7 +80,6 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 			return exitFailed
 		}
 		beside.Go(func() {
-			defer lines.Flush()
 			if err := admin.Serve(ended, admins, server.WriteMetrics); err != nil {
 				log.Error("metrics", slog.Any("error", err))
 			}
@@ -101,7 +96,6 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	// Beside the serving, not before it: the address is good to know, but
 	// nothing to wait for.
 	beside.Go(func() {
-		defer lines.Flush()
 		if err := instance.Resolve(ctx, cfg.MetadataURI); err != nil {
 			log.Warn("keeping the host's address", slog.String("ip", instance.IP()), slog.Any("error", err))
 		}
@@ -120,7 +114,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 
 // flush sends the last spans. A collector that is away must not keep the
 // process until it is killed.
-func flush(ctx context.Context, provider tracing.Provider, log *slog.Logger) {
+func flush(ctx context.Context, provider *sdk.TracerProvider, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, config.FlushTimeout)
 	defer cancel()
 	if err := provider.Shutdown(ctx); err != nil {

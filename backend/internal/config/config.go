@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"time"
@@ -71,17 +70,14 @@ type Config struct {
 	// X-Forwarded-For: 1 behind a load balancer or an Nginx, 2 behind both, 0 if
 	// clients connect directly. TRUSTED_HOPS, 1.
 	TrustedHops int
-	// RateLimit is how many requests to /api a client may make per second in
-	// the long run, and RateBurst at once. 0 means no limit. RATE_LIMIT, 100;
-	// RATE_BURST, 200.
+	// RateLimit is how many requests to /api a client may make per second, and
+	// RateBurst at once, rounded up to whole seconds of RateLimit: that is how
+	// long requests are counted before the count begins anew. A RateLimit of 0
+	// means no limit. RATE_LIMIT, 100; RATE_BURST, 200.
 	RateLimit, RateBurst int
 	// MaxConnections bounds the open connections, and with them the memory that
-	// clients can make the server use. MAX_CONNECTIONS, 4096.
+	// clients can make the server use: 96 KB each. MAX_CONNECTIONS, 2048.
 	MaxConnections int
-	// MaxStreams bounds the open event streams. MAX_STREAMS, 100.
-	MaxStreams int
-	// Heartbeat is the time between two events of a stream. HEARTBEAT, 2s.
-	Heartbeat time.Duration
 
 	// AdminAddr is where metrics and profiles are served, "host:port"; empty
 	// means nowhere. ADMIN_ADDR. Loopback suffices for a sidecar, which shares
@@ -92,7 +88,8 @@ type Config struct {
 	// /v1/traces behind it.
 	TraceURL string
 	// TraceHeaders go with the spans. They are how collectors are told secrets.
-	// OTEL_EXPORTER_OTLP_HEADERS, "name=value,name=value", values URL-encoded.
+	// OTEL_EXPORTER_OTLP_TRACES_HEADERS, or OTEL_EXPORTER_OTLP_HEADERS:
+	// "name=value,name=value", values URL-encoded.
 	TraceHeaders map[string]string
 }
 
@@ -112,21 +109,10 @@ func (c Config) LogValue() slog.Value {
 		slog.Int("RATE_LIMIT", c.RateLimit),
 		slog.Int("RATE_BURST", c.RateBurst),
 		slog.Int("MAX_CONNECTIONS", c.MaxConnections),
-		slog.Int("MAX_STREAMS", c.MaxStreams),
-		slog.String("HEARTBEAT", c.Heartbeat.String()),
 		slog.String("ADMIN_ADDR", c.AdminAddr),
-		slog.String("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", withoutSecrets(c.TraceURL)),
+		slog.String("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", c.TraceURL),
 		slog.Any("OTEL_EXPORTER_OTLP_HEADERS", slices.Sorted(maps.Keys(c.TraceHeaders))),
 	)
-}
-
-// withoutSecrets leaves of a valid URL what is not a password or a token.
-func withoutSecrets(address string) string {
-	parsed, err := url.Parse(address)
-	if err != nil {
-		return ""
-	}
-	return (&url.URL{Scheme: parsed.Scheme, Host: parsed.Host, Path: parsed.Path}).String()
 }
 
 // Load reads the configuration through getenv, where an empty value counts as
@@ -150,23 +136,17 @@ func Load(getenv func(string) string) (Config, error) {
 		TrustedHops:    r.number("TRUSTED_HOPS", 1, 0, 10),
 		RateLimit:      r.number("RATE_LIMIT", 100, 0, 1_000_000),
 		RateBurst:      r.number("RATE_BURST", 200, 1, 1_000_000),
-		MaxConnections: r.number("MAX_CONNECTIONS", 4096, 1, 65535),
-		MaxStreams:     r.number("MAX_STREAMS", 100, 0, 65535),
-		Heartbeat:      r.duration("HEARTBEAT", 2*time.Second, 10*time.Millisecond),
+		MaxConnections: r.number("MAX_CONNECTIONS", 2048, 1, 65535),
 
 		AdminAddr:    r.address("ADMIN_ADDR"),
 		TraceURL:     r.traceURL(),
-		TraceHeaders: r.headers("OTEL_EXPORTER_OTLP_HEADERS"),
+		TraceHeaders: r.traceHeaders(),
 	}
 	// Compared by subtraction: the sum of two long durations overflows.
 	if cfg.DrainTimeout >= cfg.StopTimeout-FlushTimeout-cfg.DrainDelay {
 		r.errs = append(r.errs, fmt.Errorf(
 			"DRAIN_DELAY=%s and DRAIN_TIMEOUT=%s: together they must stay %s below STOP_TIMEOUT=%s, when the task is killed",
 			cfg.DrainDelay, cfg.DrainTimeout, FlushTimeout, cfg.StopTimeout))
-	}
-	// Each event has to be written within the write timeout of the one before.
-	if cfg.Heartbeat >= cfg.WriteTimeout {
-		r.errs = append(r.errs, fmt.Errorf("HEARTBEAT=%s: must be shorter than WRITE_TIMEOUT=%s, or streams are cut off", cfg.Heartbeat, cfg.WriteTimeout))
 	}
 	if err := errors.Join(r.errs...); err != nil {
 		return Config{}, err

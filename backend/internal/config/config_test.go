@@ -40,9 +40,7 @@ func TestLoadDefaults(t *testing.T) {
 		TrustedHops:    1,
 		RateLimit:      100,
 		RateBurst:      200,
-		MaxConnections: 4096,
-		MaxStreams:     100,
-		Heartbeat:      2 * time.Second,
+		MaxConnections: 2048,
 	}, cfg)
 }
 
@@ -63,8 +61,6 @@ func TestLoadTakesWhatIsSet(t *testing.T) {
 		"RATE_LIMIT", "0",
 		"RATE_BURST", "1",
 		"MAX_CONNECTIONS", "10",
-		"MAX_STREAMS", "0",
-		"HEARTBEAT", "100ms",
 		"ADMIN_ADDR", "127.0.0.1:9090",
 		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/otlp/",
 		"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Basic%20abc, x-tenant = a ",
@@ -87,8 +83,6 @@ func TestLoadTakesWhatIsSet(t *testing.T) {
 		RateLimit:      0,
 		RateBurst:      1,
 		MaxConnections: 10,
-		MaxStreams:     0,
-		Heartbeat:      100 * time.Millisecond,
 
 		AdminAddr:    "127.0.0.1:9090",
 		TraceURL:     "http://127.0.0.1:4318/otlp/v1/traces",
@@ -132,12 +126,14 @@ func TestLoadRefuses(t *testing.T) {
 		"rate":              {[]string{"RATE_LIMIT", "1e3"}, `RATE_LIMIT="1e3": must be a whole number`},
 		"no burst":          {[]string{"RATE_BURST", "0"}, `RATE_BURST="0": must be a whole number from 1 to`},
 		"no connections":    {[]string{"MAX_CONNECTIONS", "0"}, `MAX_CONNECTIONS="0": must be a whole number from 1 to`},
-		"slow heartbeat":    {[]string{"HEARTBEAT", "10s"}, `HEARTBEAT=10s: must be shorter than WRITE_TIMEOUT=10s`},
 		"admin, no port":    {[]string{"ADMIN_ADDR", "127.0.0.1"}, `ADMIN_ADDR="127.0.0.1": must be a host and a port`},
 		"admin, port zero":  {[]string{"ADMIN_ADDR", ":0"}, `ADMIN_ADDR=":0": must be a host and a port`},
 		"collector":         {[]string{"OTEL_EXPORTER_OTLP_ENDPOINT", "me:hunter2@host"}, `OTEL_EXPORTER_OTLP_ENDPOINT=(hidden): must be a URL`},
+		"password":          {[]string{"OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hunter2@host"}, `OTEL_EXPORTER_OTLP_ENDPOINT=(hidden): must be a URL like http://127.0.0.1:4318; secrets belong in OTEL_EXPORTER_OTLP_HEADERS`},
+		"token":             {[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://host/?token=hunter2"}, `must be a URL`},
 		"trace collector":   {[]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "grpc://host"}, `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=(hidden): must be a URL`},
 		"header, no value":  {[]string{"OTEL_EXPORTER_OTLP_HEADERS", "a=b,hunter2"}, `OTEL_EXPORTER_OTLP_HEADERS=(hidden): pair 2 must be like name=value`},
+		"trace header":      {[]string{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "hunter2"}, `OTEL_EXPORTER_OTLP_TRACES_HEADERS=(hidden): pair 1`},
 		"header, two lines": {[]string{"OTEL_EXPORTER_OTLP_HEADERS", "a=b%0d%0ahunter2"}, `OTEL_EXPORTER_OTLP_HEADERS=(hidden): pair 1`},
 	}
 	for name, test := range tests {
@@ -163,14 +159,16 @@ func TestLoadReportsAllMistakesAtOnce(t *testing.T) {
 
 func TestTraceEndpoint(t *testing.T) {
 	cfg, err := config.Load(environment(
-		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/as/it/is"))
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/as/it/is",
+		"OTEL_EXPORTER_OTLP_HEADERS", "a=all", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=traces"))
 	require.NoError(t, err)
+	require.Equal(t, map[string]string{"a": "traces"}, cfg.TraceHeaders)
 	require.Equal(t, "https://traces/as/it/is", cfg.TraceURL)
 }
 
 func TestLogValueHidesSecrets(t *testing.T) {
 	cfg, err := config.Load(environment(
-		"OTEL_EXPORTER_OTLP_ENDPOINT", "https://me:hunter2@collector:4318/x?token=hunter2",
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/x",
 		"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=hunter2,X-Tenant=hunter2"))
 	require.NoError(t, err)
 	var logged bytes.Buffer

@@ -112,9 +112,9 @@ func (r *reader) traceURL() string {
 		return ""
 	}
 	parsed, err := url.Parse(value)
-	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" {
+	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" || parsed.User != nil || parsed.RawQuery != "" {
 		// The value stays out of the message: it may hold a password.
-		r.errs = append(r.errs, fmt.Errorf("%s=(hidden): must be a URL like http://127.0.0.1:4318", name))
+		r.errs = append(r.errs, fmt.Errorf("%s=(hidden): must be a URL like http://127.0.0.1:4318; secrets belong in OTEL_EXPORTER_OTLP_HEADERS", name))
 		return ""
 	}
 	return parsed.JoinPath(path).String()
@@ -122,6 +122,15 @@ func (r *reader) traceURL() string {
 
 // headerName is a token of RFC 9110, section 5.6.2.
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
+// traceHeaders follows the same rules: the one for traces wins.
+func (r *reader) traceHeaders() map[string]string {
+	headers := r.headers("OTEL_EXPORTER_OTLP_HEADERS")
+	if own := r.headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"); own != nil {
+		return own
+	}
+	return headers
+}
 
 // headers reads what OpenTelemetry writes like W3C Baggage. Values are secret,
 // so that a message only counts the pairs.

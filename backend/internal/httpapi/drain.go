@@ -6,19 +6,29 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
-// lingerTime is how long a closing listener still accepts. It only has to
-// cover what the kernel has queued already.
-const lingerTime = 20 * time.Millisecond
+const (
+	// lingerTime is how long a closing listener still accepts. It only has to
+	// cover what the kernel has queued already.
+	lingerTime = 20 * time.Millisecond
+	// acceptPause is how long connections are left waiting when the host has
+	// nothing left to accept them with. Those that end give it back.
+	acceptPause = 100 * time.Millisecond
+)
+
+// exhausted are the errors of accept(2) that say so.
+var exhausted = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
 
 // Serve answers requests on ln, and closes it, until ctx is done; then it
 // drains, so that no request is lost:
 //
-//  1. The health check fails, streams of events end, and every response says "Connection: close", so
+//  1. The health check fails, and every response says "Connection: close", so
 //     that clients and load balancers move on to other instances. For
 //     DrainDelay everything is answered as before.
 //  2. The listener takes in what the kernel has queued, and closes. Idle
@@ -27,19 +37,15 @@ const lingerTime = 20 * time.Millisecond
 //
 // The error is nil if every request was answered. Serve can be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	lingering := linger(ln)
-	gated := newGate(lingering, s.opts.MaxConnections, s.turnOff, s.starved)
-	defer gated.done.Wait()
-	ln = gated
+	lingering := linger(ln, s.opts.Log)
 	served := make(chan error, 1)
-	go func() { served <- s.app.Listener(ln) }()
+	go func() { served <- s.app.Listener(lingering) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serving on %s: %w", ln.Addr(), errors.Join(err, ln.Close()))
 	case <-ctx.Done():
 	}
 	s.draining.Store(true)
-	close(s.drained)
 	s.opts.Log.Info("draining",
 		slog.Int64("in_flight", s.inFlight.Load()),
 		slog.String("delay", s.opts.DrainDelay.String()),
@@ -49,7 +55,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	defer hangUp.Stop()
 	err := s.app.ShutdownWithTimeout(s.opts.DrainTimeout)
 	// The framework closes the listener only if it had got as far as serving.
-	_ = ln.Close()
+	_ = lingering.Close()
 	<-served
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("draining: connections were still busy after %s, with %d requests in flight", s.opts.DrainTimeout, s.inFlight.Load())
@@ -62,18 +68,26 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 // reset, although their clients may already have sent a request.
 type lingeringListener struct {
 	net.Listener
+	log     *slog.Logger
 	closing atomic.Bool
 
 	mu     sync.Mutex
 	silent map[*silentConn]struct{}
 }
 
-func linger(ln net.Listener) *lingeringListener {
-	return &lingeringListener{Listener: ln, silent: map[*silentConn]struct{}{}}
+func linger(ln net.Listener, log *slog.Logger) *lingeringListener {
+	return &lingeringListener{Listener: ln, log: log, silent: map[*silentConn]struct{}{}}
 }
 
 func (l *lingeringListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
+	// The framework would end the server, with all that it serves.
+	var code syscall.Errno
+	for errors.As(err, &code) && slices.Contains(exhausted, code) {
+		l.log.Error("connections wait", slog.Any("error", err))
+		<-time.After(acceptPause)
+		conn, err = l.Listener.Accept()
+	}
 	if err != nil && l.closing.Load() {
 		// The end of the linger time is no passing timeout: say so in the only
 		// words that the framework takes for a regular end.

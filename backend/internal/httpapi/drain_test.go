@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -66,7 +69,7 @@ func TestDrainCompletesRequestsInFlight(t *testing.T) {
 	pending.Wait()
 	require.NoError(t, <-r.result)
 	require.Zero(t, lost.Load(), "lost requests")
-	lines := logged.lines(t, "draining")
+	lines := logged.with(t, "draining")
 	require.Len(t, lines, 1)
 	require.InDelta(t, count, lines[0]["in_flight"], 0)
 }
@@ -244,7 +247,7 @@ func TestServeReportsABrokenListener(t *testing.T) {
 func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln := linger(inner)
+	ln := linger(inner, slog.New(slog.DiscardHandler))
 	const queued = 5
 	for range queued {
 		conn, err := net.Dial("tcp", inner.Addr().String())
@@ -261,4 +264,40 @@ func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed)
 	_, err = net.Dial("tcp", inner.Addr().String())
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
+}
+
+// poor is a listener whose host has nothing left to accept with, for a while.
+type poor struct {
+	net.Listener
+	failures []error
+	conn     net.Conn
+}
+
+func (p *poor) Accept() (net.Conn, error) {
+	if len(p.failures) == 0 {
+		return p.conn, nil
+	}
+	err := p.failures[0]
+	p.failures = p.failures[1:]
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+}
+
+func TestTooManyOpenFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, other := net.Pipe()
+		defer func() { _, _ = conn.Close(), other.Close() }()
+		logged := &lines{}
+		begin := time.Now()
+		ln := linger(&poor{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn},
+			slog.New(slog.NewJSONHandler(logged, nil)))
+		accepted, err := ln.Accept()
+		require.NoError(t, err, "it waits, and goes on")
+		require.Equal(t, conn, accepted.(*silentConn).Conn)
+		require.Equal(t, 4*acceptPause, time.Since(begin))
+		require.Contains(t, logged.with(t, "connections wait")[0]["error"], "too many open files")
+
+		ln.Listener = &poor{failures: []error{syscall.EINVAL}}
+		_, err = ln.Accept()
+		require.ErrorIs(t, err, syscall.EINVAL)
+	})
 }

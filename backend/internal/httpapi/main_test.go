@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/stretchr/testify/require"
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
@@ -20,27 +21,30 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	utils.StartTimeStampUpdater() // the limiter's clock, which never ends
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
+		// Nor does its store.
+		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/internal/memory.(*Storage).gc"),
 		// fasthttp never ends its clock, and its worker pool's cleaner notices
 		// up to ten seconds late that the server is gone.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-// journal collects log lines.
-type journal struct {
+// lines collects what is logged.
+type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (j *journal) Write(p []byte) (int, error) {
+func (j *lines) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.buf.Write(p)
 }
 
-// lines returns what was logged with msg.
-func (j *journal) lines(t *testing.T, msg string) []map[string]any {
+// with returns what was logged with msg.
+func (j *lines) with(t *testing.T, msg string) []map[string]any {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var found []map[string]any
@@ -55,9 +59,9 @@ func (j *journal) lines(t *testing.T, msg string) []map[string]any {
 	return found
 }
 
-func newServer(t *testing.T, change func(*Options)) (*Server, *journal) {
+func newServer(t *testing.T, change func(*Options)) (*Server, *lines) {
 	t.Helper()
-	logged := &journal{}
+	logged := &lines{}
 	opts := options(slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if change != nil {
 		change(&opts)
@@ -76,8 +80,6 @@ func options(log *slog.Logger) Options {
 
 		TrustedHops:    1,
 		MaxConnections: 1000,
-		MaxStreams:     10,
-		Heartbeat:      time.Second,
 	}
 }
 

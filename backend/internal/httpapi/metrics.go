@@ -3,7 +3,6 @@ package httpapi
 import (
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -13,32 +12,16 @@ import (
 // durations are the upper bounds of the histogram's buckets in seconds.
 var durations = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}
 
-// kind of requests that are counted together. There are few: the framework has a
-// route for each pair of a path that there is and a method that it knows.
-type kind struct {
-	route  *fiber.Route
-	status int
-}
-
-type series struct {
-	count    *metrics.Counter
-	duration *metrics.PrometheusHistogram
-}
-
 // meter counts and times requests.
 type meter struct {
-	set                *metrics.Set
-	limited, turnedOff *metrics.Counter
-
-	mu     sync.RWMutex
-	series map[kind]series
+	set     *metrics.Set
+	limited *metrics.Counter
 }
 
 func (s *Server) newMeter() *meter {
 	set := metrics.NewSet()
 	set.NewGauge("http_requests_in_flight", func() float64 { return float64(s.inFlight.Load()) })
 	set.NewGauge("http_connections", func() float64 { return float64(s.app.Server().GetOpenConnectionsCount()) })
-	set.NewGauge("http_event_streams", func() float64 { return float64(s.streams.Load()) })
 	set.NewGauge("draining", func() float64 {
 		if s.draining.Load() {
 			return 1
@@ -47,50 +30,22 @@ func (s *Server) newMeter() *meter {
 	})
 	info := fmt.Sprintf("service_info{version=%q,hostname=%q}", s.opts.Instance.Version, s.opts.Instance.Hostname)
 	set.NewGauge(info, func() float64 { return 1 })
-	return &meter{
-		set:       set,
-		limited:   set.NewCounter("http_requests_limited_total"),
-		turnedOff: set.NewCounter("http_connections_refused_total"),
-		series:    map[kind]series{},
-	}
+	return &meter{set: set, limited: set.NewCounter("http_requests_limited_total")}
 }
 
-func (m *meter) add(route *fiber.Route, status int, took time.Duration) {
-	k := kind{route, status}
-	m.mu.RLock()
-	found, ok := m.series[k]
-	m.mu.RUnlock()
-	if !ok {
-		found = m.create(k)
-	}
-	found.count.Inc()
-	found.duration.Update(took.Seconds())
+func (m *meter) add(c *fiber.Ctx, status int, took time.Duration) {
+	route := routeOf(c, status)
+	m.set.GetOrCreateCounter(fmt.Sprintf("http_requests_total{method=%q,route=%q,status=\"%d\"}", c.Method(), route, status)).Inc()
+	m.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("http_request_duration_seconds{route=%q}", route), durations).Update(took.Seconds())
 }
 
-func (m *meter) create(k kind) series {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	route := nameOf(k.route)
-	labels := fmt.Sprintf("{method=%q,route=%q,status=\"%d\"}", k.route.Method, route, k.status)
-	created := series{
-		count:    m.set.GetOrCreateCounter("http_requests_total" + labels),
-		duration: m.set.GetOrCreatePrometheusHistogramExt(fmt.Sprintf("http_request_duration_seconds{route=%q}", route), durations),
+// routeOf is the pattern of the route that a request took, and "unmatched" for
+// all paths that there are not. It is known only after the handlers have run.
+func routeOf(c *fiber.Ctx, status int) string {
+	if status == fiber.StatusNotFound || status == fiber.StatusMethodNotAllowed {
+		return "unmatched"
 	}
-	m.series[k] = created
-	return created
-}
-
-// unmatched stands for all paths that there are not.
-const unmatched = "unmatched"
-
-// nameOf is the pattern of a route that a request took. Known only after the
-// handlers have run.
-func nameOf(route *fiber.Route) string {
-	// Middleware is a route as well, with the prefix that it was installed for.
-	if documented(route.Path) {
-		return route.Path
-	}
-	return unmatched
+	return c.Route().Path
 }
 
 // WriteMetrics writes what was counted, and the process's own figures, in the

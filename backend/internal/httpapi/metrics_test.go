@@ -3,9 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -25,7 +23,7 @@ func TestMetrics(t *testing.T) {
 		`http_requests_total{method="GET",route="unmatched",status="404"} 4`,
 		`http_request_duration_seconds_bucket{route="unmatched",le="+Inf"} 4`,
 		`service_info{version="v7",hostname="web-1"} 1`,
-		"draining 0\n", "http_event_streams 0\n", "http_requests_in_flight 0\n", "http_connections ",
+		"draining 0\n", "http_requests_in_flight 0\n", "http_connections ",
 		"go_goroutines ", "process_resident_memory_bytes ",
 	} {
 		require.Contains(t, text.String(), want)
@@ -34,15 +32,4 @@ func TestMetrics(t *testing.T) {
 	text.Reset()
 	s.WriteMetrics(&text)
 	require.Contains(t, text.String(), "draining 1\n")
-}
-
-func TestMeterAtOnce(t *testing.T) {
-	s, _ := newServer(t, nil)
-	route := s.app.GetRoutes(true)[0]
-	var all sync.WaitGroup
-	for range 50 {
-		all.Go(func() { s.meter.add(&route, 200, time.Millisecond) })
-	}
-	all.Wait()
-	require.EqualValues(t, 50, s.meter.series[kind{&route, 200}].count.Get())
 }

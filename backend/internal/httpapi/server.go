@@ -5,13 +5,16 @@ package httpapi
 import (
 	"log/slog"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/etag"
+	"github.com/gofiber/fiber/v2/middleware/helmet"
+	"github.com/gofiber/fiber/v2/middleware/limiter"
 	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/gofiber/fiber/v2/middleware/requestid"
+	"github.com/gofiber/fiber/v2/utils"
 	"github.com/valyala/fasthttp"
 	"go.opentelemetry.io/otel/trace"
 
@@ -21,9 +24,12 @@ import (
 const (
 	// bodyLimit bounds a request's body in bytes; no route reads one.
 	bodyLimit = 16 << 10
-	// headerLimit bounds a request's line and headers in bytes. It is also what
-	// each connection's read buffer costs.
-	headerLimit = 8 << 10
+	// headerLimit bounds a request's line and headers in bytes: the 64 KB that an
+	// Application Load Balancer takes from a client, and what it adds where it
+	// authenticates users, a token and claims of up to 16 KB each. It is also
+	// what each connection's read buffer costs.
+	// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+	headerLimit = 96 << 10
 )
 
 // Options are what a Server needs to know. All fields are required, except
@@ -41,14 +47,11 @@ type Options struct {
 
 	// TrustedHops: see forwarded.Client.
 	TrustedHops int
-	// RateLimit and RateBurst bound each client's requests to /api, a second
-	// and at once. A RateLimit of 0 means no bound.
+	// RateLimit bounds each client's requests to /api a second, counted over as
+	// many seconds as RateBurst needs. A RateLimit of 0 means no bound.
 	RateLimit, RateBurst int
-	// MaxConnections and MaxStreams bound what is open at a time.
-	MaxConnections, MaxStreams int
-	// Heartbeat is the time between two events of a stream, shorter than
-	// WriteTimeout.
-	Heartbeat time.Duration
+	// MaxConnections bounds the connections that are open at a time.
+	MaxConnections int
 	// Tracer makes spans; nil means none.
 	Tracer trace.TracerProvider
 }
@@ -57,35 +60,21 @@ type Options struct {
 type Server struct {
 	opts     Options
 	app      *fiber.App
+	meter    *meter
 	requests atomic.Uint64 // without health checks
 	inFlight atomic.Int64
 	draining atomic.Bool
-	drained  chan struct{} // closed when draining begins
-	streams  atomic.Int64
-
-	startedAt string
-	whoIAm    atomic.Pointer[introduction]
-
-	common    *fasthttp.ResponseHeader
-	exchanges sync.Pool
-	meter     *meter
-	limiter   *limiter
-	tracer    trace.Tracer
 }
 
 // New builds a server; Serve runs it.
 func New(opts Options) *Server {
-	s := &Server{opts: opts, drained: make(chan struct{}), limiter: newLimiter(opts.RateLimit, opts.RateBurst)}
-	s.startedAt = opts.Instance.StartedAt.Truncate(time.Millisecond).Format(time.RFC3339Nano)
-	s.exchanges.New = func() any { return &exchange{} }
-	if opts.Tracer != nil {
-		s.tracer = opts.Tracer.Tracer("slipway/backend/internal/httpapi")
-	}
+	s := &Server{opts: opts}
 	s.app = fiber.New(fiber.Config{
 		AppName:               "slipway-backend",
 		CaseSensitive:         true,
 		DisableStartupMessage: true,
 		BodyLimit:             bodyLimit,
+		Concurrency:           opts.MaxConnections,
 		ReadBufferSize:        headerLimit,
 		ReadTimeout:           opts.ReadTimeout,
 		WriteTimeout:          opts.WriteTimeout,
@@ -93,7 +82,6 @@ func New(opts Options) *Server {
 		ErrorHandler:          s.handleError,
 	})
 	s.meter = s.newMeter()
-	s.common = commonHeaders()
 	s.app.Server().CloseOnShutdown = true
 	s.app.Server().Handler = s.front(s.app.Server().Handler)
 	s.use()
@@ -102,19 +90,32 @@ func New(opts Options) *Server {
 }
 
 // use installs the middleware. The order matters: what comes first sees
-// everything that happens after it, so a panic anywhere is caught, and every
-// access log line has a request id.
+// everything that happens after it, so every line of the access log has a
+// request id.
 func (s *Server) use() {
-	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, reason any) {
-		s.logPanic(exchangeOf(c).id, reason)
-	}}))
-	s.app.Use(s.identify)
-	if s.tracer != nil {
-		s.app.Use(s.trace)
+	// First and last: a panic of a handler is an error for the log and the span,
+	// and one of the middleware does not end the process.
+	recoverer := recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic})
+	s.app.Use(recoverer, s.identify, requestid.New(requestid.Config{Generator: utils.UUIDv4}))
+	if s.opts.Tracer != nil {
+		s.app.Use(s.trace())
 	}
-	s.app.Use(s.account)
+	s.app.Use(s.account, recoverer, noStore, helmet.New(helmet.Config{
+		// Nothing here is a page, so nothing may be loaded or framed.
+		ContentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
+		XFrameOptions:         "DENY",
+		ReferrerPolicy:        "no-referrer",
+	}))
 	if s.opts.RateLimit > 0 {
-		s.app.Use("/api", s.limit)
+		seconds := (s.opts.RateBurst + s.opts.RateLimit - 1) / s.opts.RateLimit
+		s.app.Use("/api", limiter.New(limiter.Config{
+			// Nobody else can come from loopback, and who is there can do worse.
+			Next:         func(c *fiber.Ctx) bool { return clientOf(c).IsLoopback() },
+			KeyGenerator: func(c *fiber.Ctx) string { return household(clientOf(c)).String() },
+			Max:          seconds * s.opts.RateLimit,
+			Expiration:   time.Duration(seconds) * time.Second,
+			LimitReached: s.limited,
+		}))
 	}
 }
 
@@ -124,46 +125,26 @@ func (s *Server) route() {
 	s.app.Get("/livez", s.getLiveness)
 	s.app.Get("/readyz", s.getHealth)
 	s.app.Get("/api/health", s.getHealth)
-	s.app.Get("/api/events", s.getEvents)
 	s.app.Get("/api/openapi.json", etag.New(), s.getDocument)
 	s.app.Get("/api/", s.getInstance)
 }
 
 // front wraps the framework's handler to do what the framework gives no hook
-// for: it gives every answer the headers that all have, refuses methods that HTTP
-// does not know, which would otherwise get a bare text answer, and tells clients
-// to go elsewhere while draining.
+// for: it refuses methods that HTTP does not know, which would otherwise get a
+// bare text answer, and tells clients to go elsewhere while draining.
 func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)
-		e := s.exchanges.Get().(*exchange)
-		e.start = time.Now()
-		ctx.SetUserValue(exchangeKey{}, e)
-		defer func() {
-			ctx.RemoveUserValue(exchangeKey{})
-			*e = exchange{}
-			s.exchanges.Put(e)
-		}()
-		s.common.CopyTo(&ctx.Response.Header)
-		if known(ctx.Method()) {
+		if slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			next(ctx)
 		} else {
-			s.refuse(ctx, fiber.ErrNotImplemented)
+			c := s.app.AcquireCtx(ctx)
+			_ = s.handleError(c, fiber.ErrNotImplemented)
+			s.app.ReleaseCtx(c)
 		}
 		if s.draining.Load() {
 			ctx.Response.SetConnectionClose()
 		}
 	}
-}
-
-func known(method []byte) bool {
-	return slices.ContainsFunc(fiber.DefaultMethods, func(name string) bool { return name == string(method) })
-}
-
-// refuse answers a request that never reaches the middleware.
-func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
-	c := s.app.AcquireCtx(ctx)
-	defer s.app.ReleaseCtx(c)
-	_ = s.handleError(c, err)
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -156,18 +157,9 @@ func TestRequestID(t *testing.T) {
 			} else {
 				require.Regexp(t, uuidV4, id)
 			}
-			require.Equal(t, id, logged.lines(t, "request")[0]["request_id"])
+			require.Equal(t, id, logged.with(t, "request")[0]["request_id"])
 		})
 	}
-}
-
-func FuzzRequestID(f *testing.F) {
-	f.Add([]byte("0b4a1f0e-6f6e-4f4e-9d8e-0d6e1d2c3b4a"))
-	f.Add([]byte("\x1b[31m12345678"))
-	f.Add([]byte("12345678\n"))
-	f.Fuzz(func(t *testing.T, sent []byte) {
-		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, requestID(sent))
-	})
 }
 
 func TestAccessLog(t *testing.T) {
@@ -175,7 +167,7 @@ func TestAccessLog(t *testing.T) {
 	ask(t, s, http.MethodGet, "/api/?token=secret")
 	ask(t, s, http.MethodPost, "/nope")
 	ask(t, s, http.MethodGet, "/health")
-	lines := logged.lines(t, "request")
+	lines := logged.with(t, "request")
 	require.Len(t, lines, 3)
 	for i, want := range []struct {
 		level, method, path string
@@ -203,12 +195,12 @@ func TestPanic(t *testing.T) {
 	id := resp.Header.Get("X-Request-ID")
 	require.Equal(t, map[string]any{"error": "internal server error", "request_id": id}, resp.json(t))
 
-	panics := logged.lines(t, "panic")
+	panics := logged.with(t, "panic")
 	require.Len(t, panics, 1)
 	require.Equal(t, id, panics[0]["request_id"])
 	require.Equal(t, "database password is hunter2", panics[0]["reason"])
 	require.Contains(t, panics[0]["stack"], "TestPanic")
-	requests := logged.lines(t, "request")
+	requests := logged.with(t, "request")
 	require.Len(t, requests, 1)
 	require.InDelta(t, 500, requests[0]["status"], 0)
 }
@@ -222,6 +214,7 @@ func TestRefusals(t *testing.T) {
 		"garbage":          {"\x16\x03\x01\x02\x00\r\n\r\n", 400},
 		"huge query":       {"GET /api/?" + strings.Repeat("q", headerLimit) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431},
 		"huge header":      {"GET /api/ HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("c", headerLimit) + "\r\n\r\n", 431},
+		"huge line":        {"GET /" + strings.Repeat("a", 2*headerLimit) + " HTTP/1.1\r\nHost: x\r\n\r\n", 431},
 		"huge body":        {"POST /api/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n", 413},
 		"slow headers":     {"GET /api/ HTTP/1.1\r\nHost: x\r\nX-Slow:", 408},
 		"old but complete": {"GET /api/ HTTP/1.0\r\n\r\n", 200},
@@ -250,5 +243,67 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	require.Len(t, logged.lines(t, "refused"), 5)
+	require.Len(t, logged.with(t, "refused"), 6)
+}
+
+// TestHeadersOfALoadBalancer sends as much as an Application Load Balancer
+// forwards: up to 16 KB in a line and 64 KB from the client, and what it adds
+// where it authenticates users.
+func TestHeadersOfALoadBalancer(t *testing.T) {
+	line := func(kilobytes int) string { return strings.Repeat("a", kilobytes<<10) }
+	tests := map[string][]string{
+		"claims":             {"X-Amzn-Oidc-Data", line(9)},
+		"the longest line":   {"X-Amzn-Oidc-Data", line(16)},
+		"claims and cookies": {"X-Amzn-Oidc-Data", line(4), "Cookie", "AWSELBAuthSessionCookie-0=" + line(4) + "; AWSELBAuthSessionCookie-1=" + line(4)},
+		"as much as it takes, and adds": {
+			"Cookie", line(16), "X-A", line(16), "X-B", line(16), "Authorization", line(15),
+			"X-Amzn-Oidc-Data", line(15), "X-Amzn-Oidc-Accesstoken", line(15),
+		},
+	}
+	s, _ := newServer(t, nil)
+	r := run(t, s)
+	for name, header := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/", header...).StatusCode)
+		})
+	}
+	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/?"+line(15)).StatusCode, "the longest line of a request")
+}
+
+// TestConnectionsAreBounded: beyond, they are told and closed, and those that
+// are open are served.
+func TestConnectionsAreBounded(t *testing.T) {
+	s, _ := newServer(t, func(o *Options) { o.MaxConnections = 2 })
+	r := run(t, s)
+	exchange := func(conn net.Conn) (int, error) {
+		require.NoError(t, conn.SetDeadline(time.Now().Add(5*time.Second)))
+		if _, err := io.WriteString(conn, "GET /api/ HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			return 0, err
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		return resp.StatusCode, errors.Join(err, resp.Body.Close())
+	}
+	first, second := dial(t, r.addr), dial(t, r.addr)
+	for _, conn := range []net.Conn{first, second} {
+		status, err := exchange(conn)
+		require.NoError(t, err)
+		require.Equal(t, 200, status)
+	}
+	for range 50 {
+		status, _ := exchange(dial(t, r.addr)) // an answer, or nothing but the end
+		require.Contains(t, []int{0, 503}, status)
+	}
+	status, err := exchange(second)
+	require.NoError(t, err)
+	require.Equal(t, 200, status)
+
+	require.NoError(t, first.Close()) // makes room
+	require.Eventually(t, func() bool {
+		status, err := exchange(dial(t, r.addr))
+		return err == nil && status == 200
+	}, 5*time.Second, 10*time.Millisecond)
 }

@@ -7,11 +7,10 @@ import (
 	"log/slog"
 
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.37.0"
-	"go.opentelemetry.io/otel/trace"
 
 	"slipway/backend/internal/identity"
 )
@@ -19,20 +18,15 @@ import (
 // ServiceName is what traces call the service, unless OTEL_SERVICE_NAME does.
 const ServiceName = "slipway-backend"
 
-// Provider makes tracers. Shutdown sends the spans that are left.
-type Provider interface {
-	trace.TracerProvider
-	Shutdown(ctx context.Context) error
-}
-
-// Start makes a provider that sends spans to url with headers. It connects to
-// nothing yet, so that a collector that is away delays nothing. What goes wrong
-// later is logged, and the spans are dropped.
+// Start makes a provider that sends spans to url with headers; its Shutdown
+// sends those that are left. It connects to nothing yet, so that a collector
+// that is away delays nothing. What goes wrong later is logged, and the spans
+// are dropped.
 //
-// OpenTelemetry's own variables for sampling, batching and resources apply
-// (OTEL_TRACES_SAMPLER, OTEL_BSP_…, OTEL_RESOURCE_ATTRIBUTES).
-func Start(ctx context.Context, url string, headers map[string]string, instance *identity.Instance, log *slog.Logger) (Provider, error) {
-	exporter, err := otlptrace.New(ctx, newUploader(url, headers))
+// OpenTelemetry's own variables apply too (OTEL_TRACES_SAMPLER, OTEL_BSP_…,
+// OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_TIMEOUT and others).
+func Start(ctx context.Context, url string, headers map[string]string, instance *identity.Instance, log *slog.Logger) (*sdk.TracerProvider, error) {
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(url), otlptracehttp.WithHeaders(headers))
 	if err != nil {
 		return nil, fmt.Errorf("starting the exporter of traces: %w", err)
 	}

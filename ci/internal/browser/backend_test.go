@@ -54,7 +54,7 @@ func startBackendAt(t testing.TB, address, hostname, version string) *backend {
 	require.NoError(t, err)
 	port := address[len("127.0.0.1:"):]
 	command := exec.Command(binary)
-	command.Env = []string{"PORT=" + port, "HOSTNAME=" + hostname, "VERSION=" + version, "HEARTBEAT=100ms"}
+	command.Env = []string{"PORT=" + port, "HOSTNAME=" + hostname, "VERSION=" + version}
 	return &backend{start(t, command, "http://"+address+"/health"), "http://" + address}
 }
 

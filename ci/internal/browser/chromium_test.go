@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -81,6 +82,16 @@ type view struct {
 
 var desktop = view{width: 1280, height: 960, scale: 1}
 
+// hurry lets the page wait for a twentieth of the time, and keeps what it asked for.
+const hurry = `{
+	const wait = setTimeout;
+	globalThis.waits = [];
+	globalThis.setTimeout = (task, milliseconds) => {
+		waits.push(milliseconds);
+		return wait(task, milliseconds / 20);
+	};
+}`
+
 // look opens a page.
 func look(t testing.TB, v view, address string) *tab {
 	t.Helper()
@@ -95,6 +106,7 @@ func look(t testing.TB, v view, address string) *tab {
 	if v.still {
 		motion = "reduce"
 	}
+	call(page, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: hurry})
 	call(page, log.Enable, protocol.Empty{})
 	call(page, network.Enable, network.EnableParams{})
 	call(page, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
@@ -125,6 +137,19 @@ func (p *tab) hear(event any) {
 	case *network.EventRequestWillBeSent:
 		p.requests = append(p.requests, e)
 	}
+}
+
+// asked is how often the page has asked for an address.
+func (p *tab) asked(address string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	count := 0
+	for _, request := range p.requests {
+		if request.Request.URL == address {
+			count++
+		}
+	}
+	return count
 }
 
 // call gives the browser a command of its protocol.

@@ -23,27 +23,19 @@ type door struct {
 	backends []*backend
 	turn     int
 	hold     chan struct{} // while not nil, the API's requests wait for its end
-	requests map[string]int
-	atOnce   int // requests to the API under way
+	atOnce   int           // requests to the API under way
 	most     int
 }
 
-// open opens a door. Where streams is "without", events are hidden, as they are by a
-// backend of a version that has none.
-func open(t testing.TB, page *nginx, streams string, backends ...*backend) *door {
+// open opens a door.
+func open(t testing.TB, page *nginx, backends ...*backend) *door {
 	t.Helper()
-	d := &door{backends: backends, requests: map[string]int{}}
+	d := &door{backends: backends}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		d.mu.Lock()
-		d.requests[r.URL.Path]++
-		d.mu.Unlock()
-		switch {
-		case !strings.HasPrefix(r.URL.Path, "/api"):
-			proxy(w, r, page.url)
-		case r.URL.Path == "/api/events" && streams == "without":
-			http.NotFound(w, r)
-		default:
+		if strings.HasPrefix(r.URL.Path, "/api") {
 			d.api(w, r)
+		} else {
+			proxy(w, r, page.url)
 		}
 	}))
 	t.Cleanup(func() {
@@ -126,17 +118,10 @@ func (d *door) release() {
 	}
 }
 
-// asked is how often a path was asked for.
-func (d *door) asked(path string) int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.requests[path]
-}
-
 func TestDoor(t *testing.T) {
 	page := startNginx(t)
 	one, two := startBackend(t, "one", "v1"), startBackend(t, "two", "v1")
-	d := open(t, page, "", one, two)
+	d := open(t, page, one, two)
 	_, body := ask(t, "GET", d.url+"/")
 	require.Contains(t, body, "<title>Slipway</title>")
 	_, first := ask(t, "GET", d.url+"/api/")

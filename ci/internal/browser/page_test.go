@@ -47,7 +47,7 @@ func containers(n int) string {
 
 func TestPageShowsWhoAnswers(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "", pair(t, oldVersion, 1, 2)...)
+	d := open(t, startNginx(t), pair(t, oldVersion, 1, 2)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.await(answering(oldShort))
@@ -57,10 +57,18 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 	require.Regexp(t, `^\d+(\.\d)? ms$`, evaluate[string](page, `document.getElementById("latency").textContent`))
 	require.Regexp(t, `^(\d+) of (\d+) answered$`, evaluate[string](page, `document.getElementById("health").textContent`))
 	require.Contains(t, evaluate[string](page, `document.getElementById("last-error").textContent`), "No error since")
-	require.Contains(t, evaluate[string](page, `document.getElementById("mode").textContent`), "stream")
 	require.Equal(t, "Online. ", evaluate[string](page, `document.getElementById("announcement").textContent.slice(0, 8)`))
 	require.Empty(t, page.said())
-	require.Zero(t, d.asked("/api/"), "single requests are for where there is no stream")
+
+	// Each bar is a request of its own, and the next is due two seconds after it.
+	bars := evaluate[int](page, `document.querySelectorAll("#timeline [data-tone]").length`)
+	waits := evaluate[[]float64](page, `waits`)
+	require.GreaterOrEqual(t, len(waits), bars-1)
+	for _, wait := range waits {
+		require.LessOrEqual(t, wait, 2000.0)
+	}
+	require.GreaterOrEqual(t, page.asked(d.url+"/api/"), bars)
+	require.Equal(t, 1, d.most, "requests never overlap")
 }
 
 // TestPageShowsRelease has the old version's containers replaced one after another
@@ -68,7 +76,7 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 func TestPageShowsRelease(t *testing.T) {
 	findChromium(t)
 	former := pair(t, oldVersion, 1, 2)
-	d := open(t, startNginx(t), "", former...)
+	d := open(t, startNginx(t), former...)
 	page := look(t, desktop, d.url)
 	page.await(containers(2))
 	later := pair(t, newVersion, 3, 4)
@@ -84,63 +92,47 @@ func TestPageShowsRelease(t *testing.T) {
 	page.await(answering(newShort))
 	require.Equal(t, []string{"0", "1"}, evaluate[[]string](page, `[...new Set([...document.querySelectorAll("#timeline [data-tone]")].map((bar) => bar.dataset.tone))].sort()`))
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("#timeline .failed").length`), "nobody was left without an answer")
-	// The one that drains ends its streams: that is no error.
-	require.Empty(t, page.said("ERR_INCOMPLETE_CHUNKED_ENCODING"))
+	require.Empty(t, page.said())
 	page.screenshot("release")
 }
 
-func TestPageWithoutStream(t *testing.T) {
+func TestPageOfflineAndBack(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "without", pair(t, oldVersion, 1, 2)...)
+	address := freeAddress(t)
+	only := startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", oldVersion)
+	d := open(t, startNginx(t), only)
 	page := look(t, desktop, d.url)
 	page.await(live)
-	page.await(containers(2))
-	page.await(`text("mode").startsWith("one request")`)
-	page.await(`document.querySelectorAll("#timeline [data-tone]").length >= 3`)
-	require.Equal(t, 1, d.asked("/api/events"), "what is not there is not asked for again and again")
-	require.Empty(t, page.said("/api/events"))
-}
+	only.kill()
+	page.await(`text("state-text") === "OFFLINE"`)
+	page.await(`!id("offline").hidden && /^Next try in \d+ sec\.$/.test(text("offline-next"))`)
+	require.Equal(t, "The service answered with status 502.", evaluate[string](page, `document.getElementById("offline-error").textContent`))
+	require.Regexp(t, `^\d+ sec$`, evaluate[string](page, `document.getElementById("offline-for").textContent`))
+	since := evaluate[string](page, `document.getElementById("offline-since").dateTime`)
+	require.NotEmpty(t, since)
+	require.Equal(t, "OFFLINE – Slipway", evaluate[string](page, `document.title`))
+	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Offline. ")
+	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
+	require.Equal(t, since, evaluate[string](page, `document.getElementById("offline-since").dateTime`), "since the first failure")
+	require.Subset(t, evaluate[[]float64](page, `waits`), []float64{2000, 4000}, "it asks less often")
+	page.screenshot("offline")
 
-func TestPageOfflineAndBack(t *testing.T) {
-	for _, streams := range []string{"", "without"} {
-		t.Run("streams "+streams, func(t *testing.T) {
-			findChromium(t)
-			address := freeAddress(t)
-			only := startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", oldVersion)
-			d := open(t, startNginx(t), streams, only)
-			page := look(t, desktop, d.url)
-			page.await(live)
-			only.kill()
-			page.await(`text("state-text") === "OFFLINE"`)
-			page.await(`!id("offline").hidden && /^Next try in \d+ s\.$/.test(text("offline-next"))`)
-			require.Equal(t, "The service answered with status 502.", evaluate[string](page, `document.getElementById("offline-error").textContent`))
-			require.Regexp(t, `^\d+ s$`, evaluate[string](page, `document.getElementById("offline-for").textContent`))
-			since := evaluate[string](page, `document.getElementById("offline-since").dateTime`)
-			require.NotEmpty(t, since)
-			require.Equal(t, "OFFLINE – Slipway", evaluate[string](page, `document.title`))
-			require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Offline. ")
-			page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
-			require.Equal(t, since, evaluate[string](page, `document.getElementById("offline-since").dateTime`), "since the first failure")
-			page.screenshot("offline")
-
-			startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", newVersion)
-			page.await(`!id("retry").disabled`)
-			page.do(chromedp.Focus("#retry"), chromedp.KeyEvent(kb.Enter))
-			page.await(live)
-			page.await(answering(newShort))
-			require.True(t, evaluate[bool](page, `document.getElementById("offline").hidden`))
-			require.Regexp(t, `^Last error: .+ to .+, for \d+ s\. The service answered with status 502\.$`, evaluate[string](page, `document.getElementById("last-error").textContent`))
-			require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Online again. ")
-			// The browser itself tells of answers that are errors; scripts have none.
-			require.Empty(t, page.said("/api/"))
-		})
-	}
+	startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", newVersion)
+	page.await(`!id("retry").disabled`)
+	page.do(chromedp.Focus("#retry"), chromedp.KeyEvent(kb.Enter))
+	page.await(live)
+	page.await(answering(newShort))
+	require.True(t, evaluate[bool](page, `document.getElementById("offline").hidden`))
+	require.Regexp(t, `^Last error: .+ to .+, for \d+ sec\. The service answered with status 502\.$`, evaluate[string](page, `document.getElementById("last-error").textContent`))
+	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Online again. ")
+	// The browser itself tells of answers that are errors; scripts have none.
+	require.Empty(t, page.said("/api/"))
 }
 
 // TestPageTimeout has an API that takes requests and says nothing.
 func TestPageTimeout(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "without", pair(t, oldVersion, 1)...)
+	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
 	d.holdUp()
 	page := look(t, desktop, d.url)
 	page.await(`text("offline-error") === "No answer within 3 seconds."`)
@@ -155,14 +147,12 @@ func TestPageTimeout(t *testing.T) {
 func TestPageDoesNotBelieveEverything(t *testing.T) {
 	findChromium(t)
 	server := startNginx(t, `
-location = /api/events { return 404; }
 location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"","status":"active"}'; }`)
 	page := look(t, desktop, server.url)
 	page.await(`text("offline-error") === "The answer has no ip."`)
 	require.Zero(t, evaluate[int](page, `document.querySelectorAll("main img").length`))
 
 	server = startNginx(t, `
-location = /api/events { return 404; }
 location = /api/ { default_type application/json; return 200 '{"hostname":"<img src=x onerror=alert(1)>","ip":"192.0.2.1","status":"draining","version":"<b>"}'; }`)
 	page = look(t, desktop, server.url)
 	page.await(`text("hostname") === "<img src=x onerror=alert(1)>"`)
@@ -177,7 +167,7 @@ location = /api/ { default_type application/json; return 200 '{"hostname":"<img 
 // TestPageWeight counts what a first visit costs.
 func TestPageWeight(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.mu.Lock()
@@ -217,7 +207,7 @@ func TestPageWeight(t *testing.T) {
 // TestPageStaysInPlace measures what moves by itself while the first answers come.
 func TestPageStaysInPlace(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 3`)
 	shift := evaluate[float64](page, `new Promise((resolve) => {
@@ -259,7 +249,7 @@ func TestPageWithoutScript(t *testing.T) {
 
 func TestPageByKeyboard(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), "", pair(t, oldVersion, 1)...)
+	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.do(chromedp.KeyEvent(kb.Tab))
@@ -288,7 +278,7 @@ func TestPageLooks(t *testing.T) {
 	for name, v := range looks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, server, "", former...)
+			d := open(t, server, former...)
 			page := look(t, v, d.url)
 			page.await(containers(2))
 			d.lead(former[0], later[0])

@@ -72,7 +72,7 @@ func TestSiteStatuses(t *testing.T) {
 		"a post":                {"POST", "/", 405, "text/html; charset=utf-8", ""},
 		"a put":                 {"PUT", "/style.css", 405, "text/html; charset=utf-8", ""},
 		"a delete":              {"DELETE", "/index.html", 405, "text/html; charset=utf-8", ""},
-		"a line too long":       {"GET", "/" + strings.Repeat("a", 9<<10), 414, "text/html", ""},
+		"a line too long":       {"GET", "/" + strings.Repeat("a", 33<<10), 414, "text/html", ""},
 	}
 	// The hidden files are there: it is the configuration that keeps them.
 	for _, name := range []string{".env", ".git/config", "a/.b"} {
@@ -191,16 +191,19 @@ func TestSiteRequestLimits(t *testing.T) {
 		head, body string
 		status     int
 	}{
-		"a body too long":       {fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", 17<<10), "", 413},
-		"a header too long":     {"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("a", 9<<10) + "\r\n", "", 400},
-		"too many headers":      {"GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 4<<10)+"\r\n", 12), "", 400},
-		"two lengths":           {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "a", 400},
-		"a length and chunked":  {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400},
-		"no host":               {"GET / HTTP/1.1\r\n", "", 400},
-		"no such method":        {"BREW / HTTP/1.1\r\nHost: x\r\n", "", 405},
-		"not HTTP":              {"\x16\x03\x01\x00\r\n", "", 400},
-		"of a version to come":  {"GET / HTTP/3.0\r\nHost: x\r\n", "", 505},
-		"within all the limits": {"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("a", 4<<10) + "\r\n", "", 200},
+		"a body too long":           {fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n", 17<<10), "", 413},
+		"a header too long":         {"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("a", 33<<10) + "\r\n", "", 400},
+		"too many headers":          {"GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 30<<10)+"\r\n", 12), "", 400},
+		"two lengths":               {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n", "a", 400},
+		"a length and chunked":      {"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n", 400},
+		"no host":                   {"GET / HTTP/1.1\r\n", "", 400},
+		"no such method":            {"BREW / HTTP/1.1\r\nHost: x\r\n", "", 405},
+		"not HTTP":                  {"\x16\x03\x01\x00\r\n", "", 400},
+		"of a version to come":      {"GET / HTTP/3.0\r\nHost: x\r\n", "", 505},
+		"a load balancer's line":    {"GET /?" + strings.Repeat("a", 15<<10) + " HTTP/1.1\r\nHost: x\r\n", "", 200},
+		"a load balancer's header":  {"GET / HTTP/1.1\r\nHost: x\r\nCookie: " + strings.Repeat("a", 16<<10) + "\r\n", "", 200},
+		"a load balancer's headers": {"GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Amzn-Oidc-Data: "+strings.Repeat("a", 16<<10)+"\r\n", 6), "", 200},
+		"many of middling size":     {"GET / HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 11<<10)+"\r\n", 9), "", 200},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -287,8 +290,9 @@ func TestSiteStopsGracefully(t *testing.T) {
 	require.NoError(t, err)
 	response, err = http.ReadResponse(reader, nil)
 	require.NoError(t, err)
-	defer response.Body.Close()
 	require.Equal(t, 200, response.StatusCode)
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, connection.Close()) // it would wait for that
 	<-server.ended
 }
 

@@ -32,7 +32,7 @@ var promises = []promise{
 	{"request ids", requestIDs},
 	{"headers", headers},
 	{"the document", document},
-	{"the stream of events", events},
+	{"headers of a load balancer", largeHeaders},
 }
 
 // Check asks the system at base, such as "http://localhost", about all of it.

@@ -1,10 +1,7 @@
 package contract
 
 import (
-	"bufio"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -152,7 +149,7 @@ type openAPI struct {
 	} `json:"paths"`
 }
 
-const documentPath, eventsPath = "/api/openapi.json", "/api/events"
+const documentPath = "/api/openapi.json"
 
 // document is checked against the system: what it says must be there.
 func document(ctx context.Context, a asker) error {
@@ -164,13 +161,10 @@ func document(ctx context.Context, a asker) error {
 	if !strings.HasPrefix(doc.OpenAPI, "3.") {
 		return fmt.Errorf("openapi is %q, not 3", doc.OpenAPI)
 	}
-	for _, path := range []string{"/api/", "/api/health", "/health", eventsPath, documentPath} {
+	for _, path := range []string{"/api/", "/api/health", "/health", documentPath} {
 		item, ok := doc.Paths[path]
 		if !ok {
 			return fmt.Errorf("%s is not documented", path)
-		}
-		if path == eventsPath {
-			continue // its end would have to be waited for
 		}
 		answer, err := a.ask(ctx, http.MethodGet, path)
 		if err != nil {
@@ -192,49 +186,14 @@ func document(ctx context.Context, a asker) error {
 	return err
 }
 
-// events reads the first one, which must come at once: whatever stands between
-// must not hold it back.
-func events(ctx context.Context, a asker) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+eventsPath, http.NoBody)
-	if err != nil {
-		return err
+// largeHeaders are those of a user who is signed in at an Application Load
+// Balancer: claims and session cookies, which it forwards up to 16 KB each.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
+func largeHeaders(ctx context.Context, a asker) error {
+	claims := strings.Repeat("a", 15<<10)
+	got, err := a.ask(ctx, http.MethodGet, "/api/", "X-Amzn-Oidc-Data", claims, "Cookie", "AWSELBAuthSessionCookie-0="+claims)
+	if err == nil && got.StatusCode != http.StatusOK {
+		err = fmt.Errorf("two of 15 KB: GET /api/ answers %s", got.Status)
 	}
-	response, err := a.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
-		return fmt.Errorf("%s answers %s with %q", eventsPath, response.Status, kind)
-	}
-	name, data, err := firstEvent(bufio.NewScanner(response.Body))
-	if err != nil {
-		return err
-	}
-	if name != "heartbeat" {
-		return fmt.Errorf("the first event is %q, not heartbeat", name)
-	}
-	var who identity
-	if err := json.Unmarshal([]byte(data), &who); err != nil {
-		return fmt.Errorf("the event's data: %w", err)
-	}
-	return who.check(a.version)
-}
-
-func firstEvent(lines *bufio.Scanner) (name, data string, err error) {
-	for lines.Scan() {
-		field, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch {
-		case field == "event":
-			name = value
-		case field == "data":
-			data = value
-		case field == "" && name+data != "":
-			return name, data, nil
-		}
-	}
-	return "", "", cmp.Or(lines.Err(), errors.New("the stream ends without an event"))
+	return err
 }

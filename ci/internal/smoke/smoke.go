@@ -3,8 +3,6 @@
 package smoke
 
 import (
-	"cmp"
-	"path"
 	"strings"
 
 	"dagger/slipway/internal/platform"
@@ -36,7 +34,8 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
 		add := func(check Check) {
-			if check.Service = s.Name; leadsTo(services, check.Path) == s.Name {
+			if answers, ok := platform.RouteTo(services, check.Path); ok && answers.Name == s.Name {
+				check.Service = s.Name
 				checks = append(checks, check)
 			}
 		}
@@ -60,43 +59,4 @@ func rootCheck(prefix, version string) Check {
 		check.Rounds = rounds
 	}
 	return check
-}
-
-// leadsTo is the service that the load balancer gives a path to, as the platform's
-// Terraform orders its rules: first routes without a wildcard, then the deeper ones.
-func leadsTo(services []platform.Service, requested string) string {
-	name, best := "", ""
-	for _, s := range services {
-		for _, route := range s.Routes {
-			if matches(route, requested) && (name == "" || before(route, best)) {
-				name, best = s.Name, route
-			}
-		}
-	}
-	return name
-}
-
-func before(route, other string) bool {
-	rank := func(route string) (literal, depth, length int) {
-		if !strings.ContainsAny(route, "*?") {
-			literal = 1
-		}
-		if route != "/*" { // whatever no other one matches
-			depth = strings.Count(route, "/")
-		}
-		return literal, depth, len(route)
-	}
-	l1, d1, n1 := rank(route)
-	l2, d2, n2 := rank(other)
-	return cmp.Or(cmp.Compare(l1, l2), cmp.Compare(d1, d2), cmp.Compare(n1, n2)) > 0
-}
-
-// matches tells whether a path-pattern of the load balancer, in which "*"
-// stands for any characters, matches a path.
-func matches(pattern, requested string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok && !strings.Contains(prefix, "*") {
-		return strings.HasPrefix(requested, prefix)
-	}
-	ok, err := path.Match(pattern, requested)
-	return err == nil && ok
 }

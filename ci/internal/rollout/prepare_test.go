@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,8 +64,53 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
-	require.Contains(t, got.Error, "begun while this release was prepared")
+	require.Contains(t, got.Error, "a deployment is in progress")
+	require.True(t, b.told("begun while this release was prepared"))
 	require.Zero(t, b.ecs.count("UpdateService"))
+
+	b = newBench(completes, completes)
+	overtaken := 0
+	b.ecs.refuse = func(operation, service string) error {
+		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
+			if overtaken++; overtaken == 1 {
+				b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
+			}
+		}
+		return nil
+	}
+	b.request.WaitForTurn = time.Minute
+	got = b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, "its turn comes: %s", got.Error)
+}
+
+// TestTheSameTwiceAtOnce lets another process begin the very same release between
+// planning and the first change: it is carried on.
+func TestTheSameTwiceAtOnce(t *testing.T) {
+	b := newBench(completes, completes)
+	registered, begun := 0, false
+	b.ecs.refuse = func(operation, _ string) error { // called with the fake's lock
+		if operation == "RegisterTaskDefinition" {
+			registered++
+		}
+		if operation != "DescribeServices" || begun || registered < 2 {
+			return nil
+		}
+		begun = true
+		for _, s := range []string{"a", "b"} {
+			for _, d := range slices.Backward(b.ecs.definitions) {
+				if aws.ToString(d.Family) == "ecs-"+s+"-task" {
+					b.ecs.deploy("ecs-"+s+"-service", aws.ToString(d.TaskDefinitionArn))
+					break
+				}
+			}
+		}
+		return nil
+	}
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.True(t, begun)
+	require.True(t, b.told("carrying on with deployment"))
+	require.Zero(t, b.ecs.count("UpdateService"), "the other process has done so")
 }
 
 func TestDesiredCountOfZero(t *testing.T) {

@@ -45,8 +45,23 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	return e.conclude(request, p, c.cause, changed)
 }
 
-// prepare plans, checks and registers. Production is untouched when it returns.
+// errOvertaken is another release's deployment that began between planning and the
+// first change.
+var errOvertaken = errors.New("begun while this release was prepared")
+
+// prepare plans, checks and registers. Production is untouched when it returns. A
+// release that is overtaken plans once more: it may be the very same release, begun by
+// another process, which is carried on, or one to wait for.
 func (e Engine) prepare(ctx context.Context, request Request) (planned, error) {
+	p, err := e.prepareOnce(ctx, request)
+	if errors.Is(err, errOvertaken) {
+		e.Event("", err.Error()+": planning again")
+		return e.prepareOnce(ctx, request)
+	}
+	return p, err
+}
+
+func (e Engine) prepareOnce(ctx context.Context, request Request) (planned, error) {
 	p, err := e.planInTurn(ctx, request)
 	if err != nil {
 		return p, err
@@ -134,8 +149,8 @@ func (e Engine) stillThere(ctx context.Context, request Request, changed []*move
 		}
 		for _, d := range service.Deployments {
 			if id := aws.ToString(d.Id); id != m.own && !slices.Contains(m.before, id) && !request.TakeOver {
-				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
-					m.target.Service.ServiceName(), errInProgress, describeDeployments(service.Deployments)))
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), %w: wait for it (--wait-for-turn)",
+					m.target.Service.ServiceName(), errInProgress, describeDeployments(service.Deployments), errOvertaken))
 			}
 		}
 	}

@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/supplychain"
 )
 
 // Release is what came of a release.
@@ -86,6 +90,16 @@ func (m *Slipway) Deploy(
 	//
 	// +default=true
 	keyless bool,
+	// Refuse images that this identity has not signed, before anything is changed:
+	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
+	//
+	// +optional
+	signedBy string,
+	// Refuse images that the private half of this public key has not signed, before
+	// anything is changed: a PEM file.
+	//
+	// +optional
+	signedByKey *dagger.File,
 	// Address to smoke test; the load balancer's by default.
 	//
 	// +optional
@@ -97,12 +111,39 @@ func (m *Slipway) Deploy(
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, URL: url, SkipSmoke: skipSmoke}
 	return m.drive(ctx, services, driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
-		var err error
+		trust, done, err := trusted(ctx, signedBy, signedByKey)
+		if err != nil {
+			return d.Failed(sha, err)
+		}
+		defer done()
+		o.Trust = trust
 		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 			return d.Failed(sha, err)
 		}
 		return d.Deploy(ctx, o)
 	})
+}
+
+// trusted says whose signature is required: nobody's where nobody is named.
+func trusted(ctx context.Context, identity string, key *dagger.File) (*supplychain.Trust, func(), error) {
+	trust := &supplychain.Trust{Identity: identity}
+	if key == nil {
+		if identity == "" {
+			trust = nil
+		}
+		return trust, func() {}, nil
+	}
+	dir, err := os.MkdirTemp("", "slipway-trust-")
+	if err != nil {
+		return nil, nil, fmt.Errorf("making room for the public key: %w", err)
+	}
+	done := func() { _ = os.RemoveAll(dir) }
+	trust.Key = filepath.Join(dir, "cosign.pub")
+	if _, err := key.Export(ctx, trust.Key); err != nil {
+		done()
+		return nil, nil, fmt.Errorf("reading the public key: %w", err)
+	}
+	return trust, done, nil
 }
 
 // Rollback goes back to the last release known good, or to a named one.

@@ -106,8 +106,6 @@ func (a *app) root() *cobra.Command {
 		a.buildCommand(),
 		a.publishCommand(),
 		a.lockCommand(),
-		a.inspectCommand(),
-		a.sbomCommand(),
 		a.scanCommand(),
 		a.verifyCommand(),
 		a.diffCommand(),
@@ -121,6 +119,7 @@ func (a *app) root() *cobra.Command {
 		a.versionCommand(),
 		a.manCommand(),
 	)
+	root.AddCommand(goneCommands()...)
 	for _, command := range root.Commands() {
 		if command.Args == nil {
 			command.Args = noArguments

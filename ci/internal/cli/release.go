@@ -16,6 +16,7 @@ import (
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/supplychain"
 )
 
 // releaseFlags are those that the commands about releases share.
@@ -76,7 +77,7 @@ func (a *app) nextOfRelease(command string) {
 
 func (a *app) deployCommand() *cobra.Command {
 	var f releaseFlags
-	var trust trustFlags
+	var trust supplychain.Trust
 	var sign signFlags
 	var signed bool
 	cmd := &cobra.Command{
@@ -105,19 +106,19 @@ with --sign-key or as the job of GitHub Actions that it is. With
 	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
 	cmd.Flags().BoolVar(&signed, "require-signature", false, "refuse images that nobody trusted has signed (--key or --identity)")
-	trust.bind(cmd)
+	bindTrust(cmd, &trust)
 	sign.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
 		switch {
 		case signed:
-			f.Trust, err = trust.verifier(cmd.Context())
-		case trust.key != "" || trust.byIdentity():
+			f.Trust, err = &trust, trust.Check()
+		case trust.Key != "" || trust.Identity != "" || trust.Pattern != "":
 			err = outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
 		}
 		if err != nil {
 			return err
 		}
-		sign.trustedRoot = trust.trustedRoot
+		sign.TrustedRoot = trust.TrustedRoot
 		signer, err := a.signer(sign)
 		if err != nil {
 			return err

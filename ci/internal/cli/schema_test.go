@@ -19,8 +19,6 @@ func requireSchema(t *testing.T, args []string, stdout string) {
 	switch {
 	case name == "deploy", name == "rollback", name == "rehearse":
 		name = "release"
-	case name == "inspect" && slices.Contains(args, "--against"):
-		name = "inspect-against"
 	}
 	schematest.RequireValid(t, name, []byte(stdout))
 }

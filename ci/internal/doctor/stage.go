@@ -32,12 +32,14 @@ type Want struct{ Probe, Without string }
 
 // What stages need and want in common.
 var (
-	tree    = []string{"git", "tree", "services"}
-	builds  = append([]string{"go", "lock"}, tree...)
-	account = append([]string{"lock", "credentials"}, tree...)
-	bases   = Want{"registry", "a site whose base image is not kept here is built without it, good for rehearsal only"}
-	race    = Want{"compiler", "tests run without the race detector"}
-	fetched = Want{"tools", "without Go they cannot be compiled"}
+	tree      = []string{"git", "tree", "services"}
+	builds    = append([]string{"go", "lock"}, tree...)
+	account   = append([]string{"lock", "credentials"}, tree...)
+	bases     = Want{"registry", "a site whose base image is not kept here is built without it, good for rehearsal only"}
+	race      = Want{"compiler", "tests run without the race detector"}
+	described = Want{"syft", "publishes only with --no-attest, without bills of materials"}
+	signed    = Want{"cosign", "neither signs nor looks for signatures"}
+	fetched   = Want{"tools", "without Go they cannot be compiled"}
 )
 
 // local are the stages that take nothing but this machine: what an examination
@@ -58,13 +60,11 @@ func Stages() []Stage {
 		{"fmt", builds, []Want{fetched, {"terraform", "Terraform's files are not formatted"}}},
 		{"build", builds, []Want{bases}},
 		{"lock", []string{"git", "tree", "lock", "registry"}, nil},
-		{"inspect", nil, nil},
-		{"sbom", builds, []Want{bases}},
-		{"scan", append([]string{"vulnerabilities"}, builds...), []Want{bases}},
-		{"publish", append([]string{"go", "clean", "registry", "ecr"}, account...), nil},
-		{"verify", append([]string{"ecr"}, account...), nil},
+		{"scan", append([]string{"trivy"}, builds...), []Want{bases}},
+		{"publish", append([]string{"go", "clean", "registry", "ecr"}, account...), []Want{described, signed}},
+		{"verify", append([]string{"ecr", "cosign"}, account...), nil},
 		{"diff", append([]string{"ecr"}, account...), []Want{{"go", "compares only with what the registry holds"}}},
-		{"deploy", append([]string{"ecr"}, account...), []Want{{"go", "releases only what the registry holds"}, {"clean", "releases only what the registry holds"}}},
+		{"deploy", append([]string{"ecr"}, account...), []Want{{"go", "releases only what the registry holds"}, {"clean", "releases only what the registry holds"}, described, signed}},
 		{"status", account, nil},
 		{"rollback", append([]string{"ecr"}, account...), nil},
 		{"validate", append([]string{"terraform"}, tree...), nil},

@@ -10,13 +10,11 @@ import (
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/inspect"
 	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/sbom"
 	"dagger/slipway/internal/scaffold"
+	"dagger/slipway/internal/supplychain"
 	"dagger/slipway/internal/version"
-	"dagger/slipway/internal/vulnerability"
 )
 
 // Document is one kind of JSON document.
@@ -49,10 +47,7 @@ func Documents() []Document {
 		{"publish", "Images that were published", []string{"publish"}, reflect.TypeFor[delivery.Published]()},
 		{"lock", "What became of the locked base images", []string{"lock"}, reflect.TypeFor[image.Renewals]()},
 		{"images-lock", "Lock of the base images: ci/images.lock.json", nil, reflect.TypeFor[image.Lock]()},
-		{"inspect", "What is in an image", []string{"inspect"}, reflect.TypeFor[inspect.Report]()},
-		{"inspect-against", "What two images differ in: inspect --against", []string{"inspect"}, reflect.TypeFor[inspect.Difference]()},
-		{"sbom", "Bills of materials that were written", []string{"sbom"}, reflect.TypeFor[sbom.Written]()},
-		{"scan", "Known vulnerabilities", []string{"scan"}, reflect.TypeFor[vulnerability.Report]()},
+		{"scan", "Known vulnerabilities", []string{"scan"}, reflect.TypeFor[supplychain.Report]()},
 		{"verify", "Who has signed a commit's images", []string{"verify"}, reflect.TypeFor[delivery.Verification]()},
 		{"doctor", "What a machine has, and which stages that is enough for", []string{"doctor"}, reflect.TypeFor[doctor.Report]()},
 		{"new", "What was added to the source tree", []string{"new"}, reflect.TypeFor[scaffold.Added]()},

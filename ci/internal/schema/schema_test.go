@@ -46,7 +46,7 @@ func TestCommands(t *testing.T) {
 	commands := cli.Command().Commands()
 	require.Greater(t, len(commands), 15)
 	for _, command := range commands {
-		require.True(t, known[command.Name()], "%q prints a document that is not among schema.Documents, or should be in this list", command.Name())
+		require.True(t, command.Hidden || known[command.Name()], "%q prints a document that is not among schema.Documents, or should be in this list", command.Name())
 	}
 }
 

@@ -218,7 +218,7 @@ func (a Attestor) describe(ctx context.Context, s Subject, dir string) ([]bill, 
 	var bills []bill
 	for _, one := range images {
 		b := bill{one.platform, s.Build.Service + "-" + one.place + ".spdx.json"}
-		describe := step.Step{Inputs: []string{one.place}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
+		describe := step.Step{Inputs: []string{one.place}, Keep: []string{one.place}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
 		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+one.place, "--quiet",
 			"--output=spdx-json="+step.Out+"/"+b.file, "--source-name="+s.Build.Service, "--source-version="+one.platform)
 		if err != nil {

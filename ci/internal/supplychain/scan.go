@@ -126,7 +126,7 @@ func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, 
 		"image", "--input=" + step.Out + "/" + one.place, "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
 		"--quiet", "--skip-version-check", "--disable-telemetry",
 	}
-	scan := step.Step{Fresh: true, Inputs: []string{one.place}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
+	scan := step.Step{Fresh: true, Inputs: []string{one.place}, Keep: []string{one.place}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
 	if s.Exceptions != "" {
 		content, err := os.ReadFile(s.Exceptions)
 		if err == nil {

@@ -177,7 +177,7 @@ func (a Attestor) signed(ctx context.Context, s Subject, image v1.Hash, dir stri
 	const file = "provenance.json"
 	predicate, err := json.Marshal(s.build().provenance())
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, file), predicate, 0o644) //nolint:gosec // a container's user reads it, too
+		err = os.WriteFile(filepath.Join(dir, file), predicate, 0o644)
 	}
 	if err == nil {
 		err = c.sign(ctx, "attest", file, "--type=slsaprovenance1", "--predicate="+step.Out+"/"+file)

@@ -38,7 +38,7 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 			return again, err
 		}
 	})
-	var failed *failure
+	var failed *finalError
 	switch err := waiter.Wait(ctx, in, patience); {
 	case errors.As(err, &failed):
 		return nil, "", failed.error
@@ -67,8 +67,8 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 	return findings, "", nil
 }
 
-// failure is an error that waiting does not mend.
-type failure struct{ error }
+// finalError is an error that waiting does not mend.
+type finalError struct{ error }
 
 // judge tells whether the scan is there, or will be.
 func (e ECR) judge(ctx context.Context, repository, digest string, out *ecr.DescribeImageScanFindingsOutput, failed error) (note string, again bool, err error) {
@@ -77,7 +77,7 @@ func (e ECR) judge(ctx context.Context, repository, digest string, out *ecr.Desc
 	case errors.As(failed, &none):
 		return e.unscanned(ctx, repository)
 	case failed != nil:
-		return "", false, &failure{fmt.Errorf("asking ECR for its scan of %s@%s: %w", repository, digest, failed)}
+		return "", false, &finalError{fmt.Errorf("asking ECR for its scan of %s@%s: %w", repository, digest, failed)}
 	case out.ImageScanStatus == nil:
 		return "", true, nil
 	}
@@ -89,7 +89,7 @@ func (e ECR) judge(ctx context.Context, repository, digest string, out *ecr.Desc
 func (e ECR) unscanned(ctx context.Context, repository string) (note string, again bool, err error) {
 	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
 	if err != nil {
-		return "", false, &failure{fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)}
+		return "", false, &finalError{fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)}
 	}
 	for _, r := range out.Repositories {
 		if r.ImageScanningConfiguration != nil && r.ImageScanningConfiguration.ScanOnPush {
@@ -112,7 +112,7 @@ func judgeStatus(status *types.ImageScanStatus, repository, digest string) (note
 		status.Status == types.ScanStatusFailed && strings.Contains(said, "UnsupportedImage"): // an image without a distribution, in basic scanning
 		return fmt.Sprintf("ECR cannot scan %s@%s: %s", repository, digest, said), false, nil
 	}
-	return "", false, &failure{fmt.Errorf("ECR has no findings for %s@%s: %s: start its scan again (aws ecr start-image-scan)", repository, digest, said)}
+	return "", false, &finalError{fmt.Errorf("ECR has no findings for %s@%s: %s: start its scan again (aws ecr start-image-scan)", repository, digest, said)}
 }
 
 // severities are Amazon's.

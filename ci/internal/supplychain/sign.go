@@ -162,12 +162,11 @@ func (t Tools) Verify(ctx context.Context, from Registry, repository string, ima
 // cosign runs cosign about one image. What it reads is copied to a folder of its
 // own, so that a container can be given it.
 type cosign struct {
-	tools  Tools
-	step   step.Step
-	dir    string
-	image  string
-	flags  []string // of every signature
-	before string
+	tools Tools
+	step  step.Step
+	dir   string
+	image string
+	flags []string // of every signature
 }
 
 func newCosign(ctx context.Context, tools Tools, registry Registry, repository string, image v1.Hash, dir string) (cosign, error) {

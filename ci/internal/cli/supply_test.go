@@ -79,6 +79,13 @@ func testSignatures(t *testing.T, dir string) {
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publish it first")
 
+	t.Setenv("FAKE_BROKEN", "yes")
+	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "looking for signatures of ")
+	require.Empty(t, stdout, "what could not be found out is no refusal")
+	t.Setenv("FAKE_BROKEN", "")
+
 	commit(t, dir, "bare")
 	tools.Ran()
 	code, stdout, stderr = with("deploy", "--no-attest")

@@ -141,10 +141,10 @@ func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
 		return Verification{SHA: sha}, fmt.Errorf("the registry has no image of commit %s for %s: publish it first", sha, strings.Join(missing, ", "))
 	}
 	checked, err := d.verify(ctx, images, *o.Trust)
-	checked.SHA = sha
-	if err != nil {
-		return checked, awsauth.Explain(err)
+	if err != nil { // what could not be found out is no refusal
+		return Verification{SHA: sha}, awsauth.Explain(err)
 	}
+	checked.SHA = sha
 	return checked, checked.err()
 }
 

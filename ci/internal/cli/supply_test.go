@@ -187,7 +187,7 @@ func TestPublishSigned(t *testing.T) {
 	require.True(t, decode[delivery.Published](t, stdout).Images[0].Pushed)
 	require.Contains(t, stderr, "attached signed sbom of linux/amd64, signed provenance, signature")
 	require.Equal(t, 1, gate.Count(http.MethodPut, tag))
-	require.Contains(t, before[len(before)-1], "cosign sign ", "each of them was there before the tag")
+	require.Contains(t, strings.Join(before, "\n"), "\ncosign sign ", "each of them was there before the tag")
 	require.Empty(t, tools.Ran(), "and none after it")
 
 	gate.Reset()

@@ -189,6 +189,11 @@ func (a Attestor) signed(ctx context.Context, s Subject, image v1.Hash, dir stri
 	if err := c.sign(ctx, "sign", ""); err != nil {
 		return attached, err
 	}
+	if own.Key != "" { // who a job is, only its certificate tells for certain
+		if err := c.verify(ctx, own); err != nil {
+			return attached, fmt.Errorf("cosign does not find what it has signed with this key: make one with cosign generate-key-pair: %w", err)
+		}
+	}
 	return append(attached, "signature"), nil
 }
 

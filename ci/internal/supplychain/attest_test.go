@@ -2,7 +2,10 @@ package supplychain_test
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -118,12 +121,17 @@ func TestSigned(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{
-		"cosign import-key-pair", "cosign verify", "syft scan", "syft scan", "cosign attest", "cosign attest", "cosign attest", "cosign sign",
+		"cosign import-key-pair", "cosign verify", "syft scan", "syft scan", "cosign attest", "cosign attest", "cosign attest", "cosign sign", "cosign verify",
 	}, commands, "the signature comes last")
 	require.NoError(t, host(t).Verify(t.Context(), to, "app", digest, trust))
 	again, err := a.Attest(t.Context(), subject)
 	require.NoError(t, err)
 	require.Empty(t, again)
+
+	t.Setenv("FAKE_FORGETS", "yes")
+	a.Signer = &supplychain.Signer{Key: strings.Replace(other, ".pub", ".key", 1)}
+	_, err = a.Attest(t.Context(), subject)
+	require.ErrorContains(t, err, "cosign does not find what it has signed with this key: make one with cosign generate-key-pair")
 
 	err = host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Key: other})
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
@@ -198,11 +206,18 @@ func TestChecks(t *testing.T) {
 	}
 	private, public := supplychaintest.Keys(t, "one")
 	text := write("text", "planted-secret")
-	_, key, err := ed25519.GenerateKey(nil)
+	pkcs8 := func(name string, key any) string {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		require.NoError(t, err)
+		return write(name, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	}
+	_, edKey, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	p384Key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	require.NoError(t, err)
-	ed := write("ed.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	p256Key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	ed, p384, p256 := pkcs8("ed.pem", edKey), pkcs8("p384.pem", p384Key), pkcs8("p256.pem", p256Key)
 	tests := map[string]struct {
 		check func() error
 		want  string
@@ -218,7 +233,8 @@ func TestChecks(t *testing.T) {
 		"no signing configuration": {supplychain.Signer{SigningConfig: dir + "/nope"}.Check, "cosign signing-config create"},
 		"a public key to sign":     {supplychain.Signer{Key: public}.Check, "name the private key"},
 		"a text to sign with":      {supplychain.Signer{Key: text}.Check, "it is no PEM file"},
-		"an Ed25519 key":           {supplychain.Signer{Key: ed}.Check, "with an Ed25519 key: make one with cosign generate-key-pair"},
+		"an Ed25519 key":           {supplychain.Signer{Key: ed}.Check, "with a key of this kind: make one with cosign generate-key-pair"},
+		"a P-384 key":              {supplychain.Signer{Key: p384}.Check, "with a key of this kind: make one with cosign generate-key-pair"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +246,8 @@ func TestChecks(t *testing.T) {
 	}
 	require.NoError(t, supplychain.Trust{Key: public}.Check())
 	require.NoError(t, supplychain.Trust{Pattern: "https://github.com/owner/.*", TrustedRoot: write("root.json", "{}")}.Check())
-	require.NoError(t, supplychain.Signer{Key: private}.Check())
+	require.NoError(t, supplychain.Signer{Key: private}.Check(), "what cosign alone can read")
+	require.NoError(t, supplychain.Signer{Key: p256}.Check())
 }
 
 // recorder remembers the steps.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/ed25519"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -61,13 +63,21 @@ func (s Signer) Check() error {
 		if !strings.Contains(block.Type, "PRIVATE KEY") {
 			return outcome.Usagef("signing key %s: it has a PEM block %q: name the private key, such as cosign generate-key-pair makes", s.Key, block.Type)
 		}
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil { // of another form cosign judges it
-			if _, ok := key.(ed25519.PrivateKey); ok {
-				return outcome.Usagef("signing key %s: cosign does not find what it has signed with an Ed25519 key: make one with cosign generate-key-pair", s.Key)
-			}
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !verifiable(key) { // of another form cosign judges it
+			return outcome.Usagef("signing key %s: cosign does not find what it has signed with a key of this kind: make one with cosign generate-key-pair", s.Key)
 		}
 	}
 	return checkJSON(s.TrustedRoot, s.SigningConfig)
+}
+
+// verifiable tells whether cosign verifies what it has signed with a key: it does not
+// with Ed25519 (which it hashes when it signs) or P-384 (which it takes for P-256).
+func verifiable(key any) bool {
+	if ec, ok := key.(*ecdsa.PrivateKey); ok {
+		return ec.Curve == elliptic.P256()
+	}
+	_, ok := key.(*rsa.PrivateKey)
+	return ok
 }
 
 // Trust says whose signature is trusted: a key's, or an identity's.

@@ -58,6 +58,22 @@ func TestScan(t *testing.T) {
 	}
 }
 
+// TestRecorded reads what Trivy 0.74 wrote about a Go program, of a database with two
+// vulnerabilities of which one is accepted.
+func TestRecorded(t *testing.T) {
+	tools := supplychaintest.Install(t)
+	recorded, err := os.ReadFile("testdata/trivy.json")
+	require.NoError(t, err)
+	tools.Finds(string(recorded))
+	found, err := supplychain.Scanner{Tools: host(t), FailOn: supplychain.High}.Scan(t.Context(), supplychain.Scanned{Service: "backend", Index: publish(t, embedded(t)).Index})
+	require.NoError(t, err)
+	both := []string{"linux/amd64", "linux/arm64"}
+	require.Equal(t, []supplychain.Finding{
+		{ID: "CVE-2026-0001", Severity: supplychain.Critical, Package: "stdlib", Version: "v1.26.8", Fixed: "1.99.0", Title: "serves too much", URL: "https://avd.aquasec.com/nvd/cve-2026-0001", Source: "trivy", Service: "backend", Platforms: both, Exception: "never called"},
+		{ID: "CVE-2026-0002", Aliases: []string{"GHSA-x"}, Severity: supplychain.High, Package: "stdlib", Version: "v1.26.8", Fixed: "1.99.0", Title: "reads too much", URL: "https://avd.aquasec.com/nvd/cve-2026-0002", Source: "trivy", Service: "backend", Platforms: both},
+	}, found.Findings)
+}
+
 func TestScanFails(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	subject := supplychain.Scanned{Service: "backend", Index: publish(t, embedded(t)).Index}

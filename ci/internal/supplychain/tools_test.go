@@ -17,14 +17,15 @@ import (
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/tool"
 )
 
 // have skips a test where a real tool is not there.
-func have(t *testing.T, tools ...string) supplychain.Tools {
+func have(t *testing.T, tools ...tool.Tool) supplychain.Tools {
 	t.Helper()
-	for _, name := range tools {
-		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("%s is not on PATH", name)
+	for _, one := range tools {
+		if _, err := exec.LookPath(one.Name); err != nil {
+			t.Skipf("%s is not on PATH: %s", one.Name, one.Get)
 		}
 	}
 	return supplychain.Tools{Exec: step.Host{Source: t.TempDir()}, Image: func(string) string { return "" }}
@@ -45,7 +46,7 @@ func openssl(t *testing.T) (private, public string) {
 // TestReal: what the real tools attach to an image they find again, and nobody else's
 // signature. It takes seconds: the stand-ins are for the rest.
 func TestReal(t *testing.T) {
-	tools := have(t, "cosign", "syft", "openssl")
+	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Get: "install it (apt-get install openssl)"})
 	to := embedded(t)
 	program, err := os.Executable()
 	require.NoError(t, err)
@@ -109,7 +110,7 @@ func layerOf(t *testing.T, program string) v1.Layer {
 
 // TestRealTrivy: without a database nothing has been scanned.
 func TestRealTrivy(t *testing.T) {
-	tools := have(t, "trivy")
+	tools := have(t, tool.Trivy)
 	t.Setenv("TRIVY_CACHE_DIR", t.TempDir())
 	t.Setenv("TRIVY_DB_REPOSITORY", "127.0.0.1:1/none")
 	subject := publish(t, embedded(t))

@@ -11,8 +11,7 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/provenance"
-	"dagger/slipway/internal/signature"
+	"dagger/slipway/internal/supplychain"
 )
 
 // Account is what the functions talk to AWS with. Secrets stay references: their
@@ -131,16 +130,15 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	if err != nil {
 		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
 	}
-	identity := func(ctx context.Context) (string, error) {
-		return awsauth.IdentityBy(ctx, address, token, signature.Audience)
-	}
-	found, err := identity(ctx)
+	found, err := awsauth.Identity(ctx, address, token, "sigstore")
 	if err != nil {
 		return delivery.Attestations{}, err
 	}
 	attestations := delivery.Attestations{}
-	if attestations.Run, err = provenance.RunOfToken(found); err == nil && keyless {
-		attestations.Signer = signature.Keyless{Token: identity}
+	if attestations.Run, err = supplychain.RunOfToken(found); err == nil && keyless {
+		attestations.Signer = &supplychain.Signer{Identity: map[string]string{
+			"ACTIONS_ID_TOKEN_REQUEST_URL": address, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": token,
+		}}
 	}
 	return attestations, err
 }

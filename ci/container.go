@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/step"
 )
 
@@ -33,6 +35,9 @@ func newContainers(source *dagger.Directory) containers {
 
 // Run runs s in a container of its image and leaves its outputs in dir.
 func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
+	if s.Image == "" {
+		return step.Result{}, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
+	}
 	s = s.Expand(step.ContainerOut)
 	inputs, err := c.inputs(s, dir)
 	if err != nil {
@@ -85,11 +90,15 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		container = container.WithMountedCache(cache.Path, dag.CacheVolume("slipway-"+cache.Name))
 	}
 	container = container.
+		WithEnvVariable("PATH", "${PATH}:/", dagger.ContainerWithEnvVariableOpts{Expand: true}). // some images have their only program there
 		WithDirectory(step.ContainerOut, dag.Directory()).
 		WithMountedDirectory(step.ContainerSource, tree).
 		WithWorkdir(path.Join(step.ContainerSource, s.Dir))
 	for name, value := range s.Env {
 		container = container.WithEnvVariable(name, value)
+	}
+	for name, value := range s.Secrets {
+		container = container.WithSecretVariable(name, secret(name, value))
 	}
 	for name, value := range c.environment {
 		if s.Takes(name) {

@@ -335,6 +335,37 @@ func (r *Published) UnmarshalJSON(bs []byte) error {
 	return nil
 }
 
+func (r Scan) MarshalJSON() ([]byte, error) {
+	var concrete struct {
+		Result   string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	concrete.Result = r.Result
+	concrete.Json = r.Json
+	concrete.Markdown = r.Markdown
+	concrete.Report = r.Report
+	return json.Marshal(&concrete)
+}
+
+func (r *Scan) UnmarshalJSON(bs []byte) error {
+	var concrete struct {
+		Result   string
+		Json     string
+		Markdown string
+		Report   string
+	}
+	err := json.Unmarshal(bs, &concrete)
+	if err != nil {
+		return err
+	}
+	r.Result = concrete.Result
+	r.Json = concrete.Json
+	r.Markdown = concrete.Markdown
+	r.Report = concrete.Report
+	return nil
+}
 func (r Status) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Json     string
@@ -986,6 +1017,41 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 				}
 			}
 			return (*Slipway).Rollback(&parent, ctx, to, of, services, timeout, url, skipSmoke)
+		case "Scan":
+			var parent Slipway
+			err = json.Unmarshal(parentJSON, &parent)
+			if err != nil {
+				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
+			}
+			var sha string
+			if inputArgs["sha"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["sha"]), &sha)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg sha", err))
+				}
+			}
+			var services []string
+			if inputArgs["services"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["services"]), &services)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg services", err))
+				}
+			}
+			var failOn string
+			if inputArgs["failOn"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["failOn"]), &failOn)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg failOn", err))
+				}
+			}
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Scan(&parent, ctx, sha, services, failOn, tolerate)
 		case "Status":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

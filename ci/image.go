@@ -12,6 +12,7 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/supplychain"
 )
 
 // Build builds the images of the services.
@@ -117,6 +118,91 @@ func (m *Slipway) Publish(
 	}
 	r, err := render(published)
 	return &Published{Json: r.json, Markdown: r.markdown, Report: r.text}, err
+}
+
+// Scan is what is known to be vulnerable in images.
+type Scan struct {
+	// Result is succeeded or failed.
+	Result string
+	// Json is the report for programs.
+	Json string
+	// Markdown is the report for a job summary or a pull request.
+	Markdown string
+	// Report is the report for a terminal.
+	Report string
+}
+
+// Scan looks for known vulnerabilities in the services' images, with Trivy.
+//
+// It looks at what the tree builds, or with sha at published images, and there also at what Amazon
+// ECR's own scan found. It fails when it finds something, with all findings; those in
+// .trivyignore.yaml are accepted.
+//
+// +cache="never"
+func (m *Slipway) Scan(
+	ctx context.Context,
+	// Full id of a commit whose published images are scanned.
+	//
+	// +optional
+	sha string,
+	// Only these services.
+	//
+	// +optional
+	services []string,
+	// Severity from which on a finding fails: critical, high, medium, low or none.
+	//
+	// +default="high"
+	failOn string,
+	// Return the report even if there are findings.
+	//
+	// +optional
+	tolerate bool,
+) (*Scan, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	options := delivery.Scan{}
+	if options.FailOn, err = supplychain.ParseThreshold(failOn); err != nil {
+		return nil, err
+	}
+	if options.Exceptions, err = supplychain.FindExceptions(w.dir); err != nil {
+		return nil, err
+	}
+	found, err := m.scan(ctx, w, sha, services, options)
+	if err != nil {
+		return nil, err
+	}
+	r, err := render(found)
+	if err != nil {
+		return nil, err
+	}
+	if found.Err() != nil && !tolerate {
+		return nil, errors.New(r.text)
+	}
+	return &Scan{Result: found.Result, Json: r.json, Markdown: r.markdown, Report: r.text}, nil
+}
+
+func (m *Slipway) scan(ctx context.Context, w *workspace, sha string, services []string, options delivery.Scan) (supplychain.Report, error) {
+	if sha != "" {
+		d, done, err := m.delivery(ctx, services, true)
+		if err != nil {
+			return supplychain.Report{}, err
+		}
+		defer done()
+		return d.ScanPublished(ctx, sha, options)
+	}
+	selected, err := w.platform.Select(services...)
+	if err != nil {
+		return supplychain.Report{}, err
+	}
+	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
+	images, err := builder.Build(ctx, selected)
+	if err != nil {
+		return supplychain.Report{}, err
+	}
+	return delivery.ScanImages(ctx, builder.Exec, w.lock, images, options)
 }
 
 // Image is one service's image as a container: to run, to scan or to export.

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/signature"
+	"dagger/slipway/internal/supplychain"
 )
 
 // Release is what came of a release.
@@ -130,13 +130,16 @@ func (m *Slipway) Deploy(
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	var err error
-	trust := signature.Trust{Identity: signature.Identity{Name: identity, Pattern: identityRegexp, Issuer: issuer}}
-	if options.Trust, err = trusted(ctx, trust, key, trustedRoot, requireSignature); err != nil {
-		return nil, err
-	}
 	return m.drive(ctx, services, sha != "", driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
-		var err error
+		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
+		done, err := trusted(ctx, &trust, key, trustedRoot)
+		if err != nil {
+			return d.Failed(sha, err)
+		}
+		defer done()
+		if o.Trust, err = trust.Required(requireSignature); err != nil {
+			return d.Failed(sha, err)
+		}
 		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 			return d.Failed(sha, err)
 		}
@@ -144,13 +147,13 @@ func (m *Slipway) Deploy(
 	})
 }
 
-// trusted makes the verifier of images, from files that the caller has.
-func trusted(ctx context.Context, t signature.Trust, key, root *dagger.File, required bool) (*signature.Verifier, error) {
+// trusted completes t by files that the caller has; done removes its copies.
+func trusted(ctx context.Context, t *supplychain.Trust, key, root *dagger.File) (done func(), err error) {
 	dir, err := os.MkdirTemp("", "slipway-trust-")
 	if err != nil {
 		return nil, fmt.Errorf("making room for what is trusted: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	done = func() { _ = os.RemoveAll(dir) }
 	for _, given := range []struct {
 		file *dagger.File
 		path *string
@@ -161,10 +164,11 @@ func trusted(ctx context.Context, t signature.Trust, key, root *dagger.File, req
 		}
 		*given.path = filepath.Join(dir, given.name)
 		if _, err := given.file.Export(ctx, *given.path); err != nil {
+			done()
 			return nil, fmt.Errorf("reading what is trusted: %w", err)
 		}
 	}
-	return t.Required(ctx, required)
+	return done, nil
 }
 
 // Rollback goes back to the last release known good, or to a named one.

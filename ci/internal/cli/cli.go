@@ -106,8 +106,6 @@ func (a *app) root() *cobra.Command {
 		a.buildCommand(),
 		a.publishCommand(),
 		a.lockCommand(),
-		a.inspectCommand(),
-		a.sbomCommand(),
 		a.scanCommand(),
 		a.verifyCommand(),
 		a.diffCommand(),
@@ -120,6 +118,7 @@ func (a *app) root() *cobra.Command {
 		a.doctorCommand(),
 		a.versionCommand(),
 	)
+	root.AddCommand(goneCommands()...)
 	for _, command := range root.Commands() {
 		if command.Args == nil {
 			command.Args = noArguments

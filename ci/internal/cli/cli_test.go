@@ -66,7 +66,7 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "inspect", "sbom", "scan", "verify", "diff", "deploy", "status", "rollback",
+		"test", "apply", "plan", "validate", "fmt", "build", "publish", "lock", "scan", "verify", "diff", "deploy", "status", "rollback",
 		"up", "rehearse", "local-aws",
 	} {
 		code, out, _ := run(t, command, "--help")

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/vulnerability"
+	"dagger/slipway/internal/supplychain"
 )
 
 // recentCommits is how many commits a shell offers.
@@ -35,20 +35,19 @@ func (a *app) flagValues() map[string]values {
 		"only":         fixed(lint.Kinds()...),
 		"platform":     platformNames,
 		"latest":       fixed("auto", "true", "false"),
-		"fail-on":      fixed(vulnerability.Critical, vulnerability.High, vulnerability.Medium, vulnerability.Low, vulnerability.Never),
+		"fail-on":      fixed(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.Never),
 		"image":        a.lockedImages,
 		"sha":          a.commits,
 		"to":           a.commits,
 		"of":           a.commits,
 		"min-coverage": a.modules,
 		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.Lost, localaws.Stale, localaws.Denied),
-		"against":      a.serviceNames,
 	}
 }
 
 // Flags that name folders and files, which the shell knows best.
 var (
-	folderFlags = map[string]bool{"source": true, "out": true, "from": true, "plan": true, "built": true, "dir": true}
+	folderFlags = map[string]bool{"source": true, "out": true, "from": true, "plan": true, "dir": true}
 	fileFlags   = map[string]bool{"key": true, "sign-key": true, "trusted-root": true, "signing-config": true, "exceptions": true, "var-file": true, "backend-config": true}
 )
 
@@ -74,14 +73,6 @@ func (a *app) complete(cmd *cobra.Command) {
 	cmd.LocalFlags().VisitAll(register)
 	if cmd.ValidArgsFunction == nil {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
-		if cmd.Name() == "inspect" {
-			cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-				if len(args) > 0 {
-					return nil, cobra.ShellCompDirectiveNoFileComp
-				}
-				return starting(a.serviceNames(cmd), begun), cobra.ShellCompDirectiveDefault // or a folder
-			}
-		}
 	}
 	for _, child := range cmd.Commands() {
 		a.complete(child)

@@ -46,8 +46,6 @@ func TestCompletion(t *testing.T) {
 		"severities":          {[]string{"scan", "--fail-on", "l"}, []string{"low"}, noFile},
 		"latest":              {[]string{"publish", "--latest="}, []string{"auto", "true", "false"}, noFile},
 		"faults":              {[]string{"local-aws", "--fault", "sl"}, []string{"slow"}, noFile},
-		"image to inspect":    {[]string{"inspect", "a"}, []string{"api"}, files},
-		"no second image":     {[]string{"inspect", "api", ""}, nil, noFile},
 		"folders":             {[]string{"build", "--out", ""}, nil, folders},
 		"files":               {[]string{"verify", "--key", ""}, nil, files},
 		"nothing to say":      {[]string{"status", "--region", ""}, nil, noFile},
@@ -76,7 +74,7 @@ func TestCompletionDescribes(t *testing.T) {
 
 // TestCompletionIsNoPlaceForErrors: where there is no tree nothing is offered.
 func TestCompletionIsNoPlaceForErrors(t *testing.T) {
-	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image ", "inspect "} {
+	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image "} {
 		code, out, _ := run(t, append([]string{"__complete", "--source", t.TempDir()}, strings.Split(line, " ")...)...)
 		require.Equal(t, outcome.Done, code)
 		require.Regexp(t, `^:\d+\n$`, out, line)

@@ -14,7 +14,7 @@ var groups = []struct {
 	id, title string
 	commands  []string
 }{
-	{"build", "Build and check:", []string{"new", "test", "lint", "fmt", "build", "lock", "inspect", "sbom", "scan"}},
+	{"build", "Build and check:", []string{"new", "test", "lint", "fmt", "build", "lock", "scan"}},
 	{"release", "Release:", []string{"publish", "verify", "diff", "deploy", "status", "rollback"}},
 	{"platform", "The platform:", []string{"validate", "plan", "apply"}},
 	{"rehearse", "On this machine:", []string{"up", "rehearse", "local-aws"}},

@@ -34,7 +34,11 @@ func everyCommand(t *testing.T, do func(t *testing.T, cmd *cobra.Command)) {
 func localFlags(cmd *cobra.Command) []*pflag.Flag {
 	var flags []*pflag.Flag
 	cmd.InitDefaultHelpFlag()
-	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { flags = append(flags, f) })
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			flags = append(flags, f)
+		}
+	})
 	return flags
 }
 

@@ -52,7 +52,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote (default builds)")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 	f.sign.bind(cmd)
-	cmd.Flags().StringVar(&f.sign.trustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
+	cmd.Flags().StringVar(&f.sign.TrustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.parse(); err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/supplychain/supplychaintest"
 )
 
 // inAccount starts an embedded AWS, which has the repositories of the small tree's
@@ -158,6 +159,7 @@ func TestPublishToImmutableRepositories(t *testing.T) {
 }
 
 func TestPublishRefusesBadInput(t *testing.T) {
+	supplychaintest.Install(t, "syft")
 	inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
 	dir := sourcetest.New(t)
 	tests := map[string]struct {

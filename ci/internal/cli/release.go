@@ -16,6 +16,7 @@ import (
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/supplychain"
 )
 
 // releaseFlags are those that the commands about releases share.
@@ -73,7 +74,7 @@ func (a *app) nextOfRelease(command string) {
 
 func (a *app) deployCommand() *cobra.Command {
 	var f releaseFlags
-	var trust trustFlags
+	var trust supplychain.Trust
 	var sign signFlags
 	var signed bool
 	cmd := &cobra.Command{
@@ -103,13 +104,13 @@ with --sign-key or as the job of GitHub Actions that it is. With
 	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images that run now are gone, so that a failure cannot be put back")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "release only what the registry holds")
 	cmd.Flags().BoolVar(&signed, "require-signature", false, "refuse images that nobody trusted has signed (--key or --identity)")
-	trust.bind(cmd)
+	bindTrust(cmd, &trust)
 	sign.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if f.Trust, err = trust.Required(cmd.Context(), signed); err != nil {
+		if f.Trust, err = trust.Required(signed); err != nil {
 			return err
 		}
-		sign.trustedRoot = trust.TrustedRoot
+		sign.TrustedRoot = trust.TrustedRoot
 		signer, err := a.signer(sign)
 		if err != nil {
 			return err

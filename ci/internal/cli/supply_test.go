@@ -1,14 +1,12 @@
 package cli_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
@@ -18,15 +16,12 @@ import (
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/provenance"
 	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/registry/registrytest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/sbom"
-	"dagger/slipway/internal/signature"
-	"dagger/slipway/internal/signature/signaturetest"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/vulnerability"
+	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/supplychain/supplychaintest"
 )
 
 // commit changes the site and commits it.
@@ -36,21 +31,10 @@ func commit(t *testing.T, dir, title string) {
 	sourcetest.Commit(t, dir, title)
 }
 
-// emptyDatabase is a database without a vulnerability.
-func emptyDatabase(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range map[string]string{
-		"index/db.json": `{"modified": "2026-01-02T00:00:00Z"}`, "index/modules.json": "[]", "index/vulns.json": "[]",
-	} {
-		sourcetest.Write(t, dir, name, content)
-	}
-	return "file://" + dir
-}
-
 func testSignatures(t *testing.T, dir string) {
-	private, public := signaturetest.KeyFiles(t, "ECDSA")
-	_, other := signaturetest.KeyFiles(t, "ECDSA")
+	tools := supplychaintest.Install(t)
+	private, public := supplychaintest.Keys(t, "one")
+	_, other := supplychaintest.Keys(t, "two")
 	with := func(args ...string) (outcome.Code, string, string) {
 		return run(t, append(args, "--source", dir, "--output", "json")...)
 	}
@@ -75,54 +59,105 @@ func testSignatures(t *testing.T, dir string) {
 	require.Equal(t, outcome.Done, code, stderr)
 	released := decode[report.Release](t, stdout)
 	require.Equal(t, []string{"build", "publish", "verify", "deploy", "preflight", "smoke"}, stageNames(released))
-	require.Contains(t, stdout, "attached sbom, signed sbom, signed provenance, signature")
+	require.Contains(t, stdout, "attached signed sbom of linux/amd64, signed sbom of linux/arm64, signed provenance, signature")
 
 	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
 	require.Equal(t, outcome.Done, code, stderr)
 	checked := decode[delivery.Verification](t, stdout)
 	require.Len(t, checked.Images, 2)
-	var predicates []string
-	for _, said := range checked.Images[1].Statements {
-		predicates = append(predicates, said.PredicateType)
-	}
-	require.ElementsMatch(t, []string{sbom.PredicateType, provenance.PredicateType, signature.PredicateType}, predicates)
-	for _, format := range []string{"text", "markdown"} {
-		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", public, "--output", format)
-		require.Equal(t, outcome.Done, code, stderr)
-		require.Contains(t, stdout, "https://slsa.dev/provenance/v1 by the given key")
-	}
+	require.True(t, checked.Images[1].Trusted)
+	code, stdout, stderr = run(t, "verify", "--source", dir, "--key", public)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Contains(t, stdout, "signed by the given key")
 	for _, format := range []string{"text", "markdown"} {
 		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
 		require.Equal(t, outcome.Refused, code)
-		require.Contains(t, stderr, "the given key has not signed it: another key signed it")
+		require.Contains(t, stderr, "the given key has not signed it: no matching attestations")
 		require.NotEmpty(t, stdout)
 	}
 	code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publish it first")
 
+	t.Setenv("FAKE_BROKEN", "yes")
+	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stderr, "looking for signatures of ")
+	require.Empty(t, stdout, "what could not be found out is no refusal")
+	t.Setenv("FAKE_BROKEN", "")
+
 	commit(t, dir, "bare")
+	tools.Ran()
 	code, stdout, stderr = with("deploy", "--no-attest")
 	require.Equal(t, outcome.Done, code, stderr)
 	for _, event := range decode[report.Release](t, stdout).Events {
 		require.NotContains(t, event.Text, "attached")
 	}
+	require.Empty(t, tools.Ran(), "and no tool is needed")
 
-	code, stdout, stderr = with("scan", "--sha", released.SHA, "--db", emptyDatabase(t))
+	tools.Finds(`{"SchemaVersion": 2}`)
+	code, stdout, stderr = with("scan", "--sha", released.SHA)
 	require.Equal(t, outcome.Done, code, stderr)
-	found := decode[vulnerability.Report](t, stdout)
+	found := decode[supplychain.Report](t, stdout)
 	require.Len(t, found.Images, 2)
-	require.Positive(t, found.Images[0].Programs)
 	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
-	code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789", "--db", emptyDatabase(t))
+	code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789")
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publish it first")
+}
+
+// TestToolsAreMissing: a tool that is missing is told before anything is built, with
+// how to get it; a registry on this machine does without a bill of materials.
+func TestToolsAreMissing(t *testing.T) {
+	private, public := supplychaintest.Keys(t, "one")
+	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
+	dir := sourcetest.New(t)
+	dockerLogin(t, p, p.Server.Registry())
+	without(t, "syft", "cosign", "trivy")
+	local := []string{"--source", dir, "--service", "api", "--platform", "linux/amd64"}
+	tests := map[string]struct {
+		args []string
+		want string
+	}{
+		"to describe":                      {[]string{"publish", "--registry", "registry.invalid/team"}, "syft is not on PATH: install it (go install github.com/anchore/syft/cmd/syft@v"},
+		"to describe and sign":             {[]string{"publish", "--registry", "registry.invalid/team", "--sign-key", private}, "--no-attest publishes without bill of materials, provenance and signature"},
+		"to sign":                          {slices.Concat([]string{"publish", "--sign-key", private}, local), "cosign is not on PATH: install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v"},
+		"to sign what a release publishes": {[]string{"deploy", "--service", "api", "--sign-key", private}, "cosign is not on PATH"},
+		"to require a signature":           {[]string{"deploy", "--require-signature", "--key", public}, "cosign is not on PATH"},
+		"to verify":                        {[]string{"verify", "--key", public}, "cosign is not on PATH"},
+		"to scan":                          {[]string{"scan", "--service", "api"}, "trivy is not on PATH"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			code, stdout, stderr := run(t, slices.Concat(tt.args, []string{"--source", dir})...)
+			require.Equal(t, outcome.Usage, code, stderr)
+			require.Contains(t, stdout+stderr, tt.want)
+			require.NotContains(t, stderr, "build")
+		})
+	}
+	code, _, stderr := run(t, slices.Concat([]string{"publish"}, local)...)
+	require.Equal(t, outcome.Done, code, stderr)
+	require.Equal(t, 1, strings.Count(stderr, "no bill of materials is attached: syft is not on PATH"), stderr)
+	require.Contains(t, stderr, "attached provenance")
+}
+
+// without hides programs that this machine may have.
+func without(t *testing.T, names ...string) {
+	t.Helper()
+	var dirs []string
+	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
+		if !slices.ContainsFunc(names, func(name string) bool { _, err := os.Stat(filepath.Join(dir, name)); return err == nil }) {
+			dirs = append(dirs, dir)
+		}
+	}
+	t.Setenv("PATH", strings.Join(dirs, string(os.PathListSeparator)))
 }
 
 // TestPublishSigned: what is attached is there before the tag is, and whoever
 // publishes again attaches nothing more.
 func TestPublishSigned(t *testing.T) {
-	private, public := signaturetest.KeyFiles(t, "Ed25519")
+	tools := supplychaintest.Install(t)
+	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
 	dir := sourcetest.New(t)
 	gate := registrytest.NewGate(t, p.Server.Registry())
@@ -132,38 +167,28 @@ func TestPublishSigned(t *testing.T) {
 	}
 	tag := "/v2/ecs-microservices-api/manifests/" + head(t, dir)
 
-	gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
-		if r.Method != http.MethodPut {
-			return false
-		}
-		body, _ := io.ReadAll(r.Body)
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		if !bytes.Contains(body, []byte(`"subject"`)) {
-			return false
-		}
-		w.WriteHeader(http.StatusForbidden)
-		return true
-	}
+	t.Setenv("FAKE_BROKEN", "yes")
 	code, _, stderr := run(t, publish...)
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publishing api: attesting api: ")
 	require.Zero(t, gate.Count(http.MethodPut, tag), "what cannot be attested has no tag")
 
+	t.Setenv("FAKE_BROKEN", "")
 	gate.Reset()
-	attached := 0 // manifests that were written before the tag
+	var before []string // what had been attached when the tag was written
 	gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut && r.URL.Path == tag {
-			attached = gate.Count(http.MethodPut, "/manifests/sha256:")
+			before = tools.Ran()
 		}
 		return false
 	}
 	code, stdout, stderr := run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
 	require.True(t, decode[delivery.Published](t, stdout).Images[0].Pushed)
-	require.Contains(t, stderr, "attached sbom, signed sbom, signed provenance, signature")
+	require.Contains(t, stderr, "attached signed sbom of linux/amd64, signed provenance, signature")
 	require.Equal(t, 1, gate.Count(http.MethodPut, tag))
-	require.GreaterOrEqual(t, attached, 4, "each of them was there before the tag")
-	require.Equal(t, attached, gate.Count(http.MethodPut, "/manifests/sha256:"), "and none after it")
+	require.Contains(t, strings.Join(before, "\n"), "\ncosign sign ", "each of them was there before the tag")
+	require.Empty(t, tools.Ran(), "and none after it")
 
 	gate.Reset()
 	code, stdout, stderr = run(t, publish...)
@@ -193,7 +218,7 @@ func TestProvenanceNamesTheBase(t *testing.T) {
 	defer r.Close()
 	subject, err := v1.NewHash(published.Digest)
 	require.NoError(t, err)
-	found, err := r.Referrers(t.Context(), published.Repository, subject, provenance.MediaType)
+	found, err := r.Referrers(t.Context(), published.Repository, subject, "application/vnd.in-toto+json")
 	require.NoError(t, err)
 	require.Len(t, found, 1)
 	layers, err := found[0].Layers()
@@ -207,63 +232,60 @@ func TestProvenanceNamesTheBase(t *testing.T) {
 }
 
 func testSignedByAJob(t *testing.T, dir string) {
-	sigstore := signaturetest.New(t)
-	trusted, services := sigstore.Files()
-	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("audience") != signature.Audience {
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(map[string]string{"value": signaturetest.Token()})
-	}))
-	defer github.Close()
+	tools := supplychaintest.Install(t)
 	for name, value := range map[string]string{
-		"ACTIONS_ID_TOKEN_REQUEST_URL": github.URL, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
+		"ACTIONS_ID_TOKEN_REQUEST_URL": "https://github.invalid", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
 		"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "owner/name", "GITHUB_REF": "refs/heads/main",
+		"GITHUB_WORKFLOW_REF": "owner/name/.github/workflows/ci.yml@refs/heads/main",
 	} {
 		t.Setenv(name, value)
 	}
+	file := filepath.Join(t.TempDir(), "own.json")
+	require.NoError(t, os.WriteFile(file, []byte("{}"), 0o600))
 	commit(t, dir, "keyless")
-	trust := []string{"--identity", signaturetest.Workflow, "--trusted-root", trusted}
-	code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", services}, trust...)...)
+	trust := []string{"--identity", "https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main", "--trusted-root", file}
+	code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", file}, trust...)...)
 	require.Equal(t, outcome.Done, code, stdout+stderr)
 	require.NotContains(t, stdout+stderr, "planted-token")
-	require.NotContains(t, stdout+stderr, signaturetest.Token())
+	for _, line := range tools.Ran() {
+		require.NotContains(t, line, "planted-token")
+		if strings.HasPrefix(line, "cosign sign ") || strings.HasPrefix(line, "cosign attest ") {
+			require.Regexp(t, "--signing-config=.*/signing-config.json", line)
+			require.Regexp(t, "--trusted-root=.*/trusted-root.json", line)
+		}
+	}
 	code, stdout, stderr = run(t, append([]string{"verify", "--source", dir}, trust...)...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Contains(t, stdout, "by "+signaturetest.Workflow+" at 20")
-	code, _, stderr = run(t, "verify", "--source", dir, "--identity-regexp", "https://github.com/evil/.*", "--trusted-root", trusted)
+	require.Contains(t, stdout, "signed by https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main")
+	code, _, stderr = run(t, "verify", "--source", dir, "--identity", "https://github.com/evil/name")
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "another identity signed it")
+	require.Contains(t, stderr, "has not signed it")
 }
 
 func TestTrustIsSaid(t *testing.T) {
 	dir := sourcetest.New(t)
-	private, public := signaturetest.KeyFiles(t, "Ed25519")
+	private, public := supplychaintest.Keys(t, "one")
 	text := filepath.Join(t.TempDir(), "text")
 	require.NoError(t, os.WriteFile(text, []byte("planted-secret"), 0o600))
 	tests := map[string]struct {
 		args []string
 		want string
 	}{
-		"nobody is trusted":           {[]string{"verify"}, "give --key FILE, or --identity NAME"},
-		"two are":                     {[]string{"verify", "--key", public, "--identity", "x"}, "leave out one of them"},
+		"nobody is trusted":           {[]string{"verify"}, "whose signature is trusted must be said"},
 		"a private key":               {[]string{"verify", "--key", private}, "extract the public half"},
-		"no key":                      {[]string{"verify", "--key", text}, "it is no PEM file with a public key"},
-		"no root":                     {[]string{"verify", "--identity", "x", "--trusted-root", text}, "cosign trusted-root create"},
-		"no expression":               {[]string{"verify", "--identity-regexp", "(", "--trusted-root", root(t)}, "error parsing regexp"},
-		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "give --key FILE, or --identity NAME"},
+		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "whose signature is trusted must be said"},
 		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
 		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
 		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
 		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
 		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
-		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must be like"},
-		"layouts that nobody wrote":   {[]string{"sbom", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
-		"a file for a directory":      {[]string{"sbom", "--out", text, "--service", "web"}, "name another directory with --out"},
+		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},
 		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
+		"layouts that nobody wrote":   {[]string{"scan", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
 		"an unknown service to scan":  {[]string{"scan", "--service", "wep"}, `did you mean "web"?`},
-		"an unknown service to state": {[]string{"sbom", "--service", "wep"}, `did you mean "web"?`},
+		"a database that is gone":     {[]string{"scan", "--db", "file:///x"}, "it is gone: Trivy reads its own database"},
+		"a bill of materials is gone": {[]string{"sbom", "--service", "api"}, "syft scan oci-dir:"},
+		"what is in an image is gone": {[]string{"inspect", "api"}, "crane manifest"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -275,84 +297,25 @@ func TestTrustIsSaid(t *testing.T) {
 	}
 }
 
-func root(t *testing.T) string {
-	t.Helper()
-	trusted, _ := signaturetest.New(t).Files()
-	return trusted
-}
-
-// TestOfLayouts is what is told of images that were built before.
-func TestOfLayouts(t *testing.T) {
+// TestScan scans layouts that were built before, and what the tree builds.
+func TestScan(t *testing.T) {
+	tools := supplychaintest.Install(t)
 	dir, layouts := sourcetest.New(t), filepath.Join(t.TempDir(), "build")
 	code, _, stderr := run(t, "build", "--source", dir, "--out", layouts)
 	require.Equal(t, outcome.Done, code, stderr)
-	t.Run("sbom", func(t *testing.T) { testSBOM(t, dir, layouts) })
-	t.Run("scan", func(t *testing.T) { testScan(t, dir, layouts) })
-}
-
-func testSBOM(t *testing.T, dir, layouts string) {
-	out := filepath.Join(t.TempDir(), "deep", "out")
-	code, stdout, stderr := run(t, "sbom", "--source", dir, "--out", out, "--from", layouts, "--output", "json")
-	require.Equal(t, outcome.Done, code, stderr)
-	written := decode[struct {
-		Documents []struct {
-			Service, Digest, File string
-			Packages              int
-		}
-	}](t, stdout)
-	require.Len(t, written.Documents, 2)
-	require.Equal(t, 2, written.Documents[0].Packages, "the service's module and the standard library")
-	first, err := os.ReadFile(written.Documents[0].File)
-	require.NoError(t, err)
-	require.Contains(t, string(first), `"spdxVersion":"SPDX-2.3"`)
-	require.Contains(t, string(first), written.Documents[0].Digest)
-
-	for format, from := range map[string]string{"text": layouts, "markdown": ""} { // "" builds
-		code, stdout, stderr = run(t, "sbom", "--source", dir, "--out", out, "--from", from, "--service", "api", "--output", format)
-		require.Equal(t, outcome.Done, code, stderr)
-		require.Contains(t, stdout, written.Documents[0].Digest)
-	}
-	again, err := os.ReadFile(written.Documents[0].File)
-	require.NoError(t, err)
-	require.Equal(t, string(first), string(again))
-}
-
-func testScan(t *testing.T, dir, layouts string) {
-	database := t.TempDir()
-	for name, content := range map[string]string{
-		"index/db.json":      `{"modified": "2026-01-02T00:00:00Z"}`,
-		"index/modules.json": `[{"path": "stdlib", "vulns": [{"id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z"}]}]`,
-		"index/vulns.json":   `[{"id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z", "aliases": ["CVE-2026-0002"]}]`,
-		"ID/GO-2026-0002.json": `{"schema_version": "1.3.1", "id": "GO-2026-0002", "modified": "2026-01-02T00:00:00Z", "aliases": ["CVE-2026-0002"],
-  "summary": "Serves", "details": "It does.", "affected": [{"package": {"name": "stdlib", "ecosystem": "Go"},
-  "ranges": [{"type": "SEMVER", "events": [{"introduced": "0"}]}],
-  "ecosystem_specific": {"imports": [{"path": "net/http", "symbols": ["ListenAndServe"]}]}}]}`,
-	} {
-		sourcetest.Write(t, database, name, content)
-	}
 	from := []string{"--source", dir, "--service", "api", "--from", layouts}
-	at := slices.Concat(from, []string{"--db", "file://" + database})
-	code, stdout, stderr := run(t, append([]string{"scan", "--output", "json"}, at...)...)
+	tools.Finds(`{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-2026-2", "PkgName": "stdlib", "InstalledVersion": "1", "Severity": "UNKNOWN"}]}]}`)
+	code, stdout, stderr := run(t, append([]string{"scan", "--output", "json"}, from...)...)
 	require.Equal(t, outcome.Failed, code, stderr)
-	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first GO-2026-0002 in stdlib of api")
-	found := decode[vulnerability.Report](t, stdout)
+	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first CVE-2026-2 in stdlib of api")
+	found := decode[supplychain.Report](t, stdout)
 	require.Equal(t, "failed", found.Result)
 	require.Equal(t, []string{"linux/amd64", "linux/arm64"}, found.Findings[0].Platforms)
-
-	code, stdout, stderr = run(t, append([]string{"scan", "--fail-on", "critical"}, at...)...)
+	code, stdout, stderr = run(t, "scan", "--fail-on", "critical", "--source", dir, "--service", "api")
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "ok    unknown")
-
-	sourcetest.Write(t, dir, vulnerability.ExceptionsFile, `{"exceptions": [
-  {"id": "CVE-2026-0002", "package": "stdlib", "reason": "behind the load balancer", "expires": "2999-12-31"},
-  {"id": "GO-2020-0001", "package": "gone", "reason": "r", "expires": "2999-12-31"}]}`)
-	code, stdout, stderr = run(t, append([]string{"scan"}, at...)...)
-	require.Equal(t, outcome.Done, code, stderr)
-	require.Contains(t, stdout, "accepted: behind the load balancer (until 2999-12-31)")
-	require.Contains(t, stdout, "the exception for GO-2020-0001 in gone is not needed any more")
-
-	code, stdout, stderr = run(t, append([]string{"scan", "--db", "http://127.0.0.1:1"}, from...)...)
-	require.Equal(t, outcome.Failed, code, "no database is no pass")
-	require.Empty(t, stdout)
-	require.Contains(t, stderr, "with the database http://127.0.0.1:1: ")
+	sourcetest.Write(t, dir, supplychain.ExceptionsFile, "vulnerabilities: [{id: CVE-2026-2, statement: s, expired_at: 2999-12-31}]")
+	tools.Ran()
+	_, _, _ = run(t, append([]string{"scan"}, from...)...)
+	require.Contains(t, strings.Join(tools.Ran(), "\n"), "--ignorefile=")
 }

@@ -4,29 +4,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/supplychain"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
 	var f releaseFlags
-	var trust trustFlags
+	var trust supplychain.Trust
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Tell whether somebody trusted has signed a commit's images",
-		Long: `Verify looks at the signatures that are attached to the images of a commit, and
-refuses (exit code 5) those that nobody trusted has signed: a signature of the
-image itself, or of its provenance, by a key or by an identity that sigstore
-certified. It changes nothing.`,
+		Long: `Verify looks with cosign at the signatures that are attached to the images of a
+commit, and refuses (exit code 5) those that nobody trusted has signed: a key, or an
+identity that sigstore certified. It changes nothing.`,
 		Example: `  slipway verify --key cosign.pub
   slipway verify --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output json \
     --identity https://github.com/OWNER/NAME/.github/workflows/deliver.yml@refs/heads/main`,
 	}
 	f.bind(cmd)
-	trust.bind(cmd)
+	bindTrust(cmd, &trust)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		var err error
-		if f.Trust, err = trust.Verifier(ctx); err != nil {
+		f.Trust = &trust
+		if err := trust.Check(); err != nil {
 			return err
 		}
 		d, err := a.delivery(ctx, f, true, report.Plain{W: a.stderr})

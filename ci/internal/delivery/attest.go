@@ -11,13 +11,13 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/attestation"
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/provenance"
-	"dagger/slipway/internal/signature"
+	"dagger/slipway/internal/registry"
+	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/tool"
 )
 
 // Attestations say what is attached to images when they are published.
@@ -25,57 +25,69 @@ type Attestations struct {
 	// Off attaches nothing.
 	Off bool
 	// Signer signs what is attached, and the image; nil leaves both unsigned.
-	Signer signature.Signer
+	Signer *supplychain.Signer
 	// Run is the run of a workflow that publishes; its zero value means what the
 	// environment tells.
-	Run provenance.Run
+	Run supplychain.Run
 }
+
+func (d Delivery) tools() supplychain.Tools {
+	return supplychain.Tools{Exec: d.Exec, Image: d.Lock.Reference}
+}
+
+// attesting attaches to an image what there is to say about it; nil attaches nothing.
+type attesting func(context.Context, image.Image) error
 
 // attestor attaches to images of a commit what there is to say about them, before
 // they have their tag: whoever finds an image by its commit finds that, too. What
-// is there already stays as it is. It is nil where nothing is to be attached.
-func (d Delivery) attestor(ctx context.Context, to attestation.Registry, sha string) (func(context.Context, image.Image) error, error) {
+// is there already stays as it is. It is nil where nothing is to be attached. It is
+// asked for before anything is built: a tool that is missing is told then. A
+// registry on this machine does without a bill of materials.
+func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha string) (attesting, error) {
 	if d.Attestations.Off {
 		return nil, nil
+	}
+	a := supplychain.Attestor{Tools: d.tools(), Registry: to, Signer: d.Attestations.Signer}
+	if registry.IsLoopback(to.Host) {
+		if err := a.Tools.Require(ctx, tool.Syft); err != nil {
+			d.Recorder.Event("", "no bill of materials is attached: "+err.Error())
+			a.NoSBOM = true
+		}
+	}
+	if err := a.Require(ctx); err != nil {
+		if missing := (*tool.MissingError)(nil); errors.As(err, &missing) {
+			err = fmt.Errorf("%w; --no-attest publishes without bill of materials, provenance and signature", err)
+		}
+		return nil, err
 	}
 	build, err := d.origin(ctx, sha)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, img image.Image) error { return d.attestOne(ctx, to, build, img) }, nil
+	return func(ctx context.Context, img image.Image) error { return d.attestOne(ctx, a, build, img) }, nil
 }
 
-func (d Delivery) attestOne(ctx context.Context, to attestation.Registry, build provenance.Build, img image.Image) error {
+func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build supplychain.Build, img image.Image) error {
 	service := d.service(img.Service)
 	build.Service = service.Name
 	if service.Kind == platform.Nginx && img.Baseless == "" {
 		pin := d.Lock.Images["nginx"]
-		build.Bases = []provenance.Base{{Reference: pin.Reference, Digest: pin.Digest}}
+		build.Bases = []supplychain.Base{{Reference: pin.Reference, Digest: pin.Digest}}
 	}
-	attached, err := attestation.Attestor{Registry: to, Signer: d.Attestations.Signer}.Attest(ctx, attestation.Subject{
-		Repository: service.Repository(), Name: service.Name, Index: img.Index, Build: build,
-	})
-	var kinds []string
-	for _, a := range attached {
-		kind := a.Kind
-		if a.Signed && kind != attestation.Signature {
-			kind = "signed " + kind
-		}
-		kinds = append(kinds, kind)
-	}
-	if len(kinds) > 0 {
-		d.Recorder.Event(service.Name, "attached "+strings.Join(kinds, ", "))
+	attached, err := a.Attest(ctx, supplychain.Subject{Repository: service.Repository(), Index: img.Index, Build: build})
+	if len(attached) > 0 {
+		d.Recorder.Event(service.Name, "attached "+strings.Join(attached, ", "))
 	}
 	return err
 }
 
 // origin is what is known of where a commit's images come from.
-func (d Delivery) origin(ctx context.Context, sha string) (provenance.Build, error) {
+func (d Delivery) origin(ctx context.Context, sha string) (supplychain.Build, error) {
 	run := d.Attestations.Run
-	if run == (provenance.Run{}) {
-		run = provenance.RunOf(os.Getenv)
+	if run == (supplychain.Run{}) {
+		run = supplychain.RunOf(os.Getenv)
 	}
-	build := provenance.Build{Commit: sha, Run: run, Repository: run.Source(), Ref: run.Ref}
+	build := supplychain.Build{Commit: sha, Run: run, Repository: run.Source(), Ref: run.Ref}
 	if build.Repository != "" {
 		return build, nil
 	}
@@ -84,14 +96,26 @@ func (d Delivery) origin(ctx context.Context, sha string) (provenance.Build, err
 	return build, err
 }
 
+// canVerify refuses, before anything is changed, to look for signatures without the
+// tool for it.
+func (d Delivery) canVerify(ctx context.Context, trust *supplychain.Trust) error {
+	if trust == nil {
+		return nil
+	}
+	if err := trust.Check(); err != nil {
+		return err
+	}
+	return d.tools().Require(ctx, tool.Cosign)
+}
+
 // requireSigned refuses images that nobody trusted has signed; all of them are
 // told.
-func (d Delivery) requireSigned(ctx context.Context, images map[string]string, verifier *signature.Verifier) error {
-	if verifier == nil {
+func (d Delivery) requireSigned(ctx context.Context, images map[string]string, trust *supplychain.Trust) error {
+	if trust == nil {
 		return nil
 	}
 	return d.stage("verify", func() error {
-		checked, err := d.verify(ctx, images, verifier)
+		checked, err := d.verify(ctx, images, *trust)
 		if err != nil {
 			return err
 		}
@@ -102,6 +126,9 @@ func (d Delivery) requireSigned(ctx context.Context, images map[string]string, v
 // Verify finds out which images of a commit somebody trusted has signed. One that
 // is not signed is in the answer and makes an error, too: the guard's.
 func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
+	if err := d.canVerify(ctx, o.Trust); err != nil {
+		return Verification{}, err
+	}
 	sha, err := d.version(ctx, o)
 	if err != nil {
 		return Verification{}, err
@@ -113,48 +140,48 @@ func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
 	if len(missing) > 0 {
 		return Verification{SHA: sha}, fmt.Errorf("the registry has no image of commit %s for %s: publish it first", sha, strings.Join(missing, ", "))
 	}
-	checked, err := d.verify(ctx, images, o.Trust)
-	checked.SHA = sha
-	if err != nil {
-		return checked, awsauth.Explain(err)
+	checked, err := d.verify(ctx, images, *o.Trust)
+	if err != nil { // what could not be found out is no refusal
+		return Verification{SHA: sha}, awsauth.Explain(err)
 	}
+	checked.SHA = sha
 	return checked, checked.err()
 }
 
 // verify looks at the signatures of images, by their references.
-func (d Delivery) verify(ctx context.Context, images map[string]string, verifier *signature.Verifier) (Verification, error) {
+func (d Delivery) verify(ctx context.Context, images map[string]string, trust supplychain.Trust) (Verification, error) {
 	from, err := d.Account.registry().Login(ctx)
 	if err != nil {
 		return Verification{}, err
 	}
 	defer from.Close()
-	checked := Verification{Trusts: verifier.Trusts(), Images: make([]VerifiedImage, len(d.Services))}
+	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(d.Services))}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
 	for n, service := range d.Services {
 		group.Go(func() (err error) {
-			checked.Images[n], err = verifyOne(ctx, from, service, images[service.Name], verifier)
+			checked.Images[n], err = d.verifyOne(ctx, from, service, images[service.Name], trust)
 			return err
 		})
 	}
 	return checked, group.Wait()
 }
 
-func verifyOne(ctx context.Context, from attestation.Registry, service platform.Service, reference string, verifier *signature.Verifier) (VerifiedImage, error) {
+func (d Delivery) verifyOne(ctx context.Context, from supplychain.Registry, service platform.Service, reference string, trust supplychain.Trust) (VerifiedImage, error) {
+	v := VerifiedImage{Service: service.Name, Image: reference}
 	digest, err := digestOf(reference)
 	if err != nil {
-		return VerifiedImage{}, err
-	}
-	v := VerifiedImage{Service: service.Name, Image: reference}
-	trusted, err := attestation.Verify(ctx, from, service.Repository(), digest, verifier)
-	v.Statements = trusted.Statements
-	if err != nil && outcome.Of(err) != outcome.Refused {
 		return v, err
 	}
-	if err != nil {
+	err = d.tools().Verify(ctx, from, service.Repository(), digest, trust)
+	switch {
+	case err == nil:
+		v.Trusted = true
+	case outcome.Of(err) != outcome.Refused:
+		return v, err
+	default:
 		v.Error = err.Error()
 	}
-	v.Trusted = err == nil
 	return v, nil
 }
 

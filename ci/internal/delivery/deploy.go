@@ -16,9 +16,9 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
-	"dagger/slipway/internal/signature"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/supplychain"
 )
 
 // Delivery is one delivery to an account.
@@ -95,7 +95,7 @@ type Options struct {
 	// SkipSmoke leaves the smoke test out.
 	SkipSmoke bool
 	// Trust, if set, must have signed every image that is released.
-	Trust *signature.Verifier
+	Trust *supplychain.Trust
 }
 
 // MinTimeout is the least time limit of a release: health checks alone take
@@ -144,6 +144,9 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	sha, err := d.version(ctx, o)
 	if err != nil {
 		return d.Failed(o.SHA, err)
+	}
+	if err := d.canVerify(ctx, o.Trust); err != nil {
+		return d.Failed(sha, err)
 	}
 	images, err := d.images(ctx, sha, o)
 	if err != nil {

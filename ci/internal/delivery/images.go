@@ -23,17 +23,21 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	if o.NoBuild {
 		return nil, fmt.Errorf("the registry has no image of commit %s for %s: publish it first, or leave out --no-build", sha, strings.Join(missing, ", "))
 	}
+	to, err := d.Account.Destination(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer to.Registry.Close()
+	attest, err := d.attestor(ctx, to.Registry, sha)
+	if err != nil {
+		return nil, err
+	}
 	built, err := d.build(ctx, sha, d.named(missing), nil, "the registry has no image of commit "+sha)
 	if err != nil {
 		return nil, err
 	}
 	err = d.stage("publish", func() error {
-		to, err := d.Account.Destination(ctx)
-		if err != nil {
-			return err
-		}
-		defer to.Registry.Close()
-		published, err := d.publish(ctx, to, sha, built, nil)
+		published, err := d.publish(ctx, to, sha, built, attest, nil)
 		if err != nil {
 			return err
 		}

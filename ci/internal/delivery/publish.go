@@ -114,12 +114,16 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 			return published, awsauth.Explain(err)
 		}
 	}
+	attest, err := d.attestor(ctx, to.Registry, sha)
+	if err != nil {
+		return published, err
+	}
 	images, err := d.from(ctx, sha, p)
 	if err != nil {
 		return published, err
 	}
 	err = d.stage("publish", func() (err error) {
-		published.Images, err = d.publish(ctx, to, sha, images, p.Latest)
+		published.Images, err = d.publish(ctx, to, sha, images, attest, p.Latest)
 		return err
 	})
 	return published, awsauth.Explain(err)
@@ -142,15 +146,11 @@ func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.
 }
 
 // publish publishes images of d's services under a commit.
-func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, latest *bool) ([]PublishedImage, error) {
+func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
 		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
 			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service, img.Baseless)
 		}
-	}
-	attest, err := d.attestor(ctx, to.Registry, sha)
-	if err != nil {
-		return nil, err
 	}
 	move := to.latest(ctx, d.repositories(images), latest)
 	published := make([]PublishedImage, len(images))
@@ -165,7 +165,7 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest func(context.Context, image.Image) error) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attesting) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err

@@ -184,7 +184,6 @@ func (r *reference) arguments(f function) {
 var written = []struct{ by, files, what string }{
 	{"`test`", "`.slipway/test/`: `coverage.out`, `coverage.html`, `cobertura.xml`, `junit.xml`, `summary.md`", "reports; `--out` names another folder"},
 	{"`build`", "`.slipway/build/SERVICE/`: an OCI image layout (`index.json`, `oci-layout`, `blobs`)", "with Dagger `images.json`, too"},
-	{"`sbom`", "`.slipway/sbom/SERVICE.spdx.json`", "SPDX 2.3"},
 	{"`plan`", "`.slipway/plan/`: `tfplan`, `plan.json`, `summary.md`, `graph.svg`, `binding.json`", "**`tfplan` has secrets in clear**; with Dagger `outputs`, too"},
 	{"`lock`", "`ci/images.lock.json`", "to be committed"},
 	{"`fmt`", "the files that are not formatted", ""},
@@ -192,7 +191,7 @@ var written = []struct{ by, files, what string }{
 }
 
 func (r *reference) files(t testing.TB) {
-	r.printf("\n## Files\n\nRead: `terraform/services.auto.tfvars.json` (the services), `ci/images.lock.json` (the\nimages from elsewhere), `ci/vulnerabilities.json` (accepted vulnerabilities, if there\nare any), a service's `.dockerignore`. Written:\n\n| by | where | |\n|---|---|---|\n")
+	r.printf("\n## Files\n\nRead: `terraform/services.auto.tfvars.json` (the services), `ci/images.lock.json` (the\nimages from elsewhere), `.trivyignore.yaml` (accepted vulnerabilities, if there are\nany), a service's `.dockerignore`. Written:\n\n| by | where | |\n|---|---|---|\n")
 	texts := strings.Join(slices.Collect(maps.Keys(literals(t))), "\n")
 	for _, w := range written {
 		r.printf("| %s | %s | %s |\n", w.by, w.files, w.what)
@@ -220,7 +219,7 @@ var variables = map[string]string{
 	"GIT_CONFIG_COUNT":               "git's configuration, with `GIT_CONFIG_KEY_0` and so on: only `safe.directory` counts",
 	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity",
 	"GITHUB_RUN_ID":                  "number of the run, for the session's name in CloudTrail",
-	"GOVULNDB":                       "database of Go's vulnerabilities, for `scan`",
+	"GOVULNDB":                       "database of Go's vulnerabilities, for `lint`",
 	"NO_COLOR":                       "anything: no colours, and no faint text",
 	"SLIPWAY_ROLE_ARN":               "as `AWS_ROLE_ARN`, and wins",
 	"SOURCE_DATE_EPOCH":              "date of the manual pages, in seconds since 1970; the commit's by default",

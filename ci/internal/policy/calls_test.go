@@ -10,9 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
@@ -21,9 +24,9 @@ import (
 	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/saidtest"
-	"dagger/slipway/internal/signature/signaturetest"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/supplychain/supplychaintest"
 )
 
 // spared are the actions that the pipeline asks for and does well without: a note
@@ -197,7 +200,8 @@ func commit(t *testing.T, dir, title string) (sha string) {
 // every scenario of a release, and evaluates every call.
 func TestDeployRole(t *testing.T) {
 	role := use(rolePolicies(t, "deploy"))
-	private, public := signaturetest.KeyFiles(t, "ECDSA")
+	supplychaintest.Install(t)
+	private, public := supplychaintest.Keys(t, "one")
 	t.Run("commands", func(t *testing.T) {
 		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
 			rehearsaltest.Environment(t, endpoint)
@@ -209,7 +213,7 @@ func TestDeployRole(t *testing.T) {
 			at(outcome.Done, "deploy") // nothing has changed
 			first := commit(t, dir, "first")
 			at(outcome.Done, "diff")
-			at(outcome.Done, "publish")
+			asCosign(t, first, dir)
 			at(outcome.Done, "deploy", "--sha", first, "--no-build")
 			at(outcome.Done, "rollback")
 			at(outcome.Done, "rollback", "--to", first)
@@ -255,12 +259,41 @@ func TestBuildRole(t *testing.T) {
 		require.NoError(t, err)
 	}
 	dir := sourcetest.New(t)
-	private, _ := signaturetest.KeyFiles(t, "ECDSA")
+	supplychaintest.Install(t)
+	private, _ := supplychaintest.Keys(t, "one")
 	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
+	asCosign(t, commit(t, dir, "unsigned"), dir)
 	// Of the service that has not changed it looks at who has signed it.
 	commit(t, dir, "second")
 	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
 	require.NoError(t, server.Close())
 	role.add(t, slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey == "terraform" }))
 	role.check(t)
+}
+
+// asCosign publishes a commit, and reads what is attached to its image as cosign does to
+// find out who has signed it: its stand-in asks the registry nothing.
+func asCosign(t *testing.T, sha, dir string) {
+	t.Helper()
+	run(t, outcome.Done, "publish", "--source", dir)
+	config, err := awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	to, err := delivery.NewAccount(config).Destination(t.Context())
+	require.NoError(t, err)
+	defer to.Registry.Close()
+	repository := platform.Service{Name: "api"}.Repository()
+	reference, found, err := to.Registry.Find(t.Context(), repository, sha)
+	require.NoError(t, err)
+	require.True(t, found)
+	_, digest, _ := strings.Cut(reference, "@")
+	subject, err := v1.NewHash(digest)
+	require.NoError(t, err)
+	attached, err := to.Registry.Referrers(t.Context(), repository, subject, "")
+	require.NoError(t, err)
+	require.NotEmpty(t, attached)
+	layers, err := attached[0].Layers()
+	require.NoError(t, err)
+	content, err := layers[0].Compressed()
+	require.NoError(t, err)
+	require.NoError(t, content.Close())
 }

@@ -9,6 +9,7 @@ package registry
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -138,6 +139,19 @@ func IsLoopback(host string) bool {
 // deployments name one.
 func (r *Registry) Reference(repository string, digest v1.Hash) string {
 	return r.Host + "/" + r.path(repository) + "@" + digest.String()
+}
+
+// Login is the login for another program that is to talk to the registry. ok is
+// false where that program finds it by itself, as Docker's configuration has it.
+func (r *Registry) Login(ctx context.Context) (login authn.AuthConfig, ok bool, err error) {
+	if r.options.Auth == nil {
+		return authn.AuthConfig{}, false, nil
+	}
+	found, err := authn.Authorization(ctx, r.options.Auth)
+	if err != nil {
+		return authn.AuthConfig{}, false, fmt.Errorf("finding the login for %s: %w", r.Host, err)
+	}
+	return *found, true, nil
 }
 
 func (r *Registry) path(repository string) string {

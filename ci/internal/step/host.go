@@ -113,7 +113,7 @@ func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, s.Args[0], s.Args[1:]...)
 	cmd.Dir = filepath.Join(h.Source, filepath.FromSlash(s.Dir))
 	cmd.Env = source.Environ()
-	for _, env := range []map[string]string{h.Env, s.Env} {
+	for _, env := range []map[string]string{h.Env, s.Env, s.Secrets} {
 		for _, name := range slices.Sorted(maps.Keys(env)) {
 			cmd.Env = append(cmd.Env, name+"="+env[name])
 		}

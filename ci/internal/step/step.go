@@ -37,6 +37,9 @@ type Step struct {
 	Args []string
 	// Env is added to the executor's own environment.
 	Env map[string]string
+	// Secrets is Env whose values nobody may see: neither in a trace nor in what
+	// an executor keeps.
+	Secrets map[string]string
 	// Caches are directories worth keeping between runs.
 	Caches []Cache
 	// Stdout names the file, relative to the output directory, that receives

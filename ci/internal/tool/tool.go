@@ -35,7 +35,12 @@ var (
 
 	Terraform = Tool{Name: "terraform", Get: "install it from https://developer.hashicorp.com/terraform/install"}
 	Nginx     = Tool{Name: "nginx", Get: "install it (apt-get install nginx-light)"}
-	Trivy     = Tool{Name: "trivy", Get: "install it from https://trivy.dev"}
+
+	// Those that describe, sign and scan images are never compiled by the pipeline:
+	// it would take minutes.
+	Trivy  = Tool{Name: "trivy", Get: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
+	Syft   = Tool{Name: "syft", Get: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}
+	Cosign = Tool{Name: "cosign", Get: "install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3)"}
 )
 
 // Compiled are the tools that Go compiles where they run.

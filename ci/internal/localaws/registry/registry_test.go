@@ -265,6 +265,8 @@ func TestUploadsTellHowFarTheyCame(t *testing.T) {
 	gap := r.send(http.MethodPatch, at, "lo", map[string]string{"Content-Range": "4-5"})
 	require.Equal(t, http.StatusRequestedRangeNotSatisfiable, gap.StatusCode)
 	require.Contains(t, r.body(gap), "RANGE_INVALID")
+	last := r.send(http.MethodPut, at+"?digest=sha256:"+strings.Repeat("0", 64), "lo", map[string]string{"Content-Range": "4-5"})
+	require.Equal(t, http.StatusRequestedRangeNotSatisfiable, last.StatusCode, "nor is the last part taken out of order")
 	require.Equal(t, http.StatusAccepted, r.send(http.MethodPatch, at, "lo", map[string]string{"Content-Range": "3-4"}).StatusCode)
 	require.Equal(t, "0-4", r.send(http.MethodGet, at, "", nil).Header.Get("Range"))
 	require.Equal(t, http.StatusNotFound, r.send(http.MethodPatch, at+"x", "", map[string]string{"Content-Range": "0-0"}).StatusCode)

@@ -172,6 +172,9 @@ func (s *Store) finish(w http.ResponseWriter, r *http.Request, repo, id string) 
 	if err != nil {
 		return ErrDigestMismatch
 	}
+	if err := s.continues(r, repo, id); err != nil {
+		return err
+	}
 	if _, err := s.appendUpload(repo, id, r.Body); err != nil {
 		return err
 	}

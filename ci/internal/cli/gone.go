@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"dagger/slipway/internal/outcome"
+)
+
+// goneCommands say of commands that are gone what does their work now. They are
+// hidden, and take whatever was given to them.
+func goneCommands() []*cobra.Command {
+	var commands []*cobra.Command
+	for name, instead := range map[string]string{
+		"inspect": "crane manifest or docker buildx imagetools inspect tells what an image is, and diffoci diff what two differ in",
+		"sbom":    "run slipway build, and syft scan oci-dir:.slipway/build/SERVICE --output spdx-json",
+	} {
+		commands = append(commands, &cobra.Command{
+			Use: name, Hidden: true, DisableFlagParsing: true, Args: cobra.ArbitraryArgs,
+			RunE: func(*cobra.Command, []string) error { return outcome.Usagef("%s is gone: %s", name, instead) },
+		})
+	}
+	return commands
+}
+
+// gone makes a flag that is gone a usage error that says what does its work now.
+func gone(cmd *cobra.Command, flag, instead string) {
+	cmd.Flags().Var(goneFlag(instead), flag, "")
+	_ = cmd.Flags().MarkHidden(flag) // fails for no flag that there is
+}
+
+type goneFlag string
+
+var _ pflag.Value = goneFlag("")
+
+func (g goneFlag) Set(string) error { return outcome.Usagef("it is gone: %s", string(g)) }
+func (g goneFlag) String() string   { return "" }
+func (g goneFlag) Type() string     { return "string" }

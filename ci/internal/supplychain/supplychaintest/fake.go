@@ -1,0 +1,96 @@
+// Package supplychaintest has stand-ins for the tools that describe, sign and scan
+// images: programs on PATH that do by a few lines of shell what the real ones do.
+package supplychaintest
+
+import (
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// scripts are the stand-ins. The signature of an image is a line with it and the
+// second line of the key; an identity signs as the workflow of the job.
+var scripts = map[string]string{
+	"syft": `
+file="${4#--output=spdx-json=}"
+test -f "${2#oci-dir:}/index.json" || { echo "no layout" >&2; exit 1; }
+echo '{"spdxVersion":"SPDX-2.3"}' > "$file"`,
+	"trivy": `
+for arg; do case "$arg" in --output=*) file="${arg#--output=}";; --input=*) test -f "${arg#--input=}/index.json" || exit 1;; esac; done
+test -f "$FAKE/trivy.json" || { echo "FATAL  failed to download vulnerability DB" >&2; exit 1; }
+cp "$FAKE/trivy.json" "$file"`,
+	"cosign": `
+fail() { echo "Error: $2
+error during command execution: $2" >&2; exit "$1"; }
+who="$GITHUB_SERVER_URL/$GITHUB_WORKFLOW_REF"
+for arg; do case "$arg" in
+--key=*) key="${arg#--key=}"; test -f "$key" || fail 1 "no key $key"; who=$(sed -n 2p "$key");;
+--certificate-identity=*) who="${arg#--certificate-identity=}";;
+--output-key-prefix=*) prefix="${arg#--output-key-prefix=}";;
+--outfile=*) prefix="${arg#--outfile=}"; prefix="${prefix%.pub}";;
+esac; image="${arg##*/}"; done
+case "$1" in
+import-key-pair) cp "$key" "$prefix.key"; cp "$key" "$prefix.pub";;
+public-key) test "$COSIGN_PASSWORD" = right || fail 1 "decrypt: encrypted: decryption failed"; cp "$key" "$prefix.pub";;
+attest) test -n "$FAKE_BROKEN" && fail 1 "the registry fails"; true;;
+sign) test -n "$FAKE_FORGETS" || echo "$image $who" >> "$FAKE/signatures";;
+verify)
+  test -n "$FAKE_BROKEN" && fail 1 "GET https://registry: 503"
+  grep -q "^$image " "$FAKE/signatures" || fail 10 "no signatures found"
+  grep -qxF "$image $who" "$FAKE/signatures" || fail 1 "no matching attestations: failed to verify signature";;
+esac`,
+}
+
+// Tools are the stand-ins of a test.
+type Tools struct {
+	testing.TB
+	dir string
+}
+
+// Install puts stand-ins of the tools first on PATH, all of them if none is named.
+func Install(t testing.TB, names ...string) Tools {
+	t.Helper()
+	tools := Tools{t, t.TempDir()}
+	if len(names) == 0 {
+		names = []string{"syft", "cosign", "trivy"}
+	}
+	for _, name := range names {
+		script := "#!/bin/sh\necho \"" + name + " $*\" >> \"$FAKE/log\"\ntest \"$1\" = version && exit 0\n" + scripts[name] + "\n"
+		require.NoError(t, os.WriteFile(filepath.Join(tools.dir, name), []byte(script), 0o755))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(tools.dir, "signatures"), nil, 0o600))
+	t.Setenv("FAKE", tools.dir)
+	t.Setenv("PATH", os.ExpandEnv(tools.dir+string(os.PathListSeparator)+"$PATH"))
+	return tools
+}
+
+// Finds sets what Trivy finds, as its JSON.
+func (f Tools) Finds(report string) {
+	require.NoError(f, os.WriteFile(filepath.Join(f.dir, "trivy.json"), []byte(report), 0o600))
+}
+
+// Ran are the command lines that ran since the last call.
+func (f Tools) Ran() []string {
+	file := filepath.Join(f.dir, "log")
+	log, _ := os.ReadFile(file) // nothing may have run
+	_ = os.Remove(file)
+	if len(log) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(string(log)), "\n")
+}
+
+// Keys makes a key pair, as the stand-in takes it: both have the same content.
+func Keys(t testing.TB, content string) (private, public string) {
+	t.Helper()
+	dir := t.TempDir()
+	private, public = filepath.Join(dir, "cosign.key"), filepath.Join(dir, "cosign.pub")
+	for file, kind := range map[string]string{private: "PRIVATE KEY", public: "PUBLIC KEY"} {
+		require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: []byte(content)}), 0o600))
+	}
+	return private, public
+}

@@ -211,7 +211,11 @@ func (l *later) newer(arn string) bool {
 	if familyOf(arn) != l.than.service.Family() {
 		return false
 	}
-	runs := cmp.Or(l.than.marks.copyOf, l.runs())
+	return registeredAfter(arn, cmp.Or(l.than.marks.copyOf, l.runs()))
+}
+
+// registeredAfter tells whether a revision is newer than the one that runs.
+func registeredAfter(arn, runs string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 

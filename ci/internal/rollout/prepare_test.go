@@ -373,6 +373,18 @@ func (b *bench) neverReleased() {
 	}
 }
 
+// givenUp makes them as they are where Terraform gave them a count, and an image that
+// does not run. The status is that of the deployments before.
+func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
+	for _, s := range b.ecs.services {
+		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
+		for n := range s.records {
+			s.records[n].Status = before
+		}
+		b.ecs.remember(s)
+	}
+}
+
 // TestFirstRelease releases to services that Terraform has made without tasks:
 // they get the count of the services file, and lose it again when it fails.
 func TestFirstRelease(t *testing.T) {
@@ -421,14 +433,8 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newFirstBench(completes, tt.b)
 			b.request.Timeout = killTimeout
-			for _, s := range b.ecs.services {
-				s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
-				for n := range s.records {
-					if s.records[n].Status = types.ServiceDeploymentStatusRollbackFailed; tt.ran {
-						s.records[n].Status = types.ServiceDeploymentStatusSuccessful
-					}
-				}
-				b.ecs.remember(s)
+			if b.givenUp(types.ServiceDeploymentStatusRollbackFailed); tt.ran {
+				b.givenUp(types.ServiceDeploymentStatusSuccessful)
 			}
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)

@@ -38,12 +38,13 @@ var (
 )
 
 // Value is a value as it may be shown: hidden as a whole if its name says that
-// it is a secret, and in part if it holds one. An ARN is a name, and no secret.
+// it is a secret, and in part if it holds one. An ARN is a name, and no secret; nor is a
+// switch, such as AUTH_ENABLED.
 func Value(name, value string) string {
 	if value == "" {
 		return ""
 	}
-	if Named(name) && !strings.HasPrefix(value, "arn:") {
+	if Named(name) && !strings.HasPrefix(value, "arn:") && value != "true" && value != "false" {
 		return Hidden
 	}
 	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may have a space, too
@@ -146,7 +147,7 @@ var (
 		`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`,
 		`gh[pousr]_[A-Za-z0-9]{16,}`, `github_pat_\w{16,}`, `glpat-[\w-]{16,}`,
 		`xox[a-z]-[\w-]{10,}`, `xapp-[\w-]{10,}`, `hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]+`,
-		`discord(?:app)?\.com/api/webhooks/[\w/-]+`,
+		`discord(?:app)?\.com/api/webhooks/[\w/-]+`, `[\w-]+\.webhook\.office\.com/[\w/@-]+`, `outlook\.office(?:365)?\.com/webhook/[\w/@-]+`, `\bbot\d+:[\w-]{16,}`,
 		`\b[srp]k_(?:live|test)_\w+`, `whsec_\w+`, `\bsk-[\w-]{16,}`, `AIza[\w-]{30,}`, `ya29\.[\w-]+`,
 		`\bSG\.[\w-]{16,}\.[\w-]{16,}`, `npm_\w{30,}`, `pypi-[\w-]{16,}`, `dckr_pat_[\w-]{16,}`, `do[opr]_v1_\w{16,}`,
 		`\bhv[sbr]\.[\w-]{16,}`, `\bNRAK-\w{16,}`, `\bdapi[0-9a-f]{32}`, `\bAGE-SECRET-KEY-1\w+`,

@@ -89,7 +89,10 @@ func TestHide(t *testing.T) {
 		"got " + jwt:                           "got (hidden)",
 		"ghp_CLEAR" + strings.Repeat("a1", 16): "(hidden)",
 		"xoxb-1-CLEAR-abcdef":                  "(hidden)",
-		"https://hooks.slack.com/services/T0/B0/CLEAR": "https://(hidden)",
+		"https://hooks.slack.com/services/T0/B0/CLEAR":                                 "https://(hidden)",
+		"https://acme.webhook.office.com/webhookb2/1-2@3/IncomingWebhook/CLEAR/4":      "https://(hidden)",
+		"https://outlook.office.com/webhook/1-2@3/IncomingWebhook/CLEAR/4":             "https://(hidden)",
+		"https://api.telegram.org/bot123456:CLEAR-aaaaaaaaaaaaaaaaaaaaaaa/sendMessage": "https://api.telegram.org/(hidden)/sendMessage",
 		"sk_live_CLEAR": "(hidden)",
 		"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY":                                  "(hidden)",
 		"x -----BEGIN RSA PRIVATE KEY-----\nCLEAR\n-----END RSA PRIVATE KEY----- y": "x (hidden) y",
@@ -133,6 +136,7 @@ func TestValue(t *testing.T) {
 	require.Equal(t, "(hidden)", leak.Value("API_TOKEN", "x"))
 	require.Empty(t, leak.Value("API_TOKEN", ""))
 	require.Equal(t, "debug", leak.Value("LEVEL", "debug"))
+	require.Equal(t, "true", leak.Value("AUTH_ENABLED", "true"))
 	require.Equal(t, "arn:aws:secretsmanager:us-east-1:1:secret:x", leak.Value("SECRET_ARN", "arn:aws:secretsmanager:us-east-1:1:secret:x"))
 	require.Equal(t, "postgres://(hidden)@db/x", leak.Value("DATABASE_URL", "postgres://u:my CLEAR pass@db/x"))
 }

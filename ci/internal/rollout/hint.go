@@ -136,6 +136,10 @@ var reasons = []advice{
 		"the registry refuses the image: does it exist there, and does the task definition have repositoryCredentials for it?",
 	},
 	{
+		signs(pull, regexp.MustCompile(`(?:docker\.io|public\.ecr\.aws|ghcr\.io|quay\.io|gcr\.io|registry\.k8s\.io|mcr\.microsoft\.com)/`), missing),
+		"the registry has no such image: correct its name or tag in the task definition",
+	},
+	{
 		signs(pull, missing),
 		"the image is not in the repository (any more): a lifecycle policy that counts too few removes what is about to run",
 	},

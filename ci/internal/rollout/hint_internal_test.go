@@ -68,6 +68,7 @@ func TestHints(t *testing.T) {
 		{reason: efs + "Mount attempt 1/3 failed due to timeout after 15 sec, wait 0 sec before next attempt. b'mount.nfs4: mount system call failed'", want: "a mount target in each"},
 
 		{reason: ref + "not found", want: "is not in the repository"},
+		{reason: manifest + "failed to resolve ref docker.io/library/redis:99: docker.io/library/redis:99: not found", want: "the registry has no such image"},
 		{reason: ref + "pulling from host 111122223333.dkr.ecr.us-east-1.amazonaws.com failed with status code [manifests v1]: 403 Forbidden", want: "may not pull the image"},
 		{reason: "CannotPullContainerError: The task can’t pull the image. Check that the role has the permissions to pull images from the registry.", want: "may not pull the image"},
 		{reason: "CannotPullContainerError: The task cannot pull b from the Amazon ECR repository 111122223333.dkr.ecr.us-east-1.amazonaws.com/b. There is a connection issue between the task and Amazon ECR. Check your task network configuration.", want: "cannot reach the registry"},

@@ -119,10 +119,14 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 		"one fails":                          {completes, rollsBack},
 		"one fails, and ECS gives up on all": {completes, rollsBack},
 		"one is given up":                    {fails, completes},
+		"one fails, after what never ran":    {completes, rollsBack},
 	} {
 		newFirstBench := func(a, second fate) *bench {
 			b := newFirstBench(a, second)
 			b.ecs.givesUp = strings.Contains(name, "gives up")
+			if strings.Contains(name, "never ran") {
+				b.givenUp(types.ServiceDeploymentStatusRollbackFailed)
+			}
 			return b
 		}
 		whole := newFirstBench(f[0], f[1])

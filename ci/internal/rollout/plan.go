@@ -90,7 +90,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	m.newest, m.templateTags = readMarks(newestTags), newestTags
-	if err := e.decideCount(ctx, m, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
+	if err := e.decideCount(ctx, request.Cluster, m, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
 	if err := m.decide(*running, *wanted, request); err != nil {
@@ -115,7 +115,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 
 // decideCount finds out whether the move is a service's first release, or back to
 // what was before it.
-func (e Engine) decideCount(ctx context.Context, m *move, wanted string) error {
+func (e Engine) decideCount(ctx context.Context, cluster string, m *move, wanted string) error {
 	now, wish := m.service.DesiredCount, int32(m.target.Service.DesiredCount)
 	switch {
 	case m.target.Revision != "" && m.marks.raised > 0 && wanted == m.marks.from:
@@ -133,8 +133,33 @@ func (e Engine) decideCount(ctx context.Context, m *move, wanted string) error {
 		if m.leftRaisedBy(readMarks(tags)) {
 			m.count = &count{0, 0}
 		}
+	case now > 0 && m.target.Revision == "" && m.failed() && m.service.RunningCount == 0:
+		ran, err := e.everRan(ctx, cluster, m)
+		if err != nil {
+			return err
+		}
+		if !ran {
+			m.count, m.settled = &count{0, now}, true
+		}
 	}
 	return nil
+}
+
+// everRan tells whether a deployment of the service was ever complete. If none was,
+// such as one of an image that Terraform only names for the time being, ECS would go
+// back from it to the first that is: only a count of 0 restores what was.
+func (e Engine) everRan(ctx context.Context, cluster string, m *move) (bool, error) {
+	list, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
+		Cluster: &cluster, Service: aws.String(m.target.Service.ServiceName()), MaxResults: aws.Int32(1),
+		Status: []types.ServiceDeploymentStatus{types.ServiceDeploymentStatusSuccessful},
+	})
+	switch {
+	case lacksAPI(err):
+		return true, nil
+	case err != nil:
+		return false, fmt.Errorf("listing service deployments of %s: %w", m.target.Service.ServiceName(), err)
+	}
+	return len(list.ServiceDeployments) > 0, nil
 }
 
 // leftRaisedBy tells whether the count is that of a first release, by its marks,

@@ -419,6 +419,18 @@ func (b *bench) neverReleased() {
 	}
 }
 
+// givenUp makes them as they are where Terraform gave them a count, and an image that
+// does not run. The status is that of the deployments before.
+func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
+	for _, s := range b.ecs.services {
+		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
+		for n := range s.records {
+			s.records[n].Status = before
+		}
+		b.ecs.remember(s)
+	}
+}
+
 // TestFirstRelease releases to services that Terraform has made without tasks:
 // they get the count of the services file, and lose it again when it fails.
 func TestFirstRelease(t *testing.T) {
@@ -447,6 +459,39 @@ func TestFirstRelease(t *testing.T) {
 				require.Equal(t, tt.count, s.desired, s.name)
 			}
 			requireAllOrNothing(t, b, got)
+		})
+	}
+}
+
+// TestFirstReleaseAfterWhatNeverRan is one to services of which ECS has given up what
+// Terraform gave them: it would go back from that to the new version.
+func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
+	for name, tt := range map[string]struct {
+		ran  bool
+		b    fate
+		code outcome.Code
+		want int32
+	}{
+		"good":          {false, completes, outcome.Done, 2},
+		"one fails":     {false, rollsBack, outcome.Restored, 0},
+		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS keeps trying, as it did
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newFirstBench(completes, tt.b)
+			b.request.Timeout = killTimeout
+			if b.givenUp(types.ServiceDeploymentStatusRollbackFailed); tt.ran {
+				b.givenUp(types.ServiceDeploymentStatusSuccessful)
+			}
+			began := b.ecs.clock.Now()
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			if !tt.ran {
+				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
+			}
+			require.Equal(t, !tt.ran, b.told("b: its first release: ECS has given up what was to run before"), b.log())
+			for _, s := range b.ecs.services {
+				require.Equal(t, tt.want, s.desired, s.name)
+			}
 		})
 	}
 }

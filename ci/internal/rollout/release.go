@@ -241,6 +241,8 @@ func (e Engine) tellPlan(moves []*move) []*move {
 			case m.count == nil:
 			case m.emptied():
 				e.Event(m.name(), fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", m.count.from))
+			case m.service.DesiredCount > 0:
+				e.Event(m.name(), "its first release: ECS has given up what was to run before, so a release that fails leaves a desired count of 0")
 			default:
 				e.Event(m.name(), fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", m.count.to, platform.ServicesFile))
 			}

@@ -211,7 +211,11 @@ func (l *later) newer(arn string) bool {
 	if familyOf(arn) != l.than.service.Family() {
 		return false
 	}
-	runs := cmp.Or(l.than.marks.copyOf, l.runs())
+	return registeredAfter(arn, cmp.Or(l.than.marks.copyOf, l.runs()))
+}
+
+// registeredAfter tells whether a revision is newer than the one that runs.
+func registeredAfter(arn, runs string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 
@@ -253,7 +257,7 @@ func (e Engine) lastGood(ctx context.Context, cluster string, s standing) (strin
 			return "", err
 		case definition == nil:
 			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, afterSlash(candidate))
-		case good:
+		case good, candidate == s.marks.from && s.marks.raised > 0: // before a first release nothing ran
 			return candidate, nil
 		}
 		e.Event(s.service.Name, afterSlash(candidate)+" is passed over: it is not known to have worked")

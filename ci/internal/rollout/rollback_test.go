@@ -423,6 +423,20 @@ func TestStatusTellsOfAnUnfinishedRelease(t *testing.T) {
 	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback puts it back")
 }
 
+// TestStatusOfAFinishedRelease: what was released since is no part of it, also when
+// somebody deregisters that.
+func TestStatusOfAFinishedRelease(t *testing.T) {
+	b := newBench(completes, completes)
+	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+	b.release(t, "2222", "good@sha256:a2", "good@sha256:b1")
+	b.ecs.remove(revision(3), types.TaskDefinitionStatusInactive)
+	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	require.NoError(t, err)
+	require.Equal(t, "2222", got.Services[0].Version.SHA)
+	require.Nil(t, got.Unfinished)
+	require.Empty(t, got.Next)
+}
+
 func TestStatusOfTrouble(t *testing.T) {
 	tests := map[string]struct {
 		spoil func(*bench)

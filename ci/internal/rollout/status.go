@@ -206,8 +206,9 @@ func (e Engine) tellUnfinished(ctx context.Context, standings []*standing, versi
 				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
 				continue
 			}
-			newest, err := versions.newest(ctx, other.service.Family())
-			if err == nil && newest.release == s.marks.release {
+			newest, err := versions.find(ctx, other.service.Family())
+			if err == nil && readMarks(newest.tags).release == s.marks.release && // and not an older one, where those since are deregistered
+				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
 			}
 		}
@@ -238,11 +239,6 @@ func (v *versions) of(ctx context.Context, revision, container string) (report.V
 		return report.Version{}, err
 	}
 	return versionOf(k.definition, k.tags, container), nil
-}
-
-func (v *versions) newest(ctx context.Context, family string) (marks, error) {
-	k, err := v.find(ctx, family)
-	return readMarks(k.tags), err
 }
 
 func (v *versions) find(ctx context.Context, name string) (known, error) {

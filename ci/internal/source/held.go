@@ -1,9 +1,9 @@
 package source
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha1" //nolint:gosec // git's own name of a content
 	"crypto/sha256"
 	"encoding/hex"
@@ -219,8 +219,12 @@ func (h Held) Below(folder string) ([]File, error) {
 	return files, nil
 }
 
-// difference is a file that is not what the commit holds, and what to do.
-type difference struct{ name, what, mend string }
+// difference is a file that is not what the commit holds, and what to do. Git is asked
+// for that, about the one that is told.
+type difference struct {
+	name, what, mend string
+	of               *comparison // to ask, unless mend is known
+}
 
 // Check compares files with the commit, and gives a usage error that names the first
 // that is another one, or not there, and what to do. What `git status` tells counts
@@ -253,12 +257,12 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 		case e == nil && h.above(name, func(e *entry) bool { return e.absent || e.visible && !e.tracked && !exact }):
 		case e == nil && !h.here(name):
 		case e == nil:
-			differences = append(differences, difference{name, "counts for the image, and git ignores it, so that no commit holds it", "git add -f " + shell(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
+			differences = append(differences, difference{name: name, what: "counts for the image, and git ignores it, so that no commit holds it", mend: "git add -f " + shell(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
 		case e.visible && !exact && !e.absent:
 		case e.id == "" && !e.absent && e.tracked:
-			differences = append(differences, difference{name, "is not in the commit", "commit it"})
+			differences = append(differences, difference{name: name, what: "is not in the commit", mend: "commit it"})
 		case e.id == "" && !e.absent:
-			differences = append(differences, difference{name, "counts for the image, and is not in the commit", "git add it and commit"})
+			differences = append(differences, difference{name: name, what: "counts for the image, and is not in the commit", mend: "git add it and commit"})
 		case e.mode == submoduleMode:
 			d, err := h.submodule(ctx, name, e)
 			if err != nil {
@@ -280,6 +284,12 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 		return nil
 	}
 	first := slices.MinFunc(differences, func(a, b difference) int { return cmp.Compare(a.name, b.name) })
+	if first.of != nil {
+		var err error
+		if first, err = first.of.explain(ctx, first); err != nil {
+			return err
+		}
+	}
 	more := ""
 	if n := len(differences) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)
@@ -323,7 +333,7 @@ func (h Held) above(name string, is func(*entry) bool) bool {
 func (h Held) submodule(ctx context.Context, name string, e *entry) ([]difference, error) {
 	command := e.repository.command()
 	if e.absent {
-		return []difference{{name, "is a submodule that is not checked out", command + "submodule update --init " + shell(e.name)}}, nil
+		return []difference{{name: name, what: "is a submodule that is not checked out", mend: command + "submodule update --init " + shell(e.name)}}, nil
 	}
 	head, err := Tree{filepath.Join(h.tree.Dir, filepath.FromSlash(name))}.Git(ctx, "rev-parse", "HEAD")
 	if err != nil {
@@ -331,7 +341,7 @@ func (h Held) submodule(ctx context.Context, name string, e *entry) ([]differenc
 	}
 	if head = strings.TrimSpace(head); head != e.id {
 		what := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
-		return []difference{{name, what, command + "submodule update --init " + shell(e.name) + ", or commit it as it is"}}, nil
+		return []difference{{name: name, what: what, mend: command + "submodule update --init " + shell(e.name) + ", or commit it as it is"}}, nil
 	}
 	return nil, nil
 }
@@ -344,7 +354,14 @@ func (h Held) compare(ctx context.Context, r *repository, names []string) ([]dif
 	}
 	var differences []difference
 	for _, name := range names {
-		d, err := c.file(ctx, name)
+		d, err := c.file(name)
+		if err != nil {
+			return nil, err
+		}
+		differences = append(differences, d...)
+	}
+	for some := range slices.Chunk(c.unsure, together) {
+		d, err := c.settle(ctx, some)
 		if err != nil {
 			return nil, err
 		}
@@ -352,6 +369,10 @@ func (h Held) compare(ctx context.Context, r *repository, names []string) ([]dif
 	}
 	return differences, nil
 }
+
+// together is how many files git is asked about at once: a process for each would
+// take longer than all else, and their contents are in memory.
+const together = 50
 
 // comparison compares the files of one repository.
 type comparison struct {
@@ -361,6 +382,8 @@ type comparison struct {
 	attributes map[string]map[string]string
 	// drivers are the configured commands of filters, by filter and kind.
 	drivers map[string]map[string]bool
+	// unsure are the files that only git can tell about.
+	unsure []string
 }
 
 // ask asks git how it converts the files. The attributes are those of the index: a
@@ -405,113 +428,206 @@ func (c *comparison) ask(ctx context.Context, names []string) error {
 	return nil
 }
 
-func (c *comparison) file(ctx context.Context, name string) ([]difference, error) {
+func (c *comparison) file(name string) ([]difference, error) {
 	e := c.entries[name]
 	file := filepath.Join(c.tree.Dir, filepath.FromSlash(name))
 	info, err := os.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return c.differs(ctx, name, "is in the commit and not in the tree")
+		return c.differs(name, "is in the commit and not in the tree"), nil
 	case err != nil:
 		return nil, err
 	case e.mode == linkMode && info.Mode()&fs.ModeSymlink == 0:
-		return []difference{{name, "is a symbolic link in the commit and not here", "git config core.symlinks true, and " + c.again(name)}}, nil
+		return []difference{{name: name, what: "is a symbolic link in the commit and not here", mend: "git config core.symlinks true, and " + c.again(name)}}, nil
 	case e.mode == linkMode:
 		target, err := os.Readlink(file)
 		if err == nil && hashOf(e.id, []byte(filepath.ToSlash(target))) != e.id {
-			return c.differs(ctx, name, "leads elsewhere than in the commit")
+			return c.differs(name, "leads elsewhere than in the commit"), nil
 		}
 		return nil, err
 	case !info.Mode().IsRegular():
-		return c.differs(ctx, name, "is a file in the commit and not here")
+		return c.differs(name, "is a file in the commit and not here"), nil
 	}
-	data, err := os.ReadFile(file)
+	data, err := c.contentOf(name)
 	if err != nil {
-		var at *fs.PathError
-		if errors.As(err, &at) {
-			err = at.Err
-		}
-		return nil, fmt.Errorf("reading %s: %w", Display(name), err)
+		return nil, err
 	}
-	return c.content(ctx, name, data)
+	return c.content(name, data), nil
 }
 
-// content compares a file's content with what git would write to the work tree.
-func (c *comparison) content(ctx context.Context, name string, data []byte) ([]difference, error) {
+// content compares a file's content with the commit, as far as git need not be asked.
+func (c *comparison) content(name string, data []byte) []difference {
 	e := c.entries[name]
 	attributes := c.attributes[e.name]
 	filter, drivers := attributes["filter"], c.drivers[attributes["filter"]]
 	same := hashOf(e.id, data) == e.id
-	if filter != "" && lfsPointer.Match(data) {
+	switch {
+	case filter != "" && lfsPointer.Match(data):
 		what := "is a Git LFS pointer here, and not the file that it stands for"
-		return []difference{{name, what, c.repository.command() + "lfs pull (actions/checkout: lfs: true)"}}, nil
-	}
-	if filter != "" && !same {
-		blob, err := c.repository.Git(ctx, "cat-file", "blob", e.id)
-		if err != nil {
-			return nil, err
-		}
-		if pointer := lfsPointer.FindStringSubmatch(blob); pointer != nil {
-			sum := sha256.Sum256(data)
-			if hex.EncodeToString(sum[:]) == pointer[1] && strconv.Itoa(len(data)) == pointer[2] {
-				return nil, nil
-			}
-			return c.differs(ctx, name, "differs from what the commit holds in Git LFS")
-		}
-	}
-	switch {
-	case filter == "lfs": // it gives back what is no pointer
-		if same {
-			return nil, nil
-		}
-		return c.differs(ctx, name, "differs from the commit")
-	case filter != "" && len(drivers) == 0:
-		what := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
-		return []difference{{name, what, fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.again(name))}}, nil
+		return []difference{{name: name, what: what, mend: c.repository.command() + "lfs pull (actions/checkout: lfs: true)"}}
+	case same && filter == "lfs": // it gives back what is no pointer
+	case same && filter != "" && len(drivers) == 0:
+		return c.noFilter(name, filter)
 	case same && !drivers["smudge"] && !drivers["process"] && attributes["ident"] == "" && attributes["eol"] != "crlf" && attributes["working-tree-encoding"] == "":
-		return nil, nil
+	default:
+		c.unsure = append(c.unsure, name)
 	}
-	args := []string{"cat-file", "--filters", "--path=" + path.Join(c.repository.prefix, e.name), e.id}
-	if drivers["smudge"] || drivers["process"] { // one that fails must not pass for one that does nothing
-		args = append([]string{"-c", "filter." + filter + ".required=true"}, args...)
-	}
-	written, err := c.repository.Git(ctx, args...)
-	switch {
-	case err != nil && ctx.Err() == nil:
-		what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filter, strings.TrimPrefix(err.Error(), "running git cat-file: "))
-		return []difference{{name, what, "mend the filter, and " + c.again(name)}}, nil
-	case err != nil:
-		return nil, err
-	case bytes.Equal([]byte(written), data):
-		return nil, nil
-	}
-	return c.differs(ctx, name, "differs from the commit")
+	return nil
 }
 
-// differs tells why `git status` may say nothing of a difference, and what to do.
-func (c *comparison) differs(ctx context.Context, name, what string) ([]difference, error) {
-	e := c.entries[name]
-	tag, err := c.repository.Git(ctx, "--literal-pathspecs", "ls-files", "-v", "--", e.name)
+// settle asks git about files: what they stand for in Git LFS, and what it would write.
+func (c *comparison) settle(ctx context.Context, names []string) (differences []difference, err error) {
+	filterOf := func(name string) string { return c.attributes[c.entries[name].name]["filter"] }
+	var filtered, others []string
+	for _, name := range names {
+		if filterOf(name) != "" {
+			filtered = append(filtered, name)
+		}
+	}
+	blobs, err := c.objects(ctx, filtered)
 	if err != nil {
 		return nil, err
 	}
-	command, again := c.repository.command(), c.again(name)
+	for _, name := range names {
+		filter, pointer := filterOf(name), lfsPointer.FindStringSubmatch(blobs[name])
+		switch {
+		case pointer != nil:
+			data, err := c.contentOf(name)
+			if err != nil {
+				return nil, err
+			}
+			if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != pointer[1] || strconv.Itoa(len(data)) != pointer[2] {
+				differences = append(differences, c.differs(name, "differs from what the commit holds in Git LFS")...)
+			}
+		case filter == "lfs":
+			differences = append(differences, c.differs(name, "differs from the commit")...)
+		case filter != "" && len(c.drivers[filter]) == 0:
+			differences = append(differences, c.noFilter(name, filter)...)
+		default:
+			others = append(others, name)
+		}
+	}
+	written, err := c.objects(ctx, others, "--filters")
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	for _, name := range others {
+		e := c.entries[name]
+		one, known := written[name]
+		if !known { // one of them failed, or its name has a line break
+			one, err = c.repository.Git(ctx, append(c.required(), "cat-file", "--filters", "--path="+path.Join(c.repository.prefix, e.name), e.id)...)
+			if err != nil && ctx.Err() != nil {
+				return nil, err
+			}
+			if err != nil {
+				what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
+				differences = append(differences, difference{name: name, what: what, mend: "mend the filter, and " + c.again(name)})
+				continue
+			}
+		}
+		data, err := c.contentOf(name)
+		if err != nil {
+			return nil, err
+		}
+		if one != string(data) {
+			differences = append(differences, c.differs(name, "differs from the commit")...)
+		}
+	}
+	return differences, nil
+}
+
+// objects are what the commit holds of files, or with --filters what git would write.
+func (c *comparison) objects(ctx context.Context, names []string, flags ...string) (map[string]string, error) {
+	var asked []string
+	var list strings.Builder
+	mark := rand.Text() // ends an object: git tells the size before its filters
+	for _, name := range names {
+		e := c.entries[name]
+		line := e.id
+		if len(flags) > 0 {
+			line += " " + path.Join(c.repository.prefix, e.name)
+		}
+		if !strings.Contains(line, "\n") {
+			asked = append(asked, name)
+			list.WriteString(line + "\n" + mark + "\n")
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	said, err := c.repository.ask(ctx, list.String(), append(append(c.required(), "cat-file", "--batch"), flags...)...)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for n, answer := range strings.Split(said, mark+" missing\n")[:len(asked)] {
+		_, content, _ := strings.Cut(answer, "\n") // id type size
+		found[asked[n]] = strings.TrimSuffix(content, "\n")
+	}
+	return found, nil
+}
+
+// required are git's options by which a filter that fails does not pass for one that
+// does nothing.
+func (c *comparison) required() (options []string) {
+	for filter, kinds := range c.drivers {
+		if kinds["smudge"] || kinds["process"] {
+			options = append(options, "-c", "filter."+filter+".required=true")
+		}
+	}
+	return options
+}
+
+func (c *comparison) noFilter(name, filter string) []difference {
+	what := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
+	return []difference{{name: name, what: what, mend: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.again(name))}}
+}
+
+// contentOf reads a file of the work tree.
+func (c *comparison) contentOf(name string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the path is told already
+	}
+	return data, err
+}
+
+func (c *comparison) differs(name, what string) []difference {
+	return []difference{{name: name, what: what, of: c}}
+}
+
+// explain tells why `git status` may say nothing of a difference, and what to do.
+func (c *comparison) explain(ctx context.Context, d difference) (difference, error) {
+	e := c.entries[d.name]
+	tag, err := c.repository.Git(ctx, "--literal-pathspecs", "ls-files", "-v", "--", e.name)
+	if err != nil {
+		return d, err
+	}
+	command, again := c.repository.command(), c.again(d.name)
 	sparse := ""
-	if !c.here(name) {
+	if !c.here(d.name) {
 		sparse, _ = c.repository.Git(ctx, "config", "--type=bool", "--get", "core.sparseCheckout") // an error is that it is not set
 	}
 	skipped := strings.HasPrefix(strings.ToUpper(tag), "S")
 	switch {
 	case skipped && strings.TrimSpace(sparse) == "true":
-		return []difference{{name, what + " (a sparse checkout leaves it out)", command + "sparse-checkout disable"}}, nil
+		d.what += " (a sparse checkout leaves it out)"
+		d.mend = command + "sparse-checkout disable"
 	case skipped:
-		return []difference{{name, what + " (git is told to skip it)", command + "update-index --no-skip-worktree " + shell(e.name) + ", then " + again + " or commit it"}}, nil
+		d.what += " (git is told to skip it)"
+		d.mend = command + "update-index --no-skip-worktree " + shell(e.name) + ", then " + again + " or commit it"
 	case tag != "" && tag[0] >= 'a' && tag[0] <= 'z':
-		return []difference{{name, what + " (git is told to assume it unchanged)", command + "update-index --no-assume-unchanged " + shell(e.name) + ", then " + again + " or commit it"}}, nil
+		d.what += " (git is told to assume it unchanged)"
+		d.mend = command + "update-index --no-assume-unchanged " + shell(e.name) + ", then " + again + " or commit it"
 	case e.visible:
-		return []difference{{name, what + " (git status)", "commit it, or " + again}}, nil
+		d.what += " (git status)"
+		d.mend = "commit it, or " + again
+	default:
+		d.what += ", and git status does not tell"
+		d.mend = again + ", or commit it"
 	}
-	return []difference{{name, what + ", and git status does not tell", again + ", or commit it"}}, nil
+	return d, nil
 }
 
 // again is the command that writes a file as the commit has it. Git leaves a file

@@ -64,6 +64,12 @@ func TestTests(t *testing.T) {
 	err := newPipeline(t, dir).call(`test(minCoverage: ["0"]) { entries }`, &got)
 	require.ErrorContains(t, err, "two and two make five")
 	require.ErrorContains(t, err, "TestSum")
+	var kept struct {
+		Test struct{ Outputs, Summary struct{ Contents string } }
+	}
+	require.NoError(t, newPipeline(t, dir).call(`test(minCoverage: ["0"], tolerate: true) { outputs: file(path: "outputs") { contents } summary: file(path: "summary.md") { contents } }`, &kept))
+	require.Equal(t, "result=failed\n", kept.Test.Outputs.Contents)
+	require.Contains(t, kept.Test.Summary.Contents, "two and two make five")
 }
 
 // TestFunctions compares the module's functions with what the manual promises.

@@ -303,10 +303,10 @@ func (r *running) steps(j *Job, job *actionlint.Job, at scope) map[string]any {
 			}
 			outcome, outputs = r.runner.Run(about)
 		}
-		switch {
-		case outcome == Cancelled:
+		switch outcome {
+		case Cancelled:
 			now.success, now.cancelled, r.cancelled, j.Outcome = false, true, true, Cancelled
-		case outcome == Failure:
+		case Failure:
 			now.success, now.failure = false, true
 			if !now.cancelled {
 				j.Outcome = Failure

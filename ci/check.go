@@ -6,29 +6,65 @@ import (
 	"fmt"
 	"strings"
 
+	"go.opentelemetry.io/otel/codes"
 	"golang.org/x/sync/errgroup"
 
-	"go.opentelemetry.io/otel/codes"
+	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/gotest"
 )
 
 // Checked is what came of everything that a change must pass.
 type Checked struct {
+	// Result is succeeded or failed.
+	Result string
 	// Markdown is the result for a job summary.
 	Markdown string
 	// Report is the result for a terminal.
 	Report string
+	// Reports has summary.md, the reports of the tests in test, lint.sarif for
+	// GitHub's code scanning, log (the report, and workflow commands by which GitHub
+	// shows findings beside the code) and outputs (result=succeeded or
+	// result=failed, for GITHUB_OUTPUT).
+	Reports *dagger.Directory
 }
 
 // Check does everything that a change must pass: lint, test, validate, build.
 //
 // The checks run side by side, a span each; what fails is told as soon as it is known, and hides
 // nothing of the others. No check needs credentials.
-func (m *Slipway) Check(ctx context.Context) (*Checked, error) {
+//
+// +cache="session"
+func (m *Slipway) Check(
+	ctx context.Context,
+	// Return the reports even if a check fails.
+	//
+	// +optional
+	tolerate bool,
+) (*Checked, error) {
+	linted := &Lint{}
+	var tests *dagger.Directory
 	checks := []struct {
 		name string
 		run  func(context.Context) error
 	}{
-		{"lint", m.CheckLint}, {"test", m.CheckTest}, {"validate", m.CheckValidate}, {"build", m.CheckBuild},
+		{"lint", func(ctx context.Context) error {
+			found, err := m.Lint(ctx, nil, nil, false, true)
+			if err != nil {
+				return err
+			}
+			linted = found
+			return found.failure()
+		}},
+		{"test", func(ctx context.Context) error {
+			left, summary, err := m.tests(ctx, nil)
+			if err != nil {
+				return err
+			}
+			tests = left
+			return failure(summary)
+		}},
+		{"validate", m.CheckValidate},
+		{"build", m.CheckBuild},
 	}
 	failures := make([]error, len(checks))
 	var group errgroup.Group
@@ -52,10 +88,25 @@ func (m *Slipway) Check(ctx context.Context) (*Checked, error) {
 			failures[n] = fmt.Errorf("%s failed:\n%w", check.name, failures[n])
 		}
 	}
+	reports, checked := dag.Directory(), &Checked{Result: gotest.Succeeded, Markdown: markdown.String(), Report: text.String()}
 	if err := errors.Join(failures...); err != nil {
-		return nil, errors.New(text.String() + err.Error())
+		checked.Result, checked.Report = gotest.Failed, text.String()+err.Error()+"\n"
+		if !tolerate {
+			return nil, errors.New(checked.Report)
+		}
 	}
-	return &Checked{Markdown: markdown.String(), Report: text.String()}, nil
+	if tests != nil {
+		reports = reports.WithDirectory("test", tests)
+	}
+	if linted.Sarif != "" {
+		checked.Markdown += "\n" + linted.Markdown
+		reports = reports.WithNewFile("lint.sarif", linted.Sarif)
+	}
+	checked.Reports = reports.
+		WithNewFile("summary.md", checked.Markdown).
+		WithNewFile("log", checked.Report+linted.Annotations).
+		WithNewFile("outputs", "result="+checked.Result+"\n")
+	return checked, nil
 }
 
 // CheckLint fails when something is found in code, workflows or configuration.
@@ -71,7 +122,7 @@ func (m *Slipway) CheckLint(ctx context.Context) error {
 //
 // +check
 func (m *Slipway) CheckTest(ctx context.Context) error {
-	_, err := m.Test(ctx, nil)
+	_, err := m.Test(ctx, nil, false)
 	return err
 }
 

@@ -5,9 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -48,15 +51,24 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
 	done = done.WithExec(command(s), dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
+	asked := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
+	}
+	if code != 0 && !s.Fresh {
+		// The engine keeps failures, too, and what failed once may have been the network.
+		at, err := done.File(path.Join(step.ContainerOut, beganFile)).Contents(ctx)
+		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < asked {
+			s.Fresh = true
+			return c.Run(ctx, s, dir)
+		}
 	}
 	said, err := done.Stderr(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	out := done.Directory(step.ContainerOut)
+	out := done.Directory(step.ContainerOut).WithoutFile(beganFile)
 	c.left.Store(dir, out)
 	for _, name := range s.Keep {
 		out = out.WithoutDirectory(name)
@@ -67,14 +79,19 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	return step.Result{ExitCode: code, Stderr: said}, nil
 }
 
+// beganFile tells, in the output directory, when a step began: whether it ran now, or
+// its result is from the engine's cache.
+const beganFile = ".began"
+
 // command is what a container runs for s. What is written to standard output for a
 // file goes there and nowhere else: Dagger's own redirection shows it in the trace,
 // too, and Terraform writes plans and states there, with their secrets in clear.
 func command(s step.Step) []string {
-	if s.Stdout == "" {
-		return s.Args
+	script := `{ date +%s >"$0/` + beganFile + `"; } 2>/dev/null; exec "$@"`
+	if s.Stdout != "" {
+		script += ` >"$0/` + s.Stdout + `"`
 	}
-	return append([]string{"sh", "-c", `exec "$@" >"$0"`, path.Join(step.ContainerOut, s.Stdout)}, s.Args...)
+	return append([]string{"sh", "-c", script, step.ContainerOut}, s.Args...)
 }
 
 // prepare is the container that a step runs in: it has the part of the tree
@@ -94,15 +111,16 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		WithDirectory(step.ContainerOut, dag.Directory()).
 		WithMountedDirectory(step.ContainerSource, tree).
 		WithWorkdir(path.Join(step.ContainerSource, s.Dir))
-	for name, value := range s.Env {
-		container = container.WithEnvVariable(name, value)
+	// In order, or each call would be another one to the engine's cache.
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		container = container.WithEnvVariable(name, s.Env[name])
 	}
-	for name, value := range s.Secrets {
-		container = container.WithSecretVariable(name, secret(name, value))
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		container = container.WithSecretVariable(name, secret(name, s.Secrets[name]))
 	}
-	for name, value := range c.environment {
+	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
 		if s.Takes(name) {
-			container = container.WithSecretVariable(name, secret(name, value))
+			container = container.WithSecretVariable(name, secret(name, c.environment[name]))
 		}
 	}
 	if c.emulator != nil && len(s.Pass) > 0 {

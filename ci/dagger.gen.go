@@ -145,25 +145,33 @@ func (r *Changes) UnmarshalJSON(bs []byte) error {
 
 func (r Checked) MarshalJSON() ([]byte, error) {
 	var concrete struct {
+		Result   string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
+	concrete.Result = r.Result
 	concrete.Markdown = r.Markdown
 	concrete.Report = r.Report
+	concrete.Reports = r.Reports
 	return json.Marshal(&concrete)
 }
 
 func (r *Checked) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
+		Result   string
 		Markdown string
 		Report   string
+		Reports  *dagger.Directory
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
 		return err
 	}
+	r.Result = concrete.Result
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
+	r.Reports = concrete.Reports
 	return nil
 }
 
@@ -239,6 +247,7 @@ func (r Lint) MarshalJSON() ([]byte, error) {
 		Markdown    string
 		Report      string
 		Annotations string
+		Sarif       string
 	}
 	concrete.Result = r.Result
 	concrete.Findings = r.Findings
@@ -246,6 +255,7 @@ func (r Lint) MarshalJSON() ([]byte, error) {
 	concrete.Markdown = r.Markdown
 	concrete.Report = r.Report
 	concrete.Annotations = r.Annotations
+	concrete.Sarif = r.Sarif
 	return json.Marshal(&concrete)
 }
 
@@ -257,6 +267,7 @@ func (r *Lint) UnmarshalJSON(bs []byte) error {
 		Markdown    string
 		Report      string
 		Annotations string
+		Sarif       string
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -268,6 +279,7 @@ func (r *Lint) UnmarshalJSON(bs []byte) error {
 	r.Markdown = concrete.Markdown
 	r.Report = concrete.Report
 	r.Annotations = concrete.Annotations
+	r.Sarif = concrete.Sarif
 	return nil
 }
 
@@ -610,7 +622,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
-			return (*Slipway).Check(&parent, ctx)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Check(&parent, ctx, tolerate)
 		case "CheckBuild":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -1079,7 +1098,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg minCoverage", err))
 				}
 			}
-			return (*Slipway).Test(&parent, ctx, minCoverage)
+			var tolerate bool
+			if inputArgs["tolerate"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["tolerate"]), &tolerate)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
+				}
+			}
+			return (*Slipway).Test(&parent, ctx, minCoverage, tolerate)
 		case "Up":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -28,6 +28,8 @@ type Lint struct {
 	// Annotations are workflow commands, by which GitHub shows the findings
 	// beside the code when a job prints them.
 	Annotations string
+	// Sarif is the report for GitHub's code scanning, and for editors.
+	Sarif string
 }
 
 // Lint looks for faults in code, workflows and configuration.
@@ -74,18 +76,30 @@ func (m *Slipway) Lint(
 	if err != nil {
 		return nil, err
 	}
-	var text, markdown, annotations strings.Builder
-	if err := errors.Join(found.Text(&text), found.Markdown(&markdown), found.Annotate(&annotations)); err != nil {
+	var text, markdown, annotations, sarif strings.Builder
+	if err := errors.Join(found.Text(&text), found.Markdown(&markdown), found.Annotate(&annotations), found.SARIF(&sarif)); err != nil {
 		return nil, err
 	}
-	if found.Result == lint.Failed && !tolerate {
-		return nil, errors.New(text.String())
-	}
 	document, err := json.MarshalIndent(found, "", "  ")
-	return &Lint{
+	if err != nil {
+		return nil, err
+	}
+	linted := &Lint{
 		Result: string(found.Result), Findings: len(found.Findings), Json: string(document),
-		Markdown: markdown.String(), Report: text.String(), Annotations: annotations.String(),
-	}, err
+		Markdown: markdown.String(), Report: text.String(), Annotations: annotations.String(), Sarif: sarif.String(),
+	}
+	if !tolerate {
+		err = linted.failure()
+	}
+	return linted, err
+}
+
+// failure is the error of a report with findings; nil where there are none.
+func (l *Lint) failure() error {
+	if l.Result == string(lint.Failed) {
+		return errors.New(l.Report)
+	}
+	return nil
 }
 
 // Fmt formats Go and Terraform files.

@@ -11,8 +11,11 @@ import (
 
 // Test runs the tests of every Go service and of the pipeline itself.
 //
-// The race detector is on, and coverage is gated. It returns the reports:
-// coverage.out, coverage.html, cobertura.xml, junit.xml and summary.md.
+// The race detector is on, and coverage is gated. It returns the reports: coverage.out,
+// coverage.html, cobertura.xml, junit.xml, summary.md and outputs (result=succeeded or
+// result=failed, for GITHUB_OUTPUT).
+//
+// +cache="session"
 func (m *Slipway) Test(
 	ctx context.Context,
 	// Least coverage in percent, for all modules ("85") or for one
@@ -20,10 +23,26 @@ func (m *Slipway) Test(
 	//
 	// +optional
 	minCoverage []string,
+	// Return the reports even if a test fails.
+	//
+	// +optional
+	tolerate bool,
 ) (*dagger.Directory, error) {
-	w, err := m.open(ctx)
+	reports, summary, err := m.tests(ctx, minCoverage)
+	if err == nil && !tolerate {
+		err = failure(summary)
+	}
 	if err != nil {
 		return nil, err
+	}
+	return reports.WithNewFile("outputs", "result="+summary.Result+"\n"), nil
+}
+
+// tests runs the tests and returns their reports, whatever came of them.
+func (m *Slipway) tests(ctx context.Context, minCoverage []string) (*dagger.Directory, gotest.Summary, error) {
+	w, err := m.open(ctx)
+	if err != nil {
+		return nil, gotest.Summary{}, err
 	}
 	defer w.close()
 	options := gotest.ForPlatform(w.dir, w.platform)
@@ -31,19 +50,21 @@ func (m *Slipway) Test(
 	options.Gate = coverage.Gate{Default: gotest.DefaultCoverage}
 	for _, minimum := range minCoverage {
 		if err := options.Gate.Set(minimum); err != nil {
-			return nil, err
+			return nil, gotest.Summary{}, err
 		}
 	}
 	if options.Tree, err = w.tree.Digests(ctx); err != nil {
-		return nil, err
+		return nil, gotest.Summary{}, err
 	}
 	options.Out = "test"
 	summary, err := gotest.Run(ctx, w.dir, newContainers(m.Source), options)
-	if err != nil {
-		return nil, err
-	}
+	return dag.CurrentModule().Workdir(options.Out), summary, err
+}
+
+// failure is the error of tests that failed; nil where all passed.
+func failure(summary gotest.Summary) error {
 	if summary.Result == gotest.Failed {
-		return nil, errors.New(summary.Text())
+		return errors.New(summary.Text())
 	}
-	return dag.CurrentModule().Workdir(options.Out), nil
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -64,6 +65,43 @@ func TestTests(t *testing.T) {
 	err := newPipeline(t, dir).call(`test(minCoverage: ["0"]) { entries }`, &got)
 	require.ErrorContains(t, err, "two and two make five")
 	require.ErrorContains(t, err, "TestSum")
+	var kept struct {
+		Test struct{ Outputs, Summary struct{ Contents string } }
+	}
+	require.NoError(t, newPipeline(t, dir).call(`test(minCoverage: ["0"], tolerate: true) { outputs: file(path: "outputs") { contents } summary: file(path: "summary.md") { contents } }`, &kept))
+	require.Equal(t, "result=failed\n", kept.Test.Outputs.Contents)
+	require.Contains(t, kept.Test.Summary.Contents, "two and two make five")
+}
+
+// What was built for one commit is not built again for another that changes none of
+// it; but what failed is tried again, on an engine that keeps failures as well.
+func TestWhatTheEngineKeeps(t *testing.T) {
+	needsEngine(t)
+	dir := sourcetest.New(t)
+	unique := "var _ = \"" + filepath.Base(dir) + "\"\n" // of no run before
+	sourcetest.Write(t, dir, "api/unique.go", "package main\n\n"+unique)
+	commit := func(file, content string) {
+		sourcetest.Write(t, dir, file, content)
+		sourcetest.Commit(t, dir, file)
+	}
+	commit("README.md", "one")
+	steps := regexp.MustCompile(`(?m)Container\.withExec (DONE|CACHED|ERROR)`)
+	ran := func(args ...string) (all []string) {
+		for _, found := range steps.FindAllStringSubmatch(dagger(t, nil, append([]string{"call", "--source=" + dir}, args...)...), -1) {
+			all = append(all, found[1])
+		}
+		return all
+	}
+	build := []string{"build", "--services=api", "file", "--path=images.json", "contents"}
+	require.Contains(t, ran(build...), "DONE")
+	commit("README.md", "two")
+	again := ran(build...)
+	require.Contains(t, again, "CACHED")
+	require.NotContains(t, again, "DONE")
+
+	commit("api/main_test.go", "package main\n\nimport \"testing\"\n\nfunc TestFails(t *testing.T) { t.Fatal(1) }\n")
+	require.Contains(t, ran("test", "--min-coverage=0"), "DONE")
+	require.Contains(t, ran("test", "--min-coverage=0"), "DONE")
 }
 
 // TestFunctions compares the module's functions with what the manual promises.

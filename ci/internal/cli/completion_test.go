@@ -36,6 +36,7 @@ func TestCompletion(t *testing.T) {
 		"a service":           {[]string{"deploy", "--service", "w"}, []string{"web"}, noFile},
 		"another service":     {[]string{"deploy", "--service", "web,"}, []string{"web,api"}, noFile},
 		"scenarios":           {[]string{"rehearse", "--scenario", "c"}, []string{"crash", "cancel"}, noFile},
+		"formats of lint":     {[]string{"lint", "--output", ""}, []string{"text", "json", "markdown", "sarif"}, noFile},
 		"formats":             {[]string{"status", "--output", ""}, []string{"text", "json", "markdown"}, noFile},
 		"checks":              {[]string{"lint", "--only", "nginx,go"}, []string{"nginx,golangci-lint", "nginx,govulncheck", "nginx,gofumpt"}, noFile},
 		"platforms":           {[]string{"build", "--platform", ""}, []string{"linux/amd64", "linux/arm64"}, noFile},

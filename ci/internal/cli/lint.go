@@ -30,14 +30,19 @@ each with file and line, and exits with 1 if there is one.
 Go is all that most checks need; what they run is compiled in a pinned version,
 which takes some minutes the first time. A check whose tool cannot be had is
 told as skipped, with the reason and how to get it; with --strict, the default
-where CI is set, it fails. On GitHub the findings are shown beside the code.`,
+where CI is set, it fails. On GitHub the findings are shown beside the code;
+--output sarif is for its code scanning, and for editors.`,
 		Example: `  slipway lint
   slipway lint --only golangci-lint,gofumpt --service backend
-  slipway lint --strict --output json`,
+  slipway lint --strict --output json
+  slipway lint --output sarif > lint.sarif`,
 	}
 	cmd.Flags().StringSliceVar(&only, "only", nil, "run only these checks (default all)")
 	cmd.Flags().StringSliceVar(&services, "service", nil, "look only at these services (default at everything)")
 	cmd.Flags().BoolVar(&o.Strict, "strict", false, "fail where a tool cannot be had (default where CI is set)")
+	cmd.Flags().Var(lintFormat{&a.output}, "output", "what to print: text, json, markdown or sarif")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions( // the flag is there
+		[]string{string(text), string(jsonDoc), string(markdown), string(sarif)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		if !cmd.Flags().Changed("strict") {
@@ -88,6 +93,29 @@ func (a *app) printFindings(found lint.Report) error {
 		return report.WriteJSON(a.stdout, found)
 	case markdown:
 		return found.Markdown(a.stdout)
+	case sarif:
+		return found.SARIF(a.stdout)
 	}
 	return found.Text(a.stdout)
 }
+
+// sarif is a format of lint alone.
+const sarif format = "sarif"
+
+// lintFormat is how lint prints what it returns.
+type lintFormat struct{ *format }
+
+// Set implements pflag.Value.
+func (f lintFormat) Set(value string) error {
+	if format(value) == sarif {
+		*f.format = sarif
+		return nil
+	}
+	if err := f.format.Set(value); err != nil {
+		return fmt.Errorf("%w, %s", err, sarif)
+	}
+	return nil
+}
+
+// Type implements pflag.Value.
+func (f lintFormat) Type() string { return f.format.Type() + "|" + string(sarif) }

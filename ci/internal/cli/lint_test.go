@@ -56,6 +56,16 @@ func TestLint(t *testing.T) {
 	require.Contains(t, got.Checks[0].Reason, "go is not on PATH: install Go")
 	require.Contains(t, stderr, "::error file=web/nginx/nginx.conf,line=3,title=nginx/emerg::unknown directive \"x\"\n")
 
+	code, stdout, _ = run(t, "lint", "--source", dir, "--output", "sarif", "--only", "nginx,tflint")
+	require.Equal(t, outcome.Failed, code)
+	require.Contains(t, stdout, `"uri": "web/nginx/nginx.conf"`)
+	code, _, stderr = run(t, "lint", "--output", "xml")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, "take one of text, json, markdown, sarif")
+	code, _, stderr = run(t, "fmt", "--output", "sarif")
+	require.Equal(t, outcome.Usage, code)
+	require.Contains(t, stderr, "take one of text, json, markdown: see slipway fmt --help")
+
 	onPath(t, map[string]string{"nginx": "exit 0"})
 	code, stdout, _ = run(t, "lint", "--source", dir, "--service", "web", "--output", "markdown")
 	require.Equal(t, outcome.Done, code)

@@ -1,9 +1,9 @@
 // Package lint is the lint stage: it runs every tool that looks for faults in
 // the source tree, and tells all that they find in one order and one form.
 //
-// Each tool is a file: its invocation as a step, and what its machine-readable
-// output means. A tool that cannot be had is never taken for one that found
-// nothing.
+// Tools that write SARIF are in tools.go, others in files of their own: the invocation
+// as a step, and what its output means. A tool that cannot be had is never taken for
+// one that found nothing.
 package lint
 
 import (

@@ -60,23 +60,23 @@ func TestToolsThatDoNotRun(t *testing.T) {
 		"no nginx":                {recorded{"nginx": absent}, "nginx web", lint.Skipped, "nginx is not on PATH: install it (apt-get install nginx-light), or run it with Dagger"},
 		"nginx elsewhere":         {recorded{"nginx": {stderr: "[emerg] 1#1: open() \"/etc/nginx/mime.types\" failed (2: No such file or directory) in ./nginx/nginx.conf:14\n", exit: 1}}, "nginx web", lint.Skipped, "this machine's nginx has no /etc/nginx/mime.types"},
 		"no trivy":                {recorded{"trivy": absent}, "trivy terraform", lint.Skipped, "trivy is not on PATH"},
-		"no database":             {recorded{"govulncheck": {content: `{"config":{}}`, stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached, connect to the network or name a mirror in GOVULNDB: Get "https://vuln.go.dev/index/modules.json.gz"`},
+		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached, connect to the network or name a mirror in GOVULNDB: Get "https://vuln.go.dev/index/modules.json.gz"`},
 		"no go":                   {recorded{"golangci-lint": absent}, "golangci-lint api", lint.Skipped, "go is not on PATH: install Go"},
 		"golangci-lint offline":   {recorded{"golangci-lint": {exit: 1, stderr: "go: github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0: module lookup disabled by GOPROXY=off\n"}}, "golangci-lint api", lint.Skipped, "golangci-lint v2.15.0 cannot be fetched, which needs the network the first time: module lookup disabled"},
-		"golangci-lint gives up":  {recorded{"golangci-lint": {as: "golangci-lint.json", content: `{"Issues":[]}`, exit: 1, stderr: "context loading failed: no go files\n"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 1: context loading failed: no go files"},
+		"golangci-lint gives up":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: sarif(), exit: 1, stderr: "context loading failed: no go files\n"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 1: context loading failed: no go files"},
 		"golangci-lint: nothing":  {recorded{"golangci-lint": {exit: 1}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 1, and cannot be read: open"},
-		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.json", content: "{"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 0, and cannot be read: unexpected end of JSON input"},
+		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: "{"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 0, and cannot be read: unexpected end of JSON input"},
 		"govulncheck crashes":     {recorded{"govulncheck": crash}, "govulncheck api", lint.Broken, "govulncheck api ended with exit code 1: goroutine 1 exit status 2"},
 		"actionlint crashes":      {recorded{"actionlint": crash}, "actionlint", lint.Broken, "actionlint ended with exit code 1:"},
-		"actionlint fails":        {recorded{"actionlint": {content: "[]", exit: 1, stderr: "could not read config\n"}}, "actionlint", lint.Broken, "could not read config"},
+		"actionlint fails":        {recorded{"actionlint": {content: sarif(), exit: 1, stderr: "could not read config\n"}}, "actionlint", lint.Broken, "could not read config"},
 		"tflint crashes":          {recorded{"tflint": crash}, "tflint terraform", lint.Broken, "tflint terraform ended with exit code 1:"},
 		"terraform crashes":       {recorded{"terraform validate": crash}, "terraform validate terraform", lint.Broken, "terraform validate terraform ended with exit code 1:"},
 		"gofumpt crashes":         {recorded{"gofumpt": {exit: 1, stderr: "panic: x\n"}}, "gofumpt api", lint.Broken, "gofumpt api ended with exit code 1: panic: x"},
 		"nginx crashes":           {recorded{"nginx": {exit: 139}}, "nginx web", lint.Broken, "nginx web ended with exit code 139"},
 		"gitleaks crashes":        {recorded{"gitleaks": crash}, "gitleaks", lint.Broken, "gitleaks ended with exit code 1:"},
-		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.json", content: "{"}}, "gitleaks", lint.Broken, "gitleaks ended with exit code 0, and cannot be read"},
+		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.sarif", content: "{"}}, "gitleaks", lint.Broken, "gitleaks ended with exit code 0, and cannot be read"},
 		"trivy crashes":           {recorded{"trivy": crash}, "trivy terraform", lint.Broken, "trivy terraform ended with exit code 1:"},
-		"trivy: garbage":          {recorded{"trivy": {as: "trivy.json", content: "{"}}, "trivy terraform", lint.Broken, "cannot be read"},
+		"trivy: garbage":          {recorded{"trivy": {as: "trivy.sarif", content: "{"}}, "trivy terraform", lint.Broken, "cannot be read"},
 		"the engine is not there": {recorded{"gofumpt": {err: errors.New("no engine")}}, "gofumpt api", lint.Broken, "no engine"},
 	}
 	for name, tt := range tests {
@@ -101,16 +101,16 @@ func TestToolsThatDoNotRun(t *testing.T) {
 // TestNoFindingHidesAnother has checks fail in every way at the same time.
 func TestNoFindingHidesAnother(t *testing.T) {
 	ended := recorded{
-		"golangci-lint": {file: "golangci-lint.json", as: "golangci-lint.json"},
-		"tflint":        {file: "tflint.json"},
+		"golangci-lint": {file: "golangci-lint.sarif", as: "golangci-lint.sarif"},
+		"tflint":        {file: "tflint.sarif"},
 		"nginx":         {err: exec.ErrNotFound},
 		"gitleaks":      {exit: 1, stderr: "out of memory"},
 	}
 	var told []string
 	report := play(t, ended, lint.Options{Narrate: func(line string) { told = append(told, line) }})
-	require.Len(t, report.Findings, 4+7)
+	require.Len(t, report.Findings, 3+7)
 	require.Len(t, told, 10, "a line per check, when it ends")
-	require.Contains(t, strings.Join(told, "\n"), "golangci-lint api: 4 findings, in 0s, the first api/main.go:12:9: Error return value of `f.Close` is not checked (golangci-lint/errcheck)")
+	require.Contains(t, strings.Join(told, "\n"), "golangci-lint api: 3 findings, in 0s, the first api/main.go:14:5: wrapperFunc: suggestion: ")
 	var names []string
 	for _, c := range report.Checks {
 		names = append(names, c.Name)
@@ -188,6 +188,50 @@ actionlint: nothing to do: no workflow
 	document, err = json.Marshal(report.Findings[2])
 	require.NoError(t, err)
 	require.JSONEq(t, `{"tool":"nginx","file":"n.conf","line":2,"column":0,"rule":"emerg","text":"worse","fix":""}`, string(document))
+}
+
+func TestSARIF(t *testing.T) {
+	report := lint.Report{
+		Findings: []lint.Finding{
+			{Tool: "gofumpt", File: "a b:c.go", Line: 3, Column: 1, Rule: "format", Text: "not formatted", Fix: "-x\n+y"},
+			{Tool: "gofumpt", File: "x.go", Line: 4, Rule: "format", Text: "not formatted"},
+			{Tool: "nginx", File: "/etc/nginx/n.conf", Rule: "emerg", Text: "worse"},
+		},
+		Checks: []lint.CheckResult{
+			{Name: "gofumpt api", Result: lint.Found, Findings: 2},
+			{Name: "gofumpt ci", Result: lint.Broken, Reason: "it crashed"},
+			{Name: "nginx web", Result: lint.Broken, Reason: "it crashed, too", Findings: 1},
+			{Name: "gitleaks", Result: lint.Clean},
+			{Name: "tflint terraform", Result: lint.Skipped, Reason: "no network"},
+			{Name: "actionlint", Result: lint.Nothing},
+		},
+	}
+	var b strings.Builder
+	require.NoError(t, report.SARIF(&b))
+	require.JSONEq(t, `{
+  "$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0",
+  "runs": [
+    {
+      "tool": {"driver": {"name": "gofumpt", "rules": [{"id": "format"}]}},
+      "invocations": [{"executionSuccessful": false, "toolExecutionNotifications": [{"level": "error", "message": {"text": "gofumpt ci: failed: it crashed"}}]}],
+      "results": [
+        {"ruleId": "format", "level": "error", "message": {"text": "not formatted\n-x\n+y"},
+         "locations": [{"physicalLocation": {"artifactLocation": {"uri": "./a%20b:c.go"}, "region": {"startLine": 3, "startColumn": 1}}}]},
+        {"ruleId": "format", "level": "error", "message": {"text": "not formatted"},
+         "locations": [{"physicalLocation": {"artifactLocation": {"uri": "x.go"}, "region": {"startLine": 4}}}]}
+      ]
+    },
+    {
+      "tool": {"driver": {"name": "nginx", "rules": [{"id": "emerg"}]}},
+      "invocations": [{"executionSuccessful": false, "toolExecutionNotifications": [{"level": "error", "message": {"text": "nginx web: failed: it crashed, too"}}]}],
+      "results": [
+        {"ruleId": "emerg", "level": "error", "message": {"text": "worse"},
+         "locations": [{"physicalLocation": {"artifactLocation": {"uri": "file:///etc/nginx/n.conf"}, "region": {"startLine": 1}}}]}
+      ]
+    },
+    {"tool": {"driver": {"name": "gitleaks", "rules": []}}, "invocations": [{"executionSuccessful": true, "toolExecutionNotifications": []}], "results": []}
+  ]
+}`, b.String())
 }
 
 func TestFind(t *testing.T) {
@@ -296,7 +340,7 @@ func TestTrivySeesWhatTerraformSees(t *testing.T) {
 			"terraform/terraform.tfvars", "terraform/staging.tfvars", "terraform/variables.tf",
 		},
 	}
-	_, err := lint.Run(t.Context(), t.TempDir(), recorded{"trivy": {calls: func(s step.Step) { commands <- append([]string{s.Dir}, s.Args...) }, content: "{}", as: "trivy.json"}},
+	_, err := lint.Run(t.Context(), t.TempDir(), recorded{"trivy": {calls: func(s step.Step) { commands <- append([]string{s.Dir}, s.Args...) }, content: "{}", as: "trivy.sarif"}},
 		in, lint.Options{Image: image, Kinds: []lint.Kind{lint.Security}})
 	require.NoError(t, err)
 	close(commands)

@@ -48,11 +48,11 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 	switch kind {
 	case GolangciLint:
 		for _, module := range t.Modules {
-			checks = append(checks, golangciCheck(p, module, o.Image("go")))
+			checks = append(checks, golangci(module, o.Image("go")).check(p))
 		}
 	case Govulncheck:
 		for _, module := range t.Modules {
-			checks = append(checks, govulncheckCheck(p, module, o.Image("go"), o.Day))
+			checks = append(checks, govulncheck(p, module, o.Image("go"), o.Day).check(p))
 		}
 	case Gofumpt:
 		for _, module := range t.Modules {
@@ -63,8 +63,11 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 			checks = append(checks, nginxCheck(p, site, o.Image("nginx")))
 		}
 	case Actionlint:
-		if t.Whole {
-			checks = append(checks, actionlintCheck(p, t.Workflows, o.Image("go")))
+		switch {
+		case len(t.Workflows) > 0:
+			checks = append(checks, actionlint(t.Workflows, o.Image("go")).check(p))
+		case t.Whole:
+			checks = append(checks, Check{Kind: kind, Name: tool.Actionlint.Name, nothing: "no workflow in " + workflowFolder})
 		}
 	case Terraform:
 		if t.Terraform != "" {
@@ -75,14 +78,14 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 		}
 	case TFLint:
 		if t.Terraform != "" {
-			checks = append(checks, tflintCheck(p, t.Terraform, o.Image("go")))
+			checks = append(checks, tflint(p, t.Terraform, o.Image("go")).check(p))
 		}
 	case Security:
 		if t.Whole {
-			checks = append(checks, gitleaksCheck(p, t.Tracked, o.Image("go")))
+			checks = append(checks, gitleaks(t.Tracked, o.Image("go")).check(p))
 		}
 		for _, root := range t.Roots {
-			checks = append(checks, trivyCheck(p, root, o.Image("trivy"), t))
+			checks = append(checks, trivy(root, o.Image("trivy"), t).check(p))
 		}
 	}
 	if len(checks) == 0 {

@@ -74,18 +74,19 @@ func (r recorded) Run(ctx context.Context, s step.Step, dir string) (step.Result
 func nothingFound(s step.Step) recording {
 	tool, _, _ := strings.Cut(s.Name, " ")
 	switch {
-	case tool == "golangci-lint":
-		return recording{as: "golangci-lint.json", content: `{"Issues":[]}`}
-	case tool == "gitleaks":
-		return recording{as: "gitleaks.json", content: "[]"}
-	case tool == "trivy":
-		return recording{as: "trivy.json", content: `{"SchemaVersion":2}`}
-	case tool == "actionlint":
-		return recording{content: "[]"}
-	case tool == "tflint" || strings.HasPrefix(s.Name, "terraform validate"):
+	case tool == "golangci-lint" || tool == "gitleaks" || tool == "trivy":
+		return recording{as: tool + ".sarif", content: sarif()}
+	case tool == "actionlint" || tool == "tflint" || tool == "govulncheck":
+		return recording{content: sarif()}
+	case strings.HasPrefix(s.Name, "terraform validate"):
 		return recording{content: "{}"}
 	}
 	return recording{}
+}
+
+// sarif is what a tool writes that finds results.
+func sarif(results ...string) string {
+	return `{"version":"2.1.0","runs":[{"results":[` + strings.Join(results, ",") + `]}]}`
 }
 
 // targets is a tree with something for each tool.

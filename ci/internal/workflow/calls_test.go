@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -55,6 +56,25 @@ func TestRolesTrustTheirWorkflows(t *testing.T) {
 			require.Equal(t, name == string(trusted[1]), uses, "%s: the role %s trusts %s", name, role, trusted[1])
 		}
 	}
+}
+
+// The script gives the identity of the job, and passes on its arguments as they are.
+func TestScript(t *testing.T) {
+	fake := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n"), 0o755))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.Script), "rollback", "--to=two words *", "", "markdown")
+	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "GITHUB_RUN_ID=7"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 3, exit.ExitCode())
+	require.Equal(t, []string{
+		"call", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
+		"--github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL", "--github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+		"rollback", "--to=two words *", "", "markdown", "",
+	}, strings.Split(string(out), "\n"))
+	functions, _ := module(t, filepath.Join(root, "ci"))
+	require.Subset(t, functions[""].flags, []string{"aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
 }
 
 type function struct {

@@ -10,6 +10,9 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
+// Script calls the module with a job's identity. It takes all from FUNCTION on.
+const Script = ".github/dagger-call"
+
 // Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
 type Call struct {
 	File string
@@ -87,6 +90,10 @@ func parseCommand(script string) (command, error) {
 		}
 		return true
 	})
+	if c.words[0] == Script {
+		c.words = append([]string{"dagger", "call"}, c.words[1:]...)
+		c.variables = append(c.variables, "AWS_ROLE", "AWS_REGION")
+	}
 	for _, redirect := range statement.Redirs {
 		to, err := plainWord(redirect.Word)
 		if err != nil || redirect.Op != syntax.AppOut || (to != "$GITHUB_STEP_SUMMARY" && to != "$GITHUB_OUTPUT") {

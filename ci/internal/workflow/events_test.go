@@ -17,6 +17,7 @@ type happening struct {
 	event   workflow.Event
 	history string
 	plan    string // "changes nothing"; else plans change something
+	checks  string // "fail"; else all is well
 	fates   map[string]workflow.Outcome
 	want    []string
 }
@@ -26,15 +27,15 @@ const (
 	ciRun     = "ci.yml, group ci-1001, the next run cancels it" // a group of its own: there is no next
 	requestCI = "ci.yml, group ci-7, the next run cancels it"
 
-	check        = "check [contents:read]: check, changes, test, keep test"
-	checkRequest = "check [contents:read]: check, build, changes, test, keep test"
-	plan         = "plan [contents:read id-token:write] as plan role: plan, cat, cat"
-	planRequest  = plan + ", keep plan-summary"
-	planToApply  = plan + ", keep plan"
-	comment      = "comment [pull-requests:write]: gh pr comment"
-	deploy       = "deploy [contents:read id-token:write] as deploy role in production, one at a time in deploy-production: "
-	apply        = "apply / apply [contents:read id-token:write] as apply role in production, one at a time in deploy-production: apply"
-	rollback     = "rollback [contents:read id-token:write] as deploy role in production, one at a time in rollback-production: rollback"
+	checked     = "check [contents:read]: check, cat, cat, keep check, cat, "
+	check       = checked + "changes"
+	plan        = "plan [contents:read id-token:write] as plan role: plan, cat, cat"
+	planRequest = plan + ", keep plan-summary"
+	planToApply = plan + ", keep plan"
+	comment     = "comment [pull-requests:write]: gh pr comment"
+	deploy      = "deploy [contents:read id-token:write] as deploy role in production, one at a time in deploy-production: "
+	apply       = "apply / apply [contents:read id-token:write] as apply role in production, one at a time in deploy-production: apply"
+	rollback    = "rollback [contents:read id-token:write] as deploy role in production, one at a time in rollback-production: rollback"
 
 	driftRun = "drift.yml, group drift, the next run cancels it"
 	drift    = "drift [contents:read id-token:write] as plan role: plan, cat, cat, keep drift"
@@ -57,7 +58,7 @@ func request(action, from string, draft bool) workflow.Event {
 	}
 	return workflow.Event{
 		Name: "pull_request", Action: action, Ref: "refs/pull/7/merge", Fork: from != "acme/shop",
-		Payload: map[string]any{"pull_request": map[string]any{"number": float64(7), "draft": draft, "head": head, "base": map[string]any{}}},
+		Payload: map[string]any{"pull_request": map[string]any{"number": "7", "draft": draft, "head": head, "base": map[string]any{}}},
 	}
 }
 
@@ -96,7 +97,8 @@ func happenings() map[string]happening {
 		"push to a branch named alike":   {event: push("main2"), history: "everything"},
 		"push of a tag":                  {event: workflow.Event{Name: "push", Ref: "refs/tags/main"}, history: "everything"},
 
-		"a check fails":     {event: push("main"), history: "everything", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
+		"a check fails":     {event: push("main"), history: "everything", checks: "fail", want: []string{ciRun, checked + "exit -> failure"}},
+		"no check is made":  {event: push("main"), history: "everything", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
 		"a plan fails":      {event: push("main"), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{ciRun, check, "plan [contents:read id-token:write] as plan role: plan -> failure", deploy + "publish, deploy"}},
 		"publishing fails":  {event: push("main"), history: "code", fates: fails("deploy/Publish", "failure"), want: []string{ciRun, check, deploy + "publish, status -> failure"}},
 		"a deploy fails":    {event: push("main"), history: "code", fates: fails("deploy/Deploy", "failure"), want: []string{ciRun, check, deploy + "publish, deploy, status -> failure"}},
@@ -108,23 +110,24 @@ func happenings() map[string]happening {
 			want: []string{ciRun, check, deploy + "publish, deploy, rollback, status -> cancelled"},
 		},
 
-		"request, code":               {event: request("opened", own, false), history: "code", want: []string{requestCI, checkRequest}},
-		"request, docs only":          {event: request("synchronize", own, false), history: "docs", want: []string{requestCI, checkRequest}},
-		"request, terraform":          {event: request("synchronize", own, false), history: "terraform", want: []string{requestCI, checkRequest, planRequest, comment}},
-		"request, reopened":           {event: request("reopened", own, false), history: "everything", want: []string{requestCI, checkRequest, planRequest, comment}},
-		"request, no changes planned": {event: request("opened", own, false), history: "everything", plan: "changes nothing", want: []string{requestCI, checkRequest, planRequest, comment}},
-		"request, draft":              {event: request("opened", own, true), history: "everything", want: []string{requestCI, checkRequest}},
-		"request, no draft any more":  {event: request("ready_for_review", own, false), history: "everything", want: []string{requestCI, checkRequest, planRequest, comment}},
+		"request, code":               {event: request("opened", own, false), history: "code", want: []string{requestCI, check}},
+		"request, docs only":          {event: request("synchronize", own, false), history: "docs", want: []string{requestCI, check}},
+		"request, terraform":          {event: request("synchronize", own, false), history: "terraform", want: []string{requestCI, check, planRequest, comment}},
+		"request, reopened":           {event: request("reopened", own, false), history: "everything", want: []string{requestCI, check, planRequest, comment}},
+		"request, no changes planned": {event: request("opened", own, false), history: "everything", plan: "changes nothing", want: []string{requestCI, check, planRequest, comment}},
+		"request, draft":              {event: request("opened", own, true), history: "everything", want: []string{requestCI, check}},
+		"request, no draft any more":  {event: request("ready_for_review", own, false), history: "everything", want: []string{requestCI, check, planRequest, comment}},
+		"request, a check fails":      {event: request("opened", own, false), history: "everything", checks: "fail", want: []string{requestCI, checked + "exit -> failure"}},
 		"request, labelled":           {event: request("labeled", own, false), history: "everything"},
-		"request, plan fails":         {event: request("opened", own, false), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{requestCI, checkRequest, "plan [contents:read id-token:write] as plan role: plan -> failure"}},
-		"request from a fork":         {event: request("opened", fork, false), history: "everything", want: []string{requestCI, checkRequest}},
-		"draft from a fork":           {event: request("opened", fork, true), history: "everything", want: []string{requestCI, checkRequest}},
-		"request from a fork of old":  {event: request("opened", "", false), history: "everything", want: []string{requestCI, checkRequest}},
+		"request, plan fails":         {event: request("opened", own, false), history: "everything", fates: fails("plan/Plan", "failure"), want: []string{requestCI, check, "plan [contents:read id-token:write] as plan role: plan -> failure"}},
+		"request from a fork":         {event: request("opened", fork, false), history: "everything", want: []string{requestCI, check}},
+		"draft from a fork":           {event: request("opened", fork, true), history: "everything", want: []string{requestCI, check}},
+		"request from a fork of old":  {event: request("opened", "", false), history: "everything", want: []string{requestCI, check}},
 
 		"dispatch":                            {event: dispatch("ci.yml", "main", nil), history: "dispatch", want: []string{ciRun, check, plan}},
 		"dispatch, apply":                     {event: dispatch("ci.yml", "main", applying), history: "dispatch", want: []string{ciRun, check, planToApply, apply}},
 		"dispatch, apply, no changes planned": {event: dispatch("ci.yml", "main", applying), history: "dispatch", plan: "changes nothing", want: []string{ciRun, check, planToApply}},
-		"dispatch, apply, a check fails":      {event: dispatch("ci.yml", "main", applying), history: "dispatch", fates: fails("check/Check", "failure"), want: []string{ciRun, "check [contents:read]: check -> failure"}},
+		"dispatch, apply, a check fails":      {event: dispatch("ci.yml", "main", applying), history: "dispatch", checks: "fail", want: []string{ciRun, checked + "exit -> failure"}},
 		"dispatch, apply, public repository": {
 			event: public(dispatch("ci.yml", "main", applying)), history: "dispatch",
 			want: []string{ciRun, check, "plan [contents:read id-token:write] as plan role: exit -> failure"},
@@ -154,7 +157,7 @@ func happenings() map[string]happening {
 
 // start computes what comes of an event.
 func (h happening) start(set workflow.Set, all map[string]history) ([]string, error) {
-	w := &world{history: all[h.history], changes: h.plan != "changes nothing", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
+	w := &world{history: all[h.history], changes: h.plan != "changes nothing", fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	e := h.event
 	payload := map[string]any{"repository": map[string]any{"private": true}}
 	maps.Copy(payload, e.Payload)
@@ -195,7 +198,7 @@ func TestForksHaveNoRights(t *testing.T) {
 			h := happening{event: request(action, "mallory/shop", false), history: name}
 			got, err := h.start(set, all)
 			require.NoError(t, err)
-			require.Equal(t, []string{requestCI, checkRequest}, got, fmt.Sprint(name, " ", action))
+			require.Equal(t, []string{requestCI, check}, got, fmt.Sprint(name, " ", action))
 		}
 	}
 }

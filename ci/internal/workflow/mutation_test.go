@@ -288,7 +288,11 @@ func variants(node actionlint.ExprNode) (all []string) {
 			all = append(all, fmt.Sprintf("(%s %s %s)", left, op, v))
 		}
 	case *actionlint.CompareOpNode:
-		all = append(all, fmt.Sprintf("(%s != %s)", printed(n.Left), printed(n.Right)), "true", "false", fmt.Sprintf("(%s == %s)", printed(n.Left), "true"))
+		other := "!="
+		if n.Kind == actionlint.CompareOpNodeKindNotEq {
+			other = "=="
+		}
+		all = append(all, fmt.Sprintf("(%s %s %s)", printed(n.Left), other, printed(n.Right)), "true", "false", fmt.Sprintf("(%s == %s)", printed(n.Left), "true"))
 	case *actionlint.NotOpNode:
 		all = append(all, printed(n.Operand), "true", "false")
 	case *actionlint.ObjectDerefNode:

@@ -1,7 +1,6 @@
 package workflow
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -76,8 +75,6 @@ type Job struct {
 	// Did are the functions and commands that ran, and the artifacts that were
 	// kept, in order.
 	Did []string
-
-	order int // where it stands in the file
 }
 
 // Rights are the permissions in one line.
@@ -89,12 +86,6 @@ func (j Job) Rights() string {
 	return strings.Join(rights, " ")
 }
 
-// Context values that are the same in each run.
-const (
-	repository = "acme/shop"
-	runID      = float64(1001)
-)
-
 // Start computes what an event starts. vars are the repository's variables.
 func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error) {
 	var runs []Run
@@ -103,26 +94,22 @@ func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error
 		if !starts {
 			continue
 		}
-		run := &running{set: s, event: e, runner: runner, contexts: map[string]any{
+		r := &running{set: s, event: e, runner: runner}
+		at := scope{contexts: map[string]any{
 			"github": map[string]any{
-				"event_name": e.Name, "ref": e.Ref, "repository": repository, "run_id": runID, "event": e.Payload, "token": "github-token",
+				"event_name": e.Name, "ref": e.Ref, "repository": "acme/shop", "run_id": "1001", "event": e.Payload, "token": "github-token",
 			},
 			"inputs": inputs, "vars": anyMap(vars), "runner": map[string]any{"temp": "/temp"},
 		}}
-		r := Run{Workflow: w.Name}
+		run := Run{Workflow: w.Name}
 		if c := w.syntax.Concurrency; c != nil {
-			group, err := interpolate(text(c.Group), run.scope())
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", w.Name, err)
-			}
-			r.Group, r.Cancels = group, c.CancelInProgress != nil && c.CancelInProgress.Value
+			run.Group, run.Cancels = r.text(c.Group, at), c.CancelInProgress != nil && c.CancelInProgress.Value
 		}
-		if _, err := run.workflow(w, "", nil); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.Name, err)
+		run.Jobs, _ = r.workflow(w, at, "", nil)
+		if r.err != nil {
+			return nil, fmt.Errorf("%s: %w", w.Name, r.err)
 		}
-		slices.SortStableFunc(run.jobs, func(a, b Job) int { return cmp.Compare(a.order, b.order) })
-		r.Jobs = run.jobs
-		runs = append(runs, r)
+		runs = append(runs, run)
 	}
 	return runs, nil
 }
@@ -143,7 +130,7 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 			}
 			return inputs, e.Workflow == w.Name
 		case *actionlint.WebhookEvent:
-			if e.Name == "pull_request" && !slices.Contains(types(on), e.Action) {
+			if e.Name == "pull_request" && !slices.ContainsFunc(on.Types, func(t *actionlint.String) bool { return t.Value == e.Action }) {
 				continue
 			}
 			branch := strings.TrimPrefix(e.Ref, "refs/heads/")
@@ -157,18 +144,6 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 		}
 	}
 	return nil, false
-}
-
-// types are what must happen to a pull request for a workflow to start.
-func types(on *actionlint.WebhookEvent) []string {
-	if len(on.Types) == 0 {
-		return []string{"opened", "synchronize", "reopened"} // GitHub's own choice
-	}
-	var all []string
-	for _, t := range on.Types {
-		all = append(all, t.Value)
-	}
-	return all
 }
 
 // dispatched is an input's value in the context inputs, where it has its type.
@@ -188,51 +163,43 @@ type running struct {
 	set       Set
 	event     Event
 	runner    Runner
-	contexts  map[string]any
 	cancelled bool
-	jobs      []Job
-	order     int // of the job of the outermost workflow that runs
+	err       error // the first; what is computed after it means nothing
 }
 
-// scope is what an expression sees, with further contexts.
-func (r *running) scope(more ...map[string]any) scope {
-	contexts := maps.Clone(r.contexts)
-	for _, m := range more {
-		maps.Copy(contexts, m)
+func (r *running) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
 	}
-	return scope{contexts: contexts}
 }
 
-// workflow runs a workflow's jobs; of a called one prefix is its caller's name, and
-// most are the caller's permissions, which it cannot exceed.
-func (r *running) workflow(w Workflow, prefix string, most map[string]string) (Outcome, error) {
-	done := map[string]*finished{}
-	result := Success
-	for len(done) < len(w.syntax.Jobs) {
-		before := len(done)
-		// The last first: the order in the file orders nothing.
-		for _, job := range slices.Backward(w.jobs()) {
-			id := job.ID.Value
-			if done[id] != nil || !ready(job, done) {
-				continue
-			}
-			if prefix == "" {
-				r.order = job.Pos.Line
-			}
-			f, err := r.job(w, job, done, prefix, most)
-			if err != nil {
-				return "", fmt.Errorf("job %s: %w", id, err)
-			}
-			done[id] = f
-			if f.outcome == Failure || f.outcome == Cancelled {
-				result = f.outcome
-			}
-		}
-		if len(done) == before {
-			return "", fmt.Errorf("jobs need one another in a circle, or one that is not there")
+// text is a text with the values of its expressions.
+func (r *running) text(source *actionlint.String, at scope) string {
+	value, err := at.interpolate(text(source))
+	if err != nil {
+		r.fail("%w", err)
+	}
+	return value
+}
+
+// holds tells whether a condition holds.
+func (r *running) holds(source *actionlint.String, at scope) bool {
+	holds, err := at.condition(text(source))
+	if err != nil {
+		r.fail("%w", err)
+	}
+	return holds
+}
+
+// env are the variables of env over those that hold already.
+func (r *running) env(env *actionlint.Env, at scope, outer map[string]string) map[string]string {
+	all := maps.Clone(outer)
+	if env != nil {
+		for _, variable := range env.Vars {
+			all[variable.Name.Value] = r.text(variable.Value, at)
 		}
 	}
-	return result, nil
+	return all
 }
 
 // finished is a job that has ended.
@@ -240,99 +207,94 @@ type finished struct {
 	outcome Outcome
 	outputs map[string]any
 	all     status // of the job and of whatever it needed
+	jobs    []Job  // itself, or those of the workflow that it called
 }
 
-func ready(job *actionlint.Job, done map[string]*finished) bool {
-	return !slices.ContainsFunc(job.Needs, func(need *actionlint.String) bool { return done[need.Value] == nil })
+// workflow runs a workflow's jobs; of a called one prefix is its caller's name, and
+// most are the caller's permissions, which it cannot exceed.
+func (r *running) workflow(w Workflow, at scope, prefix string, most map[string]string) ([]Job, Outcome) {
+	var jobs []Job
+	result, done := Success, map[string]*finished{}
+	// The last first: the order in the file orders nothing.
+	for _, job := range slices.Backward(w.jobs()) {
+		f := r.job(w, job.ID.Value, at, done, prefix, most)
+		jobs = append(slices.Clone(f.jobs), jobs...)
+		if f.outcome == Failure || f.outcome == Cancelled {
+			result = f.outcome
+		}
+	}
+	return jobs, result
 }
 
-// job runs a job, or skips it.
-func (r *running) job(w Workflow, job *actionlint.Job, done map[string]*finished, prefix string, most map[string]string) (*finished, error) {
-	all := status{success: true, cancelled: r.cancelled}
+// job runs a job after those that it needs, or skips it.
+func (r *running) job(w Workflow, id string, at scope, done map[string]*finished, prefix string, most map[string]string) *finished {
+	if f := done[id]; f != nil {
+		return f
+	}
+	f := &finished{outcome: Skipped, outputs: map[string]any{}, all: status{success: true}}
+	done[id] = f
+	job := w.syntax.Jobs[strings.ToLower(id)]
+	if job == nil {
+		r.fail("there is no job %s to need", id)
+		return f
+	}
 	needs := map[string]any{}
 	for _, need := range job.Needs {
-		f := done[need.Value]
-		needs[need.Value] = map[string]any{"result": string(f.outcome), "outputs": f.outputs}
-		all.success = all.success && f.all.success
-		all.failure = all.failure || f.all.failure
+		n := r.job(w, need.Value, at, done, prefix, most)
+		needs[need.Value] = map[string]any{"result": string(n.outcome), "outputs": n.outputs}
+		f.all.success, f.all.failure = f.all.success && n.all.success, f.all.failure || n.all.failure
 	}
-	all.success = all.success && !all.cancelled
-	s := r.scope(map[string]any{"needs": needs})
-	s.status = &all
-	runs, err := condition(text(job.If), s)
-	if err != nil {
-		return nil, err
+	f.all.cancelled = r.cancelled
+	f.all.success = f.all.success && !r.cancelled
+	at = at.with("needs", needs)
+	if r.holds(job.If, scope{at.contexts, &f.all}) {
+		r.execute(w, job, at, f, prefix, most)
 	}
-	f := &finished{outcome: Skipped, all: all}
-	if runs {
-		if err := r.execute(w, job, s, f, prefix, most); err != nil {
-			return nil, err
-		}
-	}
-	f.all.success = f.all.success && f.outcome == Success
-	f.all.failure = f.all.failure || f.outcome == Failure
-	return f, nil
+	f.all.success, f.all.failure = f.all.success && f.outcome == Success, f.all.failure || f.outcome == Failure
+	return f
 }
 
-func (r *running) execute(w Workflow, job *actionlint.Job, s scope, f *finished, prefix string, most map[string]string) error {
-	s.status = nil
-	rights, err := r.rights(w, job, most)
-	if err != nil {
-		return err
-	}
+func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished, prefix string, most map[string]string) {
+	rights := r.rights(w, job, most)
+	name := prefix + job.ID.Value
 	if job.WorkflowCall != nil {
-		f.outcome, err = r.call(job, s, rights, prefix+job.ID.Value+" / ")
-		return err
-	}
-	j := Job{Name: prefix + job.ID.Value, Permissions: rights, order: r.order}
-	if job.Environment != nil {
-		if j.Environment, err = interpolate(text(job.Environment.Name), s); err != nil {
-			return err
+		called := path.Base(text(job.WorkflowCall.Uses))
+		n := slices.IndexFunc(r.set, func(w Workflow) bool { return w.Name == called })
+		if n < 0 {
+			r.fail("there is no workflow %s to call", called)
+			return
 		}
+		inputs := map[string]any{}
+		for id, input := range job.WorkflowCall.Inputs {
+			inputs[id] = r.text(input.Value, at)
+		}
+		f.jobs, f.outcome = r.workflow(r.set[n], at.with("inputs", inputs), name+" / ", rights)
+		return
+	}
+	j := Job{Name: name, Permissions: rights}
+	if job.Environment != nil {
+		j.Environment = r.text(job.Environment.Name, at)
 	}
 	if job.Concurrency != nil {
-		if j.Group, err = interpolate(text(job.Concurrency.Group), s); err != nil {
-			return err
-		}
+		j.Group = r.text(job.Concurrency.Group, at)
 	}
-	env, err := environment(job.Env, s, nil)
-	if err != nil {
-		return err
-	}
-	steps, err := r.steps(&j, job, s, env)
-	if err != nil {
-		return err
-	}
-	f.outcome, f.outputs = j.Outcome, map[string]any{}
+	at = at.with("steps", r.steps(&j, job, at))
 	for _, output := range job.Outputs {
-		value, err := interpolate(text(output.Value), s.with("steps", steps))
-		if err != nil {
-			return err
-		}
-		f.outputs[output.Name.Value] = value
+		f.outputs[output.Name.Value] = r.text(output.Value, at)
 	}
-	r.jobs = append(r.jobs, j)
-	return nil
+	f.outcome, f.jobs = j.Outcome, []Job{j}
 }
 
-// steps runs the steps and returns the context of that name.
-func (r *running) steps(j *Job, job *actionlint.Job, s scope, env map[string]string) (map[string]any, error) {
-	steps := map[string]any{}
-	now := status{success: true}
-	for n, step := range job.Steps {
-		s := s.with("steps", steps).with("env", anyMap(env))
-		s.status = &now
-		runs, err := condition(text(step.If), s)
-		if err != nil {
-			return nil, fmt.Errorf("step %d: %w", n+1, err)
-		}
+// steps runs the steps of a job and returns the context of that name.
+func (r *running) steps(j *Job, job *actionlint.Job, at scope) map[string]any {
+	env := r.env(job.Env, at, map[string]string{})
+	steps, now := map[string]any{}, status{success: true}
+	at = at.with("steps", steps).with("env", anyMap(env))
+	j.Outcome = Success
+	for _, step := range job.Steps {
 		outcome, outputs := Skipped, map[string]string(nil)
-		if runs {
-			s.status = nil
-			about, err := describe(j.Name, step, s, env)
-			if err != nil {
-				return nil, fmt.Errorf("step %d: %w", n+1, err)
-			}
+		if r.holds(step.If, scope{at.contexts, &now}) {
+			about := r.about(step, at, Step{Job: j.Name, ID: text(step.ID), Name: text(step.Name), With: map[string]string{}, Env: r.env(step.Env, at, env)})
 			switch {
 			case about.Function != "":
 				j.Did = append(j.Did, about.Function)
@@ -342,120 +304,65 @@ func (r *running) steps(j *Job, job *actionlint.Job, s scope, env map[string]str
 			outcome, outputs = r.runner.Run(about)
 		}
 		switch outcome {
+		case Cancelled:
+			now.success, now.cancelled, r.cancelled, j.Outcome = false, true, true, Cancelled
 		case Failure:
 			now.success, now.failure = false, true
-		case Cancelled:
-			now.success, now.cancelled, r.cancelled = false, true, true
+			if !now.cancelled {
+				j.Outcome = Failure
+			}
 		}
 		if step.ID != nil {
 			steps[step.ID.Value] = map[string]any{"outcome": string(outcome), "outputs": anyMap(outputs)}
 		}
 	}
-	switch {
-	case now.cancelled:
-		j.Outcome = Cancelled
-	case now.failure:
-		j.Outcome = Failure
-	default:
-		j.Outcome = Success
-	}
-	return steps, nil
+	return steps
 }
 
-func describe(job string, step *actionlint.Step, s scope, env map[string]string) (Step, error) {
-	about := Step{Job: job, ID: text(step.ID), Name: text(step.Name), With: map[string]string{}}
-	var err error
-	if about.Env, err = environment(step.Env, s, env); err != nil {
-		return Step{}, err
-	}
+// about completes what there is to know of a step before it runs.
+func (r *running) about(step *actionlint.Step, at scope, about Step) Step {
 	switch exec := step.Exec.(type) {
 	case *actionlint.ExecRun:
 		c, err := parseCommand(text(exec.Run))
 		if err != nil {
-			return Step{}, err
+			r.fail("%w", err)
+			return about
 		}
 		about.Function = c.short()
 	case *actionlint.ExecAction:
 		about.Uses, _, _ = strings.Cut(text(exec.Uses), "@")
 		for name, input := range exec.Inputs {
-			if about.With[name], err = interpolate(text(input.Value), s); err != nil {
-				return Step{}, err
-			}
+			about.With[name] = r.text(input.Value, at)
 		}
 	}
-	return about, nil
-}
-
-// call runs a workflow of this repository as a job.
-func (r *running) call(job *actionlint.Job, s scope, rights map[string]string, prefix string) (Outcome, error) {
-	name := path.Base(text(job.WorkflowCall.Uses))
-	n := slices.IndexFunc(r.set, func(w Workflow) bool { return w.Name == name })
-	if n < 0 {
-		return "", fmt.Errorf("there is no workflow %s to call", name)
-	}
-	inputs := map[string]any{}
-	for id, input := range job.WorkflowCall.Inputs {
-		value, err := interpolate(text(input.Value), s)
-		if err != nil {
-			return "", err
-		}
-		inputs[id] = value
-	}
-	outer := r.contexts
-	defer func() { r.contexts = outer }()
-	r.contexts = maps.Clone(outer)
-	r.contexts["inputs"] = inputs
-	return r.workflow(r.set[n], prefix, rights)
+	return about
 }
 
 // rights are a job's permissions: its own or else the workflow's, no more than its
 // caller's, and to read at most for what a fork sends.
-func (r *running) rights(w Workflow, job *actionlint.Job, most map[string]string) (map[string]string, error) {
+func (r *running) rights(w Workflow, job *actionlint.Job, most map[string]string) map[string]string {
 	p := job.Permissions
 	if p == nil {
 		p = w.syntax.Permissions
 	}
 	if p == nil || p.All != nil {
-		return nil, fmt.Errorf("permissions must be listed one by one")
+		r.fail("permissions must be listed one by one")
+		return nil
 	}
 	rights := map[string]string{}
 	for name, scope := range p.Scopes {
-		rights[name] = text(scope.Value)
-		if most != nil && most[name] != rights[name] && most[name] != "write" {
-			return nil, fmt.Errorf("asks for %s:%s, which the calling job does not have", name, rights[name])
+		right := text(scope.Value)
+		if most != nil && most[name] != right && most[name] != "write" {
+			r.fail("job %s asks for %s:%s, which the calling job does not have", job.ID.Value, name, right)
 		}
-		if r.event.Fork && rights[name] == "write" {
+		switch {
+		case !r.event.Fork || right != "write":
+			rights[name] = right
+		case name != "id-token":
 			rights[name] = "read"
-			if name == "id-token" {
-				delete(rights, name)
-			}
 		}
 	}
-	return rights, nil
-}
-
-// environment are the variables of env over those that hold already.
-func environment(env *actionlint.Env, s scope, outer map[string]string) (map[string]string, error) {
-	all := map[string]string{}
-	maps.Copy(all, outer)
-	if env == nil {
-		return all, nil
-	}
-	for _, variable := range env.Vars {
-		value, err := interpolate(text(variable.Value), s)
-		if err != nil {
-			return nil, err
-		}
-		all[variable.Name.Value] = value
-	}
-	return all, nil
-}
-
-// with is the scope with one more context.
-func (s scope) with(name string, context map[string]any) scope {
-	contexts := maps.Clone(s.contexts)
-	contexts[name] = context
-	return scope{contexts: contexts, status: s.status}
+	return rights
 }
 
 func anyMap(values map[string]string) map[string]any {

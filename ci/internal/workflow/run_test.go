@@ -52,7 +52,7 @@ jobs:
       - { name: e, run: dagger call e }
   f:
     needs: e
-    if: needs.e.result == 'success' && needs.b.result == null
+    if: needs.e.result == 'success' && !needs.b.result
     runs-on: x
     steps:
       - { name: f, run: dagger call f }
@@ -93,11 +93,13 @@ jobs:
 
 // What GitHub would refuse, or this package does not understand, is an error.
 func TestStartErrors(t *testing.T) {
-	job := func(of string) string { return "on: pull_request\npermissions: {}\njobs:\n  a:\n    runs-on: x\n" + of }
+	job := func(of string) string {
+		return "on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    runs-on: x\n" + of
+	}
 	const steps = "    steps:\n      - run: dagger call a\n"
 	tests := map[string]struct{ file, want string }{
 		"a condition":         {job("    if: nope.x\n" + steps), "no context"},
-		"a step's condition":  {job("    steps:\n      - if: nope.x\n        run: dagger call a\n"), "step 1: "},
+		"a step's condition":  {job("    steps:\n      - if: nope.x\n        run: dagger call a\n"), "no context"},
 		"a script":            {job("    steps:\n      - run: make\n"), "make is not among"},
 		"a step's variable":   {job("    steps:\n      - run: dagger call a\n        env: { A: '${{ nope.x }}' }\n"), "no context"},
 		"an input":            {job("    steps:\n      - uses: a/b@c\n        with: { A: '${{ nope.x }}' }\n"), "no context"},
@@ -105,13 +107,12 @@ func TestStartErrors(t *testing.T) {
 		"an environment":      {job("    environment: ${{ nope.x }}\n" + steps), "no context"},
 		"a group":             {job("    concurrency: ${{ nope.x }}\n" + steps), "no context"},
 		"an output":           {job("    outputs: { a: '${{ nope.x }}' }\n" + steps), "no context"},
-		"a group of all":      {"on: pull_request\nconcurrency: ${{ nope.x }}\njobs:\n  a:\n    runs-on: x\n" + steps, "no context"},
+		"a group of all":      {"on: { pull_request: { types: [opened] } }\nconcurrency: ${{ nope.x }}\njobs:\n  a:\n    runs-on: x\n" + steps, "no context"},
 		"all permissions":     {job("    permissions: write-all\n" + steps), "one by one"},
-		"a circle":            {job("    needs: b\n" + steps + "  b:\n    needs: a\n    runs-on: x\n" + steps), "in a circle"},
-		"a job from nowhere":  {job("    needs: b\n" + steps), "not there"},
-		"no workflow to call": {"on: pull_request\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/b.yml\n", "no workflow b.yml"},
-		"an input of a call":  {"on: pull_request\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n    with: { a: '${{ nope.x }}' }\n", "no context"},
-		"a call's rights":     {"on: pull_request\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n", "asks for contents:write, which the calling job does not have"},
+		"a job from nowhere":  {job("    needs: b\n" + steps), "there is no job b to need"},
+		"no workflow to call": {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/b.yml\n", "no workflow b.yml"},
+		"an input of a call":  {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n    with: { a: '${{ nope.x }}' }\n", "no context"},
+		"a call's rights":     {"on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    uses: ./.github/workflows/called.yml\n", "asks for contents:write, which the calling job does not have"},
 	}
 	const called = "on: workflow_call\njobs:\n  a:\n    permissions: { contents: write }\n    runs-on: x\n" + steps
 	for name, tt := range tests {
@@ -127,7 +128,7 @@ func TestStartErrors(t *testing.T) {
 
 // GitHub takes from a fork's request whatever its workflows could write with.
 func TestForksReadOnly(t *testing.T) {
-	set, err := workflow.Parse(map[string]string{"ci.yml": `on: pull_request
+	set, err := workflow.Parse(map[string]string{"ci.yml": `on: { pull_request: { types: [opened] } }
 jobs:
   a:
     permissions: { contents: write, id-token: write, issues: read }

@@ -72,6 +72,7 @@ func histories(t testing.TB) map[string]history {
 type world struct {
 	history history
 	changes bool                        // whether plans have changes
+	fail    bool                        // whether checks fail
 	fates   map[string]workflow.Outcome // of steps that do not succeed, by "job/name"
 	roles   map[string]string           // by job
 	stored  map[string]bool             // artifacts
@@ -91,6 +92,9 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 		return workflow.Failure, nil
 	case s.Function == "changes":
 		return workflow.Success, lines(w.history.outputs)
+	case s.ID == "check":
+		result := map[bool]string{true: "failed", false: "succeeded"}[w.fail]
+		return workflow.Success, map[string]string{"result": result}
 	case s.ID == "outputs":
 		return workflow.Success, map[string]string{"changes": fmt.Sprint(w.changes)}
 	case s.Uses == "actions/upload-artifact":

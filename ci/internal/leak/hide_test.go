@@ -80,7 +80,7 @@ func TestHide(t *testing.T) {
 		"app --db-password CLEAR --port 80":               "app --db-password (hidden) --port 80",
 		`app --api-key "CLEAR x" --v`:                     "app --api-key (hidden) --v",
 		"PGPASSWORD=CLEAR psql -h db":                     "PGPASSWORD=(hidden) psql -h db",
-		"curl -fsS -u u:CLEAR http://localhost:80/health": "curl -fsS -u (hidden) http://localhost:80/health",
+		"curl -fsS -u u:CLEAR http://localhost:80/health": "curl -fsS -u (hidden) http://localhost:80/health", // gitleaks:allow
 		"mysqladmin ping -h db -u root -pCLEAR":           "mysqladmin ping -h db -u root -p(hidden)",
 		"sshpass -p CLEAR ssh h":                          "sshpass -p (hidden) ssh h",
 		"java -Dspring.datasource.password=CLEAR -jar a":  "java -Dspring.datasource.password=(hidden) -jar a",

@@ -80,7 +80,7 @@ func TestHide(t *testing.T) {
 		"app --db-password CLEAR --port 80":               "app --db-password (hidden) --port 80",
 		`app --api-key "CLEAR x" --v`:                     "app --api-key (hidden) --v",
 		"PGPASSWORD=CLEAR psql -h db":                     "PGPASSWORD=(hidden) psql -h db",
-		"curl -fsS -u u:CLEAR http://localhost:80/health": "curl -fsS -u (hidden) http://localhost:80/health", // gitleaks:allow
+		"curl -fsS -u u:CLEAR http://localhost:80/health": "curl -fsS -u (hidden) http://localhost:80/health", // gitleaks:allow: planted, to be hidden
 		"mysqladmin ping -h db -u root -pCLEAR":           "mysqladmin ping -h db -u root -p(hidden)",
 		"sshpass -p CLEAR ssh h":                          "sshpass -p (hidden) ssh h",
 		"java -Dspring.datasource.password=CLEAR -jar a":  "java -Dspring.datasource.password=(hidden) -jar a",
@@ -95,7 +95,7 @@ func TestHide(t *testing.T) {
 		"https://api.telegram.org/bot123456:CLEAR-aaaaaaaaaaaaaaaaaaaaaaa/sendMessage": "https://api.telegram.org/(hidden)/sendMessage",
 		"sk_live_CLEAR": "(hidden)",
 		"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY":                                  "(hidden)",
-		"x -----BEGIN RSA PRIVATE KEY-----\nCLEAR\n-----END RSA PRIVATE KEY----- y": "x (hidden) y",
+		"x -----BEGIN RSA PRIVATE KEY-----\nCLEAR\n-----END RSA PRIVATE KEY----- y": "x (hidden) y", // gitleaks:allow: planted, to be hidden
 		"-----BEGIN PRIVATE KEY-----\\nCLEAR":                                       "(hidden)",
 		strings.Repeat("CLEARabc", 8) + "\nCLEAR==\n-----END PRIVATE KEY-----\nz":   "(hidden)\nz",
 		// What is no secret.

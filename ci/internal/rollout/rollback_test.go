@@ -542,7 +542,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	}
 	container.Command = []string{"app", "--db-password", "PLANTED", "--token=PLANTED", "--port", "8000"}
 	container.EntryPoint = []string{"sh", "-c", "PGPASSWORD=PLANTED exec app"}
-	container.HealthCheck = &types.HealthCheck{Command: []string{"CMD-SHELL", "curl -u u:PLANTED http://localhost:8000/health"}}
+	container.HealthCheck = &types.HealthCheck{Command: []string{"CMD-SHELL", "curl -u u:PLANTED http://localhost:8000/health"}} // gitleaks:allow: planted, to be hidden
 	container.DockerLabels = map[string]string{"com.datadoghq.ad.instances": `[{"password":"PLANTED"}]`, "api-key": "PLANTED"}
 	container.LogConfiguration = &types.LogConfiguration{
 		LogDriver: types.LogDriverSplunk, Options: map[string]string{"splunk-token": "PLANTED", "Header": "X-Api-Key: PLANTED", "splunk-url": "https://u:PLANTED@splunk"},

@@ -16,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // standing is what a service runs, with what its revision's tags say.
@@ -23,7 +24,7 @@ type standing struct {
 	service    platform.Service
 	described  types.Service
 	definition *types.TaskDefinition
-	marks      marks
+	tags       releaseTags
 }
 
 // standings looks up what the services run. Those that are missing are an error.
@@ -42,14 +43,14 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			return nil, noService(cluster, s.ServiceName())
 		}
-		definition, tags, err := e.past(ctx, aws.ToString(service.TaskDefinition))
+		definition, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
 			return nil, err
 		}
 		if definition == nil {
 			definition = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 		}
-		all = append(all, standing{service: s, described: *service, definition: definition, marks: readMarks(tags)})
+		all = append(all, standing{service: s, described: *service, definition: definition, tags: parseTags(tags)})
 	}
 	return all, nil
 }
@@ -140,14 +141,14 @@ func (e Engine) lastBegun(ctx context.Context, cluster string, s standing) (begu
 	case l.found != nil:
 		return *l.found, nil
 	case l.deleted != "":
-		return begun{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, afterSlash(l.deleted))
-	case s.marks.release == "" || s.marks.from == "":
+		return begun{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, machine.ShortARN(l.deleted))
+	case s.tags.release == "" || s.tags.from == "":
 		return begun{}, nil
 	}
 	if l.arrived.IsZero() {
 		l.arrived = aws.ToTime(s.definition.RegisteredAt)
 	}
-	return begun{s.marks.release, s.marks.sha, afterSlash(l.runs()), l.arrived, false}, nil
+	return begun{s.tags.release, s.tags.sha, machine.ShortARN(l.runs()), l.arrived, false}, nil
 }
 
 // later looks for a release that was begun later than that of what a service runs.
@@ -174,7 +175,7 @@ func (l *later) deployment(ctx context.Context, r record) (bool, error) {
 		l.passed = true
 	}
 	registered := l.than.definition.RegisteredAt
-	if l.than.marks.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+	if l.than.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
 		return true, nil
 	}
 	return l.revision(ctx, r.revision, aws.ToTime(r.CreatedAt))
@@ -186,7 +187,7 @@ func (l *later) revision(ctx context.Context, arn string, at time.Time) (bool, e
 		return false, nil
 	}
 	l.seen[arn] = true
-	definition, tags, err := l.engine.past(ctx, arn)
+	definition, tags, err := l.engine.findDefinition(ctx, arn)
 	if err != nil {
 		return false, err
 	}
@@ -194,24 +195,24 @@ func (l *later) revision(ctx context.Context, arn string, at time.Time) (bool, e
 		l.deleted = cmp.Or(l.deleted, arn)
 		return false, nil
 	}
-	of := readMarks(tags)
+	of := parseTags(tags)
 	if of.release == "" || of.copyOf != "" && !l.newer(of.copyOf) {
 		return false, nil // somebody else's, or a copy of something older
 	}
 	if at.IsZero() {
 		at = aws.ToTime(definition.RegisteredAt)
 	}
-	l.found = &begun{of.release, of.sha, afterSlash(arn), at, true}
+	l.found = &begun{of.release, of.sha, machine.ShortARN(arn), at, true}
 	return true, nil
 }
 
-// newer tells whether a revision of the service's family was registered after the
+// newer reports whether a revision of the service's family was registered after the
 // one that runs, or after the one that this is a copy of.
 func (l *later) newer(arn string) bool {
 	if familyOf(arn) != l.than.service.Family() {
 		return false
 	}
-	runs := cmp.Or(l.than.marks.copyOf, l.runs())
+	runs := cmp.Or(l.than.tags.copyOf, l.runs())
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 
@@ -242,28 +243,28 @@ func (e Engine) newestFirst(ctx context.Context, family string, status types.Tas
 // begin it is believed that it worked.
 func (e Engine) lastGood(ctx context.Context, cluster string, s standing) (string, error) {
 	passed := map[string]bool{}
-	for candidate := s.marks.from; candidate != "" && !passed[candidate]; {
+	for candidate := s.tags.from; candidate != "" && !passed[candidate]; {
 		good, err := e.worked(ctx, cluster, s.service.ServiceName(), candidate)
 		if err != nil {
 			return "", err
 		}
-		definition, tags, err := e.past(ctx, candidate)
+		definition, tags, err := e.findDefinition(ctx, candidate)
 		switch {
 		case err != nil:
 			return "", err
 		case definition == nil:
-			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, afterSlash(candidate))
+			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, machine.ShortARN(candidate))
 		case good:
 			return candidate, nil
 		}
-		e.Event(s.service.Name, afterSlash(candidate)+" is passed over: it is not known to have worked")
+		e.Event(s.service.Name, machine.ShortARN(candidate)+" is passed over: it is not known to have worked")
 		passed[candidate] = true
-		candidate = readMarks(tags).from
+		candidate = parseTags(tags).from
 	}
 	return "", outcome.Usagef("%s: no earlier version is known to have worked: name a commit or a revision with --to", s.service.Name)
 }
 
-// worked tells whether a revision was ever deployed with success, as far as is known.
+// worked reports whether a revision was ever deployed with success, as far as is known.
 func (e Engine) worked(ctx context.Context, cluster, service, revision string) (bool, error) {
 	deployed, succeeded := false, false
 	_, err := e.history(ctx, cluster, service, func(r record) (bool, error) {
@@ -277,7 +278,7 @@ func (e Engine) worked(ctx context.Context, cluster, service, revision string) (
 }
 
 func familyOf(arn string) string {
-	family, _, _ := strings.Cut(afterSlash(arn), ":")
+	family, _, _ := strings.Cut(machine.ShortARN(arn), ":")
 	return family
 }
 
@@ -290,7 +291,7 @@ func revisionNumber(arn string) int {
 // its ARN.
 var revisionName = regexp.MustCompile(`^(?:(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:task-definition/)?([A-Za-z0-9_-]+):)?([1-9][0-9]*)$`)
 
-// IsRevision tells whether a goal of a rollback names a revision, rather than a
+// IsRevision reports whether a goal of a rollback names a revision, rather than a
 // commit.
 func IsRevision(goal string) bool { return len(goal) != 40 && revisionName.MatchString(goal) }
 
@@ -329,7 +330,7 @@ func (e Engine) ToImages(ctx context.Context, cluster string, services []platfor
 				return false, nil
 			}
 			seen[arn] = true
-			definition, _, err := e.past(ctx, arn)
+			definition, _, err := e.findDefinition(ctx, arn)
 			if err != nil || definition == nil || imageOf(*definition, s.Container()) != target.Image {
 				return false, err
 			}

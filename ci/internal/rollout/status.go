@@ -16,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // statusReleases is how many of a service's last deployments a status shows.
@@ -57,9 +58,9 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	at := all[0]
 	status.State, status.Detail = stateOf(at.described)
 	status.Version = report.Version{
-		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.marks.sha,
+		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.tags.sha,
 	}
-	status.Release, status.Strategy = at.marks.release, strategyOf(at.described)
+	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
 		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
@@ -87,12 +88,12 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 
 // stateOf is the state of a service in a word, and why.
 func stateOf(service types.Service) (report.State, string) {
-	primary := observation{deployments: service.Deployments}.primary()
+	primary := machine.Primary(service.Deployments)
 	switch {
 	case primary == nil:
 		return report.Degraded, "it has no primary deployment"
 	case primary.RolloutState == types.DeploymentRolloutStateFailed:
-		return report.Degraded, whyFailed(primary)
+		return report.Degraded, machine.WhyFailed(primary)
 	case len(service.Deployments) > 1, primary.RolloutState == types.DeploymentRolloutStateInProgress:
 		return report.Deploying, aws.ToString(primary.RolloutStateReason)
 	case service.RunningCount < service.DesiredCount:
@@ -140,7 +141,7 @@ func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 	switch {
 	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
 		newest = at.definition
-		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, afterSlash(aws.ToString(at.definition.TaskDefinitionArn))))
+		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
 	case isGone(err):
 		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
 	case err != nil:
@@ -152,7 +153,7 @@ func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
-			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), afterSlash(aws.ToString(newest.TaskDefinitionArn))))
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
 		}
 	}
 	for _, pair := range []struct{ what, runs, file string }{
@@ -194,20 +195,20 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 // service of several back by hand.
 func (e Engine) tellUnfinished(ctx context.Context, standings []*standing, versions *versions, status *report.Status) {
 	for _, s := range standings {
-		if s == nil || s.marks.release == "" || s.marks.size < 2 || status.Unfinished != nil {
+		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
 			continue
 		}
-		unfinished := &report.Unfinished{Release: s.marks.release, SHA: s.marks.sha}
+		unfinished := &report.Unfinished{Release: s.tags.release, SHA: s.tags.sha}
 		for _, other := range standings {
 			if other == nil {
 				continue
 			}
-			if other.marks.release == s.marks.release {
+			if other.tags.release == s.tags.release {
 				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
 				continue
 			}
 			newest, err := versions.newest(ctx, other.service.Family())
-			if err == nil && newest.release == s.marks.release {
+			if err == nil && newest.release == s.tags.release {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
 			}
 		}
@@ -240,9 +241,9 @@ func (v *versions) of(ctx context.Context, revision, container string) (report.V
 	return versionOf(k.definition, k.tags, container), nil
 }
 
-func (v *versions) newest(ctx context.Context, family string) (marks, error) {
+func (v *versions) newest(ctx context.Context, family string) (releaseTags, error) {
 	k, err := v.find(ctx, family)
-	return readMarks(k.tags), err
+	return parseTags(k.tags), err
 }
 
 func (v *versions) find(ctx context.Context, name string) (known, error) {

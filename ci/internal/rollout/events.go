@@ -11,46 +11,47 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rollout/machine"
 )
 
-// teller knows what was told of a service, so that each thing is told once,
+// eventDedupe is what was reported of a service, so that everything is reported once,
 // however late and in whatever order readings come.
-type teller struct {
-	events  map[string]bool   // ids
+type eventDedupe struct {
+	events  map[string]bool   // by id
 	tasks   map[string]string // last state by ARN
 	targets map[string]string // last health by address
-	counts  string            // of the deployments, when tasks were looked at last
-	trouble string            // the last event that tells of something that ECS cannot do
+	counts  string            // of the deployment, when its tasks were listed last
 }
 
-// skip takes events as told.
-func (t *teller) skip(events []types.ServiceEvent) {
-	t.events = map[string]bool{}
+// newEventDedupe counts events as reported.
+func newEventDedupe(events []types.ServiceEvent) eventDedupe {
+	d := eventDedupe{events: map[string]bool{}, tasks: map[string]string{}, targets: map[string]string{}}
 	for _, event := range events {
-		t.events[aws.ToString(event.Id)] = true
+		d.events[aws.ToString(event.Id)] = true
 	}
+	return d
 }
 
-// tellEvents tells the service events that were not told yet, oldest first.
-func (e Engine) tellEvents(m *move, events []types.ServiceEvent) {
-	if m.told.events == nil {
-		m.told.events = map[string]bool{}
-	}
+// reportServiceEvents reports the service events that are new, oldest first, and
+// returns the last one that says what keeps ECS from going on.
+func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEvent) (trouble string) {
 	for _, event := range slices.Backward(events) {
-		if id := aws.ToString(event.Id); !m.told.events[id] {
-			m.told.events[id] = true
+		if id := aws.ToString(event.Id); !s.reported.events[id] {
+			s.reported.events[id] = true
 			text := readable(aws.ToString(event.Message))
-			if trouble.MatchString(text) {
-				m.told.trouble = text
+			if isTrouble.MatchString(text) {
+				trouble = text
 			}
-			e.Event(m.name(), text)
+			e.Event(s.Name, text)
 		}
 	}
+	return trouble
 }
 
-// trouble are the words of service events that say what keeps ECS from going on.
+// isTrouble matches the words of service events that say what keeps ECS from going on.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
-var trouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
+var isTrouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
 
 // What ECS says in every event of a service and people know already, and the
 // ARN of a target group, of which its name is enough.
@@ -64,55 +65,45 @@ func readable(message string) string {
 	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
 }
 
-// withTrouble adds to a verdict what ECS said last that keeps it from going on.
-func (m *move) withTrouble(verdict string) string {
-	if m.told.trouble == "" {
-		return verdict
-	}
-	return verdict + ": " + m.told.trouble
-}
+// taskReportLimit is how many services are reported task by task. Beyond it the
+// services' own events must do: the tasks of one cost up to four calls.
+const taskReportLimit = 10
 
-// closeLimit is how many services are looked at task by task. Beyond it the
-// services' own events must do: a look costs up to four calls.
-const closeLimit = 10
-
-// lookCloser tells how the tasks of our deployments come and go, and what their
-// load balancers say of them. Tasks are asked for when the service's counts
-// have changed. What cannot be read is left out: it decides nothing.
-func (e Engine) lookCloser(ctx context.Context, cluster string, moves []*move, observed map[*move]observation) {
-	if len(moves) > closeLimit {
+// reportTasks reports how the tasks of our deployments come and go, and their health
+// behind load balancers. Tasks are listed if the service's counts have changed. What
+// cannot be read is left out: it decides nothing.
+func (r *run) reportTasks(ctx context.Context, observed []machine.Observation) {
+	if len(r.services) > taskReportLimit {
 		return
 	}
-	for _, m := range moves {
-		own := observed[m].deployment(m.own)
-		if own == nil || m.verdict != pending {
+	for n, s := range r.services {
+		progress := r.machine.Progress(n)
+		own := machine.Deployment(observed[n].Deployments, progress.Own)
+		if own == nil || progress.Verdict != machine.Pending {
 			continue
 		}
 		counts := fmt.Sprintf("%d %d %d", own.RunningCount, own.PendingCount, own.FailedTasks)
-		if counts != m.told.counts {
-			m.told.counts = counts
-			e.tellTasks(ctx, cluster, m)
+		if counts != s.reported.counts {
+			s.reported.counts = counts
+			r.reportTaskStates(ctx, s, progress.Own)
 		}
 		if own.RunningCount > 0 {
-			e.tellTargets(ctx, m)
+			r.reportTargets(ctx, s)
 		}
 	}
 }
 
-func (e Engine) tellTasks(ctx context.Context, cluster string, m *move) {
-	if m.told.tasks == nil {
-		m.told.tasks = map[string]string{}
-	}
+func (r *run) reportTaskStates(ctx context.Context, s *serviceRollout, deployment string) {
 	for _, desired := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
-		tasks, err := e.tasks(ctx, cluster, m, m.own, desired)
+		tasks, err := r.tasks(ctx, s.servicePlan, deployment, desired)
 		if err != nil {
 			return
 		}
 		for _, task := range tasks {
 			arn, state := aws.ToString(task.TaskArn), taskState(task)
-			if m.told.tasks[arn] != state {
-				m.told.tasks[arn] = state
-				e.Event(m.name(), fmt.Sprintf("task %s is %s", afterSlash(arn), state))
+			if s.reported.tasks[arn] != state {
+				s.reported.tasks[arn] = state
+				r.Event(s.Name, fmt.Sprintf("task %s is %s", machine.ShortARN(arn), state))
 			}
 		}
 	}
@@ -126,16 +117,13 @@ func taskState(task types.Task) string {
 	return state
 }
 
-// tellTargets tells the health of the service's targets where it has changed.
-func (e Engine) tellTargets(ctx context.Context, m *move) {
-	if m.told.targets == nil {
-		m.told.targets = map[string]string{}
-	}
-	health := e.targetHealth(ctx, m)
+// reportTargets reports the health of the service's targets if it has changed.
+func (r *run) reportTargets(ctx context.Context, s *serviceRollout) {
+	health := r.targetHealth(ctx, s.service)
 	for _, address := range slices.Sorted(maps.Keys(health)) {
-		if state := health[address].said(); m.told.targets[address] != state {
-			m.told.targets[address] = state
-			e.Event(m.name(), fmt.Sprintf("target %s is %s", address, state))
+		if state := health[address].String(); s.reported.targets[address] != state {
+			s.reported.targets[address] = state
+			r.Event(s.Name, fmt.Sprintf("target %s is %s", address, state))
 		}
 	}
 }
@@ -143,19 +131,19 @@ func (e Engine) tellTargets(ctx context.Context, m *move) {
 // targetHealth is what a load balancer says of one address.
 type targetHealth elbtypes.TargetHealth
 
-func (h targetHealth) said() string {
-	said := string(h.State)
+func (h targetHealth) String() string {
+	text := string(h.State)
 	if description := aws.ToString(h.Description); description != "" && h.State != elbtypes.TargetHealthStateEnumHealthy {
-		said += " (" + description + ")"
+		text += " (" + description + ")"
 	}
-	return said
+	return text
 }
 
-// targetHealth asks the service's target groups about their targets, by
-// address. Of an address in several the worse is told.
-func (e Engine) targetHealth(ctx context.Context, m *move) map[string]targetHealth {
+// targetHealth is the health of a service's targets by address. Of an address in
+// several target groups it is the worse one.
+func (e Engine) targetHealth(ctx context.Context, service types.Service) map[string]targetHealth {
 	health := map[string]targetHealth{}
-	for _, group := range e.groupHealth(ctx, m.service) {
+	for _, group := range e.groupHealth(ctx, service) {
 		for address, h := range group {
 			if known, ok := health[address]; !ok || known.State == elbtypes.TargetHealthStateEnumHealthy {
 				health[address] = h

@@ -104,11 +104,11 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	if !s.unchanged && !request.looking {
-		if err := drivable(*service); err != nil {
+		if err := checkStrategy(*service); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.mayBegin(request); err != nil {
+	if err := s.checkInProgress(request); err != nil {
 		return nil, err
 	}
 	if request.TakeOver && s.unchanged && deploying(*service) {
@@ -291,9 +291,9 @@ func (s *servicePlan) decideRevision(template types.TaskDefinition, request Requ
 	return nil
 }
 
-// mayBegin refuses a service in which a deployment is in progress, unless it is
+// checkInProgress refuses a service in which a deployment is in progress, unless it is
 // this release's own, from a process that has ended.
-func (s *servicePlan) mayBegin(request Request) error {
+func (s *servicePlan) checkInProgress(request Request) error {
 	if !deploying(s.service) || request.TakeOver {
 		s.Irreversible = deploying(s.service)
 		return nil

@@ -52,15 +52,15 @@ var errOvertaken = fmt.Errorf("%w", errInProgress)
 // release that is overtaken plans once more: it may be the very same release, begun by
 // another process, which is carried on, or one to wait for.
 func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, error) {
-	p, err := e.prepareOnce(ctx, request)
+	p, err := e.tryPrepare(ctx, request)
 	if errors.Is(err, errOvertaken) {
 		e.Event("", err.Error()+": planning again")
-		return e.prepareOnce(ctx, request)
+		return e.tryPrepare(ctx, request)
 	}
 	return p, err
 }
 
-func (e Engine) prepareOnce(ctx context.Context, request Request) (releasePlan, error) {
+func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, error) {
 	p, err := e.planInTurn(ctx, request)
 	if err != nil {
 		return p, err
@@ -72,7 +72,7 @@ func (e Engine) prepareOnce(ctx context.Context, request Request) (releasePlan, 
 	if err := e.register(ctx, changed); err != nil {
 		return p, err
 	}
-	if err := e.stillThere(ctx, request, changed); err != nil {
+	if err := e.checkNotOvertaken(ctx, request, changed); err != nil {
 		return p, err
 	}
 	return p, context.Cause(ctx)
@@ -127,9 +127,9 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 	return request.Preflight(ctx, subjects)
 }
 
-// stillThere looks once more before the first change: of two releases that
+// checkNotOvertaken looks once more before the first change: of two releases that
 // began at the same time one shall go first.
-func (e Engine) stillThere(ctx context.Context, request Request, changed []*servicePlan) error {
+func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed []*servicePlan) error {
 	if len(changed) == 0 {
 		return nil
 	}

@@ -27,14 +27,14 @@ const statusReleases = 5
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
 	versions := &versions{engine: e, known: map[string]known{}}
-	standings := make([]*standing, len(services))
+	running := make([]*runningService, len(services))
 	problems := make([]error, len(services))
 	var group errgroup.Group
 	group.SetLimit(planJobs)
 	for n, s := range services {
 		group.Go(func() error {
 			var err error
-			standings[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
+			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
 			if err != nil {
 				status.Services[n].Error, problems[n] = e.line(err), err
 			}
@@ -42,13 +42,13 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 		})
 	}
 	_ = group.Wait() // problems has the errors, all of them
-	e.tellUnfinished(ctx, standings, versions, &status)
+	e.findUnfinishedRelease(ctx, running, versions, &status)
 	return status, errors.Join(problems...)
 }
 
-func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*standing, report.ServiceStatus, error) {
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*runningService, report.ServiceStatus, error) {
 	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
-	all, err := e.standings(ctx, cluster, []platform.Service{s})
+	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
 	if err != nil {
 		if errors.As(err, new(absentError)) {
 			status.State = report.Missing
@@ -104,7 +104,7 @@ func stateOf(service types.Service) (report.State, string) {
 
 // addHealth counts the service's tasks by what its target groups say. A task in
 // several, each with a port of it, is healthy if all of them say so.
-func (e Engine) addHealth(ctx context.Context, at standing, status *report.ServiceStatus) {
+func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
 	groups := e.groupHealth(ctx, at.described)
 	healthy, unhealthy := map[string]int{}, map[string]bool{}
 	for _, group := range groups {
@@ -132,7 +132,7 @@ func (e Engine) addHealth(ctx context.Context, at standing, status *report.Servi
 
 // drift compares what runs with what Terraform last registered, and with the
 // services file. The image and the version are the pipeline's and are left out.
-func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
+func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
 	var drift []string
 	if at.definition.Family == nil {
 		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
@@ -190,16 +190,16 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 	return past, err
 }
 
-// tellUnfinished says of a release that some of its services run it and others
+// findUnfinishedRelease says of a release that some of its services run it and others
 // do not. That is what a killed process leaves behind, or somebody who put one
 // service of several back by hand.
-func (e Engine) tellUnfinished(ctx context.Context, standings []*standing, versions *versions, status *report.Status) {
-	for _, s := range standings {
+func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *versions, status *report.Status) {
+	for _, s := range running {
 		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
 			continue
 		}
 		unfinished := &report.Unfinished{Release: s.tags.release, SHA: s.tags.sha}
-		for _, other := range standings {
+		for _, other := range running {
 			if other == nil {
 				continue
 			}

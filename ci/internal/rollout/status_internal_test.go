@@ -60,7 +60,7 @@ func TestHealthCountsTasks(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			at := standing{}
+			at := runningService{}
 			for group := range tt.groups {
 				at.described.LoadBalancers = append(at.described.LoadBalancers, types.LoadBalancer{TargetGroupArn: aws.String(group)})
 			}

@@ -3,30 +3,22 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/rollout/machine"
 )
 
 // Limits of a diagnosis.
 const (
-	logTail           = 20  // lines kept for each cause
-	maxCauses         = 10  // distinct causes reported of one service
-	maxTaskPages      = 5   // of 100 stopped tasks each
-	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-	diagnosisTimeout  = 15 * time.Second
+	maxCauses        = 10 // distinct causes reported of one service
+	diagnosisTimeout = 15 * time.Second
 )
 
 // diagnosis is what the causes of a deployment that failed are looked for by.
@@ -166,38 +158,6 @@ func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []
 	return samples
 }
 
-// tasks are the tasks of a deployment. ECS keeps stopped ones for an hour
-// at least.
-func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
-	input := &ecs.ListTasksInput{
-		Cluster: &r.request.Cluster, ServiceName: &s.ECSName,
-		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
-	}
-	var tasks []types.Task
-	for range maxTaskPages {
-		list, err := r.ECS.ListTasks(ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", s.ECSName, err)
-		}
-		if len(list.TaskArns) == 0 {
-			return tasks, nil
-		}
-		out, err := r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.request.Cluster, Tasks: list.TaskArns})
-		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", s.ECSName, err)
-		}
-		for _, task := range out.Tasks {
-			if aws.ToString(task.StartedBy) == deployment {
-				tasks = append(tasks, task)
-			}
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			break
-		}
-	}
-	return tasks, nil
-}
-
 // stoppedCause reads why a task stopped for a reason of its own: from the task
 // when it never started, else from the container that ended it.
 func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
@@ -275,52 +235,4 @@ func (d diagnosis) lastHealth(task types.Task) string {
 		}
 	}
 	return ""
-}
-
-// addressOf is a task's private IPv4 address.
-func addressOf(task types.Task) string {
-	for _, attachment := range task.Attachments {
-		for _, detail := range attachment.Details {
-			if aws.ToString(detail.Name) == "privateIPv4Address" {
-				return aws.ToString(detail.Value)
-			}
-		}
-	}
-	return ""
-}
-
-// logTail reads the last lines of the service's container in a task. The name
-// of the stream is given by the awslogs driver:
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
-func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
-	container := s.target.Service.Container()
-	if c := culprit(task, container); c != nil {
-		container = aws.ToString(c.Name)
-	}
-	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
-			continue
-		}
-		options := c.LogConfiguration.Options
-		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
-		return e.readTail(ctx, options["awslogs-group"], stream)
-	}
-	return nil, nil
-}
-
-func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {
-	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
-		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
-	})
-	if isCode(err, "ResourceNotFoundException") {
-		return nil, nil // a container that never started has no stream
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
-	}
-	var lines []string
-	for _, event := range out.Events {
-		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
-	}
-	return leak.Lines(lines), nil
 }

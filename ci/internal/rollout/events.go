@@ -9,8 +9,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
-	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/rollout/machine"
 )
@@ -126,55 +124,4 @@ func (r *run) reportTargets(ctx context.Context, s *serviceRollout) {
 			r.Event(s.Name, fmt.Sprintf("target %s is %s", address, state))
 		}
 	}
-}
-
-// targetHealth is what a load balancer says of one address.
-type targetHealth elbtypes.TargetHealth
-
-func (h targetHealth) String() string {
-	text := string(h.State)
-	if description := aws.ToString(h.Description); description != "" && h.State != elbtypes.TargetHealthStateEnumHealthy {
-		text += " (" + description + ")"
-	}
-	return text
-}
-
-// targetHealth is the health of a service's targets by address. Of an address in
-// several target groups it is the worse one.
-func (e Engine) targetHealth(ctx context.Context, service types.Service) map[string]targetHealth {
-	health := map[string]targetHealth{}
-	for _, group := range e.groupHealth(ctx, service) {
-		for address, h := range group {
-			if known, ok := health[address]; !ok || known.State == elbtypes.TargetHealthStateEnumHealthy {
-				health[address] = h
-			}
-		}
-	}
-	return health
-}
-
-// groupHealth is what each of a service's target groups says of its targets, by
-// address. Groups that cannot be asked are left out.
-func (e Engine) groupHealth(ctx context.Context, service types.Service) []map[string]targetHealth {
-	if e.Health == nil {
-		return nil
-	}
-	var groups []map[string]targetHealth
-	for _, balancer := range service.LoadBalancers {
-		if balancer.TargetGroupArn == nil {
-			continue
-		}
-		out, err := e.Health.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: balancer.TargetGroupArn})
-		if err != nil {
-			continue
-		}
-		group := map[string]targetHealth{}
-		for _, d := range out.TargetHealthDescriptions {
-			if d.Target != nil && d.TargetHealth != nil {
-				group[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
-			}
-		}
-		groups = append(groups, group)
-	}
-	return groups
 }

@@ -2,15 +2,12 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/rollout/machine"
@@ -92,66 +89,6 @@ func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision st
 		return "", fmt.Errorf("registering %s again, which somebody has deregistered: %w", machine.ShortARN(revision), err)
 	}
 	return aws.ToString(out.TaskDefinition.TaskDefinitionArn), nil
-}
-
-// active reports whether a service can be given a revision. One that was described
-// by an endpoint that tells no status can.
-func active(definition *types.TaskDefinition) bool {
-	return definition.Status == types.TaskDefinitionStatusActive || definition.Status == ""
-}
-
-// Codes of answers.
-var (
-	deniedCodes  = []string{"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
-	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
-)
-
-// callStatus tells from the error of a call whether a change may have been made.
-// A server error and a broken connection leave that unknown.
-func callStatus(err error) machine.CallStatus {
-	var said smithy.APIError
-	switch {
-	case err == nil:
-		return machine.Accepted
-	case isThrottle(err):
-		return machine.Throttled
-	case isGone(err):
-		return machine.Rejected
-	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
-		return machine.Unknown
-	}
-	return machine.Rejected
-}
-
-func isThrottle(err error) bool {
-	return (retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}).IsErrorThrottle(err) == aws.TrueTernary
-}
-
-// isServerError tells a fault of the service by its code, where the SDK does
-// not model it.
-func isServerError(err error) bool {
-	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")
-}
-
-// renew is called with the result of a call, and renews credentials that have expired.
-func (e Engine) renew(err error) {
-	if e.Renew != nil && isCode(err, expiredCodes...) {
-		e.Renew()
-	}
-}
-
-// isCode reports whether err is an answer of AWS with one of the error codes.
-func isCode(err error, codes ...string) bool {
-	var said smithy.APIError
-	if !errors.As(err, &said) {
-		return false
-	}
-	for _, code := range codes {
-		if said.ErrorCode() == code {
-			return true
-		}
-	}
-	return false
 }
 
 // Registering is tried again when it is throttled or its answer is lost: ECS

@@ -2,30 +2,16 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
-	"golang.org/x/sync/errgroup"
 
 	"dagger/slipway/internal/rollout/machine"
 )
-
-// Batch limits of the ECS API.
-// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html
-// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceDeployments.html
-const (
-	describeServicesLimit    = 10
-	describeDeploymentsLimit = 20
-)
-
-// readJobs is how many reads are under way at a time.
-const readJobs = 4
 
 // observe asks ECS about all services, with one call for ten of them, reports what
 // is new in them, and asks about our own service deployments.
@@ -61,49 +47,6 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	}
 	r.reportTasks(ctx, observed)
 	return observed, nil
-}
-
-// describe describes the services of targets, by name.
-func (e Engine) describe(ctx context.Context, cluster string, targets []Target) (map[string]*types.Service, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	var mu sync.Mutex // guards services
-	services := map[string]*types.Service{}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(readJobs)
-	for batch := range slices.Chunk(targets, describeServicesLimit) {
-		group.Go(func() error {
-			input := &ecs.DescribeServicesInput{Cluster: &cluster}
-			for _, target := range batch {
-				input.Services = append(input.Services, target.Service.ServiceName())
-			}
-			out, err := e.ECS.DescribeServices(ctx, input)
-			if errors.As(err, new(*types.ClusterNotFoundException)) {
-				return absentError("there is no cluster " + cluster)
-			}
-			if err != nil {
-				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for i := range out.Services {
-				services[aws.ToString(out.Services[i].ServiceName)] = &out.Services[i]
-			}
-			return nil
-		})
-	}
-	return services, group.Wait()
-}
-
-// absentError says what there is not, though Terraform should have created it.
-type absentError string
-
-func (e absentError) Error() string {
-	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)"
-}
-
-func noService(cluster, name string) error {
-	return absentError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
 }
 
 // observeDeployments adds the state of our service deployments. An endpoint
@@ -194,9 +137,3 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 // numberOf is the number that a deployment's id, ecs-svc/NNN, shares with the
 // ARN of its service revision, …/NNN.
 func numberOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }
-
-// lacksAPI reports whether an error means that this endpoint does not have the
-// operation, or that this role may not use it.
-func lacksAPI(err error) bool {
-	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
-}

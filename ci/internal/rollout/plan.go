@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -333,44 +332,6 @@ func deploying(service types.Service) bool {
 	}
 	return primary.CreatedAt != nil && service.CreatedAt != nil && primary.CreatedAt.Sub(*service.CreatedAt) > firstDeployment
 }
-
-// definition describes a revision by its ARN, or the newest active one of a family.
-func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	out, err := e.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{
-		TaskDefinition: &name,
-		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
-	})
-	if isCode(err, "ClientException") { // ECS's word for one that it does not have
-		return nil, nil, goneError(name)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("describing task definition %s: %w", name, err)
-	}
-	return out.TaskDefinition, out.Tags, nil
-}
-
-// findDefinition is [Engine.definition], or nil where ECS does not have it any more.
-func (e Engine) findDefinition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
-	definition, tags, err := e.definition(ctx, name)
-	if isGone(err) {
-		return nil, nil, nil
-	}
-	return definition, tags, err
-}
-
-// goneError names a revision that ECS does not have, or a family without an active one.
-type goneError string
-
-func (e goneError) Error() string {
-	if name := machine.ShortARN(string(e)); strings.Contains(name, ":") {
-		return "task definition " + name + " is deleted"
-	}
-	return "no revision of task definition " + string(e) + " is active"
-}
-
-func isGone(err error) bool { return errors.As(err, new(goneError)) }
 
 // versionOf reads from a revision and its tags what it runs.
 func versionOf(definition types.TaskDefinition, tags []types.Tag, container string) report.Version {

@@ -102,31 +102,6 @@ func (e Engine) planInTurn(ctx context.Context, request Request) (releasePlan, e
 	}
 }
 
-func (e Engine) preflight(ctx context.Context, request Request, changed []*servicePlan) error {
-	if request.Preflight == nil {
-		return nil
-	}
-	var subjects []Subject
-	for _, s := range changed {
-		if s.toZero() {
-			continue // its image need not be there
-		}
-		definition := s.definition
-		if definition == nil {
-			template, _, err := e.definition(ctx, s.To.TaskDefinition)
-			if err != nil {
-				return err
-			}
-			definition = carryOver(*template)
-		}
-		subjects = append(subjects, Subject{Service: s.target.Service, Running: s.service, Before: s.previous, Definition: definition, Image: s.To.Image})
-	}
-	if len(subjects) == 0 {
-		return nil
-	}
-	return request.Preflight(ctx, subjects)
-}
-
 // checkNotOvertaken looks once more before the first change: of two releases that
 // began at the same time one shall go first.
 func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed []*servicePlan) error {

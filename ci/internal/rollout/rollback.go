@@ -6,12 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/outcome"
@@ -216,28 +214,6 @@ func (l *laterRelease) newer(arn string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 
-// newestFirst shows the revisions of a family until look has seen enough.
-func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
-	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
-	for {
-		list, err := e.ECS.ListTaskDefinitions(ctx, input)
-		if err != nil {
-			return fmt.Errorf("listing revisions of %s: %w", family, err)
-		}
-		for _, arn := range list.TaskDefinitionArns {
-			if familyOf(arn) != family {
-				continue // one whose name only begins alike
-			}
-			if enough, err := look(arn); enough || err != nil {
-				return err
-			}
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			return nil
-		}
-	}
-}
-
 // lastGood follows what ran before, and before that, to the first revision that
 // did not fail whenever it was deployed. Of what was deployed before ECS's records
 // begin it is believed that it worked.
@@ -275,16 +251,6 @@ func (e Engine) succeeded(ctx context.Context, cluster, service, revision string
 		return succeeded, nil
 	})
 	return succeeded || !deployed, err
-}
-
-func familyOf(arn string) string {
-	family, _, _ := strings.Cut(machine.ShortARN(arn), ":")
-	return family
-}
-
-func revisionNumber(arn string) int {
-	n, _ := strconv.Atoi(arn[strings.LastIndex(arn, ":")+1:]) // ECS's own ARNs end in a number
-	return n
 }
 
 // revisionName are the ways to name a revision: its number, with its family, or

@@ -81,7 +81,7 @@ type message struct{ file, text string }
 // hints are where every sentence is one for people; elsewhere only refusals and errors of
 // usage are.
 var hints = []string{
-	"rollout/hint.go", "rollout/judge.go", "infra/terraform/explain.go", "infra/terraform/lock.go", "awsauth/endpoint.go", "awsauth/source.go", "registry/explain.go",
+	"rollout/hint.go", "rollout/machine/judge.go", "infra/terraform/explain.go", "infra/terraform/lock.go", "awsauth/endpoint.go", "awsauth/source.go", "registry/explain.go",
 }
 
 // unseen is what nobody meets who delivers: messages about the command line itself,

@@ -3,83 +3,98 @@ package rollout
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/leak"
 	"dagger/slipway/internal/report"
 )
 
 // Limits of a diagnosis.
 const (
-	logTail           = 20  // lines kept for each cause
-	maxCauses         = 10  // distinct causes told of one service
-	maxTaskPages      = 5   // of 100 stopped tasks each
-	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
-	diagnosisTimeout  = 15 * time.Second
+	maxCauses        = 10 // distinct causes reported of one service
+	diagnosisTimeout = 15 * time.Second
 )
 
-// diagnose finds out why the services' new tasks did not do. A diagnosis that
-// fails is told and does not change the verdict.
-func (e Engine) diagnose(ctx context.Context, cluster string, moves []*move) {
+// diagnosis is what the causes of a deployment that failed are looked for by.
+type diagnosis struct {
+	service              *serviceRollout
+	deployment, revision string
+	trouble              string            // of ECS with it, for want of tasks
+	health               map[string]string // of targets, as reported last
+}
+
+// failed are the services whose deployment of ours failed, to be diagnosed. The
+// others are restored because of these: there is no cause to find in them.
+func (r *run) failed() []diagnosis {
+	var failed []diagnosis
+	for n, s := range r.services {
+		if p := r.machine.Progress(n); p.Own != "" && p.Err != nil {
+			failed = append(failed, diagnosis{s, p.Own, s.To.TaskDefinition, p.UpdateTrouble, maps.Clone(s.reported.targets)})
+		}
+	}
+	return failed
+}
+
+// diagnose finds out why the services' new tasks failed. A diagnosis that fails is
+// reported and does not change the verdict.
+func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(readJobs)
-	for _, m := range moves {
+	for _, d := range failed {
 		group.Go(func() error {
-			m.causes = e.tellCauses(ctx, cluster, m, m.own, m.to.TaskDefinition, m.onTheWay)
+			d.service.causes = r.reportCauses(ctx, d)
 			return nil
 		})
 	}
 	_ = group.Wait() // a diagnosis has no error of its own
 }
 
-// diagnoseStuck finds out why services could not be put back, from the tasks of the
+// diagnoseRestore finds out why services could not be restored, from the tasks of the
 // deployment that was to do so.
-func (e Engine) diagnoseStuck(ctx context.Context, cluster string, moves []*move) {
+func (r *run) diagnoseRestore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
-	for _, m := range moves {
-		primary := m.observed.primary()
-		if m.stuck == nil || m.superseded != "" || primary == nil || aws.ToString(primary.Id) == m.own {
+	for n, s := range r.services {
+		p := r.machine.Progress(n)
+		primary := p.Observed.Primary()
+		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.Own {
 			continue
 		}
-		causes := e.tellCauses(ctx, cluster, m, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), m.told.trouble)
-		if len(causes) > 0 && !strings.Contains(m.stuck.Error(), causes[0].Reason) {
-			m.stuck = fmt.Errorf("%w: %s", m.stuck, causes[0].Reason)
+		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Trouble, s.reported.targets})
+		if len(causes) > 0 && !strings.Contains(p.RestoreErr.Error(), causes[0].Reason) {
+			s.restoreCause = causes[0].Reason
 		}
 		for n := range causes {
 			causes[n].Reason = "putting it back: " + causes[n].Reason
 		}
-		m.causes = append(m.causes, causes...)
+		s.causes = append(s.causes, causes...)
 	}
 }
 
-// tellCauses finds and tells the causes of a deployment that did not do; trouble is
-// what ECS said of it, for want of tasks.
-func (e Engine) tellCauses(ctx context.Context, cluster string, m *move, deployment, revision, trouble string) []report.Cause {
-	causes, err := e.causes(ctx, cluster, m, deployment, revision)
+// reportCauses finds and reports the causes of a deployment that failed.
+func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
+	s := d.service
+	causes, err := r.causes(ctx, d)
 	if err != nil {
-		e.Event(m.name(), "could not find out why: "+err.Error())
+		r.Event(s.Name, "could not find out why: "+err.Error())
 	}
-	if len(causes) == 0 && trouble != "" {
-		cause := report.Cause{Count: 1, Reason: trouble}
-		cause.Hint = hint(cause, m.target.Service, len(m.service.LoadBalancers))
+	if len(causes) == 0 && d.trouble != "" {
+		cause := report.Cause{Count: 1, Reason: d.trouble}
+		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	for _, cause := range causes {
-		e.Event(m.name(), "cause: "+cause.Headline())
+		r.Event(s.Name, "cause: "+cause.Headline())
 		if cause.Hint != "" {
-			e.Event(m.name(), "hint: "+cause.Hint)
+			r.Event(s.Name, "hint: "+cause.Hint)
 		}
 	}
 	return causes
@@ -93,30 +108,31 @@ type sample struct {
 
 // causes groups the tasks of a deployment of a revision that stopped, or else those that run
 // and are not healthy, by what is wrong with them.
-func (e Engine) causes(ctx context.Context, cluster string, m *move, deployment, revision string) ([]report.Cause, error) {
-	tasks, err := e.tasks(ctx, cluster, m, deployment, types.DesiredStatusStopped)
+func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
+	s := d.service
+	tasks, err := r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusStopped)
 	if err != nil {
 		return nil, err
 	}
-	samples := group(tasks, m.stoppedCause)
+	samples := group(tasks, d.stoppedCause)
 	if len(samples) == 0 {
-		if tasks, err = e.tasks(ctx, cluster, m, deployment, types.DesiredStatusRunning); err != nil {
+		if tasks, err = r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusRunning); err != nil {
 			return nil, err
 		}
-		health := e.targetHealth(ctx, m)
-		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return m.runningCause(task, health) })
+		health := r.targetHealth(ctx, s.service)
+		samples = group(tasks, func(task types.Task) (report.Cause, bool) { return runningCause(task, health) })
 	}
-	definition, _, err := e.definition(ctx, revision)
+	definition, _, err := r.definition(ctx, d.revision)
 	if err != nil {
 		definition = &types.TaskDefinition{}
 	}
 	var causes []report.Cause
-	for _, s := range samples[:min(len(samples), maxCauses)] {
-		cause := s.Cause
-		if cause.LogTail, err = e.logTail(ctx, m, *definition, s.task); err != nil {
-			e.Event(m.name(), err.Error())
+	for _, sample := range samples[:min(len(samples), maxCauses)] {
+		cause := sample.Cause
+		if cause.LogTail, err = r.logTail(ctx, s.servicePlan, *definition, sample.task); err != nil {
+			r.Event(s.Name, err.Error())
 		}
-		cause.Hint = hint(cause, m.target.Service, len(m.service.LoadBalancers))
+		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	return causes, nil
@@ -142,59 +158,28 @@ func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []
 	return samples
 }
 
-// tasks are the tasks of a deployment. ECS keeps stopped ones for an hour
-// at least.
-func (e Engine) tasks(ctx context.Context, cluster string, m *move, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
-	input := &ecs.ListTasksInput{
-		Cluster: &cluster, ServiceName: aws.String(m.target.Service.ServiceName()),
-		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
-	}
-	var tasks []types.Task
-	for range maxTaskPages {
-		list, err := e.ECS.ListTasks(ctx, input)
-		if err != nil {
-			return nil, fmt.Errorf("listing tasks of %s: %w", m.target.Service.ServiceName(), err)
-		}
-		if len(list.TaskArns) == 0 {
-			return tasks, nil
-		}
-		out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
-		if err != nil {
-			return nil, fmt.Errorf("describing tasks of %s: %w", m.target.Service.ServiceName(), err)
-		}
-		for _, task := range out.Tasks {
-			if aws.ToString(task.StartedBy) == deployment {
-				tasks = append(tasks, task)
-			}
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			break
-		}
-	}
-	return tasks, nil
-}
-
 // stoppedCause reads why a task stopped for a reason of its own: from the task
 // when it never started, else from the container that ended it.
-func (m *move) stoppedCause(task types.Task) (report.Cause, bool) {
+func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
 	}
+	container := d.service.target.Service.Container()
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
 		StopCode: string(task.StopCode), Reason: readable(aws.ToString(task.StoppedReason)),
 	}
-	if c := culprit(task, m.target.Service.Container()); c != nil {
+	if c := culprit(task, container); c != nil {
 		cause.ExitCode = c.ExitCode
 		cause.Signal = signalOf(c.ExitCode)
 		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
 			cause.Reason += ": " + reason
 		}
-		if name := aws.ToString(c.Name); name != m.target.Service.Container() {
+		if name := aws.ToString(c.Name); name != container {
 			cause.Reason += " (container " + name + ")"
 		}
 	}
-	cause.Health = m.lastHealth(task)
+	cause.Health = d.lastHealth(task)
 	return cause, true
 }
 
@@ -219,12 +204,12 @@ func culprit(task types.Task, own string) *types.Container {
 }
 
 // runningCause says what keeps a running task from being healthy.
-func (m *move) runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
+func runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
 	cause := report.Cause{Task: aws.ToString(task.TaskArn), Count: 1}
 	address := addressOf(task)
 	for target, h := range health {
 		if address != "" && strings.HasPrefix(target, address+":") {
-			cause.Health = h.said()
+			cause.Health = h.String()
 		}
 	}
 	status := aws.ToString(task.LastStatus)
@@ -242,60 +227,12 @@ func (m *move) runningCause(task types.Task, health map[string]targetHealth) (re
 }
 
 // lastHealth is what the load balancer said last of a task.
-func (m *move) lastHealth(task types.Task) string {
+func (d diagnosis) lastHealth(task types.Task) string {
 	address := addressOf(task)
-	for target, said := range m.told.targets {
-		if address != "" && strings.HasPrefix(target, address+":") && strings.HasPrefix(said, "unhealthy") {
-			return said
+	for target, health := range d.health {
+		if address != "" && strings.HasPrefix(target, address+":") && strings.HasPrefix(health, "unhealthy") {
+			return health
 		}
 	}
 	return ""
-}
-
-// addressOf is a task's private IPv4 address.
-func addressOf(task types.Task) string {
-	for _, attachment := range task.Attachments {
-		for _, detail := range attachment.Details {
-			if aws.ToString(detail.Name) == "privateIPv4Address" {
-				return aws.ToString(detail.Value)
-			}
-		}
-	}
-	return ""
-}
-
-// logTail reads the last lines of the service's container in a task. The name
-// of the stream is given by the awslogs driver:
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
-func (e Engine) logTail(ctx context.Context, m *move, definition types.TaskDefinition, task types.Task) ([]string, error) {
-	container := m.target.Service.Container()
-	if c := culprit(task, container); c != nil {
-		container = aws.ToString(c.Name)
-	}
-	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
-			continue
-		}
-		options := c.LogConfiguration.Options
-		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, afterSlash(aws.ToString(task.TaskArn)))
-		return e.readTail(ctx, options["awslogs-group"], stream)
-	}
-	return nil, nil
-}
-
-func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {
-	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
-		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
-	})
-	if isCode(err, "ResourceNotFoundException") {
-		return nil, nil // a container that never started has no stream
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
-	}
-	var lines []string
-	for _, event := range out.Events {
-		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
-	}
-	return leak.Lines(lines), nil
 }

@@ -23,12 +23,12 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 		return report.Diff{}, err
 	}
 	diff := report.Diff{SHA: request.Version}
-	for _, m := range p.moves {
-		for _, remark := range m.remarks {
-			e.Event(m.name(), remark)
+	for _, s := range p.services {
+		for _, remark := range s.remarks {
+			e.Event(s.Name, remark)
 		}
-		service := report.ServiceDiff{Name: m.name(), From: m.from, To: m.to, Strategy: strategyOf(m.service), Changes: compare(m.runs, m.wants)}
-		if service.To.TaskDefinition == m.from.TaskDefinition && !m.current {
+		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service), Changes: compare(s.running, s.wanted)}
+		if service.To.TaskDefinition == s.From.TaskDefinition && !s.upToDate {
 			service.To.TaskDefinition = ""
 		}
 		service.Changed = len(service.Changes) > 0

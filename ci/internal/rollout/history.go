@@ -4,10 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // historyPage is how many deployments are asked for at a time: as many revisions as
@@ -80,4 +84,36 @@ func (e Engine) records(ctx context.Context, deployments []types.ServiceDeployme
 		records[n].revision = revisions[aws.ToString(records[n].TargetServiceRevisionArn)]
 	}
 	return records, nil
+}
+
+// newestFirst shows the revisions of a family until look has seen enough.
+func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
+	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
+	for {
+		list, err := e.ECS.ListTaskDefinitions(ctx, input)
+		if err != nil {
+			return fmt.Errorf("listing revisions of %s: %w", family, err)
+		}
+		for _, arn := range list.TaskDefinitionArns {
+			if familyOf(arn) != family {
+				continue // one whose name only begins alike
+			}
+			if enough, err := look(arn); enough || err != nil {
+				return err
+			}
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			return nil
+		}
+	}
+}
+
+func familyOf(arn string) string {
+	family, _, _ := strings.Cut(machine.ShortARN(arn), ":")
+	return family
+}
+
+func revisionNumber(arn string) int {
+	n, _ := strconv.Atoi(arn[strings.LastIndex(arn, ":")+1:]) // ECS's own ARNs end in a number
+	return n
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"golang.org/x/time/rate"
+
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // limited keeps the reads of a watch within a quarter of what ECS allows an
@@ -96,26 +98,26 @@ func (l limited) DescribeServiceDeployments(ctx context.Context, in *ecs.Describ
 	return l.ECS.DescribeServiceDeployments(ctx, in, options...)
 }
 
-// writePace keeps the changes of services within what ECS allows an account in a
+// updateLimiter keeps the changes of services within what ECS allows an account in a
 // region: whoever asks for more is throttled, and has every other pipeline
 // throttled with it.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-type writePace struct {
+type updateLimiter struct {
 	clock   Clock
 	limiter *rate.Limiter
 }
 
-func newWritePace(clock Clock) writePace { return writePace{clock, rate.NewLimiter(5, 50)} }
+func newUpdateLimiter(clock Clock) updateLimiter { return updateLimiter{clock, rate.NewLimiter(5, 50)} }
 
-// room is how many changes may be asked for now.
-func (w writePace) room() int { return int(w.limiter.TokensAt(w.clock.Now())) }
+// available is how many changes may be asked for now.
+func (l updateLimiter) available() int { return int(l.limiter.TokensAt(l.clock.Now())) }
 
 // spend counts changes that were asked for. If one was throttled others use the
 // same quota: then nothing of the burst is left.
-func (w writePace) spend(answers []answer) {
-	now, n := w.clock.Now(), len(answers)
-	if slices.ContainsFunc(answers, func(a answer) bool { return a.fate == throttled }) {
-		n = w.room()
+func (l updateLimiter) spend(answers []machine.Answer) {
+	now, n := l.clock.Now(), len(answers)
+	if slices.ContainsFunc(answers, func(a machine.Answer) bool { return a.Status == machine.Throttled }) {
+		n = l.available()
 	}
-	w.limiter.AllowN(now, n)
+	l.limiter.AllowN(now, n)
 }

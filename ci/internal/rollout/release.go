@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,50 +29,50 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	}
 	changed := p.changed()
 	if len(changed) == 0 {
-		return e.conclude(request, p, nil, nil)
+		return e.conclude(request, p, nil)
 	}
-	if request.Verify != nil && slices.ContainsFunc(changed, (*move).emptied) {
+	if request.Verify != nil && slices.ContainsFunc(changed, (*servicePlan).toZero) {
 		e.Event("", "no smoke test: not every service is to run tasks")
 		request.Verify = nil
 	}
-	c := newCourse(request, changed, e.Clock.Now())
-	e.drive(ctx, request, p.versions(), c)
-	e.diagnoseStuck(context.WithoutCancel(ctx), request.Cluster, changed)
+	r := e.newRun(request, changed)
+	r.drive(ctx, p.versions())
+	r.diagnoseRestore(context.WithoutCancel(ctx))
 	if e.Next != nil {
 		e.Next("")
 	}
-	return e.conclude(request, p, c.cause, changed)
+	return e.conclude(request, p, r)
 }
 
-// errOvertaken is another release's deployment that began between planning and the
+// errOvertaken is errInProgress of a deployment that began between planning and the
 // first change.
-var errOvertaken = errors.New("begun while this release was prepared")
+var errOvertaken = fmt.Errorf("%w", errInProgress)
 
 // prepare plans, checks and registers. Production is untouched when it returns. A
 // release that is overtaken plans once more: it may be the very same release, begun by
 // another process, which is carried on, or one to wait for.
-func (e Engine) prepare(ctx context.Context, request Request) (planned, error) {
-	p, err := e.prepareOnce(ctx, request)
+func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, error) {
+	p, err := e.tryPrepare(ctx, request)
 	if errors.Is(err, errOvertaken) {
 		e.Event("", err.Error()+": planning again")
-		return e.prepareOnce(ctx, request)
+		return e.tryPrepare(ctx, request)
 	}
 	return p, err
 }
 
-func (e Engine) prepareOnce(ctx context.Context, request Request) (planned, error) {
+func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, error) {
 	p, err := e.planInTurn(ctx, request)
 	if err != nil {
 		return p, err
 	}
-	changed := e.tellPlan(p.moves)
+	changed := e.reportPlan(p.services)
 	if err := e.preflight(ctx, request, changed); err != nil {
 		return p, err
 	}
 	if err := e.register(ctx, changed); err != nil {
 		return p, err
 	}
-	if err := e.stillThere(ctx, request, changed); err != nil {
+	if err := e.checkNotOvertaken(ctx, request, changed); err != nil {
 		return p, err
 	}
 	return p, context.Cause(ctx)
@@ -83,8 +82,8 @@ func (e Engine) prepareOnce(ctx context.Context, request Request) (planned, erro
 const turnPoll = 5 * time.Second
 
 // planInTurn plans, and waits for a deployment in progress to end if it may.
-func (e Engine) planInTurn(ctx context.Context, request Request) (planned, error) {
-	since, told := e.Clock.Now(), ""
+func (e Engine) planInTurn(ctx context.Context, request Request) (releasePlan, error) {
+	since, reported := e.Clock.Now(), ""
 	for {
 		p, err := e.plan(ctx, request)
 		if ctx.Err() != nil {
@@ -93,9 +92,9 @@ func (e Engine) planInTurn(ctx context.Context, request Request) (planned, error
 		if !errors.Is(err, errInProgress) || e.Clock.Now().Sub(since) >= request.WaitForTurn {
 			return p, err
 		}
-		if told != err.Error() {
-			told = err.Error()
-			e.Event("", "waiting for its turn: "+told)
+		if reported != err.Error() {
+			reported = err.Error()
+			e.Event("", "waiting for its turn: "+reported)
 		}
 		if err := e.Clock.Sleep(ctx, turnPoll); err != nil {
 			return p, err
@@ -103,153 +102,59 @@ func (e Engine) planInTurn(ctx context.Context, request Request) (planned, error
 	}
 }
 
-func (e Engine) preflight(ctx context.Context, request Request, changed []*move) error {
-	if request.Preflight == nil {
-		return nil
-	}
-	var subjects []Subject
-	for _, m := range changed {
-		if m.emptied() {
-			continue // its image need not be there
-		}
-		definition := m.definition
-		if definition == nil {
-			template, _, err := e.definition(ctx, m.to.TaskDefinition)
-			if err != nil {
-				return err
-			}
-			definition = carryOver(*template)
-		}
-		subjects = append(subjects, Subject{Service: m.target.Service, Running: m.service, Before: m.origin, Definition: definition, Image: m.to.Image})
-	}
-	if len(subjects) == 0 {
-		return nil
-	}
-	return request.Preflight(ctx, subjects)
-}
-
-// stillThere looks once more before the first change: of two releases that
+// checkNotOvertaken looks once more before the first change: of two releases that
 // began at the same time one shall go first.
-func (e Engine) stillThere(ctx context.Context, request Request, changed []*move) error {
+func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed []*servicePlan) error {
 	if len(changed) == 0 {
 		return nil
 	}
 	var targets []Target
-	for _, m := range changed {
-		targets = append(targets, m.target)
+	for _, s := range changed {
+		targets = append(targets, s.target)
 	}
 	services, err := e.describe(ctx, request.Cluster, targets)
 	if err != nil {
 		return err
 	}
-	for _, m := range changed {
-		service := services[m.target.Service.ServiceName()]
+	for _, s := range changed {
+		service := services[s.ECSName]
 		if service == nil {
-			return fmt.Errorf("service %s was deleted while the release was prepared", m.target.Service.ServiceName())
+			return fmt.Errorf("service %s was deleted while the release was prepared", s.ECSName)
 		}
 		for _, d := range service.Deployments {
-			if id := aws.ToString(d.Id); id != m.own && !slices.Contains(m.before, id) && !request.TakeOver {
-				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), %w: wait for it (--wait-for-turn)",
-					m.target.Service.ServiceName(), errInProgress, describeDeployments(service.Deployments), errOvertaken))
+			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.Before, id) && !request.TakeOver {
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
+					s.ECSName, errOvertaken, describeDeployments(service.Deployments)))
 			}
 		}
 	}
 	return nil
 }
 
-// drive does what the course says until it is over, and meanwhile finds the
-// causes of a failure.
-func (e Engine) drive(ctx context.Context, request Request, versions map[string]string, c *course) {
-	var diagnosis sync.WaitGroup
-	defer diagnosis.Wait()
-	diagnosed := false
-	pace := newWritePace(e.Clock)
-	for c.stage != over {
-		if ctx.Err() != nil && c.stage != restoring {
-			c.interrupted(context.Cause(ctx), e.Clock.Now())
-		}
-		e.tell(request, c)
-		if c.stage == restoring && !diagnosed {
-			diagnosed = true
-			failed := failedOnes(c.moves)
-			diagnosis.Go(func() { e.diagnose(context.WithoutCancel(ctx), request.Cluster, failed) })
-		}
-		e.step(ctx, request, versions, c, pace)
-	}
-	e.tell(request, c)
-}
-
-// step makes the changes that are due, else verifies, else waits and looks.
-func (e Engine) step(ctx context.Context, request Request, versions map[string]string, c *course, pace writePace) {
-	if orders := c.orders(pace.room()); len(orders) > 0 {
-		answers := e.carryOut(ctx, request, orders)
-		pace.spend(answers)
-		c.answered(orders, answers, e.Clock.Now())
-		return
-	}
-	if c.stage == verifying {
-		err := request.Verify(ctx, versions)
-		if ctx.Err() == nil {
-			c.verified(err, e.Clock.Now())
-		}
-		return
-	}
-	if c.stage == restoring {
-		ctx = context.WithoutCancel(ctx)
-	}
-	if err := e.Clock.Sleep(ctx, c.wait(e.Clock.Now())); err != nil {
-		return // interrupted
-	}
-	observed, err := e.observe(ctx, request.Cluster, c.moves)
-	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		c.unreadable(err, e.Clock.Now())
-	default:
-		c.observed(observed, e.Clock.Now())
-	}
-}
-
-// tell passes on what the course has to tell.
-func (e Engine) tell(request Request, c *course) {
-	for _, n := range c.told() {
-		e.Event(n.service, n.text)
-	}
-	if e.Next != nil && c.stage != over {
-		e.Next(nextSteps(request.Cluster, c.moves))
-	}
-}
-
-// failedOnes are the moves whose deployment of ours did not do. The others are
-// put back for their sake: there is no cause to find in them.
-func failedOnes(moves []*move) []*move {
-	return slices.DeleteFunc(slices.Clone(moves), func(m *move) bool { return m.own == "" || m.err == nil })
-}
-
-// tellPlan tells what will change and returns what does.
-func (e Engine) tellPlan(moves []*move) []*move {
-	var changed []*move
-	for _, m := range moves {
-		for _, remark := range m.remarks {
-			e.Event(m.name(), remark)
+// reportPlan reports what will change, and returns the services that do.
+func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
+	var changed []*servicePlan
+	for _, s := range services {
+		for _, remark := range s.remarks {
+			e.Event(s.Name, remark)
 		}
 		switch {
-		case !m.unchanged:
-			changed = append(changed, m)
-			e.Event(m.name(), fmt.Sprintf("%s -> %s", m.from.Short(), m.to.Short()))
+		case !s.unchanged:
+			changed = append(changed, s)
+			e.Event(s.Name, fmt.Sprintf("%s -> %s", s.From.Short(), s.To.Short()))
 			switch {
-			case m.count == nil:
-			case m.emptied():
-				e.Event(m.name(), fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", m.count.from))
-			case m.service.DesiredCount > 0:
-				e.Event(m.name(), "its first release: ECS has given up what was to run before, so a release that fails leaves a desired count of 0")
+			case s.Count == nil:
+			case s.toZero():
+				e.Event(s.Name, fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", s.Count.From))
+			case s.service.DesiredCount > 0:
+				e.Event(s.Name, "its first release: ECS has given up what was to run before, so a release that fails leaves a desired count of 0")
 			default:
-				e.Event(m.name(), fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", m.count.to, platform.ServicesFile))
+				e.Event(s.Name, fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", s.Count.To, platform.ServicesFile))
 			}
-		case !m.settled:
-			e.Event(m.name(), fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", m.service.RunningCount, m.service.DesiredCount))
+		case !s.WasComplete:
+			e.Event(s.Name, fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", s.service.RunningCount, s.service.DesiredCount))
 		default:
-			e.Event(m.name(), "unchanged")
+			e.Event(s.Name, "unchanged")
 		}
 	}
 	return changed
@@ -257,17 +162,17 @@ func (e Engine) tellPlan(moves []*move) []*move {
 
 // versions are the values of VERSION by service, of those that change and run tasks;
 // "" where it is not declared.
-func (p planned) versions() map[string]string {
+func (p releasePlan) versions() map[string]string {
 	versions := map[string]string{}
-	for _, m := range p.changed() {
-		if m.service.DesiredCount == 0 && m.count == nil {
+	for _, s := range p.changed() {
+		if s.service.DesiredCount == 0 && s.Count == nil {
 			continue
 		}
-		versions[m.name()] = ""
-		for _, c := range m.wants.ContainerDefinitions {
+		versions[s.Name] = ""
+		for _, c := range s.wanted.ContainerDefinitions {
 			for _, variable := range c.Environment {
-				if aws.ToString(c.Name) == m.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {
-					versions[m.name()] = aws.ToString(variable.Value)
+				if aws.ToString(c.Name) == s.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {
+					versions[s.Name] = aws.ToString(variable.Value)
 				}
 			}
 		}
@@ -276,19 +181,19 @@ func (p planned) versions() map[string]string {
 }
 
 // version is what all services shall run, "" if they differ.
-func (p planned) version() string {
+func (p releasePlan) version() string {
 	version := ""
-	for _, m := range p.moves {
-		if version != "" && version != m.to.SHA {
+	for _, s := range p.services {
+		if version != "" && version != s.To.SHA {
 			return ""
 		}
-		version = m.to.SHA
+		version = s.To.SHA
 	}
 	return version
 }
 
 // untouched is the report of a release that ended before it changed anything.
-func (e Engine) untouched(request Request, p planned, err error) report.Release {
+func (e Engine) untouched(request Request, p releasePlan, err error) report.Release {
 	err = e.explain(err)
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: leak.Hide(err.Error()), ExitCode: outcome.Of(err)}
 	switch release.ExitCode {
@@ -303,43 +208,45 @@ func (e Engine) untouched(request Request, p planned, err error) report.Release 
 		service := report.Service{
 			Name: target.Service.Name, Result: report.Unchanged, To: report.Version{Image: target.Image, SHA: request.Version},
 		}
-		if n < len(p.moves) {
-			service.From, service.To = p.moves[n].from, p.moves[n].to
+		if n < len(p.services) {
+			service.From, service.To = p.services[n].From, p.services[n].To
 		}
 		release.Services = append(release.Services, service)
 	}
 	return release
 }
 
-// conclude makes the report of a release that ended, with cause if it turned
-// round.
-func (e Engine) conclude(request Request, p planned, cause error, changed []*move) report.Release {
+// conclude makes the report of a release that ended; r is nil if nothing had to be
+// changed.
+func (e Engine) conclude(request Request, p releasePlan, r *run) report.Release {
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
-	for _, m := range p.moves {
-		service := report.Service{
-			Name: m.name(), Result: m.result, From: m.from, To: m.to,
-			DeploymentID: m.own, DurationMS: m.took.Milliseconds(), Causes: m.causes,
+	for _, s := range p.services {
+		service := report.Service{Name: s.Name, Result: report.Unchanged, From: s.From, To: s.To}
+		if !s.unchanged {
+			r.addProgress(s, &service)
 		}
-		if problem := errors.Join(m.err, m.stuck); problem != nil {
-			service.Error = e.line(problem)
-		}
-		if m.result == report.Succeeded {
+		if service.Result == report.Succeeded {
 			release.Result = report.Succeeded
 		}
 		release.Services = append(release.Services, service)
 	}
-	if cause == nil {
+	if r == nil || r.machine.Cause() == nil {
 		return release
 	}
+	cause := r.machine.Cause()
 	release.Error = e.line(cause)
-	stuck := slices.ContainsFunc(changed, func(m *move) bool { return m.result == report.Failed })
+	failed, touched := false, false
+	for n := range r.services {
+		progress := r.machine.Progress(n)
+		failed, touched = failed || progress.Result == report.Failed, touched || progress.Touched()
+	}
 	switch {
-	case stuck:
+	case failed:
 		release.Result, release.ExitCode = report.Failed, outcome.Unrestored
-		release.Next = nextSteps(request.Cluster, changed)
+		release.Next = r.nextCommands()
 	case errors.Is(cause, context.Canceled):
 		release.Result, release.ExitCode = report.Interrupted, outcome.Interrupted
-	case !slices.ContainsFunc(changed, (*move).touched):
+	case !touched:
 		release.Result, release.ExitCode = report.Failed, outcome.Failed
 	default:
 		release.Result, release.ExitCode = report.Restored, outcome.Restored

@@ -9,6 +9,7 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // identify names the release, and joins what an earlier process has done of
@@ -20,8 +21,8 @@ import (
 // when the service is counted in, with what ran before taken from the
 // revision's tag. The name is made of exactly that, so a release of the same
 // commit that changed something else is not taken for this one.
-func (e Engine) identify(ctx context.Context, request Request, p *planned) error {
-	id, members, err := e.joined(ctx, request, p)
+func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) error {
+	id, members, err := e.findUnfinished(ctx, request, p)
 	if err != nil {
 		return err
 	}
@@ -29,43 +30,43 @@ func (e Engine) identify(ctx context.Context, request Request, p *planned) error
 		id, members = releaseID(request.Version, p.changed()), len(p.changed())
 	}
 	p.id = id
-	for _, m := range p.moves {
-		if m.unchanged || m.update == taken || m.definition == nil {
+	for _, s := range p.services {
+		if s.unchanged || s.Joined != "" || s.definition == nil {
 			continue
 		}
-		mine := marksOf(m, id, members)
-		if m.copies != "" {
-			mine = readMarks(m.templateTags).copied(m.copies)
+		mine := tagsOf(s, id, members)
+		if s.copyOf != "" {
+			mine = parseTags(s.templateTags).copied(s.copyOf)
 		}
-		if m.to.TaskDefinition != "" && m.newest == mine {
-			m.definition = nil // registered for this, by an earlier try
+		if s.To.TaskDefinition != "" && s.newestTags == mine {
+			s.definition = nil // registered for this, by an earlier try
 			continue
 		}
-		m.to.TaskDefinition = ""
+		s.To.TaskDefinition = ""
 		var dropped []string
-		if m.definition.Tags, dropped = mine.tagged(m.templateTags); len(dropped) > 0 {
-			m.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		if s.definition.Tags, dropped = mine.merged(s.templateTags); len(dropped) > 0 {
+			s.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
 		}
 	}
 	return nil
 }
 
-// joined finds the unfinished release that this one carries on, and its size.
-func (e Engine) joined(ctx context.Context, request Request, p *planned) (id string, members int, err error) {
-	for _, candidate := range candidates(p.moves) {
-		var all, first, joining []*move
-		for _, m := range p.moves {
-			before := *m
+// findUnfinished finds the unfinished release that this one carries on, and its size.
+func (e Engine) findUnfinished(ctx context.Context, request Request, p *releasePlan) (id string, members int, err error) {
+	for _, candidate := range candidates(p.services) {
+		var all, first, joining []*servicePlan
+		for _, s := range p.services {
+			before := *s
 			switch {
-			case m.current && m.marks.release == candidate:
-				before.from.TaskDefinition = m.marks.from
-				joining = append(joining, m)
-			case m.unchanged:
+			case s.upToDate && s.tags.release == candidate:
+				before.From.TaskDefinition = s.tags.from
+				joining = append(joining, s)
+			case s.unchanged:
 				continue
 			}
 			all = append(all, &before)
-			if put := before; m.marks.copyOf != "" && before.from == m.from {
-				put.from.TaskDefinition = m.marks.copyOf // put back to a copy, by that release
+			if put := before; s.tags.copyOf != "" && before.From == s.From {
+				put.From.TaskDefinition = s.tags.copyOf // put back to a copy, by that release
 				first = append(first, &put)
 			} else {
 				first = append(first, &before)
@@ -74,32 +75,32 @@ func (e Engine) joined(ctx context.Context, request Request, p *planned) (id str
 		if releaseID(request.Version, all) != candidate && releaseID(request.Version, first) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
 			continue
 		}
-		for _, m := range joining {
-			if err := e.join(ctx, m); err != nil {
+		for _, s := range joining {
+			if err := e.join(ctx, s); err != nil {
 				return "", 0, err
 			}
 		}
-		return candidate, len(all), e.strangers(p)
+		return candidate, len(all), e.rejectForeign(p)
 	}
-	return "", 0, e.strangers(p)
+	return "", 0, e.rejectForeign(p)
 }
 
 // candidates are the releases that services run which shall run what they do.
-func candidates(moves []*move) []string {
+func candidates(services []*servicePlan) []string {
 	var list []string
 	seen := map[string]bool{"": true}
-	for _, m := range moves {
-		if m.current && m.marks.from != "" && !seen[m.marks.release] {
-			seen[m.marks.release] = true
-			list = append(list, m.marks.release)
+	for _, s := range services {
+		if s.upToDate && s.tags.from != "" && !seen[s.tags.release] {
+			seen[s.tags.release] = true
+			list = append(list, s.tags.release)
 		}
 	}
 	return list
 }
 
-func anyUnfinished(moves []*move) bool {
-	for _, m := range moves {
-		if deploying(m.service) || m.failed() {
+func anyUnfinished(services []*servicePlan) bool {
+	for _, s := range services {
+		if deploying(s.service) || s.failed() {
 			return true
 		}
 	}
@@ -107,39 +108,37 @@ func anyUnfinished(moves []*move) bool {
 }
 
 // join makes a service that runs the new version already a part of the release.
-func (e Engine) join(ctx context.Context, m *move) error {
-	origin, tags, err := e.past(ctx, m.marks.from)
+func (e Engine) join(ctx context.Context, s *servicePlan) error {
+	previous, tags, err := e.findDefinition(ctx, s.tags.from)
 	if err != nil {
 		return fmt.Errorf("finding out what ran before the release that is carried on: %w", err)
 	}
-	m.unchanged, m.settled, m.definition = false, true, nil
-	m.to, m.from, m.origin, m.originTags = m.from, report.Version{TaskDefinition: m.marks.from}, origin, tags
-	if origin != nil {
-		m.from = versionOf(*origin, tags, m.target.Service.Container())
+	s.unchanged, s.WasComplete, s.definition = false, true, nil
+	s.To, s.From, s.previous, s.previousTags = s.From, report.Version{TaskDefinition: s.tags.from}, previous, tags
+	if previous != nil {
+		s.From = versionOf(*previous, tags, s.target.Service.Container())
 	}
-	if m.marks.raised > 0 {
-		m.count = &count{0, int32(m.marks.raised)}
+	if s.tags.raised > 0 {
+		s.Count = &machine.CountChange{To: int32(s.tags.raised)}
 	}
-	primary := observation{deployments: m.service.Deployments}.primary()
-	m.update, m.own, m.before = taken, aws.ToString(primary.Id), nil
-	for _, d := range m.service.Deployments {
-		if aws.ToString(d.Id) != m.own {
-			m.before = append(m.before, aws.ToString(d.Id))
+	primary := machine.Primary(s.service.Deployments)
+	s.Joined, s.JoinedAt, s.Before = aws.ToString(primary.Id), e.Clock.Now(), nil
+	for _, d := range s.service.Deployments {
+		if aws.ToString(d.Id) != s.Joined {
+			s.Before = append(s.Before, aws.ToString(d.Id))
 		}
 	}
-	m.result = report.Unchanged
-	m.started = e.Clock.Now()
-	e.Event(m.name(), "carrying on with deployment "+m.own+" of release "+m.marks.release)
+	e.Event(s.Name, "carrying on with deployment "+s.Joined+" of release "+s.tags.release)
 	return nil
 }
 
-// strangers refuses services in which a deployment is in progress that nobody
+// rejectForeign refuses services in which a deployment is in progress that nobody
 // has joined.
-func (e Engine) strangers(p *planned) error {
-	for _, m := range p.moves {
-		if m.unchanged && deploying(m.service) && !m.oneWay {
+func (e Engine) rejectForeign(p *releasePlan) error {
+	for _, s := range p.services {
+		if s.unchanged && deploying(s.service) && !s.Irreversible {
 			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) to the same version: wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",
-				m.target.Service.ServiceName(), errInProgress, describeDeployments(m.service.Deployments), m.marks.release))
+				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release))
 		}
 	}
 	return nil

@@ -6,28 +6,27 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rollout/machine"
 )
 
-// standing is what a service runs, with what its revision's tags say.
-type standing struct {
+// runningService is what a service runs, with what its revision's tags say.
+type runningService struct {
 	service    platform.Service
 	described  types.Service
 	definition *types.TaskDefinition
-	marks      marks
+	tags       releaseTags
 }
 
-// standings looks up what the services run. Those that are missing are an error.
-func (e Engine) standings(ctx context.Context, cluster string, services []platform.Service) ([]standing, error) {
+// runningServices looks up what the services run. Those that are missing are an error.
+func (e Engine) runningServices(ctx context.Context, cluster string, services []platform.Service) ([]runningService, error) {
 	var targets []Target
 	for _, s := range services {
 		targets = append(targets, Target{Service: s})
@@ -36,20 +35,20 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 	if err != nil {
 		return nil, err
 	}
-	var all []standing
+	var all []runningService
 	for _, s := range services {
 		service := described[s.ServiceName()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			return nil, noService(cluster, s.ServiceName())
 		}
-		definition, tags, err := e.past(ctx, aws.ToString(service.TaskDefinition))
+		definition, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
 			return nil, err
 		}
 		if definition == nil {
 			definition = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 		}
-		all = append(all, standing{service: s, described: *service, definition: definition, marks: readMarks(tags)})
+		all = append(all, runningService{service: s, described: *service, definition: definition, tags: parseTags(tags)})
 	}
 	return all, nil
 }
@@ -62,14 +61,14 @@ func (e Engine) standings(ctx context.Context, cluster string, services []platfo
 // by ECS or by an earlier rollback, stays where it is: a rollback that is run
 // again goes no further.
 func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
-	all, err := e.standings(ctx, cluster, services)
+	all, err := e.runningServices(ctx, cluster, services)
 	if err != nil {
 		return nil, err
 	}
-	var last *begun
-	releases := make([]begun, len(all))
+	var last *lastRelease
+	releases := make([]lastRelease, len(all))
 	for n, s := range all {
-		if releases[n], err = e.lastBegun(ctx, cluster, s); err != nil {
+		if releases[n], err = e.findLastRelease(ctx, cluster, s); err != nil {
 			return nil, err
 		}
 		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
@@ -99,15 +98,15 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 	return targets, errors.Join(problems...)
 }
 
-// begun is the release that a service was concerned by last.
-type begun struct {
+// lastRelease is the last release that concerned a service.
+type lastRelease struct {
 	id, sha  string
 	revision string    // the one that it registered
 	at       time.Time // when it was deployed, or else registered
 	putBack  bool      // the service runs something older, again or still
 }
 
-// lastBegun finds the release that a service was concerned by last. A release
+// findLastRelease finds the last release that concerned a service. A release
 // deploys what it has registered or the newest revision that there is, and nothing
 // older. So one that has registered a revision which is newer than what runs was
 // put back, by whomever; if there is none it is the release of what runs.
@@ -115,11 +114,11 @@ type begun struct {
 // The service's deployments are looked at first: that costs two calls however many
 // revisions others have registered. Then come the revisions that are newer than what
 // runs, because a release whose process was killed may have deployed none.
-func (e Engine) lastBegun(ctx context.Context, cluster string, s standing) (begun, error) {
-	l := later{engine: e, than: s, seen: map[string]bool{}}
+func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningService) (lastRelease, error) {
+	l := laterRelease{engine: e, than: s, seen: map[string]bool{}}
 	known, err := e.history(ctx, cluster, s.service.ServiceName(), func(r record) (bool, error) { return l.deployment(ctx, r) })
 	if err != nil {
-		return begun{}, err
+		return lastRelease{}, err
 	}
 	for _, status := range []types.TaskDefinitionStatus{types.TaskDefinitionStatusActive, types.TaskDefinitionStatusInactive} {
 		if l.found != nil {
@@ -131,62 +130,62 @@ func (e Engine) lastBegun(ctx context.Context, cluster string, s standing) (begu
 		})
 		switch {
 		case err != nil && !isCode(err, deniedCodes...):
-			return begun{}, err
+			return lastRelease{}, err
 		case err != nil && !known:
-			return begun{}, outcome.Usagef("%s: this role may see neither its deployments nor its revisions, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name)
+			return lastRelease{}, outcome.Usagef("%s: this role may see neither its deployments nor its revisions, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name)
 		}
 	}
 	switch {
 	case l.found != nil:
 		return *l.found, nil
 	case l.deleted != "":
-		return begun{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, afterSlash(l.deleted))
-	case s.marks.release == "" || s.marks.from == "":
-		return begun{}, nil
+		return lastRelease{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, machine.ShortARN(l.deleted))
+	case s.tags.release == "" || s.tags.from == "":
+		return lastRelease{}, nil
 	}
 	if l.arrived.IsZero() {
 		l.arrived = aws.ToTime(s.definition.RegisteredAt)
 	}
-	return begun{s.marks.release, s.marks.sha, afterSlash(l.runs()), l.arrived, false}, nil
+	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(l.runs()), l.arrived, false}, nil
 }
 
-// later looks for a release that was begun later than that of what a service runs.
-type later struct {
+// laterRelease looks for a release that began later than that of what a service runs.
+type laterRelease struct {
 	engine  Engine
-	than    standing
+	than    runningService
 	seen    map[string]bool
-	found   *begun
+	found   *lastRelease
 	deleted string    // a later revision of which it is not known whose it was
 	arrived time.Time // when what runs was deployed
-	passed  bool      // something else was deployed before that
+	earlier bool      // something else was deployed before that
 }
 
 // runs is the revision that runs.
-func (l *later) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
+func (l *laterRelease) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
 
 // deployment looks at one of the service's deployments. Those that are older than
 // the revision which runs tell nothing of a newer one.
-func (l *later) deployment(ctx context.Context, r record) (bool, error) {
+func (l *laterRelease) deployment(ctx context.Context, r record) (bool, error) {
 	switch {
-	case r.revision == l.runs() && !l.passed:
+	case r.revision == l.runs() && !l.earlier:
 		l.arrived = aws.ToTime(r.CreatedAt)
 	case !l.arrived.IsZero():
-		l.passed = true
+		l.earlier = true
 	}
 	registered := l.than.definition.RegisteredAt
-	if l.than.marks.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+	if l.than.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
 		return true, nil
 	}
 	return l.revision(ctx, r.revision, aws.ToTime(r.CreatedAt))
 }
 
 // revision looks at one revision.
-func (l *later) revision(ctx context.Context, arn string, at time.Time) (bool, error) {
+func (l *laterRelease) revision(ctx context.Context, arn string, at time.Time) (bool, error) {
 	if arn == l.runs() || l.seen[arn] || !l.newer(arn) {
 		return false, nil
 	}
 	l.seen[arn] = true
-	definition, tags, err := l.engine.past(ctx, arn)
+	definition, tags, err := l.engine.findDefinition(ctx, arn)
 	if err != nil {
 		return false, err
 	}
@@ -194,81 +193,59 @@ func (l *later) revision(ctx context.Context, arn string, at time.Time) (bool, e
 		l.deleted = cmp.Or(l.deleted, arn)
 		return false, nil
 	}
-	of := readMarks(tags)
+	of := parseTags(tags)
 	if of.release == "" || of.copyOf != "" && !l.newer(of.copyOf) {
 		return false, nil // somebody else's, or a copy of something older
 	}
 	if at.IsZero() {
 		at = aws.ToTime(definition.RegisteredAt)
 	}
-	l.found = &begun{of.release, of.sha, afterSlash(arn), at, true}
+	l.found = &lastRelease{of.release, of.sha, machine.ShortARN(arn), at, true}
 	return true, nil
 }
 
-// newer tells whether a revision of the service's family was registered after the
+// newer reports whether a revision of the service's family was registered after the
 // one that runs, or after the one that this is a copy of.
-func (l *later) newer(arn string) bool {
+func (l *laterRelease) newer(arn string) bool {
 	if familyOf(arn) != l.than.service.Family() {
 		return false
 	}
-	return registeredAfter(arn, cmp.Or(l.than.marks.copyOf, l.runs()))
+	return registeredAfter(arn, cmp.Or(l.than.tags.copyOf, l.runs()))
 }
 
-// registeredAfter tells whether a revision is newer than the one that runs.
+// registeredAfter reports whether a revision is newer than the one that runs.
 func registeredAfter(arn, runs string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
-}
-
-// newestFirst shows the revisions of a family until look has seen enough.
-func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
-	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
-	for {
-		list, err := e.ECS.ListTaskDefinitions(ctx, input)
-		if err != nil {
-			return fmt.Errorf("listing revisions of %s: %w", family, err)
-		}
-		for _, arn := range list.TaskDefinitionArns {
-			if familyOf(arn) != family {
-				continue // one whose name only begins alike
-			}
-			if enough, err := look(arn); enough || err != nil {
-				return err
-			}
-		}
-		if input.NextToken = list.NextToken; list.NextToken == nil {
-			return nil
-		}
-	}
 }
 
 // lastGood follows what ran before, and before that, to the first revision that
 // did not fail whenever it was deployed. Of what was deployed before ECS's records
 // begin it is believed that it worked.
-func (e Engine) lastGood(ctx context.Context, cluster string, s standing) (string, error) {
-	passed := map[string]bool{}
-	for candidate := s.marks.from; candidate != "" && !passed[candidate]; {
-		good, err := e.worked(ctx, cluster, s.service.ServiceName(), candidate)
+func (e Engine) lastGood(ctx context.Context, cluster string, s runningService) (string, error) {
+	skipped := map[string]bool{}
+	for candidate := s.tags.from; candidate != "" && !skipped[candidate]; {
+		good, err := e.succeeded(ctx, cluster, s.service.ServiceName(), candidate)
 		if err != nil {
 			return "", err
 		}
-		definition, tags, err := e.past(ctx, candidate)
+		definition, tags, err := e.findDefinition(ctx, candidate)
 		switch {
 		case err != nil:
 			return "", err
 		case definition == nil:
-			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, afterSlash(candidate))
-		case good, candidate == s.marks.from && s.marks.raised > 0: // before a first release nothing ran
+			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, machine.ShortARN(candidate))
+		case good, candidate == s.tags.from && s.tags.raised > 0: // before a first release nothing ran
 			return candidate, nil
 		}
-		e.Event(s.service.Name, afterSlash(candidate)+" is passed over: it is not known to have worked")
-		passed[candidate] = true
-		candidate = readMarks(tags).from
+		e.Event(s.service.Name, machine.ShortARN(candidate)+" is passed over: it is not known to have worked")
+		skipped[candidate] = true
+		candidate = parseTags(tags).from
 	}
 	return "", outcome.Usagef("%s: no earlier version is known to have worked: name a commit or a revision with --to", s.service.Name)
 }
 
-// worked tells whether a revision was ever deployed with success, as far as is known.
-func (e Engine) worked(ctx context.Context, cluster, service, revision string) (bool, error) {
+// succeeded reports whether a revision was ever deployed with success, as far as is known.
+func (e Engine) succeeded(ctx context.Context, cluster, service, revision string) (bool, error) {
 	deployed, succeeded := false, false
 	_, err := e.history(ctx, cluster, service, func(r record) (bool, error) {
 		if r.revision == revision {
@@ -280,21 +257,11 @@ func (e Engine) worked(ctx context.Context, cluster, service, revision string) (
 	return succeeded || !deployed, err
 }
 
-func familyOf(arn string) string {
-	family, _, _ := strings.Cut(afterSlash(arn), ":")
-	return family
-}
-
-func revisionNumber(arn string) int {
-	n, _ := strconv.Atoi(arn[strings.LastIndex(arn, ":")+1:]) // ECS's own ARNs end in a number
-	return n
-}
-
 // revisionName are the ways to name a revision: its number, with its family, or
 // its ARN.
 var revisionName = regexp.MustCompile(`^(?:(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:task-definition/)?([A-Za-z0-9_-]+):)?([1-9][0-9]*)$`)
 
-// IsRevision tells whether a goal of a rollback names a revision, rather than a
+// IsRevision reports whether a goal of a rollback names a revision, rather than a
 // commit.
 func IsRevision(goal string) bool { return len(goal) != 40 && revisionName.MatchString(goal) }
 
@@ -333,7 +300,7 @@ func (e Engine) ToImages(ctx context.Context, cluster string, services []platfor
 				return false, nil
 			}
 			seen[arn] = true
-			definition, _, err := e.past(ctx, arn)
+			definition, _, err := e.findDefinition(ctx, arn)
 			if err != nil || definition == nil || imageOf(*definition, s.Container()) != target.Image {
 				return false, err
 			}

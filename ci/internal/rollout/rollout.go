@@ -1,16 +1,15 @@
 // Package rollout releases new versions of services on Amazon ECS: all of them
 // or none.
 //
-// A release is planned, checked, registered and then driven by a course: a pure
-// state machine that is told what ECS says and answers with what to do next. It
-// watches its own deployments, and no others, until each is complete; on any
-// failure, and when it is interrupted, it puts back what ran before in every
-// service that it touched, and watches that too. The verdict comes with the
-// cause.
+// A release is planned, checked, registered and then driven by a state machine,
+// package machine, which is given what ECS says and returns what to do next. It
+// watches its own deployments, and no others, until each is complete; on any failure,
+// and if it is interrupted, it restores what ran before in every service that it
+// touched, and watches that too. The report names the cause.
 //
-// The package keeps no state of its own. What a later run must know stands in
-// tags of the task definition revisions that a release registers, so that a
-// release whose process was killed is recognised and finished, or put back.
+// The package keeps no state of its own. What a later run must know is in tags of the
+// task definition revisions that a release registers, so that a release whose process
+// was killed is recognised and finished, or restored.
 package rollout
 
 import (

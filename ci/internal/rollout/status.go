@@ -16,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/rollout/machine"
 )
 
 // statusReleases is how many of a service's last deployments a status shows.
@@ -26,14 +27,14 @@ const statusReleases = 5
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
 	versions := &versions{engine: e, known: map[string]known{}}
-	standings := make([]*standing, len(services))
+	running := make([]*runningService, len(services))
 	problems := make([]error, len(services))
 	var group errgroup.Group
 	group.SetLimit(planJobs)
 	for n, s := range services {
 		group.Go(func() error {
 			var err error
-			standings[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
+			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
 			if err != nil {
 				status.Services[n].Error, problems[n] = e.line(err), err
 			}
@@ -41,13 +42,13 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 		})
 	}
 	_ = group.Wait() // problems has the errors, all of them
-	e.tellUnfinished(ctx, standings, versions, &status)
+	e.findUnfinishedRelease(ctx, running, versions, &status)
 	return status, errors.Join(problems...)
 }
 
-func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*standing, report.ServiceStatus, error) {
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*runningService, report.ServiceStatus, error) {
 	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
-	all, err := e.standings(ctx, cluster, []platform.Service{s})
+	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
 	if err != nil {
 		if errors.As(err, new(absentError)) {
 			status.State = report.Missing
@@ -57,9 +58,9 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	at := all[0]
 	status.State, status.Detail = stateOf(at.described)
 	status.Version = report.Version{
-		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.marks.sha,
+		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.tags.sha,
 	}
-	status.Release, status.Strategy = at.marks.release, strategyOf(at.described)
+	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
 		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
@@ -87,12 +88,12 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 
 // stateOf is the state of a service in a word, and why.
 func stateOf(service types.Service) (report.State, string) {
-	primary := observation{deployments: service.Deployments}.primary()
+	primary := machine.Primary(service.Deployments)
 	switch {
 	case primary == nil:
 		return report.Degraded, "it has no primary deployment"
 	case primary.RolloutState == types.DeploymentRolloutStateFailed:
-		return report.Degraded, whyFailed(primary)
+		return report.Degraded, machine.WhyFailed(primary)
 	case len(service.Deployments) > 1, primary.RolloutState == types.DeploymentRolloutStateInProgress:
 		return report.Deploying, aws.ToString(primary.RolloutStateReason)
 	case service.RunningCount < service.DesiredCount:
@@ -103,7 +104,7 @@ func stateOf(service types.Service) (report.State, string) {
 
 // addHealth counts the service's tasks by what its target groups say. A task in
 // several, each with a port of it, is healthy if all of them say so.
-func (e Engine) addHealth(ctx context.Context, at standing, status *report.ServiceStatus) {
+func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
 	groups := e.groupHealth(ctx, at.described)
 	healthy, unhealthy := map[string]int{}, map[string]bool{}
 	for _, group := range groups {
@@ -131,7 +132,7 @@ func (e Engine) addHealth(ctx context.Context, at standing, status *report.Servi
 
 // drift compares what runs with what Terraform last registered, and with the
 // services file. The image and the version are the pipeline's and are left out.
-func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
+func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
 	var drift []string
 	if at.definition.Family == nil {
 		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
@@ -140,7 +141,7 @@ func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 	switch {
 	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
 		newest = at.definition
-		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, afterSlash(aws.ToString(at.definition.TaskDefinitionArn))))
+		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
 	case isGone(err):
 		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
 	case err != nil:
@@ -152,7 +153,7 @@ func (e Engine) drift(ctx context.Context, at standing) ([]string, error) {
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
-			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), afterSlash(aws.ToString(newest.TaskDefinitionArn))))
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
 		}
 	}
 	for _, pair := range []struct{ what, runs, file string }{
@@ -189,25 +190,25 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 	return past, err
 }
 
-// tellUnfinished says of a release that some of its services run it and others
+// findUnfinishedRelease says of a release that some of its services run it and others
 // do not. That is what a killed process leaves behind, or somebody who put one
 // service of several back by hand.
-func (e Engine) tellUnfinished(ctx context.Context, standings []*standing, versions *versions, status *report.Status) {
-	for _, s := range standings {
-		if s == nil || s.marks.release == "" || s.marks.size < 2 || status.Unfinished != nil {
+func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *versions, status *report.Status) {
+	for _, s := range running {
+		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
 			continue
 		}
-		unfinished := &report.Unfinished{Release: s.marks.release, SHA: s.marks.sha}
-		for _, other := range standings {
+		unfinished := &report.Unfinished{Release: s.tags.release, SHA: s.tags.sha}
+		for _, other := range running {
 			if other == nil {
 				continue
 			}
-			if other.marks.release == s.marks.release {
+			if other.tags.release == s.tags.release {
 				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
 				continue
 			}
 			newest, err := versions.find(ctx, other.service.Family())
-			if err == nil && readMarks(newest.tags).release == s.marks.release && // and not an older one, where those since are deregistered
+			if err == nil && parseTags(newest.tags).release == s.tags.release && // and not an older one, where those since are deregistered
 				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
 			}

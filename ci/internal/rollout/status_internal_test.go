@@ -60,16 +60,16 @@ func TestHealthCountsTasks(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			at := standing{}
+			at := runningService{}
 			for group := range tt.groups {
 				at.described.LoadBalancers = append(at.described.LoadBalancers, types.LoadBalancer{TargetGroupArn: aws.String(group)})
 			}
 			var status report.ServiceStatus
 			Engine{Health: tt.groups}.addHealth(t.Context(), at, &status)
 			require.Equal(t, report.Tasks{Healthy: tt.healthy, Unhealthy: tt.unhealthy}, status.Tasks)
-			health := Engine{Health: tt.groups}.targetHealth(t.Context(), &move{service: at.described})
+			health := Engine{Health: tt.groups}.targetHealth(t.Context(), at.described)
 			if name == "two groups of one port" {
-				require.Equal(t, "unhealthy", health["10.0.0.1:8000"].said())
+				require.Equal(t, "unhealthy", health["10.0.0.1:8000"].String())
 			}
 		})
 	}

@@ -21,11 +21,11 @@ func strategyOf(s types.Service) string {
 	return string(strategy)
 }
 
-// drivable refuses a service whose deployments would be misjudged: those that shift
+// checkStrategy refuses a service whose deployments would be misjudged: those that shift
 // traffic in steps or bake run other tasks beside the new ones long after these
 // are healthy, and a lifecycle hook stops one for as long as it likes.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeploymentConfiguration.html
-func drivable(s types.Service) error {
+func checkStrategy(s types.Service) error {
 	name := aws.ToString(s.ServiceName)
 	if strategy := strategyOf(s); strategy != "" {
 		return outcome.Refusedf("service %s has the deployment strategy %s: slipway drives rolling updates only: set strategy to ROLLING in its deployment configuration, or deploy it with what drives that strategy", name, strategy)

@@ -1,4 +1,4 @@
-package rollout
+package machine
 
 import (
 	"fmt"
@@ -18,22 +18,22 @@ const (
 	calm = 20 * time.Second
 )
 
-// wait is how long to wait before the next look.
-func (c *course) wait(now time.Time) time.Duration {
-	quiet := now.Sub(c.moved) - calm
-	if quiet <= 0 || c.near() {
+// PollInterval is how long to wait before the services are observed again.
+func (r *Release) PollInterval(now time.Time) time.Duration {
+	quiet := now.Sub(r.changed) - calm
+	if quiet <= 0 || r.nearlyDone() {
 		return shortPoll
 	}
 	return min(longPoll, shortPoll+time.Duration(float64(longPoll-shortPoll)*float64(quiet)/float64(calm)))
 }
 
-// near tells whether a deployment has all its tasks and is not complete yet.
-func (c *course) near() bool {
-	for _, m := range c.moves {
-		if m.verdict != pending {
+// nearlyDone reports whether a deployment has all its tasks and is not complete yet.
+func (r *Release) nearlyDone() bool {
+	for _, s := range r.services {
+		if s.Verdict != Pending {
 			continue
 		}
-		if primary := m.observed.primary(); primary != nil && primary.RunningCount == primary.DesiredCount {
+		if primary := s.Observed.Primary(); primary != nil && primary.RunningCount == primary.DesiredCount {
 			return true
 		}
 	}
@@ -41,12 +41,11 @@ func (c *course) near() bool {
 }
 
 // fingerprint is what can be seen to change in the services.
-func fingerprint(moves []*move, observed map[*move]observation) string {
+func fingerprint(observed []Observation) string {
 	var b strings.Builder
-	for _, m := range moves {
-		o := observed[m]
-		fmt.Fprintf(&b, "%v %s", o.missing, o.status)
-		for _, d := range o.deployments {
+	for _, o := range observed {
+		fmt.Fprintf(&b, "%v %s", o.Missing, o.Status)
+		for _, d := range o.Deployments {
 			fmt.Fprintf(&b, " %s %s %s %d %d %d", aws.ToString(d.Id), aws.ToString(d.Status), d.RolloutState, d.RunningCount, d.PendingCount, d.FailedTasks)
 		}
 		b.WriteString("\n")

@@ -6,6 +6,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"dagger/slipway/internal/gotest"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -29,6 +30,10 @@ func GolangciStep(module, image string) step.Step {
 // goStep is a step of a tool that reads one Go module. As in the test stage the
 // module stands alone, so that host and container see the same versions.
 func goStep(name, module, image string, args []string) step.Step {
+	part := module
+	if part == gotest.PipelineTests {
+		part = gotest.Pipeline // which it takes from the folder above
+	}
 	return step.Step{
 		Name:    nameOf(name, module),
 		Image:   image,
@@ -36,7 +41,7 @@ func goStep(name, module, image string, args []string) step.Step {
 		Args:    args,
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
-		Include: step.Only(module),
+		Include: step.Only(part),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/gotest"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/step"
@@ -68,12 +69,12 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 	}
 	defer w.close()
 	tests := newContainers(m.Source).prepare(step.Step{
-		Image: w.lock.Reference("moto"), Dir: "ci", Caches: step.GoCaches(),
+		Image: w.lock.Reference("moto"), Dir: gotest.PipelineTests, Caches: step.GoCaches(),
 	}).
 		WithDirectory("/usr/local/go", dag.Container().From(w.lock.Reference("go")).Directory("/usr/local/go")).
 		WithFile("/usr/local/bin/terraform", dag.Container().From(w.lock.Reference("terraform")).File(terraformBinary)).
 		WithEnvVariable("GOPATH", "/go").
-		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./internal/infratest/moto"})
+		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./terraform/moto"})
 	said, err := tests.Stdout(ctx)
 	if err == nil && !strings.Contains(said, "--- PASS: TestAppliedTwiceChangesNothing") {
 		return "", errors.New("nothing was rehearsed, because something is missing:\n" + said)

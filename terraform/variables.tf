@@ -1,6 +1,6 @@
 # What is deployed. services.auto.tfvars.json gives it, and the pipeline reads the
 # same file by ci/internal/platform: the rules below are that package's rules, and
-# TestRulesAgree in ci/internal/infratest holds the two against each other.
+# TestRulesAgree in ci/test/terraform holds the two against each other.
 
 variable "services" {
   description = <<-EOT

@@ -20,7 +20,7 @@ override_data {
 
 # Bad input is refused by the variable that it belongs to. A run has one mistake of
 # each of several variables, because every run costs seconds. TestRulesAgree in
-# ci/internal/infratest has more mistakes, and reads the messages.
+# ci/test/terraform has more mistakes, and reads the messages.
 
 run "no_service" {
   command = plan

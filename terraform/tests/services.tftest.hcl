@@ -132,7 +132,7 @@ run "nothing_answers_everything" {
 }
 
 # The provider gives these to everything; that it does is seen where it applies, in
-# ci/internal/infratest, because a test's own provider stands in for it here.
+# ci/test/terraform, because a test's own provider stands in for it here.
 run "tags" {
   command = plan
 

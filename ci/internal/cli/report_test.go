@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/schema/schematest"
+	"dagger/slipway/internal/schematest"
 	"dagger/slipway/internal/sourcetest"
 )
 

@@ -4,8 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"dagger/slipway/internal/schema"
-	"dagger/slipway/internal/schema/schematest"
+	"dagger/slipway/internal/schematest"
 )
 
 // requireSchema checks a document that a command printed against its schema, where
@@ -16,7 +15,7 @@ func requireSchema(t *testing.T, args []string, stdout string) {
 	if n < 0 || args[n+1] != "json" || stdout == "" {
 		return
 	}
-	for _, d := range schema.Documents() {
+	for _, d := range schematest.Documents() {
 		if slices.Contains(d.Commands, args[0]) {
 			schematest.RequireValid(t, d.Name, []byte(stdout))
 		}

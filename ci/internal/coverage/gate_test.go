@@ -78,4 +78,9 @@ func TestGlobs(t *testing.T) {
 	require.NoError(t, coverage.Globs{"**/*.pb.go", "ci/[a-z]*.go"}.Check())
 	require.EqualError(t, coverage.Globs{"ok", "ci/[a-.go"}.Check(), `pattern "ci/[a-.go": syntax error in pattern`)
 	require.False(t, coverage.Globs(nil).Match("a.go"))
+	but := coverage.Globs{"ci/**", "!ci/kept/**", "ci/kept/x.go"}
+	require.True(t, but.Match("ci/a.go"))
+	require.False(t, but.Match("ci/kept/a.go"))
+	require.True(t, but.Match("ci/kept/x.go"))
+	require.EqualError(t, coverage.Globs{"!["}.Check(), `pattern "![": syntax error in pattern`)
 }

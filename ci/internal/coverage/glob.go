@@ -8,13 +8,14 @@ import (
 
 // Globs are patterns of slash-separated paths relative to the root of the
 // source tree, in the syntax of [path.Match]. In addition the element "**"
-// stands for any number of directories, none included.
+// stands for any number of directories, none included. A pattern that begins with "!"
+// takes back what earlier ones match.
 type Globs []string
 
 // Check returns an error that names the first malformed pattern.
 func (g Globs) Check() error {
 	for _, pattern := range g {
-		for element := range strings.SplitSeq(pattern, "/") {
+		for element := range strings.SplitSeq(strings.TrimPrefix(pattern, "!"), "/") {
 			if _, err := path.Match(element, ""); err != nil {
 				return fmt.Errorf("pattern %q: %w", pattern, err)
 			}
@@ -23,16 +24,17 @@ func (g Globs) Check() error {
 	return nil
 }
 
-// Match reports whether a pattern matches the whole of name. A malformed
-// pattern matches nothing.
+// Match reports whether the last pattern that matches the whole of name is one that
+// takes nothing back. A malformed pattern matches nothing.
 func (g Globs) Match(name string) bool {
-	elements := strings.Split(name, "/")
+	elements, matched := strings.Split(name, "/"), false
 	for _, pattern := range g {
+		pattern, back := strings.CutPrefix(pattern, "!")
 		if matchElements(strings.Split(pattern, "/"), elements) {
-			return true
+			matched = !back
 		}
 	}
-	return false
+	return matched
 }
 
 func matchElements(pattern, name []string) bool {

@@ -3,6 +3,7 @@ package gotest
 import (
 	"os"
 	"path/filepath"
+	"slices"
 
 	"dagger/slipway/internal/platform"
 )
@@ -23,18 +24,22 @@ func ForServices(p platform.Platform) Options {
 }
 
 // ForPlatform returns options that test every Go service of the source tree at
-// dir, and the pipeline itself where the tree has it.
+// dir, and the pipeline itself and the tests of it as a whole, where the tree has them.
 func ForPlatform(dir string, p platform.Platform) Options {
 	o := ForServices(p)
-	if _, err := os.Stat(filepath.Join(dir, Pipeline, "go.mod")); err == nil {
-		o.Modules = append(o.Modules, Pipeline)
+	for _, module := range []string{Pipeline, PipelineTests} {
+		if _, err := os.Stat(filepath.Join(dir, module, "go.mod")); err == nil {
+			o.Modules = append(o.Modules, module)
+		}
+	}
+	if slices.Contains(o.Modules, Pipeline) {
 		// What runs in an engine or as a process only is called there, by tests
 		// that leave no coverage profile: the Dagger functions, the commands'
-		// few lines, and the program that a rehearsal compiles. What stands
-		// there for tests alone proves nothing by being run.
+		// few lines, and the program that a rehearsal compiles. Packages for tests,
+		// which are called like net/http/httptest, prove nothing by being run.
 		o.Exclude = []string{
 			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearsal/saboteur/*.go",
-			Pipeline + "/internal/sourcetest/**", Pipeline + "/internal/localaws/localawstest/**", Pipeline + "/internal/localaws/testapp/**",
+			Pipeline + "/**/*test/**", "!" + Pipeline + "/internal/gotest/**", // this one is none
 		}
 	}
 	return o

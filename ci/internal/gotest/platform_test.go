@@ -23,12 +23,17 @@ func TestForPlatform(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "ci", "go.mod"), []byte("module ci\n"), 0o600))
 	o = gotest.ForPlatform(dir, p)
 	require.Equal(t, []string{"api", "ci"}, o.Modules)
+
+	sourcetest.Write(t, dir, "ci/test/go.mod", "module ci/test\n")
+	o = gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api", "ci", "ci/test"}, o.Modules)
 	require.NoError(t, o.Exclude.Check())
 	require.True(t, o.Exclude.Match("ci/main.go"))
 	require.False(t, o.Exclude.Match("ci/internal/image/image.go"))
 	require.False(t, o.Exclude.Match("ci/internal/gotest/run.go"))
 	require.True(t, o.Exclude.Match("ci/internal/rehearsal/saboteur/main.go"))
+	require.False(t, o.Exclude.Match("ci/internal/gotest/testdata.go"))
 	require.True(t, o.Exclude.Match("ci/internal/sourcetest/sourcetest.go"))
 	require.True(t, o.Exclude.Match("ci/internal/localaws/localawstest/platform.go"))
-	require.True(t, o.Exclude.Match("ci/internal/localaws/testapp/testapp.go"))
+	require.True(t, o.Exclude.Match("ci/internal/localaws/localawstest/testapp/testapp.go"))
 }

@@ -86,11 +86,16 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	require.Empty(t, plainStep.Include, "the pipeline's tests read the whole tree")
 	require.Empty(t, Step(".", Options{}).Include)
 
+	whole := Step("ci/test", Options{})
+	require.Equal(t, []string{"go", "test", "-json", "-count=1", "./..."}, whole.Args, "nothing of it is delivered, so nothing is covered")
+	require.Empty(t, whole.Include)
+
 	o := Options{Tree: map[string]string{"": "1", "site": "2"}}
 	known := Step("ci", o)
 	require.NotContains(t, known.Args, "-count=1")
 	require.Equal(t, "1", known.Env["SLIPWAY_TREE"])
 	require.Equal(t, "2", known.Env["SLIPWAY_TREE_SITE"])
+	require.Equal(t, "2", Step("ci/test", o).Env["SLIPWAY_TREE_SITE"])
 	require.NotContains(t, Step("backend", o).Env, "SLIPWAY_TREE", "a service reads its own folder alone")
 }
 

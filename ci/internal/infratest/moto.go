@@ -77,31 +77,3 @@ func await(t testing.TB, endpoint string, ended chan error, said *bytes.Buffer) 
 		}
 	}
 }
-
-// NotMotos replaces in bootstrap/ what moto cannot do: it takes no number of
-// versions to keep, for which the provider then waits in vain, and it does not
-// judge a bucket policy's conditions, so that "deny what comes without TLS" denies
-// all. Both are seen by terraform test instead.
-const NotMotos = `resource "aws_s3_bucket_lifecycle_configuration" "state" {
-  rule {
-    id     = "old-versions"
-    status = "Enabled"
-    filter {}
-    noncurrent_version_expiration {
-      noncurrent_days = 90
-    }
-  }
-}
-
-resource "aws_s3_bucket_policy" "state" {
-  policy = jsonencode({ Version = "2012-10-17", Statement = [] })
-}
-`
-
-// forgets are the attributes, by type of resource, that moto takes and does not
-// give back, so that every plan wants to set them again.
-var forgets = map[string][]string{
-	"aws_ecs_service":                     {"availability_zone_rebalancing", "enable_ecs_managed_tags", "health_check_grace_period_seconds"},
-	"aws_vpc_security_group_egress_rule":  {"description"},
-	"aws_vpc_security_group_ingress_rule": {"description"},
-}

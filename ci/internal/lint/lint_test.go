@@ -268,6 +268,16 @@ func TestFind(t *testing.T) {
 	require.Equal(t, []string{"terraform"}, all.Roots, "a root without a lock file, as long as no other has one")
 	require.Len(t, all.Formatters(image), 3)
 
+	sourcetest.Write(t, dir, "ci/test/go.mod", "module example.com/ci/test\n\ngo 1.26\n")
+	all = find()
+	require.Equal(t, []string{"api", "ci", "ci/test"}, all.Modules)
+	require.Len(t, all.Formatters(image), 3, "each file is formatted once")
+	included := make(chan []string, 1)
+	_, err := lint.Run(t.Context(), dir, recorded{"golangci-lint ci/test": {calls: func(s step.Step) { included <- s.Include }}}, all,
+		lint.Options{Kinds: []lint.Kind{lint.GolangciLint}, Image: image})
+	require.NoError(t, err)
+	require.Equal(t, []string{"ci", ".golangci.yml"}, <-included, "with the module that it replaces by a folder")
+
 	sourcetest.Write(t, dir, "terraform/bootstrap/.terraform.lock.hcl", "")
 	sourcetest.Write(t, dir, "terraform/.terraform.lock.hcl", "")
 	sourcetest.Commit(t, dir, "locks")

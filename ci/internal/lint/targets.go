@@ -85,6 +85,9 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 func (t Targets) Formatters(image func(tool string) string) []format.Formatter {
 	var formatters []format.Formatter
 	for _, module := range t.Modules {
+		if module == gotest.PipelineTests {
+			continue // gofumpt goes into the folders below, whose modules they are
+		}
 		formatters = append(formatters, format.Go(module, image("go")))
 	}
 	if t.Terraform != "" {

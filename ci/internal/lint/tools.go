@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"dagger/slipway/internal/gotest"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -15,6 +16,10 @@ import (
 // goTool is a step of a tool that Go compiles. As in the test stage a module stands
 // alone, so that host and container see the same versions.
 func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
+	part := dir
+	if part == gotest.PipelineTests {
+		part = gotest.Pipeline // which it takes from the folder above
+	}
 	return step.Step{
 		Name:    nameOf(t.Name, dir),
 		Image:   image,
@@ -22,7 +27,7 @@ func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
 		Args:    t.Command(args...),
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
-		Include: step.Only(dir),
+		Include: step.Only(part),
 	}
 }
 

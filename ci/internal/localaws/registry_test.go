@@ -14,7 +14,7 @@ import (
 
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 func TestRegistryRequestsAreCallsOfECR(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/schema/schematest"
+	"dagger/slipway/internal/schematest"
 	"dagger/slipway/internal/sourcetest"
 )
 

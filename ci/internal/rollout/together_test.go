@@ -11,7 +11,7 @@ import (
 	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"

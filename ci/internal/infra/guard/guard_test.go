@@ -11,6 +11,7 @@ import (
 
 	"dagger/slipway/internal/infra/guard"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/sourcetest"
 )
 
 func TestCheck(t *testing.T) {
@@ -99,7 +100,7 @@ func TestLoss(t *testing.T) {
 func TestThePlatform(t *testing.T) {
 	var kinds []string
 	for _, folder := range []string{"", "bootstrap"} {
-		files, err := filepath.Glob(filepath.Join("../../../../terraform", folder, "*.tf"))
+		files, err := filepath.Glob(sourcetest.Repository("terraform", folder, "*.tf"))
 		require.NoError(t, err)
 		for _, file := range files {
 			data, err := os.ReadFile(file)

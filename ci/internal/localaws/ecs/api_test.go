@@ -349,6 +349,10 @@ func TestClustersAndServicesAreListedAndDeleted(t *testing.T) {
 	require.ErrorContains(t, err, "ServiceNotActiveException")
 	require.NoError(t, ecs.NewServicesInactiveWaiter(p.ECS, func(o *ecs.ServicesInactiveWaiterOptions) { o.MinDelay, o.MaxDelay = 1e7, 1e8 }).
 		Wait(ctx, &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}}, 20e9))
+	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app")})
+	require.ErrorContains(t, err, "ServiceNotActiveException", "however far its deletion is")
+	_, err = p.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("none")})
+	require.ErrorContains(t, err, "ServiceNotFoundException")
 	p.Eventually(func(ecstypes.Service) bool {
 		_, err := p.ECS.DeleteCluster(ctx, &ecs.DeleteClusterInput{Cluster: aws.String("test")})
 		return err == nil

@@ -12,7 +12,7 @@ import (
 
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 // quick makes the waits of ECS and ELB five times shorter.

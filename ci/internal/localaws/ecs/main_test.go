@@ -8,7 +8,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 var binary string // the compiled test service

@@ -159,10 +159,10 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 	}
 	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(aws.ToString(in.Service))))
 	s, err := c.service(cl, in.Service)
-	if err != nil {
+	if err != nil && cl.services[ident.Name(aws.ToString(in.Service))] == nil {
 		return nil, err
 	}
-	if s.status != statusActive {
+	if err != nil || s.status != statusActive { // one that was deleted is not active for an hour
 		return nil, wire.Errorf("ServiceNotActiveException", "Service was not ACTIVE.")
 	}
 	d := s.primary().revision.definition

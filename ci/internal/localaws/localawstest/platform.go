@@ -31,7 +31,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 // Platform is an embedded AWS with its clients and, from New, what every service

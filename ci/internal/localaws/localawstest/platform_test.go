@@ -9,7 +9,7 @@ import (
 
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/localaws/clock"
-	"dagger/slipway/internal/localaws/testapp"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 )
 
 // victim is set in the environment of a copy of the test program that starts a

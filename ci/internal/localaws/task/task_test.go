@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/localaws/clock"
+	"dagger/slipway/internal/localaws/localawstest/testapp"
 	"dagger/slipway/internal/localaws/registry"
-	"dagger/slipway/internal/localaws/testapp"
 )
 
 // shelf is a registry of images by reference.

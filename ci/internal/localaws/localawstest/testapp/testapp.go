@@ -1,0 +1,101 @@
+// Package testapp makes the images that tests run: a small service whose
+// behaviour is chosen by its command line and environment, and static sites.
+package testapp
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"dagger/slipway/internal/sourcetest"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+)
+
+// Build compiles the service, static and for this machine, to a file in dir.
+func Build(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "app")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
+	cmd.Dir = sourcetest.Repository("ci", "internal", "localaws", "localawstest", "testapp", "testdata", "app")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the test service: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
+// File is one entry of an image's layer. A directory's name ends with a slash;
+// a link's target is in Link.
+type File struct {
+	Name string
+	Body []byte
+	Mode int64
+	Link string
+}
+
+// Layer makes a layer of files. It is not compressed: tests push many, and have no
+// time to spare.
+func Layer(files ...File) (v1.Layer, error) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range files {
+		h := &tar.Header{Name: f.Name, Mode: f.Mode, Size: int64(len(f.Body)), Typeflag: tar.TypeReg, Linkname: f.Link}
+		switch {
+		case f.Link != "":
+			h.Typeflag, h.Size = tar.TypeSymlink, 0
+		case f.Name[len(f.Name)-1] == '/':
+			h.Typeflag = tar.TypeDir
+		}
+		if err := w.WriteHeader(h); err != nil {
+			return nil, fmt.Errorf("writing the entry %s: %w", f.Name, err)
+		}
+		if _, err := w.Write(f.Body); err != nil {
+			return nil, fmt.Errorf("writing the entry %s: %w", f.Name, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return nil, fmt.Errorf("closing the layer: %w", err)
+	}
+	return static.NewLayer(b.Bytes(), types.OCIUncompressedLayer), nil
+}
+
+// Image makes an image for this machine from a configuration and layers.
+func Image(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
+	img, err := mutate.AppendLayers(empty.Image, layers...)
+	if err != nil {
+		return nil, fmt.Errorf("adding layers: %w", err)
+	}
+	file, err := img.ConfigFile()
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	file = file.DeepCopy()
+	file.OS, file.Architecture, file.Config = runtime.GOOS, runtime.GOARCH, config
+	return mutate.ConfigFile(img, file)
+}
+
+// Service makes an image of the service that Build has compiled. The version is
+// in its environment, so every version is an image of its own.
+func Service(binary, version string, args ...string) (v1.Image, error) {
+	body, err := os.ReadFile(binary)
+	if err != nil {
+		return nil, fmt.Errorf("reading the test service: %w", err)
+	}
+	layer, err := Layer(File{Name: "app", Body: body, Mode: 0o755}, File{Name: "tmp/", Mode: 0o1777})
+	if err != nil {
+		return nil, err
+	}
+	return Image(v1.Config{
+		Entrypoint: []string{"/app"}, Cmd: slices.Clone(args), Env: []string{"VERSION=" + version}, User: "65532:65532",
+	}, layer)
+}

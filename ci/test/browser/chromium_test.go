@@ -1,0 +1,227 @@
+package browser_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	protocol "github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/test/browser"
+)
+
+// awaitLimit bounds the wait for something to happen in the page.
+const awaitLimit = time.Minute
+
+// chromium is the one browser of this package's tests; each page has a profile of
+// its own in it.
+var chromium struct {
+	once    sync.Once
+	context context.Context
+	stop    []context.CancelFunc
+	err     error
+}
+
+func findChromium(t testing.TB) string {
+	t.Helper()
+	path, err := browser.Find()
+	if err != nil {
+		t.Skip(err)
+	}
+	return path
+}
+
+func startChromium(t testing.TB) context.Context {
+	t.Helper()
+	path := findChromium(t)
+	chromium.once.Do(func() {
+		allocator, stopAllocator := chromedp.NewExecAllocator(context.Background(), browser.Options(path)...)
+		instance, stopBrowser := chromedp.NewContext(allocator)
+		chromium.context, chromium.stop = instance, []context.CancelFunc{stopBrowser, stopAllocator}
+		chromium.err = chromedp.Do(instance)
+	})
+	require.NoError(t, chromium.err)
+	return chromium.context
+}
+
+func stopChromium() {
+	for _, stop := range chromium.stop {
+		stop()
+	}
+}
+
+// tab is an open page and what the browser had to say about it.
+type tab struct {
+	t   testing.TB
+	ctx context.Context
+
+	mu       sync.Mutex
+	problems []string // errors of scripts, on the console, of policies and of the network
+	requests []*network.EventRequestWillBeSent
+}
+
+// view is how somebody looks at the page.
+type view struct {
+	width, height int64
+	scale         float64
+	dark, still   bool
+	scriptless    bool
+}
+
+var desktop = view{width: 1280, height: 960, scale: 1}
+
+// hurry lets the page wait for a twentieth of the time, and keeps what it asked for.
+const hurry = `{
+	const wait = setTimeout;
+	globalThis.waits = [];
+	globalThis.setTimeout = (task, milliseconds) => {
+		waits.push(milliseconds);
+		return wait(task, milliseconds / 20);
+	};
+}`
+
+// look opens a page.
+func look(t testing.TB, v view, address string) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(startChromium(t), chromedp.WithNewBrowserContext())
+	t.Cleanup(cancel)
+	page := &tab{t: t, ctx: ctx}
+	require.NoError(t, chromedp.Listen(ctx, page.hear))
+	scheme, motion := "light", "no-preference"
+	if v.dark {
+		scheme = "dark"
+	}
+	if v.still {
+		motion = "reduce"
+	}
+	call(page, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: hurry})
+	call(page, log.Enable, protocol.Empty{})
+	call(page, network.Enable, network.EnableParams{})
+	call(page, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: v.width, Height: v.height, DeviceScaleFactor: v.scale, Mobile: v.width < 500,
+	})
+	call(page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: motion},
+	}})
+	call(page, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: v.scriptless})
+	page.do(chromedp.Navigate(address))
+	return page
+}
+
+func (p *tab) hear(event any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch e := event.(type) {
+	case *runtime.EventExceptionThrown:
+		p.problems = append(p.problems, strings.TrimSpace(e.ExceptionDetails.Text+" "+e.ExceptionDetails.Exception.Description))
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning || e.Type == runtime.ConsoleAPICalledTypeAssert {
+			p.problems = append(p.problems, fmt.Sprintf("console: %s %v", e.Type, e.Args))
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			p.problems = append(p.problems, fmt.Sprintf("%s: %s %s", e.Entry.Source, e.Entry.Text, e.Entry.URL))
+		}
+	case *network.EventRequestWillBeSent:
+		p.requests = append(p.requests, e)
+	}
+}
+
+// asked is how often the page has asked for an address.
+func (p *tab) asked(address string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	count := 0
+	for _, request := range p.requests {
+		if request.Request.URL == address {
+			count++
+		}
+	}
+	return count
+}
+
+// call gives the browser a command of its protocol.
+func call[P, R any](p *tab, command protocol.Command[P, R], params P) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
+	defer cancel()
+	_, err := chromedp.Call(ctx, command, params)
+	require.NoError(p.t, err)
+}
+
+// do does something with the page.
+func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
+	defer cancel()
+	require.NoError(p.t, chromedp.Do(ctx, steps...), "problems: %s", strings.Join(p.said(), "\n"))
+}
+
+// evaluate is the value of an expression in the page.
+func evaluate[T any](p *tab, expression string) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
+	require.NoError(p.t, err, expression[:min(len(expression), 200)])
+	return value
+}
+
+// await waits until an expression is true in the page. It looks whenever the page
+// changes.
+func (p *tab) await(expression string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
+	defer cancel()
+	_, err := chromedp.Run(ctx, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise((resolve) => {
+		const id = (name) => document.getElementById(name);
+		const text = (name) => id(name).textContent;
+		const holds = () => Boolean(%s);
+		if (holds()) { resolve(true); return; }
+		const observer = new MutationObserver(() => { if (holds()) { observer.disconnect(); resolve(true); } });
+		observer.observe(document, { subtree: true, childList: true, characterData: true, attributes: true });
+	})`, expression), chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("waiting for %s: %v\nthe page says: %s\nproblems: %s", expression, err, evaluate[string](p, "document.body.innerText"), strings.Join(p.said(), "\n"))
+	}
+}
+
+// said are the problems so far, but for those that have one of the parts in them.
+func (p *tab) said(but ...string) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var problems []string
+	for _, problem := range p.problems {
+		expected := false
+		for _, part := range but {
+			expected = expected || strings.Contains(problem, part)
+		}
+		if !expected {
+			problems = append(problems, problem)
+		}
+	}
+	return problems
+}
+
+// screenshot keeps what the page looks like as an artifact of the test.
+func (p *tab) screenshot(name string) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	require.NoError(p.t, err)
+	require.NotEmpty(p.t, picture)
+	require.NoError(p.t, os.WriteFile(filepath.Join(p.t.ArtifactDir(), name+".png"), picture, 0o644))
+}

@@ -1,0 +1,127 @@
+package manual_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/sourcetest"
+)
+
+// TestArchitecture: ARCHITECTURE.md knows every package of the pipeline and of its
+// tests, and whom it says that one calls, that one imports.
+func TestArchitecture(t *testing.T) {
+	folders, told := map[string]string{}, map[string]bool{}
+	for _, parent := range []string{"internal", "test"} {
+		entries, err := os.ReadDir(sourcetest.Repository("ci", parent))
+		require.NoError(t, err)
+		for _, entry := range entries {
+			if entry.IsDir() && entry.Name() != "dagger" { // generated
+				require.NotContains(t, folders, entry.Name(), "two packages of one name")
+				folders[entry.Name()] = sourcetest.Repository("ci", parent, entry.Name())
+			}
+		}
+	}
+	for _, r := range pageNamed(t, "ARCHITECTURE.md").rows {
+		if len(r.code["package"]) == 0 {
+			continue
+		}
+		name := r.code["package"][0]
+		told[name] = true
+		require.Contains(t, folders, name, "ARCHITECTURE.md has a line for a package that is gone")
+		all := imports(t, folders[name])
+		for _, called := range r.code["calls"] {
+			require.True(t, all[called], "ARCHITECTURE.md: %s does not import %s", name, called)
+		}
+	}
+	for name, folder := range folders {
+		require.True(t, told[name], "ARCHITECTURE.md has no line for %s", folder)
+	}
+}
+
+// TestOutwardsByTheProxy: whoever writes a Transport out says by which proxy it goes,
+// or that it goes by none because it leads no farther than this machine. All others
+// clone http.DefaultTransport, which goes by the one that the environment names.
+func TestOutwardsByTheProxy(t *testing.T) {
+	looked := 0
+	require.NoError(t, filepath.WalkDir(sourcetest.Repository("ci"), func(name string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") || strings.Contains(name, "testdata") {
+			return err
+		}
+		set := token.NewFileSet()
+		file, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil || slices.ContainsFunc(file.Imports, func(one *ast.ImportSpec) bool { return one.Path.Value == `"testing"` }) {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CompositeLit:
+				if isTransport(n.Type) {
+					looked++
+					require.True(t, slices.ContainsFunc(n.Elts, saysProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+				}
+			case *ast.CallExpr:
+				made, ok := n.Fun.(*ast.Ident)
+				require.False(t, ok && made.Name == "new" && isTransport(n.Args[0]), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+			case *ast.ValueSpec:
+				require.False(t, isTransport(n.Type), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+			}
+			return true
+		})
+		return nil
+	}))
+	require.NotZero(t, looked, "the embedded AWS has its own")
+}
+
+func isTransport(e ast.Expr) bool {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok || s.Sel.Name != "Transport" {
+		return false
+	}
+	from, ok := s.X.(*ast.Ident)
+	return ok && from.Name == "http"
+}
+
+func saysProxy(e ast.Expr) bool {
+	pair, ok := e.(*ast.KeyValueExpr)
+	if !ok {
+		return false
+	}
+	key, ok := pair.Key.(*ast.Ident)
+	return ok && key.Name == "Proxy"
+}
+
+// imports are the packages of ci/internal and ci/test that those in a folder, and below it, import,
+// tests included: some packages are nothing else.
+func imports(t testing.TB, folder string) map[string]bool {
+	t.Helper()
+	found := map[string]bool{}
+	require.NoError(t, filepath.WalkDir(folder, func(name string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.Contains(name, "testdata") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, one := range file.Imports {
+			imported, _ := strconv.Unquote(one.Path.Value)
+			if rest, ours := strings.CutPrefix(imported, "dagger/slipway/"); ours {
+				_, rest, _ = strings.Cut(rest, "/") // internal or test
+				first, _, _ := strings.Cut(rest, "/")
+				found[first], found[path.Base(rest)] = true, true
+			}
+		}
+		return nil
+	}))
+	return found
+}

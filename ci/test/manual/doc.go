@@ -1,0 +1,22 @@
+// Package manual holds the manual to the code: README.md and everything below docs/.
+// It has tests alone.
+//
+// A fenced block whose info string has the word "runnable" after the language is
+// executed, with slipway on PATH, in a clone of the tree as it stands:
+//
+//	```sh runnable
+//	slipway rehearse --skip-tests
+//	```
+//
+// Further words are "aws", for the environment that `slipway rehearse --keep` prints,
+// and "needs=PROGRAM", without which the block is skipped. The blocks of one page run
+// in one shell, one after the other. A block "text output" that follows says what is
+// printed: each of its lines must come, in that order, where "…" is anything.
+//
+// Whatever else a page writes as code is compared with the code: commands, flags,
+// functions of the module, links. And what the code has, the manual must have:
+// docs/reference.md is generated from it, and docs/troubleshooting.md must know each
+// of its hints and refusals. After a change of commands, functions or variables:
+//
+//	go -C ci/test test ./manual -update
+package manual

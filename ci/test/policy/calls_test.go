@@ -1,0 +1,299 @@
+package policy_test
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/localaws"
+	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/saidtest"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/sourcetest"
+	"dagger/slipway/internal/supplychain/supplychaintest"
+	"dagger/slipway/test/policy"
+)
+
+// spared are the actions that the pipeline asks for and does well without: a note
+// says what it could not find out. No role has them, and here they are refused, so
+// that a release which needs one fails.
+var spared = map[string]string{
+	"iam:GetRole":                   "whether roles exist is left to the release's own check",
+	"iam:SimulatePrincipalPolicy":   "whether roles may be passed, too",
+	"ecr:DescribeImageScanFindings": "a scan has its own findings",
+}
+
+// free are actions that need no permission.
+// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
+var free = []string{"sts:GetCallerIdentity"}
+
+// resourceless are actions that act upon nothing in particular: a policy has to
+// say "*", and ECS, say, does not look at which revision is described.
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+// https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
+var resourceless = []string{
+	"ecr:GetAuthorizationToken", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions",
+	"elasticloadbalancing:DescribeListeners", "elasticloadbalancing:DescribeLoadBalancers",
+	"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
+}
+
+// requests are what a call asks a policy for: one for each thing that it acts upon.
+func requests(call localaws.Call) []policy.Request {
+	action := call.Service + ":" + call.Action
+	resources := call.Resources
+	switch {
+	case slices.Contains(free, action):
+		return nil
+	case slices.Contains(resourceless, action):
+		resources = []string{"*"}
+	case action == "ecs:ListTasks":
+		// What it acts upon are the container instances of a cluster, of which
+		// Fargate has none.
+		resources = []string{strings.Replace(call.Resources[0], ":cluster/", ":container-instance/", 1) + "/*"}
+	}
+	values := map[string][]string{}
+	for key, value := range call.Conditions {
+		values[key] = []string{value}
+	}
+	var all []policy.Request
+	for _, resource := range resources {
+		all = append(all, policy.Request{Action: action, Resource: resource, Context: values})
+	}
+	return all
+}
+
+// unread says that a call was refused before it was read, by a fault: it is told
+// again, or was spared.
+func unread(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
+
+// usage is what calls use of a role's policies.
+type usage struct{ *policy.Usage }
+
+func use(policies policy.Policies) usage { return usage{policy.NewUsage(policies)} }
+
+// add evaluates calls.
+func (u usage) add(t *testing.T, calls []localaws.Call) {
+	t.Helper()
+	for _, call := range calls {
+		if _, ok := spared[call.Service+":"+call.Action]; ok || unread(call) {
+			continue
+		}
+		for _, request := range requests(call) {
+			require.NoError(t, u.Add(request))
+		}
+	}
+}
+
+// unused lists what is granted and no call has used.
+func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
+
+// check wants everything to be allowed, and everything that is allowed to be used.
+func (u usage) check(t *testing.T) {
+	t.Helper()
+	require.Empty(t, u.Refused(), "the pipeline calls what the role may not")
+	require.Empty(t, u.unused(), "the role may what the pipeline never does")
+	actions, resources := u.Granted()
+	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.Requests(), len(actions), len(resources))
+}
+
+// TestUsage: the two checks find what they are for.
+func TestUsage(t *testing.T) {
+	const cluster = "arn:aws:ecs:us-east-1:1:cluster/"
+	when := `"Condition": {"ArnEquals": {"ecs:cluster": "` + cluster + `a"}}`
+	u := use(parse(t, document(
+		statement("Allow", "ecs:ListTasks", "*", when),
+		statement("Allow", "ecs:UpdateService", "arn:aws:ecs:us-east-1:1:service/a/*", when),
+		statement("Allow", "ecs:updateservice", "*", when), // again
+		statement("Allow", "ecr:PutImage", "*"),
+		statement("Deny", "ecr:DeleteRepository", "*"),
+	)))
+	u.add(t, []localaws.Call{
+		{Service: "ecs", Action: "ListTasks", Resources: []string{cluster + "a"}, Conditions: map[string]string{"ecs:cluster": cluster + "a"}},
+		{Service: "ecs", Action: "ListTasks", Resources: []string{cluster + "b"}, Conditions: map[string]string{"ecs:cluster": cluster + "b"}},
+		{Service: "ecs", Action: "UpdateService", Resources: []string{"arn:aws:ecs:us-east-1:1:service/a/b"}, Conditions: map[string]string{"ecs:cluster": cluster + "a"}},
+		{Service: "ecs", Action: "UpdateService", Err: "ThrottlingException"},
+		{Service: "ecr", Action: "DeleteRepository", Resources: []string{"arn:aws:ecr:us-east-1:1:repository/a"}, Err: "RepositoryNotFoundException"},
+		{Service: "iam", Action: "GetRole", Err: "AccessDenied"},
+		{Service: "sts", Action: "GetCallerIdentity"},
+	})
+	require.Equal(t, 4, u.Requests())
+	require.Equal(t, []string{
+		"ecr:DeleteRepository on arn:aws:ecr:us-east-1:1:repository/a with map[] is denied",
+		"ecs:ListTasks on arn:aws:ecs:us-east-1:1:container-instance/b/* with map[ecs:cluster:[arn:aws:ecs:us-east-1:1:cluster/b]] is not allowed",
+	}, u.Refused())
+	require.Equal(t, []policy.Grant{
+		{"Allow ecs:updateservice", "ecs:updateservice"},
+		{"Allow ecr:PutImage", "ecr:PutImage"},
+		{"Allow ecs:updateservice", "*"},
+		{"Allow ecr:PutImage", "*"},
+	}, u.unused())
+}
+
+// rehearse rehearses a small tree, in which steps may run afterwards, and returns
+// what the delivery called.
+func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoint string)) []localaws.Call {
+	t.Helper()
+	dir := sourcetest.New(t)
+	o := rehearsaltest.Options(t, dir, scenario)
+	var server *localaws.Server
+	o.Started = func(s *localaws.Server) {
+		server = s
+		for action := range spared {
+			service, name, _ := strings.Cut(action, ":")
+			s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
+		}
+	}
+	o.Up = func(endpoint string, _ report.Release) {
+		if steps != nil {
+			steps(dir, endpoint)
+		}
+	}
+	release := rehearsaltest.Run(t, o)
+	require.Len(t, release.Services, 2, "%+v", release)
+	// The registry is logged in to, and its requests are signed by nobody.
+	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.Pipeline && c.AccessKey != "" })
+}
+
+// run runs the command, and wants its exit code. Once it tells that a deployment
+// has started, it is interrupted if that is what is wanted of it.
+func run(t *testing.T, want outcome.Code, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	var stdout bytes.Buffer
+	said := saidtest.New(": deployment ecs-svc/", func([]string) {
+		if want == outcome.Interrupted {
+			cancel(outcome.Interruption("interrupted by the test"))
+		}
+	})
+	code := cli.Run(ctx, args, &stdout, said, nil)
+	require.Equal(t, want, code, "%v\n%s%s", args, &stdout, said)
+}
+
+// commit changes the site, and commits it.
+func commit(t *testing.T, dir, title string) (sha string) {
+	t.Helper()
+	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>"+title+"</title>")
+	sourcetest.Commit(t, dir, title)
+	revision, err := source.Tree{Dir: dir}.Revision(t.Context())
+	require.NoError(t, err)
+	return revision.SHA
+}
+
+// TestDeployRole runs everything that the workflows run with the deploy role, and
+// every scenario of a release, and evaluates every call.
+func TestDeployRole(t *testing.T) {
+	role := use(rolePolicies(t, "deploy"))
+	supplychaintest.Install(t)
+	private, public := supplychaintest.Keys(t, "one")
+	t.Run("commands", func(t *testing.T) {
+		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
+			rehearsaltest.Environment(t, endpoint)
+			at := func(code outcome.Code, args ...string) {
+				t.Helper()
+				run(t, code, append(args, "--source", dir)...)
+			}
+			at(outcome.Done, "status")
+			at(outcome.Done, "deploy") // nothing has changed
+			first := commit(t, dir, "first")
+			at(outcome.Done, "diff")
+			asCosign(t, first, dir)
+			at(outcome.Done, "deploy", "--sha", first, "--no-build")
+			at(outcome.Done, "rollback")
+			at(outcome.Done, "rollback", "--to", first)
+			at(outcome.Done, "rollback", "--to", "ecs-web-task:1")
+			second := commit(t, dir, "second")
+			at(outcome.Done, "deploy", "--sign-key", private, "--require-signature", "--key", public)
+			at(outcome.Done, "verify", "--sha", second, "--key", public)
+			commit(t, dir, "third")
+			at(outcome.Interrupted, "deploy") // which stops its deployment
+			at(outcome.Done, "status")
+		}))
+	})
+	scenarios := make(chan []localaws.Call, len(rehearsal.Scenarios()))
+	t.Run("scenarios", func(t *testing.T) {
+		for _, scenario := range rehearsal.Scenarios() {
+			t.Run(string(scenario), func(t *testing.T) {
+				t.Parallel()
+				scenarios <- rehearse(t, scenario, nil)
+			})
+		}
+	})
+	close(scenarios)
+	for calls := range scenarios {
+		role.add(t, calls)
+	}
+	if !t.Failed() {
+		role.check(t)
+	}
+}
+
+// TestBuildRole publishes, to repositories that are empty and to such as have
+// most of it.
+func TestBuildRole(t *testing.T) {
+	role := use(rolePolicies(t, "build"))
+	server, err := localaws.Start(t.Context(), localaws.Options{})
+	require.NoError(t, err)
+	rehearsaltest.Environment(t, server.Endpoint())
+	terraform := ecr.New(ecr.Options{
+		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("terraform", "any", ""),
+	})
+	for _, name := range []string{"api", "web"} {
+		_, err := terraform.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String(platform.Service{Name: name}.Repository())})
+		require.NoError(t, err)
+	}
+	dir := sourcetest.New(t)
+	supplychaintest.Install(t)
+	private, _ := supplychaintest.Keys(t, "one")
+	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
+	asCosign(t, commit(t, dir, "unsigned"), dir)
+	// Of the service that has not changed it looks at who has signed it.
+	commit(t, dir, "second")
+	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
+	require.NoError(t, server.Close())
+	role.add(t, slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey == "terraform" }))
+	role.check(t)
+}
+
+// asCosign publishes a commit, and reads what is attached to its image as cosign does to
+// find out who has signed it: its stand-in asks the registry nothing.
+func asCosign(t *testing.T, sha, dir string) {
+	t.Helper()
+	run(t, outcome.Done, "publish", "--source", dir)
+	config, err := awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	to, err := delivery.NewAccount(config).Destination(t.Context())
+	require.NoError(t, err)
+	defer to.Registry.Close()
+	repository := platform.Service{Name: "api"}.Repository()
+	reference, found, err := to.Registry.Find(t.Context(), repository, sha)
+	require.NoError(t, err)
+	require.True(t, found)
+	_, digest, _ := strings.Cut(reference, "@")
+	subject, err := v1.NewHash(digest)
+	require.NoError(t, err)
+	attached, err := to.Registry.Referrers(t.Context(), repository, subject, "")
+	require.NoError(t, err)
+	require.NotEmpty(t, attached)
+	layers, err := attached[0].Layers()
+	require.NoError(t, err)
+	content, err := layers[0].Compressed()
+	require.NoError(t, err)
+	require.NoError(t, content.Close())
+}

@@ -1,0 +1,17 @@
+// Command generate writes the schemas to docs/schema: go -C ci/test
+// generate ./schema runs it in the package's folder.
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"dagger/slipway/test/schema"
+)
+
+func main() {
+	if err := schema.Write("../../.."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

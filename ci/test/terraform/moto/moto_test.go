@@ -1,0 +1,226 @@
+// Package moto_test applies the repository's Terraform to moto. It is a package by
+// itself because it takes minutes, most of them waiting, and so runs beside others.
+package moto_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"dagger/slipway/internal/sourcetest"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	tfjson "github.com/hashicorp/terraform-json"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/infratest"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/test/terraform"
+	"dagger/slipway/test/terraform/calls"
+)
+
+const (
+	stateBucket = "ecs-microservices-state-" + infratest.Account
+	stateObject = "/" + stateBucket + "/ecs-microservices/prod/terraform.tfstate"
+)
+
+// motoPlatform is how the platform is planned against moto, on which a scalable
+// target is never done: with all else that there is by a variable and moto knows.
+var motoPlatform = []string{
+	"-var=autoscaling={enabled=false}", "-var=deletion_protection=false",
+	"-var=waf=true", "-var=alb_access_logs=true", `-var=alarm_emails=["a@example.com"]`,
+}
+
+// TestAppliedTwiceChangesNothing applies bootstrap and platform as they are, to an
+// imitation of AWS: what is applied is planned again without a change, also after
+// a release from outside, and is destroyed without a rest. All of it is done by calls
+// that the roles which do it in production may make.
+func TestAppliedTwiceChangesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("an apply to moto takes minutes: run without -short")
+	}
+	t.Parallel()
+	endpoint, environment := infratest.Moto(t)
+	recorder := calls.Record(t, endpoint)
+	environment = append(environment, "AWS_ENDPOINT_URL="+recorder.URL)
+	site := site{t: t, endpoint: endpoint}
+	world := calls.NewWorld(infratest.Account, platform.DefaultRegion)
+	planner, applier := newRole(t, "plan", planIdle), newRole(t, "apply", applyIdle)
+
+	bootstrap := infratest.New(t, "bootstrap", environment...)
+	bootstrap.Write("moto_override.tf", terraform.NotMotos)
+	bootstrap.Init()
+	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
+	site.apply("bootstrap", bootstrap, variables)
+	require.Empty(t, terraform.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
+
+	take(t, recorder) // bootstrap's, which a human applies
+	main := infratest.New(t, ".", environment...)
+	main.Init("-backend-config=bucket=" + stateBucket)
+	site.apply("platform", main, motoPlatform)
+	applier.add(t, world, take(t, recorder))
+	state := main.State()
+	site.checkNames(state)
+	site.checkTags(state)
+	site.checkAlarms(state)
+
+	main.Init("-reconfigure", "-backend-config=bucket="+stateBucket)
+	reading := append([]string{"-lock=false"}, motoPlatform...)
+	started := time.Now()
+	require.Empty(t, terraform.Changes(main.Plan(reading...)), "a second plan of the platform")
+	t.Logf("platform: planned again in %.0f s", time.Since(started).Seconds())
+	planner.add(t, world, take(t, recorder))
+	site.release("backend")
+	require.Empty(t, terraform.Changes(main.Plan(motoPlatform...)), "a plan after a release: it would undo it")
+
+	site.object(http.MethodPut, stateObject+".tflock", `{"ID":"1","Operation":"OperationTypeApply","Who":"somebody"}`)
+	require.Contains(t, main.Fail(append([]string{"plan"}, motoPlatform...)...), "Error acquiring the state lock")
+	site.object(http.MethodDelete, stateObject+".tflock", "")
+
+	started = time.Now()
+	destroy := main.Plan(append([]string{"-destroy"}, motoPlatform...)...)
+	main.Run("apply", "plan")
+	t.Logf("platform: %d resources destroyed in %.0f s", terraform.Count(destroy, tfjson.Actions.Delete), time.Since(started).Seconds())
+	require.Empty(t, managed(main.State()), "what a destroy leaves in the state")
+	applier.add(t, world, take(t, recorder))
+	planner.check(t)
+	applier.check(t)
+}
+
+// site is the imitation, with Terraform's work in it.
+type site struct {
+	t        *testing.T
+	endpoint string
+}
+
+func (s site) apply(name string, w *infratest.Workspace, variables []string) {
+	s.t.Helper()
+	started := time.Now()
+	plan := w.Plan(variables...)
+	planned, creates := time.Since(started), terraform.Count(plan, tfjson.Actions.Create)
+	require.Len(s.t, terraform.Changes(plan), creates, "the first plan only creates")
+	w.Run("apply", "plan")
+	require.Len(s.t, managed(w.State()), creates)
+	s.t.Logf("%s: %d resources planned in %.0f s, applied in %.0f s", name, creates, planned.Seconds(), (time.Since(started) - planned).Seconds())
+}
+
+// checkNames wants what was made to have the names that the pipeline derives from
+// the same file.
+func (s site) checkNames(state *tfjson.State) {
+	s.t.Helper()
+	p, err := platform.Load(sourcetest.Repository())
+	require.NoError(s.t, err)
+	names := map[string][]any{}
+	for _, r := range managed(state) {
+		for _, attribute := range []string{"name", "family", "alarm_name"} {
+			names[r.Type] = append(names[r.Type], r.AttributeValues[attribute])
+		}
+	}
+	require.Contains(s.t, names["aws_ecs_cluster"], platform.Cluster)
+	require.Contains(s.t, names["aws_lb"], platform.LoadBalancer)
+	for _, service := range p.Services {
+		for kind, name := range map[string]string{
+			"aws_ecs_service": service.ServiceName(), "aws_ecs_task_definition": service.Family(), "aws_ecr_repository": service.Repository(),
+			"aws_cloudwatch_log_group": service.LogGroup(), "aws_lb_target_group": service.TargetGroup(),
+			"aws_cloudwatch_metric_alarm": service.ServiceName() + "-errors",
+		} {
+			require.Contains(s.t, names[kind], name)
+		}
+	}
+}
+
+// checkTags wants everything that takes tags to have them: the apply role may
+// touch only what has.
+func (s site) checkTags(state *tfjson.State) {
+	s.t.Helper()
+	tagged := 0
+	for _, r := range managed(state) {
+		tags, takes := r.AttributeValues["tags_all"].(map[string]any)
+		if !takes || r.Type == "aws_cloudwatch_metric_alarm" && len(tags) == 0 {
+			continue
+		}
+		for _, key := range []string{"Project", "Environment", "ManagedBy", "Repository"} {
+			require.NotEmpty(s.t, tags[key], "%s has no tag %s", r.Address, key)
+		}
+		tagged++
+	}
+	require.Greater(s.t, tagged, 40)
+}
+
+// checkAlarms wants every alarm to tell the topic.
+func (s site) checkAlarms(state *tfjson.State) {
+	s.t.Helper()
+	topic := state.Values.Outputs["alarm_topic_arn"].Value
+	alarms := 0
+	for _, r := range managed(state) {
+		if r.Type == "aws_cloudwatch_metric_alarm" {
+			require.Equal(s.t, []any{topic}, r.AttributeValues["alarm_actions"], r.Address)
+			alarms++
+		}
+	}
+	require.Equal(s.t, 13, alarms)
+}
+
+// release does to a service what a release of the pipeline does: another revision
+// of its family, and tasks of it.
+func (s site) release(name string) {
+	s.t.Helper()
+	client := ecs.New(ecs.Options{
+		Region: platform.DefaultRegion, BaseEndpoint: &s.endpoint, Credentials: credentials.NewStaticCredentialsProvider("any", "any", ""),
+		HTTPClient: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
+	})
+	service := platform.Service{Name: name}
+	old, err := client.DescribeTaskDefinition(s.t.Context(), &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(service.Family())})
+	require.NoError(s.t, err)
+	containers := old.TaskDefinition.ContainerDefinitions
+	containers[0].Image = aws.String(strings.Split(*containers[0].Image, ":")[0] + "@sha256:" + strings.Repeat("0", 64))
+	revision, err := client.RegisterTaskDefinition(s.t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: old.TaskDefinition.Family, NetworkMode: old.TaskDefinition.NetworkMode, Cpu: old.TaskDefinition.Cpu, Memory: old.TaskDefinition.Memory,
+		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate}, ContainerDefinitions: containers,
+		ExecutionRoleArn: old.TaskDefinition.ExecutionRoleArn, TaskRoleArn: old.TaskDefinition.TaskRoleArn,
+	})
+	require.NoError(s.t, err)
+	_, err = client.UpdateService(s.t.Context(), &ecs.UpdateServiceInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(service.ServiceName()),
+		TaskDefinition: revision.TaskDefinition.TaskDefinitionArn, DesiredCount: aws.Int32(2),
+	})
+	require.NoError(s.t, err)
+}
+
+// object puts or deletes an object in S3.
+func (s site) object(method, path, content string) {
+	s.t.Helper()
+	request, err := http.NewRequestWithContext(s.t.Context(), method, s.endpoint+path, strings.NewReader(content))
+	require.NoError(s.t, err)
+	const payload = "UNSIGNED-PAYLOAD"
+	request.Header.Set("X-Amz-Content-Sha256", payload)
+	key := aws.Credentials{AccessKeyID: "any", SecretAccessKey: "any"}
+	require.NoError(s.t, v4.NewSigner().SignHTTP(s.t.Context(), key, request, payload, "s3", platform.DefaultRegion, time.Now()))
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+	response, err := client.Do(request)
+	require.NoError(s.t, err)
+	require.NoError(s.t, response.Body.Close())
+	require.Less(s.t, response.StatusCode, 300)
+}
+
+func resources(state *tfjson.State) []*tfjson.StateResource {
+	if state.Values == nil || state.Values.RootModule == nil {
+		return nil
+	}
+	return state.Values.RootModule.Resources
+}
+
+func managed(state *tfjson.State) []*tfjson.StateResource {
+	var all []*tfjson.StateResource
+	for _, r := range resources(state) {
+		if r.Mode == tfjson.ManagedResourceMode {
+			all = append(all, r)
+		}
+	}
+	return all
+}

@@ -1,0 +1,66 @@
+package terraform_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/infratest"
+	"dagger/slipway/test/terraform"
+)
+
+// TestRender wants what is rendered here to be what Terraform renders.
+func TestRender(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		variables map[string]any
+		arguments []string
+	}{
+		"defaults": {map[string]any{}, nil},
+		"all given": {
+			map[string]any{
+				"services": []string{"frontend", "backend"}, "state_bucket": "other", "github_branch": "trunk",
+				"github_workflows": map[string]string{"apply": "apply.yml"}, "github_subject_prefix": "repo:acme@1/shop@2",
+			},
+			[]string{
+				`-var=services=["frontend","backend"]`, "-var=state_bucket=other", "-var=github_branch=trunk",
+				`-var=github_workflows={apply="apply.yml"}`, "-var=github_subject_prefix=repo:acme@1/shop@2",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.variables["account_id"], tt.variables["github_repository"] = infratest.Account, "acme/shop"
+			rendered := terraform.Render(t, tt.variables)
+			require.Len(t, rendered.Policies, 16)
+			require.Equal(t, terraform.Policies(t, tt.arguments...), rendered)
+		})
+	}
+}
+
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	grants := terraform.Render(t, map[string]any{"account_id": infratest.Account, "github_repository": "acme/shop", "services": []string{"backend"}})
+	require.Equal(t, map[string][]string{
+		"build": {"build"}, "deploy": {"deploy"}, "plan": {"read", "plan-guard"},
+		"apply": {"read", "apply-state", "apply-network", "apply-services", "apply-guard"},
+	}, grants.Roles)
+	for role, names := range grants.Roles {
+		require.Contains(t, grants.Policies, "trust-"+role)
+		for _, name := range names {
+			var policy struct {
+				Version   string
+				Statement []struct{ Sid, Effect string }
+			}
+			require.NoError(t, json.Unmarshal([]byte(grants.Policies[name]), &policy))
+			require.Equal(t, "2012-10-17", policy.Version)
+			require.NotEmpty(t, policy.Statement)
+			for _, statement := range policy.Statement {
+				require.NotEmpty(t, statement.Sid, "a statement of %s says what it is for", name)
+				require.Contains(t, []string{"Allow", "Deny"}, statement.Effect)
+			}
+		}
+	}
+	require.Contains(t, grants.Policies["deploy"], "arn:aws:ecs:us-east-1:123456789012:service/ecs-cluster/ecs-backend-service")
+}

@@ -1,0 +1,156 @@
+package workflow_test
+
+import (
+	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/test/workflow"
+)
+
+// A workflow that calls a function, a flag or a field that is not there fails at
+// night, or in the middle of a release. So the calls are compared with the module.
+func TestCallsFitTheModule(t *testing.T) {
+	set, err := workflow.Read(root)
+	require.NoError(t, err)
+	functions, fields := module(t, filepath.Join(root, "ci"))
+	calls := set.Calls()
+	require.NotEmpty(t, calls)
+	for _, call := range calls {
+		where := workflow.Finding{File: call.File, Line: call.Line, Text: call.Function}.String()
+		require.Subset(t, functions[""].flags, call.Constructor, where)
+		f, exists := functions[call.Function]
+		require.True(t, exists, "%s: the module has no such function", where)
+		require.Subset(t, append(f.flags, "output"), call.Flags, where)
+		if known, ok := fields[f.returns]; ok && len(call.Fields) > 0 {
+			require.Contains(t, known, call.Fields[0], where)
+		}
+	}
+}
+
+// Whoever assumes a role must be the workflow that the role trusts, or AWS refuses
+// it, every time.
+func TestRolesTrustTheirWorkflows(t *testing.T) {
+	bootstrap := filepath.Join(root, "terraform", "bootstrap", "variables.tf")
+	content, err := os.ReadFile(bootstrap)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("terraform/bootstrap, which says what the roles trust, is not in this tree: check out one that has it")
+	}
+	require.NoError(t, err)
+	for _, role := range []string{"deploy", "apply"} {
+		trusted := regexp.MustCompile(`(?m)^\s*` + role + `\s*=\s*optional\(string, "([^"]+)"\)`).FindSubmatch(content)
+		require.NotNil(t, trusted, "%s does not say which workflow may take the role %s", bootstrap, role)
+		for name, content := range files(t) {
+			uses := strings.Contains(content, "vars.AWS_"+strings.ToUpper(role)+"_ROLE")
+			require.Equal(t, name == string(trusted[1]), uses, "%s: the role %s trusts %s", name, role, trusted[1])
+		}
+	}
+}
+
+// The script gives the identity of the job, and passes on its arguments as they are.
+func TestScript(t *testing.T) {
+	fake := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n"), 0o755))
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, workflow.Script), "rollback", "--to=two words *", "", "markdown")
+	cmd.Env = []string{"PATH=" + fake + ":/usr/bin:/bin", "AWS_ROLE=arn:aws:iam::1:role/a b", "AWS_REGION=", "GITHUB_RUN_ID=7"}
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, 3, exit.ExitCode())
+	require.Equal(t, []string{
+		"call", "--aws-role=arn:aws:iam::1:role/a b", "--aws-region=", "--github-run=7",
+		"--github-token-url=env://ACTIONS_ID_TOKEN_REQUEST_URL", "--github-token=env://ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+		"rollback", "--to=two words *", "", "markdown", "",
+	}, strings.Split(string(out), "\n"))
+	functions, _ := module(t, filepath.Join(root, "ci"))
+	require.Subset(t, functions[""].flags, []string{"aws-role", "aws-region", "github-run", "github-token-url", "github-token"})
+}
+
+type function struct {
+	flags   []string
+	returns string // name of the type, where it is the module's own
+}
+
+// module reads the module's functions and types from its Go files: "" is the
+// constructor.
+func module(t *testing.T, dir string) (functions map[string]function, fields map[string][]string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	require.NoError(t, err)
+	functions, fields = map[string]function{}, map[string][]string{}
+	for _, file := range files {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, declaration := range parsed.Decls {
+			switch d := declaration.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil && d.Name.Name == "New" {
+					functions[""] = function{flags: flags(d)}
+				}
+				if d.Recv != nil && d.Name.IsExported() && named(d.Recv.List[0].Type) == "Slipway" && len(d.Type.Results.List) > 0 {
+					functions[kebab(d.Name.Name)] = function{flags(d), named(d.Type.Results.List[0].Type)}
+				}
+			case *ast.GenDecl:
+				maps.Copy(fields, structs(d))
+			}
+		}
+	}
+	require.NotEmpty(t, functions[""].flags)
+	return functions, fields
+}
+
+func structs(d *ast.GenDecl) map[string][]string {
+	all := map[string][]string{}
+	for _, spec := range d.Specs {
+		if s, ok := spec.(*ast.TypeSpec); ok {
+			if body, ok := s.Type.(*ast.StructType); ok {
+				for _, field := range body.Fields.List {
+					for _, name := range field.Names {
+						all[s.Name.Name] = append(all[s.Name.Name], kebab(name.Name))
+					}
+				}
+			}
+		}
+	}
+	return all
+}
+
+func flags(d *ast.FuncDecl) (all []string) {
+	for _, parameter := range d.Type.Params.List {
+		for _, name := range parameter.Names {
+			all = append(all, kebab(name.Name))
+		}
+	}
+	return all
+}
+
+func named(expression ast.Expr) string {
+	if star, ok := expression.(*ast.StarExpr); ok {
+		expression = star.X
+	}
+	if identifier, ok := expression.(*ast.Ident); ok {
+		return identifier.Name
+	}
+	return ""
+}
+
+var hump = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+
+// kebab is a name as the command line has it: githubTokenURL is github-token-url.
+func kebab(name string) string { return strings.ToLower(hump.ReplaceAllString(name, "$1-$2")) }
+
+func TestKebab(t *testing.T) {
+	for name, want := range map[string]string{"githubTokenURL": "github-token-url", "SHA": "sha", "JSON": "json", "noBuild": "no-build", "awsRole": "aws-role"} {
+		require.Equal(t, want, kebab(name))
+	}
+}

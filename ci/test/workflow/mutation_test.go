@@ -1,0 +1,340 @@
+package workflow_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rhysd/actionlint"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"dagger/slipway/test/workflow"
+)
+
+// judge tells what is wrong with workflows: their syntax, else the rules, else what
+// the first event makes of them that is not as it should be.
+func judge(contents map[string]string, cases map[string]happening, all map[string]history) []string {
+	set, err := workflow.Parse(contents)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var wrong []string
+	for _, f := range set.Check() {
+		wrong = append(wrong, f.String())
+	}
+	for name, h := range cases {
+		if len(wrong) > 0 {
+			break
+		}
+		got, err := h.start(set, all)
+		if err != nil {
+			wrong = append(wrong, name+": "+err.Error())
+		} else if !slices.Equal(got, h.want) {
+			wrong = append(wrong, name+": "+strings.Join(got, "; "))
+		}
+	}
+	return wrong
+}
+
+// TestMutations makes every condition, permission, pin, limit and command of the
+// workflows a little wrong, one at a time. None may pass.
+func TestMutations(t *testing.T) {
+	original, cases, all := files(t), happenings(), histories(t)
+	require.Empty(t, judge(original, cases, all))
+	count := 0
+	var survivors []string
+	for _, file := range slices.Sorted(maps.Keys(original)) {
+		// The tree is changed in place, written and changed back; the untouched
+		// one must be judged good, or it would prove nothing.
+		var document yaml.Node
+		require.NoError(t, yaml.Unmarshal([]byte(original[file]), &document))
+		mutated := maps.Clone(original)
+		write := func() {
+			content, err := yaml.Marshal(&document)
+			require.NoError(t, err)
+			mutated[file] = string(content)
+		}
+		write()
+		require.Empty(t, judge(mutated, cases, all), file)
+		for _, m := range mutations(document.Content[0], "") {
+			undo := m.do()
+			write()
+			if len(judge(mutated, cases, all)) == 0 {
+				survivors = append(survivors, fmt.Sprintf("%s: nothing notices %s at line %d", file, m.what, m.line))
+			}
+			undo()
+			count++
+		}
+	}
+	require.Empty(t, survivors, strings.Join(survivors, "\n"))
+	require.Greater(t, count, 200, "the mutations do not find what to change")
+	t.Logf("%d mutations", count)
+}
+
+// mutation is a change of a tree, and its undoing.
+type mutation struct {
+	what string
+	line int
+	do   func() (undo func())
+}
+
+// mutations are those of a mapping and of all below it.
+func mutations(node *yaml.Node, path string) (all []mutation) {
+	switch node.Kind {
+	case yaml.MappingNode:
+		all = append(all, additions(node, path)...)
+		for n := 0; n < len(node.Content); n += 2 {
+			key, value := node.Content[n].Value, node.Content[n+1]
+			all = append(all, entry(node, n, key, path)...)
+			all = append(all, mutations(value, path+"/"+key)...)
+		}
+	case yaml.SequenceNode:
+		for n, item := range node.Content {
+			if item.Kind == yaml.MappingNode && strings.HasSuffix(path, "/steps") && value(item, "run") != nil {
+				all = append(all, mutation{"a step dropped", item.Line, func() func() {
+					old := slices.Clone(node.Content)
+					node.Content = slices.Delete(slices.Clone(node.Content), n, n+1)
+					return func() { node.Content = old }
+				}})
+			}
+			all = append(all, mutations(item, path)...)
+		}
+	}
+	return all
+}
+
+func value(mapping *yaml.Node, key string) *yaml.Node {
+	for n := 0; n < len(mapping.Content); n += 2 {
+		if mapping.Content[n].Value == key {
+			return mapping.Content[n+1]
+		}
+	}
+	return nil
+}
+
+// additions are what could be added to a mapping.
+func additions(node *yaml.Node, path string) (all []mutation) {
+	add := func(key, content string) {
+		all = append(all, mutation{"an added " + key + ": " + content, node.Line, func() func() {
+			old := slices.Clone(node.Content)
+			node.Content = append(node.Content, scalar(key), tree(content))
+			return func() { node.Content = old }
+		}})
+	}
+	switch {
+	case strings.HasSuffix(path, "/permissions"):
+		for _, scope := range []string{"id-token", "contents", "issues", "pull-requests", "packages"} {
+			if value(node, scope) == nil {
+				add(scope, "write")
+			}
+		}
+	case path == "/on":
+		for _, event := range []string{"pull_request_target", "workflow_run", "issue_comment"} {
+			add(event, "{}")
+		}
+	case strings.HasSuffix(path, "/steps"):
+		add("continue-on-error", "true")
+		if value(node, "if") == nil && value(node, "run") != nil {
+			add("if", "always()")
+			add("if", "failure()")
+		}
+	case strings.HasPrefix(path, "/jobs/") && strings.Count(path, "/") == 2:
+		if value(node, "uses") == nil {
+			add("continue-on-error", "true")
+		}
+		if value(node, "if") == nil && value(node, "needs") != nil {
+			add("if", "always()")
+			add("if", "failure()")
+		}
+	}
+	return all
+}
+
+// used are the entries that must stay; whatever else is dropped may be a matter of
+// taste.
+var used = []string{
+	"if", "permissions", "timeout-minutes", "environment", "concurrency", "needs", "branches", "types", "persist-credentials",
+	"fetch-depth", "retention-days", "artifact-ids", "cancel-in-progress", "outputs", "id",
+}
+
+// entry are the mutations of one entry of a mapping.
+func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
+	old := node.Content[n+1]
+	become := func(what string, replacement *yaml.Node) {
+		all = append(all, mutation{key + " " + what, old.Line, func() func() {
+			node.Content[n+1] = replacement
+			return func() { node.Content[n+1] = old }
+		}})
+	}
+	drop := func() {
+		all = append(all, mutation{key + " dropped", old.Line, func() func() {
+			entries := slices.Clone(node.Content)
+			node.Content = slices.Delete(slices.Clone(node.Content), n, n+2)
+			return func() { node.Content = entries }
+		}})
+	}
+	parent := path[strings.LastIndex(path, "/")+1:]
+	if key == "type" && old.Value == "boolean" || slices.Contains(used, key) && parent != "inputs" || parent == "env" || parent == "permissions" || parent == "outputs" {
+		drop()
+	}
+	switch {
+	case key == "if":
+		for _, other := range expressions(old.Value) {
+			become("as "+other, scalar(other))
+		}
+	case key == "permissions":
+		for _, other := range []string{"write-all", "read-all"} {
+			become("as "+other, scalar(other))
+		}
+	case parent == "permissions" && old.Value == "read":
+		become("as write", scalar("write"))
+	case parent == "permissions":
+		become("as read", scalar("read"))
+	case key == "uses" && strings.Contains(old.Value, "@"):
+		name, commit, _ := strings.Cut(old.Value, "@")
+		become("by tag", scalar(name+"@v1"))
+		become("by branch", commented(name+"@main", old.LineComment))
+		become("by a short id", commented(name+"@"+commit[:7], old.LineComment))
+		become("without its version", scalar(old.Value))
+		become("with a version that moves", commented(old.Value, "# v1"))
+	case key == "uses":
+		become("from elsewhere", scalar("mallory/shop/.github/workflows/infrastructure.yml@main"))
+		become("as another workflow", scalar("./.github/workflows/drift.yml"))
+	case key == "run":
+		for _, end := range []string{" || true", "; true", " | tee log", " &", " --x=${{ github.head_ref }}", " --x=$GITHUB_REF", ` --x="$(id)"`, ` --x="$UNKNOWN"`} {
+			become("with "+end, scalar(old.Value+end))
+		}
+	case key == "persist-credentials", key == "cancel-in-progress" && parent == "concurrency" && strings.HasPrefix(path, "/jobs/"):
+		become("as true", tree("true"))
+	case key == "cancel-in-progress":
+		become("as false", tree("false"))
+	case key == "timeout-minutes":
+		become("as 360", tree("360"))
+	case key == "retention-days":
+		become("as 90", tree("90"))
+	case key == "group":
+		become("as another", scalar("another"))
+	case key == "environment":
+		become("as another", scalar("staging"))
+	case key == "branches":
+		become("as all", tree("['*']"))
+	case key == "default" && old.Value == "false":
+		become("as true", tree("true"))
+	case key == "runs-on":
+		become("as latest", scalar("ubuntu-latest"))
+	case parent == "env" && strings.Contains(old.Value, "vars.AWS_"):
+		for _, role := range []string{"PLAN", "DEPLOY", "APPLY"} {
+			other := "${{ vars.AWS_" + role + "_ROLE }}"
+			if key == "AWS_ROLE" && other != old.Value {
+				become("as "+other, scalar(other))
+			}
+		}
+	case parent == "env":
+		become("as a secret", scalar("${{ secrets.KEY }}"))
+	}
+	return all
+}
+
+func scalar(value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value}
+}
+
+func commented(value, comment string) *yaml.Node {
+	node := scalar(value)
+	node.LineComment = comment
+	return node
+}
+
+// tree is what YAML makes of a text.
+func tree(content string) *yaml.Node {
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(content), &document); err != nil {
+		panic(err) // it is a constant of this file
+	}
+	return document.Content[0]
+}
+
+// expressions are a condition a little wrong: each part of it left out, turned
+// round or always true.
+func expressions(source string) []string {
+	source = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(source), "${{"), "}}")
+	node, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
+	if problem != nil {
+		panic(problem.Message) // the workflows were parsed before
+	}
+	// Text beside an expression always holds, at GitHub.
+	all := []string{"always()", "true", "false", "${{ " + source + " }} && true", "!(" + source + ")"}
+	for _, v := range variants(node) {
+		all = append(all, "${{ "+v+" }}")
+	}
+	return all
+}
+
+func variants(node actionlint.ExprNode) (all []string) {
+	switch n := node.(type) {
+	case *actionlint.LogicalOpNode:
+		left, right, op, other := printed(n.Left), printed(n.Right), "&&", "||"
+		if n.Kind == actionlint.LogicalOpNodeKindOr {
+			op, other = other, op
+		}
+		all = append(all, left, right, fmt.Sprintf("(%s %s %s)", left, other, right))
+		for _, v := range variants(n.Left) {
+			all = append(all, fmt.Sprintf("(%s %s %s)", v, op, right))
+		}
+		for _, v := range variants(n.Right) {
+			all = append(all, fmt.Sprintf("(%s %s %s)", left, op, v))
+		}
+	case *actionlint.CompareOpNode:
+		other := "!="
+		if n.Kind == actionlint.CompareOpNodeKindNotEq {
+			other = "=="
+		}
+		all = append(all, fmt.Sprintf("(%s %s %s)", printed(n.Left), other, printed(n.Right)), "true", "false", fmt.Sprintf("(%s == %s)", printed(n.Left), "true"))
+	case *actionlint.NotOpNode:
+		all = append(all, printed(n.Operand), "true", "false")
+	case *actionlint.ObjectDerefNode:
+		all = append(all, "!"+printed(n), "true", "false")
+		if r, ok := n.Receiver.(*actionlint.VariableNode); ok && r.Name == "inputs" {
+			all = append(all, "(github.event."+printed(n)+" == true)") // which never holds: the event's inputs are texts
+		}
+	case *actionlint.FuncCallNode:
+		for _, other := range []string{"success", "failure", "cancelled", "always"} {
+			if other != n.Callee {
+				all = append(all, other+"()")
+			}
+		}
+	}
+	return all
+}
+
+// printed is an expression as text.
+func printed(node actionlint.ExprNode) string {
+	switch n := node.(type) {
+	case *actionlint.VariableNode:
+		return n.Name
+	case *actionlint.StringNode:
+		return "'" + n.Value + "'"
+	case *actionlint.ObjectDerefNode:
+		return printed(n.Receiver) + "." + n.Property
+	case *actionlint.NotOpNode:
+		return "!" + printed(n.Operand)
+	case *actionlint.FuncCallNode:
+		return n.Callee + "()"
+	case *actionlint.LogicalOpNode:
+		op := " && "
+		if n.Kind == actionlint.LogicalOpNodeKindOr {
+			op = " || "
+		}
+		return "(" + printed(n.Left) + op + printed(n.Right) + ")"
+	case *actionlint.CompareOpNode:
+		op := " == "
+		if n.Kind == actionlint.CompareOpNodeKindNotEq {
+			op = " != "
+		}
+		return "(" + printed(n.Left) + op + printed(n.Right) + ")"
+	}
+	panic(fmt.Sprintf("cannot write %T: the workflows use more than this test knows", node))
+}

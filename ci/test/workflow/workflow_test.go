@@ -1,0 +1,92 @@
+package workflow_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rhysd/actionlint"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/test/workflow"
+)
+
+func TestRules(t *testing.T) {
+	set, err := workflow.Read(root)
+	require.NoError(t, err)
+	require.Empty(t, set.Check())
+}
+
+// Actionlint judges what its authors know about workflows. Its shellcheck is off:
+// no script here is more than one command, which the rules see to.
+func TestActionlint(t *testing.T) {
+	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{Shellcheck: "", Pyflakes: ""})
+	require.NoError(t, err)
+	project, err := actionlint.NewProject(root) // so that calls of local workflows are judged, too
+	require.NoError(t, err)
+	lint := func(name, content string) []*actionlint.Error {
+		found, err := linter.Lint(filepath.Join(root, workflow.Dir, name), []byte(content), project)
+		require.NoError(t, err)
+		return found
+	}
+	for name, content := range files(t) {
+		require.Empty(t, lint(name, content))
+	}
+	found := lint("ci.yml", strings.Replace(files(t)["ci.yml"], "artifact: ${{ needs.plan", "artefact: ${{ needs.plann", 1))
+	require.Len(t, found, 3, "a call without its input, with another, and a job that is not needed: %v", found)
+}
+
+// The engine that the workflows install is the one that the module is made for.
+func TestEngineVersion(t *testing.T) {
+	content, err := os.ReadFile(filepath.Join(root, "dagger.json"))
+	require.NoError(t, err)
+	var module struct{ EngineVersion string }
+	require.NoError(t, json.Unmarshal(content, &module))
+	want := strings.TrimPrefix(module.EngineVersion, "v")
+	versions := regexp.MustCompile(`(?m)^\s+version: (.*)$`)
+	installs := 0
+	for name, content := range files(t) {
+		installs += strings.Count(content, "uses: dagger/dagger-for-github@")
+		found := versions.FindAllStringSubmatch(content, -1)
+		require.Len(t, found, strings.Count(content, "uses: dagger/dagger-for-github@"), name)
+		for _, version := range found {
+			require.Equal(t, want, version[1], name)
+		}
+	}
+	require.NotZero(t, installs)
+}
+
+// files are the workflows of this repository.
+func files(t testing.TB) map[string]string {
+	names, err := filepath.Glob(filepath.Join(root, workflow.Dir, "*.yml"))
+	require.NoError(t, err)
+	all := map[string]string{}
+	for _, name := range names {
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		all[filepath.Base(name)] = string(content)
+	}
+	return all
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	_, err := workflow.Read(dir)
+	require.ErrorContains(t, err, "no workflows in "+dir)
+
+	folder := filepath.Join(dir, workflow.Dir)
+	require.NoError(t, os.MkdirAll(filepath.Join(folder, "x.yml"), 0o755))
+	_, err = workflow.Read(dir)
+	require.ErrorContains(t, err, "reading workflows")
+
+	_, err = workflow.Parse(map[string]string{"ci.yml": "on: push\njobs:\n  a:\n    step: []\n"})
+	require.ErrorContains(t, err, `.github/workflows/ci.yml:4: unexpected key "step" for "job" section`)
+}
+
+func TestFinding(t *testing.T) {
+	require.Equal(t, ".github/workflows/ci.yml:3: text", workflow.Finding{File: "ci.yml", Line: 3, Text: "text"}.String())
+}

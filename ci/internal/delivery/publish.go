@@ -79,6 +79,8 @@ type Publication struct {
 	// From is a folder of layouts that are published instead of what the tree
 	// makes; it may be empty.
 	From string
+	// Images are published instead of what the tree makes; none means that it makes them.
+	Images []image.Image
 	// Latest moves the tag latest, or leaves it; nil means to move it where the
 	// registry says that it may be.
 	Latest *bool
@@ -131,6 +133,9 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 
 // from makes the images, or reads them.
 func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.Image, error) {
+	if p.Images != nil {
+		return p.Images, nil
+	}
 	if p.From == "" {
 		return d.build(ctx, sha, d.Services, p.Platforms, "to publish commit "+sha+" its files are needed")
 	}

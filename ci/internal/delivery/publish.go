@@ -116,6 +116,9 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 			return published, awsauth.Explain(err)
 		}
 	}
+	if err := d.checkLocked(to, d.Services); err != nil {
+		return published, err
+	}
 	attest, err := d.attestor(ctx, to.Registry, sha)
 	if err != nil {
 		return published, err
@@ -129,6 +132,20 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 		return err
 	})
 	return published, awsauth.Explain(err)
+}
+
+// checkLocked refuses services whose base is not locked: what leaves this machine must
+// be what was reviewed. It is asked before anything is built.
+func (d Delivery) checkLocked(to Destination, services []platform.Service) error {
+	if registry.IsLoopback(to.Registry.Host) {
+		return nil
+	}
+	for _, service := range services {
+		if unlocked := d.Lock.Unlocked(service); unlocked != "" {
+			return outcome.Refusedf("publishing %s: %s", service.Name, unlocked)
+		}
+	}
+	return nil
 }
 
 // from makes the images, or reads them.

@@ -37,7 +37,7 @@ gives the same digest.`,
 			return err
 		}
 		builder := image.Builder{Source: tree, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir()}
-		if builder.Lock, err = a.lock(tree); err != nil {
+		if builder.Lock, err = image.ReadLock(tree.Dir); err != nil {
 			return err
 		}
 		if builder.Platforms, err = image.ParsePlatforms(platforms); err != nil {

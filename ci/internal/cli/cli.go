@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
@@ -196,16 +195,6 @@ func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) 
 	p, err := platform.LoadTree(ctx, tree)
 	return tree, p, err
 }
-
-// lock reads the lock file of the base images. On a CI runner, which says
-// CI=true, every base must be locked.
-func (a *app) lock(tree source.Tree) (image.Lock, error) {
-	lock, err := image.ReadLock(tree.Dir)
-	lock.Required = lockRequired()
-	return lock, err
-}
-
-func lockRequired() bool { return os.Getenv("CI") == "true" }
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.
 func (a *app) view() (view report.View, live bool) {

@@ -228,19 +228,29 @@ func TestLockFails(t *testing.T) {
 	})
 }
 
-// TestUnlockedBase: a runner builds on nothing that was not reviewed.
+// TestUnlockedBase: what leaves this machine is built on nothing that was not reviewed.
 func TestUnlockedBase(t *testing.T) {
-	t.Setenv("CI", "true")
+	b := newBases(t)
+	b.push(t, "nginx:1", "nginx", "linux/amd64", "linux/arm64")
 	dir := sourcetest.New(t)
-	lockFile(t, dir, map[string]image.Pin{"go": {Reference: "golang:1"}, "nginx": {Reference: "127.0.0.1:1/nginx:1"}})
+	reference := b.host + "/nginx:1"
+	lockFile(t, dir, map[string]image.Pin{"go": {Reference: "golang:1"}, "nginx": {Reference: reference}})
+	sourcetest.Commit(t, dir, "an unlocked base")
+	unlocked := "base " + reference + " is not locked to a digest in ci/images.lock.json: run slipway lock and commit the file\n"
 	out := filepath.Join(t.TempDir(), "out")
-	code, _, stderr := run(t, "build", "--service", "web", "--source", dir, "--out", out)
-	require.Equal(t, outcome.Refused, code)
-	require.Equal(t, "slipway: building web: base 127.0.0.1:1/nginx:1 is not locked to a digest in ci/images.lock.json, and CI=true: run slipway lock and commit the file\n", stderr)
-	require.NoDirExists(t, out, "nothing is written")
-	code, _, stderr = run(t, "build", "--service", "api", "--source", dir, "--out", out, "--platform", "linux/amd64")
-	require.Equal(t, outcome.Done, code, stderr, "a Go service has no base")
-	t.Setenv("CI", "")
-	code, _, stderr = run(t, "build", "--service", "web", "--source", dir, "--out", out)
+	for _, ci := range []string{"true", ""} {
+		t.Setenv("CI", ci)
+		code, _, stderr := run(t, "build", "--service", "web", "--source", dir, "--out", out)
+		require.Equal(t, outcome.Done, code, stderr)
+		require.Equal(t, "web is for this machine only: "+unlocked, stderr)
+
+		for _, from := range [][]string{nil, {"--from", out}} {
+			args := append([]string{"publish", "--no-attest", "--service", "web", "--registry", "registry.invalid/team", "--source", dir}, from...)
+			code, _, stderr = run(t, args...)
+			require.Equal(t, outcome.Refused, code, stderr)
+			require.Equal(t, "slipway: publishing web: "+unlocked, stderr)
+		}
+	}
+	code, _, stderr := run(t, "publish", "--no-attest", "--service", "web", "--registry", b.host+"/team", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)
 }

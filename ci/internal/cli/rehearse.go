@@ -54,7 +54,7 @@ engine, no network.`,
 		options := rehearsal.Options{
 			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Listen: listen, Live: live,
 		}
-		if options.Lock, err = a.lock(tree); err != nil {
+		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
 			return err
 		}
 		if options.Scenario, err = rehearsal.ParseScenario(scenario); err != nil {

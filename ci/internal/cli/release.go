@@ -52,7 +52,6 @@ func (a *app) delivery(ctx context.Context, f releaseFlags, published bool, view
 		return d, err
 	}
 	d.Exec, d.Cache, d.Recorder, d.Next = step.Host{Source: d.Source.Dir}, image.CacheDir(), report.NewRecorder(time.Now, view), a.nextOfRelease
-	d.Lock.Required = lockRequired()
 	if err := d.Select(f.services...); err != nil {
 		return d, err
 	}

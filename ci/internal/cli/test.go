@@ -12,6 +12,7 @@ import (
 
 	"dagger/slipway/internal/coverage"
 	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
@@ -44,7 +45,7 @@ cobertura.xml, junit.xml and summary.md.`,
 		if timeout < 0 {
 			return outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", timeout)
 		}
-		lock, err := a.lock(tree)
+		lock, err := image.ReadLock(tree.Dir)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,6 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
 )
 
@@ -33,10 +32,17 @@ func NewAccount(config aws.Config) Account {
 	}
 }
 
-// engine drives releases in the account and tells them to a recorder.
-func (a Account) engine(recorder *report.Recorder, next func(string)) rollout.Engine {
+// engine drives releases in the account and tells them to the recorder.
+func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
-		ECS: a.ecs, Logs: a.logs, Health: a.elb, Clock: clock.Real{}, Event: recorder.Event, Next: next,
-		Renew: func() { awsauth.Renew(a.config) }, Explain: awsauth.Explain,
+		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Clock: d.clock(), Event: d.Recorder.Event,
+		Renew: func() { awsauth.Renew(d.Account.config) }, Explain: awsauth.Explain,
 	}
+}
+
+func (d Delivery) clock() rollout.Clock {
+	if d.Clock == nil {
+		return clock.Real{}
+	}
+	return d.Clock
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -59,6 +60,7 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, 
 // is not done. What fails of other services is a remark: it was so before, or has
 // other causes, and going back would not mend it.
 func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
+	tester := smoke.Tester{Clock: d.clock(), Patience: cmp.Or(d.Patience, smoke.DefaultPatience)}
 	var own, others []smoke.Check
 	for _, check := range smoke.Checks(d.All, versions) {
 		if _, changed := versions[check.Service]; changed {
@@ -68,7 +70,7 @@ func (d Delivery) smoke(ctx context.Context, door string, versions map[string]st
 		}
 	}
 	err = d.stage("smoke", func() error {
-		if err := smoke.Run(ctx, door, own); err != nil {
+		if err := tester.Run(ctx, door, own); err != nil {
 			return err
 		}
 		for _, remark := range smoke.Remarks(ctx, door, others) {

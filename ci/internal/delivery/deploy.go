@@ -38,6 +38,14 @@ type Delivery struct {
 	Attestations Attestations
 	// Next, if set, is told what a human has to run should the process end now.
 	Next func(command string)
+	// Version, if set, names what is delivered where that is of no commit: a
+	// rehearsal's tree may hold more than its commit.
+	Version string
+	// Clock is what releases go by; nil is the computer's.
+	Clock rollout.Clock
+	// Patience is how long the smoke test bears wrong answers; 0 means
+	// [smoke.DefaultPatience].
+	Patience time.Duration
 }
 
 // Read reads a delivery's part of the source tree at dir. With published, what is
@@ -165,8 +173,8 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 // version checks the options and finds the full id of the commit. A commit that
 // nobody named is meant with what the tree holds, so that must be the same.
 func (d Delivery) version(ctx context.Context, o Options) (string, error) {
-	if err := o.check(); err != nil {
-		return "", err
+	if err := o.check(); err != nil || d.Version != "" {
+		return d.Version, err
 	}
 	if o.SHA != "" {
 		return d.Source.Resolve(ctx, o.SHA)
@@ -213,7 +221,9 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
-		release = d.Account.engine(d.Recorder, d.Next).Release(ctx, request)
+		engine := d.engine()
+		engine.Next = d.Next
+		release = engine.Release(ctx, request)
 		return release.Result, nil
 	})
 	release.URL = withoutPassword(door)
@@ -257,7 +267,7 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	for _, s := range d.Services {
 		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
 	}
-	diff, err := d.Account.engine(d.Recorder, nil).Diff(ctx, request)
+	diff, err := d.engine().Diff(ctx, request)
 	return diff, awsauth.Explain(err)
 }
 
@@ -266,7 +276,7 @@ func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 	var door string
 	var asked sync.WaitGroup
 	asked.Go(func() { door, _, _ = d.frontDoor(ctx, Options{}) })
-	status, err := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services)
+	status, err := d.engine().Status(ctx, platform.Cluster, d.Services)
 	asked.Wait()
 	status.URL = door
 	return status, awsauth.Explain(err)
@@ -300,7 +310,7 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	engine := d.Account.engine(d.Recorder, nil)
+	engine := d.engine()
 	switch {
 	case to == "":
 		return engine.LastGood(ctx, platform.Cluster, d.Services, o.Of)
@@ -329,7 +339,7 @@ func (d Delivery) released(ctx context.Context, to string) (string, error) {
 		return d.Source.Resolve(ctx, to)
 	}
 	found := map[string]bool{}
-	status, _ := d.Account.engine(d.Recorder, nil).Status(ctx, platform.Cluster, d.Services) // what it cannot tell git may
+	status, _ := d.engine().Status(ctx, platform.Cluster, d.Services) // what it cannot tell git may
 	for _, s := range status.Services {
 		found[s.Version.SHA] = true
 		for _, past := range s.Releases {

@@ -28,6 +28,9 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 		return nil, err
 	}
 	defer to.Registry.Close()
+	if err := d.checkLocked(to, d.named(missing)); err != nil {
+		return nil, err
+	}
 	attest, err := d.attestor(ctx, to.Registry, sha)
 	if err != nil {
 		return nil, err

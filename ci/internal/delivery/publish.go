@@ -79,6 +79,8 @@ type Publication struct {
 	// From is a folder of layouts that are published instead of what the tree
 	// makes; it may be empty.
 	From string
+	// Images are published instead of what the tree makes; none means that it makes them.
+	Images []image.Image
 	// Latest moves the tag latest, or leaves it; nil means to move it where the
 	// registry says that it may be.
 	Latest *bool
@@ -114,6 +116,9 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 			return published, awsauth.Explain(err)
 		}
 	}
+	if err := d.checkLocked(to, d.Services); err != nil {
+		return published, err
+	}
 	attest, err := d.attestor(ctx, to.Registry, sha)
 	if err != nil {
 		return published, err
@@ -129,8 +134,25 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 	return published, awsauth.Explain(err)
 }
 
+// checkLocked refuses services whose base is not locked: what leaves this machine must
+// be what was reviewed. It is asked before anything is built.
+func (d Delivery) checkLocked(to Destination, services []platform.Service) error {
+	if registry.IsLoopback(to.Registry.Host) {
+		return nil
+	}
+	for _, service := range services {
+		if unlocked := d.Lock.Unlocked(service); unlocked != "" {
+			return outcome.Refusedf("publishing %s: %s", service.Name, unlocked)
+		}
+	}
+	return nil
+}
+
 // from makes the images, or reads them.
 func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.Image, error) {
+	if p.Images != nil {
+		return p.Images, nil
+	}
 	if p.From == "" {
 		return d.build(ctx, sha, d.Services, p.Platforms, "to publish commit "+sha+" its files are needed")
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/platform"
 )
 
 // LockFile is the lock file's place in the source tree.
@@ -16,9 +17,6 @@ const LockFile = "ci/images.lock.json"
 // Lock pins the images that come from elsewhere.
 type Lock struct {
 	Images map[string]Pin `json:"images"`
-	// Required refuses bases without a digest, as a build on a runner does:
-	// what it ships must be what was reviewed.
-	Required bool `json:"-"`
 }
 
 // Pin is one image from elsewhere.
@@ -57,13 +55,14 @@ func (l Lock) Reference(tool string) string {
 	return pin.Reference + "@" + pin.Digest
 }
 
-// checkLocked refuses the image of a tool that is not locked where that is
-// required.
-func (l Lock) checkLocked(tool string) error {
-	if pin := l.Images[tool]; l.Required && pin.Digest == "" {
-		return outcome.Refusedf("base %s is not locked to a digest in %s, and CI=true: run slipway lock and commit the file", pin.Reference, LockFile)
+// Unlocked says that the base of a service is not locked to a digest; "" where it is,
+// and where there is no base.
+func (l Lock) Unlocked(service platform.Service) string {
+	pin := l.Images["nginx"]
+	if service.Kind != platform.Nginx || pin.Digest != "" {
+		return ""
 	}
-	return nil
+	return fmt.Sprintf("base %s is not locked to a digest in %s: run slipway lock and commit the file", pin.Reference, LockFile)
 }
 
 // Write writes the lock file of the source tree at dir: whole, or not at all.

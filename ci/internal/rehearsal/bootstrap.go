@@ -49,15 +49,13 @@ const (
 
 func taskRole(service platform.Service) string { return roles + "ecs-" + service.Name + "-task-role" }
 
-// site is where the rehearsed platform runs.
+// site is where the rehearsed platform runs, as everybody sees it but the delivery.
 type site struct {
 	ecs  *ecs.Client
 	ecr  *ecr.Client
 	elb  *elb.Client
 	logs *cloudwatchlogs.Client
 	url  string // of the load balancer
-	// idle closes the connections that the clients keep.
-	idle func()
 }
 
 // Who signs calls: the delivery that is rehearsed, and everybody else, who are
@@ -67,20 +65,21 @@ const (
 	others   = "others"
 )
 
-// connect makes clients for the embedded AWS, which takes any access key.
-func connect(endpoint, accessKey string) *site {
-	carrier := http.DefaultTransport.(*http.Transport).Clone()
-	config := aws.Config{
+// connect leads clients to the embedded AWS, which takes any access key.
+func connect(endpoint, accessKey string, carrier http.RoundTripper) aws.Config {
+	return aws.Config{
 		Region:       platform.DefaultRegion,
 		BaseEndpoint: &endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
 		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: carrier},
 		Retryer:      awsauth.Retryer,
 	}
+}
+
+func newSite(config aws.Config) *site {
 	return &site{
 		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
-		idle: carrier.CloseIdleConnections,
 	}
 }
 

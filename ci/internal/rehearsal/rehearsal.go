@@ -7,13 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/delivery"
 	account "dagger/slipway/internal/ecr"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/localaws"
@@ -21,7 +22,6 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/registry"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/rollout"
 	"dagger/slipway/internal/smoke"
 	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/step"
@@ -62,9 +62,9 @@ type rehearsal struct {
 	recorder *report.Recorder
 	victim   platform.Service
 	version  string
+	dirty    bool // the tree holds more than its commit
 	images   versions
-	site     *site // as the delivery sees it
-	others   *site // as everybody else does
+	others   *site // the platform, as everybody sees it but the delivery
 }
 
 // Run rehearses a delivery and returns the release's report. Nothing of it is
@@ -91,7 +91,7 @@ func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	if err != nil {
 		return report.Release{}, err
 	}
-	r.version = revision.Version()
+	r.version, r.dirty = revision.Version(), revision.Dirty
 	// The system starts before anything else does, so that an address that is
 	// taken is found out at once. It outlives an interruption: what ran before
 	// is restored in it.
@@ -133,34 +133,32 @@ func (r *rehearsal) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, img := range built {
-		if img.Baseless != "" {
-			r.recorder.Line(fmt.Sprintf("  %s is built without its base (%s); the load balancer serves its site", img.Service, img.Baseless))
-		}
-	}
 	r.images, err = r.prepare(ctx, built)
 	return err
 }
 
-// deliver publishes both versions, starts the previous one and releases the
-// next one.
+// deliver publishes the next version, starts the previous one and releases the next
+// one over it, as a delivery to any account does.
 func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
-	r.site, r.others = connect(server.Endpoint(), Pipeline), connect(server.Endpoint(), others)
-	defer r.site.idle()
-	defer r.others.idle()
-	var previous, next map[string]string
-	err := r.stage("publish", func() (err error) {
-		previous, next, err = r.publish(ctx)
-		return err
-	})
+	carrier := http.DefaultTransport.(*http.Transport).Clone()
+	defer carrier.CloseIdleConnections()
+	r.others = newSite(connect(server.Endpoint(), others, carrier))
+	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
+		return report.Release{}, err
+	}
+	d := r.delivery(server, carrier)
+	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return report.Release{}, err
 	}
-	err = r.stage("bootstrap", func() error { return r.others.bootstrap(ctx, r.options.Platform.Services, previous) })
+	if _, err := d.Publish(ctx, to, delivery.Publication{SHA: r.version, Images: r.images.next}); err != nil {
+		return report.Release{}, err
+	}
+	err = r.stage("bootstrap", func() error { return r.bootstrap(ctx) })
 	if err != nil {
 		return report.Release{}, err
 	}
-	release, err := r.release(ctx, server, next)
+	release, err := r.release(ctx, server, d)
 	if err != nil {
 		return release, err
 	}
@@ -173,57 +171,47 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	return release, nil
 }
 
-func (r *rehearsal) publish(ctx context.Context) (previous, next map[string]string, err error) {
-	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
-		return nil, nil, err
+// delivery is the one that is rehearsed. It knows nothing of the scenario.
+func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper) delivery.Delivery {
+	d := delivery.Delivery{
+		Account: delivery.NewAccount(connect(server.Endpoint(), Pipeline, carrier)),
+		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: patience,
 	}
-	target, err := account.Account{API: r.site.ecr}.Login(ctx)
-	if err != nil {
-		return nil, nil, err
+	if r.dirty {
+		d.Version = r.version
 	}
-	defer target.Close()
-	if previous, err = push(ctx, target, previousVersion, r.options.Platform, r.images.previous); err != nil {
-		return nil, nil, err
-	}
-	next, err = push(ctx, target, r.version, r.options.Platform, r.images.next)
-	return previous, next, err
+	return d
 }
 
-// push publishes images under a tag and returns their references by service.
-func push(ctx context.Context, target *registry.Registry, tag string, p platform.Platform, images []image.Image) (map[string]string, error) {
+// bootstrap brings about what is there before the first delivery.
+func (r *rehearsal) bootstrap(ctx context.Context) error {
+	target, err := account.Account{API: r.others.ecr}.Login(ctx)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
 	references := map[string]string{}
-	for n, img := range images {
+	for n, img := range r.images.previous {
 		published, err := target.Publish(ctx, registry.Publication{
-			Repository: p.Services[n].Repository(), Tag: tag, Index: img.Index,
+			Repository: r.options.Platform.Services[n].Repository(), Tag: previousVersion, Index: img.Index,
 			Latest: registry.Latest{Reason: "a rehearsal has no need of it"},
 		})
 		if err != nil {
-			return nil, fmt.Errorf("publishing %s: %w", img.Service, err)
+			return fmt.Errorf("publishing the previous version of %s: %w", img.Service, err)
 		}
 		references[img.Service] = published.Image
 	}
-	return references, nil
+	return r.others.bootstrap(ctx, r.options.Platform.Services, references)
 }
 
 // release releases the next version while requests flow, and checks by the
 // front door what came of it.
-func (r *rehearsal) release(ctx context.Context, server *localaws.Server, next map[string]string) (report.Release, error) {
-	services := r.options.Platform.Services
-	flow := startTraffic(ctx, r.others.url, trafficPaths(services))
+func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d delivery.Delivery) (report.Release, error) {
+	flow := startTraffic(ctx, r.others.url, trafficPaths(r.options.Platform.Services))
 	stopStatus := r.showStatus(ctx, flow)
 	defer stopStatus()
-
-	request := rollout.Request{Cluster: platform.Cluster, Version: r.version, Verify: func(ctx context.Context, _ map[string]string) error {
-		return r.stage("smoke", func() error { return r.check(ctx, r.version) })
-	}}
-	for _, s := range services {
-		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: next[s.Name]})
-	}
-	var release report.Release
-	_ = r.recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
-		release = r.drive(ctx, server, request)
-		return release.Result, nil
-	})
+	release := r.deploy(ctx, server, d)
 	err := r.afterwards(ctx, release)
 	counted := flow.end()
 	release.Traffic, release.URL = &counted, r.others.url
@@ -234,32 +222,23 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, next m
 	return release, err
 }
 
-// lifeAfterDeath is how long a killed release goes on in vain.
-const lifeAfterDeath = 100 * time.Millisecond
-
-// drive releases, as the scenario has it.
-func (r *rehearsal) drive(ctx context.Context, server *localaws.Server, request rollout.Request) report.Release {
-	releaseCtx, interrupt := context.WithCancelCause(ctx)
+// deploy deploys, as the scenario has it.
+func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d delivery.Delivery) report.Release {
+	struck, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
+	carrier := http.DefaultTransport.(*http.Transport).Clone()
+	defer carrier.CloseIdleConnections()
 	hand := stagehand{site: r.others, server: server, victim: r.victim, interrupt: interrupt}
-	engine := rollout.Engine{
-		ECS: r.options.Scenario.stage(ctx, r.site.ecs, hand), Logs: r.site.logs, Health: r.site.elb, Clock: clock.Real{}, Event: r.recorder.Event,
-	}
+	o := delivery.Options{SHA: r.version, NoBuild: true}
+	doomed := r.delivery(server, r.options.Scenario.stage(ctx, carrier, hand))
 	if r.options.Scenario != Killed {
-		return engine.Release(releaseCtx, request)
+		return doomed.Deploy(struck, o)
 	}
-	doomed := request
-	doomed.RestoreTimeout = lifeAfterDeath
-	silent := engine
-	silent.Event = func(service, text string) {
-		if releaseCtx.Err() == nil {
-			r.recorder.Event(service, text)
-		}
-	}
-	silent.Release(releaseCtx, doomed)
+	doomed.Recorder = r.recorder.Until(struck)
+	doomed.Clock = &afterlife{alive: struck}
+	doomed.Deploy(struck, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
 	r.recorder.Event("", errKilled.Error()+": the next process carries on")
-	engine.ECS = r.site.ecs
-	return engine.Release(ctx, request)
+	return d.Deploy(ctx, o)
 }
 
 // afterwards checks that a system which is said to be restored serves the

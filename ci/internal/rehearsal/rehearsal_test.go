@@ -88,6 +88,7 @@ func TestScenarios(t *testing.T) {
 			}
 			require.Equal(t, []string{"build", "publish", "bootstrap"}, names[:3])
 			require.Contains(t, names, "deploy")
+			require.Contains(t, names, "preflight", "every scenario is a whole delivery")
 			if tt.scenario != rehearsal.Replaced {
 				require.Contains(t, names, "smoke", "the front door is asked, whatever came of the release")
 			}
@@ -152,6 +153,16 @@ func TestInterrupted(t *testing.T) {
 			require.Equal(t, outcome.Interrupted, got.ExitCode)
 		})
 	}
+}
+
+// TestChangedTree rehearses what no commit holds, and calls it so.
+func TestChangedTree(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>not committed</title>")
+	got := rehearse(t.Context(), rehearsaltest.Options(t, dir, rehearsal.Happy))
+	require.Equal(t, report.Succeeded, got.Result, got.Error)
+	require.Regexp(t, "^[0-9a-f]{40}-dirty$", got.SHA)
+	require.Equal(t, got.SHA, got.Services[0].To.SHA)
 }
 
 // TestCache keeps what was built for the next rehearsal.

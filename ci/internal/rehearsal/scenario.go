@@ -2,10 +2,9 @@ package rehearsal
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
+	"net/http"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,7 +16,6 @@ import (
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rollout"
 )
 
 // Scenario is what happens to the new version.
@@ -69,7 +67,7 @@ func (s Scenario) faulty() bool {
 var errInterrupted = outcome.Interruption("interrupted half-way, as the scenario has it")
 
 // stagehand has at hand what a scenario needs for its mishap. Its site is that of
-// the others: no mishap is of the release's own making.
+// the others: no mishap is of the delivery's own making.
 type stagehand struct {
 	*site
 	server    *localaws.Server
@@ -83,22 +81,22 @@ const (
 	outageLength   = 3 * time.Second
 )
 
-// stage puts the scenario's mishap between the release and its ECS. Whatever the
-// release is, it does not know.
-func (s Scenario) stage(ctx context.Context, api rollout.ECS, hand stagehand) rollout.ECS {
+// stage puts the scenario's mishap between the delivery and the embedded AWS.
+// Whatever the delivery is, it does not know.
+func (s Scenario) stage(ctx context.Context, to http.RoundTripper, hand stagehand) http.RoundTripper {
 	switch s {
 	case MissingImage:
-		return &imageRemover{ECS: api, images: hand.ecr, victim: hand.victim}
+		return &between{to: to, after: func(call call, _ []byte) { hand.removeImage(ctx, call) }}
 	case Cancel:
-		return &halfway{ECS: api, strike: func() { hand.interrupt(errInterrupted) }}
+		return halfway(to, func() { hand.interrupt(errInterrupted) })
 	case Killed:
-		return &mortal{ECS: api, die: func() { hand.interrupt(errKilled) }}
+		return mortal(to, func() { hand.interrupt(errKilled) })
 	case Alarm:
-		return &halfway{ECS: api, strike: func() { hand.server.SetAlarm(alarmOf(hand.victim), true) }}
+		return halfway(to, func() { hand.server.SetAlarm(alarmOf(hand.victim), true) })
 	case Stopped:
-		return &halfway{ECS: api, strike: func() { hand.stopDeployment(ctx) }}
+		return halfway(to, func() { hand.stopDeployment(ctx) })
 	case Replaced:
-		return &halfway{ECS: api, strike: func() { hand.deployOther(ctx) }}
+		return halfway(to, func() { hand.deployOther(ctx) })
 	case LostAnswers:
 		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
 			hand.server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: action, Times: 1})
@@ -106,11 +104,11 @@ func (s Scenario) stage(ctx context.Context, api rollout.ECS, hand stagehand) ro
 	case Throttled:
 		hand.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
 	case Outage:
-		return &halfway{ECS: api, strike: func() {
+		return halfway(to, func() {
 			time.AfterFunc(outageLength, hand.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
-		}}
+		})
 	}
-	return api
+	return to
 }
 
 // stopDeployment stops the victim's deployment, as somebody does at the console.
@@ -141,78 +139,18 @@ func (h stagehand) deployOther(ctx context.Context) {
 	})
 }
 
-// errKilled is what a process that is no more gets of its calls.
-var errKilled = outcome.Interruption("killed half-way, as the scenario has it")
-
-// mortal is killed once it has changed one service, and does nothing any more.
-type mortal struct {
-	rollout.ECS
-	die     func()
-	changed atomic.Bool
-}
-
-func (m *mortal) DescribeServices(ctx context.Context, input *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
-	if m.changed.Load() {
-		return nil, errKilled
+// removeImage deletes the victim's new image once its revision is registered, as a
+// lifecycle policy does that counts too few.
+func (h stagehand) removeImage(ctx context.Context, call call) {
+	var in struct {
+		Family               string
+		ContainerDefinitions []struct{ Image string }
 	}
-	return m.ECS.DescribeServices(ctx, input, options...)
-}
-
-func (m *mortal) UpdateService(ctx context.Context, input *ecs.UpdateServiceInput, options ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
-	if m.changed.Swap(true) {
-		return nil, errKilled
+	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != h.victim.Family() {
+		return
 	}
-	defer m.die()
-	return m.ECS.UpdateService(ctx, input, options...)
-}
-
-func (m *mortal) StopServiceDeployment(ctx context.Context, input *ecs.StopServiceDeploymentInput, options ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
-	if m.changed.Load() {
-		return nil, errKilled
-	}
-	return m.ECS.StopServiceDeployment(ctx, input, options...)
-}
-
-// imageRemover deletes the victim's new image once the release has registered
-// it, as a lifecycle policy does that counts too few.
-type imageRemover struct {
-	rollout.ECS
-	images *ecr.Client
-	victim platform.Service
-}
-
-func (r *imageRemover) RegisterTaskDefinition(ctx context.Context, input *ecs.RegisterTaskDefinitionInput, options ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error) {
-	out, err := r.ECS.RegisterTaskDefinition(ctx, input, options...)
-	if err != nil || aws.ToString(input.Family) != r.victim.Family() {
-		return out, err
-	}
-	_, digest, _ := strings.Cut(aws.ToString(input.ContainerDefinitions[0].Image), "@")
-	_, err = r.images.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{
-		RepositoryName: aws.String(r.victim.Repository()),
-		ImageIds:       []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+	_, digest, _ := strings.Cut(in.ContainerDefinitions[0].Image, "@")
+	_, _ = h.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
+		RepositoryName: aws.String(h.victim.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
 	})
-	if err != nil {
-		return nil, fmt.Errorf("removing the image for the scenario %q: %w", MissingImage, err)
-	}
-	return out, nil
-}
-
-// halfway strikes once it has seen a task of the new version run.
-type halfway struct {
-	rollout.ECS
-	strike func()
-	once   sync.Once
-}
-
-func (h *halfway) DescribeServices(ctx context.Context, input *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
-	out, err := h.ECS.DescribeServices(ctx, input, options...)
-	if err != nil {
-		return out, err
-	}
-	for _, service := range out.Services {
-		if len(service.Deployments) > 1 && service.Deployments[0].RunningCount > 0 {
-			h.once.Do(h.strike)
-		}
-	}
-	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/localaws"
 	"dagger/slipway/internal/localaws/localawstest"
 	"dagger/slipway/internal/smoke"
@@ -91,5 +92,5 @@ func TestURLOfTheEmbeddedAWS(t *testing.T) {
 	require.NoError(t, err)
 	url, err := smoke.URL(t.Context(), p.ELB, "ecs-alb")
 	require.NoError(t, err)
-	require.NoError(t, smoke.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/smoke"
 )
@@ -192,7 +193,7 @@ func TestPatience(t *testing.T) {
 	})
 	t.Run("by the computer's clock", func(t *testing.T) {
 		url, _ := answering(t, "v2")
-		require.NoError(t, smoke.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
+		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
 	})
 }
 

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"time"
-
-	"dagger/slipway/internal/clock"
 )
 
 // Clock tells the time and waits.
@@ -17,10 +15,10 @@ type Clock interface {
 }
 
 const (
-	// patience is how long a load balancer may take to be where ECS says that
+	// DefaultPatience is how long a load balancer may take to be where ECS says that
 	// the services are: its nodes learn of targets one after the other, some
 	// seconds after the deployment is complete.
-	patience = 30 * time.Second
+	DefaultPatience = 30 * time.Second
 	// pause is how long to wait after an answer that is wrong.
 	pause = time.Second
 )
@@ -31,11 +29,6 @@ type Tester struct {
 	// Patience is how long wrong answers are borne, over all checks; each is
 	// made at least once.
 	Patience time.Duration
-}
-
-// Run makes the checks with the computer's clock and half a minute of patience.
-func Run(ctx context.Context, base string, checks []Check) error {
-	return Tester{Clock: clock.Real{}, Patience: patience}.Run(ctx, base, checks)
 }
 
 // Run makes the checks against the system at base, such as

@@ -214,7 +214,7 @@ var variables = map[string]string{
 	"AWS_SECRET_ACCESS_KEY":          "secret access key",
 	"AWS_SHARED_CREDENTIALS_FILE":    "AWS's credentials, `~/.aws/credentials` by default",
 	"AWS_WEB_IDENTITY_TOKEN_FILE":    "file with a token to assume `AWS_ROLE_ARN` with",
-	"CI":                             "`true`: base images must be locked, and a check that could not run fails",
+	"CI":                             "`true`: a check that could not run fails",
 	"COSIGN_PASSWORD":                "password of `--sign-key`",
 	"GIT_CONFIG_COUNT":               "git's configuration, with `GIT_CONFIG_KEY_0` and so on: only `safe.directory` counts",
 	"GITHUB_ACTIONS":                 "`true`: findings of `lint` are annotations, too; roles are assumed with the job's identity",

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -94,7 +93,7 @@ func (c *connection) unanswered(what string, err error) error {
 func said(answer *transport.Error) string {
 	for _, d := range answer.Errors {
 		if d.Message != "" {
-			return fmt.Sprintf("%d %s: %s", answer.StatusCode, d.Code, strings.Join(strings.Fields(d.Message), " "))
+			return fmt.Sprintf("%d %s: %s", answer.StatusCode, d.Code, outcome.OneLine(d.Message))
 		}
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))

@@ -25,7 +25,7 @@ func (e *explainedError) Error() string { return e.text }
 func (e *explainedError) Unwrap() error { return e.err }
 
 func explained(code outcome.Code, err error, format string, args ...any) error {
-	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	text := outcome.OneLine(fmt.Sprintf(format, args...))
 	return outcome.With(code, &explainedError{text: text, err: err})
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/suggest"
 )
 
 // unknownProfile is the error about a profile that is named and nowhere defined.
@@ -20,7 +19,7 @@ func unknownProfile(name string, known []string) error {
 	if len(known) == 0 {
 		return outcome.Usagef("no AWS profile %q: %s has none (aws configure sso makes one, or unset AWS_PROFILE)", name, file)
 	}
-	if near := suggest.Nearest(name, known); near != "" {
+	if near := outcome.Nearest(name, known); near != "" {
 		return outcome.Usagef("no AWS profile %q: did you mean %q? %s has %s", name, near, file, strings.Join(known, ", "))
 	}
 	return outcome.Usagef("no AWS profile %q: set AWS_PROFILE to one that %s has: %s", name, file, strings.Join(known, ", "))
@@ -67,7 +66,7 @@ func sections(file string) []string {
 			continue
 		}
 		if name, _, ok := strings.Cut(line[1:], "]"); ok {
-			names = append(names, strings.Join(strings.Fields(name), " "))
+			names = append(names, outcome.OneLine(name))
 		}
 	}
 	return names

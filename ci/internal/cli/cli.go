@@ -20,7 +20,6 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/suggest"
 )
 
 // app is one invocation of the command.
@@ -180,7 +179,7 @@ func flagError(cmd *cobra.Command, err error) error {
 }
 
 func meant(name string, known []string, prefix string) string {
-	if near := suggest.Nearest(name, known); near != "" {
+	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s%s?", prefix, near)
 	}
 	return fmt.Sprintf("there are %s%s", prefix, strings.Join(known, ", "+prefix))

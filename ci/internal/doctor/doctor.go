@@ -20,7 +20,6 @@ import (
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/suggest"
 	"dagger/slipway/internal/tool"
 )
 
@@ -134,7 +133,7 @@ func ValidStages(names []string) error {
 	for _, name := range names {
 		if known := StageNames(); !slices.Contains(known, name) {
 			hint := "there are " + strings.Join(known, ", ")
-			if near := suggest.Nearest(name, known); near != "" {
+			if near := outcome.Nearest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
 			return outcome.Usagef("no stage %q: %s", name, hint)
@@ -218,7 +217,7 @@ func runAll(ctx context.Context, checks []Check) []Found {
 			says, err := check.Run(ctx)
 			found[n] = Found{Name: check.Name, State: "ok", Says: says}
 			if err != nil {
-				found[n].State, found[n].Says = "missing", strings.Join(strings.Fields(err.Error()), " ")
+				found[n].State, found[n].Says = "missing", outcome.OneLine(err.Error())
 			}
 		})
 	}

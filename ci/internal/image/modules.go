@@ -149,7 +149,7 @@ func (m modules) list(ctx context.Context, target v1.Platform, chain toolchain) 
 	if err != nil {
 		return nil, err
 	}
-	said := strings.Join(strings.Fields(result.Stderr), " ")
+	said := outcome.OneLine(result.Stderr)
 	if strings.Contains(said, "inconsistent vendoring") {
 		first, _, _ := strings.Cut(said, " To ignore the vendor directory")
 		return nil, outcome.Usagef("%s: run go mod vendor in %s, and commit it", first, m.service.Path)

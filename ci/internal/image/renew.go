@@ -18,7 +18,6 @@ import (
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/registry"
-	"dagger/slipway/internal/suggest"
 )
 
 // resolveTimeout bounds all questions about one image to its registry.
@@ -81,7 +80,7 @@ func (l Lock) Renew(ctx context.Context, names ...string) (Lock, []Renewal, erro
 }
 
 func hint(name string, known []string) string {
-	if near := suggest.Nearest(name, known); near != "" {
+	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
 	return "there are " + strings.Join(known, ", ")

@@ -72,7 +72,7 @@ func warningLines(warnings []terraform.Diagnostic, dir string, checks []string, 
 	for _, d := range warnings {
 		d.Summary, d.Detail = clean(d.Summary), clean(d.Detail)
 		told := slices.ContainsFunc(checks, func(check string) bool {
-			return strings.HasSuffix(check, ": "+strings.Join(strings.Fields(d.Detail), " "))
+			return strings.HasSuffix(check, ": "+outcome.OneLine(d.Detail))
 		})
 		line := d.Line(dir)
 		if (told && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -101,7 +102,7 @@ func (p places) file(dir, name string) string {
 // broken is the error of a tool that did not do its work, with its last words.
 func broken(s step.Step, result step.Result, err error) error {
 	lines := strings.Split(strings.TrimSpace(result.Stderr), "\n")
-	said := oneLine(strings.Join(lines[max(0, len(lines)-3):], " "))
+	said := outcome.OneLine(strings.Join(lines[max(0, len(lines)-3):], " "))
 	if said == "" {
 		return fmt.Errorf("%s ended with exit code %d, and cannot be read: %w", s.Name, result.ExitCode, err)
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/suggest"
 )
 
 // Kind names checks that belong together, and can be asked for by name.
@@ -54,7 +53,7 @@ func ParseKinds(names []string) ([]Kind, error) {
 		}
 		if !found {
 			hint := "there are " + strings.Join(known, ", ")
-			if near := suggest.Nearest(name, known); near != "" {
+			if near := outcome.Nearest(name, known); near != "" {
 				hint = fmt.Sprintf("did you mean %s?", near)
 			}
 			return nil, outcome.Usagef("no check %q: %s", name, hint)
@@ -101,7 +100,7 @@ func (f Finding) Place() string {
 
 // String is the finding in one line.
 func (f Finding) String() string {
-	return fmt.Sprintf("%s: %s (%s/%s)", f.Place(), oneLine(f.Text), f.Tool, f.Rule)
+	return fmt.Sprintf("%s: %s (%s/%s)", f.Place(), outcome.OneLine(f.Text), f.Tool, f.Rule)
 }
 
 // compare orders findings by where they are.
@@ -111,6 +110,3 @@ func compare(a, b Finding) int {
 		cmp.Compare(a.Tool, b.Tool), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Text, b.Text),
 	)
 }
-
-// oneLine joins the lines of a text.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
 )
 
@@ -132,4 +133,4 @@ func count(n int, what string) string {
 }
 
 // cell is text in a cell of a Markdown table.
-func cell(text string) string { return strings.ReplaceAll(oneLine(text), "|", `\|`) }
+func cell(text string) string { return strings.ReplaceAll(outcome.OneLine(text), "|", `\|`) }

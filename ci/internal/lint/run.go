@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -86,9 +87,9 @@ func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
 	var missing *tool.MissingError
 	switch {
 	case errors.As(err, &missing):
-		result.Result, result.Reason = Skipped, oneLine(missing.Reason)
+		result.Result, result.Reason = Skipped, outcome.OneLine(missing.Reason)
 	case err != nil:
-		result.Result, result.Reason = Broken, oneLine(err.Error())
+		result.Result, result.Reason = Broken, outcome.OneLine(err.Error())
 	case len(findings) > 0:
 		result.Result = Found
 	}

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/tool"
 )
@@ -53,7 +54,7 @@ func terraformCheck(p places, root, image string) Check {
 			case noRegistry.MatchString(result.Stderr):
 				return nil, &tool.MissingError{
 					Tool:   tool.Terraform.Name,
-					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + oneLine(noRegistry.FindString(result.Stderr)),
+					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(noRegistry.FindString(result.Stderr)),
 				}
 			}
 			return nil, errors.New(firstError(initialise, result))
@@ -80,7 +81,7 @@ func firstError(s step.Step, result step.Result) string {
 		return broken(s, result, nil).Error()
 	}
 	said, _, _ = strings.Cut(said, "Error: ")
-	return s.Name + ": " + oneLine(said)
+	return s.Name + ": " + outcome.OneLine(said)
 }
 
 // readValidate reads the JSON output of terraform validate:

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/suggest"
+	"dagger/slipway/internal/outcome"
 )
 
 // kinds lists every way in which a call may go wrong.
@@ -82,7 +82,7 @@ var (
 
 // instead says what to write in place of a name that is unknown.
 func instead(name string, known []string) string {
-	if near := suggest.Nearest(name, known); near != "" {
+	if near := outcome.Nearest(name, known); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "take one of " + strings.Join(known, ", ")

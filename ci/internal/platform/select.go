@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/suggest"
 )
 
 // Select returns the services with the given names, all of them when no name
@@ -26,7 +25,7 @@ func (p Platform) Select(names ...string) ([]Service, error) {
 }
 
 func unknownService(name string, known []string) error {
-	if near := suggest.Nearest(name, known); near != "" {
+	if near := outcome.Nearest(name, known); near != "" {
 		return outcome.Usagef("no service %q in %s: did you mean %q?", name, ServicesFile, near)
 	}
 	return outcome.Usagef("no service %q in %s: it has %s", name, ServicesFile, strings.Join(known, ", "))

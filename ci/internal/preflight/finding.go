@@ -22,20 +22,18 @@ func (f *finding) Unwrap() error { return f.cause }
 
 // fail makes the finding of something missing, exit code 1.
 func fail(cause error, format string, args ...any) error {
-	return outcome.With(outcome.Failed, &finding{oneLine(fmt.Sprintf(format, args...)), cause})
+	return outcome.With(outcome.Failed, &finding{outcome.OneLine(fmt.Sprintf(format, args...)), cause})
 }
 
 // usage makes the finding of wrong configuration, exit code 2.
 func usage(format string, args ...any) error {
-	return outcome.With(outcome.Usage, &finding{text: oneLine(fmt.Sprintf(format, args...))})
+	return outcome.With(outcome.Usage, &finding{text: outcome.OneLine(fmt.Sprintf(format, args...))})
 }
 
 // refuse makes the finding of a guard, exit code 5.
 func refuse(format string, args ...any) error {
-	return outcome.With(outcome.Refused, &finding{text: oneLine(fmt.Sprintf(format, args...))})
+	return outcome.With(outcome.Refused, &finding{text: outcome.OneLine(fmt.Sprintf(format, args...))})
 }
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // reason is the innermost part of an SDK's error that says what happened.
 func reason(err error) string {

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/aws/smithy-go"
+
+	"dagger/slipway/internal/outcome"
 )
 
 // request is a call as an IAM policy names it.
@@ -57,7 +59,7 @@ func (r *round) why(err error, asked request) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Sprintf("%s gave no answer within %s", asked.action, r.Timeout)
 	}
-	return oneLine(asked.action + ": " + reason(err))
+	return outcome.OneLine(asked.action + ": " + reason(err))
 }
 
 // needed makes the finding of a call that had to work and did not.

@@ -2,36 +2,36 @@ package registry
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"net/http"
-	"slices"
+	"fmt"
+	"io"
 	"sync"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // maxSiblings is how many other repositories are asked for a layer at most.
 const maxSiblings = 8
 
-// holdings is what the repositories of a registry are known to hold, and who is
+// errCorrupt is the error of content that does not have its digest.
+var errCorrupt = errors.New("its content is not what its digest says")
+
+// holdings is which repository of a registry is known to hold a blob, and who is
 // at work on which blob.
 type holdings struct {
-	locks sync.Map // of string to chan struct{}
-
-	mu    sync.Mutex
-	repos map[v1.Hash][]string
-	// apart says that the registry did not mount a blob that it had: one upload
-	// waiting for another would gain nothing.
-	apart bool
-	// likely is the sibling that had a layer last: bases come as a whole.
-	likely string
+	locks sync.Map // of v1.Hash to chan struct{}
+	repos sync.Map // of v1.Hash to name.Repository
 }
 
-// lock waits for its turn to work on something.
-func (h *holdings) lock(ctx context.Context, key string) (unlock func(), err error) {
-	turn, _ := h.locks.LoadOrStore(key, make(chan struct{}, 1))
+// lock waits for its turn to work on a blob: while one repository gets it, others
+// wait to mount it from there.
+func (h *holdings) lock(ctx context.Context, digest v1.Hash) (unlock func(), err error) {
+	turn, _ := h.locks.LoadOrStore(digest, make(chan struct{}, 1))
 	lock := turn.(chan struct{})
 	select {
 	case lock <- struct{}{}:
@@ -41,148 +41,116 @@ func (h *holdings) lock(ctx context.Context, key string) (unlock func(), err err
 	}
 }
 
-// add notes that a repository holds a blob.
-func (h *holdings) add(digest v1.Hash, repository string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.repos == nil {
-		h.repos = map[v1.Hash][]string{}
-	}
-	if !slices.Contains(h.repos[digest], repository) {
-		h.repos[digest] = append(h.repos[digest], repository)
-	}
-}
-
-// of lists the repositories that are known to hold a blob.
-func (h *holdings) of(digest v1.Hash) []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return slices.Clone(h.repos[digest])
-}
-
-// turn waits for its turn to bring a blob to a repository: no blob is sent to one
-// twice, and, while the registry mounts blobs, none is sent to two at a time.
-func (h *holdings) turn(ctx context.Context, digest v1.Hash, repository string) (end func(), err error) {
-	here, err := h.lock(ctx, digest.String()+" "+repository)
-	if err != nil {
-		return nil, err
-	}
-	h.mu.Lock()
-	apart := h.apart
-	h.mu.Unlock()
-	if apart {
-		return here, nil
-	}
-	anywhere, err := h.lock(ctx, digest.String())
-	if err != nil {
-		here()
-		return nil, err
-	}
-	return func() { anywhere(); here() }, nil
-}
-
 // putBlob brings a layer to the repository: it is there, is mounted from another
-// repository of the registry, or is sent. base says that the layer is of the
-// image's base, which others may have, too.
-func (c *connection) putBlob(ctx context.Context, layer v1.Layer, siblings []string, base bool, t *tally) error {
-	kind, err := layer.MediaType()
-	if err != nil {
-		return err
-	}
-	if !kind.IsDistributable() {
-		return nil
-	}
+// repository of the registry, or is sent. Siblings are other repositories that may
+// have it.
+func (c *connection) putBlob(ctx context.Context, layer v1.Layer, siblings []string) error {
 	digest, err := layer.Digest()
 	if err != nil {
 		return err
 	}
-	size, err := layer.Size()
+	unlock, err := c.registry.held.lock(ctx, digest)
 	if err != nil {
 		return err
 	}
-	held, repository := &c.registry.held, c.name.RepositoryStr()
-	end, err := held.turn(ctx, digest, repository)
-	if err != nil {
-		return err
-	}
-	defer end()
-	if slices.Contains(held.of(digest), repository) {
-		return nil
-	}
-	there, err := c.hasBlob(ctx, digest)
-	if err == nil && !there {
-		u := &upload{connection: c, layer: layer, digest: digest, size: size, from: c.source(ctx, layer, digest, siblings, base), tally: t}
-		err = u.run(ctx)
+	defer unlock()
+	layer, err = c.mountable(ctx, layer, digest, siblings)
+	if err == nil {
+		err = c.upload(ctx, layer)
 	}
 	if err != nil {
 		return &blobError{digest.String(), err}
 	}
-	held.add(digest, repository)
+	c.registry.held.repos.LoadOrStore(digest, c.name)
 	return nil
 }
 
-// hasBlob asks whether the repository holds a blob.
-func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, c.url("/blobs/"+digest.String()), nil)
-	if err != nil {
-		return false, err
-	}
-	answer, err := c.do(req)
-	if err != nil {
-		return false, err
-	}
-	defer discard(answer)
-	return answer.StatusCode == http.StatusOK, transport.CheckError(answer, http.StatusOK, http.StatusNotFound)
-}
-
-func (c *connection) url(path string) string {
-	return c.name.Scheme() + "://" + c.name.RegistryStr() + "/v2/" + c.name.RepositoryStr() + path
-}
-
-// source is a repository of the registry to mount a blob from; "" if none is known
-// to hold it.
-//
-// To ask is one short exchange, which pays for layers of a base alone: what a
-// service adds to it nobody else has.
-func (c *connection) source(ctx context.Context, layer v1.Layer, digest v1.Hash, siblings []string, base bool) string {
-	held := &c.registry.held
-	if known := held.of(digest); len(known) > 0 {
-		return known[0]
-	}
-	if pulled, ok := layer.(*remote.MountableLayer); ok && pulled.Reference.Context().RegistryStr() == c.name.RegistryStr() {
-		return pulled.Reference.Context().RepositoryStr()
-	}
-	if !base {
-		return ""
-	}
-	held.mu.Lock()
-	likely := held.likely
-	held.mu.Unlock()
-	siblings = slices.Clone(siblings)
-	slices.SortStableFunc(siblings, func(a, b string) int {
-		switch c.registry.path(likely) {
-		case c.registry.path(a):
-			return -1
-		case c.registry.path(b):
-			return 1
+// mountable is the layer with a repository of the registry to mount it from, if
+// one is known to hold it or a sibling does.
+func (c *connection) mountable(ctx context.Context, layer v1.Layer, digest v1.Hash, siblings []string) (v1.Layer, error) {
+	if pulled, ok := layer.(*remote.MountableLayer); ok {
+		if pulled.Reference.Context().Registry == c.name.Registry {
+			return layer, nil
 		}
-		return 0
-	})
+		layer = pulled.Layer
+	}
+	from := func(repository name.Repository) v1.Layer {
+		return &remote.MountableLayer{Layer: layer, Reference: repository.Digest(digest.String())}
+	}
+	if known, ok := c.registry.held.repos.Load(digest); ok {
+		return from(known.(name.Repository)), nil
+	}
+	if len(siblings) == 0 {
+		return layer, nil
+	}
+	if there, err := c.hasBlob(ctx, digest); err != nil || there {
+		return layer, err
+	}
 	for _, sibling := range siblings[:min(len(siblings), maxSiblings)] {
 		other, err := c.registry.connect(ctx, sibling)
 		if err != nil || other == c {
 			continue
 		}
 		if there, err := other.hasBlob(ctx, digest); err == nil && there { // who may not look may not mount
-			held.add(digest, other.name.RepositoryStr())
-			held.mu.Lock()
-			held.likely = sibling
-			held.mu.Unlock()
-			return other.name.RepositoryStr()
+			return from(other.name), nil
 		}
 	}
-	return ""
+	return layer, nil
 }
 
-// errCorrupt is the error of content that does not have its digest.
-var errCorrupt = errors.New("its content is not what its digest says")
+// hasBlob asks whether the repository holds a blob.
+func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
+	layer, err := remote.Layer(c.name.Digest(digest.String()), c.remote(ctx)...)
+	if err != nil {
+		return false, err
+	}
+	return partial.Exists(layer)
+}
+
+// upload sends a blob that is not there. What breaks off starts anew.
+func (c *connection) upload(ctx context.Context, layer v1.Layer) error {
+	select {
+	case c.registry.slots <- struct{}{}:
+		defer func() { <-c.registry.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	for failed := 1; ; failed++ {
+		err := c.pusher.Upload(ctx, c.name, layer)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if bad := check(layer); bad != nil {
+			return bad
+		}
+		var b *broken
+		if failed >= tries || !errors.As(err, &b) {
+			return err
+		}
+		if err := c.registry.options.Clock.Sleep(ctx, max(pause(failed), b.after)); err != nil {
+			return err
+		}
+	}
+}
+
+// check says whether the content is at fault for an upload that failed. It is not
+// hashed on its way, which would cost as much as the way: the registry does that.
+func check(layer v1.Layer) error {
+	digest, err := layer.Digest()
+	if err != nil {
+		return err
+	}
+	reader, err := layer.Compressed()
+	if err != nil {
+		return fmt.Errorf("reading it: %w", err)
+	}
+	defer reader.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, reader); err != nil {
+		return fmt.Errorf("reading it: %w", err)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != digest.Hex {
+		return errCorrupt
+	}
+	return nil
+}

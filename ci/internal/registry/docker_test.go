@@ -19,7 +19,7 @@ import (
 )
 
 // The embedded registry is ours: that publishing works with another one is seen
-// with Docker's, which has no referrers API and does not resume.
+// with Docker's, which has no referrers API.
 func TestDockerRegistry(t *testing.T) {
 	gate := registrytest.NewGate(t, registrytest.Docker(t))
 	open := func() *registry.Registry {

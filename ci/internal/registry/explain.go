@@ -8,8 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
-	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 
@@ -65,7 +65,7 @@ func (c *connection) answered(what string, answer *transport.Error) error {
 		return fmt.Errorf("%s: the registry limits requests, also after %d tries (%s): try again later, or have its limit raised", what, tries, said)
 	case code >= http.StatusInternalServerError:
 		return fmt.Errorf("%s: the registry fails, also after %d tries (%s): try again later", what, tries, said)
-	case code == http.StatusNotFound && answer.Request != nil && strings.Contains(answer.Request.URL.Path, "/blobs/uploads"):
+	case code == http.StatusNotFound && answer.Request != nil && kindOf(answer.Request) == startUpload:
 		return outcome.Usagef("the registry %s has no repository %s (%s): %s", host, c.name.RepositoryStr(), said, cmp.Or(c.registry.options.NoRepository, "create it first"))
 	}
 	return fmt.Errorf("%s: the registry answers %s", what, said)
@@ -73,17 +73,16 @@ func (c *connection) answered(what string, answer *transport.Error) error {
 
 // unanswered explains that there was no answer.
 func (c *connection) unanswered(what string, err error) error {
-	var halt stalled
 	var dns *net.DNSError
 	var op *net.OpError
 	var wrapped *url.Error
 	switch {
-	case errors.As(err, &halt):
-		return fmt.Errorf("%s: %w: the registry, or the line to it, hangs: try again later", what, halt)
 	case errors.As(err, &dns):
 		return fmt.Errorf("%s: there is no host %s: check the registry's name and the network", what, dns.Name)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%s: the registry cannot be reached (%w): check its address and the network", what, op.Err)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s: nothing moved for %s: the registry, or the line to it, hangs: try again later", what, c.registry.options.Stall)
 	case errors.As(err, &wrapped):
 		return fmt.Errorf("%s: %w: try again", what, wrapped.Err)
 	}
@@ -94,7 +93,7 @@ func (c *connection) unanswered(what string, err error) error {
 func said(answer *transport.Error) string {
 	for _, d := range answer.Errors {
 		if d.Message != "" {
-			return fmt.Sprintf("%d %s: %s", answer.StatusCode, d.Code, strings.Join(strings.Fields(d.Message), " "))
+			return fmt.Sprintf("%d %s: %s", answer.StatusCode, d.Code, outcome.OneLine(d.Message))
 		}
 	}
 	return fmt.Sprintf("%d %s", answer.StatusCode, http.StatusText(answer.StatusCode))

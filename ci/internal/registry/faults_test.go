@@ -240,7 +240,7 @@ func TestFaults(t *testing.T) {
 				}
 				return func() {}
 			},
-			want: "the registry opens an upload and does not say where",
+			want: ": missing Location header",
 		},
 		"an upload at a strange place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
@@ -252,7 +252,7 @@ func TestFaults(t *testing.T) {
 				}
 				return func() {}
 			},
-			want: `the registry names "http://[::1" as the place of an upload`,
+			want: `: missing ']' in host`,
 		},
 		"an upload sent elsewhere without encryption": {
 			spoil: func(_ *testing.T, f *fixture) func() {

@@ -40,7 +40,7 @@ type Moved struct {
 
 // latest moves the tag latest, as far as it may. What keeps the registry from
 // moving it is told, and no failure: nothing depends on latest.
-func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, pushed bool, t *tally) (Moved, error) {
+func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, pushed bool) (Moved, error) {
 	switch {
 	case !p.Latest.Move:
 		return Moved{LatestLeft, p.Latest.Reason}, nil
@@ -52,7 +52,7 @@ func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, 
 		return Moved{Result: LatestUnchanged}, nil
 	}
 	if err == nil {
-		err = c.putManifest(ctx, c.name.Tag(latestTag), p.Index, t)
+		err = c.pusher.Put(ctx, c.name.Tag(latestTag), p.Index)
 	}
 	switch {
 	case err == nil:

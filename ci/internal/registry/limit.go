@@ -2,7 +2,6 @@ package registry
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -48,14 +47,5 @@ func (l limited) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // of is the limiter of a request's kind, nil if it has none.
 func (l limited) of(req *http.Request) *rate.Limiter {
-	uploads := strings.Contains(req.URL.Path, "/blobs/uploads/")
-	switch {
-	case uploads && req.Method == http.MethodPost:
-		return l.start
-	case uploads && req.Method == http.MethodPut:
-		return l.finish
-	case req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/"):
-		return l.write
-	}
-	return nil
+	return map[kind]*rate.Limiter{startUpload: l.start, finishUpload: l.finish, putManifest: l.write}[kindOf(req)]
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -47,24 +46,6 @@ type Published struct {
 	Latest Moved `json:"latest"`
 }
 
-// Sent counts what was sent to a registry.
-type Sent struct {
-	// Bytes of blobs and manifests, those that were sent again included.
-	Bytes int64 `json:"bytes_sent"`
-	// Blobs that were sent, and Mounted those that another repository had.
-	Blobs   int64 `json:"blobs_sent"`
-	Mounted int64 `json:"blobs_mounted"`
-	// Manifests that were written, those of tags included.
-	Manifests int64 `json:"manifests_sent"`
-}
-
-// tally counts what is being sent.
-type tally struct{ bytes, blobs, mounted, manifests atomic.Int64 }
-
-func (t *tally) sent() Sent {
-	return Sent{Bytes: t.bytes.Load(), Blobs: t.blobs.Load(), Mounted: t.mounted.Load(), Manifests: t.manifests.Load()}
-}
-
 // Publish brings an image to its repository and tags it. Only what the registry
 // lacks is sent. A tag is never moved: if it names the same digest there is
 // nothing to do, if it names another that is refused. The tag is written last,
@@ -81,16 +62,17 @@ func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error
 		return published, err
 	}
 	var t tally
-	published.Pushed, err = c.publish(ctx, p, digest, &t)
+	ctx = context.WithValue(ctx, tallyKey{}, &t)
+	published.Pushed, err = c.publish(ctx, p, digest)
 	if err == nil {
-		published.Latest, err = c.latest(ctx, p, digest, published.Pushed, &t)
+		published.Latest, err = c.latest(ctx, p, digest, published.Pushed)
 	}
 	published.Sent = t.sent()
 	return published, err
 }
 
 // publish brings the image and its tag, if the tag is not there.
-func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash, t *tally) (pushed bool, err error) {
+func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash) (pushed bool, err error) {
 	tag := c.name.Tag(p.Tag)
 	if there, err := c.taken(ctx, tag, digest); err != nil || there {
 		return false, err
@@ -100,17 +82,17 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash,
 		return false, c.explain(ctx, "asking for the image", err)
 	}
 	if held != digest {
-		if err := c.putChildren(ctx, p, p.Index, t); err != nil {
+		if err := c.putChildren(ctx, p, p.Index); err != nil {
 			return false, c.explain(ctx, "pushing", err)
 		}
 		if there, err := c.taken(ctx, tag, digest); err != nil || there { // somebody else was faster
 			return false, err
 		}
 	}
-	if err := c.beforeTag(ctx, p, digest, held == digest, t); err != nil {
+	if err := c.beforeTag(ctx, p, digest, held == digest); err != nil {
 		return false, err
 	}
-	failed := c.putManifest(ctx, tag, p.Index, t)
+	failed := c.pusher.Put(ctx, tag, p.Index)
 	there, err := c.taken(ctx, tag, digest)
 	switch {
 	case err != nil && (failed == nil || outcome.Of(err) == outcome.Refused):
@@ -124,12 +106,12 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash,
 }
 
 // beforeTag does what is to be done before the image has its tag.
-func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, there bool, t *tally) error {
+func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, there bool) error {
 	if p.BeforeTag == nil {
 		return nil
 	}
 	if !there {
-		if err := c.putManifest(ctx, c.name.Digest(digest.String()), p.Index, t); err != nil {
+		if err := c.pusher.Put(ctx, c.name.Digest(digest.String()), p.Index); err != nil {
 			return c.explain(ctx, "pushing", err)
 		}
 	}
@@ -171,7 +153,7 @@ func (c *connection) find(ctx context.Context, reference name.Reference) (v1.Has
 }
 
 // putChildren brings everything that an index refers to.
-func (c *connection) putChildren(ctx context.Context, p Publication, index v1.ImageIndex, t *tally) error {
+func (c *connection) putChildren(ctx context.Context, p Publication, index v1.ImageIndex) error {
 	children, err := partial.Manifests(index)
 	if err != nil {
 		return err
@@ -189,23 +171,23 @@ func (c *connection) putChildren(ctx context.Context, p Publication, index v1.Im
 			}
 			switch child := child.(type) {
 			case v1.ImageIndex:
-				err = c.putChildren(ctx, p, child, t)
+				err = c.putChildren(ctx, p, child)
 			case v1.Image:
-				err = c.putBlobs(ctx, p.Siblings, child, t)
+				err = c.putBlobs(ctx, p.Siblings, child)
 			default:
 				err = fmt.Errorf("the image refers to %s, which is neither an image nor an index", digest)
 			}
 			if err != nil {
 				return err
 			}
-			return c.putManifest(ctx, reference, child.(remote.Taggable), t)
+			return c.pusher.Put(ctx, reference, child.(remote.Taggable))
 		})
 	}
 	return group.Wait()
 }
 
 // putBlobs brings the layers and the configuration of an image.
-func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Image, t *tally) error {
+func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Image) error {
 	layers, err := img.Layers()
 	if err != nil {
 		return err
@@ -216,24 +198,14 @@ func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Ima
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for n, layer := range layers {
-		group.Go(func() error { return c.putBlob(ctx, layer, siblings, n < len(layers)-1, t) })
+		from := siblings
+		if n == len(layers)-1 {
+			from = nil // what a service adds to its base nobody else has
+		}
+		group.Go(func() error { return c.putBlob(ctx, layer, from) })
 	}
-	group.Go(func() error { return c.putBlob(ctx, config, nil, false, t) })
+	group.Go(func() error { return c.putBlob(ctx, config, nil) })
 	return group.Wait()
-}
-
-// putManifest writes a manifest whose parts are there.
-func (c *connection) putManifest(ctx context.Context, reference name.Reference, manifest remote.Taggable, t *tally) error {
-	raw, err := manifest.RawManifest()
-	if err != nil {
-		return err
-	}
-	if err := remote.Put(reference, manifest, c.remote(ctx)...); err != nil {
-		return err
-	}
-	t.manifests.Add(1)
-	t.bytes.Add(int64(len(raw)))
-	return nil
 }
 
 // Find tells what tag names in the repository, as a reference by digest; ok is

@@ -19,6 +19,7 @@ func (r *Registry) Attach(ctx context.Context, repository string, artifacts ...v
 	if err != nil {
 		return nil, err
 	}
+	ctx = context.WithValue(ctx, tallyKey{}, &tally{}) // it is not counted as the image's
 	var digests []v1.Hash
 	for _, artifact := range artifacts { // one after the other: the tag of a subject is written by all of them
 		digest, err := c.attach(ctx, artifact)
@@ -50,10 +51,9 @@ func (c *connection) attach(ctx context.Context, artifact v1.Image) (v1.Hash, er
 	if there == digest {
 		return digest, nil
 	}
-	var t tally
-	err = c.putBlobs(ctx, nil, artifact, &t)
+	err = c.putBlobs(ctx, nil, artifact)
 	if err == nil {
-		err = c.putManifest(ctx, reference, artifact, &t)
+		err = c.pusher.Put(ctx, reference, artifact)
 	}
 	return digest, c.explain(ctx, "attaching an artifact", err)
 }

@@ -1,10 +1,10 @@
 // Package registry is an OCI registry: it publishes images there, finds them and
 // attaches artifacts to them.
 //
-// Authentication, manifests and references are go-containerregistry's. Blobs are
-// sent by this package itself, because the library starts a broken upload anew,
-// sleeps through a cancelled context, does not know Retry-After and mounts only
-// from where a layer was pulled.
+// What is sent and read is go-containerregistry's, over a transport that tries
+// again: the library's own sleeps through a cancelled context, does not know
+// Retry-After and sends a manifest's rest the second time. What is decided here is
+// which tag is written when, and where a layer is mounted from.
 package registry
 
 import (
@@ -30,8 +30,6 @@ const (
 	// uploads is how many blobs go up at a time, whatever the number of images:
 	// enough to fill a line. What a registry takes a second is a matter of [Limits].
 	uploads = 8
-	// stall is how long a registry may neither send nor take a byte.
-	stall = time.Minute
 	// helperLife is how long what a credential helper says is believed. It is below
 	// the life of every token that is worth the name, and above that of a push.
 	helperLife = 30 * time.Minute
@@ -111,12 +109,11 @@ func New(address string, o Options) (*Registry, error) {
 		o.Keychain = authn.RefreshingKeychain(o.Keychain, helperLife)
 	}
 	r := &Registry{
-		Host: host, Prefix: prefix, name: parsed, options: o, carrier: NewTransport(),
+		Host: host, Prefix: prefix, name: parsed, options: o, carrier: newTransport(o.Stall),
 		slots: make(chan struct{}, uploads), connections: map[string]*connection{},
 	}
-	r.carrier.ResponseHeaderTimeout = 0 // watched knows better: to check a large blob takes time
 	r.client = transport.NewUserAgent(retrying{
-		inner: newLimited(watched{inner: guarded{r.carrier}, limit: o.Stall}, o.Limits, o.Clock),
+		inner: newLimited(counted{guarded{r.carrier}}, o.Limits, o.Clock),
 		clock: o.Clock,
 	}, "slipway")
 	return r, nil
@@ -169,6 +166,7 @@ type connection struct {
 
 	mu      sync.Mutex
 	wrapper http.RoundTripper // nil until the login
+	pusher  *remote.Pusher
 }
 
 // connect finds the connection of a repository and logs in.
@@ -202,7 +200,8 @@ func (c *connection) login(ctx context.Context) error {
 		return c.explain(ctx, "connecting", err)
 	}
 	c.wrapper = wrapper
-	return nil
+	c.pusher, err = remote.NewPusher(c.remote(ctx)...)
+	return err
 }
 
 // auth is the login for a repository.
@@ -226,9 +225,4 @@ func (c *connection) remote(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(c.wrapper), remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
 	}
-}
-
-// do sends a request about the repository's blobs.
-func (c *connection) do(req *http.Request) (*http.Response, error) {
-	return (&http.Client{Transport: c.wrapper}).Do(req)
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Retries: five tries in about four seconds ride out a registry's hiccup and a
@@ -30,8 +32,16 @@ var passing = []int{
 	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-// retrying tries again what may have failed by chance, if it can be sent again.
-// A body that is streamed cannot: whoever streams it knows where to go on.
+// broken is a failure after which an upload may start anew.
+type broken struct {
+	error
+	after time.Duration // how long to leave the registry alone
+}
+
+func (b *broken) Unwrap() error { return b.error }
+
+// retrying tries again what may have failed by chance. The content of an upload is
+// not sent twice to the same place, where the registry may have a part of it.
 type retrying struct {
 	inner http.RoundTripper
 	clock Clock
@@ -41,6 +51,13 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	for failed := 1; ; failed++ {
 		answer, err := r.inner.RoundTrip(req)
 		wait, again := r.verdict(req, failed, answer, err)
+		if kind := kindOf(req); again && kind == sendUpload || lost(kind, answer) {
+			if answer != nil {
+				err = transport.CheckError(answer)
+				discard(answer)
+			}
+			return nil, &broken{err, wait}
+		}
 		if !again {
 			return answer, err
 		}
@@ -56,6 +73,12 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		req = next
 	}
+}
+
+// lost tells that the registry does not know an upload that it opened: it forgot
+// it, or has finished it and the answer was lost.
+func lost(kind kind, answer *http.Response) bool {
+	return answer != nil && answer.StatusCode == http.StatusNotFound && (kind == sendUpload || kind == finishUpload)
 }
 
 // verdict says whether to try again, and after what wait.
@@ -79,7 +102,8 @@ func transient(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
-	return !errors.Is(err, errPlain) && !errors.Is(err, context.Canceled) && !errors.Is(err, errCorrupt) &&
+	var wrong *digestError
+	return !errors.Is(err, errPlain) && !errors.Is(err, context.Canceled) && !errors.As(err, &wrong) &&
 		!errors.As(err, &certificate) && !errors.As(err, &header) && !errors.As(err, &authority)
 }
 

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -18,13 +21,13 @@ import (
 
 func TestTransient(t *testing.T) {
 	tests := map[error]bool{
-		io.EOF:              true,
-		syscall.ECONNRESET:  true,
-		stalled(1):          true,
-		context.Canceled:    false,
-		errPlain:            false,
-		errCorrupt:          false,
-		errors.New("other"): true,
+		io.EOF:                 true,
+		syscall.ECONNRESET:     true,
+		os.ErrDeadlineExceeded: true,
+		context.Canceled:       false,
+		errPlain:               false,
+		&digestError{}:         false,
+		errors.New("other"):    true,
 		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}: false,
 		tls.RecordHeaderError{Msg: "not TLS"}:                                false,
 	}
@@ -65,21 +68,27 @@ func TestGuarded(t *testing.T) {
 	}
 }
 
-// An answer whose body stops coming is given up, too.
-func TestWatchedBody(t *testing.T) {
-	reader, writer := io.Pipe()
-	defer writer.Close()
-	watch := watched{limit: 50 * time.Millisecond, inner: roundTrip(func(req *http.Request) (*http.Response, error) {
-		context.AfterFunc(req.Context(), func() { _ = reader.CloseWithError(context.Canceled) })
-		return &http.Response{Body: reader}, nil
-	})}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", nil)
-	require.NoError(t, err)
-	answer, err := watch.RoundTrip(req)
-	require.NoError(t, err)
-	_, err = io.ReadAll(answer.Body)
-	require.ErrorIs(t, err, stalled(50*time.Millisecond))
-	require.NoError(t, answer.Body.Close())
+// A connection on which nothing moves fails, and one that is slow does not.
+func TestTimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = time.Minute
+		near, far := net.Pipe()
+		defer far.Close()
+		conn := timed{near, limit}
+		defer conn.Close()
+		for range 3 {
+			go func() {
+				time.Sleep(limit - time.Second)
+				_, _ = far.Write([]byte("x"))
+			}()
+			_, err := conn.Read(make([]byte, 1))
+			require.NoError(t, err)
+		}
+		_, err := conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		_, err = conn.Write([]byte("x"))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
 }
 
 // A body that can be had again is sent again, one that cannot is not.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -16,16 +18,53 @@ import (
 const (
 	dialTimeout   = 5 * time.Second
 	answerTimeout = 30 * time.Second
+	// stall is how long a registry may neither send nor take a byte. A deadline on
+	// the whole would have to know how large a body and how fast a line is.
+	stall = time.Minute
 )
 
-// NewTransport carries requests to registries, with a deadline on connecting
-// and on the answer's first byte. Bodies are as long as they are: the caller's
-// context bounds them.
+// NewTransport carries requests to registries, with a deadline on connecting, on
+// the answer's first byte and on every byte after it. The caller's context bounds
+// the whole.
 func NewTransport() *http.Transport {
-	carrier := remote.DefaultTransport.(*http.Transport).Clone()
-	carrier.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	carrier := newTransport(stall)
 	carrier.ResponseHeaderTimeout = answerTimeout
 	return carrier
+}
+
+// newTransport ends an exchange in which nothing moves for as long as limit. It
+// has a connection for each exchange at a time, so HTTP/1.
+func newTransport(limit time.Duration) *http.Transport {
+	carrier := remote.DefaultTransport.(*http.Transport).Clone()
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	carrier.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return timed{conn, limit}, nil
+	}
+	carrier.ForceAttemptHTTP2 = false
+	carrier.TLSHandshakeTimeout = 0
+	carrier.IdleConnTimeout = limit / 2
+	return carrier
+}
+
+// timed is a connection that fails when no byte moves for as long as limit, in
+// either direction.
+type timed struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (t timed) Read(p []byte) (int, error) {
+	_ = t.SetDeadline(time.Now().Add(t.limit))
+	return t.Conn.Read(p)
+}
+
+func (t timed) Write(p []byte) (int, error) {
+	_ = t.SetDeadline(time.Now().Add(t.limit))
+	return t.Conn.Write(p)
 }
 
 // errPlain refuses to speak without encryption to another machine: the login
@@ -45,69 +84,93 @@ func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.inner.RoundTrip(req)
 }
 
-// stalled is the error of an exchange in which nothing moved.
-type stalled time.Duration
-
-func (s stalled) Error() string { return fmt.Sprintf("nothing moved for %s", time.Duration(s)) }
-
-// watched ends an exchange in which no byte moves for as long as limit. A
-// deadline on the whole would have to know how large a body and how fast a line
-// is.
-type watched struct {
-	inner http.RoundTripper
-	limit time.Duration
+// Sent counts what was sent to a registry.
+type Sent struct {
+	// Bytes of blobs and manifests, those that were sent again included.
+	Bytes int64 `json:"bytes_sent"`
+	// Blobs that were sent, and Mounted those that another repository had.
+	Blobs   int64 `json:"blobs_sent"`
+	Mounted int64 `json:"blobs_mounted"`
+	// Manifests that were written, those of tags included.
+	Manifests int64 `json:"manifests_sent"`
 }
 
-func (w watched) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(req.Context())
-	timer := time.AfterFunc(w.limit, func() { cancel(stalled(w.limit)) })
-	moved := func() { timer.Reset(w.limit) }
-	out := req.WithContext(ctx)
+// tally counts what is being sent within a context.
+type tally struct{ bytes, blobs, mounted, manifests atomic.Int64 }
+
+type tallyKey struct{}
+
+func (t *tally) sent() Sent {
+	return Sent{Bytes: t.bytes.Load(), Blobs: t.blobs.Load(), Mounted: t.mounted.Load(), Manifests: t.manifests.Load()}
+}
+
+// counted counts what the registry takes, and checks that it takes a blob for what
+// it is.
+type counted struct{ inner http.RoundTripper }
+
+func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
+	t, ok := req.Context().Value(tallyKey{}).(*tally)
+	if !ok {
+		t = &tally{}
+	}
 	if req.Body != nil && req.Body != http.NoBody {
-		out.Body = &moving{ReadCloser: req.Body, moved: moved}
+		req = req.WithContext(req.Context())
+		req.Body = &countedBody{req.Body, t}
 	}
-	answer, err := w.inner.RoundTrip(out)
-	if err != nil {
-		timer.Stop()
-		err = because(ctx, err)
-		cancel(nil)
-		return nil, err
+	answer, err := c.inner.RoundTrip(req)
+	if err != nil || answer.StatusCode != http.StatusCreated {
+		return answer, err
 	}
-	answer.Body = &moving{ReadCloser: answer.Body, moved: moved, ctx: ctx, closed: func() { timer.Stop(); cancel(nil) }}
+	switch kind, query := kindOf(req), req.URL.Query(); {
+	case kind == startUpload && query.Has("mount"):
+		t.mounted.Add(1)
+	case kind == finishUpload:
+		sent, says := query.Get("digest"), answer.Header.Get("Docker-Content-Digest")
+		if says != "" && says != sent {
+			discard(answer)
+			return nil, &digestError{registry: req.URL.Host, says: says, sent: sent}
+		}
+		t.blobs.Add(1)
+	case kind == putManifest:
+		t.manifests.Add(1)
+	}
 	return answer, nil
 }
 
-// because prefers the reason of a cancelled exchange to the error that it made.
-func because(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-// moving tells of each byte that moves.
-type moving struct {
+// countedBody counts what is read from it.
+type countedBody struct {
 	io.ReadCloser
-	moved  func()
-	ctx    context.Context // nil for a request's
-	closed func()          // nil for a request's
+	tally *tally
 }
 
-func (m *moving) Read(p []byte) (int, error) {
-	n, err := m.ReadCloser.Read(p)
-	if n > 0 {
-		m.moved()
-	}
-	if err != nil && !errors.Is(err, io.EOF) && m.ctx != nil {
-		err = because(m.ctx, err)
-	}
+func (c *countedBody) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.tally.bytes.Add(int64(n))
 	return n, err
 }
 
-func (m *moving) Close() error {
-	err := m.ReadCloser.Close()
-	if m.closed != nil {
-		m.closed()
+// kind is what a request does to a registry.
+type kind int
+
+const (
+	other kind = iota
+	startUpload
+	sendUpload
+	finishUpload
+	putManifest
+)
+
+func kindOf(req *http.Request) kind {
+	uploads := strings.Contains(req.URL.Path, "/blobs/uploads")
+	switch {
+	case req.Method == http.MethodPost && uploads:
+		return startUpload
+	case req.Method == http.MethodPatch:
+		return sendUpload
+	case req.Method == http.MethodPut && req.URL.Query().Has("digest"):
+		return finishUpload
+	case req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/"):
+		return putManifest
 	}
-	return err
+	return other
 }

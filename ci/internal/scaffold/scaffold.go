@@ -16,7 +16,6 @@ import (
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/suggest"
 )
 
 // Kinds lists the kinds of service that there are templates for.
@@ -27,7 +26,7 @@ func ParseKind(name string) (platform.Kind, error) {
 	if slices.Contains(Kinds(), name) {
 		return platform.Kind(name), nil
 	}
-	if near := suggest.Nearest(name, Kinds()); near != "" {
+	if near := outcome.Nearest(name, Kinds()); near != "" {
 		return "", outcome.Usagef("no kind %q: did you mean %q?", name, near)
 	}
 	return "", outcome.Usagef("no kind %q: take one of %s", name, strings.Join(Kinds(), ", "))

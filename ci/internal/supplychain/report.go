@@ -85,7 +85,7 @@ func (r Report) Text(w io.Writer) error {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, fixed(f), accepted(f))
 		if f.Title != "" && f.Title != f.ID {
-			fmt.Fprintf(&b, "        %s\n", oneLine(f.Title))
+			fmt.Fprintf(&b, "        %s\n", outcome.OneLine(f.Title))
 		}
 	}
 	for _, note := range r.Notes {
@@ -115,10 +115,8 @@ func accepted(f Finding) string {
 	if f.Exception == "" {
 		return ""
 	}
-	return ", accepted: " + oneLine(f.Exception)
+	return ", accepted: " + outcome.OneLine(f.Exception)
 }
-
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Markdown writes the report for a job's summary.
 func (r Report) Markdown(w io.Writer) error {
@@ -133,10 +131,10 @@ func (r Report) Markdown(w io.Writer) error {
 			id = "[" + f.ID + "](" + f.URL + ")"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, fixed(f), f.Service,
-			strings.ReplaceAll(oneLine(f.Title+accepted(f)), "|", "\\|"))
+			strings.ReplaceAll(outcome.OneLine(f.Title+accepted(f)), "|", "\\|"))
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(&b, "\n- %s\n", oneLine(note))
+		fmt.Fprintf(&b, "\n- %s\n", outcome.OneLine(note))
 	}
 	return report.WriteMarkdown(w, b.String())
 }

@@ -91,7 +91,7 @@ func lastWords(said string) string {
 			text += " " + line
 		}
 	}
-	return strings.Join(strings.Fields(text), " ")
+	return outcome.OneLine(text)
 }
 
 // single is the image of one platform, which tools look at: none of them takes

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/suggest"
 )
 
 // Loss says what is lost when a resource of this kind is destroyed; "" for a
@@ -51,7 +50,7 @@ func Check(doomed []Doomed, allowed []string) error {
 		if slices.Contains(addresses, address) {
 			continue
 		}
-		if near := suggest.Nearest(address, addresses); near != "" {
+		if near := outcome.Nearest(address, addresses); near != "" {
 			return outcome.Usagef("--allow-destroy %s: the plan does not destroy it: did you mean %s?", address, near)
 		}
 		return outcome.Usagef("--allow-destroy %s: the plan does not destroy it (it destroys %s)", address, orNothing(addresses))

@@ -14,6 +14,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"dagger/slipway/internal/infra/guard"
+	"dagger/slipway/internal/outcome"
 )
 
 // Action is what happens to a resource or an output.
@@ -269,7 +270,7 @@ func failedChecks(checks []tfjson.CheckResultStatic) []string {
 	for _, check := range checks {
 		for _, instance := range check.Instances {
 			for _, problem := range instance.Problems {
-				failed = append(failed, cmp.Or(instance.Address.ToDisplay, check.Address.ToDisplay)+": "+strings.Join(strings.Fields(problem.Message), " "))
+				failed = append(failed, cmp.Or(instance.Address.ToDisplay, check.Address.ToDisplay)+": "+outcome.OneLine(problem.Message))
 			}
 		}
 	}

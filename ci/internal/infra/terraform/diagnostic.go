@@ -3,7 +3,8 @@ package terraform
 import (
 	"fmt"
 	"path"
-	"strings"
+
+	"dagger/slipway/internal/outcome"
 )
 
 // The severities of diagnostics.
@@ -55,12 +56,9 @@ func (d Diagnostic) Line(dir string) string {
 
 // Message is d in one line without its place.
 func (d Diagnostic) Message() string {
-	message := oneLine(d.Summary)
-	if detail := oneLine(d.Detail); detail != "" {
+	message := outcome.OneLine(d.Summary)
+	if detail := outcome.OneLine(d.Detail); detail != "" {
 		message += ": " + detail
 	}
 	return message
 }
-
-// oneLine makes one line of what Terraform broke into several.
-func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -67,7 +67,7 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
 	}
 	for _, d := range all {
-		line := oneLine(d.Summary + ": " + d.Detail)
+		line := outcome.OneLine(d.Summary + ": " + d.Detail)
 		for _, mishap := range mishaps {
 			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
 				return outcome.With(mishap.code, errors.New(mishap.say(d, match, dir)))
@@ -121,7 +121,7 @@ var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 var logged = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
 
 func plain(text string) string {
-	return oneLine(box.ReplaceAllString(text, ""))
+	return outcome.OneLine(box.ReplaceAllString(text, ""))
 }
 
 // say makes a line that is always the same, but for the folder that it names.

@@ -1,7 +1,9 @@
-// Package suggest finds what somebody meant who wrote a name wrong.
-package suggest
+package outcome
 
 import "strings"
+
+// OneLine is text on one line: a message may quote what has several.
+func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
 // Nearest is the known name within two edits of name, or one that begins with
 // it; "" when there is none.

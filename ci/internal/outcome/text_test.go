@@ -1,11 +1,11 @@
-package suggest_test
+package outcome_test
 
 import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/suggest"
+	"dagger/slipway/internal/outcome"
 )
 
 func TestNearest(t *testing.T) {
@@ -20,7 +20,12 @@ func TestNearest(t *testing.T) {
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, want, suggest.Nearest(name, known))
+			require.Equal(t, want, outcome.Nearest(name, known))
 		})
 	}
+}
+
+func TestOneLine(t *testing.T) {
+	require.Equal(t, "a b c", outcome.OneLine("  a\n\tb  c\r\n"))
+	require.Empty(t, outcome.OneLine("\n"))
 }

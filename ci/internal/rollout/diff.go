@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Diff tells what a release would change, per service and field. It changes
+// Diff returns what a release would change, per service and field. It changes
 // nothing.
 func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
 	request.TakeOver, request.looking = true, true // a deployment in progress does not keep anybody from looking

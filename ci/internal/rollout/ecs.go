@@ -78,7 +78,7 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 	return out.TaskDefinition, out.Tags, nil
 }
 
-// findDefinition is [Engine.definition], or nil where ECS does not have it any more.
+// findDefinition is [Engine.definition], or nil if ECS does not have it any more.
 func (e Engine) findDefinition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
 	definition, tags, err := e.definition(ctx, name)
 	if isGone(err) {
@@ -87,8 +87,8 @@ func (e Engine) findDefinition(ctx context.Context, name string) (*types.TaskDef
 	return definition, tags, err
 }
 
-// active reports whether a service can be given a revision. One that was described
-// by an endpoint that tells no status can.
+// active reports whether a service can be given a revision. It can if the endpoint
+// reports no status.
 func active(definition *types.TaskDefinition) bool {
 	return definition.Status == types.TaskDefinitionStatusActive || definition.Status == ""
 }
@@ -122,7 +122,7 @@ var (
 	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
 )
 
-// callStatus tells from the error of a call whether a change may have been made.
+// callStatus is what the error of a call says of the change that was asked for.
 // A server error and a broken connection leave that unknown.
 func callStatus(err error) machine.CallStatus {
 	var said smithy.APIError
@@ -143,7 +143,7 @@ func isThrottle(err error) bool {
 	return (retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}).IsErrorThrottle(err) == aws.TrueTernary
 }
 
-// isServerError tells a fault of the service by its code, where the SDK does
+// isServerError recognises a fault of the service by its code, if the SDK does
 // not model it.
 func isServerError(err error) bool {
 	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")

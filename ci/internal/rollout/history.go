@@ -26,9 +26,9 @@ type record struct {
 	revision string // ARN of the task definition's revision
 }
 
-// history shows a service's deployments, newest first, until look has seen enough.
-// ECS keeps them for 90 days. known is false where the endpoint has no such
-// records, or keeps them from this role.
+// history calls look with a service's deployments, newest first, until that returns
+// enough. ECS keeps them for 90 days. known is false if the endpoint has no such
+// records, or denies them.
 func (e Engine) history(ctx context.Context, cluster, service string, look func(record) (enough bool, err error)) (known bool, err error) {
 	input := &ecs.ListServiceDeploymentsInput{Cluster: &cluster, Service: &service, MaxResults: aws.Int32(historyPage)}
 	for {
@@ -86,7 +86,7 @@ func (e Engine) records(ctx context.Context, deployments []types.ServiceDeployme
 	return records, nil
 }
 
-// newestFirst shows the revisions of a family until look has seen enough.
+// newestFirst calls look with the revisions of a family until that returns enough.
 func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
 	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
 	for {

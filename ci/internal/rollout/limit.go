@@ -32,8 +32,8 @@ func newQuota(perSecond rate.Limit, burst int) *quota {
 	return &quota{Limiter: rate.NewLimiter(perSecond, burst)}
 }
 
-// reserve takes one call and tells how long to wait for it. The time is read under
-// the lock: a limiter that is told an earlier time than the last gives the time
+// reserve takes one call and returns how long to wait for it. The time is read under
+// the lock: a limiter that is given an earlier time than the last gives the time
 // between them twice.
 func (q *quota) reserve(clock Clock) time.Duration {
 	q.mu.Lock()

@@ -21,7 +21,7 @@ import (
 // planJobs is how many services are looked into at a time.
 const planJobs = 8
 
-// errInProgress is refused: a deployment is in progress that is not this release's.
+// errInProgress refuses a release: a deployment is in progress that is not this release's.
 var errInProgress = errors.New("a deployment is in progress")
 
 // releasePlan is what a release would do.
@@ -36,7 +36,7 @@ func (p releasePlan) changed() []*servicePlan {
 }
 
 // plan finds out what runs and what would change, for all targets. It changes
-// nothing. All that is wrong is told at once.
+// nothing, and its error has all problems.
 func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) {
 	described, err := e.describe(ctx, request.Cluster, request.Targets)
 	if err != nil {

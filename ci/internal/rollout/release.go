@@ -16,9 +16,9 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Release releases all targets of the request or none. The report tells what
-// came of each; its exit code is the verdict. Cancelling ctx puts back what
-// ran before, and returns after that.
+// Release releases all targets of the request or none. The report has the result of
+// each, and the exit code. If ctx is cancelled, Release restores what ran before and
+// returns after that.
 func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	request.Timeout = cmp.Or(request.Timeout, DefaultTimeout)
 	request.RestoreTimeout = cmp.Or(request.RestoreTimeout, DefaultRestoreTimeout)

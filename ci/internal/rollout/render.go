@@ -69,7 +69,7 @@ func imageOf(definition types.TaskDefinition, container string) string {
 	return ""
 }
 
-// same tells whether two registrations mean the same to ECS: lists without an
+// same reports whether two registrations mean the same to ECS: lists without an
 // order are compared as sets, and what ECS fills in by itself is filled in.
 func same(a, b *ecs.RegisterTaskDefinitionInput) bool {
 	return reflect.DeepEqual(normalize(a), normalize(b))

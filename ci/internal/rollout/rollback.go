@@ -164,7 +164,7 @@ type laterRelease struct {
 func (l *laterRelease) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
 
 // deployment looks at one of the service's deployments. Those that are older than
-// the revision which runs tell nothing of a newer one.
+// the revision which runs say nothing of a newer one.
 func (l *laterRelease) deployment(ctx context.Context, r record) (bool, error) {
 	switch {
 	case r.revision == l.runs() && !l.earlier:

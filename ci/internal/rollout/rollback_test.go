@@ -568,8 +568,11 @@ func TestNothingSecretIsShown(t *testing.T) {
 
 	exit := aws.Int32(1)
 	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
-	task.StartedBy, task.Containers = aws.String("ecs-svc/3"), []types.Container{{Name: aws.String("b"), ExitCode: exit}}
-	b.ecs.stopped = []types.Task{task}
+	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: exit}}
+	for _, own := range []string{"ecs-svc/3", "ecs-svc/4"} { // whichever service was updated first
+		task.StartedBy = aws.String(own)
+		b.ecs.stopped = append(b.ecs.stopped, task)
+	}
 	b.engine.Logs = fakeLogs{lines: []string{"cannot connect to postgres://shop:PLANTED@db:5432/shop", "-----BEGIN PRIVATE KEY-----", "PLANTED", "-----END PRIVATE KEY-----"}}
 	release := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, []string{"cannot connect to postgres://(hidden)@db:5432/shop", "(hidden)"}, release.Services[1].Causes[0].LogTail)

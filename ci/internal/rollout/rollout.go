@@ -25,7 +25,7 @@ import (
 	"dagger/slipway/internal/platform"
 )
 
-// ECS is what a release asks of Amazon ECS.
+// ECS is the part of the ECS API that a release calls.
 type ECS interface {
 	Reader
 	RegisterTaskDefinition(context.Context, *ecs.RegisterTaskDefinitionInput, ...func(*ecs.Options)) (*ecs.RegisterTaskDefinitionOutput, error)
@@ -50,12 +50,12 @@ type Logs interface {
 	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
 }
 
-// Targets reads what load balancers say of tasks.
+// Targets reads the health of targets behind load balancers.
 type Targets interface {
 	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error)
 }
 
-// Clock tells the time and waits.
+// Clock is the time, and waiting.
 type Clock interface {
 	Now() time.Time
 	// Sleep waits for d, or until ctx ends and returns its cause.
@@ -75,7 +75,7 @@ type Target struct {
 // Request is one release.
 type Request struct {
 	Cluster string
-	// Version is what the release is called: the commit it was built from.
+	// Version is the commit that the release was built from.
 	Version string
 	Targets []Target
 	// Timeout bounds the way to the new version, RestoreTimeout the way back.
@@ -87,14 +87,14 @@ type Request struct {
 	// Force rolls out unchanged services, too.
 	Force bool
 	// TakeOver lets the release replace deployments that are in progress. What
-	// they replaced cannot be told to have worked, so a failure is not restored.
+	// they replaced is not known to have worked, so a failure is not restored.
 	TakeOver bool
-	// Preflight, if set, is asked before anything is changed. An error ends the
+	// Preflight, if set, is called before anything is changed. An error ends the
 	// release with production untouched.
 	Preflight func(context.Context, []Subject) error
-	// Verify, if set, is asked once all services run the new version. It is told
-	// which services the release has changed, but for those that are to run no task,
-	// and the value of VERSION of each, "" if it declares none. An error fails the release.
+	// Verify, if set, is called once all services run the new version, with the value
+	// of VERSION of each service that the release has changed and that runs tasks, ""
+	// if it declares none. An error fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
 
 	looking bool // nothing will be changed: see [Engine.Diff]
@@ -111,19 +111,18 @@ const (
 type Engine struct {
 	ECS  ECS
 	Logs Logs
-	// Health may be nil: then what load balancers say of tasks is left out.
+	// Health may be nil: then the health of targets is left out.
 	Health Targets
 	Clock  Clock
-	// Event is told what happens, in words for people; service is empty for
-	// the release as a whole.
+	// Event is called with what happens, in words for people; service is "" for the
+	// release as a whole.
 	Event func(service, text string)
-	// Next, if set, is told what a human has to run should the process end now;
-	// "" when there is nothing to do.
+	// Next, if set, is called with the command that a human has to run if the process
+	// ends now; "" if there is nothing to do.
 	Next func(command string)
-	// Renew, if set, is called when AWS says that the credentials have expired.
+	// Renew, if set, is called when the credentials have expired.
 	Renew func()
-	// Explain, if set, puts what AWS says into words for people, before it is
-	// reported.
+	// Explain, if set, turns an error of AWS into one for people before it is reported.
 	Explain func(error) error
 }
 

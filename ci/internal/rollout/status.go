@@ -22,7 +22,7 @@ import (
 // statusReleases is how many of a service's last deployments a status shows.
 const statusReleases = 5
 
-// Status tells what the services run, what they ran last, and what has drifted
+// Status returns what the services run, what they ran last, and what has drifted
 // apart between Terraform and the pipeline. It changes nothing.
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/bluekeyes/go-gitdiff/gitdiff"
+
+	"dagger/slipway/internal/source"
 )
 
 // Change is what a formatter would change in a file.
@@ -83,31 +85,12 @@ func (c Change) Apply(root string) error {
 
 // replace gives a file new content and keeps its mode. At no time is there half
 // a file: what is formatted may not be committed yet.
-func replace(name string, content []byte) (err error) {
+func replace(name string, content []byte) error {
 	info, err := os.Stat(name)
 	if err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(name), ".format-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(file.Name())
-		}
-	}()
-	_, err = file.Write(content)
-	if err == nil {
-		err = file.Chmod(info.Mode().Perm())
-	}
-	if closeErr := file.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), name)
-	}
-	return err
+	return source.WriteFile(name, content, info.Mode().Perm())
 }
 
 // lastWords is the end of what a tool said, in one line.

@@ -1,7 +1,7 @@
 package gotest
 
 import (
-	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/source"
 )
 
 // document is a file of the report directory.
@@ -53,37 +54,16 @@ func prepareReport(dir string) error {
 	return reportError(dir, err)
 }
 
-// writeReport writes all documents, or none and no temporary file either.
-func writeReport(dir string, docs []document) (err error) {
-	var written []string // temporary name of each document
-	defer func() {
-		for _, name := range written {
-			_ = os.Remove(name) // gone already where it was renamed
-		}
-	}()
-	for _, d := range docs {
-		file, err := os.CreateTemp(dir, "."+d.name+"-*")
-		if err != nil {
-			return reportError(dir, err)
-		}
-		written = append(written, file.Name())
-		out := bufio.NewWriter(file)
-		err = d.write(out)
-		if flushErr := out.Flush(); err == nil {
-			err = flushErr
-		}
-		if err == nil {
-			err = file.Chmod(0o644)
-		}
-		if closeErr := file.Close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
+// writeReport writes all documents, or none where one of them cannot be made.
+func writeReport(dir string, docs []document) error {
+	contents := make([]bytes.Buffer, len(docs))
+	for i, d := range docs {
+		if err := d.write(&contents[i]); err != nil {
 			return reportError(dir, err)
 		}
 	}
 	for i, d := range docs {
-		if err := os.Rename(written[i], filepath.Join(dir, d.name)); err != nil {
+		if err := source.WriteFile(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
 			return reportError(dir, err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"dagger/slipway/internal/source"
 )
 
 // cacheLimit is how many bytes the cache keeps: the binaries and layers of
@@ -96,16 +98,7 @@ func (c cache) store(key string, content []byte) {
 	if slices.Equal(old, []string{name}) {
 		return
 	}
-	partial, err := os.CreateTemp(c.dir, "partial-")
-	if err != nil {
-		return
-	}
-	defer os.Remove(partial.Name()) // fails where it became the file
-	_, err = partial.Write(content)
-	if errors.Join(err, partial.Close()) != nil {
-		return
-	}
-	if os.Rename(partial.Name(), name) != nil { //nolint:gosec // the name is made of two hashes
+	if source.WriteFile(name, content, 0o600) != nil {
 		return
 	}
 	for _, other := range old {

@@ -2,13 +2,13 @@ package image
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/source"
 )
 
 // LockFile is the lock file's place in the source tree.
@@ -66,23 +66,12 @@ func (l Lock) Unlocked(service platform.Service) string {
 }
 
 // Write writes the lock file of the source tree at dir: whole, or not at all.
-func (l Lock) Write(dir string) (err error) {
+func (l Lock) Write(dir string) error {
 	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
-	final := filepath.Join(dir, filepath.FromSlash(LockFile))
-	partial, err := os.CreateTemp(filepath.Dir(final), ".images.lock-")
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", LockFile, cause(err))
-	}
-	defer os.Remove(partial.Name()) // fails where it became the file
-	_, err = partial.Write(append(data, '\n'))
-	err = errors.Join(err, partial.Chmod(0o644), partial.Sync(), partial.Close())
-	if err == nil {
-		err = os.Rename(partial.Name(), final)
-	}
-	if err != nil {
+	if err := source.WriteFile(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, cause(err))
 	}
 	return nil

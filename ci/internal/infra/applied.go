@@ -224,22 +224,22 @@ func (a Applied) Markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "<details open><summary>%s (%d)</summary>\n\n", group.title, len(group.changes))
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, escape(c.Address), escape(c.aside()))
+			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, report.Inline(c.Address), report.Inline(c.aside()))
 		}
 		b.WriteString("\n</details>\n\n")
 	}
 	if len(a.Outputs) > 0 {
 		b.WriteString("| output | value |\n|---|---|\n")
 		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
-			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, escape(shownOutput(a.Outputs[name])))
+			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, report.Inline(shownOutput(a.Outputs[name])))
 		}
 		b.WriteString("\n")
 	}
 	for _, warning := range a.Warnings {
-		b.WriteString("> [!WARNING]\n> " + escape(warning) + "\n\n")
+		b.WriteString("> [!WARNING]\n> " + report.Inline(warning) + "\n\n")
 	}
 	if a.Next != "" {
-		b.WriteString("**Next**: " + escape(a.Next) + "\n")
+		b.WriteString("**Next**: " + report.Inline(a.Next) + "\n")
 	}
 	return report.WriteMarkdown(w, b.String())
 }
@@ -271,8 +271,3 @@ func shownOutput(o terraform.Output) string {
 	}
 	return compact.String()
 }
-
-var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "\n", " ", "`", "&#96;")
-
-// escape makes a text safe inside a line or a cell of Markdown.
-func escape(text string) string { return markup.Replace(text) }

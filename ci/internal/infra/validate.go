@@ -299,7 +299,7 @@ func (v Validation) Markdown(w io.Writer) error {
 	if len(v.Findings) > 0 {
 		b.WriteString("| where | what | rule |\n|---|---|---|\n")
 		for _, f := range v.Findings {
-			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", escape(f.place()), f.Severity, escape(f.Message), f.Rule)
+			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", report.Inline(f.place()), f.Severity, report.Inline(f.Message), f.Rule)
 		}
 		b.WriteString("\n")
 	}

@@ -169,7 +169,7 @@ actionlint: nothing to do: no workflow
 `, render(func(w *strings.Builder) error { return report.Text(w) }))
 	require.Equal(t, "### Lint failed: 3 findings in 2 checks; 1 check failed; 1 check skipped, which counts as failed\n\n"+
 		"| where | what | rule |\n|---|---|---|\n"+
-		"| `a,b:c.go:3:1` | 100% wrong: really \\| truly | gofumpt/format |\n| `-` | bad | govulncheck/GO-1 |\n| `n.conf:2` | worse | nginx/emerg |\n\n"+
+		"| <code>a,b:c.go:3:1</code> | 100% wrong: really &#124; truly | gofumpt/format |\n| <code>-</code> | bad | govulncheck/GO-1 |\n| <code>n.conf:2</code> | worse | nginx/emerg |\n\n"+
 		"| check | result | |\n|---|---|---|\n"+
 		"| gofumpt api | findings |  |\n| nginx web | skipped | no nginx |\n| tflint terraform | failed | it crashed |\n| actionlint | nothing | no workflow |\n| gitleaks | clean |  |\n",
 		render(func(w *strings.Builder) error { return report.Markdown(w) }))

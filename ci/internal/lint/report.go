@@ -91,7 +91,7 @@ func (r Report) Markdown(w io.Writer) error {
 	if len(r.Findings) > 0 {
 		b.WriteString("| where | what | rule |\n|---|---|---|\n")
 		for _, f := range r.Findings {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell("`"+f.Place()+"`"), cell(f.Text), cell(f.Tool+"/"+f.Rule))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", "<code>"+cell(f.Place())+"</code>", cell(f.Text), cell(f.Tool+"/"+f.Rule))
 		}
 		b.WriteString("\n")
 	}
@@ -133,4 +133,4 @@ func count(n int, what string) string {
 }
 
 // cell is text in a cell of a Markdown table.
-func cell(text string) string { return strings.ReplaceAll(outcome.OneLine(text), "|", `\|`) }
+func cell(text string) string { return report.Inline(outcome.OneLine(text)) }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"syscall"
@@ -89,6 +90,25 @@ func TestTimed(t *testing.T) {
 		_, err = conn.Write([]byte("x"))
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
+}
+
+// An exchange has a connection of its own, also where the registry speaks HTTP/2:
+// on a shared one others' bytes would hide that nothing of its own moves.
+func TestTransportHasAConnectionForEachExchange(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	carrier := NewTransport()
+	defer carrier.CloseIdleConnections()
+	require.NotNil(t, carrier.Proxy, "the proxy that the environment names")
+	carrier.TLSClientConfig.RootCAs = server.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
+	answer, err := (&http.Client{Transport: carrier}).Get(server.URL)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	said, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1", string(said))
 }
 
 // A body that can be had again is sent again, one that cannot is not.

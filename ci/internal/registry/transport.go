@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +45,9 @@ func newTransport(limit time.Duration) *http.Transport {
 		}
 		return timed{conn, limit}, nil
 	}
-	carrier.ForceAttemptHTTP2 = false
+	carrier.Protocols = new(http.Protocols)
+	carrier.Protocols.SetHTTP1(true)
+	carrier.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12} // the clone offers HTTP/2 all the same
 	carrier.TLSHandshakeTimeout = 0
 	carrier.IdleConnTimeout = limit / 2
 	return carrier

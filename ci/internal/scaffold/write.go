@@ -122,21 +122,7 @@ func replace(name string, data []byte) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	swap := func(data []byte) error {
-		beside, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-")
-		if err != nil {
-			return err
-		}
-		_, err = beside.Write(data)
-		err = errors.Join(err, beside.Chmod(info.Mode().Perm()), beside.Close())
-		if err == nil {
-			err = os.Rename(beside.Name(), name)
-		}
-		if err != nil {
-			_ = os.Remove(beside.Name())
-		}
-		return err
-	}
+	swap := func(data []byte) error { return source.WriteFile(name, data, info.Mode().Perm()) }
 	return func() error { return swap(before) }, swap(data)
 }
 

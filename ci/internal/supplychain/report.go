@@ -131,7 +131,7 @@ func (r Report) Markdown(w io.Writer) error {
 			id = "[" + f.ID + "](" + f.URL + ")"
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, fixed(f), f.Service,
-			strings.ReplaceAll(outcome.OneLine(f.Title+accepted(f)), "|", "\\|"))
+			report.Inline(outcome.OneLine(f.Title+accepted(f))))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n- %s\n", outcome.OneLine(note))

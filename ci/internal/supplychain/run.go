@@ -1,10 +1,9 @@
 package supplychain
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"strings"
+	"fmt"
+
+	"dagger/slipway/internal/awsauth"
 )
 
 // Run is the run of a workflow that a build is part of; its zero value is a build
@@ -48,14 +47,6 @@ func RunOf(getenv func(string) string) Run {
 // GitHub itself.
 // https://docs.github.com/en/actions/reference/security/oidc#oidc-token-claims
 func RunOfToken(token string) (Run, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return Run{}, errors.New("reading the job's identity: it is no JSON web token")
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		return Run{}, errors.New("reading the job's identity: its claims are not in base64")
-	}
 	var claims struct {
 		Repository   string `json:"repository"`
 		Workflow     string `json:"workflow_ref"`
@@ -67,8 +58,8 @@ func RunOfToken(token string) (Run, error) {
 		Runner       string `json:"runner_environment"`
 		Ref          string `json:"ref"`
 	}
-	if json.Unmarshal(payload, &claims) != nil {
-		return Run{}, errors.New("reading the job's identity: its claims are not in JSON")
+	if err := awsauth.Claims(token, &claims); err != nil {
+		return Run{}, fmt.Errorf("reading the job's identity: %w", err)
 	}
 	return Run{
 		Server: "https://github.com", Repository: claims.Repository, Workflow: claims.Workflow, ID: claims.ID, Attempt: claims.Attempt,

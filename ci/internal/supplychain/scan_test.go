@@ -52,7 +52,7 @@ func TestScan(t *testing.T) {
 		require.Contains(t, text.String(), "FAIL  critical      CVE-2026-1       stdlib v1.26.0 in backend, fixed in 1.26.1\n        Reads | too much\n")
 		require.Contains(t, text.String(), "ok    critical      CVE-2026-6       musl 1 in backend, accepted: never called")
 		require.NoError(t, found.Markdown(&markdown))
-		require.Contains(t, markdown.String(), "| FAIL | critical | [CVE-2026-1](https://avd.aquasec.com/nvd/cve-2026-1) | `stdlib` v1.26.0, fixed in 1.26.1 | backend | Reads \\| too much |")
+		require.Contains(t, markdown.String(), "| FAIL | critical | [CVE-2026-1](https://avd.aquasec.com/nvd/cve-2026-1) | `stdlib` v1.26.0, fixed in 1.26.1 | backend | Reads &#124; too much |")
 		require.NoError(t, found.JSON(&document))
 		require.True(t, json.Valid(document.Bytes()))
 	}

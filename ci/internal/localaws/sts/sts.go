@@ -4,9 +4,7 @@ package sts
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/localaws/ident"
 	"dagger/slipway/internal/localaws/wire"
 )
@@ -91,8 +90,8 @@ func (t *Tokens) assumeRole(ctx context.Context, in *sts.AssumeRoleInput) (*sts.
 }
 
 func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRoleWithWebIdentityInput) (*sts.AssumeRoleWithWebIdentityOutput, error) {
-	claims, err := read(aws.ToString(in.WebIdentityToken))
-	if err != nil {
+	var claims claims
+	if err := awsauth.Claims(aws.ToString(in.WebIdentityToken), &claims); err != nil {
 		return nil, wire.Errorf("InvalidIdentityToken", "The ID Token provided is not a valid JWT. (%v)", err)
 	}
 	if claims.Expires > 0 && time.Now().After(time.Unix(int64(claims.Expires), 0)) {
@@ -161,21 +160,4 @@ type claims struct {
 	Subject  string   `json:"sub"`
 	Audience audience `json:"aud"`
 	Expires  float64  `json:"exp"`
-}
-
-// read takes the claims out of a JWT.
-func read(token string) (claims, error) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return claims{}, fmt.Errorf("it has %d parts instead of 3", len(parts))
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
-	if err != nil {
-		return claims{}, fmt.Errorf("decoding the claims: %w", err)
-	}
-	var c claims
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return claims{}, fmt.Errorf("reading the claims: %w", err)
-	}
-	return c, nil
 }

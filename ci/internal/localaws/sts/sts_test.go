@@ -72,9 +72,9 @@ func TestRefusals(t *testing.T) {
 		code string
 	}{
 		"expired":           {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"exp": 1})}, "ExpiredTokenException"},
-		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it has 2 parts instead of 3"},
-		"no base64":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.?.c")}, "decoding the claims"},
-		"no claims":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.Yg.c")}, "reading the claims"},
+		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it is no JSON web token"},
+		"no base64":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.?.c")}, "its claims are not in base64"},
+		"no claims":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.Yg.c")}, "its claims are not in JSON"},
 		"strange claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},
 		"no role":           {sts.AssumeRoleWithWebIdentityInput{RoleArn: aws.String("arn:aws:iam::000000000000:user/x"), WebIdentityToken: good}, "ValidationError"},
 		"too short":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: good, DurationSeconds: aws.Int32(60)}, "between 900 and 43200"},

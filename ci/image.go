@@ -211,24 +211,19 @@ func (m *Slipway) Lock(
 	// +optional
 	check bool,
 ) (*dagger.File, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	renewed, renewals, err := w.lock.Renew(ctx)
+	defer done()
+	renewed, err := p.Lock(ctx, check)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range renewals {
-		if check && r.Stale() {
-			return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
-		}
+	if check && renewed.Stale() {
+		return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
 	}
-	if err := renewed.Write(w.dir); err != nil {
-		return nil, err
-	}
-	directory, err := handOver(ctx, filepath.Join(w.dir, filepath.Dir(image.LockFile)))
+	directory, err := handOver(ctx, filepath.Join(p.Dir, filepath.Dir(image.LockFile)))
 	if err != nil {
 		return nil, err
 	}

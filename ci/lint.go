@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/format"
 	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/pipeline"
 )
 
 // Lint is what was found in the source tree.
@@ -57,50 +55,46 @@ func (m *Slipway) Lint(
 	// +optional
 	tolerate bool,
 ) (*Lint, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	options := lint.Options{Strict: !lenient, Day: time.Now().UTC().Format(time.DateOnly), Image: w.lock.Reference}
-	if options.Kinds, err = lint.ParseKinds(only); err != nil {
-		return nil, err
-	}
-	targets, err := lint.Find(ctx, w.tree, w.platform, services...)
+	defer done()
+	found, err := p.Lint(ctx, pipeline.Lint{Only: only, Services: services, Strict: !lenient})
 	if err != nil {
 		return nil, err
 	}
-	found, err := lint.Run(ctx, w.dir, newContainers(m.Source), targets, options)
+	r, err := render(found)
 	if err != nil {
 		return nil, err
 	}
-	var text, markdown, annotations strings.Builder
-	if err := errors.Join(found.Text(&text), found.Markdown(&markdown), found.Annotate(&annotations)); err != nil {
+	var annotations strings.Builder
+	if err := found.Annotate(&annotations); err != nil {
 		return nil, err
 	}
 	if found.Result == lint.Failed && !tolerate {
-		return nil, errors.New(text.String())
+		return nil, errors.New(r.text)
 	}
-	document, err := json.MarshalIndent(found, "", "  ")
 	return &Lint{
-		Result: string(found.Result), Findings: len(found.Findings), Json: string(document),
-		Markdown: markdown.String(), Report: text.String(), Annotations: annotations.String(),
-	}, err
+		Result: string(found.Result), Findings: len(found.Findings), Json: r.json,
+		Markdown: r.markdown, Report: r.text, Annotations: annotations.String(),
+	}, nil
 }
 
 // Fmt formats Go and Terraform files.
 //
 // +generate
 func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
-	w, found, err := m.format(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	if err := found.Apply(w.dir); err != nil {
+	defer done()
+	found, err := format(ctx, p, false)
+	if err != nil {
 		return nil, err
 	}
-	formatted, err := handOver(ctx, w.dir)
+	formatted, err := handOver(ctx, p.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -112,38 +106,27 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 //
 // +check
 func (m *Slipway) CheckFmt(ctx context.Context) error {
-	w, found, err := m.format(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if len(found.Files) == 0 {
-		return nil
-	}
-	var diff strings.Builder
-	if err := found.Diff(&diff); err != nil {
+	defer done()
+	found, err := format(ctx, p, true)
+	if err != nil || len(found.Files) == 0 {
 		return err
 	}
-	return errors.New(diff.String())
+	r, err := render(found)
+	if err != nil {
+		return err
+	}
+	return errors.New(r.text)
 }
 
-// format asks the formatters. What they cannot read is an error.
-func (m *Slipway) format(ctx context.Context) (*workspace, format.Summary, error) {
-	w, err := m.open(ctx)
-	if err != nil {
-		return nil, format.Summary{}, err
+// format asks the formatters. What they cannot read, or do without, is an error.
+func format(ctx context.Context, p pipeline.Pipeline, check bool) (pipeline.Formatted, error) {
+	found, err := p.Format(ctx, nil, check)
+	if problems := slices.Concat(found.Faults, found.Skipped); err == nil && len(problems) > 0 {
+		err = errors.New(strings.Join(problems, "\n"))
 	}
-	targets, err := lint.Find(ctx, w.tree, w.platform)
-	if err == nil {
-		var found format.Summary
-		found, err = format.Run(ctx, newContainers(m.Source), targets.Formatters(w.lock.Reference))
-		if problems := slices.Concat(found.Faults, found.Skipped); err == nil && len(problems) > 0 {
-			err = errors.New(strings.Join(problems, "\n"))
-		}
-		if err == nil {
-			return w, found, nil
-		}
-	}
-	w.close()
-	return nil, format.Summary{}, err
+	return found, err
 }

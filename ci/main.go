@@ -94,11 +94,11 @@ func (m *Slipway) pipeline(ctx context.Context) (pipeline.Pipeline, func(), erro
 	p := pipeline.Pipeline{
 		Dir: w.dir, Exec: newContainers(m.Source), Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
 		AWS: func(ctx context.Context) (aws.Config, error) {
-			options, close, err := m.Account.options(ctx)
+			options, end, err := m.Account.options(ctx)
 			if err != nil {
 				return aws.Config{}, err
 			}
-			stop = close
+			stop = end
 			return awsauth.Load(ctx, options)
 		},
 	}

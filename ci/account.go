@@ -33,26 +33,6 @@ type Account struct {
 	Emulator *dagger.Service
 }
 
-// connection is an account that can be talked to until it is closed.
-type connection struct {
-	delivery.Account
-	close func()
-}
-
-// connect opens the account.
-func (a Account) connect(ctx context.Context) (connection, error) {
-	options, stop, err := a.options(ctx)
-	if err != nil {
-		return connection{}, err
-	}
-	config, err := awsauth.Load(ctx, options)
-	if err != nil {
-		stop()
-		return connection{}, err
-	}
-	return connection{delivery.NewAccount(config), stop}, nil
-}
-
 // emulatorHost is what tools in containers call the emulator of AWS.
 const emulatorHost = "aws"
 

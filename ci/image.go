@@ -2,17 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/pipeline"
 )
 
 // Build builds the images of the services.
@@ -31,39 +29,27 @@ func (m *Slipway) Build(
 	// +optional
 	platforms []string,
 ) (*dagger.Directory, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	selected, err := w.platform.Select(services...)
-	if err != nil {
-		return nil, err
-	}
-	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
-	if builder.Platforms, err = image.ParsePlatforms(platforms); err != nil {
-		return nil, err
-	}
-	images, err := builder.Build(ctx, selected)
-	if err != nil {
-		return nil, err
-	}
+	defer done()
 	out, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
 		return nil, fmt.Errorf("making room for the layouts: %w", err)
 	}
-	if err := image.WriteLayouts(out, images); err != nil {
-		return nil, err
-	}
-	descriptions, err := image.Describe(images)
+	built, err := p.Build(ctx, pipeline.Images{Services: services, Platforms: platforms}, out)
 	if err != nil {
 		return nil, err
 	}
-	summary, err := json.MarshalIndent(image.Summary{Images: descriptions}, "", "  ")
+	for _, remark := range built.Remarks() {
+		fmt.Fprintln(os.Stderr, remark)
+	}
+	r, err := render(built)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(out, "images.json"), summary, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(out, "images.json"), []byte(r.json), 0o644); err != nil {
 		return nil, err
 	}
 	return handOver(ctx, out)
@@ -100,19 +86,15 @@ func (m *Slipway) Publish(
 	// +default=true
 	keyless bool,
 ) (*Published, error) {
-	d, done, err := m.delivery(ctx, services, false)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
+	if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 		return nil, err
 	}
-	to, err := d.Account.Destination(ctx)
-	if err != nil {
-		return nil, err
-	}
-	published, err := d.Publish(ctx, to, delivery.Publication{SHA: sha})
+	published, err := p.Publish(ctx, pipeline.Publication{Images: pipeline.Images{Services: services}, SHA: sha})
 	if err != nil {
 		return nil, err
 	}
@@ -158,19 +140,12 @@ func (m *Slipway) Scan(
 	// +optional
 	tolerate bool,
 ) (*Scan, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	options := delivery.Scan{}
-	if options.FailOn, err = supplychain.ParseThreshold(failOn); err != nil {
-		return nil, err
-	}
-	if options.Exceptions, err = supplychain.FindExceptions(w.dir); err != nil {
-		return nil, err
-	}
-	found, err := m.scan(ctx, w, sha, services, options)
+	defer done()
+	found, err := p.Scan(ctx, pipeline.Scan{Images: pipeline.Images{Services: services}, SHA: sha, FailOn: failOn})
 	if err != nil {
 		return nil, err
 	}
@@ -182,27 +157,6 @@ func (m *Slipway) Scan(
 		return nil, errors.New(r.text)
 	}
 	return &Scan{Result: found.Result, Json: r.json, Markdown: r.markdown, Report: r.text}, nil
-}
-
-func (m *Slipway) scan(ctx context.Context, w *workspace, sha string, services []string, options delivery.Scan) (supplychain.Report, error) {
-	if sha != "" {
-		d, done, err := m.delivery(ctx, services, true)
-		if err != nil {
-			return supplychain.Report{}, err
-		}
-		defer done()
-		return d.ScanPublished(ctx, sha, options)
-	}
-	selected, err := w.platform.Select(services...)
-	if err != nil {
-		return supplychain.Report{}, err
-	}
-	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
-	images, err := builder.Build(ctx, selected)
-	if err != nil {
-		return supplychain.Report{}, err
-	}
-	return delivery.ScanImages(ctx, builder.Exec, w.lock, images, options)
 }
 
 // Image is one service's image as a container: to run, to scan or to export.
@@ -221,20 +175,12 @@ func (m *Slipway) Image(
 			return nil, fmt.Errorf("asking the engine for its platform: %w", err)
 		}
 	}
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	selected, err := w.platform.Select(service)
-	if err != nil {
-		return nil, err
-	}
-	builder := image.Builder{Source: w.tree, Exec: newContainers(m.Source), Lock: w.lock}
-	if builder.Platforms, err = image.ParsePlatforms([]string{string(platform)}); err != nil {
-		return nil, err
-	}
-	built, err := builder.Build(ctx, selected)
+	defer done()
+	built, err := p.BuildImages(ctx, pipeline.Images{Services: []string{service}, Platforms: []string{string(platform)}})
 	if err != nil {
 		return nil, err
 	}
@@ -265,24 +211,19 @@ func (m *Slipway) Lock(
 	// +optional
 	check bool,
 ) (*dagger.File, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	renewed, renewals, err := w.lock.Renew(ctx)
+	defer done()
+	renewed, err := p.Lock(ctx, check)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range renewals {
-		if check && r.Stale() {
-			return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
-		}
+	if check && renewed.Stale() {
+		return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
 	}
-	if err := renewed.Write(w.dir); err != nil {
-		return nil, err
-	}
-	directory, err := handOver(ctx, filepath.Join(w.dir, filepath.Dir(image.LockFile)))
+	directory, err := handOver(ctx, filepath.Join(p.Dir, filepath.Dir(image.LockFile)))
 	if err != nil {
 		return nil, err
 	}

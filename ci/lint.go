@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/format"
 	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/pipeline"
 )
 
 // Lint is what was found in the source tree.
@@ -59,34 +57,26 @@ func (m *Slipway) Lint(
 	// +optional
 	tolerate bool,
 ) (*Lint, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	options := lint.Options{Strict: !lenient, Day: time.Now().UTC().Format(time.DateOnly), Image: w.lock.Reference}
-	if options.Kinds, err = lint.ParseKinds(only); err != nil {
-		return nil, err
-	}
-	targets, err := lint.Find(ctx, w.tree, w.platform, services...)
+	defer done()
+	found, err := p.Lint(ctx, pipeline.Lint{Only: only, Services: services, Strict: !lenient})
 	if err != nil {
 		return nil, err
 	}
-	found, err := lint.Run(ctx, w.dir, newContainers(m.Source), targets, options)
+	r, err := render(found)
 	if err != nil {
 		return nil, err
 	}
-	var text, markdown, annotations, sarif strings.Builder
-	if err := errors.Join(found.Text(&text), found.Markdown(&markdown), found.Annotate(&annotations), found.SARIF(&sarif)); err != nil {
-		return nil, err
-	}
-	document, err := json.MarshalIndent(found, "", "  ")
-	if err != nil {
+	var annotations, sarif strings.Builder
+	if err := errors.Join(found.Annotate(&annotations), found.SARIF(&sarif)); err != nil {
 		return nil, err
 	}
 	linted := &Lint{
-		Result: string(found.Result), Findings: len(found.Findings), Json: string(document),
-		Markdown: markdown.String(), Report: text.String(), Annotations: annotations.String(), Sarif: sarif.String(),
+		Result: string(found.Result), Findings: len(found.Findings), Json: r.json,
+		Markdown: r.markdown, Report: r.text, Annotations: annotations.String(), Sarif: sarif.String(),
 	}
 	if !tolerate {
 		err = linted.failure()
@@ -106,15 +96,16 @@ func (l *Lint) failure() error {
 //
 // +generate
 func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
-	w, found, err := m.format(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	if err := found.Apply(w.dir); err != nil {
+	defer done()
+	found, err := format(ctx, p, false)
+	if err != nil {
 		return nil, err
 	}
-	formatted, err := handOver(ctx, w.dir)
+	formatted, err := handOver(ctx, p.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -126,38 +117,27 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 //
 // +check
 func (m *Slipway) CheckFmt(ctx context.Context) error {
-	w, found, err := m.format(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return err
 	}
-	defer w.close()
-	if len(found.Files) == 0 {
-		return nil
-	}
-	var diff strings.Builder
-	if err := found.Diff(&diff); err != nil {
+	defer done()
+	found, err := format(ctx, p, true)
+	if err != nil || len(found.Files) == 0 {
 		return err
 	}
-	return errors.New(diff.String())
+	r, err := render(found)
+	if err != nil {
+		return err
+	}
+	return errors.New(r.text)
 }
 
-// format asks the formatters. What they cannot read is an error.
-func (m *Slipway) format(ctx context.Context) (*workspace, format.Summary, error) {
-	w, err := m.open(ctx)
-	if err != nil {
-		return nil, format.Summary{}, err
+// format asks the formatters. What they cannot read, or do without, is an error.
+func format(ctx context.Context, p pipeline.Pipeline, check bool) (pipeline.Formatted, error) {
+	found, err := p.Format(ctx, nil, check)
+	if problems := slices.Concat(found.Faults, found.Skipped); err == nil && len(problems) > 0 {
+		err = errors.New(strings.Join(problems, "\n"))
 	}
-	targets, err := lint.Find(ctx, w.tree, w.platform)
-	if err == nil {
-		var found format.Summary
-		found, err = format.Run(ctx, newContainers(m.Source), targets.Formatters(w.lock.Reference))
-		if problems := slices.Concat(found.Faults, found.Skipped); err == nil && len(problems) > 0 {
-			err = errors.New(strings.Join(problems, "\n"))
-		}
-		if err == nil {
-			return w, found, nil
-		}
-	}
-	w.close()
-	return nil, format.Summary{}, err
+	return found, err
 }

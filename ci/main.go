@@ -13,10 +13,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/source"
 )
 
@@ -75,6 +81,28 @@ func New(
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
 	}}
+}
+
+// pipeline runs stages on the source tree, in containers. What happens is told in the
+// trace.
+func (m *Slipway) pipeline(ctx context.Context) (pipeline.Pipeline, func(), error) {
+	w, err := m.export(ctx)
+	if err != nil {
+		return pipeline.Pipeline{}, nil, err
+	}
+	stop := func() {}
+	p := pipeline.Pipeline{
+		Dir: w.dir, Exec: newContainers(m.Source), Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
+		AWS: func(ctx context.Context) (aws.Config, error) {
+			options, end, err := m.Account.options(ctx)
+			if err != nil {
+				return aws.Config{}, err
+			}
+			stop = end
+			return awsauth.Load(ctx, options)
+		},
+	}
+	return p, func() { stop(); w.close() }, nil
 }
 
 // workspace is the source tree on the module's own disk, where plain Go

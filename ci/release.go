@@ -12,6 +12,7 @@ import (
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/supplychain"
 )
@@ -130,20 +131,20 @@ func (m *Slipway) Deploy(
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.drive(ctx, services, sha != "", driving{timeout, waitForTurn}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
+	return m.drive(ctx, driving{timeout, waitForTurn}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {
-			return d.Failed(sha, err)
+			return report.Release{}, err
 		}
 		defer done()
 		if o.Trust, err = trust.Required(requireSignature); err != nil {
-			return d.Failed(sha, err)
+			return report.Release{}, err
 		}
-		if d.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
-			return d.Failed(sha, err)
+		if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
+			return report.Release{}, err
 		}
-		return d.Deploy(ctx, o)
+		return p.Deploy(ctx, services, o)
 	})
 }
 
@@ -205,8 +206,8 @@ func (m *Slipway) Rollback(
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
-	return m.drive(ctx, services, true, driving{timeout: timeout}, options, func(d delivery.Delivery, o delivery.Options) report.Release {
-		return d.Rollback(ctx, to, o)
+	return m.drive(ctx, driving{timeout: timeout}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+		return p.Rollback(ctx, services, to, o)
 	})
 }
 
@@ -226,12 +227,12 @@ func (m *Slipway) Diff(
 	// +optional
 	services []string,
 ) (*Diff, error) {
-	d, done, err := m.delivery(ctx, services, sha != "")
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	found, err := d.Diff(ctx, delivery.Options{SHA: sha})
+	found, err := p.Diff(ctx, services, delivery.Options{SHA: sha})
 	if err != nil {
 		return nil, err
 	}
@@ -249,12 +250,12 @@ func (m *Slipway) Status(
 	// +optional
 	services []string,
 ) (*Status, error) {
-	d, done, err := m.delivery(ctx, services, true)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	found, err := d.Status(ctx)
+	found, err := p.Status(ctx, services)
 	if err != nil {
 		return nil, err
 	}
@@ -284,39 +285,20 @@ func parseLimit(name, given string, limit *time.Duration) error {
 
 // drive makes a release. One that did not succeed is an error whose text is the
 // report.
-func (m *Slipway) drive(ctx context.Context, services []string, published bool, limits driving, o delivery.Options, run func(delivery.Delivery, delivery.Options) report.Release) (*Release, error) {
+func (m *Slipway) drive(ctx context.Context, limits driving, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
 	if err := limits.set(&o); err != nil {
 		return nil, err
 	}
-	d, done, err := m.delivery(ctx, services, published)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return newRelease(run(d, o))
-}
-
-// delivery opens the tree and the account; published says that images of what is
-// asked for have been published. What happens is told in the trace.
-func (m *Slipway) delivery(ctx context.Context, services []string, published bool) (delivery.Delivery, func(), error) {
-	w, err := m.export(ctx)
+	release, err := run(p, o)
 	if err != nil {
-		return delivery.Delivery{}, nil, err
+		return nil, err
 	}
-	d, err := delivery.Read(ctx, w.dir, published)
-	if err == nil {
-		err = d.Select(services...)
-	}
-	var account connection
-	if err == nil {
-		account, err = m.Account.connect(ctx)
-	}
-	if err != nil {
-		w.close()
-		return delivery.Delivery{}, nil, err
-	}
-	d.Account, d.Exec, d.Recorder = account.Account, newContainers(m.Source), report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
-	return d, func() { account.close(); w.close() }, nil
+	return newRelease(release)
 }
 
 // rendered is a document for programs, for pages and for terminals.

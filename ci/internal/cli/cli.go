@@ -126,11 +126,6 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
-// removed says what does the work of commands that earlier versions had.
-var removed = map[string]string{
-	"man": "slipway help COMMAND and docs/reference.md have what its pages had",
-}
-
 // unknownCommand makes the usage error of a command that is not there.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
@@ -141,9 +136,6 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		if command.IsAvailableCommand() || command.Name() == "help" {
 			names = append(names, command.Name())
 		}
-	}
-	if instead, ok := removed[args[0]]; ok {
-		return outcome.Usagef("slipway %s is gone: %s", args[0], instead)
 	}
 	slices.Sort(names)
 	return outcome.Usagef("no command %q: %s", args[0], meant(args[0], names, ""))

@@ -13,11 +13,12 @@ func goneCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for name, instead := range map[string]string{
 		"inspect": "crane manifest or docker buildx imagetools inspect tells what an image is, and diffoci diff what two differ in",
+		"man":     "slipway help COMMAND and docs/reference.md have what its pages had",
 		"sbom":    "run slipway build, and syft scan oci-dir:.slipway/build/SERVICE --output spdx-json",
 	} {
 		commands = append(commands, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true, Args: cobra.ArbitraryArgs,
-			RunE: func(*cobra.Command, []string) error { return outcome.Usagef("%s is gone: %s", name, instead) },
+			RunE: func(*cobra.Command, []string) error { return outcome.Usagef("slipway %s is gone: %s", name, instead) },
 		})
 	}
 	return commands

@@ -5,20 +5,17 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
 )
 
 func (a *app) lintCommand() *cobra.Command {
-	var only, services []string
-	o := lint.Options{}
+	var what pipeline.Lint
 	cmd := &cobra.Command{
 		Use:   "lint",
 		Short: "Look for faults in code, workflows and configuration",
@@ -37,36 +34,17 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
   slipway lint --strict --output json
   slipway lint --output sarif > lint.sarif`,
 	}
-	cmd.Flags().StringSliceVar(&only, "only", nil, "run only these checks (default all)")
-	cmd.Flags().StringSliceVar(&services, "service", nil, "look only at these services (default at everything)")
-	cmd.Flags().BoolVar(&o.Strict, "strict", false, "fail where a tool cannot be had (default where CI is set)")
+	cmd.Flags().StringSliceVar(&what.Only, "only", nil, "run only these checks (default all)")
+	cmd.Flags().StringSliceVar(&what.Services, "service", nil, "look only at these services (default at everything)")
+	cmd.Flags().BoolVar(&what.Strict, "strict", false, "fail where a tool cannot be had (default where CI is set)")
 	cmd.Flags().Var(lintFormat{&a.output}, "output", "what to print: text, json, markdown or sarif")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions( // the flag is there
 		[]string{string(text), string(jsonDoc), string(markdown), string(sarif)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx := cmd.Context()
 		if !cmd.Flags().Changed("strict") {
-			o.Strict = inCI()
+			what.Strict = inCI()
 		}
-		var err error
-		if o.Kinds, err = lint.ParseKinds(only); err != nil {
-			return err
-		}
-		tree, p, err := a.open(ctx)
-		if err != nil {
-			return err
-		}
-		lock, err := image.ReadLock(tree.Dir)
-		if err != nil {
-			return err
-		}
-		targets, err := lint.Find(ctx, tree, p, services...)
-		if err != nil {
-			return err
-		}
-		o.Image, o.Day = lock.Reference, time.Now().UTC().Format(time.DateOnly)
-		o.Narrate = func(line string) { fmt.Fprintln(a.stderr, line) }
-		found, err := lint.Run(ctx, tree.Dir, step.Host{Source: tree.Dir}, targets, o)
+		found, err := a.pipeline("", report.Plain{W: a.stderr}).Lint(cmd.Context(), what)
 		if err != nil {
 			return err
 		}
@@ -76,7 +54,10 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
 		if onGitHub, _ := strconv.ParseBool(os.Getenv("GITHUB_ACTIONS")); onGitHub {
 			err = found.Annotate(a.stderr)
 		}
-		return errors.Join(err, a.printFindings(found))
+		if a.output == sarif {
+			return errors.Join(err, found.SARIF(a.stdout))
+		}
+		return errors.Join(err, a.printDocument(found, nil))
 	}
 	return cmd
 }
@@ -86,18 +67,6 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
 func inCI() bool {
 	ci, err := strconv.ParseBool(os.Getenv("CI"))
 	return ci && err == nil
-}
-
-func (a *app) printFindings(found lint.Report) error {
-	switch a.output {
-	case jsonDoc:
-		return report.WriteJSON(a.stdout, found)
-	case markdown:
-		return found.Markdown(a.stdout)
-	case sarif:
-		return found.SARIF(a.stdout)
-	}
-	return found.Text(a.stdout)
 }
 
 // sarif is a format of lint alone.

@@ -2,14 +2,12 @@ package cli
 
 import (
 	"cmp"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/scaffold"
 )
 
@@ -84,38 +82,7 @@ site. Terraform makes the rest from the entry.`,
 		if err != nil {
 			return err
 		}
-		return a.printAdded(added)
+		return a.printDocument(added, nil)
 	}
 	return cmd
-}
-
-// next steps after a service was added. The first deploy finds what Terraform made.
-const afterwards = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
-the platform, and deploy: the first release brings the image and starts the tasks.`
-
-func (a *app) printAdded(added scaffold.Added) error {
-	s := added.Entry
-	switch a.output {
-	case jsonDoc:
-		return report.WriteJSON(a.stdout, added)
-	case markdown:
-		fmt.Fprintf(a.stdout, "Service **%s** of kind %s, on port %d, for `%s`.\n\n| file | |\n|---|---|\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, "`, `"))
-		for _, name := range added.Changed {
-			fmt.Fprintf(a.stdout, "| %s | changed |\n", name)
-		}
-		for _, name := range added.Files {
-			fmt.Fprintf(a.stdout, "| %s | new |\n", name)
-		}
-		fmt.Fprintf(a.stdout, "\n%s\n", afterwards)
-	default:
-		fmt.Fprintf(a.stdout, "service %s of kind %s, on port %d, for %s\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, " "))
-		for _, name := range added.Changed {
-			fmt.Fprintf(a.stdout, "  changed  %s\n", name)
-		}
-		for _, name := range added.Files {
-			fmt.Fprintf(a.stdout, "  new      %s\n", name)
-		}
-		fmt.Fprintf(a.stdout, "%s\n", afterwards)
-	}
-	return nil
 }

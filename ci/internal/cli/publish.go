@@ -1,25 +1,18 @@
 package cli
 
 import (
-	"context"
-	"time"
-
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/pipeline"
 )
 
 // publishFlags are those of publish.
 type publishFlags struct {
-	delivery.Publication
-	services, platforms      []string
-	registry, region, latest string
-	sign                     signFlags
+	pipeline.Publication
+	region, latest string
+	sign           signFlags
 }
 
 func (a *app) publishCommand() *cobra.Command {
@@ -44,21 +37,27 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
   slipway publish --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --from .slipway/build`,
 	}
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to publish (default the tree's)")
-	cmd.Flags().StringSliceVar(&f.services, "service", nil, "publish only these services (default all)")
-	cmd.Flags().StringSliceVar(&f.platforms, "platform", nil, "platforms to build for (default linux/amd64,linux/arm64)")
-	cmd.Flags().StringVar(&f.registry, "registry", "", "publish to this registry, HOST[/PREFIX] (default the AWS account's)")
+	cmd.Flags().StringSliceVar(&f.Services, "service", nil, "publish only these services (default all)")
+	cmd.Flags().StringSliceVar(&f.Platforms, "platform", nil, "platforms to build for (default linux/amd64,linux/arm64)")
+	cmd.Flags().StringVar(&f.Registry, "registry", "", "publish to this registry, HOST[/PREFIX] (default the AWS account's)")
 	cmd.Flags().StringVar(&f.latest, "latest", "auto", "move the tag latest: auto (where the registry says that it may), true or false")
 	cmd.Flags().Lookup("latest").NoOptDefVal = "true"
 	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote (default builds)")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	bindRegion(cmd, &f.region)
 	f.sign.bind(cmd)
 	cmd.Flags().StringVar(&f.sign.TrustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.parse(); err != nil {
 			return err
 		}
+		signer, err := a.signer(f.sign)
+		if err != nil {
+			return err
+		}
 		view, _ := a.view()
-		published, err := a.publish(cmd.Context(), f, view)
+		p := a.pipeline(f.region, view)
+		p.Attestations = delivery.Attestations{Off: f.sign.off, Signer: signer}
+		published, err := p.Publish(cmd.Context(), f.Publication)
 		view.Close()
 		if err != nil {
 			return err
@@ -69,7 +68,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 }
 
 // parse reads what the flags say.
-func (f *publishFlags) parse() (err error) {
+func (f *publishFlags) parse() error {
 	switch f.latest {
 	case "auto":
 	case "true", "false":
@@ -78,45 +77,11 @@ func (f *publishFlags) parse() (err error) {
 	default:
 		return outcome.Usagef("--latest %q: take auto, true or false", f.latest)
 	}
-	if f.From != "" && len(f.platforms) > 0 {
+	if f.From != "" && len(f.Platforms) > 0 {
 		return outcome.Usagef("--platform says what to build, and with --from nothing is built: leave out one of them")
 	}
-	if f.registry != "" && f.region != "" {
+	if f.Registry != "" && f.region != "" {
 		return outcome.Usagef("--region is the AWS account's, and --registry names another registry: leave out one of them")
 	}
-	f.Platforms, err = image.ParsePlatforms(f.platforms)
-	return err
-}
-
-func (a *app) publish(ctx context.Context, f publishFlags, view report.View) (delivery.Published, error) {
-	d, err := delivery.Read(ctx, a.source, false)
-	if err != nil {
-		return delivery.Published{}, err
-	}
-	d.Exec, d.Cache, d.Recorder = step.Host{Source: d.Source.Dir}, image.CacheDir(), report.NewRecorder(time.Now, view)
-	if err := d.Select(f.services...); err != nil {
-		return delivery.Published{}, err
-	}
-	signer, err := a.signer(f.sign)
-	if err != nil {
-		return delivery.Published{}, err
-	}
-	d.Attestations = delivery.Attestations{Off: f.sign.off, Signer: signer}
-	to, err := destination(ctx, f)
-	if err != nil {
-		return delivery.Published{}, awsauth.Explain(err)
-	}
-	return d.Publish(ctx, to, f.Publication)
-}
-
-// destination is the registry that the flags name.
-func destination(ctx context.Context, f publishFlags) (delivery.Destination, error) {
-	if f.registry != "" {
-		return delivery.Elsewhere(f.registry)
-	}
-	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})
-	if err != nil {
-		return delivery.Destination{}, err
-	}
-	return delivery.NewAccount(config).Destination(ctx)
+	return nil
 }

@@ -1,24 +1,21 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
 )
 
 func (a *app) rehearseCommand() *cobra.Command {
-	var scenario, listen string
+	what := pipeline.Rehearsal{}
 	var keep, skipTests bool
 	var f reportFlags
 	cmd := &cobra.Command{
@@ -36,36 +33,24 @@ engine, no network.`,
 	for _, s := range rehearsal.Scenarios() {
 		names = append(names, string(s))
 	}
-	cmd.Flags().StringVar(&scenario, "scenario", string(rehearsal.Happy), "what happens to the new version: "+strings.Join(names, ", "))
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 takes a free one")
+	cmd.Flags().StringVar(&what.Scenario, "scenario", string(rehearsal.Happy), "what happens to the new version: "+strings.Join(names, ", "))
+	cmd.Flags().StringVar(&what.Listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 takes a free one")
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the system up when the release is over, until interrupted")
 	f.bind(cmd)
 	cmd.Flags().BoolVar(&skipTests, "skip-tests", false, "do not run the tests")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if err := checkListen(listen); err != nil {
+		if err := checkListen(what.Listen); err != nil {
 			return err
 		}
-		tree, p, err := a.open(ctx)
-		if err != nil {
-			return err
-		}
-		view, live := a.view()
-		options := rehearsal.Options{
-			Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Cache: image.CacheDir(), Listen: listen, Live: live,
-		}
-		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
-			return err
-		}
-		if options.Scenario, err = rehearsal.ParseScenario(scenario); err != nil {
-			return err
-		}
+		var view report.View
+		view, what.Live = a.view()
 		if !skipTests {
-			options.Test = func(ctx context.Context) error { return a.rehearseTests(ctx, tree.Dir, p) }
+			what.Test = a.rehearseTests
 		}
 		printed := false
 		if keep {
-			options.Up = func(endpoint string, release report.Release) {
+			what.Up = func(endpoint string, release report.Release) {
 				view.Close()
 				printed = true
 				a.keep(f, release)
@@ -75,8 +60,11 @@ engine, no network.`,
 				<-ctx.Done()
 			}
 		}
-		release := rehearsal.Run(ctx, options, report.NewRecorder(time.Now, view))
+		release, err := a.pipeline("", view).Rehearse(ctx, what)
 		view.Close()
+		if err != nil {
+			return err
+		}
 		a.code = release.ExitCode
 		if printed {
 			return nil

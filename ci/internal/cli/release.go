@@ -7,15 +7,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/rollout"
-	"dagger/slipway/internal/step"
 	"dagger/slipway/internal/supplychain"
 )
 
@@ -28,8 +29,16 @@ type releaseFlags struct {
 }
 
 func (f *releaseFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&f.services, "service", nil, "only these services (default all)")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	bindServices(cmd, &f.services)
+	bindRegion(cmd, &f.region)
+}
+
+func bindServices(cmd *cobra.Command, services *[]string) {
+	cmd.Flags().StringSliceVar(services, "service", nil, "only these services (default all)")
+}
+
+func bindRegion(cmd *cobra.Command, region *string) {
+	cmd.Flags().StringVar(region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 
 // bindDriving adds the flags of commands that change what runs.
@@ -44,23 +53,14 @@ func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "believe ECS alone, without asking at the front door")
 }
 
-// delivery opens the tree and the account; published says that images of what is
-// asked for have been published.
-func (a *app) delivery(ctx context.Context, f releaseFlags, published bool, view report.View) (delivery.Delivery, error) {
-	d, err := delivery.Read(ctx, a.source, published)
-	if err != nil {
-		return d, err
+// pipeline runs stages on this machine, and shows what happens.
+func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
+	return pipeline.Pipeline{
+		Dir: a.source, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.nextOfRelease,
+		AWS: func(ctx context.Context) (aws.Config, error) {
+			return awsauth.Load(ctx, awsauth.Options{Region: region})
+		},
 	}
-	d.Exec, d.Cache, d.Recorder, d.Next = step.Host{Source: d.Source.Dir}, image.CacheDir(), report.NewRecorder(time.Now, view), a.nextOfRelease
-	if err := d.Select(f.services...); err != nil {
-		return d, err
-	}
-	config, err := awsauth.Load(ctx, awsauth.Options{Region: f.region})
-	if err != nil {
-		return d, err
-	}
-	d.Account = delivery.NewAccount(config)
-	return d, nil
 }
 
 // nextOfRelease tells what is left to run of a release that is halfway.
@@ -114,9 +114,9 @@ with --sign-key or as the job of GitHub Actions that it is. With
 		if err != nil {
 			return err
 		}
-		return a.drive(cmd.Context(), f, f.SHA != "", func(d delivery.Delivery) report.Release {
-			d.Attestations = delivery.Attestations{Off: sign.off, Signer: signer}
-			return d.Deploy(cmd.Context(), f.Options)
+		return a.drive(f, func(p pipeline.Pipeline) (report.Release, error) {
+			p.Attestations = delivery.Attestations{Off: sign.off, Signer: signer}
+			return p.Deploy(cmd.Context(), f.services, f.Options)
 		})
 	}
 	return cmd
@@ -142,22 +142,22 @@ or to a revision.`,
 	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last (default the last release)")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.drive(cmd.Context(), f, true, func(d delivery.Delivery) report.Release { return d.Rollback(cmd.Context(), to, f.Options) })
+		return a.drive(f, func(p pipeline.Pipeline) (report.Release, error) {
+			return p.Rollback(cmd.Context(), f.services, to, f.Options)
+		})
 	}
 	return cmd
 }
 
 // drive runs a release and prints its report.
-func (a *app) drive(ctx context.Context, f releaseFlags, published bool, run func(delivery.Delivery) report.Release) error {
+func (a *app) drive(f releaseFlags, run func(pipeline.Pipeline) (report.Release, error)) error {
 	view, _ := a.view()
-	d, err := a.delivery(ctx, f, published, view)
+	release, err := run(a.pipeline(f.region, view))
+	view.Close()
 	if err != nil {
-		view.Close()
 		return err
 	}
 	a.changed = true
-	release := run(d)
-	view.Close()
 	a.code = release.ExitCode
 	a.keep(f.report, release)
 	return a.printRelease(release)
@@ -185,11 +185,10 @@ With --infra it asks Terraform as well what others have changed of the platform
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := a.delivery(cmd.Context(), f, true, report.Plain{W: a.stderr})
-		if err != nil {
+		status, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Status(cmd.Context(), f.services)
+		if status.Cluster == "" && err != nil {
 			return err
 		}
-		status, err := d.Status(cmd.Context())
 		if infra {
 			of.region = f.region
 			drift, failed := a.drift(cmd.Context(), of)
@@ -218,11 +217,7 @@ that the registry lacks, for their digests, and publishes nothing.`,
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only what the registry holds")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		d, err := a.delivery(cmd.Context(), f, f.SHA != "", report.Plain{W: a.stderr})
-		if err != nil {
-			return err
-		}
-		diff, err := d.Diff(cmd.Context(), f.Options)
+		diff, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Diff(cmd.Context(), f.services, f.Options)
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func TestInPlatform(t *testing.T) {
 			{"delivery", testDelivery},
 			{"a neighbour is down", testNeighbourIsDown},
 			{"without a work tree", testPlainFolder},
-			{"the way back is gone", testNoWayBack},
+			{"the way back is gone", testNoWayBack}, // leaves an image that is not to be gone back to
 			{"bad input", testReleasesRefuseBadInput},
 			{"signatures", testSignatures},
 			{"signed by a job", testSignedByAJob},

@@ -4,16 +4,14 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/forward"
-	"dagger/slipway/internal/image"
 	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/rehearsal"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
 )
 
 func (a *app) upCommand() *cobra.Command {
@@ -34,30 +32,26 @@ docker compose up.`,
 		if _, _, err := hostPort(listen, "127.0.0.1:8080"); err != nil {
 			return err
 		}
-		tree, p, err := a.open(ctx)
-		if err != nil {
-			return err
-		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen) // before anything is built
 		if err != nil {
 			return fmt.Errorf("%w: free the address, or take another with --listen", err)
 		}
 		defer func() { _ = listener.Close() }()
-		options := rehearsal.Options{Source: tree, Platform: p, Exec: step.Host{Source: tree.Dir}, Scenario: rehearsal.Happy, Listen: "127.0.0.1:0"}
-		if options.Lock, err = image.ReadLock(tree.Dir); err != nil {
-			return err
-		}
 		var served error
 		up := false
-		options.Up = func(_ string, release report.Release) {
-			if release.ExitCode != outcome.Done {
-				return
-			}
-			up = true
-			served = a.serve(cmd, listener, release.URL)
+		release, err := a.pipeline("", report.Plain{W: a.stderr}).Rehearse(ctx, pipeline.Rehearsal{
+			Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0",
+			Up: func(_ string, release report.Release) {
+				if release.ExitCode != outcome.Done {
+					return
+				}
+				up = true
+				served = a.serve(cmd, listener, release.URL)
+			},
+		})
+		if err != nil {
+			return err
 		}
-		view := report.Plain{W: a.stderr}
-		release := rehearsal.Run(ctx, options, report.NewRecorder(time.Now, view))
 		if !up {
 			a.code = release.ExitCode
 			return a.printRelease(release)

@@ -24,16 +24,8 @@ identity that sigstore certified. It changes nothing.`,
 	bindTrust(cmd, &trust)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		ctx := cmd.Context()
 		f.Trust = &trust
-		if err := trust.Check(); err != nil {
-			return err
-		}
-		d, err := a.delivery(ctx, f, true, report.Plain{W: a.stderr})
-		if err != nil {
-			return err
-		}
-		checked, err := d.Verify(ctx, f.Options)
+		checked, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Verify(cmd.Context(), f.services, f.Options)
 		if len(checked.Images) == 0 && err != nil {
 			return err
 		}

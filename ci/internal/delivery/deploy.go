@@ -28,8 +28,8 @@ type Delivery struct {
 	All      []platform.Service // of the platform
 	Services []platform.Service // those that are delivered
 	Lock     image.Lock
-	// unbuildable is why images cannot be built here; nil where they can.
-	unbuildable error
+	// Unbuildable is why images cannot be built here; nil where they can.
+	Unbuildable error
 	Exec        step.Executor
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache    string
@@ -46,38 +46,6 @@ type Delivery struct {
 	// Patience is how long the smoke test bears wrong answers; 0 means
 	// [smoke.DefaultPatience].
 	Patience time.Duration
-}
-
-// Read reads a delivery's part of the source tree at dir. With published, what is
-// delivered has been built before: dir need not be a git work tree then, nor have
-// more than the services file, until something is to be built after all.
-func Read(ctx context.Context, dir string, published bool) (d Delivery, err error) {
-	if published {
-		d.Source, err = source.Folder(dir)
-	} else {
-		d.Source, err = source.Open(ctx, dir)
-	}
-	if err != nil {
-		return d, err
-	}
-	p, err := platform.Read(dir)
-	if err != nil {
-		return d, err
-	}
-	d.All = p.Services
-	if _, d.unbuildable = platform.LoadTree(ctx, d.Source); d.unbuildable == nil {
-		d.Lock, d.unbuildable = image.ReadLock(dir)
-	}
-	if published {
-		return d, nil
-	}
-	return d, d.unbuildable
-}
-
-// Select takes the services with the given names; all of them without.
-func (d *Delivery) Select(names ...string) (err error) {
-	d.Services, err = platform.Platform{Services: d.All}.Select(names...)
-	return err
 }
 
 // Options say how a release is to be.
@@ -237,14 +205,8 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 
 // Failed is the report of a delivery that ended before any release.
 func (d Delivery) Failed(sha string, err error) report.Release {
-	err = awsauth.Explain(err)
-	release := report.Release{SHA: sha, Result: report.Failed, ExitCode: outcome.Of(err), Error: strings.ReplaceAll(err.Error(), "\n", "; ")}
-	switch release.ExitCode {
-	case outcome.Refused:
-		release.Result = report.Refused
-	case outcome.Interrupted:
-		release.Result = report.Interrupted
-	}
+	release := report.Release{SHA: sha}
+	release.Fail(awsauth.Explain(err))
 	for _, s := range d.Services {
 		release.Services = append(release.Services, report.Service{Name: s.Name, Result: report.Unchanged})
 	}

@@ -156,11 +156,16 @@ func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.
 	if p.From == "" {
 		return d.build(ctx, sha, d.Services, p.Platforms, "to publish commit "+sha+" its files are needed")
 	}
+	return ReadLayouts(p.From, d.Services)
+}
+
+// ReadLayouts reads the layouts that a build wrote to a folder.
+func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error) {
 	var images []image.Image
-	for _, s := range d.Services {
-		img, err := image.ReadLayout(p.From, s.Name)
+	for _, s := range services {
+		img, err := image.ReadLayout(dir, s.Name)
 		if err != nil {
-			return nil, outcome.Usagef("%w: slipway build --out %s writes it", err, p.From)
+			return nil, outcome.Usagef("%w: slipway build --out %s writes it", err, dir)
 		}
 		images = append(images, img)
 	}

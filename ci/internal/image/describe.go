@@ -1,6 +1,12 @@
 package image
 
-import "fmt"
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"dagger/slipway/internal/report"
+)
 
 // Summary is what a build made, and its JSON.
 type Summary struct {
@@ -22,22 +28,59 @@ type Description struct {
 }
 
 // Describe describes images.
-func Describe(images []Image) ([]Description, error) {
-	var descriptions []Description
+func Describe(images []Image) (Summary, error) {
+	var descriptions Summary
 	for _, img := range images {
 		digest, err := img.Digest()
 		if err != nil {
-			return nil, fmt.Errorf("describing the image of %s: %w", img.Service, err)
+			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service, err)
 		}
 		platforms, err := img.Platforms()
 		if err != nil {
-			return nil, err
+			return Summary{}, err
 		}
 		size, err := img.Size()
 		if err != nil {
-			return nil, fmt.Errorf("describing the image of %s: %w", img.Service, err)
+			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service, err)
 		}
-		descriptions = append(descriptions, Description{img.Service, digest.String(), platforms, size, img.Baseless, img.Note})
+		descriptions.Images = append(descriptions.Images, Description{img.Service, digest.String(), platforms, size, img.Baseless, img.Note})
 	}
 	return descriptions, nil
+}
+
+// Remarks are lines about images that are not what they would be elsewhere.
+func (s Summary) Remarks() []string {
+	var remarks []string
+	for _, d := range s.Images {
+		if d.Baseless != "" {
+			remarks = append(remarks, d.Service+" is built without its base, good for rehearsal only: "+d.Baseless)
+		}
+		if d.Note != "" {
+			remarks = append(remarks, d.Service+" is "+d.Note)
+		}
+	}
+	return remarks
+}
+
+// JSON writes the summary for programs.
+func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
+
+// Text writes the summary for a terminal.
+func (s Summary) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, d := range s.Images {
+		fmt.Fprintf(&b, "%-12s %s  %s  %.1f MB\n", d.Service, d.Digest, strings.Join(d.Platforms, ","), float64(d.Size)/1e6)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes the summary for a job summary.
+func (s Summary) Markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| service | digest | platforms | size |\n|---|---|---|---|\n")
+	for _, d := range s.Images {
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %.1f MB |\n", d.Service, d.Digest, strings.Join(d.Platforms, ", "), float64(d.Size)/1e6)
+	}
+	return report.WriteMarkdown(w, b.String())
 }

@@ -1,5 +1,15 @@
 package image
 
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/report"
+)
+
 // Renewals is what became of the lock file's images: `lock` returns it.
 type Renewals struct {
 	Images []Renewed `json:"images"`
@@ -38,4 +48,35 @@ func NewRenewals(renewals []Renewal, check bool) Renewals {
 		all.Images = append(all.Images, Renewed{r, state})
 	}
 	return all
+}
+
+// Stale tells whether one of the images was not what its registry has.
+func (r Renewals) Stale() bool {
+	return slices.ContainsFunc(r.Images, func(one Renewed) bool { return one.Stale() })
+}
+
+// JSON writes what became of the images for programs.
+func (r Renewals) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
+
+// Text writes what became of the images for a terminal.
+func (r Renewals) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, one := range r.Images {
+		fmt.Fprintf(&b, "%-12s %-10s  %s@%s  %s\n", one.Image, one.State, one.Reference, one.Digest, strings.Join(one.Platforms, ","))
+		if one.Stale() && one.Locked != "" {
+			fmt.Fprintf(&b, "%-12s %-10s  %s\n", "", "before", one.Locked)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes what became of the images for a job summary.
+func (r Renewals) Markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| image | state | before | now | platforms |\n|---|---|---|---|---|\n")
+	for _, one := range r.Images {
+		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s |\n", one.Reference, one.State, cmp.Or(one.Locked, "none"), one.Digest, strings.Join(one.Platforms, ", "))
+	}
+	return report.WriteMarkdown(w, b.String())
 }

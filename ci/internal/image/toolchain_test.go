@@ -100,7 +100,7 @@ func TestToolchain(t *testing.T) {
 			require.Equal(t, host, file.Config.Labels[image.GoLabel], "the binary itself says what made it")
 			described, err := image.Describe(images)
 			require.NoError(t, err)
-			require.Equal(t, images[0].Note, described[0].Note)
+			require.Equal(t, images[0].Note, described.Images[0].Note)
 		})
 	}
 }

@@ -73,12 +73,7 @@ func Run(ctx context.Context, options Options, recorder *report.Recorder) report
 	r := &rehearsal{options: options, recorder: recorder, victim: chooseVictim(options.Platform.Services)}
 	release, err := r.run(ctx)
 	if err != nil {
-		release.Error = err.Error()
-		release.ExitCode = outcome.Of(err)
-		release.Result = report.Failed
-		if release.ExitCode == outcome.Interrupted {
-			release.Result = report.Interrupted
-		}
+		release.Fail(err)
 	}
 	release.SHA = r.version
 	recorder.Fill(&release)

@@ -3,6 +3,7 @@
 package report
 
 import (
+	"strings"
 	"time"
 
 	"dagger/slipway/internal/outcome"
@@ -46,6 +47,20 @@ type Release struct {
 	Next string `json:"next,omitempty"`
 	// Traffic counts the requests that flowed during a rehearsal's release.
 	Traffic *Traffic `json:"traffic,omitempty"`
+}
+
+// Fail makes r the report of what ended with err, before it changed anything or after
+// it was put right: error, exit code and result, in one line.
+func (r *Release) Fail(err error) {
+	r.Error, r.ExitCode = strings.ReplaceAll(err.Error(), "\n", "; "), outcome.Of(err)
+	switch r.ExitCode {
+	case outcome.Refused:
+		r.Result = Refused
+	case outcome.Interrupted:
+		r.Result = Interrupted
+	default:
+		r.Result = Failed
+	}
 }
 
 // Service is one service's part of a release.

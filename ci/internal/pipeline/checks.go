@@ -1,0 +1,109 @@
+package pipeline
+
+import (
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/format"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
+)
+
+// Lint says what is looked at for faults.
+type Lint struct {
+	// Only are the checks that run; none means all.
+	Only []string
+	// Services are those that are looked at; none means everything.
+	Services []string
+	// Strict fails where a tool cannot be had.
+	Strict bool
+}
+
+// Findings are what was found in the source tree.
+type Findings struct{ lint.Report }
+
+// JSON writes the findings for programs.
+func (f Findings) JSON(w io.Writer) error { return report.WriteJSON(w, f.Report) }
+
+// Lint looks for faults in code, workflows and configuration.
+func (p Pipeline) Lint(ctx context.Context, what Lint) (found Findings, err error) {
+	o := lint.Options{Strict: what.Strict, Day: time.Now().UTC().Format(time.DateOnly), Narrate: p.Recorder.Line}
+	if o.Kinds, err = lint.ParseKinds(what.Only); err != nil {
+		return found, err
+	}
+	t, err := p.open(ctx)
+	if err != nil {
+		return found, err
+	}
+	targets, err := lint.Find(ctx, t.Tree, t.platform, what.Services...)
+	if err != nil {
+		return found, err
+	}
+	o.Image = t.lock.Reference
+	found.Report, err = lint.Run(ctx, t.Dir, p.exec(t.Tree), targets, o)
+	return found, err
+}
+
+// Formatted is what the formatters have changed, or would.
+type Formatted struct {
+	format.Summary
+	// Check tells that nothing was written.
+	Check bool
+}
+
+// Text writes the names of the files, or the differences of a check.
+func (f Formatted) Text(w io.Writer) error {
+	if f.Check {
+		return f.Diff(w)
+	}
+	_, err := io.WriteString(w, strings.Join(append(f.Files, ""), "\n"))
+	return err
+}
+
+// JSON writes the files for programs.
+func (f Formatted) JSON(w io.Writer) error { return report.WriteJSON(w, f.Summary) }
+
+// Format formats the files of services, and of everything without any; with check it
+// only tells.
+func (p Pipeline) Format(ctx context.Context, services []string, check bool) (found Formatted, err error) {
+	found.Check = check
+	t, err := p.open(ctx)
+	if err != nil {
+		return found, err
+	}
+	targets, err := lint.Find(ctx, t.Tree, t.platform, services...)
+	if err != nil {
+		return found, err
+	}
+	found.Summary, err = format.Run(ctx, p.exec(t.Tree), targets.Formatters(t.lock.Reference))
+	if err != nil || check {
+		return found, err
+	}
+	return found, found.Apply(t.Dir)
+}
+
+// Lock locks images from elsewhere, all without names, to what their registries have
+// now; with check it only tells. A file that is up to date is not touched.
+func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.Renewals, error) {
+	t, err := source.Open(ctx, p.Dir)
+	if err != nil {
+		return image.Renewals{}, err
+	}
+	lock, err := image.ReadLock(t.Dir)
+	if err != nil {
+		return image.Renewals{}, err
+	}
+	renewed, renewals, err := lock.Renew(ctx, names...)
+	if err != nil {
+		return image.Renewals{}, err
+	}
+	told := image.NewRenewals(renewals, check)
+	if check || !told.Stale() {
+		return told, nil
+	}
+	return told, renewed.Write(t.Dir)
+}

@@ -1,0 +1,62 @@
+// Package pipeline puts the stages together: it opens the source tree, its settings and
+// the account, and has a method for each stage, which returns a document. The faces
+// bind flags and print.
+package pipeline
+
+import (
+	"context"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"dagger/slipway/internal/delivery"
+	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/step"
+)
+
+// Pipeline runs stages on a source tree.
+type Pipeline struct {
+	// Dir is the root of the source tree.
+	Dir string
+	// Exec runs tools; nil runs those of this machine.
+	Exec step.Executor
+	// Cache is where builds keep what they made: see [image.Builder].
+	Cache string
+	// AWS opens the account, for the stages that need one.
+	AWS func(context.Context) (aws.Config, error)
+	// Recorder is told what happens.
+	Recorder *report.Recorder
+	// Next, if set, is told what a human has to run should the process end now.
+	Next func(command string)
+	// Attestations are attached to what is published.
+	Attestations delivery.Attestations
+}
+
+// tree is a source tree with its settings.
+type tree struct {
+	source.Tree
+	platform platform.Platform
+	lock     image.Lock
+}
+
+// open reads the source tree and its settings.
+func (p Pipeline) open(ctx context.Context) (t tree, err error) {
+	if t.Tree, err = source.Open(ctx, p.Dir); err != nil {
+		return t, err
+	}
+	if t.platform, err = platform.LoadTree(ctx, t.Tree); err != nil {
+		return t, err
+	}
+	t.lock, err = image.ReadLock(t.Dir)
+	return t, err
+}
+
+// exec runs tools on a source tree.
+func (p Pipeline) exec(t source.Tree) step.Executor {
+	if p.Exec == nil {
+		return step.Host{Source: t.Dir}
+	}
+	return p.Exec
+}

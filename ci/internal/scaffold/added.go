@@ -1,0 +1,48 @@
+package scaffold
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"dagger/slipway/internal/report"
+)
+
+// next are the steps after a service was added. The first deploy finds what Terraform
+// made.
+const next = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
+the platform, and deploy: the first release brings the image and starts the tasks.`
+
+// JSON writes what was added for programs.
+func (a Added) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
+
+// Text writes what was added for a terminal.
+func (a Added) Text(w io.Writer) error {
+	var b strings.Builder
+	s := a.Entry
+	fmt.Fprintf(&b, "service %s of kind %s, on port %d, for %s\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, " "))
+	for _, name := range a.Changed {
+		fmt.Fprintf(&b, "  changed  %s\n", name)
+	}
+	for _, name := range a.Files {
+		fmt.Fprintf(&b, "  new      %s\n", name)
+	}
+	b.WriteString(next + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes what was added for a page.
+func (a Added) Markdown(w io.Writer) error {
+	var b strings.Builder
+	s := a.Entry
+	fmt.Fprintf(&b, "Service **%s** of kind %s, on port %d, for `%s`.\n\n| file | |\n|---|---|\n", s.Name, s.Kind, s.Port, strings.Join(s.Routes, "`, `"))
+	for _, name := range a.Changed {
+		fmt.Fprintf(&b, "| %s | changed |\n", name)
+	}
+	for _, name := range a.Files {
+		fmt.Fprintf(&b, "| %s | new |\n", name)
+	}
+	b.WriteString("\n" + next + "\n")
+	return report.WriteMarkdown(w, b.String())
+}

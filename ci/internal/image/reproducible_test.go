@@ -113,8 +113,9 @@ func TestReproducible(t *testing.T) {
 			cmd.Stderr = &stderr
 			out, err := cmd.Output()
 			require.NoError(t, err, stderr.String())
-			var built []image.Description
-			require.NoError(t, json.Unmarshal(out, &built))
+			var summary image.Summary
+			require.NoError(t, json.Unmarshal(out, &summary))
+			built := summary.Images
 			require.Len(t, built, 2)
 			require.Equal(t, []string{"linux/amd64", "linux/arm64"}, built[0].Platforms)
 			got := built[0].Digest + " " + built[1].Digest

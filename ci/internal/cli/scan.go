@@ -3,6 +3,7 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/supplychain"
@@ -35,6 +36,9 @@ Findings are accepted for a while in ` + supplychain.ExceptionsFile + `, which i
 	cmd.Flags().StringVar(&what.Exceptions, "exceptions", "", "file of accepted findings (default "+supplychain.ExceptionsFile+", if it is there)")
 	gone(cmd, "db", "Trivy reads its own database: TRIVY_DB_REPOSITORY names another")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if what.SHA != "" && what.From != "" {
+			return outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
+		}
 		found, err := a.pipeline(region, report.Plain{W: a.stderr}).Scan(cmd.Context(), what)
 		if err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/supplychain"
 )
 
@@ -114,9 +113,6 @@ func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report
 	s := delivery.Scan{Exceptions: what.Exceptions}
 	if s.FailOn, err = supplychain.ParseThreshold(what.FailOn); err != nil {
 		return found, err
-	}
-	if what.SHA != "" && what.From != "" {
-		return found, outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
 	}
 	if s.Exceptions == "" {
 		if s.Exceptions, err = supplychain.FindExceptions(p.Dir); err != nil {

@@ -93,7 +93,8 @@ var errKilled = outcome.Interruption("killed half-way, as the scenario has it")
 // mortal dies once it has changed one service: none of its calls arrives any more.
 func mortal(to http.RoundTripper, die func()) http.RoundTripper {
 	var changed, dead atomic.Bool
-	return &between{to: to,
+	return &between{
+		to: to,
 		before: func(c call) error {
 			if dead.Load() || c.action == "UpdateService" && changed.Swap(true) {
 				return &aws.RequestCanceledError{Err: errKilled} // which the SDK does not repeat

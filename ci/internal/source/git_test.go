@@ -157,7 +157,7 @@ func TestOneWayToGit(t *testing.T) {
 				if text, ok := argument.(*ast.BasicLit); ok && text.Value == `"git"` {
 					require.Contains(t, []string{
 						"internal/source/git.go", "internal/sourcetest/sourcetest.go",
-						"internal/doctor/machine.go", // asks for its version
+						"internal/doctor/doctor.go", // asks for its version
 					}, filepath.ToSlash(below), "call source.Tree.Git")
 				}
 			}

@@ -159,9 +159,14 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 
 // temp is where go's own temporary files go on the host. It is the same for each run:
 // [testing.T.TempDir] asks for GOTMPDIR, and Go keeps a result for the environment that
-// its test has asked for.
+// its test has asked for. A name that others can guess is no name for a folder that they
+// can write to, so it is not in the one for everybody's temporary files.
 func (m module) temp() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("slipway-go-%.8x", sha256.Sum256([]byte(m.roots[0]+"\x00"+m.dir))))
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir() // without a home
+	}
+	return filepath.Join(base, fmt.Sprintf("slipway-go-%.8x", sha256.Sum256([]byte(m.roots[0]+"\x00"+m.dir))))
 }
 
 // read judges what the invocation left in dir.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -188,6 +189,7 @@ func TestForever(t *testing.T) {
 	}
 	require.Empty(t, entries(t, temp))
 	require.Empty(t, entries(t, out))
+	require.NoDirExists(t, module{roots: []string{source}, dir: "app"}.temp())
 }
 
 // ended reports whether a process has ended, if only to be collected by init.
@@ -206,8 +208,10 @@ func ended(t *testing.T, pid string) bool {
 }
 
 // TestFilesOutsideTheModule: Go keeps results, and does not know what tests of the
-// pipeline read beside their module. A result that a change made wrong is not told.
+// pipeline read beside their module. A result that a change made wrong is not told; one
+// that holds is not found again.
 func TestFilesOutsideTheModule(t *testing.T) {
+	ran := filepath.Join(t.TempDir(), "ran")
 	dir := write(t, map[string]string{
 		"ci/go.mod": "module example.com/ci\n\ngo 1.26\n",
 		"ci/page/page_test.go": `package page
@@ -224,8 +228,24 @@ func TestPage(t *testing.T) {
 	}
 }
 `,
-		"ci/other/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestOther(t *testing.T) {}\n",
-		"site/page":              "good",
+		"ci/other/other_test.go": fmt.Sprintf(`package other
+
+import (
+	"os"
+	"testing"
+)
+
+func TestOther(t *testing.T) {
+	t.TempDir() // asks where Go's temporary files go
+	file, err := os.OpenFile(%q, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.WriteString(".")
+	file.Close()
+}
+`, ran),
+		"site/page": "good",
 	})
 	sourcetest.Git(t, dir, "init", "-q")
 	run := func(known bool) Summary {
@@ -243,6 +263,11 @@ func TestPage(t *testing.T) {
 		sourcetest.Write(t, dir, "site/page", "good")
 		for range 2 {
 			require.Equal(t, Succeeded, run(known).Result)
+		}
+		if known {
+			marks, err := os.ReadFile(ran)
+			require.NoError(t, err)
+			require.Equal(t, ".", string(marks), "an unchanged tree is tested once")
 		}
 		sourcetest.Write(t, dir, "site/page", "bad")
 		require.Equal(t, 1, run(known).Modules[0].Failed, "the tree's digests known: %v", known)

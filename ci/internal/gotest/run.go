@@ -2,6 +2,7 @@ package gotest
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -121,13 +122,24 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 		}
 	}()
 
-	executor := r.exec
+	executor, invocation := r.exec, Step(m.dir, r.options)
 	if host, ok := executor.(step.Host); ok { // a container's events come at its end
+		temp := m.temp()
+		if err := os.MkdirAll(temp, 0o700); err != nil {
+			return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
+		}
+		defer func() {
+			if ctx.Err() != nil { // go was perhaps killed, and left it
+				_ = os.RemoveAll(temp)
+			}
+			_ = os.Remove(temp) // as long as no other run is in there
+		}()
+		invocation.Env["GOTMPDIR"] = temp
 		host.Tee = told
 		executor = host
 		defer told.report(func(line string) { r.tell("%s", line) })()
 	}
-	result, err := executor.Run(ctx, Step(m.dir, r.options), dir)
+	result, err := executor.Run(ctx, invocation, dir)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return outcome{}, fmt.Errorf("testing %s: "+noGo+" (%w)", m.dir, exec.ErrNotFound)
@@ -143,6 +155,18 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	r.tell("%s: %d passed, %d failed, %d skipped, %s, in %s", m.dir, out.summary.Passed, out.summary.Failed,
 		out.summary.Skipped, out.summary.coverageText(), took.Round(100*time.Millisecond))
 	return out, nil
+}
+
+// temp is where go's own temporary files go on the host. It is the same for each run:
+// [testing.T.TempDir] asks for GOTMPDIR, and Go keeps a result for the environment that
+// its test has asked for. A name that others can guess is no name for a folder that they
+// can write to, so it is not in the one for everybody's temporary files.
+func (m module) temp() string {
+	base, err := os.UserCacheDir()
+	if err != nil {
+		base = os.TempDir() // without a home
+	}
+	return filepath.Join(base, fmt.Sprintf("slipway-go-%.8x", sha256.Sum256([]byte(m.roots[0]+"\x00"+m.dir))))
 }
 
 // read judges what the invocation left in dir.

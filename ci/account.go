@@ -8,10 +8,10 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/delivery"
 	"dagger/slipway/internal/forward"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Account is what the functions talk to AWS with. Secrets stay references: their

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 
-	"dagger/slipway/internal/changes"
+	"dagger/slipway/internal/config/changes"
 )
 
 // Changes is what a push or a pull request means for the pipeline.

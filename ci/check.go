@@ -9,8 +9,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/gotest"
 )
 
 // Checked is what came of everything that a change must pass.

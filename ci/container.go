@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // containers runs steps in containers, with the cache volumes that they name.

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Build builds the images of the services.

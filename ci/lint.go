@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"dagger/slipway/internal/check/lint"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/lint"
 	"dagger/slipway/internal/pipeline"
 )
 

@@ -18,12 +18,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/platform"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 )
 
 // Slipway is the pipeline over one source tree.

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/gotest"
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/step"
 )
 
 // Rehearse delivers the services with everything real but AWS.

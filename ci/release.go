@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Release is what came of a release.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"dagger/slipway/internal/coverage"
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/gotest"
 )
 
 // Test runs the tests of every Go service and of the pipeline itself.

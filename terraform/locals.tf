@@ -1,4 +1,4 @@
-# Names. ci/internal/platform derives the same from the same file.
+# Names. ci/internal/config/platform derives the same from the same file.
 locals {
   prefix            = "ecs"
   cluster           = "${local.prefix}-cluster"

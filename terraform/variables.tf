@@ -1,5 +1,5 @@
 # What is deployed. services.auto.tfvars.json gives it, and the pipeline reads the
-# same file by ci/internal/platform: the rules below are that package's rules, and
+# same file by ci/internal/config/platform: the rules below are that package's rules, and
 # TestRulesAgree in ci/test/terraform holds the two against each other.
 
 variable "services" {

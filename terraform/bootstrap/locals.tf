@@ -1,4 +1,4 @@
-# Names: the platform's, as in ../locals.tf and ci/internal/platform.
+# Names: the platform's, as in ../locals.tf and ci/internal/config/platform.
 locals {
   prefix            = "ecs"
   cluster           = "${local.prefix}-cluster"

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func main() {

@@ -15,8 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 )

@@ -17,8 +17,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
 
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // appID is what the pipeline is called in AWS's logs (CloudTrail's userAgent).

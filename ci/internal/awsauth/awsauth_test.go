@@ -17,9 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func TestRegion(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // checkEndpoint finds an address, if there is one, that no call could be sent to.

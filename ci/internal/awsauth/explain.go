@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // explainedError says in one line what is wrong and how it is mended. What it

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func TestIdentity(t *testing.T) {

@@ -16,10 +16,10 @@ import (
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // app is one invocation of the command.

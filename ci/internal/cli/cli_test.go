@@ -18,8 +18,8 @@ import (
 	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 

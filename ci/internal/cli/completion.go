@@ -7,14 +7,14 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"dagger/slipway/internal/gotest"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/lint"
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
-	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/check/lint"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/rehearsal"
 )
 
 // recentCommits is how many commits a shell offers.

@@ -3,8 +3,8 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/doctor"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/check/doctor"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) doctorCommand() *cobra.Command {

@@ -5,8 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) fmtCommand() *cobra.Command {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // groups are the chapters of the help, in the order in which a change goes

@@ -12,13 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // defaultPlan is where plan writes, and apply reads.

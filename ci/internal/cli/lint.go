@@ -8,10 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/lint"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/check/lint"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) lintCommand() *cobra.Command {

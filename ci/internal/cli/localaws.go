@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) localAWSCommand() *cobra.Command {

@@ -5,9 +5,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) lockCommand() *cobra.Command {

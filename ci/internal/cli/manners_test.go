@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 

@@ -6,9 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/scaffold"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/scaffold"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) newCommand() *cobra.Command {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 

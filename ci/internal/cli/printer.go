@@ -7,7 +7,7 @@ import (
 	"sync"
 	"syscall"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // printer is standard output, or standard error. It goes on when something cannot

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // broken is a standard output that takes nothing.

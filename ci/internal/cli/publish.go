@@ -3,9 +3,9 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // publishFlags are those of publish.

@@ -11,15 +11,15 @@ import (
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/registry"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/images/supplychain/supplychaintest"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/supplychain/supplychaintest"
 )
 
 // inAccount starts an embedded AWS, which has the repositories of the small tree's

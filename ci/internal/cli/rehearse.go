@@ -7,11 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) rehearseCommand() *cobra.Command {

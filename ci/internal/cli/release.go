@@ -11,13 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/rollout"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // releaseFlags are those that the commands about releases share.

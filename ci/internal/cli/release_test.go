@@ -15,10 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 

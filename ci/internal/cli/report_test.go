@@ -7,7 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/schematest"
 	"dagger/slipway/internal/sourcetest"
 )

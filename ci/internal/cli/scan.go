@@ -3,10 +3,10 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) scanCommand() *cobra.Command {

@@ -13,15 +13,15 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/registry"
-	"dagger/slipway/internal/registry/registrytest"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/images/registry/registrytest"
+	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/images/supplychain/supplychaintest"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/supplychain"
-	"dagger/slipway/internal/supplychain/supplychaintest"
 )
 
 // commit changes the site and commits it.

@@ -10,14 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/coverage"
-	"dagger/slipway/internal/gotest"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) testCommand() *cobra.Command {

@@ -11,17 +11,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/coverage"
-	"dagger/slipway/internal/gotest"
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // copyRepository is a repository with what this one delivers: all but the pipeline,

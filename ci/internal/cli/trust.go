@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // bindTrust adds the flags that say whose signature is trusted.

@@ -8,10 +8,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/forward"
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func (a *app) upCommand() *cobra.Command {

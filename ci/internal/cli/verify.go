@@ -3,8 +3,8 @@ package cli
 import (
 	"github.com/spf13/cobra"
 
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/supplychain"
 )
 
 func (a *app) verifyCommand() *cobra.Command {

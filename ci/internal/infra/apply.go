@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/guard"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // ApplyOptions say which plan to apply.

@@ -13,12 +13,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 func TestPlanThenApply(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func TestPlanBadInput(t *testing.T) {

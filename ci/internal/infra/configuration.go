@@ -11,11 +11,11 @@ import (
 	"slices"
 	"strings"
 
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/module"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/source"
 )
 
 const lockFile = ".terraform.lock.hcl"

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
 )
 

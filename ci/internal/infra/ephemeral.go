@@ -9,7 +9,7 @@ import (
 
 	"dagger/slipway/internal/infra/module"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // ephemeral hands the values of ephemeral variables to an apply: a plan has none of

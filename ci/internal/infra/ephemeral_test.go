@@ -11,7 +11,7 @@ import (
 
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // ephemeralConfiguration has a token that no plan holds, and a flavour that each does.

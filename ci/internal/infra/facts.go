@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strings"
 
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/module"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // facts fills in what of a binding can be read from the tree alone, and from which

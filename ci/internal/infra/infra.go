@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // DefaultDir is the platform's root module in the source tree.

@@ -11,13 +11,13 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra/binding"
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // stream reads messages as an apply would leave them.

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/step"
 )
 
 // isolated runs steps as containers do: each with nothing but what it names of

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // saveState moves the state that Terraform could not hand to the backend to the

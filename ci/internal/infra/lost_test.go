@@ -13,7 +13,7 @@ import (
 
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // httpState is a backend that keeps a state in memory, and takes none while it is

@@ -8,7 +8,7 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // planArguments are the options that the environment adds to terraform plan,

@@ -19,8 +19,8 @@ import (
 	"dagger/slipway/internal/infra/redact"
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // The files of a plan directory. tfplan has every value in clear, sensitive

@@ -10,7 +10,7 @@ import (
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func put(t *testing.T, method, url string, body []byte) {

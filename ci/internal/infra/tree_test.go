@@ -13,12 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

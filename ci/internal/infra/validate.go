@@ -16,8 +16,8 @@ import (
 	"strings"
 
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Finding is something wrong with the configuration.

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 const wellTested = `variables {

@@ -6,11 +6,11 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/format"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/lint"
+	"dagger/slipway/internal/check/format"
+	"dagger/slipway/internal/check/lint"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 )
 
 // Lint says what is looked at for faults.

@@ -4,9 +4,9 @@ import (
 	"context"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/release/delivery"
 )
 
 // Images say which images a stage is about.

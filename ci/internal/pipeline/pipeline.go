@@ -8,12 +8,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
-	"dagger/slipway/internal/step"
 )
 
 // Pipeline runs stages on a source tree.

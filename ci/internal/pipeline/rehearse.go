@@ -3,8 +3,8 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
 )
 

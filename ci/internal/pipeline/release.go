@@ -3,11 +3,11 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/delivery"
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/platform"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/source"
 )
 
 // read reads a delivery's part of the source tree. With published, what is delivered

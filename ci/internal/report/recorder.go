@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/leak"
+	"dagger/slipway/internal/images/leak"
 )
 
 // View shows progress to a person.

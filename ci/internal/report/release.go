@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Result is how a release, or a service's part of one, ended.

@@ -3,7 +3,7 @@ package schematest
 import (
 	"reflect"
 
-	"dagger/slipway/internal/gotest"
+	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/report"
 )

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/config/source"
 )
 
 // Services is the services file of the tree that New makes.

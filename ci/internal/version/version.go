@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/config/source"
 )
 
 // Devel is the version of a program of which nobody knows the commit.

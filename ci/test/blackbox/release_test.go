@@ -9,7 +9,7 @@ import (
 	sdk "dagger.io/dagger"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sourcetest"
 )

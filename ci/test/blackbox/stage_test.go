@@ -11,11 +11,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/image"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/sourcetest"
-	"dagger/slipway/internal/step"
 )
 
 // TestBuildGivesTheHostsDigests builds one tree in the engine and on this

@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/test/contract"

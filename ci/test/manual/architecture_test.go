@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"os"
-	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -22,13 +21,10 @@ import (
 func TestArchitecture(t *testing.T) {
 	folders, told := map[string]string{}, map[string]bool{}
 	for _, parent := range []string{"internal", "test"} {
-		entries, err := os.ReadDir(sourcetest.Repository("ci", parent))
-		require.NoError(t, err)
-		for _, entry := range entries {
-			if entry.IsDir() && entry.Name() != "dagger" { // generated
-				require.NotContains(t, folders, entry.Name(), "two packages of one name")
-				folders[entry.Name()] = sourcetest.Repository("ci", parent, entry.Name())
-			}
+		for _, folder := range packagesIn(t, sourcetest.Repository("ci", parent)) {
+			name := filepath.Base(folder)
+			require.NotContains(t, folders, name, "two packages of one name")
+			folders[name] = folder
 		}
 	}
 	for _, r := range pageNamed(t, "ARCHITECTURE.md").rows {
@@ -46,6 +42,25 @@ func TestArchitecture(t *testing.T) {
 	for name, folder := range folders {
 		require.True(t, told[name], "ARCHITECTURE.md has no line for %s", folder)
 	}
+}
+
+// packagesIn returns the folders of the packages in a folder, or in those of its
+// folders that only group some.
+func packagesIn(t testing.TB, parent string) (folders []string) {
+	t.Helper()
+	entries, err := os.ReadDir(parent)
+	require.NoError(t, err)
+	for _, entry := range entries {
+		folder := filepath.Join(parent, entry.Name())
+		switch code, _ := filepath.Glob(filepath.Join(folder, "*.go")); {
+		case !entry.IsDir(), entry.Name() == "dagger": // generated
+		case len(code) > 0 || filepath.Base(parent) == "test":
+			folders = append(folders, folder)
+		case filepath.Base(parent) == "internal":
+			folders = append(folders, packagesIn(t, folder)...)
+		}
+	}
+	return folders
 }
 
 // TestOutwardsByTheProxy: whoever writes a Transport out says by which proxy it goes,
@@ -116,9 +131,9 @@ func imports(t testing.TB, folder string) map[string]bool {
 		for _, one := range file.Imports {
 			imported, _ := strconv.Unquote(one.Path.Value)
 			if rest, ours := strings.CutPrefix(imported, "dagger/slipway/"); ours {
-				_, rest, _ = strings.Cut(rest, "/") // internal or test
-				first, _, _ := strings.Cut(rest, "/")
-				found[first], found[path.Base(rest)] = true, true
+				for _, name := range strings.Split(rest, "/")[1:] { // after internal or test
+					found[name] = true
+				}
 			}
 		}
 		return nil

@@ -16,7 +16,7 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 
 	"dagger/slipway/internal/cli"
-	"dagger/slipway/internal/rehearsal"
+	"dagger/slipway/internal/rehearse/rehearsal"
 )
 
 // TestCommands: each command of slipway and of the module that the manual writes as

@@ -13,9 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/step"
-	"dagger/slipway/internal/supplychain"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/supplychain"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

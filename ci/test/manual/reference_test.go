@@ -88,7 +88,7 @@ func (r *reference) exitCodes(t testing.TB) {
 // exitCodes are the exit codes, as package outcome has them.
 func exitCodes(t testing.TB) map[string]declaration {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root(), "ci/internal/outcome/outcome.go"), nil, parser.ParseComments)
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root(), "ci/internal/report/outcome/outcome.go"), nil, parser.ParseComments)
 	require.NoError(t, err)
 	codes := map[string]declaration{}
 	ast.Inspect(file, func(n ast.Node) bool {

@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/platform"
 )
 
 // TestRoutePriorities evaluates Terraform's own expressions for the priority of

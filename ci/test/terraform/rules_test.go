@@ -12,8 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/platform"
 )
 
 // entry is a good entry of the services file, with fields replaced. Each has its

@@ -10,10 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/check/lint"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/lint"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/step"
 )
 
 // everything asks for all that the platform has by a variable.

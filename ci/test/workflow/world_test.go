@@ -7,9 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/changes"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/source"
+	"dagger/slipway/internal/config/changes"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/test/workflow"
 )

@@ -14,7 +14,7 @@ import (
 	"os"
 	"time"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // File is the binding's name in a plan directory.

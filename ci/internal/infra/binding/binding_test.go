@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func example() binding.Binding {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Difference is one thing that is not as it was when the plan was made.

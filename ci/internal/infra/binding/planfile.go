@@ -13,7 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // PlanFile is a saved plan as far as it can be read without Terraform: a ZIP

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Loss says what is lost when a resource of this kind is destroyed; "" for a

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/infra/guard"
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 

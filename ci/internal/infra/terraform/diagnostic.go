@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // The severities of diagnostics.

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"dagger/slipway/internal/outcome"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // NotInstalled is what to do about a Terraform that is not there.

@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/exec/step"
 )
 
 // What the steps leave in the output directory.

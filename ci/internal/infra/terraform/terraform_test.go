@@ -14,9 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra/terraform"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/step"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func TestSteps(t *testing.T) {

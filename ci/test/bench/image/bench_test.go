@@ -39,7 +39,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/image"
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/sourcetest"
 )
 

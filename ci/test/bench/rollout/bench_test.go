@@ -20,12 +20,12 @@ import (
 	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/localaws/localawstest"
-	"dagger/slipway/internal/localaws/localawstest/testapp"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report/outcome"
 )
 
 var binary string // the compiled test service

@@ -16,10 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/localaws"
-	"dagger/slipway/internal/outcome"
-	"dagger/slipway/internal/platform"
-	"dagger/slipway/internal/rollout"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // releaseVariable makes this program a process that makes one release, so that

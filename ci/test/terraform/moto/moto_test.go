@@ -18,8 +18,8 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/infratest"
-	"dagger/slipway/internal/platform"
 	"dagger/slipway/test/terraform"
 	"dagger/slipway/test/terraform/calls"
 )

@@ -1,0 +1,268 @@
+// Package doctor reports what this machine lacks: for which stages, and how to get
+// it. It changes nothing and prints no secret.
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// checkTimeout bounds each check. All of them run at the same time.
+const checkTimeout = 3 * time.Second
+
+// Check is one thing that stages need.
+type Check struct {
+	Name string
+	// Run returns what is there, in a few words. Its error says what is missing,
+	// and the mend.
+	Run func(ctx context.Context) (found string, err error)
+}
+
+// Checks are the checks of this machine and of the source tree at dir.
+func Checks(dir string) []Check {
+	return []Check{
+		program("go", "install it from https://go.dev/dl"),
+		program("git", "install it (apt-get install git)"),
+		{"compiler", func(ctx context.Context) (string, error) {
+			if supported, reason := gotest.RaceSupported(ctx); !supported {
+				return "", errors.New(reason)
+			}
+			return "the race detector works", nil
+		}},
+		program(tool.Terraform.Name, tool.Terraform.Get),
+		program(tool.Nginx.Name, tool.Nginx.Get),
+		program(tool.Trivy.Name, tool.Trivy.Get),
+		program("docker", "install it from https://docs.docker.com/engine/install"),
+		program("dagger", "install it from https://docs.dagger.io/install"),
+		{"tree", func(ctx context.Context) (string, error) {
+			tree, err := source.Open(ctx, dir)
+			if err != nil {
+				return "", err
+			}
+			revision, err := tree.Revision(ctx)
+			return "at commit " + revision.SHA, err
+		}},
+		{"services", func(context.Context) (string, error) {
+			p, err := platform.Load(dir)
+			return strings.Join(p.Names(), ", "), err
+		}},
+		{"lock", func(context.Context) (string, error) {
+			_, err := image.ReadLock(dir)
+			return image.LockFile, err
+		}},
+		{"credentials", func(ctx context.Context) (string, error) {
+			who, err := awsauth.Caller{Once: true}.Who(ctx)
+			return who.ARN + " in " + who.Region, err
+		}},
+	}
+}
+
+func program(name, get string) Check {
+	return Check{name, func(context.Context) (string, error) {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return "", fmt.Errorf("%s is not on PATH: %s", name, get)
+		}
+		return path, nil
+	}}
+}
+
+// stages are the stages, the checks that each needs, and those that it does less
+// without.
+var stages = []struct {
+	name  string
+	needs []string
+	wants []string
+}{
+	{"test", build, []string{"compiler"}},
+	{"lint", build, []string{"terraform", "nginx", "trivy"}},
+	{"fmt", build, []string{"terraform"}},
+	{"build", build, nil},
+	{"publish", append(build, "credentials"), nil},
+	{"diff", account, []string{"go"}},
+	{"deploy", account, []string{"go"}},
+	{"status", account, nil},
+	{"rollback", account, nil},
+	{"validate", infra, nil},
+	{"plan", append(infra, "credentials"), nil},
+	{"apply", append(infra, "credentials"), nil},
+	{"up", build, nil},
+	{"rehearse", build, nil},
+	{"dagger", []string{"git", "tree", "dagger", "docker"}, nil},
+	{"compose", []string{"docker"}, nil},
+}
+
+// What stages need in common.
+var (
+	build   = []string{"go", "git", "tree", "services", "lock"}
+	account = []string{"services", "credentials"}
+	infra   = []string{"git", "tree", "terraform"}
+)
+
+// local are the stages that need no account: those that a run without arguments is
+// about.
+var local = []string{"test", "lint", "fmt", "build", "up", "rehearse"}
+
+// StageNames are the names of all stages.
+func StageNames() []string {
+	var names []string
+	for _, s := range stages {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+// ValidStages returns a usage error that names the first stage that is none.
+func ValidStages(names []string) error {
+	for _, name := range names {
+		if known := StageNames(); !slices.Contains(known, name) {
+			hint := "there are " + strings.Join(known, ", ")
+			if near := outcome.Nearest(name, known); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			return outcome.Usagef("no stage %q: %s", name, hint)
+		}
+	}
+	return nil
+}
+
+// Report is what was found, and what it is enough for.
+type Report struct {
+	// Ready is whether the stages that were named, or else the local ones, can run.
+	Ready  bool    `json:"ready"`
+	Found  []Found `json:"findings"`
+	Stages []Stage `json:"stages"`
+}
+
+// Found is the result of one check.
+type Found struct {
+	Name string `json:"name"`
+	// State is "ok" or "missing".
+	State string `json:"state"`
+	// Says is what is there, or what is missing with how to get it.
+	Says string `json:"says"`
+}
+
+// Stage is whether one stage can run.
+type Stage struct {
+	Stage string `json:"stage"`
+	// Fitness is "ready", "limited" where it does less, or "cannot".
+	Fitness string `json:"fitness"`
+	// Lacks are the checks that failed.
+	Lacks []string `json:"lacks"`
+}
+
+// Run runs the checks that the named stages need; those of all stages where none
+// is named.
+func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
+	r := Report{Ready: true, Found: []Found{}, Stages: []Stage{}}
+	missing := map[string]bool{}
+	chosen := slices.Clone(stages)
+	if len(names) > 0 {
+		var needed []string
+		chosen = chosen[:0]
+		for _, s := range stages {
+			if slices.Contains(names, s.name) {
+				chosen, needed = append(chosen, s), slices.Concat(needed, s.needs, s.wants)
+			}
+		}
+		checks = slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return !slices.Contains(needed, c.Name) })
+	}
+	r.Found = runAll(ctx, checks)
+	if ctx.Err() != nil {
+		return Report{}, context.Cause(ctx)
+	}
+	for _, f := range r.Found {
+		missing[f.Name] = f.State != "ok"
+	}
+	lacking := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !missing[name] })
+	}
+	for _, s := range chosen {
+		v := Stage{Stage: s.name, Fitness: "ready", Lacks: append([]string{}, lacking(s.needs)...)}
+		if len(v.Lacks) > 0 {
+			v.Fitness = "cannot"
+			r.Ready = r.Ready && len(names) == 0 && !slices.Contains(local, s.name)
+		} else if v.Lacks = append(v.Lacks, lacking(s.wants)...); len(v.Lacks) > 0 {
+			v.Fitness = "limited"
+		}
+		r.Stages = append(r.Stages, v)
+	}
+	return r, nil
+}
+
+func runAll(ctx context.Context, checks []Check) []Found {
+	found := make([]Found, len(checks))
+	var all sync.WaitGroup
+	for n, check := range checks {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+			defer cancel()
+			says, err := check.Run(ctx)
+			found[n] = Found{Name: check.Name, State: "ok", Says: says}
+			if err != nil {
+				found[n].State, found[n].Says = "missing", outcome.OneLine(err.Error())
+			}
+		})
+	}
+	all.Wait()
+	return found
+}
+
+// JSON writes the report as one JSON document.
+func (r Report) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
+
+// Text writes the report for a terminal.
+func (r Report) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range r.Found {
+		fmt.Fprintf(&b, "%-16s %-8s %s\n", f.Name, f.State, f.Says)
+	}
+	b.WriteString("\n")
+	for _, s := range r.Stages {
+		fmt.Fprintln(&b, strings.TrimRight(fmt.Sprintf("%-16s %-8s %s", s.Stage, s.Fitness, s.reason()), " "))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s Stage) reason() string {
+	switch s.Fitness {
+	case "cannot":
+		return "needs " + strings.Join(s.Lacks, ", ")
+	case "limited":
+		return "does less without " + strings.Join(s.Lacks, ", ")
+	}
+	return ""
+}
+
+// Markdown writes the report for a job summary.
+func (r Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| check | state | |\n|---|---|---|\n")
+	for _, f := range r.Found {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", f.Name, f.State, report.Inline(f.Says))
+	}
+	b.WriteString("\n| stage | | |\n|---|---|---|\n")
+	for _, s := range r.Stages {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", s.Stage, s.Fitness, s.reason())
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

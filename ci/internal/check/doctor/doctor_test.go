@@ -1,0 +1,116 @@
+package doctor_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/check/doctor"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// machine has everything but what is missing.
+func machine(missing ...string) []doctor.Check {
+	checks := doctor.Checks(".")
+	for n := range checks {
+		checks[n].Run = func(context.Context) (string, error) { return "there", nil }
+		for _, name := range missing {
+			if checks[n].Name == name {
+				checks[n].Run = func(context.Context) (string, error) { return "", errors.New("not there:\nget it") }
+			}
+		}
+	}
+	return checks
+}
+
+func TestRun(t *testing.T) {
+	for name, tt := range map[string]struct {
+		missing, stages []string
+		ready           bool
+		want            map[string]string
+	}{
+		"all there":                   {nil, nil, true, map[string]string{"test": "ready", "deploy": "ready", "dagger": "ready"}},
+		"no account, asked about all": {[]string{"credentials"}, nil, true, map[string]string{"deploy": "cannot", "rehearse": "ready", "plan": "cannot"}},
+		"no account, asked about it":  {[]string{"credentials"}, []string{"deploy"}, false, map[string]string{"deploy": "cannot"}},
+		"no Go":                       {[]string{"go"}, nil, false, map[string]string{"test": "cannot", "deploy": "limited", "status": "ready"}},
+		"no compiler":                 {[]string{"compiler"}, []string{"test"}, true, map[string]string{"test": "limited"}},
+		"needed and wanted":           {[]string{"terraform"}, []string{"lint", "plan"}, false, map[string]string{"lint": "limited", "plan": "cannot"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report, err := doctor.Run(t.Context(), machine(tt.missing...), tt.stages...)
+			require.NoError(t, err)
+			require.Equal(t, tt.ready, report.Ready)
+			got := map[string]string{}
+			for _, s := range report.Stages {
+				got[s.Stage] = s.Fitness
+			}
+			for stage, fitness := range tt.want {
+				require.Equal(t, fitness, got[stage], stage)
+			}
+			if len(tt.stages) > 0 {
+				require.Len(t, report.Stages, len(tt.stages))
+				require.Less(t, len(report.Found), len(machine()), "only what they need is checked")
+			}
+		})
+	}
+}
+
+func TestUnknownStage(t *testing.T) {
+	require.NoError(t, doctor.ValidStages([]string{"deploy", "plan"}))
+	err := doctor.ValidStages([]string{"deploi"})
+	require.EqualError(t, err, `no stage "deploi": did you mean deploy?`)
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+	require.ErrorContains(t, doctor.ValidStages([]string{"weather"}), `no stage "weather": there are test, lint,`)
+}
+
+func TestRunIsCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := doctor.Run(ctx, machine())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestReport(t *testing.T) {
+	report, err := doctor.Run(t.Context(), machine("compiler", "credentials"), "test", "deploy", "build")
+	require.NoError(t, err)
+	var text, markdown, document bytes.Buffer
+	require.NoError(t, report.Text(&text))
+	require.NoError(t, report.Markdown(&markdown))
+	require.NoError(t, report.JSON(&document))
+	require.Contains(t, text.String(), "go               ok       there\n")
+	require.Contains(t, text.String(), "compiler         missing  not there: get it\n")
+	require.Contains(t, text.String(), "test             limited  does less without compiler\n")
+	require.Contains(t, text.String(), "deploy           cannot   needs credentials\n")
+	require.Contains(t, text.String(), "build            ready\n")
+	require.Contains(t, markdown.String(), "| deploy | cannot | needs credentials |\n")
+	var read doctor.Report
+	require.NoError(t, json.Unmarshal(document.Bytes(), &read))
+	require.Equal(t, report, read)
+}
+
+// TestChecks runs the checks of the machine that the test runs on, against a tree
+// that is complete and an AWS that does not answer.
+func TestChecks(t *testing.T) {
+	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+	t.Setenv("AWS_ACCESS_KEY_ID", "any")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")
+	report, err := doctor.Run(t.Context(), doctor.Checks(sourcetest.New(t)))
+	require.NoError(t, err)
+	for _, found := range report.Found {
+		require.NotEmpty(t, found.Says, found.Name)
+		switch found.Name {
+		case "go", "git", "tree", "services", "lock":
+			require.Equal(t, "ok", found.State, found.Says)
+		case "credentials":
+			require.Equal(t, "missing", found.State, found.Says)
+		}
+	}
+}

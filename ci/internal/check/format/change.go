@@ -1,0 +1,100 @@
+package format
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/bluekeyes/go-gitdiff/gitdiff"
+
+	"dagger/slipway/internal/config/source"
+)
+
+// Change is what a formatter would change in a file.
+type Change struct {
+	// File is slash-separated and relative to the root of the source tree.
+	File  string
+	Hunks []Hunk
+	diff  *gitdiff.File
+}
+
+// Hunk is one stretch of a change.
+type Hunk struct {
+	// Line is the first line of the file that is not as it should be, from 1.
+	Line int
+	// Diff is the stretch as a unified difference, without the file's name.
+	Diff string
+}
+
+// readChanges reads the unified differences of files in the folder dir, whose
+// names follow prefix.
+func readChanges(diff io.Reader, dir, prefix string) ([]Change, error) {
+	files, _, err := gitdiff.Parse(diff)
+	if err != nil {
+		return nil, fmt.Errorf("reading the difference: %w", err)
+	}
+	var changes []Change
+	for _, file := range files {
+		name := path.Join(dir, strings.TrimPrefix(filepath.ToSlash(file.NewName), prefix))
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return nil, fmt.Errorf("the difference is about %s, which is not in the source tree", name)
+		}
+		change := Change{File: name, diff: file}
+		for _, fragment := range file.TextFragments {
+			change.Hunks = append(change.Hunks, Hunk{
+				Line: max(1, int(fragment.OldPosition+fragment.LeadingContext)),
+				Diff: fragment.String(),
+			})
+		}
+		changes = append(changes, change)
+	}
+	return changes, nil
+}
+
+// Diff is the whole change as a unified difference.
+func (c Change) Diff() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "--- a/%s\n+++ b/%s\n", c.File, c.File)
+	for _, hunk := range c.Hunks {
+		b.WriteString(hunk.Diff)
+	}
+	return b.String()
+}
+
+// Apply makes the change in the tree at root. A file that is not what the
+// formatter saw is left alone, and an error.
+func (c Change) Apply(root string) error {
+	name := filepath.Join(root, filepath.FromSlash(c.File))
+	before, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("formatting %s: %w", c.File, err)
+	}
+	var after bytes.Buffer
+	if err := gitdiff.Apply(&after, bytes.NewReader(before), c.diff); err != nil {
+		return fmt.Errorf("formatting %s, which has changed meanwhile: %w", c.File, err)
+	}
+	if err := replace(name, after.Bytes()); err != nil {
+		return fmt.Errorf("formatting %s: %w", c.File, err)
+	}
+	return nil
+}
+
+// replace gives a file new content and keeps its mode. At no time is there half
+// a file: what is formatted may not be committed yet.
+func replace(name string, content []byte) error {
+	info, err := os.Stat(name)
+	if err != nil {
+		return err
+	}
+	return source.WriteFile(name, content, info.Mode().Perm())
+}
+
+// lastWords is the end of what a tool said, in one line.
+func lastWords(said string) string {
+	lines := strings.Split(strings.TrimSpace(said), "\n")
+	return strings.TrimSpace(strings.Join(lines[max(0, len(lines)-3):], "; "))
+}

@@ -1,0 +1,46 @@
+package gotest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"dagger/slipway/internal/config/platform"
+)
+
+// DefaultCoverage is the gate where nobody sets another, in percent of the
+// statements of each module.
+const DefaultCoverage = 85
+
+// ForServices returns options that test the modules of the Go services.
+func ForServices(p platform.Platform) Options {
+	var o Options
+	for _, s := range p.Services {
+		if s.Kind == platform.Go {
+			o.Modules = append(o.Modules, s.Path)
+		}
+	}
+	return o
+}
+
+// ForPlatform returns options that test every Go service of the source tree at
+// dir, and the pipeline itself and the tests of it as a whole, where the tree has them.
+func ForPlatform(dir string, p platform.Platform) Options {
+	o := ForServices(p)
+	for _, module := range []string{Pipeline, PipelineTests} {
+		if _, err := os.Stat(filepath.Join(dir, module, "go.mod")); err == nil {
+			o.Modules = append(o.Modules, module)
+		}
+	}
+	if slices.Contains(o.Modules, Pipeline) {
+		// What runs in an engine or as a process only is called there, by tests
+		// that leave no coverage profile: the Dagger functions, the commands'
+		// few lines, and the program that a rehearsal compiles. Packages for tests,
+		// which are called like net/http/httptest, prove nothing by being run.
+		o.Exclude = []string{
+			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearse/rehearsal/saboteur/*.go",
+			Pipeline + "/**/*test/**", "!" + Pipeline + "/internal/check/gotest/**", // this one is none
+		}
+	}
+	return o
+}

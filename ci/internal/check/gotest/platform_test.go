@@ -1,0 +1,39 @@
+package gotest_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestForPlatform(t *testing.T) {
+	dir := sourcetest.New(t)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	o := gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api"}, o.Modules, "a site has no Go tests, and this tree no pipeline")
+	require.Empty(t, o.Exclude)
+
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "ci", "go.mod"), []byte("module ci\n"), 0o600))
+	o = gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api", "ci"}, o.Modules)
+
+	sourcetest.Write(t, dir, "ci/test/go.mod", "module ci/test\n")
+	o = gotest.ForPlatform(dir, p)
+	require.Equal(t, []string{"api", "ci", "ci/test"}, o.Modules)
+	require.NoError(t, o.Exclude.Check())
+	require.True(t, o.Exclude.Match("ci/main.go"))
+	require.False(t, o.Exclude.Match("ci/internal/images/image/image.go"))
+	require.False(t, o.Exclude.Match("ci/internal/check/gotest/run.go"))
+	require.True(t, o.Exclude.Match("ci/internal/rehearse/rehearsal/saboteur/main.go"))
+	require.False(t, o.Exclude.Match("ci/internal/check/gotest/testdata.go"))
+	require.True(t, o.Exclude.Match("ci/internal/sourcetest/sourcetest.go"))
+	require.True(t, o.Exclude.Match("ci/internal/rehearse/localaws/localawstest/platform.go"))
+	require.True(t, o.Exclude.Match("ci/internal/rehearse/localaws/localawstest/testapp/testapp.go"))
+}

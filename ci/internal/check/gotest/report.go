@@ -1,0 +1,78 @@
+package gotest
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/config/source"
+)
+
+// document is a file of the report directory.
+type document struct {
+	name  string
+	write func(w io.Writer) error
+}
+
+// documents lists what the report directory holds.
+func documents(s Summary, verdicts []verdict, report coverage.Report, gate coverage.Gate) []document {
+	return []document{
+		{"coverage.out", report.WriteProfile},
+		{"coverage.html", func(w io.Writer) error { return report.WriteHTML(w, gate) }},
+		{"cobertura.xml", func(w io.Writer) error { return report.WriteCobertura(w, time.Now()) }},
+		{"junit.xml", func(w io.Writer) error { return writeJUnit(w, verdicts) }},
+		{"summary.md", func(w io.Writer) error {
+			_, err := io.WriteString(w, s.markdown(report, gate))
+			return err
+		}},
+	}
+}
+
+// prepareReport makes dir and proves it writable, before minutes go into tests
+// whose report has no place. It removes an earlier report, which would pass for
+// this run's if this one is cut short.
+func prepareReport(dir string) error {
+	err := os.MkdirAll(dir, 0o755)
+	if err == nil {
+		var probe *os.File
+		if probe, err = os.CreateTemp(dir, ".probe-*"); err == nil {
+			_ = probe.Close()
+			err = os.Remove(probe.Name())
+		}
+	}
+	for _, d := range documents(Summary{}, nil, coverage.Report{}, coverage.Gate{}) {
+		if err == nil {
+			if err = os.Remove(filepath.Join(dir, d.name)); os.IsNotExist(err) {
+				err = nil
+			}
+		}
+	}
+	return reportError(dir, err)
+}
+
+// writeReport writes all documents, or none where one of them cannot be made.
+func writeReport(dir string, docs []document) error {
+	contents := make([]bytes.Buffer, len(docs))
+	for i, d := range docs {
+		if err := d.write(&contents[i]); err != nil {
+			return reportError(dir, err)
+		}
+	}
+	for i, d := range docs {
+		if err := source.WriteFile(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
+			return reportError(dir, err)
+		}
+	}
+	return nil
+}
+
+func reportError(dir string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the test report cannot be written to directory %s; make room there or choose another: %w", dir, err)
+}

@@ -1,0 +1,136 @@
+package lint
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Result is how the stage or one of its checks ended.
+type Result string
+
+// The results: of the stage the first two, of a check the others.
+const (
+	Succeeded Result = "succeeded"
+	Failed    Result = "failed"
+
+	Clean   Result = "clean"    // the tool found nothing
+	Found   Result = "findings" // it found something
+	Skipped Result = "skipped"  // it cannot be had
+	Broken  Result = "failed"   // it did not do its work
+	Nothing Result = "nothing"  // there is nothing to look at
+)
+
+// Report is all that was found. Its JSON is part of the interface.
+type Report struct {
+	Result Result `json:"result"`
+	// Strict says that a skipped check is a failed one.
+	Strict bool `json:"strict"`
+	// Findings are in the order of files, lines and tools.
+	Findings   []Finding     `json:"findings"`
+	Checks     []CheckResult `json:"checks"`
+	DurationMS int64         `json:"duration_ms"`
+}
+
+// CheckResult is how one check ended.
+type CheckResult struct {
+	Kind   Kind   `json:"kind"`
+	Name   string `json:"name"`
+	Result Result `json:"result"`
+	// Reason says why it was skipped, failed or had nothing to do.
+	Reason     string `json:"reason,omitempty"`
+	Findings   int    `json:"findings"`
+	DurationMS int64  `json:"duration_ms"`
+}
+
+// String is the result in one line.
+func (c CheckResult) String() string {
+	took := (time.Duration(c.DurationMS) * time.Millisecond).Round(100 * time.Millisecond)
+	switch c.Result {
+	case Clean:
+		return fmt.Sprintf("%s: clean, in %s", c.Name, took)
+	case Found:
+		return fmt.Sprintf("%s: %s, in %s", c.Name, count(c.Findings, "finding"), took)
+	case Nothing:
+		return fmt.Sprintf("%s: nothing to do: %s", c.Name, c.Reason)
+	}
+	return fmt.Sprintf("%s: %s: %s", c.Name, c.Result, c.Reason)
+}
+
+// Text writes a line per finding, which terminals and editors make a link of,
+// its mend below it, and then the checks that came to no answer.
+func (r Report) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, f := range r.Findings {
+		b.WriteString(f.String() + "\n")
+		for line := range strings.Lines(f.Fix) {
+			fmt.Fprintf(&b, "    %s\n", strings.TrimRight(line, "\n"))
+		}
+	}
+	if len(r.Findings) > 0 {
+		b.WriteString("\n")
+	}
+	for _, c := range r.Checks {
+		if c.Result != Clean && c.Result != Found {
+			b.WriteString(c.String() + "\n")
+		}
+	}
+	b.WriteString(r.verdict() + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Markdown writes the report for a job summary or a pull request.
+func (r Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "### Lint %s: %s\n\n", r.Result, r.verdict())
+	if len(r.Findings) > 0 {
+		b.WriteString("| where | what | rule |\n|---|---|---|\n")
+		for _, f := range r.Findings {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", "<code>"+cell(f.Place())+"</code>", cell(f.Text), cell(f.Tool+"/"+f.Rule))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("| check | result | |\n|---|---|---|\n")
+	for _, c := range r.Checks {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(c.Name), c.Result, cell(c.Reason))
+	}
+	return report.WriteMarkdown(w, b.String())
+}
+
+func (r Report) verdict() string {
+	counts := map[Result]int{}
+	for _, c := range r.Checks {
+		counts[c.Result]++
+	}
+	looked := count(counts[Clean]+counts[Found], "check")
+	parts := []string{"nothing found in " + looked}
+	if n := len(r.Findings); n > 0 {
+		parts[0] = count(n, "finding") + " in " + looked
+	}
+	if n := counts[Broken]; n > 0 {
+		parts = append(parts, count(n, "check")+" failed")
+	}
+	if n := counts[Skipped]; n > 0 {
+		part := count(n, "check") + " skipped"
+		if r.Strict {
+			part += ", which counts as failed"
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// cell is text in a cell of a Markdown table.
+func cell(text string) string { return report.Inline(outcome.OneLine(text)) }

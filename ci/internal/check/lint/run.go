@@ -1,0 +1,111 @@
+package lint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Run checks the targets in the tree at source with executor. Findings and
+// checks that could not be made are in the Report; the error is the context's
+// cause, where the run was cancelled. Checks run at the same time, as many as
+// there are cores, and each to its end: no finding hides another.
+func Run(ctx context.Context, source string, executor step.Executor, t Targets, o Options) (Report, error) {
+	checks, err := o.checks(source, t)
+	if err != nil {
+		return Report{}, err
+	}
+	return run(ctx, executor, checks, o)
+}
+
+func run(ctx context.Context, executor step.Executor, checks []Check, o Options) (Report, error) {
+	r := runner{exec: executor, options: o}
+	start := time.Now()
+	findings := make([][]Finding, len(checks))
+	results := make([]CheckResult, len(checks))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, c := range checks {
+		group.Go(func() error {
+			results[i], findings[i] = r.one(ctx, c)
+			return nil
+		})
+	}
+	_ = group.Wait() // its functions return none
+	if ctx.Err() != nil {
+		return Report{}, fmt.Errorf("linting: %w", context.Cause(ctx))
+	}
+	report := Report{Result: Succeeded, Strict: o.Strict, Findings: slices.Concat(findings...), Checks: results}
+	slices.SortFunc(report.Findings, compare)
+	report.Findings = slices.Compact(report.Findings)
+	if report.Findings == nil {
+		report.Findings = []Finding{} // a list for programs, too
+	}
+	for _, result := range results {
+		if result.Result == Found || result.Result == Broken || (result.Result == Skipped && o.Strict) {
+			report.Result = Failed
+		}
+	}
+	report.DurationMS = time.Since(start).Milliseconds()
+	return report, nil
+}
+
+// runner runs checks.
+type runner struct {
+	exec    step.Executor
+	options Options
+	telling sync.Mutex
+}
+
+// one runs one check and tells its result at once.
+func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
+	result := CheckResult{Kind: c.Kind, Name: c.Name, Result: Clean}
+	if c.nothing != "" {
+		result.Result, result.Reason = Nothing, c.nothing
+		return result, nil
+	}
+	if ctx.Err() != nil {
+		return result, nil
+	}
+	start := time.Now()
+	findings, err := c.run(ctx, r.exec)
+	if ctx.Err() != nil {
+		return result, nil // the run's fault, and not the check's
+	}
+	result.DurationMS = time.Since(start).Milliseconds()
+	result.Findings = len(findings)
+	var missing *tool.MissingError
+	switch {
+	case errors.As(err, &missing):
+		result.Result, result.Reason = Skipped, outcome.OneLine(missing.Reason)
+	case err != nil:
+		result.Result, result.Reason = Broken, outcome.OneLine(err.Error())
+	case len(findings) > 0:
+		result.Result = Found
+	}
+	line := result.String()
+	if len(findings) > 0 {
+		line += ", the first " + slices.MinFunc(findings, compare).String()
+	}
+	r.tell(line)
+	return result, findings
+}
+
+func (r *runner) tell(line string) {
+	if r.options.Narrate == nil {
+		return
+	}
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	r.options.Narrate(line)
+}

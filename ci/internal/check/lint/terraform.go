@@ -1,0 +1,114 @@
+package lint
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// What Terraform's steps leave in the output directory.
+const (
+	terraformData = "data"
+	validateFile  = "validate.json"
+)
+
+// TerraformSteps are the one definition of how a root module is validated: its
+// providers are installed as its lock file has them, no backend is asked, and
+// nothing is left in the tree.
+func TerraformSteps(root, image string) (initialise, validate step.Step) {
+	base := step.Step{
+		Image:   image,
+		Dir:     path.Clean(root),
+		Env:     map[string]string{"TF_DATA_DIR": step.Out + "/" + terraformData, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
+		Include: step.Only(root),
+		Pass:    []string{"TF_CLI_CONFIG_FILE"},
+	}
+	initialise, validate = base, base
+	initialise.Name = "terraform init " + root
+	initialise.Args = tool.Terraform.Command("init", "-backend=false", "-input=false", "-lockfile=readonly", "-no-color")
+	validate.Name = "terraform validate " + root
+	validate.Args = tool.Terraform.Command("validate", "-json", "-no-color")
+	validate.Stdout = validateFile
+	validate.Inputs = []string{terraformData}
+	return initialise, validate
+}
+
+// noRegistry finds a registry that gave no answer.
+var noRegistry = regexp.MustCompile(`(?m)^.*(dial tcp|no such host|connection refused|Client\.Timeout|TLS handshake timeout|could not connect to).*$`)
+
+func terraformCheck(p places, root, image string) Check {
+	initialise, validate := TerraformSteps(root, image)
+	c := check(Terraform, "validate "+root,
+		invocation{tool.Terraform, initialise, func(_ string, result step.Result) ([]Finding, error) {
+			switch {
+			case result.ExitCode == 0:
+				return nil, nil
+			case noRegistry.MatchString(result.Stderr):
+				return nil, &tool.MissingError{
+					Tool:   tool.Terraform.Name,
+					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(noRegistry.FindString(result.Stderr)),
+				}
+			}
+			return nil, errors.New(firstError(initialise, result))
+		}},
+		invocation{tool.Terraform, validate, func(dir string, result step.Result) ([]Finding, error) {
+			data, err := os.ReadFile(filepath.Join(dir, validateFile))
+			if err != nil {
+				return nil, broken(validate, result, err)
+			}
+			findings, err := readValidate(p, validate.Dir, data)
+			if err != nil || (result.ExitCode != 0 && len(findings) == 0) {
+				return findings, broken(validate, result, err)
+			}
+			return findings, nil
+		}})
+	return c
+}
+
+// firstError is Terraform's first error in one line: its headline, and what
+// explains it.
+func firstError(s step.Step, result step.Result) string {
+	_, said, found := strings.Cut(result.Stderr, "Error: ")
+	if !found {
+		return broken(s, result, nil).Error()
+	}
+	said, _, _ = strings.Cut(said, "Error: ")
+	return s.Name + ": " + outcome.OneLine(said)
+}
+
+// readValidate reads the JSON output of terraform validate:
+// https://developer.hashicorp.com/terraform/cli/commands/validate#json-output-format
+func readValidate(p places, dir string, data []byte) ([]Finding, error) {
+	var answer struct {
+		Diagnostics []struct {
+			Severity, Summary, Detail string
+			Range                     *struct {
+				Filename string
+				Start    struct{ Line, Column int }
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return nil, err
+	}
+	var findings []Finding
+	for _, d := range answer.Diagnostics {
+		f := Finding{Tool: tool.Terraform.Name, Rule: "validate", File: dir, Text: d.Summary}
+		if d.Detail != "" {
+			f.Text += ": " + d.Detail
+		}
+		if d.Range != nil {
+			f.File, f.Line, f.Column = p.file(dir, d.Range.Filename), d.Range.Start.Line, d.Range.Start.Column
+		}
+		findings = append(findings, f)
+	}
+	return findings, nil
+}

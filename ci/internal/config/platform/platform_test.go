@@ -1,0 +1,173 @@
+package platform_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/report/outcome"
+)
+
+const valid = `{"services": {
+  "web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 2},
+  "api": {"path": "apps/api", "kind": "go", "port": 8000, "health_path": "/health", "routes": ["/api", "/api/*"], "cpu": 512, "memory": 1024, "desired_count": 1}
+}}`
+
+func TestParse(t *testing.T) {
+	p, err := platform.Parse([]byte(valid))
+	require.NoError(t, err)
+	require.Equal(t, []string{"api", "web"}, p.Names(), "sorted by name")
+
+	api := p.Services[0]
+	require.Equal(t, platform.Service{
+		Name: "api", Path: "apps/api", Kind: platform.Go, Port: 8000, HealthPath: "/health",
+		Routes: []string{"/api", "/api/*"}, CPU: 512, Memory: 1024, DesiredCount: 1,
+	}, api)
+	require.Equal(t, "ecs-api-service", api.ServiceName())
+	require.Equal(t, "ecs-api-task", api.Family())
+	require.Equal(t, "api", api.Container())
+	require.Equal(t, "ecs-microservices-api", api.Repository())
+	require.Equal(t, "/ecs/ecs-api", api.LogGroup())
+	require.Equal(t, "ecs-api-tg", api.TargetGroup())
+	require.False(t, api.CatchAll())
+	require.True(t, p.Services[1].CatchAll())
+}
+
+func TestParseNamesTheInputAndTheMend(t *testing.T) {
+	tests := map[string]struct {
+		replace, by string
+		want        string
+	}{
+		"not JSON":            {`"path": "web",`, `"path": "web"`, "line 2 is not JSON"},
+		"wrong type":          {`"port": 8080`, `"port": "8080"`, `service "web": port must be a whole number, not string`},
+		"unknown field":       {`"port": 8080`, `"prot": 8080`, `service "web": unknown field "prot"`},
+		"no services":         {valid, `{"services": {}}`, `add at least one entry to "services"`},
+		"not an object":       {valid, `[]`, "the document must be an object, not array"},
+		"services no object":  {valid, `{"services": []}`, `"services": the document must be an object, not array`},
+		"the same name twice": {`"api":`, `"web":`, `service "web" stands there twice: give one of them another name`},
+		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
+		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},
+		"two ports alike":     {`"port": 8080`, `"port": 8000`, `services "api" and "web" both have port 8000: give one of them another`},
+		"two routes alike":    {`["/*"]`, `["/api"]`, `services "api" and "web" both have route "/api"`},
+		"bad name":            {`"web":`, `"Web":`, `service "Web": the name must be`},
+		"path leaves":         {`"path": "web"`, `"path": "../web"`, `path "../web" must name a folder inside`},
+		"absolute path":       {`"path": "web"`, `"path": "/web"`, `path "/web" must name a folder inside`},
+		"unknown kind":        {`"nginx"`, `"python"`, `kind "python" must be "go" or "nginx"`},
+		"privileged port":     {`8080`, `80`, "port 80 must lie within 1024 and 65535"},
+		"health path":         {`"/healthz"`, `"healthz"`, `health_path "healthz" must begin`},
+		"no routes":           {`["/*"]`, `[]`, "routes is empty"},
+		"route without slash": {`["/*"]`, `["*"]`, `route "*" must begin`},
+		"cpu":                 {`"cpu": 256`, `"cpu": 300`, "cpu 300 is not a Fargate size: take one of [256 512"},
+		"memory":              {`"memory": 512`, `"memory": 1536`, "memory 1536 does not go with cpu 256: take one of [512 1024 2048]"},
+		"count":               {`"desired_count": 2`, `"desired_count": -1`, "desired_count -1 must lie"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.Contains(t, valid, tt.replace)
+			_, err := platform.Parse([]byte(strings.Replace(valid, tt.replace, tt.by, 1)))
+			require.ErrorContains(t, err, tt.want)
+			require.NotContains(t, err.Error(), "\n", "one line")
+		})
+	}
+}
+
+func TestParseTellsEveryProblem(t *testing.T) {
+	_, err := platform.Parse([]byte(strings.NewReplacer(`8080`, `80`, `"/health"`, `"x"`).Replace(valid)))
+	require.ErrorContains(t, err, "port 80")
+	require.ErrorContains(t, err, `health_path "x"`)
+}
+
+func TestParseLetsOtherVariablesStandBeside(t *testing.T) {
+	_, err := platform.Parse([]byte(strings.Replace(valid, "{", `{"region": "eu-central-1", `, 1)))
+	require.NoError(t, err)
+}
+
+// tree writes a source tree with the services file and the given files.
+func tree(t *testing.T, services string, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name, content string) {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o644))
+	}
+	if services != "" {
+		write(platform.ServicesFile, services)
+	}
+	for _, name := range files {
+		write(name, "")
+	}
+	return dir
+}
+
+func TestLoad(t *testing.T) {
+	tests := map[string]struct {
+		services string
+		files    []string
+		want     string
+	}{
+		"complete":           {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
+		"no file":            {"", nil, "no services file at"},
+		"invalid":            {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
+		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": there is no folder apps/api`},
+		"go without go.mod":  {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
+		"nginx without site": {valid, []string{"web/index.html", "apps/api/go.mod"}, `service "web": web has no site`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := platform.Load(tree(t, tt.services, tt.files...))
+			if tt.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+		})
+	}
+}
+
+func TestSelect(t *testing.T) {
+	p, err := platform.Parse([]byte(valid))
+	require.NoError(t, err)
+
+	tests := map[string]struct {
+		names []string
+		want  []string
+		err   string
+	}{
+		"none means all":  {nil, []string{"api", "web"}, ""},
+		"one":             {[]string{"web"}, []string{"web"}, ""},
+		"twice":           {[]string{"web", "api", "web"}, []string{"api", "web"}, ""},
+		"a slip":          {[]string{"wbe"}, nil, `no service "wbe" in terraform/services.auto.tfvars.json: did you mean "web"?`},
+		"a beginning":     {[]string{"a"}, nil, `did you mean "api"?`},
+		"something else":  {[]string{"database"}, nil, "it has api, web"},
+		"an empty string": {[]string{""}, nil, "it has api, web"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			selected, err := p.Select(tt.names...)
+			if tt.err != "" {
+				require.ErrorContains(t, err, tt.err)
+				require.Equal(t, outcome.Usage, outcome.Of(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, platform.Platform{Services: selected}.Names())
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(valid))
+	f.Add([]byte(`{"services":{"a":null}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := platform.Parse(data)
+		if err == nil {
+			require.NotEmpty(t, p.Services)
+		}
+	})
+}

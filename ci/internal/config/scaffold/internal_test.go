@@ -1,0 +1,138 @@
+package scaffold
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var orders = platform.Service{
+	Name: "orders", Path: "orders", Kind: platform.Go, Port: 8001, HealthPath: "/health",
+	Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
+}
+
+// TestInsert wants an entry in the form of the one before it, and no other byte
+// changed.
+func TestInsert(t *testing.T) {
+	tests := map[string]struct{ before, want string }{
+		"many lines": {
+			"{\n  \"services\": {\n    \"web\": {\n      \"path\": \"web\",\n      \"routes\": [\"/*\"],\n      \"port\": 8080\n    }\n  },\n  \"region\": \"eu-central-1\"\n}\n",
+			",\n    \"orders\": {\n      \"path\": \"orders\",\n      \"routes\": [\"/orders\", \"/orders/*\"],\n      \"port\": 8001,\n      \"kind\": \"go\",\n      \"health_path\": \"/health\",\n      \"cpu\": 256,\n      \"memory\": 512,\n      \"desired_count\": 2\n    }",
+		},
+		"a line each": {
+			"{\"services\": {\n\t\"web\": { \"path\": \"web\", \"kind\": \"nginx\" }\n}}",
+			",\n\t\"orders\": { \"path\": \"orders\", \"kind\": \"go\", \"port\": 8001, \"health_path\": \"/health\", \"routes\": [\"/orders\", \"/orders/*\"], \"cpu\": 256, \"memory\": 512, \"desired_count\": 2 }",
+		},
+		"lists on lines of their own": {
+			"{\r\n \"services\": {\r\n  \"web\": {\r\n   \"routes\": [\r\n    \"/*\"\r\n   ],\r\n   \"path\": \"web\"\r\n  }\r\n }\r\n}",
+			",\r\n  \"orders\": {\r\n   \"routes\": [\r\n    \"/orders\",\r\n    \"/orders/*\"\r\n   ],\r\n   \"path\": \"orders\",\r\n   \"kind\": \"go\",\r\n   \"port\": 8001,\r\n   \"health_path\": \"/health\",\r\n   \"cpu\": 256,\r\n   \"memory\": 512,\r\n   \"desired_count\": 2\r\n  }",
+		},
+		"no space at all": {
+			`{"services":{"web":{"path":"web","port":8080}}}`,
+			`,"orders":{"path":"orders","port":8001,"kind":"go","health_path":"/health","routes":["/orders","/orders/*"],"cpu":256,"memory":512,"desired_count":2}`,
+		},
+		"two on a line": {
+			`{"services": {"api": {"path": "api"}, "web": {"path": "web"}}}`,
+			`, "orders": {"path": "orders", "kind": "go", "port": 8001, "health_path": "/health", "routes": ["/orders", "/orders/*"], "cpu": 256, "memory": 512, "desired_count": 2}`,
+		},
+		"an empty example": {
+			`{"services": {"web": {}}}`,
+			`,"orders": {"path": "orders", "kind": "go", "port": 8001, "health_path": "/health", "routes": ["/orders", "/orders/*"], "cpu": 256, "memory": 512, "desired_count": 2}`,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := insert([]byte(tt.before), orders)
+			require.NoError(t, err)
+			require.Contains(t, string(got), tt.want)
+			require.Equal(t, tt.before, strings.Replace(string(got), tt.want, "", 1), "nothing else has changed")
+		})
+	}
+}
+
+func TestInsertRefuses(t *testing.T) {
+	for before, want := range map[string]string{
+		``:                         "an object was expected",
+		`[]`:                       "an object was expected",
+		`{"a": 1}`:                 `no "services" in it`,
+		`{"services": []}`:         "an object was expected",
+		`{"services": {}}`:         "no service in it whose form",
+		`{"services": {"a": 1}}`:   "an object was expected",
+		`{"services": {"a": {"b}`:  "unexpected EOF",
+		`{"services"`:              "EOF",
+		`{"a": {"b": 1}} {"c": 1}`: `no "services" in it`,
+	} {
+		_, err := insert([]byte(before), orders)
+		require.ErrorContains(t, err, want, before)
+	}
+}
+
+// TestExtendRefuses has a key that Go takes for another, and Terraform does not.
+func TestExtendRefuses(t *testing.T) {
+	data := []byte(`{"services": {"x": {}}, "Services": {"web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`)
+	p, err := platform.Parse(data)
+	require.NoError(t, err)
+	_, err = extend(data, p, orders)
+	require.ErrorContains(t, err, `is written in a way that no entry can be added to: add orders by hand: {"path": "orders", "kind": "go"`)
+}
+
+func FuzzExtend(f *testing.F) {
+	f.Add([]byte(sourcetest.Services))
+	f.Add([]byte(strings.ReplaceAll(sourcetest.Services, `", "`, "\",\r\n\t\"")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := platform.Parse(data)
+		if err != nil {
+			return
+		}
+		extended, err := extend(data, p, orders)
+		if err != nil {
+			return
+		}
+		now, err := platform.Parse(extended)
+		require.NoError(t, err)
+		require.Len(t, now.Services, len(p.Services)+1)
+		require.Greater(t, len(extended), len(data))
+	})
+}
+
+// TestWriteUndoes cannot make the last of its changes.
+func TestWriteUndoes(t *testing.T) {
+	dir := sourcetest.New(t)
+	files := []file{{"a/b.txt", []byte("b")}}
+	for name, changes := range map[string][]change{
+		"a file that is not there": {{"nope", nil}, {"api/main.go", []byte("changed")}},
+		"a folder":                 {{"api", nil}, {"api/main.go", []byte("changed")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Error(t, write(t.Context(), source.Tree{Dir: dir}, "new/folder", files, changes))
+			require.Empty(t, sourcetest.Git(t, dir, "status", "--porcelain"))
+			require.NoDirExists(t, filepath.Join(dir, "new"))
+			require.Equal(t, sourcetest.Files()["api/main.go"], read(t, dir, "api/main.go"))
+		})
+	}
+	t.Run("files in each other's way", func(t *testing.T) {
+		require.Error(t, write(t.Context(), source.Tree{Dir: dir}, "new/folder", append(files, file{"a", nil}), nil))
+		require.Error(t, write(t.Context(), source.Tree{Dir: dir}, "new/folder", append(files, file{"a/b.txt/c", nil}), nil))
+		require.NoDirExists(t, filepath.Join(dir, "new"))
+	})
+	t.Run("a file for a folder", func(t *testing.T) {
+		require.Error(t, write(t.Context(), source.Tree{Dir: dir}, "api/main.go/new", files, nil))
+	})
+}
+
+func read(t *testing.T, parts ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(parts...))
+	require.NoError(t, err)
+	return string(data)
+}

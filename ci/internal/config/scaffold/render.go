@@ -1,0 +1,82 @@
+package scaffold
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"text/template"
+
+	"dagger/slipway/internal/config/platform"
+)
+
+// templates has a folder for each kind. What is in a template's folder "home" is
+// put where the site's first page is.
+//
+//go:embed templates
+var templates embed.FS
+
+const (
+	templateSuffix = ".tmpl"
+	homeFolder     = "site/home/"
+)
+
+// file is a new file, its name slash-separated and relative to the service's folder.
+type file struct {
+	name string
+	data []byte
+}
+
+// facts are what templates know.
+type facts struct {
+	platform.Service
+	Module module
+	Paths  paths
+	// Home is where people find the service; Root is the way from its folder to the
+	// root of the tree.
+	Home, Root string
+}
+
+var functions = template.FuncMap{
+	// literal is the path of a pattern of Go's router.
+	"literal": func(pattern string) string { return strings.TrimSuffix(pattern, "{$}") },
+}
+
+// render makes the files of a service.
+func render(service platform.Service, m module) ([]file, error) {
+	known := facts{
+		Service: service, Module: m, Paths: pathsOf(service), Home: home(service),
+		Root: strings.Repeat("../", 1+strings.Count(service.Path, "/")),
+	}
+	var files []file
+	root := path.Join("templates", string(service.Kind))
+	err := fs.WalkDir(templates, root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := fs.ReadFile(templates, name)
+		if err != nil {
+			return err
+		}
+		parsed, err := template.New(name).Funcs(functions).Parse(string(text))
+		if err != nil {
+			return err
+		}
+		var data bytes.Buffer
+		if err := parsed.Execute(&data, known); err != nil {
+			return err
+		}
+		target := strings.TrimSuffix(strings.TrimPrefix(name, root+"/"), templateSuffix)
+		if inside, ok := strings.CutPrefix(target, homeFolder); ok {
+			target = path.Join("site", known.Home, inside)
+		}
+		files = append(files, file{target, data.Bytes()})
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("writing a service of kind %s: %w", service.Kind, err)
+	}
+	return files, nil
+}

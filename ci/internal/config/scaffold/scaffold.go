@@ -1,0 +1,172 @@
+// Package scaffold adds a service to a source tree: its entry in the services
+// file, and a folder with a small service that passes every stage as it is.
+// Both are written, or nothing is.
+package scaffold
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Kinds lists the kinds of service that there are templates for.
+func Kinds() []string { return []string{string(platform.Go), string(platform.Nginx)} }
+
+// ParseKind finds a kind by its name; an unknown one is a usage error.
+func ParseKind(name string) (platform.Kind, error) {
+	if slices.Contains(Kinds(), name) {
+		return platform.Kind(name), nil
+	}
+	if near := outcome.Nearest(name, Kinds()); near != "" {
+		return "", outcome.Usagef("no kind %q: did you mean %q?", name, near)
+	}
+	return "", outcome.Usagef("no kind %q: take one of %s", name, strings.Join(Kinds(), ", "))
+}
+
+// Where the search for a free port begins.
+const (
+	firstGoPort    = 8000
+	firstNginxPort = 8080
+)
+
+// Default is a service as it is made where nothing else is asked for: in a
+// folder of its name, on the first port that no other has, for /NAME and all
+// below it, of the smallest size, twice.
+func Default(p platform.Platform, name string, kind platform.Kind) platform.Service {
+	s := platform.Service{
+		Name: name, Path: name, Kind: kind, Port: firstGoPort, HealthPath: "/health",
+		Routes: []string{"/" + name, "/" + name + "/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
+	}
+	if kind == platform.Nginx {
+		s.Port, s.HealthPath = firstNginxPort, "/healthz"
+	}
+	for slices.ContainsFunc(p.Services, func(other platform.Service) bool { return other.Port == s.Port }) {
+		s.Port++
+	}
+	return s
+}
+
+// Added is what was written. Files are named by their slash-separated path from the
+// root of the tree.
+type Added struct {
+	// Service is its name.
+	Service string `json:"service"`
+	// Entry is what stands under the name in the services file.
+	Entry platform.Service `json:"entry"`
+	// Files are the new files.
+	Files []string `json:"files"`
+	// Changed are the files that were there before.
+	Changed []string `json:"changed"`
+}
+
+// Add adds a service to the tree and tells git of its files, so that images have
+// them before they are committed. Bad input is a usage error. After an error the
+// tree is as it was.
+func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added, error) {
+	p, err := platform.Load(tree.Dir)
+	if err != nil {
+		return Added{}, err
+	}
+	if slices.Contains(p.Names(), service.Name) {
+		return Added{}, outcome.Usagef("there is a service %q already: give the new one another name", service.Name)
+	}
+	data, err := os.ReadFile(filepath.Join(tree.Dir, filepath.FromSlash(platform.ServicesFile)))
+	if err != nil {
+		return Added{}, fmt.Errorf("reading the services file: %w", err)
+	}
+	services, err := extend(data, p, service)
+	if err != nil {
+		return Added{}, outcome.With(outcome.Usage, err)
+	}
+	if err := checkRoutes(p, service); err != nil {
+		return Added{}, err
+	}
+	if err := checkFolder(tree.Dir, p, service.Path); err != nil {
+		return Added{}, err
+	}
+	module, err := newModule(tree.Dir, p, service)
+	if err != nil {
+		return Added{}, err
+	}
+	files, err := render(service, module)
+	if err != nil {
+		return Added{}, err
+	}
+	changes := []change{{platform.ServicesFile, services}}
+	if service.Kind == platform.Go {
+		workspace, changed, err := useModule(tree.Dir, service.Path)
+		if err != nil {
+			return Added{}, err
+		}
+		if changed {
+			changes = append(changes, change{workspaceFile, workspace})
+		}
+	}
+	if err := write(ctx, tree, service.Path, files, changes); err != nil {
+		return Added{}, fmt.Errorf("adding service %q: %w", service.Name, err)
+	}
+	added := Added{Service: service.Name, Entry: service}
+	for _, f := range files {
+		added.Files = append(added.Files, path.Join(service.Path, f.name))
+	}
+	for _, c := range changes {
+		added.Changed = append(added.Changed, c.name)
+	}
+	return added, nil
+}
+
+// extend is the services file with the service in it, once it is sure that it says
+// what it said before, and the new service.
+func extend(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
+	extended, err := insert(data, service)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", platform.ServicesFile, err)
+	}
+	now, err := platform.Parse(extended)
+	if err != nil {
+		return nil, err
+	}
+	same := func(s platform.Service) bool { return reflect.DeepEqual(s, service) }
+	others := slices.DeleteFunc(slices.Clone(now.Services), same)
+	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(others, p.Services) {
+		return nil, fmt.Errorf("%s is written in a way that no entry can be added to: add %s by hand: %s", platform.ServicesFile, service.Name, entry(service, plainStyle))
+	}
+	return extended, nil
+}
+
+// reserved are folders of the pipeline's own, in which no service belongs.
+var reserved = []string{"ci", "terraform", ".git", ".github"}
+
+// checkFolder wants a folder that is not there yet, and that is nobody else's.
+func checkFolder(dir string, p platform.Platform, folder string) error {
+	if !plainFolder.MatchString(folder) {
+		return outcome.Usagef("path %q: take letters, digits, dots, hyphens and underscores, such as services/orders", folder)
+	}
+	for _, s := range p.Services {
+		if within(folder, s.Path) {
+			return outcome.Usagef("path %q lies in the folder of service %q: name another with --path", folder, s.Name)
+		}
+	}
+	for _, other := range reserved {
+		if within(folder, other) {
+			return outcome.Usagef("path %q lies in %s, which is the pipeline's: name another with --path", folder, other)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(folder))); err == nil {
+		return outcome.Usagef("%s exists already: name another folder with --path, or remove it", folder)
+	}
+	return nil
+}
+
+func within(folder, other string) bool {
+	return folder == other || strings.HasPrefix(folder, other+"/")
+}

@@ -1,0 +1,285 @@
+package scaffold_test
+
+import (
+	"go/format"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/scaffold"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// open makes a small tree with some changes to its files, all committed.
+func open(t *testing.T, files map[string]string) (source.Tree, platform.Platform) {
+	t.Helper()
+	dir := sourcetest.New(t)
+	for name, content := range files {
+		sourcetest.Write(t, dir, name, content)
+	}
+	if len(files) > 0 {
+		sourcetest.Commit(t, dir, "files")
+	}
+	tree, err := source.Open(t.Context(), dir)
+	require.NoError(t, err)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	return tree, p
+}
+
+func read(t *testing.T, parts ...string) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(parts...))
+	require.NoError(t, err)
+	return string(data)
+}
+
+const workspace = "go 1.26\n\nuse ./api\n"
+
+func TestAddGo(t *testing.T) {
+	tree, p := open(t, map[string]string{"go.work": workspace, "api/go.mod": "module example.com/shop/api\n\ngo 1.25.3\n"})
+	added, err := scaffold.Add(t.Context(), tree, scaffold.Default(p, "orders", platform.Go))
+	require.NoError(t, err)
+
+	now, err := platform.Load(tree.Dir)
+	require.NoError(t, err)
+	require.Equal(t, []string{"api", "orders", "web"}, now.Names())
+	require.Equal(t, added.Entry, now.Services[1])
+	require.Equal(t, platform.Service{
+		Name: "orders", Path: "orders", Kind: platform.Go, Port: 8001, HealthPath: "/health",
+		Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
+	}, added.Entry)
+	require.Equal(t, []string{platform.ServicesFile, "go.work"}, added.Changed)
+	require.Contains(t, added.Files, "orders/cmd/server/main.go")
+	require.Equal(t, "module example.com/shop/orders\n\ngo 1.25.3\n", read(t, tree.Dir, "orders/go.mod"), "as the neighbour has it")
+	require.Contains(t, read(t, tree.Dir, "go.work"), "./orders")
+	require.Contains(t, read(t, tree.Dir, "go.work"), "./api")
+
+	tracked, err := tree.Files(t.Context(), "orders")
+	require.NoError(t, err)
+	require.Len(t, tracked, len(added.Files), "git knows of them")
+	require.Empty(t, sourcetest.Git(t, tree.Dir, "diff", "--cached", "--stat"), "and nothing is staged")
+}
+
+func TestAddNginx(t *testing.T) {
+	tree, p := open(t, map[string]string{"go.work": workspace})
+	service := scaffold.Default(p, "handbook", platform.Nginx)
+	require.Equal(t, 8081, service.Port)
+	service.Path = "sites/help"
+	service.HealthPath = "/alive"
+	service.Routes = []string{"/help/pages/*"}
+	added, err := scaffold.Add(t.Context(), tree, service)
+	require.NoError(t, err)
+	require.Equal(t, []string{platform.ServicesFile}, added.Changed, "a site is no module")
+	page := read(t, tree.Dir, "sites/help/site/help/pages/index.html")
+	require.Contains(t, page, `href="/help/pages/style.css"`)
+	require.FileExists(t, filepath.Join(tree.Dir, "sites/help/site/help/pages/style.css"))
+	require.FileExists(t, filepath.Join(tree.Dir, "sites/help/site/404.html"))
+	configuration := read(t, tree.Dir, "sites/help/nginx/nginx.conf")
+	require.Contains(t, configuration, "listen      8081;")
+	require.Equal(t, 3, strings.Count(configuration, "/alive"))
+}
+
+// TestNginxConfigurationIsTheFrontends wants what the frontend's configuration has
+// learned to reach new sites.
+func TestNginxConfigurationIsTheFrontends(t *testing.T) {
+	tree, p := open(t, nil)
+	service := scaffold.Default(p, "handbook", platform.Nginx)
+	service.Port = 9999
+	_, err := scaffold.Add(t.Context(), tree, service)
+	require.NoError(t, err)
+	directives := func(text string) []string {
+		var lines []string
+		for line := range strings.Lines(text) {
+			line = strings.TrimSpace(line)
+			if line != "" && !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "listen ") && !strings.HasPrefix(line, "include /etc/nginx/locations.d/") {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	require.Equal(t, directives(read(t, sourcetest.Repository("frontend", "nginx", "nginx.conf"))), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
+}
+
+// TestGoServicePasses tests what was made as the pipeline does, for routes of every
+// kind.
+func TestGoServicePasses(t *testing.T) {
+	wishes := map[string]func(*platform.Service){
+		"default": func(*platform.Service) {},
+		"odd": func(s *platform.Service) {
+			s.Routes, s.HealthPath, s.Port = []string{"/shop", "/shop/*", "/a-b/c.d/*", "/alive"}, "/alive", 65535
+		},
+		"all": func(s *platform.Service) { s.Routes = []string{"/*"} },
+	}
+	for name, wish := range wishes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tree, p := open(t, map[string]string{platform.ServicesFile: strings.Replace(sourcetest.Services, `"/*"`, `"/web"`, 1)})
+			service := scaffold.Default(p, "orders", platform.Go)
+			wish(&service)
+			added, err := scaffold.Add(t.Context(), tree, service)
+			require.NoError(t, err)
+			for _, name := range added.Files {
+				if filepath.Ext(name) == ".go" {
+					text := read(t, tree.Dir, name)
+					formatted, err := format.Source([]byte(text))
+					require.NoError(t, err)
+					require.Equal(t, string(formatted), text, name)
+				}
+			}
+			summary, err := gotest.Run(t.Context(), tree.Dir, step.Host{Source: tree.Dir}, gotest.Options{
+				Modules: []string{"orders"}, Gate: coverage.Gate{Default: 95},
+			})
+			require.NoError(t, err)
+			require.Equal(t, gotest.Succeeded, summary.Result, summary.Text())
+		})
+	}
+}
+
+func TestAddRefuses(t *testing.T) {
+	tests := map[string]struct {
+		name string
+		kind platform.Kind
+		wish func(*platform.Service)
+		want string
+	}{
+		"a name that is taken":    {"api", platform.Go, nil, `there is a service "api" already: give the new one another name`},
+		"a name in capitals":      {"Orders", platform.Go, nil, `service "Orders": the name must be 2 to 25 lower-case letters`},
+		"a name too long":         {strings.Repeat("a", 26), platform.Go, nil, "the name must be 2 to 25"},
+		"no name":                 {"", platform.Go, nil, "the name must be 2 to 25"},
+		"a name with a quote":     {`o"rders`, platform.Go, nil, "the name must be 2 to 25"},
+		"an unknown kind":         {"orders", "python", nil, `kind "python" must be "go" or "nginx"`},
+		"a port that is taken":    {"orders", platform.Go, func(s *platform.Service) { s.Port = 8080 }, `services "orders" and "web" both have port 8080`},
+		"a privileged port":       {"orders", platform.Go, func(s *platform.Service) { s.Port = 80 }, "port 80 must lie within 1024 and 65535"},
+		"a port too high":         {"orders", platform.Go, func(s *platform.Service) { s.Port = 65536 }, "port 65536 must lie"},
+		"an odd size":             {"orders", platform.Go, func(s *platform.Service) { s.CPU = 300 }, "cpu 300 is not a Fargate size"},
+		"memory for another size": {"orders", platform.Go, func(s *platform.Service) { s.CPU = 1024 }, "memory 512 does not go with cpu 1024"},
+		"fewer than none":         {"orders", platform.Go, func(s *platform.Service) { s.DesiredCount = -1 }, "desired_count -1"},
+		"a route that is taken":   {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/api/*"} }, `services "api" and "orders" both have route "/api/*"`},
+		"another for all":         {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/*"} }, `services "orders" and "web" both have route "/*"`},
+		"a route twice":           {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o", "/o"} }, `both have route "/o"`},
+		"a route undecided":       {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/pages/*"} }, `route "/pages/*" and "/p*/x" of service "web" match some of the same paths, and neither comes before the other: take a deeper one`},
+		"a route without slash":   {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"orders"} }, `route "orders" must begin with "/"`},
+		"a wildcard elsewhere":    {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o*/x"} }, `route "/o*/x": write a path, such as /orders, or all paths below one, such as /orders/*`},
+		"a route that goes up":    {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/a/../b"} }, `route "/a/../b": write a path`},
+		"a route with a bracket":  {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/{x}"} }, `route "/{x}": write a path`},
+		"a site without a place":  {"orders", platform.Nginx, func(s *platform.Service) { s.Routes = []string{"/o"} }, `a service of kind "nginx" needs a route that ends in /*, such as /orders/*`},
+		"a relative health path":  {"orders", platform.Go, func(s *platform.Service) { s.HealthPath = "health" }, `health_path "health" must begin with "/"`},
+		"an odd health path":      {"orders", platform.Nginx, func(s *platform.Service) { s.HealthPath = "/a;b" }, `health path "/a;b": write a path without wildcards`},
+		"a folder that is there":  {"orders", platform.Go, func(s *platform.Service) { s.Path = "docs" }, "docs exists already: name another folder with --path, or remove it"},
+		"a folder of another":     {"orders", platform.Go, func(s *platform.Service) { s.Path = "api/orders" }, `path "api/orders" lies in the folder of service "api"`},
+		"the pipeline's folder":   {"orders", platform.Go, func(s *platform.Service) { s.Path = "ci/orders" }, `path "ci/orders" lies in ci, which is the pipeline's`},
+		"a folder outside":        {"orders", platform.Go, func(s *platform.Service) { s.Path = "../orders" }, `path "../orders" must name a folder inside the source tree`},
+		"a folder with a space":   {"orders", platform.Go, func(s *platform.Service) { s.Path = "my orders" }, `path "my orders": take letters`},
+		"a folder git ignores":    {"orders", platform.Go, func(s *platform.Service) { s.Path = "sub/built.log" }, `git ignores sub/built.log, by a .gitignore: name another folder with --path`},
+	}
+	tree, p := open(t, map[string]string{
+		"docs/a.md": "", "go.work": workspace, platform.ServicesFile: strings.Replace(sourcetest.Services, `["/*"]`, `["/*", "/p*/x"]`, 1),
+	})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			service := scaffold.Default(p, tt.name, tt.kind)
+			if tt.wish != nil {
+				tt.wish(&service)
+			}
+			_, err := scaffold.Add(t.Context(), tree, service)
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			require.NotContains(t, err.Error(), "\n", "one line")
+			require.Empty(t, sourcetest.Git(t, tree.Dir, "status", "--porcelain", "--ignored"), "nothing is written")
+		})
+	}
+}
+
+func TestAddRefusesBrokenFiles(t *testing.T) {
+	tests := map[string]struct{ file, content, want string }{
+		"services":  {platform.ServicesFile, "{", "line 1 is not JSON"},
+		"workspace": {"go.work", "use (", "go.work:1"},
+		"module":    {"api/go.mod", "module \"x\ngo", "api/go.mod:1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tree, p := open(t, nil)
+			sourcetest.Write(t, tree.Dir, tt.file, tt.content)
+			sourcetest.Commit(t, tree.Dir, "broken")
+			_, err := scaffold.Add(t.Context(), tree, scaffold.Default(p, "orders", platform.Go))
+			require.ErrorContains(t, err, tt.want)
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			require.NotContains(t, err.Error(), "\n", "one line")
+			require.Empty(t, sourcetest.Git(t, tree.Dir, "status", "--porcelain"))
+		})
+	}
+}
+
+// TestAddUndoes lets git refuse, half-way.
+func TestAddUndoes(t *testing.T) {
+	tree, p := open(t, nil)
+	lock := filepath.Join(tree.Dir, ".git", "index.lock")
+	require.NoError(t, os.WriteFile(lock, nil, 0o600))
+	service := scaffold.Default(p, "orders", platform.Go)
+	service.Path = "services/orders"
+	_, err := scaffold.Add(t.Context(), tree, service)
+	require.ErrorContains(t, err, `adding service "orders": running git add`)
+	require.Equal(t, outcome.Failed, outcome.Of(err))
+	require.NoError(t, os.Remove(lock))
+	require.Empty(t, sourcetest.Git(t, tree.Dir, "status", "--porcelain"))
+	require.NoDirExists(t, filepath.Join(tree.Dir, "services"), "folders above it are gone, too")
+
+	_, err = scaffold.Add(t.Context(), tree, service)
+	require.NoError(t, err, "and it can be tried again")
+}
+
+// TestAddWithoutNeighbour has no Go service to take the version of Go from, and
+// follows the services file where it is a link.
+func TestAddWithoutNeighbour(t *testing.T) {
+	tree, p := open(t, map[string]string{
+		platform.ServicesFile: `{"services": {"web": {"path": "web", "kind": "nginx", "port": 8000, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`,
+	})
+	file := filepath.Join(tree.Dir, filepath.FromSlash(platform.ServicesFile))
+	require.NoError(t, os.Rename(file, filepath.Join(tree.Dir, "services.json")))
+	require.NoError(t, os.Symlink("../services.json", file))
+	added, err := scaffold.Add(t.Context(), tree, scaffold.Default(p, "orders", platform.Go))
+	require.NoError(t, err)
+	require.Equal(t, 8001, added.Entry.Port)
+	require.Regexp(t, `^module services/orders\n\ngo 1\.\d+`, read(t, tree.Dir, "orders/go.mod"))
+	require.Contains(t, read(t, tree.Dir, "services.json"), `, "orders": {"path": "orders", "kind": "go", "port": 8001,`)
+	info, err := os.Lstat(file)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeSymlink)
+}
+
+func TestParseKind(t *testing.T) {
+	kind, err := scaffold.ParseKind("nginx")
+	require.NoError(t, err)
+	require.Equal(t, platform.Nginx, kind)
+	_, err = scaffold.ParseKind("ngnix")
+	require.EqualError(t, err, `no kind "ngnix": did you mean "nginx"?`)
+	_, err = scaffold.ParseKind("python")
+	require.EqualError(t, err, `no kind "python": take one of go, nginx`)
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
+// TestNginxTakesTheConfiguration asks Nginx itself.
+func TestNginxTakesTheConfiguration(t *testing.T) {
+	nginx, err := exec.LookPath("nginx")
+	if err != nil {
+		if nginx, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
+			t.Skip("nginx is not installed: apt-get install -y nginx-light")
+		}
+	}
+	tree, p := open(t, nil)
+	_, err = scaffold.Add(t.Context(), tree, scaffold.Default(p, "handbook", platform.Nginx))
+	require.NoError(t, err)
+	said, err := exec.CommandContext(t.Context(), nginx, "-t", "-p", t.TempDir(), "-e", "stderr", "-c", filepath.Join(tree.Dir, "handbook/nginx/nginx.conf")).CombinedOutput()
+	require.NoError(t, err, "%s", said)
+}

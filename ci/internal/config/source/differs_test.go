@@ -1,0 +1,52 @@
+package source_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestDiffers(t *testing.T) {
+	dir := sourcetest.New(t)
+	sourcetest.Write(t, dir, "infra/main.tf", "x")
+	sourcetest.Write(t, dir, "shared/a[1].tf", "x")
+	sourcetest.Write(t, dir, ".gitignore", "ignored.tf\n")
+	sourcetest.Commit(t, dir, "platform")
+	tree := source.Tree{Dir: filepath.Join(dir, "infra")}
+	top, err := tree.Top(t.Context())
+	require.NoError(t, err)
+	want, err := filepath.EvalSymlinks(dir)
+	require.NoError(t, err)
+	require.Equal(t, want, top)
+	differs := func(names ...string) bool {
+		t.Helper()
+		yes, err := tree.Differs(t.Context(), names)
+		require.NoError(t, err)
+		return yes
+	}
+	require.False(t, differs())
+	require.False(t, differs("main.tf", "../shared/a[1].tf"))
+	for _, flag := range []string{"assume-unchanged", "skip-worktree"} {
+		sourcetest.Git(t, dir, "update-index", "--"+flag, "infra/main.tf")
+		require.False(t, differs("main.tf"))
+		sourcetest.Write(t, dir, "infra/main.tf", "y")
+		require.True(t, differs("main.tf"), "git was told not to look")
+		sourcetest.Write(t, dir, "infra/main.tf", "x")
+		sourcetest.Git(t, dir, "update-index", "--no-"+flag, "infra/main.tf")
+	}
+	sourcetest.Write(t, dir, "infra/ignored.tf", "x")
+	require.True(t, differs("main.tf", "ignored.tf"))
+	sourcetest.Write(t, dir, "shared/a[1].tf", "y")
+	require.True(t, differs("../shared/a[1].tf"))
+	require.False(t, differs("main.tf"))
+	sourcetest.Write(t, dir, "shared/new.tf", "y")
+	require.True(t, differs("../shared/new.tf"))
+	_, err = tree.Differs(t.Context(), []string{"../../elsewhere"})
+	require.ErrorContains(t, err, "outside repository")
+	_, err = source.Tree{Dir: t.TempDir()}.Top(t.Context())
+	require.Error(t, err)
+}

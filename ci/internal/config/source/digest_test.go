@@ -1,0 +1,66 @@
+package source_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/sourcetest"
+)
+
+func TestDigests(t *testing.T) {
+	dir := sourcetest.New(t)
+	digests := func() map[string]string {
+		got, err := source.Tree{Dir: dir}.Digests(t.Context())
+		require.NoError(t, err)
+		return got
+	}
+	first := digests()
+	require.Len(t, first, 6, "the whole, and .gitignore, api, ci, terraform, web")
+	require.Equal(t, first, digests())
+
+	site := filepath.Join(dir, "web", "site")
+	for _, step := range []struct {
+		name   string
+		change func()
+	}{
+		{"content", func() { sourcetest.Write(t, dir, "web/site/index.html", "other") }},
+		{"new", func() { sourcetest.Write(t, dir, "web/site/new.html", "") }},
+		{"executable", func() { require.NoError(t, os.Chmod(filepath.Join(site, "new.html"), 0o700)) }},
+		{"link", func() { require.NoError(t, os.Symlink("new.html", filepath.Join(site, "link.html"))) }},
+		{"leads elsewhere", func() {
+			require.NoError(t, os.Remove(filepath.Join(site, "link.html")))
+			require.NoError(t, os.Symlink("index.html", filepath.Join(site, "link.html")))
+		}},
+		{"gone", func() { require.NoError(t, os.Remove(filepath.Join(site, "index.html"))) }},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			before := digests()
+			step.change()
+			after := digests()
+			require.NotEqual(t, before["web"], after["web"])
+			require.NotEqual(t, before[source.Whole], after[source.Whole])
+			require.Equal(t, first["api"], after["api"])
+			require.Equal(t, first["terraform"], after["terraform"])
+		})
+	}
+
+	before := digests()
+	sourcetest.Commit(t, dir, "second")
+	require.Equal(t, before, digests(), "a commit changes no file")
+	sourcetest.Write(t, dir, "web/debug.log", "ignored")
+	require.Equal(t, before, digests(), "what git ignores does not count")
+
+	_, err := source.Tree{Dir: t.TempDir()}.Digests(t.Context())
+	require.ErrorContains(t, err, "listing the tree's files")
+}
+
+func TestDigestVariable(t *testing.T) {
+	require.Equal(t, "SLIPWAY_TREE", source.DigestVariable(source.Whole))
+	require.Equal(t, "SLIPWAY_TREE_TERRAFORM", source.DigestVariable("terraform"))
+	require.Equal(t, "SLIPWAY_TREE__GITHUB", source.DigestVariable(".github"))
+	require.Equal(t, "SLIPWAY_TREE_A_B9", source.DigestVariable("a-b9"))
+}

@@ -1,0 +1,171 @@
+package source_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// TestEnvironmentOfAHook: what git exports to hooks, or somebody to a shell, names
+// no repository to the pipeline.
+func TestEnvironmentOfAHook(t *testing.T) {
+	dir, other := sourcetest.New(t), sourcetest.New(t)
+	sourcetest.Write(t, other, "other", "x")
+	sourcetest.Commit(t, other, "another repository")
+	want, err := source.Tree{Dir: dir}.Revision(t.Context())
+	require.NoError(t, err)
+	linked := filepath.Join(t.TempDir(), "linked")
+	sourcetest.Git(t, dir, "worktree", "add", "-q", "--detach", linked)
+	index := filepath.Join(t.TempDir(), "index")
+	sourcetest.Write(t, filepath.Dir(index), "index", "no index at all")
+
+	tests := map[string]map[string]string{
+		"another repository":        {"GIT_DIR": filepath.Join(other, ".git"), "GIT_WORK_TREE": other},
+		"a relative one":            {"GIT_DIR": ".git", "GIT_PREFIX": ""},
+		"a linked work tree's":      {"GIT_DIR": filepath.Join(dir, ".git", "worktrees", "linked"), "GIT_COMMON_DIR": filepath.Join(other, ".git")},
+		"another index":             {"GIT_INDEX_FILE": index},
+		"other objects":             {"GIT_OBJECT_DIRECTORY": t.TempDir(), "GIT_ALTERNATE_OBJECT_DIRECTORIES": t.TempDir()},
+		"a namespace":               {"GIT_NAMESPACE": "other"},
+		"configuration, by number":  {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.worktree", "GIT_CONFIG_VALUE_0": other},
+		"configuration, by git -c":  {"GIT_CONFIG_PARAMETERS": "'core.worktree'='" + other + "'"},
+		"configuration, unreadable": {"GIT_CONFIG_COUNT": "many"},
+		"how paths are read":        {"GIT_NOGLOB_PATHSPECS": "1", "GIT_ICASE_PATHSPECS": "1"},
+		"a monitor that is told":    {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "core.fsmonitor", "GIT_CONFIG_VALUE_0": "false"},
+	}
+	for name, env := range tests {
+		t.Run(name, func(t *testing.T) {
+			for key, value := range env {
+				t.Setenv(key, value)
+			}
+			for _, dir := range []string{dir, linked} {
+				tree, err := source.Open(t.Context(), dir)
+				require.NoError(t, err)
+				revision, err := tree.Revision(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, want, revision)
+				files, err := tree.Files(t.Context(), "web/site")
+				require.NoError(t, err)
+				require.Equal(t, []string{"css/style.css", "index.html"}, files)
+			}
+		})
+	}
+}
+
+// TestSafeDirectoryIsKept: of the environment's configuration what says whose tree
+// git may read arrives, and what comes before it does not.
+func TestSafeDirectoryIsKept(t *testing.T) {
+	for key, value := range map[string]string{
+		"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "core.worktree", "GIT_CONFIG_VALUE_0": "/nonexistent",
+		"GIT_CONFIG_KEY_1": "Safe.Directory", "GIT_CONFIG_VALUE_1": "/some/tree",
+	} {
+		t.Setenv(key, value)
+	}
+	tree := source.Tree{Dir: sourcetest.New(t)}
+	said, err := tree.Git(t.Context(), "config", "--get-all", "safe.directory")
+	require.NoError(t, err)
+	require.Contains(t, said, "/some/tree\n")
+	_, err = tree.Git(t.Context(), "config", "core.worktree")
+	require.Error(t, err)
+}
+
+func TestEnviron(t *testing.T) {
+	list, err := source.Tree{Dir: t.TempDir()}.Git(t.Context(), "rev-parse", "--local-env-vars")
+	require.NoError(t, err)
+	for _, name := range strings.Fields(list) {
+		t.Setenv(name, "x")
+	}
+	var left []string
+	for _, entry := range source.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); slices.Contains(strings.Fields(list), name) {
+			left = append(left, name)
+		}
+	}
+	require.ElementsMatch(t, []string{"GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}, left, "a newer git has another variable that names a repository")
+}
+
+// TestAnotherRepositoryNamesNothing: a folder that is no repository of its own gets
+// no commit from the one that it happens to be in.
+func TestAnotherRepositoryNamesNothing(t *testing.T) {
+	above := sourcetest.New(t)
+	sourcetest.Write(t, above, ".gitignore", "ignored/\n")
+	sourcetest.Commit(t, above, "ignore")
+	for name, content := range sourcetest.Files() {
+		sourcetest.Write(t, above, "ignored/"+name, content)
+		sourcetest.Write(t, above, "untracked/"+name, content)
+	}
+	tests := map[string]struct{ dir, want string }{
+		"ignored there":            {"ignored", "tracks nothing in it: git add it there, or run git init in it"},
+		"a folder of what is":      {"ignored/api", "tracks nothing in it"},
+		"never added there":        {"untracked", "tracks nothing in it"},
+		"git's own folder":         {".git", "git's own folder: name the tree with --source"},
+		"a folder of git's folder": {".git/objects", "git's own folder"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tree := source.Tree{Dir: filepath.Join(above, tt.dir)}
+			_, err := source.Open(t.Context(), tree.Dir)
+			require.ErrorContains(t, err, tt.want)
+			_, revisionErr := tree.Revision(t.Context())
+			require.EqualError(t, revisionErr, err.Error())
+			_, resolveErr := tree.Resolve(t.Context(), "")
+			require.EqualError(t, resolveErr, err.Error())
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			require.NotContains(t, err.Error(), "\n")
+		})
+	}
+	t.Run("added and not committed", func(t *testing.T) {
+		sourcetest.Git(t, above, "add", "untracked")
+		tree, err := source.Open(t.Context(), filepath.Join(above, "untracked"))
+		require.NoError(t, err)
+		_, err = tree.Revision(t.Context())
+		require.ErrorContains(t, err, "commit first")
+	})
+}
+
+// TestOneWayToGit: whoever calls git by another way believes the environment again.
+func TestOneWayToGit(t *testing.T) {
+	module := sourcetest.Repository("ci")
+	files := 0
+	require.NoError(t, filepath.WalkDir(module, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") || strings.HasSuffix(name, ".gen.go") {
+			return err
+		}
+		files++
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return nil //nolint:nilerr // test data, which need not be Go
+		}
+		below, _ := filepath.Rel(module, name)
+		ast.Inspect(file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			for _, argument := range call.Args {
+				if text, ok := argument.(*ast.BasicLit); ok && text.Value == `"git"` {
+					require.Contains(t, []string{
+						"internal/config/source/git.go", "internal/sourcetest/sourcetest.go",
+						"internal/check/doctor/doctor.go", // looks whether it is there
+					}, filepath.ToSlash(below), "call source.Tree.Git")
+				}
+			}
+			return true
+		})
+		return nil
+	}))
+	require.Greater(t, files, 300)
+	_, err := os.Stat(filepath.Join(module, "internal", "config", "source", "git.go"))
+	require.NoError(t, err)
+}

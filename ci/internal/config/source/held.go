@@ -1,0 +1,671 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha1" //nolint:gosec // git's own name of a content
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Modes of what is neither a file nor a folder to git.
+const (
+	linkMode      = "120000"
+	submoduleMode = "160000"
+)
+
+// attributesFile says how git converts files.
+const attributesFile = ".gitattributes"
+
+// Held is what the commit at HEAD holds in some folders, and what git makes of the
+// work tree there: in submodules, too, as far as they are checked out. It is asked
+// for whether files are the commit's, because `git status` does not tell of all that
+// are not: it believes the index about files that it was told not to look at, and
+// takes for equal what a filter makes equal.
+type Held struct {
+	tree    Tree
+	own     *repository
+	entries map[string]*entry // by name, relative to the tree's folder
+}
+
+// entry is one name of a repository.
+type entry struct {
+	repository *repository
+	name       string // relative to the repository's folder
+	mode, id   string // in the commit; empty where it has none
+	tracked    bool   // in the index
+	visible    bool   // git status tells that it differs
+	absent     bool   // a submodule that is not checked out
+}
+
+// repository is the tree's own, or a submodule's.
+type repository struct {
+	Tree
+	at     string // the folder, relative to the tree's; "" is the tree's own
+	prefix string // of that folder in the repository
+}
+
+// File is one name that a commit or the index has.
+type File struct {
+	Name    string // relative to the folder that was asked for
+	Tracked bool
+	Here    bool // in the work tree
+	// Submodule is set for one that is not checked out.
+	Submodule bool
+}
+
+// Held reads what the commit holds in folders, relative to the tree's own. What is
+// outside of the repository is left out.
+func (t Tree) Held(ctx context.Context, folders ...string) (Held, error) {
+	h := Held{tree: t, own: &repository{Tree: t}, entries: map[string]*entry{}}
+	return h, h.read(ctx, h.own, folders)
+}
+
+func (h Held) read(ctx context.Context, r *repository, folders []string) error {
+	prefix, err := r.Git(ctx, "rev-parse", "--show-prefix")
+	if err != nil {
+		return err
+	}
+	r.prefix = strings.TrimSuffix(prefix, "\n")
+	paths := map[string]bool{}
+	var above []string
+	for _, folder := range folders {
+		folder = path.Clean(folder)
+		if r.outside(folder) {
+			continue
+		}
+		paths[folder] = true
+		for dir := folder; ; dir = path.Dir(dir) {
+			paths[path.Join(dir, attributesFile)] = true
+			if dir == "." || path.Base(dir) == ".." {
+				break
+			}
+			above = append(above, dir)
+		}
+	}
+	names := slices.Sorted(maps.Keys(paths))
+	if len(names) == 0 {
+		return nil
+	}
+	if _, err := r.Git(ctx, "rev-parse", "--verify", "--quiet", "HEAD^{commit}"); err == nil {
+		list, err := r.Git(ctx, append([]string{"ls-tree", "-z", "-r", "HEAD", "--"}, names...)...)
+		if err != nil {
+			return err
+		}
+		inside, err := r.Git(ctx, append([]string{"ls-tree", "-z", "-d", "HEAD", "--"}, append(above, attributesFile)...)...) // what a submodule has, it does not list
+		if err != nil {
+			return err
+		}
+		for _, line := range split(list + inside) { // mode type id\tname
+			facts, name, _ := strings.Cut(line, "\t")
+			if fields := strings.Fields(facts); len(fields) == 3 && fields[1] != "tree" {
+				e := h.entry(r, name)
+				e.mode, e.id = fields[0], fields[2]
+			}
+		}
+	} else if ctx.Err() != nil {
+		return err
+	}
+	list, err := r.Git(ctx, append([]string{"--literal-pathspecs", "ls-files", "-s", "-z", "--"}, names...)...)
+	if err != nil {
+		return err
+	}
+	for _, line := range split(list) { // mode id stage\tname
+		facts, name, _ := strings.Cut(line, "\t")
+		e := h.entry(r, name)
+		e.tracked = true
+		if mode, _, _ := strings.Cut(facts, " "); mode == submoduleMode && e.mode == "" {
+			e.mode = mode
+		}
+	}
+	list, err = r.Git(ctx, append([]string{"--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all", "--ignore-submodules=none", "--"}, append(names, above...)...)...)
+	if err != nil {
+		return err
+	}
+	for _, line := range split(list) { // XY name, from the repository's root
+		if name, err := filepath.Rel("/"+r.prefix, "/"+line[min(3, len(line)):]); err == nil {
+			h.entry(r, filepath.ToSlash(name)).visible = true
+		}
+	}
+	return h.descend(ctx, r, folders)
+}
+
+// descend reads the submodules of a repository.
+func (h Held) descend(ctx context.Context, r *repository, folders []string) error {
+	for name, e := range maps.Clone(h.entries) {
+		if e.repository != r || e.mode != submoduleMode {
+			continue
+		}
+		dir := filepath.Join(h.tree.Dir, filepath.FromSlash(name))
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err != nil {
+			e.absent = true
+			continue
+		}
+		var below []string // of the submodule
+		for _, folder := range folders {
+			inside, ok := strings.CutPrefix(path.Clean(folder), e.name+"/")
+			if !ok {
+				inside = "."
+			}
+			below = append(below, inside)
+		}
+		if err := h.read(ctx, &repository{Tree: Tree{dir}, at: name}, below); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outside tells whether a name is outside of the repository.
+func (r *repository) outside(name string) bool {
+	return strings.HasPrefix(path.Join(r.prefix, name)+"/", "../")
+}
+
+func (h Held) entry(r *repository, name string) *entry {
+	full := path.Join(r.at, name)
+	if h.entries[full] == nil {
+		h.entries[full] = &entry{repository: r, name: path.Clean(name)}
+	}
+	return h.entries[full]
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == 0 })
+}
+
+// Below lists what commit or index have below folder, sorted. A submodule that is
+// not checked out is one name among them, and not here.
+func (h Held) Below(folder string) ([]File, error) {
+	var files []File
+	for _, name := range slices.Sorted(maps.Keys(h.entries)) {
+		e := h.entries[name]
+		inside, ok := strings.CutPrefix(name, path.Clean(folder)+"/")
+		switch {
+		case path.Clean(folder) == ".":
+			inside, ok = name, !strings.HasPrefix(name, "../")
+		case !ok:
+			continue
+		}
+		if !ok || !e.tracked && e.mode == "" || e.mode == submoduleMode && !e.absent {
+			continue
+		}
+		f := File{Name: inside, Tracked: e.tracked, Submodule: e.absent}
+		_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			var at *os.PathError
+			if errors.As(err, &at) {
+				err = at.Err // without the path, which is told already
+			}
+			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), err)
+		}
+		f.Here = err == nil && !e.absent
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// difference is a file that is not what the commit holds, and what to do. Git is asked
+// for that, about the one that is told.
+type difference struct {
+	name, what, mend string
+	of               *comparison // to ask, unless mend is known
+}
+
+// Check compares files with the commit, and gives a usage error that names the first
+// that is another one, or not there, and what to do. What `git status` tells counts
+// only if exact is set: somebody who builds what they have just changed knows.
+func (h Held) Check(ctx context.Context, names []string, exact bool) error {
+	all := map[string]bool{}
+	for _, name := range names {
+		name = path.Clean(name)
+		if h.own.outside(name) {
+			continue
+		}
+		all[name] = true
+		for dir := path.Dir(name); ; dir = path.Dir(dir) {
+			if e := h.entries[dir]; e != nil && e.mode == submoduleMode {
+				all[dir] = true
+			}
+			if attributes := path.Join(dir, attributesFile); h.entries[attributes] != nil {
+				all[attributes] = true
+			}
+			if dir == "." || path.Base(dir) == ".." {
+				break
+			}
+		}
+	}
+	var differences []difference
+	repositories := map[*repository][]string{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		e := h.entries[name]
+		switch {
+		case e == nil && h.above(name, func(e *entry) bool { return e.absent || e.visible && !e.tracked && !exact }):
+		case e == nil && !h.here(name):
+		case e == nil:
+			differences = append(differences, difference{name: name, what: "counts for the image, and git ignores it, so that no commit holds it", mend: "git add -f " + shell(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
+		case e.visible && !exact && !e.absent:
+		case e.id == "" && !e.absent && e.tracked:
+			differences = append(differences, difference{name: name, what: "is not in the commit", mend: "commit it"})
+		case e.id == "" && !e.absent:
+			differences = append(differences, difference{name: name, what: "counts for the image, and is not in the commit", mend: "git add it and commit"})
+		case e.mode == submoduleMode:
+			d, err := h.submodule(ctx, name, e)
+			if err != nil {
+				return err
+			}
+			differences = append(differences, d...)
+		default:
+			repositories[e.repository] = append(repositories[e.repository], name)
+		}
+	}
+	for r, names := range repositories {
+		found, err := h.compare(ctx, r, names)
+		if err != nil {
+			return err
+		}
+		differences = append(differences, found...)
+	}
+	if len(differences) == 0 {
+		return nil
+	}
+	first := slices.MinFunc(differences, func(a, b difference) int { return cmp.Compare(a.name, b.name) })
+	if first.of != nil {
+		var err error
+		if first, err = first.of.explain(ctx, first); err != nil {
+			return err
+		}
+	}
+	more := ""
+	if n := len(differences) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.what, first.mend)
+}
+
+// Complete is a usage error if the work tree lacks what the commit has in folders: it
+// says what to do where a folder is not there at all.
+func (t Tree) Complete(ctx context.Context, folders ...string) error {
+	h, err := t.Held(ctx, folders...)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for name := range h.entries {
+		if e := h.entries[name]; e.absent || e.mode != "" && !h.here(name) {
+			names = append(names, name)
+		}
+	}
+	return h.Check(ctx, names, false)
+}
+
+// here tells whether a name is in the work tree.
+func (h Held) here(name string) bool {
+	_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
+	return err == nil
+}
+
+// above tells whether a folder above name is such an entry: a submodule that is not
+// checked out, or another repository that was never added.
+func (h Held) above(name string, is func(*entry) bool) bool {
+	for dir := path.Dir(name); dir != "." && path.Base(dir) != ".."; dir = path.Dir(dir) {
+		if e := h.entries[dir]; e != nil && is(e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h Held) submodule(ctx context.Context, name string, e *entry) ([]difference, error) {
+	command := e.repository.command()
+	if e.absent {
+		return []difference{{name: name, what: "is a submodule that is not checked out", mend: command + "submodule update --init " + shell(e.name)}}, nil
+	}
+	head, err := Tree{filepath.Join(h.tree.Dir, filepath.FromSlash(name))}.Git(ctx, "rev-parse", "HEAD")
+	if err != nil {
+		return nil, err
+	}
+	if head = strings.TrimSpace(head); head != e.id {
+		what := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
+		return []difference{{name: name, what: what, mend: command + "submodule update --init " + shell(e.name) + ", or commit it as it is"}}, nil
+	}
+	return nil, nil
+}
+
+// compare compares files of one repository with its commit.
+func (h Held) compare(ctx context.Context, r *repository, names []string) ([]difference, error) {
+	c := comparison{Held: h, repository: r}
+	if err := c.ask(ctx, names); err != nil {
+		return nil, err
+	}
+	var differences []difference
+	for _, name := range names {
+		d, err := c.file(name)
+		if err != nil {
+			return nil, err
+		}
+		differences = append(differences, d...)
+	}
+	for some := range slices.Chunk(c.unsure, together) {
+		d, err := c.settle(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		differences = append(differences, d...)
+	}
+	return differences, nil
+}
+
+// together is how many files git is asked about at once: a process for each would
+// take longer than all else, and their contents are in memory.
+const together = 50
+
+// comparison compares the files of one repository.
+type comparison struct {
+	Held
+	repository *repository
+	// attributes of each file: those that change what git writes to a work tree.
+	attributes map[string]map[string]string
+	// drivers are the configured commands of filters, by filter and kind.
+	drivers map[string]map[string]bool
+	// unsure are the files that only git can tell about.
+	unsure []string
+}
+
+// ask asks git how it converts the files. The attributes are those of the index: a
+// work tree may lack the file that has them.
+func (c *comparison) ask(ctx context.Context, names []string) error {
+	var list strings.Builder
+	for _, name := range names {
+		list.WriteString(c.entries[name].name + "\x00")
+	}
+	said, err := c.repository.ask(ctx, list.String(), "check-attr", "-z", "--cached", "--stdin", "filter", "ident", "eol", "working-tree-encoding")
+	if err != nil {
+		return err
+	}
+	c.attributes, c.drivers = map[string]map[string]string{}, map[string]map[string]bool{}
+	fields := strings.Split(said, "\x00")
+	for n := 0; n+2 < len(fields); n += 3 {
+		name, attribute, value := path.Clean(fields[n]), fields[n+1], fields[n+2]
+		if value == "unspecified" || value == "unset" {
+			continue
+		}
+		if c.attributes[name] == nil {
+			c.attributes[name] = map[string]string{}
+		}
+		c.attributes[name][attribute] = value
+	}
+	if len(c.attributes) == 0 {
+		return nil
+	}
+	said, err = c.repository.Git(ctx, "config", "--null", "--get-regexp", `^filter\..*\.(clean|smudge|process)$`)
+	if err != nil && ctx.Err() != nil {
+		return err // any other error is that there is none
+	}
+	for _, line := range split(said) {
+		key, command, _ := strings.Cut(line, "\n")
+		key = strings.TrimPrefix(key, "filter.")
+		dot := strings.LastIndex(key, ".")
+		if c.drivers[key[:dot]] == nil {
+			c.drivers[key[:dot]] = map[string]bool{}
+		}
+		c.drivers[key[:dot]][key[dot+1:]] = command != ""
+	}
+	return nil
+}
+
+func (c *comparison) file(name string) ([]difference, error) {
+	e := c.entries[name]
+	file := filepath.Join(c.tree.Dir, filepath.FromSlash(name))
+	info, err := os.Lstat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c.differs(name, "is in the commit and not in the tree"), nil
+	case err != nil:
+		return nil, err
+	case e.mode == linkMode && info.Mode()&fs.ModeSymlink == 0:
+		return []difference{{name: name, what: "is a symbolic link in the commit and not here", mend: "git config core.symlinks true, and " + c.again(name)}}, nil
+	case e.mode == linkMode:
+		target, err := os.Readlink(file)
+		if err == nil && hashOf(e.id, []byte(filepath.ToSlash(target))) != e.id {
+			return c.differs(name, "leads elsewhere than in the commit"), nil
+		}
+		return nil, err
+	case !info.Mode().IsRegular():
+		return c.differs(name, "is a file in the commit and not here"), nil
+	}
+	data, err := c.contentOf(name)
+	if err != nil {
+		return nil, err
+	}
+	return c.content(name, data), nil
+}
+
+// content compares a file's content with the commit, as far as git need not be asked.
+func (c *comparison) content(name string, data []byte) []difference {
+	e := c.entries[name]
+	attributes := c.attributes[e.name]
+	filter, drivers := attributes["filter"], c.drivers[attributes["filter"]]
+	same := hashOf(e.id, data) == e.id
+	switch {
+	case filter != "" && lfsPointer.Match(data):
+		what := "is a Git LFS pointer here, and not the file that it stands for"
+		return []difference{{name: name, what: what, mend: c.repository.command() + "lfs pull (actions/checkout: lfs: true)"}}
+	case same && filter == "lfs": // it gives back what is no pointer
+	case same && filter != "" && len(drivers) == 0:
+		return c.noFilter(name, filter)
+	case same && !drivers["smudge"] && !drivers["process"] && attributes["ident"] == "" && attributes["eol"] != "crlf" && attributes["working-tree-encoding"] == "":
+	default:
+		c.unsure = append(c.unsure, name)
+	}
+	return nil
+}
+
+// settle asks git about files: what they stand for in Git LFS, and what it would write.
+func (c *comparison) settle(ctx context.Context, names []string) (differences []difference, err error) {
+	filterOf := func(name string) string { return c.attributes[c.entries[name].name]["filter"] }
+	var filtered, others []string
+	for _, name := range names {
+		if filterOf(name) != "" {
+			filtered = append(filtered, name)
+		}
+	}
+	blobs, err := c.objects(ctx, filtered)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		filter, pointer := filterOf(name), lfsPointer.FindStringSubmatch(blobs[name])
+		switch {
+		case pointer != nil:
+			data, err := c.contentOf(name)
+			if err != nil {
+				return nil, err
+			}
+			if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != pointer[1] || strconv.Itoa(len(data)) != pointer[2] {
+				differences = append(differences, c.differs(name, "differs from what the commit holds in Git LFS")...)
+			}
+		case filter == "lfs":
+			differences = append(differences, c.differs(name, "differs from the commit")...)
+		case filter != "" && len(c.drivers[filter]) == 0:
+			differences = append(differences, c.noFilter(name, filter)...)
+		default:
+			others = append(others, name)
+		}
+	}
+	written, err := c.objects(ctx, others, "--filters")
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
+	for _, name := range others {
+		e := c.entries[name]
+		one, known := written[name]
+		if !known { // one of them failed, or its name has a line break
+			one, err = c.repository.Git(ctx, append(c.required(), "cat-file", "--filters", "--path="+path.Join(c.repository.prefix, e.name), e.id)...)
+			if err != nil && ctx.Err() != nil {
+				return nil, err
+			}
+			if err != nil {
+				what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
+				differences = append(differences, difference{name: name, what: what, mend: "mend the filter, and " + c.again(name)})
+				continue
+			}
+		}
+		data, err := c.contentOf(name)
+		if err != nil {
+			return nil, err
+		}
+		if one != string(data) {
+			differences = append(differences, c.differs(name, "differs from the commit")...)
+		}
+	}
+	return differences, nil
+}
+
+// objects are what the commit holds of files, or with --filters what git would write.
+func (c *comparison) objects(ctx context.Context, names []string, flags ...string) (map[string]string, error) {
+	var asked []string
+	var list strings.Builder
+	mark := rand.Text() // ends an object: git tells the size before its filters
+	for _, name := range names {
+		e := c.entries[name]
+		line := e.id
+		if len(flags) > 0 {
+			line += " " + path.Join(c.repository.prefix, e.name)
+		}
+		if !strings.Contains(line, "\n") {
+			asked = append(asked, name)
+			list.WriteString(line + "\n" + mark + "\n")
+		}
+	}
+	if len(asked) == 0 {
+		return nil, nil
+	}
+	said, err := c.repository.ask(ctx, list.String(), append(append(c.required(), "cat-file", "--batch"), flags...)...)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]string{}
+	for n, answer := range strings.Split(said, mark+" missing\n")[:len(asked)] {
+		_, content, _ := strings.Cut(answer, "\n") // id type size
+		found[asked[n]] = strings.TrimSuffix(content, "\n")
+	}
+	return found, nil
+}
+
+// required are git's options by which a filter that fails does not pass for one that
+// does nothing.
+func (c *comparison) required() (options []string) {
+	for filter, kinds := range c.drivers {
+		if kinds["smudge"] || kinds["process"] {
+			options = append(options, "-c", "filter."+filter+".required=true")
+		}
+	}
+	return options
+}
+
+func (c *comparison) noFilter(name, filter string) []difference {
+	what := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
+	return []difference{{name: name, what: what, mend: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.again(name))}}
+}
+
+// contentOf reads a file of the work tree.
+func (c *comparison) contentOf(name string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the path is told already
+	}
+	return data, err
+}
+
+func (c *comparison) differs(name, what string) []difference {
+	return []difference{{name: name, what: what, of: c}}
+}
+
+// explain tells why `git status` may say nothing of a difference, and what to do.
+func (c *comparison) explain(ctx context.Context, d difference) (difference, error) {
+	e := c.entries[d.name]
+	tag, err := c.repository.Git(ctx, "--literal-pathspecs", "ls-files", "-v", "--", e.name)
+	if err != nil {
+		return d, err
+	}
+	command, again := c.repository.command(), c.again(d.name)
+	sparse := ""
+	if !c.here(d.name) {
+		sparse, _ = c.repository.Git(ctx, "config", "--type=bool", "--get", "core.sparseCheckout") // an error is that it is not set
+	}
+	skipped := strings.HasPrefix(strings.ToUpper(tag), "S")
+	switch {
+	case skipped && strings.TrimSpace(sparse) == "true":
+		d.what += " (a sparse checkout leaves it out)"
+		d.mend = command + "sparse-checkout disable"
+	case skipped:
+		d.what += " (git is told to skip it)"
+		d.mend = command + "update-index --no-skip-worktree " + shell(e.name) + ", then " + again + " or commit it"
+	case tag != "" && tag[0] >= 'a' && tag[0] <= 'z':
+		d.what += " (git is told to assume it unchanged)"
+		d.mend = command + "update-index --no-assume-unchanged " + shell(e.name) + ", then " + again + " or commit it"
+	case e.visible:
+		d.what += " (git status)"
+		d.mend = "commit it, or " + again
+	default:
+		d.what += ", and git status does not tell"
+		d.mend = again + ", or commit it"
+	}
+	return d, nil
+}
+
+// again is the command that writes a file as the commit has it. Git leaves a file
+// alone that it takes for unchanged.
+func (c *comparison) again(name string) string {
+	return "rm -f " + shell(name) + " && " + c.repository.command() + "checkout HEAD -- " + shell(c.entries[name].name)
+}
+
+// command is how a command line for the repository begins.
+func (r *repository) command() string {
+	if r.at == "" {
+		return "git "
+	}
+	return "git -C " + shell(r.at) + " "
+}
+
+// lfsPointer is the whole of a pointer of Git LFS:
+// https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
+var lfsPointer = regexp.MustCompile(`\Aversion https?://[^\n]+/spec/v1\r?\n(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]+)\r?\n?\z`)
+
+// plain is a name that a shell takes as it is.
+var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+
+// shell is a name as a command line has it.
+func shell(name string) string {
+	if plain.MatchString(name) {
+		return name
+	}
+	return Display("'" + strings.ReplaceAll(name, "'", `'\''`) + "'")
+}
+
+// hashOf is git's id of a content, in the kind of hash that id is of.
+func hashOf(id string, data []byte) string {
+	var sum hash.Hash = sha1.New() //nolint:gosec // git's own
+	if len(id) == hex.EncodedLen(sha256.Size) {
+		sum = sha256.New()
+	}
+	fmt.Fprintf(sum, "blob %d\x00", len(data))
+	_, _ = sum.Write(data)
+	return hex.EncodeToString(sum.Sum(nil))
+}

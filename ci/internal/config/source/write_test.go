@@ -1,0 +1,34 @@
+package source_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/source"
+)
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	for _, content := range []string{"first", "second"} {
+		require.NoError(t, source.WriteFile(name, []byte(content), 0o640))
+		got, err := os.ReadFile(name)
+		require.NoError(t, err)
+		require.Equal(t, content, string(got))
+	}
+	info, err := os.Stat(name)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o640), info.Mode())
+
+	// A folder is in the way: nothing changes, and nothing is left beside it.
+	taken := filepath.Join(dir, "taken")
+	require.NoError(t, os.Mkdir(taken, 0o755))
+	require.Error(t, source.WriteFile(taken, nil, 0o644))
+	require.ErrorIs(t, source.WriteFile(filepath.Join(dir, "none", "file"), nil, 0o644), os.ErrNotExist)
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2)
+}

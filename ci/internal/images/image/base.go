@@ -1,0 +1,73 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// errUnreachable marks a registry that gave no answer at all. One that answers
+// "no" is another matter: then the lock file is wrong.
+var errUnreachable = errors.New("cannot be reached")
+
+// pullBases opens the base for each platform. Layers are read when they are
+// needed.
+func pullBases(ctx context.Context, reference string, platforms []v1.Platform, bases []v1.Image) error {
+	ref, err := name.ParseReference(reference)
+	if err != nil {
+		return outcome.Usagef("%s: %w", LockFile, err)
+	}
+	index, err := remote.Index(ref, readOptions(ctx, registry.NewTransport())...)
+	if err != nil {
+		return describePull(ctx, ref, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return describePull(ctx, ref, err)
+	}
+	for n, wanted := range platforms {
+		for _, descriptor := range manifest.Manifests {
+			if descriptor.Platform != nil && descriptor.Platform.Satisfies(wanted) {
+				if bases[n], err = index.Image(descriptor.Digest); err != nil {
+					return describePull(ctx, ref, err)
+				}
+				break
+			}
+		}
+		if bases[n] == nil {
+			return fmt.Errorf("base %s has no image for %s: build other platforms with --platform, or lock another base", ref, wanted)
+		}
+	}
+	return nil
+}
+
+// readOptions read from a registry as whoever `docker login` logged in there,
+// and try once more where the network fails.
+func readOptions(ctx context.Context, carrier http.RoundTripper) []remote.Option {
+	return []remote.Option{
+		remote.WithContext(ctx), remote.WithTransport(carrier), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Steps: 2}),
+	}
+}
+
+func describePull(ctx context.Context, ref name.Reference, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("pulling base %s: %w", ref, context.Cause(ctx))
+	}
+	var answer *transport.Error
+	if errors.As(err, &answer) {
+		return fmt.Errorf("pulling base %s: %w", ref, err)
+	}
+	return fmt.Errorf("base %s %w", ref.Context(), errUnreachable)
+}

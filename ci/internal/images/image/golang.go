@@ -1,0 +1,200 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// GoLabel says which version of Go made the binary of an image.
+const GoLabel = "dev.slipway.go"
+
+// program is the name of a Go service's binary.
+const program = "server"
+
+// nobody is the numeric user and group that Go services run as, the one of
+// the distroless images.
+const nobody = "65532:65532"
+
+// goImage compiles the service for each platform and puts the static binary,
+// alone, on an empty base.
+func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
+	modules, err := b.modules(ctx, service)
+	if err != nil {
+		return Image{}, err
+	}
+	chain, err := b.toolchain(ctx, service)
+	if err != nil {
+		return Image{}, err
+	}
+	images := make([]v1.Image, len(b.Platforms))
+	notes := make([]string, len(b.Platforms))
+	group, ctx := errgroup.WithContext(ctx)
+	for n, target := range b.Platforms {
+		group.Go(func() error {
+			if err := modules.check(ctx, target, chain); err != nil {
+				return err
+			}
+			binary, err := b.compile(ctx, service, target, chain)
+			if err != nil {
+				return err
+			}
+			if found, leaks := leak.Find(binary); leaks {
+				return b.leakOf(ctx, service, found)
+			}
+			notes[n] = chain.note(madeBy(binary))
+			images[n], err = programImage(cache{b.Cache}, service, target, binary, nil)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return Image{}, err
+	}
+	return Image{Service: service.Name, Index: newIndex(b.Platforms, images, annotations(service)), Note: notes[0]}, nil
+}
+
+// leakOf refuses a binary with a secret in it, and names the file that the
+// secret comes from where it is found.
+func (b Builder) leakOf(ctx context.Context, service platform.Service, found leak.Finding) error {
+	at := "the binary of " + service.Path
+	if name, line := b.findLeak(ctx, service.Path, found.Kind); name != "" {
+		at = fmt.Sprintf("%s:%d", source.Display(path.Join(service.Path, name)), line)
+	}
+	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
+}
+
+// findLeak is the first file below folder with a secret of the given kind; ""
+// when none is found.
+func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string, line int) {
+	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(folder)))
+	if err != nil {
+		return "", 0
+	}
+	defer root.Close()
+	files := root.FS()
+	_ = fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || ctx.Err() != nil || !entry.Type().IsRegular() {
+			return ctx.Err()
+		}
+		data, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil //nolint:nilerr // it is looked for in vain, and the refusal stands
+		}
+		if found, leaks := leak.Find(data); leaks && found.Kind == kind {
+			file, line = name, found.Line
+			return fs.SkipAll
+		}
+		return nil
+	})
+	return file, line
+}
+
+// programImage is a static binary alone on an empty base.
+func programImage(kept cache, service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
+	layer, err := newLayer(kept, []file{{path: program, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
+	if err != nil {
+		return nil, err
+	}
+	return addLayer(scratch(), layer, target, func(c *v1.Config) {
+		c.Entrypoint, c.Cmd = []string{"/" + program}, args
+		c.User = nobody
+		c.WorkingDir = "/"
+		if made := madeBy(binary); made != "" {
+			c.Labels = map[string]string{GoLabel: made}
+		}
+		c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
+	})
+}
+
+// compileStep is the one definition of how a Go service is compiled: static,
+// without paths or revision, alone in its module, so that nothing but the
+// service's folder and the toolchain decides the bytes.
+func (b Builder) compileStep(service platform.Service, target v1.Platform, chain toolchain) step.Step {
+	return b.goStep("compile", service, target, chain, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", step.Out+"/"+program, b.mainPackage(service))
+}
+
+// goStep is a step of the go command on a service's module, for one platform.
+func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, chain toolchain, args ...string) step.Step {
+	env := chain.environment()
+	env["GOOS"], env["GOARCH"] = target.OS, target.Architecture
+	env["GOAMD64"], env["GOARM64"] = "v1", "v8.0"
+	// Removed with the outputs, when go is killed, too.
+	env["GOTMPDIR"] = step.Out
+	return step.Step{
+		Name:    fmt.Sprintf("%s %s for %s", verb, service.Name, target),
+		Image:   b.Lock.Reference("go"),
+		Dir:     service.Path,
+		Args:    append([]string{"go"}, args...),
+		Env:     env,
+		Caches:  step.GoCaches(),
+		Include: b.moduleFolders(service),
+	}
+}
+
+// serverPackage is the main package of a service that has several.
+const serverPackage = "cmd/server"
+
+// mainPackage is cmd/server where the service has it, else its root.
+func (b Builder) mainPackage(service platform.Service) string {
+	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
+	if info, err := os.Stat(folder); err == nil && info.IsDir() {
+		return "./" + serverPackage
+	}
+	return "."
+}
+
+// compile makes the service's binary for one platform. go finds the binary of
+// the last build in the place of the new one and leaves it there if the build
+// would give the same, which it reads from the build id in it: linking takes
+// most of the time of a build that changes nothing.
+func (b Builder) compile(ctx context.Context, service platform.Service, target v1.Platform, chain toolchain) ([]byte, error) {
+	out, err := os.MkdirTemp("", "slipway-build-")
+	if err != nil {
+		return nil, fmt.Errorf("making room for the build: %w", err)
+	}
+	defer os.RemoveAll(out)
+	file := filepath.Join(out, program)
+	kept := cache{b.Cache}
+	key := keyOf("binary", absolute(b.Source.Dir), service.Path, target.String())
+	if err := kept.restore(key, file); err != nil {
+		return nil, fmt.Errorf("making room for the build: %w", err)
+	}
+	result, err := b.Exec.Run(ctx, b.compileStep(service, target, chain), out)
+	if err != nil {
+		return nil, err
+	}
+	if result.ExitCode != 0 {
+		return nil, fmt.Errorf("go build for %s ended with exit code %d:\n%s", target, result.ExitCode, strings.TrimSpace(result.Stderr))
+	}
+	binary, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading what go build made for %s: %w", target, err)
+	}
+	kept.store(key, binary)
+	return binary, nil
+}
+
+// absolute is dir from the root: two trees are two things to the cache.
+func absolute(dir string) string {
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return dir
+	}
+	return full
+}

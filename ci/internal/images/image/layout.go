@@ -1,0 +1,135 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// WriteLayouts writes one OCI image layout per image below dir, named by
+// service. A layout that is there already is replaced whole, once the new one
+// is complete; a failure leaves it as it was. Anything else that is there is a
+// usage error, and is left alone.
+// https://github.com/opencontainers/image-spec/blob/main/image-layout.md
+func WriteLayouts(dir string, images []Image) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
+	}
+	for _, img := range images {
+		if place := filepath.Join(dir, img.Service); !replaceable(place) {
+			return outcome.Usagef("%s is no OCI layout, and stays as it is: name another directory with --out", place)
+		}
+	}
+	for _, img := range images {
+		if err := writeLayout(dir, img); err != nil {
+			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service, err)
+		}
+	}
+	return nil
+}
+
+func writeLayout(dir string, img Image) (err error) {
+	partial, err := os.MkdirTemp(dir, "."+img.Service+"-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(partial)) }()
+	if err := os.Chmod(partial, 0o755); err != nil {
+		return err
+	}
+	target, err := layout.Write(partial, empty.Index)
+	if err != nil {
+		return err
+	}
+	if err := target.AppendIndex(img.Index); err != nil {
+		return err
+	}
+	return replace(partial, filepath.Join(dir, img.Service))
+}
+
+// replaceable tells whether a layout may be put in a place: there is nothing, or
+// another one.
+func replaceable(place string) bool {
+	before, err := os.Lstat(place)
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	entries, err := os.ReadDir(place)
+	if err == nil && len(entries) == 0 || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "oci-layout" }) {
+		return true
+	}
+	// Another build that writes here at the same time may just have removed it.
+	after, err := os.Lstat(place)
+	return err != nil || !os.SameFile(before, after)
+}
+
+// replaceTries is how often another build that writes to the same place at the
+// same time is let by.
+const replaceTries = 10
+
+// replace puts the folder at partial in the place of the one at final. What
+// was there is moved away, not removed, so that the place is empty for an
+// instant only; of several processes that do this at once each puts a whole
+// folder there, and the last one's stays.
+func replace(partial, final string) error {
+	err := os.Rename(partial, final)
+	for n := 0; n < replaceTries && (errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR)); n++ {
+		old := fmt.Sprintf("%s.old-%d", partial, n)
+		if err := os.Rename(final, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.RemoveAll(old); err != nil {
+			return err
+		}
+		err = os.Rename(partial, final)
+	}
+	return err
+}
+
+// ReadLayout opens the layout that WriteLayouts wrote for service below dir.
+func ReadLayout(dir, service string) (Image, error) {
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, service))
+	if err != nil {
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+	}
+	if len(manifest.Manifests) != 1 {
+		return Image{}, fmt.Errorf("opening the layout of %s: it has %d images where one is expected", service, len(manifest.Manifests))
+	}
+	child, err := index.ImageIndex(manifest.Manifests[0].Digest)
+	if err != nil {
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+	}
+	return Image{Service: service, Index: child, Baseless: baselessOf(child)}, nil
+}
+
+// baselessOf finds in the index itself whether its images lack their base: a
+// site that nothing serves.
+func baselessOf(index v1.ImageIndex) string {
+	manifest, err := index.IndexManifest()
+	if err != nil || len(manifest.Manifests) == 0 {
+		return ""
+	}
+	img, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return ""
+	}
+	file, err := img.ConfigFile()
+	if err != nil || file.Config.Labels[SiteLabel] == "" || len(file.Config.Entrypoint) > 0 {
+		return ""
+	}
+	return "it was built without its base"
+}

@@ -1,0 +1,97 @@
+package image_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// programOf is an image of api with the given program.
+func programOf(t *testing.T, content []byte) image.Image {
+	t.Helper()
+	img, err := image.Program(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
+	require.NoError(t, err)
+	return img
+}
+
+// TestLayoutsAtOnce: builds that write to the same place each leave it whole.
+func TestLayoutsAtOnce(t *testing.T) {
+	out := t.TempDir()
+	var group errgroup.Group
+	for n := range 8 {
+		img := programOf(t, []byte{byte(n)})
+		group.Go(func() error { return image.WriteLayouts(out, []image.Image{img}) })
+	}
+	require.NoError(t, group.Wait())
+	got, err := image.ReadLayout(out, "api")
+	require.NoError(t, err)
+	require.NoError(t, validate.Index(got.Index))
+	left, err := os.ReadDir(out)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "no temporary folder is left")
+}
+
+// TestLayoutsReplaceNothingElse: as in the source tree itself, where a service's
+// folder has the name that its layout would have.
+func TestLayoutsReplaceNothingElse(t *testing.T) {
+	for name, file := range map[string]string{"a folder": "web/main.go", "a file": "web"} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			sourcetest.Write(t, out, file, "weeks of work")
+			api, web := programOf(t, nil), programOf(t, nil)
+			web.Service = "web"
+			err := image.WriteLayouts(out, []image.Image{api, web})
+			require.EqualError(t, err, filepath.Join(out, "web")+" is no OCI layout, and stays as it is: name another directory with --out")
+			require.Equal(t, outcome.Usage, outcome.Of(err))
+			content, err := os.ReadFile(filepath.Join(out, file))
+			require.NoError(t, err)
+			require.Equal(t, "weeks of work", string(content))
+			require.NoDirExists(t, filepath.Join(out, "api"), "all or none")
+		})
+	}
+	out := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(out, "api"), 0o700))
+	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}), "an empty folder is nobody's")
+}
+
+// TestLayoutsWithoutRoom: what was there before stays, and nothing else.
+func TestLayoutsWithoutRoom(t *testing.T) {
+	out := smallDisk(t)
+	before := programOf(t, []byte("small"))
+	require.NoError(t, image.WriteLayouts(out, []image.Image{before}))
+
+	err := image.WriteLayouts(out, []image.Image{programOf(t, noise(1<<20))})
+
+	require.ErrorContains(t, err, "writing the layout of api")
+	require.ErrorContains(t, err, "no space left on device: make room, or name another directory with --out")
+	got, err := image.ReadLayout(out, "api")
+	require.NoError(t, err)
+	require.Equal(t, digest(t, before), digest(t, got))
+	left, err := filepath.Glob(filepath.Join(out, "*"))
+	require.NoError(t, err)
+	hidden, err := filepath.Glob(filepath.Join(out, ".*"))
+	require.NoError(t, err)
+	require.Len(t, append(left, hidden...), 1)
+}
+
+// noise is content that does not compress.
+func noise(size int) []byte {
+	content := make([]byte, size)
+	state := uint32(1)
+	for n := range content {
+		state ^= state << 13
+		state ^= state >> 17
+		state ^= state << 5
+		content[n] = byte(state)
+	}
+	return content
+}

@@ -1,0 +1,153 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// resolveTimeout bounds all questions about one image to its registry.
+const resolveTimeout = time.Minute
+
+// Renewal is what an image of the lock file is locked to, and what its
+// registry has now.
+type Renewal struct {
+	// Image is the image's name in the lock file.
+	Image     string `json:"image"`
+	Reference string `json:"reference"`
+	// Locked is the digest in the lock file; empty when there is none.
+	Locked string `json:"locked,omitempty"`
+	// Digest is the one that the registry has now.
+	Digest    string   `json:"digest"`
+	Platforms []string `json:"platforms"`
+}
+
+// Stale tells whether the registry has another image than the locked one.
+func (r Renewal) Stale() bool { return r.Locked != r.Digest }
+
+// Renew asks the registries what the references of the lock file name now, and
+// returns the lock that says so, and all that it was told. Names restrict it to
+// some of the images. The error joins what went wrong with each.
+func (l Lock) Renew(ctx context.Context, names ...string) (Lock, []Renewal, error) {
+	known := slices.Sorted(maps.Keys(l.Images))
+	if len(names) == 0 {
+		names = known
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return l, nil, outcome.Usagef("no image %q in %s: %s", name, LockFile, hint(name, known))
+		}
+	}
+	renewals := make([]Renewal, len(names))
+	failures := make([]error, len(names))
+	carrier := registry.NewTransport()
+	defer carrier.CloseIdleConnections()
+	var group errgroup.Group
+	for n, name := range names {
+		group.Go(func() error {
+			pin := l.Images[name]
+			digest, platforms, err := resolve(ctx, carrier, pin.Reference)
+			renewals[n] = Renewal{name, pin.Reference, pin.Digest, digest, platforms}
+			failures[n] = err
+			return nil
+		})
+	}
+	_ = group.Wait() // failures has the errors, all of them
+	if err := errors.Join(failures...); err != nil {
+		return l, nil, err
+	}
+	l.Images = maps.Clone(l.Images)
+	for _, r := range renewals {
+		if r.Stale() {
+			l.Images[r.Image] = Pin{r.Reference, r.Digest, r.Platforms}
+		}
+	}
+	return l, renewals, nil
+}
+
+func hint(name string, known []string) string {
+	if near := outcome.Nearest(name, known); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	return "there are " + strings.Join(known, ", ")
+}
+
+// resolve asks a registry for the digest and the platforms of the index that a
+// reference names.
+func resolve(ctx context.Context, carrier http.RoundTripper, reference string) (digest string, platforms []string, err error) {
+	ref, err := name.NewTag(reference)
+	if err != nil {
+		return "", nil, outcome.Usagef("%s: %q is no reference by tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, fmt.Errorf("no answer within %s", resolveTimeout))
+	defer cancel()
+	held, err := remote.Get(ref, readOptions(ctx, carrier)...)
+	if err != nil {
+		return "", nil, describeResolve(ctx, reference, err)
+	}
+	if !held.MediaType.IsIndex() {
+		return "", nil, fmt.Errorf("base %s has one platform only: take one with %s", reference, strings.Join(platformNames(DefaultPlatforms()), " and "))
+	}
+	index, err := held.ImageIndex()
+	if err != nil {
+		return "", nil, describeResolve(ctx, reference, err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return "", nil, describeResolve(ctx, reference, err)
+	}
+	var found []v1.Platform
+	for _, descriptor := range manifest.Manifests {
+		// What is attached to images has the platform unknown/unknown.
+		if p := descriptor.Platform; p != nil && p.OS != "unknown" {
+			found = append(found, *p)
+		}
+	}
+	for _, wanted := range DefaultPlatforms() {
+		if !slices.ContainsFunc(found, func(p v1.Platform) bool { return p.Satisfies(wanted) }) {
+			return "", nil, fmt.Errorf("base %s has no image for %s: take another one", reference, wanted)
+		}
+	}
+	return held.Digest.String(), slices.Compact(slices.Sorted(slices.Values(platformNames(found)))), nil
+}
+
+func platformNames(platforms []v1.Platform) []string {
+	var names []string
+	for _, p := range platforms {
+		names = append(names, p.String())
+	}
+	return names
+}
+
+// describeResolve says in one line why a reference was not resolved.
+func describeResolve(ctx context.Context, reference string, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("asking for base %s: %w", reference, context.Cause(ctx))
+	}
+	var answer *transport.Error
+	if !errors.As(err, &answer) {
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return fmt.Errorf("base %s: its registry %w: %s", reference, errUnreachable, first)
+	}
+	switch answer.StatusCode {
+	case http.StatusNotFound:
+		return fmt.Errorf("base %s: its registry has no such image: mend the reference in %s", reference, LockFile)
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("base %s: its registry gives it to nobody who is not logged in, or has no such image: run docker login, or mend the reference in %s", reference, LockFile)
+	}
+	return fmt.Errorf("base %s: its registry answers %d %s", reference, answer.StatusCode, http.StatusText(answer.StatusCode))
+}

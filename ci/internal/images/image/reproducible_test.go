@@ -1,0 +1,201 @@
+package image_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// buildHere names, in the environment of a process of this test, the tree
+// whose images it builds, and whose digests it prints, instead of running tests.
+const buildHere = "SLIPWAY_TEST_BUILD"
+
+// buildAndPrint is the main function of such a process.
+func buildAndPrint(ctx context.Context, dir string) error {
+	tree, err := source.Open(ctx, dir)
+	if err != nil {
+		return err
+	}
+	p, err := platform.Load(dir)
+	if err != nil {
+		return err
+	}
+	lock, err := image.ReadLock(dir)
+	if err != nil {
+		return err
+	}
+	images, err := image.Builder{Source: tree, Lock: lock, Exec: step.Host{Source: dir}, Offline: true}.Build(ctx, p.Services)
+	if err != nil {
+		return err
+	}
+	descriptions, err := image.Describe(images)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(descriptions)
+}
+
+// smallServer needs nothing of the standard library: it is compiled with an
+// empty cache, too.
+const smallServer = `package main
+
+import _ "embed"
+
+//go:embed page.html
+var page string
+
+func main() { print(page) }
+`
+
+// TestReproducible builds clones of one commit in processes of their own,
+// which differ in all that differs from one machine to the next.
+func TestReproducible(t *testing.T) {
+	origin := sourcetest.New(t)
+	sourcetest.Write(t, origin, "api/main.go", smallServer)
+	sourcetest.Write(t, origin, "api/page.html", "<p>one\n<p>two\n")
+	sourcetest.Write(t, origin, ".gitattributes", "* -text\n")
+	sourcetest.Commit(t, origin, "small")
+	program, err := os.Executable()
+	require.NoError(t, err)
+	goCache := goEnv(t, "GOCACHE")
+
+	strange := filepath.Join(t.TempDir(), "goenv")
+	require.NoError(t, os.WriteFile(strange, []byte("GOAMD64=v3\nGOEXPERIMENT=nogreenteagc\nGOFLAGS=-tags=other\nGOFIPS140=latest\n"), 0o600))
+	conditions := map[string]struct {
+		clone []string // options of git clone
+		wrap  func(t *testing.T, dir string) []string
+		env   []string
+	}{
+		"as it comes": {},
+		"another locale, another time zone, one core": {
+			env: []string{"LC_ALL=tr_TR.UTF-8", "LANGUAGE=tr", "TZ=Pacific/Kiritimati", "GOMAXPROCS=1"},
+		},
+		"line endings converted by git": {clone: []string{"-c", "core.autocrlf=true"}},
+		"another Go environment": {env: []string{
+			"GOENV=" + strange, "GOFLAGS=-buildvcs=true -trimpath=false -ldflags=-X=main.page=other", "GOAMD64=v4", "GOARM64=v9.0", "CGO_ENABLED=1",
+			"GOWORK=/nonexistent/go.work", "GO111MODULE=off", "GOOS=windows", "GODEBUG=asyncpreemptoff=1", "GO_EXTLINK_ENABLED=1", "GOPATH=/nonexistent",
+			"GOMODCACHE=" + t.TempDir(),
+		}},
+		"another user, home, cache, temporary folder and umask": {wrap: asAnother},
+	}
+	want := ""
+	for name, c := range conditions {
+		t.Run(name, func(t *testing.T) {
+			clone := filepath.Join(t.TempDir(), strings.Repeat("deep/", len(name)%5), "clone of it")
+			sourcetest.Git(t, "", append(append([]string{"clone", "-q"}, c.clone...), origin, clone)...)
+			touchAll(t, clone)
+			command := []string{program}
+			env := append(os.Environ(), buildHere+"="+clone, "GOCACHE="+goCache)
+			if c.wrap != nil {
+				command = c.wrap(t, clone)
+				env = append(env, "GOCACHE=") // its home has none
+			}
+			cmd := exec.CommandContext(t.Context(), command[0], command[1:]...)
+			cmd.Env = slices.Concat(env, c.env)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			require.NoError(t, err, stderr.String())
+			var summary image.Summary
+			require.NoError(t, json.Unmarshal(out, &summary))
+			built := summary.Images
+			require.Len(t, built, 2)
+			require.Equal(t, []string{"linux/amd64", "linux/arm64"}, built[0].Platforms)
+			got := built[0].Digest + " " + built[1].Digest
+			if want == "" {
+				want = got
+			}
+			require.Equal(t, want, got)
+		})
+	}
+}
+
+// asAnother is the command that runs this test's program with a home, a
+// temporary folder and a umask of its own, and, where that is possible, as
+// another user, whom dir belongs to from then on.
+func asAnother(t *testing.T, dir string) []string {
+	const nobody = 65534
+	home := t.TempDir()
+	program := filepath.Join(home, "program")
+	self, err := os.Executable()
+	require.NoError(t, err)
+	content, err := os.ReadFile(self)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(program, content, 0o755))
+	temporary := filepath.Join(home, "tmp")
+	require.NoError(t, os.Mkdir(temporary, 0o777))
+	script := fmt.Sprintf(`umask 077; HOME=%q TMPDIR=%q XDG_CACHE_HOME= XDG_CONFIG_HOME= exec %q`, home, temporary, program)
+	setpriv, err := exec.LookPath("setpriv")
+	if os.Getuid() != 0 || err != nil {
+		t.Log("not as another user: that takes root, and setpriv of util-linux")
+		return []string{"sh", "-c", script}
+	}
+	for _, top := range []string{home, dir} {
+		for folder := top; folder != os.TempDir() && folder != "/"; folder = filepath.Dir(folder) {
+			require.NoError(t, os.Chmod(folder, 0o755)) // t.TempDir is for its own user alone
+		}
+		require.NoError(t, filepath.WalkDir(top, func(name string, _ os.DirEntry, err error) error {
+			require.NoError(t, err)
+			return os.Lchown(name, nobody, nobody)
+		}))
+	}
+	id := strconv.Itoa(nobody)
+	return []string{setpriv, "--reuid", id, "--regid", id, "--clear-groups", "sh", "-c", script}
+}
+
+// touchAll gives every file of a tree another time.
+func touchAll(t *testing.T, dir string) {
+	t.Helper()
+	then := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
+	require.NoError(t, filepath.WalkDir(dir, func(name string, entry os.DirEntry, err error) error {
+		if err == nil && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		require.NoError(t, err)
+		then = then.Add(time.Hour)
+		return os.Chtimes(name, then, then)
+	}))
+}
+
+func goEnv(t *testing.T, name string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "env", name).Output()
+	require.NoError(t, err)
+	return strings.TrimSpace(string(out))
+}
+
+// TestConvertedLineEndings: a tree whose files git converted, with nothing in
+// it that keeps git from doing so, would give other digests.
+func TestConvertedLineEndings(t *testing.T) {
+	origin := sourcetest.New(t)
+	clone := filepath.Join(t.TempDir(), "clone")
+	sourcetest.Git(t, "", "clone", "-q", "-c", "core.autocrlf=true", origin, clone)
+	p, err := platform.Load(clone)
+	require.NoError(t, err)
+	for _, service := range p.Services {
+		_, err := builder(t, clone).Build(t.Context(), []platform.Service{service})
+		require.Equal(t, outcome.Usage, outcome.Of(err), err)
+		require.ErrorContains(t, err, "git has changed the line endings of "+service.Path+"/")
+		require.ErrorContains(t, err, `put "* -text" into .gitattributes`)
+	}
+	own := small(t)
+	sourcetest.Write(t, own, "web/nginx/nginx.conf", "events {}\r\n")
+	build(t, builder(t, own)) // somebody's own change
+}

@@ -1,0 +1,226 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Publication is an image that is to be published.
+type Publication struct {
+	Repository string
+	// Tag names this image for ever.
+	Tag   string
+	Index v1.ImageIndex
+	// Siblings are other repositories of the registry that may hold layers of the
+	// image's base.
+	Siblings []string
+	// Latest says what becomes of the tag latest.
+	Latest Latest
+	// BeforeTag, if set, is called when the image is there by its digest and not
+	// yet by its tag. An error leaves it untagged.
+	BeforeTag func(context.Context) error
+}
+
+// Published is what a registry holds after Publish, and what it took.
+type Published struct {
+	Repository string `json:"repository"`
+	// Image is the reference by digest, the only one that deployments use.
+	Image  string `json:"image"`
+	Digest string `json:"digest"`
+	Tag    string `json:"tag"`
+	// Pushed is false when the registry held the image under the tag already.
+	Pushed bool `json:"pushed"`
+	Sent
+	Latest Moved `json:"latest"`
+}
+
+// Publish brings an image to its repository and tags it. Only what the registry
+// lacks is sent. A tag is never moved: if it names the same digest there is
+// nothing to do, if it names another that is refused. The tag is written last,
+// when everything below it has arrived.
+func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error) {
+	published := Published{Repository: r.path(p.Repository), Tag: p.Tag}
+	digest, err := p.Index.Digest()
+	if err != nil {
+		return published, fmt.Errorf("reading the image for %s: %w", p.Repository, err)
+	}
+	published.Digest, published.Image = digest.String(), r.Reference(p.Repository, digest)
+	c, err := r.connect(ctx, p.Repository)
+	if err != nil {
+		return published, err
+	}
+	var t tally
+	ctx = context.WithValue(ctx, tallyKey{}, &t)
+	published.Pushed, err = c.publish(ctx, p, digest)
+	if err == nil {
+		published.Latest, err = c.latest(ctx, p, digest, published.Pushed)
+	}
+	published.Sent = t.sent()
+	return published, err
+}
+
+// publish brings the image and its tag, if the tag is not there.
+func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash) (pushed bool, err error) {
+	tag := c.name.Tag(p.Tag)
+	if there, err := c.taken(ctx, tag, digest); err != nil || there {
+		return false, err
+	}
+	held, err := c.find(ctx, c.name.Digest(digest.String()))
+	if err != nil {
+		return false, c.explain(ctx, "asking for the image", err)
+	}
+	if held != digest {
+		if err := c.putChildren(ctx, p, p.Index); err != nil {
+			return false, c.explain(ctx, "pushing", err)
+		}
+		if there, err := c.taken(ctx, tag, digest); err != nil || there { // somebody else was faster
+			return false, err
+		}
+	}
+	if err := c.beforeTag(ctx, p, digest, held == digest); err != nil {
+		return false, err
+	}
+	failed := c.pusher.Put(ctx, tag, p.Index)
+	there, err := c.taken(ctx, tag, digest)
+	switch {
+	case err != nil && (failed == nil || outcome.Of(err) == outcome.Refused):
+		return false, err
+	case failed != nil && !there:
+		return false, c.explain(ctx, "tagging", failed)
+	case !there:
+		return false, fmt.Errorf("the registry %s took tag %s of %s and does not have it: publish again; if that does not help, the registry is broken", c.registry.Host, p.Tag, c.name.RepositoryStr())
+	}
+	return true, nil
+}
+
+// beforeTag does what is to be done before the image has its tag.
+func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, there bool) error {
+	if p.BeforeTag == nil {
+		return nil
+	}
+	if !there {
+		if err := c.pusher.Put(ctx, c.name.Digest(digest.String()), p.Index); err != nil {
+			return c.explain(ctx, "pushing", err)
+		}
+	}
+	return p.BeforeTag(ctx)
+}
+
+// taken tells whether the tag names the digest. One that names another is a
+// refusal.
+func (c *connection) taken(ctx context.Context, tag name.Tag, digest v1.Hash) (bool, error) {
+	held, err := c.find(ctx, tag)
+	switch {
+	case err != nil:
+		return false, c.explain(ctx, "asking for tag "+tag.TagStr(), err)
+	case held == digest:
+		return true, nil
+	case held == (v1.Hash{}):
+		return false, nil
+	}
+	return false, outcome.Refusedf("tag %s already names %s in %s, not %s: a tag is never moved; commit the change and publish that commit", tag.TagStr(), held, c.name.RepositoryStr(), digest)
+}
+
+// find is the digest of what a reference names, the zero one if nothing.
+func (c *connection) find(ctx context.Context, reference name.Reference) (v1.Hash, error) {
+	held, err := remote.Head(reference, c.remote(ctx)...)
+	var answer *transport.Error
+	switch {
+	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+		return v1.Hash{}, nil
+	case err != nil && strings.Contains(err.Error(), "response did not include"): // a registry need not say it
+		full, err := remote.Get(reference, c.remote(ctx)...)
+		if err != nil {
+			return v1.Hash{}, err
+		}
+		return full.Digest, nil
+	case err != nil:
+		return v1.Hash{}, err
+	}
+	return held.Digest, nil
+}
+
+// putChildren brings everything that an index refers to.
+func (c *connection) putChildren(ctx context.Context, p Publication, index v1.ImageIndex) error {
+	children, err := partial.Manifests(index)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, child := range children {
+		group.Go(func() error {
+			digest, err := child.Digest()
+			if err != nil {
+				return err
+			}
+			reference := c.name.Digest(digest.String())
+			if there, err := c.find(ctx, reference); err != nil || there == digest {
+				return err
+			}
+			switch child := child.(type) {
+			case v1.ImageIndex:
+				err = c.putChildren(ctx, p, child)
+			case v1.Image:
+				err = c.putBlobs(ctx, p.Siblings, child)
+			default:
+				err = fmt.Errorf("the image refers to %s, which is neither an image nor an index", digest)
+			}
+			if err != nil {
+				return err
+			}
+			return c.pusher.Put(ctx, reference, child.(remote.Taggable))
+		})
+	}
+	return group.Wait()
+}
+
+// putBlobs brings the layers and the configuration of an image.
+func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Image) error {
+	layers, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	config, err := partial.ConfigLayer(img)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for n, layer := range layers {
+		from := siblings
+		if n == len(layers)-1 {
+			from = nil // what a service adds to its base nobody else has
+		}
+		group.Go(func() error { return c.putBlob(ctx, layer, from) })
+	}
+	group.Go(func() error { return c.putBlob(ctx, config, nil) })
+	return group.Wait()
+}
+
+// Find tells what tag names in the repository, as a reference by digest; ok is
+// false when the repository has no such tag.
+func (r *Registry) Find(ctx context.Context, repository, tag string) (reference string, ok bool, err error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return "", false, err
+	}
+	held, err := c.find(ctx, c.name.Tag(tag))
+	if err != nil {
+		return "", false, c.explain(ctx, "asking for tag "+tag, err)
+	}
+	if held == (v1.Hash{}) {
+		return "", false, nil
+	}
+	return r.Reference(repository, held), true, nil
+}

@@ -1,0 +1,104 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Attach brings artifacts to the repository of the image that each of them names
+// as its subject, and returns their digests. Those that are there are not sent
+// again. A registry without the referrers API gets the tag that OCI has for it.
+// https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
+func (r *Registry) Attach(ctx context.Context, repository string, artifacts ...v1.Image) ([]v1.Hash, error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	ctx = context.WithValue(ctx, tallyKey{}, &tally{}) // it is not counted as the image's
+	var digests []v1.Hash
+	for _, artifact := range artifacts { // one after the other: the tag of a subject is written by all of them
+		digest, err := c.attach(ctx, artifact)
+		if err != nil {
+			return digests, err
+		}
+		digests = append(digests, digest)
+	}
+	return digests, nil
+}
+
+func (c *connection) attach(ctx context.Context, artifact v1.Image) (v1.Hash, error) {
+	manifest, err := artifact.Manifest()
+	if err != nil {
+		return v1.Hash{}, fmt.Errorf("reading an artifact for %s: %w", c.name.RepositoryStr(), err)
+	}
+	digest, err := artifact.Digest()
+	if err != nil {
+		return v1.Hash{}, fmt.Errorf("reading an artifact for %s: %w", c.name.RepositoryStr(), err)
+	}
+	if manifest.Subject == nil {
+		return digest, outcome.Usagef("artifact %s for %s names no subject, so nobody would find it: set its subject", digest, c.name.RepositoryStr())
+	}
+	reference := c.name.Digest(digest.String())
+	there, err := c.find(ctx, reference)
+	if err != nil {
+		return digest, c.explain(ctx, "asking for an artifact", err)
+	}
+	if there == digest {
+		return digest, nil
+	}
+	err = c.putBlobs(ctx, nil, artifact)
+	if err == nil {
+		err = c.pusher.Put(ctx, reference, artifact)
+	}
+	return digest, c.explain(ctx, "attaching an artifact", err)
+}
+
+// Referrers lists the artifacts of a type that name subject as theirs, all of them
+// if the type is "". Their contents are read from the registry when they are asked
+// for, within ctx.
+func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.Hash, artifactType string) ([]v1.Image, error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	options := c.remote(ctx)
+	if artifactType != "" {
+		options = append(options, remote.WithFilter("artifactType", artifactType))
+	}
+	index, err := remote.Referrers(c.name.Digest(subject.String()), options...)
+	if err != nil {
+		return nil, c.explain(ctx, "listing referrers", err)
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, c.explain(ctx, "listing referrers", err)
+	}
+	var artifacts []v1.Image
+	for _, descriptor := range manifest.Manifests {
+		artifact, err := remote.Image(c.name.Digest(descriptor.Digest.String()), c.remote(ctx)...) // index.Image panics
+		if err != nil {
+			return nil, c.explain(ctx, "reading referrer "+descriptor.Digest.String(), err)
+		}
+		artifacts = append(artifacts, artifact)
+	}
+	return artifacts, nil
+}
+
+// Index opens an image of the repository. Its contents are read from the registry
+// when they are asked for, within ctx.
+func (r *Registry) Index(ctx context.Context, repository string, digest v1.Hash) (v1.ImageIndex, error) {
+	c, err := r.connect(ctx, repository)
+	if err != nil {
+		return nil, err
+	}
+	index, err := remote.Index(c.name.Digest(digest.String()), c.remote(ctx)...)
+	if err != nil {
+		return nil, c.explain(ctx, "opening "+digest.String(), err)
+	}
+	return index, nil
+}

@@ -1,0 +1,140 @@
+package supplychain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Report is what a scan found: `scan` returns it.
+type Report struct {
+	Result string   `json:"result"` // "succeeded" or "failed"
+	FailOn Severity `json:"fail_on"`
+	// Images are those that were scanned.
+	Images   []Image   `json:"images"`
+	Findings []Finding `json:"findings"`
+	Notes    []string  `json:"notes"`
+}
+
+// Image is one image that was scanned.
+type Image struct {
+	Service   string   `json:"service"`
+	Digest    string   `json:"digest"`
+	Platforms []string `json:"platforms"`
+}
+
+// judge makes the report.
+func judge(images []Image, findings []Finding, failOn Severity, notes []string) Report {
+	r := Report{Result: "succeeded", FailOn: failOn, Images: images, Findings: merge(findings), Notes: notes}
+	if len(r.failing()) > 0 {
+		r.Result = "failed"
+	}
+	return r
+}
+
+func (r Report) failing() []Finding {
+	var failing []Finding
+	for _, f := range r.Findings {
+		if f.fails(r.FailOn) {
+			failing = append(failing, f)
+		}
+	}
+	return failing
+}
+
+// Err is the error of a scan that found too much; nil if it did not.
+func (r Report) Err() error {
+	failing := r.failing()
+	if len(failing) == 0 {
+		return nil
+	}
+	noun := "vulnerabilities are"
+	if len(failing) == 1 {
+		noun = "vulnerability is"
+	}
+	err := fmt.Errorf("%d %s of severity %s or worse, the first %s in %s of %s: update, or accept it for a while in %s",
+		len(failing), noun, r.FailOn, failing[0].ID, failing[0].Package, failing[0].Service, ExceptionsFile)
+	return outcome.With(outcome.Failed, err)
+}
+
+// JSON writes the report as one indented JSON document.
+func (r Report) JSON(w io.Writer) error {
+	r.Images, r.Findings, r.Notes = orEmpty(r.Images), orEmpty(r.Findings), orEmpty(r.Notes)
+	for n := range r.Findings {
+		r.Findings[n].Aliases, r.Findings[n].Platforms = orEmpty(r.Findings[n].Aliases), orEmpty(r.Findings[n].Platforms)
+	}
+	return report.WriteJSON(w, r)
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// Text writes the report for a terminal.
+func (r Report) Text(w io.Writer) error {
+	var b strings.Builder
+	for _, i := range r.Images {
+		fmt.Fprintf(&b, "%s %s (%s)\n", i.Service, i.Digest, strings.Join(i.Platforms, ", "))
+	}
+	for _, f := range r.Findings {
+		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, fixed(f), accepted(f))
+		if f.Title != "" && f.Title != f.ID {
+			fmt.Fprintf(&b, "        %s\n", outcome.OneLine(f.Title))
+		}
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "  note: %s\n", note)
+	}
+	fmt.Fprintf(&b, "%s: %d found, %d of them count (from %s on)\n", r.Result, len(r.Findings), len(r.failing()), r.FailOn)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// mark says at a glance whether a finding fails the scan.
+func (r Report) mark(f Finding) string {
+	if f.fails(r.FailOn) {
+		return "FAIL"
+	}
+	return "ok"
+}
+
+func fixed(f Finding) string {
+	if f.Fixed == "" {
+		return ""
+	}
+	return ", fixed in " + f.Fixed
+}
+
+func accepted(f Finding) string {
+	if f.Exception == "" {
+		return ""
+	}
+	return ", accepted: " + outcome.OneLine(f.Exception)
+}
+
+// Markdown writes the report for a job's summary.
+func (r Report) Markdown(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## Vulnerabilities: %s\n\n", r.Result)
+	if len(r.Findings) > 0 {
+		b.WriteString("| | severity | id | package | service | |\n|---|---|---|---|---|---|\n")
+	}
+	for _, f := range r.Findings {
+		id := f.ID
+		if f.URL != "" {
+			id = "[" + f.ID + "](" + f.URL + ")"
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, fixed(f), f.Service,
+			report.Inline(outcome.OneLine(f.Title+accepted(f))))
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(&b, "\n- %s\n", outcome.OneLine(note))
+	}
+	return report.WriteMarkdown(w, b.String())
+}

@@ -1,0 +1,241 @@
+package supplychain
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"go.yaml.in/yaml/v3"
+
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// ExceptionsFile has the accepted findings, in Trivy's own form. It need not be
+// there. https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
+const ExceptionsFile = ".trivyignore.yaml"
+
+// formerExceptions is the file that had them before.
+const formerExceptions = "ci/vulnerabilities.json"
+
+// Scanned is an image that is scanned.
+type Scanned struct {
+	Service string
+	// Repository has the image; empty means that it is not published.
+	Repository string
+	Index      v1.ImageIndex
+}
+
+// Scanner scans images: Trivy looks at all of them, Amazon ECR at published ones.
+type Scanner struct {
+	Tools
+	// ECR is asked about published images; nil asks nobody.
+	ECR *ECR
+	// FailOn is the severity from which on a finding fails the scan.
+	FailOn Severity
+	// Exceptions is the file of accepted findings; "" means none.
+	Exceptions string
+}
+
+// FindExceptions is the file of accepted findings of the source tree at dir: "" if
+// the tree has none.
+func FindExceptions(dir string) (string, error) {
+	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(formerExceptions))); err == nil {
+		return "", outcome.Usagef("%s is not read any more: name what is accepted in %s, as id, statement and expired_at, and remove it", formerExceptions, ExceptionsFile)
+	}
+	file := filepath.Join(dir, ExceptionsFile)
+	if _, err := os.Stat(file); err != nil {
+		return "", nil //nolint:nilerr // it need not be there
+	}
+	return file, nil
+}
+
+// Scan scans images on all their platforms.
+func (s Scanner) Scan(ctx context.Context, subjects ...Scanned) (Report, error) {
+	accepted, err := readExceptions(s.Exceptions)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := s.Require(ctx, tool.Trivy); err != nil {
+		return Report{}, err
+	}
+	var images []Image
+	var findings []Finding
+	var notes []string
+	for _, subject := range subjects { // one after the other: they share Trivy's database
+		image, found, noted, err := s.one(ctx, subject, accepted)
+		if err != nil {
+			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
+		}
+		images, findings, notes = append(images, image), append(findings, found...), append(notes, noted...)
+	}
+	return judge(images, findings, s.FailOn, notes), nil
+}
+
+func (s Scanner) one(ctx context.Context, subject Scanned, accepted exceptions) (image Image, findings []Finding, notes []string, err error) {
+	digest, err := subject.Index.Digest()
+	if err != nil {
+		return image, nil, nil, err
+	}
+	image = Image{Service: subject.Service, Digest: digest.String()}
+	dir, done, err := room()
+	if err != nil {
+		return image, nil, nil, err
+	}
+	defer done()
+	platforms, err := layouts(subject.Index, dir)
+	if err != nil {
+		return image, nil, nil, err
+	}
+	for _, one := range platforms {
+		image.Platforms = append(image.Platforms, one.platform)
+		found, err := s.trivy(ctx, one, dir)
+		if err != nil {
+			return image, nil, nil, err
+		}
+		if s.ECR != nil && subject.Repository != "" {
+			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.digest.String())
+			if err != nil {
+				return image, nil, nil, err
+			}
+			if note != "" {
+				notes = append(notes, note)
+			}
+			found = append(found, accepted.accept(inECR)...)
+		}
+		for _, f := range found {
+			f.Service, f.Platforms = subject.Service, []string{one.platform}
+			findings = append(findings, f)
+		}
+	}
+	return image, findings, notes, nil
+}
+
+// trivy has Trivy look at the image of one platform. Its database is brought up to
+// date by Trivy itself; without one it fails.
+func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, error) {
+	report := one.place + ".trivy.json"
+	args := []string{
+		"image", "--input=" + step.Out + "/" + one.place, "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
+		"--quiet", "--skip-version-check", "--disable-telemetry",
+	}
+	scan := step.Step{Fresh: true, Inputs: []string{one.place}, Keep: []string{one.place}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
+	if s.Exceptions != "" {
+		content, err := os.ReadFile(s.Exceptions)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, ExceptionsFile), content, 0o644)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)
+		}
+		args = append(args, "--ignorefile="+step.Out+"/"+ExceptionsFile, "--show-suppressed")
+		scan.Inputs = append(scan.Inputs, ExceptionsFile)
+	}
+	if err := s.run(ctx, tool.Trivy, scan, dir, args...); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(dir, report))
+	if err != nil {
+		return nil, fmt.Errorf("trivy left no report: %w", err)
+	}
+	return readTrivy(data)
+}
+
+// trivyFinding is a vulnerability as Trivy's JSON has it.
+type trivyFinding struct {
+	VulnerabilityID, PkgName, InstalledVersion, FixedVersion, Severity, Title, PrimaryURL string
+	VendorIDs                                                                             []string
+}
+
+func (f trivyFinding) finding() Finding {
+	return Finding{
+		ID: f.VulnerabilityID, Aliases: f.VendorIDs, Severity: severity(f.Severity), Package: f.PkgName, Version: f.InstalledVersion,
+		Fixed: f.FixedVersion, Title: f.Title, URL: f.PrimaryURL, Source: tool.Trivy.Name,
+	}
+}
+
+// readTrivy reads the JSON report of trivy image.
+func readTrivy(data []byte) ([]Finding, error) {
+	var report struct {
+		SchemaVersion int
+		Results       []struct {
+			Vulnerabilities              []trivyFinding
+			ExperimentalModifiedFindings []struct {
+				Type, Status, Statement string
+				Finding                 trivyFinding
+			}
+		}
+	}
+	if err := json.Unmarshal(data, &report); err != nil || report.SchemaVersion == 0 {
+		return nil, errors.Join(errors.New("reading Trivy's report: it is none"), err)
+	}
+	var findings []Finding
+	for _, result := range report.Results {
+		for _, f := range result.Vulnerabilities {
+			findings = append(findings, f.finding())
+		}
+		for _, m := range result.ExperimentalModifiedFindings {
+			if m.Type == "vulnerability" {
+				accepted := m.Finding.finding()
+				accepted.Exception = because(m.Statement)
+				findings = append(findings, accepted)
+			}
+		}
+	}
+	return findings, nil
+}
+
+// exceptions are the accepted findings, as far as ECR's have to be held to them.
+type exceptions struct {
+	Vulnerabilities []struct {
+		ID, Statement string
+		ExpiredAt     time.Time `yaml:"expired_at"`
+	}
+}
+
+// readExceptions reads what Trivy reads, too: one that it would not take stops the
+// scan before anything is asked.
+func readExceptions(file string) (e exceptions, err error) {
+	if file == "" {
+		return e, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return e, outcome.Usagef("reading the exceptions: %w", err)
+	}
+	if err := yaml.Unmarshal(data, &e); err != nil {
+		return e, outcome.Usagef("%s: %w: it must have a list of vulnerabilities, each with id, statement and expired_at", filepath.Base(file), err)
+	}
+	for n, v := range e.Vulnerabilities {
+		if v.ID == "" || v.Statement == "" || v.ExpiredAt.IsZero() {
+			return e, outcome.Usagef("%s: vulnerability %d (%s) must have id, statement and expired_at: nothing is accepted for ever, or without a reason", filepath.Base(file), n+1, v.ID)
+		}
+	}
+	return e, nil
+}
+
+// accept marks what is accepted still.
+func (e exceptions) accept(findings []Finding) []Finding {
+	for n, f := range findings {
+		for _, v := range e.Vulnerabilities {
+			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) {
+				findings[n].Exception = because(v.Statement)
+			}
+		}
+	}
+	return findings
+}
+
+func because(statement string) string {
+	if statement == "" {
+		return "in " + ExceptionsFile
+	}
+	return statement
+}

@@ -1,0 +1,142 @@
+// Package supplychain says of images what is in them, where they come from and who
+// stands for them, and finds known vulnerabilities in them. Well-kept tools do the
+// work, as steps: syft describes, cosign signs and verifies, Trivy scans. Of its own
+// is what only the pipeline knows: an image's provenance, and what Amazon ECR found.
+package supplychain
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// limit bounds one run of a tool, with all that it asks of others.
+const limit = 10 * time.Minute
+
+// Tools runs the tools.
+type Tools struct {
+	Exec step.Executor
+	// Image names the container image of a tool.
+	Image func(tool string) string
+}
+
+// Require is a usage error where one of the tools cannot be had: it says how to get
+// it. It is asked before anything is changed.
+func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
+	for _, required := range tools {
+		err := t.run(ctx, required, step.Step{}, os.TempDir(), "version")
+		var missing *tool.MissingError
+		if errors.As(err, &missing) {
+			return outcome.With(outcome.Usage, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run runs a tool, which must do its work; what it ended with otherwise is an
+// [*exitError].
+func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, args ...string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s has not ended within %s", of.Name, limit))
+	defer cancel()
+	s.Name, s.Image, s.Dir, s.Args = of.Name+" "+args[0], t.Image(of.Name), ".", of.Command(args...)
+	s.Include = []string{"ci/images.lock.json"} // nothing of the tree, which must not be empty
+	result, err := of.Run(ctx, t.Exec, s, dir)
+	if err != nil {
+		return err
+	}
+	if result.ExitCode != 0 {
+		return &exitError{step: s.Name, code: result.ExitCode, said: lastWords(result.Stderr)}
+	}
+	return nil
+}
+
+// exitError is the error of a tool that did not do its work.
+type exitError struct {
+	step string
+	code int
+	said string
+}
+
+func (e *exitError) Error() string {
+	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.said, "it says nothing"))
+}
+
+// lastWords is what a tool said last, in one line.
+func lastWords(said string) string {
+	_, last, ok := strings.Cut(said, "error during command execution: ") // cosign's
+	lines := strings.Split(strings.TrimSpace(last), "\n")
+	if !ok {
+		lines = strings.Split(strings.TrimSpace(said), "\n")
+		lines = lines[max(0, len(lines)-3):]
+	}
+	text := ""
+	for _, line := range lines {
+		if !strings.HasSuffix(text, strings.TrimSpace(line)) { // an error that joins others repeats the last
+			text += " " + line
+		}
+	}
+	return outcome.OneLine(text)
+}
+
+// single is the image of one platform, which tools look at: none of them takes
+// an index whole.
+type single struct {
+	v1.Image
+	platform string // such as "linux/amd64"
+	digest   v1.Hash
+	// place is the folder of its layout.
+	place string
+}
+
+// layouts writes the image of each platform as an OCI layout below dir.
+func layouts(index v1.ImageIndex, dir string) ([]single, error) {
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return nil, fmt.Errorf("reading the index: %w", err)
+	}
+	var all []single
+	for _, child := range manifest.Manifests {
+		if child.Platform == nil { // another index, or an artifact: nothing that runs
+			continue
+		}
+		image, err := index.Image(child.Digest)
+		if err != nil {
+			return nil, fmt.Errorf("reading the image for %s: %w", child.Platform, err)
+		}
+		one := single{Image: image, platform: child.Platform.String(), digest: child.Digest, place: strings.ReplaceAll(child.Platform.String(), "/", "-")}
+		target, err := layout.Write(filepath.Join(dir, one.place), empty.Index)
+		if err == nil {
+			err = target.AppendImage(image)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("writing the layout for %s: %w", one.platform, err)
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// room makes a folder that tools share.
+func room() (dir string, done func(), err error) {
+	dir, err = os.MkdirTemp("", "slipway-supply-")
+	if err != nil {
+		return "", nil, fmt.Errorf("making room for the tools: %w", err)
+	}
+	return dir, func() { _ = os.RemoveAll(dir) }, nil
+}

@@ -1,0 +1,108 @@
+package ecs_test
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+)
+
+// watched makes a service that watches two alarms for a minute once it is up.
+func watched(t *testing.T, rollback bool) (p *localawstest.Platform, good string) {
+	t.Helper()
+	p = localawstest.New(t, binary, localaws.Options{TimeScale: 20})
+	good = p.Register(p.Image("one"))
+	p.Create(good, func(in *ecs.CreateServiceInput) {
+		in.DeploymentConfiguration.Alarms = &ecstypes.DeploymentAlarms{Enable: true, Rollback: rollback, AlarmNames: []string{"5xx", "slow"}}
+		in.DeploymentConfiguration.BakeTimeInMinutes = aws.Int32(1)
+	})
+	p.Stable()
+	return p, good
+}
+
+// bake waits until the newest deployment has all its tasks up and goes on.
+func bake(p *localawstest.Platform, id string) {
+	p.Helper()
+	p.Eventually(func(s ecstypes.Service) bool {
+		return *s.Deployments[0].Id == id && len(s.Deployments) == 1 && s.Deployments[0].RunningCount == 2
+	})
+}
+
+func TestAlarmRollsBack(t *testing.T) {
+	t.Parallel()
+	p, good := watched(t, true)
+	require.Equal(t, &ecstypes.ServiceDeploymentAlarms{
+		Status: ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete, AlarmNames: []string{"5xx", "slow"},
+	}, withoutEmpty(history(p)[0].Alarms))
+
+	id := p.Update(p.Register(p.Image("two")))
+	bake(p, id)
+	require.Equal(t, ecstypes.DeploymentRolloutStateInProgress, p.Service().Deployments[0].RolloutState)
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoring, history(p)[0].Alarms.Status)
+	p.Server.SetAlarm("of another service", true)
+	p.Server.SetAlarm("5xx", true)
+	p.Server.SetAlarm("5xx", true)
+	s := p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
+	require.Equal(t, "ECS deployment alarm: rolling back to deploymentId "+idOf(p)+".", *s.Deployments[0].RolloutStateReason)
+	s = p.Stable()
+	require.Equal(t, good, *s.TaskDefinition)
+	require.Equal(t, "one", p.Version())
+	require.Contains(t, localawstest.Messages(s), "(service app) (deployment "+id+") deployment failed: alarm detected.")
+	latest := history(p)[0]
+	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, latest.Status)
+	require.Equal(t, "Service deployment rolled back because one or more deployment alarms were triggered.", *latest.StatusReason)
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusTriggered, latest.Alarms.Status)
+	require.Equal(t, []string{"5xx"}, latest.Alarms.TriggeredAlarmNames)
+
+	// One that is set already is watched by no deployment, which completes.
+	p.Update(p.Register(p.Image("three")))
+	p.Stable()
+	require.Equal(t, "three", p.Version())
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusDisabled, history(p)[0].Alarms.Status)
+	p.Server.SetAlarm("5xx", false)
+	p.Update(p.Register(p.Image("four")))
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoring, history(p)[0].Alarms.Status)
+	p.Stable()
+}
+
+// idOf is the id of the deployment before the newest one: the first.
+func idOf(p *localawstest.Platform) string {
+	p.Helper()
+	revision := *history(p)[1].TargetServiceRevision.Arn
+	return "ecs-svc/" + revision[len(revision)-19:]
+}
+
+func withoutEmpty(a *ecstypes.ServiceDeploymentAlarms) *ecstypes.ServiceDeploymentAlarms {
+	if len(a.TriggeredAlarmNames) == 0 {
+		a.TriggeredAlarmNames = nil
+	}
+	return a
+}
+
+func TestAlarmWithoutRollbackOnlyStops(t *testing.T) {
+	t.Parallel()
+	p, _ := watched(t, false)
+	id := p.Update(p.Register(p.Image("two")))
+	bake(p, id)
+	p.Server.SetAlarm("slow", true)
+	s := p.Eventually(func(s ecstypes.Service) bool {
+		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
+	})
+	require.Equal(t, id, *s.Deployments[0].Id)
+	latest := history(p)[0]
+	require.Equal(t, ecstypes.ServiceDeploymentStatusStopped, latest.Status)
+	require.Equal(t, "Service deployment stopped because one or more deployment alarms were triggered.", *latest.StatusReason)
+}
+
+func TestNewerDeploymentEndsTheWatch(t *testing.T) {
+	t.Parallel()
+	p, _ := watched(t, true)
+	bake(p, p.Update(p.Register(p.Image("two"))))
+	p.Update(p.Register(p.Image("three")))
+	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete, history(p)[1].Alarms.Status)
+}

@@ -1,0 +1,136 @@
+package ecs
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+type cluster struct {
+	name, arn string
+	status    string
+	settings  []types.ClusterSetting
+	providers []string
+	services  map[string]*service
+}
+
+// cluster finds an active cluster by name or ARN; nil means "default".
+func (c *Control) cluster(ref *string) (*cluster, error) {
+	name := ident.Name(cmp.Or(aws.ToString(ref), "default"))
+	cl, ok := c.clusters[name]
+	if !ok || cl.status != "ACTIVE" {
+		return nil, wire.Errorf("ClusterNotFoundException", "Cluster not found.")
+	}
+	return cl, nil
+}
+
+// within is the cluster that a call acts in, which policies may limit it to.
+func (c *Control) within(ctx context.Context, ref *string) (*cluster, error) {
+	cl, err := c.cluster(ref)
+	if err != nil {
+		return nil, err
+	}
+	wire.Given(ctx, "ecs:cluster", cl.arn)
+	return cl, nil
+}
+
+func (c *Control) createCluster(ctx context.Context, in *awsecs.CreateClusterInput) (*awsecs.CreateClusterOutput, error) {
+	name := cmp.Or(aws.ToString(in.ClusterName), "default")
+	cl, ok := c.clusters[name]
+	if !ok || cl.status != "ACTIVE" {
+		cl = &cluster{
+			name: name, arn: c.cfg.Scope.ARN("ecs", "cluster/"+name), status: "ACTIVE",
+			settings: in.Settings, providers: in.CapacityProviders, services: map[string]*service{},
+		}
+		if cl.settings == nil {
+			cl.settings = []types.ClusterSetting{{Name: types.ClusterSettingNameContainerInsights, Value: new("disabled")}}
+		}
+		c.clusters[name] = cl
+		c.setTags(cl.arn, in.Tags)
+	}
+	wire.Touch(ctx, cl.arn)
+	return &awsecs.CreateClusterOutput{Cluster: new(c.describeCluster(cl, true))}, nil
+}
+
+func (c *Control) describeCluster(cl *cluster, tags bool) types.Cluster {
+	out := types.Cluster{
+		ClusterArn: &cl.arn, ClusterName: &cl.name, Status: &cl.status, Settings: cl.settings,
+		CapacityProviders: append([]string{}, cl.providers...), Statistics: []types.KeyValuePair{},
+		DefaultCapacityProviderStrategy: []types.CapacityProviderStrategyItem{}, Tags: []types.Tag{},
+	}
+	if tags {
+		out.Tags = c.listTags(cl.arn)
+	}
+	for _, s := range cl.services {
+		if s.status == statusActive {
+			out.ActiveServicesCount++
+		}
+	}
+	for _, t := range c.tasks {
+		switch {
+		case t.cluster != cl:
+		case t.status() == "RUNNING":
+			out.RunningTasksCount++
+		case t.pending():
+			out.PendingTasksCount++
+		}
+	}
+	return out
+}
+
+func (c *Control) describeClusters(ctx context.Context, in *awsecs.DescribeClustersInput) (*awsecs.DescribeClustersOutput, error) {
+	refs := in.Clusters
+	if len(refs) == 0 {
+		refs = []string{"default"}
+	}
+	out := &awsecs.DescribeClustersOutput{Clusters: []types.Cluster{}, Failures: []types.Failure{}}
+	for _, ref := range refs {
+		arn := c.cfg.Scope.ARN("ecs", "cluster/"+ident.Name(ref))
+		wire.Touch(ctx, arn)
+		if cl, ok := c.clusters[ident.Name(ref)]; ok {
+			out.Clusters = append(out.Clusters, c.describeCluster(cl, slices.Contains(in.Include, types.ClusterFieldTags)))
+		} else {
+			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
+		}
+	}
+	return out, nil
+}
+
+func (c *Control) listClusters(_ context.Context, in *awsecs.ListClustersInput) (*awsecs.ListClustersOutput, error) {
+	arns := []string{}
+	for _, name := range slices.Sorted(maps.Keys(c.clusters)) {
+		if c.clusters[name].status == "ACTIVE" {
+			arns = append(arns, c.clusters[name].arn)
+		}
+	}
+	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	return &awsecs.ListClustersOutput{ClusterArns: page, NextToken: next}, err
+}
+
+func (c *Control) deleteCluster(ctx context.Context, in *awsecs.DeleteClusterInput) (*awsecs.DeleteClusterOutput, error) {
+	cl, err := c.cluster(in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, cl.arn)
+	for _, s := range cl.services {
+		if s.status == statusActive {
+			return nil, wire.Errorf("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")
+		}
+	}
+	for _, t := range c.tasks {
+		if t.cluster == cl && t.status() != "STOPPED" {
+			return nil, wire.Errorf("ClusterContainsTasksException", "The Cluster cannot be deleted while Tasks are active.")
+		}
+	}
+	cl.status = "INACTIVE"
+	return &awsecs.DeleteClusterOutput{Cluster: new(c.describeCluster(cl, false))}, nil
+}

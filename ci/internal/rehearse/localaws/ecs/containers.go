@@ -1,0 +1,225 @@
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/task"
+)
+
+func itoa(n int32) string { return strconv.Itoa(int(n)) }
+
+// resourceError is a task that could not be set up, in Fargate's words.
+func resourceError(format string, args ...any) error {
+	return errors.New("ResourceInitializationError: " + fmt.Sprintf(format, args...))
+}
+
+// openLogs makes the streams that the containers' output goes to.
+func (t *taskRun) openLogs() error {
+	t.logOptions = map[string]logStream{}
+	for _, p := range t.parts {
+		log := p.definition.LogConfiguration
+		if log == nil || log.LogDriver != types.LogDriverAwslogs {
+			continue
+		}
+		name := aws.ToString(p.definition.Name)
+		stream := logStream{log.Options["awslogs-group"], name + "/" + t.id}
+		if prefix := log.Options["awslogs-stream-prefix"]; prefix != "" {
+			stream.stream = prefix + "/" + stream.stream
+		}
+		if err := t.c.cfg.Logs.Open(stream.group, stream.stream, log.Options["awslogs-create-group"] == "true"); err != nil {
+			return resourceError("failed to validate logger args: create stream has been retried 1 times: "+
+				"failed to create Cloudwatch log stream: %v : exit status 1", err)
+		}
+		t.logOptions[name] = stream
+	}
+	return nil
+}
+
+// startContainers starts what the task definition lists, in the order of its
+// dependencies.
+func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) error {
+	t.update(func() { t.set("ACTIVATING") })
+	order, _ := startOrder(t.definition.ContainerDefinitions) // checked when it was registered
+	for _, i := range order {
+		if err := t.startContainer(ctx, i, images[i]); err != nil {
+			t.update(func() { t.record.Containers[i].Reason = new(trim(err.Error())) })
+			t.stopContainers()
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *taskRun) startContainer(ctx context.Context, i int, img *task.Image) error {
+	p := t.parts[i]
+	if err := t.await(ctx, p); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	run, err := t.sandbox.Start(t.spec(p.definition, img), t.environment()...)
+	if err != nil {
+		return err
+	}
+	t.update(func() {
+		p.run = run
+		t.record.Containers[i].LastStatus = new("RUNNING")
+		t.record.Containers[i].RuntimeId = new(fmt.Sprintf("%s-%010d", t.id, i))
+	})
+	if check := checkOf(p.definition.HealthCheck); check != nil {
+		t.c.wg.Go(func() { t.monitor(ctx, p, check) })
+	}
+	return nil
+}
+
+// start makes the task RUNNING.
+func (t *taskRun) start(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t.update(func() {
+		t.record.StartedAt = new(t.c.cfg.Clock.Now())
+		t.set("RUNNING")
+	})
+	return nil
+}
+
+func (t *taskRun) spec(d *types.ContainerDefinition, img *task.Image) task.Spec {
+	spec := task.Spec{
+		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
+		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
+	}
+	for _, m := range d.MountPoints {
+		spec.Mounts = append(spec.Mounts, task.Mount{
+			Volume: aws.ToString(m.SourceVolume), Path: aws.ToString(m.ContainerPath), ReadOnly: aws.ToBool(m.ReadOnly),
+		})
+	}
+	env := d.Environment
+	for _, o := range t.record.Overrides.ContainerOverrides {
+		if aws.ToString(o.Name) == *d.Name {
+			env = append(append([]types.KeyValuePair{}, env...), o.Environment...)
+			if o.Command != nil {
+				spec.Command = o.Command
+			}
+		}
+	}
+	for _, kv := range env {
+		spec.Env = append(spec.Env, aws.ToString(kv.Name)+"="+aws.ToString(kv.Value))
+	}
+	spec.Env = append(spec.Env, t.secrets[*d.Name]...)
+	for _, m := range d.PortMappings {
+		spec.Ports = append(spec.Ports, int(aws.ToInt32(m.ContainerPort)))
+	}
+	if out, ok := t.logOptions[*d.Name]; ok {
+		spec.Output = func(at time.Time, line string) { t.c.cfg.Logs.Write(out.group, out.stream, at, line) }
+	}
+	return spec
+}
+
+// environment is what Fargate tells every container.
+func (t *taskRun) environment() []string {
+	region := t.c.cfg.Scope.Region
+	env := []string{"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"}
+	if t.c.cfg.Runtime.Mode() == task.ModePort {
+		env = append(env, "ECS_CONTAINER_METADATA_URI_V4="+t.c.cfg.Endpoint+"/v4/"+t.id)
+	}
+	return env
+}
+
+// standardStopTimeout is how long Fargate waits between SIGTERM and SIGKILL.
+const standardStopTimeout = 30 * time.Second
+
+// shortestGrace is the least real time a container gets to stop, however fast
+// the clock runs.
+const shortestGrace = time.Second
+
+// stopContainers ends every container that runs, all at once.
+func (t *taskRun) stopContainers() {
+	var wg sync.WaitGroup
+	for _, p := range t.parts {
+		if p.run == nil {
+			continue
+		}
+		grace := standardStopTimeout
+		if p.definition.StopTimeout != nil {
+			grace = time.Duration(*p.definition.StopTimeout) * time.Second
+		}
+		wg.Go(func() {
+			if t.c.ctx.Err() != nil {
+				p.run.Stop(0) // the whole AWS goes down, nobody waits for answers
+			} else {
+				p.run.Stop(t.c.cfg.Clock.AtLeast(grace, shortestGrace))
+			}
+		})
+	}
+	wg.Wait()
+	t.update(func() {
+		t.record.ExecutionStoppedAt = new(t.c.cfg.Clock.Now())
+		for _, p := range t.parts {
+			if p.run != nil {
+				t.exited(p)
+			}
+		}
+	})
+}
+
+// join registers the task with its service's target groups.
+func (t *taskRun) join() {
+	t.update(func() {
+		if t.service == nil || t.stopping {
+			return
+		}
+		t.registered = true
+		for _, lb := range t.deployment.revision.loadBalancers {
+			group := aws.ToString(lb.TargetGroupArn)
+			if err := t.c.cfg.Balancer.Register(group, t.ip, int(aws.ToInt32(lb.ContainerPort)), t.record.AvailabilityZone); err != nil {
+				t.service.event("(service %s) was unable to register a target in (target-group %s): %v", t.service.name, group, err)
+				continue
+			}
+			t.service.registered[group]++
+		}
+		t.service.poke()
+	})
+}
+
+// leave takes the task out of its target groups. A healthy one keeps running
+// until the groups have let go of it, so that no request is lost.
+func (t *taskRun) leave() {
+	var groups []types.LoadBalancer
+	gentle := false
+	t.update(func() {
+		if t.registered {
+			groups = t.deployment.revision.loadBalancers
+		}
+		gentle = t.gentle
+	})
+	for _, lb := range groups {
+		group, port := aws.ToString(lb.TargetGroupArn), int(aws.ToInt32(lb.ContainerPort))
+		if !gentle {
+			t.c.cfg.Balancer.Drop(group, t.ip, port)
+			continue
+		}
+		t.drain(group, port)
+	}
+	t.update(func() { t.set("STOPPING") })
+}
+
+// drain waits until a target group has let go of the task, unless the task ends
+// by itself: then there is nothing to spare.
+func (t *taskRun) drain(group string, port int) {
+	select {
+	case <-t.c.cfg.Balancer.Drain(group, t.ip, port):
+	case <-t.c.ctx.Done():
+	case <-t.parts[0].run.Done():
+		t.c.cfg.Balancer.Drop(group, t.ip, port)
+	}
+}

@@ -1,0 +1,195 @@
+// Package ecs is the embedded Elastic Container Service: the control plane, the
+// service scheduler with its deployments, and the life of tasks.
+package ecs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/rehearse/localaws/elb"
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/task"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// Balancer is what the scheduler asks of load balancing.
+type Balancer interface {
+	Attached(targetGroup string) (exists, attached bool)
+	Register(targetGroup, ip string, port int, zone *string) error
+	Drain(targetGroup, ip string, port int) <-chan struct{}
+	Drop(targetGroup, ip string, port int)
+	Health(targetGroup, ip string, port int) elb.Health
+}
+
+// Logs takes the tasks' output.
+type Logs interface {
+	Open(group, stream string, create bool) error
+	Write(group, stream string, at time.Time, text string)
+}
+
+// Config of a Control.
+type Config struct {
+	Scope    ident.Scope
+	Clock    *clock.Clock
+	Log      *slog.Logger
+	Runtime  *task.Runtime
+	Balancer Balancer
+	Logs     Logs
+	Secrets  Secrets
+	Endpoint string // where tasks find their metadata
+	// Role, if set, is told the ARN of each role that a task definition names.
+	Role func(arn string)
+}
+
+// Control is the control plane: everything there is, under one lock. Tasks and
+// services run in goroutines of their own and take the lock to change state.
+type Control struct {
+	cfg    Config
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu          sync.Mutex
+	closed      bool
+	clusters    map[string]*cluster
+	families    map[string]*family
+	tasks       map[string]*taskRun // by ARN
+	byIP        map[string]*taskRun
+	deployments map[string]*serviceDeployment // by ARN
+	revisions   map[string]*revision          // by ARN
+	tags        map[string]map[string]string  // by ARN
+	alarming    map[string]bool               // by the alarm's name
+	nextIP      int
+}
+
+// New returns a control plane with nothing in it.
+func New(cfg Config) *Control {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Control{
+		cfg: cfg, ctx: ctx, cancel: cancel,
+		clusters: map[string]*cluster{}, families: map[string]*family{}, tasks: map[string]*taskRun{},
+		byIP: map[string]*taskRun{}, deployments: map[string]*serviceDeployment{}, revisions: map[string]*revision{},
+		tags: map[string]map[string]string{}, alarming: map[string]bool{},
+	}
+}
+
+// Service is the ECS API.
+func (c *Control) Service() wire.Service {
+	return wire.Service{
+		Name:   "ecs",
+		Target: "AmazonEC2ContainerServiceV20141113",
+		Operations: []wire.Operation{
+			wire.Guarded(&c.mu, "CreateCluster", c.createCluster),
+			wire.Guarded(&c.mu, "DescribeClusters", c.describeClusters),
+			wire.Guarded(&c.mu, "ListClusters", c.listClusters),
+			wire.Guarded(&c.mu, "DeleteCluster", c.deleteCluster),
+			wire.Guarded(&c.mu, "RegisterTaskDefinition", c.registerTaskDefinition),
+			wire.Guarded(&c.mu, "DescribeTaskDefinition", c.describeTaskDefinition),
+			wire.Guarded(&c.mu, "DeregisterTaskDefinition", c.deregisterTaskDefinition),
+			wire.Guarded(&c.mu, "DeleteTaskDefinitions", c.deleteTaskDefinitions),
+			wire.Guarded(&c.mu, "ListTaskDefinitions", c.listTaskDefinitions),
+			wire.Guarded(&c.mu, "ListTaskDefinitionFamilies", c.listTaskDefinitionFamilies),
+			wire.Guarded(&c.mu, "TagResource", c.tagResource),
+			wire.Guarded(&c.mu, "UntagResource", c.untagResource),
+			wire.Guarded(&c.mu, "ListTagsForResource", c.listTagsForResource),
+			wire.Guarded(&c.mu, "CreateService", c.createService),
+			wire.Guarded(&c.mu, "UpdateService", c.updateService),
+			wire.Guarded(&c.mu, "DescribeServices", c.describeServices),
+			wire.Guarded(&c.mu, "ListServices", c.listServices),
+			wire.Guarded(&c.mu, "DeleteService", c.deleteService),
+			wire.Guarded(&c.mu, "ListServiceDeployments", c.listServiceDeployments),
+			wire.Guarded(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
+			wire.Guarded(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
+			wire.Guarded(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
+			wire.Guarded(&c.mu, "RunTask", c.runTask),
+			wire.Guarded(&c.mu, "StopTask", c.stopTask),
+			wire.Guarded(&c.mu, "ListTasks", c.listTasks),
+			wire.Guarded(&c.mu, "DescribeTasks", c.describeTasks),
+		},
+	}
+}
+
+// Close stops every task, quickly but not gently, and waits until nothing runs.
+func (c *Control) Close() {
+	c.mu.Lock()
+	c.closed = true
+	for _, t := range c.tasks {
+		t.requestStop(types.TaskStopCodeUserInitiated, "The embedded AWS is closing")
+	}
+	c.mu.Unlock()
+	c.cancel()
+	c.wg.Wait()
+}
+
+// spawn starts a goroutine of the control plane; a closed one starts no more.
+// The lock is held.
+func (c *Control) spawn(f func()) {
+	if !c.closed {
+		c.wg.Go(f)
+	}
+}
+
+// TargetChanged wakes up the service whose task has the address. It fits
+// elb.Config.Changed.
+func (c *Control) TargetChanged(_, ip string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t, ok := c.byIP[ip]; ok {
+		t.poke()
+	}
+}
+
+// Dial connects to a port of the task with the address, and to any other
+// address the ordinary way. It fits elb.Config.Dial.
+func (c *Control) Dial(ctx context.Context, ip string, port int) (net.Conn, error) {
+	c.mu.Lock()
+	t, ok := c.byIP[ip]
+	var sandbox *task.Sandbox
+	if ok {
+		sandbox = t.sandbox
+	}
+	c.mu.Unlock()
+	switch {
+	case sandbox != nil:
+		return sandbox.Dial(ctx, port)
+	case ok || isTaskAddress(ip):
+		return nil, fmt.Errorf("dialling task %s: %w", ip, errRefused)
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
+}
+
+var errRefused = errors.New("connection refused")
+
+// The tasks' addresses: 10.0.10.4 and up, as from a VPC's subnets, whose first
+// four addresses AWS keeps.
+const firstAddress = 10<<8 | 4
+
+// allotIP gives out addresses in turn, so that one is not in use again soon
+// after its task has stopped.
+func (c *Control) allotIP() string {
+	for {
+		n := firstAddress + c.nextIP
+		c.nextIP = (c.nextIP + 1) % (0xffff - firstAddress)
+		if low := n & 0xff; low < 4 || low == 255 {
+			continue
+		}
+		ip := fmt.Sprintf("10.0.%d.%d", n>>8, n&0xff)
+		if _, taken := c.byIP[ip]; !taken {
+			return ip
+		}
+	}
+}
+
+func isTaskAddress(ip string) bool {
+	parsed := net.ParseIP(ip).To4()
+	return parsed != nil && parsed[0] == 10 && parsed[1] == 0
+}

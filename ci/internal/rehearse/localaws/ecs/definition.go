@@ -1,0 +1,256 @@
+package ecs
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// family is the revisions of one task definition, the first at index 0.
+type family struct {
+	revisions []*types.TaskDefinition
+}
+
+// definition finds a task definition by family (its newest active revision),
+// family:revision or ARN.
+func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
+	unknown := wire.Errorf("ClientException", "TaskDefinition not found.")
+	name, number, pinned := strings.Cut(ident.Name(ref), ":")
+	f, ok := c.families[name]
+	if !ok {
+		return nil, unknown
+	}
+	if pinned {
+		n, err := strconv.Atoi(number)
+		if err != nil || n < 1 || n > len(f.revisions) || f.revisions[n-1] == nil {
+			return nil, unknown
+		}
+		return f.revisions[n-1], nil
+	}
+	for _, d := range slices.Backward(f.revisions) {
+		if d != nil && d.Status == types.TaskDefinitionStatusActive {
+			return d, nil
+		}
+	}
+	return nil, unknown
+}
+
+// usable is a task definition that new deployments and tasks may use.
+func (c *Control) usable(ref *string) (*types.TaskDefinition, error) {
+	if aws.ToString(ref) == "" {
+		return nil, wire.Errorf("InvalidParameterException", "TaskDefinition can not be blank.")
+	}
+	d, err := c.definition(*ref)
+	if err != nil {
+		return nil, err
+	}
+	if d.Status != types.TaskDefinitionStatusActive {
+		return nil, wire.Errorf("ClientException", "TaskDefinition is inactive")
+	}
+	return d, nil
+}
+
+// tasksPrincipal is the service that roles of tasks are passed to.
+const tasksPrincipal = "ecs-tasks.amazonaws.com"
+
+func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
+	name := aws.ToString(in.Family)
+	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
+	wire.Touch(ctx, arns)
+	if len(in.Tags) > 0 {
+		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
+		wire.Requires(ctx, "ecs", "TagResource", arns, map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"})
+	}
+	normalize(in)
+	if err := validateDefinition(in); err != nil {
+		return nil, err
+	}
+	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
+		if role != nil {
+			wire.Requires(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
+			if c.cfg.Role != nil {
+				c.cfg.Role(*role)
+			}
+		}
+	}
+	f, ok := c.families[name]
+	if !ok {
+		f = &family{}
+		c.families[name] = f
+	}
+	number := len(f.revisions) + 1
+	arn := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":"+strconv.Itoa(number))
+	d := &types.TaskDefinition{
+		TaskDefinitionArn: &arn, Family: &name, Revision: int32(number), Status: types.TaskDefinitionStatusActive,
+		ContainerDefinitions: completed(in), Cpu: in.Cpu, Memory: in.Memory, NetworkMode: in.NetworkMode,
+		ExecutionRoleArn: in.ExecutionRoleArn, TaskRoleArn: in.TaskRoleArn, RuntimePlatform: in.RuntimePlatform,
+		RequiresCompatibilities: in.RequiresCompatibilities, EphemeralStorage: in.EphemeralStorage,
+		EnableFaultInjection: in.EnableFaultInjection,
+		IpcMode:              in.IpcMode, PidMode: in.PidMode, ProxyConfiguration: in.ProxyConfiguration,
+		Volumes:              append([]types.Volume{}, in.Volumes...),
+		PlacementConstraints: append([]types.TaskDefinitionPlacementConstraint{}, in.PlacementConstraints...),
+		Compatibilities:      []types.Compatibility{types.CompatibilityEc2},
+		RequiresAttributes:   attributes(in), RegisteredAt: new(c.cfg.Clock.Now()),
+		RegisteredBy: new(c.cfg.Scope.Global("iam", "user/local")),
+	}
+	if in.NetworkMode == types.NetworkModeAwsvpc && in.Cpu != nil && in.Memory != nil {
+		d.Compatibilities = append(d.Compatibilities, types.CompatibilityFargate)
+	}
+	f.revisions = append(f.revisions, d)
+	c.setTags(arn, in.Tags)
+	return &awsecs.RegisterTaskDefinitionOutput{TaskDefinition: d, Tags: c.listTags(arn)}, nil
+}
+
+// completed fills in what ECS fills in: essential by default, host ports equal
+// to container ports, empty lists instead of none.
+func completed(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefinition {
+	out := slices.Clone(in.ContainerDefinitions)
+	for i := range out {
+		d := &out[i]
+		if d.Essential == nil {
+			d.Essential = new(true)
+		}
+		d.PortMappings = append([]types.PortMapping{}, d.PortMappings...)
+		for j := range d.PortMappings {
+			m := &d.PortMappings[j]
+			m.Protocol = cmp.Or(m.Protocol, types.TransportProtocolTcp)
+			if m.HostPort == nil && in.NetworkMode == types.NetworkModeAwsvpc {
+				m.HostPort = m.ContainerPort
+			}
+		}
+		d.Environment = append([]types.KeyValuePair{}, d.Environment...)
+		d.MountPoints = append([]types.MountPoint{}, d.MountPoints...)
+		d.VolumesFrom = append([]types.VolumeFrom{}, d.VolumesFrom...)
+		d.SystemControls = append([]types.SystemControl{}, d.SystemControls...)
+	}
+	return out
+}
+
+func attributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
+	list := []types.Attribute{{Name: new("com.amazonaws.ecs.capability.docker-remote-api.1.18")}}
+	if in.NetworkMode == types.NetworkModeAwsvpc {
+		list = append(list, types.Attribute{Name: new("ecs.capability.task-eni")})
+	}
+	if in.ExecutionRoleArn != nil {
+		list = append(list, types.Attribute{Name: new("ecs.capability.execution-role-awslogs")})
+	}
+	return list
+}
+
+func (c *Control) describeTaskDefinition(ctx context.Context, in *awsecs.DescribeTaskDefinitionInput) (*awsecs.DescribeTaskDefinitionOutput, error) {
+	d, err := c.definition(aws.ToString(in.TaskDefinition))
+	if err != nil {
+		return nil, wire.Errorf("ClientException", "Unable to describe task definition.")
+	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
+	out := &awsecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: []types.Tag{}}
+	if slices.Contains(in.Include, types.TaskDefinitionFieldTags) {
+		out.Tags = c.listTags(*d.TaskDefinitionArn)
+	}
+	return out, nil
+}
+
+func (c *Control) deregisterTaskDefinition(ctx context.Context, in *awsecs.DeregisterTaskDefinitionInput) (*awsecs.DeregisterTaskDefinitionOutput, error) {
+	ref := aws.ToString(in.TaskDefinition)
+	if !strings.Contains(ident.Name(ref), ":") {
+		return nil, wire.Errorf("ClientException", "Revision is missing.")
+	}
+	d, err := c.definition(ref)
+	if err != nil {
+		return nil, wire.Errorf("ClientException", "The specified task definition does not exist. Specify a valid account, family, revision and try again.")
+	}
+	wire.Touch(ctx, *d.TaskDefinitionArn)
+	changed := *d // what was answered or deployed before keeps its own record
+	changed.Status, changed.DeregisteredAt = types.TaskDefinitionStatusInactive, new(c.cfg.Clock.Now())
+	c.families[*d.Family].revisions[d.Revision-1] = &changed
+	return &awsecs.DeregisterTaskDefinitionOutput{TaskDefinition: &changed}, nil
+}
+
+func (c *Control) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTaskDefinitionsInput) (*awsecs.DeleteTaskDefinitionsOutput, error) {
+	out := &awsecs.DeleteTaskDefinitionsOutput{TaskDefinitions: []types.TaskDefinition{}, Failures: []types.Failure{}}
+	for _, ref := range in.TaskDefinitions {
+		d, err := c.definition(ref)
+		switch {
+		case err != nil:
+			out.Failures = append(out.Failures, types.Failure{Arn: &ref, Reason: new("MISSING")})
+			continue
+		case d.Status == types.TaskDefinitionStatusActive:
+			out.Failures = append(out.Failures, types.Failure{
+				Arn: d.TaskDefinitionArn, Reason: new("The specified task definition is still in ACTIVE status. Please deregister the target and try again."),
+			})
+			continue
+		}
+		wire.Touch(ctx, *d.TaskDefinitionArn)
+		gone := *d
+		gone.Status, gone.DeleteRequestedAt = types.TaskDefinitionStatusDeleteInProgress, new(c.cfg.Clock.Now())
+		c.families[*d.Family].revisions[d.Revision-1] = nil
+		if c.inUse(*d.TaskDefinitionArn) {
+			c.families[*d.Family].revisions[d.Revision-1] = &gone
+		}
+		out.TaskDefinitions = append(out.TaskDefinitions, gone)
+	}
+	return out, nil
+}
+
+// inUse tells whether a service or a task refers to a revision. Then its deletion
+// stays in progress.
+func (c *Control) inUse(revision string) bool {
+	for _, t := range c.tasks {
+		if t.status() != "STOPPED" && *t.definition.TaskDefinitionArn == revision {
+			return true
+		}
+	}
+	for _, cl := range c.clusters {
+		for _, s := range cl.services {
+			if s.status != statusInactive && slices.ContainsFunc(s.deployments, func(d *deployment) bool { return *d.revision.definition.TaskDefinitionArn == revision }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *Control) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefinitionsInput) (*awsecs.ListTaskDefinitionsOutput, error) {
+	arns := []string{}
+	status := cmp.Or(in.Status, types.TaskDefinitionStatusActive)
+	for _, name := range slices.Sorted(maps.Keys(c.families)) {
+		if in.FamilyPrefix != nil && name != *in.FamilyPrefix {
+			continue
+		}
+		for _, d := range c.families[name].revisions {
+			if d != nil && d.Status == status {
+				arns = append(arns, *d.TaskDefinitionArn)
+			}
+		}
+	}
+	if in.Sort == types.SortOrderDesc {
+		slices.Reverse(arns)
+	}
+	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	return &awsecs.ListTaskDefinitionsOutput{TaskDefinitionArns: page, NextToken: next}, err
+}
+
+func (c *Control) listTaskDefinitionFamilies(_ context.Context, in *awsecs.ListTaskDefinitionFamiliesInput) (*awsecs.ListTaskDefinitionFamiliesOutput, error) {
+	names := []string{}
+	for _, name := range slices.Sorted(maps.Keys(c.families)) {
+		_, err := c.definition(name)
+		active := err == nil
+		wanted := in.Status == types.TaskDefinitionFamilyStatusAll || in.Status == "" ||
+			active == (in.Status == types.TaskDefinitionFamilyStatusActive)
+		if wanted && strings.HasPrefix(name, aws.ToString(in.FamilyPrefix)) {
+			names = append(names, name)
+		}
+	}
+	page, next, err := wire.Page(names, in.NextToken, in.MaxResults, 100)
+	return &awsecs.ListTaskDefinitionFamiliesOutput{Families: page, NextToken: next}, err
+}

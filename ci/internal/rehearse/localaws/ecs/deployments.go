@@ -1,0 +1,183 @@
+package ecs
+
+import (
+	"context"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// counts says how many tasks of a deployment run, how many are coming up, and
+// how many it is to have.
+func (s *service) counts(d *deployment) (running, pending, wanted int32) {
+	for _, t := range s.tasks() {
+		switch {
+		case t.deployment != d:
+		case t.status() == "RUNNING":
+			running++
+			wanted++
+		case t.pending():
+			pending++
+			wanted++
+		}
+	}
+	if d == s.primary() {
+		wanted = int32(s.desired)
+	}
+	return running, pending, wanted
+}
+
+func (s *service) describeDeployment(d *deployment, primary bool) types.Deployment {
+	out := types.Deployment{
+		Id: &d.id, Status: new(statusActive), TaskDefinition: d.revision.definition.TaskDefinitionArn,
+		CreatedAt: new(d.created), UpdatedAt: new(d.updated), FailedTasks: int32(d.failed), LaunchType: s.record.LaunchType,
+		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), NetworkConfiguration: d.revision.network,
+		RolloutState: d.state, RolloutStateReason: new(d.reason),
+	}
+	if primary {
+		out.Status = new(statusPrimary)
+	}
+	out.RunningCount, out.PendingCount, out.DesiredCount = s.counts(d)
+	return out
+}
+
+func (c *Control) listServiceDeployments(ctx context.Context, in *awsecs.ListServiceDeploymentsInput) (*awsecs.ListServiceDeploymentsOutput, error) {
+	cl, err := c.within(ctx, in.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(aws.ToString(in.Service))))
+	s, ok := cl.services[ident.Name(aws.ToString(in.Service))]
+	if !ok {
+		return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
+	}
+	briefs := []types.ServiceDeploymentBrief{}
+	for _, d := range s.history {
+		switch {
+		case len(in.Status) > 0 && !slices.Contains(in.Status, d.status):
+			continue
+		case in.CreatedAt != nil && in.CreatedAt.After != nil && d.created.Before(*in.CreatedAt.After):
+			continue
+		case in.CreatedAt != nil && in.CreatedAt.Before != nil && d.created.After(*in.CreatedAt.Before):
+			continue
+		}
+		brief := types.ServiceDeploymentBrief{
+			ServiceDeploymentArn: &d.arn, ServiceArn: &s.arn, ClusterArn: &cl.arn, TargetServiceRevisionArn: &d.target.arn,
+			Status: d.status, CreatedAt: new(d.created), StartedAt: d.started, FinishedAt: d.finished,
+		}
+		if d.reason != "" {
+			brief.StatusReason = new(d.reason)
+		}
+		briefs = append(briefs, brief)
+	}
+	page, next, err := wire.Page(briefs, in.NextToken, in.MaxResults, 20)
+	return &awsecs.ListServiceDeploymentsOutput{ServiceDeployments: page, NextToken: next}, err
+}
+
+// maxDescribed is how many service deployments or revisions one call describes.
+const maxDescribed = 20
+
+func (c *Control) describeServiceDeployments(ctx context.Context, in *awsecs.DescribeServiceDeploymentsInput) (*awsecs.DescribeServiceDeploymentsOutput, error) {
+	if len(in.ServiceDeploymentArns) > maxDescribed {
+		return nil, wire.Errorf("InvalidParameterException", "Cannot describe more than %d service deployments.", maxDescribed)
+	}
+	out := &awsecs.DescribeServiceDeploymentsOutput{ServiceDeployments: []types.ServiceDeployment{}, Failures: []types.Failure{}}
+	for _, arn := range in.ServiceDeploymentArns {
+		wire.Touch(ctx, arn)
+		if d, ok := c.deployments[arn]; ok {
+			out.ServiceDeployments = append(out.ServiceDeployments, d.describe())
+		} else {
+			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
+		}
+	}
+	return out, nil
+}
+
+func (d *serviceDeployment) describe() types.ServiceDeployment {
+	out := types.ServiceDeployment{
+		ServiceDeploymentArn: &d.arn, ServiceArn: &d.service.arn, ClusterArn: &d.service.cluster.arn,
+		CreatedAt: new(d.created), StartedAt: d.started, UpdatedAt: new(d.updated), StoppedAt: d.stopped, FinishedAt: d.finished,
+		Status: d.status, DeploymentConfiguration: d.config, Rollback: d.rollback,
+		SourceServiceRevisions: append([]types.ServiceRevisionSummary{}, d.sources...),
+		TargetServiceRevision:  &types.ServiceRevisionSummary{Arn: &d.target.arn},
+		DeploymentCircuitBreaker: &types.ServiceDeploymentCircuitBreaker{
+			Status: d.breaker, FailureCount: int32(d.failures), Threshold: int32(d.service.threshold()),
+		},
+		Alarms: d.alarms.describe(),
+	}
+	if d.reason != "" {
+		out.StatusReason = new(d.reason)
+	}
+	for _, dep := range d.service.deployments {
+		if dep.revision == d.target {
+			t := out.TargetServiceRevision
+			t.RunningTaskCount, t.PendingTaskCount, t.RequestedTaskCount = d.service.counts(dep)
+			break
+		}
+	}
+	return out
+}
+
+func (c *Control) describeServiceRevisions(ctx context.Context, in *awsecs.DescribeServiceRevisionsInput) (*awsecs.DescribeServiceRevisionsOutput, error) {
+	if len(in.ServiceRevisionArns) > maxDescribed {
+		return nil, wire.Errorf("InvalidParameterException", "Cannot describe more than %d service revisions.", maxDescribed)
+	}
+	out := &awsecs.DescribeServiceRevisionsOutput{ServiceRevisions: []types.ServiceRevision{}, Failures: []types.Failure{}}
+	for _, arn := range in.ServiceRevisionArns {
+		wire.Touch(ctx, arn)
+		r, ok := c.revisions[arn]
+		if !ok {
+			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
+			continue
+		}
+		out.ServiceRevisions = append(out.ServiceRevisions, r.describe())
+	}
+	return out, nil
+}
+
+func (r *revision) describe() types.ServiceRevision {
+	out := types.ServiceRevision{
+		ServiceRevisionArn: &r.arn, ServiceArn: &r.service.arn, ClusterArn: &r.service.cluster.arn,
+		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.created), LaunchType: r.service.record.LaunchType,
+		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), LoadBalancers: r.loadBalancers, NetworkConfiguration: r.network,
+		ContainerImages: []types.ContainerImage{},
+	}
+	for _, d := range r.definition.ContainerDefinitions {
+		image := types.ContainerImage{ContainerName: d.Name, Image: d.Image}
+		if digest, ok := r.digests[*d.Name]; ok {
+			image.ImageDigest = &digest
+		}
+		out.ContainerImages = append(out.ContainerImages, image)
+	}
+	return out
+}
+
+func (c *Control) stopServiceDeployment(ctx context.Context, in *awsecs.StopServiceDeploymentInput) (*awsecs.StopServiceDeploymentOutput, error) {
+	arn := aws.ToString(in.ServiceDeploymentArn)
+	wire.Touch(ctx, arn)
+	d, ok := c.deployments[arn]
+	if !ok {
+		return nil, wire.Errorf("ServiceDeploymentNotFoundException", "Service deployment not found.")
+	}
+	if d.over() {
+		return nil, wire.Errorf("ConflictException", "The service deployment cannot be stopped because it is in the %s state.", d.status)
+	}
+	now := c.cfg.Clock.Now()
+	switch {
+	case d.status == types.ServiceDeploymentStatusRollbackInProgress:
+		if in.StopType == types.StopServiceDeploymentStopTypeAbort {
+			d.become(types.ServiceDeploymentStatusStopRequested, d.reason, now)
+		}
+	case in.StopType == types.StopServiceDeploymentStopTypeAbort:
+		d.become(types.ServiceDeploymentStatusStopRequested, userStopped(false).stopped, now)
+	default:
+		d.become(types.ServiceDeploymentStatusRollbackRequested, userStopped(true).status, now)
+	}
+	d.service.poke()
+	return &awsecs.StopServiceDeploymentOutput{ServiceDeploymentArn: &arn}, nil
+}

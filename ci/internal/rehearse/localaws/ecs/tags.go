@@ -1,0 +1,81 @@
+package ecs
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+func (c *Control) setTags(arn string, tags []types.Tag) {
+	if c.tags[arn] == nil {
+		c.tags[arn] = map[string]string{}
+	}
+	for _, t := range tags {
+		c.tags[arn][aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+}
+
+func (c *Control) listTags(arn string) []types.Tag {
+	tags := []types.Tag{}
+	for _, key := range slices.Sorted(maps.Keys(c.tags[arn])) {
+		tags = append(tags, types.Tag{Key: &key, Value: new(c.tags[arn][key])})
+	}
+	return tags
+}
+
+func (c *Control) tagResource(ctx context.Context, in *awsecs.TagResourceInput) (*awsecs.TagResourceOutput, error) {
+	arn := aws.ToString(in.ResourceArn)
+	wire.Touch(ctx, arn)
+	if err := c.exists(arn); err != nil {
+		return nil, err
+	}
+	c.setTags(arn, in.Tags)
+	return &awsecs.TagResourceOutput{}, nil
+}
+
+func (c *Control) untagResource(ctx context.Context, in *awsecs.UntagResourceInput) (*awsecs.UntagResourceOutput, error) {
+	arn := aws.ToString(in.ResourceArn)
+	wire.Touch(ctx, arn)
+	if err := c.exists(arn); err != nil {
+		return nil, err
+	}
+	for _, key := range in.TagKeys {
+		delete(c.tags[arn], key)
+	}
+	return &awsecs.UntagResourceOutput{}, nil
+}
+
+func (c *Control) listTagsForResource(ctx context.Context, in *awsecs.ListTagsForResourceInput) (*awsecs.ListTagsForResourceOutput, error) {
+	arn := aws.ToString(in.ResourceArn)
+	wire.Touch(ctx, arn)
+	if err := c.exists(arn); err != nil {
+		return nil, err
+	}
+	return &awsecs.ListTagsForResourceOutput{Tags: c.listTags(arn)}, nil
+}
+
+// exists says whether an ARN is that of something here.
+func (c *Control) exists(arn string) error {
+	if _, ok := c.tasks[arn]; ok {
+		return nil
+	}
+	if cl, ok := c.clusters[ident.Name(arn)]; ok && cl.arn == arn {
+		return nil
+	}
+	for _, cl := range c.clusters {
+		if s, ok := cl.services[ident.Name(arn)]; ok && s.arn == arn {
+			return nil
+		}
+	}
+	if d, err := c.definition(arn); err == nil && aws.ToString(d.TaskDefinitionArn) == arn {
+		return nil
+	}
+	return wire.Errorf("InvalidParameterException", "The specified resource is not found: %s", arn)
+}

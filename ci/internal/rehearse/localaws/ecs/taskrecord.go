@@ -1,0 +1,101 @@
+package ecs
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/task"
+)
+
+// taskRun is one task from its creation to an hour after its end. Everything
+// but the constants on top is guarded by the control plane's lock.
+type taskRun struct {
+	c          *Control
+	arn, id    string
+	ip         string
+	cluster    *cluster
+	service    *service // nil for RunTask's
+	definition *types.TaskDefinition
+	logOptions map[string]logStream
+	secrets    map[string][]string // NAME=value, by container
+	stopped    chan struct{}       // closed when the task must stop
+
+	deployment *deployment
+	record     types.Task
+	sandbox    *task.Sandbox
+	parts      []*part
+	stopping   bool // it was told to stop, or is ending by itself
+	gentle     bool // its targets drain before it is stopped
+	registered bool // its targets are registered
+	proven     bool // it has been healthy once
+	tried      bool // its fate was counted for the circuit breaker
+	unfit      bool // a health check has stopped it
+}
+
+// part is one container of a task.
+type part struct {
+	definition *types.ContainerDefinition
+	run        task.Container
+	health     types.HealthStatus
+}
+
+type logStream struct{ group, stream string }
+
+// status is the lifecycle state, PROVISIONING to STOPPED.
+func (t *taskRun) status() string { return *t.record.LastStatus }
+
+func (t *taskRun) pending() bool {
+	return slices.Contains([]string{"PROVISIONING", "PENDING", "ACTIVATING"}, t.status())
+}
+
+// newTask makes a task and starts its life. The lock is held.
+func (c *Control) newTask(cl *cluster, d *types.TaskDefinition, group string) *taskRun {
+	id := ident.Hex(32)
+	t := &taskRun{
+		c: c, id: id, arn: c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+id), ip: c.allotIP(),
+		cluster: cl, definition: d, stopped: make(chan struct{}),
+	}
+	now := c.cfg.Clock.Now()
+	eni := ident.UUID()
+	t.record = types.Task{
+		TaskArn: &t.arn, ClusterArn: &cl.arn, TaskDefinitionArn: d.TaskDefinitionArn, Group: &group,
+		LastStatus: new("PROVISIONING"), DesiredStatus: new("RUNNING"), HealthStatus: types.HealthStatusUnknown,
+		CreatedAt: &now, Cpu: d.Cpu, Memory: d.Memory, LaunchType: types.LaunchTypeFargate,
+		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), AvailabilityZone: new(c.cfg.Scope.Region + "a"),
+		Connectivity: types.ConnectivityConnected, ConnectivityAt: &now, Version: 1,
+		Attributes:  []types.Attribute{{Name: new("ecs.cpu-architecture"), Value: new("x86_64")}},
+		Overrides:   &types.TaskOverride{ContainerOverrides: []types.ContainerOverride{}},
+		Attachments: []types.Attachment{t.networkInterface(eni)},
+	}
+	for i := range d.ContainerDefinitions {
+		cd := &d.ContainerDefinitions[i]
+		t.parts = append(t.parts, &part{definition: cd, health: types.HealthStatusUnknown})
+		t.record.Containers = append(t.record.Containers, types.Container{
+			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+ident.UUID())),
+			TaskArn:      &t.arn, Name: cd.Name, Image: cd.Image, LastStatus: new("PENDING"), HealthStatus: types.HealthStatusUnknown,
+			Cpu: new(itoa(cd.Cpu)), NetworkBindings: []types.NetworkBinding{},
+			NetworkInterfaces: []types.NetworkInterface{{AttachmentId: &eni, PrivateIpv4Address: &t.ip}},
+		})
+	}
+	c.tasks[t.arn] = t
+	c.byIP[t.ip] = t
+	return t
+}
+
+func (t *taskRun) networkInterface(id string) types.Attachment {
+	name := "ip-" + strings.ReplaceAll(t.ip, ".", "-") + ".ec2.internal"
+	return types.Attachment{Id: &id, Type: new("ElasticNetworkInterface"), Status: new("PRECREATED"), Details: []types.KeyValuePair{
+		{Name: new("subnetId"), Value: new("subnet-00000000")},
+		{Name: new("networkInterfaceId"), Value: new("eni-" + ident.Hex(17))},
+		{Name: new("macAddress"), Value: new("0a:00:00:00:00:01")},
+		{Name: new("privateDnsName"), Value: &name},
+		{Name: new("privateIPv4Address"), Value: &t.ip},
+	}}
+}
+
+func (t *taskRun) hostname() string {
+	return "ip-" + strings.ReplaceAll(t.ip, ".", "-") + ".ec2.internal"
+}

@@ -1,0 +1,161 @@
+package elb
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// Service is the ELBv2 API.
+func (b *Balancer) Service() wire.Service {
+	return wire.Service{
+		Name:      "elasticloadbalancing",
+		Version:   "2015-12-01",
+		Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
+		Operations: []wire.Operation{
+			wire.Guarded(&b.mu, "CreateLoadBalancer", b.createLoadBalancer),
+			wire.Guarded(&b.mu, "DescribeLoadBalancers", b.describeLoadBalancers),
+			wire.Guarded(&b.mu, "DeleteLoadBalancer", b.deleteLoadBalancer),
+			wire.Guarded(&b.mu, "DescribeLoadBalancerAttributes", b.describeLoadBalancerAttributes),
+			wire.Guarded(&b.mu, "ModifyLoadBalancerAttributes", b.modifyLoadBalancerAttributes),
+			wire.Guarded(&b.mu, "CreateTargetGroup", b.createTargetGroup),
+			wire.Guarded(&b.mu, "DescribeTargetGroups", b.describeTargetGroups),
+			wire.Guarded(&b.mu, "ModifyTargetGroup", b.modifyTargetGroup),
+			wire.Guarded(&b.mu, "DeleteTargetGroup", b.deleteTargetGroup),
+			wire.Guarded(&b.mu, "DescribeTargetGroupAttributes", b.describeTargetGroupAttributes),
+			wire.Guarded(&b.mu, "ModifyTargetGroupAttributes", b.modifyTargetGroupAttributes),
+			wire.Guarded(&b.mu, "CreateListener", b.createListener),
+			wire.Guarded(&b.mu, "DescribeListeners", b.describeListeners),
+			wire.Guarded(&b.mu, "ModifyListener", b.modifyListener),
+			wire.Guarded(&b.mu, "DeleteListener", b.deleteListener),
+			wire.Guarded(&b.mu, "CreateRule", b.createRule),
+			wire.Guarded(&b.mu, "DescribeRules", b.describeRules),
+			wire.Guarded(&b.mu, "ModifyRule", b.modifyRule),
+			wire.Guarded(&b.mu, "DeleteRule", b.deleteRule),
+			wire.Op("RegisterTargets", b.registerTargets),
+			wire.Op("DeregisterTargets", b.deregisterTargets),
+			wire.Guarded(&b.mu, "DescribeTargetHealth", b.describeTargetHealth),
+			wire.Guarded(&b.mu, "AddTags", b.addTags),
+			wire.Guarded(&b.mu, "RemoveTags", b.removeTags),
+			wire.Guarded(&b.mu, "DescribeTags", b.describeTags),
+		},
+	}
+}
+
+func (b *Balancer) registerTargets(ctx context.Context, in *elbv2.RegisterTargetsInput) (*elbv2.RegisterTargetsOutput, error) {
+	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	for _, t := range in.Targets {
+		if err := b.Register(aws.ToString(in.TargetGroupArn), aws.ToString(t.Id), b.portOf(in.TargetGroupArn, t), t.AvailabilityZone); err != nil {
+			return nil, err
+		}
+	}
+	return &elbv2.RegisterTargetsOutput{}, nil
+}
+
+func (b *Balancer) deregisterTargets(ctx context.Context, in *elbv2.DeregisterTargetsInput) (*elbv2.DeregisterTargetsOutput, error) {
+	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	for _, t := range in.Targets {
+		if err := b.Deregister(aws.ToString(in.TargetGroupArn), aws.ToString(t.Id), b.portOf(in.TargetGroupArn, t)); err != nil {
+			return nil, err
+		}
+	}
+	return &elbv2.DeregisterTargetsOutput{}, nil
+}
+
+// portOf is a target's port, which is the group's where none is named.
+func (b *Balancer) portOf(group *string, t types.TargetDescription) int {
+	if t.Port != nil {
+		return int(*t.Port)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	g, err := b.group(aws.ToString(group))
+	if err != nil {
+		return 0
+	}
+	return int(aws.ToInt32(g.Port))
+}
+
+func (b *Balancer) describeTargetHealth(ctx context.Context, in *elbv2.DescribeTargetHealthInput) (*elbv2.DescribeTargetHealthOutput, error) {
+	g, err := b.group(aws.ToString(in.TargetGroupArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wanted := func(t *target) bool {
+		return len(in.Targets) == 0 || slices.ContainsFunc(in.Targets, func(d types.TargetDescription) bool {
+			return aws.ToString(d.Id) == t.ip && (d.Port == nil || int(*d.Port) == t.port)
+		})
+	}
+	out := &elbv2.DescribeTargetHealthOutput{TargetHealthDescriptions: []types.TargetHealthDescription{}}
+	for _, t := range g.targets {
+		if !wanted(t) {
+			continue
+		}
+		health := &types.TargetHealth{State: t.state, Reason: t.reason}
+		if t.text != "" {
+			health.Description = new(t.text)
+		}
+		_, port, _ := strings.Cut(b.probe(g, t).address, ":")
+		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, types.TargetHealthDescription{
+			Target:          &types.TargetDescription{Id: &t.ip, Port: new(int32(t.port)), AvailabilityZone: t.zone},
+			HealthCheckPort: &port, TargetHealth: health,
+		})
+	}
+	for _, d := range in.Targets {
+		if g.find(aws.ToString(d.Id), int(aws.ToInt32(d.Port))) == nil && d.Port != nil {
+			out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, types.TargetHealthDescription{
+				Target:       &d,
+				TargetHealth: &types.TargetHealth{State: notRegistered.State, Reason: notRegistered.Reason, Description: new(notRegistered.Text)},
+			})
+		}
+	}
+	return out, nil
+}
+
+func (b *Balancer) setTags(arn string, tags []types.Tag) {
+	if b.tags[arn] == nil {
+		b.tags[arn] = map[string]string{}
+	}
+	for _, t := range tags {
+		b.tags[arn][aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+}
+
+func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.AddTagsOutput, error) {
+	for _, arn := range in.ResourceArns {
+		wire.Touch(ctx, arn)
+		b.setTags(arn, in.Tags)
+	}
+	return &elbv2.AddTagsOutput{}, nil
+}
+
+func (b *Balancer) removeTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*elbv2.RemoveTagsOutput, error) {
+	for _, arn := range in.ResourceArns {
+		wire.Touch(ctx, arn)
+		for _, key := range in.TagKeys {
+			delete(b.tags[arn], key)
+		}
+	}
+	return &elbv2.RemoveTagsOutput{}, nil
+}
+
+func (b *Balancer) describeTags(ctx context.Context, in *elbv2.DescribeTagsInput) (*elbv2.DescribeTagsOutput, error) {
+	out := &elbv2.DescribeTagsOutput{TagDescriptions: []types.TagDescription{}}
+	for _, arn := range in.ResourceArns {
+		wire.Touch(ctx, arn)
+		d := types.TagDescription{ResourceArn: &arn, Tags: []types.Tag{}}
+		for _, key := range slices.Sorted(maps.Keys(b.tags[arn])) {
+			d.Tags = append(d.Tags, types.Tag{Key: &key, Value: new(b.tags[arn][key])})
+		}
+		out.TagDescriptions = append(out.TagDescriptions, d)
+	}
+	return out, nil
+}

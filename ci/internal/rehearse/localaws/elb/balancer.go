@@ -1,0 +1,236 @@
+// Package elb is the embedded Elastic Load Balancing: the ELBv2 API, target
+// health checks, and application load balancers that really route.
+package elb
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// Dialer connects to a target: the port of a task, known by the task's address,
+// or an ordinary address.
+type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
+
+// Config of a Balancer.
+type Config struct {
+	Scope ident.Scope
+	Clock *clock.Clock
+	Log   *slog.Logger
+	Dial  Dialer
+	// Changed is told, without any lock held, that a target's state has changed.
+	Changed func(targetGroup, ip string)
+}
+
+// Balancer holds all load balancers, listeners, rules and target groups.
+type Balancer struct {
+	cfg       Config
+	ctx       context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
+	transport *http.Transport // of requests
+	checker   *http.Client    // of health checks
+
+	mu        sync.Mutex
+	balancers []*loadBalancer
+	groups    []*targetGroup
+	tags      map[string]map[string]string // by ARN
+	credits   map[string]map[string]int    // of target groups to get requests, by rule
+}
+
+// loadBalancer is one ALB.
+type loadBalancer struct {
+	types.LoadBalancer
+	attributes map[string]string
+	ports      []*port // the first is DNSName's and stays as long as the load balancer
+	listeners  []*listener
+	traffic    traffic
+}
+
+// port is a port of this machine on which a load balancer is reached. Without a
+// listener it answers that there is no service.
+type port struct {
+	lb       *loadBalancer
+	socket   net.Listener
+	server   *http.Server
+	listener *listener
+}
+
+// listener is a listener of an ALB. Its rules are sorted by priority and do not
+// include the default rule.
+type listener struct {
+	types.Listener
+	lb      *loadBalancer
+	port    *port
+	rules   []*types.Rule
+	standby types.Rule // the default rule
+}
+
+// New returns a Balancer without any resources.
+func New(cfg Config) *Balancer {
+	ctx, cancel := context.WithCancel(context.Background())
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, credits: map[string]map[string]int{}}
+	b.transport = &http.Transport{
+		Proxy:                 nil, // targets are tasks of this machine
+		DialContext:           b.dialAddress,
+		MaxIdleConnsPerHost:   32,
+		IdleConnTimeout:       time.Minute,
+		ResponseHeaderTimeout: time.Minute, // an ALB's idle timeout
+		DisableCompression:    true,
+	}
+	b.checker = &http.Client{
+		Transport:     &http.Transport{Proxy: nil, DialContext: b.dialAddress, DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return b
+}
+
+// Close stops serving and checking. No target is dialled after it returns.
+func (b *Balancer) Close() {
+	b.cancel()
+	b.mu.Lock()
+	doomed := b.balancers
+	b.balancers = nil
+	b.mu.Unlock()
+	for _, lb := range doomed {
+		lb.close()
+	}
+	b.wg.Wait()
+	b.transport.CloseIdleConnections()
+}
+
+func (lb *loadBalancer) close() {
+	for _, p := range lb.ports {
+		_ = p.server.Close()
+	}
+}
+
+// open takes a free port of this machine for a load balancer and serves it.
+func (b *Balancer) open(lb *loadBalancer) (*port, error) {
+	socket, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("finding a port for load balancer %s: %w", aws.ToString(lb.LoadBalancerName), err)
+	}
+	p := &port{lb: lb, socket: socket}
+	p.server = &http.Server{
+		Handler: front{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
+		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	lb.ports = append(lb.ports, p)
+	b.wg.Go(func() { _ = p.server.Serve(socket) }) // ends with ErrServerClosed
+	return p, nil
+}
+
+// Traffic counts the requests of a load balancer: those answered below 500, and
+// those that failed. Requests whose client went away count as neither.
+func (b *Balancer) Traffic(name string) (served, failed int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lb := range b.balancers {
+		if aws.ToString(lb.LoadBalancerName) == name {
+			return lb.traffic.served.Load(), lb.traffic.failed.Load()
+		}
+	}
+	return 0, 0
+}
+
+// Address is where a listener of a load balancer is really reached; "" if there
+// is none on that port. The first listener's is the load balancer's DNSName.
+func (b *Balancer) Address(name string, port int32) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if aws.ToString(lb.LoadBalancerName) == name && aws.ToInt32(l.Port) == port {
+				return l.port.socket.Addr().String()
+			}
+		}
+	}
+	return ""
+}
+
+func (b *Balancer) balancer(arn string) (*loadBalancer, error) {
+	for _, lb := range b.balancers {
+		if aws.ToString(lb.LoadBalancerArn) == arn {
+			return lb, nil
+		}
+	}
+	return nil, wire.Errorf("LoadBalancerNotFound", "Load balancer '%s' not found", arn)
+}
+
+func (b *Balancer) listener(arn string) (*listener, error) {
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if aws.ToString(l.ListenerArn) == arn {
+				return l, nil
+			}
+		}
+	}
+	return nil, wire.Errorf("ListenerNotFound", "One or more listeners not found")
+}
+
+func (b *Balancer) group(arn string) (*targetGroup, error) {
+	for _, g := range b.groups {
+		if aws.ToString(g.TargetGroupArn) == arn {
+			return g, nil
+		}
+	}
+	return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found")
+}
+
+// users lists the ARNs of the load balancers that forward to a target group.
+func (b *Balancer) users(group string) []string {
+	arns := []string{}
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			if l.uses(group) {
+				arns = append(arns, aws.ToString(lb.LoadBalancerArn))
+				break
+			}
+		}
+	}
+	return arns
+}
+
+func (l *listener) uses(group string) bool {
+	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.standby}) {
+		for _, a := range r.Actions {
+			for _, t := range forwards(a) {
+				if aws.ToString(t.TargetGroupArn) == group {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// forwards lists the target groups of a forward action in either of its forms.
+func forwards(a types.Action) []types.TargetGroupTuple {
+	if a.ForwardConfig != nil && len(a.ForwardConfig.TargetGroups) > 0 {
+		return a.ForwardConfig.TargetGroups
+	}
+	if a.TargetGroupArn != nil {
+		return []types.TargetGroupTuple{{TargetGroupArn: a.TargetGroupArn}}
+	}
+	return nil
+}
+
+// path is the part of an ARN behind its resource type: app/NAME/ID.
+func path(arn string) string {
+	_, rest, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
+	return rest
+}

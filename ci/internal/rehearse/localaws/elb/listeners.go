@@ -1,0 +1,161 @@
+package elb
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerInput) (*elbv2.CreateListenerOutput, error) {
+	lb, err := b.balancer(aws.ToString(in.LoadBalancerArn))
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range lb.listeners {
+		if aws.ToInt32(other.Port) == aws.ToInt32(in.Port) {
+			return nil, wire.Errorf("DuplicateListener", "A listener already exists on this port for this load balancer '%s'", *lb.LoadBalancerArn)
+		}
+	}
+	if err := b.validateActions(in.DefaultActions); err != nil {
+		return nil, err
+	}
+	at := lb.ports[0]
+	if at.listener != nil {
+		if at, err = b.open(lb); err != nil {
+			return nil, err
+		}
+	}
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+path(*lb.LoadBalancerArn)+"/"+ident.Hex(16))
+	l := &listener{lb: lb, port: at}
+	l.Listener = types.Listener{
+		ListenerArn: &arn, LoadBalancerArn: lb.LoadBalancerArn, Port: in.Port,
+		Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp), Certificates: in.Certificates, SslPolicy: in.SslPolicy,
+	}
+	l.setDefault(b, in.DefaultActions)
+	wire.Touch(ctx, *lb.LoadBalancerArn)
+	b.setTags(arn, in.Tags)
+	lb.listeners = append(lb.listeners, l)
+	at.listener = l
+	b.wakeAll()
+	return &elbv2.CreateListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
+}
+
+// setDefault makes actions the default rule's.
+func (l *listener) setDefault(b *Balancer, actions []types.Action) {
+	actions = spellOut(actions)
+	l.DefaultActions = actions
+	arn := l.standby.RuleArn
+	if arn == nil {
+		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+ident.Hex(16)))
+	}
+	l.standby = types.Rule{RuleArn: arn, Priority: new("default"), IsDefault: new(true), Actions: actions, Conditions: []types.RuleCondition{}}
+}
+
+// spellOut gives a forward action both of its forms, as ELB answers them.
+func spellOut(actions []types.Action) []types.Action {
+	actions = slices.Clone(actions)
+	for i, a := range actions {
+		tuples := forwards(a)
+		if a.Type != types.ActionTypeEnumForward || len(tuples) == 0 {
+			continue
+		}
+		config := types.ForwardActionConfig{TargetGroupStickinessConfig: &types.TargetGroupStickinessConfig{Enabled: new(false)}}
+		if a.ForwardConfig != nil && a.ForwardConfig.TargetGroupStickinessConfig != nil {
+			config.TargetGroupStickinessConfig = a.ForwardConfig.TargetGroupStickinessConfig
+		}
+		for _, t := range tuples {
+			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: orElse(t.Weight, 1)})
+		}
+		actions[i].ForwardConfig = &config
+		if len(tuples) == 1 {
+			actions[i].TargetGroupArn = tuples[0].TargetGroupArn
+		}
+	}
+	return actions
+}
+
+func (b *Balancer) validateActions(actions []types.Action) error {
+	if len(actions) == 0 {
+		return wire.Errorf("ValidationError", "At least one action must be specified")
+	}
+	for _, a := range actions {
+		for _, t := range forwards(a) {
+			if _, err := b.group(aws.ToString(t.TargetGroupArn)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// wakeAll lets every checker see that target groups may have come into use.
+func (b *Balancer) wakeAll() {
+	for _, g := range b.groups {
+		for _, t := range g.targets {
+			t.wake()
+		}
+	}
+}
+
+func (b *Balancer) describeListeners(ctx context.Context, in *elbv2.DescribeListenersInput) (*elbv2.DescribeListenersOutput, error) {
+	out := []types.Listener{}
+	if in.LoadBalancerArn != nil {
+		lb, err := b.balancer(*in.LoadBalancerArn)
+		if err != nil {
+			return nil, err
+		}
+		wire.Touch(ctx, *in.LoadBalancerArn)
+		for _, l := range lb.listeners {
+			out = append(out, l.Listener)
+		}
+	}
+	for _, arn := range in.ListenerArns {
+		l, err := b.listener(arn)
+		if err != nil {
+			return nil, err
+		}
+		wire.Touch(ctx, arn)
+		out = append(out, l.Listener)
+	}
+	page, next, err := wire.Page(out, in.Marker, in.PageSize, 400)
+	return &elbv2.DescribeListenersOutput{Listeners: page, NextMarker: next}, err
+}
+
+func (b *Balancer) modifyListener(ctx context.Context, in *elbv2.ModifyListenerInput) (*elbv2.ModifyListenerOutput, error) {
+	l, err := b.listener(aws.ToString(in.ListenerArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *in.ListenerArn)
+	if in.DefaultActions != nil {
+		if err := b.validateActions(in.DefaultActions); err != nil {
+			return nil, err
+		}
+		l.setDefault(b, in.DefaultActions)
+	}
+	l.Port, l.Protocol = cmp.Or(in.Port, l.Port), cmp.Or(in.Protocol, l.Protocol)
+	b.wakeAll()
+	return &elbv2.ModifyListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
+}
+
+func (b *Balancer) deleteListener(ctx context.Context, in *elbv2.DeleteListenerInput) (*elbv2.DeleteListenerOutput, error) {
+	l, err := b.listener(aws.ToString(in.ListenerArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *in.ListenerArn)
+	l.port.listener = nil
+	if l.port != l.lb.ports[0] {
+		_ = l.port.server.Close()
+		l.lb.ports = slices.DeleteFunc(l.lb.ports, func(p *port) bool { return p == l.port })
+	}
+	l.lb.listeners = slices.DeleteFunc(l.lb.listeners, func(other *listener) bool { return other == l })
+	return &elbv2.DeleteListenerOutput{}, nil
+}

@@ -1,0 +1,262 @@
+package elb
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+)
+
+// traffic counts a load balancer's answers.
+type traffic struct{ served, failed atomic.Int64 }
+
+// counted notes the status an answer begins with.
+type counted struct {
+	http.ResponseWriter
+	status int
+}
+
+func (c *counted) WriteHeader(status int) {
+	if status >= 200 { // 1xx answers are provisional
+		c.status = status
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the real writer.
+func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// front is the HTTP handler of one port of a load balancer.
+type front struct {
+	balancer *Balancer
+	port     *port
+}
+
+func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &counted{ResponseWriter: w, status: http.StatusOK}
+	defer func() {
+		broken := recover()
+		tally := &f.port.lb.traffic
+		switch {
+		case r.Context().Err() != nil && (broken != nil || c.status >= 500): // the client went away
+		case broken != nil || c.status >= 500:
+			tally.failed.Add(1)
+		default:
+			tally.served.Add(1)
+		}
+		if broken != nil {
+			panic(broken)
+		}
+	}()
+	f.act(c, r)
+}
+
+func (f front) act(w http.ResponseWriter, r *http.Request) {
+	f.balancer.mu.Lock()
+	var action types.Action
+	var t *target
+	via := types.Listener{}
+	if l := f.port.listener; l != nil {
+		rule := l.route(r)
+		via, action = l.Listener, last(rule.Actions)
+		if action.Type == types.ActionTypeEnumForward {
+			if g := f.balancer.choose(aws.ToString(rule.RuleArn), action, r); g != nil {
+				t = g.pick()
+				stick(w, action, g)
+			}
+		}
+	}
+	f.balancer.mu.Unlock()
+	switch {
+	case action.Type == types.ActionTypeEnumFixedResponse && action.FixedResponseConfig != nil:
+		fixed(w, action.FixedResponseConfig)
+	case action.Type == types.ActionTypeEnumRedirect && action.RedirectConfig != nil:
+		redirect(w, r, action.RedirectConfig, aws.ToInt32(via.Port))
+	case t == nil:
+		page(w, http.StatusServiceUnavailable)
+	default:
+		f.forward(w, r, via, t)
+	}
+}
+
+// route finds the first rule that matches.
+func (l *listener) route(r *http.Request) *types.Rule {
+	for _, rule := range l.rules {
+		if all(rule.Conditions, r) {
+			return rule
+		}
+	}
+	return &l.standby
+}
+
+// last is the action that routes; those before it authenticate.
+func last(actions []types.Action) types.Action {
+	if len(actions) == 0 {
+		return types.Action{}
+	}
+	return actions[len(actions)-1]
+}
+
+// choose picks one of the groups that a rule's forward action names: that of the
+// request's cookie, or else by weight, in turns as smooth as the weights allow. A
+// weight of 0 gets no new requests.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html
+func (b *Balancer) choose(rule string, action types.Action, r *http.Request) *targetGroup {
+	credit := b.credits[rule]
+	if credit == nil {
+		credit = map[string]int{}
+		b.credits[rule] = credit
+	}
+	if cookie, err := r.Cookie(stickyCookie); err == nil && stickiness(action) > 0 {
+		for _, tuple := range forwards(action) {
+			if g, err := b.group(aws.ToString(tuple.TargetGroupArn)); err == nil && g.cookie() == cookie.Value {
+				return g
+			}
+		}
+	}
+	var best *targetGroup
+	total := 0
+	for _, tuple := range forwards(action) {
+		g, err := b.group(aws.ToString(tuple.TargetGroupArn))
+		if err != nil {
+			continue
+		}
+		weight := 1
+		if tuple.Weight != nil {
+			weight = int(*tuple.Weight)
+		}
+		if weight == 0 {
+			continue
+		}
+		arn := *g.TargetGroupArn
+		total += weight
+		credit[arn] += weight
+		if best == nil || credit[arn] > credit[*best.TargetGroupArn] {
+			best = g
+		}
+	}
+	if best != nil {
+		credit[*best.TargetGroupArn] -= total
+	}
+	return best
+}
+
+// stickyCookie keeps a client with the target group that it came to first.
+const stickyCookie = "AWSALBTG"
+
+// cookie is what the cookie says for the group.
+func (g *targetGroup) cookie() string {
+	sum := sha256.Sum256([]byte(aws.ToString(g.TargetGroupArn)))
+	return hex.EncodeToString(sum[:16])
+}
+
+// stickiness is for how many seconds a client stays with a group, 0 for not at all.
+func stickiness(action types.Action) int {
+	if action.ForwardConfig == nil || action.ForwardConfig.TargetGroupStickinessConfig == nil ||
+		!aws.ToBool(action.ForwardConfig.TargetGroupStickinessConfig.Enabled) {
+		return 0
+	}
+	return int(aws.ToInt32(action.ForwardConfig.TargetGroupStickinessConfig.DurationSeconds))
+}
+
+func stick(w http.ResponseWriter, action types.Action, g *targetGroup) {
+	if seconds := stickiness(action); seconds > 0 {
+		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.cookie(), Path: "/", MaxAge: seconds})
+	}
+}
+
+// forward proxies a request to a target. When the target's deregistration delay
+// ends before the answer does, the connection is cut, as an ALB does.
+func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(t.serving, cancel)()
+	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
+	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
+	proxy := &httputil.ReverseProxy{
+		Transport: f.balancer.transport,
+		Rewrite: func(p *httputil.ProxyRequest) {
+			p.SetURL(&url.URL{Scheme: "http", Host: address})
+			p.Out.Host = p.In.Host
+			client, _, _ := net.SplitHostPort(p.In.RemoteAddr)
+			chain := append(slices.Clone(p.In.Header.Values("X-Forwarded-For")), client)
+			p.Out.Header.Set("X-Forwarded-For", strings.Join(chain, ", "))
+			p.Out.Header.Set("X-Forwarded-Proto", strings.ToLower(string(via.Protocol)))
+			p.Out.Header.Set("X-Forwarded-Port", port)
+			if p.Out.Header.Get("X-Amzn-Trace-Id") == "" {
+				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+ident.Hex(8)+"-"+ident.Hex(24))
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			f.balancer.cfg.Log.Debug("target failed", "target", address, "path", r.URL.Path, "error", err)
+			var timeout net.Error
+			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
+				page(w, http.StatusGatewayTimeout)
+				return
+			}
+			page(w, http.StatusBadGateway)
+		},
+	}
+	proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// page is an ALB's own error page.
+func page(w http.ResponseWriter, status int) {
+	title := fmt.Sprintf("%d %s", status, strings.ReplaceAll(http.StatusText(status), "Unavailable", "Temporarily Unavailable"))
+	w.Header().Set("Server", "awselb/2.0")
+	w.Header().Set("Content-Type", "text/html")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintf(w, "<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n</body>\r\n</html>\r\n", title, title)
+}
+
+func fixed(w http.ResponseWriter, c *types.FixedResponseActionConfig) {
+	status, err := strconv.Atoi(aws.ToString(c.StatusCode))
+	if err != nil || status < 200 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	w.Header().Set("Server", "awselb/2.0")
+	w.Header().Set("Content-Type", cmp.Or(aws.ToString(c.ContentType), "text/plain"))
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(aws.ToString(c.MessageBody)))
+}
+
+func redirect(w http.ResponseWriter, r *http.Request, c *types.RedirectActionConfig, port int32) {
+	host, _, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
+	fill := strings.NewReplacer(
+		"#{protocol}", "http", "#{host}", host, "#{port}", strconv.Itoa(int(port)),
+		"#{path}", strings.TrimPrefix(r.URL.Path, "/"), "#{query}", r.URL.RawQuery,
+	).Replace
+	or := func(p *string, standard string) string { return fill(cmp.Or(aws.ToString(p), standard)) }
+	target := url.URL{
+		Scheme:   strings.ToLower(or(c.Protocol, "#{protocol}")),
+		Host:     net.JoinHostPort(or(c.Host, "#{host}"), or(c.Port, "#{port}")),
+		Path:     or(c.Path, "/#{path}"),
+		RawQuery: or(c.Query, "#{query}"),
+	}
+	status := http.StatusFound
+	if c.StatusCode == types.RedirectActionStatusCodeEnumHttp301 {
+		status = http.StatusMovedPermanently
+	}
+	w.Header().Set("Server", "awselb/2.0")
+	w.Header().Set("Location", target.String())
+	w.WriteHeader(status)
+}

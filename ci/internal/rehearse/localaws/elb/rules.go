@@ -1,0 +1,131 @@
+package elb
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*elbv2.CreateRuleOutput, error) {
+	l, err := b.listener(aws.ToString(in.ListenerArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *in.ListenerArn)
+	priority := strconv.Itoa(int(aws.ToInt32(in.Priority)))
+	if slices.ContainsFunc(l.rules, func(r *types.Rule) bool { return *r.Priority == priority }) {
+		return nil, wire.Errorf("PriorityInUse", "Priority '%s' is currently in use", priority)
+	}
+	if err := b.validateActions(in.Actions); err != nil {
+		return nil, err
+	}
+	for _, c := range in.Conditions {
+		if !slices.Contains([]string{"path-pattern", "host-header", "http-request-method", "http-header"}, aws.ToString(c.Field)) {
+			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not route by '%s'", aws.ToString(c.Field))
+		}
+	}
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+ident.Hex(16))
+	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: conditions(in.Conditions), Actions: spellOut(in.Actions)}
+	b.setTags(arn, in.Tags)
+	l.rules = append(l.rules, r)
+	slices.SortFunc(l.rules, func(x, y *types.Rule) int { return number(x) - number(y) })
+	b.wakeAll()
+	return &elbv2.CreateRuleOutput{Rules: []types.Rule{*r}}, nil
+}
+
+func number(r *types.Rule) int {
+	n, _ := strconv.Atoi(*r.Priority)
+	return n
+}
+
+// conditions gives path and host conditions both of their forms, as ELB answers them.
+func conditions(list []types.RuleCondition) []types.RuleCondition {
+	list = slices.Clone(list)
+	for i, c := range list {
+		switch aws.ToString(c.Field) {
+		case "path-pattern":
+			list[i].Values, list[i].PathPatternConfig = values(c), &types.PathPatternConditionConfig{Values: values(c)}
+		case "host-header":
+			list[i].Values, list[i].HostHeaderConfig = values(c), &types.HostHeaderConditionConfig{Values: values(c)}
+		}
+	}
+	return list
+}
+
+// rule finds a rule and its listener. The default rule counts.
+func (b *Balancer) rule(arn string) (*listener, *types.Rule, error) {
+	for _, lb := range b.balancers {
+		for _, l := range lb.listeners {
+			for _, r := range append(slices.Clone(l.rules), &l.standby) {
+				if aws.ToString(r.RuleArn) == arn {
+					return l, r, nil
+				}
+			}
+		}
+	}
+	return nil, nil, wire.Errorf("RuleNotFound", "One or more rules not found")
+}
+
+func (b *Balancer) describeRules(ctx context.Context, in *elbv2.DescribeRulesInput) (*elbv2.DescribeRulesOutput, error) {
+	out := []types.Rule{}
+	if in.ListenerArn != nil {
+		l, err := b.listener(*in.ListenerArn)
+		if err != nil {
+			return nil, err
+		}
+		wire.Touch(ctx, *in.ListenerArn)
+		for _, r := range append(slices.Clone(l.rules), &l.standby) {
+			out = append(out, *r)
+		}
+	}
+	for _, arn := range in.RuleArns {
+		_, r, err := b.rule(arn)
+		if err != nil {
+			return nil, err
+		}
+		wire.Touch(ctx, arn)
+		out = append(out, *r)
+	}
+	page, next, err := wire.Page(out, in.Marker, in.PageSize, 400)
+	return &elbv2.DescribeRulesOutput{Rules: page, NextMarker: next}, err
+}
+
+func (b *Balancer) modifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*elbv2.ModifyRuleOutput, error) {
+	_, r, err := b.rule(aws.ToString(in.RuleArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *in.RuleArn)
+	if in.Actions != nil {
+		if err := b.validateActions(in.Actions); err != nil {
+			return nil, err
+		}
+		r.Actions = spellOut(in.Actions)
+	}
+	if in.Conditions != nil {
+		r.Conditions = conditions(in.Conditions)
+	}
+	b.wakeAll()
+	return &elbv2.ModifyRuleOutput{Rules: []types.Rule{*r}}, nil
+}
+
+func (b *Balancer) deleteRule(ctx context.Context, in *elbv2.DeleteRuleInput) (*elbv2.DeleteRuleOutput, error) {
+	l, r, err := b.rule(aws.ToString(in.RuleArn))
+	if err != nil {
+		return nil, err
+	}
+	wire.Touch(ctx, *in.RuleArn)
+	if aws.ToBool(r.IsDefault) {
+		return nil, wire.Errorf("OperationNotPermitted", "Default rule '%s' cannot be deleted", *in.RuleArn)
+	}
+	delete(b.credits, *in.RuleArn)
+	l.rules = slices.DeleteFunc(l.rules, func(other *types.Rule) bool { return other == r })
+	return &elbv2.DeleteRuleOutput{}, nil
+}

@@ -1,0 +1,69 @@
+package localaws_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/rehearse/localaws"
+)
+
+// victim is set in the environment of a copy of the test program that only
+// holds an embedded AWS, in the directory that is its value, until it is killed.
+const victim = "LOCALAWS_VICTIM"
+
+func beVictim() {
+	s, err := localaws.Start(context.Background(), localaws.Options{Dir: os.Getenv(victim)})
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	fmt.Println(s.Endpoint())
+	select {} // until it is killed
+}
+
+func TestDirectoryOfAKilledServerIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), victim+"="+dir)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(line, "http://"), line)
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	_, err = http.Get(strings.TrimSpace(line))
+	require.Error(t, err)
+
+	left, err := filepath.Glob(filepath.Join(dir, "local-aws-*", "lock"))
+	require.NoError(t, err)
+	require.Len(t, left, 1, "it could not clean up after itself")
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(left[0], old, old))
+
+	s, err := localaws.Start(t.Context(), localaws.Options{Dir: dir})
+	require.NoError(t, err)
+	held, err := filepath.Glob(filepath.Join(dir, "local-aws-*", "lock"))
+	require.NoError(t, err)
+	require.Len(t, held, 1, "the next one does")
+	require.NotEqual(t, left[0], held[0])
+	require.NoError(t, os.Chtimes(held[0], old, old))
+	other, err := localaws.Start(t.Context(), localaws.Options{Dir: dir})
+	require.NoError(t, err)
+	require.FileExists(t, held[0], "but it leaves those alone that live")
+	require.NoError(t, other.Close())
+	require.NoError(t, s.Close())
+}

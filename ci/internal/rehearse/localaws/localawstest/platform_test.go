@@ -1,0 +1,31 @@
+package localawstest_test
+
+import (
+	"testing"
+
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestPlatform(t *testing.T) {
+	binary, err := testapp.Build(t.Context(), t.TempDir())
+	require.NoError(t, err)
+	p := localawstest.New(t, binary, localaws.Options{TimeScale: 10})
+	require.NotEqual(t, p.Group, p.LoneGroup())
+	require.Empty(t, localawstest.Messages(ecstypes.Service{}))
+	p.Create(p.Register(p.Image("one"), func(d *ecstypes.ContainerDefinition) { d.StopTimeout = nil }))
+	p.Stable()
+	require.Equal(t, "one", p.Version())
+	p.Update(p.Register(p.Image("two")))
+	s := p.Stable()
+	require.Equal(t, "two", p.Version())
+	require.Equal(t, "(service app) has reached a steady state.", localawstest.Messages(s)[len(s.Events)-1])
+	require.Len(t, localawstest.TaskID(p.Tasks(ecstypes.DesiredStatusRunning)[0]), 32)
+}

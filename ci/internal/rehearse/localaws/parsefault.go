@@ -1,0 +1,89 @@
+package localaws
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// kinds lists every way in which a call may go wrong.
+var kinds = []string{
+	string(Throttle), string(ServerError), string(Reset), string(Slow), string(ExpiredToken), string(Lost), string(Stale), string(Denied),
+}
+
+// keys lists what may be said about a fault, by the names of its fields.
+var keys = []string{"service", "action", "rate", "times", "delay", "after"}
+
+// ParseFault reads a fault as people write it: KIND[:key=value,…], such as
+// throttle:rate=0.3 or lost:action=UpdateService,times=1. An error names the
+// part that is wrong and what to write instead.
+func ParseFault(text string) (Fault, error) {
+	kind, rest, more := strings.Cut(text, ":")
+	f := Fault{Kind: FaultKind(kind)}
+	if !slices.Contains(kinds, kind) {
+		return Fault{}, fmt.Errorf("fault %q: there is no kind %q: %s", text, kind, instead(kind, kinds))
+	}
+	if more {
+		for _, pair := range strings.Split(rest, ",") {
+			if err := f.set(pair); err != nil {
+				return Fault{}, fmt.Errorf("fault %q: %w", text, err)
+			}
+		}
+	}
+	if f.Delay == 0 && (f.Kind == Slow || f.Kind == Stale) {
+		return Fault{}, fmt.Errorf("fault %q: %s needs a delay: write %s:delay=2s", text, kind, kind)
+	}
+	return f, nil
+}
+
+// set sets one field of a fault from key=value.
+func (f *Fault) set(pair string) error {
+	key, value, ok := strings.Cut(pair, "=")
+	if !slices.Contains(keys, key) {
+		return fmt.Errorf("there is no key %q: %s", key, instead(key, keys))
+	}
+	if !ok || value == "" {
+		return fmt.Errorf("%s has no value: write %s=%s", key, key, example[key])
+	}
+	valid := true
+	switch key {
+	case "service":
+		f.Service = value
+	case "action":
+		f.Action = value
+	case "rate":
+		rate, err := strconv.ParseFloat(value, 64)
+		f.Rate, valid = rate, err == nil && rate > 0 && rate <= 1
+	case "times":
+		times, err := strconv.Atoi(value)
+		f.Times, valid = times, err == nil && times > 0
+	case "delay":
+		delay, err := time.ParseDuration(value)
+		f.Delay, valid = delay, err == nil && delay > 0
+	case "after":
+		after, err := strconv.ParseInt(value, 10, 64)
+		f.After, valid = after, err == nil && after > 0
+	}
+	if !valid {
+		return fmt.Errorf("%s=%s: take %s, such as %s=%s", key, value, wanted[key], key, example[key])
+	}
+	return nil
+}
+
+// What values look like, and which ones are taken, by key.
+var (
+	example = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s", "after": "65536"}
+	wanted  = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0", "after": "a number of bytes above 0"}
+)
+
+// instead says what to write in place of a name that is unknown.
+func instead(name string, known []string) string {
+	if near := outcome.Nearest(name, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "take one of " + strings.Join(known, ", ")
+}

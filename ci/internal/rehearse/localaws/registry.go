@@ -1,0 +1,142 @@
+package localaws
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// serveRegistry serves a request of the registry's protocol as a call of the ECR
+// action behind it: recorded, and disturbed by the same faults and quotas.
+func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
+	action, repo := registryAction(r)
+	if action == "" { // the version check, which needs no permission
+		s.store.ServeHTTP(w, r)
+		return
+	}
+	call := Call{
+		At: time.Now().UTC(), Service: "ecr", Action: action, Region: s.options.Region,
+		Resources: []string{"arn:aws:ecr:" + s.options.Region + ":" + s.options.Account + ":repository/" + repo},
+	}
+	d := s.disturb(call)
+	if d.Delay > 0 {
+		t := time.NewTimer(d.Delay)
+		defer t.Stop()
+		select {
+		case <-r.Context().Done():
+		case <-t.C:
+		}
+	}
+	answer := &noted{ResponseWriter: w, status: http.StatusOK}
+	defer func() {
+		call.Duration = time.Since(call.At)
+		if answer.status >= http.StatusBadRequest {
+			call.Err = http.StatusText(answer.status)
+		}
+		s.observe(call)
+	}()
+	if d.After > 0 {
+		r.Body = &cut{ReadCloser: r.Body, left: d.After}
+		s.store.ServeHTTP(discard{http.Header{}}, r)
+	}
+	switch {
+	case d.Effect:
+		s.store.ServeHTTP(discard{http.Header{}}, r)
+		answer.status = 0
+		panic(http.ErrAbortHandler)
+	case d.Reset:
+		panic(http.ErrAbortHandler)
+	case d.Err != nil:
+		refuse(answer, d.Err)
+	default:
+		s.store.ServeHTTP(answer, r)
+	}
+}
+
+// registryAction is the ECR action that a request needs permission for, and the
+// repository it is about.
+// https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+func registryAction(r *http.Request) (action, repo string) {
+	path := strings.Trim(strings.TrimPrefix(r.URL.Path, "/v2"), "/")
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	for _, kind := range []string{"/blobs/uploads", "/manifests/", "/blobs/", "/tags/", "/referrers/"} {
+		at := strings.LastIndex(path, kind)
+		if at < 0 {
+			continue
+		}
+		repo = path[:at]
+		switch {
+		case kind == "/blobs/uploads" && r.Method == http.MethodPost:
+			return "InitiateLayerUpload", repo
+		case kind == "/blobs/uploads" && r.Method == http.MethodPatch:
+			return "UploadLayerPart", repo
+		case kind == "/blobs/uploads":
+			return "CompleteLayerUpload", repo
+		case kind == "/manifests/" && !read:
+			return "PutImage", repo
+		case kind == "/blobs/" && r.Method == http.MethodHead:
+			return "BatchCheckLayerAvailability", repo
+		case kind == "/blobs/":
+			return "GetDownloadUrlForLayer", repo
+		case kind == "/tags/":
+			return "ListImages", repo
+		default:
+			return "BatchGetImage", repo
+		}
+	}
+	return "", ""
+}
+
+// ofECR is any call of ECR.
+var ofECR = Call{Service: "ecr"}
+
+// refuse renders a fault in the registry's shape of an error.
+func refuse(w http.ResponseWriter, e *wire.Error) {
+	status, code := e.Status, "UNKNOWN"
+	switch e.Code {
+	case throttled(ofECR).Code:
+		status, code = http.StatusTooManyRequests, "TOOMANYREQUESTS"
+	case expired(ofECR).Code, accessDenied(ofECR, "").Code:
+		status, code = http.StatusForbidden, "DENIED"
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": e.Message}}})
+}
+
+// noted keeps the status of an answer.
+type noted struct {
+	http.ResponseWriter
+	status int
+}
+
+func (n *noted) WriteHeader(status int) {
+	n.status = status
+	n.ResponseWriter.WriteHeader(status)
+}
+
+// discard takes an answer that is to be lost.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// cut is a body that breaks off.
+type cut struct {
+	io.ReadCloser
+	left int64
+}
+
+func (c *cut) Read(p []byte) (int, error) {
+	if c.left == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	return n, err
+}

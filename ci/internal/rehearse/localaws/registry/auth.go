@@ -1,0 +1,38 @@
+package registry
+
+import (
+	"net/http"
+	"time"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+)
+
+// tokenLife is how long ECR's registry passwords are good for.
+const tokenLife = 12 * time.Hour
+
+// issueToken makes a new registry password.
+func (s *Store) issueToken() (string, time.Time) {
+	password, expires := ident.Hex(64), s.now().Add(tokenLife)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for old, end := range s.tokens {
+		if s.now().After(end) {
+			delete(s.tokens, old)
+		}
+	}
+	s.tokens[password] = expires
+	return password, expires
+}
+
+// authorized says whether a request carries a password that GetAuthorizationToken
+// has issued.
+func (s *Store) authorized(r *http.Request) bool {
+	user, password, ok := r.BasicAuth()
+	if !ok || user != "AWS" {
+		return false
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	expires, ok := s.tokens[password]
+	return ok && s.now().Before(expires)
+}

@@ -1,0 +1,178 @@
+// Package secrets is the embedded Secrets Manager: secrets with one version
+// each, in memory.
+package secrets
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
+)
+
+// current is the staging label of a secret's version in force.
+const current = "AWSCURRENT"
+
+// window is how many days a deleted secret can still be restored, by default.
+const window = 30
+
+type secret struct {
+	arn, name, version string
+	description        *string
+	text               *string
+	binary             []byte
+	created            time.Time
+	deleted            *time.Time // when it will be gone, or nil
+	tags               []types.Tag
+}
+
+// Store holds all secrets.
+type Store struct {
+	scope ident.Scope
+	now   func() time.Time
+
+	mu      sync.Mutex
+	secrets map[string]*secret // by name
+}
+
+// New returns a store without any secret.
+func New(scope ident.Scope, now func() time.Time) *Store {
+	return &Store{scope: scope, now: now, secrets: map[string]*secret{}}
+}
+
+// Service is the Secrets Manager API.
+func (s *Store) Service() wire.Service {
+	return wire.Service{
+		Name:   "secretsmanager",
+		Target: "secretsmanager",
+		Operations: []wire.Operation{
+			wire.Guarded(&s.mu, "CreateSecret", s.createSecret),
+			wire.Guarded(&s.mu, "DescribeSecret", s.describeSecret),
+			wire.Guarded(&s.mu, "DeleteSecret", s.deleteSecret),
+			wire.Guarded(&s.mu, "GetSecretValue", s.getSecretValue),
+		},
+	}
+}
+
+// Value is the text of a secret that is named by its name or ARN, in the version
+// with an id or a staging label, or the current one where both are empty.
+func (s *Store) Value(ref, stage, version string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, err := s.usable(ref, stage, version)
+	if err != nil {
+		return "", err
+	}
+	return aws.ToString(found.text), nil
+}
+
+// find finds a secret by name, by ARN, or by an ARN without the six characters
+// that Secrets Manager adds to the name.
+func (s *Store) find(ref string) (*secret, error) {
+	for _, candidate := range s.secrets {
+		if ref == candidate.name || ref == candidate.arn || ref+candidate.arn[len(candidate.arn)-7:] == candidate.arn {
+			return candidate, nil
+		}
+	}
+	return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+}
+
+// usable finds a secret's version that may be read.
+func (s *Store) usable(ref, stage, version string) (*secret, error) {
+	found, err := s.find(ref)
+	switch {
+	case err != nil:
+		return nil, err
+	case found.deleted != nil:
+		return nil, wire.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
+	case stage != "" && stage != current:
+		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
+	case version != "" && version != found.version:
+		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: %s", version)
+	}
+	return found, nil
+}
+
+func (s *Store) named(ctx context.Context, ref *string) (*secret, error) {
+	found, err := s.find(aws.ToString(ref))
+	if err != nil {
+		wire.Touch(ctx, s.arn(aws.ToString(ref)))
+		return nil, err
+	}
+	wire.Touch(ctx, found.arn)
+	return found, nil
+}
+
+// arn is the ARN that a reference stands for, as far as it is known.
+func (s *Store) arn(ref string) string {
+	if strings.HasPrefix(ref, "arn:") {
+		return ref
+	}
+	return s.scope.ARN("secretsmanager", "secret:"+ref)
+}
+
+func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecretInput) (*secretsmanager.CreateSecretOutput, error) {
+	name := aws.ToString(in.Name)
+	arn := s.arn(name) + "-" + ident.Hex(6)
+	wire.Touch(ctx, arn)
+	if name == "" {
+		return nil, wire.Errorf("ValidationException", "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
+	}
+	if _, ok := s.secrets[name]; ok {
+		return nil, wire.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
+	}
+	made := &secret{
+		arn: arn, name: name, version: ident.UUID(), description: in.Description,
+		text: in.SecretString, binary: in.SecretBinary, created: s.now(), tags: in.Tags,
+	}
+	s.secrets[name] = made
+	return &secretsmanager.CreateSecretOutput{ARN: &made.arn, Name: &made.name, VersionId: &made.version}, nil
+}
+
+func (s *Store) describeSecret(ctx context.Context, in *secretsmanager.DescribeSecretInput) (*secretsmanager.DescribeSecretOutput, error) {
+	found, err := s.named(ctx, in.SecretId)
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.DescribeSecretOutput{
+		ARN: &found.arn, Name: &found.name, Description: found.description, CreatedDate: &found.created,
+		DeletedDate: found.deleted, Tags: found.tags, VersionIdsToStages: map[string][]string{found.version: {current}},
+	}, nil
+}
+
+func (s *Store) deleteSecret(ctx context.Context, in *secretsmanager.DeleteSecretInput) (*secretsmanager.DeleteSecretOutput, error) {
+	found, err := s.named(ctx, in.SecretId)
+	if err != nil {
+		return nil, err
+	}
+	days := int64(window)
+	if in.RecoveryWindowInDays != nil {
+		days = *in.RecoveryWindowInDays
+	}
+	found.deleted = new(s.now().AddDate(0, 0, int(days)))
+	if aws.ToBool(in.ForceDeleteWithoutRecovery) {
+		found.deleted = new(s.now())
+		delete(s.secrets, found.name)
+	}
+	return &secretsmanager.DeleteSecretOutput{ARN: &found.arn, Name: &found.name, DeletionDate: found.deleted}, nil
+}
+
+func (s *Store) getSecretValue(ctx context.Context, in *secretsmanager.GetSecretValueInput) (*secretsmanager.GetSecretValueOutput, error) {
+	if _, err := s.named(ctx, in.SecretId); err != nil {
+		return nil, err
+	}
+	found, err := s.usable(aws.ToString(in.SecretId), aws.ToString(in.VersionStage), aws.ToString(in.VersionId))
+	if err != nil {
+		return nil, err
+	}
+	return &secretsmanager.GetSecretValueOutput{
+		ARN: &found.arn, Name: &found.name, VersionId: &found.version, VersionStages: []string{current},
+		SecretString: found.text, SecretBinary: found.binary, CreatedDate: &found.created,
+	}, nil
+}

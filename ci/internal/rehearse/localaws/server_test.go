@@ -1,0 +1,215 @@
+package localaws_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/rehearse/localaws/task"
+)
+
+func TestBusyPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	_, err = localaws.Start(t.Context(), localaws.Options{Listen: l.Addr().String()})
+	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: name another address with --listen, or let port 0 take a free one")
+	_, err = localaws.Start(t.Context(), localaws.Options{Listen: "nonsense"})
+	require.ErrorContains(t, err, "embedded AWS: listening on nonsense:")
+}
+
+func TestUnusableDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err := localaws.Start(t.Context(), localaws.Options{Dir: filepath.Join(file, "sub")})
+	require.ErrorContains(t, err, "embedded AWS: making its directory: mkdir "+file)
+}
+
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	p := localawstest.New(t, binary, localaws.Options{Dir: dir})
+	p.Create(p.Register(p.Image("one", "stubborn")))
+	p.Stable()
+	began := time.Now()
+	require.NoError(t, p.Server.Close())
+	require.Less(t, time.Since(began), 5*time.Second, "tasks that do not end when asked are killed")
+	require.NoError(t, p.Server.Close(), "a second time changes nothing")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+	for _, url := range []string{p.Server.Endpoint(), p.URL} {
+		_, err := http.Get(url)
+		require.Error(t, err)
+	}
+}
+
+func TestContextEndsTheServer(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	s, err := localaws.Start(ctx, localaws.Options{Dir: dir})
+	require.NoError(t, err)
+	cancel()
+	require.Eventually(t, func() bool {
+		left, err := os.ReadDir(dir)
+		return err == nil && len(left) == 0
+	}, 10*time.Second, 10*time.Millisecond)
+	require.NoError(t, s.Close())
+}
+
+func TestForcedNamespacesNeedPrivilege(t *testing.T) {
+	s, err := localaws.Start(t.Context(), localaws.Options{Tasks: task.ModeNamespace})
+	if err != nil {
+		require.ErrorIs(t, err, task.ErrNamespaces)
+		return
+	}
+	require.Equal(t, task.ModeNamespace, s.TaskMode())
+	require.NoError(t, s.Close())
+}
+
+func TestCallsAreRecorded(t *testing.T) {
+	p := localawstest.New(t, binary, localaws.Options{Region: "eu-west-1", Account: "123456789012"})
+	_, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("none")})
+	require.Error(t, err)
+	calls := p.Server.Calls()
+	require.Equal(t, "CreateCluster", calls[0].Action)
+	last := calls[len(calls)-1]
+	require.Equal(t, "ecs", last.Service)
+	require.Equal(t, "UpdateService", last.Action)
+	require.Equal(t, []string{"arn:aws:ecs:eu-west-1:123456789012:service/test/none"}, last.Resources)
+	require.Equal(t, "ServiceNotFoundException", last.Err)
+	require.Equal(t, "AKIATEST", last.AccessKey)
+	require.WithinDuration(t, time.Now(), last.At, time.Minute)
+	for _, c := range calls {
+		if c.Action != "GetAuthorizationToken" {
+			require.NotEmpty(t, c.Resources, "%s.%s names no resource", c.Service, c.Action)
+		}
+	}
+}
+
+func TestFaults(t *testing.T) {
+	tests := map[string]struct {
+		fault localaws.Fault
+		code  string // "" for a broken connection
+	}{
+		"throttle":      {localaws.Fault{Kind: localaws.Throttle}, "ThrottlingException"},
+		"5xx":           {localaws.Fault{Kind: localaws.ServerError, Service: "ecs"}, "InternalFailure"},
+		"reset":         {localaws.Fault{Kind: localaws.Reset, Action: "ListClusters"}, ""},
+		"lost":          {localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "ListClusters"}, ""},
+		"expired token": {localaws.Fault{Kind: localaws.ExpiredToken}, "ExpiredTokenException"},
+	}
+	p := localawstest.Start(t, localaws.Options{})
+	once := func(o *ecs.Options) { o.RetryMaxAttempts = 1 }
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			remove := p.Server.Inject(test.fault)
+			_, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{}, once)
+			require.Error(t, err)
+			var answered smithy.APIError
+			require.Equal(t, test.code != "", errors.As(err, &answered))
+			if answered != nil {
+				require.Equal(t, test.code, answered.ErrorCode())
+			}
+			remove()
+			_, err = p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{}, once)
+			require.NoError(t, err)
+		})
+	}
+
+	p.Server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "CreateCluster", Times: 1})
+	_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}, once)
+	require.Error(t, err, "the answer is lost")
+	list, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{})
+	require.NoError(t, err)
+	require.Len(t, list.ClusterArns, 1, "but not the effect")
+	_, err = p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("d")}, once)
+	require.NoError(t, err, "once only")
+
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.Slow, Service: "sts", Delay: 50 * time.Millisecond})()
+	began := time.Now()
+	_, err = p.STS.GetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, time.Since(began), 50*time.Millisecond)
+
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: 0.3})()
+	failed := 0
+	for range 300 {
+		if _, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{}, once); err != nil {
+			failed++
+		}
+	}
+	require.InDelta(t, 90, failed, 60)
+}
+
+func TestStaleReads(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	list := func() int {
+		out, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{})
+		require.NoError(t, err)
+		return len(out.ClusterArns)
+	}
+	create := func(name string) {
+		_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: &name})
+		require.NoError(t, err)
+	}
+	create("a")
+	remove := p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Delay: 300 * time.Millisecond})
+	require.Equal(t, 1, list())
+	create("b")
+	require.Equal(t, 1, list(), "the new cluster is not seen yet")
+	require.Eventually(t, func() bool { return list() == 2 }, 5*time.Second, 10*time.Millisecond, "but some time later")
+	remove()
+	create("c")
+	require.Equal(t, 3, list())
+
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
+	seen := map[int]int{}
+	for range 100 {
+		seen[list()]++
+	}
+	require.Len(t, seen, 2, "old and new answers take turns: %v", seen)
+	require.Positive(t, seen[1], "the oldest that is remembered")
+	require.Positive(t, seen[3], "the truth")
+}
+
+func TestThrottlingLikeAWS(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{Throttle: true})
+	once := func(o *ecs.Options) { o.RetryMaxAttempts = 1 }
+	describe := func() error {
+		_, err := p.ECS.DescribeServices(t.Context(), &ecs.DescribeServicesInput{Services: []string{"x"}}, once)
+		return err
+	}
+	var err error
+	n := 0
+	for began := time.Now(); n < 1000 && time.Since(began) < 20*time.Second; n++ {
+		if err = describe(); err != nil && smithyCode(err) == "ThrottlingException" {
+			break
+		}
+	}
+	require.Equal(t, "ThrottlingException", smithyCode(err))
+	require.GreaterOrEqual(t, n, 100, "the burst")
+	require.Eventually(t, func() bool { return smithyCode(describe()) != "ThrottlingException" }, 5*time.Second, 20*time.Millisecond, "the bucket fills again")
+	_, err = p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{}, once)
+	require.NoError(t, err, "other actions have their own")
+}
+
+func smithyCode(err error) string {
+	var answered smithy.APIError
+	if errors.As(err, &answered) {
+		return answered.ErrorCode()
+	}
+	return fmt.Sprint(err)
+}

@@ -1,0 +1,55 @@
+package task
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/rehearse/localaws/registry"
+)
+
+// platforms lists what this machine prefers to run: its own, Linux on its
+// processor, and what nearly every image has.
+func platforms() []v1.Platform {
+	return []v1.Platform{
+		{OS: runtime.GOOS, Architecture: runtime.GOARCH},
+		{OS: "linux", Architecture: runtime.GOARCH},
+		{OS: "linux", Architecture: "amd64"},
+	}
+}
+
+// pullError words a failed pull as Fargate does in stoppedReason.
+func pullError(ref string, err error) error {
+	var platform registry.PlatformError
+	switch {
+	case errors.Is(err, registry.ErrManifestUnknown), errors.Is(err, registry.ErrRepositoryUnknown):
+		return unresolved(ref, ref+": not found")
+	case errors.As(err, &platform):
+		return &PullError{"pull image manifest has been retried 1 time(s): " + platform.Error()}
+	default:
+		return unresolved(ref, err.Error())
+	}
+}
+
+func unresolved(ref, reason string) error {
+	return &PullError{fmt.Sprintf("pull image manifest has been retried 1 time(s): failed to resolve ref %s: %s", ref, reason)}
+}
+
+// dockerName spells a reference without a host the way the container runtime
+// completes it.
+func dockerName(ref string) string {
+	first, _, nested := strings.Cut(ref, "/")
+	switch {
+	case !nested:
+		ref = "docker.io/library/" + ref
+	case !strings.ContainsAny(first, ".:") && first != "localhost":
+		ref = "docker.io/" + ref
+	}
+	if last := ref[strings.LastIndexByte(ref, '/'):]; !strings.ContainsAny(last, ":@") {
+		ref += ":latest"
+	}
+	return ref
+}

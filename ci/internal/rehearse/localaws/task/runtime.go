@@ -1,0 +1,178 @@
+// Package task runs container images as processes of this machine, without a
+// container engine: it unpacks the image, gives the task a network of its own
+// where the machine lets it, and starts, watches and stops its processes.
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/rehearse/localaws/clock"
+)
+
+// Mode is how tasks that listen on the same port are kept apart.
+type Mode string
+
+const (
+	// ModeAuto uses namespaces where the process may create them, ports elsewhere.
+	ModeAuto Mode = ""
+	// ModePort gives every task a free loopback port of the machine in the
+	// environment variable PORT, like the dynamic port mapping of bridge mode.
+	// It needs no privilege.
+	ModePort Mode = "port"
+	// ModeNamespace gives every task network, host name, process and mount
+	// namespaces, like awsvpc mode. It needs root with CAP_SYS_ADMIN on Linux.
+	ModeNamespace Mode = "namespace"
+)
+
+// Images is where a runtime finds images.
+type Images interface {
+	// Repository says which repository and tag or digest a reference names.
+	Repository(ref string) (repo, reference string, ok bool)
+	// Image opens the image, for the first of the platforms that there is.
+	Image(repo, reference string, platforms []v1.Platform) (v1.Image, error)
+}
+
+// Config of a runtime.
+type Config struct {
+	Dir    string // images are unpacked below it
+	Mode   Mode
+	Images Images
+	Clock  *clock.Clock
+	Log    *slog.Logger
+}
+
+// Runtime unpacks images and starts tasks.
+type Runtime struct {
+	cfg    Config
+	mode   Mode
+	chroot bool
+	thread *thread // parent of every process in ModePort
+	ports  ports
+
+	mu       sync.Mutex
+	unpacked map[v1.Hash]*unpacking
+}
+
+// unpacking is one image's root file system, made by the first who needs it.
+type unpacking struct {
+	mu    sync.Mutex
+	ready bool
+}
+
+// ErrNamespaces says that ModeNamespace was asked for where it is not possible.
+var ErrNamespaces = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux")
+
+// NewRuntime finds out what the process may do and prepares to start tasks.
+func NewRuntime(cfg Config) (*Runtime, error) {
+	for _, sub := range []string{"rootfs", "sandboxes"} {
+		if err := os.MkdirAll(filepath.Join(cfg.Dir, sub), 0o755); err != nil {
+			return nil, fmt.Errorf("preparing the tasks' directory: %w", err)
+		}
+	}
+	mode := cfg.Mode
+	if mode != ModePort {
+		err := probeNamespaces()
+		switch {
+		case err == nil:
+			mode = ModeNamespace
+		case mode == ModeNamespace:
+			return nil, fmt.Errorf("%w: %w", ErrNamespaces, err)
+		default:
+			cfg.Log.Debug("tasks share the machine's network: they get their port in PORT", "reason", err)
+			mode = ModePort
+		}
+	}
+	t, err := newThread(func() error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	return &Runtime{
+		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpacking{},
+		// Another embedded AWS on this machine probably starts somewhere else.
+		ports: ports{next: rand.IntN(lastPort - firstPort)},
+	}, nil
+}
+
+// Mode is the mode in force: ModePort or ModeNamespace.
+func (rt *Runtime) Mode() Mode { return rt.mode }
+
+// Close ends the runtime. Every task must have been stopped and closed before.
+func (rt *Runtime) Close() { rt.thread.close() }
+
+// Image is an image ready to run.
+type Image struct {
+	Digest v1.Hash // of the manifest that runs, not of the index it came from
+	Root   string  // its root file system
+	Config v1.Config
+}
+
+// PullError is an image that cannot be had; its text is Fargate's.
+type PullError struct{ text string }
+
+func (e *PullError) Error() string { return "CannotPullContainerError: " + e.text }
+
+// Pull makes the image of a reference ready to run. Unpacking happens once for
+// each digest.
+func (rt *Runtime) Pull(ctx context.Context, ref string) (*Image, error) {
+	repo, reference, ok := rt.cfg.Images.Repository(ref)
+	if !ok {
+		full := dockerName(ref)
+		return nil, unresolved(full, full+": not found")
+	}
+	img, err := rt.cfg.Images.Image(repo, reference, platforms())
+	if err != nil {
+		return nil, pullError(ref, err)
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return nil, pullError(ref, err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, pullError(ref, err)
+	}
+	dir := filepath.Join(rt.cfg.Dir, "rootfs", digest.Hex)
+	if err := rt.unpackOnce(ctx, digest, img, dir); err != nil {
+		return nil, &PullError{fmt.Sprintf("failed to extract layers of %s: %v", ref, err)}
+	}
+	return &Image{Digest: digest, Root: dir, Config: config.Config}, nil
+}
+
+func (rt *Runtime) unpackOnce(ctx context.Context, digest v1.Hash, img v1.Image, dir string) error {
+	rt.mu.Lock()
+	u, ok := rt.unpacked[digest]
+	if !ok {
+		u = &unpacking{}
+		rt.unpacked[digest] = u
+	}
+	rt.mu.Unlock()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.ready {
+		return nil
+	}
+	partial := dir + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return fmt.Errorf("removing a half-unpacked image: %w", err)
+	}
+	if err := unpack(ctx, img, partial); err != nil {
+		return err
+	}
+	if rt.chroot && rt.mode == ModePort { // in ModeNamespace every container has a /dev of its own
+		makeDevices(partial)
+	}
+	if err := os.Rename(partial, dir); err != nil {
+		return fmt.Errorf("moving the unpacked image into place: %w", err)
+	}
+	u.ready = true
+	return nil
+}

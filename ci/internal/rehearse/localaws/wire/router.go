@@ -1,0 +1,239 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+
+	"dagger/slipway/internal/rehearse/localaws/ident"
+)
+
+// maxBody bounds a request's size. The largest real ones are layer parts sent
+// through the ECR API (20 MiB, base64).
+const maxBody = 32 << 20
+
+// Call is one API call as it was received and answered.
+type Call struct {
+	At        time.Time
+	Duration  time.Duration
+	Service   string   // ecs
+	Action    string   // UpdateService
+	Resources []string // ARNs, as an IAM policy would name them
+	// Conditions are the values of the service's own condition keys, as far as
+	// they are known.
+	Conditions map[string]string
+	AccessKey  string
+	Region     string
+	Err        string // the error's code, "" for success
+
+	implied []Call
+}
+
+// Disturbance is what a Disturber wants done to a call.
+type Disturbance struct {
+	Delay  time.Duration // waited before anything else
+	Err    *Error        // answered instead of the operation
+	Reset  bool          // the connection is cut without an answer
+	Effect bool          // with Err or Reset: the operation takes effect first
+	After  int64         // with Err or Reset: so many bytes of an upload are taken in first
+	// Remember keeps the answer to a read, Stale answers one as it was that long
+	// ago, as far as was remembered.
+	Remember bool
+	Stale    time.Duration
+}
+
+// Router finds the service and operation of a request, runs it and answers.
+type Router struct {
+	Services []Service
+	// Observe receives every call after it was answered.
+	Observe func(Call)
+	// Disturb may spoil a call; nil leaves all calls alone.
+	Disturb func(Call) Disturbance
+
+	past past
+}
+
+var credential = regexp.MustCompile(`Credential=([^/]*)/[^/]*/([^/]*)/([^/,]*)/aws4_request`)
+
+// protocol is how one request is read and answered.
+type protocol struct {
+	service Service
+	action  string
+	found   bool
+	op      Operation
+	form    url.Values // of a Query request; nil says AWS JSON
+}
+
+// ServeHTTP answers an AWS API request; whatever it is, the answer has the shape
+// that an AWS SDK can read.
+func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	requestID := ident.UUID()
+	w.Header().Set("X-Amzn-Requestid", requestID)
+	p, known := rt.protocolOf(r)
+	if !known {
+		notAnAPI(w, requestID)
+		return
+	}
+	call := &Call{At: time.Now().UTC(), Service: p.service.Name, Action: p.action}
+	if m := credential.FindStringSubmatch(r.Header.Get("Authorization")); m != nil {
+		call.AccessKey, call.Region = m[1], m[2]
+	}
+	body, err := rt.run(r, p, call, requestID)
+	call.Duration = time.Since(call.At)
+	if err != nil {
+		call.Err = asError(err).Code
+	}
+	if rt.Observe != nil {
+		for _, other := range call.implied {
+			other.At, other.AccessKey, other.Region = call.At, call.AccessKey, call.Region
+			rt.Observe(other)
+		}
+		rt.Observe(*call)
+	}
+	if errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler) // net/http's way to cut a connection without an answer
+	}
+	p.answer(w, requestID, body, err)
+}
+
+func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
+	if target := r.Header.Get("X-Amz-Target"); target != "" {
+		prefix, action, _ := strings.Cut(target, ".")
+		p := protocol{service: Service{Name: prefix, Target: prefix}, action: action}
+		for _, s := range rt.Services {
+			if s.Target != "" && s.Target == prefix {
+				p.service = s
+				p.op, p.found = s.find(action)
+			}
+		}
+		return p, true
+	}
+	if err := r.ParseForm(); err != nil || r.Form.Get("Action") == "" {
+		return protocol{}, false
+	}
+	p := protocol{action: r.Form.Get("Action"), form: r.Form}
+	p.service = Service{Name: "unknown", Version: r.Form.Get("Version"), Namespace: "http://webservices.amazon.com/AWSFault/2005-15-09"}
+	for _, s := range rt.Services {
+		if s.Version != "" && s.Version == r.Form.Get("Version") {
+			p.service = s
+			p.op, p.found = s.find(p.action)
+		}
+	}
+	return p, true
+}
+
+func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string) ([]byte, error) {
+	ctx := context.WithValue(r.Context(), recordKey{}, record{call})
+	// Read before anything waits: net/http notices that a client has gone only
+	// once its request was read.
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, Errorf("SerializationException", "reading the request: %v", err)
+	}
+	var d Disturbance
+	if rt.Disturb != nil {
+		d = rt.Disturb(*call)
+	}
+	if d.Delay > 0 {
+		t := time.NewTimer(d.Delay)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return nil, http.ErrAbortHandler
+		case <-t.C:
+		}
+	}
+	spoilt := d.Err != nil || d.Reset
+	var body []byte
+	if !spoilt || d.Effect {
+		body, err = rt.invoke(ctx, raw, p, d, requestID)
+	}
+	switch {
+	case d.Reset:
+		return nil, http.ErrAbortHandler
+	case d.Err != nil:
+		return nil, d.Err
+	}
+	return body, err
+}
+
+// invoke runs the operation, or finds what it would have answered earlier.
+func (rt *Router) invoke(ctx context.Context, raw []byte, p protocol, d Disturbance, requestID string) ([]byte, error) {
+	if !d.Remember {
+		return p.invoke(ctx, bytes.NewReader(raw), requestID)
+	}
+	request := p.service.Name + "." + p.action + " " + p.form.Encode() + string(raw)
+	body, err := p.invoke(ctx, bytes.NewReader(raw), requestID)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	rt.past.keep(request, body, now)
+	if old, ok := rt.past.asOf(request, now.Add(-d.Stale)); ok && d.Stale > 0 {
+		return old, nil
+	}
+	return body, nil
+}
+
+func (p protocol) invoke(ctx context.Context, body io.Reader, requestID string) ([]byte, error) {
+	if !p.found {
+		return nil, p.unknown()
+	}
+	in := p.op.input()
+	if p.form == nil {
+		if err := DecodeJSON(body, in); err != nil {
+			return nil, err
+		}
+		return p.op.call(ctx, in, EncodeJSON)
+	}
+	if err := DecodeQuery(p.form, in); err != nil {
+		return nil, err
+	}
+	return p.op.call(ctx, in, func(out any) ([]byte, error) {
+		return EncodeXML(p.action, p.service.Namespace, requestID, out), nil
+	})
+}
+
+func (p protocol) unknown() *Error {
+	if p.form != nil {
+		return Errorf("InvalidAction", "Could not find operation %s for version %s", p.action, p.service.Version)
+	}
+	return Errorf("UnknownOperationException", "The operation %s of %s is not served by the embedded AWS.", p.action, p.service.Name)
+}
+
+func (p protocol) answer(w http.ResponseWriter, requestID string, body []byte, err error) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	if p.form != nil {
+		w.Header().Set("Content-Type", "text/xml")
+	}
+	if err != nil {
+		e := asError(err)
+		if p.form != nil {
+			body = EncodeXMLError(p.service.Namespace, requestID, e)
+		} else {
+			w.Header().Set("X-Amzn-Errortype", e.Code)
+			body, _ = json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
+		}
+		w.WriteHeader(e.Status)
+	}
+	_, _ = w.Write(body)
+}
+
+// notAnAPI answers what is neither protocol, S3's REST calls for example, in
+// the REST services' error shape.
+func notAnAPI(w http.ResponseWriter, requestID string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(http.StatusNotImplemented)
+	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+
+		`<Message>The embedded AWS serves ECS, ECR, ELBv2, CloudWatch Logs, IAM, Secrets Manager, SSM parameters and STS; this request is for none of them.</Message>`+
+		`<RequestId>%s</RequestId></Error>`, requestID)
+}

@@ -1,0 +1,282 @@
+// Package rehearsal delivers the real services, for real, on one machine: real
+// tests, real images, real processes behind a real load balancer, released by
+// the same code that talks to AWS. Only the AWS is an embedded one.
+package rehearsal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	account "dagger/slipway/internal/images/ecr"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/smoke"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// previousVersion is what the version is called that runs before the release.
+const previousVersion = "previous"
+
+// Options say what is rehearsed.
+type Options struct {
+	Source   source.Tree
+	Platform platform.Platform
+	Lock     image.Lock
+	Exec     step.Executor
+	Scenario Scenario
+	// Cache keeps what saves time to the next build, see [image.Builder]; empty
+	// keeps nothing.
+	Cache string
+	// Test tests the services, while their images are built; nil skips that.
+	Test func(context.Context) error
+	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
+	Listen string
+	// Live tells that somebody watches: then the tasks and requests are shown.
+	Live bool
+	// Started, if set, is called with the embedded AWS before it is asked for
+	// anything. What the delivery calls is signed with the access key [Pipeline], or
+	// sent to the registry; whatever else happens in it is signed with another.
+	Started func(*localaws.Server)
+	// Up, if set, is called when the release is over and the system still
+	// runs, with the endpoint of the embedded AWS. The system is taken down when
+	// it returns.
+	Up func(endpoint string, release report.Release)
+}
+
+// rehearsal is one under way.
+type rehearsal struct {
+	options  Options
+	recorder *report.Recorder
+	victim   platform.Service
+	version  string
+	dirty    bool // the tree holds more than its commit
+	images   versions
+	others   *site // the platform, as everybody sees it but the delivery
+}
+
+// Run rehearses a delivery and returns the release's report. Nothing of it is
+// left when it returns: no process, no socket, no file.
+func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
+	r := &rehearsal{options: options, recorder: recorder, victim: chooseVictim(options.Platform.Services)}
+	release, err := r.run(ctx)
+	if err != nil {
+		release.Fail(err)
+	}
+	release.SHA = r.version
+	recorder.Fill(&release)
+	return release
+}
+
+// run starts the system and goes through the stages. An error is one outside the release itself.
+func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
+	revision, err := r.options.Source.Revision(ctx)
+	if err != nil {
+		return report.Release{}, err
+	}
+	r.version, r.dirty = revision.Version(), revision.Dirty
+	// The system starts before anything else does, so that an address that is
+	// taken is found out at once. It outlives an interruption: what ran before
+	// is restored in it.
+	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
+	if err != nil {
+		return report.Release{}, err
+	}
+	if r.options.Started != nil {
+		r.options.Started(server)
+	}
+	release, err := r.stages(ctx, server)
+	return release, errors.Join(err, server.Close())
+}
+
+func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report.Release, error) {
+	var tested, built error
+	var both sync.WaitGroup
+	if r.options.Test != nil {
+		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
+	}
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx) }) })
+	both.Wait()
+	if err := errors.Join(tested, built); err != nil {
+		return report.Release{}, err
+	}
+	return r.deliver(ctx, server)
+}
+
+func (r *rehearsal) stage(name string, run func() error) error {
+	return r.recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })
+}
+
+func (r *rehearsal) build(ctx context.Context) error {
+	builder := image.Builder{
+		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
+		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true, Cache: r.options.Cache,
+	}
+	built, err := builder.Build(ctx, r.options.Platform.Services)
+	if err != nil {
+		return err
+	}
+	r.images, err = r.prepare(ctx, built)
+	return err
+}
+
+// deliver publishes the next version, starts the previous one and releases the next
+// one over it, as a delivery to any account does.
+func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
+	carrier := http.DefaultTransport.(*http.Transport).Clone()
+	defer carrier.CloseIdleConnections()
+	r.others = newSite(connect(server.Endpoint(), others, carrier))
+	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
+		return report.Release{}, err
+	}
+	d := r.delivery(server, carrier)
+	to, err := d.Account.Destination(ctx)
+	if err != nil {
+		return report.Release{}, err
+	}
+	if _, err := d.Publish(ctx, to, delivery.Publication{SHA: r.version, Images: r.images.next}); err != nil {
+		return report.Release{}, err
+	}
+	err = r.stage("bootstrap", func() error { return r.bootstrap(ctx) })
+	if err != nil {
+		return report.Release{}, err
+	}
+	release, err := r.release(ctx, server, d)
+	if err != nil {
+		return release, err
+	}
+	if r.options.Up != nil && ctx.Err() == nil {
+		final := release
+		final.SHA = r.version
+		r.recorder.Fill(&final)
+		r.options.Up(server.Endpoint(), final)
+	}
+	return release, nil
+}
+
+// delivery is the one that is rehearsed. It knows nothing of the scenario.
+func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper) delivery.Delivery {
+	d := delivery.Delivery{
+		Account: delivery.NewAccount(connect(server.Endpoint(), Pipeline, carrier)),
+		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: patience,
+	}
+	if r.dirty {
+		d.Version = r.version
+	}
+	return d
+}
+
+// bootstrap brings about what is there before the first delivery.
+func (r *rehearsal) bootstrap(ctx context.Context) error {
+	target, err := account.Account{API: r.others.ecr}.Login(ctx)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	references := map[string]string{}
+	for n, img := range r.images.previous {
+		published, err := target.Publish(ctx, registry.Publication{
+			Repository: r.options.Platform.Services[n].Repository(), Tag: previousVersion, Index: img.Index,
+			Latest: registry.Latest{Reason: "a rehearsal has no need of it"},
+		})
+		if err != nil {
+			return fmt.Errorf("publishing the previous version of %s: %w", img.Service, err)
+		}
+		references[img.Service] = published.Image
+	}
+	return r.others.bootstrap(ctx, r.options.Platform.Services, references)
+}
+
+// release releases the next version while requests flow, and checks by the
+// front door what came of it.
+func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d delivery.Delivery) (report.Release, error) {
+	flow := startTraffic(ctx, r.others.url, trafficPaths(r.options.Platform.Services))
+	stopStatus := r.showStatus(ctx, flow)
+	defer stopStatus()
+	release := r.deploy(ctx, server, d)
+	err := r.afterwards(ctx, release)
+	counted := flow.end()
+	release.Traffic, release.URL = &counted, r.others.url
+	if failure := flow.firstFailure.Load(); failure != nil {
+		release.Notes = append(release.Notes, "the first request that failed: "+*failure)
+	}
+	release.Notes = append(release.Notes, r.notes()...)
+	return release, err
+}
+
+// deploy deploys, as the scenario has it.
+func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d delivery.Delivery) report.Release {
+	struck, interrupt := context.WithCancelCause(ctx)
+	defer interrupt(nil)
+	carrier := http.DefaultTransport.(*http.Transport).Clone()
+	defer carrier.CloseIdleConnections()
+	hand := stagehand{site: r.others, server: server, victim: r.victim, interrupt: interrupt}
+	o := delivery.Options{SHA: r.version, NoBuild: true}
+	doomed := r.delivery(server, r.options.Scenario.stage(ctx, carrier, hand))
+	if r.options.Scenario != Killed {
+		return doomed.Deploy(struck, o)
+	}
+	doomed.Recorder = r.recorder.Until(struck)
+	doomed.Clock = &afterlife{alive: struck}
+	doomed.Deploy(struck, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
+	r.recorder.Event("", errKilled.Error()+": the next process carries on")
+	return d.Deploy(ctx, o)
+}
+
+// afterwards checks that a system which is said to be restored serves the
+// previous version. The release's word alone is not enough.
+func (r *rehearsal) afterwards(ctx context.Context, release report.Release) error {
+	if release.Result != report.Restored && release.Result != report.Interrupted {
+		return nil
+	}
+	ctx = context.WithoutCancel(ctx) // whoever interrupts wants to know, too
+	err := r.stage("smoke", func() error { return r.check(ctx, previousVersion) })
+	if err != nil {
+		return outcome.With(outcome.Unrestored, fmt.Errorf("the release says that it is restored, and it is not: %w", err))
+	}
+	return nil
+}
+
+func (r *rehearsal) check(ctx context.Context, version string) error {
+	versions := map[string]string{}
+	for _, s := range r.options.Platform.Services {
+		versions[s.Name] = version
+	}
+	tester := smoke.Tester{Clock: clock.Real{}, Patience: patience}
+	return tester.Run(ctx, r.others.url, smoke.Checks(r.options.Platform.Services, versions))
+}
+
+func (r *rehearsal) notes() []string {
+	var baseless []string
+	for _, img := range r.images.next {
+		if img.Baseless != "" {
+			baseless = append(baseless, img.Service)
+		}
+	}
+	if len(baseless) == 0 {
+		return nil
+	}
+	return []string{"built without its base, its site served by the embedded load balancer: " + strings.Join(baseless, ", ")}
+}
+
+// trafficPaths is one path of each service.
+func trafficPaths(services []platform.Service) []string {
+	var paths []string
+	for _, s := range services {
+		paths = append(paths, strings.TrimSuffix(s.Routes[0], "*"))
+	}
+	return paths
+}

@@ -1,0 +1,71 @@
+// Package rehearsaltest gives tests a platform that runs.
+package rehearsaltest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/rehearse/rehearsal"
+	"dagger/slipway/internal/report"
+)
+
+// Options rehearse the tree at dir.
+func Options(t *testing.T, dir string, scenario rehearsal.Scenario) rehearsal.Options {
+	t.Helper()
+	tree, err := source.Open(t.Context(), dir)
+	require.NoError(t, err)
+	p, err := platform.Load(dir)
+	require.NoError(t, err)
+	lock, err := image.ReadLock(dir)
+	require.NoError(t, err)
+	return rehearsal.Options{Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario}
+}
+
+// Run rehearses, and lets the test's log have what is told.
+func Run(t *testing.T, o rehearsal.Options) report.Release {
+	t.Helper()
+	return rehearsal.Run(t.Context(), o, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
+}
+
+// Up delivers the tree at dir, at its commit, and calls up while the platform runs:
+// with the address of the embedded AWS, and the release.
+func Up(t *testing.T, dir string, up func(endpoint string, release report.Release)) report.Release {
+	t.Helper()
+	ran := false
+	o := Options(t, dir, rehearsal.Happy)
+	o.Cache = image.CacheDir()
+	o.Up = func(endpoint string, release report.Release) {
+		ran = true
+		up(endpoint, release)
+	}
+	release := Run(t, o)
+	require.True(t, ran, "%+v", release)
+	return release
+}
+
+// Environment leads commands to an embedded AWS, as the pipeline.
+func Environment(t *testing.T, endpoint string) {
+	t.Helper()
+	for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
+		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+// In runs steps against an embedded AWS in which the services of the tree at dir
+// run, at its commit. The environment leads there.
+func In(t *testing.T, dir string, steps func()) {
+	t.Helper()
+	Up(t, dir, func(endpoint string, _ report.Release) {
+		Environment(t, endpoint)
+		steps()
+	})
+}

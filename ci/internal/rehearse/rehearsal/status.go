@@ -1,0 +1,76 @@
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/config/platform"
+)
+
+// statusInterval is how often a person sees how things stand.
+const statusInterval = 250 * time.Millisecond
+
+// showStatus shows tasks and requests until the function that it returns is
+// called.
+func (r *rehearsal) showStatus(ctx context.Context, flow *traffic) (stop func()) {
+	if !r.options.Live {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(statusInterval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				r.recorder.Status(nil)
+				return
+			case <-ticker.C:
+				r.recorder.Status(append(r.taskLines(ctx), trafficLine(flow)))
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func trafficLine(flow *traffic) string {
+	count := flow.count()
+	return fmt.Sprintf("  %d requests served, %d failed", count.Served, count.Failed)
+}
+
+// taskLines is one line for each service with its deployments' tasks. A
+// reading that fails shows nothing: the release says what matters.
+func (r *rehearsal) taskLines(ctx context.Context) []string {
+	var lines []string
+	for _, s := range r.options.Platform.Services {
+		out, err := r.others.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+			Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
+		})
+		if err != nil || len(out.Services) == 0 {
+			continue
+		}
+		line := fmt.Sprintf("  %-12s", s.Name)
+		for _, d := range out.Services[0].Deployments {
+			line += "  " + describeDeployment(d)
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// describeDeployment draws a deployment's tasks: running ones, and those that
+// are still to come.
+func describeDeployment(d ecstypes.Deployment) string {
+	definition := aws.ToString(d.TaskDefinition)
+	missing := max(0, d.DesiredCount-d.RunningCount)
+	return fmt.Sprintf("%s %s%s", definition[strings.LastIndex(definition, "/")+1:],
+		strings.Repeat("●", int(d.RunningCount)), strings.Repeat("○", int(missing)))
+}

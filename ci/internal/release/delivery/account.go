@@ -1,0 +1,48 @@
+// Package delivery brings services to an AWS account: it finds or publishes the
+// images of a commit, releases them, and tells what runs. It joins the packages
+// that do the work, and decides nothing that they decide.
+package delivery
+
+import (
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	awsecr "github.com/aws/aws-sdk-go-v2/service/ecr"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/release/rollout"
+)
+
+// Account is an AWS account and region, by its clients.
+type Account struct {
+	config aws.Config
+	ecs    *ecs.Client
+	ecr    *awsecr.Client
+	elb    *elb.Client
+	logs   *cloudwatchlogs.Client
+}
+
+// NewAccount makes the clients of an account.
+func NewAccount(config aws.Config) Account {
+	return Account{
+		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
+	}
+}
+
+// engine drives releases in the account and tells them to the recorder.
+func (d Delivery) engine() rollout.Engine {
+	return rollout.Engine{
+		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Clock: d.clock(), Event: d.Recorder.Event,
+		Renew: func() { awsauth.Renew(d.Account.config) }, Explain: awsauth.Explain,
+	}
+}
+
+func (d Delivery) clock() rollout.Clock {
+	if d.Clock == nil {
+		return clock.Real{}
+	}
+	return d.Clock
+}

@@ -1,0 +1,125 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/images/ecr"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// images finds the images of a commit in the registry, and publishes those that
+// it lacks.
+func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string]string, error) {
+	found, missing, err := d.find(ctx, sha)
+	if err != nil || len(missing) == 0 {
+		return found, err
+	}
+	if o.NoBuild {
+		return nil, fmt.Errorf("the registry has no image of commit %s for %s: publish it first, or leave out --no-build", sha, strings.Join(missing, ", "))
+	}
+	to, err := d.Account.Destination(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer to.Registry.Close()
+	if err := d.checkLocked(to, d.named(missing)); err != nil {
+		return nil, err
+	}
+	attest, err := d.attestor(ctx, to.Registry, sha)
+	if err != nil {
+		return nil, err
+	}
+	built, err := d.build(ctx, sha, d.named(missing), nil, "the registry has no image of commit "+sha)
+	if err != nil {
+		return nil, err
+	}
+	err = d.stage("publish", func() error {
+		published, err := d.publish(ctx, to, sha, built, attest, nil)
+		if err != nil {
+			return err
+		}
+		for _, p := range published {
+			found[p.Service] = p.Image
+		}
+		return nil
+	})
+	return found, err
+}
+
+// digests are the references that the images of a commit have, or will have once
+// they are published.
+func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[string]string, error) {
+	found, missing, err := d.find(ctx, sha)
+	if err != nil || len(missing) == 0 || o.NoBuild {
+		return found, err
+	}
+	services := d.named(missing)
+	built, err := d.build(ctx, sha, services, nil, "the registry has no image of commit "+sha)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := d.Account.registry().Login(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for n, s := range services {
+		digest, err := built[n].Digest()
+		if err != nil {
+			return nil, fmt.Errorf("computing the digest of %s: %w", s.Name, err)
+		}
+		found[s.Name] = registry.Reference(s.Repository(), digest)
+	}
+	return found, nil
+}
+
+func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
+
+// find looks for the images of a commit.
+func (d Delivery) find(ctx context.Context, sha string) (found map[string]string, missing []string, err error) {
+	found, missing, err = d.Account.registry().Find(ctx, d.Services, sha)
+	if err != nil {
+		return nil, nil, err
+	}
+	return found, missing, nil
+}
+
+// named are the services with the given names.
+func (d Delivery) named(names []string) []platform.Service {
+	services, _ := platform.Platform{Services: d.Services}.Select(names...) // they are of the services
+	return services
+}
+
+// build builds the images of a commit, which must be what the tree holds; why says
+// what they are needed for.
+func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
+	if d.Unbuildable != nil {
+		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.Unbuildable)
+	}
+	revision, err := d.Source.Revision(ctx)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case revision.SHA != sha:
+		return nil, outcome.Usagef("%s, and the tree is at %s: git checkout %s, and run the same command again", why, revision.SHA, sha)
+	case revision.Dirty:
+		return nil, outcome.Usagef("%s, and the tree holds more than that commit: commit, stash or discard the changes (git status)", why)
+	}
+	var built []image.Image
+	err = d.stage("build", func() (err error) {
+		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, Exact: true, Cache: d.Cache}.Build(ctx, services)
+		for _, img := range built {
+			if img.Note != "" {
+				d.Recorder.Event(img.Service, "is "+img.Note)
+			}
+		}
+		return err
+	})
+	return built, err
+}

@@ -1,0 +1,78 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/registry"
+	"dagger/slipway/internal/images/supplychain"
+)
+
+// Scan says how images are scanned.
+type Scan struct {
+	FailOn supplychain.Severity
+	// Exceptions is the file of accepted findings; "" means none.
+	Exceptions string
+}
+
+func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {
+	return supplychain.Scanner{Tools: supplychain.Tools{Exec: exec, Image: lock.Reference}, FailOn: s.FailOn, Exceptions: s.Exceptions}
+}
+
+// ScanImages scans images that are not published, without any account.
+func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images []image.Image, s Scan) (supplychain.Report, error) {
+	var subjects []supplychain.Scanned
+	for _, img := range images {
+		subjects = append(subjects, supplychain.Scanned{Service: img.Service, Index: img.Index})
+	}
+	return s.scanner(exec, lock).Scan(ctx, subjects...)
+}
+
+// ScanPublished scans the images of a commit that the registry holds, and reads
+// what the registry's own scan found.
+func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supplychain.Report, error) {
+	sha, err := d.version(ctx, Options{SHA: sha})
+	if err != nil {
+		return supplychain.Report{}, err
+	}
+	images, missing, err := d.find(ctx, sha)
+	if err != nil {
+		return supplychain.Report{}, awsauth.Explain(err)
+	}
+	if len(missing) > 0 {
+		return supplychain.Report{}, fmt.Errorf("the registry has no image of commit %s for %s: publish it first, or leave out --sha to scan what the tree builds", sha, strings.Join(missing, ", "))
+	}
+	from, err := d.Account.registry().Login(ctx)
+	if err != nil {
+		return supplychain.Report{}, awsauth.Explain(err)
+	}
+	defer from.Close()
+	subjects, err := d.subjects(ctx, from, images)
+	if err != nil {
+		return supplychain.Report{}, err
+	}
+	scanner := s.scanner(d.Exec, d.Lock)
+	scanner.ECR = &supplychain.ECR{API: d.Account.ecr}
+	report, err := scanner.Scan(ctx, subjects...)
+	return report, awsauth.Explain(err)
+}
+
+func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images map[string]string) ([]supplychain.Scanned, error) {
+	var subjects []supplychain.Scanned
+	for _, service := range d.Services {
+		digest, err := digestOf(images[service.Name])
+		if err != nil {
+			return nil, err
+		}
+		index, err := from.Index(ctx, service.Repository(), digest)
+		if err != nil {
+			return nil, err
+		}
+		subjects = append(subjects, supplychain.Scanned{Service: service.Name, Repository: service.Repository(), Index: index})
+	}
+	return subjects, nil
+}

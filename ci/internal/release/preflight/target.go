@@ -1,0 +1,134 @@
+package preflight
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/release/rollout"
+)
+
+// target is a service's tie to a target group.
+type target struct {
+	service   string
+	all       []types.ContainerDefinition
+	container types.ContainerDefinition
+	port      int32
+	awsvpc    bool
+	health    string // path that the services file names, or ""
+}
+
+// checkTargets wants each load balancer's container and port to be in the task
+// definition, and its target group to be there and to suit.
+func (r *round) checkTargets(ctx context.Context) {
+	groups := map[string][]target{}
+	for _, s := range r.subjects {
+		if s.Definition == nil {
+			continue
+		}
+		for _, lb := range s.Running.LoadBalancers {
+			t, ok := r.targetOf(s, lb)
+			if ok && lb.TargetGroupArn != nil {
+				groups[*lb.TargetGroupArn] = append(groups[*lb.TargetGroupArn], t)
+			}
+		}
+	}
+	if len(groups) > 0 && r.ELB == nil {
+		r.note("not checked: target groups: there is no Elastic Load Balancing client")
+		return
+	}
+	for arn, targets := range groups {
+		r.ask(ctx, func(ctx context.Context) { r.checkTargetGroup(ctx, arn, targets) })
+	}
+}
+
+// targetOf finds the container of a load balancer, which ECS refuses to be
+// without when it updates the service.
+func (r *round) targetOf(s rollout.Subject, lb types.LoadBalancer) (target, bool) {
+	name, port := aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
+	t := target{service: s.Service.Name, all: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, health: s.Service.HealthPath}
+	n := slices.IndexFunc(s.Definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
+	if n < 0 {
+		var have []string
+		for _, c := range s.Definition.ContainerDefinitions {
+			have = append(have, aws.ToString(c.Name))
+		}
+		r.found(usage("service %s: its load balancer leads to container %s, which the task definition has not (it has %s): give the container that name",
+			s.Service.Name, name, strings.Join(have, ", ")))
+		return t, false
+	}
+	t.container = s.Definition.ContainerDefinitions[n]
+	if !exposes(t.container, port) {
+		r.found(usage("service %s: its load balancer leads to port %d of container %s, which does not expose it: add %d to the container's portMappings",
+			s.Service.Name, port, name, port))
+		return t, false
+	}
+	return t, true
+}
+
+func exposes(c types.ContainerDefinition, port int32) bool {
+	return slices.ContainsFunc(c.PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port })
+}
+
+// listed tells whether any container lists a port. With awsvpc one that none lists
+// is reached all the same: a task has an address of its own.
+func (t target) listed(port int32) bool {
+	return slices.ContainsFunc(t.all, func(c types.ContainerDefinition) bool { return exposes(c, port) })
+}
+
+func (r *round) checkTargetGroup(ctx context.Context, arn string, targets []target) {
+	var names []string
+	for _, t := range targets {
+		names = append(names, t.service)
+	}
+	who, label := services(names), groupName(arn)
+	out, err := r.ELB.DescribeTargetGroups(ctx, &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
+	switch {
+	case isCode(err, "TargetGroupNotFound", "TargetGroupNotFoundException") || err == nil && len(out.TargetGroups) == 0:
+		r.found(fail(err, "%s: target group %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, arn))
+		return
+	case err != nil:
+		r.unchecked("target group", label, r.why(err, request{"elasticloadbalancing:DescribeTargetGroups", "*"}))
+		return
+	}
+	group := out.TargetGroups[0]
+	if len(group.LoadBalancerArns) == 0 {
+		r.found(fail(nil, "%s: no load balancer forwards to target group %s, and ECS refuses such a one: add a listener rule with Terraform (slipway plan, slipway apply)", who, label))
+	}
+	for _, t := range targets {
+		r.compareGroup(t, group, label)
+	}
+}
+
+// compareGroup compares a target group with the container behind it.
+func (r *round) compareGroup(t target, group elbtypes.TargetGroup, label string) {
+	if t.awsvpc && group.TargetType != elbtypes.TargetTypeEnumIp {
+		r.found(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
+	}
+	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.listed(int32(port)) {
+		r.note("service %s: target group %s checks health on port %d, which no portMappings of its containers list: something in the task must listen there", t.service, label, port)
+	}
+	web := group.HealthCheckProtocol == elbtypes.ProtocolEnumHttp || group.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
+	switch path := aws.ToString(group.HealthCheckPath); {
+	case !web:
+	case !strings.HasPrefix(path, "/"):
+		r.found(usage("service %s: target group %s checks health at %q, which is no path: begin it with a slash", t.service, label, path))
+	case t.health != "" && path != t.health:
+		r.note("service %s: target group %s checks health at %s, and the services file says %s", t.service, label, path, t.health)
+	}
+}
+
+// groupName is the name in a target group's ARN.
+func groupName(arn string) string {
+	parts := strings.Split(arn, "/")
+	if len(parts) < 2 {
+		return arn
+	}
+	return parts[1]
+}

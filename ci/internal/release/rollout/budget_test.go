@@ -1,0 +1,154 @@
+package rollout_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// described is an ECS that describes its services otherwise.
+type described struct {
+	*fakeECS
+	as func(*types.Service)
+}
+
+func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	out, err := c.fakeECS.DescribeServices(ctx, in, options...)
+	for i := range out.Services {
+		c.as(&out.Services[i])
+	}
+	return out, err
+}
+
+// TestWatchingKeepsTheBudget counts the calls of releases of many services that
+// take a while, in every second: after the burst that is allowed, no more than
+// a quarter of what ECS documents.
+func TestWatchingKeepsTheBudget(t *testing.T) {
+	buckets := map[string]struct{ burst, rate float64 }{
+		"DescribeServices":           {25, 5},
+		"DescribeServiceDeployments": {12.5, 5},
+		"ListServiceDeployments":     {12.5, 5},
+	}
+	for _, count := range []int{1, 10, 50, 200} {
+		t.Run(fmt.Sprint(count), func(t *testing.T) {
+			clock := &fakeClock{now: time.Unix(1e9, 0)}
+			api := newFakeECS(clock)
+			request := rollout.Request{Cluster: platform.Cluster, Version: newSHA, Timeout: 3 * time.Minute}
+			for n := range count {
+				name := fmt.Sprintf("s%d", n)
+				api.addService(name, oldImage)
+				request.Targets = append(request.Targets, rollout.Target{Service: platform.Service{Name: name}, Image: string(stays) + "@sha256:new"})
+			}
+			_ = clock.Sleep(t.Context(), time.Hour)
+			engine := rollout.Engine{ECS: api, Logs: fakeLogs{}, Clock: clock, Event: func(string, string) {}}
+			got := engine.Release(t.Context(), request)
+			require.Equal(t, outcome.Restored, got.ExitCode, got.Error)
+			// Causes are looked for in several services at a time: in the whole.
+			took := api.times[len(api.times)-1].Sub(api.times[0]).Seconds()
+			require.LessOrEqual(t, float64(api.count("ListTasks")+api.count("DescribeTasks")), 25+5*took)
+			for operation, b := range buckets {
+				tokens, filled := b.burst, api.times[0]
+				for n, call := range api.calls {
+					if len(call) < len(operation) || call[:len(operation)] != operation {
+						continue
+					}
+					tokens = min(b.burst, tokens+api.times[n].Sub(filled).Seconds()*b.rate) - 1
+					filled = api.times[n]
+					require.GreaterOrEqual(t, tokens, -4., "%s, call %d: no more than those under way at the same time", operation, n)
+				}
+			}
+		})
+	}
+}
+
+// TestEndIsNoticedSoon is the time from ECS's end of a deployment to the
+// release's: at most a poll.
+func TestEndIsNoticedSoon(t *testing.T) {
+	for name, f := range map[string]fate{"complete": completes, "rolled back": rollsBack} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(f, "")
+			began := b.ecs.clock.Now()
+			got := b.engine.Release(t.Context(), b.request)
+			require.NotEqual(t, outcome.Failed, got.ExitCode)
+			require.LessOrEqual(t, time.Duration(got.Services[0].DurationMS)*time.Millisecond, 2*pace+time.Second)
+			require.LessOrEqual(t, b.ecs.clock.Now().Sub(began), 2*pace+2*time.Second)
+		})
+	}
+}
+
+// TestPollingBacksOff counts looks at a deployment that does nothing for long.
+func TestPollingBacksOff(t *testing.T) {
+	b := newBench(stays, "")
+	b.request.Timeout = 10 * time.Minute
+	b.engine.Release(t.Context(), b.request)
+	looks := b.ecs.count("DescribeServices")
+	require.Less(t, looks, 180, "one second at first, five at last")
+	require.Greater(t, looks, 100)
+}
+
+func stoppedWith(reason string, code types.TaskStopCode) types.Task {
+	return types.Task{TaskArn: aws.String("arn:aws:ecs:us-east-1:1:task/ecs-cluster/t1"), StoppedReason: &reason, StopCode: code}
+}
+
+func TestSignals(t *testing.T) {
+	b := newBench("", rollsBack)
+	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
+	task.StartedBy = aws.String("ecs-svc/3")
+	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: aws.Int32(137)}}
+	b.ecs.stopped = []types.Task{task}
+	got := b.engine.Release(t.Context(), b.request)
+	cause := got.Services[1].Causes[0]
+	require.Equal(t, "SIGKILL", cause.Signal)
+	require.Contains(t, cause.Headline(), "(exit code 137, SIGKILL)")
+	require.Contains(t, cause.Hint, "the container was killed")
+}
+
+// TestUpdatesKeepTheQuota updates more services than ECS takes at once, forth and
+// back: those that have to wait are updated as the quota allows, and none is
+// ever refused for it.
+func TestUpdatesKeepTheQuota(t *testing.T) {
+	for name, tt := range map[string]struct {
+		image fate
+		code  outcome.Code
+	}{"forth": {completes, outcome.Done}, "and back": {fails, outcome.Restored}} {
+		t.Run(name, func(t *testing.T) {
+			clock := &fakeClock{now: time.Unix(1e9, 0)}
+			api := newFakeECS(clock)
+			request := rollout.Request{Cluster: platform.Cluster, Version: newSHA}
+			for n := range 200 {
+				name := fmt.Sprintf("s%d", n)
+				api.addService(name, oldImage)
+				image := completes
+				if n == 199 {
+					image = tt.image
+				}
+				request.Targets = append(request.Targets, rollout.Target{Service: platform.Service{Name: name}, Image: string(image) + "@sha256:new"})
+			}
+			_ = clock.Sleep(t.Context(), time.Hour)
+			tokens, fewest, filled := 50., 50., clock.Now()
+			api.refuse = func(operation, _ string) error {
+				if operation != "UpdateService" {
+					return nil
+				}
+				tokens, filled = min(50, tokens+clock.Now().Sub(filled).Seconds()*5), clock.Now()
+				tokens--
+				fewest = min(fewest, tokens)
+				return nil
+			}
+			engine := rollout.Engine{ECS: api, Logs: fakeLogs{}, Clock: clock, Event: func(string, string) {}}
+			got := engine.Release(t.Context(), request)
+			require.Equal(t, tt.code, got.ExitCode, got.Error)
+			require.GreaterOrEqual(t, fewest, 0.)
+		})
+	}
+}

@@ -1,0 +1,150 @@
+package rollout
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/report"
+)
+
+// Diff returns what a release would change, per service and field. It changes
+// nothing.
+func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
+	request.TakeOver, request.looking = true, true // a deployment in progress does not keep anybody from looking
+	p, err := e.plan(ctx, request)
+	if err != nil {
+		return report.Diff{}, err
+	}
+	diff := report.Diff{SHA: request.Version}
+	for _, s := range p.services {
+		for _, remark := range s.remarks {
+			e.Event(s.Name, remark)
+		}
+		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service), Changes: compare(s.running, s.wanted)}
+		if service.To.TaskDefinition == s.From.TaskDefinition && !s.upToDate {
+			service.To.TaskDefinition = ""
+		}
+		service.Changed = len(service.Changes) > 0
+		diff.Changed = diff.Changed || service.Changed
+		diff.Services = append(diff.Services, service)
+	}
+	return diff, nil
+}
+
+// compare lists the fields in which two registrations differ, by path.
+func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
+	before, after := flatten(normalize(from)), flatten(normalize(to))
+	paths := slices.Sorted(maps.Keys(before))
+	for path := range after {
+		if _, ok := before[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	var changes []report.Change
+	for _, path := range paths {
+		if before[path].value != after[path].value {
+			changes = append(changes, report.Change{Path: path, From: before[path].shown, To: after[path].shown})
+		}
+	}
+	return changes
+}
+
+// field is a value, and how it may be shown.
+type field struct{ value, shown string }
+
+// flatten writes a registration as paths and values. Members of lists go by
+// their name where they have one.
+func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]field {
+	document, err := json.Marshal(input)
+	if err != nil {
+		return map[string]field{"": {err.Error(), err.Error()}} // the SDK's types are plain data: it does not happen
+	}
+	var tree any
+	if err := json.Unmarshal(document, &tree); err != nil {
+		return map[string]field{"": {err.Error(), err.Error()}}
+	}
+	flat := map[string]field{}
+	flattenInto(flat, "", "", tree)
+	return flat
+}
+
+func flattenInto(flat map[string]field, path, name string, value any) {
+	add := func(path, text, shown string) {
+		if text != "" && text != "false" {
+			flat[strings.Replace(path, "containerDefinitions.", "containers.", 1)] = field{text, shown}
+		}
+	}
+	switch v := value.(type) {
+	case nil:
+	case map[string]any:
+		for key, member := range v {
+			flattenInto(flat, join(path, lowerFirst(key)), key, member)
+		}
+	case []any:
+		if words := texts(v); words != nil {
+			for n, shown := range leak.Args(words) {
+				add(join(path, fmt.Sprint(n)), words[n], shown)
+			}
+			return
+		}
+		for n, member := range v {
+			name, rest := nameOf(member, n)
+			flattenInto(flat, join(path, name), name, rest)
+		}
+	default:
+		text := fmt.Sprint(v)
+		add(path, text, leak.Value(name, text))
+	}
+}
+
+// texts are the members of a list of texts, such as a command; nil for another.
+func texts(list []any) []string {
+	var words []string
+	for _, member := range list {
+		text, ok := member.(string)
+		if !ok {
+			return nil
+		}
+		words = append(words, text)
+	}
+	return words
+}
+
+// nameOf is what a member of a list is called, and the member without that. A
+// pair of name and value becomes the value.
+func nameOf(member any, n int) (string, any) {
+	fields, ok := member.(map[string]any)
+	if !ok {
+		return fmt.Sprint(n), member
+	}
+	for _, key := range []string{"Name", "ContainerPath", "ContainerPort", "SourceContainer", "Key"} {
+		name, ok := fields[key]
+		if !ok || name == nil {
+			continue
+		}
+		if value, pair := fields["Value"]; pair && len(fields) == 2 {
+			return fmt.Sprint(name), value
+		}
+		rest := maps.Clone(fields)
+		delete(rest, key)
+		return fmt.Sprint(name), rest
+	}
+	return fmt.Sprint(n), member
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func lowerFirst(text string) string { return strings.ToLower(text[:1]) + text[1:] }

@@ -1,0 +1,127 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/release/rollout/machine"
+)
+
+// eventDedupe is what was reported of a service, so that everything is reported once,
+// however late and in whatever order readings come.
+type eventDedupe struct {
+	events  map[string]bool   // by id
+	tasks   map[string]string // last state by ARN
+	targets map[string]string // last health by address
+	counts  string            // of the deployment, when its tasks were listed last
+}
+
+// newEventDedupe counts events as reported.
+func newEventDedupe(events []types.ServiceEvent) eventDedupe {
+	d := eventDedupe{events: map[string]bool{}, tasks: map[string]string{}, targets: map[string]string{}}
+	for _, event := range events {
+		d.events[aws.ToString(event.Id)] = true
+	}
+	return d
+}
+
+// reportServiceEvents reports the service events that are new, oldest first, and
+// returns the last one that says what keeps ECS from going on.
+func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEvent) (trouble string) {
+	for _, event := range slices.Backward(events) {
+		if id := aws.ToString(event.Id); !s.reported.events[id] {
+			s.reported.events[id] = true
+			text := readable(aws.ToString(event.Message))
+			if isTrouble.MatchString(text) {
+				trouble = text
+			}
+			e.Event(s.Name, text)
+		}
+	}
+	return trouble
+}
+
+// isTrouble matches the words of service events that say what keeps ECS from going on.
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+var isTrouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
+
+// What ECS says in every event of a service and people know already, and the
+// ARN of a target group, of which its name is enough.
+var (
+	eventSubject = regexp.MustCompile(`^\(service [^)]*\) `)
+	targetGroup  = regexp.MustCompile(`\(target-group arn:[^)]*:targetgroup/([^/)]+)/[^)]*\)`)
+)
+
+// readable is the message of a service event without what makes it long.
+func readable(message string) string {
+	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
+}
+
+// taskReportLimit is how many services are reported task by task. Beyond it the
+// services' own events must do: the tasks of one cost up to four calls.
+const taskReportLimit = 10
+
+// reportTasks reports how the tasks of our deployments come and go, and their health
+// behind load balancers. Tasks are listed if the service's counts have changed. What
+// cannot be read is left out: it decides nothing.
+func (r *run) reportTasks(ctx context.Context, observed []machine.Observation) {
+	if len(r.services) > taskReportLimit {
+		return
+	}
+	for n, s := range r.services {
+		progress := r.machine.Progress(n)
+		own := machine.Deployment(observed[n].Deployments, progress.Own)
+		if own == nil || progress.Verdict != machine.Pending {
+			continue
+		}
+		counts := fmt.Sprintf("%d %d %d", own.RunningCount, own.PendingCount, own.FailedTasks)
+		if counts != s.reported.counts {
+			s.reported.counts = counts
+			r.reportTaskStates(ctx, s, progress.Own)
+		}
+		if own.RunningCount > 0 {
+			r.reportTargets(ctx, s)
+		}
+	}
+}
+
+func (r *run) reportTaskStates(ctx context.Context, s *serviceRollout, deployment string) {
+	for _, desired := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		tasks, err := r.tasks(ctx, s.servicePlan, deployment, desired)
+		if err != nil {
+			return
+		}
+		for _, task := range tasks {
+			arn, state := aws.ToString(task.TaskArn), taskState(task)
+			if s.reported.tasks[arn] != state {
+				s.reported.tasks[arn] = state
+				r.Event(s.Name, fmt.Sprintf("task %s is %s", machine.ShortARN(arn), state))
+			}
+		}
+	}
+}
+
+func taskState(task types.Task) string {
+	state := aws.ToString(task.LastStatus)
+	if reason := aws.ToString(task.StoppedReason); reason != "" {
+		state += ": " + readable(reason)
+	}
+	return state
+}
+
+// reportTargets reports the health of the service's targets if it has changed.
+func (r *run) reportTargets(ctx context.Context, s *serviceRollout) {
+	health := r.targetHealth(ctx, s.service)
+	for _, address := range slices.Sorted(maps.Keys(health)) {
+		if state := health[address].String(); s.reported.targets[address] != state {
+			s.reported.targets[address] = state
+			r.Event(s.Name, fmt.Sprintf("target %s is %s", address, state))
+		}
+	}
+}

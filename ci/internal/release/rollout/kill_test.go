@@ -1,0 +1,322 @@
+package rollout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// errKilled is what a process that is no more gets of its calls: nothing.
+var errKilled = errors.New("killed")
+
+// killAt lets n calls through and none after that. With late, the last one
+// takes effect.
+func killAt(b *bench, n int, late bool) {
+	seen, dead := 0, false
+	b.ecs.refuse = func(string, string) error {
+		if dead || seen == n && !late {
+			dead = true
+			return errKilled
+		}
+		dead = seen == n
+		seen++
+		return nil
+	}
+	b.ecs.lose = func(string, string) bool { return dead }
+}
+
+// revive is the world as the next process finds it.
+func revive(b *bench) {
+	b.ecs.refuse, b.ecs.lose = nil, nil
+	b.ecs.calls = nil
+}
+
+// TestKilledAtEveryCall kills a release between any two of its calls, and lets
+// the next process carry on: at once or after ECS has come to rest.
+func TestKilledAtEveryCall(t *testing.T) {
+	fates := map[string][2]fate{
+		"good":            {completes, completes},
+		"one fails":       {completes, rollsBack},
+		"one is stuck":    {stays, completes},
+		"one is given up": {fails, completes},
+	}
+	shapes := map[string]func(*bench){
+		"as usual":                      func(*bench) {},
+		"all deregistered":              func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
+		"sidecars, and a bad neighbour": func(b *bench) { b.addSidecars(); b.addNeighbour() },
+	}
+	for name, f := range fates {
+		for shape, give := range shapes {
+			shaped := func() *bench {
+				b := newBench(f[0], f[1])
+				give(b)
+				return b
+			}
+			whole := shaped()
+			whole.request.Timeout = killTimeout
+			whole.engine.Release(t.Context(), whole.request)
+			calls := len(whole.ecs.calls)
+			require.Greater(t, calls, 10)
+			for n := range calls {
+				for _, late := range []bool{false, true} {
+					for _, later := range []bool{false, true} {
+						t.Run(fmt.Sprintf("%s, %s, call %d, takes effect %v, rested %v", name, shape, n, late, later), func(t *testing.T) {
+							b := killed(shaped(), n, late, later)
+							b.request.WaitForTurn = maxWait
+							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
+							b.requireNeighbourLeftAlone(t)
+						})
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestCleanedUpAtEveryCall is a clean-up or a lifecycle policy that takes something
+// away at any moment of a release.
+func TestCleanedUpAtEveryCall(t *testing.T) {
+	for what, honest := range map[string][]outcome.Code{
+		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
+		"delete":     {outcome.Done, outcome.Failed, outcome.Restored},
+		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
+		"new image":  {outcome.Done, outcome.Restored},
+	} {
+		for name, f := range map[string][2]fate{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
+			whole := newBench(f[0], f[1])
+			whole.engine.Release(t.Context(), whole.request)
+			for n := range len(whole.ecs.calls) {
+				t.Run(fmt.Sprintf("%s, %s, call %d", what, name, n), func(t *testing.T) {
+					b := newBench(f[0], f[1])
+					b.request.Timeout = killTimeout
+					befall(b, nil, []vanish{{n + 1, what}}, 0, nil)
+					got := b.engine.Release(t.Context(), b.request)
+					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
+					b.ecs.rest()
+					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
+				})
+			}
+		}
+	}
+}
+
+// TestFirstReleaseKilledAtEveryCall is the same where services had no tasks before:
+// a release that fails in the end leaves none.
+func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
+	for name, f := range map[string][2]fate{
+		"good":                               {completes, completes},
+		"one fails":                          {completes, rollsBack},
+		"one fails, and ECS gives up on all": {completes, rollsBack},
+		"one is given up":                    {fails, completes},
+		"one fails, after what never ran":    {completes, rollsBack},
+	} {
+		newFirstBench := func(a, second fate) *bench {
+			b := newFirstBench(a, second)
+			b.ecs.givesUp = strings.Contains(name, "gives up")
+			if strings.Contains(name, "never ran") {
+				b.givenUp(types.ServiceDeploymentStatusRollbackFailed)
+			}
+			return b
+		}
+		whole := newFirstBench(f[0], f[1])
+		whole.request.Timeout = killTimeout
+		whole.engine.Release(t.Context(), whole.request)
+		for n := range len(whole.ecs.calls) {
+			for _, late := range []bool{false, true} {
+				for _, later := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s, call %d, takes effect %v, rested %v", name, n, late, later), func(t *testing.T) {
+						b := killed(newFirstBench(f[0], f[1]), n, late, later)
+						b.request.WaitForTurn = maxWait
+						got := b.engine.Release(t.Context(), b.request)
+						if got.ExitCode == outcome.Refused {
+							// ECS is on its way back to an image that was never there, for ever.
+							require.Contains(t, got.Error, "the way back from release 012345678901.")
+							require.Contains(t, got.Error, "slipway rollback")
+							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+							got = b.engine.Release(t.Context(), b.request)
+						}
+						requireAll(t, b, got, name == "good")
+						want := int32(0)
+						if name == "good" {
+							want = 2
+						}
+						for _, s := range b.ecs.services {
+							require.Equal(t, want, s.desired, "%s\n%s", s.name, b.log())
+						}
+					})
+				}
+			}
+		}
+	}
+}
+
+// TestRollbackOfAKilledFirstRelease goes back to services without tasks, wherever it
+// was killed.
+func TestRollbackOfAKilledFirstRelease(t *testing.T) {
+	whole := newFirstBench(stays, stays)
+	whole.request.Timeout = killTimeout
+	whole.engine.Release(t.Context(), whole.request)
+	for n := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1; n < len(whole.ecs.calls); n++ {
+		for _, late := range []bool{false, true} {
+			t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
+				b := killed(newFirstBench(stays, stays), n, late, false)
+				verified := false
+				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
+				b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
+					require.Empty(t, subjects, "what runs nothing needs no image")
+					return nil
+				}
+				got := b.rollBack(t)
+				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+				require.False(t, verified, "nothing runs that could be asked")
+				b.ecs.rest()
+				for _, target := range b.request.Targets {
+					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
+					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
+				}
+			})
+		}
+	}
+}
+
+// TestRollbackKilledAtEveryCall is run again after it was killed, and once more: it
+// arrives and goes no further, whether what it goes to is there or has to be
+// registered anew.
+func TestRollbackKilledAtEveryCall(t *testing.T) {
+	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
+		released := func() *bench {
+			b := newBench(completes, completes)
+			b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
+			b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
+			for n := 1; n < 3; n++ {
+				b.ecs.remove(revision(n), status)
+				b.ecs.remove(strings.Replace(revision(n), "ecs-a", "ecs-b", 1), status)
+			}
+			b.foreign(7)
+			b.ecs.calls = nil
+			return b
+		}
+		whole := released()
+		whole.rollBack(t)
+		for n := range len(whole.ecs.calls) {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
+					b := released()
+					killAt(b, n, late)
+					if targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
+						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+					}
+					revive(b)
+					for range 2 {
+						got := b.rollBack(t)
+						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+						require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
+						require.Equal(t, "good@sha256:b1", b.ecs.running("b"), b.log())
+					}
+				})
+			}
+		}
+	}
+}
+
+// killed is the world after a release that was killed.
+func killed(b *bench, n int, late, rested bool) *bench {
+	b.request.Timeout = killTimeout
+	killAt(b, n, late)
+	b.request.RestoreTimeout = time.Second // the dead try in vain
+	b.engine.Release(context.Background(), b.request)
+	b.request.RestoreTimeout = 0
+	revive(b)
+	if rested {
+		b.ecs.rest()
+	}
+	return b
+}
+
+const (
+	maxWait     = 10 * time.Minute
+	killTimeout = 20 * time.Second
+)
+
+// requireAll wants the release to have come to all, or to nothing.
+func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
+	t.Helper()
+	b.ecs.rest()
+	want := outcome.Restored
+	if good {
+		want = outcome.Done
+	}
+	require.Equal(t, want, got.ExitCode, "%s\n%s", got.Error, b.log())
+	for n, target := range b.request.Targets {
+		image := b.ecs.image("arn:aws:ecs:us-east-1:1:task-definition/" + target.Service.Family() + ":1")
+		if good {
+			image = target.Image
+		}
+		require.Equal(t, image, b.ecs.running(target.Service.Name), "%s runs what it should\n%s", got.Services[n].Name, b.log())
+	}
+}
+
+func TestAnotherVersionIsRefusedWhileOneIsUnderWay(t *testing.T) {
+	b := newBench(stays, completes)
+	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
+	b.engine.Release(t.Context(), b.request)
+	revive(b)
+	b.request.Version = strings.Repeat("f", 40)
+	b.request.Targets[0].Image = "good@sha256:other"
+	got := b.engine.Release(t.Context(), b.request)
+	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
+	require.Equal(t, report.Refused, got.Result)
+	require.Contains(t, got.Error, "release 012345678901.")
+	require.Contains(t, got.Error, "slipway rollback")
+	require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
+}
+
+// callsUntil is how many calls a release makes before the first of a kind.
+func callsUntil(t *testing.T, operation string, a, b fate) int {
+	t.Helper()
+	whole := newBench(a, b)
+	whole.engine.Release(t.Context(), whole.request)
+	for n, call := range whole.ecs.calls {
+		if strings.HasPrefix(call, operation) {
+			return n
+		}
+	}
+	require.Fail(t, "no such call", operation)
+	return 0
+}
+
+// TestAnotherVersionAfterAFirstReleaseThatFailed: ECS has given up on a first release
+// whose process was killed. Whatever comes of the next version, the count is right.
+func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
+	for next, want := range map[fate]struct {
+		code  outcome.Code
+		count int32
+	}{completes: {outcome.Done, 2}, fails: {outcome.Restored, 0}} {
+		t.Run(string(next), func(t *testing.T) {
+			b := killed(newFirstBench(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
+			require.Equal(t, "failed@sha256:new", b.ecs.running("a"))
+			b.request.Version = strings.Repeat("f", 40)
+			for n := range b.request.Targets {
+				b.request.Targets[n].Image = string(next) + "@sha256:other"
+			}
+			got := b.engine.Release(t.Context(), b.request)
+			require.Equal(t, want.code, got.ExitCode, "%s\n%s", got.Error, b.log())
+			b.ecs.rest()
+			for _, s := range b.ecs.services {
+				require.Equal(t, want.count, s.desired, "%s\n%s", s.name, b.log())
+			}
+			requireAllOrNothing(t, b, got)
+		})
+	}
+}

@@ -1,0 +1,255 @@
+package rollout
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// Release releases all targets of the request or none. The report has the result of
+// each, and the exit code. If ctx is cancelled, Release restores what ran before and
+// returns after that.
+func (e Engine) Release(ctx context.Context, request Request) report.Release {
+	request.Timeout = cmp.Or(request.Timeout, DefaultTimeout)
+	request.RestoreTimeout = cmp.Or(request.RestoreTimeout, DefaultRestoreTimeout)
+	e.ECS = limit(e.ECS, e.Clock)
+	p, err := e.prepare(ctx, request)
+	if err != nil {
+		return e.untouched(request, p, err)
+	}
+	changed := p.changed()
+	if len(changed) == 0 {
+		return e.conclude(request, p, nil)
+	}
+	if request.Verify != nil && slices.ContainsFunc(changed, (*servicePlan).toZero) {
+		e.Event("", "no smoke test: not every service is to run tasks")
+		request.Verify = nil
+	}
+	r := e.newRun(request, changed)
+	r.drive(ctx, p.versions())
+	r.diagnoseRestore(context.WithoutCancel(ctx))
+	if e.Next != nil {
+		e.Next("")
+	}
+	return e.conclude(request, p, r)
+}
+
+// errOvertaken is errInProgress of a deployment that began between planning and the
+// first change.
+var errOvertaken = fmt.Errorf("%w", errInProgress)
+
+// prepare plans, checks and registers. Production is untouched when it returns. A
+// release that is overtaken plans once more: it may be the very same release, begun by
+// another process, which is carried on, or one to wait for.
+func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, error) {
+	p, err := e.tryPrepare(ctx, request)
+	if errors.Is(err, errOvertaken) {
+		e.Event("", err.Error()+": planning again")
+		return e.tryPrepare(ctx, request)
+	}
+	return p, err
+}
+
+func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, error) {
+	p, err := e.planInTurn(ctx, request)
+	if err != nil {
+		return p, err
+	}
+	changed := e.reportPlan(p.services)
+	if err := e.preflight(ctx, request, changed); err != nil {
+		return p, err
+	}
+	if err := e.register(ctx, changed); err != nil {
+		return p, err
+	}
+	if err := e.checkNotOvertaken(ctx, request, changed); err != nil {
+		return p, err
+	}
+	return p, context.Cause(ctx)
+}
+
+// turnPoll is how often it is asked whether another release has ended.
+const turnPoll = 5 * time.Second
+
+// planInTurn plans, and waits for a deployment in progress to end if it may.
+func (e Engine) planInTurn(ctx context.Context, request Request) (releasePlan, error) {
+	since, reported := e.Clock.Now(), ""
+	for {
+		p, err := e.plan(ctx, request)
+		if ctx.Err() != nil {
+			return p, context.Cause(ctx)
+		}
+		if !errors.Is(err, errInProgress) || e.Clock.Now().Sub(since) >= request.WaitForTurn {
+			return p, err
+		}
+		if reported != err.Error() {
+			reported = err.Error()
+			e.Event("", "waiting for its turn: "+reported)
+		}
+		if err := e.Clock.Sleep(ctx, turnPoll); err != nil {
+			return p, err
+		}
+	}
+}
+
+// checkNotOvertaken looks once more before the first change: of two releases that
+// began at the same time one shall go first.
+func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed []*servicePlan) error {
+	if len(changed) == 0 {
+		return nil
+	}
+	var targets []Target
+	for _, s := range changed {
+		targets = append(targets, s.target)
+	}
+	services, err := e.describe(ctx, request.Cluster, targets)
+	if err != nil {
+		return err
+	}
+	for _, s := range changed {
+		service := services[s.ECSName]
+		if service == nil {
+			return fmt.Errorf("service %s was deleted while the release was prepared", s.ECSName)
+		}
+		for _, d := range service.Deployments {
+			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.Before, id) && !request.TakeOver {
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
+					s.ECSName, errOvertaken, describeDeployments(service.Deployments)))
+			}
+		}
+	}
+	return nil
+}
+
+// reportPlan reports what will change, and returns the services that do.
+func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
+	var changed []*servicePlan
+	for _, s := range services {
+		for _, remark := range s.remarks {
+			e.Event(s.Name, remark)
+		}
+		switch {
+		case !s.unchanged:
+			changed = append(changed, s)
+			e.Event(s.Name, fmt.Sprintf("%s -> %s", s.From.Short(), s.To.Short()))
+			switch {
+			case s.Count == nil:
+			case s.toZero():
+				e.Event(s.Name, fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", s.Count.From))
+			case s.service.DesiredCount > 0:
+				e.Event(s.Name, "its first release: ECS has given up what was to run before, so a release that fails leaves a desired count of 0")
+			default:
+				e.Event(s.Name, fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", s.Count.To, platform.ServicesFile))
+			}
+		case !s.WasComplete:
+			e.Event(s.Name, fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", s.service.RunningCount, s.service.DesiredCount))
+		default:
+			e.Event(s.Name, "unchanged")
+		}
+	}
+	return changed
+}
+
+// versions are the values of VERSION by service, of those that change and run tasks;
+// "" where it is not declared.
+func (p releasePlan) versions() map[string]string {
+	versions := map[string]string{}
+	for _, s := range p.changed() {
+		if s.service.DesiredCount == 0 && s.Count == nil {
+			continue
+		}
+		versions[s.Name] = ""
+		for _, c := range s.wanted.ContainerDefinitions {
+			for _, variable := range c.Environment {
+				if aws.ToString(c.Name) == s.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {
+					versions[s.Name] = aws.ToString(variable.Value)
+				}
+			}
+		}
+	}
+	return versions
+}
+
+// version is what all services shall run, "" if they differ.
+func (p releasePlan) version() string {
+	version := ""
+	for _, s := range p.services {
+		if version != "" && version != s.To.SHA {
+			return ""
+		}
+		version = s.To.SHA
+	}
+	return version
+}
+
+// untouched is the report of a release that ended before it changed anything.
+func (e Engine) untouched(request Request, p releasePlan, err error) report.Release {
+	err = e.explain(err)
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: leak.Hide(err.Error()), ExitCode: outcome.Of(err)}
+	switch release.ExitCode {
+	case outcome.Refused:
+		release.Result = report.Refused
+	case outcome.Interrupted:
+		release.Result = report.Interrupted
+	default:
+		release.Result = report.Failed
+	}
+	for n, target := range request.Targets {
+		service := report.Service{
+			Name: target.Service.Name, Result: report.Unchanged, To: report.Version{Image: target.Image, SHA: request.Version},
+		}
+		if n < len(p.services) {
+			service.From, service.To = p.services[n].From, p.services[n].To
+		}
+		release.Services = append(release.Services, service)
+	}
+	return release
+}
+
+// conclude makes the report of a release that ended; r is nil if nothing had to be
+// changed.
+func (e Engine) conclude(request Request, p releasePlan, r *run) report.Release {
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
+	for _, s := range p.services {
+		service := report.Service{Name: s.Name, Result: report.Unchanged, From: s.From, To: s.To}
+		if !s.unchanged {
+			r.addProgress(s, &service)
+		}
+		if service.Result == report.Succeeded {
+			release.Result = report.Succeeded
+		}
+		release.Services = append(release.Services, service)
+	}
+	if r == nil || r.machine.Cause() == nil {
+		return release
+	}
+	cause := r.machine.Cause()
+	release.Error = e.line(cause)
+	failed, touched := false, false
+	for n := range r.services {
+		progress := r.machine.Progress(n)
+		failed, touched = failed || progress.Result == report.Failed, touched || progress.Touched()
+	}
+	switch {
+	case failed:
+		release.Result, release.ExitCode = report.Failed, outcome.Unrestored
+		release.Next = r.nextCommands()
+	case errors.Is(cause, context.Canceled):
+		release.Result, release.ExitCode = report.Interrupted, outcome.Interrupted
+	case !touched:
+		release.Result, release.ExitCode = report.Failed, outcome.Failed
+	default:
+		release.Result, release.ExitCode = report.Restored, outcome.Restored
+	}
+	return release
+}

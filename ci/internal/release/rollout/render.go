@@ -1,0 +1,120 @@
+package rollout
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// render makes the registration of a new revision from a template: everything
+// is carried over but the container's image and, where the container declares
+// it, the variable VERSION. The template is left as it is.
+func render(template types.TaskDefinition, container, image, version string) (*ecs.RegisterTaskDefinitionInput, error) {
+	input := carryOver(template)
+	n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == container })
+	if n < 0 {
+		return nil, outcome.Usagef("task definition %s has no container %q: it has %s; name the container like the service",
+			aws.ToString(template.TaskDefinitionArn), container, strings.Join(containerNames(template), ", "))
+	}
+	input.ContainerDefinitions = slices.Clone(input.ContainerDefinitions)
+	chosen := &input.ContainerDefinitions[n]
+	chosen.Image = aws.String(image)
+	chosen.Environment = slices.Clone(chosen.Environment)
+	for i, variable := range chosen.Environment {
+		if aws.ToString(variable.Name) == VersionVariable {
+			chosen.Environment[i].Value = aws.String(version)
+		}
+	}
+	return input, nil
+}
+
+// carryOver copies every field that a registration takes from a task
+// definition that ECS described. It goes by the SDK's own types, so that a
+// field which a later API adds is carried over and not dropped.
+func carryOver(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
+	input := &ecs.RegisterTaskDefinitionInput{}
+	from, to := reflect.ValueOf(template), reflect.ValueOf(input).Elem()
+	for i := range to.NumField() {
+		field := to.Type().Field(i)
+		if source := from.FieldByName(field.Name); field.IsExported() && source.IsValid() && source.Type() == field.Type {
+			to.Field(i).Set(source)
+		}
+	}
+	return input
+}
+
+func containerNames(definition types.TaskDefinition) []string {
+	var names []string
+	for _, c := range definition.ContainerDefinitions {
+		names = append(names, fmt.Sprintf("%q", aws.ToString(c.Name)))
+	}
+	return names
+}
+
+// imageOf is the image of the named container, or "".
+func imageOf(definition types.TaskDefinition, container string) string {
+	for _, c := range definition.ContainerDefinitions {
+		if aws.ToString(c.Name) == container {
+			return aws.ToString(c.Image)
+		}
+	}
+	return ""
+}
+
+// same reports whether two registrations mean the same to ECS: lists without an
+// order are compared as sets, and what ECS fills in by itself is filled in.
+func same(a, b *ecs.RegisterTaskDefinitionInput) bool {
+	return reflect.DeepEqual(normalize(a), normalize(b))
+}
+
+func normalize(input *ecs.RegisterTaskDefinitionInput) *ecs.RegisterTaskDefinitionInput {
+	n := *input
+	n.Tags = nil
+	n.Volumes = sorted(n.Volumes, func(v types.Volume) string { return aws.ToString(v.Name) })
+	n.RequiresCompatibilities = sorted(n.RequiresCompatibilities, func(c types.Compatibility) string { return string(c) })
+	n.PlacementConstraints = sorted(n.PlacementConstraints, func(p types.TaskDefinitionPlacementConstraint) string { return aws.ToString(p.Expression) })
+	n.ContainerDefinitions = sorted(n.ContainerDefinitions, func(c types.ContainerDefinition) string { return aws.ToString(c.Name) })
+	for i, c := range n.ContainerDefinitions {
+		n.ContainerDefinitions[i] = normalizeContainer(c, n.NetworkMode)
+	}
+	return &n
+}
+
+func normalizeContainer(c types.ContainerDefinition, mode types.NetworkMode) types.ContainerDefinition {
+	if c.Essential == nil {
+		c.Essential = aws.Bool(true) // the API's default for the only container; Terraform leaves it out
+	}
+	c.Environment = sorted(c.Environment, func(v types.KeyValuePair) string { return aws.ToString(v.Name) })
+	c.Secrets = sorted(c.Secrets, func(s types.Secret) string { return aws.ToString(s.Name) })
+	c.MountPoints = sorted(c.MountPoints, func(m types.MountPoint) string { return aws.ToString(m.ContainerPath) })
+	c.VolumesFrom = sorted(c.VolumesFrom, func(v types.VolumeFrom) string { return aws.ToString(v.SourceContainer) })
+	c.PortMappings = sorted(c.PortMappings, func(p types.PortMapping) string {
+		return fmt.Sprintf("%05d/%s", aws.ToInt32(p.ContainerPort), p.Protocol)
+	})
+	for i := range c.PortMappings {
+		port := &c.PortMappings[i]
+		port.Protocol = cmp.Or(port.Protocol, types.TransportProtocolTcp)
+		if mode == types.NetworkModeAwsvpc {
+			port.HostPort = port.ContainerPort // the API fills it in for awsvpc
+		}
+	}
+	return c
+}
+
+// sorted is a sorted copy; empty and absent lists are alike.
+func sorted[T any](list []T, key func(T) string) []T {
+	if len(list) == 0 {
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b T) int { return strings.Compare(key(a), key(b)) })
+	return list
+}

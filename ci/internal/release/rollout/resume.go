@@ -1,0 +1,145 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// identify names the release, and joins what an earlier process has done of
+// the very same one before it was killed: services that run the new version
+// already, or are on their way, belong to the release again and are put back
+// with the rest should it fail.
+//
+// A service belongs to it if its revision carries the name that the release has
+// when the service is counted in, with what ran before taken from the
+// revision's tag. The name is made of exactly that, so a release of the same
+// commit that changed something else is not taken for this one.
+func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) error {
+	id, members, err := e.findUnfinished(ctx, request, p)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		id, members = releaseID(request.Version, p.changed()), len(p.changed())
+	}
+	p.id = id
+	for _, s := range p.services {
+		if s.unchanged || s.Joined != "" || s.definition == nil {
+			continue
+		}
+		mine := tagsOf(s, id, members)
+		if s.copyOf != "" {
+			mine = parseTags(s.templateTags).copied(s.copyOf)
+		}
+		if s.To.TaskDefinition != "" && s.newestTags == mine {
+			s.definition = nil // registered for this, by an earlier try
+			continue
+		}
+		s.To.TaskDefinition = ""
+		var dropped []string
+		if s.definition.Tags, dropped = mine.merged(s.templateTags); len(dropped) > 0 {
+			s.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		}
+	}
+	return nil
+}
+
+// findUnfinished finds the unfinished release that this one carries on, and its size.
+func (e Engine) findUnfinished(ctx context.Context, request Request, p *releasePlan) (id string, members int, err error) {
+	for _, candidate := range candidates(p.services) {
+		var all, first, joining []*servicePlan
+		for _, s := range p.services {
+			before := *s
+			switch {
+			case s.upToDate && s.tags.release == candidate:
+				before.From.TaskDefinition = s.tags.from
+				joining = append(joining, s)
+			case s.unchanged:
+				continue
+			}
+			all = append(all, &before)
+			if put := before; s.tags.copyOf != "" && before.From == s.From {
+				put.From.TaskDefinition = s.tags.copyOf // put back to a copy, by that release
+				first = append(first, &put)
+			} else {
+				first = append(first, &before)
+			}
+		}
+		if releaseID(request.Version, all) != candidate && releaseID(request.Version, first) != candidate || len(joining) == len(all) && !anyUnfinished(joining) {
+			continue
+		}
+		for _, s := range joining {
+			if err := e.join(ctx, s); err != nil {
+				return "", 0, err
+			}
+		}
+		return candidate, len(all), e.rejectForeign(p)
+	}
+	return "", 0, e.rejectForeign(p)
+}
+
+// candidates are the releases that services run which shall run what they do.
+func candidates(services []*servicePlan) []string {
+	var list []string
+	seen := map[string]bool{"": true}
+	for _, s := range services {
+		if s.upToDate && s.tags.from != "" && !seen[s.tags.release] {
+			seen[s.tags.release] = true
+			list = append(list, s.tags.release)
+		}
+	}
+	return list
+}
+
+func anyUnfinished(services []*servicePlan) bool {
+	for _, s := range services {
+		if deploying(s.service) || s.failed() {
+			return true
+		}
+	}
+	return false
+}
+
+// join makes a service that runs the new version already a part of the release.
+func (e Engine) join(ctx context.Context, s *servicePlan) error {
+	previous, tags, err := e.findDefinition(ctx, s.tags.from)
+	if err != nil {
+		return fmt.Errorf("finding out what ran before the release that is carried on: %w", err)
+	}
+	s.unchanged, s.WasComplete, s.definition = false, true, nil
+	s.To, s.From, s.previous, s.previousTags = s.From, report.Version{TaskDefinition: s.tags.from}, previous, tags
+	if previous != nil {
+		s.From = versionOf(*previous, tags, s.target.Service.Container())
+	}
+	if s.tags.raised > 0 {
+		s.Count = &machine.CountChange{To: int32(s.tags.raised)}
+	}
+	primary := machine.Primary(s.service.Deployments)
+	s.Joined, s.JoinedAt, s.Before = aws.ToString(primary.Id), e.Clock.Now(), nil
+	for _, d := range s.service.Deployments {
+		if aws.ToString(d.Id) != s.Joined {
+			s.Before = append(s.Before, aws.ToString(d.Id))
+		}
+	}
+	e.Event(s.Name, "carrying on with deployment "+s.Joined+" of release "+s.tags.release)
+	return nil
+}
+
+// rejectForeign refuses services in which a deployment is in progress that nobody
+// has joined.
+func (e Engine) rejectForeign(p *releasePlan) error {
+	for _, s := range p.services {
+		if s.unchanged && deploying(s.service) && !s.Irreversible {
+			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) to the same version: wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",
+				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+)
+
+// run is a release under way: it does what the state machine orders, and gives it
+// what ECS answers and says.
+type run struct {
+	Engine
+	request  Request
+	machine  *machine.Release
+	services []*serviceRollout // those that change, in the order of the machine's plans
+}
+
+func (e Engine) newRun(request Request, changed []*servicePlan) *run {
+	r := &run{Engine: e, request: request}
+	var plans []machine.Plan
+	for _, s := range changed {
+		plans = append(plans, s.Plan)
+		r.services = append(r.services, &serviceRollout{servicePlan: s, reported: newEventDedupe(s.service.Events)})
+	}
+	r.machine = machine.New(plans, machine.Options{
+		Timeout: request.Timeout, RestoreTimeout: request.RestoreTimeout, Verify: request.Verify != nil,
+	}, e.Clock.Now())
+	return r
+}
+
+// drive runs the state machine until it has finished, and meanwhile finds the causes
+// of a failure.
+func (r *run) drive(ctx context.Context, versions map[string]string) {
+	var diagnosis sync.WaitGroup
+	defer diagnosis.Wait()
+	diagnosed := false
+	limiter := newUpdateLimiter(r.Clock)
+	for r.machine.Stage() != machine.Finished {
+		if ctx.Err() != nil && r.machine.Stage() != machine.Restoring {
+			r.machine.Interrupt(context.Cause(ctx), r.Clock.Now())
+		}
+		r.reportEvents()
+		if r.machine.Stage() == machine.Restoring && !diagnosed {
+			diagnosed = true
+			failed := r.failed()
+			diagnosis.Go(func() { r.diagnose(context.WithoutCancel(ctx), failed) })
+		}
+		r.step(ctx, versions, limiter)
+	}
+	r.reportEvents()
+}
+
+// step makes the changes that are due, else verifies, else waits and observes.
+func (r *run) step(ctx context.Context, versions map[string]string, limiter updateLimiter) {
+	if orders := r.machine.Orders(limiter.available()); len(orders) > 0 {
+		answers := r.execute(ctx, orders)
+		limiter.spend(answers)
+		r.machine.Answered(orders, answers, r.Clock.Now())
+		return
+	}
+	if r.machine.Stage() == machine.Verifying {
+		err := r.request.Verify(ctx, versions)
+		if ctx.Err() == nil {
+			r.machine.Verified(err, r.Clock.Now())
+		}
+		return
+	}
+	if r.machine.Stage() == machine.Restoring {
+		ctx = context.WithoutCancel(ctx)
+	}
+	if err := r.Clock.Sleep(ctx, r.machine.PollInterval(r.Clock.Now())); err != nil {
+		return // interrupted
+	}
+	observed, err := r.observe(ctx)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		r.machine.Unreadable(err, r.Clock.Now())
+	default:
+		r.machine.Observe(observed, r.Clock.Now())
+	}
+}
+
+// reportEvents passes on what the state machine has to report.
+func (r *run) reportEvents() {
+	for _, event := range r.machine.Events() {
+		r.Event(event.Service, event.Text)
+	}
+	if r.Next != nil && r.machine.Stage() != machine.Finished {
+		r.Next(r.nextCommands())
+	}
+}
+
+// nextCommands are the commands that a human runs for services that are not as they
+// were, and do not run the new version.
+func (r *run) nextCommands() string {
+	var commands []string
+	for n, s := range r.services {
+		progress := r.machine.Progress(n)
+		registeredAgain := progress.RestoreRevision != s.From.TaskDefinition
+		switch {
+		case !progress.Touched() || progress.Result == report.Restored || progress.Result == report.Succeeded:
+		case s.previous == nil: // nobody knows it any more
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to COMMIT", s.Name))
+		case !active(s.previous) && !registeredAgain: // ECS refuses it; slipway registers a copy
+			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", s.Name, machine.ShortARN(progress.RestoreRevision)))
+		default:
+			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",
+				r.request.Cluster, s.ECSName, progress.RestoreRevision))
+		}
+	}
+	return strings.Join(commands, " && ")
+}
+
+// addProgress adds what has become of a service to its report.
+func (r *run) addProgress(plan *servicePlan, to *report.Service) {
+	n := slices.IndexFunc(r.services, func(s *serviceRollout) bool { return s.servicePlan == plan })
+	s, progress := r.services[n], r.machine.Progress(n)
+	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
+	to.DeploymentID, to.DurationMS, to.Causes = progress.Own, progress.Took.Milliseconds(), s.causes
+	restoreErr := progress.RestoreErr
+	if s.restoreCause != "" {
+		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)
+	}
+	if problem := errors.Join(progress.Err, restoreErr); problem != nil {
+		to.Error = r.line(problem)
+	}
+}

@@ -1,0 +1,261 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"golang.org/x/sync/errgroup"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout/machine"
+	"dagger/slipway/internal/report"
+)
+
+// statusReleases is how many of a service's last deployments a status shows.
+const statusReleases = 5
+
+// Status returns what the services run, what they ran last, and what has drifted
+// apart between Terraform and the pipeline. It changes nothing.
+func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
+	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
+	versions := &versions{engine: e, known: map[string]known{}}
+	running := make([]*runningService, len(services))
+	problems := make([]error, len(services))
+	var group errgroup.Group
+	group.SetLimit(planJobs)
+	for n, s := range services {
+		group.Go(func() error {
+			var err error
+			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
+			if err != nil {
+				status.Services[n].Error, problems[n] = e.line(err), err
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // problems has the errors, all of them
+	e.findUnfinishedRelease(ctx, running, versions, &status)
+	return status, errors.Join(problems...)
+}
+
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*runningService, report.ServiceStatus, error) {
+	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
+	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
+	if err != nil {
+		if errors.As(err, new(absentError)) {
+			status.State = report.Missing
+		}
+		return nil, status, err
+	}
+	at := all[0]
+	status.State, status.Detail = stateOf(at.described)
+	status.Version = report.Version{
+		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.tags.sha,
+	}
+	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
+	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
+	for _, d := range at.described.Deployments {
+		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		if isGone(err) {
+			version, err = report.Version{TaskDefinition: aws.ToString(d.TaskDefinition)}, nil
+		}
+		if err != nil {
+			return &at, status, err
+		}
+		if aws.ToString(d.Status) == "PRIMARY" {
+			status.Since = aws.ToTime(d.CreatedAt).UTC()
+		}
+		status.Deployments = append(status.Deployments, report.Deployment{
+			ID: aws.ToString(d.Id), Status: aws.ToString(d.Status), Rollout: string(d.RolloutState), Reason: aws.ToString(d.RolloutStateReason),
+			Version: version, Desired: d.DesiredCount, Running: d.RunningCount, Pending: d.PendingCount, Failed: d.FailedTasks,
+		})
+	}
+	e.addHealth(ctx, at, &status)
+	if status.Drift, err = e.drift(ctx, at); err != nil {
+		return &at, status, err
+	}
+	status.Releases, err = e.pastReleases(ctx, cluster, s, versions)
+	return &at, status, err
+}
+
+// stateOf is the state of a service in a word, and why.
+func stateOf(service types.Service) (report.State, string) {
+	primary := machine.Primary(service.Deployments)
+	switch {
+	case primary == nil:
+		return report.Degraded, "it has no primary deployment"
+	case primary.RolloutState == types.DeploymentRolloutStateFailed:
+		return report.Degraded, machine.WhyFailed(primary)
+	case len(service.Deployments) > 1, primary.RolloutState == types.DeploymentRolloutStateInProgress:
+		return report.Deploying, aws.ToString(primary.RolloutStateReason)
+	case service.RunningCount < service.DesiredCount:
+		return report.Degraded, fmt.Sprintf("%d of %d tasks run", service.RunningCount, service.DesiredCount)
+	}
+	return report.Steady, ""
+}
+
+// addHealth counts the service's tasks by what its target groups say. A task in
+// several, each with a port of it, is healthy if all of them say so.
+func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
+	groups := e.groupHealth(ctx, at.described)
+	healthy, unhealthy := map[string]int{}, map[string]bool{}
+	for _, group := range groups {
+		for task, h := range group {
+			if len(groups) > 1 { // else it may be a port of many on one instance
+				task = task[:strings.LastIndex(task, ":")]
+			}
+			switch h.State {
+			case elbtypes.TargetHealthStateEnumHealthy:
+				healthy[task]++
+			case elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumUnhealthyDraining:
+				unhealthy[task] = true
+			}
+		}
+	}
+	for range unhealthy {
+		status.Tasks.Unhealthy++
+	}
+	for task, count := range healthy {
+		if count == len(groups) && !unhealthy[task] {
+			status.Tasks.Healthy++
+		}
+	}
+}
+
+// drift compares what runs with what Terraform last registered, and with the
+// services file. The image and the version are the pipeline's and are left out.
+func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
+	var drift []string
+	if at.definition.Family == nil {
+		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
+	}
+	newest, _, err := e.definition(ctx, at.service.Family())
+	switch {
+	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
+		newest = at.definition
+		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
+	case isGone(err):
+		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
+	case err != nil:
+		return nil, err
+	}
+	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
+		container := at.service.Container()
+		for _, c := range compare(carryOver(*at.definition), carryOver(*newest)) {
+			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
+				continue
+			}
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
+		}
+	}
+	for _, pair := range []struct{ what, runs, file string }{
+		{"cpu", aws.ToString(at.definition.Cpu), strconv.Itoa(at.service.CPU)},
+		{"memory", aws.ToString(at.definition.Memory), strconv.Itoa(at.service.Memory)},
+	} {
+		if pair.runs != pair.file && pair.runs != "" && pair.file != "0" {
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is in %s", pair.what, pair.runs, pair.file, platform.ServicesFile))
+		}
+	}
+	return drift, nil
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
+}
+
+// pastReleases are the service's last deployments, newest first.
+func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *versions) ([]report.PastRelease, error) {
+	var past []report.PastRelease
+	_, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) {
+		version, err := versions.of(ctx, r.revision, s.Container())
+		if err != nil {
+			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
+		}
+		past = append(past, report.PastRelease{
+			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
+		})
+		return len(past) == statusReleases, nil
+	})
+	return past, err
+}
+
+// findUnfinishedRelease says of a release that some of its services run it and others
+// do not. That is what a killed process leaves behind, or somebody who put one
+// service of several back by hand.
+func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *versions, status *report.Status) {
+	for _, s := range running {
+		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
+			continue
+		}
+		unfinished := &report.Unfinished{Release: s.tags.release, SHA: s.tags.sha}
+		for _, other := range running {
+			if other == nil {
+				continue
+			}
+			if other.tags.release == s.tags.release {
+				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
+				continue
+			}
+			newest, err := versions.find(ctx, other.service.Family())
+			if err == nil && parseTags(newest.tags).release == s.tags.release && // and not an older one, where those since are deregistered
+				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
+				unfinished.Missing = append(unfinished.Missing, other.service.Name)
+			}
+		}
+		if len(unfinished.Missing) > 0 {
+			status.Unfinished = unfinished
+		}
+	}
+	if status.Unfinished != nil {
+		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback puts it back", status.Unfinished.SHA)
+	}
+}
+
+// versions remembers what revisions are.
+type versions struct {
+	engine Engine
+	mu     sync.Mutex // guards known
+	known  map[string]known
+}
+
+type known struct {
+	definition types.TaskDefinition
+	tags       []types.Tag
+}
+
+func (v *versions) of(ctx context.Context, revision, container string) (report.Version, error) {
+	k, err := v.find(ctx, revision)
+	if err != nil {
+		return report.Version{}, err
+	}
+	return versionOf(k.definition, k.tags, container), nil
+}
+
+func (v *versions) find(ctx context.Context, name string) (known, error) {
+	v.mu.Lock()
+	k, ok := v.known[name]
+	v.mu.Unlock()
+	if ok {
+		return k, nil
+	}
+	definition, tags, err := v.engine.definition(ctx, name)
+	if err != nil {
+		return known{}, err
+	}
+	k = known{definition: *definition, tags: slices.Clone(tags)}
+	v.mu.Lock()
+	v.known[name] = k
+	v.mu.Unlock()
+	return k, nil
+}

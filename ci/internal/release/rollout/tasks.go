@@ -1,0 +1,155 @@
+package rollout
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout/machine"
+)
+
+// Limits of reading tasks and logs.
+const (
+	logTail           = 20  // lines of a log
+	maxTaskPages      = 5   // of 100 stopped tasks each
+	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
+)
+
+// tasks are the tasks of a deployment. ECS keeps stopped ones for an hour
+// at least.
+func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
+	input := &ecs.ListTasksInput{
+		Cluster: &r.request.Cluster, ServiceName: &s.ECSName,
+		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
+	}
+	var tasks []types.Task
+	for range maxTaskPages {
+		list, err := r.ECS.ListTasks(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("listing tasks of %s: %w", s.ECSName, err)
+		}
+		if len(list.TaskArns) == 0 {
+			return tasks, nil
+		}
+		out, err := r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.request.Cluster, Tasks: list.TaskArns})
+		if err != nil {
+			return nil, fmt.Errorf("describing tasks of %s: %w", s.ECSName, err)
+		}
+		for _, task := range out.Tasks {
+			if aws.ToString(task.StartedBy) == deployment {
+				tasks = append(tasks, task)
+			}
+		}
+		if input.NextToken = list.NextToken; list.NextToken == nil {
+			break
+		}
+	}
+	return tasks, nil
+}
+
+// addressOf is a task's private IPv4 address.
+func addressOf(task types.Task) string {
+	for _, attachment := range task.Attachments {
+		for _, detail := range attachment.Details {
+			if aws.ToString(detail.Name) == "privateIPv4Address" {
+				return aws.ToString(detail.Value)
+			}
+		}
+	}
+	return ""
+}
+
+// logTail reads the last lines of the service's container in a task. The name
+// of the stream is given by the awslogs driver:
+// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
+func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
+	container := s.target.Service.Container()
+	if c := culprit(task, container); c != nil {
+		container = aws.ToString(c.Name)
+	}
+	for _, c := range definition.ContainerDefinitions {
+		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
+			continue
+		}
+		options := c.LogConfiguration.Options
+		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
+		return e.readTail(ctx, options["awslogs-group"], stream)
+	}
+	return nil, nil
+}
+
+func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {
+	out, err := e.Logs.GetLogEvents(ctx, &cloudwatchlogs.GetLogEventsInput{
+		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
+	})
+	if isCode(err, "ResourceNotFoundException") {
+		return nil, nil // a container that never started has no stream
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
+	}
+	var lines []string
+	for _, event := range out.Events {
+		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
+	}
+	return leak.Lines(lines), nil
+}
+
+// targetHealth is what a load balancer says of one address.
+type targetHealth elbtypes.TargetHealth
+
+// targetHealth is the health of a service's targets by address. Of an address in
+// several target groups it is the worse one.
+func (e Engine) targetHealth(ctx context.Context, service types.Service) map[string]targetHealth {
+	health := map[string]targetHealth{}
+	for _, group := range e.groupHealth(ctx, service) {
+		for address, h := range group {
+			if known, ok := health[address]; !ok || known.State == elbtypes.TargetHealthStateEnumHealthy {
+				health[address] = h
+			}
+		}
+	}
+	return health
+}
+
+func (h targetHealth) String() string {
+	text := string(h.State)
+	if description := aws.ToString(h.Description); description != "" && h.State != elbtypes.TargetHealthStateEnumHealthy {
+		text += " (" + description + ")"
+	}
+	return text
+}
+
+// groupHealth is what each of a service's target groups says of its targets, by
+// address. Groups that cannot be asked are left out.
+func (e Engine) groupHealth(ctx context.Context, service types.Service) []map[string]targetHealth {
+	if e.Health == nil {
+		return nil
+	}
+	var groups []map[string]targetHealth
+	for _, balancer := range service.LoadBalancers {
+		if balancer.TargetGroupArn == nil {
+			continue
+		}
+		out, err := e.Health.DescribeTargetHealth(ctx, &elb.DescribeTargetHealthInput{TargetGroupArn: balancer.TargetGroupArn})
+		if err != nil {
+			continue
+		}
+		group := map[string]targetHealth{}
+		for _, d := range out.TargetHealthDescriptions {
+			if d.Target != nil && d.TargetHealth != nil {
+				group[fmt.Sprintf("%s:%d", aws.ToString(d.Target.Id), aws.ToInt32(d.Target.Port))] = targetHealth(*d.TargetHealth)
+			}
+		}
+		groups = append(groups, group)
+	}
+	return groups
+}

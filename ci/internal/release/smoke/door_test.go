@@ -1,0 +1,96 @@
+package smoke_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/release/smoke"
+)
+
+// fakeBalancers has one load balancer.
+type fakeBalancers struct {
+	host      string
+	listeners []types.Listener
+	errors    [2]error // of either call
+}
+
+func (f fakeBalancers) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
+	return &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{{DNSName: &f.host}}}, f.errors[0]
+}
+
+func (f fakeBalancers) DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
+	return &elb.DescribeListenersOutput{Listeners: f.listeners}, f.errors[1]
+}
+
+func listener(protocol types.ProtocolEnum, port int32) types.Listener {
+	return types.Listener{Protocol: protocol, Port: &port}
+}
+
+func TestURL(t *testing.T) {
+	plain, secure := listener(types.ProtocolEnumHttp, 80), listener(types.ProtocolEnumHttps, 443)
+	denied := &smithy.OperationError{ServiceID: "Elastic Load Balancing v2", OperationName: "DescribeListeners", Err: &smithy.GenericAPIError{
+		Code: "AccessDenied", Message: "User: me is not authorized to perform: elasticloadbalancing:DescribeListeners on resource: *",
+	}}
+	throttled := &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"}
+	tests := map[string]struct {
+		api    fakeBalancers
+		want   string
+		err    string
+		noDoor bool
+	}{
+		"http":             {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
+		"https goes first": {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"other ports":      {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
+		"a port of its own": {
+			api: fakeBalancers{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
+		},
+		"no listener":      {api: fakeBalancers{host: "a.elb"}, err: "load balancer ecs-alb: it listens for neither http nor https", noDoor: true},
+		"no host":          {api: fakeBalancers{}, err: "load balancer ecs-alb: there is none", noDoor: true},
+		"denied":           {api: fakeBalancers{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noDoor: true},
+		"denied at once":   {api: fakeBalancers{errors: [2]error{denied}}, err: "AWS denies", noDoor: true},
+		"something passes": {api: fakeBalancers{errors: [2]error{throttled}}, err: "finding load balancer ecs-alb: api error Throttling"},
+		"or passes later":  {api: fakeBalancers{host: "a.elb", errors: [2]error{1: throttled}}, err: "listing the listeners of load balancer ecs-alb: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := smoke.URL(t.Context(), tt.api, "ecs-alb")
+			require.Equal(t, tt.want, got)
+			if tt.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.err)
+			var none *smoke.NoDoorError
+			require.Equal(t, tt.noDoor, errors.As(err, &none))
+		})
+	}
+}
+
+func TestURLOfTheEmbeddedAWS(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	_, err := smoke.URL(t.Context(), p.ELB, "ecs-alb")
+	var none *smoke.NoDoorError
+	require.ErrorAs(t, err, &none)
+	require.Equal(t, "ecs-alb", none.Name)
+
+	made, err := p.ELB.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: aws.String("ecs-alb"), Subnets: []string{"subnet-1", "subnet-2"}})
+	require.NoError(t, err)
+	_, err = p.ELB.CreateListener(t.Context(), &elb.CreateListenerInput{
+		LoadBalancerArn: made.LoadBalancers[0].LoadBalancerArn, Port: aws.Int32(80), Protocol: types.ProtocolEnumHttp,
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumFixedResponse, FixedResponseConfig: &types.FixedResponseActionConfig{StatusCode: aws.String("200")}}},
+	})
+	require.NoError(t, err)
+	url, err := smoke.URL(t.Context(), p.ELB, "ecs-alb")
+	require.NoError(t, err)
+	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+}

@@ -1,0 +1,252 @@
+package smoke_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/smoke"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var services = []platform.Service{
+	{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api", "/api/*", "/health"}},
+	{Name: "hidden", Kind: platform.Go, HealthPath: "/ping", Routes: []string{"/hidden/*"}},
+	{Name: "web", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/*"}},
+}
+
+func TestChecks(t *testing.T) {
+	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
+	require.Equal(t, []smoke.Check{
+		{Service: "api", Path: "/api/", Version: "v2", Rounds: 8},
+		{Service: "api", Path: "/api/health"},
+		{Service: "api", Path: "/health"},
+		{Service: "hidden", Path: "/hidden/"}, // no version is known of it
+		{Service: "hidden", Path: "/hidden/health"},
+		{Service: "web", Path: "/", HTML: true},
+		{Service: "web", Path: "/healthz"},
+	}, got, "/ping is not asked for: the load balancer leads it to web")
+}
+
+// TestChecksOfOverlappingRoutes: a path is checked as whose it is, so that nobody is
+// judged by another one's answer.
+func TestChecksOfOverlappingRoutes(t *testing.T) {
+	got := smoke.Checks([]platform.Service{
+		{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/*"}},
+		{Name: "probes", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/health", "/health"}},
+		{Name: "landing", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/"}},
+		{Name: "web", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/*"}},
+	}, nil)
+	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
+}
+
+func TestRemarks(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/down"):
+			http.Error(w, "no", http.StatusServiceUnavailable)
+		case r.URL.Path == "/hangs":
+			<-r.Context().Done()
+		}
+	}))
+	defer server.Close()
+	down := smoke.Check{Service: "web", Path: "/down"}
+	require.Equal(t, []string{
+		"service web, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
+		"service old, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable",
+	}, smoke.Remarks(t.Context(), server.URL, []smoke.Check{
+		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
+	}))
+	require.Empty(t, smoke.Remarks(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
+
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	slow := slices.Repeat([]smoke.Check{{Service: "slow", Path: "/hangs"}}, 100)
+	require.Len(t, smoke.Remarks(ctx, server.URL, slow), 1, "time is up for all of them at once")
+}
+
+// TestByTheProxy: net/http reads the environment once, so a process of its own asks.
+func TestByTheProxy(t *testing.T) {
+	const site = "http://www.example.test" // which no resolver knows
+	if os.Getenv("SMOKE_TEST_SITE") != "" {
+		require.NoError(t, impatient.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
+		return
+	}
+	asked := make(chan string, 10)
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Method + " " + r.RequestURI
+		fmt.Fprint(w, `{"version":"v2"}`)
+	}))
+	defer proxy.Close()
+	direct, _ := answering(t, "v2")
+	tests := map[string]struct {
+		environment []string
+		site        string
+		want        []string
+	}{
+		"upper case":          {[]string{"HTTP_PROXY=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"lower case":          {[]string{"http_proxy=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"loopback goes by no": {[]string{"HTTP_PROXY=" + proxy.URL}, direct, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByTheProxy$", "-test.count=1")
+			cmd.Env = append([]string{"SMOKE_TEST_SITE=" + tt.site}, tt.environment...)
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			var got []string
+			for len(asked) > 0 {
+				got = append(got, <-asked)
+			}
+			require.Equal(t, tt.want, got)
+		})
+	}
+}
+
+// fakeClock jumps instead of waiting.
+type fakeClock struct {
+	now   time.Time
+	slept int
+	err   error
+}
+
+func (c *fakeClock) Now() time.Time { return c.now }
+
+func (c *fakeClock) Sleep(_ context.Context, d time.Duration) error {
+	c.now = c.now.Add(d)
+	c.slept++
+	return c.err
+}
+
+// impatient makes each check once.
+var impatient = smoke.Tester{Clock: &fakeClock{}}
+
+// answering serves versions, one for each request, the last again and again;
+// an empty one is a bad gateway.
+func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int32) {
+	t.Helper()
+	asked = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		version := versions[min(int(asked.Add(1)), len(versions))-1]
+		if version == "" {
+			http.Error(w, "no", http.StatusBadGateway)
+			return
+		}
+		fmt.Fprintf(w, `{"version":%q}`, version)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, asked
+}
+
+func TestPatience(t *testing.T) {
+	tests := map[string]struct {
+		answers      []string
+		asked, slept int
+		want         string
+	}{
+		"right at once":        {[]string{"v2"}, 3, 0, ""},
+		"after a while":        {[]string{"", "v1", "v2"}, 5, 2, ""},
+		"one old task is left": {[]string{"v2", "v2", "v1", "v2"}, 6, 1, ""}, // the rounds begin anew
+		"alternating":          {strings.Split("v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1", " "), 11, 5, `/ answers with version "v1", not "v2"`},
+		"never":                {[]string{""}, 6, 5, "/ answers 502 Bad Gateway"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			url, asked := answering(t, tt.answers...)
+			clock := &fakeClock{now: time.Now()}
+			tester := smoke.Tester{Clock: clock, Patience: 5 * time.Second}
+			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", Rounds: 3}})
+			if tt.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, tt.want)
+			}
+			require.Equal(t, tt.asked, int(asked.Load()))
+			require.Equal(t, tt.slept, clock.slept)
+		})
+	}
+	t.Run("it is spent once", func(t *testing.T) {
+		url, asked := answering(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{}, Patience: 5 * time.Second}
+		require.Error(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}, {Path: "/y"}, {Path: "/z"}}))
+		require.Equal(t, 6+1+1, int(asked.Load()))
+	})
+	t.Run("the clock stops", func(t *testing.T) {
+		url, _ := answering(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Patience: time.Second}
+		require.ErrorContains(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}), "stopped")
+	})
+	t.Run("by the computer's clock", func(t *testing.T) {
+		url, _ := answering(t, "v2")
+		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
+	})
+}
+
+func TestRun(t *testing.T) {
+	good := map[string]string{"/": "<html>", "/api/": `{"version":"v2"}`, "/plain/": "no JSON"}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := good[r.URL.Path]
+		if !ok {
+			http.Error(w, "no", http.StatusBadGateway)
+			return
+		}
+		kind := "application/json"
+		if r.URL.Path == "/" {
+			kind = "text/html; charset=utf-8"
+		}
+		w.Header().Set("Content-Type", kind)
+		w.Write([]byte(body))
+	}))
+	defer server.Close()
+
+	tests := map[string]struct {
+		checks []smoke.Check
+		want   []string
+	}{
+		"all is well":     {[]smoke.Check{{Path: "/", HTML: true}, {Path: "/api/", Version: "v2"}, {Path: "/plain/", Version: "v2"}}, nil},
+		"another version": {[]smoke.Check{{Path: "/api/", Version: "v3"}}, []string{`/api/ answers with version "v2", not "v3"`}},
+		"no page":         {[]smoke.Check{{Path: "/api/", HTML: true}}, []string{`/api/ answers with "application/json" where a page is expected`}},
+		"all is told":     {[]smoke.Check{{Path: "/x"}, {Path: "/y"}}, []string{"/x answers 502", "/y answers 502"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			err := impatient.Run(t.Context(), server.URL, tt.checks)
+			if len(tt.want) == 0 {
+				require.NoError(t, err)
+			}
+			for _, want := range tt.want {
+				require.ErrorContains(t, err, want)
+			}
+		})
+	}
+	t.Run("the same failure is told once", func(t *testing.T) {
+		err := impatient.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
+		require.EqualError(t, err, "/x answers 502 Bad Gateway")
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		require.ErrorContains(t, impatient.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
+	})
+	t.Run("a bad address", func(t *testing.T) {
+		require.Error(t, impatient.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
+	})
+	t.Run("cancelled", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, impatient.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
+	})
+}

@@ -1,0 +1,31 @@
+package outcome_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+func TestNearest(t *testing.T) {
+	known := []string{"backend", "frontend", "rehearse"}
+	tests := map[string]string{
+		"backend":  "backend",
+		"bakcend":  "backend",
+		"fronted":  "frontend",
+		"re":       "rehearse",
+		"":         "",
+		"database": "",
+	}
+	for name, want := range tests {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, want, outcome.Nearest(name, known))
+		})
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	require.Equal(t, "a b c", outcome.OneLine("  a\n\tb  c\r\n"))
+	require.Empty(t, outcome.OneLine("\n"))
+}

@@ -23,7 +23,7 @@ type Plan struct {
 	Report string
 	// Json is the same for programs.
 	Json string
-	// Directory has tfplan, plan.json, summary.md, graph.svg, binding.json and
+	// Directory has tfplan, plan.json, summary.md, binding.json and
 	// outputs (changes=true or changes=false, for GITHUB_OUTPUT). tfplan has
 	// secrets in clear: keep it private.
 	Directory *dagger.Directory

@@ -149,7 +149,7 @@ func (a *app) planCommand() *cobra.Command {
 		Use:   "plan",
 		Short: "Plan changes of the platform, to be reviewed and applied as they are",
 		Long: `Plan asks Terraform what it would change, and writes a plan directory: tfplan,
-plan.json, summary.md, graph.svg and binding.json, which ties the plan to the
+plan.json, summary.md and binding.json, which ties the plan to the
 commit, the configuration, the providers, the variables, the state and the
 account that it was made from. It exits with 0 whether there are changes or not.
 

@@ -73,7 +73,7 @@ func TestPlatformCommands(t *testing.T) {
 	require.Equal(t, "changes", planned.Result)
 	require.Equal(t, map[string]int{"create": 2}, planned.Counts)
 	require.Equal(t, strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD")), planned.Binding.Commit)
-	for _, file := range []string{"tfplan", "plan.json", "summary.md", "graph.svg", "binding.json"} {
+	for _, file := range []string{"tfplan", "plan.json", "summary.md", "binding.json"} {
 		require.FileExists(t, filepath.Join(out, file))
 	}
 	require.Contains(t, stderr, "the plan is in "+out)

@@ -71,7 +71,7 @@ func TestNoSecretLeavesTheRun(t *testing.T) {
 		t.Helper()
 		entries, err := os.ReadDir(tr.out)
 		require.NoError(t, err)
-		require.Len(t, entries, 5)
+		require.Len(t, entries, 4)
 		for _, entry := range entries {
 			if entry.Name() != infra.PlanFile {
 				require.NotContains(t, tr.file(t, entry.Name()), secret, entry.Name())

@@ -112,7 +112,7 @@ func TestEphemeralVariables(t *testing.T) {
 			vars, files := use(t, tr, tt.plan)
 			planned := tr.mustPlan(t, func(o *infra.PlanOptions) { o.Vars, o.VarFiles = vars, files })
 			said := rendered(t, planned)
-			for _, file := range []string{infra.PlanJSON, infra.SummaryFile, infra.BindingFile, infra.GraphFile} {
+			for _, file := range []string{infra.PlanJSON, infra.SummaryFile, infra.BindingFile} {
 				require.NotContains(t, tr.file(t, file), secret, file)
 			}
 			require.NotContains(t, tr.file(t, infra.BindingFile), "token")

@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/infra/graph"
 )
 
 // planted is a secret in a plan. No seed and, with it in quotes, no mutation
@@ -63,7 +62,6 @@ func everything(document []byte) (string, error) {
 			return "", err
 		}
 	}
-	all.Write(graph.SVG(s.plan, s.summary))
 	return all.String(), nil
 }
 

@@ -15,7 +15,6 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 
 	"dagger/slipway/internal/infra/binding"
-	"dagger/slipway/internal/infra/graph"
 	"dagger/slipway/internal/infra/redact"
 	"dagger/slipway/internal/infra/summary"
 	"dagger/slipway/internal/infra/terraform"
@@ -30,7 +29,6 @@ const (
 	PlanFile    = terraform.PlanFile
 	PlanJSON    = "plan.json"
 	SummaryFile = "summary.md"
-	GraphFile   = "graph.svg"
 	BindingFile = binding.File
 	// LostState is a state that the backend did not take, secrets included.
 	LostState = terraform.LostState
@@ -51,8 +49,8 @@ type Planned struct {
 	Dir string
 }
 
-// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md,
-// graph.svg and binding.json. Whatever goes wrong leaves no half of a plan
+// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md
+// and binding.json. Whatever goes wrong leaves no half of a plan
 // there, and the state as it was.
 func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
 	if err := s.check(); err != nil {
@@ -203,7 +201,7 @@ func makeRoom(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return outcome.Usagef("--out %s: %w", out, err)
 	}
-	for _, name := range []string{PlanFile, PlanJSON, SummaryFile, GraphFile, BindingFile} {
+	for _, name := range []string{PlanFile, PlanJSON, SummaryFile, BindingFile} {
 		if err := os.Remove(filepath.Join(out, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return outcome.Usagef("--out %s: %w", out, err)
 		}
@@ -230,7 +228,6 @@ func (p Planned) write(w *work, shown shown) error {
 		{PlanFile, tfplan, 0o600},
 		{PlanJSON, shown.document, 0o644},
 		{SummaryFile, text.Bytes(), 0o644},
-		{GraphFile, graph.SVG(shown.plan, p.Summary), 0o644},
 	}
 	for _, f := range files {
 		if err := os.WriteFile(filepath.Join(p.Dir, f.name), f.data, f.mode); err != nil {

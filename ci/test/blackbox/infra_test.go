@@ -81,7 +81,7 @@ resource "terraform_data" "a" {
 	require.True(t, planned.Plan.HasChanges)
 	require.Contains(t, planned.Plan.Summary, "terraform_data.a")
 	require.Equal(t, "changes=true\n", planned.Plan.Directory.File.Contents)
-	require.Subset(t, planned.Plan.Directory.Entries, []string{"binding.json", "graph.svg", "plan.json", "summary.md", "tfplan"})
+	require.Subset(t, planned.Plan.Directory.Entries, []string{"binding.json", "plan.json", "summary.md", "tfplan"})
 
 	var applied struct{ Apply struct{ Report string } }
 	apply := p.with("plan", sdk.DirectoryID(planned.Plan.Directory.ID))

@@ -184,7 +184,7 @@ func (r *reference) arguments(f function) {
 var written = []struct{ by, files, what string }{
 	{"`test`", "`.slipway/test/`: `coverage.out`, `coverage.html`, `cobertura.xml`, `junit.xml`, `summary.md`", "reports; `--out` names another folder"},
 	{"`build`", "`.slipway/build/SERVICE/`: an OCI image layout (`index.json`, `oci-layout`, `blobs`)", "with Dagger `images.json`, too"},
-	{"`plan`", "`.slipway/plan/`: `tfplan`, `plan.json`, `summary.md`, `graph.svg`, `binding.json`", "**`tfplan` has secrets in clear**; with Dagger `outputs`, too"},
+	{"`plan`", "`.slipway/plan/`: `tfplan`, `plan.json`, `summary.md`, `binding.json`", "**`tfplan` has secrets in clear**; with Dagger `outputs`, too"},
 	{"`lock`", "`ci/images.lock.json`", "to be committed"},
 	{"`fmt`", "the files that are not formatted", ""},
 	{"`build`, `deploy`, …", "`slipway/` in the user's cache folder (`XDG_CACHE_HOME`)", "what was built before; may be deleted at any time"},

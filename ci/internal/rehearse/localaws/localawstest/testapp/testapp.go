@@ -26,7 +26,7 @@ import (
 func Build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "app")
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
-	cmd.Dir = sourcetest.Repository("ci", "internal", "localaws", "localawstest", "testapp", "testdata", "app")
+	cmd.Dir = sourcetest.Repository("ci", "internal", "rehearse", "localaws", "localawstest", "testapp", "testdata", "app")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the test service: %w\n%s", err, out)

@@ -47,7 +47,7 @@ func (s Stage) ephemeral(w *work, o terraform.PlanOptions) (vars, files []string
 			}
 			content.WriteByte('}')
 		}
-		if err := os.WriteFile(w.file(name), content.Bytes(), 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
+		if err := os.WriteFile(w.file(name), content.Bytes(), 0o600); err != nil {
 			return nil, nil, fmt.Errorf("handing the variables to Terraform: %w", err)
 		}
 		files = append(files, name)

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 )
 
 // planted is a secret in a plan. No seed and, with it in quotes, no mutation

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 	"maps"
 	"os"
@@ -661,7 +660,7 @@ func shell(name string) string {
 
 // hashOf is git's id of a content, in the kind of hash that id is of.
 func hashOf(id string, data []byte) string {
-	var sum hash.Hash = sha1.New() //nolint:gosec // git's own
+	sum := sha1.New() //nolint:gosec // git's own
 	if len(id) == hex.EncodedLen(sha256.Size) {
 		sum = sha256.New()
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -28,6 +29,9 @@ type ignore struct {
 	// included begins with everything excluded: what it lets through is named
 	// by a pattern of its own.
 	included *patternmatcher.PatternMatcher
+	// mu is held while one matches: the library compiles a pattern when it first
+	// matches it, and the platforms of a service are built at the same time.
+	mu *sync.Mutex
 }
 
 // readIgnore reads the ignore file of the service in folder; having none is
@@ -42,7 +46,7 @@ func readIgnore(dir, folder string) (ignore, error) {
 	if err != nil {
 		return ignore{}, outcome.Usagef("reading %s: %w", name, err)
 	}
-	var i ignore
+	i := ignore{mu: new(sync.Mutex)}
 	if i.excluded, err = patternmatcher.New(patterns); err != nil {
 		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
 	}
@@ -62,6 +66,8 @@ func (i ignore) enters(file string, tracked bool) (bool, error) {
 	if tracked {
 		matcher = i.excluded
 	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	out, err := matcher.MatchesOrParentMatches(filepath.FromSlash(file))
 	if err != nil {
 		return false, fmt.Errorf("matching %q: %w", file, err)

@@ -25,8 +25,8 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// clear is in every secret of these tests, and in nothing that is shown.
-const clear = "CLEAR"
+// planted is in every secret of these tests, and in nothing that is shown.
+const planted = "CLEAR"
 
 func TestHide(t *testing.T) {
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJDTEVBUiJ9.CLEAR-x_y"
@@ -171,6 +171,6 @@ func FuzzHide(f *testing.F) {
 	f.Add("--password ")
 	f.Fuzz(func(t *testing.T, text string) {
 		leak.Hide(text)
-		require.NotContains(t, leak.Hide("postgres://u:"+clear+"@db/x "+strings.ToLower(text)), clear)
+		require.NotContains(t, leak.Hide("postgres://u:"+planted+"@db/x "+strings.ToLower(text)), planted)
 	})
 }

@@ -70,7 +70,7 @@ func TestUnsigned(t *testing.T) {
 	}
 	found := attached(t, to, subject)
 	require.Len(t, found, 2)
-	require.Equal(t, "{\"spdxVersion\":\"SPDX-2.3\"}\n", found["application/spdx+json https://spdx.dev/Document"][0])
+	require.JSONEq(t, `{"spdxVersion":"SPDX-2.3"}`, found["application/spdx+json https://spdx.dev/Document"][0])
 	var statement struct {
 		Subject       []struct{ Digest map[string]string }
 		PredicateType string

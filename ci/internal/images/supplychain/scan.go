@@ -130,7 +130,7 @@ func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, 
 	if s.Exceptions != "" {
 		content, err := os.ReadFile(s.Exceptions)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, ExceptionsFile), content, 0o644)
+			err = os.WriteFile(filepath.Join(dir, ExceptionsFile), content, 0o644) //nolint:gosec // a directory of ours
 		}
 		if err != nil {
 			return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)

@@ -211,7 +211,7 @@ func newCosign(ctx context.Context, tools Tools, registry Registry, repository s
 
 // put gives cosign a file.
 func (c *cosign) put(name string, content []byte, mode os.FileMode) error {
-	if err := os.WriteFile(filepath.Join(c.dir, name), content, mode); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, name), content, mode); err != nil { //nolint:gosec // names of ours in a directory of ours
 		return fmt.Errorf("making room for cosign: %w", err)
 	}
 	c.step.Inputs = append(c.step.Inputs, name)

@@ -177,7 +177,7 @@ func stickiness(action types.Action) int {
 
 func stick(w http.ResponseWriter, action types.Action, g *targetGroup) {
 	if seconds := stickiness(action); seconds > 0 {
-		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.cookie(), Path: "/", MaxAge: seconds})
+		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.cookie(), Path: "/", MaxAge: seconds}) //nolint:gosec // as the ALB sets it
 	}
 }
 

@@ -127,7 +127,7 @@ func replacedBy(foreign string) string {
 // the action that it needs to get there.
 func (s *service) judgeRestore(now time.Time, o Observation) (Verdict, Action, string) {
 	if s.countLeftRaised(o) {
-		if s.Progress.restore == Accepted {
+		if s.restore == Accepted {
 			return s.waitForStale(now)
 		}
 		return Pending, Restore, ""
@@ -178,7 +178,7 @@ func (s *service) judgeOwn(now time.Time, o Observation) (Verdict, Action, strin
 	switch {
 	case s.redeploys() && !inFlight(o.Status) && (Complete(o.Deployments) || s.stillRuns(o)):
 		return Done, None, "" // a forced deployment of what ran before
-	case s.restoreID != "" || s.Progress.restore == Accepted: // it was restored already
+	case s.restoreID != "" || s.restore == Accepted: // it was restored already
 		return s.waitForStale(now)
 	case inFlight(o.Status) && (s.stop == NotCalled || s.stop == Unknown && s.stops < maxTries):
 		return Pending, Stop, ""

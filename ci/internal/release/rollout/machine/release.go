@@ -248,7 +248,7 @@ func (r *Release) restored(s *service, a Answer) {
 	if a.Copy != "" {
 		s.RestoreRevision = a.Copy
 	}
-	s.Progress.restore = a.Status
+	s.restore = a.Status
 	s.contradictedSince = time.Time{}
 	if a.Status == Accepted {
 		if primary := Primary(a.Deployments); primary != nil {
@@ -315,7 +315,7 @@ func (r *Release) Unreadable(err error, now time.Time) {
 }
 
 // Trouble is called with an event of ECS that says what keeps a service from going on.
-func (r *Release) Trouble(n int, text string) { r.services[n].Progress.Trouble = text }
+func (r *Release) Trouble(n int, text string) { r.services[n].Trouble = text }
 
 // Recognise is called with a service's deployments before its service deployment is
 // looked up, and returns the id of ours, "" if it is not known.
@@ -333,7 +333,7 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 	var failure error
 	all := true
 	for n, s := range r.services {
-		s.Observed = observed[n]
+		s.Observed = observed[n] //nolint:gosec // one for each service, as the caller has them
 		s.recognise(s.Observed, r.stage == Updating)
 		switch r.stage {
 		case Updating:

@@ -47,8 +47,11 @@ func flaw(value string, loose bool) string {
 // with words about something else.
 func (o Options) checkForm() error {
 	given := [][2]string{
-		{"the region that was given", o.Region}, {"the role that was given", o.Role}, {"the endpoint that was given", o.Endpoint},
-		{"the URL for the job's identity", o.TokenURL}, {"the token for the job's identity", o.Token},
+		{"the region that was given", o.Region},
+		{"the role that was given", o.Role},
+		{"the endpoint that was given", o.Endpoint},
+		{"the URL for the job's identity", o.TokenURL},
+		{"the token for the job's identity", o.Token},
 	}
 	names := []string{
 		"AWS_REGION", "AWS_DEFAULT_REGION",

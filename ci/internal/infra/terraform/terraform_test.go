@@ -54,7 +54,9 @@ func TestSteps(t *testing.T) {
 		"apply":      {root.ApplyStep(terraform.ApplyOptions{}), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
 			root.ApplyStep(terraform.ApplyOptions{LockTimeout: time.Minute, Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}}),
-			"apply -input=false -json -no-color -lock-timeout=1m0s -var=a=b -var-file=@out@/x.tfvars @out@/tfplan", "apply.jsonl", []string{"data", "tfplan", "x.tfvars"}, true, true,
+			"apply -input=false -json -no-color -lock-timeout=1m0s -var=a=b -var-file=@out@/x.tfvars @out@/tfplan", "apply.jsonl",
+			[]string{"data", "tfplan", "x.tfvars"},
+			true, true,
 		},
 	}
 	for name, tt := range tests {

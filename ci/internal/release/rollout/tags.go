@@ -47,8 +47,13 @@ func parseTags(tags []types.Tag) releaseTags {
 func (t releaseTags) tags() []types.Tag {
 	var tags []types.Tag
 	for _, pair := range [][2]string{
-		{TagSHA, t.sha}, {TagDigest, t.digest}, {TagRelease, t.release}, {TagFrom, t.from},
-		{TagSize, positive(t.size)}, {TagRaised, positive(t.raised)}, {TagCopy, t.copyOf},
+		{TagSHA, t.sha},
+		{TagDigest, t.digest},
+		{TagRelease, t.release},
+		{TagFrom, t.from},
+		{TagSize, positive(t.size)},
+		{TagRaised, positive(t.raised)},
+		{TagCopy, t.copyOf},
 	} {
 		if pair[1] != "" {
 			tags = append(tags, types.Tag{Key: aws.String(pair[0]), Value: aws.String(pair[1])})

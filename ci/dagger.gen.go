@@ -378,6 +378,7 @@ func (r *Scan) UnmarshalJSON(bs []byte) error {
 	r.Report = concrete.Report
 	return nil
 }
+
 func (r Status) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Json     string

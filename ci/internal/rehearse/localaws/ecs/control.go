@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -39,7 +38,6 @@ type Logs interface {
 type Config struct {
 	Scope    ident.Scope
 	Clock    *clock.Clock
-	Log      *slog.Logger
 	Runtime  *task.Runtime
 	Balancer Balancer
 	Logs     Logs

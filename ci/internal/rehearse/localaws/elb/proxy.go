@@ -203,8 +203,7 @@ func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listene
 				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+ident.Hex(8)+"-"+ident.Hex(24))
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			f.balancer.cfg.Log.Debug("target failed", "target", address, "path", r.URL.Path, "error", err)
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			var timeout net.Error
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 				page(w, http.StatusGatewayTimeout)

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -47,7 +46,6 @@ type Config struct {
 	Mode   Mode
 	Images Images
 	Clock  *clock.Clock
-	Log    *slog.Logger
 }
 
 // Runtime unpacks images and starts tasks.
@@ -87,7 +85,6 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 		case mode == ModeNamespace:
 			return nil, fmt.Errorf("%w: %w", ErrNamespaces, err)
 		default:
-			cfg.Log.Debug("tasks share the machine's network: they get their port in PORT", "reason", err)
 			mode = ModePort
 		}
 	}

@@ -19,7 +19,7 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/ecs"
 	"dagger/slipway/internal/rehearse/localaws/elb"
 	"dagger/slipway/internal/rehearse/localaws/iam"
@@ -123,7 +123,7 @@ func (s *Server) assemble() error {
 		return err
 	}
 	s.dir = dir
-	o, c := s.options, clock.New(s.options.TimeScale)
+	o, c := s.options, clock.NewFast(s.options.TimeScale)
 	scope := ident.Scope{Region: o.Region, Account: o.Account}
 	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{

@@ -12,7 +12,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/elb"
 	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/task"
@@ -37,7 +37,7 @@ type Logs interface {
 // Config of a Control.
 type Config struct {
 	Scope    ident.Scope
-	Clock    *clock.Clock
+	Clock    *clock.Fast
 	Runtime  *task.Runtime
 	Balancer Balancer
 	Logs     Logs

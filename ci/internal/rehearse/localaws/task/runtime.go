@@ -14,7 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 )
 
 // Mode is how tasks that listen on the same port are kept apart.
@@ -45,7 +45,7 @@ type Config struct {
 	Dir    string // images are unpacked below it
 	Mode   Mode
 	Images Images
-	Clock  *clock.Clock
+	Clock  *clock.Fast
 }
 
 // Runtime unpacks images and starts tasks.

@@ -17,7 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 	"dagger/slipway/internal/rehearse/localaws/registry"
 )
@@ -65,7 +65,7 @@ func ways(t *testing.T) []way {
 
 func newRuntime(t *testing.T, w way, images shelf) *Runtime {
 	t.Helper()
-	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.New(1)})
+	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewFast(1)})
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
 	if w.inPlace {

@@ -23,7 +23,6 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/ecs"
 	"dagger/slipway/internal/rehearse/localaws/elb"
 	"dagger/slipway/internal/rehearse/localaws/iam"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/logs"
 	"dagger/slipway/internal/rehearse/localaws/parameters"
 	"dagger/slipway/internal/rehearse/localaws/registry"
@@ -124,7 +123,7 @@ func (s *Server) assemble() error {
 	}
 	s.dir = dir
 	o, c := s.options, clock.NewFast(s.options.TimeScale)
-	scope := ident.Scope{Region: o.Region, Account: o.Account}
+	scope := wire.Scope{Region: o.Region, Account: o.Account}
 	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{
 			Dir: filepath.Join(dir.path, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c,

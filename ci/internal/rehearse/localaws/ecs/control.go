@@ -14,7 +14,6 @@ import (
 
 	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/elb"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/task"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
@@ -36,7 +35,7 @@ type Logs interface {
 
 // Config of a Control.
 type Config struct {
-	Scope    ident.Scope
+	Scope    wire.Scope
 	Clock    *clock.Fast
 	Runtime  *task.Runtime
 	Balancer Balancer

@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/clock"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -28,7 +27,7 @@ type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
 
 // Config of a Balancer.
 type Config struct {
-	Scope ident.Scope
+	Scope wire.Scope
 	Clock *clock.Fast
 	Dial  Dialer
 	// Changed is told, without any lock held, that a target's state has changed.

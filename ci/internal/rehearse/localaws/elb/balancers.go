@@ -10,7 +10,6 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -24,7 +23,7 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 			return &elbv2.CreateLoadBalancerOutput{LoadBalancers: []types.LoadBalancer{lb.LoadBalancer}}, nil
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+wire.Hex(16))
 	lb := &loadBalancer{attributes: map[string]string{
 		"idle_timeout.timeout_seconds": "60", "deletion_protection.enabled": "false", "routing.http2.enabled": "true",
 	}}

@@ -10,7 +10,6 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -32,7 +31,7 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 			return nil, wire.Errorf("DuplicateTargetGroupName", "A target group with the same name '%s' exists, but with different settings", name)
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+wire.Hex(16))
 	g := &targetGroup{attributes: map[string]string{
 		deregistrationDelay: "300", "stickiness.enabled": "false", "stickiness.type": "lb_cookie",
 		"slow_start.duration_seconds": "0", "load_balancing.algorithm.type": "round_robin",

@@ -185,7 +185,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 			c.files[name] = hash
 		}
 	}
-	c.differs, err = of.differ(ctx, slices.Sorted(maps.Keys(c.files)))
+	c.differs, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
 	slices.Sort(c.outside)
 	c.outside = slices.Compact(c.outside)
 	return c, err
@@ -281,23 +281,6 @@ func (o owners) owner(ctx context.Context, dir string) string {
 		o.known[dir] = owner
 	}
 	return owner
-}
-
-// differ tells whether any of the files is in the repository and not as the commit
-// has it.
-func (o owners) differ(ctx context.Context, files []string) (bool, error) {
-	var names []string
-	for _, name := range files {
-		full := filepath.Join(o.tree, filepath.FromSlash(name))
-		switch owner := o.owner(ctx, filepath.Dir(full)); owner {
-		case "":
-		case o.top:
-			names = append(names, name)
-		default: // a submodule, as a whole
-			names = append(names, o.name(owner))
-		}
-	}
-	return source.Tree{Dir: o.tree}.Differs(ctx, slices.Compact(names))
 }
 
 // readByTerraform tells whether Terraform reads a file by its name, but for

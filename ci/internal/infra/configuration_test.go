@@ -125,6 +125,10 @@ func TestAModuleInASubmodule(t *testing.T) {
 	c, err = s.configuration(t.Context(), nil)
 	require.NoError(t, err)
 	require.True(t, c.differs)
+	sourcetest.Commit(t, filepath.Join(dir, "library"), "second")
+	c, err = s.configuration(t.Context(), nil)
+	require.NoError(t, err)
+	require.True(t, c.differs, "the submodule is at another commit")
 }
 
 func TestModulesThatTerraformFound(t *testing.T) {

@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"io"
 	"io/fs"
 	"math"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -78,12 +76,14 @@ func (m Module) file(tree fs.FS, p *cover.Profile) (File, error) {
 	return File{Path: name, profile: p, source: source}, nil
 }
 
-func generated(source []byte) bool {
-	const mode = parser.PackageClauseOnly | parser.ParseComments
-	// A file that does not parse to its package clause has no header to trust.
-	file, err := parser.ParseFile(token.NewFileSet(), "", source, mode)
-	return err == nil && ast.IsGenerated(file)
-}
+// header matches the blanks and comments before the code; mark is a generated
+// file's, in a line of its own.
+var (
+	header = regexp.MustCompile(`^(?:\s|//.*\n|/\*(?s:.*?)\*/)*`)
+	mark   = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.\r?$`)
+)
+
+func generated(source []byte) bool { return mark.Match(header.Find(source)) }
 
 // WriteProfile writes one profile of all modules, with the import paths that
 // `go tool cover` resolves in a workspace. It fails where modules were measured

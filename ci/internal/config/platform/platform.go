@@ -72,7 +72,7 @@ func (s Service) TargetGroup() string { return Project + "-" + s.Name + "-tg" }
 
 // CatchAll reports whether the service answers every path that no other
 // service's route matches.
-func (s Service) CatchAll() bool { return slices.Contains(s.Routes, catchAll) }
+func (s Service) CatchAll() bool { return slices.Contains(s.Routes, CatchAll) }
 
 // Names lists the services' names.
 func (p Platform) Names() []string {

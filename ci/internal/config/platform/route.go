@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// catchAll is the route that needs no listener rule: the listener's default action
+// CatchAll is the route that needs no listener rule: the listener's default action
 // forwards to its service.
-const catchAll = "/*"
+const CatchAll = "/*"
 
 // Route is a path pattern of the load balancer and the service that it leads to.
 type Route struct {
@@ -29,7 +29,7 @@ func Routes(services []Service) []Route {
 		}
 	}
 	slices.SortStableFunc(routes, func(a, b Route) int {
-		return cmp.Or(boolCompare(a.Pattern == catchAll, b.Pattern == catchAll), cmp.Compare(RoutePriority(a.Pattern), RoutePriority(b.Pattern)))
+		return cmp.Or(boolCompare(a.Pattern == CatchAll, b.Pattern == CatchAll), cmp.Compare(RoutePriority(a.Pattern), RoutePriority(b.Pattern)))
 	})
 	return routes
 }
@@ -81,7 +81,7 @@ func routeClass(route string) int {
 // RoutesConflict reports whether two routes match a path in common while only their
 // hashes decide which comes first.
 func RoutesConflict(a, b string) bool {
-	return (a == catchAll) == (b == catchAll) && routeClass(a) == routeClass(b) && overlap(a, b)
+	return (a == CatchAll) == (b == CatchAll) && routeClass(a) == routeClass(b) && overlap(a, b)
 }
 
 // overlap reports whether some path matches both patterns.
@@ -129,7 +129,7 @@ func checkPriorities(services []Service) []error {
 	routes := Routes(services)
 	for n := 1; n < len(routes); n++ {
 		a, b := routes[n-1].Pattern, routes[n].Pattern
-		if a != b && b != catchAll && RoutePriority(a) == RoutePriority(b) {
+		if a != b && b != CatchAll && RoutePriority(a) == RoutePriority(b) {
 			problems = append(problems, fmt.Errorf("routes %q and %q get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same", a, b))
 		}
 	}

@@ -2,6 +2,8 @@ package source
 
 import (
 	"context"
+	"maps"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,33 +15,17 @@ func (t Tree) Top(ctx context.Context) (string, error) {
 	return filepath.FromSlash(strings.TrimSuffix(top, "\n")), err
 }
 
-// Differs tells whether any file is not as the commit at HEAD has it: changed, also
-// where git was told not to look; not added; ignored; or in a submodule that is at
-// another commit. The names are slash-separated and relative to the tree's folder, in
-// the same repository.
+// Differs tells whether any file is not what the commit at HEAD holds; see
+// [Tree.Held]. The names are slash-separated and relative to the tree's folder.
 func (t Tree) Differs(ctx context.Context, names []string) (bool, error) {
-	for some := range slices.Chunk(names, 500) {
-		status, err := t.Git(ctx, append([]string{"--literal-pathspecs", "status", "--porcelain", "--untracked-files=normal", "--ignored=matching", "--ignore-submodules=none", "--"}, some...)...)
-		if err != nil || status != "" {
-			return status != "", err
-		}
-		listed, err := t.Git(ctx, append([]string{"--literal-pathspecs", "ls-files", "-v", "-z", "--"}, some...)...)
-		if err != nil {
-			return false, err
-		}
-		for entry := range strings.SplitSeq(listed, "\x00") {
-			tag, name, _ := strings.Cut(entry, " ")
-			if tag == "H" || name == "" {
-				continue
-			}
-			here, err := t.Git(ctx, "hash-object", "--", name)
-			if err != nil {
-				return false, err
-			}
-			if committed, err := t.Git(ctx, "rev-parse", "HEAD:./"+name); err != nil || here != committed {
-				return true, err
-			}
-		}
+	folders := map[string]bool{}
+	for _, name := range names {
+		folders[path.Dir(name)] = true
 	}
-	return false, nil
+	h, err := t.Held(ctx, slices.Sorted(maps.Keys(folders))...)
+	if err != nil {
+		return false, err
+	}
+	differences, err := h.differences(ctx, names, true)
+	return len(differences) > 0, err
 }

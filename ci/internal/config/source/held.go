@@ -170,9 +170,10 @@ func (h Held) descend(ctx context.Context, r *repository, folders []string) erro
 	return nil
 }
 
-// outside tells whether a name is outside of the repository.
+// outside tells whether a name is outside of the repository; one on another drive is
+// absolute.
 func (r *repository) outside(name string) bool {
-	return strings.HasPrefix(path.Join(r.prefix, name)+"/", "../")
+	return filepath.IsAbs(filepath.FromSlash(name)) || strings.HasPrefix(path.Join(r.prefix, name)+"/", "../")
 }
 
 func (h Held) entry(r *repository, name string) *entry {
@@ -229,6 +230,24 @@ type difference struct {
 // that is another one, or not there, and what to do. What `git status` tells counts
 // only if exact is set: somebody who builds what they have just changed knows.
 func (h Held) Check(ctx context.Context, names []string, exact bool) error {
+	differences, err := h.differences(ctx, names, exact)
+	if err != nil || len(differences) == 0 {
+		return err
+	}
+	first := slices.MinFunc(differences, func(a, b difference) int { return cmp.Compare(a.name, b.name) })
+	if first.of != nil {
+		if first, err = first.of.explain(ctx, first); err != nil {
+			return err
+		}
+	}
+	more := ""
+	if n := len(differences) - 1; n > 0 {
+		more = fmt.Sprintf(" (and %d more)", n)
+	}
+	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.what, first.mend)
+}
+
+func (h Held) differences(ctx context.Context, names []string, exact bool) ([]difference, error) {
 	all := map[string]bool{}
 	for _, name := range names {
 		name = path.Clean(name)
@@ -265,7 +284,7 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 		case e.mode == submoduleMode:
 			d, err := h.submodule(ctx, name, e)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			differences = append(differences, d...)
 		default:
@@ -275,25 +294,11 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 	for r, names := range repositories {
 		found, err := h.compare(ctx, r, names)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		differences = append(differences, found...)
 	}
-	if len(differences) == 0 {
-		return nil
-	}
-	first := slices.MinFunc(differences, func(a, b difference) int { return cmp.Compare(a.name, b.name) })
-	if first.of != nil {
-		var err error
-		if first, err = first.of.explain(ctx, first); err != nil {
-			return err
-		}
-	}
-	more := ""
-	if n := len(differences) - 1; n > 0 {
-		more = fmt.Sprintf(" (and %d more)", n)
-	}
-	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.what, first.mend)
+	return differences, nil
 }
 
 // Complete is a usage error if the work tree lacks what the commit has in folders: it

@@ -20,13 +20,13 @@ import (
 const findJobs = 8
 
 // Find looks for the services' images under tag. found has the reference by
-// digest of each service that has one; missing lists the names of the others,
-// in the order of services. A repository that does not exist is a usage error:
+// digest of each service that has one; missing are the others, in the
+// order of services. A repository that does not exist is a usage error:
 // no image can ever be there.
 //
 // ECR's API is asked, not the registry, because only the API tells an image that
 // is missing from a repository that is.
-func (a Account) Find(ctx context.Context, services []platform.Service, tag string) (found map[string]string, missing []string, err error) {
+func (a Account) Find(ctx context.Context, services []platform.Service, tag string) (found map[string]string, missing []platform.Service, err error) {
 	registry, err := a.Login(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -54,7 +54,7 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 	found = map[string]string{}
 	for n, service := range services {
 		if digests[n] == "" {
-			missing = append(missing, service.Name)
+			missing = append(missing, service)
 			continue
 		}
 		found[service.Name] = registry.Host + "/" + service.Repository() + "@" + digests[n]

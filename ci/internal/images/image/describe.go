@@ -33,7 +33,7 @@ func Describe(images []Image) (Summary, error) {
 	for _, img := range images {
 		digest, err := img.Digest()
 		if err != nil {
-			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service, err)
+			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service.Name, err)
 		}
 		platforms, err := img.Platforms()
 		if err != nil {
@@ -41,9 +41,9 @@ func Describe(images []Image) (Summary, error) {
 		}
 		size, err := img.Size()
 		if err != nil {
-			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service, err)
+			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service.Name, err)
 		}
-		descriptions.Images = append(descriptions.Images, Description{img.Service, digest.String(), platforms, size, img.Baseless, img.Note})
+		descriptions.Images = append(descriptions.Images, Description{img.Service.Name, digest.String(), platforms, size, img.Baseless, img.Note})
 	}
 	return descriptions, nil
 }

@@ -65,7 +65,7 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 	if err := group.Wait(); err != nil {
 		return Image{}, err
 	}
-	return Image{Service: service.Name, Index: newIndex(b.Platforms, images, annotations(service)), Note: notes[0]}, nil
+	return Image{Service: service, Index: newIndex(b.Platforms, images, annotations(service)), Note: notes[0]}, nil
 }
 
 // leakOf refuses a binary with a secret in it, and names the file that the

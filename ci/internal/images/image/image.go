@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"dagger/slipway/internal/config/platform"
 )
 
 // SiteLabel marks the image of a static site. Its value is the folder, inside
@@ -21,7 +23,7 @@ const SiteLabel = "dev.slipway.site"
 
 // Image is the image of one service for all its platforms.
 type Image struct {
-	Service string
+	Service platform.Service
 	Index   v1.ImageIndex
 	// Baseless says why the image lacks its base; empty when it is complete.
 	// A baseless image has the service's files and nothing that could serve
@@ -39,7 +41,7 @@ func (i Image) Digest() (v1.Hash, error) { return i.Index.Digest() }
 func (i Image) Platforms() ([]string, error) {
 	manifest, err := i.Index.IndexManifest()
 	if err != nil {
-		return nil, fmt.Errorf("reading the index of %s: %w", i.Service, err)
+		return nil, fmt.Errorf("reading the index of %s: %w", i.Service.Name, err)
 	}
 	var platforms []string
 	for _, descriptor := range manifest.Manifests {

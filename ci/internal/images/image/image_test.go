@@ -328,7 +328,7 @@ func TestLayouts(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 2, "no temporary folder is left")
 
-	_, err = image.ReadLayout(out, "other")
+	_, err = image.ReadLayout(out, platform.Service{Name: "other"})
 	require.ErrorContains(t, err, "opening the layout of other")
 }
 

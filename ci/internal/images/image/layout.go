@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -26,20 +27,20 @@ func WriteLayouts(dir string, images []Image) error {
 		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
 	}
 	for _, img := range images {
-		if place := filepath.Join(dir, img.Service); !replaceable(place) {
+		if place := filepath.Join(dir, img.Service.Name); !replaceable(place) {
 			return outcome.Usagef("%s is no OCI layout, and stays as it is: name another directory with --out", place)
 		}
 	}
 	for _, img := range images {
 		if err := writeLayout(dir, img); err != nil {
-			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service, err)
+			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service.Name, err)
 		}
 	}
 	return nil
 }
 
 func writeLayout(dir string, img Image) (err error) {
-	partial, err := os.MkdirTemp(dir, "."+img.Service+"-")
+	partial, err := os.MkdirTemp(dir, "."+img.Service.Name+"-")
 	if err != nil {
 		return err
 	}
@@ -54,7 +55,7 @@ func writeLayout(dir string, img Image) (err error) {
 	if err := target.AppendIndex(img.Index); err != nil {
 		return err
 	}
-	return replace(partial, filepath.Join(dir, img.Service))
+	return replace(partial, filepath.Join(dir, img.Service.Name))
 }
 
 // replaceable tells whether a layout may be put in a place: there is nothing, or
@@ -97,21 +98,21 @@ func replace(partial, final string) error {
 }
 
 // ReadLayout opens the layout that WriteLayouts wrote for service below dir.
-func ReadLayout(dir, service string) (Image, error) {
-	index, err := layout.ImageIndexFromPath(filepath.Join(dir, service))
+func ReadLayout(dir string, service platform.Service) (Image, error) {
+	index, err := layout.ImageIndexFromPath(filepath.Join(dir, service.Name))
 	if err != nil {
-		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service.Name, err)
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service.Name, err)
 	}
 	if len(manifest.Manifests) != 1 {
-		return Image{}, fmt.Errorf("opening the layout of %s: it has %d images where one is expected", service, len(manifest.Manifests))
+		return Image{}, fmt.Errorf("opening the layout of %s: it has %d images where one is expected", service.Name, len(manifest.Manifests))
 	}
 	child, err := index.ImageIndex(manifest.Manifests[0].Digest)
 	if err != nil {
-		return Image{}, fmt.Errorf("opening the layout of %s: %w", service, err)
+		return Image{}, fmt.Errorf("opening the layout of %s: %w", service.Name, err)
 	}
 	return Image{Service: service, Index: child, Baseless: baselessOf(child)}, nil
 }

@@ -32,7 +32,7 @@ func TestLayoutsAtOnce(t *testing.T) {
 		group.Go(func() error { return image.WriteLayouts(out, []image.Image{img}) })
 	}
 	require.NoError(t, group.Wait())
-	got, err := image.ReadLayout(out, "api")
+	got, err := image.ReadLayout(out, platform.Service{Name: "api"})
 	require.NoError(t, err)
 	require.NoError(t, validate.Index(got.Index))
 	left, err := os.ReadDir(out)
@@ -48,7 +48,7 @@ func TestLayoutsReplaceNothingElse(t *testing.T) {
 			out := t.TempDir()
 			sourcetest.Write(t, out, file, "weeks of work")
 			api, web := programOf(t, nil), programOf(t, nil)
-			web.Service = "web"
+			web.Service.Name = "web"
 			err := image.WriteLayouts(out, []image.Image{api, web})
 			require.EqualError(t, err, filepath.Join(out, "web")+" is no OCI layout, and stays as it is: name another directory with --out")
 			require.Equal(t, outcome.Usage, outcome.Of(err))
@@ -73,7 +73,7 @@ func TestLayoutsWithoutRoom(t *testing.T) {
 
 	require.ErrorContains(t, err, "writing the layout of api")
 	require.ErrorContains(t, err, "no space left on device: make room, or name another directory with --out")
-	got, err := image.ReadLayout(out, "api")
+	got, err := image.ReadLayout(out, platform.Service{Name: "api"})
 	require.NoError(t, err)
 	require.Equal(t, digest(t, before), digest(t, got))
 	left, err := filepath.Glob(filepath.Join(out, "*"))

@@ -57,7 +57,7 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 		}
 	}
 	index := newIndex(b.Platforms, images, annotations(service))
-	img := Image{Service: service.Name, Index: index, Baseless: baseless}
+	img := Image{Service: service, Index: index, Baseless: baseless}
 	if unlocked := b.Lock.Unlocked(service); unlocked != "" && baseless == "" {
 		img.Note = "for this machine only: " + unlocked
 	}

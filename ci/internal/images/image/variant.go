@@ -14,24 +14,24 @@ import (
 func WithLabel(img Image, label, value string) (Image, error) {
 	manifest, err := img.Index.IndexManifest()
 	if err != nil {
-		return Image{}, fmt.Errorf("labelling %s: %w", img.Service, err)
+		return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
 	}
 	var platforms []v1.Platform
 	var images []v1.Image
 	for _, descriptor := range manifest.Manifests {
 		child, err := img.Index.Image(descriptor.Digest)
 		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service, err)
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
 		}
 		file, err := child.ConfigFile()
 		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service, err)
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
 		}
 		file = file.DeepCopy()
 		file.Config.Labels = withLabel(file.Config.Labels, label, value)
 		labelled, err := mutate.ConfigFile(child, file)
 		if err != nil {
-			return Image{}, fmt.Errorf("labelling %s: %w", img.Service, err)
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
 		}
 		platforms, images = append(platforms, *descriptor.Platform), append(images, labelled)
 	}
@@ -47,5 +47,5 @@ func Program(service platform.Service, target v1.Platform, binary []byte, args .
 		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
 	}
 	index := newIndex([]v1.Platform{target}, []v1.Image{child}, annotations(service))
-	return Image{Service: service.Name, Index: index}, nil
+	return Image{Service: service, Index: index}, nil
 }

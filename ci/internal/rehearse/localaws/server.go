@@ -10,7 +10,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -18,11 +19,10 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/ecs"
 	"dagger/slipway/internal/rehearse/localaws/elb"
 	"dagger/slipway/internal/rehearse/localaws/iam"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/logs"
 	"dagger/slipway/internal/rehearse/localaws/parameters"
 	"dagger/slipway/internal/rehearse/localaws/registry"
@@ -42,7 +42,6 @@ type Options struct {
 	Throttle  bool          // refuse calls beyond AWS's documented request rates
 	Latency   time.Duration // added to every call, in real time
 	Tasks     task.Mode     // how tasks are kept apart; the best the machine allows by default
-	Logger    *slog.Logger  // none by default
 }
 
 // Call is one API call as it was received and answered.
@@ -104,9 +103,6 @@ func (o Options) withDefaults() Options {
 	if o.Account == "" {
 		o.Account = "000000000000"
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return o
 }
 
@@ -126,11 +122,11 @@ func (s *Server) assemble() error {
 		return err
 	}
 	s.dir = dir
-	o, c := s.options, clock.New(s.options.TimeScale)
-	scope := ident.Scope{Region: o.Region, Account: o.Account}
+	o, c := s.options, clock.NewFast(s.options.TimeScale)
+	scope := wire.Scope{Region: o.Region, Account: o.Account}
 	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{
-			Dir: filepath.Join(dir.path, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c, Log: o.Logger,
+			Dir: filepath.Join(dir.path, "tasks"), Mode: o.Tasks, Images: s.store, Clock: c,
 		})
 	}
 	if err != nil {
@@ -141,12 +137,12 @@ func (s *Server) assemble() error {
 	kept, params := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
 	s.tokens, s.roles = sts.New(scope), iam.New(scope, c.Now)
 	s.balancer = elb.New(elb.Config{
-		Scope: scope, Clock: c, Log: o.Logger,
+		Scope: scope, Clock: c,
 		Dial:    func(ctx context.Context, ip string, port int) (net.Conn, error) { return s.control.Dial(ctx, ip, port) },
 		Changed: func(group, ip string) { s.control.TargetChanged(group, ip) },
 	})
 	s.control = ecs.New(ecs.Config{
-		Scope: scope, Clock: c, Log: o.Logger, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
+		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
 		Secrets: vault{kept, params}, Endpoint: s.Endpoint(), Role: s.roles.Assume,
 	})
 	router := &wire.Router{
@@ -159,7 +155,7 @@ func (s *Server) assemble() error {
 	s.http = &http.Server{
 		Handler: s.route(router), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Minute,
 		WriteTimeout: 10 * time.Minute, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	return nil
 }

@@ -164,7 +164,7 @@ func (s *site) targetGroup(ctx context.Context, service platform.Service, listen
 	}
 	for _, route := range service.Routes {
 		priority := platform.RoutePriority(route)
-		if route == "/*" {
+		if route == platform.CatchAll {
 			priority = lastPriority
 		}
 		_, err = s.elb.CreateRule(ctx, &elb.CreateRuleInput{

@@ -46,7 +46,7 @@ func (r *rehearsal) prepare(ctx context.Context, built []image.Image) (versions,
 		return versions{}, err
 	}
 	for n := range v.next {
-		if v.next[n].Service != r.victim.Name {
+		if v.next[n].Service.Name != r.victim.Name {
 			continue
 		}
 		v.next[n], err = image.Program(r.victim, image.HostPlatform(), program, string(r.options.Scenario))

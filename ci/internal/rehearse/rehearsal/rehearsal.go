@@ -187,15 +187,15 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 	}
 	defer target.Close()
 	references := map[string]string{}
-	for n, img := range r.images.previous {
+	for _, img := range r.images.previous {
 		published, err := target.Publish(ctx, registry.Publication{
-			Repository: r.options.Platform.Services[n].Repository(), Tag: previousVersion, Index: img.Index,
+			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
 			Latest: registry.Latest{Reason: "a rehearsal has no need of it"},
 		})
 		if err != nil {
-			return fmt.Errorf("publishing the previous version of %s: %w", img.Service, err)
+			return fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
 		}
-		references[img.Service] = published.Image
+		references[img.Service.Name] = published.Image
 	}
 	return r.others.bootstrap(ctx, r.options.Platform.Services, references)
 }
@@ -263,7 +263,7 @@ func (r *rehearsal) notes() []string {
 	var baseless []string
 	for _, img := range r.images.next {
 		if img.Baseless != "" {
-			baseless = append(baseless, img.Service)
+			baseless = append(baseless, img.Service.Name)
 		}
 	}
 	if len(baseless) == 0 {

@@ -68,7 +68,7 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 }
 
 func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build supplychain.Build, img image.Image) error {
-	service := d.service(img.Service)
+	service := img.Service
 	build.Service = service.Name
 	if service.Kind == platform.Nginx && img.Baseless == "" {
 		pin := d.Lock.Images["nginx"]
@@ -133,12 +133,9 @@ func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
 	if err != nil {
 		return Verification{}, err
 	}
-	images, missing, err := d.find(ctx, sha)
+	images, err := d.published(ctx, sha, "publish it first")
 	if err != nil {
 		return Verification{SHA: sha}, awsauth.Explain(err)
-	}
-	if len(missing) > 0 {
-		return Verification{SHA: sha}, fmt.Errorf("the registry has no image of commit %s for %s: publish it first", sha, strings.Join(missing, ", "))
 	}
 	checked, err := d.verify(ctx, images, *o.Trust)
 	if err != nil { // what could not be found out is no refusal

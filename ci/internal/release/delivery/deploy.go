@@ -284,12 +284,9 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	if err != nil {
 		return nil, err
 	}
-	images, missing, err := d.find(ctx, sha)
+	images, err := d.published(ctx, sha, "a rollback goes only where a release has been")
 	if err != nil {
 		return nil, err
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("the registry has no image of commit %s for %s: a rollback goes only where a release has been", sha, strings.Join(missing, ", "))
 	}
 	return engine.ToImages(ctx, platform.Cluster, d.Services, images)
 }

@@ -16,26 +16,26 @@ import (
 // images finds the images of a commit in the registry, and publishes those that
 // it lacks.
 func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string]string, error) {
+	if o.NoBuild {
+		return d.published(ctx, sha, "publish it first, or leave out --no-build")
+	}
 	found, missing, err := d.find(ctx, sha)
 	if err != nil || len(missing) == 0 {
 		return found, err
-	}
-	if o.NoBuild {
-		return nil, fmt.Errorf("the registry has no image of commit %s for %s: publish it first, or leave out --no-build", sha, strings.Join(missing, ", "))
 	}
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer to.Registry.Close()
-	if err := d.checkLocked(to, d.named(missing)); err != nil {
+	if err := d.checkLocked(to, missing); err != nil {
 		return nil, err
 	}
 	attest, err := d.attestor(ctx, to.Registry, sha)
 	if err != nil {
 		return nil, err
 	}
-	built, err := d.build(ctx, sha, d.named(missing), nil, "the registry has no image of commit "+sha)
+	built, err := d.build(ctx, sha, missing, nil, "the registry has no image of commit "+sha)
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,7 @@ func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[strin
 	if err != nil || len(missing) == 0 || o.NoBuild {
 		return found, err
 	}
-	services := d.named(missing)
-	built, err := d.build(ctx, sha, services, nil, "the registry has no image of commit "+sha)
+	built, err := d.build(ctx, sha, missing, nil, "the registry has no image of commit "+sha)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +67,7 @@ func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	for n, s := range services {
+	for n, s := range missing {
 		digest, err := built[n].Digest()
 		if err != nil {
 			return nil, fmt.Errorf("computing the digest of %s: %w", s.Name, err)
@@ -81,18 +80,19 @@ func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[strin
 func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
 
 // find looks for the images of a commit.
-func (d Delivery) find(ctx context.Context, sha string) (found map[string]string, missing []string, err error) {
-	found, missing, err = d.Account.registry().Find(ctx, d.Services, sha)
-	if err != nil {
-		return nil, nil, err
-	}
-	return found, missing, nil
+func (d Delivery) find(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
+	return d.Account.registry().Find(ctx, d.Services, sha)
 }
 
-// named are the services with the given names.
-func (d Delivery) named(names []string) []platform.Service {
-	services, _ := platform.Platform{Services: d.Services}.Select(names...) // they are of the services
-	return services
+// published finds the images of a commit, all of which must be there; mend says
+// what to do where one is not.
+func (d Delivery) published(ctx context.Context, sha, mend string) (map[string]string, error) {
+	found, missing, err := d.find(ctx, sha)
+	if err == nil && len(missing) > 0 {
+		names := platform.Platform{Services: missing}.Names()
+		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), mend)
+	}
+	return found, err
 }
 
 // build builds the images of a commit, which must be what the tree holds; why says
@@ -116,7 +116,7 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, Exact: true, Cache: d.Cache}.Build(ctx, services)
 		for _, img := range built {
 			if img.Note != "" {
-				d.Recorder.Event(img.Service, "is "+img.Note)
+				d.Recorder.Event(img.Service.Name, "is "+img.Note)
 			}
 		}
 		return err

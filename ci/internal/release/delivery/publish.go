@@ -163,7 +163,7 @@ func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.
 func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error) {
 	var images []image.Image
 	for _, s := range services {
-		img, err := image.ReadLayout(dir, s.Name)
+		img, err := image.ReadLayout(dir, s)
 		if err != nil {
 			return nil, outcome.Usagef("%w: slipway build --out %s writes it", err, dir)
 		}
@@ -176,10 +176,10 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
 		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service, img.Baseless)
+			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.Baseless)
 		}
 	}
-	move := to.latest(ctx, d.repositories(images), latest)
+	move := to.latest(ctx, repositories(images), latest)
 	published := make([]PublishedImage, len(images))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
@@ -197,7 +197,7 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 	if err != nil {
 		return PublishedImage{}, err
 	}
-	repository := d.service(img.Service).Repository()
+	repository := img.Service.Repository()
 	publication := registry.Publication{
 		Repository: repository, Tag: sha, Index: img.Index, Siblings: d.siblings(repository), Latest: move[repository],
 	}
@@ -206,17 +206,17 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 	}
 	one, err := to.Registry.Publish(ctx, publication)
 	if err != nil {
-		return PublishedImage{}, fmt.Errorf("publishing %s: %w", img.Service, err)
+		return PublishedImage{}, fmt.Errorf("publishing %s: %w", img.Service.Name, err)
 	}
 	state := "has been published before as "
 	if one.Pushed {
 		state = "published "
 	}
-	d.Recorder.Event(img.Service, state+one.Digest)
+	d.Recorder.Event(img.Service.Name, state+one.Digest)
 	if img.Baseless != "" {
-		d.Recorder.Event(img.Service, "is built without its base, for an embedded registry only: "+img.Baseless)
+		d.Recorder.Event(img.Service.Name, "is built without its base, for an embedded registry only: "+img.Baseless)
 	}
-	return PublishedImage{Service: img.Service, Platforms: platforms, Published: one, Baseless: img.Baseless}, nil
+	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.Baseless}, nil
 }
 
 // latest says by repository what shall become of the tag latest: what somebody
@@ -246,10 +246,10 @@ func (to Destination) latest(ctx context.Context, repositories []string, asked *
 	return answers
 }
 
-func (d Delivery) repositories(images []image.Image) []string {
+func repositories(images []image.Image) []string {
 	var names []string
 	for _, img := range images {
-		names = append(names, d.service(img.Service).Repository())
+		names = append(names, img.Service.Repository())
 	}
 	return names
 }
@@ -264,9 +264,6 @@ func (d Delivery) siblings(repository string) []string {
 	}
 	return names
 }
-
-// service is the one of a name, which is one of d's.
-func (d Delivery) service(name string) platform.Service { return d.named([]string{name})[0] }
 
 func (d Delivery) stage(name string, run func() error) error {
 	return d.Recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })

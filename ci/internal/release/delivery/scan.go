@@ -2,8 +2,6 @@ package delivery
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/exec/step"
@@ -27,7 +25,7 @@ func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {
 func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images []image.Image, s Scan) (supplychain.Report, error) {
 	var subjects []supplychain.Scanned
 	for _, img := range images {
-		subjects = append(subjects, supplychain.Scanned{Service: img.Service, Index: img.Index})
+		subjects = append(subjects, supplychain.Scanned{Service: img.Service.Name, Index: img.Index})
 	}
 	return s.scanner(exec, lock).Scan(ctx, subjects...)
 }
@@ -39,12 +37,9 @@ func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supply
 	if err != nil {
 		return supplychain.Report{}, err
 	}
-	images, missing, err := d.find(ctx, sha)
+	images, err := d.published(ctx, sha, "publish it first, or leave out --sha to scan what the tree builds")
 	if err != nil {
 		return supplychain.Report{}, awsauth.Explain(err)
-	}
-	if len(missing) > 0 {
-		return supplychain.Report{}, fmt.Errorf("the registry has no image of commit %s for %s: publish it first, or leave out --sha to scan what the tree builds", sha, strings.Join(missing, ", "))
 	}
 	from, err := d.Account.registry().Login(ctx)
 	if err != nil {

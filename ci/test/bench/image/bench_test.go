@@ -39,6 +39,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/sourcetest"
 )
@@ -336,7 +337,7 @@ func BenchmarkSize(b *testing.B) {
 	for range b.N {
 		env.run(env.dir, nil, slipway, "build", "--service", "backend", "--platform", amd64, "--out", filepath.Join(env.caches, "out"))
 	}
-	built, err := image.ReadLayout(filepath.Join(env.caches, "out"), "backend")
+	built, err := image.ReadLayout(filepath.Join(env.caches, "out"), platform.Service{Name: "backend"})
 	require.NoError(b, err)
 	size, err := built.Size()
 	require.NoError(b, err)

@@ -10,7 +10,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -24,7 +23,7 @@ type cluster struct {
 
 // cluster finds an active cluster by name or ARN; nil means "default".
 func (c *Control) cluster(ref *string) (*cluster, error) {
-	name := ident.Name(cmp.Or(aws.ToString(ref), "default"))
+	name := wire.Name(cmp.Or(aws.ToString(ref), "default"))
 	cl, ok := c.clusters[name]
 	if !ok || cl.status != "ACTIVE" {
 		return nil, wire.Errorf("ClusterNotFoundException", "Cluster not found.")
@@ -93,9 +92,9 @@ func (c *Control) describeClusters(ctx context.Context, in *awsecs.DescribeClust
 	}
 	out := &awsecs.DescribeClustersOutput{Clusters: []types.Cluster{}, Failures: []types.Failure{}}
 	for _, ref := range refs {
-		arn := c.cfg.Scope.ARN("ecs", "cluster/"+ident.Name(ref))
+		arn := c.cfg.Scope.ARN("ecs", "cluster/"+wire.Name(ref))
 		wire.Touch(ctx, arn)
-		if cl, ok := c.clusters[ident.Name(ref)]; ok {
+		if cl, ok := c.clusters[wire.Name(ref)]; ok {
 			out.Clusters = append(out.Clusters, c.describeCluster(cl, slices.Contains(in.Include, types.ClusterFieldTags)))
 		} else {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})

@@ -81,7 +81,6 @@ func (t *taskRun) monitor(ctx context.Context, p *part, check *containerCheck) {
 		case proven || !time.Now().Before(counting):
 			failed++
 			counting = time.Now().Add(clock.Scaled(check.interval))
-			t.c.cfg.Log.Debug("container health check failed", "task", t.id, "container", *p.definition.Name, "error", err)
 		}
 		if failed >= check.retries {
 			t.update(func() { t.setHealth(p, types.HealthStatusUnhealthy) })

@@ -6,16 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/elb"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/task"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
@@ -37,9 +35,8 @@ type Logs interface {
 
 // Config of a Control.
 type Config struct {
-	Scope    ident.Scope
-	Clock    *clock.Clock
-	Log      *slog.Logger
+	Scope    wire.Scope
+	Clock    *clock.Fast
 	Runtime  *task.Runtime
 	Balancer Balancer
 	Logs     Logs

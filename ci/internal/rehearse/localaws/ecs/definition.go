@@ -12,7 +12,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -25,7 +24,7 @@ type family struct {
 // family:revision or ARN.
 func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
 	unknown := wire.Errorf("ClientException", "TaskDefinition not found.")
-	name, number, pinned := strings.Cut(ident.Name(ref), ":")
+	name, number, pinned := strings.Cut(wire.Name(ref), ":")
 	f, ok := c.families[name]
 	if !ok {
 		return nil, unknown
@@ -162,7 +161,7 @@ func (c *Control) describeTaskDefinition(ctx context.Context, in *awsecs.Describ
 
 func (c *Control) deregisterTaskDefinition(ctx context.Context, in *awsecs.DeregisterTaskDefinitionInput) (*awsecs.DeregisterTaskDefinitionOutput, error) {
 	ref := aws.ToString(in.TaskDefinition)
-	if !strings.Contains(ident.Name(ref), ":") {
+	if !strings.Contains(wire.Name(ref), ":") {
 		return nil, wire.Errorf("ClientException", "Revision is missing.")
 	}
 	d, err := c.definition(ref)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // revision is a service revision: what a deployment aims at. Its id has the same
@@ -83,7 +83,7 @@ func (d *serviceDeployment) become(status types.ServiceDeploymentStatus, reason 
 // one; the tasks of that revision that still run are kept. The lock is held.
 func (s *service) deploy(d *types.TaskDefinition, back *deployment) *deployment {
 	now := s.c.cfg.Clock.Now()
-	digits := ident.Digits(19)
+	digits := wire.Digits(19)
 	next := &deployment{
 		id: "ecs-svc/" + digits, created: now, updated: now, state: types.DeploymentRolloutStateInProgress,
 	}
@@ -119,7 +119,7 @@ func (s *service) adopt(next *deployment) {
 
 func (s *service) newServiceDeployment(target *revision, now time.Time) *serviceDeployment {
 	d := &serviceDeployment{
-		arn:     s.c.cfg.Scope.ARN("ecs", "service-deployment/"+s.cluster.name+"/"+s.name+"/"+ident.Hex(21)),
+		arn:     s.c.cfg.Scope.ARN("ecs", "service-deployment/"+s.cluster.name+"/"+s.name+"/"+wire.Hex(21)),
 		service: s, target: target, status: types.ServiceDeploymentStatusPending, created: now, updated: now,
 		config: s.record.DeploymentConfiguration, breaker: types.ServiceDeploymentRollbackMonitorsStatusDisabled,
 	}

@@ -8,7 +8,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -51,8 +50,8 @@ func (c *Control) listServiceDeployments(ctx context.Context, in *awsecs.ListSer
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(aws.ToString(in.Service))))
-	s, ok := cl.services[ident.Name(aws.ToString(in.Service))]
+	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
+	s, ok := cl.services[wire.Name(aws.ToString(in.Service))]
 	if !ok {
 		return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 	}

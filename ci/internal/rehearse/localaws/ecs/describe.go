@@ -7,7 +7,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -24,9 +23,9 @@ func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServi
 	}
 	out := &awsecs.DescribeServicesOutput{Services: []types.Service{}, Failures: []types.Failure{}}
 	for _, ref := range in.Services {
-		arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(ref))
+		arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(ref))
 		wire.Touch(ctx, arn)
-		if s, ok := cl.services[ident.Name(ref)]; ok {
+		if s, ok := cl.services[wire.Name(ref)]; ok {
 			out.Services = append(out.Services, c.describeService(s, slices.Contains(in.Include, types.ServiceFieldTags)))
 		} else {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})

@@ -1,30 +1,11 @@
 package ecs_test
 
 import (
-	"context"
-	"fmt"
-	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
 var binary string // the compiled test service
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "testapp-")
-	if err == nil {
-		binary, err = testapp.Build(context.Background(), dir)
-	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
-}
+func TestMain(m *testing.M) { testapp.Main(m, &binary) }

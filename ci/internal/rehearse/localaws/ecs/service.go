@@ -11,7 +11,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -61,7 +60,7 @@ func (s *service) primary() *deployment { return s.deployments[0] }
 // event adds a service event. The lock is held.
 func (s *service) event(format string, args ...any) {
 	s.events = slices.Insert(s.events, 0, types.ServiceEvent{
-		Id: new(ident.UUID()), CreatedAt: new(s.c.cfg.Clock.Now()), Message: new(fmt.Sprintf(format, args...)),
+		Id: new(wire.UUID()), CreatedAt: new(s.c.cfg.Clock.Now()), Message: new(fmt.Sprintf(format, args...)),
 	})
 	if len(s.events) > maxServiceEvents {
 		s.events = s.events[:maxServiceEvents]
@@ -70,7 +69,7 @@ func (s *service) event(format string, args ...any) {
 
 // service finds a service that has not been deleted.
 func (c *Control) service(cl *cluster, ref *string) (*service, error) {
-	s, ok := cl.services[ident.Name(aws.ToString(ref))]
+	s, ok := cl.services[wire.Name(aws.ToString(ref))]
 	if !ok || s.status == statusInactive {
 		return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 	}
@@ -157,9 +156,9 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(aws.ToString(in.Service))))
+	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
 	s, err := c.service(cl, in.Service)
-	if err != nil && cl.services[ident.Name(aws.ToString(in.Service))] == nil {
+	if err != nil && cl.services[wire.Name(aws.ToString(in.Service))] == nil {
 		return nil, err
 	}
 	if err != nil || s.status != statusActive { // one that was deleted is not active for an hour
@@ -211,7 +210,7 @@ func (c *Control) deleteService(ctx context.Context, in *awsecs.DeleteServiceInp
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+ident.Name(aws.ToString(in.Service))))
+	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
 	s, err := c.service(cl, in.Service)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -66,11 +65,11 @@ func (c *Control) exists(arn string) error {
 	if _, ok := c.tasks[arn]; ok {
 		return nil
 	}
-	if cl, ok := c.clusters[ident.Name(arn)]; ok && cl.arn == arn {
+	if cl, ok := c.clusters[wire.Name(arn)]; ok && cl.arn == arn {
 		return nil
 	}
 	for _, cl := range c.clusters {
-		if s, ok := cl.services[ident.Name(arn)]; ok && s.arn == arn {
+		if s, ok := cl.services[wire.Name(arn)]; ok && s.arn == arn {
 			return nil
 		}
 	}

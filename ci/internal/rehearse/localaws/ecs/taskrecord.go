@@ -6,8 +6,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/task"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // taskRun is one task from its creation to an hour after its end. Everything
@@ -53,13 +53,13 @@ func (t *taskRun) pending() bool {
 
 // newTask makes a task and starts its life. The lock is held.
 func (c *Control) newTask(cl *cluster, d *types.TaskDefinition, group string) *taskRun {
-	id := ident.Hex(32)
+	id := wire.Hex(32)
 	t := &taskRun{
 		c: c, id: id, arn: c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+id), ip: c.allotIP(),
 		cluster: cl, definition: d, stopped: make(chan struct{}),
 	}
 	now := c.cfg.Clock.Now()
-	eni := ident.UUID()
+	eni := wire.UUID()
 	t.record = types.Task{
 		TaskArn: &t.arn, ClusterArn: &cl.arn, TaskDefinitionArn: d.TaskDefinitionArn, Group: &group,
 		LastStatus: new("PROVISIONING"), DesiredStatus: new("RUNNING"), HealthStatus: types.HealthStatusUnknown,
@@ -74,7 +74,7 @@ func (c *Control) newTask(cl *cluster, d *types.TaskDefinition, group string) *t
 		cd := &d.ContainerDefinitions[i]
 		t.parts = append(t.parts, &part{definition: cd, health: types.HealthStatusUnknown})
 		t.record.Containers = append(t.record.Containers, types.Container{
-			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+ident.UUID())),
+			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+wire.UUID())),
 			TaskArn:      &t.arn, Name: cd.Name, Image: cd.Image, LastStatus: new("PENDING"), HealthStatus: types.HealthStatusUnknown,
 			Cpu: new(itoa(cd.Cpu)), NetworkBindings: []types.NetworkBinding{},
 			NetworkInterfaces: []types.NetworkInterface{{AttachmentId: &eni, PrivateIpv4Address: &t.ip}},
@@ -89,7 +89,7 @@ func (t *taskRun) networkInterface(id string) types.Attachment {
 	name := "ip-" + strings.ReplaceAll(t.ip, ".", "-") + ".ec2.internal"
 	return types.Attachment{Id: &id, Type: new("ElasticNetworkInterface"), Status: new("PRECREATED"), Details: []types.KeyValuePair{
 		{Name: new("subnetId"), Value: new("subnet-00000000")},
-		{Name: new("networkInterfaceId"), Value: new("eni-" + ident.Hex(17))},
+		{Name: new("networkInterfaceId"), Value: new("eni-" + wire.Hex(17))},
 		{Name: new("macAddress"), Value: new("0a:00:00:00:00:01")},
 		{Name: new("privateDnsName"), Value: &name},
 		{Name: new("privateIPv4Address"), Value: &t.ip},

@@ -11,7 +11,6 @@ import (
 	awsecs "github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -64,7 +63,7 @@ func (c *Control) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs
 
 // task finds a task of a cluster by id or ARN.
 func (c *Control) task(cl *cluster, ref string) (*taskRun, string) {
-	arn := c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+ident.Name(ref))
+	arn := c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+wire.Name(ref))
 	return c.tasks[arn], arn
 }
 
@@ -91,7 +90,7 @@ func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*aw
 	}
 	wire.Touch(ctx, cl.arn)
 	if in.ServiceName != nil {
-		if _, ok := cl.services[ident.Name(*in.ServiceName)]; !ok {
+		if _, ok := cl.services[wire.Name(*in.ServiceName)]; !ok {
 			return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 		}
 	}
@@ -101,7 +100,7 @@ func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*aw
 	for _, t := range c.tasks {
 		switch {
 		case t.cluster != cl, *t.record.DesiredStatus != string(desired):
-		case in.ServiceName != nil && *t.record.Group != "service:"+ident.Name(*in.ServiceName):
+		case in.ServiceName != nil && *t.record.Group != "service:"+wire.Name(*in.ServiceName):
 		case in.Family != nil && *t.definition.Family != *in.Family:
 		case in.StartedBy != nil && aws.ToString(t.record.StartedBy) != *in.StartedBy:
 		case in.LaunchType != "" && in.LaunchType != t.record.LaunchType:

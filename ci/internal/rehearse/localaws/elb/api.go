@@ -151,11 +151,31 @@ func (b *Balancer) describeTags(ctx context.Context, in *elbv2.DescribeTagsInput
 	out := &elbv2.DescribeTagsOutput{TagDescriptions: []types.TagDescription{}}
 	for _, arn := range in.ResourceArns {
 		wire.Touch(ctx, arn)
-		d := types.TagDescription{ResourceArn: &arn, Tags: []types.Tag{}}
-		for _, key := range slices.Sorted(maps.Keys(b.tags[arn])) {
-			d.Tags = append(d.Tags, types.Tag{Key: &key, Value: new(b.tags[arn][key])})
-		}
-		out.TagDescriptions = append(out.TagDescriptions, d)
+		out.TagDescriptions = append(out.TagDescriptions, types.TagDescription{ResourceArn: &arn, Tags: pairs[types.Tag](b.tags[arn])})
 	}
 	return out, nil
+}
+
+// find finds resources by ARN or name, all of them if neither is given; missing are
+// those that are not there.
+func find[R any](ctx context.Context, all []R, arns, names []string, of func(R) (arn, name *string)) (found []R, missing []string) {
+	known := map[string]bool{}
+	for _, r := range all {
+		arn, name := of(r)
+		if len(arns)+len(names) == 0 || slices.Contains(arns, *arn) || slices.Contains(names, *name) {
+			known[*arn], known[*name] = true, true
+			wire.Touch(ctx, *arn)
+			found = append(found, r)
+		}
+	}
+	return found, slices.DeleteFunc(slices.Concat(arns, names), func(wanted string) bool { return known[wanted] })
+}
+
+// pairs lists tags or attributes by their keys: the types have the same fields.
+func pairs[P types.Tag | types.LoadBalancerAttribute | types.TargetGroupAttribute](values map[string]string) []P {
+	list := []P{}
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		list = append(list, P(types.Tag{Key: &key, Value: new(values[key])}))
+	}
+	return list
 }

@@ -5,7 +5,8 @@ package elb
 import (
 	"context"
 	"fmt"
-	"log/slog"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -16,8 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -27,9 +27,8 @@ type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
 
 // Config of a Balancer.
 type Config struct {
-	Scope ident.Scope
-	Clock *clock.Clock
-	Log   *slog.Logger
+	Scope wire.Scope
+	Clock *clock.Fast
 	Dial  Dialer
 	// Changed is told, without any lock held, that a target's state has changed.
 	Changed func(targetGroup, ip string)
@@ -127,7 +126,7 @@ func (b *Balancer) open(lb *loadBalancer) (*port, error) {
 	p := &port{lb: lb, socket: socket}
 	p.server = &http.Server{
 		Handler: front{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
-		ErrorLog: slog.NewLogLogger(b.cfg.Log.Handler(), slog.LevelDebug),
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	lb.ports = append(lb.ports, p)
 	b.wg.Go(func() { _ = p.server.Serve(socket) }) // ends with ErrServerClosed

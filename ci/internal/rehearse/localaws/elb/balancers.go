@@ -3,14 +3,12 @@ package elb
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -24,7 +22,7 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 			return &elbv2.CreateLoadBalancerOutput{LoadBalancers: []types.LoadBalancer{lb.LoadBalancer}}, nil
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+wire.Hex(16))
 	lb := &loadBalancer{attributes: map[string]string{
 		"idle_timeout.timeout_seconds": "60", "deletion_protection.enabled": "false", "routing.http2.enabled": "true",
 	}}
@@ -52,23 +50,17 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 }
 
 func (b *Balancer) describeLoadBalancers(ctx context.Context, in *elbv2.DescribeLoadBalancersInput) (*elbv2.DescribeLoadBalancersOutput, error) {
-	all := []types.LoadBalancer{}
-	found := map[string]bool{}
-	for _, lb := range b.balancers {
-		arn, name := aws.ToString(lb.LoadBalancerArn), aws.ToString(lb.LoadBalancerName)
-		if len(in.LoadBalancerArns)+len(in.Names) > 0 && !slices.Contains(in.LoadBalancerArns, arn) && !slices.Contains(in.Names, name) {
-			continue
-		}
-		found[arn], found[name] = true, true
-		wire.Touch(ctx, arn)
-		all = append(all, lb.LoadBalancer)
+	all, missing := find(ctx, b.balancers, in.LoadBalancerArns, in.Names, func(lb *loadBalancer) (arn, name *string) {
+		return lb.LoadBalancerArn, lb.LoadBalancerName
+	})
+	if len(missing) > 0 {
+		return nil, wire.Errorf("LoadBalancerNotFound", "Load balancers '[%s]' not found", missing[0])
 	}
-	for _, wanted := range slices.Concat(in.LoadBalancerArns, in.Names) {
-		if !found[wanted] {
-			return nil, wire.Errorf("LoadBalancerNotFound", "Load balancers '[%s]' not found", wanted)
-		}
+	described := []types.LoadBalancer{}
+	for _, lb := range all {
+		described = append(described, lb.LoadBalancer)
 	}
-	page, next, err := wire.Page(all, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Page(described, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeLoadBalancersOutput{LoadBalancers: page, NextMarker: next}, err
 }
 
@@ -90,7 +82,7 @@ func (b *Balancer) describeLoadBalancerAttributes(ctx context.Context, in *elbv2
 		return nil, err
 	}
 	wire.Touch(ctx, aws.ToString(in.LoadBalancerArn))
-	return &elbv2.DescribeLoadBalancerAttributesOutput{Attributes: lb.listAttributes()}, nil
+	return &elbv2.DescribeLoadBalancerAttributesOutput{Attributes: pairs[types.LoadBalancerAttribute](lb.attributes)}, nil
 }
 
 func (b *Balancer) modifyLoadBalancerAttributes(ctx context.Context, in *elbv2.ModifyLoadBalancerAttributesInput) (*elbv2.ModifyLoadBalancerAttributesOutput, error) {
@@ -102,13 +94,5 @@ func (b *Balancer) modifyLoadBalancerAttributes(ctx context.Context, in *elbv2.M
 	for _, a := range in.Attributes {
 		lb.attributes[aws.ToString(a.Key)] = aws.ToString(a.Value)
 	}
-	return &elbv2.ModifyLoadBalancerAttributesOutput{Attributes: lb.listAttributes()}, nil
-}
-
-func (lb *loadBalancer) listAttributes() []types.LoadBalancerAttribute {
-	list := []types.LoadBalancerAttribute{}
-	for _, key := range slices.Sorted(maps.Keys(lb.attributes)) {
-		list = append(list, types.LoadBalancerAttribute{Key: &key, Value: new(lb.attributes[key])})
-	}
-	return list
+	return &elbv2.ModifyLoadBalancerAttributesOutput{Attributes: pairs[types.LoadBalancerAttribute](lb.attributes)}, nil
 }

@@ -3,14 +3,12 @@ package elb
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -32,7 +30,7 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 			return nil, wire.Errorf("DuplicateTargetGroupName", "A target group with the same name '%s' exists, but with different settings", name)
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+wire.Hex(16))
 	g := &targetGroup{attributes: map[string]string{
 		deregistrationDelay: "300", "stickiness.enabled": "false", "stickiness.type": "lb_cookie",
 		"slow_start.duration_seconds": "0", "load_balancing.algorithm.type": "round_robin",
@@ -77,27 +75,20 @@ func validateCheck(g types.TargetGroup) error {
 }
 
 func (b *Balancer) describeTargetGroups(ctx context.Context, in *elbv2.DescribeTargetGroupsInput) (*elbv2.DescribeTargetGroupsOutput, error) {
-	all := []types.TargetGroup{}
-	found := map[string]bool{}
-	for _, g := range b.groups {
-		arn, name := aws.ToString(g.TargetGroupArn), aws.ToString(g.TargetGroupName)
-		described := b.describe(g)
-		switch {
-		case in.LoadBalancerArn != nil && !slices.Contains(described.LoadBalancerArns, *in.LoadBalancerArn):
-			continue
-		case len(in.TargetGroupArns)+len(in.Names) > 0 && !slices.Contains(in.TargetGroupArns, arn) && !slices.Contains(in.Names, name):
-			continue
-		}
-		found[arn], found[name] = true, true
-		wire.Touch(ctx, arn)
-		all = append(all, described)
+	behind := slices.DeleteFunc(slices.Clone(b.groups), func(g *targetGroup) bool {
+		return in.LoadBalancerArn != nil && !slices.Contains(b.users(*g.TargetGroupArn), *in.LoadBalancerArn)
+	})
+	all, missing := find(ctx, behind, in.TargetGroupArns, in.Names, func(g *targetGroup) (arn, name *string) {
+		return g.TargetGroupArn, g.TargetGroupName
+	})
+	if len(missing) > 0 {
+		return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found")
 	}
-	for _, wanted := range slices.Concat(in.TargetGroupArns, in.Names) {
-		if !found[wanted] {
-			return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found")
-		}
+	described := []types.TargetGroup{}
+	for _, g := range all {
+		described = append(described, b.describe(g))
 	}
-	page, next, err := wire.Page(all, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Page(described, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeTargetGroupsOutput{TargetGroups: page, NextMarker: next}, err
 }
 
@@ -151,7 +142,7 @@ func (b *Balancer) describeTargetGroupAttributes(ctx context.Context, in *elbv2.
 		return nil, err
 	}
 	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
-	return &elbv2.DescribeTargetGroupAttributesOutput{Attributes: g.listAttributes()}, nil
+	return &elbv2.DescribeTargetGroupAttributesOutput{Attributes: pairs[types.TargetGroupAttribute](g.attributes)}, nil
 }
 
 func (b *Balancer) modifyTargetGroupAttributes(ctx context.Context, in *elbv2.ModifyTargetGroupAttributesInput) (*elbv2.ModifyTargetGroupAttributesOutput, error) {
@@ -163,13 +154,5 @@ func (b *Balancer) modifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mo
 	for _, a := range in.Attributes {
 		g.attributes[aws.ToString(a.Key)] = aws.ToString(a.Value)
 	}
-	return &elbv2.ModifyTargetGroupAttributesOutput{Attributes: g.listAttributes()}, nil
-}
-
-func (g *targetGroup) listAttributes() []types.TargetGroupAttribute {
-	list := []types.TargetGroupAttribute{}
-	for _, key := range slices.Sorted(maps.Keys(g.attributes)) {
-		list = append(list, types.TargetGroupAttribute{Key: &key, Value: new(g.attributes[key])})
-	}
-	return list
+	return &elbv2.ModifyTargetGroupAttributesOutput{Attributes: pairs[types.TargetGroupAttribute](g.attributes)}, nil
 }

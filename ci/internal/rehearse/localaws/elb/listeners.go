@@ -9,7 +9,6 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -32,7 +31,7 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 			return nil, err
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+path(*lb.LoadBalancerArn)+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+path(*lb.LoadBalancerArn)+"/"+wire.Hex(16))
 	l := &listener{lb: lb, port: at}
 	l.Listener = types.Listener{
 		ListenerArn: &arn, LoadBalancerArn: lb.LoadBalancerArn, Port: in.Port,
@@ -53,7 +52,7 @@ func (l *listener) setDefault(b *Balancer, actions []types.Action) {
 	l.DefaultActions = actions
 	arn := l.standby.RuleArn
 	if arn == nil {
-		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+ident.Hex(16)))
+		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+wire.Hex(16)))
 	}
 	l.standby = types.Rule{RuleArn: arn, Priority: new("default"), IsDefault: new(true), Actions: actions, Conditions: []types.RuleCondition{}}
 }

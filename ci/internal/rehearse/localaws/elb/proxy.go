@@ -20,7 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // traffic counts a load balancer's answers.
@@ -200,11 +200,10 @@ func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listene
 			p.Out.Header.Set("X-Forwarded-Proto", strings.ToLower(string(via.Protocol)))
 			p.Out.Header.Set("X-Forwarded-Port", port)
 			if p.Out.Header.Get("X-Amzn-Trace-Id") == "" {
-				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+ident.Hex(8)+"-"+ident.Hex(24))
+				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+wire.Hex(8)+"-"+wire.Hex(24))
 			}
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			f.balancer.cfg.Log.Debug("target failed", "target", address, "path", r.URL.Path, "error", err)
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			var timeout net.Error
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
 				page(w, http.StatusGatewayTimeout)

@@ -9,7 +9,6 @@ import (
 	elbv2 "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -31,7 +30,7 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not route by '%s'", aws.ToString(c.Field))
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+ident.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+wire.Hex(16))
 	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: conditions(in.Conditions), Actions: spellOut(in.Actions)}
 	b.setTags(arn, in.Tags)
 	l.rules = append(l.rules, r)

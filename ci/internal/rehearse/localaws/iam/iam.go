@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -30,7 +29,7 @@ type role struct {
 
 // Roles holds the account's roles.
 type Roles struct {
-	scope ident.Scope
+	scope wire.Scope
 	now   func() time.Time
 
 	mu     sync.Mutex
@@ -42,7 +41,7 @@ type Roles struct {
 type grant struct{ action, resource string }
 
 // New returns an account without any role.
-func New(scope ident.Scope, now func() time.Time) *Roles {
+func New(scope wire.Scope, now func() time.Time) *Roles {
 	return &Roles{scope: scope, now: now, roles: map[string]*role{}, denied: map[grant]bool{}}
 }
 
@@ -59,13 +58,13 @@ func (r *Roles) Deny(action, resource string) {
 func (r *Roles) Assume(arn string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name := ident.Name(arn)
+	name := wire.Name(arn)
 	if _, ok := r.roles[name]; ok {
 		return
 	}
 	r.roles[name] = &role{
 		Role: types.Role{
-			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(ident.Hex(17))), Path: new("/"), CreateDate: new(r.now()),
+			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(wire.Hex(17))), Path: new("/"), CreateDate: new(r.now()),
 			AssumeRolePolicyDocument: new(url.QueryEscape(ecsTrust)), MaxSessionDuration: new(int32(3600)),
 		},
 		inline: map[string]string{}, attached: map[string]bool{},
@@ -125,7 +124,7 @@ func (r *Roles) createRole(ctx context.Context, in *iam.CreateRoleInput) (*iam.C
 	}
 	created := &role{inline: map[string]string{}, attached: map[string]bool{}}
 	created.Role = types.Role{
-		Arn: &arn, RoleName: &name, Path: &path, RoleId: new("AROA" + strings.ToUpper(ident.Hex(17))), CreateDate: new(r.now()),
+		Arn: &arn, RoleName: &name, Path: &path, RoleId: new("AROA" + strings.ToUpper(wire.Hex(17))), CreateDate: new(r.now()),
 		AssumeRolePolicyDocument: encoded(in.AssumeRolePolicyDocument), Description: in.Description,
 		MaxSessionDuration: in.MaxSessionDuration, PermissionsBoundary: boundary(in.PermissionsBoundary), Tags: in.Tags,
 	}
@@ -228,7 +227,7 @@ func (r *Roles) listAttachedRolePolicies(ctx context.Context, in *iam.ListAttach
 	}
 	all := []types.AttachedPolicy{}
 	for _, arn := range slices.Sorted(maps.Keys(found.attached)) {
-		all = append(all, types.AttachedPolicy{PolicyArn: &arn, PolicyName: new(ident.Name(arn))})
+		all = append(all, types.AttachedPolicy{PolicyArn: &arn, PolicyName: new(wire.Name(arn))})
 	}
 	page, next, err := wire.Page(all, in.Marker, in.MaxItems, 100)
 	return &iam.ListAttachedRolePoliciesOutput{AttachedPolicies: page, Marker: next, IsTruncated: next != nil}, err

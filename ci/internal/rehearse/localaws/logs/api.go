@@ -19,18 +19,18 @@ func (s *Store) Service() wire.Service {
 		Name:   "logs",
 		Target: "Logs_20140328",
 		Operations: []wire.Operation{
-			wire.Op("CreateLogGroup", s.createLogGroup),
-			wire.Op("DeleteLogGroup", s.deleteLogGroup),
-			wire.Op("DescribeLogGroups", s.describeLogGroups),
-			wire.Op("PutRetentionPolicy", s.putRetentionPolicy),
-			wire.Op("TagResource", s.tagResource),
-			wire.Op("ListTagsForResource", s.listTagsForResource),
-			wire.Op("CreateLogStream", s.createLogStream),
-			wire.Op("DescribeLogStreams", s.describeLogStreams),
-			wire.Op("DeleteLogStream", s.deleteLogStream),
-			wire.Op("PutLogEvents", s.putLogEvents),
-			wire.Op("GetLogEvents", s.getLogEvents),
-			wire.Op("FilterLogEvents", s.filterLogEvents),
+			wire.Guarded(&s.mu, "CreateLogGroup", s.createLogGroup),
+			wire.Guarded(&s.mu, "DeleteLogGroup", s.deleteLogGroup),
+			wire.Guarded(&s.mu, "DescribeLogGroups", s.describeLogGroups),
+			wire.Guarded(&s.mu, "PutRetentionPolicy", s.putRetentionPolicy),
+			wire.Guarded(&s.mu, "TagResource", s.tagResource),
+			wire.Guarded(&s.mu, "ListTagsForResource", s.listTagsForResource),
+			wire.Guarded(&s.mu, "CreateLogStream", s.createLogStream),
+			wire.Guarded(&s.mu, "DescribeLogStreams", s.describeLogStreams),
+			wire.Guarded(&s.mu, "DeleteLogStream", s.deleteLogStream),
+			wire.Guarded(&s.mu, "PutLogEvents", s.putLogEvents),
+			wire.Guarded(&s.mu, "GetLogEvents", s.getLogEvents),
+			wire.Guarded(&s.mu, "FilterLogEvents", s.filterLogEvents),
 		},
 	}
 }
@@ -51,8 +51,6 @@ func (s *Store) nameOf(name, identifier *string) string {
 
 func (s *Store) createLogGroup(ctx context.Context, in *cwl.CreateLogGroupInput) (*cwl.CreateLogGroupOutput, error) {
 	name := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if name == "" {
 		return nil, wire.Errorf("InvalidParameterException", "1 validation error detected: Value '' at 'logGroupName' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
@@ -67,8 +65,6 @@ func (s *Store) createLogGroup(ctx context.Context, in *cwl.CreateLogGroupInput)
 
 func (s *Store) deleteLogGroup(ctx context.Context, in *cwl.DeleteLogGroupInput) (*cwl.DeleteLogGroupOutput, error) {
 	name := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if _, err := s.group(name); err != nil {
 		return nil, err
 	}
@@ -78,8 +74,6 @@ func (s *Store) deleteLogGroup(ctx context.Context, in *cwl.DeleteLogGroupInput)
 
 func (s *Store) describeLogGroups(ctx context.Context, in *cwl.DescribeLogGroupsInput) (*cwl.DescribeLogGroupsOutput, error) {
 	wire.Touch(ctx, s.arn("*"))
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	all := []types.LogGroup{}
 	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
 		if !strings.HasPrefix(name, aws.ToString(in.LogGroupNamePrefix)) || !strings.Contains(name, aws.ToString(in.LogGroupNamePattern)) {
@@ -100,8 +94,6 @@ func (s *Store) describeLogGroups(ctx context.Context, in *cwl.DescribeLogGroups
 
 func (s *Store) putRetentionPolicy(ctx context.Context, in *cwl.PutRetentionPolicyInput) (*cwl.PutRetentionPolicyOutput, error) {
 	name := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -112,8 +104,6 @@ func (s *Store) putRetentionPolicy(ctx context.Context, in *cwl.PutRetentionPoli
 
 func (s *Store) tagResource(ctx context.Context, in *cwl.TagResourceInput) (*cwl.TagResourceOutput, error) {
 	name := s.named(ctx, nil, in.ResourceArn)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -124,8 +114,6 @@ func (s *Store) tagResource(ctx context.Context, in *cwl.TagResourceInput) (*cwl
 
 func (s *Store) listTagsForResource(ctx context.Context, in *cwl.ListTagsForResourceInput) (*cwl.ListTagsForResourceOutput, error) {
 	name := s.named(ctx, nil, in.ResourceArn)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -135,8 +123,6 @@ func (s *Store) listTagsForResource(ctx context.Context, in *cwl.ListTagsForReso
 
 func (s *Store) createLogStream(ctx context.Context, in *cwl.CreateLogStreamInput) (*cwl.CreateLogStreamOutput, error) {
 	group := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(group)
 	if err != nil {
 		return nil, err
@@ -151,8 +137,6 @@ func (s *Store) createLogStream(ctx context.Context, in *cwl.CreateLogStreamInpu
 
 func (s *Store) deleteLogStream(ctx context.Context, in *cwl.DeleteLogStreamInput) (*cwl.DeleteLogStreamOutput, error) {
 	group := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if _, err := s.stream(group, aws.ToString(in.LogStreamName)); err != nil {
 		return nil, err
 	}
@@ -162,8 +146,6 @@ func (s *Store) deleteLogStream(ctx context.Context, in *cwl.DeleteLogStreamInpu
 
 func (s *Store) describeLogStreams(ctx context.Context, in *cwl.DescribeLogStreamsInput) (*cwl.DescribeLogStreamsOutput, error) {
 	group := s.named(ctx, in.LogGroupName, in.LogGroupIdentifier)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(group)
 	if err != nil {
 		return nil, err
@@ -201,8 +183,6 @@ func (s *Store) describe(group string, st *stream) types.LogStream {
 
 func (s *Store) putLogEvents(ctx context.Context, in *cwl.PutLogEventsInput) (*cwl.PutLogEventsOutput, error) {
 	group := s.named(ctx, in.LogGroupName, nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, err := s.stream(group, aws.ToString(in.LogStreamName))
 	if err != nil {
 		return nil, err

@@ -12,9 +12,9 @@ import (
 	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/rehearse/localaws"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 	"dagger/slipway/internal/rehearse/localaws/logs"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -175,7 +175,7 @@ func TestWhatIsNotThere(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestAStreamIsBounded(t *testing.T) {
-	s := logs.NewStore(ident.Scope{})
+	s := logs.NewStore(wire.Scope{})
 	require.Error(t, s.Open("g", "s", false))
 	require.NoError(t, s.Open("g", "s", true))
 	require.NoError(t, s.Open("g", "s", false), "it is there now")

@@ -22,8 +22,6 @@ const maxEvents = 10_000
 func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*cwl.GetLogEventsOutput, error) {
 	group := s.nameOf(in.LogGroupName, in.LogGroupIdentifier)
 	wire.Touch(ctx, s.arn(group)+":log-stream:"+aws.ToString(in.LogStreamName))
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, err := s.stream(group, aws.ToString(in.LogStreamName))
 	if err != nil {
 		return nil, err
@@ -64,8 +62,6 @@ func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInpu
 	if err != nil {
 		return nil, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	g, err := s.group(group)
 	if err != nil {
 		return nil, err

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -42,7 +41,7 @@ type group struct {
 
 // Store holds all log groups.
 type Store struct {
-	scope ident.Scope
+	scope wire.Scope
 
 	mu     sync.Mutex
 	groups map[string]*group
@@ -50,7 +49,7 @@ type Store struct {
 }
 
 // NewStore returns a store without any group.
-func NewStore(scope ident.Scope) *Store {
+func NewStore(scope wire.Scope) *Store {
 	return &Store{scope: scope, groups: map[string]*group{}}
 }
 

@@ -13,13 +13,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 	"github.com/aws/aws-sdk-go-v2/service/ssm/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // Store holds all parameters, the newest version of each.
 type Store struct {
-	scope ident.Scope
+	scope wire.Scope
 	now   func() time.Time
 
 	mu         sync.Mutex
@@ -27,7 +26,7 @@ type Store struct {
 }
 
 // New returns a store without any parameter.
-func New(scope ident.Scope, now func() time.Time) *Store {
+func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, parameters: map[string]types.Parameter{}}
 }
 
@@ -153,13 +152,13 @@ func (s *Store) getParameters(ctx context.Context, in *ssm.GetParametersInput) (
 	for _, name := range in.Names {
 		p, ok := s.find(name)
 		if !ok {
-			wire.Touch(ctx, s.arn(ident.Name(name)))
+			wire.Touch(ctx, s.arn(wire.Name(name)))
 			out.InvalidParameters = append(out.InvalidParameters, name)
 			continue
 		}
 		wire.Touch(ctx, *p.ARN)
 		if p.Type == types.ParameterTypeSecureString && !aws.ToBool(in.WithDecryption) {
-			p.Value = new("AQICAHh" + ident.Hex(64)) // cipher text
+			p.Value = new("AQICAHh" + wire.Hex(64)) // cipher text
 		}
 		out.Parameters = append(out.Parameters, p)
 	}

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // tokenLife is how long ECR's registry passwords are good for.
@@ -12,7 +12,7 @@ const tokenLife = 12 * time.Hour
 
 // issueToken makes a new registry password.
 func (s *Store) issueToken() (string, time.Time) {
-	password, expires := ident.Hex(64), s.now().Add(tokenLife)
+	password, expires := wire.Hex(64), s.now().Add(tokenLife)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for old, end := range s.tokens {

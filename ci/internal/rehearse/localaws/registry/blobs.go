@@ -15,7 +15,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // upload is a blob on its way in. It is written straight to disk and hashed as
@@ -37,7 +37,7 @@ func (s *Store) startUpload(repo string) (string, error) {
 	if _, err := s.repo(repo); err != nil {
 		return "", err
 	}
-	id := ident.UUID()
+	id := wire.UUID()
 	f, err := os.Create(filepath.Join(s.dir, "uploads", id))
 	if err != nil {
 		return "", fmt.Errorf("opening an upload: %w", err)

@@ -18,13 +18,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/registry"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 func TestRepositoryOfAReference(t *testing.T) {
-	s, err := registry.NewStore(t.TempDir(), "127.0.0.1:5000", ident.Scope{Region: "us-east-1", Account: "123456789012"}, time.Now)
+	s, err := registry.NewStore(t.TempDir(), "127.0.0.1:5000", wire.Scope{Region: "us-east-1", Account: "123456789012"}, time.Now)
 	require.NoError(t, err)
 	defer s.Close()
 	tests := map[string]struct {
@@ -52,7 +51,7 @@ func TestRepositoryOfAReference(t *testing.T) {
 // of an index, under "multi".
 func store(t *testing.T) (*registry.Store, v1.Image) {
 	t.Helper()
-	s, err := registry.NewStore(t.TempDir(), "localhost", ident.Scope{}, time.Now)
+	s, err := registry.NewStore(t.TempDir(), "localhost", wire.Scope{}, time.Now)
 	require.NoError(t, err)
 	server := httptest.NewServer(s)
 	t.Cleanup(func() {

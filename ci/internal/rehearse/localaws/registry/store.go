@@ -23,7 +23,7 @@ import (
 	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
+	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
 // Errors of the store; the two protocols render them in their own shapes.
@@ -79,7 +79,7 @@ type repository struct {
 
 // Store holds repositories and manifests in memory and blobs on disk.
 type Store struct {
-	scope ident.Scope
+	scope wire.Scope
 	host  string
 	dir   string
 	now   func() time.Time
@@ -92,7 +92,7 @@ type Store struct {
 
 // NewStore keeps its blobs below dir; host is the address clients reach the
 // registry at, which repository URIs begin with.
-func NewStore(dir, host string, scope ident.Scope, now func() time.Time) (*Store, error) {
+func NewStore(dir, host string, scope wire.Scope, now func() time.Time) (*Store, error) {
 	for _, sub := range []string{"sha256", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
 			return nil, fmt.Errorf("preparing the registry's blob directory: %w", err)

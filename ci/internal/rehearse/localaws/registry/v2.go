@@ -125,21 +125,13 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 		if query.Get("digest") != "" {
 			return s.finish(w, r, repo, id)
 		}
-		w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
-		w.Header().Set("Docker-Upload-Uuid", id)
-		w.Header().Set("Range", "0-0")
-		w.WriteHeader(http.StatusAccepted)
-		return nil
+		return underWay(w, http.StatusAccepted, repo, id, 0)
 	case http.MethodGet: // how far an upload came
 		size, err := s.uploadSize(repo, id)
 		if err != nil {
 			return err
 		}
-		w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
-		w.Header().Set("Docker-Upload-Uuid", id)
-		w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		return underWay(w, http.StatusNoContent, repo, id, size)
 	case http.MethodPatch:
 		if err := s.continues(r, repo, id); err != nil {
 			return err
@@ -148,11 +140,7 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 		if err != nil {
 			return err
 		}
-		w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
-		w.Header().Set("Docker-Upload-Uuid", id)
-		w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
-		w.WriteHeader(http.StatusAccepted)
-		return nil
+		return underWay(w, http.StatusAccepted, repo, id, size)
 	case http.MethodPut:
 		return s.finish(w, r, repo, id)
 	case http.MethodDelete:
@@ -164,6 +152,15 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 	default:
 		return errUnsupported
 	}
+}
+
+// underWay tells where an upload goes on, and how much of it has come.
+func underWay(w http.ResponseWriter, status int, repo, id string, size int64) error {
+	w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
+	w.Header().Set("Docker-Upload-Uuid", id)
+	w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
+	w.WriteHeader(status)
+	return nil
 }
 
 // finish takes the last part of an upload, which is all of it in a monolithic one.

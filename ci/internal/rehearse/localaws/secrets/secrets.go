@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -34,7 +33,7 @@ type secret struct {
 
 // Store holds all secrets.
 type Store struct {
-	scope ident.Scope
+	scope wire.Scope
 	now   func() time.Time
 
 	mu      sync.Mutex
@@ -42,7 +41,7 @@ type Store struct {
 }
 
 // New returns a store without any secret.
-func New(scope ident.Scope, now func() time.Time) *Store {
+func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, secrets: map[string]*secret{}}
 }
 
@@ -119,7 +118,7 @@ func (s *Store) arn(ref string) string {
 
 func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecretInput) (*secretsmanager.CreateSecretOutput, error) {
 	name := aws.ToString(in.Name)
-	arn := s.arn(name) + "-" + ident.Hex(6)
+	arn := s.arn(name) + "-" + wire.Hex(6)
 	wire.Touch(ctx, arn)
 	if name == "" {
 		return nil, wire.Errorf("ValidationException", "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
@@ -128,7 +127,7 @@ func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecre
 		return nil, wire.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
 	}
 	made := &secret{
-		arn: arn, name: name, version: ident.UUID(), description: in.Description,
+		arn: arn, name: name, version: wire.UUID(), description: in.Description,
 		text: in.SecretString, binary: in.SecretBinary, created: s.now(), tags: in.Tags,
 	}
 	s.secrets[name] = made

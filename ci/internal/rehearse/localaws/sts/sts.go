@@ -14,7 +14,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/rehearse/localaws/ident"
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
@@ -26,14 +25,14 @@ type session struct {
 
 // Tokens issues temporary credentials and remembers whose they are.
 type Tokens struct {
-	scope ident.Scope
+	scope wire.Scope
 
 	mu       sync.Mutex
 	sessions map[string]session // by access key id
 }
 
 // New returns an issuer that has issued nothing yet.
-func New(scope ident.Scope) *Tokens {
+func New(scope wire.Scope) *Tokens {
 	return &Tokens{scope: scope, sessions: map[string]session{}}
 }
 
@@ -125,14 +124,14 @@ func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (
 	}
 	id := "AROALOCALLOCALLOCALLO:" + name
 	s := session{
-		arn: t.scope.Global("sts", "assumed-role/"+ident.Name(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(life),
+		arn: t.scope.Global("sts", "assumed-role/"+wire.Name(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(life),
 	}
-	key := "ASIA" + strings.ToUpper(ident.Hex(16))
+	key := "ASIA" + strings.ToUpper(wire.Hex(16))
 	t.mu.Lock()
 	t.sessions[key] = s
 	t.mu.Unlock()
 	return &types.AssumedRoleUser{Arn: &s.arn, AssumedRoleId: &id}, &types.Credentials{
-		AccessKeyId: &key, SecretAccessKey: new(ident.Hex(40)), SessionToken: new(ident.Hex(64)), Expiration: &s.expires,
+		AccessKeyId: &key, SecretAccessKey: new(wire.Hex(40)), SessionToken: new(wire.Hex(64)), Expiration: &s.expires,
 	}, nil
 }
 

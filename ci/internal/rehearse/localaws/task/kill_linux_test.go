@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
@@ -33,7 +32,7 @@ func beVictim() {
 		fail(err)
 	}
 	rt, err := NewRuntime(Config{
-		Dir: os.Getenv(victimDir), Mode: Mode(os.Getenv(victim)), Images: shelf{"app": img}, Clock: clock.New(1), Log: slog.New(slog.DiscardHandler),
+		Dir: os.Getenv(victimDir), Mode: Mode(os.Getenv(victim)), Images: shelf{"app": img}, Clock: clock.NewFast(1),
 	})
 	if err != nil {
 		fail(err)

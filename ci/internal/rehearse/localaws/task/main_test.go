@@ -1,12 +1,8 @@
 package task
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"testing"
-
-	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
@@ -18,17 +14,5 @@ func TestMain(m *testing.M) {
 		beVictim()
 		return
 	}
-	dir, err := os.MkdirTemp("", "testapp-")
-	if err == nil {
-		binary, err = testapp.Build(context.Background(), dir)
-	}
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		_ = os.RemoveAll(dir)
-		os.Exit(code)
-	}))
+	testapp.Main(m, &binary)
 }

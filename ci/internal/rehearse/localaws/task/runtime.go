@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 )
 
 // Mode is how tasks that listen on the same port are kept apart.
@@ -46,8 +45,7 @@ type Config struct {
 	Dir    string // images are unpacked below it
 	Mode   Mode
 	Images Images
-	Clock  *clock.Clock
-	Log    *slog.Logger
+	Clock  *clock.Fast
 }
 
 // Runtime unpacks images and starts tasks.
@@ -87,7 +85,6 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 		case mode == ModeNamespace:
 			return nil, fmt.Errorf("%w: %w", ErrNamespaces, err)
 		default:
-			cfg.Log.Debug("tasks share the machine's network: they get their port in PORT", "reason", err)
 			mode = ModePort
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -18,7 +17,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/rehearse/localaws/clock"
+	"dagger/slipway/internal/clock"
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 	"dagger/slipway/internal/rehearse/localaws/registry"
 )
@@ -66,7 +65,7 @@ func ways(t *testing.T) []way {
 
 func newRuntime(t *testing.T, w way, images shelf) *Runtime {
 	t.Helper()
-	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.New(1), Log: slog.New(slog.DiscardHandler)})
+	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewFast(1)})
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
 	if w.inPlace {
@@ -357,7 +356,7 @@ func TestNamespacesAreRefusedWithoutPrivilege(t *testing.T) {
 		require.Equal(t, ModeNamespace, rt.Mode())
 		return
 	}
-	_, err := NewRuntime(Config{Dir: t.TempDir(), Mode: ModeNamespace, Log: slog.New(slog.DiscardHandler)})
+	_, err := NewRuntime(Config{Dir: t.TempDir(), Mode: ModeNamespace})
 	require.ErrorIs(t, err, ErrNamespaces)
 	require.NotEqual(t, "linux/root", runtime.GOOS)
 }

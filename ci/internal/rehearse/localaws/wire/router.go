@@ -12,8 +12,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-
-	"dagger/slipway/internal/rehearse/localaws/ident"
 )
 
 // maxBody bounds a request's size. The largest real ones are layer parts sent
@@ -76,7 +74,7 @@ type protocol struct {
 // that an AWS SDK can read.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	requestID := ident.UUID()
+	requestID := UUID()
 	w.Header().Set("X-Amzn-Requestid", requestID)
 	p, known := rt.protocolOf(r)
 	if !known {

@@ -1,6 +1,7 @@
 // Package wire speaks the two protocols of the AWS APIs that are served here,
 // AWS JSON 1.1 and AWS Query, by reflection over the SDK's own input and output
-// structs, so that no API shape is written down twice.
+// structs, so that no API shape is written down twice. It also makes the
+// identifiers that AWS hands out: ARNs, request ids, task and deployment ids.
 package wire
 
 import (

@@ -12,14 +12,16 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-
-	"dagger/slipway/internal/sourcetest"
+	"testing"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"go.uber.org/goleak"
+
+	"dagger/slipway/internal/sourcetest"
 )
 
 // Build compiles the service, static and for this machine, to a file in dir.
@@ -32,6 +34,24 @@ func Build(ctx context.Context, dir string) (string, error) {
 		return "", fmt.Errorf("building the test service: %w\n%s", err, out)
 	}
 	return binary, nil
+}
+
+// Main runs tests with the service compiled to a file, whose name it puts into binary,
+// and fails where a goroutine is left.
+func Main(m *testing.M, binary *string) {
+	dir, err := os.MkdirTemp("", "testapp-")
+	if err == nil {
+		*binary, err = Build(context.Background(), dir)
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(dir)
+		os.Exit(code)
+	}))
 }
 
 // File is one entry of an image's layer. A directory's name ends with a slash;

@@ -1,6 +1,4 @@
-// Package ident makes the identifiers that AWS hands out: ARNs, request ids,
-// task and deployment ids.
-package ident
+package wire
 
 import (
 	"crypto/rand"

@@ -1,4 +1,4 @@
-package clock
+package clock_test
 
 import (
 	"context"
@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/clock"
 )
 
-func TestClockShortensWaits(t *testing.T) {
-	c := New(10)
+func TestFastShortensWaits(t *testing.T) {
+	c := clock.NewFast(10)
 	require.Equal(t, time.Second, c.Scaled(10*time.Second))
 	require.Zero(t, c.Scaled(-time.Second))
 	require.Equal(t, 2*time.Second, c.AtLeast(10*time.Second, 2*time.Second), "the floor")
@@ -18,20 +20,20 @@ func TestClockShortensWaits(t *testing.T) {
 	began := time.Now()
 	require.NoError(t, c.Sleep(t.Context(), 200*time.Millisecond))
 	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)
-	require.Equal(t, time.Hour, New(0).Scaled(time.Hour), "no scale is real time")
+	require.Equal(t, time.Hour, clock.NewFast(0).Scaled(time.Hour), "no scale is real time")
 }
 
-func TestSleepEndsWithItsContext(t *testing.T) {
+func TestFastSleepEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, New(1).Sleep(ctx, time.Hour), context.Canceled)
-	require.ErrorIs(t, New(1).Sleep(ctx, 0), context.Canceled)
+	require.ErrorIs(t, clock.NewFast(1).Sleep(ctx, time.Hour), context.Canceled)
+	require.ErrorIs(t, clock.NewFast(1).Sleep(ctx, 0), context.Canceled)
 }
 
-func TestNowIsNeverEarly(t *testing.T) {
+func TestFastIsNeverEarly(t *testing.T) {
 	for range 1000 {
 		before := time.Now()
-		now := New(1).Now()
+		now := clock.NewFast(1).Now()
 		require.False(t, now.Before(before))
 		require.Zero(t, now.Nanosecond()%int(time.Millisecond))
 	}

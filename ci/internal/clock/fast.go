@@ -1,5 +1,3 @@
-// Package clock is the one source of time of the embedded AWS: real time
-// stamps, waits that can be run faster than real.
 package clock
 
 import (
@@ -7,31 +5,31 @@ import (
 	"time"
 )
 
-// Clock tells real time and shortens every wait by a factor. Time stamps stay
+// Fast tells real time and shortens every wait by a factor. Time stamps stay
 // real on purpose: clients compare them with their own clock (createdAt filters,
 // token expiry), and would misjudge a record that lies in the future.
-type Clock struct {
+type Fast struct {
 	scale float64
 }
 
-// New returns a clock whose waits take 1/scale of their nominal length. A scale
+// NewFast returns a clock whose waits take 1/scale of their nominal length. A scale
 // of zero or less means real time.
-func New(scale float64) *Clock {
+func NewFast(scale float64) *Fast {
 	if scale <= 0 {
 		scale = 1
 	}
-	return &Clock{scale: scale}
+	return &Fast{scale: scale}
 }
 
 // Now is the current real time in UTC, rounded up to the millisecond: that is as
 // much as AWS's records hold, and what was made after a moment must not seem to
 // have been made before it.
-func (c *Clock) Now() time.Time {
+func (c *Fast) Now() time.Time {
 	return time.Now().UTC().Add(time.Millisecond - time.Nanosecond).Truncate(time.Millisecond)
 }
 
 // Scaled is the real time that a nominal duration takes on this clock.
-func (c *Clock) Scaled(d time.Duration) time.Duration {
+func (c *Fast) Scaled(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
@@ -41,22 +39,12 @@ func (c *Clock) Scaled(d time.Duration) time.Duration {
 // AtLeast is Scaled with a floor in real time. It serves deadlines of real work
 // (a health check's answer, a process that must stop), which does not get
 // faster because the clock does.
-func (c *Clock) AtLeast(d, floor time.Duration) time.Duration {
+func (c *Fast) AtLeast(d, floor time.Duration) time.Duration {
 	return max(c.Scaled(d), min(d, floor))
 }
 
 // Sleep waits for the nominal duration d or until ctx is done, whose cause it
 // then returns.
-func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
-	if d <= 0 {
-		return context.Cause(ctx)
-	}
-	t := time.NewTimer(c.Scaled(d))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-t.C:
-		return nil
-	}
+func (c *Fast) Sleep(ctx context.Context, d time.Duration) error {
+	return Real{}.Sleep(ctx, c.Scaled(d))
 }

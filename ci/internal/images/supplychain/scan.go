@@ -1,6 +1,7 @@
 package supplychain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"slices"
 	"time"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.yaml.in/yaml/v3"
 
 	"dagger/slipway/internal/exec/step"
@@ -24,14 +24,6 @@ const ExceptionsFile = ".trivyignore.yaml"
 
 // formerExceptions is the file that had them before.
 const formerExceptions = "ci/vulnerabilities.json"
-
-// Scanned is an image that is scanned.
-type Scanned struct {
-	Service string
-	// Repository has the image; empty means that it is not published.
-	Repository string
-	Index      v1.ImageIndex
-}
 
 // Scanner scans images: Trivy looks at all of them, Amazon ECR at published ones.
 type Scanner struct {
@@ -58,7 +50,7 @@ func FindExceptions(dir string) (string, error) {
 }
 
 // Scan scans images on all their platforms.
-func (s Scanner) Scan(ctx context.Context, subjects ...Scanned) (Report, error) {
+func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) {
 	accepted, err := readExceptions(s.Exceptions)
 	if err != nil {
 		return Report{}, err
@@ -66,67 +58,75 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Scanned) (Report, error) 
 	if err := s.Require(ctx, tool.Trivy); err != nil {
 		return Report{}, err
 	}
-	var images []Image
-	var findings []Finding
-	var notes []string
+	r := Report{Result: "succeeded", FailOn: s.FailOn, Images: []Image{}, Notes: []string{}}
 	for _, subject := range subjects { // one after the other: they share Trivy's database
-		image, found, noted, err := s.one(ctx, subject, accepted)
-		if err != nil {
+		if err := s.one(ctx, subject, accepted, &r); err != nil {
 			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
 		}
-		images, findings, notes = append(images, image), append(findings, found...), append(notes, noted...)
 	}
-	return judge(images, findings, s.FailOn, notes), nil
+	r.Findings = merge(r.Findings)
+	if len(r.failing()) > 0 {
+		r.Result = "failed"
+	}
+	return r, nil
 }
 
-func (s Scanner) one(ctx context.Context, subject Scanned, accepted exceptions) (image Image, findings []Finding, notes []string, err error) {
+// one adds to r what is found in one image.
+func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
 	digest, err := subject.Index.Digest()
 	if err != nil {
-		return image, nil, nil, err
+		return fmt.Errorf("reading the index: %w", err)
 	}
-	image = Image{Service: subject.Service, Digest: digest.String()}
+	images, err := singles(subject.Index)
+	if err != nil {
+		return err
+	}
 	dir, done, err := room()
 	if err != nil {
-		return image, nil, nil, err
+		return err
 	}
 	defer done()
-	platforms, err := layouts(subject.Index, dir)
-	if err != nil {
-		return image, nil, nil, err
-	}
-	for _, one := range platforms {
-		image.Platforms = append(image.Platforms, one.platform)
+	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
+	for _, one := range images {
 		found, err := s.trivy(ctx, one, dir)
 		if err != nil {
-			return image, nil, nil, err
+			return err
 		}
 		if s.ECR != nil && subject.Repository != "" {
-			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.digest.String())
+			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.digest)
 			if err != nil {
-				return image, nil, nil, err
+				return err
 			}
 			if note != "" {
-				notes = append(notes, note)
+				r.Notes = append(r.Notes, note)
 			}
 			found = append(found, accepted.accept(inECR)...)
 		}
+		scanned.Platforms = append(scanned.Platforms, one.platform)
 		for _, f := range found {
 			f.Service, f.Platforms = subject.Service, []string{one.platform}
-			findings = append(findings, f)
+			if f.Aliases == nil {
+				f.Aliases = []string{} // not null in JSON
+			}
+			r.Findings = append(r.Findings, f)
 		}
 	}
-	return image, findings, notes, nil
+	r.Images = append(r.Images, scanned)
+	return nil
 }
 
 // trivy has Trivy look at the image of one platform. Its database is brought up to
 // date by Trivy itself; without one it fails.
 func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, error) {
-	report := one.place + ".trivy.json"
+	if err := one.write(dir); err != nil {
+		return nil, err
+	}
+	report := one.place() + ".trivy.json"
 	args := []string{
-		"image", "--input=" + step.Out + "/" + one.place, "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
+		"image", "--input=" + step.Out + "/" + one.place(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
 		"--quiet", "--skip-version-check", "--disable-telemetry",
 	}
-	scan := step.Step{Fresh: true, Inputs: []string{one.place}, Keep: []string{one.place}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
+	scan := step.Step{Fresh: true, Inputs: []string{one.place()}, Keep: []string{one.place()}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
 	if s.Exceptions != "" {
 		content, err := os.ReadFile(s.Exceptions)
 		if err == nil {
@@ -184,7 +184,7 @@ func readTrivy(data []byte) ([]Finding, error) {
 		for _, m := range result.ExperimentalModifiedFindings {
 			if m.Type == "vulnerability" {
 				accepted := m.Finding.finding()
-				accepted.Exception = because(m.Statement)
+				accepted.Exception = cmp.Or(m.Statement, "in "+ExceptionsFile)
 				findings = append(findings, accepted)
 			}
 		}
@@ -226,16 +226,9 @@ func (e exceptions) accept(findings []Finding) []Finding {
 	for n, f := range findings {
 		for _, v := range e.Vulnerabilities {
 			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) {
-				findings[n].Exception = because(v.Statement)
+				findings[n].Exception = v.Statement
 			}
 		}
 	}
 	return findings
-}
-
-func because(statement string) string {
-	if statement == "" {
-		return "in " + ExceptionsFile
-	}
-	return statement
 }

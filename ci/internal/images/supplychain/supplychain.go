@@ -26,6 +26,14 @@ import (
 // limit bounds one run of a tool, with all that it asks of others.
 const limit = 10 * time.Minute
 
+// Subject is an image that is attested or scanned.
+type Subject struct {
+	Service string
+	// Repository has the image; empty means that it is not published.
+	Repository string
+	Index      v1.ImageIndex
+}
+
 // Tools runs the tools.
 type Tools struct {
 	Exec step.Executor
@@ -38,8 +46,7 @@ type Tools struct {
 func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 	for _, required := range tools {
 		err := t.run(ctx, required, step.Step{}, os.TempDir(), "version")
-		var missing *tool.MissingError
-		if errors.As(err, &missing) {
+		if missing := (*tool.MissingError)(nil); errors.As(err, &missing) {
 			return outcome.With(outcome.Usage, err)
 		}
 		if err != nil {
@@ -99,37 +106,43 @@ func lastWords(said string) string {
 type single struct {
 	v1.Image
 	platform string // such as "linux/amd64"
-	digest   v1.Hash
-	// place is the folder of its layout.
-	place string
+	digest   string
 }
 
-// layouts writes the image of each platform as an OCI layout below dir.
-func layouts(index v1.ImageIndex, dir string) ([]single, error) {
+// singles are the images of an index that run somewhere: another index and an
+// artifact name no platform.
+func singles(index v1.ImageIndex) (all []single, err error) {
 	manifest, err := index.IndexManifest()
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	var all []single
 	for _, child := range manifest.Manifests {
-		if child.Platform == nil { // another index, or an artifact: nothing that runs
+		if child.Platform == nil {
 			continue
 		}
 		image, err := index.Image(child.Digest)
 		if err != nil {
 			return nil, fmt.Errorf("reading the image for %s: %w", child.Platform, err)
 		}
-		one := single{Image: image, platform: child.Platform.String(), digest: child.Digest, place: strings.ReplaceAll(child.Platform.String(), "/", "-")}
-		target, err := layout.Write(filepath.Join(dir, one.place), empty.Index)
-		if err == nil {
-			err = target.AppendImage(image)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("writing the layout for %s: %w", one.platform, err)
-		}
-		all = append(all, one)
+		all = append(all, single{image, child.Platform.String(), child.Digest.String()})
 	}
 	return all, nil
+}
+
+// place is the folder of the image's layout, and the begin of the names of what is
+// written about it.
+func (s single) place() string { return strings.ReplaceAll(s.platform, "/", "-") }
+
+// write writes the image as an OCI layout below dir.
+func (s single) write(dir string) error {
+	target, err := layout.Write(filepath.Join(dir, s.place()), empty.Index)
+	if err == nil {
+		err = target.AppendImage(s.Image)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the layout for %s: %w", s.platform, err)
+	}
+	return nil
 }
 
 // room makes a folder that tools share.

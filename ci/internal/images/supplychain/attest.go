@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
@@ -167,29 +168,31 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 // documents writes the documents about an image to files in dir, but for those that
 // are there: syft describes each platform.
 func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, there map[string]bool) (all []document, err error) {
-	images, err := singles(s.Index)
+	images, err := s.platforms()
 	if err != nil {
 		return nil, err
 	}
 	platforms := []string{}
+	write := sync.OnceValue(func() error { return s.write(dir) })
 	for _, one := range images {
-		platforms = append(platforms, one.platform)
-		d := document{spdx, "sbom of " + one.platform, s.Service + "-" + one.place() + ".spdx.json"}
+		platform := one.Platform.String()
+		platforms = append(platforms, platform)
+		d := document{spdx, "sbom of " + platform, s.Service + "-" + fileOf(one) + ".spdx.json"}
 		if a.NoSBOM || there[d.file] {
 			continue
 		}
-		if err := one.write(dir); err != nil {
+		if err := write(); err != nil {
 			return nil, err
 		}
-		describe := step.Step{Inputs: []string{one.place()}, Keep: []string{one.place()}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
-		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+one.place(), "--quiet",
-			"--output=spdx-json="+step.Out+"/"+d.file, "--source-name="+s.Service, "--source-version="+one.platform)
+		describe := step.Step{Inputs: []string{layoutFolder}, Keep: []string{layoutFolder}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
+		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+layoutFolder, "--quiet", "--output=spdx-json="+step.Out+"/"+d.file,
+			"--platform="+platform, "--source-name="+s.Service, "--source-version="+platform)
 		if err != nil {
 			return nil, err
 		}
 		content, err := os.ReadFile(filepath.Join(dir, d.file))
 		if err != nil || !json.Valid(content) {
-			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", one.platform), err)
+			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", platform), err)
 		}
 		all = append(all, d)
 	}

@@ -49,6 +49,12 @@ func publish(t *testing.T, to *registry.Registry, layers ...v1.Layer) supplychai
 		require.NoError(t, err)
 		target, err := v1.ParsePlatform(platform)
 		require.NoError(t, err)
+		config, err := img.ConfigFile()
+		require.NoError(t, err)
+		config = config.DeepCopy()
+		config.OS, config.Architecture = target.OS, target.Architecture
+		img, err = mutate.ConfigFile(img, config)
+		require.NoError(t, err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: target}})
 	}
 	_, err := to.Publish(t.Context(), registry.Publication{Repository: "app", Tag: "v1", Index: index})

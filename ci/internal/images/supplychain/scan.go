@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"go.yaml.in/yaml/v3"
 
 	"dagger/slipway/internal/exec/step"
@@ -77,7 +78,7 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 	if err != nil {
 		return fmt.Errorf("reading the index: %w", err)
 	}
-	images, err := singles(subject.Index)
+	images, err := subject.platforms()
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,9 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 		return err
 	}
 	defer done()
+	if err := subject.write(dir); err != nil {
+		return err
+	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
 	for _, one := range images {
 		found, err := s.trivy(ctx, one, dir)
@@ -93,7 +97,7 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 			return err
 		}
 		if s.ECR != nil && subject.Repository != "" {
-			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.digest)
+			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.Digest.String())
 			if err != nil {
 				return err
 			}
@@ -102,9 +106,10 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 			}
 			found = append(found, accepted.accept(inECR)...)
 		}
-		scanned.Platforms = append(scanned.Platforms, one.platform)
+		platform := one.Platform.String()
+		scanned.Platforms = append(scanned.Platforms, platform)
 		for _, f := range found {
-			f.Service, f.Platforms = subject.Service, []string{one.platform}
+			f.Service, f.Platforms = subject.Service, []string{platform}
 			if f.Aliases == nil {
 				f.Aliases = []string{} // not null in JSON
 			}
@@ -116,28 +121,26 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 }
 
 // trivy has Trivy look at the image of one platform. Its database is brought up to
-// date by Trivy itself; without one it fails.
-func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, error) {
-	if err := one.write(dir); err != nil {
-		return nil, err
-	}
-	report := one.place() + ".trivy.json"
-	args := []string{
-		"image", "--input=" + step.Out + "/" + one.place(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
-		"--quiet", "--skip-version-check", "--disable-telemetry",
-	}
-	scan := step.Step{Fresh: true, Inputs: []string{one.place()}, Keep: []string{one.place()}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
+// date by Trivy itself; without one it fails. What is accepted is in our file alone:
+// a .trivyignore or trivy.yaml of the tree would accept for ever, and on the host only.
+func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Finding, error) {
+	var accepted []byte
+	var err error
 	if s.Exceptions != "" {
-		content, err := os.ReadFile(s.Exceptions)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, ExceptionsFile), content, 0o644) //nolint:gosec // a directory of ours
-		}
-		if err != nil {
-			return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)
-		}
-		args = append(args, "--ignorefile="+step.Out+"/"+ExceptionsFile, "--show-suppressed")
-		scan.Inputs = append(scan.Inputs, ExceptionsFile)
+		accepted, err = os.ReadFile(s.Exceptions)
 	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted, 0o644) //nolint:gosec // a directory of ours
+	}
+	if err != nil {
+		return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)
+	}
+	report := fileOf(one) + ".trivy.json"
+	args := []string{
+		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
+		"--exit-code=0", "--quiet", "--skip-version-check", "--disable-telemetry", "--config=" + os.DevNull, "--ignorefile=" + step.Out + "/" + ExceptionsFile, "--show-suppressed",
+	}
+	scan := step.Step{Fresh: true, Inputs: []string{layoutFolder, ExceptionsFile}, Keep: []string{layoutFolder}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
 	if err := s.run(ctx, tool.Trivy, scan, dir, args...); err != nil {
 		return nil, err
 	}

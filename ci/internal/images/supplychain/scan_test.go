@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,11 +34,15 @@ func TestScan(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	tools.Finds(trivyReport)
 	subject := publish(t, embedded(t))
+	scans := regexp.MustCompile(`^trivy image --input=[^ ]*/image@sha256:[0-9a-f]{64} .* --config=/dev/null --ignorefile=[^ ]*/.trivyignore.yaml --show-suppressed$`)
 	for threshold, failing := range map[supplychain.Severity]int{
 		supplychain.Critical: 1, supplychain.High: 3, supplychain.Medium: 4, supplychain.Low: 5, supplychain.Never: 0,
 	} {
 		found, err := supplychain.Scanner{Tools: host(t), FailOn: threshold}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: subject.Index})
 		require.NoError(t, err)
+		for _, line := range tools.Ran()[1:] {
+			require.Regexp(t, scans, line, "one platform after the other, and nothing is accepted by what lies in the tree")
+		}
 		require.Len(t, found.Findings, 6, "those of both platforms are the same")
 		require.Equal(t, []string{"linux/amd64", "linux/arm64"}, found.Findings[0].Platforms)
 		require.Equal(t, map[bool]string{true: "failed", false: "succeeded"}[failing > 0], found.Result, threshold)

@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"dagger/slipway/internal/exec/step"
@@ -101,48 +101,30 @@ func lastWords(said string) string {
 	return outcome.OneLine(text)
 }
 
-// single is the image of one platform, which tools look at: none of them takes
-// an index whole.
-type single struct {
-	v1.Image
-	platform string // such as "linux/amd64"
-	digest   string
+// layoutFolder has the OCI layout of an image.
+const layoutFolder = "image"
+
+// write writes the image's layout below dir.
+func (s Subject) write(dir string) error {
+	if _, err := layout.Write(filepath.Join(dir, layoutFolder), s.Index); err != nil {
+		return fmt.Errorf("writing the layout of the image: %w", err)
+	}
+	return nil
 }
 
-// singles are the images of an index that run somewhere: another index and an
-// artifact name no platform.
-func singles(index v1.ImageIndex) (all []single, err error) {
-	manifest, err := index.IndexManifest()
+// platforms are the image's: tools look at one after the other. Another index and an
+// artifact name none.
+func (s Subject) platforms() ([]v1.Descriptor, error) {
+	manifest, err := s.Index.IndexManifest()
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	for _, child := range manifest.Manifests {
-		if child.Platform == nil {
-			continue
-		}
-		image, err := index.Image(child.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("reading the image for %s: %w", child.Platform, err)
-		}
-		all = append(all, single{image, child.Platform.String(), child.Digest.String()})
-	}
-	return all, nil
+	return slices.DeleteFunc(slices.Clone(manifest.Manifests), func(d v1.Descriptor) bool { return d.Platform == nil }), nil
 }
 
-// place is the folder of the image's layout, and the begin of the names of what is
-// written about it.
-func (s single) place() string { return strings.ReplaceAll(s.platform, "/", "-") }
-
-// write writes the image as an OCI layout below dir.
-func (s single) write(dir string) error {
-	target, err := layout.Write(filepath.Join(dir, s.place()), empty.Index)
-	if err == nil {
-		err = target.AppendImage(s.Image)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the layout for %s: %w", s.platform, err)
-	}
-	return nil
+// fileOf begins the names of what is written about a platform.
+func fileOf(platform v1.Descriptor) string {
+	return strings.ReplaceAll(platform.Platform.String(), "/", "-")
 }
 
 // room makes a folder that tools share.

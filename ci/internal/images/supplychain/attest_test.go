@@ -90,6 +90,19 @@ func TestUnsigned(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, again, "what is there stays as it is")
 	require.Equal(t, found, attached(t, to, subject))
+
+	broken := embedded(t) // an attestation that ended after its first document
+	_, err = broken.Publish(t.Context(), registry.Publication{Repository: "app", Tag: "v1", Index: subject.Index})
+	require.NoError(t, err)
+	bills, err := to.Referrers(t.Context(), "app", digest, "application/spdx+json")
+	require.NoError(t, err)
+	_, err = broken.Attach(t.Context(), "app", bills[0])
+	require.NoError(t, err)
+	a.Registry = broken
+	said, err = a.Attest(t.Context(), subject, build)
+	require.NoError(t, err)
+	require.Len(t, said, 2, "the other bill of materials, and the provenance")
+	require.Len(t, attached(t, broken, subject)["application/spdx+json https://spdx.dev/Document"], 2)
 }
 
 func TestSigned(t *testing.T) {

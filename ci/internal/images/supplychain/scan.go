@@ -90,6 +90,9 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 	if err := subject.write(dir); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
+		return fmt.Errorf("giving Trivy the exceptions: %w", err)
+	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
 	for _, one := range images {
 		found, err := s.trivy(ctx, one, dir)
@@ -124,17 +127,6 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 // date by Trivy itself; without one it fails. What is accepted is in our file alone:
 // a .trivyignore or trivy.yaml of the tree would accept for ever, and on the host only.
 func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Finding, error) {
-	var accepted []byte
-	var err error
-	if s.Exceptions != "" {
-		accepted, err = os.ReadFile(s.Exceptions)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted, 0o644) //nolint:gosec // a directory of ours
-	}
-	if err != nil {
-		return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)
-	}
 	report := fileOf(one) + ".trivy.json"
 	args := []string{
 		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
@@ -197,9 +189,11 @@ func readTrivy(data []byte) ([]Finding, error) {
 
 // exceptions are the accepted findings, as far as ECR's have to be held to them.
 type exceptions struct {
+	content         []byte // for Trivy
 	Vulnerabilities []struct {
 		ID, Statement string
 		ExpiredAt     time.Time `yaml:"expired_at"`
+		Paths, PURLs  []string  // where Trivy takes it to hold; ECR names neither
 	}
 }
 
@@ -209,11 +203,10 @@ func readExceptions(file string) (e exceptions, err error) {
 	if file == "" {
 		return e, nil
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	if e.content, err = os.ReadFile(file); err != nil {
 		return e, outcome.Usagef("reading the exceptions: %w", err)
 	}
-	if err := yaml.Unmarshal(data, &e); err != nil {
+	if err := yaml.Unmarshal(e.content, &e); err != nil {
 		return e, outcome.Usagef("%s: %w: it must have a list of vulnerabilities, each with id, statement and expired_at", filepath.Base(file), err)
 	}
 	for n, v := range e.Vulnerabilities {
@@ -224,11 +217,11 @@ func readExceptions(file string) (e exceptions, err error) {
 	return e, nil
 }
 
-// accept marks what is accepted still.
+// accept marks what of ECR's findings is accepted still, wherever it is.
 func (e exceptions) accept(findings []Finding) []Finding {
 	for n, f := range findings {
 		for _, v := range e.Vulnerabilities {
-			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) {
+			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) && len(v.Paths)+len(v.PURLs) == 0 {
 				findings[n].Exception = v.Statement
 			}
 		}

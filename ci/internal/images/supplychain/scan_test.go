@@ -119,9 +119,14 @@ func TestExceptions(t *testing.T) {
 	require.NoError(t, report.Err())
 	require.Equal(t, "never called", report.Findings[0].Exception)
 	require.Contains(t, tools.Ran()[1], "/.trivyignore.yaml --show-suppressed")
-	report, err = scan("vulnerabilities:\n  - {id: CVE-2026-HIGH, statement: never called, expired_at: 2020-12-31}\n")
-	require.NoError(t, err)
-	require.Error(t, report.Err(), "for a while, and no longer")
+	for why, limits := range map[string]string{
+		"for a while, and no longer": "expired_at: 2020-12-31", "in another place": "expired_at: 2999-12-31, paths: [usr/bin/other]",
+		"in another package": `expired_at: 2999-12-31, purls: ["pkg:apk/other"]`,
+	} {
+		report, err = scan("vulnerabilities:\n  - {id: CVE-2026-HIGH, statement: never called, " + limits + "}\n")
+		require.NoError(t, err)
+		require.Error(t, report.Err(), why)
+	}
 
 	for bad, want := range map[string]string{
 		"vulnerabilities: [":                                        "it must have a list of vulnerabilities",

@@ -9,6 +9,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"dagger/slipway/internal/report/outcome"
@@ -47,11 +48,7 @@ func ParseKinds(names []string) ([]Kind, error) {
 	}
 	for _, name := range names {
 		wanted[Kind(name)] = true
-		found := false
-		for _, kind := range known {
-			found = found || kind == name
-		}
-		if !found {
+		if !slices.Contains(known, name) {
 			hint := "there are " + strings.Join(known, ", ")
 			if near := outcome.Nearest(name, known); near != "" {
 				hint = fmt.Sprintf("did you mean %s?", near)
@@ -59,13 +56,7 @@ func ParseKinds(names []string) ([]Kind, error) {
 			return nil, outcome.Usagef("no check %q: %s", name, hint)
 		}
 	}
-	var kinds []Kind
-	for _, kind := range Kinds() {
-		if wanted[kind] {
-			kinds = append(kinds, kind)
-		}
-	}
-	return kinds, nil
+	return slices.DeleteFunc(Kinds(), func(kind Kind) bool { return !wanted[kind] }), nil
 }
 
 // Finding is one thing that a tool found wrong. Its JSON is part of the

@@ -54,7 +54,7 @@ func (c CheckResult) String() string {
 	case Clean:
 		return fmt.Sprintf("%s: clean, in %s", c.Name, took)
 	case Found:
-		return fmt.Sprintf("%s: %s, in %s", c.Name, count(c.Findings, "finding"), took)
+		return fmt.Sprintf("%s: %s, in %s", c.Name, outcome.Count(c.Findings, "finding"), took)
 	case Nothing:
 		return fmt.Sprintf("%s: nothing to do: %s", c.Name, c.Reason)
 	}
@@ -107,29 +107,22 @@ func (r Report) verdict() string {
 	for _, c := range r.Checks {
 		counts[c.Result]++
 	}
-	looked := count(counts[Clean]+counts[Found], "check")
+	looked := outcome.Count(counts[Clean]+counts[Found], "check")
 	parts := []string{"nothing found in " + looked}
 	if n := len(r.Findings); n > 0 {
-		parts[0] = count(n, "finding") + " in " + looked
+		parts[0] = outcome.Count(n, "finding") + " in " + looked
 	}
 	if n := counts[Broken]; n > 0 {
-		parts = append(parts, count(n, "check")+" failed")
+		parts = append(parts, outcome.Count(n, "check")+" failed")
 	}
 	if n := counts[Skipped]; n > 0 {
-		part := count(n, "check") + " skipped"
+		part := outcome.Count(n, "check") + " skipped"
 		if r.Strict {
 			part += ", which counts as failed"
 		}
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // cell is text in a cell of a Markdown table.

@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,11 +32,19 @@ func insert(data []byte, service platform.Service) ([]byte, error) {
 		return nil, errors.New(`no service in it whose form a new one could take`)
 	}
 	last := entries[len(entries)-1]
-	form, err := styleOf(data, last)
+	fields, err := members(data, last.value)
 	if err != nil {
 		return nil, err
 	}
-	text := "," + form.before + quote(service.Name) + form.colon + entry(service, form)
+	form := style{colon: string(data[last.keyEnd:last.value]), between: " "}
+	if len(fields) > 0 {
+		form.open, form.between, form.end = fields[0].gap, fields[len(fields)-1].gap, string(data[fields[len(fields)-1].end:last.end-1])
+	}
+	before := last.gap
+	if strings.HasSuffix(form.colon, " ") { // entries, or fields, of one line
+		before, form.between = cmp.Or(before, " "), cmp.Or(form.between, " ")
+	}
+	text := "," + before + quote(service.Name) + form.colon + entry(service, form)
 	return slices.Concat(data[:last.end], []byte(text), data[last.end:]), nil
 }
 
@@ -81,86 +90,31 @@ func members(data []byte, at int) ([]member, error) {
 	}
 }
 
-// style is how an entry is written: the white space in it, and the order of its
-// fields.
-type style struct {
-	before, colon       string // of the entry's key
-	open, between, last string // after the brace, after a comma, before the brace
-	fieldColon          string
-	list                [3]string // after the bracket, after a comma, before the bracket
-	order               []string
-}
+// style is what is between the parts of an entry: behind its brace, behind a comma,
+// before the other brace, and a colon with its white space.
+type style struct{ open, between, end, colon string }
 
 // plainStyle is an entry on one line.
-var plainStyle = style{colon: ": ", between: " ", fieldColon: ": ", list: [3]string{"", " ", ""}}
-
-// styleOf reads how an entry is written.
-func styleOf(data []byte, m member) (style, error) {
-	s := style{before: m.gap, colon: string(data[m.keyEnd:m.value])}
-	fields, err := members(data, m.value)
-	if err != nil || len(fields) == 0 {
-		return plainStyle, err
-	}
-	first, end := fields[0], fields[len(fields)-1]
-	s.open, s.between = first.gap, end.gap
-	s.last = string(data[end.end : m.end-1])
-	s.fieldColon = string(data[first.keyEnd:first.value])
-	if s.before == "" && strings.HasSuffix(s.colon, " ") {
-		s.before = " " // the only entry of a line
-	}
-	if strings.HasSuffix(s.fieldColon, " ") {
-		s.list[1] = " "
-		if len(fields) == 1 && s.between == "" {
-			s.between = " "
-		}
-	}
-	for _, field := range fields {
-		s.order = append(s.order, field.key)
-		if field.key == "routes" {
-			s.readList(string(data[field.value:field.end]))
-		}
-	}
-	return s, nil
-}
-
-// readList reads how a list of routes is written that has its items on lines of
-// their own; any other is written on one line.
-func (s *style) readList(list string) {
-	inside := strings.TrimSuffix(strings.TrimPrefix(list, "["), "]")
-	open := inside[:len(inside)-len(strings.TrimLeft(inside, " \t\r\n"))]
-	if strings.Contains(open, "\n") {
-		s.list = [3]string{open, open, inside[len(strings.TrimRight(inside, " \t\r\n")):]}
-	}
-}
+var plainStyle = style{between: " ", colon: ": "}
 
 // entry is the value of a service's entry in a style.
 func entry(service platform.Service, s style) string {
+	_, space, _ := strings.Cut(s.colon, ":")
 	routes := make([]string, len(service.Routes))
 	for n, route := range service.Routes {
 		routes[n] = quote(route)
 	}
-	fields := []struct{ key, value string }{
-		{"path", quote(service.Path)},
-		{"kind", quote(string(service.Kind))},
-		{"port", quote(service.Port)},
-		{"health_path", quote(service.HealthPath)},
-		{"routes", "[" + s.list[0] + strings.Join(routes, ","+s.list[1]) + s.list[2] + "]"},
-		{"cpu", quote(service.CPU)},
-		{"memory", quote(service.Memory)},
-		{"desired_count", quote(service.DesiredCount)},
+	fields := []string{
+		`"path"` + s.colon + quote(service.Path),
+		`"kind"` + s.colon + quote(string(service.Kind)),
+		`"port"` + s.colon + quote(service.Port),
+		`"health_path"` + s.colon + quote(service.HealthPath),
+		`"routes"` + s.colon + "[" + strings.Join(routes, ","+space) + "]",
+		`"cpu"` + s.colon + quote(service.CPU),
+		`"memory"` + s.colon + quote(service.Memory),
+		`"desired_count"` + s.colon + quote(service.DesiredCount),
 	}
-	place := func(key string) int { // a field that the example does not have comes last
-		if n := slices.Index(s.order, key); n >= 0 {
-			return n
-		}
-		return len(s.order)
-	}
-	slices.SortStableFunc(fields, func(a, b struct{ key, value string }) int { return place(a.key) - place(b.key) })
-	written := make([]string, len(fields))
-	for n, field := range fields {
-		written[n] = quote(field.key) + s.fieldColon + field.value
-	}
-	return "{" + s.open + strings.Join(written, ","+s.between) + s.last + "}"
+	return "{" + s.open + strings.Join(fields, ","+s.between) + s.end + "}"
 }
 
 // quote is a string or number as JSON, with the characters as they are.

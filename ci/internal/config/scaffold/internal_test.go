@@ -21,25 +21,25 @@ var orders = platform.Service{
 	Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 }
 
-// TestInsert wants an entry in the form of the one before it, and no other byte
+// TestInsert wants an entry on lines like the one before it, and no other byte
 // changed.
 func TestInsert(t *testing.T) {
 	tests := map[string]struct{ before, want string }{
 		"many lines": {
 			"{\n  \"services\": {\n    \"web\": {\n      \"path\": \"web\",\n      \"routes\": [\"/*\"],\n      \"port\": 8080\n    }\n  },\n  \"region\": \"eu-central-1\"\n}\n",
-			",\n    \"orders\": {\n      \"path\": \"orders\",\n      \"routes\": [\"/orders\", \"/orders/*\"],\n      \"port\": 8001,\n      \"kind\": \"go\",\n      \"health_path\": \"/health\",\n      \"cpu\": 256,\n      \"memory\": 512,\n      \"desired_count\": 2\n    }",
+			",\n    \"orders\": {\n      \"path\": \"orders\",\n      \"kind\": \"go\",\n      \"port\": 8001,\n      \"health_path\": \"/health\",\n      \"routes\": [\"/orders\", \"/orders/*\"],\n      \"cpu\": 256,\n      \"memory\": 512,\n      \"desired_count\": 2\n    }",
 		},
 		"a line each": {
 			"{\"services\": {\n\t\"web\": { \"path\": \"web\", \"kind\": \"nginx\" }\n}}",
 			",\n\t\"orders\": { \"path\": \"orders\", \"kind\": \"go\", \"port\": 8001, \"health_path\": \"/health\", \"routes\": [\"/orders\", \"/orders/*\"], \"cpu\": 256, \"memory\": 512, \"desired_count\": 2 }",
 		},
-		"lists on lines of their own": {
+		"lists on lines of their own, and the ends of lines": {
 			"{\r\n \"services\": {\r\n  \"web\": {\r\n   \"routes\": [\r\n    \"/*\"\r\n   ],\r\n   \"path\": \"web\"\r\n  }\r\n }\r\n}",
-			",\r\n  \"orders\": {\r\n   \"routes\": [\r\n    \"/orders\",\r\n    \"/orders/*\"\r\n   ],\r\n   \"path\": \"orders\",\r\n   \"kind\": \"go\",\r\n   \"port\": 8001,\r\n   \"health_path\": \"/health\",\r\n   \"cpu\": 256,\r\n   \"memory\": 512,\r\n   \"desired_count\": 2\r\n  }",
+			",\r\n  \"orders\": {\r\n   \"path\": \"orders\",\r\n   \"kind\": \"go\",\r\n   \"port\": 8001,\r\n   \"health_path\": \"/health\",\r\n   \"routes\": [\"/orders\", \"/orders/*\"],\r\n   \"cpu\": 256,\r\n   \"memory\": 512,\r\n   \"desired_count\": 2\r\n  }",
 		},
 		"no space at all": {
 			`{"services":{"web":{"path":"web","port":8080}}}`,
-			`,"orders":{"path":"orders","port":8001,"kind":"go","health_path":"/health","routes":["/orders","/orders/*"],"cpu":256,"memory":512,"desired_count":2}`,
+			`,"orders":{"path":"orders","kind":"go","port":8001,"health_path":"/health","routes":["/orders","/orders/*"],"cpu":256,"memory":512,"desired_count":2}`,
 		},
 		"two on a line": {
 			`{"services": {"api": {"path": "api"}, "web": {"path": "web"}}}`,
@@ -47,7 +47,7 @@ func TestInsert(t *testing.T) {
 		},
 		"an empty example": {
 			`{"services": {"web": {}}}`,
-			`,"orders": {"path": "orders", "kind": "go", "port": 8001, "health_path": "/health", "routes": ["/orders", "/orders/*"], "cpu": 256, "memory": 512, "desired_count": 2}`,
+			`, "orders": {"path": "orders", "kind": "go", "port": 8001, "health_path": "/health", "routes": ["/orders", "/orders/*"], "cpu": 256, "memory": 512, "desired_count": 2}`,
 		},
 	}
 	for name, tt := range tests {

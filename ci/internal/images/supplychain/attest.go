@@ -7,52 +7,46 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/partial"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/images/registry"
 	"dagger/slipway/internal/report/outcome"
 )
 
-// The media types of what is attached unsigned.
-const (
-	spdxType   = "application/spdx+json"          // https://www.iana.org/assignments/media-types/application/spdx+json
-	intotoType = "application/vnd.in-toto+json"   // https://github.com/in-toto/attestation/blob/main/spec/v1/envelope.md
-	spdxAbout  = "https://spdx.dev/Document"      // https://github.com/in-toto/attestation/blob/main/spec/predicates/spdx.md
-	about      = "in-toto.io/predicate-type"      // BuildKit's annotation, by which others find the right one
-	title      = "org.opencontainers.image.title" // ORAS writes a layer to a file of this name
-)
-
-// Registry is what is asked of the registry that has the image.
-type Registry interface {
-	// Attach brings artifacts to the repository of the image that each of them
-	// names as its subject, and returns their digests.
-	Attach(ctx context.Context, repository string, artifacts ...v1.Image) ([]v1.Hash, error)
-	// Referrers lists the artifacts of a type that name subject as theirs, all of
-	// them if the type is "".
-	Referrers(ctx context.Context, repository string, subject v1.Hash, artifactType string) ([]v1.Image, error)
-	// Reference names an image by its digest.
-	Reference(repository string, digest v1.Hash) string
-	// Login is the login for another program; ok is false where that finds it by
-	// itself.
-	Login(ctx context.Context) (login authn.AuthConfig, ok bool, err error)
+// format is how a document is written, as those name it who look for it.
+type format struct {
+	mediaType types.MediaType
+	predicate string // in-toto's name
+	cosign    string // cosign's name
 }
 
-// Subject is a published image, and what is known of its build.
-type Subject struct {
-	Repository string
-	Index      v1.ImageIndex
-	// Build is what the provenance says; its platforms are read from the image.
-	Build Build
+var (
+	spdx = format{"application/spdx+json", "https://spdx.dev/Document", "spdxjson"}
+	slsa = format{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
+)
+
+// The annotations of what is attached unsigned: BuildKit's, by which others find the
+// right one, and the name of the file that ORAS writes a layer to.
+const predicateKey, titleKey = "in-toto.io/predicate-type", "org.opencontainers.image.title"
+
+// document is a file about an image.
+type document struct {
+	format
+	name, file string
 }
 
 // Attestor attaches what there is to say about images.
 type Attestor struct {
 	Tools
-	Registry Registry
+	Registry *registry.Registry
 	// Signer signs it; nil leaves it unsigned.
 	Signer *Signer
 	// NoSBOM leaves out the bill of materials, where syft cannot be had.
@@ -73,119 +67,93 @@ func (a Attestor) Require(ctx context.Context) error {
 
 // Attest attaches a bill of materials for each platform, and the provenance; with a
 // signer both are signed, and the image is. It says what was attached: nothing
-// where it is there already. The signature comes last, so that a signed image has
-// the rest.
-func (a Attestor) Attest(ctx context.Context, s Subject) (attached []string, err error) {
-	attached, err = a.attest(ctx, s)
-	if err != nil {
-		return attached, fmt.Errorf("attesting %s: %w", s.Build.Service, err)
-	}
-	return attached, nil
-}
-
-func (a Attestor) attest(ctx context.Context, s Subject) ([]string, error) {
-	image, err := partial.Descriptor(s.Index)
-	if err != nil {
-		return nil, fmt.Errorf("reading the index: %w", err)
-	}
+// where it is there already.
+func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []string, err error) {
 	dir, done, err := room()
 	if err != nil {
 		return nil, err
 	}
 	defer done()
 	if a.Signer != nil {
-		return a.signed(ctx, s, image.Digest, dir)
+		attached, err = a.signed(ctx, s, b, dir)
+	} else {
+		attached, err = a.unsigned(ctx, s, b, dir)
 	}
-	return a.unsigned(ctx, s, *image, dir)
+	if err != nil {
+		return attached, fmt.Errorf("attesting %s: %w", s.Service, err)
+	}
+	return attached, nil
 }
 
 // unsigned attaches the documents as they are.
-func (a Attestor) unsigned(ctx context.Context, s Subject, image v1.Descriptor, dir string) (attached []string, err error) {
+func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
+	image, err := partial.Descriptor(s.Index)
+	if err != nil {
+		return nil, fmt.Errorf("reading the index: %w", err)
+	}
 	held, err := a.Registry.Referrers(ctx, s.Repository, image.Digest, "")
 	if err != nil {
 		return nil, err
 	}
 	there := map[string]bool{}
-	for _, artifact := range held {
-		manifest, err := artifact.Manifest()
+	for _, one := range held {
+		manifest, err := one.Manifest()
 		if err != nil {
 			return nil, fmt.Errorf("reading what is attached to %s: %w", image.Digest, err)
 		}
-		there[manifest.ArtifactType] = true
+		for _, layer := range manifest.Layers {
+			there[layer.Annotations[titleKey]] = true
+		}
 	}
-	attach := func(kind, mediaType, predicate, file string, content []byte) error {
-		made, err := artifact(image, mediaType, content, file, map[string]string{about: predicate})
+	documents, err := a.documents(ctx, s, b, dir, there)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range documents {
+		content, err := os.ReadFile(filepath.Join(dir, d.file))
+		if err != nil {
+			return attached, fmt.Errorf("reading the %s: %w", d.name, err)
+		}
+		made, err := newArtifact(*image, d, content)
 		if err == nil {
 			_, err = a.Registry.Attach(ctx, s.Repository, made)
 		}
-		if err == nil {
-			attached = append(attached, kind)
-		}
-		return err
-	}
-	if !a.NoSBOM && !there[spdxType] {
-		bills, err := a.describe(ctx, s, dir)
 		if err != nil {
 			return attached, err
 		}
-		for _, bill := range bills {
-			content, err := os.ReadFile(filepath.Join(dir, bill.file))
-			if err == nil {
-				err = attach("sbom of "+bill.platform, spdxType, spdxAbout, bill.file, content)
-			}
-			if err != nil {
-				return attached, err
-			}
-		}
+		attached = append(attached, d.name)
 	}
-	if there[intotoType] {
-		return attached, nil
-	}
-	statement, err := s.build().statement(image.Digest)
-	if err == nil {
-		err = attach("provenance", intotoType, provenanceType, s.Build.Service+".intoto.json", statement)
-	}
-	return attached, err
+	return attached, nil
 }
 
-// signed attaches the documents in bundles of cosign's, and the signature.
-func (a Attestor) signed(ctx context.Context, s Subject, image v1.Hash, dir string) (attached []string, err error) {
-	c, err := newCosign(ctx, a.Tools, a.Registry, s.Repository, image, dir)
+// signed attaches the documents in bundles of cosign's, and the signature: last, so
+// that a signed image has the rest.
+func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
+	digest, err := s.Index.Digest()
+	if err != nil {
+		return nil, fmt.Errorf("reading the index: %w", err)
+	}
+	c, err := newCosign(ctx, a.Tools, a.Registry, s.Repository, digest, dir)
 	if err != nil {
 		return nil, err
 	}
-	own, err := a.Signer.prepare(ctx, &c, s.Build.Run)
+	own, err := c.signAs(ctx, *a.Signer, b.Run)
 	if err != nil {
 		return nil, err
 	}
-	err = c.verify(ctx, own)
-	if err == nil || outcome.Of(err) != outcome.Refused {
+	if err := c.verify(ctx, own); err == nil || outcome.Of(err) != outcome.Refused {
 		return nil, err
 	}
-	if !a.NoSBOM {
-		bills, err := a.describe(ctx, s, dir)
-		if err != nil {
-			return nil, err
+	documents, err := a.documents(ctx, s, b, dir, nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range documents {
+		if err := c.sign(ctx, "attest", d.file, "--type="+d.cosign, "--predicate="+step.Out+"/"+d.file); err != nil {
+			return attached, err
 		}
-		for _, bill := range bills {
-			if err := c.sign(ctx, "attest", bill.file, "--type=spdxjson", "--predicate="+step.Out+"/"+bill.file); err != nil {
-				return attached, err
-			}
-			attached = append(attached, "signed sbom of "+bill.platform)
-		}
+		attached = append(attached, "signed "+d.name)
 	}
-	const file = "provenance.json"
-	predicate, err := json.Marshal(s.build().provenance())
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, file), predicate, 0o644)
-	}
-	if err == nil {
-		err = c.sign(ctx, "attest", file, "--type=slsaprovenance1", "--predicate="+step.Out+"/"+file)
-	}
-	if err != nil {
-		return attached, err
-	}
-	attached = append(attached, "signed provenance")
 	if err := c.sign(ctx, "sign", ""); err != nil {
 		return attached, err
 	}
@@ -197,43 +165,96 @@ func (a Attestor) signed(ctx context.Context, s Subject, image v1.Hash, dir stri
 	return append(attached, "signature"), nil
 }
 
-// build is the build with the platforms of the image.
-func (s Subject) build() Build {
-	build := s.Build
-	build.Platforms = []string{}
-	if manifest, err := s.Index.IndexManifest(); err == nil {
-		for _, child := range manifest.Manifests {
-			if child.Platform != nil {
-				build.Platforms = append(build.Platforms, child.Platform.String())
-			}
-		}
-	}
-	return build
-}
-
-// bill is a bill of materials in a file.
-type bill struct{ platform, file string }
-
-// describe has syft write the bill of materials of each platform.
-func (a Attestor) describe(ctx context.Context, s Subject, dir string) ([]bill, error) {
-	images, err := layouts(s.Index, dir)
+// documents writes the documents about an image to files in dir, but for those that
+// are there: syft describes each platform.
+func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, there map[string]bool) (all []document, err error) {
+	images, err := s.platforms()
 	if err != nil {
 		return nil, err
 	}
-	var bills []bill
+	platforms := []string{}
+	write := sync.OnceValue(func() error { return s.write(dir) })
 	for _, one := range images {
-		b := bill{one.platform, s.Build.Service + "-" + one.place + ".spdx.json"}
-		describe := step.Step{Inputs: []string{one.place}, Keep: []string{one.place}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
-		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+one.place, "--quiet",
-			"--output=spdx-json="+step.Out+"/"+b.file, "--source-name="+s.Build.Service, "--source-version="+one.platform)
+		platform := one.Platform.String()
+		platforms = append(platforms, platform)
+		d := document{spdx, "sbom of " + platform, s.Service + "-" + fileOf(one) + ".spdx.json"}
+		if a.NoSBOM || there[d.file] {
+			continue
+		}
+		if err := write(); err != nil {
+			return nil, err
+		}
+		describe := step.Step{Inputs: []string{layoutFolder}, Keep: []string{layoutFolder}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
+		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+layoutFolder, "--quiet", "--output=spdx-json="+step.Out+"/"+d.file,
+			"--platform="+platform, "--source-name="+s.Service, "--source-version="+platform)
 		if err != nil {
 			return nil, err
 		}
-		content, err := os.ReadFile(filepath.Join(dir, b.file))
+		content, err := os.ReadFile(filepath.Join(dir, d.file))
 		if err != nil || !json.Valid(content) {
-			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", one.platform), err)
+			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", platform), err)
 		}
-		bills = append(bills, b)
+		all = append(all, d)
 	}
-	return bills, nil
+	d := document{slsa, "provenance", s.Service + ".intoto.json"}
+	if there[d.file] {
+		return all, nil
+	}
+	said := b.provenance(s.Service, platforms)
+	if a.Signer == nil { // cosign makes the statement itself
+		digest, err := s.Index.Digest()
+		if err != nil {
+			return nil, fmt.Errorf("reading the index: %w", err)
+		}
+		said = statement(s.Service, digest, said)
+	}
+	content, err := json.Marshal(said)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, d.file), content, 0o644) //nolint:gosec // it is published
+	}
+	if err != nil {
+		return nil, fmt.Errorf("writing the provenance: %w", err)
+	}
+	return append(all, d), nil
 }
+
+// artifact is a document as the registry has it. It has no time in it: the same
+// content gives the same digest.
+type artifact struct {
+	manifest []byte
+	layer    v1.Layer
+}
+
+// The configuration of an artifact says nothing. go-containerregistry's own images have
+// another, and no artifact type.
+// https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
+const emptyType, emptyContent = "application/vnd.oci.empty.v1+json", "{}"
+
+func newArtifact(subject v1.Descriptor, d document, content []byte) (v1.Image, error) {
+	digest, size, err := v1.SHA256(strings.NewReader(emptyContent))
+	if err != nil {
+		return nil, fmt.Errorf("making an artifact: %w", err)
+	}
+	made := artifact{layer: static.NewLayer(content, d.mediaType)}
+	layer, err := partial.Descriptor(made.layer)
+	if err != nil {
+		return nil, fmt.Errorf("making an artifact: %w", err)
+	}
+	layer.Annotations = map[string]string{titleKey: d.file}
+	made.manifest, err = json.Marshal(v1.Manifest{
+		SchemaVersion: 2, MediaType: types.OCIManifestSchema1, ArtifactType: string(d.mediaType),
+		Config: v1.Descriptor{MediaType: emptyType, Digest: digest, Size: size}, Layers: []v1.Descriptor{*layer},
+		Subject:     &v1.Descriptor{MediaType: subject.MediaType, Digest: subject.Digest, Size: subject.Size},
+		Annotations: map[string]string{predicateKey: d.predicate},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making an artifact: %w", err)
+	}
+	return partial.CompressedToImage(made)
+}
+
+// RawConfigFile and the rest fit partial.CompressedImageCore.
+func (a artifact) RawConfigFile() ([]byte, error)                         { return []byte(emptyContent), nil }
+func (a artifact) MediaType() (types.MediaType, error)                    { return types.OCIManifestSchema1, nil }
+func (a artifact) RawManifest() ([]byte, error)                           { return a.manifest, nil }
+func (a artifact) LayerByDigest(v1.Hash) (partial.CompressedLayer, error) { return a.layer, nil }

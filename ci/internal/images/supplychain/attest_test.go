@@ -62,7 +62,7 @@ func TestUnsigned(t *testing.T) {
 	subject := publish(t, to)
 	a := supplychain.Attestor{Tools: host(t), Registry: to}
 	require.NoError(t, a.Require(t.Context()))
-	said, err := a.Attest(t.Context(), subject)
+	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"sbom of linux/amd64", "sbom of linux/arm64", "provenance"}, said)
 	for _, line := range tools.Ran() {
@@ -86,10 +86,23 @@ func TestUnsigned(t *testing.T) {
 	require.Equal(t, digest.Hex, statement.Subject[0].Digest["sha256"])
 	require.Equal(t, []string{"linux/amd64", "linux/arm64"}, statement.Predicate.BuildDefinition.ExternalParameters.Platforms)
 
-	again, err := a.Attest(t.Context(), subject)
+	again, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Empty(t, again, "what is there stays as it is")
 	require.Equal(t, found, attached(t, to, subject))
+
+	broken := embedded(t) // an attestation that ended after its first document
+	_, err = broken.Publish(t.Context(), registry.Publication{Repository: "app", Tag: "v1", Index: subject.Index})
+	require.NoError(t, err)
+	bills, err := to.Referrers(t.Context(), "app", digest, "application/spdx+json")
+	require.NoError(t, err)
+	_, err = broken.Attach(t.Context(), "app", bills[0])
+	require.NoError(t, err)
+	a.Registry = broken
+	said, err = a.Attest(t.Context(), subject, build)
+	require.NoError(t, err)
+	require.Len(t, said, 2, "the other bill of materials, and the provenance")
+	require.Len(t, attached(t, broken, subject)["application/spdx+json https://spdx.dev/Document"], 2)
 }
 
 func TestSigned(t *testing.T) {
@@ -108,7 +121,7 @@ func TestSigned(t *testing.T) {
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Key: private}}
 	require.NoError(t, a.Require(t.Context()))
 	tools.Ran()
-	said, err := a.Attest(t.Context(), subject)
+	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"signed sbom of linux/amd64", "signed sbom of linux/arm64", "signed provenance", "signature"}, said)
 	var commands []string
@@ -124,13 +137,13 @@ func TestSigned(t *testing.T) {
 		"cosign import-key-pair", "cosign verify", "syft scan", "syft scan", "cosign attest", "cosign attest", "cosign attest", "cosign sign", "cosign verify",
 	}, commands, "the signature comes last")
 	require.NoError(t, host(t).Verify(t.Context(), to, "app", digest, trust))
-	again, err := a.Attest(t.Context(), subject)
+	again, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Empty(t, again)
 
 	t.Setenv("FAKE_FORGETS", "yes")
 	a.Signer = &supplychain.Signer{Key: strings.Replace(other, ".pub", ".key", 1)}
-	_, err = a.Attest(t.Context(), subject)
+	_, err = a.Attest(t.Context(), subject, build)
 	require.ErrorContains(t, err, "cosign does not find what it has signed with this key: make one with cosign generate-key-pair")
 
 	err = host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Key: other})
@@ -148,14 +161,14 @@ func TestSignedByAJob(t *testing.T) {
 	t.Setenv("GITHUB_WORKFLOW_REF", "owner/name/.github/workflows/ci.yml@refs/heads/main")
 	to := embedded(t)
 	subject := publish(t, to)
-	subject.Build.Run = supplychain.Run{Server: "https://github.com", Workflow: "owner/name/.github/workflows/ci.yml@refs/heads/main"}
+	build := supplychain.Build{Run: supplychain.Run{Server: "https://github.com", Workflow: "owner/name/.github/workflows/ci.yml@refs/heads/main"}}
 	digest, err := subject.Index.Digest()
 	require.NoError(t, err)
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Identity: map[string]string{"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted"}}, NoSBOM: true}
-	said, err := a.Attest(t.Context(), subject)
+	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"signed provenance", "signature"}, said)
-	again, err := a.Attest(t.Context(), subject)
+	again, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Empty(t, again, "the same workflow does not sign twice")
 	require.NoError(t, host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Identity: "https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main"}))
@@ -170,11 +183,11 @@ func TestEncryptedKey(t *testing.T) {
 	private := filepath.Join(t.TempDir(), "cosign.key")
 	require.NoError(t, os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED SIGSTORE PRIVATE KEY", Bytes: []byte("planted")}), 0o600))
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Key: private}, NoSBOM: true}
-	_, err := a.Attest(t.Context(), subject)
+	_, err := a.Attest(t.Context(), subject, build)
 	require.ErrorContains(t, err, "using the signing key "+private+", with the password in COSIGN_PASSWORD if it has one: cosign public-key ended with exit code 1: decrypt")
 	require.Empty(t, attached(t, to, subject))
 	t.Setenv("COSIGN_PASSWORD", "right")
-	_, err = a.Attest(t.Context(), subject)
+	_, err = a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 }
 
@@ -192,7 +205,7 @@ func TestAttestFails(t *testing.T) {
 	a.NoSBOM = true
 	require.NoError(t, a.Require(t.Context()))
 	t.Setenv("FAKE_BROKEN", "yes")
-	said, err := a.Attest(t.Context(), subject)
+	said, err := a.Attest(t.Context(), subject, build)
 	require.ErrorContains(t, err, "attesting backend: ")
 	require.Empty(t, said)
 }
@@ -254,10 +267,18 @@ func TestChecks(t *testing.T) {
 type recorder struct {
 	step.Executor
 	steps []step.Step
+	given []string
 }
 
 func (r *recorder) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 	r.steps = append(r.steps, s)
+	files, err := os.ReadDir(filepath.Join(dir, "cosign"))
+	for _, file := range files {
+		r.given = append(r.given, file.Name())
+	}
+	if err != nil {
+		return step.Result{}, err
+	}
 	return r.Executor.Run(ctx, s, dir)
 }
 
@@ -276,6 +297,7 @@ func TestLogin(t *testing.T) {
 	s := seen.steps[0]
 	require.Equal(t, "image of cosign", s.Image)
 	require.Contains(t, s.Secrets["DOCKER_AUTH_CONFIG"], `{"auths":{"`+to.Host+`":{"auth":"`)
-	require.Equal(t, map[string]string{"DOCKER_CONFIG": "@out@/docker"}, s.Env)
-	require.ElementsMatch(t, []string{"docker/config.json", "trusted.pub"}, s.Inputs)
+	require.Equal(t, map[string]string{"DOCKER_CONFIG": "@out@/cosign"}, s.Env)
+	require.Equal(t, []string{"cosign"}, s.Inputs)
+	require.ElementsMatch(t, []string{"config.json", "trusted.pub"}, seen.given)
 }

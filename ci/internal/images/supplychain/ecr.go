@@ -14,8 +14,8 @@ import (
 
 // ECRAPI is what is asked of Amazon ECR.
 type ECRAPI interface {
-	DescribeImageScanFindings(context.Context, *ecr.DescribeImageScanFindingsInput, ...func(*ecr.Options)) (*ecr.DescribeImageScanFindingsOutput, error)
-	DescribeRepositories(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error)
+	ecr.DescribeImageScanFindingsAPIClient
+	ecr.DescribeRepositoriesAPIClient
 }
 
 // patience is how long a scan is waited for; the basic one takes about a minute after
@@ -28,31 +28,38 @@ type ECR struct{ API ECRAPI }
 // Scan reads the findings of one image, of one platform: ECR does not scan
 // indexes. note says why there are none where that is no error.
 func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Finding, note string, err error) {
+	name := repository + "@" + digest
 	in := &ecr.DescribeImageScanFindingsInput{RepositoryName: &repository, ImageId: &types.ImageIdentifier{ImageDigest: &digest}}
+	var final error // that waiting does not mend
 	waiter := ecr.NewImageScanCompleteWaiter(e.API, func(o *ecr.ImageScanCompleteWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 2*time.Second, 15*time.Second
 		// The SDK's own judgement knows neither what is scanned for ever (ACTIVE) nor
 		// what never will be.
 		o.Retryable = func(ctx context.Context, _ *ecr.DescribeImageScanFindingsInput, out *ecr.DescribeImageScanFindingsOutput, failed error) (again bool, err error) {
-			note, again, err = e.judge(ctx, repository, digest, out, failed)
-			return again, err
+			if none := (*types.ScanNotFoundException)(nil); errors.As(failed, &none) {
+				note, again, final = e.unscanned(ctx, repository)
+			} else if failed != nil {
+				final = fmt.Errorf("asking ECR for its scan of %s: %w", name, failed)
+			} else {
+				note, again, final = judgeStatus(out.ImageScanStatus, name)
+			}
+			return again, final
 		}
 	})
-	var failed *finalError
 	switch err := waiter.Wait(ctx, in, patience); {
-	case errors.As(err, &failed):
-		return nil, "", failed.error
+	case final != nil:
+		return nil, "", final
 	case ctx.Err() != nil:
-		return nil, "", fmt.Errorf("waiting for ECR's scan of %s@%s: %w", repository, digest, context.Cause(ctx))
+		return nil, "", fmt.Errorf("waiting for ECR's scan of %s: %w", name, context.Cause(ctx))
 	case err != nil:
-		return nil, "", fmt.Errorf("ECR has not finished its scan of %s@%s within %s: scan again in a while", repository, digest, patience)
+		return nil, "", fmt.Errorf("ECR has not finished its scan of %s within %s: scan again in a while", name, patience)
 	case note != "":
 		return nil, note, nil
 	}
 	for pages := ecr.NewDescribeImageScanFindingsPaginator(e.API, in); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, "", fmt.Errorf("asking ECR for its scan of %s@%s: %w", repository, digest, err)
+			return nil, "", fmt.Errorf("asking ECR for its scan of %s: %w", name, err)
 		}
 		if page.ImageScanFindings == nil {
 			continue
@@ -67,29 +74,12 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 	return findings, "", nil
 }
 
-// finalError is an error that waiting does not mend.
-type finalError struct{ error }
-
-// judge tells whether the scan is there, or will be.
-func (e ECR) judge(ctx context.Context, repository, digest string, out *ecr.DescribeImageScanFindingsOutput, failed error) (note string, again bool, err error) {
-	var none *types.ScanNotFoundException
-	switch {
-	case errors.As(failed, &none):
-		return e.unscanned(ctx, repository)
-	case failed != nil:
-		return "", false, &finalError{fmt.Errorf("asking ECR for its scan of %s@%s: %w", repository, digest, failed)}
-	case out.ImageScanStatus == nil:
-		return "", true, nil
-	}
-	return judgeStatus(out.ImageScanStatus, repository, digest)
-}
-
 // unscanned tells a repository that does not scan from one whose scan has not
 // begun yet.
 func (e ECR) unscanned(ctx context.Context, repository string) (note string, again bool, err error) {
 	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
 	if err != nil {
-		return "", false, &finalError{fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)}
+		return "", false, fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)
 	}
 	for _, r := range out.Repositories {
 		if r.ImageScanningConfiguration != nil && r.ImageScanningConfiguration.ScanOnPush {
@@ -101,37 +91,25 @@ func (e ECR) unscanned(ctx context.Context, repository string) (note string, aga
 
 // judgeStatus tells whether there are findings to read.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanStatus.html
-func judgeStatus(status *types.ImageScanStatus, repository, digest string) (note string, again bool, err error) {
-	said := strings.TrimSpace(string(status.Status) + " " + aws.ToString(status.Description))
-	switch {
-	case status.Status == types.ScanStatusComplete, status.Status == types.ScanStatusActive:
-		return "", false, nil
-	case status.Status == types.ScanStatusPending, status.Status == types.ScanStatusInProgress:
+func judgeStatus(status *types.ImageScanStatus, name string) (note string, again bool, err error) {
+	if status == nil {
 		return "", true, nil
-	case status.Status == types.ScanStatusUnsupportedImage,
-		status.Status == types.ScanStatusFailed && strings.Contains(said, "UnsupportedImage"): // an image without a distribution, in basic scanning
-		return fmt.Sprintf("ECR cannot scan %s@%s: %s", repository, digest, said), false, nil
 	}
-	return "", false, &finalError{fmt.Errorf("ECR has no findings for %s@%s: %s: start its scan again (aws ecr start-image-scan)", repository, digest, said)}
-}
-
-// severities are Amazon's.
-var severities = map[string]Severity{
-	"CRITICAL": Critical, "HIGH": High, "MEDIUM": Medium, "LOW": Low, "INFORMATIONAL": Informational,
-}
-
-func severity(amazons string) Severity {
-	if s, ok := severities[amazons]; ok {
-		return s
+	said := strings.TrimSpace(string(status.Status) + " " + aws.ToString(status.Description))
+	switch status.Status {
+	case types.ScanStatusComplete, types.ScanStatusActive:
+		return "", false, nil
+	case types.ScanStatusPending, types.ScanStatusInProgress:
+		return "", true, nil
 	}
-	return Unknown // UNDEFINED, UNTRIAGED
+	if status.Status == types.ScanStatusUnsupportedImage || strings.Contains(said, "UnsupportedImage") { // basic scanning says FAILED
+		return fmt.Sprintf("ECR cannot scan %s: %s", name, said), false, nil
+	}
+	return "", false, fmt.Errorf("ECR has no findings for %s: %s: start its scan again (aws ecr start-image-scan)", name, said)
 }
 
 func basic(f types.ImageScanFinding) Finding {
-	made := Finding{
-		ID: aws.ToString(f.Name), Severity: severity(string(f.Severity)), Title: aws.ToString(f.Description), URL: aws.ToString(f.Uri),
-		Source: "ecr",
-	}
+	made := Finding{ID: aws.ToString(f.Name), Severity: severity(string(f.Severity)), Title: aws.ToString(f.Description), URL: aws.ToString(f.Uri), Source: "ecr"}
 	for _, a := range f.Attributes {
 		switch aws.ToString(a.Key) {
 		case "package_name":
@@ -144,20 +122,19 @@ func basic(f types.ImageScanFinding) Finding {
 }
 
 // enhanced makes a finding of each package that Amazon Inspector names.
-func enhanced(f types.EnhancedImageScanFinding) []Finding {
-	made := Finding{
-		ID: aws.ToString(f.Title), Severity: severity(aws.ToString(f.Severity)), Title: aws.ToString(f.Title), Source: "ecr",
-	}
+func enhanced(f types.EnhancedImageScanFinding) (all []Finding) {
+	made := Finding{ID: aws.ToString(f.Title), Severity: severity(aws.ToString(f.Severity)), Title: aws.ToString(f.Title), Source: "ecr"}
 	details := f.PackageVulnerabilityDetails
 	if details == nil {
 		return []Finding{made}
 	}
 	made.ID, made.URL, made.Aliases = aws.ToString(details.VulnerabilityId), aws.ToString(details.SourceUrl), details.RelatedVulnerabilities
-	var all []Finding
+	if len(details.VulnerablePackages) == 0 {
+		return []Finding{made}
+	}
 	for _, p := range details.VulnerablePackages {
-		one := made
-		one.Package, one.Version, one.Fixed = aws.ToString(p.Name), aws.ToString(p.Version), aws.ToString(p.FixedInVersion)
-		all = append(all, one)
+		made.Package, made.Version, made.Fixed = aws.ToString(p.Name), aws.ToString(p.Version), aws.ToString(p.FixedInVersion)
+		all = append(all, made)
 	}
 	return all
 }

@@ -134,6 +134,7 @@ func TestEnhanced(t *testing.T) {
 				{Name: aws.String("musl"), Version: aws.String("1.2.5"), FixedInVersion: aws.String("1.2.6")}, {Name: aws.String("musl-utils"), Version: aws.String("1.2.5")},
 			},
 		}},
+		{Title: aws.String("CVE-2026-2"), Severity: aws.String("LOW"), PackageVulnerabilityDetails: &types.PackageVulnerabilityDetails{VulnerabilityId: aws.String("CVE-2026-2")}},
 		{Title: aws.String("a setting"), Severity: aws.String("MEDIUM")},
 	}}
 	findings, note, err := supplychain.ECR{API: &fakeECR{pages: []answer{a}}}.Scan(t.Context(), "repo", "sha256:1")
@@ -142,6 +143,7 @@ func TestEnhanced(t *testing.T) {
 	require.Equal(t, []supplychain.Finding{
 		{ID: "CVE-2026-1", Aliases: []string{"GHSA-1"}, Severity: supplychain.Unknown, Package: "musl", Version: "1.2.5", Fixed: "1.2.6", Title: "CVE-2026-1 - musl", Source: "ecr"},
 		{ID: "CVE-2026-1", Aliases: []string{"GHSA-1"}, Severity: supplychain.Unknown, Package: "musl-utils", Version: "1.2.5", Title: "CVE-2026-1 - musl", Source: "ecr"},
+		{ID: "CVE-2026-2", Severity: supplychain.Low, Title: "CVE-2026-2", Source: "ecr"},
 		{ID: "a setting", Severity: supplychain.Medium, Title: "a setting", Source: "ecr"},
 	}, findings)
 }

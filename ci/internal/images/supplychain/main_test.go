@@ -34,6 +34,9 @@ func embedded(t *testing.T) *registry.Registry {
 	return r
 }
 
+// build is what is known of the build of what is published.
+var build = supplychain.Build{Commit: strings.Repeat("1", 40)}
+
 // publish publishes an image of two platforms, with what is in layers, and says what
 // it is.
 func publish(t *testing.T, to *registry.Registry, layers ...v1.Layer) supplychain.Subject {
@@ -46,9 +49,15 @@ func publish(t *testing.T, to *registry.Registry, layers ...v1.Layer) supplychai
 		require.NoError(t, err)
 		target, err := v1.ParsePlatform(platform)
 		require.NoError(t, err)
+		config, err := img.ConfigFile()
+		require.NoError(t, err)
+		config = config.DeepCopy()
+		config.OS, config.Architecture = target.OS, target.Architecture
+		img, err = mutate.ConfigFile(img, config)
+		require.NoError(t, err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: target}})
 	}
 	_, err := to.Publish(t.Context(), registry.Publication{Repository: "app", Tag: "v1", Index: index})
 	require.NoError(t, err)
-	return supplychain.Subject{Repository: "app", Index: index, Build: supplychain.Build{Commit: strings.Repeat("1", 40), Service: "backend"}}
+	return supplychain.Subject{Service: "backend", Repository: "app", Index: index}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/images/supplychain/supplychaintest"
 )
@@ -31,11 +32,11 @@ func TestProvenance(t *testing.T) {
 	}{
 		"a workflow": {
 			supplychain.Build{
-				Repository: run.Source(), Ref: run.Ref, Commit: "1111", Service: "frontend", Run: run,
-				Bases: []supplychain.Base{{Reference: "docker.io/nginxinc/nginx-unprivileged:stable-alpine", Digest: base}},
+				Repository: run.Source(), Ref: run.Ref, Commit: "1111", Run: run,
+				Bases: []image.Pin{{Reference: "docker.io/nginxinc/nginx-unprivileged:stable-alpine", Digest: base}},
 			},
 			`{"buildDefinition": {"buildType": "https://slipway.dev/build/image/v1",
-			   "externalParameters": {"repository": "https://github.com/owner/name", "ref": "refs/heads/main", "commit": "1111", "service": "frontend", "platforms": ["linux/amd64", "linux/arm64"]},
+			   "externalParameters": {"repository": "https://github.com/owner/name", "ref": "refs/heads/main", "commit": "1111", "service": "backend", "platforms": ["linux/amd64", "linux/arm64"]},
 			   "internalParameters": {"github": {"event_name": "push", "repository_id": "7", "repository_owner_id": "8", "runner_environment": "github-hosted"}},
 			   "resolvedDependencies": [
 			    {"name": "source", "uri": "git+https://github.com/owner/name@refs/heads/main", "digest": {"gitCommit": "1111"}},
@@ -44,7 +45,7 @@ func TestProvenance(t *testing.T) {
 			   "metadata": {"invocationId": "https://github.com/owner/name/actions/runs/42/attempts/2"}}}`,
 		},
 		"by hand": {
-			supplychain.Build{Service: "backend", Commit: "2222", Bases: []supplychain.Base{{Reference: "127.0.0.1:5000/base"}}},
+			supplychain.Build{Commit: "2222", Bases: []image.Pin{{Reference: "127.0.0.1:5000/base"}}},
 			`{"buildDefinition": {"buildType": "https://slipway.dev/build/image/v1",
 			   "externalParameters": {"commit": "2222", "service": "backend", "platforms": ["linux/amd64", "linux/arm64"]},
 			   "resolvedDependencies": [{"name": "source", "digest": {"gitCommit": "2222"}}, {"name": "base", "uri": "pkg:oci/base?repository_url=127.0.0.1%3A5000%2Fbase"}]},
@@ -55,8 +56,7 @@ func TestProvenance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			to := embedded(t)
 			subject := publish(t, to)
-			subject.Build = tt.build
-			_, err := supplychain.Attestor{Tools: host(t), Registry: to, NoSBOM: true}.Attest(t.Context(), subject)
+			_, err := supplychain.Attestor{Tools: host(t), Registry: to, NoSBOM: true}.Attest(t.Context(), subject, tt.build)
 			require.NoError(t, err)
 			said := attached(t, to, subject)["application/vnd.in-toto+json https://slsa.dev/provenance/v1"][0]
 			require.NotContains(t, said, "planted-secret")

@@ -26,15 +26,6 @@ type Image struct {
 	Platforms []string `json:"platforms"`
 }
 
-// judge makes the report.
-func judge(images []Image, findings []Finding, failOn Severity, notes []string) Report {
-	r := Report{Result: "succeeded", FailOn: failOn, Images: images, Findings: merge(findings), Notes: notes}
-	if len(r.failing()) > 0 {
-		r.Result = "failed"
-	}
-	return r
-}
-
 func (r Report) failing() []Finding {
 	var failing []Finding
 	for _, f := range r.Findings {
@@ -61,20 +52,7 @@ func (r Report) Err() error {
 }
 
 // JSON writes the report as one indented JSON document.
-func (r Report) JSON(w io.Writer) error {
-	r.Images, r.Findings, r.Notes = orEmpty(r.Images), orEmpty(r.Findings), orEmpty(r.Notes)
-	for n := range r.Findings {
-		r.Findings[n].Aliases, r.Findings[n].Platforms = orEmpty(r.Findings[n].Aliases), orEmpty(r.Findings[n].Platforms)
-	}
-	return report.WriteJSON(w, r)
-}
-
-func orEmpty[T any](list []T) []T {
-	if list == nil {
-		return []T{}
-	}
-	return list
-}
+func (r Report) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
 
 // Text writes the report for a terminal.
 func (r Report) Text(w io.Writer) error {
@@ -83,7 +61,7 @@ func (r Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "%s %s (%s)\n", i.Service, i.Digest, strings.Join(i.Platforms, ", "))
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, fixed(f), accepted(f))
+		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, f.fixed(), f.accepted())
 		if f.Title != "" && f.Title != f.ID {
 			fmt.Fprintf(&b, "        %s\n", outcome.OneLine(f.Title))
 		}
@@ -104,18 +82,15 @@ func (r Report) mark(f Finding) string {
 	return "ok"
 }
 
-func fixed(f Finding) string {
-	if f.Fixed == "" {
-		return ""
-	}
-	return ", fixed in " + f.Fixed
-}
+func (f Finding) fixed() string    { return after(", fixed in ", f.Fixed) }
+func (f Finding) accepted() string { return after(", accepted: ", outcome.OneLine(f.Exception)) }
 
-func accepted(f Finding) string {
-	if f.Exception == "" {
+// after is a text with what leads to it; "" without one.
+func after(lead, text string) string {
+	if text == "" {
 		return ""
 	}
-	return ", accepted: " + outcome.OneLine(f.Exception)
+	return lead + text
 }
 
 // Markdown writes the report for a job's summary.
@@ -130,8 +105,8 @@ func (r Report) Markdown(w io.Writer) error {
 		if f.URL != "" {
 			id = "[" + f.ID + "](" + f.URL + ")"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, fixed(f), f.Service,
-			report.Inline(outcome.OneLine(f.Title+accepted(f))))
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, f.fixed(), f.Service,
+			report.Inline(outcome.OneLine(f.Title+f.accepted())))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "\n- %s\n", outcome.OneLine(note))

@@ -1,6 +1,7 @@
 package supplychain
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,14 +25,6 @@ const ExceptionsFile = ".trivyignore.yaml"
 
 // formerExceptions is the file that had them before.
 const formerExceptions = "ci/vulnerabilities.json"
-
-// Scanned is an image that is scanned.
-type Scanned struct {
-	Service string
-	// Repository has the image; empty means that it is not published.
-	Repository string
-	Index      v1.ImageIndex
-}
 
 // Scanner scans images: Trivy looks at all of them, Amazon ECR at published ones.
 type Scanner struct {
@@ -58,7 +51,7 @@ func FindExceptions(dir string) (string, error) {
 }
 
 // Scan scans images on all their platforms.
-func (s Scanner) Scan(ctx context.Context, subjects ...Scanned) (Report, error) {
+func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) {
 	accepted, err := readExceptions(s.Exceptions)
 	if err != nil {
 		return Report{}, err
@@ -66,78 +59,80 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Scanned) (Report, error) 
 	if err := s.Require(ctx, tool.Trivy); err != nil {
 		return Report{}, err
 	}
-	var images []Image
-	var findings []Finding
-	var notes []string
+	r := Report{Result: "succeeded", FailOn: s.FailOn, Images: []Image{}, Notes: []string{}}
 	for _, subject := range subjects { // one after the other: they share Trivy's database
-		image, found, noted, err := s.one(ctx, subject, accepted)
-		if err != nil {
+		if err := s.one(ctx, subject, accepted, &r); err != nil {
 			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
 		}
-		images, findings, notes = append(images, image), append(findings, found...), append(notes, noted...)
 	}
-	return judge(images, findings, s.FailOn, notes), nil
+	r.Findings = merge(r.Findings)
+	if len(r.failing()) > 0 {
+		r.Result = "failed"
+	}
+	return r, nil
 }
 
-func (s Scanner) one(ctx context.Context, subject Scanned, accepted exceptions) (image Image, findings []Finding, notes []string, err error) {
+// one adds to r what is found in one image.
+func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
 	digest, err := subject.Index.Digest()
 	if err != nil {
-		return image, nil, nil, err
+		return fmt.Errorf("reading the index: %w", err)
 	}
-	image = Image{Service: subject.Service, Digest: digest.String()}
+	images, err := subject.platforms()
+	if err != nil {
+		return err
+	}
 	dir, done, err := room()
 	if err != nil {
-		return image, nil, nil, err
+		return err
 	}
 	defer done()
-	platforms, err := layouts(subject.Index, dir)
-	if err != nil {
-		return image, nil, nil, err
+	if err := subject.write(dir); err != nil {
+		return err
 	}
-	for _, one := range platforms {
-		image.Platforms = append(image.Platforms, one.platform)
+	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
+		return fmt.Errorf("giving Trivy the exceptions: %w", err)
+	}
+	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
+	for _, one := range images {
 		found, err := s.trivy(ctx, one, dir)
 		if err != nil {
-			return image, nil, nil, err
+			return err
 		}
 		if s.ECR != nil && subject.Repository != "" {
-			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.digest.String())
+			inECR, note, err := s.ECR.Scan(ctx, subject.Repository, one.Digest.String())
 			if err != nil {
-				return image, nil, nil, err
+				return err
 			}
 			if note != "" {
-				notes = append(notes, note)
+				r.Notes = append(r.Notes, note)
 			}
 			found = append(found, accepted.accept(inECR)...)
 		}
+		platform := one.Platform.String()
+		scanned.Platforms = append(scanned.Platforms, platform)
 		for _, f := range found {
-			f.Service, f.Platforms = subject.Service, []string{one.platform}
-			findings = append(findings, f)
+			f.Service, f.Platforms = subject.Service, []string{platform}
+			if f.Aliases == nil {
+				f.Aliases = []string{} // not null in JSON
+			}
+			r.Findings = append(r.Findings, f)
 		}
 	}
-	return image, findings, notes, nil
+	r.Images = append(r.Images, scanned)
+	return nil
 }
 
 // trivy has Trivy look at the image of one platform. Its database is brought up to
-// date by Trivy itself; without one it fails.
-func (s Scanner) trivy(ctx context.Context, one single, dir string) ([]Finding, error) {
-	report := one.place + ".trivy.json"
+// date by Trivy itself; without one it fails. What is accepted is in our file alone:
+// a .trivyignore or trivy.yaml of the tree would accept for ever, and on the host only.
+func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Finding, error) {
+	report := fileOf(one) + ".trivy.json"
 	args := []string{
-		"image", "--input=" + step.Out + "/" + one.place, "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln", "--exit-code=0",
-		"--quiet", "--skip-version-check", "--disable-telemetry",
+		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
+		"--exit-code=0", "--quiet", "--skip-version-check", "--disable-telemetry", "--config=" + os.DevNull, "--ignorefile=" + step.Out + "/" + ExceptionsFile, "--show-suppressed",
 	}
-	scan := step.Step{Fresh: true, Inputs: []string{one.place}, Keep: []string{one.place}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
-	if s.Exceptions != "" {
-		content, err := os.ReadFile(s.Exceptions)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, ExceptionsFile), content, 0o644) //nolint:gosec // a directory of ours
-		}
-		if err != nil {
-			return nil, fmt.Errorf("giving Trivy the exceptions: %w", err)
-		}
-		args = append(args, "--ignorefile="+step.Out+"/"+ExceptionsFile, "--show-suppressed")
-		scan.Inputs = append(scan.Inputs, ExceptionsFile)
-	}
+	scan := step.Step{Fresh: true, Inputs: []string{layoutFolder, ExceptionsFile}, Keep: []string{layoutFolder}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
 	if err := s.run(ctx, tool.Trivy, scan, dir, args...); err != nil {
 		return nil, err
 	}
@@ -184,7 +179,7 @@ func readTrivy(data []byte) ([]Finding, error) {
 		for _, m := range result.ExperimentalModifiedFindings {
 			if m.Type == "vulnerability" {
 				accepted := m.Finding.finding()
-				accepted.Exception = because(m.Statement)
+				accepted.Exception = cmp.Or(m.Statement, "in "+ExceptionsFile)
 				findings = append(findings, accepted)
 			}
 		}
@@ -194,9 +189,11 @@ func readTrivy(data []byte) ([]Finding, error) {
 
 // exceptions are the accepted findings, as far as ECR's have to be held to them.
 type exceptions struct {
+	content         []byte // for Trivy
 	Vulnerabilities []struct {
 		ID, Statement string
 		ExpiredAt     time.Time `yaml:"expired_at"`
+		Paths, PURLs  []string  // where Trivy takes it to hold; ECR names neither
 	}
 }
 
@@ -206,11 +203,10 @@ func readExceptions(file string) (e exceptions, err error) {
 	if file == "" {
 		return e, nil
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
+	if e.content, err = os.ReadFile(file); err != nil {
 		return e, outcome.Usagef("reading the exceptions: %w", err)
 	}
-	if err := yaml.Unmarshal(data, &e); err != nil {
+	if err := yaml.Unmarshal(e.content, &e); err != nil {
 		return e, outcome.Usagef("%s: %w: it must have a list of vulnerabilities, each with id, statement and expired_at", filepath.Base(file), err)
 	}
 	for n, v := range e.Vulnerabilities {
@@ -221,21 +217,14 @@ func readExceptions(file string) (e exceptions, err error) {
 	return e, nil
 }
 
-// accept marks what is accepted still.
+// accept marks what of ECR's findings is accepted still, wherever it is.
 func (e exceptions) accept(findings []Finding) []Finding {
 	for n, f := range findings {
 		for _, v := range e.Vulnerabilities {
-			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) {
-				findings[n].Exception = because(v.Statement)
+			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) && len(v.Paths)+len(v.PURLs) == 0 {
+				findings[n].Exception = v.Statement
 			}
 		}
 	}
 	return findings
-}
-
-func because(statement string) string {
-	if statement == "" {
-		return "in " + ExceptionsFile
-	}
-	return statement
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -33,11 +34,15 @@ func TestScan(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	tools.Finds(trivyReport)
 	subject := publish(t, embedded(t))
+	scans := regexp.MustCompile(`^trivy image --input=[^ ]*/image@sha256:[0-9a-f]{64} .* --config=/dev/null --ignorefile=[^ ]*/.trivyignore.yaml --show-suppressed$`)
 	for threshold, failing := range map[supplychain.Severity]int{
 		supplychain.Critical: 1, supplychain.High: 3, supplychain.Medium: 4, supplychain.Low: 5, supplychain.Never: 0,
 	} {
-		found, err := supplychain.Scanner{Tools: host(t), FailOn: threshold}.Scan(t.Context(), supplychain.Scanned{Service: "backend", Index: subject.Index})
+		found, err := supplychain.Scanner{Tools: host(t), FailOn: threshold}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: subject.Index})
 		require.NoError(t, err)
+		for _, line := range tools.Ran()[1:] {
+			require.Regexp(t, scans, line, "one platform after the other, and nothing is accepted by what lies in the tree")
+		}
 		require.Len(t, found.Findings, 6, "those of both platforms are the same")
 		require.Equal(t, []string{"linux/amd64", "linux/arm64"}, found.Findings[0].Platforms)
 		require.Equal(t, map[bool]string{true: "failed", false: "succeeded"}[failing > 0], found.Result, threshold)
@@ -65,18 +70,18 @@ func TestRecorded(t *testing.T) {
 	recorded, err := os.ReadFile("testdata/trivy.json")
 	require.NoError(t, err)
 	tools.Finds(string(recorded))
-	found, err := supplychain.Scanner{Tools: host(t), FailOn: supplychain.High}.Scan(t.Context(), supplychain.Scanned{Service: "backend", Index: publish(t, embedded(t)).Index})
+	found, err := supplychain.Scanner{Tools: host(t), FailOn: supplychain.High}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: publish(t, embedded(t)).Index})
 	require.NoError(t, err)
 	both := []string{"linux/amd64", "linux/arm64"}
 	require.Equal(t, []supplychain.Finding{
-		{ID: "CVE-2026-0001", Severity: supplychain.Critical, Package: "stdlib", Version: "v1.26.8", Fixed: "1.99.0", Title: "serves too much", URL: "https://avd.aquasec.com/nvd/cve-2026-0001", Source: "trivy", Service: "backend", Platforms: both, Exception: "never called"},
+		{ID: "CVE-2026-0001", Severity: supplychain.Critical, Package: "stdlib", Version: "v1.26.8", Fixed: "1.99.0", Title: "serves too much", URL: "https://avd.aquasec.com/nvd/cve-2026-0001", Source: "trivy", Service: "backend", Aliases: []string{}, Platforms: both, Exception: "never called"},
 		{ID: "CVE-2026-0002", Aliases: []string{"GHSA-x"}, Severity: supplychain.High, Package: "stdlib", Version: "v1.26.8", Fixed: "1.99.0", Title: "reads too much", URL: "https://avd.aquasec.com/nvd/cve-2026-0002", Source: "trivy", Service: "backend", Platforms: both},
 	}, found.Findings)
 }
 
 func TestScanFails(t *testing.T) {
 	tools := supplychaintest.Install(t)
-	subject := supplychain.Scanned{Service: "backend", Index: publish(t, embedded(t)).Index}
+	subject := supplychain.Subject{Service: "backend", Index: publish(t, embedded(t)).Index}
 	scanner := supplychain.Scanner{Tools: host(t), FailOn: supplychain.High}
 	_, err := scanner.Scan(t.Context(), subject)
 	require.ErrorContains(t, err, "scanning backend: trivy image ended with exit code 1: FATAL failed to download vulnerability DB", "no database is no pass")
@@ -95,7 +100,7 @@ func TestScanFails(t *testing.T) {
 func TestExceptions(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	tools.Finds(`{"SchemaVersion": 2}`)
-	subject := supplychain.Scanned{Service: "backend", Repository: "app", Index: publish(t, embedded(t)).Index}
+	subject := supplychain.Subject{Service: "backend", Repository: "app", Index: publish(t, embedded(t)).Index}
 	dir := t.TempDir()
 	found, err := supplychain.FindExceptions(dir)
 	require.NoError(t, err)
@@ -114,9 +119,14 @@ func TestExceptions(t *testing.T) {
 	require.NoError(t, report.Err())
 	require.Equal(t, "never called", report.Findings[0].Exception)
 	require.Contains(t, tools.Ran()[1], "/.trivyignore.yaml --show-suppressed")
-	report, err = scan("vulnerabilities:\n  - {id: CVE-2026-HIGH, statement: never called, expired_at: 2020-12-31}\n")
-	require.NoError(t, err)
-	require.Error(t, report.Err(), "for a while, and no longer")
+	for why, limits := range map[string]string{
+		"for a while, and no longer": "expired_at: 2020-12-31", "in another place": "expired_at: 2999-12-31, paths: [usr/bin/other]",
+		"in another package": `expired_at: 2999-12-31, purls: ["pkg:apk/other"]`,
+	} {
+		report, err = scan("vulnerabilities:\n  - {id: CVE-2026-HIGH, statement: never called, " + limits + "}\n")
+		require.NoError(t, err)
+		require.Error(t, report.Err(), why)
+	}
 
 	for bad, want := range map[string]string{
 		"vulnerabilities: [":                                        "it must have a list of vulnerabilities",

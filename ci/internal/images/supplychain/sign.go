@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +24,7 @@ import (
 
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/exec/tool"
+	"dagger/slipway/internal/images/registry"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -32,12 +34,6 @@ const (
 	PasswordVariable = "COSIGN_PASSWORD"
 	// GitHubIssuer certifies the identities of jobs of GitHub Actions.
 	GitHubIssuer = "https://token.actions.githubusercontent.com"
-)
-
-// The files that cosign is given.
-const (
-	privateFile, publicFile, rootFile, configFile = "cosign.key", "cosign.pub", "trusted-root.json", "signing-config.json"
-	dockerFolder                                  = "docker"
 )
 
 // Signer says who signs: a key, or the job of GitHub Actions that the process is.
@@ -168,7 +164,7 @@ func checkJSON(files ...string) error {
 
 // Verify is a refusal of an image that nobody trusted has signed, in one line. What
 // cannot be found out is another error.
-func (t Tools) Verify(ctx context.Context, from Registry, repository string, image v1.Hash, trust Trust) error {
+func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository string, image v1.Hash, trust Trust) error {
 	dir, done, err := room()
 	if err != nil {
 		return err
@@ -181,118 +177,109 @@ func (t Tools) Verify(ctx context.Context, from Registry, repository string, ima
 	return c.verify(ctx, trust)
 }
 
-// cosign runs cosign about one image. What it reads is copied to a folder of its
-// own, so that a container can be given it.
+// cosign runs cosign about one image.
 type cosign struct {
-	tools Tools
+	Tools
 	step  step.Step
 	dir   string
 	image string
 	flags []string // of every signature
 }
 
-func newCosign(ctx context.Context, tools Tools, registry Registry, repository string, image v1.Hash, dir string) (cosign, error) {
-	c := cosign{tools: tools, dir: dir, image: registry.Reference(repository, image)}
-	c.step = step.Step{Fresh: true, Env: map[string]string{}, Secrets: map[string]string{}}
-	login, ok, err := registry.Login(ctx)
+// cosignFolder has copies of what cosign reads, so that a container can be given it.
+const cosignFolder = "cosign"
+
+func newCosign(ctx context.Context, tools Tools, in *registry.Registry, repository string, image v1.Hash, dir string) (cosign, error) {
+	c := cosign{Tools: tools, dir: dir, image: in.Reference(repository, image)}
+	c.step = step.Step{Fresh: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
+	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil { //nolint:gosec // a container's user reads it
+		return c, fmt.Errorf("making room for cosign: %w", err)
+	}
+	login, ok, err := in.Login(ctx)
 	if err != nil || !ok {
 		return c, err
 	}
-	// Docker's client reads logins from the environment if it has a configuration.
 	account, err := json.Marshal(map[string]any{"auths": map[string]any{
-		strings.Split(c.image, "/")[0]: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(login.Username + ":" + login.Password))},
+		in.Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(login.Username + ":" + login.Password))},
 	}})
-	if err == nil {
-		err = errors.Join(os.MkdirAll(filepath.Join(dir, dockerFolder), 0o755), c.put(dockerFolder+"/config.json", []byte("{}"), 0o644))
-	}
-	c.step.Env["DOCKER_CONFIG"], c.step.Secrets["DOCKER_AUTH_CONFIG"] = step.Out+"/"+dockerFolder, string(account)
-	return c, err
+	// Docker's client reads logins from the environment if it has a configuration.
+	c.step.Env["DOCKER_CONFIG"], c.step.Secrets["DOCKER_AUTH_CONFIG"] = step.Out+"/"+cosignFolder, string(account)
+	return c, errors.Join(err, c.put("config.json", []byte("{}"), 0o644))
 }
 
-// put gives cosign a file.
-func (c *cosign) put(name string, content []byte, mode os.FileMode) error {
-	if err := os.WriteFile(filepath.Join(c.dir, name), content, mode); err != nil { //nolint:gosec // names of ours in a directory of ours
+// put gives cosign a file. A container's user reads what is not secret.
+func (c cosign) put(name string, content []byte, mode os.FileMode) error {
+	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
 		return fmt.Errorf("making room for cosign: %w", err)
 	}
-	c.step.Inputs = append(c.step.Inputs, name)
 	return nil
 }
 
-// file gives cosign the copy of a file, and says how it is called there.
-func (c *cosign) file(name, from string, mode os.FileMode) (string, error) {
+// flag gives cosign the copy of a file, and is the flag that names it: none without a file.
+func (c cosign) flag(flag, name, from string) ([]string, error) {
+	if from == "" {
+		return nil, nil
+	}
 	content, err := os.ReadFile(from)
 	if err != nil {
-		return "", outcome.Usagef("reading %s: %w", from, err)
+		return nil, outcome.Usagef("reading %s: %w", from, err)
 	}
-	return step.Out + "/" + name, c.put(name, content, mode)
+	return []string{flag + "=" + there(name)}, c.put(name, content, 0o644)
 }
 
-func (c *cosign) run(ctx context.Context, args ...string) error {
-	return c.tools.run(ctx, tool.Cosign, c.step, c.dir, args...)
-}
+// there is the address that cosign has a file under.
+func there(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
 
-// prepare makes the flags of signatures, and says by whom the signer is known.
-func (s Signer) prepare(ctx context.Context, c *cosign, run Run) (own Trust, err error) {
-	for name, value := range s.Identity {
-		c.step.Secrets[name] = value
+// signAs makes the flags of signatures, and says by whom the signer is known.
+func (c *cosign) signAs(ctx context.Context, s Signer, run Run) (own Trust, err error) {
+	maps.Copy(c.step.Secrets, s.Identity)
+	root, failed := c.flag("--trusted-root", "trusted-root.json", s.TrustedRoot)
+	config, err := c.flag("--signing-config", "signing-config.json", s.SigningConfig)
+	if err := errors.Join(failed, err); err != nil {
+		return own, err
 	}
-	for flag, file := range map[string]string{rootFile: s.TrustedRoot, configFile: s.SigningConfig} {
-		if file == "" {
-			continue
-		}
-		there, err := c.file(flag, file, 0o644)
-		if err != nil {
-			return own, err
-		}
-		c.flags = append(c.flags, "--"+strings.TrimSuffix(flag, ".json")+"="+there)
-	}
+	c.flags = slices.Concat(root, config)
 	if s.Key == "" {
 		return Trust{Identity: run.builder(), TrustedRoot: s.TrustedRoot}, nil
 	}
-	if err := s.key(ctx, c); err != nil {
+	if err := c.key(ctx, s.Key); err != nil {
 		return own, err
 	}
-	c.flags = append(c.flags, "--key="+step.Out+"/"+privateFile)
+	c.flags = append(c.flags, "--key="+there("cosign.key"))
 	if s.SigningConfig == "" {
 		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key needs no public log
 	}
-	return Trust{Key: filepath.Join(c.dir, publicFile)}, nil
+	return Trust{Key: filepath.Join(c.dir, cosignFolder, "cosign.pub")}, nil
 }
 
 // key gives cosign the private key, in its own form, and has it write the public
 // half.
-func (s Signer) key(ctx context.Context, c *cosign) error {
-	content, err := os.ReadFile(s.Key)
+func (c *cosign) key(ctx context.Context, file string) error {
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return outcome.Usagef("reading the signing key: %w", err)
 	}
 	c.step.Secrets[PasswordVariable] = os.Getenv(PasswordVariable) // set, or cosign asks for it at the terminal
-	var failed error
+	name, args := "imported.pem", []string{"import-key-pair", "--key=" + there("imported.pem"), "--output-key-prefix=" + there("cosign")}
 	if bytes.Contains(content, []byte("BEGIN ENCRYPTED ")) {
-		failed = errors.Join(
-			c.put(privateFile, content, 0o600),
-			c.run(ctx, "public-key", "--key="+step.Out+"/"+privateFile, "--outfile="+step.Out+"/"+publicFile),
-		)
-	} else {
-		failed = errors.Join(
-			c.put("imported.pem", content, 0o600),
-			c.run(ctx, "import-key-pair", "--key="+step.Out+"/imported.pem", "--output-key-prefix="+step.Out+"/cosign"),
-		)
-		c.step.Inputs = append(c.step.Inputs, privateFile)
+		name, args = "cosign.key", []string{"public-key", "--key=" + there("cosign.key"), "--outfile=" + there("cosign.pub")}
 	}
-	if failed != nil {
-		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", s.Key, PasswordVariable, failed)
+	if err = c.put(name, content, 0o600); err == nil {
+		err = c.run(ctx, tool.Cosign, c.step, c.dir, args...)
+	}
+	if err != nil {
+		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", file, PasswordVariable, err)
 	}
 	return nil
 }
 
 // sign runs cosign sign or attest; input is a file that it reads beside.
-func (c *cosign) sign(ctx context.Context, command, input string, flags ...string) error {
-	signing := *c
+func (c cosign) sign(ctx context.Context, command, input string, flags ...string) error {
+	s := c.step
 	if input != "" {
-		signing.step.Inputs = append(slices.Clone(c.step.Inputs), input)
+		s.Inputs = []string{cosignFolder, input}
 	}
-	return signing.run(ctx, slices.Concat([]string{command, "--yes"}, c.flags, flags, []string{c.image})...)
+	return c.run(ctx, tool.Cosign, s, c.dir, slices.Concat([]string{command, "--yes"}, c.flags, flags, []string{c.image})...)
 }
 
 // unsigned and foreign are what cosign says where there is no signature, or none
@@ -302,39 +289,29 @@ var (
 	foreign  = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
 )
 
-func (c *cosign) verify(ctx context.Context, trust Trust) error {
-	args := []string{"verify"}
-	checked := *c
+// verify is a refusal of an image that nobody trusted has signed.
+func (c cosign) verify(ctx context.Context, trust Trust) error {
+	who, failed := c.flag("--key", "trusted.pub", trust.Key)
+	root, err := c.flag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
+	if err := errors.Join(failed, err); err != nil {
+		return err
+	}
 	switch {
 	case trust.Key != "":
-		there, err := checked.file("trusted.pub", trust.Key, 0o644)
-		if err != nil {
-			return err
-		}
-		args = append(args, "--key="+there, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
+		who = append(who, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
 	case trust.Identity != "":
-		args = append(args, "--certificate-identity="+trust.Identity)
+		who = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	default: // a pattern that matches a part would trust more than was meant
-		args = append(args, "--certificate-identity-regexp=^(?:"+trust.Pattern+")$")
+		who = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	}
-	if trust.Key == "" {
-		args = append(args, "--certificate-oidc-issuer="+cmp.Or(trust.Issuer, GitHubIssuer))
-	}
-	if trust.TrustedRoot != "" {
-		there, err := checked.file(rootFile, trust.TrustedRoot, 0o644)
-		if err != nil {
-			return err
-		}
-		args = append(args, "--trusted-root="+there)
-	}
-	err := checked.run(ctx, append(args, c.image)...)
+	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, who, root, []string{c.image})...)
 	var exit *exitError
 	switch {
 	case !errors.As(err, &exit):
 		return err
 	case exit.code == 10 || unsigned.MatchString(exit.said):
 		return outcome.Refusedf("%s: it is not signed: publish it with --sign-key, or from a job that may ask for its identity", c.image)
-	case slices.Contains([]int{12, 13}, exit.code) || foreign.MatchString(exit.said):
+	case exit.code == 12 || exit.code == 13 || foreign.MatchString(exit.said):
 		return outcome.Refusedf("%s: %s has not signed it: %s", c.image, trust, exit.said)
 	}
 	return fmt.Errorf("looking for signatures of %s: %w", c.image, err)

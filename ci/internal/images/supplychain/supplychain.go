@@ -11,11 +11,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 
 	"dagger/slipway/internal/exec/step"
@@ -25,6 +25,14 @@ import (
 
 // limit bounds one run of a tool, with all that it asks of others.
 const limit = 10 * time.Minute
+
+// Subject is an image that is attested or scanned.
+type Subject struct {
+	Service string
+	// Repository has the image; empty means that it is not published.
+	Repository string
+	Index      v1.ImageIndex
+}
 
 // Tools runs the tools.
 type Tools struct {
@@ -38,8 +46,7 @@ type Tools struct {
 func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 	for _, required := range tools {
 		err := t.run(ctx, required, step.Step{}, os.TempDir(), "version")
-		var missing *tool.MissingError
-		if errors.As(err, &missing) {
+		if missing := (*tool.MissingError)(nil); errors.As(err, &missing) {
 			return outcome.With(outcome.Usage, err)
 		}
 		if err != nil {
@@ -94,42 +101,30 @@ func lastWords(said string) string {
 	return outcome.OneLine(text)
 }
 
-// single is the image of one platform, which tools look at: none of them takes
-// an index whole.
-type single struct {
-	v1.Image
-	platform string // such as "linux/amd64"
-	digest   v1.Hash
-	// place is the folder of its layout.
-	place string
+// layoutFolder has the OCI layout of an image.
+const layoutFolder = "image"
+
+// write writes the image's layout below dir.
+func (s Subject) write(dir string) error {
+	if _, err := layout.Write(filepath.Join(dir, layoutFolder), s.Index); err != nil {
+		return fmt.Errorf("writing the layout of the image: %w", err)
+	}
+	return nil
 }
 
-// layouts writes the image of each platform as an OCI layout below dir.
-func layouts(index v1.ImageIndex, dir string) ([]single, error) {
-	manifest, err := index.IndexManifest()
+// platforms are the image's: tools look at one after the other. Another index and an
+// artifact name none.
+func (s Subject) platforms() ([]v1.Descriptor, error) {
+	manifest, err := s.Index.IndexManifest()
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	var all []single
-	for _, child := range manifest.Manifests {
-		if child.Platform == nil { // another index, or an artifact: nothing that runs
-			continue
-		}
-		image, err := index.Image(child.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("reading the image for %s: %w", child.Platform, err)
-		}
-		one := single{Image: image, platform: child.Platform.String(), digest: child.Digest, place: strings.ReplaceAll(child.Platform.String(), "/", "-")}
-		target, err := layout.Write(filepath.Join(dir, one.place), empty.Index)
-		if err == nil {
-			err = target.AppendImage(image)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("writing the layout for %s: %w", one.platform, err)
-		}
-		all = append(all, one)
-	}
-	return all, nil
+	return slices.DeleteFunc(slices.Clone(manifest.Manifests), func(d v1.Descriptor) bool { return d.Platform == nil }), nil
+}
+
+// fileOf begins the names of what is written about a platform.
+func fileOf(platform v1.Descriptor) string {
+	return strings.ReplaceAll(platform.Platform.String(), "/", "-")
 }
 
 // room makes a folder that tools share.

@@ -61,7 +61,7 @@ func TestReal(t *testing.T) {
 	require.ErrorContains(t, err, "it is not signed")
 
 	a := supplychain.Attestor{Tools: tools, Registry: to}
-	said, err := a.Attest(t.Context(), subject)
+	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"sbom of linux/amd64", "sbom of linux/arm64", "provenance"}, said)
 	bill := attached(t, to, subject)["application/spdx+json https://spdx.dev/Document"][0]
@@ -71,11 +71,11 @@ func TestReal(t *testing.T) {
 	a.Signer = &supplychain.Signer{Key: private}
 	require.NoError(t, a.Signer.Check())
 	require.NoError(t, a.Require(t.Context()))
-	said, err = a.Attest(t.Context(), subject)
+	said, err = a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"signed sbom of linux/amd64", "signed sbom of linux/arm64", "signed provenance", "signature"}, said)
 	require.NoError(t, tools.Verify(t.Context(), to, "app", digest, trust))
-	again, err := a.Attest(t.Context(), subject)
+	again, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Empty(t, again)
 
@@ -114,7 +114,7 @@ func TestRealTrivy(t *testing.T) {
 	t.Setenv("TRIVY_CACHE_DIR", t.TempDir())
 	t.Setenv("TRIVY_DB_REPOSITORY", "127.0.0.1:1/none")
 	subject := publish(t, embedded(t))
-	_, err := supplychain.Scanner{Tools: tools, FailOn: supplychain.High}.Scan(t.Context(), supplychain.Scanned{Service: "backend", Index: subject.Index})
+	_, err := supplychain.Scanner{Tools: tools, FailOn: supplychain.High}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: subject.Index})
 	require.ErrorContains(t, err, "scanning backend: trivy image ended with exit code 1: ")
 	t.Log(err)
 }

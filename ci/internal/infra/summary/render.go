@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Limits of what a resource shows.
@@ -38,9 +39,9 @@ func (s Summary) Headline() string {
 		case len(s.Drift) == 0:
 			return "No drift: the platform is as Terraform left it."
 		case len(s.Partial) > 0:
-			return head + fmt.Sprintf("others have changed %s.", count(len(s.Drift), "resource"))
+			return head + fmt.Sprintf("others have changed %s.", outcome.Count(len(s.Drift), "resource"))
 		}
-		return fmt.Sprintf("Drift: others have changed %s.", count(len(s.Drift), "resource"))
+		return fmt.Sprintf("Drift: others have changed %s.", outcome.Count(len(s.Drift), "resource"))
 	}
 	var parts []string
 	for _, a := range order {
@@ -49,19 +50,12 @@ func (s Summary) Headline() string {
 		}
 	}
 	if n := len(s.Outputs); n > 0 {
-		parts = append(parts, count(n, "output")+" changed")
+		parts = append(parts, outcome.Count(n, "output")+" changed")
 	}
 	if len(parts) == 0 {
 		return nothing
 	}
 	return head + strings.Join(parts, ", ") + "."
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // Text writes the summary for a terminal.
@@ -118,7 +112,7 @@ func (s Summary) markdown(limit int) string {
 	b.WriteString(s.warnings())
 	tail := s.outputs() + s.deferred()
 	if len(tail) > limit/4 {
-		tail = fmt.Sprintf("%s changed: see plan.json.\n", count(len(s.Outputs), "output"))
+		tail = fmt.Sprintf("%s changed: see plan.json.\n", outcome.Count(len(s.Outputs), "output"))
 	}
 	b.WriteString(section("Changes", s.Resources, limit*3/4-b.Len()))
 	b.WriteString(tail)

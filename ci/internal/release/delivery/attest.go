@@ -69,12 +69,10 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 
 func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build supplychain.Build, img image.Image) error {
 	service := img.Service
-	build.Service = service.Name
 	if service.Kind == platform.Nginx && img.Baseless == "" {
-		pin := d.Lock.Images["nginx"]
-		build.Bases = []supplychain.Base{{Reference: pin.Reference, Digest: pin.Digest}}
+		build.Bases = []image.Pin{d.Lock.Images["nginx"]}
 	}
-	attached, err := a.Attest(ctx, supplychain.Subject{Repository: service.Repository(), Index: img.Index, Build: build})
+	attached, err := a.Attest(ctx, supplychain.Subject{Service: service.Name, Repository: service.Repository(), Index: img.Index}, build)
 	if len(attached) > 0 {
 		d.Recorder.Event(service.Name, "attached "+strings.Join(attached, ", "))
 	}
@@ -164,7 +162,7 @@ func (d Delivery) verify(ctx context.Context, images map[string]string, trust su
 	return checked, group.Wait()
 }
 
-func (d Delivery) verifyOne(ctx context.Context, from supplychain.Registry, service platform.Service, reference string, trust supplychain.Trust) (VerifiedImage, error) {
+func (d Delivery) verifyOne(ctx context.Context, from *registry.Registry, service platform.Service, reference string, trust supplychain.Trust) (VerifiedImage, error) {
 	v := VerifiedImage{Service: service.Name, Image: reference}
 	digest, err := digestOf(reference)
 	if err != nil {

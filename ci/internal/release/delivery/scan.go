@@ -23,9 +23,9 @@ func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {
 
 // ScanImages scans images that are not published, without any account.
 func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images []image.Image, s Scan) (supplychain.Report, error) {
-	var subjects []supplychain.Scanned
+	var subjects []supplychain.Subject
 	for _, img := range images {
-		subjects = append(subjects, supplychain.Scanned{Service: img.Service.Name, Index: img.Index})
+		subjects = append(subjects, supplychain.Subject{Service: img.Service.Name, Index: img.Index})
 	}
 	return s.scanner(exec, lock).Scan(ctx, subjects...)
 }
@@ -56,8 +56,8 @@ func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supply
 	return report, awsauth.Explain(err)
 }
 
-func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images map[string]string) ([]supplychain.Scanned, error) {
-	var subjects []supplychain.Scanned
+func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images map[string]string) ([]supplychain.Subject, error) {
+	var subjects []supplychain.Subject
 	for _, service := range d.Services {
 		digest, err := digestOf(images[service.Name])
 		if err != nil {
@@ -67,7 +67,7 @@ func (d Delivery) subjects(ctx context.Context, from *registry.Registry, images 
 		if err != nil {
 			return nil, err
 		}
-		subjects = append(subjects, supplychain.Scanned{Service: service.Name, Repository: service.Repository(), Index: index})
+		subjects = append(subjects, supplychain.Subject{Service: service.Name, Repository: service.Repository(), Index: index})
 	}
 	return subjects, nil
 }

@@ -1,9 +1,20 @@
 package outcome
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // OneLine is text on one line: a message may quote what has several.
 func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// Count is a number with a noun, whose plural ends in s.
+func Count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
 
 // Nearest is the known name within two edits of name, or one that begins with
 // it; "" when there is none.

@@ -20,7 +20,7 @@ file="${4#--output=spdx-json=}"
 test -f "${2#oci-dir:}/index.json" || { echo "no layout" >&2; exit 1; }
 echo '{"spdxVersion":"SPDX-2.3"}' > "$file"`,
 	"trivy": `
-for arg; do case "$arg" in --output=*) file="${arg#--output=}";; --input=*) test -f "${arg#--input=}/index.json" || exit 1;; esac; done
+for arg; do case "$arg" in --output=*) file="${arg#--output=}";; --input=*) arg="${arg#--input=}"; test -f "${arg%@sha256:*}/index.json" || exit 1;; esac; done
 test -f "$FAKE/trivy.json" || { echo "FATAL  failed to download vulnerability DB" >&2; exit 1; }
 cp "$FAKE/trivy.json" "$file"`,
 	"cosign": `

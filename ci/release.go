@@ -255,7 +255,7 @@ func (m *Slipway) Status(
 		return nil, err
 	}
 	defer done()
-	found, err := p.Status(ctx, services)
+	found, err := p.Status(ctx, services, nil)
 	if err != nil {
 		return nil, err
 	}

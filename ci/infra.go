@@ -49,16 +49,7 @@ func (m *Slipway) Validate(
 	// +default="terraform"
 	dir string,
 ) (string, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer done()
-	found, err := p.Validate(ctx, dir)
-	if err != nil {
-		return "", err
-	}
-	r, err := render(found)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (infra.Validation, error) { return p.Validate(ctx, dir) })
 	if err == nil && found.Result == infra.Failed {
 		return "", errors.New(r.text)
 	}

@@ -55,7 +55,11 @@ func (m *Slipway) Rehearse(
 		said, _ := done.Stderr(ctx) // it is the reason, where it can be had
 		return nil, fmt.Errorf("rehearsing: %s", strings.TrimSpace(said))
 	}
-	return newRelease(release)
+	r, err := render(release)
+	if err != nil {
+		return nil, err
+	}
+	return newRelease(release, r)
 }
 
 // RehearseInfra applies the platform, plans it again and destroys it, against moto.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,7 +15,6 @@ import (
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
-	"dagger/slipway/internal/report/outcome"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -82,46 +80,6 @@ func TestContainers(t *testing.T) {
 			require.ErrorIs(t, tt.run(p), errRan)
 			require.Equal(t, tt.image, made.first.Image)
 			require.Equal(t, tt.environment, made.environment)
-		})
-	}
-}
-
-// TestRefusals are the same whichever face asks.
-func TestRefusals(t *testing.T) {
-	for name, tt := range map[string]struct {
-		run  func(pipeline.Pipeline) error
-		want string
-	}{
-		"a folder outside": {func(p pipeline.Pipeline) error {
-			_, err := p.Validate(t.Context(), "../x")
-			return err
-		}, `--dir "../x": name a folder of the source tree`},
-		"two plans at once": {func(p pipeline.Pipeline) error {
-			o := infra.PlanOptions{}
-			o.RefreshOnly, o.Destroy = true, true
-			_, err := p.Plan(t.Context(), pipeline.Terraform{Dir: "terraform"}, o)
-			return err
-		}, "--refresh-only and --destroy are two different plans: take one"},
-		"no plan": {func(p pipeline.Pipeline) error {
-			_, err := p.Apply(t.Context(), pipeline.Terraform{Dir: "terraform"}, infra.ApplyOptions{Plan: filepath.Join(p.Dir, "nope")})
-			return err
-		}, "run slipway plan, or name one with --plan"},
-		"a gate for nothing": {func(p pipeline.Pipeline) error {
-			what := pipeline.Test{}
-			require.NoError(t, what.Gate.Set("nope=90"))
-			_, err := p.Test(t.Context(), what)
-			return err
-		}, `the coverage gate names module "nope"`},
-		"no such kind": {func(p pipeline.Pipeline) error {
-			_, err := p.NewService(t.Context(), "orders", "ngnix", nil)
-			return err
-		}, `did you mean "nginx"?`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p, _ := in(t)
-			err := tt.run(p)
-			require.ErrorContains(t, err, tt.want)
-			require.Equal(t, outcome.Usage, outcome.Of(err))
 		})
 	}
 }

@@ -98,8 +98,8 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the plan: %w", err)
 	}
-	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig}, infra.PlanOptions{
-		PlanOptions: terraform.PlanOptions{Vars: vars, NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
+	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.PlanOptions{
+		PlanOptions: terraform.PlanOptions{NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
 	})
 	if err != nil {
 		return nil, err
@@ -168,8 +168,8 @@ func (m *Slipway) Apply(
 	if _, err := plan.Export(ctx, from); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	applied, err := p.Apply(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig}, infra.ApplyOptions{
-		Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial, Vars: vars,
+	applied, err := p.Apply(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.ApplyOptions{
+		Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial,
 	})
 	if applied.Result == "" {
 		return nil, err

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,9 +17,7 @@ const defaultPlan = ".slipway/plan"
 // infraFlags are those that the commands about the platform share.
 type infraFlags struct {
 	pipeline.Terraform
-	region      string
-	vars, files []string
-	lockTimeout time.Duration
+	region string
 }
 
 func (f *infraFlags) bindDir(cmd *cobra.Command) {
@@ -31,15 +28,15 @@ func (f *infraFlags) bindDir(cmd *cobra.Command) {
 func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
 	f.bindValues(cmd)
-	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
+	cmd.Flags().DurationVar(&f.LockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
 	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 
 // bindValues adds the flags that say where the state is, and what variables are.
 func (f *infraFlags) bindValues(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.Backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it; may be repeated (default what the configuration says)")
-	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
-	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
+	cmd.Flags().StringArrayVar(&f.Vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
+	cmd.Flags().StringArrayVar(&f.VarFiles, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
 }
 
 func (a *app) validateCommand() *cobra.Command {
@@ -94,7 +91,7 @@ With --refresh-only it tells what others have changed (drift).`,
 	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
 	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state meanwhile; a role that may only read it needs --state-lock=false")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.Vars, o.VarFiles, o.LockTimeout, o.NoLock = f.vars, f.files, f.lockTimeout, !lock
+		o.NoLock = !lock
 		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.Terraform, o)
 		if err != nil {
 			return err
@@ -132,7 +129,6 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
 	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
 		a.changed = true
 		p := a.pipeline(f.region, nil)
 		p.Next = a.next

@@ -184,9 +184,9 @@ With --infra it asks Terraform as well what others have changed of the platform
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var drift *pipeline.Drift
+		var drift *pipeline.Terraform
 		if infra {
-			drift = &pipeline.Drift{Terraform: of.Terraform, Vars: of.vars, VarFiles: of.files}
+			drift = &of.Terraform
 		}
 		status, err := a.pipeline(f.region, nil).Status(cmd.Context(), f.services, drift)
 		if status.Cluster == "" && err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"time"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
@@ -18,12 +19,13 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Terraform says which configuration a stage is about, and where its state is.
+// Terraform says which configuration a stage is about, where its state is, and what
+// its variables are: see [infra.Stage] and [terraform.PlanOptions].
 type Terraform struct {
-	// Dir is its folder in the source tree.
-	Dir string
-	// Backend are settings of the backend, as [terraform.Backend] has them.
-	Backend []string
+	Dir            string
+	Backend        []string
+	Vars, VarFiles []string
+	LockTimeout    time.Duration
 }
 
 // stage is Terraform on the source tree; identity may be nil.
@@ -80,6 +82,7 @@ func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (
 	if err != nil {
 		return infra.Planned{}, err
 	}
+	o.Vars, o.VarFiles, o.LockTimeout = of.Vars, of.VarFiles, of.LockTimeout
 	return s.Plan(ctx, o)
 }
 
@@ -89,6 +92,7 @@ func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions)
 	if err != nil {
 		return infra.Applied{}, err
 	}
+	o.Vars, o.VarFiles, o.LockTimeout = of.Vars, of.VarFiles, of.LockTimeout
 	if p.Next != nil {
 		p.Next("slipway plan tells what is left to apply, once Terraform has ended what it has begun")
 		defer p.Next("")
@@ -98,15 +102,13 @@ func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions)
 
 // drift adds to a status what others have changed of the platform. It locks no state,
 // and leaves no plan.
-func (p Pipeline) drift(ctx context.Context, of Drift, status *report.Status) error {
+func (p Pipeline) drift(ctx context.Context, of Terraform, status *report.Status) error {
 	out, err := os.MkdirTemp("", "slipway-drift-")
 	if err != nil {
 		return fmt.Errorf("making room for the plan: %w", err)
 	}
 	defer os.RemoveAll(out)
-	planned, err := p.Plan(ctx, of.Terraform, infra.PlanOptions{Out: out, PlanOptions: terraform.PlanOptions{
-		Vars: of.Vars, VarFiles: of.VarFiles, RefreshOnly: true, NoLock: true,
-	}})
+	planned, err := p.Plan(ctx, of, infra.PlanOptions{Out: out, PlanOptions: terraform.PlanOptions{RefreshOnly: true, NoLock: true}})
 	if err == nil {
 		status.Infra = planned.Summary
 	}

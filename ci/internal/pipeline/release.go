@@ -82,16 +82,10 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	return d.Diff(ctx, o)
 }
 
-// Drift says of which configuration it is told what others have changed.
-type Drift struct {
-	Terraform
-	Vars, VarFiles []string
-}
-
 // Status tells what runs where, and where drift is not nil also what others have
 // changed of the platform. It has what could be found out in spite of an error, and no
 // name of a cluster where that is nothing.
-func (p Pipeline) Status(ctx context.Context, services []string, drift *Drift) (report.Status, error) {
+func (p Pipeline) Status(ctx context.Context, services []string, drift *Terraform) (report.Status, error) {
 	d, err := p.delivery(ctx, services, true)
 	if err != nil {
 		return report.Status{}, err

@@ -29,7 +29,7 @@ func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
 	f.bindValues(cmd)
 	cmd.Flags().DurationVar(&f.LockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	bindRegion(cmd, &f.region)
 }
 
 // bindValues adds the flags that say where the state is, and what variables are.

@@ -28,8 +28,8 @@ type Terraform struct {
 	LockTimeout    time.Duration
 }
 
-// stage is Terraform on the source tree; identity may be nil.
-func (p Pipeline) stage(ctx context.Context, of Terraform, identity *awsauth.Caller) (s infra.Stage, err error) {
+// stage is Terraform on the source tree; live, it has what it talks to AWS with.
+func (p Pipeline) stage(ctx context.Context, of Terraform, live bool) (s infra.Stage, err error) {
 	if of.Dir == "" || !filepath.IsLocal(filepath.FromSlash(of.Dir)) {
 		return s, outcome.Usagef("--dir %q: name a folder of the source tree", of.Dir)
 	}
@@ -38,14 +38,15 @@ func (p Pipeline) stage(ctx context.Context, of Terraform, identity *awsauth.Cal
 		return s, err
 	}
 	var env map[string]string
-	if identity != nil {
-		if identity.Options, err = p.AWS(ctx); err != nil {
+	if live {
+		var caller awsauth.Caller
+		if caller.Options, err = p.AWS(ctx); err != nil {
 			return s, err
 		}
-		if env, err = identity.Environment(ctx); err != nil {
+		if env, err = caller.Environment(ctx); err != nil {
 			return s, err
 		}
-		s.Identity = *identity
+		s.Identity = caller
 	}
 	s.Exec = p.exec(s.Tree, env)
 	if host, ok := s.Exec.(step.Host); ok {
@@ -60,7 +61,7 @@ func (p Pipeline) stage(ctx context.Context, of Terraform, identity *awsauth.Cal
 
 // Validate checks the platform's configuration; see [infra.Stage.Validate].
 func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, error) {
-	s, err := p.stage(ctx, Terraform{Dir: dir}, nil)
+	s, err := p.stage(ctx, Terraform{Dir: dir}, false)
 	if err != nil {
 		return infra.Validation{}, err
 	}
@@ -78,7 +79,7 @@ func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (
 	if o.RefreshOnly && o.Destroy {
 		return infra.Planned{}, outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
 	}
-	s, err := p.stage(ctx, of, &awsauth.Caller{})
+	s, err := p.stage(ctx, of, true)
 	if err != nil {
 		return infra.Planned{}, err
 	}
@@ -88,7 +89,7 @@ func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (
 
 // Apply applies a plan of the platform; see [infra.Stage.Apply].
 func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions) (infra.Applied, error) {
-	s, err := p.stage(ctx, of, &awsauth.Caller{})
+	s, err := p.stage(ctx, of, true)
 	if err != nil {
 		return infra.Applied{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
@@ -35,32 +34,6 @@ type Account struct {
 
 // emulatorHost is what tools in containers call the emulator of AWS.
 const emulatorHost = "aws"
-
-// environment is what tools in containers talk to AWS with.
-func (a Account) environment(ctx context.Context, options awsauth.Options) (map[string]string, error) {
-	config, err := awsauth.Load(ctx, options)
-	if err != nil {
-		return nil, err
-	}
-	session, err := config.Credentials.Retrieve(ctx)
-	if err != nil {
-		return nil, awsauth.Explain(err)
-	}
-	environment := map[string]string{
-		"AWS_ACCESS_KEY_ID": session.AccessKeyID, "AWS_SECRET_ACCESS_KEY": session.SecretAccessKey, "AWS_REGION": config.Region,
-	}
-	if session.SessionToken != "" {
-		environment["AWS_SESSION_TOKEN"] = session.SessionToken
-	}
-	if a.Emulator != nil {
-		address, err := url.Parse(options.Endpoint)
-		if err != nil {
-			return nil, fmt.Errorf("reading the emulator's address: %w", err)
-		}
-		environment["AWS_ENDPOINT_URL"] = "http://" + emulatorHost + ":" + address.Port()
-	}
-	return environment, nil
-}
 
 // options are what the SDK is set up with. What they hold open is ended by stop.
 func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"context"
-
-	"dagger/slipway/internal/config/changes"
-)
+import "context"
 
 // Changes is what a push or a pull request means for the pipeline.
 type Changes struct {
@@ -27,12 +23,12 @@ func (m *Slipway) Changes(
 	// +optional
 	since string,
 ) (*Changes, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	found, err := changes.Since(ctx, w.tree, w.platform, since)
+	defer done()
+	found, err := p.Changes(ctx, since)
 	if err != nil {
 		return nil, err
 	}

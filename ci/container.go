@@ -120,7 +120,11 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
 		if s.Takes(name) {
-			container = container.WithSecretVariable(name, secret(name, c.environment[name]))
+			value := c.environment[name]
+			if name == "AWS_ENDPOINT_URL" {
+				value = strings.Replace(value, "127.0.0.1", emulatorHost, 1) // where it leads to from here: see reach
+			}
+			container = container.WithSecretVariable(name, secret(name, value))
 		}
 	}
 	if c.emulator != nil && len(s.Pass) > 0 {

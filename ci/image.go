@@ -9,7 +9,9 @@ import (
 
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -86,19 +88,12 @@ func (m *Slipway) Publish(
 	// +default=true
 	keyless bool,
 ) (*Published, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
-		return nil, err
-	}
-	published, err := p.Publish(ctx, pipeline.Publication{Images: pipeline.Images{Services: services}, SHA: sha})
-	if err != nil {
-		return nil, err
-	}
-	r, err := render(published)
+	_, r, err := on(ctx, m, func(p pipeline.Pipeline) (found delivery.Published, err error) {
+		if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
+			return found, err
+		}
+		return p.Publish(ctx, pipeline.Publication{Images: pipeline.Images{Services: services}, SHA: sha})
+	})
 	return &Published{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
@@ -140,16 +135,9 @@ func (m *Slipway) Scan(
 	// +optional
 	tolerate bool,
 ) (*Scan, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	found, err := p.Scan(ctx, pipeline.Scan{Images: pipeline.Images{Services: services}, SHA: sha, FailOn: failOn})
-	if err != nil {
-		return nil, err
-	}
-	r, err := render(found)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (supplychain.Report, error) {
+		return p.Scan(ctx, pipeline.Scan{Images: pipeline.Images{Services: services}, SHA: sha, FailOn: failOn})
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/infra"
 	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/pipeline"
 )
 
 // Plan is what Terraform would change.
@@ -49,16 +49,7 @@ func (m *Slipway) Validate(
 	// +default="terraform"
 	dir string,
 ) (string, error) {
-	w, err := m.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer w.close()
-	found, err := m.stage(w, dir, nil).Validate(ctx)
-	if err != nil {
-		return "", err
-	}
-	r, err := render(found)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (infra.Validation, error) { return p.Validate(ctx, dir) })
 	if err == nil && found.Result == infra.Failed {
 		return "", errors.New(r.text)
 	}
@@ -98,7 +89,7 @@ func (m *Slipway) Plan(
 	// +optional
 	destroy bool,
 ) (*Plan, error) {
-	stage, done, err := m.liveStage(ctx, dir, backendConfig)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -107,8 +98,8 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the plan: %w", err)
 	}
-	planned, err := stage.Plan(ctx, infra.PlanOptions{
-		PlanOptions: terraform.PlanOptions{Vars: vars, NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
+	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.PlanOptions{
+		PlanOptions: terraform.PlanOptions{NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +156,7 @@ func (m *Slipway) Apply(
 	// +optional
 	allowPartial bool,
 ) (*Applied, error) {
-	stage, done, err := m.liveStage(ctx, dir, backendConfig)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -177,9 +168,9 @@ func (m *Slipway) Apply(
 	if _, err := plan.Export(ctx, from); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	o := infra.ApplyOptions{Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial}
-	o.Vars = vars
-	applied, err := stage.Apply(ctx, o)
+	applied, err := p.Apply(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.ApplyOptions{
+		Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial,
+	})
 	if applied.Result == "" {
 		return nil, err
 	}
@@ -188,36 +179,4 @@ func (m *Slipway) Apply(
 		return nil, errors.New(r.text + err.Error())
 	}
 	return &Applied{Json: r.json, Markdown: r.markdown, Report: r.text}, failed
-}
-
-// stage is Terraform on the source tree, in containers.
-func (m *Slipway) stage(w *workspace, dir string, backend []string) infra.Stage {
-	return infra.Stage{
-		Tree: w.tree, Dir: dir, Image: w.lock.Reference("terraform"), Backend: terraform.Backend{Config: backend},
-		Exec: newContainers(m.Source), Environ: []string{},
-	}
-}
-
-// liveStage is stage with what it talks to AWS with.
-func (m *Slipway) liveStage(ctx context.Context, dir string, backend []string) (infra.Stage, func(), error) {
-	w, err := m.open(ctx)
-	if err != nil {
-		return infra.Stage{}, nil, err
-	}
-	options, stop, err := m.Account.options(ctx)
-	if err != nil {
-		w.close()
-		return infra.Stage{}, nil, err
-	}
-	done := func() { stop(); w.close() }
-	environment, err := m.Account.environment(ctx, options)
-	if err != nil {
-		done()
-		return infra.Stage{}, nil, err
-	}
-	stage := m.stage(w, dir, backend)
-	containers := newContainers(m.Source)
-	containers.environment, containers.emulator = environment, m.Account.Emulator
-	stage.Exec, stage.Identity = containers, awsauth.Caller{Options: options}
-	return stage, done, nil
 }

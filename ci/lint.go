@@ -57,16 +57,9 @@ func (m *Slipway) Lint(
 	// +optional
 	tolerate bool,
 ) (*Lint, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	found, err := p.Lint(ctx, pipeline.Lint{Only: only, Services: services, Strict: !lenient})
-	if err != nil {
-		return nil, err
-	}
-	r, err := render(found)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (pipeline.Findings, error) {
+		return p.Lint(ctx, pipeline.Lint{Only: only, Services: services, Strict: !lenient})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -117,17 +110,8 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 //
 // +check
 func (m *Slipway) CheckFmt(ctx context.Context) error {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	found, err := format(ctx, p, true)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (pipeline.Formatted, error) { return format(ctx, p, true) })
 	if err != nil || len(found.Files) == 0 {
-		return err
-	}
-	r, err := render(found)
-	if err != nil {
 		return err
 	}
 	return errors.New(r.text)

@@ -15,13 +15,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-
 	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
 )
@@ -84,65 +80,37 @@ func New(
 }
 
 // pipeline runs stages on the source tree, in containers. What happens is told in the
-// trace.
-func (m *Slipway) pipeline(ctx context.Context) (pipeline.Pipeline, func(), error) {
-	w, err := m.export(ctx)
-	if err != nil {
-		return pipeline.Pipeline{}, nil, err
+// trace. The tree is copied to the module's own disk, where plain Go packages read it;
+// done removes the copy.
+func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(), err error) {
+	if err := stayHome(); err != nil {
+		return p, nil, err
+	}
+	if p.Dir, err = os.MkdirTemp("", "slipway-source-"); err != nil {
+		return p, nil, fmt.Errorf("making room for the source tree: %w", err)
 	}
 	stop := func() {}
-	p := pipeline.Pipeline{
-		Dir: w.dir, Exec: newContainers(m.Source), Recorder: report.NewRecorder(time.Now, report.Plain{W: os.Stderr}),
-		AWS: func(ctx context.Context) (aws.Config, error) {
-			options, end, err := m.Account.options(ctx)
-			if err != nil {
-				return aws.Config{}, err
-			}
+	done = func() { stop(); _ = os.RemoveAll(p.Dir) } // what cannot be removed goes with the container
+	if _, err := m.Source.Export(ctx, p.Dir); err != nil {
+		done()
+		return p, nil, fmt.Errorf("reading the source tree: %w", err)
+	}
+	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
+	p.Exec = func(environment map[string]string) step.Executor {
+		c := newContainers(m.Source)
+		if environment != nil {
+			c.environment, c.emulator = environment, m.Account.Emulator
+		}
+		return c
+	}
+	p.AWS = func(ctx context.Context) (options awsauth.Options, err error) {
+		options, end, err := m.Account.options(ctx)
+		if err == nil {
 			stop = end
-			return awsauth.Load(ctx, options)
-		},
+		}
+		return options, err
 	}
-	return p, func() { stop(); w.close() }, nil
-}
-
-// workspace is the source tree on the module's own disk, where plain Go
-// packages read it.
-type workspace struct {
-	dir      string
-	tree     source.Tree
-	platform platform.Platform
-	lock     image.Lock
-}
-
-// open copies the source tree to the module's disk and reads its services.
-// The caller removes it with close.
-func (m *Slipway) open(ctx context.Context) (*workspace, error) {
-	w, err := m.export(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.load(ctx); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
-}
-
-// export copies the source tree to the module's disk, and reads nothing of it.
-func (m *Slipway) export(ctx context.Context) (*workspace, error) {
-	if err := stayHome(); err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "slipway-source-")
-	if err != nil {
-		return nil, fmt.Errorf("making room for the source tree: %w", err)
-	}
-	w := &workspace{dir: dir}
-	if _, err := m.Source.Export(ctx, w.dir); err != nil {
-		w.close()
-		return nil, fmt.Errorf("reading the source tree: %w", err)
-	}
-	return w, nil
+	return p, done, nil
 }
 
 // stayHome puts temporary files below the module's own directory: from nowhere else
@@ -172,18 +140,3 @@ func handOver(ctx context.Context, dir string) (*dagger.Directory, error) {
 	}
 	return dag.CurrentModule().Workdir(below).Sync(ctx)
 }
-
-func (w *workspace) load(ctx context.Context) error {
-	var err error
-	if w.tree, err = source.Open(ctx, w.dir); err != nil {
-		return err
-	}
-	if w.platform, err = platform.LoadTree(ctx, w.tree); err != nil {
-		return err
-	}
-	w.lock, err = image.ReadLock(w.dir)
-	return err
-}
-
-// close removes the copy. What cannot be removed goes with the container.
-func (w *workspace) close() { _ = os.RemoveAll(w.dir) }

@@ -35,16 +35,15 @@ func (m *Slipway) Rehearse(
 	// +optional
 	skipTests bool,
 ) (*Release, error) {
-	w, err := m.open(ctx)
+	lock, err := m.locked(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
 	args := []string{"slipway", "rehearse", "--output=json", "--scenario=" + scenario}
 	if skipTests {
 		args = append(args, "--skip-tests")
 	}
-	done := m.command(w.lock).
+	done := m.command(lock).
 		WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)). // no run is another's cache
 		WithExec(args, dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
 	document, err := done.Stdout(ctx)
@@ -56,23 +55,26 @@ func (m *Slipway) Rehearse(
 		said, _ := done.Stderr(ctx) // it is the reason, where it can be had
 		return nil, fmt.Errorf("rehearsing: %s", strings.TrimSpace(said))
 	}
-	return newRelease(release)
+	r, err := render(release)
+	if err != nil {
+		return nil, err
+	}
+	return newRelease(release, r)
 }
 
 // RehearseInfra applies the platform, plans it again and destroys it, against moto.
 //
 // The second plan must be empty, but for what moto is known to forget. It needs no account.
 func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
-	w, err := m.open(ctx)
+	lock, err := m.locked(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer w.close()
 	tests := newContainers(m.Source).prepare(step.Step{
-		Image: w.lock.Reference("moto"), Dir: gotest.PipelineTests, Caches: step.GoCaches(),
+		Image: lock.Reference("moto"), Dir: gotest.PipelineTests, Caches: step.GoCaches(),
 	}).
-		WithDirectory("/usr/local/go", dag.Container().From(w.lock.Reference("go")).Directory("/usr/local/go")).
-		WithFile("/usr/local/bin/terraform", dag.Container().From(w.lock.Reference("terraform")).File(terraformBinary)).
+		WithDirectory("/usr/local/go", dag.Container().From(lock.Reference("go")).Directory("/usr/local/go")).
+		WithFile("/usr/local/bin/terraform", dag.Container().From(lock.Reference("terraform")).File(terraformBinary)).
 		WithEnvVariable("GOPATH", "/go").
 		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./terraform/moto"})
 	said, err := tests.Stdout(ctx)
@@ -90,18 +92,27 @@ const terraformBinary = "/bin/terraform"
 //
 // +up
 func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
-	w, err := m.open(ctx)
+	lock, err := m.locked(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer w.close()
-	return m.command(w.lock).
+	return m.command(lock).
 		WithExposedPort(upPort, dagger.ContainerWithExposedPortOpts{Description: "the front door"}).
 		AsService(dagger.ContainerAsServiceOpts{Args: []string{"slipway", "up", fmt.Sprintf("--listen=0.0.0.0:%d", upPort)}}), nil
 }
 
 // upPort is where Up serves.
 const upPort = 8080
+
+// locked are the images from elsewhere.
+func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
+	p, done, err := m.pipeline(ctx)
+	if err != nil {
+		return image.Lock{}, err
+	}
+	defer done()
+	return p.Locked()
+}
 
 // command is a container with the slipway command, at the root of the tree.
 func (m *Slipway) command(lock image.Lock) *dagger.Container {

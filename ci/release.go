@@ -227,16 +227,9 @@ func (m *Slipway) Diff(
 	// +optional
 	services []string,
 ) (*Diff, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	found, err := p.Diff(ctx, services, delivery.Options{SHA: sha})
-	if err != nil {
-		return nil, err
-	}
-	r, err := render(found)
+	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Diff, error) {
+		return p.Diff(ctx, services, delivery.Options{SHA: sha})
+	})
 	return &Diff{Changed: found.Changed, Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
@@ -250,16 +243,7 @@ func (m *Slipway) Status(
 	// +optional
 	services []string,
 ) (*Status, error) {
-	p, done, err := m.pipeline(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	found, err := p.Status(ctx, services)
-	if err != nil {
-		return nil, err
-	}
-	r, err := render(found)
+	_, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Status, error) { return p.Status(ctx, services, nil) })
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
@@ -289,16 +273,11 @@ func (m *Slipway) drive(ctx context.Context, limits driving, o delivery.Options,
 	if err := limits.set(&o); err != nil {
 		return nil, err
 	}
-	p, done, err := m.pipeline(ctx)
+	release, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
 	if err != nil {
 		return nil, err
 	}
-	defer done()
-	release, err := run(p, o)
-	if err != nil {
-		return nil, err
-	}
-	return newRelease(release)
+	return newRelease(release, r)
 }
 
 // rendered is a document for programs, for pages and for terminals.
@@ -310,13 +289,22 @@ func render(d report.Document) (rendered, error) {
 	return rendered{document.String(), markdown.String(), text.String()}, err
 }
 
-// newRelease renders a report. A release that did not succeed is an error
-// whose text is the report.
-func newRelease(release report.Release) (*Release, error) {
-	r, err := render(release)
+// on runs a stage on the source tree, and renders what it returns.
+func on[D report.Document](ctx context.Context, m *Slipway, run func(pipeline.Pipeline) (D, error)) (found D, r rendered, err error) {
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
-		return nil, err
+		return found, r, err
 	}
+	defer done()
+	if found, err = run(p); err == nil {
+		r, err = render(found)
+	}
+	return found, r, err
+}
+
+// newRelease returns a report. A release that did not succeed is an error whose text
+// is the report.
+func newRelease(release report.Release, r rendered) (*Release, error) {
 	if release.ExitCode != 0 {
 		return nil, errors.New(r.text)
 	}

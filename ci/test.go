@@ -7,6 +7,7 @@ import (
 	"dagger/slipway/internal/check/coverage"
 	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/dagger"
+	"dagger/slipway/internal/pipeline"
 )
 
 // Test runs the tests of every Go service and of the pipeline itself.
@@ -40,31 +41,25 @@ func (m *Slipway) Test(
 
 // tests runs the tests and returns their reports, whatever came of them.
 func (m *Slipway) tests(ctx context.Context, minCoverage []string) (*dagger.Directory, gotest.Summary, error) {
-	w, err := m.open(ctx)
+	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, gotest.Summary{}, err
 	}
-	defer w.close()
-	options := gotest.ForPlatform(w.dir, w.platform)
-	options.Image, options.Race = w.lock.Reference("go"), true
-	options.Gate = coverage.Gate{Default: gotest.DefaultCoverage}
+	defer done()
+	what := pipeline.Test{Gate: coverage.Gate{Default: gotest.DefaultCoverage}, Out: "test"}
 	for _, minimum := range minCoverage {
-		if err := options.Gate.Set(minimum); err != nil {
+		if err := what.Gate.Set(minimum); err != nil {
 			return nil, gotest.Summary{}, err
 		}
 	}
-	if options.Tree, err = w.tree.Digests(ctx); err != nil {
-		return nil, gotest.Summary{}, err
-	}
-	options.Out = "test"
-	summary, err := gotest.Run(ctx, w.dir, newContainers(m.Source), options)
-	return dag.CurrentModule().Workdir(options.Out), summary, err
+	summary, err := p.Test(ctx, what)
+	return dag.CurrentModule().Workdir(what.Out), summary, err
 }
 
 // failure is the error of tests that failed; nil where all passed.
 func failure(summary gotest.Summary) error {
 	if summary.Result == gotest.Failed {
-		return errors.New(summary.Text())
+		return errors.New(summary.String())
 	}
 	return nil
 }

@@ -57,20 +57,32 @@ func (c Caller) Who(ctx context.Context) (Who, error) {
 }
 
 // Environment is what a tool needs in its environment that reads AWS's
-// variables and knows nothing of a job's identity at GitHub: a session of the
-// job's role. It is nil where the tool finds the same credentials by itself.
-// Unlike ours, the tool's session is not renewed: it ends after an hour.
+// variables and knows nothing of a job's identity at GitHub, nor of what was handed
+// in: a session, the region, the endpoint. It is empty where the tool finds the same
+// by itself. Unlike ours, the tool's session is not renewed: that of a job's role ends
+// after an hour.
 func (c Caller) Environment(ctx context.Context) (map[string]string, error) {
 	cfg, err := Load(ctx, c.Options)
-	if err != nil || !aws.IsCredentialsProvider(cfg.Credentials, (*webIdentity)(nil)) {
+	if err != nil {
 		return nil, err
+	}
+	env := map[string]string{}
+	if c.Options.Region != "" {
+		env["AWS_REGION"] = cfg.Region
+	}
+	if c.Options.Endpoint != "" {
+		env["AWS_ENDPOINT_URL"] = c.Options.Endpoint
+	}
+	if c.Options.CredentialsJSON == "" && !aws.IsCredentialsProvider(cfg.Credentials, (*webIdentity)(nil)) {
+		return env, nil
 	}
 	session, err := cfg.Credentials.Retrieve(ctx)
 	if err != nil {
 		return nil, Explain(err)
 	}
-	return map[string]string{
-		"AWS_ACCESS_KEY_ID": session.AccessKeyID, "AWS_SECRET_ACCESS_KEY": session.SecretAccessKey,
-		"AWS_SESSION_TOKEN": session.SessionToken, "AWS_REGION": cfg.Region,
-	}, nil
+	env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_REGION"] = session.AccessKeyID, session.SecretAccessKey, cfg.Region
+	if session.SessionToken != "" {
+		env["AWS_SESSION_TOKEN"] = session.SessionToken
+	}
+	return env, nil
 }

@@ -23,7 +23,10 @@ func TestCaller(t *testing.T) {
 	require.Equal(t, "eu-west-1", region)
 	env, err := caller.Environment(t.Context())
 	require.NoError(t, err)
-	require.Nil(t, env, "the tool finds them by itself")
+	require.Equal(t, map[string]string{"AWS_REGION": "eu-west-1"}, env, "the tool finds the rest by itself")
+	env, err = awsauth.Caller{}.Environment(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, env)
 
 	t.Setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 	_, _, err = caller.Identity(t.Context())
@@ -53,6 +56,11 @@ func TestWho(t *testing.T) {
 	who, err = awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn}}.Who(t.Context())
 	require.NoError(t, err)
 	require.True(t, ends.Equal(who.Expires), who.Expires)
+	env, err := awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn, Endpoint: p.Server.Endpoint()}}.Environment(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{
+		"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_SESSION_TOKEN": "any", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": p.Server.Endpoint(),
+	}, env)
 }
 
 func TestEnvironmentOfAJob(t *testing.T) {

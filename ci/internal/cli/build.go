@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report"
 )
 
 func (a *app) buildCommand() *cobra.Command {
@@ -25,7 +24,7 @@ gives the same digest.`,
 	cmd.Flags().StringSliceVar(&which.Services, "service", nil, "build only these services (default all)")
 	cmd.Flags().StringSliceVar(&which.Platforms, "platform", nil, "platforms to build for (default linux/amd64,linux/arm64)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		built, err := a.pipeline("", report.Plain{W: a.stderr}).Build(cmd.Context(), which, out)
+		built, err := a.pipeline("", nil).Build(cmd.Context(), which, out)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,6 @@ import (
 	"golang.org/x/term"
 
 	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -175,16 +174,6 @@ func meant(name string, known []string, prefix string) string {
 		return fmt.Sprintf("did you mean %s%s?", prefix, near)
 	}
 	return fmt.Sprintf("there are %s%s", prefix, strings.Join(known, ", "+prefix))
-}
-
-// open reads the source tree and its services file.
-func (a *app) open(ctx context.Context) (source.Tree, platform.Platform, error) {
-	tree, err := source.Open(ctx, a.source)
-	if err != nil {
-		return source.Tree{}, platform.Platform{}, err
-	}
-	p, err := platform.LoadTree(ctx, tree)
-	return tree, p, err
 }
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.

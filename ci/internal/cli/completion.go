@@ -7,10 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/check/lint"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/rehearse/localaws"
@@ -139,12 +136,12 @@ func platformNames(*cobra.Command) []string {
 }
 
 func (a *app) serviceNames(*cobra.Command) []string {
-	p, err := platform.Load(a.source)
+	services, err := a.pipeline("", nil).Services()
 	if err != nil {
 		return nil
 	}
 	var names []string
-	for _, s := range p.Services {
+	for _, s := range services {
 		names = append(names, s.Name+"\t"+string(s.Kind)+" in "+s.Path)
 	}
 	return names
@@ -152,19 +149,19 @@ func (a *app) serviceNames(*cobra.Command) []string {
 
 // modules are those whose coverage has a gate of its own.
 func (a *app) modules(*cobra.Command) []string {
-	p, err := platform.Load(a.source)
+	modules, err := a.pipeline("", nil).Modules()
 	if err != nil {
 		return nil
 	}
 	var names []string
-	for _, module := range gotest.ForPlatform(a.source, p).Modules {
+	for _, module := range modules {
 		names = append(names, module+"=")
 	}
 	return names
 }
 
 func (a *app) lockedImages(*cobra.Command) []string {
-	lock, err := image.ReadLock(a.source)
+	lock, err := a.pipeline("", nil).Locked()
 	if err != nil {
 		return nil
 	}
@@ -176,7 +173,7 @@ func (a *app) lockedImages(*cobra.Command) []string {
 }
 
 func (a *app) commits(cmd *cobra.Command) []string {
-	recent, err := source.Tree{Dir: a.source}.Recent(cmd.Context(), recentCommits)
+	recent, err := a.pipeline("", nil).Commits(cmd.Context(), recentCommits)
 	if err != nil {
 		return nil
 	}

@@ -28,7 +28,7 @@ for the same stages with Dagger, "compose" for docker compose up.`,
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		report, err := doctor.Run(cmd.Context(), doctor.Checks(a.source), args...)
+		report, err := a.pipeline("", nil).Doctor(cmd.Context(), args...)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -29,7 +28,7 @@ cannot be read for its syntax is told, and exits with 1.`,
 		if !cmd.Flags().Changed("strict") {
 			strict = inCI()
 		}
-		found, err := a.pipeline("", report.Plain{W: a.stderr}).Format(cmd.Context(), services, check)
+		found, err := a.pipeline("", nil).Format(cmd.Context(), services, check)
 		if err != nil {
 			return err
 		}

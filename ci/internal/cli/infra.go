@@ -1,23 +1,13 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path"
-	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/awsauth"
-	"dagger/slipway/internal/config/platform"
-	"dagger/slipway/internal/config/source"
-	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/infra"
-	"dagger/slipway/internal/infra/summary"
-	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -26,84 +16,27 @@ const defaultPlan = ".slipway/plan"
 
 // infraFlags are those that the commands about the platform share.
 type infraFlags struct {
-	dir, region string
-	backend     []string
-	vars, files []string
-	lockTimeout time.Duration
+	pipeline.Terraform
+	region string
 }
 
 func (f *infraFlags) bindDir(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dir, "dir", infra.DefaultDir, "folder of the Terraform configuration in the source tree")
+	cmd.Flags().StringVar(&f.Dir, "dir", infra.DefaultDir, "folder of the Terraform configuration in the source tree")
 }
 
 // bind adds the flags of commands that talk to the backend.
 func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
 	f.bindValues(cmd)
-	cmd.Flags().DurationVar(&f.lockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
-	cmd.Flags().StringVar(&f.region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
+	cmd.Flags().DurationVar(&f.LockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
+	bindRegion(cmd, &f.region)
 }
 
 // bindValues adds the flags that say where the state is, and what variables are.
 func (f *infraFlags) bindValues(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it; may be repeated (default what the configuration says)")
-	cmd.Flags().StringArrayVar(&f.vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
-	cmd.Flags().StringArrayVar(&f.files, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
-}
-
-// stage opens the source tree for Terraform.
-func (a *app) stage(ctx context.Context, f infraFlags) (infra.Stage, error) {
-	tree, err := source.Open(ctx, a.source)
-	if err != nil {
-		return infra.Stage{}, err
-	}
-	if f.dir == "" || !filepath.IsLocal(filepath.FromSlash(f.dir)) {
-		return infra.Stage{}, outcome.Usagef("--dir %q: name a folder of the source tree", f.dir)
-	}
-	return infra.Stage{
-		Tree: tree, Dir: path.Clean(filepath.ToSlash(f.dir)), Backend: terraform.Backend{Config: f.backend}, Exec: a.host(tree, nil), Program: terraform.Program(),
-	}, nil
-}
-
-// host runs Terraform on this machine, and tells its progress.
-func (a *app) host(tree source.Tree, env map[string]string) step.Host {
-	return step.Host{Source: tree.Dir, Env: env, Narrate: a.stderr, Tee: &terraform.Progress{W: a.stderr}}
-}
-
-// liveStage is stage for commands that talk to AWS.
-func (a *app) liveStage(ctx context.Context, f infraFlags) (infra.Stage, error) {
-	stage, err := a.stage(ctx, f)
-	if err != nil {
-		return stage, err
-	}
-	caller := awsauth.Caller{Options: awsauth.Options{Region: f.region}}
-	env, err := caller.Environment(ctx)
-	if err != nil {
-		return stage, err
-	}
-	if f.region != "" && env == nil {
-		env = map[string]string{"AWS_REGION": f.region}
-	}
-	stage.Exec, stage.Identity = a.host(stage.Tree, env), caller
-	return stage, nil
-}
-
-// drift is what others have changed of the platform. It locks no state, and leaves
-// no plan.
-func (a *app) drift(ctx context.Context, f infraFlags) (summary.Summary, error) {
-	stage, err := a.liveStage(ctx, f)
-	if err != nil {
-		return summary.Summary{}, err
-	}
-	out, err := os.MkdirTemp("", "slipway-drift-")
-	if err != nil {
-		return summary.Summary{}, fmt.Errorf("making room for the plan: %w", err)
-	}
-	defer os.RemoveAll(out)
-	o := infra.PlanOptions{Out: out}
-	o.Vars, o.VarFiles, o.RefreshOnly, o.NoLock = f.vars, f.files, true, true
-	planned, err := stage.Plan(ctx, o)
-	return planned.Summary, err
+	cmd.Flags().StringArrayVar(&f.Backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it; may be repeated (default what the configuration says)")
+	cmd.Flags().StringArrayVar(&f.Vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
+	cmd.Flags().StringArrayVar(&f.VarFiles, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
 }
 
 func (a *app) validateCommand() *cobra.Command {
@@ -119,17 +52,7 @@ finding has its file and line.`,
 	}
 	f.bindDir(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.stage(cmd.Context(), f)
-		if err != nil {
-			return err
-		}
-		// terraform validate does not look at the values of variables.
-		if stage.Dir == path.Dir(platform.ServicesFile) {
-			if _, err := platform.Load(a.source); err != nil {
-				return err
-			}
-		}
-		found, err := stage.Validate(cmd.Context())
+		found, err := a.pipeline("", nil).Validate(cmd.Context(), f.Dir)
 		if err != nil {
 			return err
 		}
@@ -168,15 +91,8 @@ With --refresh-only it tells what others have changed (drift).`,
 	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
 	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state meanwhile; a role that may only read it needs --state-lock=false")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.liveStage(cmd.Context(), f)
-		if err != nil {
-			return err
-		}
-		if o.RefreshOnly && o.Destroy {
-			return outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
-		}
-		o.Vars, o.VarFiles, o.LockTimeout, o.NoLock = f.vars, f.files, f.lockTimeout, !lock
-		planned, err := stage.Plan(cmd.Context(), o)
+		o.NoLock = !lock
+		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.Terraform, o)
 		if err != nil {
 			return err
 		}
@@ -213,15 +129,10 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
 	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		stage, err := a.liveStage(cmd.Context(), f)
-		if err != nil {
-			return err
-		}
-		o.Vars, o.VarFiles, o.LockTimeout = f.vars, f.files, f.lockTimeout
 		a.changed = true
-		a.next("slipway plan tells what is left to apply, once Terraform has ended what it has begun")
-		applied, err := stage.Apply(cmd.Context(), o)
-		a.next("")
+		p := a.pipeline(f.region, nil)
+		p.Next = a.next
+		applied, err := p.Apply(cmd.Context(), f.Terraform, o)
 		if applied.Result == "" {
 			return err
 		}

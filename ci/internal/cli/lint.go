@@ -10,7 +10,6 @@ import (
 
 	"dagger/slipway/internal/check/lint"
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -44,7 +43,7 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
 		if !cmd.Flags().Changed("strict") {
 			what.Strict = inCI()
 		}
-		found, err := a.pipeline("", report.Plain{W: a.stderr}).Lint(cmd.Context(), what)
+		found, err := a.pipeline("", nil).Lint(cmd.Context(), what)
 		if err != nil {
 			return err
 		}

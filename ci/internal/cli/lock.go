@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/images/image"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -26,7 +25,7 @@ touched. Registries that want a login get the one of docker login.`,
 	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and end with exit code 1 if the file is not up to date")
 	cmd.Flags().StringSliceVar(&names, "image", nil, "lock only these images (default all)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		renewed, err := a.pipeline("", report.Plain{W: a.stderr}).Lock(cmd.Context(), check, names...)
+		renewed, err := a.pipeline("", nil).Lock(cmd.Context(), check, names...)
 		if err != nil {
 			return err
 		}

@@ -60,25 +60,17 @@ site. Terraform makes the rest from the entry.`,
 		if kind == "" {
 			return outcome.Usagef("which kind of service is %s? Say --kind %s", args[0], strings.Join(scaffold.Kinds(), " or --kind "))
 		}
-		parsed, err := scaffold.ParseKind(kind)
-		if err != nil {
-			return err
-		}
-		tree, p, err := a.open(cmd.Context())
-		if err != nil {
-			return err
-		}
-		service := scaffold.Default(p, args[0], parsed)
-		service.CPU, service.Memory, service.DesiredCount = wish.CPU, wish.Memory, wish.DesiredCount
-		service.Path = cmp.Or(wish.Path, service.Path)
-		service.HealthPath = cmp.Or(wish.HealthPath, service.HealthPath)
-		if len(wish.Routes) > 0 {
-			service.Routes = wish.Routes
-		}
-		if flags.Changed("port") {
-			service.Port = wish.Port
-		}
-		added, err := scaffold.Add(cmd.Context(), tree, service)
+		added, err := a.pipeline("", nil).NewService(cmd.Context(), args[0], kind, func(service *platform.Service) {
+			service.CPU, service.Memory, service.DesiredCount = wish.CPU, wish.Memory, wish.DesiredCount
+			service.Path = cmp.Or(wish.Path, service.Path)
+			service.HealthPath = cmp.Or(wish.HealthPath, service.HealthPath)
+			if len(wish.Routes) > 0 {
+				service.Routes = wish.Routes
+			}
+			if flags.Changed("port") {
+				service.Port = wish.Port
+			}
+		})
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 
 func (a *app) rehearseCommand() *cobra.Command {
 	what := pipeline.Rehearsal{}
-	var keep, skipTests bool
+	var keep bool
 	var f reportFlags
 	cmd := &cobra.Command{
 		Use:   "rehearse",
@@ -37,7 +37,7 @@ engine, no network.`,
 	cmd.Flags().StringVar(&what.Listen, "listen", "127.0.0.1:0", "address of the embedded AWS; port 0 takes a free one")
 	cmd.Flags().BoolVar(&keep, "keep", false, "leave the system up when the release is over, until interrupted")
 	f.bind(cmd)
-	cmd.Flags().BoolVar(&skipTests, "skip-tests", false, "do not run the tests")
+	cmd.Flags().BoolVar(&what.SkipTests, "skip-tests", false, "do not run the tests")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
 		if err := checkListen(what.Listen); err != nil {
@@ -45,9 +45,6 @@ engine, no network.`,
 		}
 		var view report.View
 		view, what.Live = a.view()
-		if !skipTests {
-			what.Test = a.rehearseTests
-		}
 		printed := false
 		if keep {
 			what.Up = func(endpoint string, release report.Release) {

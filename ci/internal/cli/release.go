@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/awsauth"
@@ -53,13 +51,14 @@ func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.SkipSmoke, "skip-smoke", false, "believe ECS alone, without asking at the front door")
 }
 
-// pipeline runs stages on this machine, and shows what happens.
+// pipeline runs stages on this machine, and shows what happens; view may be nil.
 func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
+	if view == nil {
+		view = report.Plain{W: a.stderr}
+	}
 	return pipeline.Pipeline{
-		Dir: a.source, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Next: a.nextOfRelease,
-		AWS: func(ctx context.Context) (aws.Config, error) {
-			return awsauth.Load(ctx, awsauth.Options{Region: region})
-		},
+		Dir: a.source, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Narrate: a.stderr, Next: a.nextOfRelease,
+		AWS: func(context.Context) (awsauth.Options, error) { return awsauth.Options{Region: region}, nil },
 	}
 }
 
@@ -185,17 +184,13 @@ With --infra it asks Terraform as well what others have changed of the platform
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		status, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Status(cmd.Context(), f.services)
+		var drift *pipeline.Terraform
+		if infra {
+			drift = &of.Terraform
+		}
+		status, err := a.pipeline(f.region, nil).Status(cmd.Context(), f.services, drift)
 		if status.Cluster == "" && err != nil {
 			return err
-		}
-		if infra {
-			of.region = f.region
-			drift, failed := a.drift(cmd.Context(), of)
-			if failed == nil {
-				status.Infra = drift
-			}
-			err = errors.Join(err, failed)
 		}
 		return a.printDocument(status, err)
 	}
@@ -217,7 +212,7 @@ that the registry lacks, for their digests, and publishes nothing.`,
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.Flags().BoolVar(&f.NoBuild, "no-build", false, "compare only what the registry holds")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		diff, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Diff(cmd.Context(), f.services, f.Options)
+		diff, err := a.pipeline(f.region, nil).Diff(cmd.Context(), f.services, f.Options)
 		if err != nil {
 			return err
 		}

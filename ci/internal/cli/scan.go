@@ -5,7 +5,6 @@ import (
 
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/pipeline"
-	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -39,7 +38,7 @@ Findings are accepted for a while in ` + supplychain.ExceptionsFile + `, which i
 		if what.SHA != "" && what.From != "" {
 			return outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
 		}
-		found, err := a.pipeline(region, report.Plain{W: a.stderr}).Scan(cmd.Context(), what)
+		found, err := a.pipeline(region, nil).Scan(cmd.Context(), what)
 		if err != nil {
 			return err
 		}

@@ -60,7 +60,7 @@ func TestThirdService(t *testing.T) {
 		options.Modules, options.Gate = []string{"orders"}, coverage.Gate{Default: gotest.DefaultCoverage}
 		summary, err := gotest.Run(t.Context(), dir, step.Host{Source: dir}, options)
 		require.NoError(t, err)
-		require.Equal(t, gotest.Succeeded, summary.Result, summary.Text())
+		require.Equal(t, gotest.Succeeded, summary.Result, summary.String())
 		require.NotZero(t, summary.Modules[0].Passed)
 	})
 	t.Run("plan", func(t *testing.T) {

@@ -39,8 +39,8 @@ docker compose up.`,
 		defer func() { _ = listener.Close() }()
 		var served error
 		up := false
-		release, err := a.pipeline("", report.Plain{W: a.stderr}).Rehearse(ctx, pipeline.Rehearsal{
-			Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0",
+		release, err := a.pipeline("", nil).Rehearse(ctx, pipeline.Rehearsal{
+			Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0", SkipTests: true,
 			Up: func(_ string, release report.Release) {
 				if release.ExitCode != outcome.Done {
 					return

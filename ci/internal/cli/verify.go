@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/report"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -25,7 +24,7 @@ identity that sigstore certified. It changes nothing.`,
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit (default the tree's)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		f.Trust = &trust
-		checked, err := a.pipeline(f.region, report.Plain{W: a.stderr}).Verify(cmd.Context(), f.services, f.Options)
+		checked, err := a.pipeline(f.region, nil).Verify(cmd.Context(), f.services, f.Options)
 		if len(checked.Images) == 0 && err != nil {
 			return err
 		}

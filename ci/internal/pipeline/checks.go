@@ -2,16 +2,77 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 	"time"
 
+	"dagger/slipway/internal/check/coverage"
 	"dagger/slipway/internal/check/format"
+	"dagger/slipway/internal/check/gotest"
 	"dagger/slipway/internal/check/lint"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
+
+// Test says what is asked of the tests.
+type Test struct {
+	// Gate is the least coverage of each module.
+	Gate coverage.Gate
+	// Out is the directory that receives the reports.
+	Out string
+	// Timeout is how long the tests of one package may take; 0 is Go's own limit.
+	Timeout time.Duration
+}
+
+// Test runs the tests of every Go service and of the pipeline, with the race detector
+// where there is one.
+func (p Pipeline) Test(ctx context.Context, what Test) (gotest.Summary, error) {
+	if what.Timeout < 0 {
+		return gotest.Summary{}, outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", what.Timeout)
+	}
+	t, err := p.open(ctx)
+	if err != nil {
+		return gotest.Summary{}, err
+	}
+	o := gotest.ForPlatform(t.Dir, t.platform)
+	o.Gate, o.Out, o.Timeout, o.Race = what.Gate, what.Out, what.Timeout, true
+	if p.Exec == nil {
+		var why string
+		if o.Race, why = gotest.RaceSupported(ctx); !o.Race {
+			p.Recorder.Line("the race detector is off: " + why)
+		}
+	}
+	return p.test(ctx, t, o)
+}
+
+func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Summary, error) {
+	o.Image, o.Narrate = t.lock.Reference("go"), p.Recorder.Line
+	o.Tree, _ = t.Digests(ctx) // without them, no kept result is taken
+	summary, err := gotest.Run(ctx, t.Dir, p.exec(t.Tree, nil), o)
+	if wrong := (*gotest.OptionError)(nil); errors.As(err, &wrong) {
+		err = outcome.With(outcome.Usage, err)
+	}
+	return summary, err
+}
+
+// testServices tests what a rehearsal delivers, without the race detector, whose
+// runtime would have to be compiled first.
+func (p Pipeline) testServices(ctx context.Context, t tree) error {
+	o := gotest.ForServices(t.platform)
+	if len(o.Modules) == 0 {
+		return nil
+	}
+	o.Gate = coverage.Gate{Default: gotest.DefaultCoverage}
+	summary, err := p.test(ctx, t, o)
+	if err == nil && summary.Result == gotest.Failed {
+		p.Recorder.Line(strings.TrimSuffix(summary.String(), "\n"))
+		err = errors.New("the tests failed: run slipway test for the reports, or rehearse with --skip-tests")
+	}
+	return err
+}
 
 // Lint says what is looked at for faults.
 type Lint struct {
@@ -44,7 +105,7 @@ func (p Pipeline) Lint(ctx context.Context, what Lint) (found Findings, err erro
 		return found, err
 	}
 	o.Image = t.lock.Reference
-	found.Report, err = lint.Run(ctx, t.Dir, p.exec(t.Tree), targets, o)
+	found.Report, err = lint.Run(ctx, t.Dir, p.exec(t.Tree, nil), targets, o)
 	return found, err
 }
 
@@ -79,7 +140,7 @@ func (p Pipeline) Format(ctx context.Context, services []string, check bool) (fo
 	if err != nil {
 		return found, err
 	}
-	found.Summary, err = format.Run(ctx, p.exec(t.Tree), targets.Formatters(t.lock.Reference))
+	found.Summary, err = format.Run(ctx, p.exec(t.Tree, nil), targets.Formatters(t.lock.Reference))
 	if err != nil || check {
 		return found, err
 	}

@@ -48,7 +48,7 @@ func (p Pipeline) images(ctx context.Context, t tree, which Images) (images []im
 	if which.From != "" {
 		return delivery.ReadLayouts(which.From, services)
 	}
-	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree), Lock: t.lock, Cache: p.Cache}
+	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache}
 	if builder.Platforms, err = image.ParsePlatforms(which.Platforms); err != nil {
 		return nil, err
 	}
@@ -89,7 +89,7 @@ func (p Pipeline) destination(ctx context.Context, address string) (delivery.Des
 	if address != "" {
 		return delivery.Elsewhere(address)
 	}
-	config, err := p.AWS(ctx)
+	config, err := p.account(ctx)
 	if err != nil {
 		return delivery.Destination{}, err
 	}
@@ -134,5 +134,5 @@ func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report
 	if err != nil {
 		return found, err
 	}
-	return delivery.ScanImages(ctx, p.exec(t.Tree), t.lock, images, s)
+	return delivery.ScanImages(ctx, p.exec(t.Tree, nil), t.lock, images, s)
 }

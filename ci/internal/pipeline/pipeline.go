@@ -5,9 +5,11 @@ package pipeline
 
 import (
 	"context"
+	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/exec/step"
@@ -20,12 +22,15 @@ import (
 type Pipeline struct {
 	// Dir is the root of the source tree.
 	Dir string
-	// Exec runs tools; nil runs those of this machine.
-	Exec step.Executor
+	// Exec makes what runs tools in containers, given what those that ask for it have
+	// in their environment; nil runs the tools of this machine.
+	Exec func(environment map[string]string) step.Executor
+	// Narrate receives what Terraform says while it runs on this machine.
+	Narrate io.Writer
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache string
-	// AWS opens the account, for the stages that need one.
-	AWS func(context.Context) (aws.Config, error)
+	// AWS says how to open the account, for the stages that need one.
+	AWS func(context.Context) (awsauth.Options, error)
 	// Recorder is told what happens.
 	Recorder *report.Recorder
 	// Next, if set, is told what a human has to run should the process end now.
@@ -54,9 +59,18 @@ func (p Pipeline) open(ctx context.Context) (t tree, err error) {
 }
 
 // exec runs tools on a source tree.
-func (p Pipeline) exec(t source.Tree) step.Executor {
+func (p Pipeline) exec(t source.Tree, environment map[string]string) step.Executor {
 	if p.Exec == nil {
-		return step.Host{Source: t.Dir}
+		return step.Host{Source: t.Dir, Env: environment}
 	}
-	return p.Exec
+	return p.Exec(environment)
+}
+
+// account opens the account.
+func (p Pipeline) account(ctx context.Context) (aws.Config, error) {
+	options, err := p.AWS(ctx)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	return awsauth.Load(ctx, options)
 }

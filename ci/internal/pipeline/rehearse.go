@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 
-	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
 )
@@ -16,8 +15,8 @@ type Rehearsal struct {
 	Listen string
 	// Live tells that somebody watches.
 	Live bool
-	// Test tests the services of the tree; nil skips that.
-	Test func(ctx context.Context, dir string, p platform.Platform) error
+	// SkipTests does without the tests of the services.
+	SkipTests bool
 	// Up, if set, is called while the system runs, when the release is over.
 	Up func(endpoint string, release report.Release)
 }
@@ -34,11 +33,11 @@ func (p Pipeline) Rehearse(ctx context.Context, what Rehearsal) (report.Release,
 		return report.Release{}, err
 	}
 	o := rehearsal.Options{
-		Source: t.Tree, Platform: t.platform, Lock: t.lock, Exec: p.exec(t.Tree), Cache: p.Cache,
+		Source: t.Tree, Platform: t.platform, Lock: t.lock, Exec: p.exec(t.Tree, nil), Cache: p.Cache,
 		Scenario: scenario, Listen: what.Listen, Live: what.Live, Up: what.Up,
 	}
-	if what.Test != nil {
-		o.Test = func(ctx context.Context) error { return what.Test(ctx, t.Dir, t.platform) }
+	if !what.SkipTests {
+		o.Test = func(ctx context.Context) error { return p.testServices(ctx, t) }
 	}
 	return rehearsal.Run(ctx, o, p.Recorder), nil
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
@@ -23,7 +24,7 @@ func (p Pipeline) read(ctx context.Context, services []string, published bool) (
 	if err != nil {
 		return d, err
 	}
-	d.Exec = p.exec(d.Source)
+	d.Exec = p.exec(d.Source, nil)
 	settings, err := platform.Read(p.Dir)
 	if err != nil {
 		return d, err
@@ -45,7 +46,7 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	if err != nil {
 		return d, err
 	}
-	config, err := p.AWS(ctx)
+	config, err := p.account(ctx)
 	if err != nil {
 		return d, err
 	}
@@ -81,13 +82,19 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	return d.Diff(ctx, o)
 }
 
-// Status tells what runs where.
-func (p Pipeline) Status(ctx context.Context, services []string) (report.Status, error) {
+// Status tells what runs where, and where drift is not nil also what others have
+// changed of the platform. It has what could be found out in spite of an error, and no
+// name of a cluster where that is nothing.
+func (p Pipeline) Status(ctx context.Context, services []string, drift *Terraform) (report.Status, error) {
 	d, err := p.delivery(ctx, services, true)
 	if err != nil {
 		return report.Status{}, err
 	}
-	return d.Status(ctx)
+	status, err := d.Status(ctx)
+	if drift != nil && (err == nil || status.Cluster != "") {
+		err = errors.Join(err, p.drift(ctx, *drift, &status))
+	}
+	return status, err
 }
 
 // Verify tells who has signed the images of a commit.

@@ -97,7 +97,7 @@ func TestRunOnTheHost(t *testing.T) {
 		Gate: coverage.Gate{Modules: map[string]float64{"good": 70}}, Exclude: coverage.Globs{"good/*.go"},
 	})
 	require.NoError(t, err)
-	t.Log("\n" + summary.Text())
+	t.Log("\n" + summary.String())
 
 	good, bad := summary.Modules[0], summary.Modules[1]
 	require.Equal(t, []int{1, 1, 0, 1}, []int{good.Tests, good.Passed, good.Failed, good.Skipped})

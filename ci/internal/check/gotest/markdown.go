@@ -5,7 +5,6 @@ import (
 	"html"
 	"strings"
 
-	"dagger/slipway/internal/check/coverage"
 	"dagger/slipway/internal/report"
 )
 
@@ -16,7 +15,7 @@ const (
 )
 
 // markdown renders the summary for a pull request or a job's page.
-func (s Summary) markdown(covered coverage.Report, gate coverage.Gate) string {
+func (s Summary) markdown() string {
 	b := report.NewPage(report.MarkdownLimit - markdownReserve)
 	passed, failed, skipped := s.totals()
 	b.Add(fmt.Sprintf("## Tests %s\n\n%d passed, %d failed, %d skipped\n\n", s.Result, passed, failed, skipped))
@@ -28,7 +27,7 @@ func (s Summary) markdown(covered coverage.Report, gate coverage.Gate) string {
 	s.markdownFailures(b)
 	s.markdownSkips(b)
 	var table strings.Builder
-	_ = covered.WriteMarkdown(&table, gate) // a Builder takes everything
+	_ = s.covered.WriteMarkdown(&table, s.gate) // a Builder takes everything
 	b.Add("### Coverage\n\n" + table.String())
 	return b.String()
 }

@@ -56,7 +56,7 @@ tool     failed     0 tests   no statements to cover
 web      succeeded  1 test    coverage 50.0 %
 
 43 passed, 3 failed, 1 skipped
-`, shop().Text())
+`, shop().String())
 }
 
 func TestSummaryKeepsItsJSONKeys(t *testing.T) {
@@ -75,7 +75,7 @@ func TestSummaryKeepsItsJSONKeys(t *testing.T) {
 }
 
 func TestMarkdown(t *testing.T) {
-	text := shop().markdown(coverage.Report{}, coverage.Gate{})
+	text := shop().markdown()
 
 	require.True(t, strings.HasPrefix(text, "## Tests failed\n\n43 passed, 3 failed, 1 skipped\n\n"+
 		"Coverage of ci is too low: 84.9 %, at least 85 % is asked for.\n\n"+
@@ -100,7 +100,7 @@ func TestMarkdownStaysSmall(t *testing.T) {
 	}
 	m.Failed, m.Skipped = len(m.Failures), len(m.Skips)
 
-	text := s.markdown(coverage.Report{}, coverage.Gate{})
+	text := s.markdown()
 
 	require.LessOrEqual(t, len(text), report.MarkdownLimit)
 	require.Greater(t, len(text), report.MarkdownLimit/2)
@@ -153,8 +153,8 @@ func FuzzReadResults(f *testing.F) {
 			require.NotEmpty(t, failure.Message+failure.Output)
 		}
 		s := Summary{Modules: []Module{m}}
-		require.Contains(t, s.Text(), "passed, ")
-		require.LessOrEqual(t, len(s.markdown(coverage.Report{}, coverage.Gate{})), report.MarkdownLimit)
+		require.Contains(t, s.String(), "passed, ")
+		require.LessOrEqual(t, len(s.markdown()), report.MarkdownLimit)
 		var out bytes.Buffer
 		require.NoError(t, writeJUnit(&out, []verdict{v}))
 		require.NoError(t, xml.Unmarshal(out.Bytes(), &junitSuites{}))

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"dagger/slipway/internal/check/coverage"
 	"dagger/slipway/internal/config/source"
 )
 
@@ -19,16 +18,13 @@ type document struct {
 }
 
 // documents lists what the report directory holds.
-func documents(s Summary, verdicts []verdict, report coverage.Report, gate coverage.Gate) []document {
+func documents(s Summary, verdicts []verdict) []document {
 	return []document{
-		{"coverage.out", report.WriteProfile},
-		{"coverage.html", func(w io.Writer) error { return report.WriteHTML(w, gate) }},
-		{"cobertura.xml", func(w io.Writer) error { return report.WriteCobertura(w, time.Now()) }},
+		{"coverage.out", s.covered.WriteProfile},
+		{"coverage.html", func(w io.Writer) error { return s.covered.WriteHTML(w, s.gate) }},
+		{"cobertura.xml", func(w io.Writer) error { return s.covered.WriteCobertura(w, time.Now()) }},
 		{"junit.xml", func(w io.Writer) error { return writeJUnit(w, verdicts) }},
-		{"summary.md", func(w io.Writer) error {
-			_, err := io.WriteString(w, s.markdown(report, gate))
-			return err
-		}},
+		{"summary.md", s.Markdown},
 	}
 }
 
@@ -44,7 +40,7 @@ func prepareReport(dir string) error {
 			err = os.Remove(probe.Name())
 		}
 	}
-	for _, d := range documents(Summary{}, nil, coverage.Report{}, coverage.Gate{}) {
+	for _, d := range documents(Summary{}, nil) {
 		if err == nil {
 			if err = os.Remove(filepath.Join(dir, d.name)); os.IsNotExist(err) {
 				err = nil

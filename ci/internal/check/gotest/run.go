@@ -43,19 +43,18 @@ func Run(ctx context.Context, source string, executor step.Executor, o Options) 
 	if outcomes == nil {
 		return Summary{}, err
 	}
-	summary := Summary{Result: Succeeded, Race: o.Race, DurationMS: time.Since(start).Milliseconds()}
+	summary := Summary{Result: Succeeded, Race: o.Race, DurationMS: time.Since(start).Milliseconds(), gate: o.Gate}
 	var verdicts []verdict
-	var report coverage.Report
 	for _, out := range outcomes {
 		if out.summary.Result == Failed {
 			summary.Result = Failed
 		}
 		summary.Modules = append(summary.Modules, out.summary)
 		verdicts = append(verdicts, out.verdict)
-		report.Modules = append(report.Modules, out.coverage)
+		summary.covered.Modules = append(summary.covered.Modules, out.coverage)
 	}
 	if o.Out != "" {
-		err = errors.Join(err, writeReport(o.Out, documents(summary, verdicts, report, o.Gate)))
+		err = errors.Join(err, writeReport(o.Out, documents(summary, verdicts)))
 	}
 	return summary, err
 }

@@ -136,7 +136,7 @@ func TestRunWritesTheReportAndCleansUp(t *testing.T) {
 	require.Equal(t, Failed, ci.Result)
 	require.InDelta(t, 50, ci.Coverage, 0)
 	require.False(t, ci.CoverageMet)
-	require.Contains(t, summary.Text(), "2 passed, 0 failed, 0 skipped\n")
+	require.Contains(t, summary.String(), "2 passed, 0 failed, 0 skipped\n")
 	require.Len(t, lines, 4)
 	require.Contains(t, lines, "app: compiling and testing 1 packages")
 

@@ -1,5 +1,12 @@
 package gotest
 
+import (
+	"io"
+
+	"dagger/slipway/internal/check/coverage"
+	"dagger/slipway/internal/report"
+)
+
 // Outcomes of the stage and of each module.
 const (
 	Succeeded = "succeeded"
@@ -15,6 +22,24 @@ type Summary struct {
 	DurationMS int64 `json:"duration_ms"`
 	// Race says whether the race detector was on.
 	Race bool `json:"race"`
+
+	covered coverage.Report
+	gate    coverage.Gate
+}
+
+// Text writes the summary for a terminal.
+func (s Summary) Text(w io.Writer) error {
+	_, err := io.WriteString(w, s.String())
+	return err
+}
+
+// JSON writes the summary as one document.
+func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
+
+// Markdown writes the summary for a pull request or a job's page.
+func (s Summary) Markdown(w io.Writer) error {
+	_, err := io.WriteString(w, s.markdown())
+	return err
 }
 
 // Module is the outcome of one module.

@@ -8,10 +8,10 @@ import (
 	"text/tabwriter"
 )
 
-// Text renders the summary for a terminal: every failure with its place and
+// String is the summary for a terminal: every failure with its place and
 // its own output, every skipped test with its reason, a line for each module,
 // and the counts alone on the last line, "N passed, N failed, N skipped".
-func (s Summary) Text() string {
+func (s Summary) String() string {
 	var b strings.Builder
 	for _, m := range s.Modules {
 		for _, f := range m.Failures {

@@ -141,7 +141,7 @@ func TestGoServicePasses(t *testing.T) {
 				Modules: []string{"orders"}, Gate: coverage.Gate{Default: 95},
 			})
 			require.NoError(t, err)
-			require.Equal(t, gotest.Succeeded, summary.Result, summary.Text())
+			require.Equal(t, gotest.Succeeded, summary.Result, summary.String())
 		})
 	}
 }

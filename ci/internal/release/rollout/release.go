@@ -195,15 +195,8 @@ func (p releasePlan) version() string {
 // untouched is the report of a release that ended before it changed anything.
 func (e Engine) untouched(request Request, p releasePlan, err error) report.Release {
 	err = e.explain(err)
-	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Error: leak.Hide(err.Error()), ExitCode: outcome.Of(err)}
-	switch release.ExitCode {
-	case outcome.Refused:
-		release.Result = report.Refused
-	case outcome.Interrupted:
-		release.Result = report.Interrupted
-	default:
-		release.Result = report.Failed
-	}
+	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id}
+	release.Fail(outcome.With(outcome.Of(err), errors.New(leak.Hide(err.Error()))))
 	for n, target := range request.Targets {
 		service := report.Service{
 			Name: target.Service.Name, Result: report.Unchanged, To: report.Version{Image: target.Image, SHA: request.Version},

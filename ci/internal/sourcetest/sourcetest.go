@@ -72,7 +72,7 @@ func serve(conn net.Conn) {
 func Repository(name ...string) string {
 	part := source.Whole
 	if len(name) > 0 {
-		part, _, _ = strings.Cut(filepath.ToSlash(name[0]), "/")
+		part = source.Part(filepath.ToSlash(filepath.Join(name...)))
 	}
 	os.Getenv(source.DigestVariable(part))
 	_, file, _, _ := runtime.Caller(0)

@@ -22,23 +22,46 @@ const Services = `{"services": {
 }}
 `
 
-// server is a service as small as one can be that keeps the API's promises.
+// server is a service as small as one can be that keeps the API's promises. It speaks
+// HTTP by itself: with net/http it would be three times as large, and tests compile,
+// pack, push and unpack it hundreds of times.
 const server = `package main
 
 import (
-	"encoding/json"
-	"net/http"
+	"bufio"
+	"fmt"
+	"net"
 	"os"
+	"strings"
 )
 
 func main() {
-	answer := func(body map[string]string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(body) }
+	listener, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
+	for err == nil {
+		var conn net.Conn
+		if conn, err = listener.Accept(); err == nil {
+			go serve(conn)
+		}
 	}
-	http.HandleFunc("/health", answer(map[string]string{"status": "ok"}))
-	http.HandleFunc("/api/health", answer(map[string]string{"status": "ok"}))
-	http.HandleFunc("/api/", answer(map[string]string{"version": os.Getenv("VERSION")}))
-	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
+	println(err.Error())
+	os.Exit(1)
+}
+
+func serve(conn net.Conn) {
+	defer conn.Close()
+	for lines := bufio.NewScanner(conn); lines.Scan(); {
+		_, path, _ := strings.Cut(lines.Text(), " ")
+		for lines.Scan() && lines.Text() != "" {
+		}
+		status, body := "200 OK", fmt.Sprintf("{\"version\": %q}", os.Getenv("VERSION"))
+		switch {
+		case strings.HasPrefix(path, "/health "), strings.HasPrefix(path, "/api/health "):
+			body = "{\"status\": \"ok\"}"
+		case !strings.HasPrefix(path, "/api/"):
+			status = "404 Not Found"
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", status, len(body), body)
+	}
 }
 `
 
@@ -49,7 +72,7 @@ func main() {
 func Repository(name ...string) string {
 	part := source.Whole
 	if len(name) > 0 {
-		part, _, _ = strings.Cut(filepath.ToSlash(name[0]), "/")
+		part = source.Part(filepath.ToSlash(filepath.Join(name...)))
 	}
 	os.Getenv(source.DigestVariable(part))
 	_, file, _, _ := runtime.Caller(0)

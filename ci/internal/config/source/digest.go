@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,8 +19,8 @@ import (
 const Whole = ""
 
 // Digests tells what the files are that git tracks, or would take, by a digest for
-// the [Whole] tree and one for each file and folder in its root. It changes with a name, a
-// content or a right to execute, and with nothing else.
+// the [Whole] tree, one for each file and folder in its root, and one for each folder in
+// those. It changes with a name, a content or a right to execute, and with nothing else.
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
 	if err != nil {
@@ -36,12 +37,16 @@ func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the tree's files: %w", err)
 		}
-		part, _, _ := strings.Cut(name, "/")
-		if entries[part] == nil {
-			entries[part] = &strings.Builder{}
+		top, _, _ := strings.Cut(name, "/")
+		parts := []string{Whole, top}
+		if part := Part(name); part != top {
+			parts = append(parts, part)
 		}
-		for _, text := range []*strings.Builder{entries[Whole], entries[part]} {
-			fmt.Fprintf(text, "%s %q\n", entry, name)
+		for _, part := range parts {
+			if entries[part] == nil {
+				entries[part] = &strings.Builder{}
+			}
+			fmt.Fprintf(entries[part], "%s %q\n", entry, name)
 		}
 	}
 	digests := map[string]string{}
@@ -77,6 +82,16 @@ func digest(name string) (string, error) {
 		}
 	}
 	return fmt.Sprintf("%s %t %x", info.Mode().Type(), info.Mode()&0o100 != 0, sum.Sum(nil)), nil
+}
+
+// Part is the smallest part of the tree with a digest that has a file, such as
+// docs/schema, by which tests of what is in there need not run for every page.
+func Part(name string) string {
+	steps := strings.Split(path.Clean(name), "/")
+	if len(steps) > 2 {
+		return path.Join(steps[:2]...)
+	}
+	return steps[0]
 }
 
 // DigestVariable is the environment variable that hands tests the digest of a part of

@@ -1,8 +1,10 @@
 package source_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -19,7 +21,7 @@ func TestDigests(t *testing.T) {
 		return got
 	}
 	first := digests()
-	require.Len(t, first, 6, "the whole, and .gitignore, api, ci, terraform, web")
+	require.ElementsMatch(t, []string{source.Whole, ".gitignore", "api", "ci", "terraform", "web", "web/nginx", "web/site"}, slices.Collect(maps.Keys(first)))
 	require.Equal(t, first, digests())
 
 	site := filepath.Join(dir, "web", "site")
@@ -42,6 +44,8 @@ func TestDigests(t *testing.T) {
 			step.change()
 			after := digests()
 			require.NotEqual(t, before["web"], after["web"])
+			require.NotEqual(t, before["web/site"], after["web/site"])
+			require.Equal(t, first["web/nginx"], after["web/nginx"])
 			require.NotEqual(t, before[source.Whole], after[source.Whole])
 			require.Equal(t, first["api"], after["api"])
 			require.Equal(t, first["terraform"], after["terraform"])
@@ -58,9 +62,18 @@ func TestDigests(t *testing.T) {
 	require.ErrorContains(t, err, "listing the tree's files")
 }
 
+func TestPart(t *testing.T) {
+	for name, want := range map[string]string{
+		"go.work": "go.work", "docs": "docs", "docs/page.md": "docs", "docs/schema/plan.json": "docs/schema", "a/b/c/d": "a/b", "a/./b": "a",
+	} {
+		require.Equal(t, want, source.Part(name), name)
+	}
+}
+
 func TestDigestVariable(t *testing.T) {
 	require.Equal(t, "SLIPWAY_TREE", source.DigestVariable(source.Whole))
 	require.Equal(t, "SLIPWAY_TREE_TERRAFORM", source.DigestVariable("terraform"))
 	require.Equal(t, "SLIPWAY_TREE__GITHUB", source.DigestVariable(".github"))
 	require.Equal(t, "SLIPWAY_TREE_A_B9", source.DigestVariable("a-b9"))
+	require.Equal(t, "SLIPWAY_TREE_DOCS_SCHEMA", source.DigestVariable("docs/schema"))
 }

@@ -1,6 +1,7 @@
 package leak
 
 import (
+	"fmt"
 	"math"
 	"regexp"
 	"slices"
@@ -105,30 +106,56 @@ func Lines(lines []string) []string {
 // Hide replaces the secrets in a text: keys and tokens by their form, passwords
 // in URLs and connection strings, and the values of names that say so. Rather
 // too much is hidden than too little.
+//
+// Most lines have no secret, and each expression is only run over a text that has what
+// all its matches have: a release hides in every line that it tells.
 func Hide(text string) string {
-	text = keyBlock.ReplaceAllString(text, Hidden)
-	text = keyEnd.ReplaceAllString(text, Hidden)
-	text = tokens.ReplaceAllString(text, Hidden)
-	text = scheme.ReplaceAllStringFunc(text, hideUser)
-	text = oracle.ReplaceAllString(text, "${1}"+Hidden+"@")
-	text = user.ReplaceAllStringFunc(text, func(match string) string {
-		part := user.FindStringSubmatch(match)
-		if digest.MatchString(part[4]) || part[2] == "mailto" || strings.Contains(part[3], "://") || strings.HasSuffix(part[3], Hidden) {
-			return match
-		}
-		return part[1] + Hidden + "@" + part[4]
-	})
-	text = netrc.ReplaceAllString(text, "${1}"+Hidden)
-	text = element.ReplaceAllString(text, "${1}"+Hidden+"<")
-	text = hideFlags(text)
-	text = hidePairs(text)
-	text = header.ReplaceAllStringFunc(text, func(match string) string {
-		part := header.FindStringSubmatch(match)
-		if !strings.ContainsAny(part[2], "0123456789=") { // a word
-			return match
-		}
-		return part[1] + Hidden
-	})
+	if strings.Contains(text, "-----BEGIN ") {
+		text = keyBlock.ReplaceAllString(text, Hidden)
+	}
+	if strings.Contains(text, "-----END ") {
+		text = keyEnd.ReplaceAllString(text, Hidden)
+	}
+	if containsAny(text, tokenMarks) {
+		text = tokens.ReplaceAllString(text, Hidden)
+	}
+	if strings.Contains(text, "://") {
+		text = scheme.ReplaceAllStringFunc(text, hideUser)
+	}
+	if strings.Contains(text, "@") {
+		text = oracle.ReplaceAllString(text, "${1}"+Hidden+"@")
+		text = user.ReplaceAllStringFunc(text, func(match string) string {
+			part := user.FindStringSubmatch(match)
+			if digest.MatchString(part[4]) || part[2] == "mailto" || strings.Contains(part[3], "://") || strings.HasSuffix(part[3], Hidden) {
+				return match
+			}
+			return part[1] + Hidden + "@" + part[4]
+		})
+	}
+	if strings.Contains(text, "login") {
+		text = netrc.ReplaceAllString(text, "${1}"+Hidden)
+	}
+	if strings.Contains(text, "<") {
+		text = element.ReplaceAllString(text, "${1}"+Hidden+"<")
+	}
+	if strings.HasPrefix(text, "-") || containsAny(text, flagMarks) {
+		text = hideFlags(text)
+	}
+	if strings.ContainsAny(text, ":=") {
+		text = hidePairs(text)
+	}
+	if containsAny(strings.ToLower(text), headerMarks) {
+		text = header.ReplaceAllStringFunc(text, func(match string) string {
+			part := header.FindStringSubmatch(match)
+			if !strings.ContainsAny(part[2], "0123456789=") { // a word
+				return match
+			}
+			return part[1] + Hidden
+		})
+	}
+	if longestWord(text) < randomLength {
+		return text
+	}
 	return random.ReplaceAllStringFunc(text, func(word string) string {
 		if isRandom(word) {
 			return Hidden
@@ -137,21 +164,75 @@ func Hide(text string) string {
 	})
 }
 
+// tokenForms are tokens that are known by their form. Each match has one of the marks.
+var tokenForms = []struct{ pattern, marks string }{
+	{`(?:AKIA|ASIA)[A-Z2-7]{16}`, "AKIA ASIA"},
+	{`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`, "eyJ"},
+	{`gh[pousr]_[A-Za-z0-9]{16,}`, "ghp_ gho_ ghu_ ghs_ ghr_"},
+	{`github_pat_\w{16,}`, "github_pat_"},
+	{`glpat-[\w-]{16,}`, "glpat-"},
+	{`xox[a-z]-[\w-]{10,}`, "xox"},
+	{`xapp-[\w-]{10,}`, "xapp-"},
+	{`hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]+`, "hooks.slack.com/"},
+	{`discord(?:app)?\.com/api/webhooks/[\w/-]+`, ".com/api/webhooks/"},
+	{`[\w-]+\.webhook\.office\.com/[\w/@-]+`, ".webhook.office.com/"},
+	{`outlook\.office(?:365)?\.com/webhook/[\w/@-]+`, ".com/webhook/"},
+	{`\bbot\d+:[\w-]{16,}`, "bot"},
+	{`\b[srp]k_(?:live|test)_\w+`, "k_live_ k_test_"},
+	{`whsec_\w+`, "whsec_"},
+	{`\bsk-[\w-]{16,}`, "sk-"},
+	{`AIza[\w-]{30,}`, "AIza"},
+	{`ya29\.[\w-]+`, "ya29."},
+	{`\bSG\.[\w-]{16,}\.[\w-]{16,}`, "SG."},
+	{`npm_\w{30,}`, "npm_"},
+	{`pypi-[\w-]{16,}`, "pypi-"},
+	{`dckr_pat_[\w-]{16,}`, "dckr_pat_"},
+	{`do[opr]_v1_\w{16,}`, "_v1_"},
+	{`\bhv[sbr]\.[\w-]{16,}`, "hvs. hvb. hvr."},
+	{`\bNRAK-\w{16,}`, "NRAK-"},
+	{`\bdapi[0-9a-f]{32}`, "dapi"},
+	{`\bAGE-SECRET-KEY-1\w+`, "AGE-SECRET-KEY-1"},
+}
+
+// tokens is any of the forms.
+var tokens, tokenMarks = func() (*regexp.Regexp, []string) {
+	var patterns, marks []string
+	for _, form := range tokenForms {
+		patterns, marks = append(patterns, form.pattern), append(marks, strings.Fields(form.marks)...)
+	}
+	return regexp.MustCompile(strings.Join(patterns, "|")), marks
+}()
+
+var (
+	flagMarks   = []string{" -", "\t-", "\n-", "\f-", "\r-", `"-`, `'-`}
+	headerMarks = []string{"bearer", "ba"} // another letter than s counts for one where case does not
+)
+
+func containsAny(text string, marks []string) bool {
+	return slices.ContainsFunc(marks, func(mark string) bool { return strings.Contains(text, mark) })
+}
+
+// randomLength is how long a word is at least that [isRandom] is asked about.
+const randomLength = 32
+
+// longestWord is the length of the longest run of what [random] takes.
+func longestWord(text string) int {
+	longest, from := 0, 0
+	for at := range len(text) + 1 {
+		if at < len(text) {
+			switch c := text[at]; {
+			case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '+', c == '/', c == '_', c == '-':
+				continue
+			}
+		}
+		longest, from = max(longest, at-from), at+1
+	}
+	return longest
+}
+
 var (
 	keyBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|$)`)
 	keyEnd   = regexp.MustCompile(`(?:[A-Za-z0-9+/=]{16,}(?:\s|\\[rn])+)*[A-Za-z0-9+/=]*(?:\s|\\[rn])*-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----`)
-
-	// tokens are known by how they begin.
-	tokens = regexp.MustCompile(strings.Join([]string{
-		`(?:AKIA|ASIA)[A-Z2-7]{16}`,
-		`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`,
-		`gh[pousr]_[A-Za-z0-9]{16,}`, `github_pat_\w{16,}`, `glpat-[\w-]{16,}`,
-		`xox[a-z]-[\w-]{10,}`, `xapp-[\w-]{10,}`, `hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]+`,
-		`discord(?:app)?\.com/api/webhooks/[\w/-]+`, `[\w-]+\.webhook\.office\.com/[\w/@-]+`, `outlook\.office(?:365)?\.com/webhook/[\w/@-]+`, `\bbot\d+:[\w-]{16,}`,
-		`\b[srp]k_(?:live|test)_\w+`, `whsec_\w+`, `\bsk-[\w-]{16,}`, `AIza[\w-]{30,}`, `ya29\.[\w-]+`,
-		`\bSG\.[\w-]{16,}\.[\w-]{16,}`, `npm_\w{30,}`, `pypi-[\w-]{16,}`, `dckr_pat_[\w-]{16,}`, `do[opr]_v1_\w{16,}`,
-		`\bhv[sbr]\.[\w-]{16,}`, `\bNRAK-\w{16,}`, `\bdapi[0-9a-f]{32}`, `\bAGE-SECRET-KEY-1\w+`,
-	}, "|"))
 
 	scheme  = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>` + "`" + `]*`)
 	user    = regexp.MustCompile("(^|[\\s\"'`=,(\\[])([^\\s\"'`/:@=,(\\[]*):([^\\s\"'`/][^\\s\"'`]*[^\\s\"'`@/]|[^\\s\"'`@/])@([^\\s\"'`@]*)")
@@ -160,7 +241,7 @@ var (
 	digest  = regexp.MustCompile(`^sha\d+:`)
 	netrc   = regexp.MustCompile(`(\blogin\s+\S+\s+password\s+)\S+`)
 	header  = regexp.MustCompile(`(?i)\b((?:bearer|basic)\s+)([\w.~+/=-]{6,})`)
-	random  = regexp.MustCompile(`[A-Za-z0-9+/_-]{32,}={0,2}`)
+	random  = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_-]{%d,}={0,2}`, randomLength))
 )
 
 // hideUser hides what stands before the host of a URL.

@@ -65,9 +65,13 @@ func TestScenarios(t *testing.T) {
 		{rehearsal.Throttled, report.Succeeded, outcome.Done, "", nil, ""},
 		{rehearsal.Outage, report.Succeeded, outcome.Done, "", nil, ""},
 	}
+	dir, cache := sourcetest.New(t), t.TempDir() // all deliver the same
 	for _, tt := range tests {
 		t.Run(string(tt.scenario), func(t *testing.T) {
-			got := rehearse(t.Context(), options(t, tt.scenario))
+			t.Parallel()
+			o := rehearsaltest.Options(t, dir, tt.scenario)
+			o.Live, o.Cache = true, cache
+			got := rehearse(t.Context(), o)
 			told := fmt.Sprintf("%+v", got)
 			require.Equal(t, tt.result, got.Result, told)
 			require.Equal(t, tt.code, got.ExitCode, told)
@@ -143,12 +147,16 @@ func TestWrongVersion(t *testing.T) {
 
 // TestInterrupted cancels a rehearsal at the beginning of each stage.
 func TestInterrupted(t *testing.T) {
+	dir, cache := sourcetest.New(t), t.TempDir()
 	for _, at := range []string{"build …", "publish …", "bootstrap …", "deploy …"} {
 		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			o := rehearsaltest.Options(t, dir, rehearsal.Happy)
+			o.Live, o.Cache = true, cache
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
 			view := trigger{at: at, do: func() { cancel(outcome.Interruption("interrupted by the test")) }}
-			got := rehearsal.Run(ctx, options(t, rehearsal.Happy), report.NewRecorder(time.Now, view))
+			got := rehearsal.Run(ctx, o, report.NewRecorder(time.Now, view))
 			require.Equal(t, report.Interrupted, got.Result, got.Error)
 			require.Equal(t, outcome.Interrupted, got.ExitCode)
 		})

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	_ "embed"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,15 +21,23 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"go.uber.org/goleak"
-
-	"dagger/slipway/internal/sourcetest"
 )
+
+// service is the program. What Go embeds it knows of: a kept result of the tests holds
+// until the program changes, whatever else does.
+//
+//go:embed testdata/app/main.go
+var service []byte
 
 // Build compiles the service, static and for this machine, to a file in dir.
 func Build(ctx context.Context, dir string) (string, error) {
-	binary := filepath.Join(dir, "app")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, ".")
-	cmd.Dir = sourcetest.Repository("ci", "internal", "rehearse", "localaws", "localawstest", "testapp", "testdata", "app")
+	binary, file := filepath.Join(dir, "app"), filepath.Join(dir, "main.go")
+	if err := os.WriteFile(file, service, 0o600); err != nil {
+		return "", fmt.Errorf("building the test service: %w", err)
+	}
+	defer os.Remove(file)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, file)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the test service: %w\n%s", err, out)

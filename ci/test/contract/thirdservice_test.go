@@ -1,11 +1,14 @@
-package cli_test
+package contract_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +16,7 @@ import (
 
 	"dagger/slipway/internal/check/coverage"
 	"dagger/slipway/internal/check/gotest"
+	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/exec/step"
@@ -21,6 +25,7 @@ import (
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
+	"dagger/slipway/internal/schematest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -44,12 +49,37 @@ func copyRepository(t *testing.T) string {
 	return dir
 }
 
+// run runs the command for a tree, and returns what it printed, which is as its schema
+// says.
+func run(t *testing.T, dir string, args ...string) (stdout string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := cli.Run(t.Context(), append(args, "--source", dir), &out, &errs, nil)
+	require.Equal(t, outcome.Done, code, errs.String())
+	for _, d := range schematest.Documents() {
+		if slices.Contains(args, "json") && slices.Contains(d.Commands, args[0]) {
+			schematest.RequireValid(t, d.Name, out.Bytes())
+		}
+	}
+	return out.String()
+}
+
+// decoded is the one JSON document that a command prints.
+func decoded[T any](t *testing.T, dir string, args ...string) (document T) {
+	t.Helper()
+	require.NoError(t, json.Unmarshal([]byte(run(t, dir, append(args, "--output", "json")...)), &document))
+	return document
+}
+
 // TestThirdService: one entry and one folder, which a command writes, and each stage
 // has a third service. Nothing else is edited.
 func TestThirdService(t *testing.T) {
+	cache, err := exec.CommandContext(t.Context(), "go", "env", "GOCACHE").Output()
+	require.NoError(t, err)
+	t.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
 	dir := copyRepository(t)
-	code, _, stderr := run(t, "new", "service", "orders", "--kind", "go", "--source", dir)
-	require.Equal(t, outcome.Done, code, stderr)
+	run(t, dir, "new", "service", "orders", "--kind", "go")
 	sourcetest.Commit(t, dir, "a third service")
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
@@ -76,13 +106,7 @@ func TestThirdService(t *testing.T) {
 
 // deliverThird releases a change of the third service, and takes it back.
 func deliverThird(t *testing.T, dir string) {
-	with := func(args ...string) string {
-		t.Helper()
-		code, stdout, stderr := run(t, append(args, "--source", dir, "--output", "json")...)
-		require.Equal(t, outcome.Done, code, stderr)
-		return stdout
-	}
-	first := decode[report.Status](t, with("status"))
+	first := decoded[report.Status](t, dir, "status")
 	require.Len(t, first.Services, 3)
 	for _, s := range first.Services {
 		require.Equal(t, report.Steady, s.State, s.Name)
@@ -109,12 +133,12 @@ func deliverThird(t *testing.T, dir string) {
 
 	sourcetest.Write(t, dir, "orders/internal/api/more.go", "package api\n\n// Answer is the answer.\nconst Answer = 42\n\nfunc init() { println(Answer) }\n")
 	sourcetest.Commit(t, dir, "orders knows the answer")
-	diff := decode[report.Diff](t, with("diff"))
+	diff := decoded[report.Diff](t, dir, "diff")
 	require.Equal(t, "orders", diff.Services[2].Name)
 	require.True(t, diff.Services[2].Changed)
-	second := decode[report.Release](t, with("deploy"))
+	second := decoded[report.Release](t, dir, "deploy")
 	require.Equal(t, report.Succeeded, second.Result)
 	require.Equal(t, []string{second.SHA, second.SHA}, []string{version("/api/"), version("/orders")})
-	require.Equal(t, report.Succeeded, decode[report.Release](t, with("rollback")).Result)
+	require.Equal(t, report.Succeeded, decoded[report.Release](t, dir, "rollback").Result)
 	require.Equal(t, []string{before, before}, []string{version("/api/"), version("/orders")})
 }

@@ -22,23 +22,52 @@ const Services = `{"services": {
 }}
 `
 
-// server is a service as small as one can be that keeps the API's promises.
+// server is a service as small as one can be that keeps the API's promises. It does
+// without net/http, which makes a program of 6 MB instead of 2: every test that builds,
+// packs, pushes and runs it pays for that, most of all under the race detector.
 const server = `package main
 
 import (
-	"encoding/json"
-	"net/http"
+	"bufio"
+	"fmt"
+	"net"
 	"os"
+	"strings"
 )
 
 func main() {
-	answer := func(body map[string]string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) { json.NewEncoder(w).Encode(body) }
+	listener, err := net.Listen("tcp", ":"+os.Getenv("PORT"))
+	for err == nil {
+		var connection net.Conn
+		if connection, err = listener.Accept(); err == nil {
+			go serve(connection)
+		}
 	}
-	http.HandleFunc("/health", answer(map[string]string{"status": "ok"}))
-	http.HandleFunc("/api/health", answer(map[string]string{"status": "ok"}))
-	http.HandleFunc("/api/", answer(map[string]string{"version": os.Getenv("VERSION")}))
-	http.ListenAndServe(":"+os.Getenv("PORT"), nil)
+	panic(err)
+}
+
+func serve(connection net.Conn) {
+	defer connection.Close()
+	lines := bufio.NewScanner(connection)
+	for lines.Scan() { // a request, which has no body
+		words := strings.Fields(lines.Text() + " - -")
+		for lines.Scan() && lines.Text() != "" {
+		}
+		status, body := "200 OK", ""
+		switch path := words[1]; {
+		case path == "/health", path == "/api/health":
+			body = "{\"status\": \"ok\"}"
+		case strings.HasPrefix(path, "/api/"):
+			body = fmt.Sprintf("{\"version\": %q}", os.Getenv("VERSION"))
+		default:
+			status = "404 Not Found"
+		}
+		head := fmt.Sprintf("HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", status, len(body))
+		if words[0] == "HEAD" {
+			body = ""
+		}
+		connection.Write([]byte(head + body))
+	}
 }
 `
 

@@ -113,7 +113,7 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) {
 // the same file.
 func (s site) checkNames(state *tfjson.State) {
 	s.t.Helper()
-	p, err := platform.Load(sourcetest.Repository())
+	p, err := platform.Read(sourcetest.Root("terraform"))
 	require.NoError(s.t, err)
 	names := map[string][]any{}
 	for _, r := range managed(state) {

@@ -62,9 +62,8 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	take(t, recorder) // bootstrap's, which a human applies
 	main := infratest.New(t, ".", environment...)
 	main.Init("-backend-config=bucket=" + stateBucket)
-	site.apply("platform", main, motoPlatform)
+	state := site.apply("platform", main, motoPlatform)
 	applier.add(t, world, take(t, recorder))
-	state := main.State()
 	site.checkNames(state)
 	site.checkTags(state)
 	site.checkAlarms(state)
@@ -98,15 +97,18 @@ type site struct {
 	endpoint string
 }
 
-func (s site) apply(name string, w *infratest.Workspace, variables []string) {
+// apply plans and applies what only creates, and returns what is there then.
+func (s site) apply(name string, w *infratest.Workspace, variables []string) *tfjson.State {
 	s.t.Helper()
 	started := time.Now()
 	plan := w.Plan(variables...)
 	planned, creates := time.Since(started), terraform.Count(plan, tfjson.Actions.Create)
 	require.Len(s.t, terraform.Changes(plan), creates, "the first plan only creates")
 	w.Run("apply", "plan")
-	require.Len(s.t, managed(w.State()), creates)
+	state := w.State()
+	require.Len(s.t, managed(state), creates)
 	s.t.Logf("%s: %d resources planned in %.0f s, applied in %.0f s", name, creates, planned.Seconds(), (time.Since(started) - planned).Seconds())
+	return state
 }
 
 // checkNames wants what was made to have the names that the pipeline derives from

@@ -25,7 +25,7 @@ import (
 	"dagger/slipway/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write docs/reference.md")
+var update = flag.Bool("update", false, "write docs/reference.md and run/testdata/blocks.md")
 
 const referenceFile = "docs/reference.md"
 

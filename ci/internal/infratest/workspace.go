@@ -73,6 +73,13 @@ func Source() fs.FS { return visible{os.DirFS(terraformDir())} }
 // terraformDir is the repository's terraform/.
 func terraformDir() string { return sourcetest.Repository("terraform") }
 
+// For is the same workspace for a subtest, which then has its failures.
+func (w *Workspace) For(t testing.TB) *Workspace {
+	same := *w
+	same.t = t
+	return &same
+}
+
 // offline lets the provider plan without asking AWS for anything, and keeps the
 // state in the workspace.
 const offline = `provider "aws" {

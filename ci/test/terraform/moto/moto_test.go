@@ -4,6 +4,9 @@ package moto_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,20 +49,44 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	}
 	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
+	bootstrap := infratest.New(t, "bootstrap", environment...)
+	bootstrap.Write("moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("later_override.tf", later)
+	bootstrap.Init()
+	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
+	site{t, endpoint}.apply("bootstrap", bootstrap, variables)
+
+	t.Run("bootstrap", func(t *testing.T) {
+		t.Parallel()
+		w := bootstrap.For(t)
+		require.NoError(t, os.Remove(filepath.Join(w.Dir, "later_override.tf")))
+		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
+		w.Run("apply", "plan")
+		require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of bootstrap")
+	})
+	t.Run("platform", func(t *testing.T) {
+		t.Parallel()
+		appliesPlatform(t, endpoint, environment)
+	})
+}
+
+// later is made while the platform is: the provider waits for it for a minute.
+const later = `resource "aws_s3_bucket_lifecycle_configuration" "state" {
+  count = 0
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "state_logs" {
+  count = 0
+}
+`
+
+// appliesPlatform applies and destroys the platform, in the roles that do.
+func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	recorder := calls.Record(t, endpoint)
-	environment = append(environment, "AWS_ENDPOINT_URL="+recorder.URL)
+	environment = append(slices.Clone(environment), "AWS_ENDPOINT_URL="+recorder.URL)
 	site := site{t: t, endpoint: endpoint}
 	world := calls.NewWorld(infratest.Account, platform.DefaultRegion)
 	planner, applier := newRole(t, "plan", planIdle), newRole(t, "apply", applyIdle)
-
-	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
-	bootstrap.Init()
-	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
-	site.apply("bootstrap", bootstrap, variables)
-	require.Empty(t, terraform.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
-
-	take(t, recorder) // bootstrap's, which a human applies
 	main := infratest.New(t, ".", environment...)
 	main.Init("-backend-config=bucket=" + stateBucket)
 	state := site.apply("platform", main, motoPlatform)

@@ -27,9 +27,10 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-run "load_balancer" {
+run "defaults" {
   command = plan
 
+  # load_balancer
   assert {
     condition     = !aws_lb.main.internal && aws_lb.main.load_balancer_type == "application"
     error_message = "the load balancer must be public"
@@ -54,11 +55,8 @@ run "load_balancer" {
     condition     = length(aws_lb.main.access_logs) == 0 && length(aws_wafv2_web_acl.main) == 0
     error_message = "what costs is off by default"
   }
-}
 
-run "a_bad_task_is_out_in_half_a_minute" {
-  command = plan
-
+  # a_bad_task_is_out_in_half_a_minute
   assert {
     condition     = alltrue([for g in aws_lb_target_group.service : g.deregistration_delay == "15" && g.target_type == "ip"])
     error_message = "draining must take 15 s"
@@ -71,13 +69,10 @@ run "a_bad_task_is_out_in_half_a_minute" {
     condition     = { for k, g in aws_lb_target_group.service : k => g.health_check[0].path } == { backend = "/health", frontend = "/healthz" }
     error_message = "health must be asked for where the service answers it"
   }
-}
 
-# /health was answered by the frontend, with 200 and HTML; the documented /api/health
-# was 404: both are the backend's.
-run "http" {
-  command = plan
-
+  # http
+  # /health was answered by the frontend, with 200 and HTML; the documented /api/health
+  # was 404: both are the backend's.
   assert {
     condition     = aws_lb_listener.http.port == 80 && aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0
     error_message = "port 80 must serve"

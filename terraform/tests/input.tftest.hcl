@@ -19,135 +19,13 @@ override_data {
 }
 
 # Bad input is refused by the variable that it belongs to. A run has one mistake of
-# each of several variables, because every run costs seconds. TestRulesAgree in
-# ci/test/terraform has more mistakes, and reads the messages.
+# each of several variables, because every run costs seconds. What is wrong with one
+# entry of services is in TestRulesAgree of ci/test/terraform, which reads the messages.
 
 run "no_service" {
   command = plan
   variables {
     services = {}
-  }
-  expect_failures = [var.services]
-}
-
-run "a_name_in_capitals" {
-  command = plan
-  variables {
-    services = {
-      Web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_path_that_leaves" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "../web", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "an_unknown_kind" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "python", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_privileged_port" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 80, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_health_path_without_slash" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "no_route" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = [], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_route_without_slash" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_cpu_that_is_no_size" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 300, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "memory_that_does_not_go_with_cpu" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 4096, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "a_negative_count" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = -1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "two_ports_alike" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/*"], cpu = 256, memory = 512, desired_count = 1 }
-      api = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
-  }
-  expect_failures = [var.services]
-}
-
-run "two_routes_alike" {
-  command = plan
-  variables {
-    services = {
-      web = { path = "backend", kind = "go", port = 8001, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-      api = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api/*"], cpu = 256, memory = 512, desired_count = 1 }
-    }
   }
   expect_failures = [var.services]
 }

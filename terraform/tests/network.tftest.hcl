@@ -27,9 +27,10 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-run "reference_network" {
+run "defaults" {
   command = plan
 
+  # reference_network
   assert {
     condition     = aws_vpc.main.cidr_block == "10.0.0.0/16" && aws_vpc.main.enable_dns_support && aws_vpc.main.enable_dns_hostnames
     error_message = "the VPC must be 10.0.0.0/16, with DNS"
@@ -53,11 +54,8 @@ run "reference_network" {
     condition     = aws_flow_log.main.traffic_type == "ALL" && aws_flow_log.main.log_destination_type == "cloud-watch-logs"
     error_message = "EC2.6: flow logs must be on"
   }
-}
 
-run "one_nat_gateway" {
-  command = plan
-
+  # one_nat_gateway
   assert {
     condition     = keys(aws_nat_gateway.main) == ["us-east-1a"] && keys(aws_eip.nat) == ["us-east-1a"]
     error_message = "one gateway was asked for"
@@ -69,6 +67,36 @@ run "one_nat_gateway" {
   assert {
     condition     = keys(aws_vpc_security_group_egress_rule.service_to_internet) == ["backend", "frontend"] && length(aws_vpc_security_group_egress_rule.service_to_s3) == 0
     error_message = "tasks must reach the internet by HTTPS"
+  }
+
+  # ways_to_aws
+  # EC2.10 is the one for EC2.
+  assert {
+    condition     = alltrue([for name in ["ec2", "ecr.api", "ecr.dkr", "logs"] : aws_vpc_endpoint.interface[name].private_dns_enabled && aws_vpc_endpoint.interface[name].service_name == "com.amazonaws.us-east-1.${name}"])
+    error_message = "an endpoint is missing"
+  }
+  assert {
+    condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && jsondecode(aws_vpc_endpoint.s3.policy).Statement[0].Resource == "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*"
+    error_message = "S3 must be reachable for image layers, and for nothing else"
+  }
+
+  # only_open_ports_are_open
+  # EC2.18, and the reference system's tasks accepted every port.
+  assert {
+    condition     = [for r in aws_vpc_security_group_ingress_rule.alb : "${r.from_port}-${r.to_port} ${r.cidr_ipv4}"] == ["80-80 0.0.0.0/0"]
+    error_message = "clients must reach port 80 only"
+  }
+  assert {
+    condition     = { for k, r in aws_vpc_security_group_ingress_rule.service : k => "${r.from_port}-${r.to_port}" } == { backend = "8000-8000", frontend = "8080-8080" } && alltrue([for r in aws_vpc_security_group_ingress_rule.service : r.cidr_ipv4 == null])
+    error_message = "tasks must be reached on their port only, and by the load balancer only"
+  }
+  assert {
+    condition     = { for k, r in aws_vpc_security_group_egress_rule.alb : k => "${r.from_port}-${r.to_port}" } == { backend = "8000-8000", frontend = "8080-8080" }
+    error_message = "the load balancer must reach services only"
+  }
+  assert {
+    condition     = alltrue([for r in aws_vpc_security_group_egress_rule.service_to_internet : r.from_port == 443 && r.to_port == 443])
+    error_message = "tasks must leave by HTTPS only"
   }
 }
 
@@ -101,42 +129,6 @@ run "no_nat_gateway" {
   assert {
     condition     = keys(aws_vpc_security_group_egress_rule.service_to_endpoints) == ["backend", "frontend"] && keys(aws_vpc_security_group_egress_rule.service_to_s3) == ["backend", "frontend"]
     error_message = "tasks must reach endpoints and S3, or none starts"
-  }
-}
-
-run "ways_to_aws" {
-  command = plan
-
-  # EC2.10 is the one for EC2.
-  assert {
-    condition     = alltrue([for name in ["ec2", "ecr.api", "ecr.dkr", "logs"] : aws_vpc_endpoint.interface[name].private_dns_enabled && aws_vpc_endpoint.interface[name].service_name == "com.amazonaws.us-east-1.${name}"])
-    error_message = "an endpoint is missing"
-  }
-  assert {
-    condition     = aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway" && jsondecode(aws_vpc_endpoint.s3.policy).Statement[0].Resource == "arn:aws:s3:::prod-us-east-1-starport-layer-bucket/*"
-    error_message = "S3 must be reachable for image layers, and for nothing else"
-  }
-}
-
-# EC2.18, and the reference system's tasks accepted every port.
-run "only_open_ports_are_open" {
-  command = plan
-
-  assert {
-    condition     = [for r in aws_vpc_security_group_ingress_rule.alb : "${r.from_port}-${r.to_port} ${r.cidr_ipv4}"] == ["80-80 0.0.0.0/0"]
-    error_message = "clients must reach port 80 only"
-  }
-  assert {
-    condition     = { for k, r in aws_vpc_security_group_ingress_rule.service : k => "${r.from_port}-${r.to_port}" } == { backend = "8000-8000", frontend = "8080-8080" } && alltrue([for r in aws_vpc_security_group_ingress_rule.service : r.cidr_ipv4 == null])
-    error_message = "tasks must be reached on their port only, and by the load balancer only"
-  }
-  assert {
-    condition     = { for k, r in aws_vpc_security_group_egress_rule.alb : k => "${r.from_port}-${r.to_port}" } == { backend = "8000-8000", frontend = "8080-8080" }
-    error_message = "the load balancer must reach services only"
-  }
-  assert {
-    condition     = alltrue([for r in aws_vpc_security_group_egress_rule.service_to_internet : r.from_port == 443 && r.to_port == 443])
-    error_message = "tasks must leave by HTTPS only"
   }
 }
 

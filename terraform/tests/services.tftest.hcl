@@ -29,9 +29,10 @@ override_data {
 
 # One entry makes a service, under the names that the pipeline derives as well.
 
-run "names_are_the_reference_systems" {
+run "defaults" {
   command = plan
 
+  # names_are_the_reference_systems
   assert {
     condition     = aws_ecs_cluster.main.name == "ecs-cluster" && aws_lb.main.name == "ecs-alb"
     error_message = "cluster and load balancer must be ecs-cluster and ecs-alb"
@@ -67,6 +68,14 @@ run "names_are_the_reference_systems" {
   assert {
     condition     = output.ecs_cluster_name == "ecs-cluster" && keys(output.repository_urls) == ["backend", "frontend"]
     error_message = "outputs must name cluster and repositories"
+  }
+
+  # tags
+  # The provider gives these to everything; that it does is seen where it applies, in
+  # ci/test/terraform, because a test's own provider stands in for it here.
+  assert {
+    condition     = local.tags == { Project = "ecs-microservices", Environment = "production", ManagedBy = "terraform", Repository = "slipway" }
+    error_message = "tags are ${jsonencode(local.tags)}"
   }
 }
 
@@ -104,7 +113,7 @@ run "a_third_service_is_one_entry" {
     error_message = "/api/orders/* must come before /api/*"
   }
   assert {
-    condition     = aws_lb_listener_rule.route["/api/*"].priority == run.names_are_the_reference_systems.route_priorities["/api/*"]
+    condition     = aws_lb_listener_rule.route["/api/*"].priority == run.defaults.route_priorities["/api/*"]
     error_message = "a third service moved the rule of another"
   }
 }
@@ -128,16 +137,5 @@ run "nothing_answers_everything" {
   assert {
     condition     = output.frontend_repository_url == null
     error_message = "an absent service has no repository"
-  }
-}
-
-# The provider gives these to everything; that it does is seen where it applies, in
-# ci/test/terraform, because a test's own provider stands in for it here.
-run "tags" {
-  command = plan
-
-  assert {
-    condition     = local.tags == { Project = "ecs-microservices", Environment = "production", ManagedBy = "terraform", Repository = "slipway" }
-    error_message = "tags are ${jsonencode(local.tags)}"
   }
 }

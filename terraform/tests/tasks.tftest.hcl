@@ -27,9 +27,10 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-run "containers" {
+run "defaults" {
   command = plan
 
+  # containers
   assert {
     condition     = { for k, d in aws_ecs_task_definition.service : k => jsondecode(d.container_definitions)[0].user } == { backend = "65532:65532", frontend = "101:101" }
     error_message = "ECS.20: containers must run as nobody, by the task definition"
@@ -80,11 +81,8 @@ run "containers" {
     condition     = alltrue([for d in aws_ecs_task_definition.service : d.cpu == "256" && d.memory == "512" && d.runtime_platform[0].cpu_architecture == "X86_64"])
     error_message = "sizes must be the reference system's"
   }
-}
 
-run "services" {
-  command = plan
-
+  # services
   assert {
     condition     = alltrue([for s in aws_ecs_service.service : s.deployment_circuit_breaker[0].enable && s.deployment_circuit_breaker[0].rollback])
     error_message = "a failing deployment must be rolled back"
@@ -114,6 +112,22 @@ run "services" {
     condition     = jsondecode(aws_ecs_task_definition.service["backend"].container_definitions)[0].image == "123456789012.dkr.ecr.us-east-1.amazonaws.com/ecs-microservices-backend:set-by-a-release"
     error_message = "the image is a release's to set"
   }
+
+  # roles
+  assert {
+    condition     = alltrue([for r in concat([aws_iam_role.execution, aws_iam_role.flow_logs], values(aws_iam_role.task)) : r.permissions_boundary == "arn:aws:iam::123456789012:policy/ecs-permissions-boundary"])
+    error_message = "every role must have the boundary, or the apply role cannot make it"
+  }
+  assert {
+    condition     = alltrue([for r in concat([aws_iam_role.execution], values(aws_iam_role.task)) : jsondecode(r.assume_role_policy).Statement[0].Principal.Service == "ecs-tasks.amazonaws.com" && jsondecode(r.assume_role_policy).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012"])
+    error_message = "tasks of this account alone may assume them"
+  }
+  assert {
+    condition = alltrue([for policy in [aws_iam_role_policy.execution.policy, aws_iam_role_policy.flow_logs.policy] : alltrue([for s in jsondecode(policy).Statement :
+      alltrue([for action in flatten([s.Action]) : !strcontains(action, "*")]) && (jsonencode(s.Resource) != jsonencode("*") || jsonencode(s.Action) == jsonencode("ecr:GetAuthorizationToken"))
+    ])])
+    error_message = "IAM.1, IAM.21: a role may do more than it needs"
+  }
 }
 
 run "rebuilt_from_images_that_are_there" {
@@ -134,25 +148,6 @@ run "rebuilt_from_images_that_are_there" {
   assert {
     condition     = alltrue([for d in aws_ecs_task_definition.service : d.runtime_platform[0].cpu_architecture == "ARM64"])
     error_message = "the processor must be the one asked for"
-  }
-}
-
-run "roles" {
-  command = plan
-
-  assert {
-    condition     = alltrue([for r in concat([aws_iam_role.execution, aws_iam_role.flow_logs], values(aws_iam_role.task)) : r.permissions_boundary == "arn:aws:iam::123456789012:policy/ecs-permissions-boundary"])
-    error_message = "every role must have the boundary, or the apply role cannot make it"
-  }
-  assert {
-    condition     = alltrue([for r in concat([aws_iam_role.execution], values(aws_iam_role.task)) : jsondecode(r.assume_role_policy).Statement[0].Principal.Service == "ecs-tasks.amazonaws.com" && jsondecode(r.assume_role_policy).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012"])
-    error_message = "tasks of this account alone may assume them"
-  }
-  assert {
-    condition = alltrue([for policy in [aws_iam_role_policy.execution.policy, aws_iam_role_policy.flow_logs.policy] : alltrue([for s in jsondecode(policy).Statement :
-      alltrue([for action in flatten([s.Action]) : !strcontains(action, "*")]) && (jsonencode(s.Resource) != jsonencode("*") || jsonencode(s.Action) == jsonencode("ecr:GetAuthorizationToken"))
-    ])])
-    error_message = "IAM.1, IAM.21: a role may do more than it needs"
   }
 }
 

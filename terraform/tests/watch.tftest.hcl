@@ -27,9 +27,10 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-run "repositories" {
+run "defaults" {
   command = plan
 
+  # repositories
   assert {
     condition     = alltrue([for r in aws_ecr_repository.service : r.image_scanning_configuration[0].scan_on_push])
     error_message = "ECR.1: images must be scanned"
@@ -46,52 +47,20 @@ run "repositories" {
     condition     = alltrue([for r in aws_ecr_repository.service : r.encryption_configuration[0].encryption_type == "AES256"])
     error_message = "AWS's key is the default"
   }
-}
 
-run "logs" {
-  command = plan
-
+  # logs
   assert {
     condition     = alltrue([for g in concat(values(aws_cloudwatch_log_group.service), [aws_cloudwatch_log_group.flow, aws_cloudwatch_log_group.insights]) : g.retention_in_days == 14])
     error_message = "logs must go after 14 days"
   }
-}
 
-# ECR.5, CloudWatch.16 at its default, and keys for logs.
-run "by_choice" {
-  command = plan
-  variables {
-    customer_managed_encryption = true
-    log_retention_days          = 365
-    images_to_keep              = 500
-  }
-
-  assert {
-    condition     = alltrue([for r in aws_ecr_repository.service : r.encryption_configuration[0].encryption_type == "KMS" && r.encryption_configuration[0].kms_key == "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000"])
-    error_message = "ECR.5: images must be encrypted with the platform's key"
-  }
-  assert {
-    condition     = alltrue([for g in concat(values(aws_cloudwatch_log_group.service), [aws_cloudwatch_log_group.flow, aws_cloudwatch_log_group.insights]) : g.retention_in_days == 365 && g.kms_key_id == "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000"])
-    error_message = "CloudWatch.16: logs must be kept for a year, with the platform's key"
-  }
-  assert {
-    condition     = alltrue([for p in aws_ecr_lifecycle_policy.service : jsondecode(p.policy).rules[1].selection.countNumber == 500])
-    error_message = "as many images must be kept as asked for"
-  }
-}
-
-run "insights" {
-  command = plan
-
+  # insights
   assert {
     condition     = one(aws_ecs_cluster.main.setting).name == "containerInsights" && one(aws_ecs_cluster.main.setting).value == "enabled"
     error_message = "ECS.12: Container Insights must be on"
   }
-}
 
-run "alarms" {
-  command = plan
-
+  # alarms
   assert {
     condition     = toset([for a in aws_cloudwatch_metric_alarm.service : a.alarm_name]) == toset([for pair in setproduct(["backend", "frontend"], ["errors", "unhealthy", "outage", "latency", "cpu", "memory"]) : "ecs-${pair[0]}-service-${pair[1]}"])
     error_message = "alarms are ${jsonencode([for a in aws_cloudwatch_metric_alarm.service : a.alarm_name])}"
@@ -118,6 +87,39 @@ run "alarms" {
     condition     = aws_sns_topic.alarms.kms_master_key_id == "alias/ecs-platform"
     error_message = "the topic must be encrypted, with a key that CloudWatch may use"
   }
+
+  # scaling
+  assert {
+    condition     = { for k, t in aws_appautoscaling_target.service : k => "${t.min_capacity}-${t.max_capacity}" } == { backend = "2-8", frontend = "2-8" }
+    error_message = "services must scale between desired_count and four times that"
+  }
+  assert {
+    condition     = keys(aws_appautoscaling_policy.service) == ["backend cpu", "backend memory", "backend requests", "frontend cpu", "frontend memory", "frontend requests"]
+    error_message = "services must scale by CPU, memory and requests"
+  }
+}
+
+# ECR.5, CloudWatch.16 at its default, and keys for logs.
+run "by_choice" {
+  command = plan
+  variables {
+    customer_managed_encryption = true
+    log_retention_days          = 365
+    images_to_keep              = 500
+  }
+
+  assert {
+    condition     = alltrue([for r in aws_ecr_repository.service : r.encryption_configuration[0].encryption_type == "KMS" && r.encryption_configuration[0].kms_key == "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000"])
+    error_message = "ECR.5: images must be encrypted with the platform's key"
+  }
+  assert {
+    condition     = alltrue([for g in concat(values(aws_cloudwatch_log_group.service), [aws_cloudwatch_log_group.flow, aws_cloudwatch_log_group.insights]) : g.retention_in_days == 365 && g.kms_key_id == "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000"])
+    error_message = "CloudWatch.16: logs must be kept for a year, with the platform's key"
+  }
+  assert {
+    condition     = alltrue([for p in aws_ecr_lifecycle_policy.service : jsondecode(p.policy).rules[1].selection.countNumber == 500])
+    error_message = "as many images must be kept as asked for"
+  }
 }
 
 run "who_is_told" {
@@ -134,19 +136,6 @@ run "who_is_told" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.service["backend errors"].threshold == 3 && aws_cloudwatch_metric_alarm.service["backend cpu"].threshold == 85
     error_message = "one threshold must be set without the others"
-  }
-}
-
-run "scaling" {
-  command = plan
-
-  assert {
-    condition     = { for k, t in aws_appautoscaling_target.service : k => "${t.min_capacity}-${t.max_capacity}" } == { backend = "2-8", frontend = "2-8" }
-    error_message = "services must scale between desired_count and four times that"
-  }
-  assert {
-    condition     = keys(aws_appautoscaling_policy.service) == ["backend cpu", "backend memory", "backend requests", "frontend cpu", "frontend memory", "frontend requests"]
-    error_message = "services must scale by CPU, memory and requests"
   }
 }
 

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -36,6 +37,8 @@ type Workspace struct {
 	Dir string
 	t   testing.TB
 	env []string
+	// attached says that a provider runs for the workspace. It is that of one command at a time.
+	attached bool
 }
 
 // New copies terraform/ and returns the workspace of a configuration in it: "."
@@ -72,7 +75,9 @@ func terraformDir() string { return sourcetest.Repository("terraform") }
 
 // For is the same workspace for a subtest, which then has its failures.
 func (w *Workspace) For(t testing.TB) *Workspace {
-	return &Workspace{Dir: w.Dir, t: t, env: w.env}
+	same := *w
+	same.t = t
+	return &same
 }
 
 // offline lets the provider plan without asking AWS for anything, and keeps the
@@ -109,6 +114,7 @@ func (w *Workspace) Init(arguments ...string) {
 	w.t.Helper()
 	_, stderr, err := w.try(append([]string{"init"}, arguments...)...)
 	if err == nil {
+		w.attach()
 		return
 	}
 	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
@@ -117,6 +123,39 @@ func (w *Workspace) Init(arguments ...string) {
 		}
 	}
 	require.NoError(w.t, err, stderr)
+}
+
+// attach starts the provider once for all that Terraform does in the workspace, which
+// would start its 700 MB anew for each plan, and takes a third longer then.
+// https://developer.hashicorp.com/terraform/plugin/debugging
+func (w *Workspace) attach() {
+	w.t.Helper()
+	programs, err := filepath.Glob(filepath.Join(w.Dir, ".terraform/providers/registry.terraform.io/hashicorp/aws/*/*/terraform-provider-aws*"))
+	require.NoError(w.t, err)
+	if len(programs) != 1 || w.attached {
+		return
+	}
+	said := make(chan string, 1)
+	heard := saidtest.New(`(TF_REATTACH_PROVIDERS=)'(.*)'`, func(match []string) { said <- match[1] + match[2] })
+	command := exec.Command(programs[0], "-debug")
+	// It is configured again and again, which it does not take with a bundle of certificates.
+	command.Env, command.Stdout = append(slices.Clone(w.env), "AWS_CA_BUNDLE="), heard
+	require.NoError(w.t, command.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- command.Wait() }()
+	w.t.Cleanup(func() {
+		_ = command.Process.Kill() // it may have ended
+		<-ended
+	})
+	select {
+	case variable := <-said:
+		w.env, w.attached = append(w.env, variable), true
+	case err := <-ended:
+		ended <- err
+		require.FailNow(w.t, "the provider ended", "%v\n%s", err, heard)
+	case <-w.t.Context().Done():
+		require.FailNow(w.t, "the provider did not start")
+	}
 }
 
 // Run runs Terraform and returns its standard output. A failure fails the test

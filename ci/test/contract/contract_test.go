@@ -29,11 +29,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var backendFolder = sourcetest.Repository("backend")
 
-// startBackend builds the backend and runs it until the test ends.
+// startBackend builds the backend, by the flags of its image, so that nothing is compiled
+// twice, and runs it until the test ends.
 func startBackend(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/server")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/server")
 	build.Dir, build.Env = backendFolder, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)

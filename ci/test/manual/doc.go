@@ -19,4 +19,6 @@
 // of its hints and refusals. After a change of commands, functions or variables:
 //
 //	go -C ci/test test ./manual -update
+//
+// which also writes the blocks that package manual/run executes.
 package manual

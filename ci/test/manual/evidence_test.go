@@ -60,11 +60,12 @@ func TestControlsHaveTests(t *testing.T) {
 	require.Greater(t, named, 35)
 }
 
-// terraformRuns are the runs of Terraform's tests, as "file: run".
+// terraformRuns are the runs of Terraform's tests, as "file: run", and the parts of a run
+// that has several under headings of their own: what the defaults make is planned once.
 func terraformRuns(t testing.TB) map[string]bool {
 	t.Helper()
 	found := map[string]bool{}
-	run := regexp.MustCompile(`(?m)^run "([^"]+)"`)
+	run := regexp.MustCompile(`(?m)^(?:run "|  # )([a-z0-9_]+)(?:" \{)?$`)
 	for _, configuration := range []string{".", "bootstrap"} {
 		files, err := filepath.Glob(sourcetest.Repository("terraform", configuration, "tests", "*.tftest.hcl"))
 		require.NoError(t, err)

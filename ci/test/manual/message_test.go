@@ -2,7 +2,6 @@ package manual_test
 
 import (
 	"go/ast"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -56,9 +55,12 @@ func TestMessages(t *testing.T) {
 		missing = append(missing, m.file+": "+m.text)
 	}
 	var stale []string
-	texts := slices.Collect(maps.Keys(literals(t)))
+	var texts []string
+	for text := range literals(t) {
+		texts = append(texts, normal(text))
+	}
 	for _, e := range entries {
-		if !used[e.code] && !slices.ContainsFunc(texts, func(text string) bool { return e.said.MatchString(normal(text)) }) {
+		if !used[e.code] && !slices.ContainsFunc(texts, func(text string) bool { return e.said.MatchString(text) }) {
 			stale = append(stale, e.code)
 		}
 	}

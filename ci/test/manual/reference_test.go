@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/hashicorp/hcl/v2/hclparse"
@@ -24,7 +25,7 @@ import (
 	"dagger/slipway/internal/cli"
 )
 
-var update = flag.Bool("update", false, "write docs/reference.md")
+var update = flag.Bool("update", false, "write docs/reference.md and run/testdata/blocks.md")
 
 const referenceFile = "docs/reference.md"
 
@@ -263,26 +264,40 @@ func environment(t testing.TB) map[string]bool {
 // inspect shows all nodes of the pipeline's code but its tests, with the file's name.
 func inspect(t testing.TB, show func(file string, n ast.Node)) {
 	t.Helper()
+	files, err := code()
+	require.NoError(t, err)
+	for _, f := range files {
+		ast.Inspect(f.File, func(n ast.Node) bool {
+			if _, imports := n.(*ast.ImportSpec); imports {
+				return false
+			}
+			show(f.name, n)
+			return true
+		})
+	}
+}
+
+type file struct {
+	*ast.File
+	name string // from ci/internal
+}
+
+// code is the pipeline's code but its tests.
+var code = sync.OnceValues(func() (files []file, err error) {
 	dir := filepath.Join(root(), "ci")
-	require.NoError(t, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
+	return files, filepath.WalkDir(dir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(name) != ".go" || strings.HasSuffix(name, "_test.go") || entry.Name() == "dagger.gen.go" {
 			return err
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
 		short, err := filepath.Rel(filepath.Join(dir, "internal"), name)
-		ast.Inspect(file, func(n ast.Node) bool {
-			if _, imports := n.(*ast.ImportSpec); imports {
-				return false
-			}
-			show(filepath.ToSlash(short), n)
-			return true
-		})
+		files = append(files, file{parsed, filepath.ToSlash(short)})
 		return err
-	}))
-}
+	})
+})
 
 // callee is the name of what is called, without its package.
 func callee(call *ast.CallExpr) string {

@@ -17,13 +17,19 @@ type Grants struct {
 	Roles map[string][]string
 }
 
-// Policies renders bootstrap's policies without an account, for the repository
-// acme/shop. Further arguments are Terraform's, such as -var services=["backend"].
-func Policies(t testing.TB, arguments ...string) Grants {
+// Bootstrap is a workspace in which Policies renders.
+func Bootstrap(t testing.TB) *infratest.Workspace {
 	t.Helper()
 	w := infratest.New(t, "bootstrap")
 	w.Offline()
 	w.Init()
+	return w
+}
+
+// Policies renders bootstrap's policies without an account, for the repository
+// acme/shop. Further arguments are Terraform's, such as -var services=["backend"].
+func Policies(t testing.TB, w *infratest.Workspace, arguments ...string) Grants {
+	t.Helper()
 	plan := w.Plan(append([]string{"-refresh=false", "-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}, arguments...)...)
 	grants := Grants{Policies: map[string]string{}, Roles: map[string][]string{}}
 	for name, policy := range output[map[string]any](t, plan.PlannedValues.Outputs["policies"].Value) {

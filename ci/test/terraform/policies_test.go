@@ -13,6 +13,7 @@ import (
 // TestRender wants what is rendered here to be what Terraform renders.
 func TestRender(t *testing.T) {
 	t.Parallel()
+	w := terraform.Bootstrap(t)
 	for name, tt := range map[string]struct {
 		variables map[string]any
 		arguments []string
@@ -30,11 +31,10 @@ func TestRender(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			tt.variables["account_id"], tt.variables["github_repository"] = infratest.Account, "acme/shop"
 			rendered := terraform.Render(t, tt.variables)
 			require.Len(t, rendered.Policies, 16)
-			require.Equal(t, terraform.Policies(t, tt.arguments...), rendered)
+			require.Equal(t, terraform.Policies(t, w, tt.arguments...), rendered)
 		})
 	}
 }

@@ -59,6 +59,16 @@ func TestRulesAgree(t *testing.T) {
 		}
 	}
 
+	// What two entries must not share, too: each has its own port and route.
+	twins := map[string]any{
+		"one": entry(98, nil), "two": entry(99, map[string]any{"port": 9098}),
+		"three": entry(100, map[string]any{"routes": []string{"/r98/*"}}),
+	}
+	_, err := platform.Parse(file(t, twins))
+	require.ErrorContains(t, err, `services "one" and "two" both have port 9098`)
+	require.ErrorContains(t, err, `services "one" and "three" both have route "/r98/*"`)
+	maps.Copy(all, twins)
+
 	w := infratest.New(t, ".")
 	w.Write("services.auto.tfvars.json", string(file(t, all)))
 	w.Offline()
@@ -71,29 +81,10 @@ func TestRulesAgree(t *testing.T) {
 	for _, mend := range []string{
 		`service "cpu-odd": cpu 300 is not a Fargate size: take one of`, `service "memory-odd": memory 1536 does not go with cpu 256: take one of 512, 1024, 2048`,
 		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx`,
+		"services one and two all have port 9098: give each its own", `route "/r98/*" stands at one and three: give it to one of them`,
 	} {
 		require.Contains(t, said, mend)
 	}
-}
-
-// TestTwinsAgree does the same for what two entries must not share.
-func TestTwinsAgree(t *testing.T) {
-	t.Parallel()
-	services := map[string]any{
-		"one": entry(1, nil), "two": entry(2, map[string]any{"port": 9001}),
-		"three": entry(3, map[string]any{"routes": []string{"/r1/*"}}),
-	}
-	_, err := platform.Parse(file(t, services))
-	require.ErrorContains(t, err, `services "one" and "two" both have port 9001`)
-	require.ErrorContains(t, err, `services "one" and "three" both have route "/r1/*"`)
-
-	w := infratest.New(t, ".")
-	w.Write("services.auto.tfvars.json", string(file(t, services)))
-	w.Offline()
-	w.Init()
-	said := strings.ReplaceAll(w.Fail("plan", "-json"), `\"`, `"`)
-	require.Contains(t, said, "services one and two all have port 9001: give each its own")
-	require.Contains(t, said, `route "/r1/*" stands at one and three: give it to one of them`)
 }
 
 func file(t *testing.T, services map[string]any) []byte {

@@ -15,7 +15,7 @@ import (
 )
 
 // root is the root of this repository.
-var root = sourcetest.Repository()
+var root = sourcetest.Root(".github", "ci", "terraform", "dagger.json")
 
 var vars = map[string]string{
 	"AWS_DEPLOY_ROLE": "deploy role", "AWS_PLAN_ROLE": "plan role", "AWS_APPLY_ROLE": "apply role", "TF_STATE_BUCKET": "bucket",

@@ -16,10 +16,11 @@ variables {
 # What the roles may do. Go tests evaluate the same documents against the calls of a
 # release; here is what must hold whatever the pipeline calls.
 
-# IAM.1, IAM.21.
-run "nobody_is_administrator" {
+run "defaults" {
   command = plan
 
+  # nobody_is_administrator
+  # IAM.1, IAM.21.
   assert {
     condition = alltrue(flatten([for name in flatten(values(output.role_policies)) : [for s in jsondecode(output.policies[name]).Statement : [for action in flatten([s.Action]) :
       s.Effect == "Deny" || !strcontains(action, "*")
@@ -35,23 +36,17 @@ run "nobody_is_administrator" {
     condition     = alltrue([for policies in values(output.role_policies) : length(policies) <= 10])
     error_message = "a role takes ten policies"
   }
-}
 
-run "any_resource_only_where_aws_has_no_narrower_one" {
-  command = plan
-
+  # any_resource_only_where_aws_has_no_narrower_one
   assert {
     condition = alltrue(flatten([for name in ["build", "deploy", "read", "apply-state", "apply-network", "apply-services"] : [for s in jsondecode(output.policies[name]).Statement :
       jsonencode(s.Resource) != jsonencode("*") || can(s.Condition) || alltrue([for action in flatten([s.Action]) : contains(["ecr:GetAuthorizationToken"], action) || can(regex("^[a-z0-9-]+:(Describe|List)", action))])
     ]]))
     error_message = "a change is allowed on every resource, without a condition"
   }
-}
 
-# The reference system's deploy role lacked Register- and DescribeTaskDefinition.
-run "deploy_may_release" {
-  command = plan
-
+  # deploy_may_release
+  # The reference system's deploy role lacked Register- and DescribeTaskDefinition.
   assert {
     condition = alltrue([for action in [
       "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
@@ -60,11 +55,8 @@ run "deploy_may_release" {
     ] : contains(flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]), action)])
     error_message = "the deploy role lacks an action that a release takes"
   }
-}
 
-run "deploy_may_do_nothing_else" {
-  command = plan
-
+  # deploy_may_do_nothing_else
   assert {
     condition = alltrue([for action in flatten([for s in jsondecode(output.policies["deploy"]).Statement : s.Action]) :
       !contains(["ecs:RunTask", "ecs:StartTask", "ecs:ExecuteCommand", "ecs:DeregisterTaskDefinition", "ecs:DeleteTaskDefinitions", "ecs:DeleteService", "ecs:CreateService", "ecr:BatchDeleteImage", "ecr:DeleteRepository"], action)
@@ -84,20 +76,14 @@ run "deploy_may_do_nothing_else" {
     condition     = alltrue([for s in jsondecode(output.policies["deploy"]).Statement : try(s.Condition.StringEquals["ecs:CreateAction"], "") == "RegisterTaskDefinition" if contains(flatten([s.Action]), "ecs:TagResource")])
     error_message = "tags may be set as a revision is registered, and not later"
   }
-}
 
-run "build_pushes_images_only" {
-  command = plan
-
+  # build_pushes_images_only
   assert {
     condition     = alltrue([for action in flatten([for s in jsondecode(output.policies["build"]).Statement : s.Action]) : startswith(action, "ecr:") && !strcontains(action, "Delete")])
     error_message = "the build role may do more than push"
   }
-}
 
-run "plan_reads_the_state_and_nothing_secret" {
-  command = plan
-
+  # plan_reads_the_state_and_nothing_secret
   assert {
     condition = alltrue([for action in flatten([for s in jsondecode(output.policies["read"]).Statement : s.Action]) :
       can(regex("^[a-z0-9-]+:(Describe|List|Get)", action)) && !contains(["secretsmanager:GetSecretValue", "ssm:GetParameter", "kms:Decrypt"], action)
@@ -116,11 +102,8 @@ run "plan_reads_the_state_and_nothing_secret" {
     condition     = toset(output.role_policies.plan) == toset(["read", "plan-guard"])
     error_message = "the plan role has other policies"
   }
-}
 
-run "apply_cannot_widen_itself" {
-  command = plan
-
+  # apply_cannot_widen_itself
   assert {
     condition = alltrue([for s in jsondecode(output.policies["apply-services"]).Statement :
       try(s.Condition.StringEquals["iam:PermissionsBoundary"], "") == "arn:aws:iam::123456789012:policy/ecs-permissions-boundary"
@@ -146,13 +129,10 @@ run "apply_cannot_widen_itself" {
     condition     = contains(output.role_policies.apply, "apply-guard")
     error_message = "the apply role has no guard"
   }
-}
 
-# A request's tag is the caller's to choose: it may open the way to what is created,
-# and never to what is there already, such as the VPC that a subnet is made in.
-run "apply_creates_in_its_own_only" {
-  command = plan
-
+  # apply_creates_in_its_own_only
+  # A request's tag is the caller's to choose: it may open the way to what is created,
+  # and never to what is there already, such as the VPC that a subnet is made in.
   assert {
     condition = alltrue(flatten([for s in jsondecode(output.policies["apply-network"]).Statement : [for action in flatten([s.Action]) : [for resource in flatten([s.Resource]) :
       action == {

@@ -13,9 +13,10 @@ variables {
   github_repository = "acme/shop"
 }
 
-run "names_are_the_reference_systems" {
+run "defaults" {
   command = plan
 
+  # names_are_the_reference_systems
   assert {
     condition     = { for role, r in aws_iam_role.ci : role => r.name } == { build = "github-actions-build-role", deploy = "github-actions-deploy-role", plan = "github-actions-plan-role", apply = "github-actions-terraform-role" }
     error_message = "roles are ${jsonencode({ for role, r in aws_iam_role.ci : role => r.name })}"
@@ -32,22 +33,16 @@ run "names_are_the_reference_systems" {
     condition     = aws_iam_openid_connect_provider.github.url == "https://token.actions.githubusercontent.com" && toset(aws_iam_openid_connect_provider.github.client_id_list) == toset(["sts.amazonaws.com"])
     error_message = "the provider must be GitHub's, for STS only"
   }
-}
 
-run "sessions_are_short" {
-  command = plan
-
+  # sessions_are_short
   assert {
     condition     = alltrue([for role in aws_iam_role.ci : role.max_session_duration <= 3600])
     error_message = "sessions must end within the hour"
   }
-}
 
-# The state bucket is managed outside the state that it holds, and cannot be
-# emptied; S3.1, S3.5, S3.8, S3.9, S3.13, S3.14.
-run "state_is_kept" {
-  command = plan
-
+  # state_is_kept
+  # The state bucket is managed outside the state that it holds, and cannot be
+  # emptied; S3.1, S3.5, S3.8, S3.9, S3.13, S3.14.
   assert {
     condition     = !aws_s3_bucket.state.force_destroy && !aws_s3_bucket.state_logs.force_destroy
     error_message = "force_destroy deletes all state with one destroy"
@@ -80,21 +75,15 @@ run "state_is_kept" {
     condition     = one(aws_s3_bucket_lifecycle_configuration.state.rule[0].noncurrent_version_expiration).newer_noncurrent_versions >= 10
     error_message = "the last ten states must stay, however old"
   }
-}
 
-# DynamoDB.2, DynamoDB.6.
-run "locks_are_kept" {
-  command = plan
-
+  # locks_are_kept
+  # DynamoDB.2, DynamoDB.6.
   assert {
     condition     = aws_dynamodb_table.locks.point_in_time_recovery[0].enabled && aws_dynamodb_table.locks.deletion_protection_enabled && aws_dynamodb_table.locks.server_side_encryption[0].enabled
     error_message = "the lock table needs recovery, deletion protection and encryption"
   }
-}
 
-run "key_rotates" {
-  command = plan
-
+  # key_rotates
   assert {
     condition     = aws_kms_key.platform.enable_key_rotation && aws_kms_alias.platform.name == "alias/ecs-platform"
     error_message = "the platform's key must rotate and be found by its alias"

@@ -13,11 +13,12 @@ variables {
   github_repository = "acme/shop"
 }
 
-# Who may assume the roles. The reference system had no aud, a wildcard sub, and a
-# branch where a job with an environment has that in its subject.
-run "every_trust_names_audience_and_subject" {
+run "defaults" {
   command = plan
 
+  # every_trust_names_audience_and_subject
+  # Who may assume the roles. The reference system had no aud, a wildcard sub, and a
+  # branch where a job with an environment has that in its subject.
   assert {
     condition = alltrue([for role in ["build", "deploy", "plan", "apply"] : alltrue([for s in jsondecode(output.policies["trust-${role}"]).Statement :
       s.Action == "sts:AssumeRoleWithWebIdentity"
@@ -32,11 +33,8 @@ run "every_trust_names_audience_and_subject" {
     condition     = !strcontains(jsonencode(values(output.policies)), "ForAllValues")
     error_message = "ForAllValues is true of nothing at all"
   }
-}
 
-run "deploy_and_apply_run_in_the_environment" {
-  command = plan
-
+  # deploy_and_apply_run_in_the_environment
   assert {
     condition = jsondecode(output.policies["trust-deploy"]).Statement[0].Condition.StringEquals == {
       "token.actions.githubusercontent.com:aud"              = "sts.amazonaws.com"
@@ -55,11 +53,8 @@ run "deploy_and_apply_run_in_the_environment" {
     }
     error_message = output.policies["trust-apply"]
   }
-}
 
-run "build_runs_on_the_branch_and_plan_on_pull_requests_too" {
-  command = plan
-
+  # build_runs_on_the_branch_and_plan_on_pull_requests_too
   assert {
     condition     = jsondecode(output.policies["trust-build"]).Statement[0].Condition.StringEquals["token.actions.githubusercontent.com:sub"] == "repo:acme/shop:ref:refs/heads/main"
     error_message = output.policies["trust-build"]

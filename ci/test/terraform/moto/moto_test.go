@@ -4,6 +4,9 @@ package moto_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,25 +49,48 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	}
 	t.Parallel()
 	endpoint, environment := infratest.Moto(t)
+	bootstrap := infratest.New(t, "bootstrap", environment...)
+	bootstrap.Write("moto_override.tf", terraform.NotMotos)
+	bootstrap.Write("later_override.tf", later)
+	bootstrap.Init()
+	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
+	site{t, endpoint}.apply("bootstrap", bootstrap, variables)
+
+	t.Run("bootstrap", func(t *testing.T) {
+		t.Parallel()
+		w := bootstrap.For(t)
+		require.NoError(t, os.Remove(filepath.Join(w.Dir, "later_override.tf")))
+		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
+		w.Run("apply", "plan")
+		require.Empty(t, terraform.Changes(w.Plan(variables...)), "a second plan of bootstrap")
+	})
+	t.Run("platform", func(t *testing.T) {
+		t.Parallel()
+		appliesPlatform(t, endpoint, environment)
+	})
+}
+
+// later is made while the platform is: the provider waits for it for a minute.
+const later = `resource "aws_s3_bucket_lifecycle_configuration" "state" {
+  count = 0
+}
+
+resource "aws_s3_bucket_lifecycle_configuration" "state_logs" {
+  count = 0
+}
+`
+
+// appliesPlatform applies and destroys the platform, in the roles that do.
+func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	recorder := calls.Record(t, endpoint)
-	environment = append(environment, "AWS_ENDPOINT_URL="+recorder.URL)
+	environment = append(slices.Clone(environment), "AWS_ENDPOINT_URL="+recorder.URL)
 	site := site{t: t, endpoint: endpoint}
 	world := calls.NewWorld(infratest.Account, platform.DefaultRegion)
 	planner, applier := newRole(t, "plan", planIdle), newRole(t, "apply", applyIdle)
-
-	bootstrap := infratest.New(t, "bootstrap", environment...)
-	bootstrap.Write("moto_override.tf", terraform.NotMotos)
-	bootstrap.Init()
-	variables := []string{"-var=account_id=" + infratest.Account, "-var=github_repository=acme/shop"}
-	site.apply("bootstrap", bootstrap, variables)
-	require.Empty(t, terraform.Changes(bootstrap.Plan(variables...)), "a second plan of bootstrap")
-
-	take(t, recorder) // bootstrap's, which a human applies
 	main := infratest.New(t, ".", environment...)
 	main.Init("-backend-config=bucket=" + stateBucket)
-	site.apply("platform", main, motoPlatform)
+	state := site.apply("platform", main, motoPlatform)
 	applier.add(t, world, take(t, recorder))
-	state := main.State()
 	site.checkNames(state)
 	site.checkTags(state)
 	site.checkAlarms(state)
@@ -98,22 +124,25 @@ type site struct {
 	endpoint string
 }
 
-func (s site) apply(name string, w *infratest.Workspace, variables []string) {
+// apply plans and applies what only creates, and returns what is there then.
+func (s site) apply(name string, w *infratest.Workspace, variables []string) *tfjson.State {
 	s.t.Helper()
 	started := time.Now()
 	plan := w.Plan(variables...)
 	planned, creates := time.Since(started), terraform.Count(plan, tfjson.Actions.Create)
 	require.Len(s.t, terraform.Changes(plan), creates, "the first plan only creates")
 	w.Run("apply", "plan")
-	require.Len(s.t, managed(w.State()), creates)
+	state := w.State()
+	require.Len(s.t, managed(state), creates)
 	s.t.Logf("%s: %d resources planned in %.0f s, applied in %.0f s", name, creates, planned.Seconds(), (time.Since(started) - planned).Seconds())
+	return state
 }
 
 // checkNames wants what was made to have the names that the pipeline derives from
 // the same file.
 func (s site) checkNames(state *tfjson.State) {
 	s.t.Helper()
-	p, err := platform.Load(sourcetest.Repository())
+	p, err := platform.Read(sourcetest.Root("terraform"))
 	require.NoError(s.t, err)
 	names := map[string][]any{}
 	for _, r := range managed(state) {

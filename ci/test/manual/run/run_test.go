@@ -1,6 +1,9 @@
 //go:build unix
 
-package manual_test
+// Package run_test executes what the manual says is to be run. It is a package by itself, and
+// has the blocks in a file of its own, so that another word in docs executes nothing again:
+// package manual holds that file to the manual.
+package run_test
 
 import (
 	"bytes"
@@ -18,6 +21,7 @@ import (
 	"time"
 
 	"dagger/slipway/internal/saidtest"
+	"dagger/slipway/internal/sourcetest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -25,59 +29,65 @@ import (
 // pageLimit bounds the blocks of one page: a machine may be busy with much else.
 const pageLimit = 5 * time.Minute
 
+// parts are what of the tree is cloned: what is delivered, and what delivers it.
+var parts = []string{"backend", "ci", "frontend", "terraform", "go.work", "go.work.sum", "compose.yaml", "dagger.json", ".gitattributes", ".gitignore"}
+
+// root is the root of the source tree.
+func root() string { return sourcetest.Root(parts...) }
+
+// page has the blocks of a page that are to be run.
+type page struct {
+	name   string
+	blocks []*block
+}
+
+// block is a script, and what it has to print.
+type block struct {
+	info         []string
+	code, output string
+}
+
+// pages reads testdata/blocks.md.
+func pages(t *testing.T) (all []*page) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/blocks.md")
+	require.NoError(t, err)
+	var into *string
+	for line := range strings.Lines(string(data)) {
+		info, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch name, heading := strings.CutPrefix(line, "# "); {
+		case fence && into != nil:
+			into = nil
+		case into != nil:
+			*into += line
+		case heading:
+			all = append(all, &page{name: strings.TrimSpace(name)})
+		case fence:
+			p := all[len(all)-1]
+			if info == "text output" {
+				into = &p.blocks[len(p.blocks)-1].output
+				continue
+			}
+			p.blocks = append(p.blocks, &block{info: strings.Fields(info)})
+			into = &p.blocks[len(p.blocks)-1].code
+		}
+	}
+	require.NotEmpty(t, all)
+	return all
+}
+
 // TestRunnable executes what the manual says is to be run, and compares what it prints.
 func TestRunnable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("executes commands: run without -short")
 	}
-	total, runnable, written, executed := 0, 0, 0, 0
-	var read []page
-	for _, p := range pages(t) {
-		blocks := p.runnable()
-		for _, b := range p.blocks {
-			if b.is("sh") && p.name != referenceFile { // whose examples stand for themselves
-				total++
-				written += count(t, b.code)
-			}
-			if b.is("text", "output") {
-				require.True(t, slices.ContainsFunc(blocks, func(r *block) bool { return r.next != nil && r.next.line == b.line }), "%s:%d: an output of nothing that is run", p.name, b.line)
-			}
-		}
-		for _, b := range blocks {
-			executed += count(t, b.code)
-		}
-		if runnable += len(blocks); len(blocks) > 0 {
-			read = append(read, p)
-		}
-	}
-	require.NotZero(t, runnable)
-	t.Logf("%d of %d blocks, with %d of %d commands of slipway, are executed", runnable, total, executed, written)
 	h := newHouse(t)
-	for _, p := range read {
+	for _, p := range pages(t) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			h.run(t, p)
 		})
 	}
-}
-
-// count counts the commands of slipway in a script.
-func count(t testing.TB, script string) (n int) {
-	for _, words := range commands(t, script) {
-		if words[0] == "slipway" || slices.Contains(words, "./ci/cmd/slipway") {
-			n++
-		}
-	}
-	return n
-}
-
-func (p page) runnable() (all []*block) {
-	for n := range p.blocks {
-		if p.blocks[n].is("sh", "runnable") {
-			all = append(all, &p.blocks[n])
-		}
-	}
-	return all
 }
 
 // house is where a reader stands who has cloned the repository and built slipway.
@@ -93,7 +103,8 @@ func newHouse(t *testing.T) house {
 	repo := filepath.Join(h.dir, "repo")
 	// The tree as it stands, committed or not: that is what is tested.
 	h.command(t, h.dir, "git", "init", "-q", repo)
-	for name := range strings.SplitSeq(h.command(t, gitRoot(t), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+	list := append([]string{"git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"}, parts...)
+	for name := range strings.SplitSeq(h.command(t, gitRoot(t), list...), "\x00") {
 		h.copy(t, name, repo)
 	}
 	h.command(t, repo, "git", "add", "-A")
@@ -169,7 +180,7 @@ func (h house) command(t *testing.T, dir string, words ...string) string {
 const begins = "\x01block "
 
 // run executes the blocks of a page in one shell, and compares what they print.
-func (h house) run(t *testing.T, p page) {
+func (h house) run(t *testing.T, p *page) {
 	ctx, cancel := context.WithTimeout(t.Context(), pageLimit)
 	defer cancel()
 	dir := filepath.Join(t.TempDir(), "slipway")
@@ -177,7 +188,7 @@ func (h house) run(t *testing.T, p page) {
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\n")
 	env, executed := h.env, []*block{}
-	for _, b := range p.runnable() {
+	for _, b := range p.blocks {
 		if !h.has(t, p, b) {
 			continue
 		}
@@ -198,11 +209,9 @@ func (h house) run(t *testing.T, p page) {
 		_, said, _ := strings.Cut(part, "\n")
 		b := executed[n]
 		if n == len(parts)-1 {
-			require.NoError(t, err, "%s:%d:\n%s\n%s", p.name, b.line, b.code, said)
+			require.NoError(t, err, "%s:\n%s\n%s", p.name, b.code, said)
 		}
-		if b.next.is("text", "output") {
-			require.NoError(t, follows(said, b.next.code), "%s:%d: %s\nit printed:\n%s", p.name, b.next.line, b.code, said)
-		}
+		require.NoError(t, follows(said, b.output), "%s: %s\nit printed:\n%s", p.name, b.code, said)
 	}
 	require.NoError(t, err, output)
 	require.Len(t, parts, len(executed))
@@ -228,11 +237,11 @@ func together(cmd *exec.Cmd) (string, error) {
 }
 
 // has tells whether the programs that a block needs are there.
-func (h house) has(t *testing.T, p page, b *block) bool {
+func (h house) has(t *testing.T, p *page, b *block) bool {
 	for _, word := range b.info {
 		if program, ok := strings.CutPrefix(word, "needs="); ok {
 			if _, err := exec.LookPath(program); err != nil {
-				t.Logf("%s:%d is not executed: %s is not installed", p.name, b.line, program)
+				t.Logf("%s: not executed, because %s is not installed: %s", p.name, program, b.code)
 				return false
 			}
 		}

@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/smoke"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -121,6 +128,26 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 		}}
 	}
 	return attestations, err
+}
+
+// door makes the address of the load balancer lead to the emulator, whose endpoint
+// answers for it: without that, no front door on another machine could be asked. An
+// emulator without a load balancer of its own has none to lead to.
+func door(ctx context.Context, config aws.Config, endpoint string) (stop func()) {
+	stop = func() {}
+	found, err := smoke.URL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
+	if err != nil {
+		return stop
+	}
+	at, err := url.Parse(found)
+	if err != nil || !net.ParseIP(at.Hostname()).IsLoopback() {
+		return stop
+	}
+	opened, err := forward.Listen(ctx, at.Host, strings.TrimPrefix(endpoint, "http://"))
+	if err != nil {
+		return stop // its port leads there already
+	}
+	return func() { _ = opened.Close() }
 }
 
 // reach makes the emulator's ports lead from this container to it, under the

@@ -215,6 +215,9 @@ func (m *Slipway) liveStage(ctx context.Context, dir string, backend []string) (
 		done()
 		return infra.Stage{}, nil, err
 	}
+	if m.Account.Emulator != nil {
+		backend = append([]string{"use_path_style=true"}, backend...) // its name has no subdomains
+	}
 	stage := m.stage(w, dir, backend)
 	containers := newContainers(m.Source)
 	containers.environment, containers.emulator = environment, m.Account.Emulator

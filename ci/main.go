@@ -99,7 +99,12 @@ func (m *Slipway) pipeline(ctx context.Context) (pipeline.Pipeline, func(), erro
 				return aws.Config{}, err
 			}
 			stop = end
-			return awsauth.Load(ctx, options)
+			config, err := awsauth.Load(ctx, options)
+			if err == nil && m.Account.Emulator != nil {
+				closed := door(ctx, config, options.Endpoint)
+				stop = func() { closed(); end() }
+			}
+			return config, err
 		},
 	}
 	return p, func() { stop(); w.close() }, nil

@@ -112,8 +112,8 @@ func readFunction(d *ast.FuncDecl, comments []*ast.CommentGroup) function {
 		f.returns = typeName(d.Type.Results.List[0].Type)
 	}
 	for _, field := range d.Type.Params.List {
-		if len(field.Names) == 0 || typeName(field.Type) == "Context" {
-			continue
+		if len(field.Names) == 0 || slices.Contains([]string{"Context", "Workspace"}, typeName(field.Type)) {
+			continue // given by the engine
 		}
 		doc, pragmas := split(before(field, comments))
 		a := argument{name: kebab(field.Names[0].Name), doc: doc, kind: typeName(field.Type)}

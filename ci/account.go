@@ -104,9 +104,10 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 }
 
 // attestations say how what is published is attested: as the job that it is part
-// of, where there is one.
+// of, where there is one. An emulator's job is none of GitHub's, and what it publishes
+// is nothing for Sigstore's public log.
 func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attestations, error) {
-	if a.TokenURL == nil || a.Token == nil {
+	if a.TokenURL == nil || a.Token == nil || a.Emulator != nil {
 		return delivery.Attestations{}, nil
 	}
 	address, err := a.TokenURL.Plaintext(ctx)

@@ -172,6 +172,8 @@ func (s *Server) route(apis http.Handler) http.Handler {
 		switch {
 		case door != nil:
 			door.ServeHTTP(w, r)
+		case r.URL.Path == sts.IdentityPath:
+			sts.ServeIdentity(w, r)
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
 			s.serveRegistry(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v4/"):

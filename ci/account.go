@@ -69,6 +69,15 @@ func (a Account) environment(ctx context.Context, options awsauth.Options) (map[
 	return environment, nil
 }
 
+// backend are settings of the state's backend. An emulator's name has no subdomains, which
+// buckets would be.
+func (a Account) backend(config []string) []string {
+	if a.Emulator == nil {
+		return config
+	}
+	return append([]string{"use_path_style=true"}, config...)
+}
+
 // options are what the SDK is set up with. What they hold open is ended by stop.
 func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {
 	options := awsauth.Options{Region: a.Region, Role: a.Role, Run: a.Run}

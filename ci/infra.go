@@ -98,7 +98,7 @@ func (m *Slipway) Plan(
 	// +optional
 	destroy bool,
 ) (*Plan, error) {
-	stage, done, err := m.liveStage(ctx, dir, backendConfig)
+	stage, done, err := m.liveStage(ctx, dir, m.Account.backend(backendConfig))
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +165,9 @@ func (m *Slipway) Apply(
 	// +optional
 	allowPartial bool,
 ) (*Applied, error) {
+	if len(backendConfig) > 0 { // the plan's own otherwise
+		backendConfig = m.Account.backend(backendConfig)
+	}
 	stage, done, err := m.liveStage(ctx, dir, backendConfig)
 	if err != nil {
 		return nil, err
@@ -214,9 +217,6 @@ func (m *Slipway) liveStage(ctx context.Context, dir string, backend []string) (
 	if err != nil {
 		done()
 		return infra.Stage{}, nil, err
-	}
-	if m.Account.Emulator != nil {
-		backend = append([]string{"use_path_style=true"}, backend...) // its name has no subdomains
 	}
 	stage := m.stage(w, dir, backend)
 	containers := newContainers(m.Source)

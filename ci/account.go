@@ -4,12 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/release/smoke"
 	"dagger/slipway/internal/report/outcome"
 )
 
@@ -34,6 +41,15 @@ type Account struct {
 
 // emulatorHost is what tools in containers call the emulator of AWS.
 const emulatorHost = "aws"
+
+// backend are settings of the state's backend. An emulator's name has no subdomains, which
+// buckets would be.
+func (a Account) backend(config []string) []string {
+	if a.Emulator == nil {
+		return config
+	}
+	return append([]string{"use_path_style=true"}, config...)
+}
 
 // options are what the SDK is set up with. What they hold open is ended by stop.
 func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {
@@ -70,9 +86,10 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 }
 
 // attestations say how what is published is attested: as the job that it is part
-// of, where there is one.
+// of, where there is one. An emulator's job is none of GitHub's, and what it publishes
+// is nothing for Sigstore's public log.
 func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attestations, error) {
-	if a.TokenURL == nil || a.Token == nil {
+	if a.TokenURL == nil || a.Token == nil || a.Emulator != nil {
 		return delivery.Attestations{}, nil
 	}
 	address, err := a.TokenURL.Plaintext(ctx)
@@ -94,6 +111,30 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 		}}
 	}
 	return attestations, err
+}
+
+// door makes the address of the load balancer lead to the emulator, whose endpoint
+// answers for it: without that, no front door on another machine could be asked. An
+// emulator without a load balancer of its own has none to lead to.
+func door(ctx context.Context, options awsauth.Options) (stop func()) {
+	stop = func() {}
+	config, err := awsauth.Load(ctx, options)
+	if err != nil {
+		return stop
+	}
+	found, err := smoke.URL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
+	if err != nil {
+		return stop
+	}
+	at, err := url.Parse(found)
+	if err != nil || !net.ParseIP(at.Hostname()).IsLoopback() {
+		return stop
+	}
+	opened, err := forward.Listen(ctx, at.Host, strings.TrimPrefix(options.Endpoint, "http://"))
+	if err != nil {
+		return stop // its port leads there already
+	}
+	return func() { _ = opened.Close() }
 }
 
 // reach makes the emulator's ports lead from this container to it, under the

@@ -1134,6 +1134,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 			if err != nil {
 				panic(fmt.Errorf("%s: %w", "failed to unmarshal parent object", err))
 			}
+			var ws *dagger.Workspace
+			if inputArgs["ws"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["ws"]), &ws)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg ws", err))
+				}
+			}
 			var source *dagger.Directory
 			if inputArgs["source"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["source"]), &source)
@@ -1190,7 +1197,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg aws", err))
 				}
 			}
-			return New(source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws), nil
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

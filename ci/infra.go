@@ -98,7 +98,7 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the plan: %w", err)
 	}
-	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.PlanOptions{
+	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: m.Account.backend(backendConfig), Vars: vars}, infra.PlanOptions{
 		PlanOptions: terraform.PlanOptions{NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
 	})
 	if err != nil {
@@ -156,6 +156,9 @@ func (m *Slipway) Apply(
 	// +optional
 	allowPartial bool,
 ) (*Applied, error) {
+	if len(backendConfig) > 0 { // the plan's own otherwise
+		backendConfig = m.Account.backend(backendConfig)
+	}
 	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, err

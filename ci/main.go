@@ -20,6 +20,7 @@ import (
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/pipeline"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Slipway is the pipeline over one source tree.
@@ -34,9 +35,12 @@ type Slipway struct {
 //
 // Functions that do not talk to AWS need the source tree alone.
 func New(
-	// Root of the source tree, with its .git: the repository decides what ships.
+	ctx context.Context,
+	ws *dagger.Workspace,
+	// Root of the source tree, with its .git: the repository decides what ships. That
+	// in which the call is made by default, also where -m names this module elsewhere.
 	//
-	// +defaultPath="/"
+	// +optional
 	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"]
 	source *dagger.Directory,
 	// AWS credentials as JSON, as `aws configure export-credentials --format process`
@@ -68,15 +72,36 @@ func New(
 	// +optional
 	awsRegion string,
 	// An emulator to talk to instead of AWS, such as tcp://127.0.0.1:4566 for
-	// `slipway local-aws`.
+	// `slipway rehearse --keep --listen 127.0.0.1:4566`.
 	//
 	// +optional
 	aws *dagger.Service,
-) *Slipway {
+) (*Slipway, error) {
+	if source == nil {
+		var err error
+		if source, err = checkout(ctx, ws); err != nil {
+			return nil, err
+		}
+	}
 	return &Slipway{Source: source, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
-	}}
+	}}, nil
+}
+
+// checkout is the repository that a call is made in, less what New ignores. Outside of
+// one, all that lies below the caller's directory would be sent to the engine.
+func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, error) {
+	git, err := ws.FindUp(ctx, ".git", dagger.WorkspaceFindUpOpts{From: "/"})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the source tree: %w", err)
+	}
+	if git == "" {
+		return nil, outcome.Usagef("no git repository here: call from one, or name one with --source=DIR before the function's name")
+	}
+	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{
+		Exclude: []string{".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"},
+	}), nil
 }
 
 // pipeline runs stages on the source tree, in containers. What happens is told in the
@@ -107,6 +132,10 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		options, end, err := m.Account.options(ctx)
 		if err == nil {
 			stop = end
+			if m.Account.Emulator != nil {
+				closed := door(ctx, options)
+				stop = func() { closed(); end() }
+			}
 		}
 		return options, err
 	}

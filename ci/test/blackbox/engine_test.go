@@ -38,12 +38,21 @@ func TestMain(m *testing.M) {
 // needsEngine skips a test where there is no engine.
 func needsEngine(t *testing.T) {
 	t.Helper()
+	if why := noEngine(t); why != "" {
+		t.Skip(why)
+	}
+}
+
+// noEngine tells what there is no engine for, and how to get one; "" if there is one.
+func noEngine(t *testing.T) string {
+	t.Helper()
 	if _, err := exec.LookPath("dagger"); err != nil {
-		t.Skip("no dagger on the PATH: https://docs.dagger.io/install")
+		return "no dagger on the PATH: https://docs.dagger.io/install"
 	}
 	if os.Getenv("_EXPERIMENTAL_DAGGER_RUNNER_HOST") == "" && exec.CommandContext(t.Context(), "docker", "info").Run() != nil {
-		t.Skip("no Dagger Engine: start a container runtime, or name an engine with _EXPERIMENTAL_DAGGER_RUNNER_HOST")
+		return "no Dagger Engine: start a container runtime, or name an engine with _EXPERIMENTAL_DAGGER_RUNNER_HOST"
 	}
+	return ""
 }
 
 // connect returns a client of an engine that serves the module.

@@ -63,7 +63,7 @@ resource "terraform_data" "a" {
 	aws, err := client.Host().Service(ports(t, endpoint), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
 	require.NoError(t, err)
 	p := newPipeline(t, dir).with("aws", aws)
-	const backend = `backendConfig: ["bucket=state", "region=us-east-1", "use_path_style=true"]`
+	const backend = `backendConfig: ["bucket=state", "region=us-east-1"]`
 
 	var planned struct {
 		Plan struct {

@@ -13,7 +13,8 @@ import (
 //
 // known is false if there is nothing to compare with: since is empty or all zeros,
 // which is what a branch's first push says, or names a commit that this clone
-// lacks, as after a force push or in a shallow one.
+// lacks, as after a force push or in a shallow one, or lacks in part, as one that was
+// made with --filter=tree:0 where its origin cannot be reached.
 func (t Tree) Changed(ctx context.Context, since string) (files []string, known bool, err error) {
 	if !fullID.MatchString(since) || strings.Trim(since, "0") == "" {
 		return nil, false, nil
@@ -23,6 +24,9 @@ func (t Tree) Changed(ctx context.Context, since string) (files []string, known 
 	}
 	list, err := t.Git(ctx, "diff", "--name-only", "--no-renames", "--no-ext-diff", "--no-relative", "-z", since, "HEAD", "--")
 	if err != nil {
+		if _, partial := t.Git(ctx, "config", "--get-regexp", `^remote\..*\.promisor$`); partial == nil {
+			return nil, false, nil // what it says of the other commit is elsewhere, and cannot be had
+		}
 		return nil, false, err
 	}
 	for name := range strings.SplitSeq(list, "\x00") {

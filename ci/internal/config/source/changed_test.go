@@ -59,6 +59,15 @@ func TestChanged(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, known)
 	})
+	t.Run("a clone without trees, whose origin is gone", func(t *testing.T) {
+		git("config", "uploadpack.allowFilter", "true")
+		clone := filepath.Join(t.TempDir(), "clone")
+		git("clone", "-q", "--filter=tree:0", "file://"+dir, clone)
+		sourcetest.Git(t, clone, "remote", "set-url", "origin", "file:///nowhere")
+		_, known, err := source.Tree{Dir: clone}.Changed(t.Context(), first)
+		require.NoError(t, err)
+		require.False(t, known)
+	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()

@@ -65,6 +65,8 @@ func (t Tree) readable(ctx context.Context) error {
 		return outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
 	case err != nil && strings.Contains(err.Error(), "dubious ownership"):
 		return outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
+	case err != nil && ctx.Err() == nil && t.elsewhere() != "":
+		return outcome.Usagef("the source tree is a linked worktree or a submodule, and its repository is not here (%s): with Dagger, which brings the tree alone, call from a clone (git clone . DIR); on the host, git worktree repair or git submodule update --init", t.elsewhere())
 	case err != nil && ctx.Err() == nil:
 		return outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", t.Dir, err)
 	case err != nil:
@@ -79,6 +81,17 @@ func (t Tree) readable(ctx context.Context) error {
 		return outcome.Usagef("%s is not a git work tree of its own, and the repository above it tracks nothing in it: git add it there, or run git init in it", t.Dir)
 	}
 	return err
+}
+
+// elsewhere is where the tree's repository is, if .git only says that: in a linked
+// worktree, and in a submodule.
+func (t Tree) elsewhere() string {
+	text, err := os.ReadFile(filepath.Join(t.Dir, ".git"))
+	if err != nil {
+		return ""
+	}
+	at, _ := strings.CutPrefix(strings.TrimSpace(string(text)), "gitdir: ")
+	return at
 }
 
 // absolute is dir from the root, as git wants it in its configuration.
@@ -116,6 +129,10 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	}
 	if err := t.readable(ctx); err != nil {
 		return "", err
+	}
+	id, err := t.Git(ctx, "rev-parse", "--quiet", "--verify", "HEAD")
+	if _, missing := t.Git(ctx, "cat-file", "-e", "HEAD^{commit}"); err == nil && missing != nil {
+		return "", outcome.Usagef("the clone lacks its own commit %s, such as one that borrows its objects from another (--shared, --reference): git repack -a -d where both are, or git clone without that", strings.TrimSpace(id))
 	}
 	return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
 }

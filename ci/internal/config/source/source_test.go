@@ -68,6 +68,33 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// A tree arrives in a container without what lies outside of it: the repository of a
+// linked worktree or of a submodule, and the objects that a clone borrows.
+func TestTreeWithoutItsRepository(t *testing.T) {
+	dir := sourcetest.New(t)
+	arrived := func(made ...string) source.Tree {
+		t.Helper()
+		there := filepath.Join(t.TempDir(), "there")
+		sourcetest.Git(t, dir, append(made, there)...)
+		here := t.TempDir()
+		require.NoError(t, os.CopyFS(here, os.DirFS(there)))
+		require.NoError(t, os.RemoveAll(there))
+		return source.Tree{Dir: here}
+	}
+	tree := arrived("worktree", "add", "-q", "--detach")
+	sourcetest.Git(t, dir, "worktree", "prune")
+	_, err := source.Open(t.Context(), tree.Dir)
+	require.ErrorContains(t, err, "linked worktree")
+	require.ErrorContains(t, err, "git clone . DIR")
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+
+	tree = arrived("clone", "-q", "--shared", ".")
+	sourcetest.Write(t, tree.Dir, ".git/objects/info/alternates", "/nowhere\n")
+	_, err = tree.Revision(t.Context())
+	require.ErrorContains(t, err, "lacks its own commit")
+	require.Equal(t, outcome.Usage, outcome.Of(err))
+}
+
 func TestOpenWithoutGit(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	_, err := source.Open(t.Context(), t.TempDir())

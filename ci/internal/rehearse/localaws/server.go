@@ -160,10 +160,16 @@ func (s *Server) assemble() error {
 	return nil
 }
 
-// route tells the registry and the task metadata from the AWS APIs.
+// route tells the registry and the task metadata from the AWS APIs, and what is sent to
+// a load balancer: where one port leads to this machine, it leads to all there is.
 func (s *Server) route(apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		door := s.balancer.Door(r.Host)
 		switch {
+		case door != nil:
+			door.ServeHTTP(w, r)
+		case r.URL.Path == sts.IdentityPath:
+			sts.ServeIdentity(w, r)
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
 			s.serveRegistry(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v4/"):

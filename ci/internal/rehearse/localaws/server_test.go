@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +69,24 @@ func TestContextEndsTheServer(t *testing.T) {
 		return err == nil && len(left) == 0
 	}, 10*time.Second, 10*time.Millisecond)
 	require.NoError(t, s.Close())
+}
+
+// One port that leads to the embedded AWS is enough: the load balancers answer there for
+// their own addresses.
+func TestBalancersAnswerAtTheEndpoint(t *testing.T) {
+	p := localawstest.New(t, binary, localaws.Options{})
+	ask := func(host string) int {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.Server.Endpoint()+"/v2/", nil)
+		require.NoError(t, err)
+		request.Host = host
+		answer, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, answer.Body.Close())
+		return answer.StatusCode
+	}
+	require.Equal(t, http.StatusServiceUnavailable, ask(strings.TrimPrefix(p.URL, "http://")), "a target group without targets")
+	require.Equal(t, http.StatusUnauthorized, ask(p.Server.Registry()))
+	require.Equal(t, http.StatusUnauthorized, ask("aws:4566"), "as containers call it")
 }
 
 func TestForcedNamespacesNeedPrivilege(t *testing.T) {

@@ -161,6 +161,21 @@ func (b *Balancer) Address(name string, port int32) string {
 	return ""
 }
 
+// Door answers requests that were sent to an address of a load balancer, but reached
+// this machine by another port; nil if no load balancer has that address.
+func (b *Balancer) Door(address string) http.Handler {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, lb := range b.balancers {
+		for _, p := range lb.ports {
+			if p.socket.Addr().String() == address {
+				return p.server.Handler
+			}
+		}
+	}
+	return nil
+}
+
 func (b *Balancer) balancer(arn string) (*loadBalancer, error) {
 	for _, lb := range b.balancers {
 		if aws.ToString(lb.LoadBalancerArn) == arn {

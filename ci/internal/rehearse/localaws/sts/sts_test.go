@@ -3,6 +3,7 @@ package sts_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"testing"
 	"time"
 
@@ -13,8 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	localsts "dagger/slipway/internal/rehearse/localaws/sts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -51,6 +54,24 @@ func TestWebIdentity(t *testing.T) {
 	require.Equal(t, "arn:aws:sts::000000000000:assumed-role/deploy/run-1", *who.Arn)
 	calls := p.Server.Calls()
 	require.Equal(t, []string{*role}, calls[0].Resources)
+}
+
+// TestIdentityOfAJob is a job of GitHub Actions whose issuer is the embedded AWS.
+func TestIdentityOfAJob(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	o := awsauth.Options{Role: *role, Run: "7", Endpoint: p.Server.Endpoint(), TokenURL: p.Server.Endpoint() + localsts.IdentityPath + "?v=1", Token: "any"}
+	config, err := awsauth.Load(t.Context(), o)
+	require.NoError(t, err)
+	_, err = config.Credentials.Retrieve(t.Context())
+	require.NoError(t, err)
+	last := p.Server.Calls()[0]
+	require.Equal(t, "AssumeRoleWithWebIdentity", last.Action)
+	require.Empty(t, last.Err)
+
+	answer, err := http.Get(p.Server.Endpoint() + localsts.IdentityPath)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Equal(t, http.StatusUnauthorized, answer.StatusCode)
 }
 
 func TestAssumeRole(t *testing.T) {

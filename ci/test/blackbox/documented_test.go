@@ -1,0 +1,265 @@
+package blackbox
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"dagger/slipway/internal/rehearse/localaws/sts"
+	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/sourcetest"
+)
+
+// documented is a line that calls the module: of the manual, or a step of a workflow.
+type documented struct{ where, line string }
+
+var (
+	fences    = regexp.MustCompile("(?ms)^ *```.*?^ *```")
+	spans     = regexp.MustCompile("`(dagger call [^`]+)`")
+	continued = regexp.MustCompile(`\\\n\s*`)
+	called    = regexp.MustCompile(`(?m)^ *(dagger call .*)$`)
+	caller    = regexp.MustCompile(`^(dagger call|\.github/dagger-call) `)
+)
+
+// documentedLines are all lines that call the module, in order.
+func documentedLines(t *testing.T) (all []documented) {
+	t.Helper()
+	pages, err := filepath.Glob(filepath.Join(dir, "docs", "*.md"))
+	require.NoError(t, err)
+	for _, page := range append(pages, filepath.Join(dir, "README.md"), filepath.Join(dir, "CONTRIBUTING.md"), filepath.Join(dir, "terraform", "README.md")) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		add := func(found [][]string) {
+			for _, match := range found {
+				all = append(all, documented{filepath.Base(page), strings.TrimSpace(match[1])})
+			}
+		}
+		for _, block := range fences.FindAllString(string(text), -1) {
+			add(called.FindAllStringSubmatch(continued.ReplaceAllString(block, " "), -1))
+		}
+		add(spans.FindAllStringSubmatch(strings.ReplaceAll(fences.ReplaceAllString(string(text), ""), "\n", " "), -1))
+	}
+	files, err := filepath.Glob(filepath.Join(dir, ".github", "workflows", "*.yml"))
+	require.NoError(t, err)
+	for _, file := range files {
+		var workflow struct {
+			Jobs yaml.Node
+		}
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.NoError(t, yaml.Unmarshal(text, &workflow))
+		for n := 1; n < len(workflow.Jobs.Content); n += 2 { // keys and values, in order
+			var job struct{ Steps []struct{ Run string } }
+			require.NoError(t, workflow.Jobs.Content[n].Decode(&job))
+			for _, step := range job.Steps {
+				if caller.MatchString(step.Run) {
+					all = append(all, documented{filepath.Base(file), step.Run})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// parsedOnly are the lines that cannot be executed here, and why. They are parsed.
+var parsedOnly = []struct{ line, because string }{
+	{` (check report|lint)( |$)`, "it fails without a network, where linters come from"},
+	{` --require-signature `, "signatures are known by Sigstore"},
+	{` lock( |$)`, "it asks registries of the network"},
+	{` scan( |$)`, "Trivy's database comes from the network"},
+	{` rehearse(-infra)?( |$)`, "the tree is not this one, which builds slipway"},
+	{` up up$`, "it serves until it is interrupted"},
+}
+
+// notExecuted tells why a line cannot be executed; "" if it can.
+func notExecuted(line string, withoutTerraform bool) string {
+	line, _, _ = strings.Cut(line, " #") // a comment
+	for _, only := range parsedOnly {
+		if regexp.MustCompile(only.line).MatchString(line) {
+			return only.because
+		}
+	}
+	if withoutTerraform && regexp.MustCompile(` (plan|apply|validate|fmt)( |$)`).MatchString(line) {
+		return "Terraform's image cannot be had"
+	}
+	return ""
+}
+
+// inMoto are the lines about the platform, whose state is in moto; all others are about
+// the services.
+var inMoto = regexp.MustCompile(` (plan|apply)( |$)`)
+
+// readings are what the manual's placeholders stand for.
+var readings = strings.NewReplacer(
+	"tcp://127.0.0.1:4566", "$EMULATOR", "=… ", "='cmd://aws configure export-credentials --format process' ", "… ", "", "=ARN ", "=$AWS_ROLE ", "=SHA ", "=$GITHUB_SHA ", "=DIR ", `="$RUNNER_TEMP/plan" `,
+)
+
+// shim stands before the real command line on the PATH and says what the manual's reader
+// has around: the module, and in place of AWS an emulator. A line is parsed by the same
+// parser as any other, which meets a function at the end that there is not: it has read
+// and converted all flags by then, and has executed nothing.
+const shim = `#!/bin/sh
+[ "$1" = call ] && shift || exit 64
+exec "$DAGGER" --progress=plain call -m "$MODULE" --aws="$EMULATOR" "$@" $BEYOND
+`
+
+const beyond = "there-is-no-such-function"
+
+// TestDocumentedLines runs every line of the manual and of the workflows that calls the
+// module through the real command line, in a shell: over a small tree whose services run
+// in an embedded AWS, and whose platform is in moto.
+func TestDocumentedLines(t *testing.T) {
+	lines := documentedLines(t)
+	require.Greater(t, len(lines), 40)
+	if why := noEngine(t); why != "" {
+		t.Skipf("%d documented lines are neither executed nor parsed: %s", len(lines), why)
+	}
+	_, err := connect(t).Container().From("docker.io/hashicorp/terraform:1.11.4").Sync(t.Context())
+	withoutTerraform := err != nil
+
+	tree := documentedTree(t)
+	rehearsaltest.Up(t, tree, func(endpoint string, _ report.Release) {
+		moto := startMotoWithIssuer(t)
+		// What ran so far was built for this machine alone: a commit of its own is built for all.
+		sourcetest.Write(t, tree, "web/site/index.html", "<!doctype html><title>two</title>")
+		sourcetest.Commit(t, tree, "to be released")
+		environment := documentedEnvironment(t, tree)
+		run := func(line string, more ...string) (string, error) {
+			emulator := endpoint
+			if inMoto.MatchString(line) {
+				emulator = moto
+			}
+			// As GitHub's runners do: https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax
+			cmd := exec.CommandContext(t.Context(), "bash", "-e", "-c", readings.Replace(line+" "))
+			cmd.Dir = tree
+			cmd.Env = slices.Concat(os.Environ(), environment, []string{
+				"EMULATOR=" + strings.Replace(emulator, "http", "tcp", 1), "ACTIONS_ID_TOKEN_REQUEST_URL=" + emulator + sts.IdentityPath + "?v=1",
+			}, more)
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			_, err := cmd.Output()
+			return said.String(), err
+		}
+		said, err := run("dagger call publish report") // so that the commit can be released by its id alone
+		require.NoError(t, err, said)
+		seen, executed, parsed := map[string]bool{}, 0, 0
+		for _, l := range lines {
+			because := notExecuted(l.line, withoutTerraform)
+			if because == "" {
+				executed++
+			} else {
+				parsed++
+			}
+			switch {
+			case seen[l.line]:
+			case because == "":
+				if strings.Contains(l.line, " apply ") { // what it applies
+					said, err := run(`dagger call plan directory --output="$RUNNER_TEMP/plan"`)
+					require.NoError(t, err, said)
+				}
+				said, err := run(l.line)
+				assert.NoError(t, err, "%s: %s\n%s", l.where, l.line, said)
+				t.Logf("executed: %s: %s", l.where, l.line)
+			default:
+				said, err := run(l.line, "BEYOND="+beyond)
+				require.Error(t, err)
+				assert.Regexp(t, `unknown command "`+beyond+`" for "dagger call [a-z]`, said, "%s: %s", l.where, l.line)
+				t.Logf("parsed: %s: %s (%s)", l.where, l.line, because)
+			}
+			seen[l.line] = true
+		}
+		t.Logf("documented lines: %d executed, %d parsed, %d in all (%d different)", executed, parsed, len(lines), len(seen))
+	})
+}
+
+// documentedTree is a small tree with what the lines name: a tested service backend, a
+// platform, and the workflows' script.
+func documentedTree(t *testing.T) string {
+	t.Helper()
+	tree := platformTree(t, "resource \"terraform_data\" \"a\" {}\n")
+	sourcetest.Write(t, tree, "terraform/main.tf", strings.Replace(readFile(t, tree, "terraform/main.tf"), `"s3" {`, "\"s3\" {\n    bucket       = \"state\"\n    region       = \"us-east-1\"", 1))
+	sourcetest.Write(t, tree, "terraform/services.auto.tfvars.json", strings.Replace(sourcetest.Services, `"api": {"path"`, `"backend": {"path"`, 1))
+	sourcetest.Write(t, tree, "api/main_test.go", `package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+func TestServer(t *testing.T) {
+	t.Setenv("PORT", "none")
+	main()
+	for _, path := range []string{"/health", "/api/health", "/api/"} {
+		answer := httptest.NewRecorder()
+		if http.DefaultServeMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil)); answer.Code != http.StatusOK {
+			t.Fatal(path, answer.Code)
+		}
+	}
+}
+`)
+	script := filepath.Join(tree, ".github", "dagger-call")
+	sourcetest.Write(t, tree, ".github/dagger-call", readFile(t, dir, ".github/dagger-call"))
+	require.NoError(t, os.Chmod(script, 0o755))
+	sourcetest.Commit(t, tree, "documented")
+	return tree
+}
+
+func readFile(t *testing.T, root, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// documentedEnvironment is a runner's, as the workflows fill it, and the programs of a
+// laptop.
+func documentedEnvironment(t *testing.T, tree string) []string {
+	t.Helper()
+	bin, temp := t.TempDir(), t.TempDir()
+	for name, script := range map[string]string{
+		"dagger": shim,
+		"aws":    "#!/bin/sh\necho '{\"Version\": 1, \"AccessKeyId\": \"any\", \"SecretAccessKey\": \"any\"}'\n",
+	} {
+		require.NoError(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755)) //nolint:gosec // a program
+	}
+	real, err := exec.LookPath("dagger")
+	require.NoError(t, err)
+	module, err := filepath.Abs(dir)
+	require.NoError(t, err)
+	sha := strings.TrimSpace(sourcetest.Git(t, tree, "rev-parse", "HEAD"))
+	return []string{
+		"PATH=" + bin + string(filepath.ListSeparator) + os.Getenv("PATH"), "DAGGER=" + real, "MODULE=" + module, "BEYOND=",
+		"RUNNER_TEMP=" + temp, "GITHUB_OUTPUT=" + filepath.Join(temp, "output"), "GITHUB_STEP_SUMMARY=" + filepath.Join(temp, "summary"),
+		"GITHUB_SHA=" + sha, "GITHUB_RUN_ID=1", "GITHUB_SERVER_URL=https://github.com", "GITHUB_WORKFLOW_REF=local/local/.github/workflows/ci.yml@refs/heads/main",
+		"ACTIONS_ID_TOKEN_REQUEST_TOKEN=any", "AWS_ROLE=arn:aws:iam::000000000000:role/ci", "AWS_REGION=us-east-1", "STATE_BUCKET=state", "SINCE=" + sha, "TO=",
+	}
+}
+
+// startMotoWithIssuer starts an AWS that keeps state, with an issuer of job identities
+// behind the same port, and returns its address.
+func startMotoWithIssuer(t *testing.T) string {
+	t.Helper()
+	behind, err := url.Parse(startMoto(t))
+	require.NoError(t, err)
+	mux := http.NewServeMux()
+	mux.HandleFunc(sts.IdentityPath, sts.ServeIdentity)
+	mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(behind); r.Out.Host = r.In.Host }})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
+}

@@ -41,7 +41,6 @@ func New(
 	// in which the call is made by default, also where -m names this module elsewhere.
 	//
 	// +optional
-	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"]
 	source *dagger.Directory,
 	// AWS credentials as JSON, as `aws configure export-credentials --format process`
 	// prints them: --aws-credentials='cmd://aws configure export-credentials
@@ -82,6 +81,8 @@ func New(
 		if source, err = checkout(ctx, ws); err != nil {
 			return nil, err
 		}
+	} else {
+		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: ignored()})
 	}
 	return &Slipway{Source: source, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
@@ -89,7 +90,13 @@ func New(
 	}}, nil
 }
 
-// checkout is the repository that a call is made in, less what New ignores. Outside of
+// ignored is what is no part of a source tree. Dagger's own pragma for it would make a
+// directory of each commit another one to the cache, whatever of it is read.
+func ignored() []string {
+	return []string{".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"}
+}
+
+// checkout is the repository that a call is made in, less what is ignored. Outside of
 // one, all that lies below the caller's directory would be sent to the engine.
 func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, error) {
 	git, err := ws.FindUp(ctx, ".git", dagger.WorkspaceFindUpOpts{From: "/"})
@@ -99,9 +106,7 @@ func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, err
 	if git == "" {
 		return nil, outcome.Usagef("no git repository here: call from one, or name one with --source=DIR before the function's name")
 	}
-	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{
-		Exclude: []string{".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"},
-	}), nil
+	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: ignored()}), nil
 }
 
 // pipeline runs stages on the source tree, in containers. What happens is told in the

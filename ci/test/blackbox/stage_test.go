@@ -79,7 +79,7 @@ func TestTests(t *testing.T) {
 func TestWhatTheEngineKeeps(t *testing.T) {
 	needsEngine(t)
 	dir := sourcetest.New(t)
-	unique := "var _ = \"" + filepath.Base(dir) + "\"\n" // of no run before
+	unique := "var _ = \"" + filepath.Base(filepath.Dir(dir)) + "\"\n" // of no run before
 	sourcetest.Write(t, dir, "api/unique.go", "package main\n\n"+unique)
 	commit := func(file, content string) {
 		sourcetest.Write(t, dir, file, content)

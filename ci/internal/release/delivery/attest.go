@@ -7,17 +7,12 @@ import (
 	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/name"
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"golang.org/x/sync/errgroup"
 
-	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/exec/tool"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/registry"
 	"dagger/slipway/internal/images/supplychain"
-	"dagger/slipway/internal/report/outcome"
 )
 
 // Attestations say what is attached to images when they are published.
@@ -94,111 +89,3 @@ func (d Delivery) origin(ctx context.Context, sha string) (supplychain.Build, er
 	return build, err
 }
 
-// canVerify refuses, before anything is changed, to look for signatures without the
-// tool for it.
-func (d Delivery) canVerify(ctx context.Context, trust *supplychain.Trust) error {
-	if trust == nil {
-		return nil
-	}
-	if err := trust.Check(); err != nil {
-		return err
-	}
-	return d.tools().Require(ctx, tool.Cosign)
-}
-
-// requireSigned refuses images that nobody trusted has signed; all of them are
-// told.
-func (d Delivery) requireSigned(ctx context.Context, images map[string]string, trust *supplychain.Trust) error {
-	if trust == nil {
-		return nil
-	}
-	return d.stage("verify", func() error {
-		checked, err := d.verify(ctx, images, *trust)
-		if err != nil {
-			return err
-		}
-		return checked.err()
-	})
-}
-
-// Verify finds out which images of a commit somebody trusted has signed. One that
-// is not signed is in the answer and makes an error, too: the guard's.
-func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
-	if err := d.canVerify(ctx, o.Trust); err != nil {
-		return Verification{}, err
-	}
-	sha, err := d.version(ctx, o)
-	if err != nil {
-		return Verification{}, err
-	}
-	images, err := d.published(ctx, sha, "publish it first")
-	if err != nil {
-		return Verification{SHA: sha}, awsauth.Explain(err)
-	}
-	checked, err := d.verify(ctx, images, *o.Trust)
-	if err != nil { // what could not be found out is no refusal
-		return Verification{SHA: sha}, awsauth.Explain(err)
-	}
-	checked.SHA = sha
-	return checked, checked.err()
-}
-
-// verify looks at the signatures of images, by their references.
-func (d Delivery) verify(ctx context.Context, images map[string]string, trust supplychain.Trust) (Verification, error) {
-	from, err := d.Account.registry().Login(ctx)
-	if err != nil {
-		return Verification{}, err
-	}
-	defer from.Close()
-	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(d.Services))}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(publishJobs)
-	for n, service := range d.Services {
-		group.Go(func() (err error) {
-			checked.Images[n], err = d.verifyOne(ctx, from, service, images[service.Name], trust)
-			return err
-		})
-	}
-	return checked, group.Wait()
-}
-
-func (d Delivery) verifyOne(ctx context.Context, from *registry.Registry, service platform.Service, reference string, trust supplychain.Trust) (VerifiedImage, error) {
-	v := VerifiedImage{Service: service.Name, Image: reference}
-	digest, err := digestOf(reference)
-	if err != nil {
-		return v, err
-	}
-	err = d.tools().Verify(ctx, from, service.Repository(), digest, trust)
-	switch {
-	case err == nil:
-		v.Trusted = true
-	case outcome.Of(err) != outcome.Refused:
-		return v, err
-	default:
-		v.Error = err.Error()
-	}
-	return v, nil
-}
-
-func digestOf(reference string) (v1.Hash, error) {
-	parsed, err := name.NewDigest(reference)
-	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading the reference %s: %w", reference, err)
-	}
-	digest, err := v1.NewHash(parsed.DigestStr())
-	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading the reference %s: %w", reference, err)
-	}
-	return digest, nil
-}
-
-// err is the refusal of all images that are not trusted.
-func (v Verification) err() error {
-	var refusals []error
-	for _, img := range v.Images {
-		if !img.Trusted {
-			refusals = append(refusals, errors.New(img.Error))
-		}
-	}
-	return outcome.With(outcome.Refused, errors.Join(refusals...))
-}

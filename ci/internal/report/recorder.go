@@ -38,9 +38,9 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
 }
 
-// Until is a recorder for a process that ends with ctx, whatever its code does: it
+// WithContext is a recorder for a process that ends with ctx, whatever its code does: it
 // shows what r would, and what it records ends with it.
-func (r *Recorder) Until(ctx context.Context) *Recorder {
+func (r *Recorder) WithContext(ctx context.Context) *Recorder {
 	return &Recorder{now: r.now, start: r.start, view: until{r, ctx}}
 }
 

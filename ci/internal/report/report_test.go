@@ -164,7 +164,7 @@ func TestLiveInANarrowerTerminal(t *testing.T) {
 func TestLiveBare(t *testing.T) {
 	var out bytes.Buffer
 	view := report.NewLive(&out, func() int { return 0 })
-	view.Bare = true
+	view.NoColor = true
 	view.Status([]string{"one"})
 	require.Equal(t, "one\n", out.String(), "no colour, no look")
 }

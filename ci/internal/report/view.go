@@ -22,8 +22,8 @@ func (Plain) Close() {}
 // Live is a view for terminals: lines scroll by above a status block that is
 // drawn again and again.
 type Live struct {
-	// Bare draws without colours and without a look: https://no-color.org.
-	Bare bool
+	// NoColor draws without colours and without a look: https://no-color.org.
+	NoColor bool
 
 	w     io.Writer
 	width func() int
@@ -78,7 +78,7 @@ func (l *Live) draw(text string) {
 	for _, line := range l.status {
 		line = clip(line, width)
 		l.drawn = append(l.drawn, len([]rune(line)))
-		if !l.Bare {
+		if !l.NoColor {
 			line = dim + line + normal
 		}
 		frame.WriteString(line + "\n")

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/exec/tool"
 	"dagger/slipway/internal/images/image"
@@ -88,4 +87,3 @@ func (d Delivery) origin(ctx context.Context, sha string) (supplychain.Build, er
 	build.Repository, build.Ref = origin.Repository, origin.Ref
 	return build, err
 }
-

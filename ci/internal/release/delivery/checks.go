@@ -20,18 +20,18 @@ import (
 
 // preflight checks what must hold before the release changes anything. What could
 // not be checked is told as it goes; the remarks belong into the report.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) (remarks []string, err error) {
+func (d Delivery) preflight(ctx context.Context, subjects []rollout.ServiceChange, noWayBack bool) (remarks []string, err error) {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
-		Region: config.Region, NoWayBack: noWayBack,
+		Region: config.Region, AllowNoRollback: noWayBack,
 	}
 	err = d.stage("preflight", func() error {
 		notes, err := checker.Check(ctx, platform.Cluster, subjects)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
-			if !strings.HasPrefix(note, preflight.Unchecked) {
+			if !strings.HasPrefix(note, preflight.NotChecked) {
 				remarks = append(remarks, note)
 			}
 		}
@@ -46,8 +46,8 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, 
 	if o.URL != "" {
 		return strings.TrimSuffix(o.URL, "/"), "", nil // what is asked for begins with one
 	}
-	door, err = smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
-	var none *smoke.NoDoorError
+	door, err = smoke.BaseURL(ctx, d.Account.elb, platform.LoadBalancer)
+	var none *smoke.NoEndpointError
 	if errors.As(err, &none) {
 		return "", "no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url", nil
 	}
@@ -60,7 +60,7 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, 
 // is not done. What fails of other services is a remark: it was so before, or has
 // other causes, and going back would not mend it.
 func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
-	tester := smoke.Tester{Clock: d.clock(), Patience: cmp.Or(d.Patience, smoke.DefaultPatience)}
+	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout)}
 	var own, others []smoke.Check
 	for _, check := range smoke.Checks(d.All, versions) {
 		if _, changed := versions[check.Service]; changed {
@@ -73,7 +73,7 @@ func (d Delivery) smoke(ctx context.Context, door string, versions map[string]st
 		if err := tester.Run(ctx, door, own); err != nil {
 			return err
 		}
-		for _, remark := range smoke.Remarks(ctx, door, others) {
+		for _, remark := range smoke.Notes(ctx, door, others) {
 			remarks = append(remarks, remark)
 			d.Recorder.Event("", remark)
 		}

@@ -28,8 +28,8 @@ type Delivery struct {
 	All      []platform.Service // of the platform
 	Services []platform.Service // those that are delivered
 	Lock     image.Lock
-	// Unbuildable is why images cannot be built here; nil where they can.
-	Unbuildable error
+	// BuildErr is why images cannot be built here; nil where they can.
+	BuildErr error
 	Exec        step.Executor
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache    string
@@ -43,9 +43,9 @@ type Delivery struct {
 	Version string
 	// Clock is what releases go by; nil is the computer's.
 	Clock rollout.Clock
-	// Patience is how long the smoke test bears wrong answers; 0 means
+	// SmokeTimeout is how long the smoke test bears wrong answers; 0 means
 	// [smoke.DefaultPatience].
-	Patience time.Duration
+	SmokeTimeout time.Duration
 }
 
 // Options say how a release is to be.
@@ -175,7 +175,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
 	}
-	request.Preflight = func(ctx context.Context, subjects []rollout.Subject) error {
+	request.Preflight = func(ctx context.Context, subjects []rollout.ServiceChange) error {
 		remarks, err := d.preflight(ctx, subjects, o.AllowNoRollback)
 		notes = append(notes, remarks...)
 		return err
@@ -275,9 +275,9 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	engine := d.engine()
 	switch {
 	case to == "":
-		return engine.LastGood(ctx, platform.Cluster, d.Services, o.Of)
+		return engine.LastKnownGood(ctx, platform.Cluster, d.Services, o.Of)
 	case rollout.IsRevision(to):
-		target, err := rollout.ToRevision(to, d.Services)
+		target, err := rollout.RevisionTarget(to, d.Services)
 		return []rollout.Target{target}, err
 	}
 	sha, err := d.released(ctx, to)
@@ -288,7 +288,7 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 	if err != nil {
 		return nil, err
 	}
-	return engine.ToImages(ctx, platform.Cluster, d.Services, images)
+	return engine.ImageTargets(ctx, platform.Cluster, d.Services, images)
 }
 
 // released is the full id of a commit. One that is given in short is looked for

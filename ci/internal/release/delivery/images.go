@@ -98,8 +98,8 @@ func (d Delivery) published(ctx context.Context, sha, mend string) (map[string]s
 // build builds the images of a commit, which must be what the tree holds; why says
 // what they are needed for.
 func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
-	if d.Unbuildable != nil {
-		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.Unbuildable)
+	if d.BuildErr != nil {
+		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.BuildErr)
 	}
 	revision, err := d.Source.Revision(ctx)
 	if err != nil {

@@ -61,24 +61,24 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 	}, nil
 }
 
-// Elsewhere is any other registry, by its address HOST[/PREFIX]. The login is that
+// ExternalRegistry is any other registry, by its address HOST[/PREFIX]. The login is that
 // of Docker's configuration.
-func Elsewhere(address string) (Destination, error) {
+func ExternalRegistry(address string) (Destination, error) {
 	r, err := registry.New(address, registry.Options{
 		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or name another with --registry HOST/PREFIX",
 	})
 	return Destination{Registry: r}, err
 }
 
-// Publication says what is published, and how.
-type Publication struct {
+// PublishOptions says what is published, and how.
+type PublishOptions struct {
 	// SHA is the full id of the commit; empty means the tree's.
 	SHA string
 	// Platforms of the images; none means all.
 	Platforms []v1.Platform
-	// From is a folder of layouts that are published instead of what the tree
+	// LayoutDir is a folder of layouts that are published instead of what the tree
 	// makes; it may be empty.
-	From string
+	LayoutDir string
 	// Images are published instead of what the tree makes; none means that it makes them.
 	Images []image.Image
 	// Latest moves the tag latest, or leaves it; nil means to move it where the
@@ -104,7 +104,7 @@ type PublishedImage struct {
 
 // Publish publishes the images of a commit. The tree must be clean and at that
 // commit, unless the images are from layouts and the commit is named.
-func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (Published, error) {
+func (d Delivery) Publish(ctx context.Context, to Destination, p PublishOptions) (Published, error) {
 	defer to.Registry.Close()
 	sha, err := d.version(ctx, Options{SHA: p.SHA})
 	if err != nil {
@@ -149,14 +149,14 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 }
 
 // from makes the images, or reads them.
-func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.Image, error) {
+func (d Delivery) from(ctx context.Context, sha string, p PublishOptions) ([]image.Image, error) {
 	if p.Images != nil {
 		return p.Images, nil
 	}
-	if p.From == "" {
+	if p.LayoutDir == "" {
 		return d.build(ctx, sha, d.Services, p.Platforms, "to publish commit "+sha+" its files are needed")
 	}
-	return ReadLayouts(p.From, d.Services)
+	return ReadLayouts(p.LayoutDir, d.Services)
 }
 
 // ReadLayouts reads the layouts that a build wrote to a folder.

@@ -54,16 +54,16 @@ func (r *round) here() string {
 }
 
 // checkService looks at the service as it was described.
-func (r *round) checkService(s rollout.Subject) {
+func (r *round) checkService(s rollout.ServiceChange) {
 	name := s.Service.ServiceName()
-	switch status := aws.ToString(s.Running.Status); {
-	case s.Running.ServiceArn == nil && status == "":
+	switch status := aws.ToString(s.ECSService.Status); {
+	case s.ECSService.ServiceArn == nil && status == "":
 		r.found(fail(nil, "service %s: cluster %s has no ECS service %s: create it with Terraform (slipway plan, slipway apply)", s.Service.Name, nameOf(r.cluster), name))
 		return
 	case status != active:
 		r.found(fail(nil, "service %s: ECS service %s is %s, not %s: create it again with Terraform (slipway plan, slipway apply)", s.Service.Name, name, status, active))
 	}
-	if controller := s.Running.DeploymentController; controller != nil && controller.Type != types.DeploymentControllerTypeEcs {
+	if controller := s.ECSService.DeploymentController; controller != nil && controller.Type != types.DeploymentControllerTypeEcs {
 		r.found(refuse("service %s: ECS service %s is deployed by the controller %s, which a release must not bypass: set deployment_controller to ECS",
 			s.Service.Name, name, controller.Type))
 	}

@@ -79,8 +79,8 @@ func (r *round) places() []place {
 	}
 	add("cluster "+nameOf(r.cluster), r.cluster)
 	for _, s := range r.subjects {
-		add("cluster "+nameOf(aws.ToString(s.Running.ClusterArn)), aws.ToString(s.Running.ClusterArn))
-		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.Running.ServiceName), aws.ToString(s.Running.ServiceArn))
+		add("cluster "+nameOf(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
+		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.ECSService.ServiceName), aws.ToString(s.ECSService.ServiceArn))
 		if host := parseImage(s.Image).host; ecrHost.MatchString(host) {
 			m := ecrHost.FindStringSubmatch(host)
 			all = append(all, place{"service " + s.Service.Name + ": image registry " + host, m[1], m[2]})

@@ -107,7 +107,7 @@ type wanting struct {
 
 // others are a service's needs of images beside the one that is released. There is
 // no way back to lose where nothing runs.
-func others(s rollout.Subject) (list []wanting) {
+func others(s rollout.ServiceChange) (list []wanting) {
 	seen := map[image]bool{parseImage(s.Image): true}
 	add := func(p part, containers []ecstypes.ContainerDefinition) {
 		for _, c := range containers {
@@ -122,8 +122,8 @@ func others(s rollout.Subject) (list []wanting) {
 	if s.Definition != nil {
 		add(beside, s.Definition.ContainerDefinitions)
 	}
-	if s.Before != nil && s.Running.RunningCount > 0 {
-		add(behind, s.Before.ContainerDefinitions)
+	if s.Previous != nil && s.ECSService.RunningCount > 0 {
+		add(behind, s.Previous.ContainerDefinitions)
 	}
 	return list
 }
@@ -142,7 +142,7 @@ func (i image) name() string {
 
 // platformOf is what a task definition runs on, linux/amd64 if it does not say.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
-func platformOf(s rollout.Subject) string {
+func platformOf(s rollout.ServiceChange) string {
 	system, processor := "linux", "amd64"
 	if s.Definition != nil && s.Definition.RuntimePlatform != nil {
 		if s.Definition.RuntimePlatform.CpuArchitecture == ecstypes.CPUArchitectureArm64 {
@@ -236,7 +236,7 @@ func (r *round) gone(ctx context.Context, i image, needs []need, noRepository bo
 		switch {
 		case n.part == beside:
 			r.found(usage("service %s: %s is not in Amazon ECR, so no new task could start: push it again, or name another in the task definition", n.service, what))
-		case n.part == behind && r.NoWayBack:
+		case n.part == behind && r.AllowNoRollback:
 			r.note("service %s: there is no way back: %s, which runs now, is gone from Amazon ECR", n.service, what)
 		case n.part == behind:
 			r.found(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)", n.service, what))
@@ -247,7 +247,7 @@ func (r *round) gone(ctx context.Context, i image, needs []need, noRepository bo
 // publishedTo tells whether releases publish to an image's repository, so that
 // nothing else brings what is gone from there.
 func (r *round) publishedTo(i image) bool {
-	return slices.ContainsFunc(r.subjects, func(s rollout.Subject) bool {
+	return slices.ContainsFunc(r.subjects, func(s rollout.ServiceChange) bool {
 		own := parseImage(s.Image)
 		return own.host == i.host && own.repository == i.repository
 	})

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Unchecked begins the notes about what could not be checked; the others are remarks.
-const Unchecked = "not checked: "
+// NotChecked begins the notes about what could not be checked; the others are remarks.
+const NotChecked = "not checked: "
 
 // gap is a reason why things of one kind could not be checked.
 type gap struct{ kind, reason string }
@@ -41,7 +41,7 @@ func (r *round) allNotes() []string {
 		if more := len(things) - listed; more > 0 {
 			things, rest = things[:listed], fmt.Sprintf(" and %d more", more)
 		}
-		notes = append(notes, fmt.Sprintf(Unchecked+"%s %s%s: %s", g.kind, strings.Join(things, ", "), rest, g.reason))
+		notes = append(notes, fmt.Sprintf(NotChecked+"%s %s%s: %s", g.kind, strings.Join(things, ", "), rest, g.reason))
 	}
 	slices.Sort(notes)
 	return slices.Compact(notes)

@@ -31,8 +31,8 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
-	// NoWayBack accepts that the images that run now are gone.
-	NoWayBack bool
+	// AllowNoRollback accepts that the images that run now are gone.
+	AllowNoRollback bool
 	// Region is the one that the clients speak to; without it no region is compared.
 	Region string
 	// Timeout bounds each call with its retries; zero means [DefaultTimeout].
@@ -53,7 +53,7 @@ const parallel = 8
 // missing, in this order. The notes say what could not be checked, such as for
 // lack of a permission that a deploying role need not have; they never fail a
 // release. A ctx that ends is an error by itself.
-func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.Subject) (notes []string, err error) {
+func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.ServiceChange) (notes []string, err error) {
 	r := &round{Checker: c, cluster: cluster, subjects: subjects, gaps: map[gap][]string{}}
 	r.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	r.group.SetLimit(parallel)
@@ -74,7 +74,7 @@ func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.S
 type round struct {
 	Checker
 	cluster  string
-	subjects []rollout.Subject
+	subjects []rollout.ServiceChange
 	caller   *Identity // nil if it is not known
 	group    errgroup.Group
 

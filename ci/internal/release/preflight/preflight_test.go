@@ -50,7 +50,7 @@ const (
 type world struct {
 	*localawstest.Platform
 	checker  preflight.Checker
-	subjects []rollout.Subject
+	subjects []rollout.ServiceChange
 	secret   string // ARN
 	other    string // ARN of a target group that no load balancer forwards to
 }
@@ -75,7 +75,7 @@ func newWorld(t *testing.T) *world {
 		STS: p.STS, ECS: p.ECS, ECR: p.ECR, IAM: p.IAM, Logs: p.Logs, ELB: p.ELB, Secrets: p.Secrets, Parameters: p.SSM, Region: "us-east-1",
 	}
 	image := w.push(v1.Platform{OS: "linux", Architecture: "amd64"}, v1.Platform{OS: "linux", Architecture: "arm64"})
-	w.subjects = []rollout.Subject{w.subject("api", image), w.subject("web", image)}
+	w.subjects = []rollout.ServiceChange{w.subject("api", image), w.subject("web", image)}
 	return w
 }
 
@@ -95,10 +95,10 @@ func (w *world) push(platforms ...v1.Platform) string {
 	return w.Repo + "@" + digest.String()
 }
 
-func (w *world) subject(name, image string) rollout.Subject {
-	return rollout.Subject{
+func (w *world) subject(name, image string) rollout.ServiceChange {
+	return rollout.ServiceChange{
 		Service: platform.Service{Name: name, HealthPath: "/health"}, Image: image,
-		Running: ecstypes.Service{
+		ECSService: ecstypes.Service{
 			ServiceName: aws.String("ecs-" + name + "-service"), ServiceArn: aws.String(arnBase + "service/test/ecs-" + name + "-service"),
 			ClusterArn: aws.String(arnBase + "cluster/test"), Status: aws.String("ACTIVE"),
 			DeploymentController: &ecstypes.DeploymentController{Type: ecstypes.DeploymentControllerTypeEcs},
@@ -162,7 +162,7 @@ func TestFindings(t *testing.T) {
 		want  []string // each in a finding of its own, and no other finding
 	}{
 		"another account": {func(w *world) {
-			w.subjects[0].Running.ServiceArn = aws.String("arn:aws:ecs:us-east-1:111111111111:service/test/ecs-api-service")
+			w.subjects[0].ECSService.ServiceArn = aws.String("arn:aws:ecs:us-east-1:111111111111:service/test/ecs-api-service")
 		}, outcome.Usage, []string{"service api: ECS service ecs-api-service is in account 111111111111, and the credentials are of account 000000000000 (arn:aws:iam::000000000000:user/local): use credentials of 111111111111"}},
 		"another region": {func(w *world) { w.checker.Region = "eu-west-1" }, outcome.Usage, []string{
 			"cluster test is in region us-east-1, and the region in use is eu-west-1: set AWS_REGION=us-east-1",
@@ -178,9 +178,9 @@ func TestFindings(t *testing.T) {
 			_, err := w.ECS.DeleteCluster(w.Context(), &ecs.DeleteClusterInput{Cluster: aws.String("test")})
 			w.OK(err)
 		}, outcome.Failed, []string{"cluster test is INACTIVE, not ACTIVE: create it with Terraform"}},
-		"no service":          {func(w *world) { w.subjects[0].Running = ecstypes.Service{} }, outcome.Failed, []string{"service api: cluster test has no ECS service ecs-api-service: create it"}},
-		"a draining service":  {func(w *world) { w.subjects[0].Running.Status = aws.String("DRAINING") }, outcome.Failed, []string{"service api: ECS service ecs-api-service is DRAINING, not ACTIVE"}},
-		"CodeDeploy deploys":  {func(w *world) { w.subjects[0].Running.DeploymentController.Type = "CODE_DEPLOY" }, outcome.Refused, []string{"service api: ECS service ecs-api-service is deployed by the controller CODE_DEPLOY"}},
+		"no service":          {func(w *world) { w.subjects[0].ECSService = ecstypes.Service{} }, outcome.Failed, []string{"service api: cluster test has no ECS service ecs-api-service: create it"}},
+		"a draining service":  {func(w *world) { w.subjects[0].ECSService.Status = aws.String("DRAINING") }, outcome.Failed, []string{"service api: ECS service ecs-api-service is DRAINING, not ACTIVE"}},
+		"CodeDeploy deploys":  {func(w *world) { w.subjects[0].ECSService.DeploymentController.Type = "CODE_DEPLOY" }, outcome.Refused, []string{"service api: ECS service ecs-api-service is deployed by the controller CODE_DEPLOY"}},
 		"an image by tag":     {func(w *world) { w.subjects[0].Image = w.Repo + ":index" }, outcome.Usage, []string{":index is not pinned by a digest: name it as repository@sha256:…"}},
 		"no such image":       {func(w *world) { w.subjects[0].Image = w.Repo + "@sha256:" + strings.Repeat("0", 64) }, outcome.Failed, []string{"service api: ECR repository app has no image sha256:0000"}},
 		"no such repository":  {func(w *world) { w.subjects[0].Image = strings.Replace(w.subjects[0].Image, "/app@", "/nope@", 1) }, outcome.Failed, []string{"service api: there is no ECR repository nope in account 000000000000 in region us-east-1"}},
@@ -206,9 +206,9 @@ func TestFindings(t *testing.T) {
 			"service api: container api logs to awslogs without awslogs-group",
 		}},
 		"no target group": {func(w *world) {
-			w.subjects[0].Running.LoadBalancers[0].TargetGroupArn = aws.String(w.Group + "0")
+			w.subjects[0].ECSService.LoadBalancers[0].TargetGroupArn = aws.String(w.Group + "0")
 		}, outcome.Failed, []string{"service api: target group "}},
-		"an idle target group": {func(w *world) { w.subjects[0].Running.LoadBalancers[0].TargetGroupArn = &w.other }, outcome.Failed, []string{"service api: no load balancer forwards to target group lone"}},
+		"an idle target group": {func(w *world) { w.subjects[0].ECSService.LoadBalancers[0].TargetGroupArn = &w.other }, outcome.Failed, []string{"service api: no load balancer forwards to target group lone"}},
 		"no such container":    {func(w *world) { w.container().Name = aws.String("other") }, outcome.Usage, []string{"service api: its load balancer leads to container api, which the task definition has not (it has other)"}},
 		"no such port":         {func(w *world) { w.container().PortMappings = nil }, outcome.Usage, []string{"service api: its load balancer leads to port 8000 of container api, which does not expose it"}},
 		"health at no path": {func(w *world) {
@@ -241,23 +241,23 @@ func TestFindings(t *testing.T) {
 		}},
 		"a sidecar's image that runs is gone": {func(w *world) {
 			w.before(w.subjects[0].Image)
-			w.subjects[0].Before.ContainerDefinitions = append(w.subjects[0].Before.ContainerDefinitions, ecstypes.ContainerDefinition{Name: aws.String("agent"), Image: aws.String(w.Repo + ":v6")})
+			w.subjects[0].Previous.ContainerDefinitions = append(w.subjects[0].Previous.ContainerDefinitions, ecstypes.ContainerDefinition{Name: aws.String("agent"), Image: aws.String(w.Repo + ":v6")})
 		}, outcome.Refused, []string{":v6 of container agent, which runs now, is gone from Amazon ECR"}},
 		"a secret of what runs is gone": {func(w *world) {
 			w.before(w.subjects[0].Image)
-			w.subjects[0].Before.ContainerDefinitions[0].Secrets = append(slices.Clone(w.container().Secrets), ecstypes.Secret{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")})
+			w.subjects[0].Previous.ContainerDefinitions[0].Secrets = append(slices.Clone(w.container().Secrets), ecstypes.Secret{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")})
 		}, outcome.Refused, []string{
 			"what runs now needs something that is gone, so a release that fails could not be put back: service api: parameter /app/old does not exist in region us-east-1: create it in the Parameter Store, or correct valueFrom; or go without a way back (--allow-no-rollback)",
 		}},
 		"a role and a log group of what runs are gone": {func(w *world) {
 			w.before(w.subjects[0].Image)
-			w.subjects[0].Before.TaskRoleArn = aws.String("arn:aws:iam::000000000000:role/old")
-			w.subjects[0].Before.ContainerDefinitions[0].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/old"}}
+			w.subjects[0].Previous.TaskRoleArn = aws.String("arn:aws:iam::000000000000:role/old")
+			w.subjects[0].Previous.ContainerDefinitions[0].LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": "/old"}}
 		}, outcome.Refused, []string{"service api: log group /old does not exist", "service api: task role arn:aws:iam::000000000000:role/old does not exist"}},
 		"a secret that both need is gone": {func(w *world) {
 			w.before(w.subjects[0].Image)
 			w.container().Secrets[2].ValueFrom = aws.String("/app/nope")
-			w.subjects[0].Before.ContainerDefinitions[0].Secrets = w.container().Secrets
+			w.subjects[0].Previous.ContainerDefinitions[0].Secrets = w.container().Secrets
 		}, outcome.Failed, []string{"service api: parameter /app/nope does not exist"}},
 		"a sidecar's log group": {func(w *world) {
 			w.sidecar(w.subjects[0].Image)
@@ -275,7 +275,7 @@ func TestFindings(t *testing.T) {
 		"targets are instances": {func(w *world) {
 			group, err := w.ELB.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{Name: aws.String("old"), Port: aws.Int32(80), TargetType: elbtypes.TargetTypeEnumInstance, HealthCheckPath: aws.String("/health")})
 			w.OK(err)
-			w.subjects[0].Running.LoadBalancers[0].TargetGroupArn = group.TargetGroups[0].TargetGroupArn
+			w.subjects[0].ECSService.LoadBalancers[0].TargetGroupArn = group.TargetGroups[0].TargetGroupArn
 		}, outcome.Usage, []string{"target group old takes targets of type instance", "no load balancer forwards to target group old"}},
 		"no secret": {func(w *world) {
 			w.container().Secrets[0].ValueFrom = aws.String("arn:aws:secretsmanager:us-east-1:000000000000:secret:nope-123456:key::")
@@ -303,8 +303,8 @@ func TestFindings(t *testing.T) {
 		}, outcome.Failed, []string{"images: the registry cannot be checked: the caller lacks ecr:GetAuthorizationToken on *"}},
 		"several at once": {func(w *world) {
 			w.container().PortMappings = nil
-			w.subjects[1].Running.DeploymentController.Type = "EXTERNAL"
-			w.subjects[1].Running.Status = aws.String("INACTIVE")
+			w.subjects[1].ECSService.DeploymentController.Type = "EXTERNAL"
+			w.subjects[1].ECSService.Status = aws.String("INACTIVE")
 		}, outcome.Usage, []string{"service api: its load balancer", "service web: ECS service ecs-web-service is deployed", "service web: ECS service ecs-web-service is INACTIVE"}},
 	}
 	for name, test := range tests {
@@ -332,8 +332,8 @@ func (w *world) sidecar(image string) {
 
 // before makes the first service run an image now.
 func (w *world) before(image string) {
-	w.subjects[0].Running.RunningCount = 1
-	w.subjects[0].Before = &ecstypes.TaskDefinition{ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: &image}}}
+	w.subjects[0].ECSService.RunningCount = 1
+	w.subjects[0].Previous = &ecstypes.TaskDefinition{ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("api"), Image: &image}}}
 }
 
 func (w *world) healthAt(port, path string) {
@@ -431,17 +431,17 @@ func TestNotes(t *testing.T) {
 		"what runs is in another registry": {func(w *world) { w.before("busybox:1") }, []string{"not checked: image busybox:1: its registry is not Amazon ECR"}},
 		"nothing runs": {func(w *world) {
 			w.before(w.Repo + ":gone")
-			w.subjects[0].Running.RunningCount = 0
+			w.subjects[0].ECSService.RunningCount = 0
 		}, nil},
 		"the way back is given up": {func(w *world) {
 			w.before(w.Repo + ":gone")
-			w.checker.NoWayBack = true
-			w.subjects[0].Before.ContainerDefinitions[0].Secrets = []ecstypes.Secret{{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")}}
+			w.checker.AllowNoRollback = true
+			w.subjects[0].Previous.ContainerDefinitions[0].Secrets = []ecstypes.Secret{{Name: aws.String("OLD"), ValueFrom: aws.String("/app/old")}}
 		}, []string{"service api: there is no way back: image ", "there is no way back: what runs now needs something that is gone: service api: parameter /app/old does not exist"}},
 		"what runs needs what will run": {func(w *world) {
 			w.before(w.subjects[0].Image)
 			d := w.subjects[0].Definition
-			w.subjects[0].Before.ContainerDefinitions, w.subjects[0].Before.TaskRoleArn, w.subjects[0].Before.ExecutionRoleArn = d.ContainerDefinitions, d.TaskRoleArn, d.ExecutionRoleArn
+			w.subjects[0].Previous.ContainerDefinitions, w.subjects[0].Previous.TaskRoleArn, w.subjects[0].Previous.ExecutionRoleArn = d.ContainerDefinitions, d.TaskRoleArn, d.ExecutionRoleArn
 		}, nil},
 		"another health path": {func(w *world) { w.subjects[0].Service.HealthPath = "/other" }, []string{"service api: target group app checks health at /health, and the services file says /other"}},
 		"other regions": {func(w *world) {
@@ -509,7 +509,7 @@ func (e ecrOf) DescribePullThroughCacheRules(context.Context, *ecr.DescribePullT
 func TestPercent(t *testing.T) {
 	tests := map[string]struct {
 		desired, running, least, most int32
-		change                        func(*rollout.Subject)
+		change                        func(*rollout.ServiceChange)
 		want                          string // "" moves
 	}{
 		"ECS's own":                      {1, 1, 100, 200, nil, ""},
@@ -525,26 +525,26 @@ func TestPercent(t *testing.T) {
 		"one of two down":                {2, 1, 100, 100, nil, "can neither stop nor start any"},
 		"all down":                       {2, 0, 100, 100, nil, ""},
 		"fewer than are to run":          {2, 2, 0, 50, nil, "with maximumPercent 50 ECS runs at most 1 of the 2 tasks that it is to run, so no deployment can be complete"},
-		"a first release":                {0, 0, 100, 100, func(s *rollout.Subject) { s.Service.DesiredCount = 2 }, ""},
-		"a first release of half a task": {0, 0, 0, 50, func(s *rollout.Subject) { s.Service.DesiredCount = 1 }, "at most 0 of the 1 tasks"},
+		"a first release":                {0, 0, 100, 100, func(s *rollout.ServiceChange) { s.Service.DesiredCount = 2 }, ""},
+		"a first release of half a task": {0, 0, 0, 50, func(s *rollout.ServiceChange) { s.Service.DesiredCount = 1 }, "at most 0 of the 1 tasks"},
 		"nothing is to run":              {0, 0, 100, 100, nil, ""},
-		"a daemon":                       {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.SchedulingStrategy = ecstypes.SchedulingStrategyDaemon }, ""},
-		"stopped half-way":               {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.Deployments = make([]ecstypes.Deployment, 2) }, ""},
-		"an older API":                   {1, 1, 100, 100, func(s *rollout.Subject) { s.Running.DeploymentConfiguration = nil }, ""},
-		"no percentages": {1, 1, 0, 0, func(s *rollout.Subject) {
-			s.Running.DeploymentConfiguration = &ecstypes.DeploymentConfiguration{}
+		"a daemon":                       {1, 1, 100, 100, func(s *rollout.ServiceChange) { s.ECSService.SchedulingStrategy = ecstypes.SchedulingStrategyDaemon }, ""},
+		"stopped half-way":               {1, 1, 100, 100, func(s *rollout.ServiceChange) { s.ECSService.Deployments = make([]ecstypes.Deployment, 2) }, ""},
+		"an older API":                   {1, 1, 100, 100, func(s *rollout.ServiceChange) { s.ECSService.DeploymentConfiguration = nil }, ""},
+		"no percentages": {1, 1, 0, 0, func(s *rollout.ServiceChange) {
+			s.ECSService.DeploymentConfiguration = &ecstypes.DeploymentConfiguration{}
 		}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := rollout.Subject{Service: platform.Service{Name: "api"}, Image: "busybox@sha256:1", Running: ecstypes.Service{
+			s := rollout.ServiceChange{Service: platform.Service{Name: "api"}, Image: "busybox@sha256:1", ECSService: ecstypes.Service{
 				ServiceName: aws.String("ecs-api-service"), Status: aws.String("ACTIVE"), DesiredCount: tt.desired, RunningCount: tt.running,
 				DeploymentConfiguration: &ecstypes.DeploymentConfiguration{MinimumHealthyPercent: &tt.least, MaximumPercent: &tt.most},
 			}}
 			if tt.change != nil {
 				tt.change(&s)
 			}
-			_, err := preflight.Checker{}.Check(t.Context(), "test", []rollout.Subject{s})
+			_, err := preflight.Checker{}.Check(t.Context(), "test", []rollout.ServiceChange{s})
 			if tt.want == "" {
 				require.NoError(t, err)
 				return

@@ -16,8 +16,8 @@ func (r *round) checkWayBack(ctx context.Context) {
 	back := &round{Checker: r.Checker, cluster: r.cluster, gaps: map[gap][]string{}}
 	back.group.SetLimit(parallel)
 	for _, s := range r.subjects {
-		if s.Before != nil && s.Definition != nil && s.Running.RunningCount > 0 {
-			s.Definition = leftover(*s.Before, s.Definition)
+		if s.Previous != nil && s.Definition != nil && s.ECSService.RunningCount > 0 {
+			s.Definition = leftover(*s.Previous, s.Definition)
 			back.subjects = append(back.subjects, s)
 		}
 	}
@@ -32,7 +32,7 @@ func (r *round) checkWayBack(ctx context.Context) {
 			}
 		}
 		for _, f := range back.findings {
-			if r.NoWayBack {
+			if r.AllowNoRollback {
 				r.note("there is no way back: what runs now needs something that is gone: %s", f)
 			} else {
 				r.found(refuse("what runs now needs something that is gone, so a release that fails could not be put back: %s; or go without a way back (--allow-no-rollback)", f))

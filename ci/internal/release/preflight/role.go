@@ -68,7 +68,7 @@ func (r *round) checkRoles(ctx context.Context) {
 // needsExecution says what a Fargate task needs an execution role for, "" if it
 // needs none.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
-func needsExecution(s rollout.Subject) string {
+func needsExecution(s rollout.ServiceChange) string {
 	if !slices.Contains(s.Definition.RequiresCompatibilities, types.CompatibilityFargate) {
 		return ""
 	}

@@ -32,7 +32,7 @@ func (r *round) checkTargets(ctx context.Context) {
 		if s.Definition == nil {
 			continue
 		}
-		for _, lb := range s.Running.LoadBalancers {
+		for _, lb := range s.ECSService.LoadBalancers {
 			t, ok := r.targetOf(s, lb)
 			if ok && lb.TargetGroupArn != nil {
 				groups[*lb.TargetGroupArn] = append(groups[*lb.TargetGroupArn], t)
@@ -50,7 +50,7 @@ func (r *round) checkTargets(ctx context.Context) {
 
 // targetOf finds the container of a load balancer, which ECS refuses to be
 // without when it updates the service.
-func (r *round) targetOf(s rollout.Subject, lb types.LoadBalancer) (target, bool) {
+func (r *round) targetOf(s rollout.ServiceChange, lb types.LoadBalancer) (target, bool) {
 	name, port := aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
 	t := target{service: s.Service.Name, all: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, health: s.Service.HealthPath}
 	n := slices.IndexFunc(s.Definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })

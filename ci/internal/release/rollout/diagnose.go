@@ -34,8 +34,8 @@ type diagnosis struct {
 func (r *run) failed() []diagnosis {
 	var failed []diagnosis
 	for n, s := range r.services {
-		if p := r.machine.Progress(n); p.Own != "" && p.Err != nil {
-			failed = append(failed, diagnosis{s, p.Own, s.To.TaskDefinition, p.UpdateTrouble, maps.Clone(s.reported.targets)})
+		if p := r.machine.Progress(n); p.OwnDeployment != "" && p.Err != nil {
+			failed = append(failed, diagnosis{s, p.OwnDeployment, s.To.TaskDefinition, p.UpdateProblem, maps.Clone(s.reported.targets)})
 		}
 	}
 	return failed
@@ -65,10 +65,10 @@ func (r *run) diagnoseRestore(ctx context.Context) {
 	for n, s := range r.services {
 		p := r.machine.Progress(n)
 		primary := p.Observed.Primary()
-		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.Own {
+		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.OwnDeployment {
 			continue
 		}
-		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Trouble, s.reported.targets})
+		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Problem, s.reported.targets})
 		if len(causes) > 0 && !strings.Contains(p.RestoreErr.Error(), causes[0].Reason) {
 			s.restoreCause = causes[0].Reason
 		}

@@ -76,14 +76,14 @@ func (r *run) reportTasks(ctx context.Context, observed []machine.Observation) {
 	}
 	for n, s := range r.services {
 		progress := r.machine.Progress(n)
-		own := machine.Deployment(observed[n].Deployments, progress.Own)
+		own := machine.Deployment(observed[n].Deployments, progress.OwnDeployment)
 		if own == nil || progress.Verdict != machine.Pending {
 			continue
 		}
 		counts := fmt.Sprintf("%d %d %d", own.RunningCount, own.PendingCount, own.FailedTasks)
 		if counts != s.reported.counts {
 			s.reported.counts = counts
-			r.reportTaskStates(ctx, s, progress.Own)
+			r.reportTaskStates(ctx, s, progress.OwnDeployment)
 		}
 		if own.RunningCount > 0 {
 			r.reportTargets(ctx, s)

@@ -19,8 +19,8 @@ const orderJobs = 16
 
 // execute gives all orders to ECS at the same time. An interruption does not cut
 // them short: an answer that never came is worse than a late one.
-func (r *run) execute(ctx context.Context, orders []machine.Order) []machine.Answer {
-	answers := make([]machine.Answer, len(orders))
+func (r *run) execute(ctx context.Context, orders []machine.Command) []machine.Response {
+	answers := make([]machine.Response, len(orders))
 	var group errgroup.Group
 	group.SetLimit(orderJobs)
 	for n, o := range orders {
@@ -35,9 +35,9 @@ func (r *run) execute(ctx context.Context, orders []machine.Order) []machine.Ans
 	return answers
 }
 
-func (r *run) executeOne(ctx context.Context, o machine.Order) machine.Answer {
+func (r *run) executeOne(ctx context.Context, o machine.Command) machine.Response {
 	s := r.services[o.Service]
-	var a machine.Answer
+	var a machine.Response
 	switch o.Action {
 	case machine.Update:
 		a.Deployments, a.Err = r.updateService(ctx, s, o)
@@ -59,7 +59,7 @@ func (r *run) executeOne(ctx context.Context, o machine.Order) machine.Answer {
 	return a
 }
 
-func (r *run) updateService(ctx context.Context, s *serviceRollout, o machine.Order) ([]types.Deployment, error) {
+func (r *run) updateService(ctx context.Context, s *serviceRollout, o machine.Command) ([]types.Deployment, error) {
 	out, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{
 		Cluster: &r.request.Cluster, Service: &s.ECSName,
 		TaskDefinition: &o.Revision, ForceNewDeployment: o.Force, DesiredCount: o.DesiredCount,

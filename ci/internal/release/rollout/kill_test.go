@@ -173,7 +173,7 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 				b := killed(newFirstBench(stays, stays), n, late, false)
 				verified := false
 				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
-				b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
+				b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
 					require.Empty(t, subjects, "what runs nothing needs no image")
 					return nil
 				}
@@ -214,7 +214,7 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
 					b := released()
 					killAt(b, n, late)
-					if targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
+					if targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
 						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
 					}
 					revive(b)

@@ -36,7 +36,7 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 			continue
 		}
 		if trouble := r.reportServiceEvents(s, service.Events); trouble != "" {
-			r.machine.Trouble(n, trouble)
+			r.machine.SetProblem(n, trouble)
 		}
 		observed[n] = machine.Observation{Deployments: service.Deployments, DesiredCount: service.DesiredCount}
 		current[n] = aws.ToString(service.CurrentServiceDeployment)
@@ -60,7 +60,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	var arns []string
 	own := make([]string, len(r.services))
 	for n, s := range r.services {
-		own[n] = r.machine.Recognise(n, observed[n])
+		own[n] = r.machine.FindOwnDeployment(n, observed[n])
 		if arn := r.findDeployment(ctx, s, own[n], current[n]); arn != "" {
 			arns = append(arns, arn)
 		}

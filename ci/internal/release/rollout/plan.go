@@ -88,7 +88,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	}
 	s.From = versionOf(*running, tags, target.Service.Container())
 	for _, d := range service.Deployments {
-		s.Before = append(s.Before, aws.ToString(d.Id))
+		s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 	}
 	s.WasComplete = machine.Complete(service.Deployments)
 	wanted, newestTags, err := e.wanted(ctx, s, running, tags)

@@ -9,14 +9,14 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// Subject is one service that a release is about to change, as far as it can
+// ServiceChange is one service that a release is about to change, as far as it can
 // be known before anything is changed.
-type Subject struct {
+type ServiceChange struct {
 	Service platform.Service
-	// Running is the ECS service as it is now.
-	Running types.Service
-	// Before is what is put back if the release fails.
-	Before *types.TaskDefinition
+	// ECSService is the ECS service as it is now.
+	ECSService types.Service
+	// Previous is what is put back if the release fails.
+	Previous *types.TaskDefinition
 	// Definition is what the service shall run. If it is registered already,
 	// this is what would have been registered.
 	Definition *ecs.RegisterTaskDefinitionInput
@@ -29,7 +29,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 	if request.Preflight == nil {
 		return nil
 	}
-	var subjects []Subject
+	var subjects []ServiceChange
 	for _, s := range changed {
 		if s.toZero() {
 			continue // its image need not be there
@@ -42,7 +42,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			}
 			definition = carryOver(*template)
 		}
-		subjects = append(subjects, Subject{Service: s.target.Service, Running: s.service, Before: s.previous, Definition: definition, Image: s.To.Image})
+		subjects = append(subjects, ServiceChange{Service: s.target.Service, ECSService: s.service, Previous: s.previous, Definition: definition, Image: s.To.Image})
 	}
 	if len(subjects) == 0 {
 		return nil

@@ -20,8 +20,8 @@ import (
 
 func TestPreflight(t *testing.T) {
 	b := newBench(completes, "")
-	var asked []rollout.Subject
-	b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
+	var asked []rollout.ServiceChange
+	b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
 		asked = subjects
 		return outcome.With(outcome.Usage, errors.New("the execution role is missing"))
 	}
@@ -31,7 +31,7 @@ func TestPreflight(t *testing.T) {
 	require.Len(t, asked, 1, "of what changes")
 	require.Equal(t, "good@sha256:new", asked[0].Image)
 	require.Equal(t, "good@sha256:new", aws.ToString(asked[0].Definition.ContainerDefinitions[0].Image))
-	require.Equal(t, "ecs-a-service", aws.ToString(asked[0].Running.ServiceName))
+	require.Equal(t, "ecs-a-service", aws.ToString(asked[0].ECSService.ServiceName))
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 

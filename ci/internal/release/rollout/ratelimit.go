@@ -114,9 +114,9 @@ func (l updateLimiter) available() int { return int(l.limiter.TokensAt(l.clock.N
 
 // spend counts changes that were asked for. If one was throttled others use the
 // same quota: then nothing of the burst is left.
-func (l updateLimiter) spend(answers []machine.Answer) {
+func (l updateLimiter) spend(answers []machine.Response) {
 	now, n := l.clock.Now(), len(answers)
-	if slices.ContainsFunc(answers, func(a machine.Answer) bool { return a.Status == machine.Throttled }) {
+	if slices.ContainsFunc(answers, func(a machine.Response) bool { return a.Status == machine.Throttled }) {
 		n = l.available()
 	}
 	l.limiter.AllowN(now, n)

@@ -122,7 +122,7 @@ func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed 
 			return fmt.Errorf("service %s was deleted while the release was prepared", s.ECSName)
 		}
 		for _, d := range service.Deployments {
-			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.Before, id) && !request.TakeOver {
+			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.PreviousDeployments, id) && !request.TakeOver {
 				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
 					s.ECSName, errOvertaken, describeDeployments(service.Deployments)))
 			}

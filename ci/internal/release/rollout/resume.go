@@ -122,10 +122,10 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 		s.Count = &machine.CountChange{To: int32(s.tags.raised)}
 	}
 	primary := machine.Primary(s.service.Deployments)
-	s.Joined, s.JoinedAt, s.Before = aws.ToString(primary.Id), e.Clock.Now(), nil
+	s.Joined, s.JoinedAt, s.PreviousDeployments = aws.ToString(primary.Id), e.Clock.Now(), nil
 	for _, d := range s.service.Deployments {
 		if aws.ToString(d.Id) != s.Joined {
-			s.Before = append(s.Before, aws.ToString(d.Id))
+			s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 		}
 	}
 	e.Event(s.Name, "carrying on with deployment "+s.Joined+" of release "+s.tags.release)

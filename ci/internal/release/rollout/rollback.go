@@ -53,14 +53,14 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 	return all, nil
 }
 
-// LastGood finds where a rollback goes that names no goal: for every service of
+// LastKnownGood finds where a rollback goes that names no goal: for every service of
 // the release that was begun last, what ran before it, as far as that is known
 // to have worked. That is not the revision before: that one may never have run.
 //
 // A service in which that release was put back already, by the release itself,
 // by ECS or by an earlier rollback, stays where it is: a rollback that is run
 // again goes no further.
-func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
+func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
 	all, err := e.runningServices(ctx, cluster, services)
 	if err != nil {
 		return nil, err
@@ -265,8 +265,8 @@ var revisionName = regexp.MustCompile(`^(?:(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9
 // commit.
 func IsRevision(goal string) bool { return len(goal) != 40 && revisionName.MatchString(goal) }
 
-// ToRevision finds the service that a revision is of.
-func ToRevision(goal string, services []platform.Service) (Target, error) {
+// RevisionTarget finds the service that a revision is of.
+func RevisionTarget(goal string, services []platform.Service) (Target, error) {
 	parts := revisionName.FindStringSubmatch(goal)
 	if parts == nil {
 		return Target{}, outcome.Usagef("--to %q: take a full commit id, or a revision such as %s:12", goal, services[0].Family())
@@ -287,10 +287,10 @@ func ToRevision(goal string, services []platform.Service) (Target, error) {
 	return Target{}, outcome.Usagef("--to %s: no service has the family %s: there are %s", goal, parts[1], strings.Join(families, ", "))
 }
 
-// ToImages finds for each service the newest revision that ran its image, or else
+// ImageTargets finds for each service the newest revision that ran its image, or else
 // was registered with it: then what is gone back to is what ran, environment and
 // all. Where there is none the image is put into the newest revision.
-func (e Engine) ToImages(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
+func (e Engine) ImageTargets(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
 	var targets []Target
 	for _, s := range services {
 		target := Target{Service: s, Image: images[s.Name]}

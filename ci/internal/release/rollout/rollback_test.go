@@ -40,7 +40,7 @@ func (b *bench) release(t *testing.T, version, imageA, imageB string) report.Rel
 // rollBack goes back to the last good release.
 func (b *bench) rollBack(t *testing.T) report.Release {
 	t.Helper()
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
 	b.ecs.rest()
@@ -144,7 +144,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 				for _, step := range tt.before {
 					step(t, b)
 				}
-				targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+				targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 				switch {
 				case tt.err != "" && noAPI && err == nil: // then nobody knows of the deleted one
 				case tt.err != "":
@@ -170,7 +170,7 @@ func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	b := newBench(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
 	b.ecs.rest()
@@ -192,7 +192,7 @@ func TestRollbackIsCheap(t *testing.T) {
 	b.rollBack(t)
 	b.foreign(500)
 	b.ecs.calls = nil
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
@@ -234,14 +234,14 @@ func TestRollbackThatSeesNothing(t *testing.T) {
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.noAPI = true
 	b.ecs.refuse = refuse("ListTaskDefinitions", "AccessDeniedException", 1<<30)
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "neither its deployments nor its revisions")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
 func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
 	b := newBench(completes, completes)
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
@@ -304,7 +304,7 @@ func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
 			d.Status = types.ServiceDeploymentStatusStopped
 		}
 	}
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
 	require.True(t, b.told("a: ecs-a-task:2 is passed over"))
@@ -343,7 +343,7 @@ func TestRollbackToImages(t *testing.T) {
 	b := newBench(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	targets, err := b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
 	require.Empty(t, targets[1].Revision)
@@ -351,7 +351,7 @@ func TestRollbackToImages(t *testing.T) {
 
 	b.foreign(150)
 	b.ecs.noAPI = true
-	targets, err = b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
+	targets, err = b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "however many there are since")
 }
@@ -372,7 +372,7 @@ func TestToRevision(t *testing.T) {
 	}
 	for goal, tt := range tests {
 		t.Run(goal, func(t *testing.T) {
-			target, err := rollout.ToRevision(goal, tt.services)
+			target, err := rollout.RevisionTarget(goal, tt.services)
 			if tt.err != "" {
 				require.ErrorContains(t, err, tt.err)
 				require.Equal(t, outcome.Usage, outcome.Of(err))
@@ -600,10 +600,10 @@ func withoutVersion(changes []report.Change) []report.Change {
 func TestRollbackOfOneCommit(t *testing.T) {
 	b := newBench(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "another commit")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "another commit")
 	require.NoError(t, err)
 	require.Empty(t, targets)
-	targets, err = b.engine.LastGood(t.Context(), platform.Cluster, b.services(), newSHA)
+	targets, err = b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), newSHA)
 	require.NoError(t, err)
 	require.Len(t, targets, 2)
 }

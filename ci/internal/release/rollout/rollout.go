@@ -91,7 +91,7 @@ type Request struct {
 	TakeOver bool
 	// Preflight, if set, is called before anything is changed. An error ends the
 	// release with production untouched.
-	Preflight func(context.Context, []Subject) error
+	Preflight func(context.Context, []ServiceChange) error
 	// Verify, if set, is called once all services run the new version, with the value
 	// of VERSION of each service that the release has changed and that runs tasks, ""
 	// if it declares none. An error fails the release.

@@ -58,10 +58,10 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 
 // step makes the changes that are due, else verifies, else waits and observes.
 func (r *run) step(ctx context.Context, versions map[string]string, limiter updateLimiter) {
-	if orders := r.machine.Orders(limiter.available()); len(orders) > 0 {
+	if orders := r.machine.Commands(limiter.available()); len(orders) > 0 {
 		answers := r.execute(ctx, orders)
 		limiter.spend(answers)
-		r.machine.Answered(orders, answers, r.Clock.Now())
+		r.machine.HandleResponses(orders, answers, r.Clock.Now())
 		return
 	}
 	if r.machine.Stage() == machine.Verifying {
@@ -123,7 +123,7 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	n := slices.IndexFunc(r.services, func(s *serviceRollout) bool { return s.servicePlan == plan })
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
-	to.DeploymentID, to.DurationMS, to.Causes = progress.Own, progress.Took.Milliseconds(), s.causes
+	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)

@@ -14,36 +14,36 @@ import (
 	"dagger/slipway/internal/awsauth"
 )
 
-// Balancers is what is asked of Elastic Load Balancing.
-type Balancers interface {
+// ELB is what is asked of Elastic Load Balancing.
+type ELB interface {
 	DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
 	DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
 }
 
-// NoDoorError tells that the system has no front door that could be found, so
+// NoEndpointError tells that the system has no front door that could be found, so
 // that there is nothing to test it by. The release itself may be well.
-type NoDoorError struct {
+type NoEndpointError struct {
 	// Name is the load balancer's.
 	Name string
 	// Err says why.
 	Err error
 }
 
-func (e *NoDoorError) Error() string { return fmt.Sprintf("load balancer %s: %v", e.Name, e.Err) }
+func (e *NoEndpointError) Error() string { return fmt.Sprintf("load balancer %s: %v", e.Name, e.Err) }
 
 // Unwrap gives AWS's answer.
-func (e *NoDoorError) Unwrap() error { return e.Err }
+func (e *NoEndpointError) Unwrap() error { return e.Err }
 
-// URL is where the load balancer with a name answers, without a slash at the
+// BaseURL is where the load balancer with a name answers, without a slash at the
 // end: https if it listens for that, else http. A [*NoDoorError] tells that it
 // does not exist, does not listen, or may not be asked about.
-func URL(ctx context.Context, api Balancers, name string) (string, error) {
+func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 	found, err := api.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{name}})
 	if err != nil {
 		return "", doorError(name, "finding", err)
 	}
 	if len(found.LoadBalancers) == 0 || aws.ToString(found.LoadBalancers[0].DNSName) == "" {
-		return "", &NoDoorError{Name: name, Err: errors.New("there is none")}
+		return "", &NoEndpointError{Name: name, Err: errors.New("there is none")}
 	}
 	balancer := found.LoadBalancers[0]
 	listeners, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: balancer.LoadBalancerArn})
@@ -61,7 +61,7 @@ func URL(ctx context.Context, api Balancers, name string) (string, error) {
 			}
 		}
 	}
-	return "", &NoDoorError{Name: name, Err: errors.New("it listens for neither http nor https")}
+	return "", &NoEndpointError{Name: name, Err: errors.New("it listens for neither http nor https")}
 }
 
 // address is a host with its port, unless that is the scheme's own. The
@@ -77,7 +77,7 @@ func address(host string, port, own int32) string {
 func doorError(name, doing string, err error) error {
 	var absent *types.LoadBalancerNotFoundException
 	if errors.As(err, &absent) || awsauth.Denied(err) {
-		return &NoDoorError{Name: name, Err: awsauth.Explain(err)}
+		return &NoEndpointError{Name: name, Err: awsauth.Explain(err)}
 	}
 	return fmt.Errorf("%s load balancer %s: %w", doing, name, err)
 }

@@ -63,14 +63,14 @@ func TestURL(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := smoke.URL(t.Context(), tt.api, "ecs-alb")
+			got, err := smoke.BaseURL(t.Context(), tt.api, "ecs-alb")
 			require.Equal(t, tt.want, got)
 			if tt.err == "" {
 				require.NoError(t, err)
 				return
 			}
 			require.ErrorContains(t, err, tt.err)
-			var none *smoke.NoDoorError
+			var none *smoke.NoEndpointError
 			require.Equal(t, tt.noDoor, errors.As(err, &none))
 		})
 	}
@@ -78,8 +78,8 @@ func TestURL(t *testing.T) {
 
 func TestURLOfTheEmbeddedAWS(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
-	_, err := smoke.URL(t.Context(), p.ELB, "ecs-alb")
-	var none *smoke.NoDoorError
+	_, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
+	var none *smoke.NoEndpointError
 	require.ErrorAs(t, err, &none)
 	require.Equal(t, "ecs-alb", none.Name)
 
@@ -90,7 +90,7 @@ func TestURLOfTheEmbeddedAWS(t *testing.T) {
 		DefaultActions: []types.Action{{Type: types.ActionTypeEnumFixedResponse, FixedResponseConfig: &types.FixedResponseActionConfig{StatusCode: aws.String("200")}}},
 	})
 	require.NoError(t, err)
-	url, err := smoke.URL(t.Context(), p.ELB, "ecs-alb")
+	url, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
 	require.NoError(t, err)
-	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
 }

@@ -14,9 +14,9 @@ const (
 	glance  = 10 * time.Second // for all of them
 )
 
-// Remarks makes checks that decide nothing, each once and all within seconds, and
+// Notes makes checks that decide nothing, each once and all within seconds, and
 // has a line for each service that failed some.
-func Remarks(ctx context.Context, base string, checks []Check) []string {
+func Notes(ctx context.Context, base string, checks []Check) []string {
 	ctx, cancel := context.WithTimeout(ctx, glance)
 	defer cancel()
 	client := newClient(base)

@@ -22,8 +22,8 @@ type Check struct {
 	Version string
 	// HTML tells that the answer must be a page.
 	HTML bool
-	// Rounds is how often in a row the answer must be right; 0 means once.
-	Rounds int
+	// SuccessThreshold is how often in a row the answer must be right; 0 means once.
+	SuccessThreshold int
 }
 
 // Checks derives the checks from the services' routes: the health path of each
@@ -56,7 +56,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 func rootCheck(prefix, version string) Check {
 	check := Check{Path: prefix + "/", Version: version}
 	if version != "" {
-		check.Rounds = rounds
+		check.SuccessThreshold = rounds
 	}
 	return check
 }

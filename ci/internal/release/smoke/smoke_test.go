@@ -33,7 +33,7 @@ var services = []platform.Service{
 func TestChecks(t *testing.T) {
 	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
 	require.Equal(t, []smoke.Check{
-		{Service: "api", Path: "/api/", Version: "v2", Rounds: 8},
+		{Service: "api", Path: "/api/", Version: "v2", SuccessThreshold: 8},
 		{Service: "api", Path: "/api/health"},
 		{Service: "api", Path: "/health"},
 		{Service: "hidden", Path: "/hidden/"}, // no version is known of it
@@ -69,15 +69,15 @@ func TestRemarks(t *testing.T) {
 	require.Equal(t, []string{
 		"service web, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
 		"service old, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable",
-	}, smoke.Remarks(t.Context(), server.URL, []smoke.Check{
+	}, smoke.Notes(t.Context(), server.URL, []smoke.Check{
 		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
 	}))
-	require.Empty(t, smoke.Remarks(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
+	require.Empty(t, smoke.Notes(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	slow := slices.Repeat([]smoke.Check{{Service: "slow", Path: "/hangs"}}, 100)
-	require.Len(t, smoke.Remarks(ctx, server.URL, slow), 1, "time is up for all of them at once")
+	require.Len(t, smoke.Notes(ctx, server.URL, slow), 1, "time is up for all of them at once")
 }
 
 // TestByTheProxy: net/http reads the environment once, so a process of its own asks.
@@ -169,8 +169,8 @@ func TestPatience(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url, asked := answering(t, tt.answers...)
 			clock := &fakeClock{now: time.Now()}
-			tester := smoke.Tester{Clock: clock, Patience: 5 * time.Second}
-			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", Rounds: 3}})
+			tester := smoke.Tester{Clock: clock, Timeout: 5 * time.Second}
+			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", SuccessThreshold: 3}})
 			if tt.want == "" {
 				require.NoError(t, err)
 			} else {
@@ -182,18 +182,18 @@ func TestPatience(t *testing.T) {
 	}
 	t.Run("it is spent once", func(t *testing.T) {
 		url, asked := answering(t, "")
-		tester := smoke.Tester{Clock: &fakeClock{}, Patience: 5 * time.Second}
+		tester := smoke.Tester{Clock: &fakeClock{}, Timeout: 5 * time.Second}
 		require.Error(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}, {Path: "/y"}, {Path: "/z"}}))
 		require.Equal(t, 6+1+1, int(asked.Load()))
 	})
 	t.Run("the clock stops", func(t *testing.T) {
 		url, _ := answering(t, "")
-		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Patience: time.Second}
+		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Timeout: time.Second}
 		require.ErrorContains(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}), "stopped")
 	})
 	t.Run("by the computer's clock", func(t *testing.T) {
 		url, _ := answering(t, "v2")
-		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
+		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
 	})
 }
 

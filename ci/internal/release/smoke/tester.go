@@ -15,10 +15,10 @@ type Clock interface {
 }
 
 const (
-	// DefaultPatience is how long a load balancer may take to be where ECS says that
+	// DefaultTimeout is how long a load balancer may take to be where ECS says that
 	// the services are: its nodes learn of targets one after the other, some
 	// seconds after the deployment is complete.
-	DefaultPatience = 30 * time.Second
+	DefaultTimeout = 30 * time.Second
 	// pause is how long to wait after an answer that is wrong.
 	pause = time.Second
 )
@@ -26,9 +26,9 @@ const (
 // Tester makes checks.
 type Tester struct {
 	Clock Clock
-	// Patience is how long wrong answers are borne, over all checks; each is
+	// Timeout is how long wrong answers are borne, over all checks; each is
 	// made at least once.
-	Patience time.Duration
+	Timeout time.Duration
 }
 
 // Run makes the checks against the system at base, such as
@@ -37,7 +37,7 @@ type Tester struct {
 func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
 	client := newClient(base)
 	defer client.CloseIdleConnections()
-	deadline := t.Clock.Now().Add(t.Patience)
+	deadline := t.Clock.Now().Add(t.Timeout)
 	var failures []error
 	told := map[string]bool{}
 	for _, check := range checks {
@@ -56,7 +56,7 @@ func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
 // insist makes a check until it has passed in all its rounds, in a row: one
 // task of the old version among new ones must not be missed by asking again.
 func (t Tester) insist(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
-	for passed := 0; passed < max(check.Rounds, 1); {
+	for passed := 0; passed < max(check.SuccessThreshold, 1); {
 		err := check.run(ctx, client, base)
 		if err == nil {
 			passed++

@@ -59,7 +59,7 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 		}
 		return Failed, o.whyEnded()
 	case inFlight(o.Status):
-		if own := o.deployment(s.Own); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
+		if own := o.deployment(s.OwnDeployment); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
 			return Failed, WhyFailed(own)
 		}
 		return Pending, ""
@@ -71,7 +71,7 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 // meanwhile.
 func (s *service) judgeWaiting(o Observation) (Verdict, string) {
 	primary := o.Primary()
-	if primary == nil || slices.Contains(s.plan.Before, aws.ToString(primary.Id)) {
+	if primary == nil || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
 		return Pending, ""
 	}
 	return Failed, fmt.Sprintf("another deployment, %s of %s, was begun while this one waited for its turn",
@@ -80,7 +80,7 @@ func (s *service) judgeWaiting(o Observation) (Verdict, string) {
 
 // judgeDeployments judges by the deployments of the service alone.
 func (s *service) judgeDeployments(now time.Time, o Observation) (Verdict, string) {
-	own, primary := o.deployment(s.Own), o.Primary()
+	own, primary := o.deployment(s.OwnDeployment), o.Primary()
 	foreign := s.foreign(o)
 	switch {
 	case own != nil && own.RolloutState == types.DeploymentRolloutStateFailed:
@@ -92,9 +92,9 @@ func (s *service) judgeDeployments(now time.Time, o Observation) (Verdict, strin
 	case foreign != "":
 		s.Superseded = foreign
 		return Failed, replacedBy(foreign)
-	case s.Own == "" || aws.ToString(primary.Id) != s.Own: // what is read is older than what was done
+	case s.OwnDeployment == "" || aws.ToString(primary.Id) != s.OwnDeployment: // what is read is older than what was done
 		if s.ownSeen && s.contradicted(now) {
-			return Failed, fmt.Sprintf("deployment %s is gone, and %s runs as before", s.Own, ShortARN(aws.ToString(primary.TaskDefinition)))
+			return Failed, fmt.Sprintf("deployment %s is gone, and %s runs as before", s.OwnDeployment, ShortARN(aws.ToString(primary.TaskDefinition)))
 		}
 		return Pending, ""
 	}
@@ -113,7 +113,7 @@ func (s *service) foreign(o Observation) string {
 		return ""
 	}
 	id := aws.ToString(primary.Id)
-	if id == s.Own || id == s.restoreID || slices.Contains(s.plan.Before, id) || s.Own == "" && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
+	if id == s.OwnDeployment || id == s.restoreID || slices.Contains(s.plan.PreviousDeployments, id) || s.OwnDeployment == "" && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
 		return ""
 	}
 	return fmt.Sprintf("%s of %s", id, ShortARN(aws.ToString(primary.TaskDefinition)))
@@ -144,7 +144,7 @@ func (s *service) judgeRestore(now time.Time, o Observation) (Verdict, Action, s
 // for tasks of an image that was never there.
 func (s *service) countLeftRaised(o Observation) bool {
 	primary := o.Primary()
-	return s.plan.Count != nil && s.plan.Count.From == 0 && o.DesiredCount != 0 && primary != nil && aws.ToString(primary.Id) != s.Own &&
+	return s.plan.Count != nil && s.plan.Count.From == 0 && o.DesiredCount != 0 && primary != nil && aws.ToString(primary.Id) != s.OwnDeployment &&
 		aws.ToString(primary.TaskDefinition) == s.RestoreRevision
 }
 
@@ -160,11 +160,11 @@ func (s *service) judgeRevision(now time.Time, o Observation) (Verdict, Action, 
 	}
 	id := aws.ToString(primary.Id)
 	switch {
-	case id == s.Own && s.Own != "":
+	case id == s.OwnDeployment && s.OwnDeployment != "":
 		return s.judgeOwn(now, o)
 	case aws.ToString(primary.TaskDefinition) == s.RestoreRevision:
 		return s.judgePrevious(now, o, primary)
-	case slices.Contains(s.plan.Before, id): // older than what was done
+	case slices.Contains(s.plan.PreviousDeployments, id): // older than what was done
 		return s.waitForStale(now)
 	case o.Status == types.ServiceDeploymentStatusRollbackSuccessful, o.Status == types.ServiceDeploymentStatusRollbackFailed:
 		return Pending, Restore, "" // ECS went back to something else
@@ -196,7 +196,7 @@ func (s *service) stillRuns(o Observation) bool {
 	}
 	var running int32
 	for _, d := range o.Deployments {
-		if aws.ToString(d.Id) != s.Own {
+		if aws.ToString(d.Id) != s.OwnDeployment {
 			running += d.RunningCount
 		}
 	}
@@ -209,8 +209,8 @@ func (s *service) stillRuns(o Observation) bool {
 // status that it has rolled back, counts.
 func (s *service) judgePrevious(now time.Time, o Observation, primary *types.Deployment) (Verdict, Action, string) {
 	id := aws.ToString(primary.Id)
-	if slices.Contains(s.plan.Before, id) && id != s.restoreID && o.Status != types.ServiceDeploymentStatusRollbackSuccessful {
-		if s.Update == Unknown && s.Own == "" {
+	if slices.Contains(s.plan.PreviousDeployments, id) && id != s.restoreID && o.Status != types.ServiceDeploymentStatusRollbackSuccessful {
+		if s.Update == Unknown && s.OwnDeployment == "" {
 			return Pending, Restore, ""
 		}
 		return s.waitForStale(now)

@@ -62,8 +62,8 @@ const (
 	Restore        // UpdateService to what ran before
 )
 
-// Order is one change to make.
-type Order struct {
+// Command is one change to make.
+type Command struct {
 	Action  Action
 	Service int // index of the service's plan
 	// Deployment is the id of ours, for Stop.
@@ -86,8 +86,8 @@ const (
 	Throttled // nothing was changed, and it may be called again
 )
 
-// Answer is the result of an order.
-type Answer struct {
+// Response is the result of an order.
+type Response struct {
 	Status CallStatus
 	// Deployments are the service's, as ECS answered: unlike what is read, that is
 	// never older than the order.
@@ -129,9 +129,9 @@ func (r *Release) Cause() error { return r.cause }
 // Progress is a copy of a service's progress.
 func (r *Release) Progress(n int) Progress { return r.services[n].Progress }
 
-// Orders returns the changes to make now, at most limit of them. The others stay due.
-func (r *Release) Orders(limit int) []Order {
-	var orders []Order
+// Commands returns the changes to make now, at most limit of them. The others stay due.
+func (r *Release) Commands(limit int) []Command {
+	var orders []Command
 	for n, s := range r.services {
 		action := r.due(s)
 		if action != None && len(orders) == limit {
@@ -149,7 +149,7 @@ func (r *Release) Orders(limit int) []Order {
 func (r *Release) due(s *service) Action {
 	switch {
 	case s.Verdict != Pending:
-	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.Own == "" && s.action == Update):
+	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.OwnDeployment == "" && s.action == Update):
 		return Update
 	case r.stage == Restoring:
 		return s.action
@@ -157,8 +157,8 @@ func (r *Release) due(s *service) Action {
 	return None
 }
 
-func (s *service) order(action Action, n int) Order {
-	o := Order{Action: action, Service: n, Deployment: s.Own}
+func (s *service) order(action Action, n int) Command {
+	o := Command{Action: action, Service: n, Deployment: s.OwnDeployment}
 	switch action {
 	case Update:
 		o.Revision, o.Force = s.plan.To.TaskDefinition, s.redeploys()
@@ -174,9 +174,9 @@ func (s *service) order(action Action, n int) Order {
 	return o
 }
 
-// Answered is called with the answers to orders that were given together: only when
+// HandleResponses is called with the answers to orders that were given together: only when
 // all are known can it be said what was touched.
-func (r *Release) Answered(orders []Order, answers []Answer, now time.Time) {
+func (r *Release) HandleResponses(orders []Command, answers []Response, now time.Time) {
 	r.changed = now
 	var failure error
 	for n, o := range orders {
@@ -198,7 +198,7 @@ func (r *Release) Answered(orders []Order, answers []Answer, now time.Time) {
 	}
 }
 
-func (r *Release) updated(s *service, a Answer, now time.Time) {
+func (r *Release) updated(s *service, a Response, now time.Time) {
 	if a.Status == Throttled {
 		if !s.throttled {
 			r.report(s, "waiting: ECS takes no more updates for now")
@@ -217,11 +217,11 @@ func (r *Release) updated(s *service, a Answer, now time.Time) {
 	switch a.Status {
 	case Accepted:
 		s.recognise(Observation{Deployments: a.Deployments}, true)
-		if s.Own == "" {
+		if s.OwnDeployment == "" {
 			// ECS made no deployment of the change: the service ran the revision already.
 			s.recogniseUnchanged(a.Deployments)
 		}
-		r.report(s, "deployment "+s.Own+" started")
+		r.report(s, "deployment "+s.OwnDeployment+" started")
 	case Unknown:
 		r.report(s, "no answer to the update: "+a.Err.Error())
 		if s.updates >= maxTries {
@@ -233,7 +233,7 @@ func (r *Release) updated(s *service, a Answer, now time.Time) {
 	}
 }
 
-func (r *Release) stopped(s *service, a Answer) {
+func (r *Release) stopped(s *service, a Response) {
 	if s.stop = a.Status; a.Status == Throttled {
 		s.stop = Unknown // called again, but not for ever: there is another way back
 	}
@@ -244,7 +244,7 @@ func (r *Release) stopped(s *service, a Answer) {
 	}
 }
 
-func (r *Release) restored(s *service, a Answer) {
+func (r *Release) restored(s *service, a Response) {
 	if a.Copy != "" {
 		s.RestoreRevision = a.Copy
 	}
@@ -273,7 +273,7 @@ func (r *Release) restore(cause error, now time.Time) {
 	r.stage, r.cause, r.since, r.changed, r.seen = Restoring, cause, now, now, ""
 	for _, s := range r.services {
 		s.Verdict, s.action, s.contradictedSince = Pending, None, time.Time{}
-		s.UpdateTrouble, s.Trouble = s.Trouble, ""
+		s.UpdateProblem, s.Problem = s.Problem, ""
 	}
 	touched := 0
 	for _, s := range r.services {
@@ -314,14 +314,14 @@ func (r *Release) Unreadable(err error, now time.Time) {
 	r.checkTimeouts(now, err)
 }
 
-// Trouble is called with an event of ECS that says what keeps a service from going on.
-func (r *Release) Trouble(n int, text string) { r.services[n].Trouble = text }
+// SetProblem is called with an event of ECS that says what keeps a service from going on.
+func (r *Release) SetProblem(n int, text string) { r.services[n].Problem = text }
 
-// Recognise is called with a service's deployments before its service deployment is
+// FindOwnDeployment is called with a service's deployments before its service deployment is
 // looked up, and returns the id of ours, "" if it is not known.
-func (r *Release) Recognise(n int, o Observation) (own string) {
+func (r *Release) FindOwnDeployment(n int, o Observation) (own string) {
 	r.services[n].recognise(o, true)
-	return r.services[n].Own
+	return r.services[n].OwnDeployment
 }
 
 // Observe is called with what ECS says of each service.
@@ -359,7 +359,7 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 
 func (r *Release) judge(s *service, now time.Time) {
 	verdict, why := s.judge(now, s.Observed)
-	if s.Update == Unknown && s.Own == "" {
+	if s.Update == Unknown && s.OwnDeployment == "" {
 		s.action = Update // again: the same update twice is one
 	}
 	if s.Verdict == Done && verdict == Pending {

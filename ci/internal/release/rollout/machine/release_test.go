@@ -52,14 +52,14 @@ type step func(*testing.T, *release)
 type release struct {
 	*Release
 	now    time.Time
-	orders []Order
+	orders []Command
 }
 
 // orders expects orders, as "update a:2".
 func orders(want ...string) step {
 	return func(t *testing.T, r *release) {
 		var got []string
-		r.orders = r.Orders(10)
+		r.orders = r.Commands(10)
 		for _, o := range r.orders {
 			text := map[Action]string{Update: "update " + o.Revision, Stop: "stop " + o.Deployment, Restore: "restore " + o.Revision}[o.Action]
 			if o.Force {
@@ -76,10 +76,10 @@ func orders(want ...string) step {
 
 // answer answers the orders given last, each in the same way.
 func answer(status CallStatus, list ...types.Deployment) step {
-	return answers(Answer{Status: status, Deployments: list})
+	return answers(Response{Status: status, Deployments: list})
 }
 
-func answers(given ...Answer) step {
+func answers(given ...Response) step {
 	return func(t *testing.T, r *release) {
 		for n := range given {
 			if given[n].Status != Accepted {
@@ -87,7 +87,7 @@ func answers(given ...Answer) step {
 			}
 		}
 		require.Len(t, r.orders, len(given))
-		r.Answered(r.orders, given, r.now)
+		r.HandleResponses(r.orders, given, r.now)
 	}
 }
 
@@ -102,7 +102,7 @@ func observe(observed ...Observation) step {
 			if !o.Missing {
 				o.Deployments = deployments(o.Deployments...)
 			}
-			r.Recognise(n, Observation{Deployments: o.Deployments})
+			r.FindOwnDeployment(n, Observation{Deployments: o.Deployments})
 		}
 		r.Observe(observed, r.now)
 	}
@@ -114,7 +114,7 @@ func unreadable(_ *testing.T, r *release) { r.Unreadable(errors.New("unreadable"
 
 func interrupt(_ *testing.T, r *release) { r.Interrupt(errors.New("interrupted"), r.now) }
 
-func trouble(text string) step { return func(_ *testing.T, r *release) { r.Trouble(0, text) } }
+func trouble(text string) step { return func(_ *testing.T, r *release) { r.SetProblem(0, text) } }
 
 func verified(err error) step {
 	return func(t *testing.T, r *release) {
@@ -197,13 +197,13 @@ func TestRelease(t *testing.T) {
 		"restored":              {steps: []step{broken, answer(Accepted, back, own), see("", back, own), orders(), see("", backDone)}, result: report.Restored},
 		"restore has no effect": {steps: []step{broken, answer(Accepted, back, own), see("", ownFailed), orders(), after(time.Minute), see("", ownFailed), orders("restore a:1")}},
 		"restore fails once":    {steps: []step{broken, answer(Accepted, back, own), see("", backFailed, own), orders("restore a:1"), answer(Accepted, back), see("", backDone)}, result: report.Restored},
-		"restored from a copy":  {steps: []step{broken, answers(Answer{Status: Unknown, Copy: "a:3"}), see("", ownFailed), orders("restore a:3"), answer(Accepted, copyDone), see("", copyDone)}, result: report.Restored},
+		"restored from a copy":  {steps: []step{broken, answers(Response{Status: Unknown, Copy: "a:3"}), see("", ownFailed), orders("restore a:3"), answer(Accepted, copyDone), see("", copyDone)}, result: report.Restored},
 		"never complete":        {plan: func(p *Plan) { p.WasComplete = false }, steps: []step{broken, answer(Accepted, back, own), see("", backFailed)}, result: report.Restored},
 		"irreversible":          {plan: func(p *Plan) { p.Irreversible = true }, steps: []step{updated, see("", ownFailed)}, result: report.Failed, err: "nothing known good"},
 		"denied": {steps: []step{
-			broken, answers(Answer{Status: Rejected, Denied: true}), see("", ownFailed), orders("restore a:1"), answers(Answer{Status: Rejected, Denied: true}), see("", ownFailed),
-			orders("restore a:1"), answers(Answer{Status: Rejected, Denied: true}), see("", ownFailed), orders("restore a:1"), answers(Answer{Status: Rejected, Denied: true}),
-			see("", ownFailed), orders("restore a:1"), answers(Answer{Status: Rejected, Denied: true}),
+			broken, answers(Response{Status: Rejected, Denied: true}), see("", ownFailed), orders("restore a:1"), answers(Response{Status: Rejected, Denied: true}), see("", ownFailed),
+			orders("restore a:1"), answers(Response{Status: Rejected, Denied: true}), see("", ownFailed), orders("restore a:1"), answers(Response{Status: Rejected, Denied: true}),
+			see("", ownFailed), orders("restore a:1"), answers(Response{Status: Rejected, Denied: true}),
 		}, result: report.Failed, err: "restoring a: no"},
 		"forced, failed, tasks left":    {plan: func(p *Plan) { p.To = p.From }, steps: []step{orders("update a:1 force"), answer(Accepted, back, old), see("", backFailed, old), see("", backFailed, old)}, result: report.Restored},
 		"forced, failed, no tasks left": {plan: func(p *Plan) { p.To = p.From }, steps: []step{orders("update a:1 force"), answer(Accepted, back, old), see("", backFailed), see("", backFailed), orders("restore a:1")}},
@@ -230,7 +230,7 @@ func TestRelease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			plan := Plan{
 				Name: "a", ECSName: "ecs-a", From: report.Version{TaskDefinition: "a:1"}, To: report.Version{TaskDefinition: "a:2"},
-				Before: []string{"ecs-svc/1"}, WasComplete: true, DesiredCount: 2,
+				PreviousDeployments: []string{"ecs-svc/1"}, WasComplete: true, DesiredCount: 2,
 			}
 			if tt.plan != nil {
 				tt.plan(&plan)
@@ -264,15 +264,15 @@ func TestServicesTogether(t *testing.T) {
 	}
 	now := time.Unix(0, 0)
 	r := New(plans, Options{Timeout: time.Hour, RestoreTimeout: time.Hour}, now)
-	first := r.Orders(2)
+	first := r.Commands(2)
 	require.Len(t, first, 2)
 	b := deployment("ecs-svc/b", "b:2", types.DeploymentRolloutStateInProgress, 1)
-	r.Answered(first, []Answer{{Status: Rejected, Err: errors.New("no")}, {Status: Accepted, Deployments: []types.Deployment{b}}}, now)
+	r.HandleResponses(first, []Response{{Status: Rejected, Err: errors.New("no")}, {Status: Accepted, Deployments: []types.Deployment{b}}}, now)
 	require.EqualError(t, r.Cause(), "a: updating service : no")
 	require.Equal(t, Restoring, r.Stage())
-	require.Empty(t, r.Orders(2), "nothing was read yet, and c is not to be updated")
+	require.Empty(t, r.Commands(2), "nothing was read yet, and c is not to be updated")
 	r.Observe([]Observation{{}, {Deployments: []types.Deployment{b}}, {}}, now)
-	require.Equal(t, []Order{{Action: Restore, Service: 1, Deployment: "ecs-svc/b", Revision: "b:1"}}, r.Orders(2))
+	require.Equal(t, []Command{{Action: Restore, Service: 1, Deployment: "ecs-svc/b", Revision: "b:1"}}, r.Commands(2))
 	r.Observe([]Observation{{}, {Deployments: []types.Deployment{deployment("ecs-svc/b1", "b:1", types.DeploymentRolloutStateCompleted, 2)}}, {}}, now)
 	require.Equal(t, Finished, r.Stage())
 	require.Equal(t, []report.Result{report.Unchanged, report.Restored, report.Unchanged}, []report.Result{r.Progress(0).Result, r.Progress(1).Result, r.Progress(2).Result})
@@ -288,7 +288,7 @@ func TestServicesTogether(t *testing.T) {
 // nearly complete.
 func TestPollInterval(t *testing.T) {
 	now := time.Unix(0, 0)
-	r := New([]Plan{{Name: "a", Before: []string{*old.Id, *own.Id}}}, Options{Timeout: time.Hour}, now)
+	r := New([]Plan{{Name: "a", PreviousDeployments: []string{*old.Id, *own.Id}}}, Options{Timeout: time.Hour}, now)
 	require.Equal(t, time.Second, r.PollInterval(now))
 	require.Equal(t, 3*time.Second, r.PollInterval(now.Add(30*time.Second)))
 	require.Equal(t, 5*time.Second, r.PollInterval(now.Add(time.Hour)))

@@ -18,9 +18,9 @@ type Plan struct {
 	ECSName string // of the ECS service
 	// From is what ran before, To what shall run. Both revisions are registered.
 	From, To report.Version
-	// Before has the ids of the deployments that existed before ours. Ours is
+	// PreviousDeployments has the ids of the deployments that existed before ours. Ours is
 	// distinguished by its id alone, because clocks may differ.
-	Before []string
+	PreviousDeployments []string
 	// WasComplete reports whether what ran before was complete. If it never was,
 	// there is no more to restore than the revision.
 	WasComplete bool
@@ -45,18 +45,18 @@ type CountChange struct{ From, To int32 }
 // Progress is what has become of a service so far. Only the machine changes it.
 type Progress struct {
 	Update          CallStatus // of UpdateService to the new version
-	Own             string     // id of our deployment, ecs-svc/…
+	OwnDeployment             string     // id of our deployment, ecs-svc/…
 	Verdict         Verdict
 	Observed        Observation
 	Superseded      string // what replaced our deployment, "" if nothing did
 	RestoreRevision string // ARN of the revision to restore: From's, or a copy of it
 	Started         time.Time
-	Took            time.Duration // from Started until the end was seen
+	Duration            time.Duration // from Started until the end was seen
 	Result          report.Result
 	Err             error  // why the service did not reach the new version
 	RestoreErr      error  // why it could not be restored
-	Trouble         string // the latest event of ECS that says what keeps it from going on
-	UpdateTrouble   string // the same, from before the release began to restore
+	Problem         string // the latest event of ECS that says what keeps it from going on
+	UpdateProblem   string // the same, from before the release began to restore
 
 	updates           int  // calls of UpdateService that were not throttled
 	throttled         bool // throttling was reported
@@ -81,7 +81,7 @@ type service struct {
 
 func newService(plan Plan) *service {
 	s := &service{plan: plan, Progress: Progress{
-		RestoreRevision: plan.From.TaskDefinition, Result: report.Unchanged, Own: plan.Joined, Started: plan.JoinedAt,
+		RestoreRevision: plan.From.TaskDefinition, Result: report.Unchanged, OwnDeployment: plan.Joined, Started: plan.JoinedAt,
 	}}
 	if plan.Joined != "" {
 		s.Update = Accepted
@@ -99,16 +99,16 @@ func (s *service) recognise(o Observation, follow bool) {
 	if !s.Touched() {
 		return
 	}
-	if own := o.deployment(s.Own); s.Own != "" && own != nil {
+	if own := o.deployment(s.OwnDeployment); s.OwnDeployment != "" && own != nil {
 		s.ownSeen = true
 	}
 	primary := o.Primary()
-	if primary == nil || aws.ToString(primary.TaskDefinition) != s.plan.To.TaskDefinition || slices.Contains(s.plan.Before, aws.ToString(primary.Id)) {
+	if primary == nil || aws.ToString(primary.TaskDefinition) != s.plan.To.TaskDefinition || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
 		return
 	}
-	known := s.Own != "" && (!follow || s.Own == aws.ToString(primary.Id) || s.redeploys() || rolledBack(o.Status))
+	known := s.OwnDeployment != "" && (!follow || s.OwnDeployment == aws.ToString(primary.Id) || s.redeploys() || rolledBack(o.Status))
 	if !known {
-		s.Own, s.ownSeen, s.Update = aws.ToString(primary.Id), true, Accepted
+		s.OwnDeployment, s.ownSeen, s.Update = aws.ToString(primary.Id), true, Accepted
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *service) recognise(o Observation, follow bool) {
 func (s *service) recogniseUnchanged(deployments []types.Deployment) {
 	primary := Primary(deployments)
 	if primary != nil && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
-		s.Own, s.ownSeen = aws.ToString(primary.Id), true
+		s.OwnDeployment, s.ownSeen = aws.ToString(primary.Id), true
 	}
 }
 
@@ -127,7 +127,7 @@ func (s *service) fail(why string) { s.Verdict, s.Err = Failed, errors.New(why) 
 // finish records how long the service took.
 func (s *service) finish(now time.Time) {
 	if !s.Started.IsZero() {
-		s.Took = now.Sub(s.Started)
+		s.Duration = now.Sub(s.Started)
 	}
 }
 
@@ -142,10 +142,10 @@ func (s *service) contradicted(now time.Time) bool {
 
 // withTrouble appends the latest trouble that ECS reported to a message.
 func (s *service) withTrouble(message string) string {
-	if s.Trouble == "" {
+	if s.Problem == "" {
 		return message
 	}
-	return message + ": " + s.Trouble
+	return message + ": " + s.Problem
 }
 
 // staleLimit is how long a reading of ECS may lag behind what was done. Its

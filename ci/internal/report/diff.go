@@ -46,7 +46,7 @@ func (d Diff) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range d.Services {
 		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, undriven(s.Strategy))
+			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
 		if !s.Changed {
 			fmt.Fprintf(&b, "%s: unchanged (%s)\n", s.Name, s.From.Short())
@@ -68,8 +68,10 @@ func (d Diff) Text(w io.Writer) error {
 	return err
 }
 
-// undriven is a deployment strategy, and what it means for a release.
-func undriven(strategy string) string { return strategy + ": deploy refuses to change this service" }
+// unsupportedStrategy is a deployment strategy, and what it means for a release.
+func unsupportedStrategy(strategy string) string {
+	return strategy + ": deploy refuses to change this service"
+}
 
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
@@ -83,7 +85,7 @@ func (d Diff) Markdown(w io.Writer) error {
 			continue
 		}
 		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, undriven(s.Strategy))
+			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
 		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | from | to |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short())
 		for _, c := range s.Changes {

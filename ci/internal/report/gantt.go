@@ -21,7 +21,7 @@ func (r Release) gantt() string {
 	}
 	var b strings.Builder
 	b.WriteString("```mermaid\ngantt\n    accTitle: Timeline of the release\n")
-	fmt.Fprintf(&b, "    accDescr: %s\n", ganttText(r.sentence()))
+	fmt.Fprintf(&b, "    accDescr: %s\n", ganttText(r.summary()))
 	b.WriteString("    dateFormat x\n    axisFormat %H:%M:%S\n")
 	var section string
 	for _, row := range rows {
@@ -72,7 +72,7 @@ func (r Release) rows(most int) (rows []row, left int) {
 	for _, event := range r.Events {
 		events[event.Service] = append(events[event.Service], event)
 	}
-	for _, s := range r.troubledFirst() {
+	for _, s := range r.failedFirst() {
 		if own := events[s.Name]; len(own) > 0 {
 			rows = append(rows, row{"Services", s.Name, s.Result, own[0].At, own[len(own)-1].At})
 		}
@@ -83,7 +83,7 @@ func (r Release) rows(most int) (rows []row, left int) {
 	return rows, 0
 }
 
-// sentence is the release in a line.
-func (r Release) sentence() string {
+// summary is the release in a line.
+func (r Release) summary() string {
 	return fmt.Sprintf("Release %s %s in %s", shortSHA(r.SHA), r.Result, millis(r.DurationMS))
 }

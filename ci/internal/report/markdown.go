@@ -52,17 +52,17 @@ func (r Release) Markdown(w io.Writer) error {
 func (r Release) servicesTable(p *Page) {
 	p.Force("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
 	var rows []string
-	for _, s := range r.troubledFirst() {
+	for _, s := range r.failedFirst() {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
-			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(afterSlash(s.To.TaskDefinition)), millis(s.DurationMS)))
+			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
 	}
 	if left := p.AddAll(rows, servicesShare); left > 0 {
 		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", left, len(rows)))
 	}
 }
 
-// troubledFirst are the services, those with something to tell first.
-func (r Release) troubledFirst() []Service {
+// failedFirst are the services, those with something to tell first.
+func (r Release) failedFirst() []Service {
 	var troubled, others []Service
 	for _, s := range r.Services {
 		if len(s.Causes) > 0 || s.Error != "" || s.Result == Failed {

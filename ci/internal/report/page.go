@@ -51,13 +51,13 @@ func (p *Page) String() string { return p.text.String() }
 // WriteMarkdown writes a document's Markdown, at most [MarkdownLimit] bytes of it.
 // What is left out is said, and where it is.
 func WriteMarkdown(w io.Writer, text string) error {
-	_, err := io.WriteString(w, cut(text, MarkdownLimit))
+	_, err := io.WriteString(w, truncate(text, MarkdownLimit))
 	return err
 }
 
-// cut shortens Markdown to limit bytes, after a whole line, and closes what is
+// truncate shortens Markdown to limit bytes, after a whole line, and closes what is
 // open there.
-func cut(text string, limit int) string {
+func truncate(text string, limit int) string {
 	if len(text) <= limit {
 		return text
 	}
@@ -97,14 +97,14 @@ func Fence(text string) string {
 	return strings.Repeat("`", max(3, longest+1))
 }
 
-// markup makes a text harmless in a line or a cell of Markdown.
-var markup = strings.NewReplacer(
+// escaper makes a text harmless in a line or a cell of Markdown.
+var escaper = strings.NewReplacer(
 	"&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "`", "&#96;", "*", "&#42;",
 	"[", "&#91;", "]", "&#93;", `\`, "&#92;", "\r", " ", "\n", " ",
 )
 
 // Inline is text as it is, in a line or a cell of Markdown.
-func Inline(text string) string { return markup.Replace(text) }
+func Inline(text string) string { return escaper.Replace(text) }
 
 // shorten cuts a text to at most n characters.
 func shorten(text string, n int) string {

@@ -45,7 +45,7 @@ func large() report.Release {
 	return r
 }
 
-func TestMarkdownKeepsToGitHubsLimits(t *testing.T) {
+func TestMarkdownLimit(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, large().Markdown(&out))
 	text := out.String()
@@ -77,7 +77,7 @@ func TestMarkdownKeepsToGitHubsLimits(t *testing.T) {
 // hostile is text that would be markup anywhere.
 const hostile = "a|b <script>alert(1)</script> `c` **d** [e](f)\n```\n%%{init: {}}%% g: h; # i </text> & \"j\" \x1b[31m"
 
-func TestMarkdownOfHostileText(t *testing.T) {
+func TestMarkdownEscapes(t *testing.T) {
 	r := sample()
 	r.Services[0].Name = hostile
 	r.Services[0].Causes[0].Reason = hostile
@@ -153,8 +153,8 @@ func TestFence(t *testing.T) {
 	})
 }
 
-// TestMarkdownOfAnything says that no release is too long.
-func TestMarkdownOfAnything(t *testing.T) {
+// TestMarkdownLimitForAnyRelease says that no release is too long.
+func TestMarkdownLimitForAnyRelease(t *testing.T) {
 	words := rapid.StringOfN(rapid.RuneFrom([]rune("ab|`<>*\n\\é")), 0, 3000, -1)
 	rapid.Check(t, func(t *rapid.T) {
 		var r report.Release

@@ -41,28 +41,28 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 // WithContext is a recorder for a process that ends with ctx, whatever its code does: it
 // shows what r would, and what it records ends with it.
 func (r *Recorder) WithContext(ctx context.Context) *Recorder {
-	return &Recorder{now: r.now, start: r.start, view: until{r, ctx}}
+	return &Recorder{now: r.now, start: r.start, view: contextView{r, ctx}}
 }
 
-// until shows on a recorder's view until ctx ends.
-type until struct {
+// contextView shows on a recorder's view until ctx ends.
+type contextView struct {
 	to  *Recorder
 	ctx context.Context //nolint:containedctx // its end is what this is about
 }
 
-func (u until) Line(text string) {
+func (u contextView) Line(text string) {
 	if u.ctx.Err() == nil {
 		u.to.Line(text)
 	}
 }
 
-func (u until) Status(lines []string) {
+func (u contextView) Status(lines []string) {
 	if u.ctx.Err() == nil {
 		u.to.Status(lines)
 	}
 }
 
-func (until) Close() {} // others go on
+func (contextView) Close() {} // others go on
 
 // Stage runs one stage of the pipeline and records how it ended.
 func (r *Recorder) Stage(name string, run func() (Result, error)) error {

@@ -33,7 +33,7 @@ func sample() report.Release {
 	}
 }
 
-func TestJSONHasTheContractsKeys(t *testing.T) {
+func TestJSONKeys(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, sample().JSON(&out))
 	var got map[string]any
@@ -49,7 +49,7 @@ func TestJSONHasTheContractsKeys(t *testing.T) {
 	require.Equal(t, []any{"fatal: no ```config```"}, cause["log_tail"])
 }
 
-func TestJSONHasListsAndNoNulls(t *testing.T) {
+func TestJSONHasNoNulls(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, report.Release{Services: []report.Service{{Causes: []report.Cause{{}}}}}.JSON(&out))
 	require.Equal(t, 1, strings.Count(out.String(), "null"), "only the exit code that a container never had: %s", out.String())
@@ -149,8 +149,8 @@ func TestLive(t *testing.T) {
 	require.Equal(t, "\x1b[2A\r\x1b[J", out.String(), "the status goes")
 }
 
-// TestLiveInANarrowerTerminal: what was drawn has wrapped, and goes up as many rows.
-func TestLiveInANarrowerTerminal(t *testing.T) {
+// TestLiveAfterResize: what was drawn has wrapped, and goes up as many rows.
+func TestLiveAfterResize(t *testing.T) {
 	var out bytes.Buffer
 	width := 30
 	view := report.NewLive(&out, func() int { return width })
@@ -161,7 +161,7 @@ func TestLiveInANarrowerTerminal(t *testing.T) {
 	require.Equal(t, "\x1b[4A\r\x1b[J", out.String(), "26 columns take 3 rows of 12")
 }
 
-func TestLiveBare(t *testing.T) {
+func TestLiveNoColor(t *testing.T) {
 	var out bytes.Buffer
 	view := report.NewLive(&out, func() int { return 0 })
 	view.NoColor = true

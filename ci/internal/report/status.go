@@ -105,21 +105,21 @@ func (s Status) JSON(w io.Writer) error {
 func (s Status) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, service := range s.Services {
-		if !service.seen() {
+		if !service.known() {
 			fmt.Fprintf(&b, "%-12s %s\n  %s\n", service.Name, service.State, service.Error)
 			continue
 		}
-		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), afterSlash(service.Version.TaskDefinition), service.tasks())
+		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), lastSegment(service.Version.TaskDefinition), service.tasks())
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
 		if service.Strategy != "" {
-			fmt.Fprintf(&b, "  strategy %s\n", undriven(service.Strategy))
+			fmt.Fprintf(&b, "  strategy %s\n", unsupportedStrategy(service.Strategy))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
 		}
-		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, stamp(service.Since))
+		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, formatTime(service.Since))
 		if len(service.Deployments) > 1 {
 			for _, d := range service.Deployments {
 				fmt.Fprintf(&b, "  %-8s %s  %s  %d of %d run, %d failed  %s\n", d.Status, d.ID, d.Version.Short(), d.Running, d.Desired, d.Failed, d.Rollout)
@@ -129,7 +129,7 @@ func (s Status) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  drift: %s\n", drift)
 		}
 		for _, past := range service.Releases {
-			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", stamp(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
+			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", formatTime(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
 		}
 	}
 	if u := s.Unfinished; u != nil {
@@ -151,12 +151,12 @@ func (s Status) Text(w io.Writer) error {
 	return err
 }
 
-// seen tells whether there is anything to tell of the service but its state.
-func (s ServiceStatus) seen() bool { return s.State != Missing && s.State != Unknown }
+// known tells whether there is anything to tell of the service but its state.
+func (s ServiceStatus) known() bool { return s.State != Missing && s.State != Unknown }
 
 // tasks is the count of tasks for people.
 func (s ServiceStatus) tasks() string {
-	if !s.seen() {
+	if !s.known() {
 		return "-"
 	}
 	text := fmt.Sprintf("%d of %d run", s.Tasks.Running, s.Tasks.Desired)
@@ -175,11 +175,11 @@ func (s Status) Markdown(w io.Writer) error {
 	b.WriteString("## What runs\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {
 		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", service.Name, service.State, service.Version.Short(),
-			codeSpan(afterSlash(service.Version.TaskDefinition)), service.tasks(), stamp(service.Since))
+			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
 		if service.Strategy != "" {
-			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, undriven(service.Strategy))
+			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, unsupportedStrategy(service.Strategy))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))
@@ -201,8 +201,8 @@ func (s Status) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, b.String())
 }
 
-// stamp is a moment for people, in UTC.
-func stamp(at time.Time) string {
+// formatTime is a moment for people, in UTC.
+func formatTime(at time.Time) string {
 	if at.IsZero() {
 		return "-"
 	}

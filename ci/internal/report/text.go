@@ -116,6 +116,6 @@ func shortSHA(sha string) string {
 	return commit
 }
 
-func afterSlash(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+func lastSegment(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 func millis(ms int64) string { return seconds(time.Duration(ms) * time.Millisecond) }

@@ -29,15 +29,15 @@ func (d Delivery) tools() supplychain.Tools {
 	return supplychain.Tools{Exec: d.Exec, Image: d.Lock.Reference}
 }
 
-// attesting attaches to an image what there is to say about it; nil attaches nothing.
-type attesting func(context.Context, image.Image) error
+// attestFunc attaches to an image what there is to say about it; nil attaches nothing.
+type attestFunc func(context.Context, image.Image) error
 
 // attestor attaches to images of a commit what there is to say about them, before
 // they have their tag: whoever finds an image by its commit finds that, too. What
 // is there already stays as it is. It is nil where nothing is to be attached. It is
 // asked for before anything is built: a tool that is missing is told then. A
 // registry on this machine does without a bill of materials.
-func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha string) (attesting, error) {
+func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha string) (attestFunc, error) {
 	if d.Attestations.Off {
 		return nil, nil
 	}

@@ -40,9 +40,9 @@ func (d Delivery) preflight(ctx context.Context, subjects []rollout.ServiceChang
 	return remarks, err
 }
 
-// frontDoor is the URL of the system, or a note why there is none. An error tells
+// baseURL is the URL of the system, or a note why there is none. An error tells
 // that nobody knows.
-func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, err error) {
+func (d Delivery) baseURL(ctx context.Context, o Options) (door, note string, err error) {
 	if o.URL != "" {
 		return strings.TrimSuffix(o.URL, "/"), "", nil // what is asked for begins with one
 	}
@@ -54,12 +54,12 @@ func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, 
 	return door, "", awsauth.Explain(err)
 }
 
-// smoke asks the released system whether it is what was released. The routes of the
+// smokeTest asks the released system whether it is what was released. The routes of the
 // services that the release changes, which are those in versions, decide: what fails
 // there fails the release, even if it did so before, because a fix that fixes nothing
 // is not done. What fails of other services is a remark: it was so before, or has
 // other causes, and going back would not mend it.
-func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
+func (d Delivery) smokeTest(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
 	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout)}
 	var own, others []smoke.Check
 	for _, check := range smoke.Checks(d.All, versions) {

@@ -30,7 +30,7 @@ type Delivery struct {
 	Lock     image.Lock
 	// BuildErr is why images cannot be built here; nil where they can.
 	BuildErr error
-	Exec        step.Executor
+	Exec     step.Executor
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache    string
 	Recorder *report.Recorder
@@ -101,11 +101,11 @@ func checkURL(site string) error {
 	if err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != "" && parsed.RawQuery == "" && parsed.Fragment == "" {
 		return nil
 	}
-	return outcome.Usagef("--url %q is no address of a site: write it as https://www.example.com", withoutPassword(site))
+	return outcome.Usagef("--url %q is no address of a site: write it as https://www.example.com", redactURL(site))
 }
 
-// withoutPassword is an address as it may be shown.
-func withoutPassword(address string) string {
+// redactURL is an address as it may be shown.
+func redactURL(address string) string {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.User == nil {
 		return address
@@ -117,11 +117,11 @@ func withoutPassword(address string) string {
 // as they are; otherwise the tree must be clean and at that commit, and its
 // images are built and published first.
 func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
-	sha, err := d.version(ctx, o)
+	sha, err := d.commit(ctx, o)
 	if err != nil {
 		return d.Failed(o.SHA, err)
 	}
-	if err := d.canVerify(ctx, o.Trust); err != nil {
+	if err := d.requireCosign(ctx, o.Trust); err != nil {
 		return d.Failed(sha, err)
 	}
 	images, err := d.images(ctx, sha, o)
@@ -138,9 +138,9 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	return d.release(ctx, request, o)
 }
 
-// version checks the options and finds the full id of the commit. A commit that
+// commit checks the options and finds the full id of the commit. A commit that
 // nobody named is meant with what the tree holds, so that must be the same.
-func (d Delivery) version(ctx context.Context, o Options) (string, error) {
+func (d Delivery) commit(ctx context.Context, o Options) (string, error) {
 	if err := o.check(); err != nil || d.Version != "" {
 		return d.Version, err
 	}
@@ -167,7 +167,7 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 // release releases and smoke tests, and reports.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
 	var notes []string
-	door, note, err := d.frontDoor(ctx, o)
+	door, note, err := d.baseURL(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
 	case request.TakeOver: // going back must not depend on it
@@ -182,7 +182,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	}
 	if door != "" && !o.SkipSmoke {
 		request.Verify = func(ctx context.Context, versions map[string]string) error {
-			remarks, err := d.smoke(ctx, door, versions)
+			remarks, err := d.smokeTest(ctx, door, versions)
 			notes = append(notes, remarks...)
 			return err
 		}
@@ -194,7 +194,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		release = engine.Release(ctx, request)
 		return release.Result, nil
 	})
-	release.URL = withoutPassword(door)
+	release.URL = redactURL(door)
 	if note != "" {
 		notes = append(notes, note)
 	}
@@ -217,11 +217,11 @@ func (d Delivery) Failed(sha string, err error) report.Release {
 // Diff tells what a deploy would change. Images that the registry does not hold
 // are built for their digests, and not published.
 func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
-	sha, err := d.version(ctx, o)
+	sha, err := d.commit(ctx, o)
 	if err != nil {
 		return report.Diff{}, err
 	}
-	images, err := d.digests(ctx, sha, o)
+	images, err := d.references(ctx, sha, o)
 	if err != nil {
 		return report.Diff{}, awsauth.Explain(err)
 	}
@@ -237,7 +237,7 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 	var door string
 	var asked sync.WaitGroup
-	asked.Go(func() { door, _, _ = d.frontDoor(ctx, Options{}) })
+	asked.Go(func() { door, _, _ = d.baseURL(ctx, Options{}) })
 	status, err := d.engine().Status(ctx, platform.Cluster, d.Services)
 	asked.Wait()
 	status.URL = door
@@ -250,7 +250,7 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	o.AllowNoRollback = true // what it leaves is not what anybody wants back
 	request := d.request(to, o)
 	request.TakeOver = true
-	targets, err := d.goal(ctx, to, o)
+	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {
 		return d.Failed(to, err)
 	}
@@ -267,8 +267,8 @@ func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Rel
 	return d.release(ctx, request, o)
 }
 
-// goal finds what a rollback shall run.
-func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Target, error) {
+// rollbackTargets finds what a rollback shall run.
+func (d Delivery) rollbackTargets(ctx context.Context, to string, o Options) ([]rollout.Target, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -280,20 +280,20 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 		target, err := rollout.RevisionTarget(to, d.Services)
 		return []rollout.Target{target}, err
 	}
-	sha, err := d.released(ctx, to)
+	sha, err := d.resolveReleased(ctx, to)
 	if err != nil {
 		return nil, err
 	}
-	images, err := d.published(ctx, sha, "a rollback goes only where a release has been")
+	images, err := d.requirePublished(ctx, sha, "a rollback goes only where a release has been")
 	if err != nil {
 		return nil, err
 	}
 	return engine.ImageTargets(ctx, platform.Cluster, d.Services, images)
 }
 
-// released is the full id of a commit. One that is given in short is looked for
+// resolveReleased is the full id of a commit. One that is given in short is looked for
 // among the last releases first: they are known where git is not.
-func (d Delivery) released(ctx context.Context, to string) (string, error) {
+func (d Delivery) resolveReleased(ctx context.Context, to string) (string, error) {
 	if !source.IsShort(to) {
 		return d.Source.Resolve(ctx, to)
 	}

@@ -17,9 +17,9 @@ import (
 // it lacks.
 func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string]string, error) {
 	if o.NoBuild {
-		return d.published(ctx, sha, "publish it first, or leave out --no-build")
+		return d.requirePublished(ctx, sha, "publish it first, or leave out --no-build")
 	}
-	found, missing, err := d.find(ctx, sha)
+	found, missing, err := d.findImages(ctx, sha)
 	if err != nil || len(missing) == 0 {
 		return found, err
 	}
@@ -52,10 +52,10 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	return found, err
 }
 
-// digests are the references that the images of a commit have, or will have once
+// references are the references that the images of a commit have, or will have once
 // they are published.
-func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[string]string, error) {
-	found, missing, err := d.find(ctx, sha)
+func (d Delivery) references(ctx context.Context, sha string, o Options) (map[string]string, error) {
+	found, missing, err := d.findImages(ctx, sha)
 	if err != nil || len(missing) == 0 || o.NoBuild {
 		return found, err
 	}
@@ -79,15 +79,15 @@ func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[strin
 
 func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
 
-// find looks for the images of a commit.
-func (d Delivery) find(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
+// findImages looks for the images of a commit.
+func (d Delivery) findImages(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
 	return d.Account.registry().Find(ctx, d.Services, sha)
 }
 
-// published finds the images of a commit, all of which must be there; mend says
+// requirePublished finds the images of a commit, all of which must be there; mend says
 // what to do where one is not.
-func (d Delivery) published(ctx context.Context, sha, mend string) (map[string]string, error) {
-	found, missing, err := d.find(ctx, sha)
+func (d Delivery) requirePublished(ctx context.Context, sha, mend string) (map[string]string, error) {
+	found, missing, err := d.findImages(ctx, sha)
 	if err == nil && len(missing) > 0 {
 		names := platform.Platform{Services: missing}.Names()
 		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), mend)

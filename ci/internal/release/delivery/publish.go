@@ -29,8 +29,8 @@ type Destination struct {
 	// find looks for the images of a commit, and for the repositories first; nil
 	// where the registry cannot tell.
 	find func(ctx context.Context, services []platform.Service, sha string) error
-	// movable tells of each repository what shall become of the tag latest.
-	movable func(ctx context.Context, repositories []string) map[string]registry.Latest
+	// latestByRepository tells of each repository what shall become of the tag latest.
+	latestByRepository func(ctx context.Context, repositories []string) map[string]registry.Latest
 }
 
 // Destination is the account's own registry.
@@ -46,7 +46,7 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 			_, _, err := account.Find(ctx, services, sha)
 			return err
 		},
-		movable: func(ctx context.Context, repositories []string) map[string]registry.Latest {
+		latestByRepository: func(ctx context.Context, repositories []string) map[string]registry.Latest {
 			movable, err := account.Movable(ctx, repositories, latestTag)
 			answers := map[string]registry.Latest{}
 			for _, name := range repositories {
@@ -106,7 +106,7 @@ type PublishedImage struct {
 // commit, unless the images are from layouts and the commit is named.
 func (d Delivery) Publish(ctx context.Context, to Destination, p PublishOptions) (Published, error) {
 	defer to.Registry.Close()
-	sha, err := d.version(ctx, Options{SHA: p.SHA})
+	sha, err := d.commit(ctx, Options{SHA: p.SHA})
 	if err != nil {
 		return Published{}, err
 	}
@@ -123,7 +123,7 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p PublishOptions)
 	if err != nil {
 		return published, err
 	}
-	images, err := d.from(ctx, sha, p)
+	images, err := d.imagesToPublish(ctx, sha, p)
 	if err != nil {
 		return published, err
 	}
@@ -148,8 +148,8 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 	return nil
 }
 
-// from makes the images, or reads them.
-func (d Delivery) from(ctx context.Context, sha string, p PublishOptions) ([]image.Image, error) {
+// imagesToPublish makes the images, or reads them.
+func (d Delivery) imagesToPublish(ctx context.Context, sha string, p PublishOptions) ([]image.Image, error) {
 	if p.Images != nil {
 		return p.Images, nil
 	}
@@ -173,7 +173,7 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 }
 
 // publish publishes images of d's services under a commit.
-func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
+func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attestFunc, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
 		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
 			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.Baseless)
@@ -192,7 +192,7 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attesting) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attestFunc) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err
@@ -228,12 +228,12 @@ func (to Destination) latest(ctx context.Context, repositories []string, asked *
 		for _, name := range repositories {
 			answers[name] = registry.Latest{Reason: "--latest=false"}
 		}
-	case asked == nil && to.movable == nil:
+	case asked == nil && to.latestByRepository == nil:
 		for _, name := range repositories {
 			answers[name] = registry.Latest{Reason: "the registry does not say whether it may move: --latest tries"}
 		}
-	case to.movable != nil:
-		answers = to.movable(ctx, repositories)
+	case to.latestByRepository != nil:
+		answers = to.latestByRepository(ctx, repositories)
 		for name, latest := range answers {
 			latest.Always = asked != nil
 			answers[name] = latest

@@ -33,11 +33,11 @@ func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images
 // ScanPublished scans the images of a commit that the registry holds, and reads
 // what the registry's own scan found.
 func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supplychain.Report, error) {
-	sha, err := d.version(ctx, Options{SHA: sha})
+	sha, err := d.commit(ctx, Options{SHA: sha})
 	if err != nil {
 		return supplychain.Report{}, err
 	}
-	images, err := d.published(ctx, sha, "publish it first, or leave out --sha to scan what the tree builds")
+	images, err := d.requirePublished(ctx, sha, "publish it first, or leave out --sha to scan what the tree builds")
 	if err != nil {
 		return supplychain.Report{}, awsauth.Explain(err)
 	}

@@ -37,9 +37,9 @@ type VerifiedImage struct {
 	Error string `json:"error,omitempty"`
 }
 
-// canVerify refuses, before anything is changed, to look for signatures without the
+// requireCosign refuses, before anything is changed, to look for signatures without the
 // tool for it.
-func (d Delivery) canVerify(ctx context.Context, trust *supplychain.Trust) error {
+func (d Delivery) requireCosign(ctx context.Context, trust *supplychain.Trust) error {
 	if trust == nil {
 		return nil
 	}
@@ -67,14 +67,14 @@ func (d Delivery) requireSigned(ctx context.Context, images map[string]string, t
 // Verify finds out which images of a commit somebody trusted has signed. One that
 // is not signed is in the answer and makes an error, too: the guard's.
 func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
-	if err := d.canVerify(ctx, o.Trust); err != nil {
+	if err := d.requireCosign(ctx, o.Trust); err != nil {
 		return Verification{}, err
 	}
-	sha, err := d.version(ctx, o)
+	sha, err := d.commit(ctx, o)
 	if err != nil {
 		return Verification{}, err
 	}
-	images, err := d.published(ctx, sha, "publish it first")
+	images, err := d.requirePublished(ctx, sha, "publish it first")
 	if err != nil {
 		return Verification{SHA: sha}, awsauth.Explain(err)
 	}

@@ -35,8 +35,8 @@ func refuse(format string, args ...any) error {
 	return outcome.With(outcome.Refused, &finding{text: outcome.OneLine(fmt.Sprintf(format, args...))})
 }
 
-// reason is the innermost part of an SDK's error that says what happened.
-func reason(err error) string {
+// apiMessage is the innermost part of an SDK's error that says what happened.
+func apiMessage(err error) string {
 	var answer smithy.APIError
 	if errors.As(err, &answer) {
 		return answer.ErrorCode() + ": " + answer.ErrorMessage()
@@ -44,9 +44,9 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// services names who needs a thing: "service backend", "services backend, frontend";
+// serviceList names who needs a thing: "service backend", "services backend, frontend";
 // "" for nobody.
-func services(names []string) string {
+func serviceList(names []string) string {
 	names = slices.Clone(names)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -59,7 +59,7 @@ func services(names []string) string {
 	return "services " + strings.Join(names, ", ")
 }
 
-// users collects who needs what, so that a thing is asked for once.
-type users[T comparable] map[T][]string
+// usedBy collects who needs what, so that a thing is asked for once.
+type usedBy[T comparable] map[T][]string
 
-func (u users[T]) add(thing T, service string) { u[thing] = append(u[thing], service) }
+func (u usedBy[T]) add(thing T, service string) { u[thing] = append(u[thing], service) }

@@ -9,37 +9,37 @@ import (
 // NotChecked begins the notes about what could not be checked; the others are remarks.
 const NotChecked = "not checked: "
 
-// gap is a reason why things of one kind could not be checked.
-type gap struct{ kind, reason string }
+// skipKey is a reason why things of one kind could not be checked.
+type skipKey struct{ kind, reason string }
 
 // note adds a remark that fails nothing.
-func (r *round) note(format string, args ...any) {
+func (r *run) note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// unchecked notes that a thing of a kind was not checked, and why. Things that
+// skip notes that a thing of a kind was not checked, and why. Things that
 // share kind and reason end up in one note: two hundred services make one line.
-func (r *round) unchecked(kind, thing, reason string) {
+func (r *run) skip(kind, thing, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := gap{kind, reason}
-	r.gaps[g] = append(r.gaps[g], thing)
+	g := skipKey{kind, reason}
+	r.skipped[g] = append(r.skipped[g], thing)
 }
 
-// listed is how many things a note names; it counts the rest.
-const listed = 5
+// maxListed is how many things a note names; it counts the rest.
+const maxListed = 5
 
 // allNotes lists the notes, sorted.
-func (r *round) allNotes() []string {
+func (r *run) allNotes() []string {
 	notes := slices.Clone(r.notes)
-	for g, things := range r.gaps {
+	for g, things := range r.skipped {
 		slices.Sort(things)
 		things = slices.Compact(things)
 		rest := ""
-		if more := len(things) - listed; more > 0 {
-			things, rest = things[:listed], fmt.Sprintf(" and %d more", more)
+		if more := len(things) - maxListed; more > 0 {
+			things, rest = things[:maxListed], fmt.Sprintf(" and %d more", more)
 		}
 		notes = append(notes, fmt.Sprintf(NotChecked+"%s %s%s: %s", g.kind, strings.Join(things, ", "), rest, g.reason))
 	}

@@ -42,9 +42,9 @@ type Checker struct {
 // DefaultTimeout is how long one call may take, retries included.
 const DefaultTimeout = 20 * time.Second
 
-// parallel is how many calls are under way at once: enough to hide the way to
+// maxCalls is how many calls are under way at once: enough to hide the way to
 // AWS, and within the least of the rates that its APIs document.
-const parallel = 8
+const maxCalls = 8
 
 // Check looks at what the subjects need, in a cluster that is given by name or
 // ARN. The error joins one for every finding; each is one line that names the
@@ -54,12 +54,12 @@ const parallel = 8
 // lack of a permission that a deploying role need not have; they never fail a
 // release. A ctx that ends is an error by itself.
 func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.ServiceChange) (notes []string, err error) {
-	r := &round{Checker: c, cluster: cluster, subjects: subjects, gaps: map[gap][]string{}}
+	r := &run{Checker: c, cluster: cluster, changes: subjects, skipped: map[skipKey][]string{}}
 	r.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
-	r.group.SetLimit(parallel)
+	r.group.SetLimit(maxCalls)
 	r.checkIdentity(ctx) // first: the others compare with the caller's account
 	for _, check := range []func(context.Context){
-		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkWayBack,
+		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkRestore,
 	} {
 		check(ctx)
 	}
@@ -67,26 +67,26 @@ func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.S
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return r.allNotes(), r.allFindings()
+	return r.allNotes(), r.err()
 }
 
-// round is one run of the checks.
-type round struct {
+// run is one run of the checks.
+type run struct {
 	Checker
-	cluster  string
-	subjects []rollout.ServiceChange
-	caller   *Identity // nil if it is not known
-	group    errgroup.Group
+	cluster string
+	changes []rollout.ServiceChange
+	caller  *Identity // nil if it is not known
+	group   errgroup.Group
 
 	mu       sync.Mutex
 	notes    []string
-	gaps     map[gap][]string
+	skipped  map[skipKey][]string
 	findings []error
 }
 
-// ask makes one call to AWS, beside others and within its time. What it learns
+// call makes one call to AWS, beside others and within its time. What it learns
 // it tells by found and note.
-func (r *round) ask(ctx context.Context, call func(ctx context.Context)) {
+func (r *run) call(ctx context.Context, call func(ctx context.Context)) {
 	r.group.Go(func() error {
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
@@ -95,15 +95,15 @@ func (r *round) ask(ctx context.Context, call func(ctx context.Context)) {
 	})
 }
 
-// found adds a finding.
-func (r *round) found(err error) {
+// add adds a finding.
+func (r *run) add(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.findings = append(r.findings, err)
 }
 
-// allFindings joins the findings in the order of their weight, then of their text.
-func (r *round) allFindings() error {
+// err joins the findings in the order of their weight, then of their text.
+func (r *run) err() error {
 	order := []outcome.Code{outcome.Usage, outcome.Refused, outcome.Failed}
 	slices.SortFunc(r.findings, func(a, b error) int {
 		return cmp.Or(

@@ -9,16 +9,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// checkWayBack looks for the roles, log groups and secrets that only the tasks need
+// checkRestore looks for the roles, log groups and secrets that only the tasks need
 // that run now: a release that fails puts those back. Images have their own check.
-func (r *round) checkWayBack(ctx context.Context) {
+func (r *run) checkRestore(ctx context.Context) {
 	// Without a caller nobody asks who may pass roles: that was when they were registered.
-	back := &round{Checker: r.Checker, cluster: r.cluster, gaps: map[gap][]string{}}
-	back.group.SetLimit(parallel)
-	for _, s := range r.subjects {
+	back := &run{Checker: r.Checker, cluster: r.cluster, skipped: map[skipKey][]string{}}
+	back.group.SetLimit(maxCalls)
+	for _, s := range r.changes {
 		if s.Previous != nil && s.Definition != nil && s.ECSService.RunningCount > 0 {
-			s.Definition = leftover(*s.Previous, s.Definition)
-			back.subjects = append(back.subjects, s)
+			s.Definition = onlyIn(*s.Previous, s.Definition)
+			back.changes = append(back.changes, s)
 		}
 	}
 	for _, check := range []func(context.Context){back.checkRoles, back.checkLogs, back.checkSecrets} {
@@ -26,27 +26,27 @@ func (r *round) checkWayBack(ctx context.Context) {
 	}
 	r.group.Go(func() error {
 		_ = back.group.Wait() // what the calls find is in back
-		for g, things := range back.gaps {
+		for g, things := range back.skipped {
 			for _, thing := range things {
-				r.unchecked(g.kind, thing, g.reason)
+				r.skip(g.kind, thing, g.reason)
 			}
 		}
 		for _, f := range back.findings {
 			if r.AllowNoRollback {
 				r.note("there is no way back: what runs now needs something that is gone: %s", f)
 			} else {
-				r.found(refuse("what runs now needs something that is gone, so a release that fails could not be put back: %s; or go without a way back (--allow-no-rollback)", f))
+				r.add(refuse("what runs now needs something that is gone, so a release that fails could not be put back: %s; or go without a way back (--allow-no-rollback)", f))
 			}
 		}
 		return nil
 	})
 }
 
-// leftover is what a definition needs that another one does not.
-func leftover(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInput) *ecs.RegisterTaskDefinitionInput {
+// onlyIn is what a definition needs that another one does not.
+func onlyIn(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInput) *ecs.RegisterTaskDefinitionInput {
 	var refs, groups, credentials []string
 	for _, c := range after.ContainerDefinitions {
-		refs, groups, credentials = append(refs, references(c)...), append(groups, groupOf(c)), append(credentials, credentialsOf(c))
+		refs, groups, credentials = append(refs, secretRefs(c)...), append(groups, logGroupOf(c)), append(credentials, credentialsOf(c))
 	}
 	known := func(s types.Secret) bool { return slices.Contains(refs, aws.ToString(s.ValueFrom)) }
 	left := &ecs.RegisterTaskDefinitionInput{}
@@ -60,7 +60,7 @@ func leftover(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInpu
 		one := types.ContainerDefinition{Name: c.Name, Secrets: slices.DeleteFunc(slices.Clone(c.Secrets), known)}
 		if c.LogConfiguration != nil {
 			one.Secrets = append(one.Secrets, slices.DeleteFunc(slices.Clone(c.LogConfiguration.SecretOptions), known)...)
-			if !slices.Contains(groups, groupOf(c)) {
+			if !slices.Contains(groups, logGroupOf(c)) {
 				one.LogConfiguration = &types.LogConfiguration{LogDriver: c.LogConfiguration.LogDriver, Options: c.LogConfiguration.Options}
 			}
 		}
@@ -72,7 +72,7 @@ func leftover(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInpu
 	return left
 }
 
-func groupOf(c types.ContainerDefinition) string {
+func logGroupOf(c types.ContainerDefinition) string {
 	if c.LogConfiguration == nil {
 		return ""
 	}

@@ -14,26 +14,26 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// target is a service's tie to a target group.
-type target struct {
-	service   string
-	all       []types.ContainerDefinition
-	container types.ContainerDefinition
-	port      int32
-	awsvpc    bool
-	health    string // path that the services file names, or ""
+// attachment is a service's tie to a target group.
+type attachment struct {
+	service    string
+	containers []types.ContainerDefinition
+	container  types.ContainerDefinition
+	port       int32
+	awsvpc     bool
+	healthPath string // path that the services file names, or ""
 }
 
 // checkTargets wants each load balancer's container and port to be in the task
 // definition, and its target group to be there and to suit.
-func (r *round) checkTargets(ctx context.Context) {
-	groups := map[string][]target{}
-	for _, s := range r.subjects {
+func (r *run) checkTargets(ctx context.Context) {
+	groups := map[string][]attachment{}
+	for _, s := range r.changes {
 		if s.Definition == nil {
 			continue
 		}
 		for _, lb := range s.ECSService.LoadBalancers {
-			t, ok := r.targetOf(s, lb)
+			t, ok := r.attachmentOf(s, lb)
 			if ok && lb.TargetGroupArn != nil {
 				groups[*lb.TargetGroupArn] = append(groups[*lb.TargetGroupArn], t)
 			}
@@ -44,88 +44,88 @@ func (r *round) checkTargets(ctx context.Context) {
 		return
 	}
 	for arn, targets := range groups {
-		r.ask(ctx, func(ctx context.Context) { r.checkTargetGroup(ctx, arn, targets) })
+		r.call(ctx, func(ctx context.Context) { r.checkTargetGroup(ctx, arn, targets) })
 	}
 }
 
-// targetOf finds the container of a load balancer, which ECS refuses to be
+// attachmentOf finds the container of a load balancer, which ECS refuses to be
 // without when it updates the service.
-func (r *round) targetOf(s rollout.ServiceChange, lb types.LoadBalancer) (target, bool) {
+func (r *run) attachmentOf(s rollout.ServiceChange, lb types.LoadBalancer) (attachment, bool) {
 	name, port := aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
-	t := target{service: s.Service.Name, all: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, health: s.Service.HealthPath}
+	t := attachment{service: s.Service.Name, containers: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, healthPath: s.Service.HealthPath}
 	n := slices.IndexFunc(s.Definition.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == name })
 	if n < 0 {
 		var have []string
 		for _, c := range s.Definition.ContainerDefinitions {
 			have = append(have, aws.ToString(c.Name))
 		}
-		r.found(usage("service %s: its load balancer leads to container %s, which the task definition has not (it has %s): give the container that name",
+		r.add(usage("service %s: its load balancer leads to container %s, which the task definition has not (it has %s): give the container that name",
 			s.Service.Name, name, strings.Join(have, ", ")))
 		return t, false
 	}
 	t.container = s.Definition.ContainerDefinitions[n]
-	if !exposes(t.container, port) {
-		r.found(usage("service %s: its load balancer leads to port %d of container %s, which does not expose it: add %d to the container's portMappings",
+	if !mapsPort(t.container, port) {
+		r.add(usage("service %s: its load balancer leads to port %d of container %s, which does not expose it: add %d to the container's portMappings",
 			s.Service.Name, port, name, port))
 		return t, false
 	}
 	return t, true
 }
 
-func exposes(c types.ContainerDefinition, port int32) bool {
+func mapsPort(c types.ContainerDefinition, port int32) bool {
 	return slices.ContainsFunc(c.PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port })
 }
 
-// listed tells whether any container lists a port. With awsvpc one that none lists
+// anyMapsPort tells whether any container lists a port. With awsvpc one that none lists
 // is reached all the same: a task has an address of its own.
-func (t target) listed(port int32) bool {
-	return slices.ContainsFunc(t.all, func(c types.ContainerDefinition) bool { return exposes(c, port) })
+func (t attachment) anyMapsPort(port int32) bool {
+	return slices.ContainsFunc(t.containers, func(c types.ContainerDefinition) bool { return mapsPort(c, port) })
 }
 
-func (r *round) checkTargetGroup(ctx context.Context, arn string, targets []target) {
+func (r *run) checkTargetGroup(ctx context.Context, arn string, targets []attachment) {
 	var names []string
 	for _, t := range targets {
 		names = append(names, t.service)
 	}
-	who, label := services(names), groupName(arn)
+	who, label := serviceList(names), targetGroupName(arn)
 	out, err := r.ELB.DescribeTargetGroups(ctx, &elbv2.DescribeTargetGroupsInput{TargetGroupArns: []string{arn}})
 	switch {
 	case isCode(err, "TargetGroupNotFound", "TargetGroupNotFoundException") || err == nil && len(out.TargetGroups) == 0:
-		r.found(fail(err, "%s: target group %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, arn))
+		r.add(fail(err, "%s: target group %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, arn))
 		return
 	case err != nil:
-		r.unchecked("target group", label, r.why(err, request{"elasticloadbalancing:DescribeTargetGroups", "*"}))
+		r.skip("target group", label, r.readError(err, apiCall{"elasticloadbalancing:DescribeTargetGroups", "*"}))
 		return
 	}
 	group := out.TargetGroups[0]
 	if len(group.LoadBalancerArns) == 0 {
-		r.found(fail(nil, "%s: no load balancer forwards to target group %s, and ECS refuses such a one: add a listener rule with Terraform (slipway plan, slipway apply)", who, label))
+		r.add(fail(nil, "%s: no load balancer forwards to target group %s, and ECS refuses such a one: add a listener rule with Terraform (slipway plan, slipway apply)", who, label))
 	}
 	for _, t := range targets {
-		r.compareGroup(t, group, label)
+		r.checkAttachment(t, group, label)
 	}
 }
 
-// compareGroup compares a target group with the container behind it.
-func (r *round) compareGroup(t target, group elbtypes.TargetGroup, label string) {
+// checkAttachment compares a target group with the container behind it.
+func (r *run) checkAttachment(t attachment, group elbtypes.TargetGroup, label string) {
 	if t.awsvpc && group.TargetType != elbtypes.TargetTypeEnumIp {
-		r.found(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
+		r.add(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
 	}
-	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.listed(int32(port)) {
+	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.anyMapsPort(int32(port)) {
 		r.note("service %s: target group %s checks health on port %d, which no portMappings of its containers list: something in the task must listen there", t.service, label, port)
 	}
 	web := group.HealthCheckProtocol == elbtypes.ProtocolEnumHttp || group.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
 	switch path := aws.ToString(group.HealthCheckPath); {
 	case !web:
 	case !strings.HasPrefix(path, "/"):
-		r.found(usage("service %s: target group %s checks health at %q, which is no path: begin it with a slash", t.service, label, path))
-	case t.health != "" && path != t.health:
-		r.note("service %s: target group %s checks health at %s, and the services file says %s", t.service, label, path, t.health)
+		r.add(usage("service %s: target group %s checks health at %q, which is no path: begin it with a slash", t.service, label, path))
+	case t.healthPath != "" && path != t.healthPath:
+		r.note("service %s: target group %s checks health at %s, and the services file says %s", t.service, label, path, t.healthPath)
 	}
 }
 
-// groupName is the name in a target group's ARN.
-func groupName(arn string) string {
+// targetGroupName is the name in a target group's ARN.
+func targetGroupName(arn string) string {
 	parts := strings.Split(arn, "/")
 	if len(parts) < 2 {
 		return arn

@@ -18,11 +18,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// TestTwoReleasesTogether starts two releases of different versions at the same
+// TestConcurrentReleases starts two releases of different versions at the same
 // moment, over HTTP, several times. At most one of them says that it is done,
 // and then its version runs everywhere; otherwise all services run the same
 // version as before.
-func TestTwoReleasesTogether(t *testing.T) {
+func TestConcurrentReleases(t *testing.T) {
 	binary, err := testapp.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	old, err := testapp.Service(binary, "old", "hang")

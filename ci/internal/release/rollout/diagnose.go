@@ -25,7 +25,7 @@ const (
 type diagnosis struct {
 	service              *serviceRollout
 	deployment, revision string
-	trouble              string            // of ECS with it, for want of tasks
+	problem              string            // of ECS with it, for want of tasks
 	health               map[string]string // of targets, as reported last
 }
 
@@ -86,9 +86,9 @@ func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	if err != nil {
 		r.Event(s.Name, "could not find out why: "+err.Error())
 	}
-	if len(causes) == 0 && d.trouble != "" {
-		cause := report.Cause{Count: 1, Reason: d.trouble}
-		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
+	if len(causes) == 0 && d.problem != "" {
+		cause := report.Cause{Count: 1, Reason: d.problem}
+		cause.Hint = hintFor(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	for _, cause := range causes {
@@ -100,8 +100,8 @@ func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	return causes
 }
 
-// sample is a cause with a task that shows it.
-type sample struct {
+// causeSample is a cause with a task that shows it.
+type causeSample struct {
 	report.Cause
 	task types.Task
 }
@@ -132,7 +132,7 @@ func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 		if cause.LogTail, err = r.logTail(ctx, s.servicePlan, *definition, sample.task); err != nil {
 			r.Event(s.Name, err.Error())
 		}
-		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
+		cause.Hint = hintFor(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	return causes, nil
@@ -140,21 +140,21 @@ func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 
 // group makes one sample of all tasks with the same cause, the most frequent
 // first.
-func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []sample {
-	var samples []sample
+func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []causeSample {
+	var samples []causeSample
 	for _, task := range tasks {
 		cause, ok := causeOf(task)
 		if !ok {
 			continue
 		}
-		n := slices.IndexFunc(samples, func(known sample) bool { return known.Same(cause) })
+		n := slices.IndexFunc(samples, func(known causeSample) bool { return known.Same(cause) })
 		if n < 0 {
-			samples = append(samples, sample{cause, task})
+			samples = append(samples, causeSample{cause, task})
 			continue
 		}
 		samples[n].Count++
 	}
-	slices.SortStableFunc(samples, func(a, b sample) int { return cmp.Compare(b.Count, a.Count) })
+	slices.SortStableFunc(samples, func(a, b causeSample) int { return cmp.Compare(b.Count, a.Count) })
 	return samples
 }
 
@@ -167,9 +167,9 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	container := d.service.target.Service.Container()
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
-		StopCode: string(task.StopCode), Reason: readable(aws.ToString(task.StoppedReason)),
+		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
 	}
-	if c := culprit(task, container); c != nil {
+	if c := failedContainer(task, container); c != nil {
 		cause.ExitCode = c.ExitCode
 		cause.Signal = signalOf(c.ExitCode)
 		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
@@ -183,9 +183,9 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	return cause, true
 }
 
-// culprit is the container that ended a task: one that failed, the service's own
+// failedContainer is the container that ended a task: one that failed, the service's own
 // first; else the service's own.
-func culprit(task types.Task, own string) *types.Container {
+func failedContainer(task types.Task, own string) *types.Container {
 	var first *types.Container
 	for i := range task.Containers {
 		c := &task.Containers[i]

@@ -17,14 +17,14 @@ import (
 // Diff returns what a release would change, per service and field. It changes
 // nothing.
 func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
-	request.TakeOver, request.looking = true, true // a deployment in progress does not keep anybody from looking
+	request.TakeOver, request.dryRun = true, true // a deployment in progress does not keep anybody from looking
 	p, err := e.plan(ctx, request)
 	if err != nil {
 		return report.Diff{}, err
 	}
 	diff := report.Diff{SHA: request.Version}
 	for _, s := range p.services {
-		for _, remark := range s.remarks {
+		for _, remark := range s.notes {
 			e.Event(s.Name, remark)
 		}
 		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service), Changes: compare(s.running, s.wanted)}
@@ -89,14 +89,14 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 			flattenInto(flat, join(path, lowerFirst(key)), key, member)
 		}
 	case []any:
-		if words := texts(v); words != nil {
+		if words := stringList(v); words != nil {
 			for n, shown := range leak.Args(words) {
 				add(join(path, fmt.Sprint(n)), words[n], shown)
 			}
 			return
 		}
 		for n, member := range v {
-			name, rest := nameOf(member, n)
+			name, rest := memberName(member, n)
 			flattenInto(flat, join(path, name), name, rest)
 		}
 	default:
@@ -105,8 +105,8 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 	}
 }
 
-// texts are the members of a list of texts, such as a command; nil for another.
-func texts(list []any) []string {
+// stringList are the members of a list of texts, such as a command; nil for another.
+func stringList(list []any) []string {
 	var words []string
 	for _, member := range list {
 		text, ok := member.(string)
@@ -118,9 +118,9 @@ func texts(list []any) []string {
 	return words
 }
 
-// nameOf is what a member of a list is called, and the member without that. A
+// memberName is what a member of a list is called, and the member without that. A
 // pair of name and value becomes the value.
-func nameOf(member any, n int) (string, any) {
+func memberName(member any, n int) (string, any) {
 	fields, ok := member.(map[string]any)
 	if !ok {
 		return fmt.Sprint(n), member

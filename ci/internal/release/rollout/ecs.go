@@ -45,7 +45,7 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 			}
 			out, err := e.ECS.DescribeServices(ctx, input)
 			if errors.As(err, new(*types.ClusterNotFoundException)) {
-				return absentError("there is no cluster " + cluster)
+				return missingError("there is no cluster " + cluster)
 			}
 			if err != nil {
 				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
@@ -70,7 +70,7 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})
 	if isCode(err, "ClientException") { // ECS's word for one that it does not have
-		return nil, nil, goneError(name)
+		return nil, nil, notFoundError(name)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("describing task definition %s: %w", name, err)
@@ -81,7 +81,7 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 // findDefinition is [Engine.definition], or nil if ECS does not have it any more.
 func (e Engine) findDefinition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
 	definition, tags, err := e.definition(ctx, name)
-	if isGone(err) {
+	if isNotFound(err) {
 		return nil, nil, nil
 	}
 	return definition, tags, err
@@ -93,27 +93,27 @@ func active(definition *types.TaskDefinition) bool {
 	return definition.Status == types.TaskDefinitionStatusActive || definition.Status == ""
 }
 
-// goneError names a revision that ECS does not have, or a family without an active one.
-type goneError string
+// notFoundError names a revision that ECS does not have, or a family without an active one.
+type notFoundError string
 
-func (e goneError) Error() string {
+func (e notFoundError) Error() string {
 	if name := machine.ShortARN(string(e)); strings.Contains(name, ":") {
 		return "task definition " + name + " is deleted"
 	}
 	return "no revision of task definition " + string(e) + " is active"
 }
 
-func isGone(err error) bool { return errors.As(err, new(goneError)) }
+func isNotFound(err error) bool { return errors.As(err, new(notFoundError)) }
 
-// absentError says what there is not, though Terraform should have created it.
-type absentError string
+// missingError says what there is not, though Terraform should have created it.
+type missingError string
 
-func (e absentError) Error() string {
+func (e missingError) Error() string {
 	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)"
 }
 
-func noService(cluster, name string) error {
-	return absentError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
+func missingService(cluster, name string) error {
+	return missingError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
 }
 
 // Codes of answers.
@@ -131,7 +131,7 @@ func callStatus(err error) machine.CallStatus {
 		return machine.Accepted
 	case isThrottle(err):
 		return machine.Throttled
-	case isGone(err):
+	case isNotFound(err):
 		return machine.Rejected
 	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
 		return machine.Unknown
@@ -170,8 +170,8 @@ func isCode(err error, codes ...string) bool {
 	return false
 }
 
-// lacksAPI reports whether an error means that this endpoint does not have the
+// isUnavailable reports whether an error means that this endpoint does not have the
 // operation, or that this role may not use it.
-func lacksAPI(err error) bool {
+func isUnavailable(err error) bool {
 	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
 }

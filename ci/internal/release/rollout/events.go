@@ -37,8 +37,8 @@ func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEve
 	for _, event := range slices.Backward(events) {
 		if id := aws.ToString(event.Id); !s.reported.events[id] {
 			s.reported.events[id] = true
-			text := readable(aws.ToString(event.Message))
-			if isTrouble.MatchString(text) {
+			text := shortMessage(aws.ToString(event.Message))
+			if isProblem.MatchString(text) {
 				trouble = text
 			}
 			e.Event(s.Name, text)
@@ -47,9 +47,9 @@ func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEve
 	return trouble
 }
 
-// isTrouble matches the words of service events that say what keeps ECS from going on.
+// isProblem matches the words of service events that say what keeps ECS from going on.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
-var isTrouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
+var isProblem = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
 
 // What ECS says in every event of a service and people know already, and the
 // ARN of a target group, of which its name is enough.
@@ -58,8 +58,8 @@ var (
 	targetGroup  = regexp.MustCompile(`\(target-group arn:[^)]*:targetgroup/([^/)]+)/[^)]*\)`)
 )
 
-// readable is the message of a service event without what makes it long.
-func readable(message string) string {
+// shortMessage is the message of a service event without what makes it long.
+func shortMessage(message string) string {
 	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
 }
 
@@ -110,7 +110,7 @@ func (r *run) reportTaskStates(ctx context.Context, s *serviceRollout, deploymen
 func taskState(task types.Task) string {
 	state := aws.ToString(task.LastStatus)
 	if reason := aws.ToString(task.StoppedReason); reason != "" {
-		state += ": " + readable(reason)
+		state += ": " + shortMessage(reason)
 	}
 	return state
 }

@@ -55,7 +55,7 @@ func (r *run) executeOne(ctx context.Context, o machine.Command) machine.Respons
 		}
 	}
 	r.renew(a.Err)
-	a.Status, a.Denied = callStatus(a.Err), isCode(a.Err, deniedCodes...) || isGone(a.Err)
+	a.Status, a.Denied = callStatus(a.Err), isCode(a.Err, deniedCodes...) || isNotFound(a.Err)
 	return a
 }
 
@@ -73,17 +73,17 @@ func (r *run) updateService(ctx context.Context, s *serviceRollout, o machine.Co
 // deregistered reports whether a revision cannot be deployed any more.
 func (e Engine) deregistered(ctx context.Context, revision string) bool {
 	definition, _, err := e.definition(ctx, revision)
-	return isGone(err) || err == nil && !active(definition)
+	return isNotFound(err) || err == nil && !active(definition)
 }
 
 // registerCopy registers what ran before once more, because somebody has
 // deregistered its revision, and returns the ARN of the copy.
 func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision string) (string, error) {
 	if s.previous == nil {
-		return "", goneError(revision)
+		return "", notFoundError(revision)
 	}
-	input := carryOver(*s.previous)
-	input.Tags, _ = parseTags(s.previousTags).copied(s.From.TaskDefinition).merged(s.previousTags)
+	input := registerInput(*s.previous)
+	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(s.previousTags)
 	out, err := e.ECS.RegisterTaskDefinition(ctx, input)
 	if err != nil {
 		return "", fmt.Errorf("registering %s again, which somebody has deregistered: %w", machine.ShortARN(revision), err)

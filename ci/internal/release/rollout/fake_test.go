@@ -36,27 +36,27 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// fate is what becomes of a deployment whose image has it in its name.
-type fate string
+// behavior is what becomes of a deployment whose image has it in its name.
+type behavior string
 
 const (
-	completes fate = "good"   // complete after a while
-	rollsBack fate = "bad"    // ECS's circuit breaker rolls back
-	alarms    fate = "alarm"  // an alarm makes ECS roll back
-	fails     fate = "failed" // ECS gives up and leaves it
-	stays     fate = "stuck"  // nothing ever happens
-	replaced  fate = "taken"  // somebody else deploys
-	vanishes  fate = "gone"   // the service is deleted
-	stopped   fate = "halt"   // somebody stops the deployment
-	undone    fate = "undo"   // somebody puts back what ran before
-	missing   fate = "none"   // there is no such image: no task ever starts
+	completes behavior = "good"   // complete after a while
+	rollsBack behavior = "bad"    // ECS's circuit breaker rolls back
+	alarms    behavior = "alarm"  // an alarm makes ECS roll back
+	fails     behavior = "failed" // ECS gives up and leaves it
+	stays     behavior = "stuck"  // nothing ever happens
+	replaced  behavior = "taken"  // somebody else deploys
+	vanishes  behavior = "gone"   // the service is deleted
+	stopped   behavior = "halt"   // somebody stops the deployment
+	undone    behavior = "undo"   // somebody puts back what ran before
+	missing   behavior = "none"   // there is no such image: no task ever starts
 )
 
 // deleted is the state of a revision that ECS does not know any more.
 const deleted types.TaskDefinitionStatus = "DELETED"
 
-// pace is how long the fake's deployments take.
-const pace = 3 * time.Second
+// deploymentTime is how long the fake's deployments take.
+const deploymentTime = 3 * time.Second
 
 // fakeECS is an ECS in the time of a fake clock: deployments take their course
 // as it advances, and what is read may lag behind.
@@ -74,14 +74,14 @@ type fakeECS struct {
 	noAPI       bool // it knows no service deployments
 	givesUp     bool // going back to an image that is not there fails, and does not last for ever
 
-	gone map[string]bool // images that are deleted from the registry
+	deletedImages map[string]bool // images that are deleted from the registry
 
-	// refuse is asked before each call, with the operation and the service.
-	refuse func(operation, service string) error
-	// lose tells, after a call has taken effect, whether its answer is lost.
-	lose func(operation, service string) bool
-	// lag is how old what is read is.
-	lag func() time.Duration
+	// failCall is asked before each call, with the operation and the service.
+	failCall func(operation, service string) error
+	// loseResponse tells, after a call has taken effect, whether its answer is lost.
+	loseResponse func(operation, service string) bool
+	// readLag is how old what is read is.
+	readLag func() time.Duration
 }
 
 // state is what can be read of a service.
@@ -104,18 +104,18 @@ type fakeService struct {
 	state
 	name    string
 	past    []state
-	due     []happening
+	due     []scheduledChange
 	good    string // the revision that was complete last
 	desired int32
 }
 
-type happening struct {
+type scheduledChange struct {
 	at   time.Time
 	what func()
 }
 
 func newFakeECS(clock *fakeClock) *fakeECS {
-	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, gone: map[string]bool{}}
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, deletedImages: map[string]bool{}}
 }
 
 func apiError(code string) error {
@@ -177,7 +177,7 @@ func (f *fakeECS) deploy(service, definition string) {
 		TargetServiceRevision: &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
 		Status:                types.ServiceDeploymentStatusInProgress, CreatedAt: aws.Time(f.clock.Now()),
 	})
-	f.later(s, func() { f.happen(s) })
+	f.later(s, func() { f.finishDeployment(s) })
 	f.remember(s)
 }
 
@@ -226,7 +226,7 @@ func (f *fakeECS) record(s *fakeService, status types.ServiceDeploymentStatus, r
 }
 
 func (f *fakeECS) later(s *fakeService, what func()) {
-	s.due = append(s.due, happening{f.clock.Now().Add(pace), what})
+	s.due = append(s.due, scheduledChange{f.clock.Now().Add(deploymentTime), what})
 }
 
 // remember keeps the service's state for late readings.
@@ -256,7 +256,7 @@ func (f *fakeECS) complete(s *fakeService) {
 // lacksImage tells whether no task of a revision can start.
 func (f *fakeECS) lacksImage(definition string) bool {
 	for _, c := range f.find(definition).ContainerDefinitions {
-		if fateOf(*c.Image) == missing || f.gone[*c.Image] {
+		if behaviorOf(*c.Image) == missing || f.deletedImages[*c.Image] {
 			return true
 		}
 	}
@@ -290,15 +290,15 @@ func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	})
 }
 
-// fateOf is what becomes of a deployment of an image.
-func fateOf(image string) fate {
+// behaviorOf is what becomes of a deployment of an image.
+func behaviorOf(image string) behavior {
 	name, _, _ := strings.Cut(image, "@")
-	return fate(name)
+	return behavior(name)
 }
 
-// happen is what becomes of the primary deployment.
-func (f *fakeECS) happen(s *fakeService) {
-	switch fateOf(f.image(*s.deployments[0].TaskDefinition)) {
+// finishDeployment is what becomes of the primary deployment.
+func (f *fakeECS) finishDeployment(s *fakeService) {
+	switch behaviorOf(f.image(*s.deployments[0].TaskDefinition)) {
 	case rollsBack:
 		s.records = slices.Clone(s.records)
 		s.records[0].DeploymentCircuitBreaker = &types.ServiceDeploymentCircuitBreaker{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered}
@@ -347,12 +347,12 @@ func (f *fakeECS) settle() {
 	}
 }
 
-// rest lets the world go on by itself until nothing more happens.
-func (f *fakeECS) rest() {
+// settleAll lets the world go on by itself until nothing more happens.
+func (f *fakeECS) settleAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for range 10 {
-		_ = f.clock.Sleep(context.Background(), pace)
+		_ = f.clock.Sleep(context.Background(), deploymentTime)
 		f.settle()
 	}
 }
@@ -372,10 +372,10 @@ func (f *fakeECS) running(name string) string {
 
 // read is a service as it is told to a reader.
 func (f *fakeECS) read(s *fakeService) state {
-	if f.lag == nil {
+	if f.readLag == nil {
 		return s.state
 	}
-	moment := f.clock.Now().Add(-f.lag())
+	moment := f.clock.Now().Add(-f.readLag())
 	for _, past := range slices.Backward(s.past) {
 		if !past.at.After(moment) {
 			return past
@@ -390,8 +390,8 @@ func (f *fakeECS) begin(operation, service string) (func(), error) {
 	f.settle()
 	f.calls = append(f.calls, strings.TrimSuffix(operation+" "+service, " "))
 	f.times = append(f.times, f.clock.Now())
-	if f.refuse != nil {
-		if err := f.refuse(operation, service); err != nil {
+	if f.failCall != nil {
+		if err := f.failCall(operation, service); err != nil {
 			f.mu.Unlock()
 			return nil, err
 		}
@@ -399,9 +399,9 @@ func (f *fakeECS) begin(operation, service string) (func(), error) {
 	return f.mu.Unlock, nil
 }
 
-// answer loses the answer to a change, if it shall be lost.
-func (f *fakeECS) answer(operation, service string) error {
-	if f.lose != nil && f.lose(operation, service) {
+// response loses the answer to a change, if it shall be lost.
+func (f *fakeECS) response(operation, service string) error {
+	if f.loseResponse != nil && f.loseResponse(operation, service) {
 		return fmt.Errorf("%s: connection reset by peer", operation)
 	}
 	return nil
@@ -501,7 +501,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 	defer done()
 	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions...)
 	f.tags[arn] = in.Tags
-	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: new(*f.find(arn))}, f.answer("RegisterTaskDefinition", *in.Family)
+	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: new(*f.find(arn))}, f.response("RegisterTaskDefinition", *in.Family)
 }
 
 func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
@@ -533,7 +533,7 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 		}
 		f.remember(s)
 	}
-	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)
+	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
 }
 
 func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDeploymentInput, _ ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
@@ -550,7 +550,7 @@ func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDe
 	}
 	s.due = nil
 	f.rollBack(s, "Service deployment rolled back because of a user request.")
-	return &ecs.StopServiceDeploymentOutput{}, f.answer("StopServiceDeployment", name)
+	return &ecs.StopServiceDeploymentOutput{}, f.response("StopServiceDeployment", name)
 }
 
 func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDeploymentsInput, _ ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {

@@ -120,22 +120,22 @@ func TestHints(t *testing.T) {
 	service := platform.Service{Name: "b", Port: 8000, HealthPath: "/health"}
 	hedged := map[string]bool{"": true} // what is still right when a reason was cut off too soon
 	for _, reason := range []string{pulling, pulling + "The task cannot pull registry auth from Amazon ECR: There", "CannotPullContainerError: ", efs} {
-		hedged[hint(report.Cause{Reason: reason}, service, 1)] = true
+		hedged[hintFor(report.Cause{Reason: reason}, service, 1)] = true
 	}
 	require.Len(t, hedged, 5)
 	for _, tt := range tests {
-		got := hint(report.Cause{Reason: tt.reason, Health: tt.health}, service, 1)
+		got := hintFor(report.Cause{Reason: tt.reason, Health: tt.health}, service, 1)
 		if tt.want == "" {
 			require.Empty(t, got, tt.reason)
 		}
 		require.Contains(t, got, tt.want, tt.reason)
 		require.Equal(t, tt.reason, leak.Hide(tt.reason), "no reason of AWS's looks like a secret")
 		if len(tt.reason) > 128 {
-			cut := hint(report.Cause{Reason: tt.reason[:125] + "..."}, service, 1)
+			cut := hintFor(report.Cause{Reason: tt.reason[:125] + "..."}, service, 1)
 			require.True(t, hedged[cut] || cut == got, "%s\n%s", tt.reason[:128], cut)
 		}
 	}
-	require.Empty(t, hint(report.Cause{Reason: elb, Health: "unhealthy (Health checks failed)"}, service, 2), "of which target group?")
+	require.Empty(t, hintFor(report.Cause{Reason: elb, Health: "unhealthy (Health checks failed)"}, service, 2), "of which target group?")
 }
 
 // TestWordsOfPrograms: what a program says is not taken for AWS's words.
@@ -160,13 +160,13 @@ func TestWordsOfPrograms(t *testing.T) {
 		cause := report.Cause{Reason: "Essential container in task exited", StopCode: "EssentialContainerExited", ExitCode: aws.Int32(1)}
 		for _, tail := range [][]string{{words}, {"starting", words}, {words, "bye"}} {
 			cause.LogTail = tail
-			require.Empty(t, hint(cause, platform.Service{}, 1), words)
+			require.Empty(t, hintFor(cause, platform.Service{}, 1), words)
 		}
 	}
 	runtime := report.Cause{Reason: "Essential container in task exited", LogTail: []string{"exec /app: exec format error"}}
-	require.Contains(t, hint(runtime, platform.Service{}, 1), "another architecture", "these are the container runtime's")
+	require.Contains(t, hintFor(runtime, platform.Service{}, 1), "another architecture", "these are the container runtime's")
 	runtime.LogTail = []string{"exec /docker-entrypoint.sh: no such file or directory"}
-	require.Contains(t, hint(runtime, platform.Service{}, 1), "lacks the program")
+	require.Contains(t, hintFor(runtime, platform.Service{}, 1), "lacks the program")
 	runtime.LogTail = append(runtime.LogTail, "and the program goes on")
-	require.Empty(t, hint(runtime, platform.Service{}, 1))
+	require.Empty(t, hintFor(runtime, platform.Service{}, 1))
 }

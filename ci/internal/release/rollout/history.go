@@ -19,21 +19,21 @@ import (
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html
 const historyPage = 20
 
-// record is one deployment of a service's past, with the revision of its task
+// deploymentRecord is one deployment of a service's past, with the revision of its task
 // definition.
-type record struct {
+type deploymentRecord struct {
 	types.ServiceDeploymentBrief
 	revision string // ARN of the task definition's revision
 }
 
-// history calls look with a service's deployments, newest first, until that returns
+// eachDeployment calls look with a service's deployments, newest first, until that returns
 // enough. ECS keeps them for 90 days. known is false if the endpoint has no such
 // records, or denies them.
-func (e Engine) history(ctx context.Context, cluster, service string, look func(record) (enough bool, err error)) (known bool, err error) {
+func (e Engine) eachDeployment(ctx context.Context, cluster, service string, look func(deploymentRecord) (enough bool, err error)) (known bool, err error) {
 	input := &ecs.ListServiceDeploymentsInput{Cluster: &cluster, Service: &service, MaxResults: aws.Int32(historyPage)}
 	for {
 		list, err := e.ECS.ListServiceDeployments(ctx, input)
-		if lacksAPI(err) {
+		if isUnavailable(err) {
 			return false, nil
 		}
 		if err != nil {
@@ -41,7 +41,7 @@ func (e Engine) history(ctx context.Context, cluster, service string, look func(
 		}
 		for page := range slices.Chunk(list.ServiceDeployments, historyPage) {
 			records, err := e.records(ctx, page)
-			if lacksAPI(err) {
+			if isUnavailable(err) {
 				return false, nil
 			}
 			if err != nil {
@@ -60,11 +60,11 @@ func (e Engine) history(ctx context.Context, cluster, service string, look func(
 }
 
 // records adds the revisions of task definitions to deployments.
-func (e Engine) records(ctx context.Context, deployments []types.ServiceDeploymentBrief) ([]record, error) {
-	var records []record
+func (e Engine) records(ctx context.Context, deployments []types.ServiceDeploymentBrief) ([]deploymentRecord, error) {
+	var records []deploymentRecord
 	var arns []string
 	for _, brief := range deployments {
-		records = append(records, record{ServiceDeploymentBrief: brief})
+		records = append(records, deploymentRecord{ServiceDeploymentBrief: brief})
 		if arn := aws.ToString(brief.TargetServiceRevisionArn); arn != "" && !slices.Contains(arns, arn) {
 			arns = append(arns, arn)
 		}
@@ -86,8 +86,8 @@ func (e Engine) records(ctx context.Context, deployments []types.ServiceDeployme
 	return records, nil
 }
 
-// newestFirst calls look with the revisions of a family until that returns enough.
-func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
+// eachRevision calls look with the revisions of a family until that returns enough.
+func (e Engine) eachRevision(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
 	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
 	for {
 		list, err := e.ECS.ListTaskDefinitions(ctx, input)

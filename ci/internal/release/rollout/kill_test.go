@@ -22,9 +22,9 @@ var errKilled = errors.New("killed")
 
 // killAt lets n calls through and none after that. With late, the last one
 // takes effect.
-func killAt(b *bench, n int, late bool) {
+func killAt(b *fixture, n int, late bool) {
 	seen, dead := 0, false
-	b.ecs.refuse = func(string, string) error {
+	b.ecs.failCall = func(string, string) error {
 		if dead || seen == n && !late {
 			dead = true
 			return errKilled
@@ -33,33 +33,33 @@ func killAt(b *bench, n int, late bool) {
 		seen++
 		return nil
 	}
-	b.ecs.lose = func(string, string) bool { return dead }
+	b.ecs.loseResponse = func(string, string) bool { return dead }
 }
 
-// revive is the world as the next process finds it.
-func revive(b *bench) {
-	b.ecs.refuse, b.ecs.lose = nil, nil
+// restartProcess is the world as the next process finds it.
+func restartProcess(b *fixture) {
+	b.ecs.failCall, b.ecs.loseResponse = nil, nil
 	b.ecs.calls = nil
 }
 
 // TestKilledAtEveryCall kills a release between any two of its calls, and lets
 // the next process carry on: at once or after ECS has come to rest.
 func TestKilledAtEveryCall(t *testing.T) {
-	fates := map[string][2]fate{
+	fates := map[string][2]behavior{
 		"good":            {completes, completes},
 		"one fails":       {completes, rollsBack},
 		"one is stuck":    {stays, completes},
 		"one is given up": {fails, completes},
 	}
-	shapes := map[string]func(*bench){
-		"as usual":                      func(*bench) {},
-		"all deregistered":              func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
-		"sidecars, and a bad neighbour": func(b *bench) { b.addSidecars(); b.addNeighbour() },
+	shapes := map[string]func(*fixture){
+		"as usual":                      func(*fixture) {},
+		"all deregistered":              func(b *fixture) { b.setRevisionStatus(types.TaskDefinitionStatusInactive) },
+		"sidecars, and a bad neighbour": func(b *fixture) { b.addSidecars(); b.addOtherService() },
 	}
 	for name, f := range fates {
 		for shape, give := range shapes {
-			shaped := func() *bench {
-				b := newBench(f[0], f[1])
+			shaped := func() *fixture {
+				b := newFixture(f[0], f[1])
 				give(b)
 				return b
 			}
@@ -75,7 +75,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 							b := killed(shaped(), n, late, later)
 							b.request.WaitForTurn = maxWait
 							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
-							b.requireNeighbourLeftAlone(t)
+							b.requireOtherServiceUntouched(t)
 						})
 					}
 				}
@@ -93,17 +93,17 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
 		"new image":  {outcome.Done, outcome.Restored},
 	} {
-		for name, f := range map[string][2]fate{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
-			whole := newBench(f[0], f[1])
+		for name, f := range map[string][2]behavior{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
+			whole := newFixture(f[0], f[1])
 			whole.engine.Release(t.Context(), whole.request)
 			for n := range len(whole.ecs.calls) {
 				t.Run(fmt.Sprintf("%s, %s, call %d", what, name, n), func(t *testing.T) {
-					b := newBench(f[0], f[1])
+					b := newFixture(f[0], f[1])
 					b.request.Timeout = killTimeout
-					befall(b, nil, []vanish{{n + 1, what}}, 0, nil)
+					injectFaults(b, nil, []removal{{n + 1, what}}, 0, nil)
 					got := b.engine.Release(t.Context(), b.request)
 					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
-					b.ecs.rest()
+					b.ecs.settleAll()
 					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
 				})
 			}
@@ -114,15 +114,15 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 // TestFirstReleaseKilledAtEveryCall is the same where services had no tasks before:
 // a release that fails in the end leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
-	for name, f := range map[string][2]fate{
+	for name, f := range map[string][2]behavior{
 		"good":                               {completes, completes},
 		"one fails":                          {completes, rollsBack},
 		"one fails, and ECS gives up on all": {completes, rollsBack},
 		"one is given up":                    {fails, completes},
 		"one fails, after what never ran":    {completes, rollsBack},
 	} {
-		newFirstBench := func(a, second fate) *bench {
-			b := newFirstBench(a, second)
+		newFirstBench := func(a, second behavior) *fixture {
+			b := newFirstReleaseFixture(a, second)
 			b.ecs.givesUp = strings.Contains(name, "gives up")
 			if strings.Contains(name, "never ran") {
 				b.givenUp(types.ServiceDeploymentStatusRollbackFailed)
@@ -164,13 +164,13 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 // TestRollbackOfAKilledFirstRelease goes back to services without tasks, wherever it
 // was killed.
 func TestRollbackOfAKilledFirstRelease(t *testing.T) {
-	whole := newFirstBench(stays, stays)
+	whole := newFirstReleaseFixture(stays, stays)
 	whole.request.Timeout = killTimeout
 	whole.engine.Release(t.Context(), whole.request)
 	for n := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1; n < len(whole.ecs.calls); n++ {
 		for _, late := range []bool{false, true} {
 			t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
-				b := killed(newFirstBench(stays, stays), n, late, false)
+				b := killed(newFirstReleaseFixture(stays, stays), n, late, false)
 				verified := false
 				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
 				b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
@@ -180,7 +180,7 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 				got := b.rollBack(t)
 				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 				require.False(t, verified, "nothing runs that could be asked")
-				b.ecs.rest()
+				b.ecs.settleAll()
 				for _, target := range b.request.Targets {
 					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
 					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
@@ -195,15 +195,15 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 // registered anew.
 func TestRollbackKilledAtEveryCall(t *testing.T) {
 	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
-		released := func() *bench {
-			b := newBench(completes, completes)
+		released := func() *fixture {
+			b := newFixture(completes, completes)
 			b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 			b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
 			for n := 1; n < 3; n++ {
 				b.ecs.remove(revision(n), status)
 				b.ecs.remove(strings.Replace(revision(n), "ecs-a", "ecs-b", 1), status)
 			}
-			b.foreign(7)
+			b.registerForeign(7)
 			b.ecs.calls = nil
 			return b
 		}
@@ -217,7 +217,7 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 					if targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
 						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
 					}
-					revive(b)
+					restartProcess(b)
 					for range 2 {
 						got := b.rollBack(t)
 						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
@@ -231,15 +231,15 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 }
 
 // killed is the world after a release that was killed.
-func killed(b *bench, n int, late, rested bool) *bench {
+func killed(b *fixture, n int, late, rested bool) *fixture {
 	b.request.Timeout = killTimeout
 	killAt(b, n, late)
 	b.request.RestoreTimeout = time.Second // the dead try in vain
 	b.engine.Release(context.Background(), b.request)
 	b.request.RestoreTimeout = 0
-	revive(b)
+	restartProcess(b)
 	if rested {
-		b.ecs.rest()
+		b.ecs.settleAll()
 	}
 	return b
 }
@@ -250,9 +250,9 @@ const (
 )
 
 // requireAll wants the release to have come to all, or to nothing.
-func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
+func requireAll(t *testing.T, b *fixture, got report.Release, good bool) {
 	t.Helper()
-	b.ecs.rest()
+	b.ecs.settleAll()
 	want := outcome.Restored
 	if good {
 		want = outcome.Done
@@ -267,11 +267,11 @@ func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
 	}
 }
 
-func TestAnotherVersionIsRefusedWhileOneIsUnderWay(t *testing.T) {
-	b := newBench(stays, completes)
+func TestOtherVersionIsRefusedDuringRelease(t *testing.T) {
+	b := newFixture(stays, completes)
 	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	b.request.Version = strings.Repeat("f", 40)
 	b.request.Targets[0].Image = "good@sha256:other"
 	got := b.engine.Release(t.Context(), b.request)
@@ -283,9 +283,9 @@ func TestAnotherVersionIsRefusedWhileOneIsUnderWay(t *testing.T) {
 }
 
 // callsUntil is how many calls a release makes before the first of a kind.
-func callsUntil(t *testing.T, operation string, a, b fate) int {
+func callsUntil(t *testing.T, operation string, a, b behavior) int {
 	t.Helper()
-	whole := newBench(a, b)
+	whole := newFixture(a, b)
 	whole.engine.Release(t.Context(), whole.request)
 	for n, call := range whole.ecs.calls {
 		if strings.HasPrefix(call, operation) {
@@ -296,15 +296,15 @@ func callsUntil(t *testing.T, operation string, a, b fate) int {
 	return 0
 }
 
-// TestAnotherVersionAfterAFirstReleaseThatFailed: ECS has given up on a first release
+// TestOtherVersionAfterFailedFirstRelease: ECS has given up on a first release
 // whose process was killed. Whatever comes of the next version, the count is right.
-func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
-	for next, want := range map[fate]struct {
+func TestOtherVersionAfterFailedFirstRelease(t *testing.T) {
+	for next, want := range map[behavior]struct {
 		code  outcome.Code
 		count int32
 	}{completes: {outcome.Done, 2}, fails: {outcome.Restored, 0}} {
 		t.Run(string(next), func(t *testing.T) {
-			b := killed(newFirstBench(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
+			b := killed(newFirstReleaseFixture(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
 			require.Equal(t, "failed@sha256:new", b.ecs.running("a"))
 			b.request.Version = strings.Repeat("f", 40)
 			for n := range b.request.Targets {
@@ -312,7 +312,7 @@ func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
 			}
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, want.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			b.ecs.rest()
+			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
 				require.Equal(t, want.count, s.desired, "%s\n%s", s.name, b.log())
 			}

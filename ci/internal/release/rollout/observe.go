@@ -68,7 +68,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	found := map[string]types.ServiceDeployment{} // by the number of the target revision
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
-		if lacksAPI(err) {
+		if isUnavailable(err) {
 			return nil
 		}
 		if err != nil {
@@ -123,7 +123,7 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 	s.lookup.triedCurrent = false
 	out, err := r.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{Cluster: &r.request.Cluster, Service: &s.ECSName})
 	if err != nil {
-		s.lookup.unavailable = lacksAPI(err)
+		s.lookup.unavailable = isUnavailable(err)
 		return "" // the next observation asks again
 	}
 	for _, d := range out.ServiceDeployments {

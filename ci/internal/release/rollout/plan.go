@@ -66,7 +66,7 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-		return nil, noService(request.Cluster, name)
+		return nil, missingService(request.Cluster, name)
 	}
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
 		return nil, outcome.Refusedf("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
@@ -83,7 +83,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		target: target, service: *service, previous: running, previousTags: tags, tags: parseTags(tags),
 	}
 	if running == nil {
-		s.remark("%s: what runs can only be put back by ECS itself", goneError(s.From.TaskDefinition))
+		s.note("%s: what runs can only be put back by ECS itself", notFoundError(s.From.TaskDefinition))
 		running = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 	}
 	s.From = versionOf(*running, tags, target.Service.Container())
@@ -91,7 +91,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 	}
 	s.WasComplete = machine.Complete(service.Deployments)
-	wanted, newestTags, err := e.wanted(ctx, s, running, tags)
+	wanted, newestTags, err := e.targetDefinition(ctx, s, running, tags)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +99,10 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if err := e.decideCount(ctx, request.Cluster, s, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
-	if err := s.decide(*running, *wanted, request); err != nil {
+	if err := s.planImage(*running, *wanted, request); err != nil {
 		return nil, err
 	}
-	if !s.unchanged && !request.looking {
+	if !s.unchanged && !request.dryRun {
 		if err := checkStrategy(*service); err != nil {
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	if request.TakeOver && s.unchanged && deploying(*service) {
-		s.follow(e.Clock.Now())
+		s.joinDeployment(e.Clock.Now())
 	}
 	if s.failed() && s.tags.from != "" && !s.upToDate {
 		return s, e.findPrevious(ctx, s)
@@ -129,18 +129,18 @@ func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan,
 	case s.tags.release != "":
 	case now == 0 && s.target.Revision == "" && wish > 0:
 		s.Count = &machine.CountChange{To: wish}
-	case now > 0 && s.target.Revision == "" && wish > 0 && s.leftRaisedBy(s.newestTags):
+	case now > 0 && s.target.Revision == "" && wish > 0 && s.countRaisedBy(s.newestTags):
 		s.Count = &machine.CountChange{To: wish}
 	case now > 0 && s.target.Revision == s.From.TaskDefinition:
 		_, tags, err := e.findDefinition(ctx, s.target.Service.Family())
 		if err != nil {
 			return err
 		}
-		if s.leftRaisedBy(parseTags(tags)) {
+		if s.countRaisedBy(parseTags(tags)) {
 			s.Count = &machine.CountChange{}
 		}
 	case now > 0 && s.target.Revision == "" && s.failed() && s.service.RunningCount == 0:
-		ran, err := e.everRan(ctx, cluster, s)
+		ran, err := e.everSucceeded(ctx, cluster, s)
 		if err != nil {
 			return err
 		}
@@ -151,16 +151,16 @@ func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan,
 	return nil
 }
 
-// everRan reports whether a deployment of the service was ever complete. If none was,
+// everSucceeded reports whether a deployment of the service was ever complete. If none was,
 // such as one of an image that Terraform only names for the time being, ECS would go
 // back from it to the first that is: only a count of 0 restores what was.
-func (e Engine) everRan(ctx context.Context, cluster string, s *servicePlan) (bool, error) {
+func (e Engine) everSucceeded(ctx context.Context, cluster string, s *servicePlan) (bool, error) {
 	list, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
 		Cluster: &cluster, Service: aws.String(s.target.Service.ServiceName()), MaxResults: aws.Int32(1),
 		Status: []types.ServiceDeploymentStatus{types.ServiceDeploymentStatusSuccessful},
 	})
 	switch {
-	case lacksAPI(err):
+	case isUnavailable(err):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("listing service deployments of %s: %w", s.target.Service.ServiceName(), err)
@@ -168,19 +168,19 @@ func (e Engine) everRan(ctx context.Context, cluster string, s *servicePlan) (bo
 	return len(list.ServiceDeployments) > 0, nil
 }
 
-// leftRaisedBy reports whether the count is that of a first release, by its tags,
+// countRaisedBy reports whether the count is that of a first release, by its tags,
 // which ECS put back by itself after its process had ended: ECS leaves the count.
-func (s *servicePlan) leftRaisedBy(release releaseTags) bool {
+func (s *servicePlan) countRaisedBy(release releaseTags) bool {
 	primary := machine.Primary(s.service.Deployments)
 	return release.raised > 0 && s.runs(release.from) && primary != nil && primary.RunningCount == 0
 }
 
-// toZero reports whether the service is to run nothing, as before its first release.
-func (s *servicePlan) toZero() bool { return s.Count != nil && s.Count.To == 0 }
+// scalesToZero reports whether the service is to run nothing, as before its first release.
+func (s *servicePlan) scalesToZero() bool { return s.Count != nil && s.Count.To == 0 }
 
-// follow joins a deployment that somebody else has begun to what shall run: it is
+// joinDeployment joins a deployment that somebody else has begun to what shall run: it is
 // waited for.
-func (s *servicePlan) follow(now time.Time) {
+func (s *servicePlan) joinDeployment(now time.Time) {
 	primary := machine.Primary(s.service.Deployments)
 	s.unchanged, s.Joined, s.JoinedAt = false, aws.ToString(primary.Id), now
 }
@@ -193,7 +193,7 @@ func (e Engine) findPrevious(ctx context.Context, s *servicePlan) error {
 		return fmt.Errorf("finding out what ran before the release that failed: %w", err)
 	}
 	if previous == nil {
-		s.remark("%s: it ran before the release that failed, and cannot be gone back to", goneError(s.tags.from))
+		s.note("%s: it ran before the release that failed, and cannot be gone back to", notFoundError(s.tags.from))
 		return nil
 	}
 	s.From, s.previous, s.previousTags, s.WasComplete = versionOf(*previous, tags, s.target.Service.Container()), previous, tags, true
@@ -207,29 +207,29 @@ func (e Engine) findPrevious(ctx context.Context, s *servicePlan) error {
 	return nil
 }
 
-// wanted is the revision that the target is made from: the one named, or the
+// targetDefinition is the revision that the target is made from: the one named, or the
 // newest active one of the family, so that Terraform's changes arrive.
-func (e Engine) wanted(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+func (e Engine) targetDefinition(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
 	switch s.target.Revision {
 	case "":
-		return e.template(ctx, s, running, tags)
+		return e.newestDefinition(ctx, s, running, tags)
 	case aws.ToString(running.TaskDefinitionArn):
 		return running, tags, nil
 	}
 	return e.definition(ctx, s.target.Revision)
 }
 
-// template is the newest active revision of a service's family; if a clean-up has
+// newestDefinition is the newest active revision of a service's family; if a clean-up has
 // deregistered them all it is what runs, which ECS still describes, or else the
 // newest that ECS has kept.
-func (e Engine) template(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+func (e Engine) newestDefinition(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
 	family := s.target.Service.Family()
 	newest, newestTags, err := e.definition(ctx, family)
-	if !isGone(err) {
+	if !isNotFound(err) {
 		return newest, newestTags, err
 	}
 	if aws.ToString(running.Family) == family {
-		s.remark("%s: a new one is made from %s, which runs", err, machine.ShortARN(s.From.TaskDefinition))
+		s.note("%s: a new one is made from %s, which runs", err, machine.ShortARN(s.From.TaskDefinition))
 		return running, tags, nil
 	}
 	list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
@@ -239,17 +239,17 @@ func (e Engine) template(ctx context.Context, s *servicePlan, running *types.Tas
 		return nil, nil, fmt.Errorf("listing revisions of %s: %w", family, err)
 	}
 	if len(list.TaskDefinitionArns) == 0 {
-		return nil, nil, absentError("there is no task definition " + family)
+		return nil, nil, missingError("there is no task definition " + family)
 	}
-	s.remark("%s: a new one is made from %s", goneError(family), machine.ShortARN(list.TaskDefinitionArns[0]))
+	s.note("%s: a new one is made from %s", notFoundError(family), machine.ShortARN(list.TaskDefinitionArns[0]))
 	return e.definition(ctx, list.TaskDefinitionArns[0])
 }
 
-// decide compares what runs with what shall run.
-func (s *servicePlan) decide(running, template types.TaskDefinition, request Request) error {
+// planImage compares what runs with what shall run.
+func (s *servicePlan) planImage(running, template types.TaskDefinition, request Request) error {
 	if s.target.Revision != "" {
-		s.running, s.wanted = carryOver(running), carryOver(template)
-		return s.decideRevision(template, request)
+		s.running, s.wanted = registerInput(running), registerInput(template)
+		return s.planRevision(template, request)
 	}
 	container, version := s.target.Service.Container(), request.Version
 	if s.From.Image == s.target.Image && s.From.SHA != "" {
@@ -259,7 +259,7 @@ func (s *servicePlan) decide(running, template types.TaskDefinition, request Req
 	if err != nil {
 		return err
 	}
-	current := carryOver(running)
+	current := registerInput(running)
 	if s.previous != nil {
 		if current, err = render(running, container, s.From.Image, version); err != nil {
 			return err
@@ -272,9 +272,9 @@ func (s *servicePlan) decide(running, template types.TaskDefinition, request Req
 		s.To, s.upToDate = s.From, true
 		s.unchanged = !request.Force && !s.failed()
 		if !s.unchanged && !active(&running) {
-			s.copy(running, s.previousTags)
+			s.planCopy(running, s.previousTags)
 		}
-	case same(wanted, carryOver(template)) && active(&template):
+	case same(wanted, registerInput(template)) && active(&template):
 		s.To.TaskDefinition = aws.ToString(template.TaskDefinitionArn)
 		s.definition = wanted // until it is known that the revision was registered for this
 	default:
@@ -283,11 +283,11 @@ func (s *servicePlan) decide(running, template types.TaskDefinition, request Req
 	return nil
 }
 
-// copy has the like of a revision registered that was deregistered: ECS takes it
+// planCopy has the like of a revision registered that was deregistered: ECS takes it
 // for no deployment any more.
-func (s *servicePlan) copy(definition types.TaskDefinition, tags []types.Tag) {
+func (s *servicePlan) planCopy(definition types.TaskDefinition, tags []types.Tag) {
 	s.copyOf, s.templateTags = aws.ToString(definition.TaskDefinitionArn), tags
-	s.definition, s.To.TaskDefinition = carryOver(definition), ""
+	s.definition, s.To.TaskDefinition = registerInput(definition), ""
 }
 
 // failed reports whether ECS has given up on what the service is to run. Saying
@@ -297,12 +297,12 @@ func (s *servicePlan) failed() bool {
 	return primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed
 }
 
-// decideRevision takes a revision as it is. One that was deregistered cannot be
+// planRevision takes a revision as it is. One that was deregistered cannot be
 // deployed any more, so its like is registered.
-func (s *servicePlan) decideRevision(template types.TaskDefinition, request Request) error {
+func (s *servicePlan) planRevision(template types.TaskDefinition, request Request) error {
 	container := s.target.Service.Container()
 	s.To = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: cmp.Or(s.newestTags.sha, request.Version)}
-	s.unchanged = s.runs(s.To.TaskDefinition) && !request.Force && !s.toZero()
+	s.unchanged = s.runs(s.To.TaskDefinition) && !request.Force && !s.scalesToZero()
 	switch {
 	case s.unchanged:
 		s.To.TaskDefinition = s.From.TaskDefinition
@@ -310,7 +310,7 @@ func (s *servicePlan) decideRevision(template types.TaskDefinition, request Requ
 		_, err := render(template, container, "", "") // says which containers there are
 		return err
 	case !active(&template):
-		s.copy(template, s.templateTags)
+		s.planCopy(template, s.templateTags)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 	}
 	var subjects []ServiceChange
 	for _, s := range changed {
-		if s.toZero() {
+		if s.scalesToZero() {
 			continue // its image need not be there
 		}
 		definition := s.definition
@@ -40,7 +40,7 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			if err != nil {
 				return err
 			}
-			definition = carryOver(*template)
+			definition = registerInput(*template)
 		}
 		subjects = append(subjects, ServiceChange{Service: s.target.Service, ECSService: s.service, Previous: s.previous, Definition: definition, Image: s.To.Image})
 	}

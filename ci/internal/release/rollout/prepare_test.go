@@ -19,7 +19,7 @@ import (
 )
 
 func TestPreflight(t *testing.T) {
-	b := newBench(completes, "")
+	b := newFixture(completes, "")
 	var asked []rollout.ServiceChange
 	b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
 		asked = subjects
@@ -36,15 +36,15 @@ func TestPreflight(t *testing.T) {
 }
 
 func TestWaitForTurn(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	other := b.ecs.definitions[0].ContainerDefinitions[0]
 	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
 	b.request.WaitForTurn = time.Minute
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.told("waiting for its turn: service ecs-a-service: a deployment is in progress"))
+	require.True(t, b.hasEvent("waiting for its turn: service ecs-a-service: a deployment is in progress"))
 
-	b = newBench(completes, completes)
+	b = newFixture(completes, completes)
 	other.Image = aws.String("stuck@sha256:x")
 	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
 	b.request.WaitForTurn = time.Minute
@@ -52,11 +52,11 @@ func TestWaitForTurn(t *testing.T) {
 	require.Equal(t, outcome.Refused, got.ExitCode, "a turn that does not come")
 }
 
-// TestTwoAtOnce lets another release slip in between planning and the first
+// TestConcurrentDeploymentWhilePreparing lets another release slip in between planning and the first
 // change.
-func TestTwoAtOnce(t *testing.T) {
-	b := newBench(completes, completes)
-	b.ecs.refuse = func(operation, service string) error {
+func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
+	b := newFixture(completes, completes)
+	b.ecs.failCall = func(operation, service string) error {
 		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
 			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 		}
@@ -65,12 +65,12 @@ func TestTwoAtOnce(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
 	require.Contains(t, got.Error, "a deployment is in progress")
-	require.True(t, b.told("begun while this release was prepared"))
+	require.True(t, b.hasEvent("begun while this release was prepared"))
 	require.Zero(t, b.ecs.count("UpdateService"))
 
-	b = newBench(completes, completes)
+	b = newFixture(completes, completes)
 	overtaken := 0
-	b.ecs.refuse = func(operation, service string) error {
+	b.ecs.failCall = func(operation, service string) error {
 		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
 			if overtaken++; overtaken == 1 {
 				b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
@@ -83,12 +83,12 @@ func TestTwoAtOnce(t *testing.T) {
 	require.Equal(t, report.Succeeded, got.Result, "its turn comes: %s", got.Error)
 }
 
-// TestTheSameTwiceAtOnce lets another process begin the very same release between
+// TestSameReleaseTwiceAtOnce lets another process begin the very same release between
 // planning and the first change: it is carried on.
-func TestTheSameTwiceAtOnce(t *testing.T) {
-	b := newBench(completes, completes)
+func TestSameReleaseTwiceAtOnce(t *testing.T) {
+	b := newFixture(completes, completes)
 	registered, begun := 0, false
-	b.ecs.refuse = func(operation, _ string) error { // called with the fake's lock
+	b.ecs.failCall = func(operation, _ string) error { // called with the fake's lock
 		if operation == "RegisterTaskDefinition" {
 			registered++
 		}
@@ -109,30 +109,30 @@ func TestTheSameTwiceAtOnce(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
 	require.True(t, begun)
-	require.True(t, b.told("carrying on with deployment"))
+	require.True(t, b.hasEvent("carrying on with deployment"))
 	require.Zero(t, b.ecs.count("UpdateService"), "the other process has done so")
 }
 
 func TestDesiredCountOfZero(t *testing.T) {
-	b := newBench(completes, "")
+	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]
 	s.desired = 0
 	b.ecs.complete(s)
 	s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.told("a: has a desired count of 0: no task was started, so nothing is proven"))
+	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so nothing is proven"))
 }
 
 // TestFirstDeployment releases to a service that has waited for an image since
 // it was created.
 func TestFirstDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fate fate
+		fate behavior
 		code outcome.Code
 	}{"good": {completes, outcome.Done}, "bad": {fails, outcome.Restored}} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(tt.fate, "")
+			b := newFixture(tt.fate, "")
 			s := b.ecs.services["ecs-a-service"]
 			s.deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
 			s.deployments[0].RunningCount = 0
@@ -144,7 +144,7 @@ func TestFirstDeployment(t *testing.T) {
 }
 
 func TestForce(t *testing.T) {
-	b := newBench("", "")
+	b := newFixture("", "")
 	b.request.Force = true
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
@@ -156,8 +156,8 @@ func TestForce(t *testing.T) {
 // TestForcedRollback is the trap that a look at the running revision cannot see:
 // the forced deployment of what runs already was rolled back to the same.
 func TestForcedRollback(t *testing.T) {
-	for _, f := range []fate{rollsBack, fails, stays} {
-		b := newBench("", "")
+	for _, f := range []behavior{rollsBack, fails, stays} {
+		b := newFixture("", "")
 		s := b.ecs.services["ecs-a-service"]
 		b.ecs.definitions[0].ContainerDefinitions[0].Image = aws.String(string(f) + "@sha256:old")
 		b.request.Targets[0].Image = string(f) + "@sha256:old"
@@ -169,7 +169,7 @@ func TestForcedRollback(t *testing.T) {
 }
 
 func TestFailedServiceIsNotUnchanged(t *testing.T) {
-	b := newBench("", "")
+	b := newFixture("", "")
 	b.ecs.services["ecs-a-service"].deployments[0].RolloutState = types.DeploymentRolloutStateFailed
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
@@ -177,9 +177,9 @@ func TestFailedServiceIsNotUnchanged(t *testing.T) {
 	require.Equal(t, report.Unchanged, got.Services[1].Result)
 }
 
-// TestWhatCannotBeDrivenIsRefused: before anything changes, on the way back, too,
+// TestUnsupportedDeploymentsAreRefused: before anything changes, on the way back, too,
 // and only where something is to change.
-func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
+func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 	strategy := func(s types.DeploymentStrategy) func(*types.Service) {
 		return func(service *types.Service) {
 			service.DeploymentConfiguration = &types.DeploymentConfiguration{Strategy: s, BakeTimeInMinutes: aws.Int32(1440)}
@@ -217,8 +217,8 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 	for name, tt := range tests {
 		for _, back := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, going back %t", name, back), func(t *testing.T) {
-				b := newBench(completes, completes)
-				b.engine.ECS = described{b.ecs, func(s *types.Service) {
+				b := newFixture(completes, completes)
+				b.engine.ECS = changedServices{b.ecs, func(s *types.Service) {
 					if *s.ServiceName == "ecs-a-service" {
 						tt.spoil(s)
 					}
@@ -238,8 +238,8 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 		}
 	}
 	t.Run("a service that does not change", func(t *testing.T) {
-		b := newBench(completes, "")
-		b.engine.ECS = described{b.ecs, func(s *types.Service) {
+		b := newFixture(completes, "")
+		b.engine.ECS = changedServices{b.ecs, func(s *types.Service) {
 			if *s.ServiceName == "ecs-b-service" {
 				strategy(types.DeploymentStrategyBlueGreen)(s)
 			}
@@ -254,8 +254,8 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{status.Services[0].Strategy, status.Services[1].Strategy})
 	})
 	t.Run("looking is not changing", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.engine.ECS = described{b.ecs, strategy(types.DeploymentStrategyCanary)}
+		b := newFixture(completes, completes)
+		b.engine.ECS = changedServices{b.ecs, strategy(types.DeploymentStrategyCanary)}
 		diff, err := b.engine.Diff(t.Context(), b.request)
 		require.NoError(t, err)
 		require.True(t, diff.Changed)
@@ -263,8 +263,8 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 	})
 }
 
-func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
-	b := newBench(completes, completes)
+func TestNextCommand(t *testing.T) {
+	b := newFixture(completes, completes)
 	var told []string
 	b.engine.Next = func(command string) { told = append(told, command) }
 	b.engine.Release(t.Context(), b.request)
@@ -273,13 +273,13 @@ func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
 	require.Empty(t, told[len(told)-1], "nothing is left to do")
 }
 
-// TestRevisionsThatAreNotThere: a clean-up has taken revisions away, and the services
+// TestMissingRevisions: a clean-up has taken revisions away, and the services
 // run on. It keeps nobody from releasing, nor from going back.
-func TestRevisionsThatAreNotThere(t *testing.T) {
+func TestMissingRevisions(t *testing.T) {
 	const inactive, deleting = types.TaskDefinitionStatusInactive, types.TaskDefinitionStatusDeleteInProgress
 	tests := map[string]struct {
 		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is registered by somebody
-		fate  fate
+		fate  behavior
 		force bool
 		code  outcome.Code
 		want  string // image of service a
@@ -301,16 +301,16 @@ func TestRevisionsThatAreNotThere(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(tt.fate, "")
-			b.foreign(1)
+			b := newFixture(tt.fate, "")
+			b.registerForeign(1)
 			for n, status := range tt.take {
 				b.ecs.remove(revision(n), status)
 			}
 			b.request.Force, b.request.Timeout = tt.force, killTimeout
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			require.True(t, b.told(tt.told), b.log())
-			b.ecs.rest()
+			require.True(t, b.hasEvent(tt.told), b.log())
+			b.ecs.settleAll()
 			require.Equal(t, tt.want, b.ecs.running("a"), b.log())
 			if tt.code == outcome.Unrestored {
 				require.Equal(t, "slipway rollback --service a --to COMMIT", got.Next)
@@ -322,13 +322,13 @@ func TestRevisionsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestStatusOfRevisionsThatAreNotThere says it in one line.
-func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
+// TestStatusWithMissingRevisions says it in one line.
+func TestStatusWithMissingRevisions(t *testing.T) {
 	for want, status := range map[string]types.TaskDefinitionStatus{
 		"no revision of task definition ecs-a-task is active, and ecs-a-task:1 runs on: the next deploy registers one, made from that": types.TaskDefinitionStatusInactive,
 		"task definition ecs-a-task:1 is deleted, and the service runs it":                                                             deleted,
 	} {
-		b := newBench(completes, completes)
+		b := newFixture(completes, completes)
 		b.ecs.remove(revision(1), status)
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services()[:1])
 		require.NoError(t, err)
@@ -338,11 +338,11 @@ func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestTagsAreCarriedOver on every path that registers a revision: tags of others are
+// TestTagsAreKept on every path that registers a revision: tags of others are
 // kept, and those of earlier releases are not.
-func TestTagsAreCarriedOver(t *testing.T) {
+func TestTagsAreKept(t *testing.T) {
 	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
-	tags := func(b *bench, n int) map[string]string {
+	tags := func(b *fixture, n int) map[string]string {
 		got := map[string]string{}
 		for _, tag := range b.ecs.tags[revision(n)] {
 			got[*tag.Key] = *tag.Value
@@ -350,7 +350,7 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		return got
 	}
 	t.Run("deploy", func(t *testing.T) {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagRaised), Value: aws.String("7")})
 		got := b.engine.Release(t.Context(), b.request)
 		require.Equal(t, outcome.Done, got.ExitCode, got.Error)
@@ -359,14 +359,14 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		}, tags(b, 2))
 	})
 	t.Run("restore", func(t *testing.T) {
-		b := newBench(fails, "")
+		b := newFixture(fails, "")
 		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagSHA), Value: aws.String("old")})
-		b.ecs.refuse = deregister(b, "UpdateService ecs-a", "ecs-a-task:1")
+		b.ecs.failCall = deregister(b, "UpdateService ecs-a", "ecs-a-task:1")
 		require.Equal(t, outcome.Restored, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Equal(t, map[string]string{"CostCenter": "4711", rollout.TagSHA: "old", rollout.TagCopy: revision(1)}, tags(b, 3))
 	})
 	t.Run("rollback", func(t *testing.T) {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = theirs
 		b.release(t, "1111", "good@sha256:a1", oldImage)
 		b.release(t, "2222", "good@sha256:a2", oldImage)
@@ -378,13 +378,13 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		require.Equal(t, "4711", first["CostCenter"])
 	})
 	t.Run("first release", func(t *testing.T) {
-		b := newFirstBench(completes, completes)
+		b := newFirstReleaseFixture(completes, completes)
 		b.ecs.tags[revision(1)] = theirs
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Equal(t, "4711", tags(b, 2)["CostCenter"])
 	})
 	t.Run("more than ECS takes", func(t *testing.T) {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = nil
 		for n := range 50 {
 			b.ecs.tags[revision(1)] = append(b.ecs.tags[revision(1)], types.Tag{Key: aws.String(fmt.Sprintf("k%02d", n)), Value: aws.String("v")})
@@ -392,23 +392,23 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Len(t, tags(b, 2), 50)
 		require.Equal(t, newSHA, tags(b, 2)[rollout.TagSHA])
-		require.True(t, b.told("a: ECS takes 50 tags, so the new revision is without k45, k46, k47, k48, k49"), b.log())
+		require.True(t, b.hasEvent("a: ECS takes 50 tags, so the new revision is without k45, k46, k47, k48, k49"), b.log())
 	})
 }
 
 // noImage is what services run before their first release.
 const noImage = string(missing) + "@sha256:none"
 
-// newFirstBench has two services as Terraform makes them: without tasks, and never
+// newFirstReleaseFixture has two services as Terraform makes them: without tasks, and never
 // released to.
-func newFirstBench(a, second fate) *bench {
-	b := newBench(a, second)
+func newFirstReleaseFixture(a, second behavior) *fixture {
+	b := newFixture(a, second)
 	b.neverReleased()
 	return b
 }
 
 // neverReleased makes the services as Terraform makes them.
-func (b *bench) neverReleased() {
+func (b *fixture) neverReleased() {
 	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
 		s := b.ecs.services[service]
 		b.ecs.tags[*s.deployments[0].TaskDefinition] = nil
@@ -421,7 +421,7 @@ func (b *bench) neverReleased() {
 
 // givenUp makes them as they are where Terraform gave them a count, and an image that
 // does not run. The status is that of the deployments before.
-func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
+func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	for _, s := range b.ecs.services {
 		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
 		for n := range s.records {
@@ -435,7 +435,7 @@ func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
 // they get the count of the services file, and lose it again when it fails.
 func TestFirstRelease(t *testing.T) {
 	for name, tt := range map[string]struct {
-		b       fate
+		b       behavior
 		givesUp bool
 		code    outcome.Code
 		count   int32
@@ -447,14 +447,14 @@ func TestFirstRelease(t *testing.T) {
 		"nothing happens":                         {stays, true, outcome.Restored, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newFirstBench(completes, tt.b)
+			b := newFirstReleaseFixture(completes, tt.b)
 			b.ecs.givesUp, b.request.Timeout = tt.givesUp, killTimeout
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
 			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
-			require.True(t, b.told("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
-			b.ecs.rest()
+			require.True(t, b.hasEvent("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
+			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.count, s.desired, s.name)
 			}
@@ -463,12 +463,12 @@ func TestFirstRelease(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseAfterWhatNeverRan is one to services of which ECS has given up what
+// TestFirstReleaseAfterFailedDeployment is one to services of which ECS has given up what
 // Terraform gave them: it would go back from that to the new version.
-func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
+func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ran  bool
-		b    fate
+		b    behavior
 		code outcome.Code
 		want int32
 	}{
@@ -477,7 +477,7 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS keeps trying, as it did
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newFirstBench(completes, tt.b)
+			b := newFirstReleaseFixture(completes, tt.b)
 			b.request.Timeout = killTimeout
 			if b.givenUp(types.ServiceDeploymentStatusRollbackFailed); tt.ran {
 				b.givenUp(types.ServiceDeploymentStatusSuccessful)
@@ -488,7 +488,7 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 			if !tt.ran {
 				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
 			}
-			require.Equal(t, !tt.ran, b.told("b: its first release: ECS has given up what was to run before"), b.log())
+			require.Equal(t, !tt.ran, b.hasEvent("b: its first release: ECS has given up what was to run before"), b.log())
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.want, s.desired, s.name)
 			}
@@ -496,10 +496,10 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 	}
 }
 
-// TestStoppedServiceStaysStopped is one that was released before and that somebody
+// TestServiceScaledToZeroStaysAtZero is one that was released before and that somebody
 // has scaled to nothing.
-func TestStoppedServiceStaysStopped(t *testing.T) {
-	b := newBench(completes, "")
+func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
+	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]
 	b.ecs.tags[*s.deployments[0].TaskDefinition] = []types.Tag{{Key: aws.String(rollout.TagRelease), Value: aws.String("r")}}
 	s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0

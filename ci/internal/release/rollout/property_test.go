@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// mishap is one thing that goes wrong, at the n-th call of a kind.
-type mishap struct {
+// callFault is one thing that goes wrong, at the n-th call of a kind.
+type callFault struct {
 	operation string
 	nth       int
 	kind      string // refuse, fault, throttle, lose
@@ -26,43 +26,43 @@ var operations = []string{
 	"RegisterTaskDefinition", "ListTasks",
 }
 
-// vanish takes something away when a release is at its n-th call: what a clean-up or
+// removal takes something away when a release is at its n-th call: what a clean-up or
 // a lifecycle policy may do at any moment.
-type vanish struct {
+type removal struct {
 	at   int
 	what string
 }
 
-func drawVanishing(t *rapid.T) []vanish {
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) vanish {
-		return vanish{
+func drawRemovals(t *rapid.T) []removal {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) removal {
+		return removal{
 			at:   rapid.IntRange(1, 50).Draw(t, "at call"),
 			what: rapid.SampledFrom([]string{"deregister", "delete", "old image", "new image"}).Draw(t, "what"),
 		}
 	}), 0, 2).Draw(t, "vanishing")
 }
 
-// take lets something vanish from the bench.
-func (v vanish) take(b *bench) {
+// apply lets something vanish from the bench.
+func (v removal) apply(b *fixture) {
 	switch v.what {
 	case "deregister":
-		b.takeAway(types.TaskDefinitionStatusInactive)
+		b.setRevisionStatus(types.TaskDefinitionStatusInactive)
 	case "delete":
-		b.takeAway(deleted)
+		b.setRevisionStatus(deleted)
 	case "old image":
-		b.ecs.gone[oldImage] = true
+		b.ecs.deletedImages[oldImage] = true
 	case "new image":
 		for _, target := range b.request.Targets {
 			if target.Image != oldImage {
-				b.ecs.gone[target.Image] = true
+				b.ecs.deletedImages[target.Image] = true
 			}
 		}
 	}
 }
 
-func drawMishaps(t *rapid.T) []mishap {
-	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) mishap {
-		return mishap{
+func drawFaults(t *rapid.T) []callFault {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) callFault {
+		return callFault{
 			operation: rapid.SampledFrom(operations).Draw(t, "operation"),
 			nth:       rapid.IntRange(1, 6).Draw(t, "nth"),
 			kind:      rapid.SampledFrom([]string{"refuse", "fault", "throttle", "lose"}).Draw(t, "kind"),
@@ -70,8 +70,8 @@ func drawMishaps(t *rapid.T) []mishap {
 	}), 0, 6).Draw(t, "mishaps")
 }
 
-// befall lets the mishaps happen, each once.
-func befall(b *bench, mishaps []mishap, vanishing []vanish, interruptAt int, interrupt func()) {
+// injectFaults lets the mishaps happen, each once.
+func injectFaults(b *fixture, mishaps []callFault, vanishing []removal, interruptAt int, interrupt func()) {
 	counts := map[string]int{}
 	hit := func(operation string, kinds ...string) string {
 		for _, m := range mishaps {
@@ -84,14 +84,14 @@ func befall(b *bench, mishaps []mishap, vanishing []vanish, interruptAt int, int
 		return ""
 	}
 	calls := 0
-	b.ecs.refuse = func(operation, _ string) error {
+	b.ecs.failCall = func(operation, _ string) error {
 		counts[operation]++
 		if calls++; calls == interruptAt {
 			interrupt()
 		}
 		for _, v := range vanishing {
 			if v.at == calls {
-				v.take(b)
+				v.apply(b)
 			}
 		}
 		switch hit(operation, "refuse", "fault", "throttle") {
@@ -104,7 +104,7 @@ func befall(b *bench, mishaps []mishap, vanishing []vanish, interruptAt int, int
 		}
 		return nil
 	}
-	b.ecs.lose = func(operation, _ string) bool { return hit(operation, "lose") != "" }
+	b.ecs.loseResponse = func(operation, _ string) bool { return hit(operation, "lose") != "" }
 }
 
 // TestAllOrNothing plays releases with whatever fates, faults, late readings and
@@ -112,17 +112,17 @@ func befall(b *bench, mishaps []mishap, vanishing []vanish, interruptAt int, int
 // all services run what the release wanted, or all run what ran before, or it
 // says that a human is needed.
 func TestAllOrNothing(t *testing.T) {
-	fates := []fate{completes, completes, completes, "", rollsBack, alarms, fails, stays, stopped, undone}
-	hostile := []fate{replaced, vanishes}
+	fates := []behavior{completes, completes, completes, "", rollsBack, alarms, fails, stays, stopped, undone}
+	hostile := []behavior{replaced, vanishes}
 	rapid.Check(t, func(t *rapid.T) {
 		nasty := rapid.IntRange(0, 9).Draw(t, "nasty") == 0
-		draw := func(name string) fate {
+		draw := func(name string) behavior {
 			if nasty {
 				return rapid.SampledFrom(append(hostile, fates...)).Draw(t, name)
 			}
 			return rapid.SampledFrom(fates).Draw(t, name)
 		}
-		b := newBench(draw("a"), draw("b"))
+		b := newFixture(draw("a"), draw("b"))
 		if rapid.IntRange(0, 3).Draw(t, "first release") == 0 {
 			b.neverReleased()
 		}
@@ -130,7 +130,7 @@ func TestAllOrNothing(t *testing.T) {
 			b.addSidecars()
 		}
 		if rapid.Bool().Draw(t, "a neighbour that is broken") {
-			b.addNeighbour()
+			b.addOtherService()
 		}
 		b.ecs.givesUp = rapid.Bool().Draw(t, "gives up going back")
 		b.ecs.noAPI = rapid.Bool().Draw(t, "no service deployments")
@@ -139,18 +139,18 @@ func TestAllOrNothing(t *testing.T) {
 		read := 0
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		befall(b, drawMishaps(t), drawVanishing(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
+		injectFaults(b, drawFaults(t), drawRemovals(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
 		if rapid.Bool().Draw(t, "late") {
-			b.ecs.lag = func() time.Duration { read++; return time.Duration(lags[read%len(lags)]) * time.Second }
+			b.ecs.readLag = func() time.Duration { read++; return time.Duration(lags[read%len(lags)]) * time.Second }
 		}
 		got := b.engine.Release(ctx, b.request)
-		b.ecs.rest()
+		b.ecs.settleAll()
 		requirePromise(t, b, before, got)
 	})
 }
 
 // requirePromise holds the promise against the end state.
-func requirePromise(t require.TestingT, b *bench, old map[string]string, got report.Release) {
+func requirePromise(t require.TestingT, b *fixture, old map[string]string, got report.Release) {
 	running, wanted := map[string]string{}, map[string]string{}
 	changed := 0
 	for _, target := range b.request.Targets {
@@ -160,7 +160,7 @@ func requirePromise(t require.TestingT, b *bench, old map[string]string, got rep
 			changed++
 		}
 	}
-	b.requireNeighbourLeftAlone(t)
+	b.requireOtherServiceUntouched(t)
 	say := []any{"%s: %s\n%s\ncalls: %s", got.Result, got.Error, b.log(), strings.Join(b.ecs.calls, ", ")}
 	switch got.ExitCode {
 	case outcome.Done:

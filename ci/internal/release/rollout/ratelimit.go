@@ -12,50 +12,50 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// limited keeps the reads of a watch within a quarter of what ECS allows an
+// rateLimited keeps the reads of a watch within a quarter of what ECS allows an
 // account in a region, however many services are watched: others live there,
 // too.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-type limited struct {
+type rateLimited struct {
 	ECS
 	clock                        Clock
-	services, tasks, deployments *quota
+	services, tasks, deployments *rateLimiter
 }
 
-// quota is a limiter that many ask at the same time.
-type quota struct {
+// rateLimiter is a limiter that many ask at the same time.
+type rateLimiter struct {
 	mu sync.Mutex
 	*rate.Limiter
 }
 
-func newQuota(perSecond rate.Limit, burst int) *quota {
-	return &quota{Limiter: rate.NewLimiter(perSecond, burst)}
+func newRateLimiter(perSecond rate.Limit, burst int) *rateLimiter {
+	return &rateLimiter{Limiter: rate.NewLimiter(perSecond, burst)}
 }
 
 // reserve takes one call and returns how long to wait for it. The time is read under
 // the lock: a limiter that is given an earlier time than the last gives the time
 // between them twice.
-func (q *quota) reserve(clock Clock) time.Duration {
+func (q *rateLimiter) reserve(clock Clock) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := clock.Now()
 	return q.ReserveN(now, 1).DelayFrom(now)
 }
 
-// share is the part of a quota that a release takes for itself.
-const share = 4
+// quotaShare is the part of a quota that a release takes for itself.
+const quotaShare = 4
 
-func limit(api ECS, clock Clock) ECS {
-	return limited{
+func limitReads(api ECS, clock Clock) ECS {
+	return rateLimited{
 		ECS: api, clock: clock,
-		services:    newQuota(20./share, 100/share),
-		tasks:       newQuota(20./share, 100/share),
-		deployments: newQuota(20./share, 50/share),
+		services:    newRateLimiter(20./quotaShare, 100/quotaShare),
+		tasks:       newRateLimiter(20./quotaShare, 100/quotaShare),
+		deployments: newRateLimiter(20./quotaShare, 50/quotaShare),
 	}
 }
 
-// within waits until the quota lets one call through.
-func (l limited) within(ctx context.Context, q *quota) error {
+// wait waits until the quota lets one call through.
+func (l rateLimited) wait(ctx context.Context, q *rateLimiter) error {
 	wait := q.reserve(l.clock)
 	if wait <= 0 {
 		return nil
@@ -63,36 +63,36 @@ func (l limited) within(ctx context.Context, q *quota) error {
 	return l.clock.Sleep(ctx, wait.Round(time.Millisecond))
 }
 
-func (l limited) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
-	if err := l.within(ctx, l.services); err != nil {
+func (l rateLimited) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+	if err := l.wait(ctx, l.services); err != nil {
 		return nil, err
 	}
 	return l.ECS.DescribeServices(ctx, in, options...)
 }
 
-func (l limited) ListTasks(ctx context.Context, in *ecs.ListTasksInput, options ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
-	if err := l.within(ctx, l.tasks); err != nil {
+func (l rateLimited) ListTasks(ctx context.Context, in *ecs.ListTasksInput, options ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
+	if err := l.wait(ctx, l.tasks); err != nil {
 		return nil, err
 	}
 	return l.ECS.ListTasks(ctx, in, options...)
 }
 
-func (l limited) DescribeTasks(ctx context.Context, in *ecs.DescribeTasksInput, options ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
-	if err := l.within(ctx, l.tasks); err != nil {
+func (l rateLimited) DescribeTasks(ctx context.Context, in *ecs.DescribeTasksInput, options ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error) {
+	if err := l.wait(ctx, l.tasks); err != nil {
 		return nil, err
 	}
 	return l.ECS.DescribeTasks(ctx, in, options...)
 }
 
-func (l limited) ListServiceDeployments(ctx context.Context, in *ecs.ListServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
-	if err := l.within(ctx, l.deployments); err != nil {
+func (l rateLimited) ListServiceDeployments(ctx context.Context, in *ecs.ListServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
+	if err := l.wait(ctx, l.deployments); err != nil {
 		return nil, err
 	}
 	return l.ECS.ListServiceDeployments(ctx, in, options...)
 }
 
-func (l limited) DescribeServiceDeployments(ctx context.Context, in *ecs.DescribeServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.DescribeServiceDeploymentsOutput, error) {
-	if err := l.within(ctx, l.deployments); err != nil {
+func (l rateLimited) DescribeServiceDeployments(ctx context.Context, in *ecs.DescribeServiceDeploymentsInput, options ...func(*ecs.Options)) (*ecs.DescribeServiceDeploymentsOutput, error) {
+	if err := l.wait(ctx, l.deployments); err != nil {
 		return nil, err
 	}
 	return l.ECS.DescribeServiceDeployments(ctx, in, options...)

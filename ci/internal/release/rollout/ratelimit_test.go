@@ -16,13 +16,13 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// described is an ECS that describes its services otherwise.
-type described struct {
+// changedServices is an ECS that describes its services otherwise.
+type changedServices struct {
 	*fakeECS
 	as func(*types.Service)
 }
 
-func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+func (c changedServices) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
 	out, err := c.fakeECS.DescribeServices(ctx, in, options...)
 	for i := range out.Services {
 		c.as(&out.Services[i])
@@ -30,10 +30,10 @@ func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeService
 	return out, err
 }
 
-// TestWatchingKeepsTheBudget counts the calls of releases of many services that
+// TestReadsStayWithinQuota counts the calls of releases of many services that
 // take a while, in every second: after the burst that is allowed, no more than
 // a quarter of what ECS documents.
-func TestWatchingKeepsTheBudget(t *testing.T) {
+func TestReadsStayWithinQuota(t *testing.T) {
 	buckets := map[string]struct{ burst, rate float64 }{
 		"DescribeServices":           {25, 5},
 		"DescribeServiceDeployments": {12.5, 5},
@@ -71,24 +71,24 @@ func TestWatchingKeepsTheBudget(t *testing.T) {
 	}
 }
 
-// TestEndIsNoticedSoon is the time from ECS's end of a deployment to the
+// TestDeploymentEndIsDetectedQuickly is the time from ECS's end of a deployment to the
 // release's: at most a poll.
-func TestEndIsNoticedSoon(t *testing.T) {
-	for name, f := range map[string]fate{"complete": completes, "rolled back": rollsBack} {
+func TestDeploymentEndIsDetectedQuickly(t *testing.T) {
+	for name, f := range map[string]behavior{"complete": completes, "rolled back": rollsBack} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(f, "")
+			b := newFixture(f, "")
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.NotEqual(t, outcome.Failed, got.ExitCode)
-			require.LessOrEqual(t, time.Duration(got.Services[0].DurationMS)*time.Millisecond, 2*pace+time.Second)
-			require.LessOrEqual(t, b.ecs.clock.Now().Sub(began), 2*pace+2*time.Second)
+			require.LessOrEqual(t, time.Duration(got.Services[0].DurationMS)*time.Millisecond, 2*deploymentTime+time.Second)
+			require.LessOrEqual(t, b.ecs.clock.Now().Sub(began), 2*deploymentTime+2*time.Second)
 		})
 	}
 }
 
 // TestPollingBacksOff counts looks at a deployment that does nothing for long.
 func TestPollingBacksOff(t *testing.T) {
-	b := newBench(stays, "")
+	b := newFixture(stays, "")
 	b.request.Timeout = 10 * time.Minute
 	b.engine.Release(t.Context(), b.request)
 	looks := b.ecs.count("DescribeServices")
@@ -101,7 +101,7 @@ func stoppedWith(reason string, code types.TaskStopCode) types.Task {
 }
 
 func TestSignals(t *testing.T) {
-	b := newBench("", rollsBack)
+	b := newFixture("", rollsBack)
 	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
 	task.StartedBy = aws.String("ecs-svc/3")
 	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: aws.Int32(137)}}
@@ -113,12 +113,12 @@ func TestSignals(t *testing.T) {
 	require.Contains(t, cause.Hint, "the container was killed")
 }
 
-// TestUpdatesKeepTheQuota updates more services than ECS takes at once, forth and
+// TestUpdatesStayWithinQuota updates more services than ECS takes at once, forth and
 // back: those that have to wait are updated as the quota allows, and none is
 // ever refused for it.
-func TestUpdatesKeepTheQuota(t *testing.T) {
+func TestUpdatesStayWithinQuota(t *testing.T) {
 	for name, tt := range map[string]struct {
-		image fate
+		image behavior
 		code  outcome.Code
 	}{"forth": {completes, outcome.Done}, "and back": {fails, outcome.Restored}} {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestUpdatesKeepTheQuota(t *testing.T) {
 			}
 			_ = clock.Sleep(t.Context(), time.Hour)
 			tokens, fewest, filled := 50., 50., clock.Now()
-			api.refuse = func(operation, _ string) error {
+			api.failCall = func(operation, _ string) error {
 				if operation != "UpdateService" {
 					return nil
 				}

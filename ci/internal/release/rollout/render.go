@@ -18,7 +18,7 @@ import (
 // is carried over but the container's image and, where the container declares
 // it, the variable VERSION. The template is left as it is.
 func render(template types.TaskDefinition, container, image, version string) (*ecs.RegisterTaskDefinitionInput, error) {
-	input := carryOver(template)
+	input := registerInput(template)
 	n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == container })
 	if n < 0 {
 		return nil, outcome.Usagef("task definition %s has no container %q: it has %s; name the container like the service",
@@ -36,10 +36,10 @@ func render(template types.TaskDefinition, container, image, version string) (*e
 	return input, nil
 }
 
-// carryOver copies every field that a registration takes from a task
+// registerInput copies every field that a registration takes from a task
 // definition that ECS described. It goes by the SDK's own types, so that a
 // field which a later API adds is carried over and not dropped.
-func carryOver(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
+func registerInput(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
 	input := &ecs.RegisterTaskDefinitionInput{}
 	from, to := reflect.ValueOf(template), reflect.ValueOf(input).Elem()
 	for i := range to.NumField() {

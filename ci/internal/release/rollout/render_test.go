@@ -70,7 +70,7 @@ func TestRenderCarriesEveryFieldOver(t *testing.T) {
 	require.Equal(t, "old", *template.ContainerDefinitions[0].Environment[1].Value)
 }
 
-func TestRenderSetsNoVariableThatIsNotDeclared(t *testing.T) {
+func TestRenderSetsDeclaredVariablesOnly(t *testing.T) {
 	template := types.TaskDefinition{ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("api")}, {Name: aws.String("log"), Image: aws.String("l")}}}
 	got, err := render(template, "api", "i", "v2")
 	require.NoError(t, err)

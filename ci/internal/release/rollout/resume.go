@@ -36,7 +36,7 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 		mine := tagsOf(s, id, members)
 		if s.copyOf != "" {
-			mine = parseTags(s.templateTags).copied(s.copyOf)
+			mine = parseTags(s.templateTags).asCopyOf(s.copyOf)
 		}
 		if s.To.TaskDefinition != "" && s.newestTags == mine {
 			s.definition = nil // registered for this, by an earlier try
@@ -44,8 +44,8 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		}
 		s.To.TaskDefinition = ""
 		var dropped []string
-		if s.definition.Tags, dropped = mine.merged(s.templateTags); len(dropped) > 0 {
-			s.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		if s.definition.Tags, dropped = mine.withForeign(s.templateTags); len(dropped) > 0 {
+			s.note("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
 		}
 	}
 	return nil

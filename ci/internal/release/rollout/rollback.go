@@ -39,7 +39,7 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 	for _, s := range services {
 		service := described[s.ServiceName()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-			return nil, noService(cluster, s.ServiceName())
+			return nil, missingService(cluster, s.ServiceName())
 		}
 		definition, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
@@ -87,12 +87,12 @@ func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []pl
 		switch {
 		case releases[n].id != last.id:
 			continue
-		case releases[n].putBack:
+		case releases[n].restored:
 			e.Event(s.service.Name, fmt.Sprintf("was put back already: %s, of release %s, runs no more (--to names what is further back)", releases[n].revision, releases[n].id))
 			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		}
-		revision, err := e.lastGood(ctx, cluster, s)
+		revision, err := e.lastKnownGood(ctx, cluster, s)
 		targets, problems = append(targets, Target{Service: s.service, Revision: revision}), append(problems, err)
 	}
 	return targets, errors.Join(problems...)
@@ -103,7 +103,7 @@ type lastRelease struct {
 	id, sha  string
 	revision string    // the one that it registered
 	at       time.Time // when it was deployed, or else registered
-	putBack  bool      // the service runs something older, again or still
+	restored bool      // the service runs something older, again or still
 }
 
 // findLastRelease finds the last release that concerned a service. A release
@@ -115,8 +115,8 @@ type lastRelease struct {
 // revisions others have registered. Then come the revisions that are newer than what
 // runs, because a release whose process was killed may have deployed none.
 func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningService) (lastRelease, error) {
-	l := laterRelease{engine: e, than: s, seen: map[string]bool{}}
-	known, err := e.history(ctx, cluster, s.service.ServiceName(), func(r record) (bool, error) { return l.deployment(ctx, r) })
+	l := releaseSearch{engine: e, service: s, seen: map[string]bool{}}
+	known, err := e.eachDeployment(ctx, cluster, s.service.ServiceName(), func(r deploymentRecord) (bool, error) { return l.visitDeployment(ctx, r) })
 	if err != nil {
 		return lastRelease{}, err
 	}
@@ -124,9 +124,9 @@ func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningSe
 		if l.found != nil {
 			break
 		}
-		err := e.newestFirst(ctx, s.service.Family(), status, func(arn string) (bool, error) {
-			enough, err := l.revision(ctx, arn, time.Time{})
-			return enough || !l.newer(arn), err
+		err := e.eachRevision(ctx, s.service.Family(), status, func(arn string) (bool, error) {
+			enough, err := l.visitRevision(ctx, arn, time.Time{})
+			return enough || !l.isNewer(arn), err
 		})
 		switch {
 		case err != nil && !isCode(err, deniedCodes...):
@@ -143,45 +143,45 @@ func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningSe
 	case s.tags.release == "" || s.tags.from == "":
 		return lastRelease{}, nil
 	}
-	if l.arrived.IsZero() {
-		l.arrived = aws.ToTime(s.definition.RegisteredAt)
+	if l.deployedAt.IsZero() {
+		l.deployedAt = aws.ToTime(s.definition.RegisteredAt)
 	}
-	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(l.runs()), l.arrived, false}, nil
+	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(l.runs()), l.deployedAt, false}, nil
 }
 
-// laterRelease looks for a release that began later than that of what a service runs.
-type laterRelease struct {
-	engine  Engine
-	than    runningService
-	seen    map[string]bool
-	found   *lastRelease
-	deleted string    // a later revision of which it is not known whose it was
-	arrived time.Time // when what runs was deployed
-	earlier bool      // something else was deployed before that
+// releaseSearch looks for a release that began later than that of what a service runs.
+type releaseSearch struct {
+	engine     Engine
+	service    runningService
+	seen       map[string]bool
+	found      *lastRelease
+	deleted    string    // a later revision of which it is not known whose it was
+	deployedAt time.Time // when what runs was deployed
+	sawEarlier bool      // something else was deployed before that
 }
 
 // runs is the revision that runs.
-func (l *laterRelease) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
+func (l *releaseSearch) runs() string { return aws.ToString(l.service.definition.TaskDefinitionArn) }
 
-// deployment looks at one of the service's deployments. Those that are older than
+// visitDeployment looks at one of the service's deployments. Those that are older than
 // the revision which runs say nothing of a newer one.
-func (l *laterRelease) deployment(ctx context.Context, r record) (bool, error) {
+func (l *releaseSearch) visitDeployment(ctx context.Context, r deploymentRecord) (bool, error) {
 	switch {
-	case r.revision == l.runs() && !l.earlier:
-		l.arrived = aws.ToTime(r.CreatedAt)
-	case !l.arrived.IsZero():
-		l.earlier = true
+	case r.revision == l.runs() && !l.sawEarlier:
+		l.deployedAt = aws.ToTime(r.CreatedAt)
+	case !l.deployedAt.IsZero():
+		l.sawEarlier = true
 	}
-	registered := l.than.definition.RegisteredAt
-	if l.than.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+	registered := l.service.definition.RegisteredAt
+	if l.service.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
 		return true, nil
 	}
-	return l.revision(ctx, r.revision, aws.ToTime(r.CreatedAt))
+	return l.visitRevision(ctx, r.revision, aws.ToTime(r.CreatedAt))
 }
 
-// revision looks at one revision.
-func (l *laterRelease) revision(ctx context.Context, arn string, at time.Time) (bool, error) {
-	if arn == l.runs() || l.seen[arn] || !l.newer(arn) {
+// visitRevision looks at one revision.
+func (l *releaseSearch) visitRevision(ctx context.Context, arn string, at time.Time) (bool, error) {
+	if arn == l.runs() || l.seen[arn] || !l.isNewer(arn) {
 		return false, nil
 	}
 	l.seen[arn] = true
@@ -194,7 +194,7 @@ func (l *laterRelease) revision(ctx context.Context, arn string, at time.Time) (
 		return false, nil
 	}
 	of := parseTags(tags)
-	if of.release == "" || of.copyOf != "" && !l.newer(of.copyOf) {
+	if of.release == "" || of.copyOf != "" && !l.isNewer(of.copyOf) {
 		return false, nil // somebody else's, or a copy of something older
 	}
 	if at.IsZero() {
@@ -204,13 +204,13 @@ func (l *laterRelease) revision(ctx context.Context, arn string, at time.Time) (
 	return true, nil
 }
 
-// newer reports whether a revision of the service's family was registered after the
+// isNewer reports whether a revision of the service's family was registered after the
 // one that runs, or after the one that this is a copy of.
-func (l *laterRelease) newer(arn string) bool {
-	if familyOf(arn) != l.than.service.Family() {
+func (l *releaseSearch) isNewer(arn string) bool {
+	if familyOf(arn) != l.service.service.Family() {
 		return false
 	}
-	return registeredAfter(arn, cmp.Or(l.than.tags.copyOf, l.runs()))
+	return registeredAfter(arn, cmp.Or(l.service.tags.copyOf, l.runs()))
 }
 
 // registeredAfter reports whether a revision is newer than the one that runs.
@@ -218,10 +218,10 @@ func registeredAfter(arn, runs string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 
-// lastGood follows what ran before, and before that, to the first revision that
+// lastKnownGood follows what ran before, and before that, to the first revision that
 // did not fail whenever it was deployed. Of what was deployed before ECS's records
 // begin it is believed that it worked.
-func (e Engine) lastGood(ctx context.Context, cluster string, s runningService) (string, error) {
+func (e Engine) lastKnownGood(ctx context.Context, cluster string, s runningService) (string, error) {
 	skipped := map[string]bool{}
 	for candidate := s.tags.from; candidate != "" && !skipped[candidate]; {
 		good, err := e.succeeded(ctx, cluster, s.service.ServiceName(), candidate)
@@ -247,7 +247,7 @@ func (e Engine) lastGood(ctx context.Context, cluster string, s runningService) 
 // succeeded reports whether a revision was ever deployed with success, as far as is known.
 func (e Engine) succeeded(ctx context.Context, cluster, service, revision string) (bool, error) {
 	deployed, succeeded := false, false
-	_, err := e.history(ctx, cluster, service, func(r record) (bool, error) {
+	_, err := e.eachDeployment(ctx, cluster, service, func(r deploymentRecord) (bool, error) {
 		if r.revision == revision {
 			deployed = true
 			succeeded = succeeded || r.Status == types.ServiceDeploymentStatusSuccessful
@@ -307,11 +307,11 @@ func (e Engine) ImageTargets(ctx context.Context, cluster string, services []pla
 			target.Revision = arn
 			return true, nil
 		}
-		if _, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) { return look(r.revision) }); err != nil {
+		if _, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) { return look(r.revision) }); err != nil {
 			return nil, err
 		}
 		if target.Revision == "" {
-			if err := e.newestFirst(ctx, s.Family(), types.TaskDefinitionStatusActive, look); err != nil {
+			if err := e.eachRevision(ctx, s.Family(), types.TaskDefinitionStatusActive, look); err != nil {
 				return nil, err
 			}
 		}

@@ -18,7 +18,7 @@ import (
 )
 
 // services of the bench.
-func (b *bench) services() []platform.Service {
+func (b *fixture) services() []platform.Service {
 	var list []platform.Service
 	for _, target := range b.request.Targets {
 		list = append(list, target.Service)
@@ -27,28 +27,28 @@ func (b *bench) services() []platform.Service {
 }
 
 // release releases images of both services under a version.
-func (b *bench) release(t *testing.T, version, imageA, imageB string) report.Release {
+func (b *fixture) release(t *testing.T, version, imageA, imageB string) report.Release {
 	t.Helper()
 	request := b.request
 	request.Version = version
 	request.Targets = []rollout.Target{{Service: b.services()[0], Image: imageA}, {Service: b.services()[1], Image: imageB}}
 	got := b.engine.Release(t.Context(), request)
-	b.ecs.rest()
+	b.ecs.settleAll()
 	return got
 }
 
 // rollBack goes back to the last good release.
-func (b *bench) rollBack(t *testing.T) report.Release {
+func (b *fixture) rollBack(t *testing.T) report.Release {
 	t.Helper()
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
-	b.ecs.rest()
+	b.ecs.settleAll()
 	return got
 }
 
 func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	require.Equal(t, report.Succeeded, b.release(t, "1111", "good@sha256:a1", "good@sha256:b1").Result)
 	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
 	require.Equal(t, report.Succeeded, b.release(t, "3333", "good@sha256:a3", "good@sha256:b3").Result)
@@ -64,8 +64,8 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
-// foreign registers revisions that are no release's, as Terraform does.
-func (b *bench) foreign(n int) {
+// registerForeign registers revisions that are no release's, as Terraform does.
+func (b *fixture) registerForeign(n int) {
 	for range n {
 		b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	}
@@ -79,25 +79,25 @@ func revision(n int) string {
 // TestRollbackAgainGoesNoFurther is a rollback after whatever has happened since.
 // Service a runs the original, 1111 and 2222 as revisions 1, 2 and 3.
 func TestRollbackAgainGoesNoFurther(t *testing.T) {
-	to := func(n int) func(*testing.T, *bench) {
-		return func(t *testing.T, b *bench) {
+	to := func(n int) func(*testing.T, *fixture) {
+		return func(t *testing.T, b *fixture) {
 			got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(n)}}})
 			require.Equal(t, outcome.Done, got.ExitCode, got.Error)
-			b.ecs.rest()
+			b.ecs.settleAll()
 		}
 	}
-	back := func(t *testing.T, b *bench) {
+	back := func(t *testing.T, b *fixture) {
 		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 	}
-	deploy := func(version, image string) func(*testing.T, *bench) {
-		return func(t *testing.T, b *bench) { b.release(t, version, image, oldImage) }
+	deploy := func(version, image string) func(*testing.T, *fixture) {
+		return func(t *testing.T, b *fixture) { b.release(t, version, image, oldImage) }
 	}
-	foreign := func(n int) func(*testing.T, *bench) { return func(_ *testing.T, b *bench) { b.foreign(n) } }
-	byHand := func(n int) func(*testing.T, *bench) {
-		return func(_ *testing.T, b *bench) { b.ecs.deploy("ecs-a-service", revision(n)); b.ecs.rest() }
+	foreign := func(n int) func(*testing.T, *fixture) { return func(_ *testing.T, b *fixture) { b.registerForeign(n) } }
+	byHand := func(n int) func(*testing.T, *fixture) {
+		return func(_ *testing.T, b *fixture) { b.ecs.deploy("ecs-a-service", revision(n)); b.ecs.settleAll() }
 	}
-	remove := func(status types.TaskDefinitionStatus, revisions ...int) func(*testing.T, *bench) {
-		return func(_ *testing.T, b *bench) {
+	remove := func(status types.TaskDefinitionStatus, revisions ...int) func(*testing.T, *fixture) {
+		return func(_ *testing.T, b *fixture) {
 			for _, n := range revisions {
 				b.ecs.remove(revision(n), status)
 			}
@@ -105,7 +105,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	}
 	const inactive = types.TaskDefinitionStatusInactive
 	tests := map[string]struct {
-		before []func(*testing.T, *bench)
+		before []func(*testing.T, *fixture)
 		want   string // image of service a after one more rollback
 		err    string // or why it is not done
 	}{
@@ -137,7 +137,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	for name, tt := range tests {
 		for _, noAPI := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", without service deployments"}[noAPI], func(t *testing.T) {
-				b := newBench(completes, completes)
+				b := newFixture(completes, completes)
 				b.ecs.noAPI = noAPI
 				b.release(t, "1111", "good@sha256:a1", oldImage)
 				b.release(t, "2222", "good@sha256:a2", oldImage)
@@ -163,19 +163,19 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	}
 }
 
-func steps(list ...func(*testing.T, *bench)) []func(*testing.T, *bench) { return list }
+func steps(list ...func(*testing.T, *fixture)) []func(*testing.T, *fixture) { return list }
 
 // TestRollbackOfOneServiceThenOfAll: the one that was put back stays where it is.
 func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
-	b.ecs.rest()
+	b.ecs.settleAll()
 	require.Equal(t, "good@sha256:b2", b.ecs.running("b"))
-	b.foreign(12)
+	b.registerForeign(12)
 	for range 2 {
 		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 		require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
@@ -183,30 +183,30 @@ func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	}
 }
 
-// TestRollbackIsCheap counts what it costs to see that a release was put back: others
+// TestRollbackCalls counts what it costs to see that a release was put back: others
 // may have registered as many revisions as they like.
-func TestRollbackIsCheap(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackCalls(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a2", oldImage)
 	b.rollBack(t)
-	b.foreign(500)
+	b.registerForeign(500)
 	b.ecs.calls = nil
 	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
 
-// TestRollbackOfAReleaseThatChangedNothing was killed when it had registered its
+// TestRollbackOfReleaseThatOnlyRegistered was killed when it had registered its
 // revisions, and others have registered some since.
-func TestRollbackOfAReleaseThatChangedNothing(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "good@sha256:a2", oldImage
-	b.ecs.refuse = after("RegisterTaskDefinition", func(string, string) error { return errKilled })
+	b.ecs.failCall = after("RegisterTaskDefinition", func(string, string) error { return errKilled })
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
-	b.foreign(150)
+	restartProcess(b)
+	b.registerForeign(150)
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, "%s\n%s", got.Error, b.log())
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
@@ -215,57 +215,57 @@ func TestRollbackOfAReleaseThatChangedNothing(t *testing.T) {
 // TestRollbackOfOldReleases goes back to what worked before ECS's records begin, and
 // through more of them than one answer holds.
 func TestRollbackOfOldReleases(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	s := b.ecs.services["ecs-a-service"]
 	s.records = nil // kept for 90 days
 	b.release(t, "2222", "good@sha256:a2", oldImage)
 	for range 45 { // redeployed by somebody, as to take a new secret
 		b.ecs.deploy("ecs-a-service", revision(3))
-		b.ecs.rest()
+		b.ecs.settleAll()
 	}
 	b.rollBack(t)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
 }
 
-// TestRollbackThatSeesNothing says so: a role that may not look cannot know.
-func TestRollbackThatSeesNothing(t *testing.T) {
-	b := newBench(completes, completes)
+// TestRollbackWithoutPermissions says so: a role that may not look cannot know.
+func TestRollbackWithoutPermissions(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.noAPI = true
-	b.ecs.refuse = refuse("ListTaskDefinitions", "AccessDeniedException", 1<<30)
+	b.ecs.failCall = failCalls("ListTaskDefinitions", "AccessDeniedException", 1<<30)
 	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "neither its deployments nor its revisions")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackWithoutRelease(t *testing.T) {
+	b := newFixture(completes, completes)
 	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestRollbackAfterAReleaseThatWasPutBack(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackAfterRestoredRelease(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, got.Error)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "what is good runs already")
-	require.True(t, b.told("a: was put back already"))
+	require.True(t, b.hasEvent("a: was put back already"))
 }
 
-// TestRollbackOfAQuitRestore is a process that was made to quit while it put the
+// TestRollbackAfterKilledRestore is a process that was made to quit while it put the
 // release back: the rollback waits for what is on its way, and goes no further.
-func TestRollbackOfAQuitRestore(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackAfterKilledRestore(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.ecs.calls = nil
 	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "stuck@sha256:a2", "stuck@sha256:b2"
 	b.request.Timeout = killTimeout
 	stops := 0
-	b.ecs.refuse = func(operation, _ string) error {
+	b.ecs.failCall = func(operation, _ string) error {
 		if operation == "StopServiceDeployment" {
 			stops++
 		}
@@ -276,15 +276,15 @@ func TestRollbackOfAQuitRestore(t *testing.T) {
 	}
 	b.request.RestoreTimeout = time.Second
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
-func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackOfLastReleaseOnly(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a1", "good@sha256:b2")
 	got := b.rollBack(t)
@@ -294,8 +294,8 @@ func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {
 	require.Equal(t, oldImage, b.ecs.running("b"))
 }
 
-func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackSkipsFailedRevisions(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a2", oldImage)
 	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had never been complete
@@ -307,14 +307,14 @@ func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
-	require.True(t, b.told("a: ecs-a-task:2 is passed over"))
+	require.True(t, b.hasEvent("a: ecs-a-task:2 is passed over"))
 }
 
 func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
-	b := newBench(stays, completes)
+	b := newFixture(stays, completes)
 	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, oldImage, b.ecs.running("a"))
@@ -322,7 +322,7 @@ func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
 }
 
 func TestRollbackToADeregisteredRevision(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.definitions[0].Status = types.TaskDefinitionStatusInactive
 	got := b.rollBack(t)
@@ -332,15 +332,15 @@ func TestRollbackToADeregisteredRevision(t *testing.T) {
 }
 
 func TestRollbackWithoutServiceDeployments(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.ecs.noAPI = true
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	require.Equal(t, report.Succeeded, b.rollBack(t).Result)
 	require.Equal(t, oldImage, b.ecs.running("a"))
 }
 
-func TestRollbackToImages(t *testing.T) {
-	b := newBench(completes, completes)
+func TestImageTargets(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
 	targets, err := b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
@@ -349,14 +349,14 @@ func TestRollbackToImages(t *testing.T) {
 	require.Empty(t, targets[1].Revision)
 	require.Equal(t, "good@sha256:never", targets[1].Image)
 
-	b.foreign(150)
+	b.registerForeign(150)
 	b.ecs.noAPI = true
 	targets, err = b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "however many there are since")
 }
 
-func TestToRevision(t *testing.T) {
+func TestRevisionTarget(t *testing.T) {
 	both := []platform.Service{{Name: "a"}, {Name: "b"}}
 	tests := map[string]struct {
 		services []platform.Service
@@ -389,7 +389,7 @@ func TestToRevision(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2")
 	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
@@ -409,11 +409,11 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, "2222", got.Services[0].Releases[1].Version.SHA)
 }
 
-func TestStatusTellsOfAnUnfinishedRelease(t *testing.T) {
-	b := newBench(completes, completes)
+func TestStatusOfUnfinishedRelease(t *testing.T) {
+	b := newFixture(completes, completes)
 	killAt(b, callsUntil(t, "UpdateService", completes, completes), true) // one of two was updated
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 	require.NoError(t, err)
 	require.NotNil(t, got.Unfinished)
@@ -426,7 +426,7 @@ func TestStatusTellsOfAnUnfinishedRelease(t *testing.T) {
 // TestStatusOfAFinishedRelease: what was released since is no part of it, also when
 // somebody deregisters that.
 func TestStatusOfAFinishedRelease(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b1")
 	b.ecs.remove(revision(3), types.TaskDefinitionStatusInactive)
@@ -437,17 +437,17 @@ func TestStatusOfAFinishedRelease(t *testing.T) {
 	require.Empty(t, got.Next)
 }
 
-func TestStatusOfTrouble(t *testing.T) {
+func TestStatusStates(t *testing.T) {
 	tests := map[string]struct {
-		spoil func(*bench)
+		spoil func(*fixture)
 		state report.State
 		want  string
 	}{
-		"given up": {func(b *bench) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
-		"deploying": {func(b *bench) {
+		"given up": {func(b *fixture) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
+		"deploying": {func(b *fixture) {
 			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 		}, report.Deploying, ""},
-		"short of tasks": {func(b *bench) {
+		"short of tasks": {func(b *fixture) {
 			s := b.ecs.services["ecs-a-service"]
 			s.desired = 3
 			s.deployments[0].DesiredCount = 3
@@ -455,7 +455,7 @@ func TestStatusOfTrouble(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(completes, completes)
+			b := newFixture(completes, completes)
 			tt.spoil(b)
 			got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 			require.NoError(t, err)
@@ -464,7 +464,7 @@ func TestStatusOfTrouble(t *testing.T) {
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		b := newBench(completes, completes)
+		b := newFixture(completes, completes)
 		delete(b.ecs.services, "ecs-b-service")
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform")
@@ -472,8 +472,8 @@ func TestStatusOfTrouble(t *testing.T) {
 		require.Equal(t, report.Missing, got.Services[1].State)
 	})
 	t.Run("no cluster", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.ecs.refuse = func(string, string) error {
+		b := newFixture(completes, completes)
+		b.ecs.failCall = func(string, string) error {
 			return &types.ClusterNotFoundException{Message: aws.String("Cluster not found.")}
 		}
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
@@ -481,8 +481,8 @@ func TestStatusOfTrouble(t *testing.T) {
 		require.Equal(t, report.Missing, got.Services[0].State)
 	})
 	t.Run("not told", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.ecs.refuse = refuse("DescribeServices", "ServerException", 1<<30)
+		b := newFixture(completes, completes)
+		b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30)
 		b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "describing services of cluster ecs-cluster")
@@ -491,8 +491,8 @@ func TestStatusOfTrouble(t *testing.T) {
 	})
 }
 
-func TestStatusTellsDrift(t *testing.T) {
-	b := newBench(completes, completes)
+func TestStatusDrift(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.ecs.definitions[0].Cpu = aws.String("256")
 	arn := b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	b.ecs.find(arn).Cpu = aws.String("512")
@@ -507,7 +507,7 @@ func TestStatusTellsDrift(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	b := newBench(completes, "")
+	b := newFixture(completes, "")
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
 	newest := template.ContainerDefinitions[0]
 	newest.Environment = append([]types.KeyValuePair{
@@ -527,10 +527,10 @@ func TestDiff(t *testing.T) {
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
-// TestNothingSecretIsShown plants secrets in every part of a task definition that
+// TestSecretsAreHidden plants secrets in every part of a task definition that
 // may have one, in what a program logs, and in what ECS refuses.
-func TestNothingSecretIsShown(t *testing.T) {
-	b := newBench(completes, rollsBack)
+func TestSecretsAreHidden(t *testing.T) {
+	b := newFixture(completes, rollsBack)
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
 	container := template.ContainerDefinitions[0]
 	pair := func(name, value string) types.KeyValuePair {
@@ -578,7 +578,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	require.Equal(t, []string{"cannot connect to postgres://(hidden)@db:5432/shop", "(hidden)"}, release.Services[1].Causes[0].LogTail)
 
 	b.engine.Explain = func(err error) error { return fmt.Errorf("invalid value password=PLANTED: %w", err) }
-	b.ecs.refuse = refuse("RegisterTaskDefinition", "ClientException", 1<<30)
+	b.ecs.failCall = failCalls("RegisterTaskDefinition", "ClientException", 1<<30)
 	b.request.Version = "another"
 	release = b.engine.Release(t.Context(), b.request)
 	require.Contains(t, release.Error, "password=(hidden)")
@@ -598,7 +598,7 @@ func withoutVersion(changes []report.Change) []report.Change {
 // TestRollbackOfOneCommit puts back the release of a commit, and nothing if
 // another one was begun last.
 func TestRollbackOfOneCommit(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "another commit")
 	require.NoError(t, err)

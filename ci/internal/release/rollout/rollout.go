@@ -97,7 +97,7 @@ type Request struct {
 	// if it declares none. An error fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
 
-	looking bool // nothing will be changed: see [Engine.Diff]
+	dryRun bool // nothing will be changed: see [Engine.Diff]
 }
 
 // Time limits. ECS's own limit on a deployment that makes no progress is the
@@ -133,8 +133,8 @@ func (e Engine) explain(err error) error {
 	return e.Explain(err)
 }
 
-// line is an error as one line for people. ECS may quote what it refuses.
-func (e Engine) line(err error) string {
+// oneLine is an error as one line for people. ECS may quote what it refuses.
+func (e Engine) oneLine(err error) string {
 	return strings.ReplaceAll(leak.Hide(e.explain(err).Error()), "\n", "; ")
 }
 

@@ -129,6 +129,6 @@ func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)
 	}
 	if problem := errors.Join(progress.Err, restoreErr); problem != nil {
-		to.Error = r.line(problem)
+		to.Error = r.oneLine(problem)
 	}
 }

@@ -36,11 +36,11 @@ type servicePlan struct {
 	newestTags releaseTags // of the revision that the new one is made from
 	upToDate   bool        // what runs is what shall run
 	unchanged  bool        // nothing is to be done
-	remarks    []string    // for people
+	notes      []string    // for people
 }
 
-func (s *servicePlan) remark(format string, args ...any) {
-	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
+func (s *servicePlan) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
 // runs reports whether a revision, or a copy of it, is what runs.

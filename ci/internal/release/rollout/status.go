@@ -26,7 +26,7 @@ const statusReleases = 5
 // apart between Terraform and the pipeline. It changes nothing.
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
-	versions := &versions{engine: e, known: map[string]known{}}
+	versions := &definitionCache{engine: e, known: map[string]cachedDefinition{}}
 	running := make([]*runningService, len(services))
 	problems := make([]error, len(services))
 	var group errgroup.Group
@@ -36,7 +36,7 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 			var err error
 			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
 			if err != nil {
-				status.Services[n].Error, problems[n] = e.line(err), err
+				status.Services[n].Error, problems[n] = e.oneLine(err), err
 			}
 			return nil
 		})
@@ -46,11 +46,11 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 	return status, errors.Join(problems...)
 }
 
-func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*runningService, report.ServiceStatus, error) {
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) (*runningService, report.ServiceStatus, error) {
 	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
 	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
 	if err != nil {
-		if errors.As(err, new(absentError)) {
+		if errors.As(err, new(missingError)) {
 			status.State = report.Missing
 		}
 		return nil, status, err
@@ -63,8 +63,8 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
-		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
-		if isGone(err) {
+		version, err := versions.version(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		if isNotFound(err) {
 			version, err = report.Version{TaskDefinition: aws.ToString(d.TaskDefinition)}, nil
 		}
 		if err != nil {
@@ -135,21 +135,21 @@ func (e Engine) addHealth(ctx context.Context, at runningService, status *report
 func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
 	var drift []string
 	if at.definition.Family == nil {
-		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
+		return []string{notFoundError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
 	}
 	newest, _, err := e.definition(ctx, at.service.Family())
 	switch {
-	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
+	case isNotFound(err) && aws.ToString(at.definition.Family) == at.service.Family():
 		newest = at.definition
 		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
-	case isGone(err):
-		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
+	case isNotFound(err):
+		drift, newest = append(drift, missingError("there is no task definition "+at.service.Family()).Error()), at.definition
 	case err != nil:
 		return nil, err
 	}
 	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
 		container := at.service.Container()
-		for _, c := range compare(carryOver(*at.definition), carryOver(*newest)) {
+		for _, c := range compare(registerInput(*at.definition), registerInput(*newest)) {
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
@@ -175,10 +175,10 @@ func orNone(text string) string {
 }
 
 // pastReleases are the service's last deployments, newest first.
-func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *versions) ([]report.PastRelease, error) {
+func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
 	var past []report.PastRelease
-	_, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) {
-		version, err := versions.of(ctx, r.revision, s.Container())
+	_, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) {
+		version, err := versions.version(ctx, r.revision, s.Container())
 		if err != nil {
 			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
 		}
@@ -193,7 +193,7 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 // findUnfinishedRelease says of a release that some of its services run it and others
 // do not. That is what a killed process leaves behind, or somebody who put one
 // service of several back by hand.
-func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *versions, status *report.Status) {
+func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *definitionCache, status *report.Status) {
 	for _, s := range running {
 		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
 			continue
@@ -207,7 +207,7 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
 				continue
 			}
-			newest, err := versions.find(ctx, other.service.Family())
+			newest, err := versions.definition(ctx, other.service.Family())
 			if err == nil && parseTags(newest.tags).release == s.tags.release && // and not an older one, where those since are deregistered
 				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
@@ -222,27 +222,27 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 	}
 }
 
-// versions remembers what revisions are.
-type versions struct {
+// definitionCache remembers what revisions are.
+type definitionCache struct {
 	engine Engine
 	mu     sync.Mutex // guards known
-	known  map[string]known
+	known  map[string]cachedDefinition
 }
 
-type known struct {
+type cachedDefinition struct {
 	definition types.TaskDefinition
 	tags       []types.Tag
 }
 
-func (v *versions) of(ctx context.Context, revision, container string) (report.Version, error) {
-	k, err := v.find(ctx, revision)
+func (v *definitionCache) version(ctx context.Context, revision, container string) (report.Version, error) {
+	k, err := v.definition(ctx, revision)
 	if err != nil {
 		return report.Version{}, err
 	}
 	return versionOf(k.definition, k.tags, container), nil
 }
 
-func (v *versions) find(ctx context.Context, name string) (known, error) {
+func (v *definitionCache) definition(ctx context.Context, name string) (cachedDefinition, error) {
 	v.mu.Lock()
 	k, ok := v.known[name]
 	v.mu.Unlock()
@@ -251,9 +251,9 @@ func (v *versions) find(ctx context.Context, name string) (known, error) {
 	}
 	definition, tags, err := v.engine.definition(ctx, name)
 	if err != nil {
-		return known{}, err
+		return cachedDefinition{}, err
 	}
-	k = known{definition: *definition, tags: slices.Clone(tags)}
+	k = cachedDefinition{definition: *definition, tags: slices.Clone(tags)}
 	v.mu.Lock()
 	v.known[name] = k
 	v.mu.Unlock()

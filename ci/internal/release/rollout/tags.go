@@ -69,9 +69,9 @@ func positive(n int) string {
 	return strconv.Itoa(n)
 }
 
-// copied are the tags of a revision that is registered again, because it was
+// asCopyOf are the tags of a revision that is registered again, because it was
 // deregistered: those of the first one, so that the copy counts as it.
-func (t releaseTags) copied(of string) releaseTags {
+func (t releaseTags) asCopyOf(of string) releaseTags {
 	t.copyOf = cmp.Or(t.copyOf, of)
 	return t
 }
@@ -80,11 +80,11 @@ func (t releaseTags) copied(of string) releaseTags {
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 const maxTags = 50
 
-// merged adds to a release's own tags those that the revision which is copied has
+// withForeign adds to a release's own tags those that the revision which is copied has
 // from others, such as Terraform: costs are allocated by them, and policies may
 // require them. Those that do not fit are dropped, the last by name first. Keys
 // that begin with "aws:" are AWS's to set.
-func (t releaseTags) merged(copied []types.Tag) (tags []types.Tag, dropped []string) {
+func (t releaseTags) withForeign(copied []types.Tag) (tags []types.Tag, dropped []string) {
 	tags = t.tags()
 	for _, tag := range sorted(copied, func(tag types.Tag) string { return aws.ToString(tag.Key) }) {
 		key := aws.ToString(tag.Key)

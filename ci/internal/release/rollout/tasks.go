@@ -72,7 +72,7 @@ func addressOf(task types.Task) string {
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
 func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
 	container := s.target.Service.Container()
-	if c := culprit(task, container); c != nil {
+	if c := failedContainer(task, container); c != nil {
 		container = aws.ToString(c.Name)
 	}
 	for _, c := range definition.ContainerDefinitions {

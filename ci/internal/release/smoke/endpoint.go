@@ -40,7 +40,7 @@ func (e *NoEndpointError) Unwrap() error { return e.Err }
 func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 	found, err := api.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{name}})
 	if err != nil {
-		return "", doorError(name, "finding", err)
+		return "", endpointError(name, "finding", err)
 	}
 	if len(found.LoadBalancers) == 0 || aws.ToString(found.LoadBalancers[0].DNSName) == "" {
 		return "", &NoEndpointError{Name: name, Err: errors.New("there is none")}
@@ -48,7 +48,7 @@ func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 	balancer := found.LoadBalancers[0]
 	listeners, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: balancer.LoadBalancerArn})
 	if err != nil {
-		return "", doorError(name, "listing the listeners of", err)
+		return "", endpointError(name, "listing the listeners of", err)
 	}
 	for _, scheme := range []struct {
 		protocol types.ProtocolEnum
@@ -57,24 +57,24 @@ func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 	}{{types.ProtocolEnumHttps, "https", 443}, {types.ProtocolEnumHttp, "http", 80}} {
 		for _, listener := range listeners.Listeners {
 			if listener.Protocol == scheme.protocol {
-				return scheme.name + "://" + address(aws.ToString(balancer.DNSName), aws.ToInt32(listener.Port), scheme.port), nil
+				return scheme.name + "://" + hostPort(aws.ToString(balancer.DNSName), aws.ToInt32(listener.Port), scheme.port), nil
 			}
 		}
 	}
 	return "", &NoEndpointError{Name: name, Err: errors.New("it listens for neither http nor https")}
 }
 
-// address is a host with its port, unless that is the scheme's own. The
+// hostPort is a host with its port, unless that is the scheme's own. The
 // embedded AWS has load balancers on ports of its own, which the host tells.
-func address(host string, port, own int32) string {
+func hostPort(host string, port, own int32) string {
 	if _, _, err := net.SplitHostPort(host); err == nil || port == own {
 		return host
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// doorError tells what leaves the smoke test out from what may be over in a moment.
-func doorError(name, doing string, err error) error {
+// endpointError tells what leaves the smoke test out from what may be over in a moment.
+func endpointError(name, doing string, err error) error {
 	var absent *types.LoadBalancerNotFoundException
 	if errors.As(err, &absent) || awsauth.Denied(err) {
 		return &NoEndpointError{Name: name, Err: awsauth.Explain(err)}

@@ -17,18 +17,18 @@ import (
 	"dagger/slipway/internal/release/smoke"
 )
 
-// fakeBalancers has one load balancer.
-type fakeBalancers struct {
+// fakeELB has one load balancer.
+type fakeELB struct {
 	host      string
 	listeners []types.Listener
 	errors    [2]error // of either call
 }
 
-func (f fakeBalancers) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
+func (f fakeELB) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
 	return &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{{DNSName: &f.host}}}, f.errors[0]
 }
 
-func (f fakeBalancers) DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
+func (f fakeELB) DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
 	return &elb.DescribeListenersOutput{Listeners: f.listeners}, f.errors[1]
 }
 
@@ -36,30 +36,30 @@ func listener(protocol types.ProtocolEnum, port int32) types.Listener {
 	return types.Listener{Protocol: protocol, Port: &port}
 }
 
-func TestURL(t *testing.T) {
+func TestBaseURL(t *testing.T) {
 	plain, secure := listener(types.ProtocolEnumHttp, 80), listener(types.ProtocolEnumHttps, 443)
 	denied := &smithy.OperationError{ServiceID: "Elastic Load Balancing v2", OperationName: "DescribeListeners", Err: &smithy.GenericAPIError{
 		Code: "AccessDenied", Message: "User: me is not authorized to perform: elasticloadbalancing:DescribeListeners on resource: *",
 	}}
 	throttled := &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"}
 	tests := map[string]struct {
-		api    fakeBalancers
+		api    fakeELB
 		want   string
 		err    string
 		noDoor bool
 	}{
-		"http":             {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
-		"https goes first": {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
-		"other ports":      {api: fakeBalancers{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
+		"http":             {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
+		"https goes first": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"other ports":      {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
 		"a port of its own": {
-			api: fakeBalancers{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
+			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
 		},
-		"no listener":      {api: fakeBalancers{host: "a.elb"}, err: "load balancer ecs-alb: it listens for neither http nor https", noDoor: true},
-		"no host":          {api: fakeBalancers{}, err: "load balancer ecs-alb: there is none", noDoor: true},
-		"denied":           {api: fakeBalancers{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noDoor: true},
-		"denied at once":   {api: fakeBalancers{errors: [2]error{denied}}, err: "AWS denies", noDoor: true},
-		"something passes": {api: fakeBalancers{errors: [2]error{throttled}}, err: "finding load balancer ecs-alb: api error Throttling"},
-		"or passes later":  {api: fakeBalancers{host: "a.elb", errors: [2]error{1: throttled}}, err: "listing the listeners of load balancer ecs-alb: "},
+		"no listener":      {api: fakeELB{host: "a.elb"}, err: "load balancer ecs-alb: it listens for neither http nor https", noDoor: true},
+		"no host":          {api: fakeELB{}, err: "load balancer ecs-alb: there is none", noDoor: true},
+		"denied":           {api: fakeELB{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noDoor: true},
+		"denied at once":   {api: fakeELB{errors: [2]error{denied}}, err: "AWS denies", noDoor: true},
+		"something passes": {api: fakeELB{errors: [2]error{throttled}}, err: "finding load balancer ecs-alb: api error Throttling"},
+		"or passes later":  {api: fakeELB{host: "a.elb", errors: [2]error{1: throttled}}, err: "listing the listeners of load balancer ecs-alb: "},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestURL(t *testing.T) {
 	}
 }
 
-func TestURLOfTheEmbeddedAWS(t *testing.T) {
+func TestBaseURLOfEmbeddedAWS(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	_, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
 	var none *smoke.NoEndpointError

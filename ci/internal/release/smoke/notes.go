@@ -10,20 +10,20 @@ import (
 )
 
 const (
-	glances = 8                // requests at a time
-	glance  = 10 * time.Second // for all of them
+	noteJobs    = 8                // requests at a time
+	noteTimeout = 10 * time.Second // for all of them
 )
 
 // Notes makes checks that decide nothing, each once and all within seconds, and
 // has a line for each service that failed some.
 func Notes(ctx context.Context, base string, checks []Check) []string {
-	ctx, cancel := context.WithTimeout(ctx, glance)
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
 	client := newClient(base)
 	defer client.CloseIdleConnections()
 	failures := make([]error, len(checks))
 	var group errgroup.Group
-	group.SetLimit(glances)
+	group.SetLimit(noteJobs)
 	for n, check := range checks {
 		group.Go(func() error {
 			failures[n] = check.run(ctx, client, base)

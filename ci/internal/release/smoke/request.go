@@ -13,14 +13,14 @@ import (
 
 const (
 	requestTimeout = 5 * time.Second // from connecting to the answer's last byte
-	answerLimit    = 1 << 20         // bytes read of an answer
+	maxBody        = 1 << 20         // bytes read of an answer
 )
 
 // newClient makes a client for the system at base.
 func newClient(base string) *http.Client {
 	carrier := http.DefaultTransport.(*http.Transport).Clone() // by the proxy that the environment names
-	if parsed, err := url.Parse(base); err == nil && ownName(parsed.Hostname()) {
-		carrier.TLSClientConfig = anyName(nil)
+	if parsed, err := url.Parse(base); err == nil && isELBHostname(parsed.Hostname()) {
+		carrier.TLSClientConfig = anyHostname(nil)
 	}
 	return &http.Client{Timeout: requestTimeout, Transport: carrier}
 }
@@ -36,7 +36,7 @@ func (c Check) run(ctx context.Context, client *http.Client, base string) error 
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit))
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody))
 	if err != nil {
 		return fmt.Errorf("%s: reading the answer: %w", c.Path, err)
 	}

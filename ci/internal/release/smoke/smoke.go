@@ -8,9 +8,9 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// rounds is how often the version is asked for: often enough that a load
+// versionThreshold is how often the version is asked for: often enough that a load
 // balancer has passed every task of a small service.
-const rounds = 8
+const versionThreshold = 8
 
 // Check is one request and what its answer must be.
 type Check struct {
@@ -56,7 +56,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 func rootCheck(prefix, version string) Check {
 	check := Check{Path: prefix + "/", Version: version}
 	if version != "" {
-		check.SuccessThreshold = rounds
+		check.SuccessThreshold = versionThreshold
 	}
 	return check
 }

@@ -55,7 +55,7 @@ func TestChecksOfOverlappingRoutes(t *testing.T) {
 	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
 }
 
-func TestRemarks(t *testing.T) {
+func TestNotes(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/down"):
@@ -80,11 +80,11 @@ func TestRemarks(t *testing.T) {
 	require.Len(t, smoke.Notes(ctx, server.URL, slow), 1, "time is up for all of them at once")
 }
 
-// TestByTheProxy: net/http reads the environment once, so a process of its own asks.
-func TestByTheProxy(t *testing.T) {
+// TestProxy: net/http reads the environment once, so a process of its own asks.
+func TestProxy(t *testing.T) {
 	const site = "http://www.example.test" // which no resolver knows
 	if os.Getenv("SMOKE_TEST_SITE") != "" {
-		require.NoError(t, impatient.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
+		require.NoError(t, tryOnce.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
 		return
 	}
 	asked := make(chan string, 10)
@@ -93,7 +93,7 @@ func TestByTheProxy(t *testing.T) {
 		fmt.Fprint(w, `{"version":"v2"}`)
 	}))
 	defer proxy.Close()
-	direct, _ := answering(t, "v2")
+	direct, _ := serveVersions(t, "v2")
 	tests := map[string]struct {
 		environment []string
 		site        string
@@ -105,7 +105,7 @@ func TestByTheProxy(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByTheProxy$", "-test.count=1")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxy$", "-test.count=1")
 			cmd.Env = append([]string{"SMOKE_TEST_SITE=" + tt.site}, tt.environment...)
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
@@ -133,12 +133,12 @@ func (c *fakeClock) Sleep(_ context.Context, d time.Duration) error {
 	return c.err
 }
 
-// impatient makes each check once.
-var impatient = smoke.Tester{Clock: &fakeClock{}}
+// tryOnce makes each check once.
+var tryOnce = smoke.Tester{Clock: &fakeClock{}}
 
-// answering serves versions, one for each request, the last again and again;
+// serveVersions serves versions, one for each request, the last again and again;
 // an empty one is a bad gateway.
-func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int32) {
+func serveVersions(t *testing.T, versions ...string) (url string, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -153,7 +153,7 @@ func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int3
 	return server.URL, asked
 }
 
-func TestPatience(t *testing.T) {
+func TestRetries(t *testing.T) {
 	tests := map[string]struct {
 		answers      []string
 		asked, slept int
@@ -167,7 +167,7 @@ func TestPatience(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			url, asked := answering(t, tt.answers...)
+			url, asked := serveVersions(t, tt.answers...)
 			clock := &fakeClock{now: time.Now()}
 			tester := smoke.Tester{Clock: clock, Timeout: 5 * time.Second}
 			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", SuccessThreshold: 3}})
@@ -181,18 +181,18 @@ func TestPatience(t *testing.T) {
 		})
 	}
 	t.Run("it is spent once", func(t *testing.T) {
-		url, asked := answering(t, "")
+		url, asked := serveVersions(t, "")
 		tester := smoke.Tester{Clock: &fakeClock{}, Timeout: 5 * time.Second}
 		require.Error(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}, {Path: "/y"}, {Path: "/z"}}))
 		require.Equal(t, 6+1+1, int(asked.Load()))
 	})
 	t.Run("the clock stops", func(t *testing.T) {
-		url, _ := answering(t, "")
+		url, _ := serveVersions(t, "")
 		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Timeout: time.Second}
 		require.ErrorContains(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}), "stopped")
 	})
 	t.Run("by the computer's clock", func(t *testing.T) {
-		url, _ := answering(t, "v2")
+		url, _ := serveVersions(t, "v2")
 		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
 	})
 }
@@ -225,7 +225,7 @@ func TestRun(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := impatient.Run(t.Context(), server.URL, tt.checks)
+			err := tryOnce.Run(t.Context(), server.URL, tt.checks)
 			if len(tt.want) == 0 {
 				require.NoError(t, err)
 			}
@@ -235,18 +235,18 @@ func TestRun(t *testing.T) {
 		})
 	}
 	t.Run("the same failure is told once", func(t *testing.T) {
-		err := impatient.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
+		err := tryOnce.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
 		require.EqualError(t, err, "/x answers 502 Bad Gateway")
 	})
 	t.Run("nobody there", func(t *testing.T) {
-		require.ErrorContains(t, impatient.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
+		require.ErrorContains(t, tryOnce.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
 	})
 	t.Run("a bad address", func(t *testing.T) {
-		require.Error(t, impatient.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
+		require.Error(t, tryOnce.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, impatient.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
+		require.ErrorIs(t, tryOnce.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
 	})
 }

@@ -19,8 +19,8 @@ const (
 	// the services are: its nodes learn of targets one after the other, some
 	// seconds after the deployment is complete.
 	DefaultTimeout = 30 * time.Second
-	// pause is how long to wait after an answer that is wrong.
-	pause = time.Second
+	// retryInterval is how long to wait after an answer that is wrong.
+	retryInterval = time.Second
 )
 
 // Tester makes checks.
@@ -41,7 +41,7 @@ func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
 	var failures []error
 	told := map[string]bool{}
 	for _, check := range checks {
-		err := t.insist(ctx, client, base, check, deadline)
+		err := t.retry(ctx, client, base, check, deadline)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -53,9 +53,9 @@ func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
 	return errors.Join(failures...)
 }
 
-// insist makes a check until it has passed in all its rounds, in a row: one
+// retry makes a check until it has passed in all its rounds, in a row: one
 // task of the old version among new ones must not be missed by asking again.
-func (t Tester) insist(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
+func (t Tester) retry(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
 	for passed := 0; passed < max(check.SuccessThreshold, 1); {
 		err := check.run(ctx, client, base)
 		if err == nil {
@@ -63,10 +63,10 @@ func (t Tester) insist(ctx context.Context, client *http.Client, base string, ch
 			continue
 		}
 		passed = 0
-		if ctx.Err() != nil || t.Clock.Now().Add(pause).After(deadline) {
+		if ctx.Err() != nil || t.Clock.Now().Add(retryInterval).After(deadline) {
 			return err
 		}
-		if err := t.Clock.Sleep(ctx, pause); err != nil {
+		if err := t.Clock.Sleep(ctx, retryInterval); err != nil {
 			return err
 		}
 	}

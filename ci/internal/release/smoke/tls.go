@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// ownName tells whether a host is called by the name that AWS gave its load
+// isELBHostname tells whether a host is called by the name that AWS gave its load
 // balancer.
-func ownName(host string) bool {
+func isELBHostname(host string) bool {
 	return strings.HasSuffix(host, ".elb.amazonaws.com") || strings.HasSuffix(host, ".elb.amazonaws.com.cn")
 }
 
-// anyName trusts a certificate of the roots' (nil means the system's) whatever
+// anyHostname trusts a certificate of the roots' (nil means the system's) whatever
 // name it is for: nobody gets one for the name that AWS gave a load balancer,
 // only for the domain that leads to it.
-func anyName(roots *x509.CertPool) *tls.Config {
+func anyHostname(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies all but the name

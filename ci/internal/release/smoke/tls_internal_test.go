@@ -48,7 +48,7 @@ func TestAnyName(t *testing.T) {
 		}
 		return err
 	}
-	require.NoError(t, ask(anyName(roots)), "another name is trusted")
-	require.ErrorContains(t, ask(anyName(nil)), "unknown authority", "another authority is not")
+	require.NoError(t, ask(anyHostname(roots)), "another name is trusted")
+	require.ErrorContains(t, ask(anyHostname(nil)), "unknown authority", "another authority is not")
 	require.ErrorContains(t, ask(&tls.Config{RootCAs: roots}), "not ecs-alb-1", "the rule that is bent")
 }

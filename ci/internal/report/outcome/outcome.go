@@ -22,14 +22,14 @@ const (
 	Interrupted Code = 130 // interrupted, after restoring
 )
 
-// coded is an error that decides the exit code.
-type coded struct {
+// codedError is an error that decides the exit code.
+type codedError struct {
 	code Code
 	err  error
 }
 
-func (e *coded) Error() string { return e.err.Error() }
-func (e *coded) Unwrap() error { return e.err }
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
 
 // Usagef makes an error of wrong usage or configuration, exit code 2. It names
 // the input and the mend.
@@ -47,14 +47,14 @@ func With(code Code, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &coded{code: code, err: err}
+	return &codedError{code: code, err: err}
 }
 
 // Of is the exit code that err stands for: its own, where it carries one,
 // Interrupted for a cancelled context, Failed for any other error and Done for
 // none. Of several joined errors the first that carries a code decides.
 func Of(err error) Code {
-	var c *coded
+	var c *codedError
 	switch {
 	case err == nil:
 		return Done
@@ -67,12 +67,12 @@ func Of(err error) Code {
 	}
 }
 
-// interruption is the cause of a context that somebody cancelled.
-type interruption string
+// interruptionError is the cause of a context that somebody cancelled.
+type interruptionError string
 
-func (i interruption) Error() string        { return string(i) }
-func (i interruption) Is(target error) bool { return target == context.Canceled }
+func (i interruptionError) Error() string        { return string(i) }
+func (i interruptionError) Is(target error) bool { return target == context.Canceled }
 
 // Interruption makes the cause of a cancelled context, exit code 130: who or
 // what interrupted.
-func Interruption(reason string) error { return interruption(reason) }
+func Interruption(reason string) error { return interruptionError(reason) }

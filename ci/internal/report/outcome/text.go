@@ -21,7 +21,7 @@ func Count(n int, noun string) string {
 func Nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, candidate := range known {
-		d := edits(name, candidate)
+		d := editDistance(name, candidate)
 		if name != "" && strings.HasPrefix(candidate, name) {
 			d = min(d, 1)
 		}
@@ -32,8 +32,8 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// edits is the Levenshtein distance between a and b.
-func edits(a, b string) int {
+// editDistance is the Levenshtein distance between a and b.
+func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

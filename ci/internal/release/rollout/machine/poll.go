@@ -13,18 +13,18 @@ import (
 const (
 	shortPoll = time.Second
 	longPoll  = 5 * time.Second
-	// calm is how long nothing must change before polling backs off, and how
+	// quietPeriod is how long nothing must change before polling backs off, and how
 	// long backing off takes.
-	calm = 20 * time.Second
+	quietPeriod = 20 * time.Second
 )
 
 // PollInterval is how long to wait before the services are observed again.
 func (r *Release) PollInterval(now time.Time) time.Duration {
-	quiet := now.Sub(r.changed) - calm
+	quiet := now.Sub(r.changed) - quietPeriod
 	if quiet <= 0 || r.nearlyDone() {
 		return shortPoll
 	}
-	return min(longPoll, shortPoll+time.Duration(float64(longPoll-shortPoll)*float64(quiet)/float64(calm)))
+	return min(longPoll, shortPoll+time.Duration(float64(longPoll-shortPoll)*float64(quiet)/float64(quietPeriod)))
 }
 
 // nearlyDone reports whether a deployment has all its tasks and is not complete yet.

@@ -133,20 +133,20 @@ func (r *Release) Progress(n int) Progress { return r.services[n].Progress }
 func (r *Release) Commands(limit int) []Command {
 	var orders []Command
 	for n, s := range r.services {
-		action := r.due(s)
+		action := r.dueAction(s)
 		if action != None && len(orders) == limit {
 			break
 		}
 		if action != None {
-			orders = append(orders, s.order(action, n))
+			orders = append(orders, s.command(action, n))
 		}
 		s.action = None
 	}
 	return orders
 }
 
-// due is the change that a service needs now.
-func (r *Release) due(s *service) Action {
+// dueAction is the change that a service needs now.
+func (r *Release) dueAction(s *service) Action {
 	switch {
 	case s.Verdict != Pending:
 	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.OwnDeployment == "" && s.action == Update):
@@ -157,7 +157,7 @@ func (r *Release) due(s *service) Action {
 	return None
 }
 
-func (s *service) order(action Action, n int) Command {
+func (s *service) command(action Action, n int) Command {
 	o := Command{Action: action, Service: n, Deployment: s.OwnDeployment}
 	switch action {
 	case Update:
@@ -183,14 +183,14 @@ func (r *Release) HandleResponses(orders []Command, answers []Response, now time
 		s := r.services[o.Service]
 		switch o.Action {
 		case Update:
-			r.updated(s, answers[n], now)
+			r.handleUpdate(s, answers[n], now)
 			if s.Verdict == Failed && failure == nil {
 				failure = fmt.Errorf("%s: %w", s.plan.Name, s.Err)
 			}
 		case Stop:
-			r.stopped(s, answers[n])
+			r.handleStop(s, answers[n])
 		case Restore:
-			r.restored(s, answers[n])
+			r.handleRestore(s, answers[n])
 		}
 	}
 	if failure != nil {
@@ -198,7 +198,7 @@ func (r *Release) HandleResponses(orders []Command, answers []Response, now time
 	}
 }
 
-func (r *Release) updated(s *service, a Response, now time.Time) {
+func (r *Release) handleUpdate(s *service, a Response, now time.Time) {
 	if a.Status == Throttled {
 		if !s.throttled {
 			r.report(s, "waiting: ECS takes no more updates for now")
@@ -216,10 +216,10 @@ func (r *Release) updated(s *service, a Response, now time.Time) {
 	}
 	switch a.Status {
 	case Accepted:
-		s.recognise(Observation{Deployments: a.Deployments}, true)
+		s.findOwn(Observation{Deployments: a.Deployments}, true)
 		if s.OwnDeployment == "" {
 			// ECS made no deployment of the change: the service ran the revision already.
-			s.recogniseUnchanged(a.Deployments)
+			s.findOwnUnchanged(a.Deployments)
 		}
 		r.report(s, "deployment "+s.OwnDeployment+" started")
 	case Unknown:
@@ -233,7 +233,7 @@ func (r *Release) updated(s *service, a Response, now time.Time) {
 	}
 }
 
-func (r *Release) stopped(s *service, a Response) {
+func (r *Release) handleStop(s *service, a Response) {
 	if s.stop = a.Status; a.Status == Throttled {
 		s.stop = Unknown // called again, but not for ever: there is another way back
 	}
@@ -244,7 +244,7 @@ func (r *Release) stopped(s *service, a Response) {
 	}
 }
 
-func (r *Release) restored(s *service, a Response) {
+func (r *Release) handleRestore(s *service, a Response) {
 	if a.Copy != "" {
 		s.RestoreRevision = a.Copy
 	}
@@ -320,7 +320,7 @@ func (r *Release) SetProblem(n int, text string) { r.services[n].Problem = text 
 // FindOwnDeployment is called with a service's deployments before its service deployment is
 // looked up, and returns the id of ours, "" if it is not known.
 func (r *Release) FindOwnDeployment(n int, o Observation) (own string) {
-	r.services[n].recognise(o, true)
+	r.services[n].findOwn(o, true)
 	return r.services[n].OwnDeployment
 }
 
@@ -334,7 +334,7 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 	all := true
 	for n, s := range r.services {
 		s.Observed = observed[n] //nolint:gosec // one for each service, as the caller has them
-		s.recognise(s.Observed, r.stage == Updating)
+		s.findOwn(s.Observed, r.stage == Updating)
 		switch r.stage {
 		case Updating:
 			r.judge(s, now)
@@ -425,7 +425,7 @@ func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 	case r.stage == Updating && now.Sub(r.since) > r.options.Timeout:
 		for _, s := range r.services {
 			if s.Verdict == Pending {
-				s.fail(s.withTrouble(fmt.Sprintf("%s of %s", errTimeout, r.options.Timeout)))
+				s.fail(s.withProblem(fmt.Sprintf("%s of %s", errTimeout, r.options.Timeout)))
 				s.finish(now)
 				r.report(s, "failed: "+s.Err.Error())
 			}
@@ -436,7 +436,7 @@ func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 		for _, s := range r.services {
 			if s.Verdict == Pending {
 				s.finish(now)
-				r.failRestore(s, errors.Join(errors.New(s.withTrouble(fmt.Sprintf("not restored within the time limit of %s", r.options.RestoreTimeout))), unreadable))
+				r.failRestore(s, errors.Join(errors.New(s.withProblem(fmt.Sprintf("not restored within the time limit of %s", r.options.RestoreTimeout))), unreadable))
 			}
 		}
 	}

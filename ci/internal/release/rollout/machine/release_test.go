@@ -253,9 +253,9 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// TestServicesTogether: one that fails has the others restored, and orders that
+// TestReleaseOfSeveralServices: one that fails has the others restored, and orders that
 // exceed the limit stay due.
-func TestServicesTogether(t *testing.T) {
+func TestReleaseOfSeveralServices(t *testing.T) {
 	var plans []Plan
 	for _, name := range []string{"a", "b", "c"} {
 		plans = append(plans, Plan{

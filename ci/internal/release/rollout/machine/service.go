@@ -45,13 +45,13 @@ type CountChange struct{ From, To int32 }
 // Progress is what has become of a service so far. Only the machine changes it.
 type Progress struct {
 	Update          CallStatus // of UpdateService to the new version
-	OwnDeployment             string     // id of our deployment, ecs-svc/…
+	OwnDeployment   string     // id of our deployment, ecs-svc/…
 	Verdict         Verdict
 	Observed        Observation
 	Superseded      string // what replaced our deployment, "" if nothing did
 	RestoreRevision string // ARN of the revision to restore: From's, or a copy of it
 	Started         time.Time
-	Duration            time.Duration // from Started until the end was seen
+	Duration        time.Duration // from Started until the end was seen
 	Result          report.Result
 	Err             error  // why the service did not reach the new version
 	RestoreErr      error  // why it could not be restored
@@ -92,10 +92,10 @@ func newService(plan Plan) *service {
 // redeploys reports whether the release deploys the revision that ran before.
 func (s *service) redeploys() bool { return s.plan.To.TaskDefinition == s.RestoreRevision }
 
-// recognise finds our deployment if the answer to UpdateService was lost, and
+// findOwn finds our deployment if the answer to UpdateService was lost, and
 // follows it if somebody else has deployed the same revision again: the new
 // primary deployment of our revision.
-func (s *service) recognise(o Observation, follow bool) {
+func (s *service) findOwn(o Observation, follow bool) {
 	if !s.Touched() {
 		return
 	}
@@ -112,9 +112,9 @@ func (s *service) recognise(o Observation, follow bool) {
 	}
 }
 
-// recogniseUnchanged takes the primary deployment for ours if it runs our
+// findOwnUnchanged takes the primary deployment for ours if it runs our
 // revision, whichever it is.
-func (s *service) recogniseUnchanged(deployments []types.Deployment) {
+func (s *service) findOwnUnchanged(deployments []types.Deployment) {
 	primary := Primary(deployments)
 	if primary != nil && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
 		s.OwnDeployment, s.ownSeen = aws.ToString(primary.Id), true
@@ -140,8 +140,8 @@ func (s *service) contradicted(now time.Time) bool {
 	return now.Sub(s.contradictedSince) >= staleLimit
 }
 
-// withTrouble appends the latest trouble that ECS reported to a message.
-func (s *service) withTrouble(message string) string {
+// withProblem appends the latest trouble that ECS reported to a message.
+func (s *service) withProblem(message string) string {
 	if s.Problem == "" {
 		return message
 	}

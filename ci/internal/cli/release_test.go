@@ -146,7 +146,7 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 		release := decode[report.Release](t, ran(t, dir, args...))
 		require.Equal(t, report.Succeeded, release.Result, args)
 		require.Equal(t, report.Succeeded, release.Services[0].Result, args)
-		require.Contains(t, strings.Join(release.Notes, "\n"), "service web, of which this release has started no task, fails the smoke test: / answers 503", args)
+		require.Contains(t, strings.Join(release.Notes, "\n"), "service web fails the smoke test, and this release started no task of it: / returned 503", args)
 	}
 }
 

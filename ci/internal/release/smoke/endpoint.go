@@ -14,41 +14,42 @@ import (
 	"dagger/slipway/internal/awsauth"
 )
 
-// ELB is what is asked of Elastic Load Balancing.
+// ELB is the part of the Elastic Load Balancing API that finds the base URL.
 type ELB interface {
 	DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error)
 	DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error)
 }
 
-// NoEndpointError tells that the system has no front door that could be found, so
-// that there is nothing to test it by. The release itself may be well.
+// NoEndpointError means that no endpoint to test was found. The release itself
+// may be fine.
 type NoEndpointError struct {
 	// Name is the load balancer's.
 	Name string
-	// Err says why.
+	// Err is the reason.
 	Err error
 }
 
 func (e *NoEndpointError) Error() string { return fmt.Sprintf("load balancer %s: %v", e.Name, e.Err) }
 
-// Unwrap gives AWS's answer.
+// Unwrap returns AWS's error.
 func (e *NoEndpointError) Unwrap() error { return e.Err }
 
-// BaseURL is where the load balancer with a name answers, without a slash at the
-// end: https if it listens for that, else http. A [*NoDoorError] tells that it
-// does not exist, does not listen, or may not be asked about.
+// BaseURL returns the URL of the load balancer with the given name, without a
+// trailing slash: https if it has such a listener, else http. The error is a
+// [*NoEndpointError] if the load balancer does not exist, has no listener, or
+// may not be described.
 func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 	found, err := api.DescribeLoadBalancers(ctx, &elb.DescribeLoadBalancersInput{Names: []string{name}})
 	if err != nil {
-		return "", endpointError(name, "finding", err)
+		return "", endpointError(name, "describing", err)
 	}
 	if len(found.LoadBalancers) == 0 || aws.ToString(found.LoadBalancers[0].DNSName) == "" {
-		return "", &NoEndpointError{Name: name, Err: errors.New("there is none")}
+		return "", &NoEndpointError{Name: name, Err: errors.New("it does not exist, or has no DNS name")}
 	}
 	balancer := found.LoadBalancers[0]
 	listeners, err := api.DescribeListeners(ctx, &elb.DescribeListenersInput{LoadBalancerArn: balancer.LoadBalancerArn})
 	if err != nil {
-		return "", endpointError(name, "listing the listeners of", err)
+		return "", endpointError(name, "describing the listeners of", err)
 	}
 	for _, scheme := range []struct {
 		protocol types.ProtocolEnum
@@ -61,22 +62,22 @@ func BaseURL(ctx context.Context, api ELB, name string) (string, error) {
 			}
 		}
 	}
-	return "", &NoEndpointError{Name: name, Err: errors.New("it listens for neither http nor https")}
+	return "", &NoEndpointError{Name: name, Err: errors.New("it has no HTTP or HTTPS listener")}
 }
 
-// hostPort is a host with its port, unless that is the scheme's own. The
-// embedded AWS has load balancers on ports of its own, which the host tells.
-func hostPort(host string, port, own int32) string {
-	if _, _, err := net.SplitHostPort(host); err == nil || port == own {
+// hostPort appends the port unless it is the scheme's default. The DNS names of
+// the embedded AWS include a port.
+func hostPort(host string, port, defaultPort int32) string {
+	if _, _, err := net.SplitHostPort(host); err == nil || port == defaultPort {
 		return host
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// endpointError tells what leaves the smoke test out from what may be over in a moment.
+// endpointError separates errors that skip the smoke test from transient ones.
 func endpointError(name, doing string, err error) error {
-	var absent *types.LoadBalancerNotFoundException
-	if errors.As(err, &absent) || awsauth.Denied(err) {
+	var notFound *types.LoadBalancerNotFoundException
+	if errors.As(err, &notFound) || awsauth.Denied(err) {
 		return &NoEndpointError{Name: name, Err: awsauth.Explain(err)}
 	}
 	return fmt.Errorf("%s load balancer %s: %w", doing, name, err)

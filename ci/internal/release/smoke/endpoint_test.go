@@ -21,7 +21,7 @@ import (
 type fakeELB struct {
 	host      string
 	listeners []types.Listener
-	errors    [2]error // of either call
+	errors    [2]error // of the two calls
 }
 
 func (f fakeELB) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
@@ -43,23 +43,23 @@ func TestBaseURL(t *testing.T) {
 	}}
 	throttled := &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"}
 	tests := map[string]struct {
-		api    fakeELB
-		want   string
-		err    string
-		noDoor bool
+		api        fakeELB
+		want       string
+		err        string
+		noEndpoint bool
 	}{
-		"http":             {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
-		"https goes first": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
-		"other ports":      {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
-		"a port of its own": {
+		"http":            {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
+		"https preferred": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"other ports":     {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
+		"port in the DNS name": {
 			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
 		},
-		"no listener":      {api: fakeELB{host: "a.elb"}, err: "load balancer ecs-alb: it listens for neither http nor https", noDoor: true},
-		"no host":          {api: fakeELB{}, err: "load balancer ecs-alb: there is none", noDoor: true},
-		"denied":           {api: fakeELB{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noDoor: true},
-		"denied at once":   {api: fakeELB{errors: [2]error{denied}}, err: "AWS denies", noDoor: true},
-		"something passes": {api: fakeELB{errors: [2]error{throttled}}, err: "finding load balancer ecs-alb: api error Throttling"},
-		"or passes later":  {api: fakeELB{host: "a.elb", errors: [2]error{1: throttled}}, err: "listing the listeners of load balancer ecs-alb: "},
+		"no listener":     {api: fakeELB{host: "a.elb"}, err: "load balancer ecs-alb: it has no HTTP or HTTPS listener", noEndpoint: true},
+		"no host":         {api: fakeELB{}, err: "load balancer ecs-alb: it does not exist, or has no DNS name", noEndpoint: true},
+		"denied":          {api: fakeELB{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noEndpoint: true},
+		"denied first":    {api: fakeELB{errors: [2]error{denied}}, err: "AWS denies", noEndpoint: true},
+		"throttled":       {api: fakeELB{errors: [2]error{throttled}}, err: "describing load balancer ecs-alb: api error Throttling"},
+		"throttled later": {api: fakeELB{host: "a.elb", errors: [2]error{1: throttled}}, err: "describing the listeners of load balancer ecs-alb: "},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestBaseURL(t *testing.T) {
 			}
 			require.ErrorContains(t, err, tt.err)
 			var none *smoke.NoEndpointError
-			require.Equal(t, tt.noDoor, errors.As(err, &none))
+			require.Equal(t, tt.noEndpoint, errors.As(err, &none))
 		})
 	}
 }

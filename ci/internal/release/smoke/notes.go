@@ -10,42 +10,42 @@ import (
 )
 
 const (
-	noteJobs    = 8                // requests at a time
+	noteJobs    = 8                // concurrent requests
 	noteTimeout = 10 * time.Second // for all of them
 )
 
-// Notes makes checks that decide nothing, each once and all within seconds, and
-// has a line for each service that failed some.
+// Notes runs checks that do not decide the release, each once and all within
+// [noteTimeout]. It returns one line for each service with a failed check.
 func Notes(ctx context.Context, base string, checks []Check) []string {
 	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
 	defer cancel()
 	client := newClient(base)
 	defer client.CloseIdleConnections()
-	failures := make([]error, len(checks))
+	errs := make([]error, len(checks))
 	var group errgroup.Group
 	group.SetLimit(noteJobs)
 	for n, check := range checks {
 		group.Go(func() error {
-			failures[n] = check.run(ctx, client, base)
+			errs[n] = check.run(ctx, client, base)
 			return nil
 		})
 	}
-	_ = group.Wait() // failures has the errors
+	_ = group.Wait() // errs has the errors
 	var order []string
-	told := map[string][]string{}
-	for n, failure := range failures {
-		if failure == nil {
+	failures := map[string][]string{}
+	for n, err := range errs {
+		if err == nil {
 			continue
 		}
 		name := checks[n].Service
-		if told[name] == nil {
+		if failures[name] == nil {
 			order = append(order, name)
 		}
-		told[name] = append(told[name], failure.Error())
+		failures[name] = append(failures[name], err.Error())
 	}
-	var remarks []string
+	var notes []string
 	for _, name := range order {
-		remarks = append(remarks, fmt.Sprintf("service %s, of which this release has started no task, fails the smoke test: %s", name, strings.Join(told[name], "; ")))
+		notes = append(notes, fmt.Sprintf("service %s fails the smoke test, and this release started no task of it: %s", name, strings.Join(failures[name], "; ")))
 	}
-	return remarks
+	return notes
 }

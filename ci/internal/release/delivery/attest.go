@@ -14,14 +14,14 @@ import (
 	"dagger/slipway/internal/images/supplychain"
 )
 
-// Attestations say what is attached to images when they are published.
+// Attestations configures what is attached to published images.
 type Attestations struct {
 	// Off attaches nothing.
 	Off bool
 	// Signer signs what is attached, and the image; nil leaves both unsigned.
 	Signer *supplychain.Signer
-	// Run is the run of a workflow that publishes; its zero value means what the
-	// environment tells.
+	// Run is the workflow run that publishes; the zero value means the one that the
+	// environment describes.
 	Run supplychain.Run
 }
 
@@ -29,14 +29,14 @@ func (d Delivery) tools() supplychain.Tools {
 	return supplychain.Tools{Exec: d.Exec, Image: d.Lock.Reference}
 }
 
-// attestFunc attaches to an image what there is to say about it; nil attaches nothing.
+// attestFunc attaches attestations to an image; nil attaches nothing.
 type attestFunc func(context.Context, image.Image) error
 
-// attestor attaches to images of a commit what there is to say about them, before
-// they have their tag: whoever finds an image by its commit finds that, too. What
-// is there already stays as it is. It is nil where nothing is to be attached. It is
-// asked for before anything is built: a tool that is missing is told then. A
-// registry on this machine does without a bill of materials.
+// attestor returns the function that attaches attestations to images of a commit, or
+// nil if they are turned off. It is called before anything is built, so that a
+// missing tool is reported first. Attestations are attached before the image is
+// tagged, so that an image found by its commit has them; existing ones are kept. The
+// SBOM is optional for a registry on this machine.
 func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha string) (attestFunc, error) {
 	if d.Attestations.Off {
 		return nil, nil
@@ -44,13 +44,13 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 	a := supplychain.Attestor{Tools: d.tools(), Registry: to, Signer: d.Attestations.Signer}
 	if registry.IsLoopback(to.Host) {
 		if err := a.Tools.Require(ctx, tool.Syft); err != nil {
-			d.Recorder.Event("", "no bill of materials is attached: "+err.Error())
+			d.Recorder.Event("", "no SBOM is attached: "+err.Error())
 			a.NoSBOM = true
 		}
 	}
 	if err := a.Require(ctx); err != nil {
 		if missing := (*tool.MissingError)(nil); errors.As(err, &missing) {
-			err = fmt.Errorf("%w; --no-attest publishes without bill of materials, provenance and signature", err)
+			err = fmt.Errorf("%w; or publish without SBOM, provenance and signature (--no-attest)", err)
 		}
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build s
 	return err
 }
 
-// origin is what is known of where a commit's images come from.
+// origin returns the source of a commit's images, for their provenance.
 func (d Delivery) origin(ctx context.Context, sha string) (supplychain.Build, error) {
 	run := d.Attestations.Run
 	if run == (supplychain.Run{}) {

@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// images finds the images of a commit in the registry, and publishes those that
-// it lacks.
+// images returns the images of a commit by service, and publishes those that the
+// registry lacks.
 func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string]string, error) {
 	if o.NoBuild {
 		return d.requirePublished(ctx, sha, "publish it first, or leave out --no-build")
@@ -52,8 +52,8 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	return found, err
 }
 
-// references are the references that the images of a commit have, or will have once
-// they are published.
+// references returns the references that the images of a commit have, or will have
+// once they are published.
 func (d Delivery) references(ctx context.Context, sha string, o Options) (map[string]string, error) {
 	found, missing, err := d.findImages(ctx, sha)
 	if err != nil || len(missing) == 0 || o.NoBuild {
@@ -79,24 +79,24 @@ func (d Delivery) references(ctx context.Context, sha string, o Options) (map[st
 
 func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
 
-// findImages looks for the images of a commit.
+// findImages looks up the images of a commit.
 func (d Delivery) findImages(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
 	return d.Account.registry().Find(ctx, d.Services, sha)
 }
 
-// requirePublished finds the images of a commit, all of which must be there; mend says
-// what to do where one is not.
-func (d Delivery) requirePublished(ctx context.Context, sha, mend string) (map[string]string, error) {
+// requirePublished returns the images of a commit by service. If one is missing, the
+// error ends with the next step.
+func (d Delivery) requirePublished(ctx context.Context, sha, nextStep string) (map[string]string, error) {
 	found, missing, err := d.findImages(ctx, sha)
 	if err == nil && len(missing) > 0 {
 		names := platform.Platform{Services: missing}.Names()
-		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), mend)
+		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), nextStep)
 	}
 	return found, err
 }
 
-// build builds the images of a commit, which must be what the tree holds; why says
-// what they are needed for.
+// build builds the images of a commit, which must be the tree's. why begins its
+// errors with the reason for the build.
 func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
 	if d.BuildErr != nil {
 		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.BuildErr)
@@ -107,9 +107,9 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	switch {
 	case revision.SHA != sha:
-		return nil, outcome.Usagef("%s, and the tree is at %s: git checkout %s, and run the same command again", why, revision.SHA, sha)
+		return nil, outcome.Usagef("%s, and the tree is at commit %s: run git checkout %s, then the same command again", why, revision.SHA, sha)
 	case revision.Dirty:
-		return nil, outcome.Usagef("%s, and the tree holds more than that commit: commit, stash or discard the changes (git status)", why)
+		return nil, outcome.Usagef("%s, and the tree has uncommitted changes: commit, stash or discard them (git status)", why)
 	}
 	var built []image.Image
 	err = d.stage("build", func() (err error) {

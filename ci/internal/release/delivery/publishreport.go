@@ -9,10 +9,10 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// JSON writes what was published as one document.
+// JSON writes the report as one indented JSON document.
 func (p Published) JSON(w io.Writer) error { return report.WriteJSON(w, p) }
 
-// Text writes what was published for a terminal.
+// Text writes the report for a terminal.
 func (p Published) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, i := range p.Images {
@@ -23,7 +23,7 @@ func (p Published) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes what was published for a job summary.
+// Markdown writes the report for a job summary.
 func (p Published) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Published `%s` to %s.\n\n| service | image | platforms | state | sent | latest |\n|---|---|---|---|---|---|\n", p.SHA, p.Registry)

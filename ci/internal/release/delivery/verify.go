@@ -20,25 +20,26 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Verification is who has signed the images of a commit: `verify` returns it.
+// Verification reports which images of a commit have a trusted signature: `verify`
+// returns it.
 type Verification struct {
 	SHA string `json:"sha"`
-	// Trusts is whose signature was looked for.
+	// Trusts describes the signer that was required.
 	Trusts string          `json:"trusts"`
 	Images []VerifiedImage `json:"images"`
 }
 
-// VerifiedImage is one image of a [Verification].
+// VerifiedImage is an image of a [Verification].
 type VerifiedImage struct {
 	Service string `json:"service"`
 	Image   string `json:"image"`
 	Trusted bool   `json:"trusted"`
-	// Error says why the image is not trusted.
+	// Error is the reason why the image is not trusted.
 	Error string `json:"error,omitempty"`
 }
 
-// requireCosign refuses, before anything is changed, to look for signatures without the
-// tool for it.
+// requireCosign fails if signatures are to be verified and cosign is not installed.
+// It is called before anything is changed.
 func (d Delivery) requireCosign(ctx context.Context, trust *supplychain.Trust) error {
 	if trust == nil {
 		return nil
@@ -49,8 +50,8 @@ func (d Delivery) requireCosign(ctx context.Context, trust *supplychain.Trust) e
 	return d.tools().Require(ctx, tool.Cosign)
 }
 
-// requireSigned refuses images that nobody trusted has signed; all of them are
-// told.
+// requireSigned refuses images without a trusted signature. The error names all of
+// them.
 func (d Delivery) requireSigned(ctx context.Context, images map[string]string, trust *supplychain.Trust) error {
 	if trust == nil {
 		return nil
@@ -64,8 +65,8 @@ func (d Delivery) requireSigned(ctx context.Context, images map[string]string, t
 	})
 }
 
-// Verify finds out which images of a commit somebody trusted has signed. One that
-// is not signed is in the answer and makes an error, too: the guard's.
+// Verify reports which images of a commit have a trusted signature. Images without
+// one are in the result and in the error, whose exit code is that of a refusal.
 func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
 	if err := d.requireCosign(ctx, o.Trust); err != nil {
 		return Verification{}, err
@@ -79,14 +80,14 @@ func (d Delivery) Verify(ctx context.Context, o Options) (Verification, error) {
 		return Verification{SHA: sha}, awsauth.Explain(err)
 	}
 	checked, err := d.verify(ctx, images, *o.Trust)
-	if err != nil { // what could not be found out is no refusal
+	if err != nil { // could not verify: not a refusal
 		return Verification{SHA: sha}, awsauth.Explain(err)
 	}
 	checked.SHA = sha
 	return checked, checked.err()
 }
 
-// verify looks at the signatures of images, by their references.
+// verify verifies the signatures of images, given by reference.
 func (d Delivery) verify(ctx context.Context, images map[string]string, trust supplychain.Trust) (Verification, error) {
 	from, err := d.Account.registry().Login(ctx)
 	if err != nil {
@@ -126,16 +127,16 @@ func (d Delivery) verifyOne(ctx context.Context, from *registry.Registry, servic
 func digestOf(reference string) (v1.Hash, error) {
 	parsed, err := name.NewDigest(reference)
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading the reference %s: %w", reference, err)
+		return v1.Hash{}, fmt.Errorf("parsing image reference %s: %w", reference, err)
 	}
 	digest, err := v1.NewHash(parsed.DigestStr())
 	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading the reference %s: %w", reference, err)
+		return v1.Hash{}, fmt.Errorf("parsing image reference %s: %w", reference, err)
 	}
 	return digest, nil
 }
 
-// err is the refusal of all images that are not trusted.
+// err returns a refusal for all images that are not trusted.
 func (v Verification) err() error {
 	var refusals []error
 	for _, img := range v.Images {
@@ -171,7 +172,7 @@ func (v Verification) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes the verification for a job's summary.
+// Markdown writes the verification for a job summary.
 func (v Verification) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## Signatures of `%s`\n\n| service | image | signed by %s |\n|---|---|---|\n", v.SHA, v.Trusts)

@@ -167,7 +167,7 @@ func testNoWayBack(t *testing.T, dir string) {
 	require.Contains(t, stdout, "which runs now, is gone from Amazon ECR")
 	release := decode[report.Release](t, ran(t, dir, "deploy", "--allow-no-rollback"))
 	require.Equal(t, report.Succeeded, release.Result)
-	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: there is no way back: image ")
+	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: a failed release cannot be restored: image ")
 }
 
 // ran is the one JSON document of a command that is done.
@@ -222,12 +222,12 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		"a short commit":          {[]string{"deploy", "--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
 		"an unknown one, at once": {[]string{"deploy", "--sha", none, "--no-build"}, outcome.Failed, "leave out --no-build"},
 		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
-		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "--timeout 1s is too small"},
-		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "--restore-timeout 1ms is too small"},
+		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "invalid --timeout 1s: want 10s or more"},
+		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
 		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `invalid --url "ftp://site.example.com": want http://HOST or https://HOST`},
-		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `--url "https://" is no address`},
-		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `--url "www.example.com" is no address`},
-		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `--url "https://me:xxxxx@www.example.com/?a=b" is no address`},
+		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
+		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
+		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://me:xxxxx@www.example.com/?a=b": want`},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
 		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},

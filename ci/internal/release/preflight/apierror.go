@@ -12,63 +12,63 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// apiCall is a call as an IAM policy names it.
+// apiCall is a call in the terms of an IAM policy.
 type apiCall struct {
 	action   string // iam:GetRole
 	resource string // ARN, or "*"
 }
 
-// deniedMessage is what AWS says about a permission that is missing. The resource is
-// left out where the action knows none.
+// deniedMessage matches AWS's message about a missing permission. It has no resource if
+// the action does not support one.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 var deniedMessage = regexp.MustCompile(`not authorized to perform: ([A-Za-z0-9-]+:[A-Za-z0-9]+)(?: on resource: (arn:\S+|\*))?`)
 
-// denied says whether an error means that the caller may not do something, and
-// what: as AWS said it, or as the call was where it said nothing.
-func denied(err error, asked apiCall) (apiCall, bool) {
-	var answer smithy.APIError
-	if !errors.As(err, &answer) || !slices.Contains([]string{
+// denied reports whether an error is a missing permission. It returns the action and
+// resource of AWS's message or, if that has none, of the call.
+func denied(err error, call apiCall) (apiCall, bool) {
+	var apiError smithy.APIError
+	if !errors.As(err, &apiError) || !slices.Contains([]string{
 		"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError", "NotAuthorized", "UnauthorizedException",
-	}, answer.ErrorCode()) {
+	}, apiError.ErrorCode()) {
 		return apiCall{}, false
 	}
-	if m := deniedMessage.FindStringSubmatch(answer.ErrorMessage()); m != nil {
-		asked.action = m[1]
+	if m := deniedMessage.FindStringSubmatch(apiError.ErrorMessage()); m != nil {
+		call.action = m[1]
 		if m[2] != "" {
-			asked.resource = m[2]
+			call.resource = m[2]
 		}
 	}
-	return asked, true
+	return call, true
 }
 
-// isCode says whether an error is an answer of AWS with one of the codes.
+// isCode reports whether an error is an AWS API error with one of the codes.
 func isCode(err error, codes ...string) bool {
-	var answer smithy.APIError
-	return errors.As(err, &answer) && slices.Contains(codes, answer.ErrorCode())
+	var apiError smithy.APIError
+	return errors.As(err, &apiError) && slices.Contains(codes, apiError.ErrorCode())
 }
 
-// readError is a failed read as a note's reason. A read that this role need not be
-// allowed, or that the endpoint does not serve, says nothing about the thing.
-func (r *run) readError(err error, asked apiCall) string {
-	if missing, ok := denied(err, asked); ok {
+// readError returns the reason in a note about a failed read. A missing permission or
+// an unsupported API says nothing about the resource.
+func (r *run) readError(err error, call apiCall) string {
+	if missing, ok := denied(err, call); ok {
 		return "the caller lacks " + missing.action
 	}
 	if isCode(err, "UnknownOperationException", "InvalidAction", "NotImplemented", "UnsupportedOperationException") {
-		return "the endpoint does not serve " + asked.action
+		return "the endpoint does not support " + call.action
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Sprintf("%s gave no answer within %s", asked.action, r.Timeout)
+		return fmt.Sprintf("%s timed out after %s", call.action, r.Timeout)
 	}
-	return outcome.OneLine(asked.action + ": " + apiMessage(err))
+	return outcome.OneLine(call.action + ": " + apiMessage(err))
 }
 
-// requiredError makes the finding of a call that had to work and did not.
-func (r *run) requiredError(who, what string, err error, asked apiCall) error {
-	if missing, ok := denied(err, asked); ok {
+// requiredError returns the finding for a failed call that a release requires.
+func (r *run) requiredError(who, what string, err error, call apiCall) error {
+	if missing, ok := denied(err, call); ok {
 		return fail(nil, "%s: %s cannot be checked: the caller lacks %s on %s: allow it in the caller's policy", who, what, missing.action, missing.resource)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fail(err, "%s: %s cannot be checked: %s gave no answer within %s: try again", who, what, asked.action, r.Timeout)
+		return fail(err, "%s: %s cannot be checked: %s timed out after %s: try again", who, what, call.action, r.Timeout)
 	}
-	return fail(err, "%s: %s cannot be checked: %s: %s", who, what, asked.action, apiMessage(err))
+	return fail(err, "%s: %s cannot be checked: %s: %s", who, what, call.action, apiMessage(err))
 }

@@ -13,47 +13,47 @@ import (
 
 const active = "ACTIVE"
 
-// checkCluster wants the cluster and its services to be there and active.
+// checkCluster checks that the cluster and its services exist and are active.
 func (r *run) checkCluster(ctx context.Context) {
 	for _, s := range r.changes {
 		r.checkService(s)
 		r.checkHealthyPercent(s)
 	}
 	if r.ECS == nil {
-		r.note("not checked: cluster %s: there is no ECS client", lastSegment(r.cluster))
+		r.note("not checked: cluster %s: no ECS client", lastSegment(r.cluster))
 		return
 	}
 	r.call(ctx, func(ctx context.Context) {
 		name := lastSegment(r.cluster)
 		out, err := r.ECS.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{r.cluster}})
 		if err != nil {
-			// A deploying role knows its cluster by name and need not describe it.
+			// Deploying does not need ecs:DescribeClusters.
 			r.skip("cluster", name, r.readError(err, apiCall{"ecs:DescribeClusters", r.cluster}))
 			return
 		}
 		n := slices.IndexFunc(out.Clusters, func(c types.Cluster) bool { return aws.ToString(c.ClusterName) == name })
 		switch {
 		case n < 0:
-			r.add(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or name another", name, r.location()))
+			r.add(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or check account and region", name, r.location()))
 		case aws.ToString(out.Clusters[n].Status) != active:
 			r.add(fail(nil, "cluster %s is %s, not %s: create it with Terraform (slipway plan, slipway apply)", name, aws.ToString(out.Clusters[n].Status), active))
 		}
 	})
 }
 
-// location says where something was looked for, as far as that is known.
+// location describes the account and region of the checks, as far as known.
 func (r *run) location() string {
-	where := ""
+	text := ""
 	if r.caller != nil {
-		where += " in account " + r.caller.Account
+		text += " in account " + r.caller.Account
 	}
 	if r.Region != "" {
-		where += " in region " + r.Region
+		text += " in region " + r.Region
 	}
-	return where
+	return text
 }
 
-// checkService looks at the service as it was described.
+// checkService checks the ECS service's status and deployment controller.
 func (r *run) checkService(s rollout.ServiceChange) {
 	name := s.Service.ServiceName()
 	switch status := aws.ToString(s.ECSService.Status); {
@@ -64,7 +64,7 @@ func (r *run) checkService(s rollout.ServiceChange) {
 		r.add(fail(nil, "service %s: ECS service %s is %s, not %s: create it again with Terraform (slipway plan, slipway apply)", s.Service.Name, name, status, active))
 	}
 	if controller := s.ECSService.DeploymentController; controller != nil && controller.Type != types.DeploymentControllerTypeEcs {
-		r.add(refuse("service %s: ECS service %s is deployed by the controller %s, which a release must not bypass: set deployment_controller to ECS",
+		r.add(refuse("service %s: ECS service %s uses the deployment controller %s: slipway supports ECS only: set deployment_controller to ECS",
 			s.Service.Name, name, controller.Type))
 	}
 }

@@ -19,15 +19,15 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// ecrHost is the host of a private registry, with its account and region.
+// ecrHost matches the host of a private ECR registry, with its account and region.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 var ecrHost = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com|amazonaws\.com\.cn|on\.aws)$`)
 
-// imageRef is a reference in its parts.
+// imageRef is a parsed image reference.
 type imageRef struct{ host, repository, tag, digest string }
 
-// parseImageRef takes a reference apart. The host is empty for Docker Hub's short
-// names. What is pinned by a digest has no tag, what names neither the tag latest.
+// parseImageRef parses an image reference. The host is "" for short names of Docker Hub.
+// A reference with a digest has no tag; one with neither has the tag latest.
 func parseImageRef(ref string) imageRef {
 	name, digest, _ := strings.Cut(ref, "@")
 	host, repository, nested := strings.Cut(name, "/")
@@ -45,68 +45,67 @@ func parseImageRef(ref string) imageRef {
 	return imageRef{host, repository, tag, digest}
 }
 
-// acceptedMediaTypes are the media types that ECR may answer with: every kind of image and
-// index. Without them it would convert an index to one of its images.
+// acceptedMediaTypes are the media types of all images and indexes. If ECR is not told
+// that an index is accepted, it returns one of its images instead.
 var acceptedMediaTypes = []string{
 	string(types.OCIImageIndex), string(types.DockerManifestList), string(types.OCIManifestSchema1), string(types.DockerManifestSchema2),
 }
 
-// purpose is what a service needs an image for.
+// purpose is what an image is used for.
 type purpose int
 
 const (
-	forRelease purpose = iota // what the release brings
-	forSidecar                // another container of the new tasks
-	forRestore                // a container of the tasks that run now: the way back
+	forRelease purpose = iota // the image to release
+	forSidecar                // another container of the new task definition
+	forRestore                // a container of the running task definition, which a failed release restores
 )
 
-// imageUse is one container's need of an image.
+// imageUse is the use of an image by a container.
 type imageUse struct {
 	purpose
 	service, container, platform string // os/architecture
 }
 
-// checkImages wants the image of every container to be in its repository, for the
-// platform that the task definition asks for, and those that run now as well: a
-// release that fails puts them back.
+// checkImages checks that the image of every container exists for the platform of its
+// task definition, and that the running images exist for a restore.
 func (r *run) checkImages(ctx context.Context) {
 	wanted := map[imageRef][]imageUse{}
 	for _, s := range r.changes {
 		i := parseImageRef(s.Image)
 		if i.digest == "" {
-			r.add(usage("service %s: image %s is not pinned by a digest: name it as repository@sha256:…", s.Service.Name, s.Image))
+			r.add(usage("service %s: image %s is not pinned to a digest: use repository@sha256:…", s.Service.Name, s.Image))
 			continue
 		}
 		wanted[i] = append(wanted[i], imageUse{forRelease, s.Service.Name, s.Service.Container(), platformOf(s)})
-		for _, n := range otherImages(s) {
-			wanted[n.imageRef] = append(wanted[n.imageRef], n.imageUse)
+		for _, u := range otherImages(s) {
+			wanted[u.imageRef] = append(wanted[u.imageRef], u.imageUse)
 		}
 	}
 	if len(wanted) == 0 {
 		return
 	}
 	if r.ECR == nil {
-		r.note("not checked: images: there is no ECR client")
+		r.note("not checked: images: no ECR client")
 		return
 	}
 	own := r.callerRegistry(ctx, wanted)
-	for i, needs := range wanted {
+	for i, uses := range wanted {
 		if !ecrHost.MatchString(i.host) && (own == "" || i.host != own) {
 			r.skip("image", i.String(), "its registry is not Amazon ECR")
 			continue
 		}
-		r.call(ctx, func(ctx context.Context) { r.checkImage(ctx, i, needs) })
+		r.call(ctx, func(ctx context.Context) { r.checkImage(ctx, i, uses) })
 	}
 }
 
-// usedImage is a need and its image.
+// usedImage is an image and its use.
 type usedImage struct {
 	imageRef
 	imageUse
 }
 
-// otherImages are a service's needs of images beside the one that is released. There is
-// no way back to lose where nothing runs.
+// otherImages returns the images that a service uses besides the one to release. Where
+// no task runs, no image has to be restored.
 func otherImages(s rollout.ServiceChange) (list []usedImage) {
 	seen := map[imageRef]bool{parseImageRef(s.Image): true}
 	add := func(p purpose, containers []ecstypes.ContainerDefinition) {
@@ -128,7 +127,7 @@ func otherImages(s rollout.ServiceChange) (list []usedImage) {
 	return list
 }
 
-// String is the reference: by digest where it has one.
+// String returns the reference, by digest if it has one.
 func (i imageRef) String() string {
 	name := i.repository + "@" + i.digest
 	if i.digest == "" {
@@ -140,7 +139,7 @@ func (i imageRef) String() string {
 	return name
 }
 
-// platformOf is what a task definition runs on, linux/amd64 if it does not say.
+// platformOf returns the platform of a task definition, linux/amd64 by default.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
 func platformOf(s rollout.ServiceChange) string {
 	system, processor := "linux", "amd64"
@@ -155,15 +154,14 @@ func platformOf(s rollout.ServiceChange) string {
 	return system + "/" + processor
 }
 
-// callerRegistry is the host of the caller's registry where its name does not say
-// that it is one of ECR: an endpoint of one's own, such as the embedded AWS. It
-// is asked for only if some image needs it.
+// callerRegistry returns the host of the caller's registry if an image has a host that
+// is not recognized as ECR's, such as that of the embedded AWS; "" otherwise.
 func (r *run) callerRegistry(ctx context.Context, wanted map[imageRef][]imageUse) string {
-	strange := false
+	custom := false
 	for i := range wanted {
-		strange = strange || i.host != "" && !ecrHost.MatchString(i.host)
+		custom = custom || i.host != "" && !ecrHost.MatchString(i.host)
 	}
-	if !strange {
+	if !custom {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
@@ -180,7 +178,7 @@ func (r *run) callerRegistry(ctx context.Context, wanted map[imageRef][]imageUse
 	return ""
 }
 
-func (r *run) checkImage(ctx context.Context, i imageRef, needs []imageUse) {
+func (r *run) checkImage(ctx context.Context, i imageRef, uses []imageUse) {
 	in := &ecr.BatchGetImageInput{RepositoryName: &i.repository, AcceptedMediaTypes: acceptedMediaTypes}
 	if i.digest != "" {
 		in.ImageIds = []ecrtypes.ImageIdentifier{{ImageDigest: &i.digest}}
@@ -195,57 +193,57 @@ func (r *run) checkImage(ctx context.Context, i imageRef, needs []imageUse) {
 	}
 	out, err := r.ECR.BatchGetImage(ctx, in, func(o *ecr.Options) { o.Region = cmp.Or(region, o.Region) })
 	noRepository := isCode(err, "RepositoryNotFoundException")
-	asked := apiCall{"ecr:BatchGetImage", "arn:aws:ecr:" + region + ":" + account + ":repository/" + i.repository}
-	who, asOthers := serviceList(servicesFor(needs, forRelease)), servicesFor(needs, forSidecar, forRestore)
+	call := apiCall{"ecr:BatchGetImage", "arn:aws:ecr:" + region + ":" + account + ":repository/" + i.repository}
+	who, others := serviceList(servicesFor(uses, forRelease)), servicesFor(uses, forSidecar, forRestore)
 	switch {
 	case noRepository || err == nil && len(out.Images) == 0:
-		r.reportMissing(ctx, i, needs, noRepository, err)
+		r.reportMissing(ctx, i, uses, noRepository, err)
 		return
 	case err != nil:
 		if who != "" {
-			r.add(r.requiredError(who, "image "+i.String(), err, asked))
+			r.add(r.requiredError(who, "image "+i.String(), err, call))
 		}
-		if len(asOthers) > 0 {
-			r.skip("image", i.String(), r.readError(err, asked))
+		if len(others) > 0 {
+			r.skip("image", i.String(), r.readError(err, call))
 		}
 		return
 	}
-	there, err := indexPlatforms(aws.ToString(out.Images[0].ImageManifest))
+	platforms, err := indexPlatforms(aws.ToString(out.Images[0].ImageManifest))
 	switch {
 	case err != nil && who != "":
-		r.add(fail(err, "%s: the manifest of image %s cannot be read: %v: publish it again (slipway publish)", who, i.String(), err))
-	case there == nil && who != "":
-		r.skip("the platform of image", i.String(), "it is a single image, whose manifest does not say its platform")
-	case there != nil:
-		r.comparePlatforms(i, needs, there)
+		r.add(fail(err, "%s: cannot parse the manifest of image %s: %v: publish it again (slipway publish)", who, i.String(), err))
+	case platforms == nil && who != "":
+		r.skip("platform of image", i.String(), "the manifest of a single image has no platform")
+	case platforms != nil:
+		r.comparePlatforms(i, uses, platforms)
 	}
 }
 
-// reportMissing tells that an image is not there, by what it is needed for.
-func (r *run) reportMissing(ctx context.Context, i imageRef, needs []imageUse, noRepository bool, cause error) {
-	if who := serviceList(servicesFor(needs, forRelease)); who != "" && noRepository {
-		r.add(fail(cause, "%s: there is no ECR repository %s%s: create it with Terraform (slipway plan, slipway apply)", who, i.repository, r.location()))
+// reportMissing reports a missing image by its uses.
+func (r *run) reportMissing(ctx context.Context, i imageRef, uses []imageUse, noRepository bool, cause error) {
+	if who := serviceList(servicesFor(uses, forRelease)); who != "" && noRepository {
+		r.add(fail(cause, "%s: ECR repository %s does not exist%s: create it with Terraform (slipway plan, slipway apply)", who, i.repository, r.location()))
 	} else if who != "" {
 		r.add(fail(nil, "%s: ECR repository %s has no image %s: publish it first (slipway publish)", who, i.repository, i.digest))
 	}
-	if len(servicesFor(needs, forSidecar, forRestore)) == 0 || !r.isReleaseRepository(i) && r.hasPullThroughRule(ctx, i) {
+	if len(servicesFor(uses, forSidecar, forRestore)) == 0 || !r.isReleaseRepository(i) && r.hasPullThroughRule(ctx, i) {
 		return
 	}
-	for _, n := range needs {
+	for _, n := range uses {
 		what := fmt.Sprintf("image %s of container %s", i.String(), n.container)
 		switch {
 		case n.purpose == forSidecar:
-			r.add(usage("service %s: %s is not in Amazon ECR, so no new task could start: push it again, or name another in the task definition", n.service, what))
+			r.add(usage("service %s: %s does not exist in Amazon ECR, so new tasks cannot start: push it again, or change the image in the task definition", n.service, what))
 		case n.purpose == forRestore && r.AllowNoRollback:
-			r.note("service %s: there is no way back: %s, which runs now, is gone from Amazon ECR", n.service, what)
+			r.note("service %s: a failed release cannot be restored: %s, which runs now, is gone from Amazon ECR", n.service, what)
 		case n.purpose == forRestore:
-			r.add(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)", n.service, what))
+			r.add(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a failed release could not be restored: push it again, or accept that (--allow-no-rollback)", n.service, what))
 		}
 	}
 }
 
-// isReleaseRepository tells whether releases publish to an image's repository, so that
-// nothing else brings what is gone from there.
+// isReleaseRepository reports whether releases publish to an image's repository, so that
+// no pull-through cache rule fetches its images.
 func (r *run) isReleaseRepository(i imageRef) bool {
 	return slices.ContainsFunc(r.changes, func(s rollout.ServiceChange) bool {
 		own := parseImageRef(s.Image)
@@ -253,8 +251,8 @@ func (r *run) isReleaseRepository(i imageRef) bool {
 	})
 }
 
-// hasPullThroughRule tells whether a rule of the registry brings an image when it is
-// pulled; where that cannot be known, it is left unchecked as well.
+// hasPullThroughRule reports whether a pull-through cache rule of the registry fetches
+// an image when it is pulled, or whether that is unknown; then it adds a note.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache.html
 func (r *run) hasPullThroughRule(ctx context.Context, i imageRef) bool {
 	in := &ecr.DescribePullThroughCacheRulesInput{}
@@ -263,16 +261,16 @@ func (r *run) hasPullThroughRule(ctx context.Context, i imageRef) bool {
 	}
 	for {
 		out, err := r.ECR.DescribePullThroughCacheRules(ctx, in)
-		if isCode(err, "UnknownOperationException") { // an endpoint of one's own, without such rules
+		if isCode(err, "UnknownOperationException") { // a custom endpoint without such rules
 			return false
 		}
 		if err != nil {
-			r.skip("whether a pull-through cache rule brings image", i.String(), r.readError(err, apiCall{"ecr:DescribePullThroughCacheRules", "*"}))
+			r.skip("pull-through cache rule of image", i.String(), r.readError(err, apiCall{"ecr:DescribePullThroughCacheRules", "*"}))
 			return true
 		}
 		for _, rule := range out.PullThroughCacheRules {
 			if prefix := aws.ToString(rule.EcrRepositoryPrefix); prefix == "ROOT" || strings.HasPrefix(i.repository, prefix+"/") {
-				r.skip("image", i.String(), "it is not cached, and comes by pull-through cache rule "+prefix+" when it is pulled")
+				r.skip("image", i.String(), "it is not cached yet; pull-through cache rule "+prefix+" fetches it")
 				return true
 			}
 		}
@@ -282,27 +280,27 @@ func (r *run) hasPullThroughRule(ctx context.Context, i imageRef) bool {
 	}
 }
 
-func (r *run) comparePlatforms(i imageRef, needs []imageUse, there []string) {
-	lacking := usedBy[string]{}
-	for _, n := range needs {
+func (r *run) comparePlatforms(i imageRef, uses []imageUse, platforms []string) {
+	missing := usedBy[string]{}
+	for _, n := range uses {
 		switch {
-		case n.purpose == forRestore || slices.Contains(there, n.platform): // what runs now runs
+		case n.purpose == forRestore || slices.Contains(platforms, n.platform): // running tasks have shown that theirs fits
 		case n.purpose == forSidecar:
-			r.add(usage("service %s: image %s of container %s is not for %s, which its task definition runs on; it is for %s: name one that is",
-				n.service, i.String(), n.container, n.platform, cmp.Or(strings.Join(there, ", "), "none at all")))
+			r.add(usage("service %s: image %s of container %s does not support %s, the platform of its task definition; it supports %s: use an image that does",
+				n.service, i.String(), n.container, n.platform, cmp.Or(strings.Join(platforms, ", "), "no platform")))
 		default:
-			lacking.add(n.platform, n.service)
+			missing.add(n.platform, n.service)
 		}
 	}
-	for want, names := range lacking {
-		r.add(fail(nil, "%s: image %s is not for %s, which its task definition runs on; it is for %s: build it for %[3]s, or change runtimePlatform",
-			serviceList(names), i.String(), want, cmp.Or(strings.Join(there, ", "), "none at all")))
+	for want, names := range missing {
+		r.add(fail(nil, "%s: image %s does not support %s, the platform of its task definition; it supports %s: build it for %[3]s, or change runtimePlatform",
+			serviceList(names), i.String(), want, cmp.Or(strings.Join(platforms, ", "), "no platform")))
 	}
 }
 
-// servicesFor are the services that need an image for some part.
-func servicesFor(needs []imageUse, parts ...purpose) (names []string) {
-	for _, n := range needs {
+// servicesFor returns the services that use an image for one of the purposes.
+func servicesFor(uses []imageUse, parts ...purpose) (names []string) {
+	for _, n := range uses {
 		if slices.Contains(parts, n.purpose) {
 			names = append(names, n.service)
 		}
@@ -310,7 +308,7 @@ func servicesFor(needs []imageUse, parts ...purpose) (names []string) {
 	return names
 }
 
-// indexPlatforms lists the platforms of an index as os/architecture; nil says that
+// indexPlatforms returns the platforms of an image index as os/architecture, or nil if
 // the manifest is that of a single image.
 func indexPlatforms(manifest string) ([]string, error) {
 	var index struct {

@@ -10,8 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// checkLogs wants the log groups that the awslogs driver writes to, unless it is
-// to create them.
+// checkLogs checks that the log groups of the awslogs driver exist, unless the driver
+// creates them.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html
 func (r *run) checkLogs(ctx context.Context) {
 	wanted := usedBy[string]{}
@@ -27,7 +27,7 @@ func (r *run) checkLogs(ctx context.Context) {
 			group, region := options["awslogs-group"], options["awslogs-region"]
 			switch {
 			case group == "":
-				r.add(usage("service %s: container %s logs to awslogs without awslogs-group: name the log group in its options", s.Service.Name, aws.ToString(c.Name)))
+				r.add(usage("service %s: container %s uses the awslogs driver without awslogs-group: set the log group in its options", s.Service.Name, aws.ToString(c.Name)))
 			case options["awslogs-create-group"] == "true":
 			case r.Region != "" && region != "" && region != r.Region:
 				r.skip("log group", group, "it is in region "+region)
@@ -37,7 +37,7 @@ func (r *run) checkLogs(ctx context.Context) {
 		}
 	}
 	if len(wanted) > 0 && r.Logs == nil {
-		r.note("not checked: log groups: there is no CloudWatch Logs client")
+		r.note("not checked: log groups: no CloudWatch Logs client")
 		return
 	}
 	for group, names := range wanted {

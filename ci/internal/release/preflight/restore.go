@@ -9,52 +9,52 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// checkRestore looks for the roles, log groups and secrets that only the tasks need
-// that run now: a release that fails puts those back. Images have their own check.
+// checkRestore checks the roles, log groups and secrets that only the running task
+// definitions use: a failed release restores them. Images are checked elsewhere.
 func (r *run) checkRestore(ctx context.Context) {
-	// Without a caller nobody asks who may pass roles: that was when they were registered.
-	back := &run{Checker: r.Checker, cluster: r.cluster, skipped: map[skipKey][]string{}}
-	back.group.SetLimit(maxCalls)
+	// Without a caller, iam:PassRole is not checked: it was needed to register them.
+	restore := &run{Checker: r.Checker, cluster: r.cluster, skipped: map[skipKey][]string{}}
+	restore.group.SetLimit(maxCalls)
 	for _, s := range r.changes {
 		if s.Previous != nil && s.Definition != nil && s.ECSService.RunningCount > 0 {
 			s.Definition = onlyIn(*s.Previous, s.Definition)
-			back.changes = append(back.changes, s)
+			restore.changes = append(restore.changes, s)
 		}
 	}
-	for _, check := range []func(context.Context){back.checkRoles, back.checkLogs, back.checkSecrets} {
+	for _, check := range []func(context.Context){restore.checkRoles, restore.checkLogs, restore.checkSecrets} {
 		check(ctx)
 	}
 	r.group.Go(func() error {
-		_ = back.group.Wait() // what the calls find is in back
-		for g, things := range back.skipped {
-			for _, thing := range things {
-				r.skip(g.kind, thing, g.reason)
+		_ = restore.group.Wait() // the calls add to restore
+		for key, names := range restore.skipped {
+			for _, name := range names {
+				r.skip(key.kind, name, key.reason)
 			}
 		}
-		for _, f := range back.findings {
+		for _, f := range restore.findings {
 			if r.AllowNoRollback {
-				r.note("there is no way back: what runs now needs something that is gone: %s", f)
+				r.note("a failed release cannot be restored: what runs now needs a resource that is gone: %s", f)
 			} else {
-				r.add(refuse("what runs now needs something that is gone, so a release that fails could not be put back: %s; or go without a way back (--allow-no-rollback)", f))
+				r.add(refuse("what runs now needs a resource that is gone, so a failed release could not be restored: %s; or accept that (--allow-no-rollback)", f))
 			}
 		}
 		return nil
 	})
 }
 
-// onlyIn is what a definition needs that another one does not.
+// onlyIn returns the roles, log groups and secrets of before that after does not have.
 func onlyIn(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInput) *ecs.RegisterTaskDefinitionInput {
 	var refs, groups, credentials []string
 	for _, c := range after.ContainerDefinitions {
 		refs, groups, credentials = append(refs, secretRefs(c)...), append(groups, logGroupOf(c)), append(credentials, credentialsOf(c))
 	}
 	known := func(s types.Secret) bool { return slices.Contains(refs, aws.ToString(s.ValueFrom)) }
-	left := &ecs.RegisterTaskDefinitionInput{}
+	only := &ecs.RegisterTaskDefinitionInput{}
 	if aws.ToString(before.TaskRoleArn) != aws.ToString(after.TaskRoleArn) {
-		left.TaskRoleArn = before.TaskRoleArn
+		only.TaskRoleArn = before.TaskRoleArn
 	}
 	if aws.ToString(before.ExecutionRoleArn) != aws.ToString(after.ExecutionRoleArn) {
-		left.ExecutionRoleArn = before.ExecutionRoleArn
+		only.ExecutionRoleArn = before.ExecutionRoleArn
 	}
 	for _, c := range before.ContainerDefinitions {
 		one := types.ContainerDefinition{Name: c.Name, Secrets: slices.DeleteFunc(slices.Clone(c.Secrets), known)}
@@ -67,9 +67,9 @@ func onlyIn(before types.TaskDefinition, after *ecs.RegisterTaskDefinitionInput)
 		if !slices.Contains(credentials, credentialsOf(c)) {
 			one.RepositoryCredentials = c.RepositoryCredentials
 		}
-		left.ContainerDefinitions = append(left.ContainerDefinitions, one)
+		only.ContainerDefinitions = append(only.ContainerDefinitions, one)
 	}
-	return left
+	return only
 }
 
 func logGroupOf(c types.ContainerDefinition) string {

@@ -14,15 +14,15 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// tasksPrincipal is the service that assumes the roles of a task.
+// tasksPrincipal is the service principal that assumes the roles of tasks.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
-// role is a task's role in the part that it plays.
+// role is a role, by ARN or name, and its use in a task definition.
 type role struct{ use, ref string }
 
-// checkRoles wants the roles of every task definition to exist, to be assumable
-// by tasks and passable by the caller.
+// checkRoles checks that the roles of the task definitions exist, that tasks can assume
+// them, and that the caller may pass them.
 func (r *run) checkRoles(ctx context.Context) {
 	wanted := usedBy[role]{}
 	for _, s := range r.changes {
@@ -42,16 +42,16 @@ func (r *run) checkRoles(ctx context.Context) {
 		return
 	}
 	if r.IAM == nil {
-		r.note("not checked: roles: there is no IAM client")
+		r.note("not checked: roles: no IAM client")
 		return
 	}
-	// One role may play both parts; it is asked for once.
-	parts := map[string][]role{}
+	// A role may have both uses; it is checked once.
+	byRef := map[string][]role{}
 	for one := range wanted {
-		parts[one.ref] = append(parts[one.ref], one)
+		byRef[one.ref] = append(byRef[one.ref], one)
 	}
 	source := r.policySource(ctx)
-	for ref, roles := range parts {
+	for ref, roles := range byRef {
 		var names, kinds []string
 		for _, one := range roles {
 			names, kinds = append(names, wanted[one]...), append(kinds, one.use)
@@ -65,7 +65,7 @@ func (r *run) checkRoles(ctx context.Context) {
 	}
 }
 
-// executionRoleUse says what a Fargate task needs an execution role for, "" if it
+// executionRoleUse returns what a Fargate task needs an execution role for, or "" if it
 // needs none.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
 func executionRoleUse(s rollout.ServiceChange) string {
@@ -96,7 +96,7 @@ func (r *run) checkRole(ctx context.Context, ref, who, what string) {
 		return
 	}
 	if actual := aws.ToString(out.Role.Arn); strings.HasPrefix(ref, "arn:") && actual != "" && actual != ref {
-		r.add(usage("%s: %s does not exist, and %s does: correct the ARN", who, what, actual))
+		r.add(usage("%s: %s does not exist, but %s does: correct the ARN", who, what, actual))
 		return
 	}
 	document, err := url.QueryUnescape(strings.ReplaceAll(aws.ToString(out.Role.AssumeRolePolicyDocument), "+", "%2B"))
@@ -106,9 +106,9 @@ func (r *run) checkRole(ctx context.Context, ref, who, what string) {
 	}
 	switch {
 	case err != nil:
-		r.add(usage("%s: the trust policy of %s cannot be read: %v: write it as a JSON policy", who, what, err))
+		r.add(usage("%s: cannot parse the trust policy of %s: %v: correct the JSON", who, what, err))
 	case !trusts:
-		r.add(usage("%s: %s cannot be assumed by tasks: allow sts:AssumeRole to the service %s in its trust policy", who, what, tasksPrincipal))
+		r.add(usage("%s: %s cannot be assumed by tasks: allow sts:AssumeRole for the service %s in its trust policy", who, what, tasksPrincipal))
 	}
 }
 
@@ -119,16 +119,16 @@ func (r *run) account() string {
 	return r.caller.Account
 }
 
-// policySource is the user or role whose policies decide what the caller may
-// do; "" if there is nothing to simulate. The ARN of a session does not show the
-// path of its role, so the role is asked for.
+// policySource returns the ARN of the user or role whose policies apply to the caller,
+// or "" if there is none to simulate. A session's ARN lacks the path of its role, so the
+// role is looked up.
 func (r *run) policySource(ctx context.Context) string {
 	if r.caller == nil {
 		return ""
 	}
 	head, resource, _ := strings.Cut(r.caller.ARN, ":"+r.caller.Account+":")
 	switch kind, rest, _ := strings.Cut(resource, "/"); kind {
-	case "root": // it may pass every role
+	case "root": // may pass every role
 		return ""
 	case "user":
 		return r.caller.ARN
@@ -141,12 +141,12 @@ func (r *run) policySource(ctx context.Context) string {
 		}
 		return strings.TrimSuffix(head, ":sts:") + ":iam::" + r.caller.Account + ":role/" + name
 	default:
-		r.note("not checked: whether roles may be passed: %s is neither user nor role", r.caller.ARN)
+		r.note("not checked: iam:PassRole: %s is neither a user nor a role", r.caller.ARN)
 		return ""
 	}
 }
 
-// checkPassRole asks the policy simulator whether the caller may pass a role to ECS.
+// checkPassRole simulates iam:PassRole of a role to ECS by the caller.
 func (r *run) checkPassRole(ctx context.Context, source, ref, who, what string) {
 	const action = "iam:PassRole"
 	out, err := r.IAM.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{
@@ -157,7 +157,7 @@ func (r *run) checkPassRole(ctx context.Context, source, ref, who, what string) 
 		}},
 	})
 	if err != nil {
-		r.skip("whether the caller may pass role", ref, r.readError(err, apiCall{"iam:SimulatePrincipalPolicy", source}))
+		r.skip("iam:PassRole of role", ref, r.readError(err, apiCall{"iam:SimulatePrincipalPolicy", source}))
 		return
 	}
 	for _, result := range out.EvaluationResults {

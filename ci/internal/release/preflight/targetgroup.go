@@ -14,18 +14,18 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// attachment is a service's tie to a target group.
+// attachment is a container that a service attaches to a target group.
 type attachment struct {
 	service    string
 	containers []types.ContainerDefinition
 	container  types.ContainerDefinition
 	port       int32
 	awsvpc     bool
-	healthPath string // path that the services file names, or ""
+	healthPath string // health_path in the services file, or ""
 }
 
-// checkTargets wants each load balancer's container and port to be in the task
-// definition, and its target group to be there and to suit.
+// checkTargets checks that the task definitions have the container and port of each load
+// balancer, and that the target groups exist and fit.
 func (r *run) checkTargets(ctx context.Context) {
 	groups := map[string][]attachment{}
 	for _, s := range r.changes {
@@ -40,7 +40,7 @@ func (r *run) checkTargets(ctx context.Context) {
 		}
 	}
 	if len(groups) > 0 && r.ELB == nil {
-		r.note("not checked: target groups: there is no Elastic Load Balancing client")
+		r.note("not checked: target groups: no Elastic Load Balancing client")
 		return
 	}
 	for arn, targets := range groups {
@@ -48,8 +48,7 @@ func (r *run) checkTargets(ctx context.Context) {
 	}
 }
 
-// attachmentOf finds the container of a load balancer, which ECS refuses to be
-// without when it updates the service.
+// attachmentOf returns the attachment of a load balancer, or false after a finding.
 func (r *run) attachmentOf(s rollout.ServiceChange, lb types.LoadBalancer) (attachment, bool) {
 	name, port := aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)
 	t := attachment{service: s.Service.Name, containers: s.Definition.ContainerDefinitions, port: port, awsvpc: s.Definition.NetworkMode == types.NetworkModeAwsvpc, healthPath: s.Service.HealthPath}
@@ -59,13 +58,13 @@ func (r *run) attachmentOf(s rollout.ServiceChange, lb types.LoadBalancer) (atta
 		for _, c := range s.Definition.ContainerDefinitions {
 			have = append(have, aws.ToString(c.Name))
 		}
-		r.add(usage("service %s: its load balancer leads to container %s, which the task definition has not (it has %s): give the container that name",
+		r.add(usage("service %s: its load balancer targets container %s, which is not in the task definition (it has %s): rename the container",
 			s.Service.Name, name, strings.Join(have, ", ")))
 		return t, false
 	}
 	t.container = s.Definition.ContainerDefinitions[n]
 	if !mapsPort(t.container, port) {
-		r.add(usage("service %s: its load balancer leads to port %d of container %s, which does not expose it: add %d to the container's portMappings",
+		r.add(usage("service %s: its load balancer targets port %d of container %s, which is not in its portMappings: add port %d to them",
 			s.Service.Name, port, name, port))
 		return t, false
 	}
@@ -76,8 +75,8 @@ func mapsPort(c types.ContainerDefinition, port int32) bool {
 	return slices.ContainsFunc(c.PortMappings, func(m types.PortMapping) bool { return aws.ToInt32(m.ContainerPort) == port })
 }
 
-// anyMapsPort tells whether any container lists a port. With awsvpc one that none lists
-// is reached all the same: a task has an address of its own.
+// anyMapsPort reports whether any container maps a port. With awsvpc, an unmapped port
+// is reachable as well, because each task has its own address.
 func (t attachment) anyMapsPort(port int32) bool {
 	return slices.ContainsFunc(t.containers, func(c types.ContainerDefinition) bool { return mapsPort(c, port) })
 }
@@ -99,32 +98,32 @@ func (r *run) checkTargetGroup(ctx context.Context, arn string, targets []attach
 	}
 	group := out.TargetGroups[0]
 	if len(group.LoadBalancerArns) == 0 {
-		r.add(fail(nil, "%s: no load balancer forwards to target group %s, and ECS refuses such a one: add a listener rule with Terraform (slipway plan, slipway apply)", who, label))
+		r.add(fail(nil, "%s: target group %s is not attached to a load balancer, which ECS requires: add a listener rule with Terraform (slipway plan, slipway apply)", who, label))
 	}
 	for _, t := range targets {
 		r.checkAttachment(t, group, label)
 	}
 }
 
-// checkAttachment compares a target group with the container behind it.
+// checkAttachment compares a target group with the attached container.
 func (r *run) checkAttachment(t attachment, group elbtypes.TargetGroup, label string) {
 	if t.awsvpc && group.TargetType != elbtypes.TargetTypeEnumIp {
-		r.add(usage("service %s: target group %s takes targets of type %s, and tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
+		r.add(usage("service %s: target group %s has target type %s, but tasks with network mode awsvpc need ip: set target_type to ip", t.service, label, group.TargetType))
 	}
 	if port, err := strconv.ParseInt(aws.ToString(group.HealthCheckPort), 10, 32); err == nil && !t.anyMapsPort(int32(port)) {
-		r.note("service %s: target group %s checks health on port %d, which no portMappings of its containers list: something in the task must listen there", t.service, label, port)
+		r.note("service %s: target group %s checks health on port %d, which is in no container's portMappings: a process in the task must listen there", t.service, label, port)
 	}
-	web := group.HealthCheckProtocol == elbtypes.ProtocolEnumHttp || group.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
+	isHTTP := group.HealthCheckProtocol == elbtypes.ProtocolEnumHttp || group.HealthCheckProtocol == elbtypes.ProtocolEnumHttps
 	switch path := aws.ToString(group.HealthCheckPath); {
-	case !web:
+	case !isHTTP:
 	case !strings.HasPrefix(path, "/"):
-		r.add(usage("service %s: target group %s checks health at %q, which is no path: begin it with a slash", t.service, label, path))
+		r.add(usage("service %s: target group %s has the health check path %q: want a path that begins with /", t.service, label, path))
 	case t.healthPath != "" && path != t.healthPath:
-		r.note("service %s: target group %s checks health at %s, and the services file says %s", t.service, label, path, t.healthPath)
+		r.note("service %s: target group %s checks health at %s, but health_path in the services file is %s", t.service, label, path, t.healthPath)
 	}
 }
 
-// targetGroupName is the name in a target group's ARN.
+// targetGroupName returns the name in a target group's ARN.
 func targetGroupName(arn string) string {
 	parts := strings.Split(arn, "/")
 	if len(parts) < 2 {

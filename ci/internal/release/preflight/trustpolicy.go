@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// stringOrList is a member of a policy that is one text or a list of them.
+// stringOrList is a policy element that is a string or a list of strings.
 type stringOrList []string
 
 func (t *stringOrList) UnmarshalJSON(raw []byte) error {
@@ -20,7 +20,7 @@ func (t *stringOrList) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]string)(t))
 }
 
-// principal is "*", or the principals of each kind.
+// principal is "*", or lists of principals by type.
 type principal map[string]stringOrList
 
 func (p *principal) UnmarshalJSON(raw []byte) error {
@@ -39,7 +39,7 @@ type statement struct {
 	Condition map[string]map[string]stringOrList `json:"Condition"`
 }
 
-// statementOrList is one statement or a list of them.
+// statementOrList is a policy element that is a statement or a list of statements.
 type statementOrList []statement
 
 func (s *statementOrList) UnmarshalJSON(raw []byte) error {
@@ -50,9 +50,9 @@ func (s *statementOrList) UnmarshalJSON(raw []byte) error {
 	return json.Unmarshal(raw, (*[]statement)(s))
 }
 
-// allowsTasks says whether a trust policy lets ECS's tasks of an account assume
-// the role. Of the conditions it judges the one that AWS recommends, the account
-// (aws:SourceAccount); it takes others to be met.
+// allowsTasks reports whether a trust policy lets ECS tasks of an account assume the
+// role. It evaluates the condition that AWS recommends, aws:SourceAccount, and assumes
+// that others are met.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 func allowsTasks(document, account string) (bool, error) {
 	var policy struct {

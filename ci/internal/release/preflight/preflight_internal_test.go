@@ -40,7 +40,7 @@ func TestAllowsTasks(t *testing.T) {
 }
 
 func TestDeniedNamesActionAndResource(t *testing.T) {
-	asked := apiCall{"ecr:BatchGetImage", "arn:asked"}
+	call := apiCall{"ecr:BatchGetImage", "arn:call"}
 	tests := map[string]struct {
 		err  error
 		want apiCall
@@ -51,18 +51,18 @@ func TestDeniedNamesActionAndResource(t *testing.T) {
 			apiCall{"ecr:GetX", "arn:aws:ecr:r:1:repository/a"},
 			true,
 		},
-		"the action": {&smithy.GenericAPIError{Code: "AccessDenied", Message: "User: x is not authorized to perform: sts:X because"}, apiCall{"sts:X", "arn:asked"}, true},
-		"nothing":    {&smithy.GenericAPIError{Code: "AccessDenied", Message: "Access denied"}, asked, true},
+		"the action": {&smithy.GenericAPIError{Code: "AccessDenied", Message: "User: x is not authorized to perform: sts:X because"}, apiCall{"sts:X", "arn:call"}, true},
+		"nothing":    {&smithy.GenericAPIError{Code: "AccessDenied", Message: "Access denied"}, call, true},
 		"other":      {&smithy.GenericAPIError{Code: "Throttling"}, apiCall{}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, ok := denied(test.err, asked)
+			got, ok := denied(test.err, call)
 			require.Equal(t, test.ok, ok)
 			require.Equal(t, test.want, got)
 		})
 	}
-	require.Equal(t, "the endpoint does not serve iam:GetRole", new(run).readError(&smithy.GenericAPIError{Code: "InvalidAction"}, apiCall{"iam:GetRole", "*"}))
+	require.Equal(t, "the endpoint does not support iam:GetRole", new(run).readError(&smithy.GenericAPIError{Code: "InvalidAction"}, apiCall{"iam:GetRole", "*"}))
 }
 
 func TestParseImageRef(t *testing.T) {

@@ -121,7 +121,7 @@ func TestDesiredCountOfZero(t *testing.T) {
 	s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so nothing is proven"))
+	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so the new version is untested"))
 }
 
 // TestFirstDeployment releases to a service that has waited for an image since

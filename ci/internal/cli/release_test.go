@@ -229,7 +229,7 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
 		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://me:xxxxx@www.example.com/?a=b": want`},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
-		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
+		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "matches several services"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
 		"a revision that is not":  {[]string{"rollback", "--to", "ecs-api-task:99"}, outcome.Failed, "ecs-api-task:99"},
 		"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "roll back to a commit that was released (slipway status)"},

@@ -17,20 +17,20 @@ import (
 
 // Limits of a diagnosis.
 const (
-	maxCauses        = 10 // distinct causes reported of one service
+	maxCauses        = 10 // distinct causes per service
 	diagnosisTimeout = 15 * time.Second
 )
 
-// diagnosis is what the causes of a deployment that failed are looked for by.
+// diagnosis is a failed deployment to diagnose.
 type diagnosis struct {
 	service              *serviceRollout
 	deployment, revision string
-	problem              string            // of ECS with it, for want of tasks
-	health               map[string]string // of targets, as reported last
+	problem              string            // reported if no task has a cause
+	health               map[string]string // of targets, last reported
 }
 
-// failed are the services whose deployment of ours failed, to be diagnosed. The
-// others are restored because of these: there is no cause to find in them.
+// failed returns the services whose own deployment failed. The others are restored because of
+// these.
 func (r *run) failed() []diagnosis {
 	var failed []diagnosis
 	for n, s := range r.services {
@@ -41,8 +41,8 @@ func (r *run) failed() []diagnosis {
 	return failed
 }
 
-// diagnose finds out why the services' new tasks failed. A diagnosis that fails is
-// reported and does not change the verdict.
+// diagnose finds the causes of failed deployments. If that fails, it reports why; the result
+// of the release does not change.
 func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
@@ -54,11 +54,10 @@ func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 			return nil
 		})
 	}
-	_ = group.Wait() // a diagnosis has no error of its own
+	_ = group.Wait() // errors are reported as events
 }
 
-// diagnoseRestore finds out why services could not be restored, from the tasks of the
-// deployment that was to do so.
+// diagnoseRestore finds the causes of failed restores in the tasks of their deployments.
 func (r *run) diagnoseRestore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
@@ -73,18 +72,18 @@ func (r *run) diagnoseRestore(ctx context.Context) {
 			s.restoreCause = causes[0].Reason
 		}
 		for n := range causes {
-			causes[n].Reason = "putting it back: " + causes[n].Reason
+			causes[n].Reason = "restoring: " + causes[n].Reason
 		}
 		s.causes = append(s.causes, causes...)
 	}
 }
 
-// reportCauses finds and reports the causes of a deployment that failed.
+// reportCauses finds and reports the causes of a failed deployment.
 func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	s := d.service
 	causes, err := r.causes(ctx, d)
 	if err != nil {
-		r.Event(s.Name, "could not find out why: "+err.Error())
+		r.Event(s.Name, "cannot diagnose the failure: "+err.Error())
 	}
 	if len(causes) == 0 && d.problem != "" {
 		cause := report.Cause{Count: 1, Reason: d.problem}
@@ -100,14 +99,14 @@ func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	return causes
 }
 
-// causeSample is a cause with a task that shows it.
+// causeSample is a cause and a task that has it.
 type causeSample struct {
 	report.Cause
 	task types.Task
 }
 
-// causes groups the tasks of a deployment of a revision that stopped, or else those that run
-// and are not healthy, by what is wrong with them.
+// causes groups the stopped tasks of a deployment by cause or, if there are none, the running
+// tasks that are not healthy.
 func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 	s := d.service
 	tasks, err := r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusStopped)
@@ -138,8 +137,7 @@ func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 	return causes, nil
 }
 
-// group makes one sample of all tasks with the same cause, the most frequent
-// first.
+// group groups tasks by cause, the most frequent first.
 func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []causeSample {
 	var samples []causeSample
 	for _, task := range tasks {
@@ -158,8 +156,8 @@ func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []
 	return samples
 }
 
-// stoppedCause reads why a task stopped for a reason of its own: from the task
-// when it never started, else from the container that ended it.
+// stoppedCause returns why a task stopped: the reason of the task, and of the container that
+// ended it. Tasks stopped by a scaling activity have no cause.
 func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
@@ -183,8 +181,8 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	return cause, true
 }
 
-// failedContainer is the container that ended a task: one that failed, the service's own
-// first; else the service's own.
+// failedContainer returns the container that ended a task: one that failed, preferably the
+// service's own, or else the service's own.
 func failedContainer(task types.Task, own string) *types.Container {
 	var first *types.Container
 	for i := range task.Containers {
@@ -203,7 +201,7 @@ func failedContainer(task types.Task, own string) *types.Container {
 	return first
 }
 
-// runningCause says what keeps a running task from being healthy.
+// runningCause returns why a running task is not healthy.
 func runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
 	cause := report.Cause{Task: aws.ToString(task.TaskArn), Count: 1}
 	address := addressOf(task)
@@ -217,16 +215,16 @@ func runningCause(task types.Task, health map[string]targetHealth) (report.Cause
 	case status != "RUNNING":
 		cause.Reason = "the task is still " + status
 	case task.HealthStatus == types.HealthStatusUnhealthy:
-		cause.Reason = "the task runs, and its container health check fails"
+		cause.Reason = "the task runs, but its container health check fails"
 	case cause.Health != "" && cause.Health != "healthy":
-		cause.Reason = "the task runs, and is not healthy behind its load balancer"
+		cause.Reason = "the task runs, but its target is not healthy"
 	default:
 		return report.Cause{}, false
 	}
 	return cause, true
 }
 
-// lastHealth is what the load balancer said last of a task.
+// lastHealth returns the last unhealthy state of a task's target, or "".
 func (d diagnosis) lastHealth(task types.Task) string {
 	address := addressOf(task)
 	for target, health := range d.health {

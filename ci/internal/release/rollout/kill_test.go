@@ -141,7 +141,7 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 						got := b.engine.Release(t.Context(), b.request)
 						if got.ExitCode == outcome.Refused {
 							// ECS is on its way back to an image that was never there, for ever.
-							require.Contains(t, got.Error, "the way back from release 012345678901.")
+							require.Contains(t, got.Error, "restores release 012345678901.")
 							require.Contains(t, got.Error, "slipway rollback")
 							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 							got = b.engine.Release(t.Context(), b.request)

@@ -42,7 +42,7 @@ func TestWaitForTurn(t *testing.T) {
 	b.request.WaitForTurn = time.Minute
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.hasEvent("waiting for its turn: service ecs-a-service: a deployment is in progress"))
+	require.True(t, b.hasEvent("waiting for another deployment: service ecs-a-service: a deployment is in progress"))
 
 	b = newFixture(completes, completes)
 	other.Image = aws.String("stuck@sha256:x")
@@ -65,7 +65,7 @@ func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
 	require.Contains(t, got.Error, "a deployment is in progress")
-	require.True(t, b.hasEvent("begun while this release was prepared"))
+	require.True(t, b.hasEvent("started while this release was being prepared"))
 	require.Zero(t, b.ecs.count("UpdateService"))
 
 	b = newFixture(completes, completes)
@@ -109,7 +109,7 @@ func TestSameReleaseTwiceAtOnce(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
 	require.True(t, begun)
-	require.True(t, b.hasEvent("carrying on with deployment"))
+	require.True(t, b.hasEvent("resuming with deployment"))
 	require.Zero(t, b.ecs.count("UpdateService"), "the other process has done so")
 }
 
@@ -196,11 +196,11 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 	}{
 		"CodeDeploy": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeCodeDeploy}
-		}, "service ecs-a-service is deployed by CODE_DEPLOY, not by ECS"},
+		}, "service ecs-a-service uses the deployment controller CODE_DEPLOY"},
 		"an external controller": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
-		}, "service ecs-a-service is deployed by EXTERNAL, not by ECS"},
-		"blue/green":         {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway drives rolling updates only: set strategy to ROLLING"},
+		}, "service ecs-a-service uses the deployment controller EXTERNAL"},
+		"blue/green":         {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
 		"canary":             {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
 		"linear":             {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
 		"one yet to be made": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
@@ -285,7 +285,7 @@ func TestMissingRevisions(t *testing.T) {
 		want  string // image of service a
 		told  string
 	}{
-		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:1, which runs"},
+		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:1, which runs"},
 		"all deregistered, failing":     {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, fails, false, outcome.Restored, oldImage, ""},
 		"all deregistered, rolled back": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, rollsBack, false, outcome.Restored, oldImage, ""},
 		"all deregistered, stuck":       {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, stays, false, outcome.Restored, oldImage, ""},
@@ -293,10 +293,10 @@ func TestMissingRevisions(t *testing.T) {
 		"being deleted, failing":        {map[int]types.TaskDefinitionStatus{1: deleting, 2: deleting}, fails, false, outcome.Restored, oldImage, ""},
 		"all deregistered, nothing new": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
 		"all deregistered, forced":      {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", true, outcome.Done, oldImage, "a: registered ecs-a-task:3"},
-		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: what runs can only be put back by ECS itself"},
+		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: only ECS can restore the running version"},
 		"what runs is deleted, failing": {map[int]types.TaskDefinitionStatus{1: deleted}, rollsBack, false, outcome.Restored, oldImage, ""},
 		"deleted, and given up":         {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
-		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:2"},
+		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:2"},
 		"all deleted":                   {map[int]types.TaskDefinitionStatus{1: deleted, 2: deleted}, completes, false, outcome.Failed, oldImage, ""},
 	}
 	for name, tt := range tests {
@@ -316,7 +316,7 @@ func TestMissingRevisions(t *testing.T) {
 				require.Equal(t, "slipway rollback --service a --to COMMIT", got.Next)
 			}
 			if tt.code == outcome.Failed {
-				require.Contains(t, got.Error, "there is no task definition ecs-a-task: create it with Terraform (slipway plan, slipway apply)")
+				require.Contains(t, got.Error, "task definition ecs-a-task does not exist: create it with Terraform (slipway plan, slipway apply)")
 			}
 		})
 	}
@@ -325,8 +325,8 @@ func TestMissingRevisions(t *testing.T) {
 // TestStatusWithMissingRevisions says it in one line.
 func TestStatusWithMissingRevisions(t *testing.T) {
 	for want, status := range map[string]types.TaskDefinitionStatus{
-		"no revision of task definition ecs-a-task is active, and ecs-a-task:1 runs on: the next deploy registers one, made from that": types.TaskDefinitionStatusInactive,
-		"task definition ecs-a-task:1 is deleted, and the service runs it":                                                             deleted,
+		"no revision of task definition ecs-a-task is active, but ecs-a-task:1 still runs: the next deploy registers a revision based on it": types.TaskDefinitionStatusInactive,
+		"task definition ecs-a-task:1 is deleted, but the service runs it":                                                             deleted,
 	} {
 		b := newFixture(completes, completes)
 		b.ecs.remove(revision(1), status)
@@ -392,7 +392,7 @@ func TestTagsAreKept(t *testing.T) {
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Len(t, tags(b, 2), 50)
 		require.Equal(t, newSHA, tags(b, 2)[rollout.TagSHA])
-		require.True(t, b.hasEvent("a: ECS takes 50 tags, so the new revision is without k45, k46, k47, k48, k49"), b.log())
+		require.True(t, b.hasEvent("a: ECS allows 50 tags, so the new revision does not have k45, k46, k47, k48, k49"), b.log())
 	})
 }
 
@@ -453,7 +453,7 @@ func TestFirstRelease(t *testing.T) {
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
 			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
-			require.True(t, b.hasEvent("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
+			require.True(t, b.hasEvent("b: first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
 			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.count, s.desired, s.name)
@@ -488,7 +488,7 @@ func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 			if !tt.ran {
 				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
 			}
-			require.Equal(t, !tt.ran, b.hasEvent("b: its first release: ECS has given up what was to run before"), b.log())
+			require.Equal(t, !tt.ran, b.hasEvent("b: first release: the previous deployment never succeeded"), b.log())
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.want, s.desired, s.name)
 			}

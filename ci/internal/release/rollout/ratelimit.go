@@ -12,9 +12,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// rateLimited keeps the reads of a watch within a quarter of what ECS allows an
-// account in a region, however many services are watched: others live there,
-// too.
+// rateLimited limits reads to a quarter of ECS's quota for an account and region, however many
+// services are watched, because others use the same quota.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 type rateLimited struct {
 	ECS
@@ -22,7 +21,7 @@ type rateLimited struct {
 	services, tasks, deployments *rateLimiter
 }
 
-// rateLimiter is a limiter that many ask at the same time.
+// rateLimiter is a limiter that is safe for concurrent use.
 type rateLimiter struct {
 	mu sync.Mutex
 	*rate.Limiter
@@ -32,9 +31,8 @@ func newRateLimiter(perSecond rate.Limit, burst int) *rateLimiter {
 	return &rateLimiter{Limiter: rate.NewLimiter(perSecond, burst)}
 }
 
-// reserve takes one call and returns how long to wait for it. The time is read under
-// the lock: a limiter that is given an earlier time than the last gives the time
-// between them twice.
+// reserve takes one call and returns how long to wait for it. The time is read under the lock,
+// because a limiter that gets an earlier time than before grants the time between twice.
 func (q *rateLimiter) reserve(clock Clock) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -42,7 +40,7 @@ func (q *rateLimiter) reserve(clock Clock) time.Duration {
 	return q.ReserveN(now, 1).DelayFrom(now)
 }
 
-// quotaShare is the part of a quota that a release takes for itself.
+// quotaShare is the divisor of the quota that a release uses.
 const quotaShare = 4
 
 func limitReads(api ECS, clock Clock) ECS {
@@ -54,7 +52,7 @@ func limitReads(api ECS, clock Clock) ECS {
 	}
 }
 
-// wait waits until the quota lets one call through.
+// wait waits until the limiter allows one call.
 func (l rateLimited) wait(ctx context.Context, q *rateLimiter) error {
 	wait := q.reserve(l.clock)
 	if wait <= 0 {
@@ -98,9 +96,8 @@ func (l rateLimited) DescribeServiceDeployments(ctx context.Context, in *ecs.Des
 	return l.ECS.DescribeServiceDeployments(ctx, in, options...)
 }
 
-// updateLimiter keeps the changes of services within what ECS allows an account in a
-// region: whoever asks for more is throttled, and has every other pipeline
-// throttled with it.
+// updateLimiter limits UpdateService to ECS's quota for an account and region. Beyond it, ECS
+// would throttle other pipelines, too.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 type updateLimiter struct {
 	clock   Clock
@@ -109,14 +106,14 @@ type updateLimiter struct {
 
 func newUpdateLimiter(clock Clock) updateLimiter { return updateLimiter{clock, rate.NewLimiter(5, 50)} }
 
-// available is how many changes may be asked for now.
+// available returns how many updates are allowed now.
 func (l updateLimiter) available() int { return int(l.limiter.TokensAt(l.clock.Now())) }
 
-// spend counts changes that were asked for. If one was throttled others use the
-// same quota: then nothing of the burst is left.
-func (l updateLimiter) spend(answers []machine.Response) {
-	now, n := l.clock.Now(), len(answers)
-	if slices.ContainsFunc(answers, func(a machine.Response) bool { return a.Status == machine.Throttled }) {
+// spend counts updates. If one was throttled, others use the same quota, so nothing of the
+// burst is left.
+func (l updateLimiter) spend(responses []machine.Response) {
+	now, n := l.clock.Now(), len(responses)
+	if slices.ContainsFunc(responses, func(r machine.Response) bool { return r.Status == machine.Throttled }) {
 		n = l.available()
 	}
 	l.limiter.AllowN(now, n)

@@ -236,7 +236,7 @@ func TestReleaseLeavesProductionAlone(t *testing.T) {
 			func(b *fixture) {
 				b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 			},
-			report.Refused, outcome.Refused, "service ecs-a-service: a deployment is in progress (PRIMARY ecs-svc/3 of ecs-a-task:2, ACTIVE ecs-svc/1 of ecs-a-task:1; somebody else's): wait for it (--wait-for-turn)",
+			report.Refused, outcome.Refused, "service ecs-a-service: a deployment is in progress (PRIMARY ecs-svc/3 of ecs-a-task:2, ACTIVE ecs-svc/1 of ecs-a-task:1; not of a slipway release): wait for it (--wait-for-turn)",
 		},
 		"ECS cannot be read": {
 			func(b *fixture) { b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30) },
@@ -340,7 +340,7 @@ func TestCauses(t *testing.T) {
 		b.ecs.failCall = failCalls("ListTasks", "ServerException", 1<<30)
 		got := b.engine.Release(t.Context(), b.request)
 		require.Equal(t, report.Restored, got.Result)
-		require.True(t, b.hasEvent("could not find out why: listing tasks of ecs-b-service"))
+		require.True(t, b.hasEvent("cannot diagnose the failure: listing tasks of ecs-b-service"))
 	})
 	t.Run("nor do logs that cannot be read", func(t *testing.T) {
 		for code, told := range map[string]bool{"AccessDeniedException": true, "ResourceNotFoundException": false} {
@@ -384,7 +384,7 @@ func TestReportHasECSReason(t *testing.T) {
 			a := got.Services[0]
 			require.Contains(t, a.Error, "restoring a: not restored within the time limit of 10m0s: ")
 			require.Contains(t, a.Error, tt.reason)
-			require.Equal(t, "putting it back: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
+			require.Equal(t, "restoring: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
 			require.Contains(t, got.Next, "--task-definition "+revision(1))
 		})
 	}

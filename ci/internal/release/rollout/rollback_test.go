@@ -130,8 +130,8 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 		"a copy is no release":             {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
 		"a copy, and another release":      {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
 		"a copy by name, twice":            {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
-		"what was put back is deleted":     {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after what runs and is deleted"},
-		"what ran before is deleted":       {steps(remove(deleted, 2)), "good@sha256:a2", "a: ecs-a-task:2 ran before and is deleted"},
+		"what was put back is deleted":     {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after the running revision and is deleted"},
+		"what ran before is deleted":       {steps(remove(deleted, 2)), "good@sha256:a2", "a: the previous revision ecs-a-task:2 is deleted"},
 		"what runs is deleted, after back": {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
 	}
 	for name, tt := range tests {
@@ -253,7 +253,7 @@ func TestRollbackAfterRestoredRelease(t *testing.T) {
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, got.Error)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "what is good runs already")
-	require.True(t, b.hasEvent("a: was put back already"))
+	require.True(t, b.hasEvent("a: was restored already"))
 }
 
 // TestRollbackAfterKilledRestore is a process that was made to quit while it put the
@@ -307,7 +307,7 @@ func TestRollbackSkipsFailedRevisions(t *testing.T) {
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
-	require.True(t, b.hasEvent("a: ecs-a-task:2 is passed over"))
+	require.True(t, b.hasEvent("a: ecs-a-task:2 is skipped"))
 }
 
 func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
@@ -366,9 +366,9 @@ func TestRevisionTarget(t *testing.T) {
 		"12":           {both[:1], "ecs-a-task:12", ""},
 		"ecs-b-task:3": {both, "ecs-b-task:3", ""},
 		"arn:aws:ecs:us-east-1:123456789012:task-definition/ecs-b-task:3": {both, "ecs-b-task:3", ""},
-		"13":           {both, "", "--to 13: of which service? Name one with --service"},
-		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: there are ecs-a-task, ecs-b-task"},
-		"main":         {both, "", `--to "main": take a full commit id, or a revision such as ecs-a-task:12`},
+		"13":           {both, "", "--to 13 matches several services: set --service"},
+		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: want one of ecs-a-task, ecs-b-task"},
+		"main":         {both, "", `invalid --to "main": want a full commit id, or a revision such as ecs-a-task:12`},
 	}
 	for goal, tt := range tests {
 		t.Run(goal, func(t *testing.T) {
@@ -420,7 +420,7 @@ func TestStatusOfUnfinishedRelease(t *testing.T) {
 	require.Equal(t, newSHA, got.Unfinished.SHA)
 	require.Len(t, got.Unfinished.Arrived, 1)
 	require.Len(t, got.Unfinished.Missing, 1)
-	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback puts it back")
+	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback undoes it")
 }
 
 // TestStatusOfAFinishedRelease: what was released since is no part of it, also when
@@ -477,7 +477,7 @@ func TestStatusStates(t *testing.T) {
 			return &types.ClusterNotFoundException{Message: aws.String("Cluster not found.")}
 		}
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
-		require.ErrorContains(t, err, "there is no cluster ecs-cluster: create it with Terraform")
+		require.ErrorContains(t, err, "cluster ecs-cluster does not exist: create it with Terraform")
 		require.Equal(t, report.Missing, got.Services[0].State)
 	})
 	t.Run("not told", func(t *testing.T) {
@@ -501,7 +501,7 @@ func TestStatusDrift(t *testing.T) {
 	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy brings it",
+		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy applies it",
 		"cpu: 256 runs, 512 is in terraform/services.auto.tfvars.json",
 	}, got.Services[0].Drift)
 }

@@ -19,11 +19,11 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// statusReleases is how many of a service's last deployments a status shows.
+// statusReleases is how many past deployments of a service a status has.
 const statusReleases = 5
 
-// Status returns what the services run, what they ran last, and what has drifted
-// apart between Terraform and the pipeline. It changes nothing.
+// Status returns what the services run, their last deployments, and the drift between
+// Terraform and the pipeline. It changes nothing.
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
 	versions := &definitionCache{engine: e, known: map[string]cachedDefinition{}}
@@ -86,7 +86,7 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	return &at, status, err
 }
 
-// stateOf is the state of a service in a word, and why.
+// stateOf returns the state of a service and its reason.
 func stateOf(service types.Service) (report.State, string) {
 	primary := machine.Primary(service.Deployments)
 	switch {
@@ -102,14 +102,14 @@ func stateOf(service types.Service) (report.State, string) {
 	return report.Steady, ""
 }
 
-// addHealth counts the service's tasks by what its target groups say. A task in
-// several, each with a port of it, is healthy if all of them say so.
+// addHealth counts the service's healthy and unhealthy tasks by the health of their targets. A
+// task with a port in each of several target groups is healthy if all are.
 func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
 	groups := e.groupHealth(ctx, at.described)
 	healthy, unhealthy := map[string]int{}, map[string]bool{}
 	for _, group := range groups {
 		for task, h := range group {
-			if len(groups) > 1 { // else it may be a port of many on one instance
+			if len(groups) > 1 { // with one, ports may share an instance
 				task = task[:strings.LastIndex(task, ":")]
 			}
 			switch h.State {
@@ -130,20 +130,20 @@ func (e Engine) addHealth(ctx context.Context, at runningService, status *report
 	}
 }
 
-// drift compares what runs with what Terraform last registered, and with the
-// services file. The image and the version are the pipeline's and are left out.
+// drift compares the running definition with the newest one and with the services file,
+// without image and version, which the pipeline sets.
 func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
 	var drift []string
 	if at.definition.Family == nil {
-		return []string{notFoundError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
+		return []string{notFoundError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", but the service runs it"}, nil
 	}
 	newest, _, err := e.definition(ctx, at.service.Family())
 	switch {
 	case isNotFound(err) && aws.ToString(at.definition.Family) == at.service.Family():
 		newest = at.definition
-		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
+		drift = append(drift, fmt.Sprintf("%s, but %s still runs: the next deploy registers a revision based on it", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
 	case isNotFound(err):
-		drift, newest = append(drift, missingError("there is no task definition "+at.service.Family()).Error()), at.definition
+		drift, newest = append(drift, missingError("task definition "+at.service.Family()+" does not exist").Error()), at.definition
 	case err != nil:
 		return nil, err
 	}
@@ -153,7 +153,7 @@ func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) 
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
-			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy applies it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
 		}
 	}
 	for _, pair := range []struct{ what, runs, file string }{
@@ -174,13 +174,13 @@ func orNone(text string) string {
 	return text
 }
 
-// pastReleases are the service's last deployments, newest first.
+// pastReleases returns the service's last deployments, newest first.
 func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
 	var past []report.PastRelease
 	_, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) {
 		version, err := versions.version(ctx, r.revision, s.Container())
 		if err != nil {
-			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
+			version = report.Version{TaskDefinition: r.revision} // it may be deleted
 		}
 		past = append(past, report.PastRelease{
 			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
@@ -190,9 +190,8 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 	return past, err
 }
 
-// findUnfinishedRelease says of a release that some of its services run it and others
-// do not. That is what a killed process leaves behind, or somebody who put one
-// service of several back by hand.
+// findUnfinishedRelease reports a release that only some of its services run: its process was
+// killed, or somebody changed one of the services by hand.
 func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *definitionCache, status *report.Status) {
 	for _, s := range running {
 		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
@@ -208,7 +207,7 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 				continue
 			}
 			newest, err := versions.definition(ctx, other.service.Family())
-			if err == nil && parseTags(newest.tags).release == s.tags.release && // and not an older one, where those since are deregistered
+			if err == nil && parseTags(newest.tags).release == s.tags.release && // older than the running one if newer ones are deregistered
 				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
 			}
@@ -218,11 +217,11 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 		}
 	}
 	if status.Unfinished != nil {
-		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback puts it back", status.Unfinished.SHA)
+		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback undoes it", status.Unfinished.SHA)
 	}
 }
 
-// definitionCache remembers what revisions are.
+// definitionCache caches task definitions by ARN or family.
 type definitionCache struct {
 	engine Engine
 	mu     sync.Mutex // guards known

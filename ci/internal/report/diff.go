@@ -13,19 +13,18 @@ type Diff struct {
 	Services []ServiceDiff `json:"services"`
 }
 
-// ServiceDiff is what a release would change in one service.
+// ServiceDiff is what a release would change in a service.
 type ServiceDiff struct {
 	Name    string  `json:"name"`
 	Changed bool    `json:"changed"`
 	From    Version `json:"from"`
 	To      Version `json:"to"`
-	// Strategy is how ECS deploys it, where that is not a rolling update.
+	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string   `json:"strategy,omitempty"`
 	Changes  []Change `json:"changes"`
 }
 
-// Change is one field of a task definition that differs. An empty value is an
-// absent one.
+// Change is a changed field of a task definition. An absent value is "".
 type Change struct {
 	Path string `json:"path"` // such as "containers.backend.image"
 	From string `json:"from"`
@@ -68,7 +67,7 @@ func (d Diff) Text(w io.Writer) error {
 	return err
 }
 
-// unsupportedStrategy is a deployment strategy, and what it means for a release.
+// unsupportedStrategy describes a deployment strategy that slipway does not support.
 func unsupportedStrategy(strategy string) string {
 	return strategy + ": deploy refuses to change this service"
 }
@@ -96,7 +95,7 @@ func (d Diff) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, b.String())
 }
 
-// cell is text in a Markdown table.
+// cell formats text as a code span in a Markdown table.
 func cell(text string) string {
 	if text == "" {
 		return ""

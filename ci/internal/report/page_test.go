@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// large is a release of 200 services that all failed with long logs.
+// large is a release of 200 services, half of which failed with long logs.
 func large() report.Release {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	one := int32(1)
@@ -66,7 +66,7 @@ func TestMarkdownLimit(t *testing.T) {
 		require.Contains(t, text, want)
 	}
 	require.NotContains(t, text, "line 400 ", "of a log the end")
-	require.NotContains(t, text, "Cut here", "each part has its share")
+	require.NotContains(t, text, "Truncated", "each part has its share")
 	require.Less(t, strings.Index(text, "service-with-a-rather-long-name-100"), strings.Index(text, "service-with-a-rather-long-name-000"), "those in trouble first")
 	_, chart, _ := strings.Cut(text, "```mermaid")
 	chart, _, _ = strings.Cut(chart, "```")
@@ -74,7 +74,7 @@ func TestMarkdownLimit(t *testing.T) {
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 
-// hostile is text that would be markup anywhere.
+// hostile is text with markup of Markdown, HTML and Mermaid.
 const hostile = "a|b <script>alert(1)</script> `c` **d** [e](f)\n```\n%%{init: {}}%% g: h; # i </text> & \"j\" \x1b[31m"
 
 func TestMarkdownEscapes(t *testing.T) {
@@ -114,12 +114,12 @@ func TestWriteMarkdown(t *testing.T) {
 	long := func(line string) string { return strings.Repeat(line+"\n", report.MarkdownLimit/len(line)) }
 	tests := map[string]struct{ text, ends string }{
 		"short":              {"all of it\n", "all of it\n"},
-		"a table":            {"| a |\n|---|\n" + long("| row of a table |"), "| row of a table |\n\n**Cut here, 1"},
-		"a fence":            {"````diff\n" + long("+ some text that is long"), "long\n````\n\n**Cut here, "},
-		"a fence in a fence": {"````text\n```\n" + long("+ some text that is long"), "long\n````\n\n**Cut here, "},
-		"a fence that ended": {"```\nx\n```\n" + long("some text that is long"), "is long\n\n**Cut here, "},
-		"details":            {"<details><summary>x</summary>\n\n" + long("- item"), "- item\n\n</details>\n\n**Cut here, "},
-		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Cut here, 0 lines before the end**: `--output json` prints all of it.\n"},
+		"a table":            {"| a |\n|---|\n" + long("| row of a table |"), "| row of a table |\n\n**Truncated, 1"},
+		"a fence":            {"````diff\n" + long("+ some text that is long"), "long\n````\n\n**Truncated, "},
+		"a fence in a fence": {"````text\n```\n" + long("+ some text that is long"), "long\n````\n\n**Truncated, "},
+		"a fence that ended": {"```\nx\n```\n" + long("some text that is long"), "is long\n\n**Truncated, "},
+		"details":            {"<details><summary>x</summary>\n\n" + long("- item"), "- item\n\n</details>\n\n**Truncated, "},
+		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Truncated, 0 lines omitted**: `--output json` prints all of them.\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWriteMarkdown(t *testing.T) {
 			require.LessOrEqual(t, out.Len(), report.MarkdownLimit)
 			require.Contains(t, out.String(), tt.ends)
 			if name != "short" {
-				require.True(t, strings.HasSuffix(out.String(), "prints all of it.\n"))
+				require.True(t, strings.HasSuffix(out.String(), "prints all of them.\n"))
 			}
 		})
 	}

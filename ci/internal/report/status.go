@@ -7,53 +7,52 @@ import (
 	"time"
 )
 
-// State is how a service is, in a word.
+// State is the state of a service.
 type State string
 
 // The states.
 const (
-	Steady    State = "steady"    // runs what it should, whole
+	Steady    State = "steady"    // runs all tasks of its version
 	Deploying State = "deploying" // a deployment is in progress
-	Degraded  State = "degraded"  // does not run what it should, or not all of it
-	Missing   State = "missing"   // is not there
-	Unknown   State = "unknown"   // could not be asked
+	Degraded  State = "degraded"  // its deployment failed, or tasks are missing
+	Missing   State = "missing"   // does not exist
+	Unknown   State = "unknown"   // could not be read
 )
 
-// Status is what runs where: `status` returns it.
+// Status is what the services run: `status` returns it.
 type Status struct {
 	Cluster  string          `json:"cluster"`
 	At       time.Time       `json:"at"`
 	URL      string          `json:"url,omitempty"`
 	Services []ServiceStatus `json:"services"`
-	// Unfinished is a release that only a part of its services run.
+	// Unfinished is a release that only some of its services run.
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
-	// Next is what to run about it.
+	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
-	// Infra is what others have changed of the platform, a [Document]; nil where
-	// nobody asked for it.
+	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
 	Infra any `json:"infra,omitempty"`
 }
 
-// ServiceStatus is what one service runs.
+// ServiceStatus is what a service runs.
 type ServiceStatus struct {
 	Name    string  `json:"name"`
 	State   State   `json:"state"`
 	Detail  string  `json:"detail,omitempty"`
 	Version Version `json:"version"`
 	Release string  `json:"release,omitempty"`
-	// Strategy is how ECS deploys it, where that is not a rolling update.
+	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy    string        `json:"strategy,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
 	Deployments []Deployment  `json:"deployments"`
 	Releases    []PastRelease `json:"releases"`
-	// Drift is what differs between what runs, what Terraform registered and
-	// the services file.
+	// Drift lists differences between what runs, the newest revision and the services
+	// file.
 	Drift []string `json:"drift"`
 	Error string   `json:"error,omitempty"`
 }
 
-// Tasks counts tasks, and the load balancer's word on them.
+// Tasks counts tasks, and those that are healthy behind the load balancer.
 type Tasks struct {
 	Desired   int32 `json:"desired"`
 	Running   int32 `json:"running"`
@@ -62,7 +61,7 @@ type Tasks struct {
 	Unhealthy int32 `json:"unhealthy"`
 }
 
-// Deployment is one deployment of a service.
+// Deployment is a deployment of a service.
 type Deployment struct {
 	ID      string  `json:"id"`
 	Status  string  `json:"status"`
@@ -75,7 +74,7 @@ type Deployment struct {
 	Failed  int32   `json:"failed"`
 }
 
-// PastRelease is one of a service's last deployments.
+// PastRelease is a past deployment of a service.
 type PastRelease struct {
 	At      time.Time `json:"at"`
 	Status  string    `json:"status"`
@@ -83,7 +82,7 @@ type PastRelease struct {
 	Version Version   `json:"version"`
 }
 
-// Unfinished is a release that some of its services run and others do not.
+// Unfinished is a release that only some of its services run.
 type Unfinished struct {
 	Release string   `json:"release"`
 	SHA     string   `json:"sha"`
@@ -151,10 +150,10 @@ func (s Status) Text(w io.Writer) error {
 	return err
 }
 
-// known tells whether there is anything to tell of the service but its state.
+// known reports whether the service's state could be read.
 func (s ServiceStatus) known() bool { return s.State != Missing && s.State != Unknown }
 
-// tasks is the count of tasks for people.
+// tasks formats the counts of tasks.
 func (s ServiceStatus) tasks() string {
 	if !s.known() {
 		return "-"
@@ -201,7 +200,7 @@ func (s Status) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, b.String())
 }
 
-// formatTime is a moment for people, in UTC.
+// formatTime formats a time in UTC, "-" for none.
 func formatTime(at time.Time) string {
 	if at.IsZero() {
 		return "-"

@@ -247,7 +247,7 @@ func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 // Rollback rolls back to a commit or a revision, or to the last known good release
 // if to is empty.
 func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Release {
-	o.AllowNoRollback = true // nobody wants to restore what is rolled back
+	o.AllowNoRollback = true // a rollback is not restored to the version that it replaces
 	request := d.request(to, o)
 	request.TakeOver = true
 	targets, err := d.rollbackTargets(ctx, to, o)

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// after lets a second fault begin once the first call of an operation is over.
+// after returns a fault that begins after the first matching call.
 func after(call string, fault func(operation, service string) error) func(operation, service string) error {
 	begun := false
 	return func(operation, service string) error {
@@ -26,7 +26,7 @@ func after(call string, fault func(operation, service string) error) func(operat
 	}
 }
 
-// randomFaults makes a share of all calls fail, the same ones at every run.
+// randomFaults fails a share of all calls, the same ones in every run.
 func randomFaults(share float64, code string) func(operation, service string) error {
 	chance := rand.New(rand.NewPCG(1, 2))
 	return func(string, string) error {
@@ -37,7 +37,7 @@ func randomFaults(share float64, code string) func(operation, service string) er
 	}
 }
 
-// loseFirst loses the answer to the first call of an operation.
+// loseFirst loses the response to the first matching call.
 func loseFirst(call string) func(operation, service string) bool {
 	lost := false
 	return func(operation, service string) bool {
@@ -47,7 +47,7 @@ func loseFirst(call string) func(operation, service string) bool {
 	}
 }
 
-// deregister makes a revision inactive once a call was seen.
+// deregister deregisters a revision at the first matching call.
 func deregister(b *fixture, call, revision string) func(operation, service string) error {
 	return func(operation, service string) error {
 		if strings.HasPrefix(operation+" "+service, call) {
@@ -59,7 +59,7 @@ func deregister(b *fixture, call, revision string) func(operation, service strin
 	}
 }
 
-// unreachable fails every call for a while, from the first look after the update.
+// unreachable fails every call for a while after the first update.
 func unreachable(b *fixture, code string, d time.Duration) func(operation, service string) error {
 	var since time.Time
 	updated := false
@@ -76,12 +76,12 @@ func unreachable(b *fixture, code string, d time.Duration) func(operation, servi
 	}
 }
 
-// TestFaults is the table of what must be survived. Each row ends with all
-// services on the new version or all on the old one, and says which.
+// TestFaults checks the result of releases with faults. In each row all services end on the new
+// version or all on the old one.
 func TestFaults(t *testing.T) {
 	tests := map[string]struct {
 		a, b   behavior
-		spoil  func(*fixture)
+		change func(*fixture)
 		result report.Result
 		code   outcome.Code
 	}{
@@ -91,14 +91,14 @@ func TestFaults(t *testing.T) {
 		"both updates are refused": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = failCalls("UpdateService", "AccessDeniedException", 1<<30)
 		}, report.Failed, outcome.Failed},
-		"the answer to registering is lost": {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("RegisterTaskDefinition") }, report.Succeeded, outcome.Done},
-		"the answer to an update is lost":   {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("UpdateService") }, report.Succeeded, outcome.Done},
-		"the answer to a failing update is lost": {completes, rollsBack, func(b *fixture) {
+		"the response to registering is lost": {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("RegisterTaskDefinition") }, report.Succeeded, outcome.Done},
+		"the response to an update is lost":   {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("UpdateService") }, report.Succeeded, outcome.Done},
+		"the response to a failing update is lost": {completes, rollsBack, func(b *fixture) {
 			b.ecs.loseResponse = loseFirst("UpdateService ecs-b")
 		}, report.Restored, outcome.Restored},
-		"the answer to a stop is lost":       {rollsBack, stays, func(b *fixture) { b.ecs.loseResponse = loseFirst("StopServiceDeployment") }, report.Restored, outcome.Restored},
-		"the answer to putting back is lost": {fails, completes, func(b *fixture) { b.ecs.loseResponse = loseSecondUpdate("ecs-a") }, report.Restored, outcome.Restored},
-		"a look fails": {completes, completes, func(b *fixture) {
+		"the response to a stop is lost":    {rollsBack, stays, func(b *fixture) { b.ecs.loseResponse = loseFirst("StopServiceDeployment") }, report.Restored, outcome.Restored},
+		"the response to a restore is lost": {fails, completes, func(b *fixture) { b.ecs.loseResponse = loseSecondUpdate("ecs-a") }, report.Restored, outcome.Restored},
+		"a read fails": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = after("UpdateService", failCalls("DescribeServices", "ServerException", 3))
 		}, report.Succeeded, outcome.Done},
 		"ECS is unreachable for a minute": {completes, completes, func(b *fixture) {
@@ -136,7 +136,7 @@ func TestFaults(t *testing.T) {
 		}, report.Failed, outcome.Failed},
 		"5xx on every action":          {completes, completes, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
 		"5xx on every action, failing": {rollsBack, completes, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
-		"service deployments out of sight": {completes, completes, func(b *fixture) {
+		"service deployments are unreadable": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = failCalls("DescribeServiceDeployments", "ServerException", 2)
 		}, report.Succeeded, outcome.Done},
 		"the stop is refused": {rollsBack, stays, func(b *fixture) { b.ecs.failCall = failCalls("StopServiceDeployment", "ConflictException", 9) }, report.Restored, outcome.Restored},
@@ -146,14 +146,14 @@ func TestFaults(t *testing.T) {
 		"a restore is refused for good": {fails, completes, func(b *fixture) {
 			b.ecs.failCall = after("UpdateService ecs-a", failCalls("UpdateService ecs-a", "ClientException", 1<<30))
 		}, report.Failed, outcome.Unrestored},
-		"a restore is not allowed": {fails, completes, func(b *fixture) {
+		"a restore is denied": {fails, completes, func(b *fixture) {
 			b.ecs.failCall = after("UpdateService ecs-a", failCalls("UpdateService ecs-a", "AccessDeniedException", 1<<30))
 		}, report.Failed, outcome.Unrestored},
-		"what is read is late":           {completes, completes, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Succeeded, outcome.Done},
-		"what is read is late, failing":  {completes, rollsBack, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Restored, outcome.Restored},
-		"readings are out of order":      {completes, completes, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Succeeded, outcome.Done},
-		"readings out of order, failing": {completes, fails, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Restored, outcome.Restored},
-		"late, and an answer is lost": {completes, rollsBack, func(b *fixture) {
+		"reads are stale":             {completes, completes, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Succeeded, outcome.Done},
+		"reads are stale, failing":    {completes, rollsBack, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Restored, outcome.Restored},
+		"reads are out of order":      {completes, completes, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Succeeded, outcome.Done},
+		"reads out of order, failing": {completes, fails, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Restored, outcome.Restored},
+		"stale, and a response is lost": {completes, rollsBack, func(b *fixture) {
 			b.ecs.readLag = lag(4 * time.Second)
 			b.ecs.loseResponse = loseFirst("UpdateService ecs-b")
 		}, report.Restored, outcome.Restored},
@@ -169,7 +169,7 @@ func TestFaults(t *testing.T) {
 				return nil
 			})
 		}, report.Restored, outcome.Restored},
-		"the old image vanishes": {completes, fails, func(b *fixture) {
+		"the old image is deleted": {completes, fails, func(b *fixture) {
 			b.ecs.failCall = after("UpdateService ecs-b", func(string, string) error { b.ecs.deletedImages[oldImage] = true; return nil })
 		}, report.Failed, outcome.Unrestored},
 		"the new revision is deregistered": {completes, completes, func(b *fixture) {
@@ -179,7 +179,7 @@ func TestFaults(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newFixture(tt.a, tt.b)
-			tt.spoil(b)
+			tt.change(b)
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.result, got.Result, "%s\n%s", got.Error, b.log())
 			require.Equal(t, tt.code, got.ExitCode)
@@ -189,7 +189,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// loseSecondUpdate loses the answer to the second update of a service.
+// loseSecondUpdate loses the response to the second update of a service.
 func loseSecondUpdate(service string) func(operation, name string) bool {
 	n := 0
 	return func(operation, name string) bool {
@@ -201,8 +201,8 @@ func loseSecondUpdate(service string) func(operation, name string) bool {
 	}
 }
 
-// randomFaultsAfterPlan spoils calls once the plan stands: before that the SDK's
-// own retries do, and a failure leaves production untouched.
+// randomFaultsAfterPlan is randomFaults from the first update on. Before that a failure leaves
+// production unchanged.
 func randomFaultsAfterPlan(share float64, code string) func(operation, service string) error {
 	fault := randomFaults(share, code)
 	begun := false
@@ -234,13 +234,13 @@ func throttledFor(b *fixture, d time.Duration) func(operation, service string) e
 
 func lag(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
 
-// randomLag makes each reading as old as it likes.
+// randomLag makes each read stale by a random time.
 func randomLag() func() time.Duration {
 	chance := rand.New(rand.NewPCG(3, 4))
 	return func() time.Duration { return time.Duration(chance.IntN(8)) * time.Second }
 }
 
-// skewedClock is a clock that goes wrong by a constant.
+// skewedClock is a clock that is off by a constant.
 type skewedClock struct {
 	*fakeClock
 	by time.Duration

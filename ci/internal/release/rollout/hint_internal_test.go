@@ -13,7 +13,7 @@ import (
 
 const pulling = "ResourceInitializationError: unable to pull secrets or registry auth: "
 
-// TestHints has AWS's wording: of its documentation, and as people have met it.
+// TestHints uses the wording of AWS: from its documentation, and from reports.
 func TestHints(t *testing.T) {
 	const (
 		role     = "User: arn:aws:sts::111122223333:assumed-role/ecsTaskExecutionRole/0ea372c9 is not authorized to perform: "
@@ -118,28 +118,28 @@ func TestHints(t *testing.T) {
 		{reason: ""},
 	}
 	service := platform.Service{Name: "b", Port: 8000, HealthPath: "/health"}
-	hedged := map[string]bool{"": true} // what is still right when a reason was cut off too soon
+	general := map[string]bool{"": true} // hints that also fit a truncated reason
 	for _, reason := range []string{pulling, pulling + "The task cannot pull registry auth from Amazon ECR: There", "CannotPullContainerError: ", efs} {
-		hedged[hintFor(report.Cause{Reason: reason}, service, 1)] = true
+		general[hintFor(report.Cause{Reason: reason}, service, 1)] = true
 	}
-	require.Len(t, hedged, 5)
+	require.Len(t, general, 5)
 	for _, tt := range tests {
 		got := hintFor(report.Cause{Reason: tt.reason, Health: tt.health}, service, 1)
 		if tt.want == "" {
 			require.Empty(t, got, tt.reason)
 		}
 		require.Contains(t, got, tt.want, tt.reason)
-		require.Equal(t, tt.reason, leak.Hide(tt.reason), "no reason of AWS's looks like a secret")
+		require.Equal(t, tt.reason, leak.Hide(tt.reason), "no reason looks like a secret")
 		if len(tt.reason) > 128 {
 			cut := hintFor(report.Cause{Reason: tt.reason[:125] + "..."}, service, 1)
-			require.True(t, hedged[cut] || cut == got, "%s\n%s", tt.reason[:128], cut)
+			require.True(t, general[cut] || cut == got, "%s\n%s", tt.reason[:128], cut)
 		}
 	}
-	require.Empty(t, hintFor(report.Cause{Reason: elb, Health: "unhealthy (Health checks failed)"}, service, 2), "of which target group?")
+	require.Empty(t, hintFor(report.Cause{Reason: elb, Health: "unhealthy (Health checks failed)"}, service, 2), "the target group is ambiguous")
 }
 
-// TestWordsOfPrograms: what a program says is not taken for AWS's words.
-func TestWordsOfPrograms(t *testing.T) {
+// TestProgramOutputHasNoHint checks that program output is not mistaken for a message of AWS.
+func TestProgramOutputHasNoHint(t *testing.T) {
 	for _, words := range []string{
 		"panic: dial tcp 10.0.20.5:5432: i/o timeout",
 		"redis: dial tcp 10.0.20.9:6379: connect: connection refused",
@@ -164,9 +164,9 @@ func TestWordsOfPrograms(t *testing.T) {
 		}
 	}
 	runtime := report.Cause{Reason: "Essential container in task exited", LogTail: []string{"exec /app: exec format error"}}
-	require.Contains(t, hintFor(runtime, platform.Service{}, 1), "another architecture", "these are the container runtime's")
+	require.Contains(t, hintFor(runtime, platform.Service{}, 1), "another architecture", "a line of the container runtime")
 	runtime.LogTail = []string{"exec /docker-entrypoint.sh: no such file or directory"}
 	require.Contains(t, hintFor(runtime, platform.Service{}, 1), "does not exist in the image")
-	runtime.LogTail = append(runtime.LogTail, "and the program goes on")
+	runtime.LogTail = append(runtime.LogTail, "and another line")
 	require.Empty(t, hintFor(runtime, platform.Service{}, 1))
 }

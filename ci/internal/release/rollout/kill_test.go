@@ -17,11 +17,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// errKilled is what a process that is no more gets of its calls: nothing.
+// errKilled is the error of every call of a killed process.
 var errKilled = errors.New("killed")
 
-// killAt lets n calls through and none after that. With late, the last one
-// takes effect.
+// killAt kills the process after n calls. With late, the last one takes effect, but its response
+// is lost.
 func killAt(b *fixture, n int, late bool) {
 	seen, dead := 0, false
 	b.ecs.failCall = func(string, string) error {
@@ -36,16 +36,16 @@ func killAt(b *fixture, n int, late bool) {
 	b.ecs.loseResponse = func(string, string) bool { return dead }
 }
 
-// restartProcess is the world as the next process finds it.
+// restartProcess lets calls succeed again, as for the next process.
 func restartProcess(b *fixture) {
 	b.ecs.failCall, b.ecs.loseResponse = nil, nil
 	b.ecs.calls = nil
 }
 
-// TestKilledAtEveryCall kills a release between any two of its calls, and lets
-// the next process carry on: at once or after ECS has come to rest.
+// TestKilledAtEveryCall kills a release at each of its calls, and lets the next process resume it, at
+// once or after ECS has settled.
 func TestKilledAtEveryCall(t *testing.T) {
-	fates := map[string][2]behavior{
+	behaviors := map[string][2]behavior{
 		"good":            {completes, completes},
 		"one fails":       {completes, rollsBack},
 		"one is stuck":    {stays, completes},
@@ -54,13 +54,13 @@ func TestKilledAtEveryCall(t *testing.T) {
 	shapes := map[string]func(*fixture){
 		"as usual":                      func(*fixture) {},
 		"all deregistered":              func(b *fixture) { b.setRevisionStatus(types.TaskDefinitionStatusInactive) },
-		"sidecars, and a bad neighbour": func(b *fixture) { b.addSidecars(); b.addOtherService() },
+		"sidecars, and another service": func(b *fixture) { b.addSidecars(); b.addOtherService() },
 	}
-	for name, f := range fates {
-		for shape, give := range shapes {
+	for name, f := range behaviors {
+		for shape, change := range shapes {
 			shaped := func() *fixture {
 				b := newFixture(f[0], f[1])
-				give(b)
+				change(b)
 				return b
 			}
 			whole := shaped()
@@ -84,10 +84,10 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestCleanedUpAtEveryCall is a clean-up or a lifecycle policy that takes something
-// away at any moment of a release.
+// TestCleanedUpAtEveryCall deletes or deregisters something at each call of a release, as a clean-up
+// or a lifecycle policy may do.
 func TestCleanedUpAtEveryCall(t *testing.T) {
-	for what, honest := range map[string][]outcome.Code{
+	for what, allowed := range map[string][]outcome.Code{
 		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
 		"delete":     {outcome.Done, outcome.Failed, outcome.Restored},
 		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
@@ -102,7 +102,7 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 					b.request.Timeout = killTimeout
 					injectFaults(b, nil, []removal{{n + 1, what}}, 0, nil)
 					got := b.engine.Release(t.Context(), b.request)
-					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
+					require.Contains(t, allowed, got.ExitCode, "%s\n%s", got.Error, b.log())
 					b.ecs.settleAll()
 					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
 				})
@@ -111,8 +111,8 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseKilledAtEveryCall is the same where services had no tasks before:
-// a release that fails in the end leaves none.
+// TestFirstReleaseKilledAtEveryCall is TestKilledAtEveryCall for services without tasks: a failed
+// release leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	for name, f := range map[string][2]behavior{
 		"good":                               {completes, completes},
@@ -140,7 +140,7 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 						b.request.WaitForTurn = maxWait
 						got := b.engine.Release(t.Context(), b.request)
 						if got.ExitCode == outcome.Refused {
-							// ECS is on its way back to an image that was never there, for ever.
+							// ECS retries its rollback to a missing image indefinitely.
 							require.Contains(t, got.Error, "restores release 012345678901.")
 							require.Contains(t, got.Error, "slipway rollback")
 							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
@@ -161,8 +161,7 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestRollbackOfAKilledFirstRelease goes back to services without tasks, wherever it
-// was killed.
+// TestRollbackOfAKilledFirstRelease rolls back to services without tasks.
 func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 	whole := newFirstReleaseFixture(stays, stays)
 	whole.request.Timeout = killTimeout
@@ -174,12 +173,12 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 				verified := false
 				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
 				b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
-					require.Empty(t, subjects, "what runs nothing needs no image")
+					require.Empty(t, subjects, "no image is needed")
 					return nil
 				}
 				got := b.rollBack(t)
 				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
-				require.False(t, verified, "nothing runs that could be asked")
+				require.False(t, verified, "no task runs")
 				b.ecs.settleAll()
 				for _, target := range b.request.Targets {
 					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
@@ -190,9 +189,8 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 	}
 }
 
-// TestRollbackKilledAtEveryCall is run again after it was killed, and once more: it
-// arrives and goes no further, whether what it goes to is there or has to be
-// registered anew.
+// TestRollbackKilledAtEveryCall kills a rollback at each of its calls. Two more rollbacks end at the
+// same version, whether its revision exists or has to be registered again.
 func TestRollbackKilledAtEveryCall(t *testing.T) {
 	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
 		released := func() *fixture {
@@ -230,11 +228,11 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// killed is the world after a release that was killed.
+// killed returns the fixture after a killed release.
 func killed(b *fixture, n int, late, rested bool) *fixture {
 	b.request.Timeout = killTimeout
 	killAt(b, n, late)
-	b.request.RestoreTimeout = time.Second // the dead try in vain
+	b.request.RestoreTimeout = time.Second // its calls fail anyway
 	b.engine.Release(context.Background(), b.request)
 	b.request.RestoreTimeout = 0
 	restartProcess(b)
@@ -249,7 +247,7 @@ const (
 	killTimeout = 20 * time.Second
 )
 
-// requireAll wants the release to have come to all, or to nothing.
+// requireAll checks that all services run the new version or all the previous one.
 func requireAll(t *testing.T, b *fixture, got report.Release, good bool) {
 	t.Helper()
 	b.ecs.settleAll()
@@ -282,7 +280,7 @@ func TestOtherVersionIsRefusedDuringRelease(t *testing.T) {
 	require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
 }
 
-// callsUntil is how many calls a release makes before the first of a kind.
+// callsUntil returns how many calls a release makes before the first matching one.
 func callsUntil(t *testing.T, operation string, a, b behavior) int {
 	t.Helper()
 	whole := newFixture(a, b)
@@ -296,8 +294,8 @@ func callsUntil(t *testing.T, operation string, a, b behavior) int {
 	return 0
 }
 
-// TestOtherVersionAfterFailedFirstRelease: ECS has given up on a first release
-// whose process was killed. Whatever comes of the next version, the count is right.
+// TestOtherVersionAfterFailedFirstRelease releases another version after ECS has given up a killed
+// first release, and checks the desired count.
 func TestOtherVersionAfterFailedFirstRelease(t *testing.T) {
 	for next, want := range map[behavior]struct {
 		code  outcome.Code

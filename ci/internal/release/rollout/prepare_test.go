@@ -20,18 +20,18 @@ import (
 
 func TestPreflight(t *testing.T) {
 	b := newFixture(completes, "")
-	var asked []rollout.ServiceChange
-	b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
-		asked = subjects
+	var changes []rollout.ServiceChange
+	b.request.Preflight = func(_ context.Context, planned []rollout.ServiceChange) error {
+		changes = planned
 		return outcome.With(outcome.Usage, errors.New("the execution role is missing"))
 	}
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Usage, got.ExitCode)
 	require.Equal(t, report.Failed, got.Result)
-	require.Len(t, asked, 1, "of what changes")
-	require.Equal(t, "good@sha256:new", asked[0].Image)
-	require.Equal(t, "good@sha256:new", aws.ToString(asked[0].Definition.ContainerDefinitions[0].Image))
-	require.Equal(t, "ecs-a-service", aws.ToString(asked[0].ECSService.ServiceName))
+	require.Len(t, changes, 1, "only changed services")
+	require.Equal(t, "good@sha256:new", changes[0].Image)
+	require.Equal(t, "good@sha256:new", aws.ToString(changes[0].Definition.ContainerDefinitions[0].Image))
+	require.Equal(t, "ecs-a-service", aws.ToString(changes[0].ECSService.ServiceName))
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
@@ -49,10 +49,10 @@ func TestWaitForTurn(t *testing.T) {
 	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
 	b.request.WaitForTurn = time.Minute
 	got = b.engine.Release(t.Context(), b.request)
-	require.Equal(t, outcome.Refused, got.ExitCode, "a turn that does not come")
+	require.Equal(t, outcome.Refused, got.ExitCode, "it waited in vain")
 }
 
-// TestConcurrentDeploymentWhilePreparing lets another release slip in between planning and the first
+// TestConcurrentDeploymentWhilePreparing starts another deployment between planning and the first
 // change.
 func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
 	b := newFixture(completes, completes)
@@ -80,11 +80,11 @@ func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
 	}
 	b.request.WaitForTurn = time.Minute
 	got = b.engine.Release(t.Context(), b.request)
-	require.Equal(t, report.Succeeded, got.Result, "its turn comes: %s", got.Error)
+	require.Equal(t, report.Succeeded, got.Result, "it waits: %s", got.Error)
 }
 
-// TestSameReleaseTwiceAtOnce lets another process begin the very same release between
-// planning and the first change: it is carried on.
+// TestSameReleaseTwiceAtOnce lets another process start the same release between planning and the
+// first change: it is resumed.
 func TestSameReleaseTwiceAtOnce(t *testing.T) {
 	b := newFixture(completes, completes)
 	registered, begun := 0, false
@@ -110,7 +110,7 @@ func TestSameReleaseTwiceAtOnce(t *testing.T) {
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
 	require.True(t, begun)
 	require.True(t, b.hasEvent("resuming with deployment"))
-	require.Zero(t, b.ecs.count("UpdateService"), "the other process has done so")
+	require.Zero(t, b.ecs.count("UpdateService"), "the other process called it")
 }
 
 func TestDesiredCountOfZero(t *testing.T) {
@@ -124,8 +124,7 @@ func TestDesiredCountOfZero(t *testing.T) {
 	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so the new version is untested"))
 }
 
-// TestFirstDeployment releases to a service that has waited for an image since
-// it was created.
+// TestFirstDeployment releases to a service that has waited for an image since its creation.
 func TestFirstDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fate behavior
@@ -153,8 +152,8 @@ func TestForce(t *testing.T) {
 	require.Equal(t, got.Services[0].From.TaskDefinition, got.Services[0].To.TaskDefinition)
 }
 
-// TestForcedRollback is the trap that a look at the running revision cannot see:
-// the forced deployment of what runs already was rolled back to the same.
+// TestForcedRollback checks that a rolled back forced deployment is not taken for a success: the
+// running revision is the same.
 func TestForcedRollback(t *testing.T) {
 	for _, f := range []behavior{rollsBack, fails, stays} {
 		b := newFixture("", "")
@@ -173,12 +172,12 @@ func TestFailedServiceIsNotUnchanged(t *testing.T) {
 	b.ecs.services["ecs-a-service"].deployments[0].RolloutState = types.DeploymentRolloutStateFailed
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.Equal(t, report.Succeeded, got.Services[0].Result, "rolled out again: to say unchanged of it were a lie")
+	require.Equal(t, report.Succeeded, got.Services[0].Result, "rolled out again")
 	require.Equal(t, report.Unchanged, got.Services[1].Result)
 }
 
-// TestUnsupportedDeploymentsAreRefused: before anything changes, on the way back, too,
-// and only where something is to change.
+// TestUnsupportedDeploymentsAreRefused before anything changes, for releases and rollbacks, and only if
+// the service changes.
 func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 	strategy := func(s types.DeploymentStrategy) func(*types.Service) {
 		return func(service *types.Service) {
@@ -191,8 +190,8 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		}
 	}
 	tests := map[string]struct {
-		spoil func(*types.Service)
-		want  string // "" is driven
+		change func(*types.Service)
+		want   string // "" if it is supported
 	}{
 		"CodeDeploy": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeCodeDeploy}
@@ -200,30 +199,30 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		"an external controller": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
 		}, "service ecs-a-service uses the deployment controller EXTERNAL"},
-		"blue/green":         {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
-		"canary":             {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
-		"linear":             {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
-		"one yet to be made": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
-		"rolling":            {strategy(types.DeploymentStrategyRolling), ""},
-		"an older API":       {strategy(""), ""},
-		"a hook that pauses": {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
-		"a hook that asks":   {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
-		"blue/green, under way": {func(s *types.Service) {
+		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
+		"canary":              {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
+		"linear":              {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
+		"an unknown strategy": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
+		"rolling":             {strategy(types.DeploymentStrategyRolling), ""},
+		"an older API":        {strategy(""), ""},
+		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
+		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
+		"blue/green, in progress": {func(s *types.Service) {
 			strategy(types.DeploymentStrategyBlueGreen)(s)
 			s.Deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
 			s.Deployments = append(s.Deployments, types.Deployment{Id: aws.String("ecs-svc/99"), Status: aws.String("ACTIVE")})
 		}, "has the deployment strategy BLUE_GREEN"},
 	}
 	for name, tt := range tests {
-		for _, back := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, going back %t", name, back), func(t *testing.T) {
+		for _, rollback := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, rollback %t", name, rollback), func(t *testing.T) {
 				b := newFixture(completes, completes)
 				b.engine.ECS = changedServices{b.ecs, func(s *types.Service) {
 					if *s.ServiceName == "ecs-a-service" {
-						tt.spoil(s)
+						tt.change(s)
 					}
 				}}
-				b.request.TakeOver, b.request.WaitForTurn = back, time.Hour
+				b.request.TakeOver, b.request.WaitForTurn = rollback, time.Hour
 				before := b.ecs.clock.Now()
 				got := b.engine.Release(t.Context(), b.request)
 				if tt.want == "" {
@@ -233,7 +232,7 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
 				require.Contains(t, got.Error, tt.want)
 				require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
-				require.Equal(t, before, b.ecs.clock.Now(), "there is nothing to wait for")
+				require.Equal(t, before, b.ecs.clock.Now(), "it does not wait")
 			})
 		}
 	}
@@ -253,7 +252,7 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{status.Services[0].Strategy, status.Services[1].Strategy})
 	})
-	t.Run("looking is not changing", func(t *testing.T) {
+	t.Run("diff", func(t *testing.T) {
 		b := newFixture(completes, completes)
 		b.engine.ECS = changedServices{b.ecs, strategy(types.DeploymentStrategyCanary)}
 		diff, err := b.engine.Diff(t.Context(), b.request)
@@ -265,25 +264,24 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 
 func TestNextCommand(t *testing.T) {
 	b := newFixture(completes, completes)
-	var told []string
-	b.engine.Next = func(command string) { told = append(told, command) }
+	var commands []string
+	b.engine.Next = func(command string) { commands = append(commands, command) }
 	b.engine.Release(t.Context(), b.request)
-	require.Contains(t, told, "aws ecs update-service --cluster ecs-cluster --service ecs-a-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1"+
+	require.Contains(t, commands, "aws ecs update-service --cluster ecs-cluster --service ecs-a-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1"+
 		" && aws ecs update-service --cluster ecs-cluster --service ecs-b-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1")
-	require.Empty(t, told[len(told)-1], "nothing is left to do")
+	require.Empty(t, commands[len(commands)-1], "no command is left")
 }
 
-// TestMissingRevisions: a clean-up has taken revisions away, and the services
-// run on. It keeps nobody from releasing, nor from going back.
+// TestMissingRevisions releases and restores after a clean-up has deregistered or deleted revisions.
 func TestMissingRevisions(t *testing.T) {
 	const inactive, deleting = types.TaskDefinitionStatusInactive, types.TaskDefinitionStatusDeleteInProgress
 	tests := map[string]struct {
-		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is registered by somebody
+		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is not of a release
 		fate  behavior
 		force bool
 		code  outcome.Code
 		want  string // image of service a
-		told  string
+		event string
 	}{
 		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:1, which runs"},
 		"all deregistered, failing":     {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, fails, false, outcome.Restored, oldImage, ""},
@@ -291,11 +289,11 @@ func TestMissingRevisions(t *testing.T) {
 		"all deregistered, stuck":       {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, stays, false, outcome.Restored, oldImage, ""},
 		"what runs, failing":            {map[int]types.TaskDefinitionStatus{1: inactive}, fails, false, outcome.Restored, oldImage, ""},
 		"being deleted, failing":        {map[int]types.TaskDefinitionStatus{1: deleting, 2: deleting}, fails, false, outcome.Restored, oldImage, ""},
-		"all deregistered, nothing new": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
+		"all deregistered, unchanged":   {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
 		"all deregistered, forced":      {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", true, outcome.Done, oldImage, "a: registered ecs-a-task:3"},
 		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: only ECS can restore the running version"},
 		"what runs is deleted, failing": {map[int]types.TaskDefinitionStatus{1: deleted}, rollsBack, false, outcome.Restored, oldImage, ""},
-		"deleted, and given up":         {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
+		"deleted, failing":              {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
 		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:2"},
 		"all deleted":                   {map[int]types.TaskDefinitionStatus{1: deleted, 2: deleted}, completes, false, outcome.Failed, oldImage, ""},
 	}
@@ -309,7 +307,7 @@ func TestMissingRevisions(t *testing.T) {
 			b.request.Force, b.request.Timeout = tt.force, killTimeout
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			require.True(t, b.hasEvent(tt.told), b.log())
+			require.True(t, b.hasEvent(tt.event), b.log())
 			b.ecs.settleAll()
 			require.Equal(t, tt.want, b.ecs.running("a"), b.log())
 			if tt.code == outcome.Unrestored {
@@ -322,11 +320,11 @@ func TestMissingRevisions(t *testing.T) {
 	}
 }
 
-// TestStatusWithMissingRevisions says it in one line.
+// TestStatusWithMissingRevisions checks the drift of missing revisions.
 func TestStatusWithMissingRevisions(t *testing.T) {
 	for want, status := range map[string]types.TaskDefinitionStatus{
 		"no revision of task definition ecs-a-task is active, but ecs-a-task:1 still runs: the next deploy registers a revision based on it": types.TaskDefinitionStatusInactive,
-		"task definition ecs-a-task:1 is deleted, but the service runs it":                                                             deleted,
+		"task definition ecs-a-task:1 is deleted, but the service runs it":                                                                   deleted,
 	} {
 		b := newFixture(completes, completes)
 		b.ecs.remove(revision(1), status)
@@ -338,8 +336,8 @@ func TestStatusWithMissingRevisions(t *testing.T) {
 	}
 }
 
-// TestTagsAreKept on every path that registers a revision: tags of others are
-// kept, and those of earlier releases are not.
+// TestTagsAreKept checks every path that registers a revision: tags of others are kept, those of
+// earlier releases are not.
 func TestTagsAreKept(t *testing.T) {
 	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
 	tags := func(b *fixture, n int) map[string]string {
@@ -383,7 +381,7 @@ func TestTagsAreKept(t *testing.T) {
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Equal(t, "4711", tags(b, 2)["CostCenter"])
 	})
-	t.Run("more than ECS takes", func(t *testing.T) {
+	t.Run("more than ECS allows", func(t *testing.T) {
 		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = nil
 		for n := range 50 {
@@ -396,18 +394,17 @@ func TestTagsAreKept(t *testing.T) {
 	})
 }
 
-// noImage is what services run before their first release.
+// noImage is the image of services before their first release.
 const noImage = string(missing) + "@sha256:none"
 
-// newFirstReleaseFixture has two services as Terraform makes them: without tasks, and never
-// released to.
+// newFirstReleaseFixture has two services as Terraform creates them: without tasks.
 func newFirstReleaseFixture(a, second behavior) *fixture {
 	b := newFixture(a, second)
 	b.neverReleased()
 	return b
 }
 
-// neverReleased makes the services as Terraform makes them.
+// neverReleased resets the services to what Terraform creates.
 func (b *fixture) neverReleased() {
 	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
 		s := b.ecs.services[service]
@@ -419,8 +416,8 @@ func (b *fixture) neverReleased() {
 	}
 }
 
-// givenUp makes them as they are where Terraform gave them a count, and an image that
-// does not run. The status is that of the deployments before.
+// givenUp resets the services to a desired count and an image that does not run, as Terraform may
+// create them. The status is that of their deployments.
 func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	for _, s := range b.ecs.services {
 		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
@@ -431,8 +428,8 @@ func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	}
 }
 
-// TestFirstRelease releases to services that Terraform has made without tasks:
-// they get the count of the services file, and lose it again when it fails.
+// TestFirstRelease releases to services that Terraform has created without tasks: they get the
+// desired count of the services file, and lose it if the release fails.
 func TestFirstRelease(t *testing.T) {
 	for name, tt := range map[string]struct {
 		b       behavior
@@ -452,7 +449,7 @@ func TestFirstRelease(t *testing.T) {
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
+			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "it does not wait")
 			require.True(t, b.hasEvent("b: first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
 			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
@@ -463,8 +460,8 @@ func TestFirstRelease(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseAfterFailedDeployment is one to services of which ECS has given up what
-// Terraform gave them: it would go back from that to the new version.
+// TestFirstReleaseAfterFailedDeployment releases to services whose only deployment failed: ECS would
+// roll it back to the new version.
 func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ran  bool
@@ -474,7 +471,7 @@ func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	}{
 		"good":          {false, completes, outcome.Done, 2},
 		"one fails":     {false, rollsBack, outcome.Restored, 0},
-		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS keeps trying, as it did
+		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS retries, as it did before
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newFirstReleaseFixture(completes, tt.b)
@@ -486,7 +483,7 @@ func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
 			if !tt.ran {
-				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
+				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "it does not wait")
 			}
 			require.Equal(t, !tt.ran, b.hasEvent("b: first release: the previous deployment never succeeded"), b.log())
 			for _, s := range b.ecs.services {
@@ -496,8 +493,8 @@ func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	}
 }
 
-// TestServiceScaledToZeroStaysAtZero is one that was released before and that somebody
-// has scaled to nothing.
+// TestServiceScaledToZeroStaysAtZero releases to a service that was released before and then scaled to
+// 0.
 func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
 	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// callFault is one thing that goes wrong, at the n-th call of a kind.
+// callFault is a fault at the nth call of an operation.
 type callFault struct {
 	operation string
 	nth       int
@@ -26,8 +26,8 @@ var operations = []string{
 	"RegisterTaskDefinition", "ListTasks",
 }
 
-// removal takes something away when a release is at its n-th call: what a clean-up or
-// a lifecycle policy may do at any moment.
+// removal deletes or deregisters something at a call of a release, as a clean-up or a lifecycle
+// policy may do.
 type removal struct {
 	at   int
 	what string
@@ -39,10 +39,10 @@ func drawRemovals(t *rapid.T) []removal {
 			at:   rapid.IntRange(1, 50).Draw(t, "at call"),
 			what: rapid.SampledFrom([]string{"deregister", "delete", "old image", "new image"}).Draw(t, "what"),
 		}
-	}), 0, 2).Draw(t, "vanishing")
+	}), 0, 2).Draw(t, "removals")
 }
 
-// apply lets something vanish from the bench.
+// apply removes something from the fixture.
 func (v removal) apply(b *fixture) {
 	switch v.what {
 	case "deregister":
@@ -67,14 +67,14 @@ func drawFaults(t *rapid.T) []callFault {
 			nth:       rapid.IntRange(1, 6).Draw(t, "nth"),
 			kind:      rapid.SampledFrom([]string{"refuse", "fault", "throttle", "lose"}).Draw(t, "kind"),
 		}
-	}), 0, 6).Draw(t, "mishaps")
+	}), 0, 6).Draw(t, "faults")
 }
 
-// injectFaults lets the mishaps happen, each once.
-func injectFaults(b *fixture, mishaps []callFault, vanishing []removal, interruptAt int, interrupt func()) {
+// injectFaults injects faults and removals, each once.
+func injectFaults(b *fixture, faults []callFault, removals []removal, interruptAt int, interrupt func()) {
 	counts := map[string]int{}
 	hit := func(operation string, kinds ...string) string {
-		for _, m := range mishaps {
+		for _, m := range faults {
 			for _, kind := range kinds {
 				if m.operation == operation && m.nth == counts[operation] && m.kind == kind {
 					return kind
@@ -89,7 +89,7 @@ func injectFaults(b *fixture, mishaps []callFault, vanishing []removal, interrup
 		if calls++; calls == interruptAt {
 			interrupt()
 		}
-		for _, v := range vanishing {
+		for _, v := range removals {
 			if v.at == calls {
 				v.apply(b)
 			}
@@ -107,20 +107,19 @@ func injectFaults(b *fixture, mishaps []callFault, vanishing []removal, interrup
 	b.ecs.loseResponse = func(operation, _ string) bool { return hit(operation, "lose") != "" }
 }
 
-// TestAllOrNothing plays releases with whatever fates, faults, late readings and
-// interruptions chance has it, and holds the promise against the end state:
-// all services run what the release wanted, or all run what ran before, or it
-// says that a human is needed.
+// TestAllOrNothing releases with random behaviors, faults, stale reads and interruptions, and checks the
+// end state: all services run the new version, or all the previous one, or the exit code is
+// 4.
 func TestAllOrNothing(t *testing.T) {
-	fates := []behavior{completes, completes, completes, "", rollsBack, alarms, fails, stays, stopped, undone}
-	hostile := []behavior{replaced, vanishes}
+	usual := []behavior{completes, completes, completes, "", rollsBack, alarms, fails, stays, stopped, undone}
+	foreign := []behavior{replaced, vanishes}
 	rapid.Check(t, func(t *rapid.T) {
-		nasty := rapid.IntRange(0, 9).Draw(t, "nasty") == 0
+		withForeign := rapid.IntRange(0, 9).Draw(t, "with foreign deployments") == 0
 		draw := func(name string) behavior {
-			if nasty {
-				return rapid.SampledFrom(append(hostile, fates...)).Draw(t, name)
+			if withForeign {
+				return rapid.SampledFrom(append(foreign, usual...)).Draw(t, name)
 			}
-			return rapid.SampledFrom(fates).Draw(t, name)
+			return rapid.SampledFrom(usual).Draw(t, name)
 		}
 		b := newFixture(draw("a"), draw("b"))
 		if rapid.IntRange(0, 3).Draw(t, "first release") == 0 {
@@ -129,10 +128,10 @@ func TestAllOrNothing(t *testing.T) {
 		if rapid.Bool().Draw(t, "sidecars") {
 			b.addSidecars()
 		}
-		if rapid.Bool().Draw(t, "a neighbour that is broken") {
+		if rapid.Bool().Draw(t, "another service") {
 			b.addOtherService()
 		}
-		b.ecs.givesUp = rapid.Bool().Draw(t, "gives up going back")
+		b.ecs.givesUp = rapid.Bool().Draw(t, "rollbacks end")
 		b.ecs.noAPI = rapid.Bool().Draw(t, "no service deployments")
 		before := map[string]string{"a": b.ecs.running("a"), "b": b.ecs.running("b")}
 		lags := rapid.SliceOfN(rapid.IntRange(0, 8), 1, 20).Draw(t, "lags")
@@ -140,7 +139,7 @@ func TestAllOrNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		injectFaults(b, drawFaults(t), drawRemovals(t), rapid.IntRange(0, 60).Draw(t, "interrupted at call"), cancel)
-		if rapid.Bool().Draw(t, "late") {
+		if rapid.Bool().Draw(t, "stale reads") {
 			b.ecs.readLag = func() time.Duration { read++; return time.Duration(lags[read%len(lags)]) * time.Second }
 		}
 		got := b.engine.Release(ctx, b.request)
@@ -149,7 +148,7 @@ func TestAllOrNothing(t *testing.T) {
 	})
 }
 
-// requirePromise holds the promise against the end state.
+// requirePromise checks the end state against the report.
 func requirePromise(t require.TestingT, b *fixture, old map[string]string, got report.Release) {
 	running, wanted := map[string]string{}, map[string]string{}
 	changed := 0
@@ -182,6 +181,6 @@ func requirePromise(t require.TestingT, b *fixture, old map[string]string, got r
 			}
 		}
 	default:
-		require.Fail(t, "no such verdict", say...)
+		require.Fail(t, "unexpected exit code", say...)
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tickingClock is a clock that goes on by a second whenever it is read.
+// tickingClock is a clock that advances by a second at every read.
 type tickingClock struct{ seconds atomic.Int64 }
 
 func (s *tickingClock) Now() time.Time                             { return time.Unix(s.seconds.Add(1), 0) }
 func (s *tickingClock) Sleep(context.Context, time.Duration) error { return nil }
 
-// TestRateLimiterIsConcurrent: of many that ask at the same time, the last waits until
-// the quota has room for all.
+// TestRateLimiterIsConcurrent checks that of many concurrent calls the last waits until the limit allows
+// all.
 func TestRateLimiterIsConcurrent(t *testing.T) {
 	const jobs, each, perSecond, burst = 16, 500, 0.5, 5
 	clock, q := &tickingClock{}, newRateLimiter(perSecond, burst)

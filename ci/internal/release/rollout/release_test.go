@@ -37,7 +37,7 @@ type fixture struct {
 	events []string
 }
 
-// newFixture starts both services at the old image and wants the given ones.
+// newFixture has both services on the old image, and releases images with the given behaviors.
 func newFixture(a, b behavior) *fixture {
 	clock := &fakeClock{now: time.Unix(1e9, 0)}
 	t := &fixture{ecs: newFakeECS(clock)}
@@ -60,15 +60,14 @@ func newFixture(a, b behavior) *fixture {
 	return t
 }
 
-// addOtherService puts a service beside those of the release, of which ECS has given up
-// what it runs: nobody of this release has to do with it.
+// addOtherService adds a service with a failed deployment that is not part of the release.
 func (b *fixture) addOtherService() {
 	b.ecs.addService("n", noImage)
 	primary := &b.ecs.services["ecs-n-service"].deployments[0]
 	primary.RolloutState, primary.DesiredCount = types.DeploymentRolloutStateFailed, 3
 }
 
-// requireOtherServiceUntouched wants the neighbour as it was.
+// requireOtherServiceUntouched checks that the other service has not changed.
 func (b *fixture) requireOtherServiceUntouched(t require.TestingT) {
 	n := b.ecs.services["ecs-n-service"]
 	if n == nil {
@@ -79,14 +78,14 @@ func (b *fixture) requireOtherServiceUntouched(t require.TestingT) {
 	require.NotContains(t, strings.Join(b.ecs.calls, ","), "ecs-n-")
 }
 
-// addSidecars gives the services' revisions more containers, the service's own last.
+// addSidecars adds a container before each service's own.
 func (b *fixture) addSidecars() {
 	for _, d := range b.ecs.definitions {
 		d.ContainerDefinitions = append([]types.ContainerDefinition{{Name: aws.String("agent"), Image: aws.String("agent:1"), Essential: aws.Bool(false)}}, d.ContainerDefinitions...)
 	}
 }
 
-// setRevisionStatus makes revisions of the services inactive, or deletes them.
+// setRevisionStatus deregisters or deletes all revisions.
 func (b *fixture) setRevisionStatus(status types.TaskDefinitionStatus) {
 	for _, d := range b.ecs.definitions {
 		d.Status = status
@@ -111,19 +110,19 @@ func TestRelease(t *testing.T) {
 		services [2]report.Result
 		err      string
 	}{
-		"both arrive":                    {completes, completes, report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Succeeded}, ""},
-		"nothing to do":                  {"", "", report.Unchanged, outcome.Done, [2]report.Result{report.Unchanged, report.Unchanged}, ""},
-		"one is unchanged":               {completes, "", report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Unchanged}, ""},
-		"the circuit breaker trips":      {completes, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: ECS's circuit breaker tripped: Service deployment rolled back because the circuit breaker threshold was exceeded."},
-		"an alarm goes off":              {completes, alarms, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: deployment alarm errors triggered: Service deployment rolled back"},
-		"somebody stops the deployment":  {completes, stopped, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: a user stopped the deployment: Service deployment rolled back because of a user request."},
-		"ECS gives one up":               {fails, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: tasks failed to start"},
-		"one never arrives":              {stays, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: not complete within the time limit"},
-		"both fail":                      {rollsBack, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "circuit breaker threshold"},
-		"somebody else deploys":          {completes, replaced, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: another deployment, ecs-svc/5 of other:1, replaced this one"},
-		"somebody puts it back":          {completes, undone, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: "},
-		"a service is deleted":           {completes, vanishes, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: the service was deleted"},
-		"an unchanged one is left alone": {"", rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Unchanged, report.Restored}, "b: "},
+		"both complete":                   {completes, completes, report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Succeeded}, ""},
+		"nothing to do":                   {"", "", report.Unchanged, outcome.Done, [2]report.Result{report.Unchanged, report.Unchanged}, ""},
+		"one is unchanged":                {completes, "", report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Unchanged}, ""},
+		"the circuit breaker trips":       {completes, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: ECS's circuit breaker tripped: Service deployment rolled back because the circuit breaker threshold was exceeded."},
+		"an alarm goes off":               {completes, alarms, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: deployment alarm errors triggered: Service deployment rolled back"},
+		"somebody stops the deployment":   {completes, stopped, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: a user stopped the deployment: Service deployment rolled back because of a user request."},
+		"a deployment fails":              {fails, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: tasks failed to start"},
+		"one never completes":             {stays, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: not complete within the time limit"},
+		"both fail":                       {rollsBack, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "circuit breaker threshold"},
+		"somebody else deploys":           {completes, replaced, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: another deployment, ecs-svc/5 of other:1, replaced this one"},
+		"somebody restores it":            {completes, undone, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: "},
+		"a service is deleted":            {completes, vanishes, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: the service was deleted"},
+		"an unchanged one is not changed": {"", rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Unchanged, report.Restored}, "b: "},
 	}
 	for name, tt := range tests {
 		for _, lacksAPI := range []bool{false, true} {
@@ -149,8 +148,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// requireAllOrNothing checks the promise: every service runs what the report
-// says it runs.
+// requireAllOrNothing checks that every service runs what the report says.
 func requireAllOrNothing(t *testing.T, b *fixture, got report.Release) {
 	t.Helper()
 	for n, service := range got.Services {
@@ -179,7 +177,7 @@ func TestReleaseReport(t *testing.T) {
 	require.Contains(t, a.To.TaskDefinition, "task-definition/ecs-a-task:")
 	require.Regexp(t, `^ecs-svc/\d+$`, a.DeploymentID)
 	require.Positive(t, a.DurationMS)
-	require.True(t, b.hasEvent("a: has started 1 tasks"), "service events are told without their prefix")
+	require.True(t, b.hasEvent("a: has started 1 tasks"), "service events have no prefix")
 
 	registered := b.ecs.find(a.To.TaskDefinition)
 	require.Equal(t, newSHA, aws.ToString(registered.ContainerDefinitions[0].Environment[0].Value))
@@ -210,7 +208,7 @@ func TestReleaseTriedAgainRegistersNothing(t *testing.T) {
 	require.Equal(t, report.Restored, first.Result)
 	second := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Restored, second.Result)
-	require.Equal(t, first.ID, second.ID, "the same change has the same name")
+	require.Equal(t, first.ID, second.ID, "the same change has the same id")
 	require.Equal(t, first.Services[0].To, second.Services[0].To)
 	require.Equal(t, 1, b.ecs.count("RegisterTaskDefinition"))
 }
@@ -267,7 +265,7 @@ func TestReleaseLeavesProductionAlone(t *testing.T) {
 	}
 }
 
-// failCalls makes the first n calls of an operation fail.
+// failCalls fails the first n calls of an operation.
 func failCalls(call, code string, n int) func(operation, service string) error {
 	return func(operation, service string) error {
 		if strings.HasPrefix(operation+" "+service, call) && n > 0 {
@@ -281,7 +279,7 @@ func failCalls(call, code string, n int) func(operation, service string) error {
 func TestVerifyFails(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.request.Verify = func(_ context.Context, versions map[string]string) error {
-		require.Equal(t, "good@sha256:new", b.ecs.running("a"), "asked when all is there")
+		require.Equal(t, "good@sha256:new", b.ecs.running("a"), "called when all services run")
 		require.Equal(t, map[string]string{"a": newSHA, "b": newSHA}, versions)
 		return errors.New("/api/ answers 502")
 	}
@@ -292,7 +290,7 @@ func TestVerifyFails(t *testing.T) {
 	requireAllOrNothing(t, b, got)
 }
 
-// TestVerifyGetsChangedVersions: what others run does not decide.
+// TestVerifyGetsChangedVersions checks that unchanged services are not verified.
 func TestVerifyGetsChangedVersions(t *testing.T) {
 	for _, declared := range []bool{true, false} {
 		b := newFixture(completes, "")
@@ -300,10 +298,10 @@ func TestVerifyGetsChangedVersions(t *testing.T) {
 		if !declared {
 			b.ecs.definitions[0].ContainerDefinitions[0].Environment, want = nil, ""
 		}
-		var told map[string]string
-		b.request.Verify = func(_ context.Context, versions map[string]string) error { told = versions; return nil }
+		var got map[string]string
+		b.request.Verify = func(_ context.Context, versions map[string]string) error { got = versions; return nil }
 		require.Equal(t, report.Succeeded, b.engine.Release(t.Context(), b.request).Result)
-		require.Equal(t, map[string]string{"a": want}, told)
+		require.Equal(t, map[string]string{"a": want}, got)
 	}
 }
 
@@ -331,7 +329,7 @@ func TestCauses(t *testing.T) {
 	require.Equal(t, report.Cause{
 		Task: service.Causes[0].Task, Count: 2, StopCode: "EssentialContainerExited",
 		Reason: "Essential container in task exited: panic", ExitCode: exit,
-		LogTail: []string{"in ecs/b/" + id, "last words"},
+		LogTail: []string{"in ecs/b/" + id, "last line"},
 	}, service.Causes[0])
 	require.True(t, b.hasEvent("b: cause: Essential container in task exited: panic (exit code 1) [EssentialContainerExited]"))
 
@@ -342,20 +340,20 @@ func TestCauses(t *testing.T) {
 		require.Equal(t, report.Restored, got.Result)
 		require.True(t, b.hasEvent("cannot diagnose the failure: listing tasks of ecs-b-service"))
 	})
-	t.Run("nor do logs that cannot be read", func(t *testing.T) {
-		for code, told := range map[string]bool{"AccessDeniedException": true, "ResourceNotFoundException": false} {
+	t.Run("neither do unreadable logs", func(t *testing.T) {
+		for code, reported := range map[string]bool{"AccessDeniedException": true, "ResourceNotFoundException": false} {
 			b := newFixture(completes, rollsBack)
 			b.ecs.stopped = []types.Task{crashed("t", "ecs-svc/3"), crashed("t", "ecs-svc/4")}
 			b.engine.Logs = fakeLogs{err: apiError(code)}
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, report.Restored, got.Result)
-			require.Equal(t, told, b.hasEvent("reading log stream ecs/b/t of /ecs/ecs-b"))
+			require.Equal(t, reported, b.hasEvent("reading log stream ecs/b/t of /ecs/ecs-b"))
 		}
 	})
 }
 
-// TestReportHasECSReason where a time limit is all that is known otherwise:
-// what ECS complained of last, or why the tasks of the way back did not start.
+// TestReportHasECSReason checks that an exceeded time limit is reported with the last problem of ECS, or
+// with why the tasks of a restore failed.
 func TestReportHasECSReason(t *testing.T) {
 	const full, unable = "was unable to place a task because no subnet has a free address.", "is unable to consistently start tasks successfully."
 	pull := "CannotPullContainerError: repo@sha256:old: not found"
@@ -390,9 +388,8 @@ func TestReportHasECSReason(t *testing.T) {
 	}
 }
 
-// TestConcurrentDeploymentWhileThrottled is a service that waits for its update while ECS
-// throttles, and that somebody else deploys meanwhile: it is left alone, and the
-// others are put back.
+// TestConcurrentDeploymentWhileThrottled deploys a service while its update is throttled: it is not
+// changed, and the others are restored.
 func TestConcurrentDeploymentWhileThrottled(t *testing.T) {
 	b := newFixture(completes, completes)
 	throttled := throttledFor(b, 30*time.Second)
@@ -416,7 +413,7 @@ func TestConcurrentDeploymentWhileThrottled(t *testing.T) {
 	require.Equal(t, string(completes)+"@sha256:hotfix", b.ecs.running("b"))
 }
 
-// TestErrorsAreExplained wherever a release reports it.
+// TestErrorsAreExplained checks that every reported AWS error is explained.
 func TestErrorsAreExplained(t *testing.T) {
 	for name, call := range map[string]string{"before anything is changed": "DescribeServices", "on the way": "UpdateService ecs-b-service"} {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// fill sets every exported field below v to something that is not zero.
+// fill sets every exported field of v to a non-zero value.
 func fill(v reflect.Value, depth int) {
 	if depth > 6 {
 		return

@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// services of the bench.
+// services returns the services of the fixture.
 func (b *fixture) services() []platform.Service {
 	var list []platform.Service
 	for _, target := range b.request.Targets {
@@ -26,7 +26,7 @@ func (b *fixture) services() []platform.Service {
 	return list
 }
 
-// release releases images of both services under a version.
+// release releases images of both services as a version.
 func (b *fixture) release(t *testing.T, version, imageA, imageB string) report.Release {
 	t.Helper()
 	request := b.request
@@ -37,7 +37,7 @@ func (b *fixture) release(t *testing.T, version, imageA, imageB string) report.R
 	return got
 }
 
-// rollBack goes back to the last good release.
+// rollBack rolls back to the last known good release.
 func (b *fixture) rollBack(t *testing.T) report.Release {
 	t.Helper()
 	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
@@ -64,20 +64,20 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
-// registerForeign registers revisions that are no release's, as Terraform does.
+// registerForeign registers revisions that are not of a release, as Terraform does.
 func (b *fixture) registerForeign(n int) {
 	for range n {
 		b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	}
 }
 
-// revision is one of service a's.
+// revision returns the ARN of a revision of service a.
 func revision(n int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:%d", n)
 }
 
-// TestRollbackAgainGoesNoFurther is a rollback after whatever has happened since.
-// Service a runs the original, 1111 and 2222 as revisions 1, 2 and 3.
+// TestRollbackAgainGoesNoFurther rolls back after various changes. Service a runs the original, 1111 and
+// 2222 as revisions 1, 2 and 3.
 func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	to := func(n int) func(*testing.T, *fixture) {
 		return func(t *testing.T, b *fixture) {
@@ -107,32 +107,32 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	tests := map[string]struct {
 		before []func(*testing.T, *fixture)
 		want   string // image of service a after one more rollback
-		err    string // or why it is not done
+		err    string // or the error
 	}{
-		"a release":                        {nil, "good@sha256:a1", ""},
-		"a release, foreign ones":          {steps(foreign(150)), "good@sha256:a1", ""},
-		"a rollback":                       {steps(back), "good@sha256:a1", ""},
-		"a rollback, five foreign ones":    {steps(back, foreign(5)), "good@sha256:a1", ""},
-		"a rollback, many foreign ones":    {steps(back, foreign(230)), "good@sha256:a1", ""},
-		"two rollbacks":                    {steps(back, foreign(6), back, foreign(6)), "good@sha256:a1", ""},
-		"back to one by name":              {steps(to(1), foreign(6)), oldImage, ""},
-		"back, and back further by name":   {steps(back, to(1)), oldImage, ""},
-		"back, and forth by name":          {steps(back, to(3)), "good@sha256:a1", ""},
-		"back by hand":                     {steps(byHand(2), foreign(6)), "good@sha256:a1", ""},
-		"a foreign one by hand, and back":  {steps(foreign(1), byHand(4), byHand(3)), "good@sha256:a1", ""},
-		"a rollback, the same again":       {steps(back, foreign(6), deploy("2222", "good@sha256:a2")), "good@sha256:a1", ""},
-		"a rollback, another release":      {steps(back, foreign(6), deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
-		"another release, two rollbacks":   {steps(back, deploy("3333", "good@sha256:a3"), back, foreign(6)), "good@sha256:a1", ""},
-		"a release that failed":            {steps(deploy("3333", "bad@sha256:a3"), foreign(6)), "good@sha256:a2", ""},
-		"a release that failed, of old":    {steps(deploy("3333", "bad@sha256:a3"), foreign(6), back, deploy("4444", "good@sha256:a4")), "good@sha256:a2", ""},
-		"all deregistered":                 {steps(back, remove(inactive, 1, 2, 3), foreign(6)), "good@sha256:a1", ""},
-		"what is gone back to":             {steps(remove(inactive, 2), back, foreign(6)), "good@sha256:a1", ""},
-		"a copy is no release":             {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
-		"a copy, and another release":      {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
-		"a copy by name, twice":            {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
-		"what was put back is deleted":     {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after the running revision and is deleted"},
-		"what ran before is deleted":       {steps(remove(deleted, 2)), "good@sha256:a2", "a: the previous revision ecs-a-task:2 is deleted"},
-		"what runs is deleted, after back": {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
+		"a release":                       {nil, "good@sha256:a1", ""},
+		"a release, foreign ones":         {steps(foreign(150)), "good@sha256:a1", ""},
+		"a rollback":                      {steps(back), "good@sha256:a1", ""},
+		"a rollback, five foreign ones":   {steps(back, foreign(5)), "good@sha256:a1", ""},
+		"a rollback, many foreign ones":   {steps(back, foreign(230)), "good@sha256:a1", ""},
+		"two rollbacks":                   {steps(back, foreign(6), back, foreign(6)), "good@sha256:a1", ""},
+		"back to one by name":             {steps(to(1), foreign(6)), oldImage, ""},
+		"back, and back further by name":  {steps(back, to(1)), oldImage, ""},
+		"back, and forth by name":         {steps(back, to(3)), "good@sha256:a1", ""},
+		"back by hand":                    {steps(byHand(2), foreign(6)), "good@sha256:a1", ""},
+		"a foreign one by hand, and back": {steps(foreign(1), byHand(4), byHand(3)), "good@sha256:a1", ""},
+		"a rollback, the same again":      {steps(back, foreign(6), deploy("2222", "good@sha256:a2")), "good@sha256:a1", ""},
+		"a rollback, another release":     {steps(back, foreign(6), deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"another release, two rollbacks":  {steps(back, deploy("3333", "good@sha256:a3"), back, foreign(6)), "good@sha256:a1", ""},
+		"a release that failed":           {steps(deploy("3333", "bad@sha256:a3"), foreign(6)), "good@sha256:a2", ""},
+		"a release that failed, of old":   {steps(deploy("3333", "bad@sha256:a3"), foreign(6), back, deploy("4444", "good@sha256:a4")), "good@sha256:a2", ""},
+		"all deregistered":                {steps(back, remove(inactive, 1, 2, 3), foreign(6)), "good@sha256:a1", ""},
+		"the target deregistered":         {steps(remove(inactive, 2), back, foreign(6)), "good@sha256:a1", ""},
+		"a copy, then by name":            {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
+		"a copy, and another release":     {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"a copy by name, twice":           {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
+		"the rolled back one is deleted":  {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after the running revision and is deleted"},
+		"the previous one is deleted":     {steps(remove(deleted, 2)), "good@sha256:a2", "a: the previous revision ecs-a-task:2 is deleted"},
+		"the running one is deleted":      {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
 	}
 	for name, tt := range tests {
 		for _, noAPI := range []bool{false, true} {
@@ -146,7 +146,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 				}
 				targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 				switch {
-				case tt.err != "" && noAPI && err == nil: // then nobody knows of the deleted one
+				case tt.err != "" && noAPI && err == nil: // the deleted revision is unknown
 				case tt.err != "":
 					require.ErrorContains(t, err, tt.err)
 					require.ErrorContains(t, err, "--to")
@@ -165,7 +165,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 
 func steps(list ...func(*testing.T, *fixture)) []func(*testing.T, *fixture) { return list }
 
-// TestRollbackOfOneServiceThenOfAll: the one that was put back stays where it is.
+// TestRollbackOfOneServiceThenOfAll checks that a restored service is not rolled back again.
 func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -183,8 +183,7 @@ func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	}
 }
 
-// TestRollbackCalls counts what it costs to see that a release was put back: others
-// may have registered as many revisions as they like.
+// TestRollbackCalls counts the calls to find the last release after many foreign revisions.
 func TestRollbackCalls(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -197,8 +196,8 @@ func TestRollbackCalls(t *testing.T) {
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
 
-// TestRollbackOfReleaseThatOnlyRegistered was killed when it had registered its
-// revisions, and others have registered some since.
+// TestRollbackOfReleaseThatOnlyRegistered rolls back a release that was killed after it had registered its
+// revisions.
 func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -212,15 +211,14 @@ func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
 }
 
-// TestRollbackOfOldReleases goes back to what worked before ECS's records begin, and
-// through more of them than one answer holds.
+// TestRollbackOfOldReleases rolls back to a version older than ECS's records, over several pages.
 func TestRollbackOfOldReleases(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	s := b.ecs.services["ecs-a-service"]
 	s.records = nil // kept for 90 days
 	b.release(t, "2222", "good@sha256:a2", oldImage)
-	for range 45 { // redeployed by somebody, as to take a new secret
+	for range 45 { // forced deployments
 		b.ecs.deploy("ecs-a-service", revision(3))
 		b.ecs.settleAll()
 	}
@@ -228,7 +226,7 @@ func TestRollbackOfOldReleases(t *testing.T) {
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
 }
 
-// TestRollbackWithoutPermissions says so: a role that may not look cannot know.
+// TestRollbackWithoutPermissions checks the error of a role that may not list anything.
 func TestRollbackWithoutPermissions(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -252,12 +250,12 @@ func TestRollbackAfterRestoredRelease(t *testing.T) {
 	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, got.Error)
-	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "what is good runs already")
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "the good version runs already")
 	require.True(t, b.hasEvent("a: was restored already"))
 }
 
-// TestRollbackAfterKilledRestore is a process that was made to quit while it put the
-// release back: the rollback waits for what is on its way, and goes no further.
+// TestRollbackAfterKilledRestore rolls back after the process of a restore was killed: it waits for the
+// restore and goes no further.
 func TestRollbackAfterKilledRestore(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -298,7 +296,7 @@ func TestRollbackSkipsFailedRevisions(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a2", oldImage)
-	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had never been complete
+	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had failed
 		d := &b.ecs.services["ecs-a-service"].records[n]
 		if strings.HasSuffix(*d.TargetServiceRevision.Arn, "/3") {
 			d.Status = types.ServiceDeploymentStatusStopped
@@ -328,7 +326,7 @@ func TestRollbackToADeregisteredRevision(t *testing.T) {
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, oldImage, b.ecs.running("a"))
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:3", got.Services[0].To.TaskDefinition, "its like was registered")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:3", got.Services[0].To.TaskDefinition, "a copy was registered")
 }
 
 func TestRollbackWithoutServiceDeployments(t *testing.T) {
@@ -345,7 +343,7 @@ func TestImageTargets(t *testing.T) {
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
 	targets, err := b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "its revision still exists")
 	require.Empty(t, targets[1].Revision)
 	require.Equal(t, "good@sha256:never", targets[1].Image)
 
@@ -353,7 +351,7 @@ func TestImageTargets(t *testing.T) {
 	b.ecs.noAPI = true
 	targets, err = b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
 	require.NoError(t, err)
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "however many there are since")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "despite many newer revisions")
 }
 
 func TestRevisionTarget(t *testing.T) {
@@ -401,7 +399,7 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, "good@sha256:a1", a.Version.Image)
 	require.False(t, a.Since.IsZero())
 	require.Equal(t, int32(1), a.Tasks.Desired)
-	require.Nil(t, got.Unfinished, "a release that was put back is no unfinished one")
+	require.Nil(t, got.Unfinished, "a restored release is not unfinished")
 	b2 := got.Services[1].Releases[0]
 	require.Equal(t, "ROLLBACK_SUCCESSFUL", b2.Status)
 	require.Contains(t, b2.Reason, "circuit breaker")
@@ -423,8 +421,8 @@ func TestStatusOfUnfinishedRelease(t *testing.T) {
 	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback undoes it")
 }
 
-// TestStatusOfAFinishedRelease: what was released since is no part of it, also when
-// somebody deregisters that.
+// TestStatusOfAFinishedRelease checks that later releases do not make a release unfinished, even when their
+// revisions are deregistered.
 func TestStatusOfAFinishedRelease(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -439,9 +437,9 @@ func TestStatusOfAFinishedRelease(t *testing.T) {
 
 func TestStatusStates(t *testing.T) {
 	tests := map[string]struct {
-		spoil func(*fixture)
-		state report.State
-		want  string
+		change func(*fixture)
+		state  report.State
+		want   string
 	}{
 		"given up": {func(b *fixture) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
 		"deploying": {func(b *fixture) {
@@ -456,7 +454,7 @@ func TestStatusStates(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newFixture(completes, completes)
-			tt.spoil(b)
+			tt.change(b)
 			got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 			require.NoError(t, err)
 			require.Equal(t, tt.state, got.Services[0].State)
@@ -468,7 +466,7 @@ func TestStatusStates(t *testing.T) {
 		delete(b.ecs.services, "ecs-b-service")
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform")
-		require.Equal(t, report.Steady, got.Services[0].State, "the others are told all the same")
+		require.Equal(t, report.Steady, got.Services[0].State, "the other services are reported")
 		require.Equal(t, report.Missing, got.Services[1].State)
 	})
 	t.Run("no cluster", func(t *testing.T) {
@@ -480,13 +478,13 @@ func TestStatusStates(t *testing.T) {
 		require.ErrorContains(t, err, "cluster ecs-cluster does not exist: create it with Terraform")
 		require.Equal(t, report.Missing, got.Services[0].State)
 	})
-	t.Run("not told", func(t *testing.T) {
+	t.Run("unreadable", func(t *testing.T) {
 		b := newFixture(completes, completes)
 		b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30)
 		b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "describing services of cluster ecs-cluster")
-		require.Equal(t, report.Unknown, got.Services[0].State, "nobody said that it is missing")
+		require.Equal(t, report.Unknown, got.Services[0].State, "it is not known to be missing")
 		require.Contains(t, got.Services[0].Error, "explained: describing services")
 	})
 }
@@ -497,7 +495,7 @@ func TestStatusDrift(t *testing.T) {
 	arn := b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	b.ecs.find(arn).Cpu = aws.String("512")
 	services := b.services()
-	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling decides the count
+	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling sets the count
 	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
 	require.NoError(t, err)
 	require.Equal(t, []string{
@@ -527,8 +525,8 @@ func TestDiff(t *testing.T) {
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
-// TestSecretsAreHidden plants secrets in every part of a task definition that
-// may have one, in what a program logs, and in what ECS refuses.
+// TestSecretsAreHidden has secrets in every part of a task definition that may contain some, in logs and in
+// errors of ECS.
 func TestSecretsAreHidden(t *testing.T) {
 	b := newFixture(completes, rollsBack)
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
@@ -569,7 +567,7 @@ func TestSecretsAreHidden(t *testing.T) {
 	exit := aws.Int32(1)
 	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
 	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: exit}}
-	for _, own := range []string{"ecs-svc/3", "ecs-svc/4"} { // whichever service was updated first
+	for _, own := range []string{"ecs-svc/3", "ecs-svc/4"} { // the order of updates varies
 		task.StartedBy = aws.String(own)
 		b.ecs.stopped = append(b.ecs.stopped, task)
 	}
@@ -595,8 +593,8 @@ func withoutVersion(changes []report.Change) []report.Change {
 	return rest
 }
 
-// TestRollbackOfOneCommit puts back the release of a commit, and nothing if
-// another one was begun last.
+// TestRollbackOfOneCommit rolls back the release of a commit, and nothing if the last release is of another
+// one.
 func TestRollbackOfOneCommit(t *testing.T) {
 	b := newFixture(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)

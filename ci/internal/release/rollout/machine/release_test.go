@@ -123,7 +123,7 @@ func verified(err error) step {
 	}
 }
 
-// updated has the update accepted, and broken has ECS give it up.
+// updated accepts the update; in broken, the deployment then fails.
 func updated(t *testing.T, r *release) {
 	commands("update a:2")(t, r)
 	respond(Accepted, deployments(own, old)...)(t, r)
@@ -143,13 +143,13 @@ const (
 	rolled     = types.ServiceDeploymentStatusRollbackSuccessful
 )
 
-// TestRelease plays releases of one service, step by step.
+// TestRelease runs releases of one service, step by step.
 func TestRelease(t *testing.T) {
 	tests := map[string]struct {
 		plan    func(*Plan)
 		options Options
 		steps   []step
-		result  report.Result // "" while the release is under way
+		result  report.Result // "" while the release is in progress
 		err     string        // in the service's errors
 	}{
 		"complete":                  {steps: []step{updated, see(inProgress, own, old), see("SUCCESSFUL", ownDone)}, result: report.Succeeded},

@@ -58,8 +58,8 @@ type row struct {
 	from, to      time.Time
 }
 
-// rows returns the rows of the stages and then of the services, failed ones first, as far as
-// their times are known. It returns at most limit rows, and how many it omits.
+// rows returns the rows of the stages and then of the services, failed ones first, as
+// far as their times are known. It returns at most limit rows, and how many it omits.
 func (r Release) rows(limit int) (rows []row, omitted int) {
 	for _, stage := range r.Stages {
 		if !stage.StartedAt.IsZero() {

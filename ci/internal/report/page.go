@@ -7,8 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// MarkdownLimit is the maximum size of a document's Markdown, in bytes: a comment on GitHub may
-// have 65,536 characters, and whoever posts it adds some. A step summary may have 1 MiB.
+// MarkdownLimit is the maximum size of a document's Markdown, in bytes: a comment on
+// GitHub may have 65,536 characters, and whoever posts it adds some. A step summary may
+// have 1 MiB.
 const MarkdownLimit = 60_000
 
 // Page builds Markdown up to a size limit.
@@ -29,8 +30,8 @@ func (p *Page) Add(part string) bool {
 	return true
 }
 
-// AddAll adds parts up to the first one that exceeds budget bytes or does not fit, and returns
-// how many it omitted.
+// AddAll adds parts up to the first one that exceeds budget bytes or does not fit, and
+// returns how many it omitted.
 func (p *Page) AddAll(parts []string, budget int) (omitted int) {
 	for n, part := range parts {
 		budget -= len(part)
@@ -47,15 +48,15 @@ func (p *Page) Force(part string) { p.text.WriteString(part) }
 // String returns the page.
 func (p *Page) String() string { return p.text.String() }
 
-// WriteMarkdown writes a document's Markdown, truncated to [MarkdownLimit] bytes with a line
-// that says so.
+// WriteMarkdown writes a document's Markdown, truncated to [MarkdownLimit] bytes with a
+// line that says so.
 func WriteMarkdown(w io.Writer, text string) error {
 	_, err := io.WriteString(w, truncate(text, MarkdownLimit))
 	return err
 }
 
-// truncate truncates Markdown to limit bytes after a whole line, and closes open code fences and
-// details.
+// truncate truncates Markdown to limit bytes after a whole line, and closes open code
+// fences and details.
 func truncate(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -21,8 +21,8 @@ type View interface {
 	Close()
 }
 
-// Recorder records stages and events, and displays them. Its methods are safe for concurrent
-// use.
+// Recorder records stages and events, and displays them. Its methods are safe for
+// concurrent use.
 type Recorder struct {
 	now   func() time.Time
 	start time.Time
@@ -38,8 +38,8 @@ func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
 }
 
-// WithContext returns a recorder that displays on the same view until ctx ends, whatever the code
-// that uses it does. Its record is separate.
+// WithContext returns a recorder that displays on the same view until ctx ends,
+// whatever the code that uses it does. Its record is separate.
 func (r *Recorder) WithContext(ctx context.Context) *Recorder {
 	return &Recorder{now: r.now, start: r.start, view: contextView{r, ctx}}
 }

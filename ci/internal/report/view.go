@@ -63,8 +63,8 @@ const (
 	normal     = "\x1b[0m"
 )
 
-// draw replaces the status on the screen by text and the current status, in one write so that it
-// does not flicker.
+// draw replaces the status on the screen by text and the current status, in one write
+// so that it does not flicker.
 func (l *Live) draw(text string) {
 	var frame strings.Builder
 	width := l.width()
@@ -85,8 +85,8 @@ func (l *Live) draw(text string) {
 	io.WriteString(l.w, frame.String())
 }
 
-// rows returns how many rows the status takes. It wraps if the terminal was made narrower since it
-// was drawn.
+// rows returns how many rows the status takes. It wraps if the terminal was made
+// narrower since it was drawn.
 func (l *Live) rows(width int) int {
 	rows := len(l.drawn)
 	for _, columns := range l.drawn {

@@ -18,9 +18,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// TestConcurrentReleases starts two releases of different versions at the same moment, over HTTP,
-// several times. At most one succeeds, and then all services run its version; otherwise they
-// run the previous one.
+// TestConcurrentReleases starts two releases of different versions at the same moment,
+// over HTTP, several times. At most one succeeds, and then all services run its
+// version; otherwise they run the previous one.
 func TestConcurrentReleases(t *testing.T) {
 	binary, err := testapp.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
@@ -62,7 +62,8 @@ func TestConcurrentReleases(t *testing.T) {
 	}
 }
 
-// runningEverywhere returns the image that all services run, as in the first one's repository.
+// runningEverywhere returns the image that all services run, as in the first one's
+// repository.
 func runningEverywhere(t *testing.T, f *localawstest.Fleet) string {
 	t.Helper()
 	var first, digest string

@@ -29,8 +29,8 @@ type diagnosis struct {
 	health               map[string]string // of targets, last reported
 }
 
-// failed returns the services whose own deployment failed. The others are restored because of
-// these.
+// failed returns the services whose own deployment failed. The others are restored
+// because of these.
 func (r *run) failed() []diagnosis {
 	var failed []diagnosis
 	for n, s := range r.services {
@@ -41,8 +41,8 @@ func (r *run) failed() []diagnosis {
 	return failed
 }
 
-// diagnose finds the causes of failed deployments. If that fails, it reports why; the result
-// of the release does not change.
+// diagnose finds the causes of failed deployments. If that fails, it reports why; the
+// result of the release does not change.
 func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
@@ -105,8 +105,8 @@ type causeSample struct {
 	task types.Task
 }
 
-// causes groups the stopped tasks of a deployment by cause or, if there are none, the running
-// tasks that are not healthy.
+// causes groups the stopped tasks of a deployment by cause or, if there are none, the
+// running tasks that are not healthy.
 func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 	s := d.service
 	tasks, err := r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusStopped)
@@ -156,8 +156,8 @@ func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []
 	return samples
 }
 
-// stoppedCause returns why a task stopped: the reason of the task, and of the container that
-// ended it. Tasks stopped by a scaling activity have no cause.
+// stoppedCause returns why a task stopped: the reason of the task, and of the container
+// that ended it. Tasks stopped by a scaling activity have no cause.
 func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false

@@ -59,8 +59,8 @@ func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
 // field is a value and how to show it without secrets.
 type field struct{ value, shown string }
 
-// flatten returns the fields of a definition by path. List members are keyed by name, if they
-// have one.
+// flatten returns the fields of a definition by path. List members are keyed by name,
+// if they have one.
 func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]field {
 	document, err := json.Marshal(input)
 	if err != nil {
@@ -117,8 +117,8 @@ func stringList(list []any) []string {
 	return words
 }
 
-// memberName returns the key of a list member, and the member without it. A pair of name and
-// value becomes the value.
+// memberName returns the key of a list member, and the member without it. A pair of
+// name and value becomes the value.
 func memberName(member any, n int) (string, any) {
 	fields, ok := member.(map[string]any)
 	if !ok {

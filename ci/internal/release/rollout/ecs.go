@@ -61,7 +61,8 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 	return services, group.Wait()
 }
 
-// definition returns a revision by ARN, or the newest active one of a family, with its tags.
+// definition returns a revision by ARN, or the newest active one of a family, with its
+// tags.
 func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -121,8 +122,8 @@ var (
 	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
 )
 
-// callStatus returns what an error says about the effect of a call. After a server error or a
-// broken connection it is unknown.
+// callStatus returns what an error says about the effect of a call. After a server
+// error or a broken connection it is unknown.
 func callStatus(err error) machine.CallStatus {
 	var apiError smithy.APIError
 	switch {
@@ -142,8 +143,8 @@ func isThrottle(err error) bool {
 	return (retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}).IsErrorThrottle(err) == aws.TrueTernary
 }
 
-// isServerError reports whether an error has the code of a server fault that the SDK does not
-// model.
+// isServerError reports whether an error has the code of a server fault that the SDK
+// does not model.
 func isServerError(err error) bool {
 	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")
 }

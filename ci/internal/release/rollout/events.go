@@ -31,8 +31,8 @@ func newEventDedupe(events []types.ServiceEvent) eventDedupe {
 	return d
 }
 
-// reportServiceEvents reports new service events, oldest first, and returns the last one about
-// a blocked deployment.
+// reportServiceEvents reports new service events, oldest first, and returns the last
+// one about a blocked deployment.
 func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEvent) (problem string) {
 	for _, event := range slices.Backward(events) {
 		if id := aws.ToString(event.Id); !s.reported.events[id] {
@@ -63,8 +63,8 @@ func shortMessage(message string) string {
 	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
 }
 
-// taskReportLimit is up to how many services tasks are reported. The tasks of one service cost
-// up to four calls.
+// taskReportLimit is up to how many services tasks are reported. The tasks of one
+// service cost up to four calls.
 const taskReportLimit = 10
 
 // reportTasks reports state changes of the tasks of our deployments and of their targets.

@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// commandJobs is how many commands are executed concurrently: enough to start fifty services
-// within a second, and within ECS's burst limit.
+// commandJobs is how many commands are executed concurrently: enough to start fifty
+// services within a second, and within ECS's burst limit.
 const commandJobs = 16
 
 // execute executes commands concurrently. An interruption does not cancel them: a lost
@@ -76,8 +76,8 @@ func (e Engine) deregistered(ctx context.Context, revision string) bool {
 	return isNotFound(err) || err == nil && !active(definition)
 }
 
-// registerCopy registers a copy of the previous revision, which was deregistered, and returns
-// its ARN.
+// registerCopy registers a copy of the previous revision, which was deregistered, and
+// returns its ARN.
 func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision string) (string, error) {
 	if s.previous == nil {
 		return "", notFoundError(revision)

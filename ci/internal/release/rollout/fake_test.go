@@ -58,7 +58,8 @@ const deleted types.TaskDefinitionStatus = "DELETED"
 // deploymentTime is how long deployments take.
 const deploymentTime = 3 * time.Second
 
-// fakeECS is an ECS on a fake clock: deployments proceed as it advances, and reads may be stale.
+// fakeECS is an ECS on a fake clock: deployments proceed as it advances, and reads may
+// be stale.
 type fakeECS struct {
 	clock *fakeClock
 

@@ -76,8 +76,8 @@ func unreachable(b *fixture, code string, d time.Duration) func(operation, servi
 	}
 }
 
-// TestFaults checks the result of releases with faults. In each row all services end on the new
-// version or all on the old one.
+// TestFaults checks the result of releases with faults. In each row all services end on
+// the new version or all on the old one.
 func TestFaults(t *testing.T) {
 	tests := map[string]struct {
 		a, b   behavior
@@ -201,8 +201,8 @@ func loseSecondUpdate(service string) func(operation, name string) bool {
 	}
 }
 
-// randomFaultsAfterPlan is randomFaults from the first update on. Before that a failure leaves
-// production unchanged.
+// randomFaultsAfterPlan is randomFaults from the first update on. Before that a failure
+// leaves production unchanged.
 func randomFaultsAfterPlan(share float64, code string) func(operation, service string) error {
 	fault := randomFaults(share, code)
 	begun := false

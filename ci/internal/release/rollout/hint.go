@@ -222,8 +222,8 @@ var targetHealthHints = []hintRule{
 // runtime cannot start.
 var execFailure = regexp.MustCompile(`^exec \S+: (?:exec format error|no such file or directory)$`)
 
-// hintFor returns the hint for a cause, or "". Log lines are not matched, except for one of the
-// container runtime.
+// hintFor returns the hint for a cause, or "". Log lines are not matched, except for
+// one of the container runtime.
 func hintFor(cause report.Cause, service platform.Service, targetGroups int) string {
 	text := cause.Reason + " " + cause.StopCode
 	if len(cause.LogTail) == 1 && execFailure.MatchString(cause.LogTail[0]) {

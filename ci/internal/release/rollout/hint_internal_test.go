@@ -138,7 +138,8 @@ func TestHints(t *testing.T) {
 	require.Empty(t, hintFor(report.Cause{Reason: elb, Health: "unhealthy (Health checks failed)"}, service, 2), "the target group is ambiguous")
 }
 
-// TestProgramOutputHasNoHint checks that program output is not mistaken for a message of AWS.
+// TestProgramOutputHasNoHint checks that program output is not mistaken for a message
+// of AWS.
 func TestProgramOutputHasNoHint(t *testing.T) {
 	for _, words := range []string{
 		"panic: dial tcp 10.0.20.5:5432: i/o timeout",

@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// historyPage is how many deployments are listed per call: as many as DescribeServiceRevisions
-// takes.
+// historyPage is how many deployments are listed per call: as many as
+// DescribeServiceRevisions takes.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html
 const historyPage = 20
 
@@ -84,7 +84,8 @@ func (e Engine) records(ctx context.Context, deployments []types.ServiceDeployme
 	return records, nil
 }
 
-// eachRevision calls visit for the revisions of a family, newest first, until it returns done.
+// eachRevision calls visit for the revisions of a family, newest first, until it
+// returns done.
 func (e Engine) eachRevision(ctx context.Context, family string, status types.TaskDefinitionStatus, visit func(arn string) (done bool, err error)) error {
 	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
 	for {

@@ -20,8 +20,8 @@ import (
 // errKilled is the error of every call of a killed process.
 var errKilled = errors.New("killed")
 
-// killAt kills the process after n calls. With late, the last one takes effect, but its response
-// is lost.
+// killAt kills the process after n calls. With late, the last one takes effect, but its
+// response is lost.
 func killAt(b *fixture, n int, late bool) {
 	seen, dead := 0, false
 	b.ecs.failCall = func(string, string) error {
@@ -42,8 +42,8 @@ func restartProcess(b *fixture) {
 	b.ecs.calls = nil
 }
 
-// TestKilledAtEveryCall kills a release at each of its calls, and lets the next process resume it, at
-// once or after ECS has settled.
+// TestKilledAtEveryCall kills a release at each of its calls, and lets the next process
+// resume it, at once or after ECS has settled.
 func TestKilledAtEveryCall(t *testing.T) {
 	behaviors := map[string][2]behavior{
 		"good":            {completes, completes},
@@ -84,8 +84,8 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestCleanedUpAtEveryCall deletes or deregisters something at each call of a release, as a clean-up
-// or a lifecycle policy may do.
+// TestCleanedUpAtEveryCall deletes or deregisters something at each call of a release,
+// as a clean-up or a lifecycle policy may do.
 func TestCleanedUpAtEveryCall(t *testing.T) {
 	for what, allowed := range map[string][]outcome.Code{
 		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
@@ -111,8 +111,8 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseKilledAtEveryCall is TestKilledAtEveryCall for services without tasks: a failed
-// release leaves none.
+// TestFirstReleaseKilledAtEveryCall is TestKilledAtEveryCall for services without
+// tasks: a failed release leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	for name, f := range map[string][2]behavior{
 		"good":                               {completes, completes},
@@ -189,8 +189,9 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 	}
 }
 
-// TestRollbackKilledAtEveryCall kills a rollback at each of its calls. Two more rollbacks end at the
-// same version, whether its revision exists or has to be registered again.
+// TestRollbackKilledAtEveryCall kills a rollback at each of its calls. Two more
+// rollbacks end at the same version, whether its revision exists or has to be
+// registered again.
 func TestRollbackKilledAtEveryCall(t *testing.T) {
 	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
 		released := func() *fixture {
@@ -294,8 +295,8 @@ func callsUntil(t *testing.T, operation string, a, b behavior) int {
 	return 0
 }
 
-// TestOtherVersionAfterFailedFirstRelease releases another version after ECS has given up a killed
-// first release, and checks the desired count.
+// TestOtherVersionAfterFailedFirstRelease releases another version after ECS has given
+// up a killed first release, and checks the desired count.
 func TestOtherVersionAfterFailedFirstRelease(t *testing.T) {
 	for next, want := range map[behavior]struct {
 		code  outcome.Code

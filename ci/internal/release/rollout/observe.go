@@ -53,8 +53,8 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 // supported or denied, the status stays empty, and the services' deployments decide.
 //
 // Our service deployment is the one whose target revision has the number in our
-// deployment's id. The one that DescribeServices calls current is tried first, which saves a
-// call per service; it may be stale.
+// deployment's id. The one that DescribeServices calls current is tried first, which
+// saves a call per service; it may be stale.
 func (r *run) observeDeployments(ctx context.Context, observed []machine.Observation, current []string) error {
 	var arns []string
 	own := make([]string, len(r.services))
@@ -132,6 +132,6 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 	return ""
 }
 
-// numberOf returns the number that a deployment's id, ecs-svc/NNN, shares with the ARN of its
-// service revision, …/NNN.
+// numberOf returns the number that a deployment's id, ecs-svc/NNN, shares with the ARN
+// of its service revision, …/NNN.
 func numberOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }

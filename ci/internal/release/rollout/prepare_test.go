@@ -52,8 +52,8 @@ func TestWaitForTurn(t *testing.T) {
 	require.Equal(t, outcome.Refused, got.ExitCode, "it waited in vain")
 }
 
-// TestConcurrentDeploymentWhilePreparing starts another deployment between planning and the first
-// change.
+// TestConcurrentDeploymentWhilePreparing starts another deployment between planning and
+// the first change.
 func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.ecs.failCall = func(operation, service string) error {
@@ -83,8 +83,8 @@ func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
 	require.Equal(t, report.Succeeded, got.Result, "it waits: %s", got.Error)
 }
 
-// TestSameReleaseTwiceAtOnce lets another process start the same release between planning and the
-// first change: it is resumed.
+// TestSameReleaseTwiceAtOnce lets another process start the same release between
+// planning and the first change: it is resumed.
 func TestSameReleaseTwiceAtOnce(t *testing.T) {
 	b := newFixture(completes, completes)
 	registered, begun := 0, false
@@ -124,7 +124,8 @@ func TestDesiredCountOfZero(t *testing.T) {
 	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so the new version is untested"))
 }
 
-// TestFirstDeployment releases to a service that has waited for an image since its creation.
+// TestFirstDeployment releases to a service that has waited for an image since its
+// creation.
 func TestFirstDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		fate behavior
@@ -152,8 +153,8 @@ func TestForce(t *testing.T) {
 	require.Equal(t, got.Services[0].From.TaskDefinition, got.Services[0].To.TaskDefinition)
 }
 
-// TestForcedRollback checks that a rolled back forced deployment is not taken for a success: the
-// running revision is the same.
+// TestForcedRollback checks that a rolled back forced deployment is not taken for a
+// success: the running revision is the same.
 func TestForcedRollback(t *testing.T) {
 	for _, f := range []behavior{rollsBack, fails, stays} {
 		b := newFixture("", "")
@@ -176,8 +177,8 @@ func TestFailedServiceIsNotUnchanged(t *testing.T) {
 	require.Equal(t, report.Unchanged, got.Services[1].Result)
 }
 
-// TestUnsupportedDeploymentsAreRefused before anything changes, for releases and rollbacks, and only if
-// the service changes.
+// TestUnsupportedDeploymentsAreRefused before anything changes, for releases and
+// rollbacks, and only if the service changes.
 func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 	strategy := func(s types.DeploymentStrategy) func(*types.Service) {
 		return func(service *types.Service) {
@@ -272,7 +273,8 @@ func TestNextCommand(t *testing.T) {
 	require.Empty(t, commands[len(commands)-1], "no command is left")
 }
 
-// TestMissingRevisions releases and restores after a clean-up has deregistered or deleted revisions.
+// TestMissingRevisions releases and restores after a clean-up has deregistered or
+// deleted revisions.
 func TestMissingRevisions(t *testing.T) {
 	const inactive, deleting = types.TaskDefinitionStatusInactive, types.TaskDefinitionStatusDeleteInProgress
 	tests := map[string]struct {
@@ -336,8 +338,8 @@ func TestStatusWithMissingRevisions(t *testing.T) {
 	}
 }
 
-// TestTagsAreKept checks every path that registers a revision: tags of others are kept, those of
-// earlier releases are not.
+// TestTagsAreKept checks every path that registers a revision: tags of others are kept,
+// those of earlier releases are not.
 func TestTagsAreKept(t *testing.T) {
 	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
 	tags := func(b *fixture, n int) map[string]string {
@@ -416,8 +418,8 @@ func (b *fixture) neverReleased() {
 	}
 }
 
-// givenUp resets the services to a desired count and an image that does not run, as Terraform may
-// create them. The status is that of their deployments.
+// givenUp resets the services to a desired count and an image that does not run, as
+// Terraform may create them. The status is that of their deployments.
 func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	for _, s := range b.ecs.services {
 		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
@@ -428,8 +430,8 @@ func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	}
 }
 
-// TestFirstRelease releases to services that Terraform has created without tasks: they get the
-// desired count of the services file, and lose it if the release fails.
+// TestFirstRelease releases to services that Terraform has created without tasks: they
+// get the desired count of the services file, and lose it if the release fails.
 func TestFirstRelease(t *testing.T) {
 	for name, tt := range map[string]struct {
 		b       behavior
@@ -460,8 +462,8 @@ func TestFirstRelease(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseAfterFailedDeployment releases to services whose only deployment failed: ECS would
-// roll it back to the new version.
+// TestFirstReleaseAfterFailedDeployment releases to services whose only deployment
+// failed: ECS would roll it back to the new version.
 func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ran  bool
@@ -493,8 +495,8 @@ func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	}
 }
 
-// TestServiceScaledToZeroStaysAtZero releases to a service that was released before and then scaled to
-// 0.
+// TestServiceScaledToZeroStaysAtZero releases to a service that was released before and
+// then scaled to 0.
 func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
 	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]

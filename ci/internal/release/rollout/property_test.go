@@ -26,8 +26,8 @@ var operations = []string{
 	"RegisterTaskDefinition", "ListTasks",
 }
 
-// removal deletes or deregisters something at a call of a release, as a clean-up or a lifecycle
-// policy may do.
+// removal deletes or deregisters something at a call of a release, as a clean-up or a
+// lifecycle policy may do.
 type removal struct {
 	at   int
 	what string
@@ -107,9 +107,9 @@ func injectFaults(b *fixture, faults []callFault, removals []removal, interruptA
 	b.ecs.loseResponse = func(operation, _ string) bool { return hit(operation, "lose") != "" }
 }
 
-// TestAllOrNothing releases with random behaviors, faults, stale reads and interruptions, and checks the
-// end state: all services run the new version, or all the previous one, or the exit code is
-// 4.
+// TestAllOrNothing releases with random behaviors, faults, stale reads and
+// interruptions, and checks the end state: all services run the new version, or all the
+// previous one, or the exit code is 4.
 func TestAllOrNothing(t *testing.T) {
 	usual := []behavior{completes, completes, completes, "", rollsBack, alarms, fails, stays, stopped, undone}
 	foreign := []behavior{replaced, vanishes}

@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// rateLimited limits reads to a quarter of ECS's quota for an account and region, however many
-// services are watched, because others use the same quota.
+// rateLimited limits reads to a quarter of ECS's quota for an account and region,
+// however many services are watched, because others use the same quota.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 type rateLimited struct {
 	ECS
@@ -31,8 +31,9 @@ func newRateLimiter(perSecond rate.Limit, burst int) *rateLimiter {
 	return &rateLimiter{Limiter: rate.NewLimiter(perSecond, burst)}
 }
 
-// reserve takes one call and returns how long to wait for it. The time is read under the lock,
-// because a limiter that gets an earlier time than before grants the time between twice.
+// reserve takes one call and returns how long to wait for it. The time is read under
+// the lock, because a limiter that gets an earlier time than before grants the time
+// between twice.
 func (q *rateLimiter) reserve(clock Clock) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -96,8 +97,8 @@ func (l rateLimited) DescribeServiceDeployments(ctx context.Context, in *ecs.Des
 	return l.ECS.DescribeServiceDeployments(ctx, in, options...)
 }
 
-// updateLimiter limits UpdateService to ECS's quota for an account and region. Beyond it, ECS
-// would throttle other pipelines, too.
+// updateLimiter limits UpdateService to ECS's quota for an account and region. Beyond
+// it, ECS would throttle other pipelines, too.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 type updateLimiter struct {
 	clock   Clock

@@ -16,8 +16,8 @@ type tickingClock struct{ seconds atomic.Int64 }
 func (s *tickingClock) Now() time.Time                             { return time.Unix(s.seconds.Add(1), 0) }
 func (s *tickingClock) Sleep(context.Context, time.Duration) error { return nil }
 
-// TestRateLimiterIsConcurrent checks that of many concurrent calls the last waits until the limit allows
-// all.
+// TestRateLimiterIsConcurrent checks that of many concurrent calls the last waits until
+// the limit allows all.
 func TestRateLimiterIsConcurrent(t *testing.T) {
 	const jobs, each, perSecond, burst = 16, 500, 0.5, 5
 	clock, q := &tickingClock{}, newRateLimiter(perSecond, burst)

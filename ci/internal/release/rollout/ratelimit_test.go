@@ -30,8 +30,8 @@ func (c changedServices) DescribeServices(ctx context.Context, in *ecs.DescribeS
 	return out, err
 }
 
-// TestReadsStayWithinQuota counts the reads of releases of many services in every second: after the burst,
-// they are at most a quarter of ECS's quota.
+// TestReadsStayWithinQuota counts the reads of releases of many services in every
+// second: after the burst, they are at most a quarter of ECS's quota.
 func TestReadsStayWithinQuota(t *testing.T) {
 	buckets := map[string]struct{ burst, rate float64 }{
 		"DescribeServices":           {25, 5},
@@ -70,8 +70,8 @@ func TestReadsStayWithinQuota(t *testing.T) {
 	}
 }
 
-// TestDeploymentEndIsDetectedQuickly checks that the end of a deployment is detected within a poll
-// interval.
+// TestDeploymentEndIsDetectedQuickly checks that the end of a deployment is detected
+// within a poll interval.
 func TestDeploymentEndIsDetectedQuickly(t *testing.T) {
 	for name, f := range map[string]behavior{"complete": completes, "rolled back": rollsBack} {
 		t.Run(name, func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestSignals(t *testing.T) {
 	require.Contains(t, cause.Hint, "the container was killed")
 }
 
-// TestUpdatesStayWithinQuota updates and restores more services than ECS allows at once: the others wait,
-// and no update is throttled.
+// TestUpdatesStayWithinQuota updates and restores more services than ECS allows at
+// once: the others wait, and no update is throttled.
 func TestUpdatesStayWithinQuota(t *testing.T) {
 	for name, tt := range map[string]struct {
 		image behavior

@@ -37,7 +37,8 @@ type fixture struct {
 	events []string
 }
 
-// newFixture has both services on the old image, and releases images with the given behaviors.
+// newFixture has both services on the old image, and releases images with the given
+// behaviors.
 func newFixture(a, b behavior) *fixture {
 	clock := &fakeClock{now: time.Unix(1e9, 0)}
 	t := &fixture{ecs: newFakeECS(clock)}
@@ -352,8 +353,8 @@ func TestCauses(t *testing.T) {
 	})
 }
 
-// TestReportHasECSReason checks that an exceeded time limit is reported with the last problem of ECS, or
-// with why the tasks of a restore failed.
+// TestReportHasECSReason checks that an exceeded time limit is reported with the last
+// problem of ECS, or with why the tasks of a restore failed.
 func TestReportHasECSReason(t *testing.T) {
 	const full, unable = "was unable to place a task because no subnet has a free address.", "is unable to consistently start tasks successfully."
 	pull := "CannotPullContainerError: repo@sha256:old: not found"
@@ -388,8 +389,8 @@ func TestReportHasECSReason(t *testing.T) {
 	}
 }
 
-// TestConcurrentDeploymentWhileThrottled deploys a service while its update is throttled: it is not
-// changed, and the others are restored.
+// TestConcurrentDeploymentWhileThrottled deploys a service while its update is
+// throttled: it is not changed, and the others are restored.
 func TestConcurrentDeploymentWhileThrottled(t *testing.T) {
 	b := newFixture(completes, completes)
 	throttled := throttledFor(b, 30*time.Second)

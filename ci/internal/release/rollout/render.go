@@ -14,8 +14,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// render returns the input to register a new revision: the template with the container's image
-// and, if the container declares it, its VERSION. It does not change the template.
+// render returns the input to register a new revision: the template with the
+// container's image and, if the container declares it, its VERSION. It does not change
+// the template.
 func render(template types.TaskDefinition, container, image, version string) (*ecs.RegisterTaskDefinitionInput, error) {
 	input := registerInput(template)
 	n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == container })
@@ -35,8 +36,8 @@ func render(template types.TaskDefinition, container, image, version string) (*e
 	return input, nil
 }
 
-// registerInput copies a task definition into the input to register it. It uses reflection, so
-// that fields of later API versions are copied, too.
+// registerInput copies a task definition into the input to register it. It uses
+// reflection, so that fields of later API versions are copied, too.
 func registerInput(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
 	input := &ecs.RegisterTaskDefinitionInput{}
 	from, to := reflect.ValueOf(template), reflect.ValueOf(input).Elem()
@@ -67,8 +68,8 @@ func imageOf(definition types.TaskDefinition, container string) string {
 	return ""
 }
 
-// same reports whether two definitions are equal for ECS: unordered lists are compared as sets,
-// and ECS's defaults are filled in.
+// same reports whether two definitions are equal for ECS: unordered lists are compared
+// as sets, and ECS's defaults are filled in.
 func same(a, b *ecs.RegisterTaskDefinitionInput) bool {
 	return reflect.DeepEqual(normalize(a), normalize(b))
 }

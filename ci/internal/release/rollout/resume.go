@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// identify names the release, and resumes it if an earlier process started the same release
-// and was killed: services that run the new version already, or are being updated, belong to
-// it again, and are restored with the others if it fails.
+// identify names the release, and resumes it if an earlier process started the same
+// release and was killed: services that run the new version already, or are being
+// updated, belong to it again, and are restored with the others if it fails.
 //
 // A service belongs to the release if its revision's tag has the name that the release gets
 // when the service is included, with the previous revision taken from its tags. The name
@@ -131,7 +131,8 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 	return nil
 }
 
-// rejectForeign refuses services with a deployment in progress that is not part of the release.
+// rejectForeign refuses services with a deployment in progress that is not part of the
+// release.
 func (e Engine) rejectForeign(p *releasePlan) error {
 	for _, s := range p.services {
 		if s.unchanged && deploying(s.service) && !s.Irreversible {

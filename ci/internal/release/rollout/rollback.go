@@ -53,13 +53,13 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 	return all, nil
 }
 
-// LastKnownGood returns the targets of a rollback without --to: for every service of the
-// last release, the version before it that is known to work. That is not always the previous
-// revision, which may never have run.
+// LastKnownGood returns the targets of a rollback without --to: for every service of
+// the last release, the version before it that is known to work. That is not always the
+// previous revision, which may never have run.
 //
-// A service that the last release, ECS or an earlier rollback has restored already stays as
-// it is, so that a repeated rollback goes no further. If of is set and the last release is of
-// another commit, there are no targets.
+// A service that the last release, ECS or an earlier rollback has restored already
+// stays as it is, so that a repeated rollback goes no further. If of is set and the
+// last release is of another commit, there are no targets.
 func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
 	all, err := e.runningServices(ctx, cluster, services)
 	if err != nil {
@@ -106,14 +106,14 @@ type lastRelease struct {
 	restored bool      // the service runs an older revision
 }
 
-// findLastRelease returns the last release of a service. A release deploys the revision that
-// it registers, or the newest one, and never an older one. So if a revision of a release is
-// newer than the running one, that release was restored; otherwise the last release is that
-// of the running revision.
+// findLastRelease returns the last release of a service. A release deploys the revision
+// that it registers, or the newest one, and never an older one. So if a revision of a
+// release is newer than the running one, that release was restored; otherwise the last
+// release is that of the running revision.
 //
-// The service's deployments are searched first, which costs two calls however many revisions
-// there are. The revisions newer than the running one come next, because a release whose
-// process was killed may not have deployed its own.
+// The service's deployments are searched first, which costs two calls however many
+// revisions there are. The revisions newer than the running one come next, because a
+// release whose process was killed may not have deployed its own.
 func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningService) (lastRelease, error) {
 	search := releaseSearch{engine: e, service: s, seen: map[string]bool{}}
 	known, err := e.eachDeployment(ctx, cluster, s.service.ServiceName(), func(r deploymentRecord) (bool, error) { return search.visitDeployment(ctx, r) })
@@ -204,8 +204,8 @@ func (l *releaseSearch) visitRevision(ctx context.Context, arn string, at time.T
 	return true, nil
 }
 
-// isNewer reports whether a revision of the service's family was registered after the running
-// one or, if that is a copy, after the original.
+// isNewer reports whether a revision of the service's family was registered after the
+// running one or, if that is a copy, after the original.
 func (l *releaseSearch) isNewer(arn string) bool {
 	if familyOf(arn) != l.service.service.Family() {
 		return false

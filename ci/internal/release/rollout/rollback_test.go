@@ -76,8 +76,8 @@ func revision(n int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:%d", n)
 }
 
-// TestRollbackAgainGoesNoFurther rolls back after various changes. Service a runs the original, 1111 and
-// 2222 as revisions 1, 2 and 3.
+// TestRollbackAgainGoesNoFurther rolls back after various changes. Service a runs the
+// original, 1111 and 2222 as revisions 1, 2 and 3.
 func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	to := func(n int) func(*testing.T, *fixture) {
 		return func(t *testing.T, b *fixture) {
@@ -165,7 +165,8 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 
 func steps(list ...func(*testing.T, *fixture)) []func(*testing.T, *fixture) { return list }
 
-// TestRollbackOfOneServiceThenOfAll checks that a restored service is not rolled back again.
+// TestRollbackOfOneServiceThenOfAll checks that a restored service is not rolled back
+// again.
 func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -196,8 +197,8 @@ func TestRollbackCalls(t *testing.T) {
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
 
-// TestRollbackOfReleaseThatOnlyRegistered rolls back a release that was killed after it had registered its
-// revisions.
+// TestRollbackOfReleaseThatOnlyRegistered rolls back a release that was killed after it
+// had registered its revisions.
 func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -211,7 +212,8 @@ func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
 }
 
-// TestRollbackOfOldReleases rolls back to a version older than ECS's records, over several pages.
+// TestRollbackOfOldReleases rolls back to a version older than ECS's records, over
+// several pages.
 func TestRollbackOfOldReleases(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
@@ -254,8 +256,8 @@ func TestRollbackAfterRestoredRelease(t *testing.T) {
 	require.True(t, b.hasEvent("a: was restored already"))
 }
 
-// TestRollbackAfterKilledRestore rolls back after the process of a restore was killed: it waits for the
-// restore and goes no further.
+// TestRollbackAfterKilledRestore rolls back after the process of a restore was killed:
+// it waits for the restore and goes no further.
 func TestRollbackAfterKilledRestore(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -421,8 +423,8 @@ func TestStatusOfUnfinishedRelease(t *testing.T) {
 	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback undoes it")
 }
 
-// TestStatusOfAFinishedRelease checks that later releases do not make a release unfinished, even when their
-// revisions are deregistered.
+// TestStatusOfAFinishedRelease checks that later releases do not make a release
+// unfinished, even when their revisions are deregistered.
 func TestStatusOfAFinishedRelease(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
@@ -525,8 +527,8 @@ func TestDiff(t *testing.T) {
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
-// TestSecretsAreHidden has secrets in every part of a task definition that may contain some, in logs and in
-// errors of ECS.
+// TestSecretsAreHidden has secrets in every part of a task definition that may contain
+// some, in logs and in errors of ECS.
 func TestSecretsAreHidden(t *testing.T) {
 	b := newFixture(completes, rollsBack)
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
@@ -593,8 +595,8 @@ func withoutVersion(changes []report.Change) []report.Change {
 	return rest
 }
 
-// TestRollbackOfOneCommit rolls back the release of a commit, and nothing if the last release is of another
-// one.
+// TestRollbackOfOneCommit rolls back the release of a commit, and nothing if the last
+// release is of another one.
 func TestRollbackOfOneCommit(t *testing.T) {
 	b := newFixture(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)

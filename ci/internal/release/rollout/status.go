@@ -102,8 +102,8 @@ func stateOf(service types.Service) (report.State, string) {
 	return report.Steady, ""
 }
 
-// addHealth counts the service's healthy and unhealthy tasks by the health of their targets. A
-// task with a port in each of several target groups is healthy if all are.
+// addHealth counts the service's healthy and unhealthy tasks by the health of their
+// targets. A task with a port in each of several target groups is healthy if all are.
 func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
 	groups := e.groupHealth(ctx, at.described)
 	healthy, unhealthy := map[string]int{}, map[string]bool{}
@@ -190,8 +190,8 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 	return past, err
 }
 
-// findUnfinishedRelease reports a release that only some of its services run: its process was
-// killed, or somebody changed one of the services by hand.
+// findUnfinishedRelease reports a release that only some of its services run: its
+// process was killed, or somebody changed one of the services by hand.
 func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *definitionCache, status *report.Status) {
 	for _, s := range running {
 		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {

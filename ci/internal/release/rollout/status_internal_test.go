@@ -39,7 +39,8 @@ func (g fakeTargetGroups) DescribeTargetHealth(_ context.Context, in *elb.Descri
 	return out, nil
 }
 
-// TestHealthCountsTasks checks that tasks are counted, not targets: a task has one per target group.
+// TestHealthCountsTasks checks that tasks are counted, not targets: a task has one per
+// target group.
 func TestHealthCountsTasks(t *testing.T) {
 	const up, down, initial = elbtypes.TargetHealthStateEnumHealthy, elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumInitial
 	tests := map[string]struct {

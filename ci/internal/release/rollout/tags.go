@@ -68,8 +68,8 @@ func positive(n int) string {
 	return strconv.Itoa(n)
 }
 
-// asCopyOf returns the tags of a copy of a deregistered revision: the original's, so that the
-// copy counts as it.
+// asCopyOf returns the tags of a copy of a deregistered revision: the original's, so
+// that the copy counts as it.
 func (t releaseTags) asCopyOf(original string) releaseTags {
 	t.copyOf = cmp.Or(t.copyOf, original)
 	return t

@@ -66,8 +66,8 @@ func addressOf(task types.Task) string {
 	return ""
 }
 
-// logTail returns the last log lines of the container that ended a task, or of the service's
-// own. The awslogs driver defines the name of the log stream:
+// logTail returns the last log lines of the container that ended a task, or of the
+// service's own. The awslogs driver defines the name of the log stream:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
 func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
 	container := s.target.Service.Container()

@@ -30,8 +30,8 @@ type codedError struct {
 func (e *codedError) Error() string { return e.err.Error() }
 func (e *codedError) Unwrap() error { return e.err }
 
-// Usagef returns an error for wrong usage or configuration, exit code 2. Its message has the
-// input and what to use instead.
+// Usagef returns an error for wrong usage or configuration, exit code 2. Its message
+// has the input and what to use instead.
 func Usagef(format string, args ...any) error {
 	return With(Usage, fmt.Errorf(format, args...))
 }
@@ -49,9 +49,9 @@ func With(code Code, err error) error {
 	return &codedError{code: code, err: err}
 }
 
-// Of returns the exit code of err: its own if it has one, Interrupted for a cancelled context,
-// Failed for other errors, and Done for nil. Of joined errors, the first one with a code
-// counts.
+// Of returns the exit code of err: its own if it has one, Interrupted for a cancelled
+// context, Failed for other errors, and Done for nil. Of joined errors, the first one
+// with a code counts.
 func Of(err error) Code {
 	var c *codedError
 	switch {
@@ -72,6 +72,6 @@ type interruptionError string
 func (i interruptionError) Error() string        { return string(i) }
 func (i interruptionError) Is(target error) bool { return target == context.Canceled }
 
-// Interruption returns the cause to cancel a context with, exit code 130. The reason says what
-// interrupted.
+// Interruption returns the cause to cancel a context with, exit code 130. The reason
+// says what interrupted.
 func Interruption(reason string) error { return interruptionError(reason) }

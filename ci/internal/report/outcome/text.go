@@ -16,8 +16,8 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// Nearest returns the known name to suggest for a misspelled one: within two edits, or with name
-// as its prefix; "" if none is.
+// Nearest returns the known name to suggest for a misspelled one: within two edits, or
+// with name as its prefix; "" if none is.
 func Nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, candidate := range known {

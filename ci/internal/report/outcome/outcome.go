@@ -16,7 +16,7 @@ const (
 	Failed      Code = 1   // failed, production untouched
 	Usage       Code = 2   // wrong usage or configuration
 	Restored    Code = 3   // the release failed and the previous version is restored
-	Unrestored  Code = 4   // the release failed and could not be restored: act manually
+	Unrestored  Code = 4   // the release failed and could not be restored: run the command in the report
 	Refused     Code = 5   // refused by a guard
 	Interrupted Code = 130 // interrupted, after restoring
 )

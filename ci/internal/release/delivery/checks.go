@@ -20,7 +20,7 @@ import (
 
 // preflight runs the preflight checks. It reports what could not be checked as
 // events, and returns the other notes for the report.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.ServiceChange, allowNoRollback bool) (reported []string, err error) {
+func (d Delivery) preflight(ctx context.Context, changes []rollout.ServiceChange, allowNoRollback bool) (reported []string, err error) {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
@@ -28,7 +28,7 @@ func (d Delivery) preflight(ctx context.Context, subjects []rollout.ServiceChang
 		Region: config.Region, AllowNoRollback: allowNoRollback,
 	}
 	err = d.stage("preflight", func() error {
-		notes, err := checker.Check(ctx, platform.Cluster, subjects)
+		notes, err := checker.Check(ctx, platform.Cluster, changes)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
 			if !strings.HasPrefix(note, preflight.NotChecked) {

@@ -175,8 +175,8 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	default:
 		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
-	request.Preflight = func(ctx context.Context, subjects []rollout.ServiceChange) error {
-		reported, err := d.preflight(ctx, subjects, o.AllowNoRollback)
+	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
+		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
 		notes = append(notes, reported...)
 		return err
 	}

@@ -172,8 +172,8 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 				b := killed(newFirstReleaseFixture(stays, stays), n, late, false)
 				verified := false
 				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
-				b.request.Preflight = func(_ context.Context, subjects []rollout.ServiceChange) error {
-					require.Empty(t, subjects, "no image is needed")
+				b.request.Preflight = func(_ context.Context, changes []rollout.ServiceChange) error {
+					require.Empty(t, changes, "no image is needed")
 					return nil
 				}
 				got := b.rollBack(t)

@@ -65,7 +65,7 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 // the login of Docker's configuration.
 func ExternalRegistry(address string) (Destination, error) {
 	r, err := registry.New(address, registry.Options{
-		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or name another with --registry HOST/PREFIX",
+		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or use another with --registry HOST/PREFIX",
 	})
 	return Destination{Registry: r}, err
 }

@@ -161,56 +161,56 @@ type releaseSearch struct {
 }
 
 // runs returns the running revision.
-func (l *releaseSearch) runs() string { return aws.ToString(l.service.definition.TaskDefinitionArn) }
+func (s *releaseSearch) runs() string { return aws.ToString(s.service.definition.TaskDefinitionArn) }
 
 // visitDeployment examines a deployment of the service. Deployments from before the running
 // revision was registered are not of newer ones.
-func (l *releaseSearch) visitDeployment(ctx context.Context, r deploymentRecord) (bool, error) {
+func (s *releaseSearch) visitDeployment(ctx context.Context, r deploymentRecord) (bool, error) {
 	switch {
-	case r.revision == l.runs() && !l.sawEarlier:
-		l.deployedAt = aws.ToTime(r.CreatedAt)
-	case !l.deployedAt.IsZero():
-		l.sawEarlier = true
+	case r.revision == s.runs() && !s.sawEarlier:
+		s.deployedAt = aws.ToTime(r.CreatedAt)
+	case !s.deployedAt.IsZero():
+		s.sawEarlier = true
 	}
-	registered := l.service.definition.RegisteredAt
-	if l.service.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+	registered := s.service.definition.RegisteredAt
+	if s.service.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
 		return true, nil
 	}
-	return l.visitRevision(ctx, r.revision, aws.ToTime(r.CreatedAt))
+	return s.visitRevision(ctx, r.revision, aws.ToTime(r.CreatedAt))
 }
 
 // visitRevision examines a revision.
-func (l *releaseSearch) visitRevision(ctx context.Context, arn string, at time.Time) (bool, error) {
-	if arn == l.runs() || l.seen[arn] || !l.isNewer(arn) {
+func (s *releaseSearch) visitRevision(ctx context.Context, arn string, at time.Time) (bool, error) {
+	if arn == s.runs() || s.seen[arn] || !s.isNewer(arn) {
 		return false, nil
 	}
-	l.seen[arn] = true
-	definition, tags, err := l.engine.findDefinition(ctx, arn)
+	s.seen[arn] = true
+	definition, tags, err := s.engine.findDefinition(ctx, arn)
 	if err != nil {
 		return false, err
 	}
 	if definition == nil {
-		l.deleted = cmp.Or(l.deleted, arn)
+		s.deleted = cmp.Or(s.deleted, arn)
 		return false, nil
 	}
-	of := parseTags(tags)
-	if of.release == "" || of.copyOf != "" && !l.isNewer(of.copyOf) {
+	t := parseTags(tags)
+	if t.release == "" || t.copyOf != "" && !s.isNewer(t.copyOf) {
 		return false, nil // not of a release, or a copy of an older revision
 	}
 	if at.IsZero() {
 		at = aws.ToTime(definition.RegisteredAt)
 	}
-	l.found = &lastRelease{of.release, of.sha, machine.ShortARN(arn), at, true}
+	s.found = &lastRelease{t.release, t.sha, machine.ShortARN(arn), at, true}
 	return true, nil
 }
 
 // isNewer reports whether a revision of the service's family was registered after the
 // running one or, if that is a copy, after the original.
-func (l *releaseSearch) isNewer(arn string) bool {
-	if familyOf(arn) != l.service.service.Family() {
+func (s *releaseSearch) isNewer(arn string) bool {
+	if familyOf(arn) != s.service.service.Family() {
 		return false
 	}
-	return registeredAfter(arn, cmp.Or(l.service.tags.copyOf, l.runs()))
+	return registeredAfter(arn, cmp.Or(s.service.tags.copyOf, s.runs()))
 }
 
 // registeredAfter reports whether a revision is newer than the running one.

@@ -50,7 +50,7 @@ func TestMarkdownLimit(t *testing.T) {
 	require.NoError(t, large().Markdown(&out))
 	text := out.String()
 	require.LessOrEqual(t, len(text), report.MarkdownLimit)
-	require.Greater(t, len(text), report.MarkdownLimit/2, "what there is room for is there")
+	require.Greater(t, len(text), report.MarkdownLimit/2, "the limit is used")
 	for _, want := range []string{
 		"**Next**: run `slipway rollback`",
 		"of the 200 services are in the JSON report.",
@@ -65,12 +65,12 @@ func TestMarkdownLimit(t *testing.T) {
 	} {
 		require.Contains(t, text, want)
 	}
-	require.NotContains(t, text, "line 400 ", "of a log the end")
-	require.NotContains(t, text, "Truncated", "each part has its share")
-	require.Less(t, strings.Index(text, "service-with-a-rather-long-name-100"), strings.Index(text, "service-with-a-rather-long-name-000"), "those in trouble first")
+	require.NotContains(t, text, "line 400 ", "only the end of a log")
+	require.NotContains(t, text, "Truncated", "each part stays within its limit")
+	require.Less(t, strings.Index(text, "service-with-a-rather-long-name-100"), strings.Index(text, "service-with-a-rather-long-name-000"), "failed services first")
 	_, chart, _ := strings.Cut(text, "```mermaid")
 	chart, _, _ = strings.Cut(chart, "```")
-	require.Less(t, len(chart), 50_000, "Mermaid draws no more")
+	require.Less(t, len(chart), 50_000, "the limit of Mermaid")
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 
@@ -89,7 +89,7 @@ func TestMarkdownEscapes(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, r.Markdown(&out))
 	text := out.String()
-	require.Contains(t, text, "`````text\n```\n<script>\n````\n`````\n", "a fence that the log cannot close")
+	require.Contains(t, text, "`````text\n```\n<script>\n````\n`````\n", "a fence that the log does not close")
 	outside := strings.Replace(text, "`````text\n```\n<script>\n````\n`````\n", "", 1)
 	require.NotContains(t, outside, "<script>")
 	require.NotContains(t, outside, "**d**")
@@ -153,7 +153,7 @@ func TestFence(t *testing.T) {
 	})
 }
 
-// TestMarkdownLimitForAnyRelease says that no release is too long.
+// TestMarkdownLimitForAnyRelease checks random releases against the limit.
 func TestMarkdownLimitForAnyRelease(t *testing.T) {
 	words := rapid.StringOfN(rapid.RuneFrom([]rune("ab|`<>*\n\\é")), 0, 3000, -1)
 	rapid.Check(t, func(t *rapid.T) {

@@ -27,7 +27,7 @@ func (d drift) write(w io.Writer, text string) error {
 	return errors.Join(d.err, err)
 }
 
-// TestStatusWithDrift has what Terraform says below what runs.
+// TestStatusWithDrift appends the drift of the platform to the status.
 func TestStatusWithDrift(t *testing.T) {
 	for _, render := range []func(report.Status, io.Writer) error{report.Status.Text, report.Status.Markdown} {
 		var b bytes.Buffer
@@ -46,7 +46,7 @@ func TestStatusWithDrift(t *testing.T) {
 	require.NotContains(t, document.String(), "infra")
 }
 
-// TestStatusOfUnknownServices makes no numbers up.
+// TestStatusOfUnknownServices checks that no counts are invented.
 func TestStatusOfUnknownServices(t *testing.T) {
 	s := report.Status{Services: []report.ServiceStatus{
 		{Name: "api", State: report.Unknown, Error: "no answer <b>"},
@@ -62,7 +62,7 @@ func TestStatusOfUnknownServices(t *testing.T) {
 	require.Contains(t, markdown.String(), "\n- api: no answer &lt;b")
 }
 
-// TestUnsupportedStrategies are told where a deploy refuses them, and only there.
+// TestUnsupportedStrategies checks that unsupported strategies are reported.
 func TestUnsupportedStrategies(t *testing.T) {
 	s := report.Status{Services: []report.ServiceStatus{
 		{Name: "api", State: report.Steady, Strategy: "BLUE_GREEN"}, {Name: "web", State: report.Steady},

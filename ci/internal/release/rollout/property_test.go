@@ -160,27 +160,27 @@ func requirePromise(t require.TestingT, b *fixture, old map[string]string, got r
 		}
 	}
 	b.requireOtherServiceUntouched(t)
-	say := []any{"%s: %s\n%s\ncalls: %s", got.Result, got.Error, b.log(), strings.Join(b.ecs.calls, ", ")}
+	message := []any{"%s: %s\n%s\ncalls: %s", got.Result, got.Error, b.log(), strings.Join(b.ecs.calls, ", ")}
 	switch got.ExitCode {
 	case outcome.Done:
-		require.Equal(t, wanted, running, say...)
-		require.Equal(t, changed == 0, got.Result == report.Unchanged, say...)
+		require.Equal(t, wanted, running, message...)
+		require.Equal(t, changed == 0, got.Result == report.Unchanged, message...)
 	case outcome.Failed, outcome.Refused, outcome.Restored, outcome.Interrupted:
-		require.Equal(t, old, running, say...)
-		require.NotEmpty(t, got.Error, say...)
+		require.Equal(t, old, running, message...)
+		require.NotEmpty(t, got.Error, message...)
 	case outcome.Unrestored:
-		require.NotEmpty(t, got.Next, say...)
+		require.NotEmpty(t, got.Next, message...)
 		for _, service := range got.Services {
 			switch service.Result {
 			case report.Restored, report.Unchanged:
-				require.Equal(t, old[service.Name], running[service.Name], say...)
+				require.Equal(t, old[service.Name], running[service.Name], message...)
 			case report.Failed:
-				require.NotEmpty(t, service.Error, say...)
+				require.NotEmpty(t, service.Error, message...)
 			case report.Succeeded:
-				require.Fail(t, "a service of a failed release succeeded", say...)
+				require.Fail(t, "a service of a failed release succeeded", message...)
 			}
 		}
 	default:
-		require.Fail(t, "unexpected exit code", say...)
+		require.Fail(t, "unexpected exit code", message...)
 	}
 }

@@ -189,6 +189,6 @@ func (a *app) view() (view report.View, live bool) {
 		}
 		return width
 	})
-	drawn.Bare = os.Getenv("NO_COLOR") != ""
+	drawn.NoColor = os.Getenv("NO_COLOR") != ""
 	return drawn, true
 }

@@ -99,7 +99,7 @@ func TestPublish(t *testing.T) {
 		code, _, stderr = run(t, "publish", "--source", dir, "--from", out)
 		require.Equal(t, outcome.Usage, code)
 		require.Contains(t, stderr, "opening the layout of web")
-		require.Contains(t, stderr, "slipway build --out "+out+" writes it")
+		require.Contains(t, stderr, "write it with slipway build --out "+out)
 	})
 	t.Run("another registry", func(t *testing.T) {
 		dockerLogin(t, p, p.Server.Registry())
@@ -110,7 +110,7 @@ func TestPublish(t *testing.T) {
 		require.Equal(t, outcome.Done, code, stderr)
 		require.Contains(t, stdout, "| api | `"+p.Server.Registry()+"/team/ecs-microservices-api@sha256:")
 		require.Contains(t, stdout, "| pushed | 2 blobs, ")
-		require.Contains(t, stdout, "left: the registry does not say whether it may move: --latest tries |")
+		require.Contains(t, stdout, "left: the registry does not report whether it may move: use --latest to try |")
 		code, stdout, stderr = run(t, append(elsewhere, "--latest")...)
 		require.Equal(t, outcome.Done, code, stderr)
 		require.Contains(t, stdout, "latest moved")
@@ -124,7 +124,7 @@ func TestPublish(t *testing.T) {
 		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
 		code, _, stderr := run(t, append([]string{"publish"}, at...)...)
 		require.Equal(t, outcome.Usage, code)
-		require.Contains(t, stderr, "the tree holds more than its commit")
+		require.Contains(t, stderr, "the tree has changes that are not in commit")
 		sourcetest.Commit(t, dir, "second")
 		code, stdout, stderr := run(t, append([]string{"publish", "--latest=false"}, at...)...)
 		require.Equal(t, outcome.Done, code, stderr)
@@ -137,7 +137,7 @@ func TestPublish(t *testing.T) {
 	t.Run("a commit that the tree is not at", func(t *testing.T) {
 		code, _, stderr := run(t, "publish", "--source", dir, "--sha", sha)
 		require.Equal(t, outcome.Usage, code)
-		require.Contains(t, stderr, "to publish commit "+sha+" its files are needed, and the tree is at "+head(t, dir)+": git checkout "+sha)
+		require.Contains(t, stderr, "publishing commit "+sha+" needs its files, and the tree is at commit "+head(t, dir)+": run git checkout "+sha)
 	})
 }
 
@@ -175,10 +175,10 @@ func TestPublishRefusesBadInput(t *testing.T) {
 		"an unknown service":     {[]string{"--service", "ap"}, outcome.Usage, `did you mean "api"?`},
 		"an unknown region":      {[]string{"--region", "nowhere_"}, outcome.Usage, "is no AWS region"},
 		"a short commit":         {[]string{"--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
-		"no layouts":             {[]string{"--service", "web", "--from", "nowhere"}, outcome.Usage, "slipway build --out nowhere writes it"},
+		"no layouts":             {[]string{"--service", "web", "--from", "nowhere"}, outcome.Usage, "write it with slipway build --out nowhere"},
 		"no repository":          {nil, outcome.Usage, "has no repository ecs-microservices-api: Terraform creates it: run slipway plan, then slipway apply"},
 		"nobody there":           {[]string{"--registry", "127.0.0.1:1", "--service", "api", "--platform", "linux/amd64"}, outcome.Failed, "publishing api: connecting (ecs-microservices-api in 127.0.0.1:1): the registry cannot be reached"},
-		"a site without a base":  {[]string{"--registry", "registry.invalid", "--platform", "linux/amd64"}, outcome.Refused, "so nothing in it can serve the site"},
+		"a site without a base":  {[]string{"--registry", "registry.invalid", "--platform", "linux/amd64"}, outcome.Refused, "so the image has no web server"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -78,7 +78,7 @@ func testDelivery(t *testing.T, dir string) {
 	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
 	code, stdout, _ = with("deploy")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, decode[report.Release](t, stdout).Error, "the tree holds more than its commit")
+	require.Contains(t, decode[report.Release](t, stdout).Error, "the tree has changes that are not in commit")
 
 	sourcetest.Commit(t, dir, "second")
 	code, stdout, stderr = with("diff")
@@ -146,7 +146,7 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 		release := decode[report.Release](t, ran(t, dir, args...))
 		require.Equal(t, report.Succeeded, release.Result, args)
 		require.Equal(t, report.Succeeded, release.Services[0].Result, args)
-		require.Contains(t, strings.Join(release.Notes, "\n"), "service web, of which this release has started no task, fails the smoke test: / answers 503", args)
+		require.Contains(t, strings.Join(release.Notes, "\n"), "service web fails the smoke test, and this release started no task of it: / returned 503", args)
 	}
 }
 
@@ -167,7 +167,7 @@ func testNoWayBack(t *testing.T, dir string) {
 	require.Contains(t, stdout, "which runs now, is gone from Amazon ECR")
 	release := decode[report.Release](t, ran(t, dir, "deploy", "--allow-no-rollback"))
 	require.Equal(t, report.Succeeded, release.Result)
-	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: there is no way back: image ")
+	require.Contains(t, strings.Join(release.Notes, "\n"), "service api: a failed release cannot be restored: image ")
 }
 
 // ran is the one JSON document of a command that is done.
@@ -222,17 +222,17 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		"a short commit":          {[]string{"deploy", "--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
 		"an unknown one, at once": {[]string{"deploy", "--sha", none, "--no-build"}, outcome.Failed, "leave out --no-build"},
 		"an unknown service":      {[]string{"deploy", "--service", "backnd"}, outcome.Usage, `no service "backnd"`},
-		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "--timeout 1s is too small"},
-		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "--restore-timeout 1ms is too small"},
-		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `--url "ftp://site.example.com" is no address of a site: write it as https://www.example.com`},
-		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `--url "https://" is no address`},
-		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `--url "www.example.com" is no address`},
-		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `--url "https://me:xxxxx@www.example.com/?a=b" is no address`},
+		"no time":                 {[]string{"deploy", "--timeout", "1s"}, outcome.Usage, "invalid --timeout 1s: want 10s or more"},
+		"no time to restore":      {[]string{"rollback", "--restore-timeout", "1ms"}, outcome.Usage, "invalid --restore-timeout 1ms: want 10s or more"},
+		"another scheme":          {[]string{"deploy", "--url", "ftp://site.example.com"}, outcome.Usage, `invalid --url "ftp://site.example.com": want http://HOST or https://HOST`},
+		"no host":                 {[]string{"rollback", "--url", "https://"}, outcome.Usage, `invalid --url "https://": want`},
+		"a host alone":            {[]string{"deploy", "--url", "www.example.com"}, outcome.Usage, `invalid --url "www.example.com": want`},
+		"a query":                 {[]string{"deploy", "--url", "https://me:secret@www.example.com/?a=b"}, outcome.Usage, `invalid --url "https://me:xxxxx@www.example.com/?a=b": want`},
 		"a turn in the past":      {[]string{"deploy", "--wait-for-turn=-1m"}, outcome.Usage, "--wait-for-turn -1m0s"},
-		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "of which service?"},
+		"a revision of many":      {[]string{"rollback", "--to", "1"}, outcome.Usage, "matches several services"},
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
 		"a revision that is not":  {[]string{"rollback", "--to", "ecs-api-task:99"}, outcome.Failed, "ecs-api-task:99"},
-		"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "a rollback goes only where a release has been"},
+		"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "roll back to a commit that was released (slipway status)"},
 		"another region":          {[]string{"status", "--region", "eu-nowhere-1_"}, outcome.Usage, "is no AWS region"},
 	}
 	for name, tt := range tests {
@@ -254,7 +254,7 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		t.Setenv("AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2", "http://127.0.0.1:1")
 		code, _, stderr := run(t, "deploy", "--source", dir)
 		require.Equal(t, outcome.Failed, code, stderr)
-		require.Contains(t, stderr, "the smoke test has no address (--url names one, --skip-smoke goes without): finding load balancer ecs-alb: http://127.0.0.1:1 cannot be reached")
+		require.Contains(t, stderr, "cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): describing load balancer ecs-alb: http://127.0.0.1:1 cannot be reached")
 		for _, args := range [][]string{{"deploy", "--skip-smoke"}, {"rollback", "--to", none}} {
 			_, stdout, stderr := run(t, append(args, "--source", dir)...)
 			require.NotContains(t, stdout+stderr, "--skip-smoke", "%s goes on without", args[0])

@@ -27,6 +27,6 @@ func TestReportIsKept(t *testing.T) {
 	code, stdout, stderr := run(t, "rehearse", "--skip-tests", "--source", dir, "--out", file)
 	require.Equal(t, outcome.Done, code, "the release went well all the same")
 	require.Contains(t, stdout, "succeeded")
-	require.Contains(t, stderr, "making room for the report: ")
+	require.Contains(t, stderr, "creating the directory of the report: ")
 	require.Contains(t, stderr, ": name another directory with --out\n")
 }

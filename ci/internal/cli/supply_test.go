@@ -120,7 +120,7 @@ func TestToolsAreMissing(t *testing.T) {
 		want string
 	}{
 		"to describe":                      {[]string{"publish", "--registry", "registry.invalid/team"}, "syft is not on PATH: install it (go install github.com/anchore/syft/cmd/syft@v"},
-		"to describe and sign":             {[]string{"publish", "--registry", "registry.invalid/team", "--sign-key", private}, "--no-attest publishes without bill of materials, provenance and signature"},
+		"to describe and sign":             {[]string{"publish", "--registry", "registry.invalid/team", "--sign-key", private}, "or publish without SBOM, provenance and signature (--no-attest)"},
 		"to sign":                          {slices.Concat([]string{"publish", "--sign-key", private}, local), "cosign is not on PATH: install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v"},
 		"to sign what a release publishes": {[]string{"deploy", "--service", "api", "--sign-key", private}, "cosign is not on PATH"},
 		"to require a signature":           {[]string{"deploy", "--require-signature", "--key", public}, "cosign is not on PATH"},
@@ -137,7 +137,7 @@ func TestToolsAreMissing(t *testing.T) {
 	}
 	code, _, stderr := run(t, slices.Concat([]string{"publish"}, local)...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Equal(t, 1, strings.Count(stderr, "no bill of materials is attached: syft is not on PATH"), stderr)
+	require.Equal(t, 1, strings.Count(stderr, "no SBOM is attached: syft is not on PATH"), stderr)
 	require.Contains(t, stderr, "attached provenance")
 }
 

@@ -81,13 +81,13 @@ func (p Pipeline) Publish(ctx context.Context, what Publication) (delivery.Publi
 	if err != nil {
 		return delivery.Published{}, awsauth.Explain(err)
 	}
-	return d.Publish(ctx, to, delivery.Publication{SHA: what.SHA, Platforms: platforms, From: what.From, Latest: what.Latest})
+	return d.Publish(ctx, to, delivery.PublishOptions{SHA: what.SHA, Platforms: platforms, LayoutDir: what.From, Latest: what.Latest})
 }
 
 // destination is the registry with an address, or the account's own.
 func (p Pipeline) destination(ctx context.Context, address string) (delivery.Destination, error) {
 	if address != "" {
-		return delivery.Elsewhere(address)
+		return delivery.ExternalRegistry(address)
 	}
 	config, err := p.account(ctx)
 	if err != nil {

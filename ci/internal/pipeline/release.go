@@ -30,11 +30,11 @@ func (p Pipeline) read(ctx context.Context, services []string, published bool) (
 		return d, err
 	}
 	d.All = settings.Services
-	if _, d.Unbuildable = platform.LoadTree(ctx, d.Source); d.Unbuildable == nil {
-		d.Lock, d.Unbuildable = image.ReadLock(p.Dir)
+	if _, d.BuildErr = platform.LoadTree(ctx, d.Source); d.BuildErr == nil {
+		d.Lock, d.BuildErr = image.ReadLock(p.Dir)
 	}
-	if d.Unbuildable != nil && !published {
-		return d, d.Unbuildable
+	if d.BuildErr != nil && !published {
+		return d, d.BuildErr
 	}
 	d.Services, err = settings.Select(services...)
 	return d, err

@@ -13,19 +13,18 @@ type Diff struct {
 	Services []ServiceDiff `json:"services"`
 }
 
-// ServiceDiff is what a release would change in one service.
+// ServiceDiff is what a release would change in a service.
 type ServiceDiff struct {
 	Name    string  `json:"name"`
 	Changed bool    `json:"changed"`
 	From    Version `json:"from"`
 	To      Version `json:"to"`
-	// Strategy is how ECS deploys it, where that is not a rolling update.
+	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy string   `json:"strategy,omitempty"`
 	Changes  []Change `json:"changes"`
 }
 
-// Change is one field of a task definition that differs. An empty value is an
-// absent one.
+// Change is a changed field of a task definition. An absent value is "".
 type Change struct {
 	Path string `json:"path"` // such as "containers.backend.image"
 	From string `json:"from"`
@@ -46,7 +45,7 @@ func (d Diff) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range d.Services {
 		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, undriven(s.Strategy))
+			fmt.Fprintf(&b, "%s: strategy %s\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
 		if !s.Changed {
 			fmt.Fprintf(&b, "%s: unchanged (%s)\n", s.Name, s.From.Short())
@@ -68,8 +67,10 @@ func (d Diff) Text(w io.Writer) error {
 	return err
 }
 
-// undriven is a deployment strategy, and what it means for a release.
-func undriven(strategy string) string { return strategy + ": deploy refuses to change this service" }
+// unsupportedStrategy describes a deployment strategy that slipway does not support.
+func unsupportedStrategy(strategy string) string {
+	return strategy + ": deploy refuses to change this service"
+}
 
 // Markdown writes the diff for a pull request.
 func (d Diff) Markdown(w io.Writer) error {
@@ -83,7 +84,7 @@ func (d Diff) Markdown(w io.Writer) error {
 			continue
 		}
 		if s.Strategy != "" {
-			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, undriven(s.Strategy))
+			fmt.Fprintf(&b, "%s: strategy %s\n\n", s.Name, unsupportedStrategy(s.Strategy))
 		}
 		fmt.Fprintf(&b, "**%s**: `%s` → `%s`\n\n| field | from | to |\n|---|---|---|\n", s.Name, s.From.Short(), s.To.Short())
 		for _, c := range s.Changes {
@@ -94,7 +95,7 @@ func (d Diff) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, b.String())
 }
 
-// cell is text in a Markdown table.
+// cell formats text as a code span in a Markdown table.
 func cell(text string) string {
 	if text == "" {
 		return ""

@@ -6,22 +6,20 @@ import (
 	"time"
 )
 
-// ganttRows is how many stages and services a chart shows; more cannot be told
-// apart.
+// ganttRows is how many stages and services a chart has; more are unreadable.
 const ganttRows = 40
 
-// gantt is the release as a chart that GitHub draws from Markdown (Mermaid), ""
-// where nothing has a time. It stays far below Mermaid's limit of 50,000
-// characters.
+// gantt returns a Mermaid chart of the release, which GitHub renders in Markdown, or "" if
+// nothing has a time. It stays far below Mermaid's limit of 50,000 characters.
 // https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/creating-diagrams
 func (r Release) gantt() string {
-	rows, left := r.rows(ganttRows)
+	rows, omitted := r.rows(ganttRows)
 	if len(rows) == 0 {
 		return ""
 	}
 	var b strings.Builder
 	b.WriteString("```mermaid\ngantt\n    accTitle: Timeline of the release\n")
-	fmt.Fprintf(&b, "    accDescr: %s\n", ganttText(r.sentence()))
+	fmt.Fprintf(&b, "    accDescr: %s\n", ganttText(r.summary()))
 	b.WriteString("    dateFormat x\n    axisFormat %H:%M:%S\n")
 	var section string
 	for _, row := range rows {
@@ -36,13 +34,13 @@ func (r Release) gantt() string {
 		fmt.Fprintf(&b, "    %s (%s) :%s, %d, %d\n", ganttText(row.name), row.result, tag, row.from.UnixMilli(), max(row.to.UnixMilli(), row.from.UnixMilli()+1))
 	}
 	b.WriteString("```\n")
-	if left > 0 {
-		fmt.Fprintf(&b, "\n%d more services are not in the chart.\n", left)
+	if omitted > 0 {
+		fmt.Fprintf(&b, "\n%d more services are not in the chart.\n", omitted)
 	}
 	return b.String()
 }
 
-// ganttText is text that ends no line, field or comment of a chart.
+// ganttText replaces characters that would end a line, field or comment of a chart.
 func ganttText(text string) string {
 	return shorten(strings.Map(func(c rune) rune {
 		switch {
@@ -53,16 +51,16 @@ func ganttText(text string) string {
 	}, text), 60)
 }
 
-// row is a stage or a service in a timeline.
+// row is a stage or a service in the chart.
 type row struct {
 	section, name string
 	result        Result
 	from, to      time.Time
 }
 
-// rows are the stages and then the services, those in trouble first, of which it
-// is known when they began: at most this many, and how many are left out.
-func (r Release) rows(most int) (rows []row, left int) {
+// rows returns the rows of the stages and then of the services, failed ones first, as
+// far as their times are known. It returns at most limit rows, and how many it omits.
+func (r Release) rows(limit int) (rows []row, omitted int) {
 	for _, stage := range r.Stages {
 		if !stage.StartedAt.IsZero() {
 			rows = append(rows, row{"Stages", stage.Name, stage.Result, stage.StartedAt, stage.StartedAt.Add(time.Duration(stage.DurationMS) * time.Millisecond)})
@@ -72,18 +70,18 @@ func (r Release) rows(most int) (rows []row, left int) {
 	for _, event := range r.Events {
 		events[event.Service] = append(events[event.Service], event)
 	}
-	for _, s := range r.troubledFirst() {
+	for _, s := range r.failedFirst() {
 		if own := events[s.Name]; len(own) > 0 {
 			rows = append(rows, row{"Services", s.Name, s.Result, own[0].At, own[len(own)-1].At})
 		}
 	}
-	if left = len(rows) - most; left > 0 {
-		return rows[:most], left
+	if omitted = len(rows) - limit; omitted > 0 {
+		return rows[:limit], omitted
 	}
 	return rows, 0
 }
 
-// sentence is the release in a line.
-func (r Release) sentence() string {
+// summary returns the release in one line.
+func (r Release) summary() string {
 	return fmt.Sprintf("Release %s %s in %s", shortSHA(r.SHA), r.Result, millis(r.DurationMS))
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Shares of a release's Markdown, in bytes. Together they stay below
-// [MarkdownLimit]: what matters most is never cut for what matters less.
+// Limits of the parts of a release's Markdown, in bytes. Together they stay below
+// [MarkdownLimit], so that no part displaces a more important one.
 const (
 	errorShare    = 4_000
 	servicesShare = 18_000
@@ -19,8 +19,8 @@ const (
 	timelineShare = 9_000
 )
 
-// Markdown writes the report for a job summary or a pull request. It is never
-// longer than GitHub takes; what is left out is said, and is in the JSON document.
+// Markdown writes the report for a job summary or a pull request. It stays below GitHub's
+// limit; what is omitted is counted, and is in the JSON report.
 func (r Release) Markdown(w io.Writer) error {
 	p := NewPage(MarkdownLimit)
 	p.Force(fmt.Sprintf("## Release `%s`: %s\n\n", shortSHA(r.SHA), r.Result))
@@ -48,30 +48,30 @@ func (r Release) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, p.String())
 }
 
-// servicesTable is a line a service, those in trouble first.
+// servicesTable writes a row for each service, failed ones first.
 func (r Release) servicesTable(p *Page) {
 	p.Force("| service | result | from | to | task definition | time |\n|---|---|---|---|---|---|\n")
 	var rows []string
-	for _, s := range r.troubledFirst() {
+	for _, s := range r.failedFirst() {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n",
-			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(afterSlash(s.To.TaskDefinition)), millis(s.DurationMS)))
+			Inline(s.Name), s.Result, codeSpan(s.From.Short()), codeSpan(s.To.Short()), codeSpan(lastSegment(s.To.TaskDefinition)), millis(s.DurationMS)))
 	}
-	if left := p.AddAll(rows, servicesShare); left > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", left, len(rows)))
+	if omitted := p.AddAll(rows, servicesShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d services are in the JSON report.\n", omitted, len(rows)))
 	}
 }
 
-// troubledFirst are the services, those with something to tell first.
-func (r Release) troubledFirst() []Service {
-	var troubled, others []Service
+// failedFirst returns the services, those with a failure first.
+func (r Release) failedFirst() []Service {
+	var failed, others []Service
 	for _, s := range r.Services {
 		if len(s.Causes) > 0 || s.Error != "" || s.Result == Failed {
-			troubled = append(troubled, s)
+			failed = append(failed, s)
 		} else {
 			others = append(others, s)
 		}
 	}
-	return slices.Concat(troubled, others)
+	return slices.Concat(failed, others)
 }
 
 func (r Release) causes(p *Page) {
@@ -81,12 +81,12 @@ func (r Release) causes(p *Page) {
 			causes = append(causes, cause.markdown(s.Name))
 		}
 	}
-	if left := p.AddAll(causes, causesShare); left > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d causes are in the JSON report.\n", left, len(causes)))
+	if omitted := p.AddAll(causes, causesShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d causes are in the JSON report.\n", omitted, len(causes)))
 	}
 }
 
-// markdown is the cause with the last lines of the log that it has.
+// markdown returns the cause with the last lines of its log.
 func (c Cause) markdown(service string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n**%s**: %d × %s\n", Inline(service), c.Count, Inline(shorten(c.Headline(), 1000)))
@@ -102,7 +102,7 @@ func (c Cause) markdown(service string) string {
 		size += len(c.LogTail[tail]) + 1
 	}
 	text := strings.Join(c.LogTail[tail:], "\n")
-	if tail == len(c.LogTail) { // not even the last line fits
+	if tail == len(c.LogTail) { // the last line does not fit
 		tail--
 		text = shorten(c.LogTail[tail], logTailShare/4)
 	}
@@ -119,8 +119,8 @@ func (r Release) notes(p *Page) {
 	for _, note := range r.Notes {
 		notes = append(notes, fmt.Sprintf("\nNote: %s.\n", Inline(shorten(note, 1000))))
 	}
-	if left := p.AddAll(notes, notesShare); left > 0 {
-		p.Force(fmt.Sprintf("\n%d more notes are in the JSON report.\n", left))
+	if omitted := p.AddAll(notes, notesShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more notes are in the JSON report.\n", omitted))
 	}
 }
 
@@ -133,12 +133,12 @@ func (r Release) stagesTable(p *Page) {
 	for _, stage := range r.Stages {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s |\n", Inline(stage.Name), stage.Result, millis(stage.DurationMS)))
 	}
-	if left := p.AddAll(rows, stagesShare); left > 0 {
-		p.Force(fmt.Sprintf("\n%d more stages are in the JSON report.\n", left))
+	if omitted := p.AddAll(rows, stagesShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more stages are in the JSON report.\n", omitted))
 	}
 }
 
-// timeline lists the events with the time since the start.
+// timeline writes the events with the time since the start.
 func (r Release) timeline(p *Page) {
 	if len(r.Events) == 0 {
 		return
@@ -148,13 +148,13 @@ func (r Release) timeline(p *Page) {
 	for _, event := range r.Events {
 		rows = append(rows, fmt.Sprintf("| +%s | %s | %s |\n", seconds(event.At.Sub(r.StartedAt)), Inline(event.Service), Inline(shorten(event.Text, 1000))))
 	}
-	if left := p.AddAll(rows, timelineShare); left > 0 {
-		p.Force(fmt.Sprintf("\n%d more of the %d events are in the JSON report.\n", left, len(rows)))
+	if omitted := p.AddAll(rows, timelineShare); omitted > 0 {
+		p.Force(fmt.Sprintf("\n%d more of the %d events are in the JSON report.\n", omitted, len(rows)))
 	}
 	p.Force("\n</details>\n")
 }
 
-// codeSpan is text in a code span, in a line or a cell; nothing for nothing.
+// codeSpan formats text as a code span in a line or a table cell; "" stays "".
 func codeSpan(text string) string {
 	if text == "" {
 		return ""

@@ -7,21 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// MarkdownLimit is how long a document's Markdown gets, in bytes: a comment on
-// GitHub holds 65,536 characters, and whoever posts it adds some. The summary of a
-// step holds 1 MiB.
+// MarkdownLimit is the maximum size of a document's Markdown, in bytes: a comment on
+// GitHub may have 65,536 characters, and whoever posts it adds some. A step summary may
+// have 1 MiB.
 const MarkdownLimit = 60_000
 
-// Page is Markdown that is put together within a limit.
+// Page builds Markdown up to a size limit.
 type Page struct {
 	text  strings.Builder
 	limit int // bytes
 }
 
-// NewPage makes an empty page of at most limit bytes.
+// NewPage returns an empty page of at most limit bytes.
 func NewPage(limit int) *Page { return &Page{limit: limit} }
 
-// Add adds a part if there is room for the whole of it.
+// Add adds a part if it fits, and reports whether it did.
 func (p *Page) Add(part string) bool {
 	if p.text.Len()+len(part) > p.limit {
 		return false
@@ -30,9 +30,9 @@ func (p *Page) Add(part string) bool {
 	return true
 }
 
-// AddAll adds parts up to the first that does not fit into budget bytes or onto
-// the page, and tells how many it left out.
-func (p *Page) AddAll(parts []string, budget int) (left int) {
+// AddAll adds parts up to the first one that exceeds budget bytes or does not fit, and
+// returns how many it omitted.
+func (p *Page) AddAll(parts []string, budget int) (omitted int) {
 	for n, part := range parts {
 		budget -= len(part)
 		if budget < 0 || !p.Add(part) {
@@ -42,27 +42,27 @@ func (p *Page) AddAll(parts []string, budget int) (left int) {
 	return 0
 }
 
-// Force adds a short part that must not be missing, whether there is room or not.
+// Force adds a short part, even if it exceeds the limit.
 func (p *Page) Force(part string) { p.text.WriteString(part) }
 
-// String is the page so far.
+// String returns the page.
 func (p *Page) String() string { return p.text.String() }
 
-// WriteMarkdown writes a document's Markdown, at most [MarkdownLimit] bytes of it.
-// What is left out is said, and where it is.
+// WriteMarkdown writes a document's Markdown, truncated to [MarkdownLimit] bytes with a
+// line that says so.
 func WriteMarkdown(w io.Writer, text string) error {
-	_, err := io.WriteString(w, cut(text, MarkdownLimit))
+	_, err := io.WriteString(w, truncate(text, MarkdownLimit))
 	return err
 }
 
-// cut shortens Markdown to limit bytes, after a whole line, and closes what is
-// open there.
-func cut(text string, limit int) string {
+// truncate truncates Markdown to limit bytes after a whole line, and closes open code
+// fences and details.
+func truncate(text string, limit int) string {
 	if len(text) <= limit {
 		return text
 	}
-	const room = 400 // for what closes, and the last line
-	head := text[:max(0, limit-room)]
+	const reserve = 400 // for closing elements and the last line
+	head := text[:max(0, limit-reserve)]
 	head = head[:strings.LastIndex(head, "\n")+1]
 	var fence string
 	open := 0
@@ -82,10 +82,10 @@ func cut(text string, limit int) string {
 		head += fence + "\n"
 	}
 	return head + strings.Repeat("\n</details>\n", max(0, min(open, 5))) +
-		fmt.Sprintf("\n**Cut here, %d lines before the end**: `--output json` prints all of it.\n", lines)
+		fmt.Sprintf("\n**Truncated, %d lines omitted**: `--output json` prints all of them.\n", lines)
 }
 
-// Fence is a code fence that text cannot close.
+// Fence returns a code fence that is longer than any in the text.
 func Fence(text string) string {
 	longest, run := 0, 0
 	for _, c := range text {
@@ -97,16 +97,16 @@ func Fence(text string) string {
 	return strings.Repeat("`", max(3, longest+1))
 }
 
-// markup makes a text harmless in a line or a cell of Markdown.
-var markup = strings.NewReplacer(
+// escaper escapes text for a line or a table cell of Markdown.
+var escaper = strings.NewReplacer(
 	"&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "`", "&#96;", "*", "&#42;",
 	"[", "&#91;", "]", "&#93;", `\`, "&#92;", "\r", " ", "\n", " ",
 )
 
-// Inline is text as it is, in a line or a cell of Markdown.
-func Inline(text string) string { return markup.Replace(text) }
+// Inline escapes text for a line or a table cell of Markdown.
+func Inline(text string) string { return escaper.Replace(text) }
 
-// shorten cuts a text to at most n characters.
+// shorten truncates text to n characters.
 func shorten(text string, n int) string {
 	if utf8.RuneCountInString(text) <= n {
 		return text

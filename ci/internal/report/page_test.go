@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// large is a release of 200 services that all failed with long logs.
+// large is a release of 200 services, half of which failed with long logs.
 func large() report.Release {
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	one := int32(1)
@@ -45,12 +45,12 @@ func large() report.Release {
 	return r
 }
 
-func TestMarkdownKeepsToGitHubsLimits(t *testing.T) {
+func TestMarkdownLimit(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, large().Markdown(&out))
 	text := out.String()
 	require.LessOrEqual(t, len(text), report.MarkdownLimit)
-	require.Greater(t, len(text), report.MarkdownLimit/2, "what there is room for is there")
+	require.Greater(t, len(text), report.MarkdownLimit/2, "the limit is used")
 	for _, want := range []string{
 		"**Next**: run `slipway rollback`",
 		"of the 200 services are in the JSON report.",
@@ -65,19 +65,19 @@ func TestMarkdownKeepsToGitHubsLimits(t *testing.T) {
 	} {
 		require.Contains(t, text, want)
 	}
-	require.NotContains(t, text, "line 400 ", "of a log the end")
-	require.NotContains(t, text, "Cut here", "each part has its share")
-	require.Less(t, strings.Index(text, "service-with-a-rather-long-name-100"), strings.Index(text, "service-with-a-rather-long-name-000"), "those in trouble first")
+	require.NotContains(t, text, "line 400 ", "only the end of a log")
+	require.NotContains(t, text, "Truncated", "each part stays within its limit")
+	require.Less(t, strings.Index(text, "service-with-a-rather-long-name-100"), strings.Index(text, "service-with-a-rather-long-name-000"), "failed services first")
 	_, chart, _ := strings.Cut(text, "```mermaid")
 	chart, _, _ = strings.Cut(chart, "```")
-	require.Less(t, len(chart), 50_000, "Mermaid draws no more")
+	require.Less(t, len(chart), 50_000, "the limit of Mermaid")
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 
-// hostile is text that would be markup anywhere.
+// hostile is text with markup of Markdown, HTML and Mermaid.
 const hostile = "a|b <script>alert(1)</script> `c` **d** [e](f)\n```\n%%{init: {}}%% g: h; # i </text> & \"j\" \x1b[31m"
 
-func TestMarkdownOfHostileText(t *testing.T) {
+func TestMarkdownEscapes(t *testing.T) {
 	r := sample()
 	r.Services[0].Name = hostile
 	r.Services[0].Causes[0].Reason = hostile
@@ -89,7 +89,7 @@ func TestMarkdownOfHostileText(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, r.Markdown(&out))
 	text := out.String()
-	require.Contains(t, text, "`````text\n```\n<script>\n````\n`````\n", "a fence that the log cannot close")
+	require.Contains(t, text, "`````text\n```\n<script>\n````\n`````\n", "a fence that the log does not close")
 	outside := strings.Replace(text, "`````text\n```\n<script>\n````\n`````\n", "", 1)
 	require.NotContains(t, outside, "<script>")
 	require.NotContains(t, outside, "**d**")
@@ -114,12 +114,12 @@ func TestWriteMarkdown(t *testing.T) {
 	long := func(line string) string { return strings.Repeat(line+"\n", report.MarkdownLimit/len(line)) }
 	tests := map[string]struct{ text, ends string }{
 		"short":              {"all of it\n", "all of it\n"},
-		"a table":            {"| a |\n|---|\n" + long("| row of a table |"), "| row of a table |\n\n**Cut here, 1"},
-		"a fence":            {"````diff\n" + long("+ some text that is long"), "long\n````\n\n**Cut here, "},
-		"a fence in a fence": {"````text\n```\n" + long("+ some text that is long"), "long\n````\n\n**Cut here, "},
-		"a fence that ended": {"```\nx\n```\n" + long("some text that is long"), "is long\n\n**Cut here, "},
-		"details":            {"<details><summary>x</summary>\n\n" + long("- item"), "- item\n\n</details>\n\n**Cut here, "},
-		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Cut here, 0 lines before the end**: `--output json` prints all of it.\n"},
+		"a table":            {"| a |\n|---|\n" + long("| row of a table |"), "| row of a table |\n\n**Truncated, 1"},
+		"a fence":            {"````diff\n" + long("+ some text that is long"), "long\n````\n\n**Truncated, "},
+		"a fence in a fence": {"````text\n```\n" + long("+ some text that is long"), "long\n````\n\n**Truncated, "},
+		"a fence that ended": {"```\nx\n```\n" + long("some text that is long"), "is long\n\n**Truncated, "},
+		"details":            {"<details><summary>x</summary>\n\n" + long("- item"), "- item\n\n</details>\n\n**Truncated, "},
+		"no line":            {strings.Repeat("x", report.MarkdownLimit+1), "\n**Truncated, 0 lines omitted**: `--output json` prints all of them.\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWriteMarkdown(t *testing.T) {
 			require.LessOrEqual(t, out.Len(), report.MarkdownLimit)
 			require.Contains(t, out.String(), tt.ends)
 			if name != "short" {
-				require.True(t, strings.HasSuffix(out.String(), "prints all of it.\n"))
+				require.True(t, strings.HasSuffix(out.String(), "prints all of them.\n"))
 			}
 		})
 	}
@@ -153,8 +153,8 @@ func TestFence(t *testing.T) {
 	})
 }
 
-// TestMarkdownOfAnything says that no release is too long.
-func TestMarkdownOfAnything(t *testing.T) {
+// TestMarkdownLimitForAnyRelease checks random releases against the limit.
+func TestMarkdownLimitForAnyRelease(t *testing.T) {
 	words := rapid.StringOfN(rapid.RuneFrom([]rune("ab|`<>*\n\\é")), 0, 3000, -1)
 	rapid.Check(t, func(t *rapid.T) {
 		var r report.Release

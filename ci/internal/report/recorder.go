@@ -11,64 +11,64 @@ import (
 	"dagger/slipway/internal/images/leak"
 )
 
-// View shows progress to a person.
+// View displays progress.
 type View interface {
-	// Line shows one thing that happened; it stays.
+	// Line displays a line permanently.
 	Line(text string)
-	// Status shows how things stand; the next call replaces it.
+	// Status replaces the status lines.
 	Status(lines []string)
-	// Close ends the view: the status goes, the lines stay.
+	// Close removes the status lines.
 	Close()
 }
 
-// Recorder collects stages and events while a stage runs, and shows them as
-// they come. Its methods may be called at the same time.
+// Recorder records stages and events, and displays them. Its methods are safe for
+// concurrent use.
 type Recorder struct {
 	now   func() time.Time
 	start time.Time
 
-	mu     sync.Mutex // guards what follows: a view is shown one thing at a time
+	mu     sync.Mutex // guards the fields below
 	view   View
 	stages []Stage
 	events []Event
 }
 
-// NewRecorder records with the time that now tells and shows on view.
+// NewRecorder returns a recorder with a clock and a view.
 func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
 }
 
-// Until is a recorder for a process that ends with ctx, whatever its code does: it
-// shows what r would, and what it records ends with it.
-func (r *Recorder) Until(ctx context.Context) *Recorder {
-	return &Recorder{now: r.now, start: r.start, view: until{r, ctx}}
+// WithContext returns a recorder that displays on the same view until ctx ends,
+// whatever the code that uses it does. Its record is separate.
+func (r *Recorder) WithContext(ctx context.Context) *Recorder {
+	return &Recorder{now: r.now, start: r.start, view: contextView{r, ctx}}
 }
 
-// until shows on a recorder's view until ctx ends.
-type until struct {
+// contextView displays on a recorder's view until ctx ends.
+type contextView struct {
 	to  *Recorder
-	ctx context.Context //nolint:containedctx // its end is what this is about
+	ctx context.Context //nolint:containedctx // the view depends on its end
 }
 
-func (u until) Line(text string) {
+func (u contextView) Line(text string) {
 	if u.ctx.Err() == nil {
 		u.to.Line(text)
 	}
 }
 
-func (u until) Status(lines []string) {
+func (u contextView) Status(lines []string) {
 	if u.ctx.Err() == nil {
 		u.to.Status(lines)
 	}
 }
 
-func (until) Close() {} // others go on
+func (contextView) Close() {} // the view is shared
 
-// Stage runs one stage of the pipeline and records how it ended.
+// Stage runs a stage and records its result.
 func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	started := r.now()
 	r.mu.Lock()
-	n := len(r.stages) // its place is by its start: a stage may run inside another
+	n := len(r.stages) // ordered by start: a stage may run inside another
 	r.stages = append(r.stages, Stage{Name: name, StartedAt: started.UTC()})
 	r.view.Line(name + " …")
 	r.mu.Unlock()
@@ -88,8 +88,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 	return err
 }
 
-// Event records and shows one thing that happened. An empty service means the
-// release as a whole.
+// Event records and displays an event; service is "" for the whole release.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
 	text = strings.ReplaceAll(leak.Hide(text), "\n", "; ")
@@ -103,21 +102,21 @@ func (r *Recorder) Event(service, text string) {
 	r.view.Line(fmt.Sprintf("  %6s  %s%s", seconds(at.Sub(r.start)), who, text))
 }
 
-// Line shows a line that is not part of the record.
+// Line displays a line without recording it.
 func (r *Recorder) Line(text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.view.Line(text)
 }
 
-// Status shows how things stand now.
+// Status replaces the status lines.
 func (r *Recorder) Status(lines []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.view.Status(lines)
 }
 
-// Fill puts what was recorded, and the time, into a report.
+// Fill adds the recorded stages and events and the duration to a report.
 func (r *Recorder) Fill(release *Release) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,7 +129,7 @@ func (r *Recorder) Fill(release *Release) {
 	}
 }
 
-// seconds writes a duration with as many digits as a person wants.
+// seconds formats a duration in seconds.
 func seconds(d time.Duration) string {
 	return fmt.Sprintf("%.1fs", d.Seconds())
 }

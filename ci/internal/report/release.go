@@ -1,5 +1,5 @@
-// Package report holds what a stage found out, in one model, and renders it:
-// as JSON for programs, as text for terminals, as Markdown for a job summary.
+// Package report is the model of the pipeline's results and renders them: as JSON for
+// programs, as text for terminals, and as Markdown for job summaries.
 package report
 
 import (
@@ -9,17 +9,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Result is how a release, or a service's part of one, ended.
+// Result is the result of a release, of a service in it, or of a stage.
 type Result string
 
 // The results.
 const (
 	Succeeded   Result = "succeeded"
 	Unchanged   Result = "unchanged"   // nothing to do
-	Restored    Result = "restored"    // failed, and what ran before runs again
-	Failed      Result = "failed"      // failed; the exit code tells whether production was touched
-	Refused     Result = "refused"     // a guard said no before anything changed
-	Interrupted Result = "interrupted" // stopped from outside; what ran before runs again
+	Restored    Result = "restored"    // failed, and the previous version runs again
+	Failed      Result = "failed"      // failed; the exit code shows whether production has changed
+	Refused     Result = "refused"     // refused by a guard before anything changed
+	Interrupted Result = "interrupted" // interrupted, and the previous version runs again
 )
 
 // Release is the report of a release: `deploy`, `rollback` and `rehearse`
@@ -27,8 +27,8 @@ const (
 type Release struct {
 	Result Result `json:"result"`
 	SHA    string `json:"sha"`
-	// ID names the release by what it changes; the revisions that it registered
-	// carry it as a tag.
+	// ID identifies the release by what it changes. The revisions that it registered are
+	// tagged with it.
 	ID         string    `json:"release,omitempty"`
 	StartedAt  time.Time `json:"started_at"`
 	DurationMS int64     `json:"duration_ms"`
@@ -37,20 +37,20 @@ type Release struct {
 	Stages     []Stage   `json:"stages"`
 	Events     []Event   `json:"events"`
 
-	// ExitCode is what the command ends with.
+	// ExitCode is the exit code of the command.
 	ExitCode outcome.Code `json:"exit_code"`
-	// Error is what went wrong outside any one service.
+	// Error is why the release failed, in one line.
 	Error string `json:"error,omitempty"`
-	// Notes are facts that limit what the report proves.
+	// Notes are what else the reader should know, such as checks that were skipped.
 	Notes []string `json:"notes,omitempty"`
-	// Next is the command for a human to run when something is left to do.
+	// Next is the command to run if a restore has failed.
 	Next string `json:"next,omitempty"`
-	// Traffic counts the requests that flowed during a rehearsal's release.
+	// Traffic counts the requests during the release of a rehearsal.
 	Traffic *Traffic `json:"traffic,omitempty"`
 }
 
-// Fail makes r the report of what ended with err, before it changed anything or after
-// it was put right: error, exit code and result, in one line.
+// Fail sets error, exit code and result from err, which ended the release before it
+// changed anything.
 func (r *Release) Fail(err error) {
 	r.Error, r.ExitCode = strings.ReplaceAll(err.Error(), "\n", "; "), outcome.Of(err)
 	switch r.ExitCode {
@@ -63,7 +63,7 @@ func (r *Release) Fail(err error) {
 	}
 }
 
-// Service is one service's part of a release.
+// Service is the result of a service in a release.
 type Service struct {
 	Name         string  `json:"name"`
 	Result       Result  `json:"result"`
@@ -72,35 +72,35 @@ type Service struct {
 	DeploymentID string  `json:"deployment_id"`
 	DurationMS   int64   `json:"duration_ms"`
 	Causes       []Cause `json:"causes"`
-	// Error is why the service's release failed, in one line.
+	// Error is why the service failed, in one line.
 	Error string `json:"error,omitempty"`
 }
 
-// Version is what a service runs.
+// Version is a version of a service.
 type Version struct {
 	TaskDefinition string `json:"task_definition"` // ARN
 	Image          string `json:"image"`           // repository@sha256:…
-	SHA            string `json:"sha"`             // the commit that it was built from
+	SHA            string `json:"sha"`             // the commit that the image was built from
 }
 
-// Cause is why tasks of a deployment stopped. Tasks that stopped for the same
-// reason are one cause.
+// Cause is why tasks of a deployment failed. Tasks that failed for the same reason share
+// a cause.
 type Cause struct {
 	Task     string `json:"task"` // ARN of one of them
 	Count    int    `json:"count"`
 	StopCode string `json:"stop_code,omitempty"`
 	Reason   string `json:"reason"`
 	ExitCode *int32 `json:"exit_code" jsonschema:"nullable"` // nil when the container never started
-	// Signal is the signal that the exit code stands for, such as "SIGKILL".
+	// Signal is the signal of the exit code, such as "SIGKILL".
 	Signal string `json:"signal,omitempty"`
-	// Health is what the load balancer said last of the task.
+	// Health is the last health of the task's target.
 	Health  string   `json:"health,omitempty"`
 	LogTail []string `json:"log_tail"`
-	// Hint is what to do about a well-known cause.
+	// Hint is what to do about a known cause.
 	Hint string `json:"hint,omitempty"`
 }
 
-// Stage is one step of the pipeline.
+// Stage is a stage of the pipeline.
 type Stage struct {
 	Name       string    `json:"name"`
 	Result     Result    `json:"result"`
@@ -108,7 +108,7 @@ type Stage struct {
 	StartedAt  time.Time `json:"started_at,omitzero"`
 }
 
-// Event is one thing that happened, as people want to read it.
+// Event is a line of the log.
 type Event struct {
 	At      time.Time `json:"at"`
 	Service string    `json:"service"`
@@ -121,8 +121,7 @@ type Traffic struct {
 	Failed int64 `json:"failed"` // answered with 5xx, cut off, or not answered
 }
 
-// Normalize replaces nil lists by empty ones, so that a program that reads the
-// JSON finds a list at every place.
+// Normalize replaces nil lists by empty ones, so that JSON has no null for a list.
 func (r Release) Normalize() Release {
 	r.Services = orEmpty(r.Services)
 	r.Stages = orEmpty(r.Stages)

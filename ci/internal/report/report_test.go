@@ -33,7 +33,7 @@ func sample() report.Release {
 	}
 }
 
-func TestJSONHasTheContractsKeys(t *testing.T) {
+func TestJSONKeys(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, sample().JSON(&out))
 	var got map[string]any
@@ -49,10 +49,10 @@ func TestJSONHasTheContractsKeys(t *testing.T) {
 	require.Equal(t, []any{"fatal: no ```config```"}, cause["log_tail"])
 }
 
-func TestJSONHasListsAndNoNulls(t *testing.T) {
+func TestJSONHasNoNulls(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, report.Release{Services: []report.Service{{Causes: []report.Cause{{}}}}}.JSON(&out))
-	require.Equal(t, 1, strings.Count(out.String(), "null"), "only the exit code that a container never had: %s", out.String())
+	require.Equal(t, 1, strings.Count(out.String(), "null"), "only the missing exit code: %s", out.String())
 	out.Reset()
 	require.NoError(t, report.Release{}.JSON(&out))
 	require.NotContains(t, out.String(), "null")
@@ -87,7 +87,7 @@ func TestMarkdown(t *testing.T) {
 	}
 }
 
-// fakeView keeps what it is shown.
+// fakeView records what it displays.
 type fakeView struct{ lines []string }
 
 func (v *fakeView) Line(text string)  { v.lines = append(v.lines, text) }
@@ -107,8 +107,8 @@ func TestRecorder(t *testing.T) {
 	require.ErrorIs(t, r.Stage("deploy", func() (report.Result, error) { return report.Succeeded, broken }), broken)
 	r.Event("backend", "first\nsecond")
 	r.Event("", "as a whole")
-	r.Line("by the way")
-	r.Status([]string{"how things stand"})
+	r.Line("not recorded")
+	r.Status([]string{"the status"})
 
 	var release report.Release
 	r.Fill(&release)
@@ -119,7 +119,7 @@ func TestRecorder(t *testing.T) {
 	require.Equal(t, "first; second", release.Events[0].Text, "an event is one line")
 	require.Equal(t, time.Unix(101, 0).UTC(), release.StartedAt)
 	require.Positive(t, release.DurationMS)
-	for _, want := range []string{"build …", "build succeeded in 1.0s", "deploy failed in 1.0s", "backend: first", "as a whole", "by the way", "how things stand"} {
+	for _, want := range []string{"build …", "build succeeded in 1.0s", "deploy failed in 1.0s", "backend: first", "as a whole", "not recorded", "the status"} {
 		require.True(t, view.has(want), want)
 	}
 }
@@ -146,11 +146,11 @@ func TestLive(t *testing.T) {
 	require.Equal(t, "\x1b[2A\r\x1b[Jsecond\n\x1b[2mshort\x1b[0m\n\x1b[2mlonger t…\x1b[0m\n", out.String(), "above the status")
 	out.Reset()
 	view.Close()
-	require.Equal(t, "\x1b[2A\r\x1b[J", out.String(), "the status goes")
+	require.Equal(t, "\x1b[2A\r\x1b[J", out.String(), "the status is removed")
 }
 
-// TestLiveInANarrowerTerminal: what was drawn has wrapped, and goes up as many rows.
-func TestLiveInANarrowerTerminal(t *testing.T) {
+// TestLiveAfterResize: what was drawn has wrapped, and goes up as many rows.
+func TestLiveAfterResize(t *testing.T) {
 	var out bytes.Buffer
 	width := 30
 	view := report.NewLive(&out, func() int { return width })
@@ -161,10 +161,10 @@ func TestLiveInANarrowerTerminal(t *testing.T) {
 	require.Equal(t, "\x1b[4A\r\x1b[J", out.String(), "26 columns take 3 rows of 12")
 }
 
-func TestLiveBare(t *testing.T) {
+func TestLiveNoColor(t *testing.T) {
 	var out bytes.Buffer
 	view := report.NewLive(&out, func() int { return 0 })
-	view.Bare = true
+	view.NoColor = true
 	view.Status([]string{"one"})
-	require.Equal(t, "one\n", out.String(), "no colour, no look")
+	require.Equal(t, "one\n", out.String(), "no color")
 }

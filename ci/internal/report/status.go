@@ -7,53 +7,52 @@ import (
 	"time"
 )
 
-// State is how a service is, in a word.
+// State is the state of a service.
 type State string
 
 // The states.
 const (
-	Steady    State = "steady"    // runs what it should, whole
+	Steady    State = "steady"    // runs all tasks of its version
 	Deploying State = "deploying" // a deployment is in progress
-	Degraded  State = "degraded"  // does not run what it should, or not all of it
-	Missing   State = "missing"   // is not there
-	Unknown   State = "unknown"   // could not be asked
+	Degraded  State = "degraded"  // its deployment failed, or tasks are missing
+	Missing   State = "missing"   // does not exist
+	Unknown   State = "unknown"   // could not be read
 )
 
-// Status is what runs where: `status` returns it.
+// Status is what the services run: `status` returns it.
 type Status struct {
 	Cluster  string          `json:"cluster"`
 	At       time.Time       `json:"at"`
 	URL      string          `json:"url,omitempty"`
 	Services []ServiceStatus `json:"services"`
-	// Unfinished is a release that only a part of its services run.
+	// Unfinished is a release that only some of its services run.
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
-	// Next is what to run about it.
+	// Next is the command to run about it.
 	Next string `json:"next,omitempty"`
-	// Infra is what others have changed of the platform, a [Document]; nil where
-	// nobody asked for it.
+	// Infra is the drift of the platform, a [Document]; nil if it was not requested.
 	Infra any `json:"infra,omitempty"`
 }
 
-// ServiceStatus is what one service runs.
+// ServiceStatus is what a service runs.
 type ServiceStatus struct {
 	Name    string  `json:"name"`
 	State   State   `json:"state"`
 	Detail  string  `json:"detail,omitempty"`
 	Version Version `json:"version"`
 	Release string  `json:"release,omitempty"`
-	// Strategy is how ECS deploys it, where that is not a rolling update.
+	// Strategy is the deployment strategy, unless it is ROLLING.
 	Strategy    string        `json:"strategy,omitempty"`
 	Since       time.Time     `json:"since"`
 	Tasks       Tasks         `json:"tasks"`
 	Deployments []Deployment  `json:"deployments"`
 	Releases    []PastRelease `json:"releases"`
-	// Drift is what differs between what runs, what Terraform registered and
-	// the services file.
+	// Drift lists differences between what runs, the newest revision and the services
+	// file.
 	Drift []string `json:"drift"`
 	Error string   `json:"error,omitempty"`
 }
 
-// Tasks counts tasks, and the load balancer's word on them.
+// Tasks counts tasks, and those that are healthy behind the load balancer.
 type Tasks struct {
 	Desired   int32 `json:"desired"`
 	Running   int32 `json:"running"`
@@ -62,7 +61,7 @@ type Tasks struct {
 	Unhealthy int32 `json:"unhealthy"`
 }
 
-// Deployment is one deployment of a service.
+// Deployment is a deployment of a service.
 type Deployment struct {
 	ID      string  `json:"id"`
 	Status  string  `json:"status"`
@@ -75,7 +74,7 @@ type Deployment struct {
 	Failed  int32   `json:"failed"`
 }
 
-// PastRelease is one of a service's last deployments.
+// PastRelease is a past deployment of a service.
 type PastRelease struct {
 	At      time.Time `json:"at"`
 	Status  string    `json:"status"`
@@ -83,7 +82,7 @@ type PastRelease struct {
 	Version Version   `json:"version"`
 }
 
-// Unfinished is a release that some of its services run and others do not.
+// Unfinished is a release that only some of its services run.
 type Unfinished struct {
 	Release string   `json:"release"`
 	SHA     string   `json:"sha"`
@@ -105,21 +104,21 @@ func (s Status) JSON(w io.Writer) error {
 func (s Status) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, service := range s.Services {
-		if !service.seen() {
+		if !service.known() {
 			fmt.Fprintf(&b, "%-12s %s\n  %s\n", service.Name, service.State, service.Error)
 			continue
 		}
-		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), afterSlash(service.Version.TaskDefinition), service.tasks())
+		fmt.Fprintf(&b, "%-12s %-10s %s  %s  %s\n", service.Name, service.State, service.Version.Short(), lastSegment(service.Version.TaskDefinition), service.tasks())
 		if service.Detail != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Detail)
 		}
 		if service.Strategy != "" {
-			fmt.Fprintf(&b, "  strategy %s\n", undriven(service.Strategy))
+			fmt.Fprintf(&b, "  strategy %s\n", unsupportedStrategy(service.Strategy))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "  %s\n", service.Error)
 		}
-		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, stamp(service.Since))
+		fmt.Fprintf(&b, "  %s\n  since %s\n", service.Version.Image, formatTime(service.Since))
 		if len(service.Deployments) > 1 {
 			for _, d := range service.Deployments {
 				fmt.Fprintf(&b, "  %-8s %s  %s  %d of %d run, %d failed  %s\n", d.Status, d.ID, d.Version.Short(), d.Running, d.Desired, d.Failed, d.Rollout)
@@ -129,7 +128,7 @@ func (s Status) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  drift: %s\n", drift)
 		}
 		for _, past := range service.Releases {
-			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", stamp(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
+			fmt.Fprintf(&b, "    %s  %-12s %s  %s\n", formatTime(past.At), past.Version.Short(), strings.ToLower(past.Status), past.Reason)
 		}
 	}
 	if u := s.Unfinished; u != nil {
@@ -151,12 +150,12 @@ func (s Status) Text(w io.Writer) error {
 	return err
 }
 
-// seen tells whether there is anything to tell of the service but its state.
-func (s ServiceStatus) seen() bool { return s.State != Missing && s.State != Unknown }
+// known reports whether the service's state could be read.
+func (s ServiceStatus) known() bool { return s.State != Missing && s.State != Unknown }
 
-// tasks is the count of tasks for people.
+// tasks formats the counts of tasks.
 func (s ServiceStatus) tasks() string {
-	if !s.seen() {
+	if !s.known() {
 		return "-"
 	}
 	text := fmt.Sprintf("%d of %d run", s.Tasks.Running, s.Tasks.Desired)
@@ -175,11 +174,11 @@ func (s Status) Markdown(w io.Writer) error {
 	b.WriteString("## What runs\n\n| service | state | version | task definition | tasks | since |\n|---|---|---|---|---|---|\n")
 	for _, service := range s.Services {
 		fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", service.Name, service.State, service.Version.Short(),
-			codeSpan(afterSlash(service.Version.TaskDefinition)), service.tasks(), stamp(service.Since))
+			codeSpan(lastSegment(service.Version.TaskDefinition)), service.tasks(), formatTime(service.Since))
 	}
 	for _, service := range s.Services {
 		if service.Strategy != "" {
-			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, undriven(service.Strategy))
+			fmt.Fprintf(&b, "\n- %s: deployment strategy %s", service.Name, unsupportedStrategy(service.Strategy))
 		}
 		if service.Error != "" {
 			fmt.Fprintf(&b, "\n- %s: %s", service.Name, Inline(service.Error))
@@ -201,8 +200,8 @@ func (s Status) Markdown(w io.Writer) error {
 	return WriteMarkdown(w, b.String())
 }
 
-// stamp is a moment for people, in UTC.
-func stamp(at time.Time) string {
+// formatTime formats a time in UTC, "-" for none.
+func formatTime(at time.Time) string {
 	if at.IsZero() {
 		return "-"
 	}

@@ -7,45 +7,44 @@ import (
 	"sync"
 )
 
-// Plain is a view for logs: one line a line, and no status.
+// Plain is a view for logs: lines without a status.
 type Plain struct{ W io.Writer }
 
-// Line writes one line.
+// Line writes a line.
 func (p Plain) Line(text string) { fmt.Fprintln(p.W, text) }
 
-// Status writes nothing: a log has no place for what does not stay.
+// Status does nothing.
 func (Plain) Status([]string) {}
 
 // Close does nothing.
 func (Plain) Close() {}
 
-// Live is a view for terminals: lines scroll by above a status block that is
-// drawn again and again.
+// Live is a view for terminals: lines scroll above the status lines, which are redrawn.
 type Live struct {
-	// Bare draws without colours and without a look: https://no-color.org.
-	Bare bool
+	// NoColor turns colors and styles off: https://no-color.org.
+	NoColor bool
 
 	w     io.Writer
 	width func() int
 
 	mu     sync.Mutex
 	status []string
-	drawn  []int // columns of each line of status on the screen
+	drawn  []int // columns of each status line on the screen
 }
 
-// NewLive draws on w, a terminal that is width columns wide; 0 where nobody knows.
+// NewLive returns a view on w, a terminal of width columns; 0 if the width is unknown.
 func NewLive(w io.Writer, width func() int) *Live {
 	return &Live{w: w, width: width}
 }
 
-// Line writes one line above the status.
+// Line writes a line above the status.
 func (l *Live) Line(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.draw(text + "\n")
 }
 
-// Status replaces the status.
+// Status replaces the status lines.
 func (l *Live) Status(lines []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,7 +52,7 @@ func (l *Live) Status(lines []string) {
 	l.draw("")
 }
 
-// Close takes the status off the screen.
+// Close removes the status lines.
 func (l *Live) Close() { l.Status(nil) }
 
 // Control sequences of ECMA-48.
@@ -64,8 +63,8 @@ const (
 	normal     = "\x1b[0m"
 )
 
-// draw writes text where the status stood, and the status below it, in one
-// write so that nothing flickers.
+// draw replaces the status on the screen by text and the current status, in one write
+// so that it does not flicker.
 func (l *Live) draw(text string) {
 	var frame strings.Builder
 	width := l.width()
@@ -78,7 +77,7 @@ func (l *Live) draw(text string) {
 	for _, line := range l.status {
 		line = clip(line, width)
 		l.drawn = append(l.drawn, len([]rune(line)))
-		if !l.Bare {
+		if !l.NoColor {
 			line = dim + line + normal
 		}
 		frame.WriteString(line + "\n")
@@ -86,8 +85,8 @@ func (l *Live) draw(text string) {
 	io.WriteString(l.w, frame.String())
 }
 
-// rows is how many rows the status takes. A terminal that was made narrower since it
-// was drawn has wrapped it.
+// rows returns how many rows the status takes. It wraps if the terminal was made
+// narrower since it was drawn.
 func (l *Live) rows(width int) int {
 	rows := len(l.drawn)
 	for _, columns := range l.drawn {
@@ -98,8 +97,7 @@ func (l *Live) rows(width int) int {
 	return rows
 }
 
-// clip shortens a line to the width of the terminal: a wrapped line would
-// spoil the count of lines to go up.
+// clip shortens a line to the width of the terminal, so that it does not wrap.
 func clip(line string, width int) string {
 	runes := []rune(line)
 	if width < 2 || len(runes) < width {

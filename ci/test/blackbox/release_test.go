@@ -67,7 +67,7 @@ func TestReleases(t *testing.T) {
 
 		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
 		var deploy struct{ Deploy release }
-		require.ErrorContains(t, p.call(`deploy { result report json }`, &deploy), "the tree holds more than its commit")
+		require.ErrorContains(t, p.call(`deploy { result report json }`, &deploy), "the tree has changes that are not in commit")
 
 		sourcetest.Commit(t, dir, "second")
 		require.NoError(t, p.call(`diff { changed report }`, &diff))

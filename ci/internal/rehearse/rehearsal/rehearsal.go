@@ -146,7 +146,7 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	if err != nil {
 		return report.Release{}, err
 	}
-	if _, err := d.Publish(ctx, to, delivery.Publication{SHA: r.version, Images: r.images.next}); err != nil {
+	if _, err := d.Publish(ctx, to, delivery.PublishOptions{SHA: r.version, Images: r.images.next}); err != nil {
 		return report.Release{}, err
 	}
 	err = r.stage("bootstrap", func() error { return r.bootstrap(ctx) })
@@ -171,7 +171,7 @@ func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper)
 	d := delivery.Delivery{
 		Account: delivery.NewAccount(connect(server.Endpoint(), Pipeline, carrier)),
 		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
-		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: patience,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: patience,
 	}
 	if r.dirty {
 		d.Version = r.version
@@ -229,7 +229,7 @@ func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d deliv
 	if r.options.Scenario != Killed {
 		return doomed.Deploy(struck, o)
 	}
-	doomed.Recorder = r.recorder.Until(struck)
+	doomed.Recorder = r.recorder.WithContext(struck)
 	doomed.Clock = &afterlife{alive: struck}
 	doomed.Deploy(struck, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
 	r.recorder.Event("", errKilled.Error()+": the next process carries on")
@@ -255,7 +255,7 @@ func (r *rehearsal) check(ctx context.Context, version string) error {
 	for _, s := range r.options.Platform.Services {
 		versions[s.Name] = version
 	}
-	tester := smoke.Tester{Clock: clock.Real{}, Patience: patience}
+	tester := smoke.Tester{Clock: clock.Real{}, Timeout: patience}
 	return tester.Run(ctx, r.others.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 

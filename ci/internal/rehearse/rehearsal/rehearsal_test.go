@@ -142,7 +142,7 @@ func TestWrongVersion(t *testing.T) {
 	sourcetest.Write(t, o.Source.Dir, "api/main.go", strings.Replace(string(main), `os.Getenv("VERSION")`, `"fixed"`, 1))
 	got := rehearse(t.Context(), o)
 	require.Equal(t, outcome.Unrestored, got.ExitCode, "neither version can be told at the front door")
-	require.Contains(t, got.Error, `/api/ answers with version "fixed", not "previous"`)
+	require.Contains(t, got.Error, `/api/ returned version "fixed", want "previous"`)
 }
 
 // TestInterrupted cancels a rehearsal at the beginning of each stage.

@@ -1,6 +1,6 @@
-// Package delivery brings services to an AWS account: it finds or publishes the
-// images of a commit, releases them, and tells what runs. It joins the packages
-// that do the work, and decides nothing that they decide.
+// Package delivery delivers services to an AWS account: it finds or publishes the
+// images of a commit, releases them, and reports what runs. It combines the packages
+// that do the work.
 package delivery
 
 import (
@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// Account is an AWS account and region, by its clients.
+// Account holds the clients of an AWS account and region.
 type Account struct {
 	config aws.Config
 	ecs    *ecs.Client
@@ -24,7 +24,7 @@ type Account struct {
 	logs   *cloudwatchlogs.Client
 }
 
-// NewAccount makes the clients of an account.
+// NewAccount returns the clients for a configuration.
 func NewAccount(config aws.Config) Account {
 	return Account{
 		config: config, ecs: ecs.NewFromConfig(config), ecr: awsecr.NewFromConfig(config),
@@ -32,7 +32,7 @@ func NewAccount(config aws.Config) Account {
 	}
 }
 
-// engine drives releases in the account and tells them to the recorder.
+// engine returns an engine that releases to the account and reports to the recorder.
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Clock: d.clock(), Event: d.Recorder.Event,

@@ -18,49 +18,48 @@ import (
 	"dagger/slipway/internal/release/smoke"
 )
 
-// preflight checks what must hold before the release changes anything. What could
-// not be checked is told as it goes; the remarks belong into the report.
-func (d Delivery) preflight(ctx context.Context, subjects []rollout.Subject, noWayBack bool) (remarks []string, err error) {
+// preflight runs the preflight checks. It reports what could not be checked as
+// events, and returns the other notes for the report.
+func (d Delivery) preflight(ctx context.Context, changes []rollout.ServiceChange, allowNoRollback bool) (reported []string, err error) {
 	config := d.Account.config
 	checker := preflight.Checker{
 		STS: sts.NewFromConfig(config), ECS: d.Account.ecs, ECR: d.Account.ecr, IAM: iam.NewFromConfig(config),
 		Logs: d.Account.logs, ELB: d.Account.elb, Secrets: secretsmanager.NewFromConfig(config), Parameters: ssm.NewFromConfig(config),
-		Region: config.Region, NoWayBack: noWayBack,
+		Region: config.Region, AllowNoRollback: allowNoRollback,
 	}
 	err = d.stage("preflight", func() error {
-		notes, err := checker.Check(ctx, platform.Cluster, subjects)
+		notes, err := checker.Check(ctx, platform.Cluster, changes)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
-			if !strings.HasPrefix(note, preflight.Unchecked) {
-				remarks = append(remarks, note)
+			if !strings.HasPrefix(note, preflight.NotChecked) {
+				reported = append(reported, note)
 			}
 		}
 		return err
 	})
-	return remarks, err
+	return reported, err
 }
 
-// frontDoor is the URL of the system, or a note why there is none. An error tells
-// that nobody knows.
-func (d Delivery) frontDoor(ctx context.Context, o Options) (door, note string, err error) {
+// baseURL returns the URL of the system, or a note why the smoke test is skipped.
+// The error means that the URL could not be looked up.
+func (d Delivery) baseURL(ctx context.Context, o Options) (url, note string, err error) {
 	if o.URL != "" {
-		return strings.TrimSuffix(o.URL, "/"), "", nil // what is asked for begins with one
+		return strings.TrimSuffix(o.URL, "/"), "", nil // paths begin with one
 	}
-	door, err = smoke.URL(ctx, d.Account.elb, platform.LoadBalancer)
-	var none *smoke.NoDoorError
-	if errors.As(err, &none) {
-		return "", "no smoke test: " + awsauth.Explain(err).Error() + ": name the system's address with --url", nil
+	url, err = smoke.BaseURL(ctx, d.Account.elb, platform.LoadBalancer)
+	var noEndpoint *smoke.NoEndpointError
+	if errors.As(err, &noEndpoint) {
+		return "", "no smoke test: " + awsauth.Explain(err).Error() + ": set the URL with --url", nil
 	}
-	return door, "", awsauth.Explain(err)
+	return url, "", awsauth.Explain(err)
 }
 
-// smoke asks the released system whether it is what was released. The routes of the
-// services that the release changes, which are those in versions, decide: what fails
-// there fails the release, even if it did so before, because a fix that fixes nothing
-// is not done. What fails of other services is a remark: it was so before, or has
-// other causes, and going back would not mend it.
-func (d Delivery) smoke(ctx context.Context, door string, versions map[string]string) (remarks []string, err error) {
-	tester := smoke.Tester{Clock: d.clock(), Patience: cmp.Or(d.Patience, smoke.DefaultPatience)}
+// smokeTest runs the smoke test. The routes of the services in versions, which the
+// release changes, decide the release: a failure there fails it, even if the route
+// failed before. Failures of other services are returned as notes, because restoring
+// would not fix them.
+func (d Delivery) smokeTest(ctx context.Context, url string, versions map[string]string) (notes []string, err error) {
+	tester := smoke.Tester{Clock: d.clock(), Timeout: cmp.Or(d.SmokeTimeout, smoke.DefaultTimeout)}
 	var own, others []smoke.Check
 	for _, check := range smoke.Checks(d.All, versions) {
 		if _, changed := versions[check.Service]; changed {
@@ -70,14 +69,14 @@ func (d Delivery) smoke(ctx context.Context, door string, versions map[string]st
 		}
 	}
 	err = d.stage("smoke", func() error {
-		if err := tester.Run(ctx, door, own); err != nil {
+		if err := tester.Run(ctx, url, own); err != nil {
 			return err
 		}
-		for _, remark := range smoke.Remarks(ctx, door, others) {
-			remarks = append(remarks, remark)
-			d.Recorder.Event("", remark)
+		for _, note := range smoke.Notes(ctx, url, others) {
+			notes = append(notes, note)
+			d.Recorder.Event("", note)
 		}
 		return nil
 	})
-	return remarks, err
+	return notes, err
 }

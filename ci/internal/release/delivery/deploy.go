@@ -25,87 +25,87 @@ import (
 type Delivery struct {
 	Account  Account
 	Source   source.Tree
-	All      []platform.Service // of the platform
-	Services []platform.Service // those that are delivered
+	All      []platform.Service // in the services file
+	Services []platform.Service // to deliver
 	Lock     image.Lock
-	// Unbuildable is why images cannot be built here; nil where they can.
-	Unbuildable error
-	Exec        step.Executor
-	// Cache is where builds keep what they made: see [image.Builder].
+	// BuildErr is the reason why images cannot be built here, or nil.
+	BuildErr error
+	Exec     step.Executor
+	// Cache is the build cache directory: see [image.Builder].
 	Cache    string
 	Recorder *report.Recorder
 	// Attestations are attached to what is published.
 	Attestations Attestations
-	// Next, if set, is told what a human has to run should the process end now.
+	// Next, if set, is called with the command to run if the process ends now.
 	Next func(command string)
-	// Version, if set, names what is delivered where that is of no commit: a
-	// rehearsal's tree may hold more than its commit.
+	// Version, if set, replaces the commit id: a rehearsal delivers uncommitted
+	// changes, too.
 	Version string
-	// Clock is what releases go by; nil is the computer's.
+	// Clock is the clock of releases; nil means the real one.
 	Clock rollout.Clock
-	// Patience is how long the smoke test bears wrong answers; 0 means
-	// [smoke.DefaultPatience].
-	Patience time.Duration
+	// SmokeTimeout is how long failing smoke tests are retried; 0 means
+	// [smoke.DefaultTimeout].
+	SmokeTimeout time.Duration
 }
 
-// Options say how a release is to be.
+// Options are the options of a release.
 type Options struct {
-	// SHA is the full id of the commit; empty means the tree's.
+	// SHA is the full commit id; "" means the tree's.
 	SHA string
-	// Timeout and RestoreTimeout bound the way to the new version and back.
+	// Timeout and RestoreTimeout limit the rollout and the restore.
 	Timeout, RestoreTimeout time.Duration
-	// WaitForTurn is how long another release is waited for.
+	// WaitForTurn is how long to wait for another release to end.
 	WaitForTurn time.Duration
-	// Force rolls out unchanged services, too.
+	// Force also deploys unchanged services.
 	Force bool
-	// NoBuild releases only what the registry holds.
+	// NoBuild releases only images that the registry has.
 	NoBuild bool
-	// URL is where the smoke test asks; empty means the load balancer's own.
+	// URL is the base URL of the smoke test; "" means the load balancer's.
 	URL string
-	// Of limits a rollback to the release of this commit: if another one was begun
-	// last, nothing is put back.
+	// Of limits a rollback to the release of this commit: if the last release is of
+	// another commit, nothing is rolled back.
 	Of string
-	// AllowNoRollback releases although the images that run now are gone, so that
-	// nothing could be put back.
+	// AllowNoRollback allows a release that cannot be restored, because something that
+	// the running tasks need no longer exists.
 	AllowNoRollback bool
-	// SkipSmoke leaves the smoke test out.
+	// SkipSmoke skips the smoke test.
 	SkipSmoke bool
-	// Trust, if set, must have signed every image that is released.
+	// Trust, if set, is the required signer of every released image.
 	Trust *supplychain.Trust
 }
 
-// MinTimeout is the least time limit of a release: health checks alone take
-// longer than anything below it.
+// MinTimeout is the shortest time limit of a release. Health checks alone take
+// longer than less.
 const MinTimeout = 10 * time.Second
 
-// check refuses options that cannot be meant.
+// check validates the options.
 func (o Options) check() error {
 	for flag, limit := range map[string]time.Duration{"--timeout": o.Timeout, "--restore-timeout": o.RestoreTimeout} {
 		if limit != 0 && limit < MinTimeout {
-			return outcome.Usagef("%s %s is too small for any release: take %s or more, such as %s", flag, limit, MinTimeout, rollout.DefaultTimeout)
+			return outcome.Usagef("invalid %s %s: want %s or more, such as %s", flag, limit, MinTimeout, rollout.DefaultTimeout)
 		}
 	}
 	if o.WaitForTurn < 0 {
-		return outcome.Usagef("--wait-for-turn %s: take a time above 0, such as 10m", o.WaitForTurn)
+		return outcome.Usagef("invalid --wait-for-turn %s: want 0 or more, such as 10m", o.WaitForTurn)
 	}
 	return checkURL(o.URL)
 }
 
-// checkURL refuses an address that no smoke test could pass at: found after the
-// release, it would be taken for the release's fault, and put that back.
-func checkURL(site string) error {
-	if site == "" {
+// checkURL validates the base URL of the smoke test. Found only after the release, an
+// invalid one would fail the smoke test and restore a release that works.
+func checkURL(base string) error {
+	if base == "" {
 		return nil
 	}
-	parsed, err := url.Parse(site)
+	parsed, err := url.Parse(base)
 	if err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != "" && parsed.RawQuery == "" && parsed.Fragment == "" {
 		return nil
 	}
-	return outcome.Usagef("--url %q is no address of a site: write it as https://www.example.com", withoutPassword(site))
+	return outcome.Usagef("invalid --url %q: want http://HOST or https://HOST", redactURL(base))
 }
 
-// withoutPassword is an address as it may be shown.
-func withoutPassword(address string) string {
+// redactURL returns a URL without its password.
+func redactURL(address string) string {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.User == nil {
 		return address
@@ -113,15 +113,15 @@ func withoutPassword(address string) string {
 	return parsed.Redacted()
 }
 
-// Deploy releases a commit. Images that the registry holds under it are released
-// as they are; otherwise the tree must be clean and at that commit, and its
+// Deploy releases a commit. If the registry has the commit's images, they are
+// released as they are. Otherwise the tree must be clean and at that commit, and its
 // images are built and published first.
 func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
-	sha, err := d.version(ctx, o)
+	sha, err := d.commit(ctx, o)
 	if err != nil {
 		return d.Failed(o.SHA, err)
 	}
-	if err := d.canVerify(ctx, o.Trust); err != nil {
+	if err := d.requireCosign(ctx, o.Trust); err != nil {
 		return d.Failed(sha, err)
 	}
 	images, err := d.images(ctx, sha, o)
@@ -138,9 +138,9 @@ func (d Delivery) Deploy(ctx context.Context, o Options) report.Release {
 	return d.release(ctx, request, o)
 }
 
-// version checks the options and finds the full id of the commit. A commit that
-// nobody named is meant with what the tree holds, so that must be the same.
-func (d Delivery) version(ctx context.Context, o Options) (string, error) {
+// commit validates the options and returns the full commit id. Without --sha it is
+// the tree's commit, and the tree must have no other changes.
+func (d Delivery) commit(ctx context.Context, o Options) (string, error) {
 	if err := o.check(); err != nil || d.Version != "" {
 		return d.Version, err
 	}
@@ -152,7 +152,7 @@ func (d Delivery) version(ctx context.Context, o Options) (string, error) {
 		return "", err
 	}
 	if revision.Dirty {
-		return "", outcome.Usagef("the tree holds more than its commit %s (git status): commit first, or say with --sha=%s that the commit alone is meant", revision.SHA, revision.SHA)
+		return "", outcome.Usagef("the tree has changes that are not in commit %s (git status): commit them, or use the commit without them (--sha=%s)", revision.SHA, revision.SHA)
 	}
 	return revision.SHA, nil
 }
@@ -164,26 +164,26 @@ func (d Delivery) request(version string, o Options) rollout.Request {
 	}
 }
 
-// release releases and smoke tests, and reports.
+// release runs a release with its checks and smoke test.
 func (d Delivery) release(ctx context.Context, request rollout.Request, o Options) report.Release {
 	var notes []string
-	door, note, err := d.frontDoor(ctx, o)
+	baseURL, note, err := d.baseURL(ctx, o)
 	switch {
 	case err == nil, o.SkipSmoke:
-	case request.TakeOver: // going back must not depend on it
+	case request.TakeOver: // a rollback must not depend on it
 		note = "no smoke test: " + err.Error()
 	default:
-		return d.Failed(request.Version, fmt.Errorf("the smoke test has no address (--url names one, --skip-smoke goes without): %w", err))
+		return d.Failed(request.Version, fmt.Errorf("cannot look up the URL of the smoke test (set it with --url, or use --skip-smoke): %w", err))
 	}
-	request.Preflight = func(ctx context.Context, subjects []rollout.Subject) error {
-		remarks, err := d.preflight(ctx, subjects, o.AllowNoRollback)
-		notes = append(notes, remarks...)
+	request.Preflight = func(ctx context.Context, changes []rollout.ServiceChange) error {
+		reported, err := d.preflight(ctx, changes, o.AllowNoRollback)
+		notes = append(notes, reported...)
 		return err
 	}
-	if door != "" && !o.SkipSmoke {
+	if baseURL != "" && !o.SkipSmoke {
 		request.Verify = func(ctx context.Context, versions map[string]string) error {
-			remarks, err := d.smoke(ctx, door, versions)
-			notes = append(notes, remarks...)
+			reported, err := d.smokeTest(ctx, baseURL, versions)
+			notes = append(notes, reported...)
 			return err
 		}
 	}
@@ -194,7 +194,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		release = engine.Release(ctx, request)
 		return release.Result, nil
 	})
-	release.URL = withoutPassword(door)
+	release.URL = redactURL(baseURL)
 	if note != "" {
 		notes = append(notes, note)
 	}
@@ -203,7 +203,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 	return release
 }
 
-// Failed is the report of a delivery that ended before any release.
+// Failed returns the report of a delivery that ended before it released anything.
 func (d Delivery) Failed(sha string, err error) report.Release {
 	release := report.Release{SHA: sha}
 	release.Fail(awsauth.Explain(err))
@@ -214,14 +214,14 @@ func (d Delivery) Failed(sha string, err error) report.Release {
 	return release
 }
 
-// Diff tells what a deploy would change. Images that the registry does not hold
-// are built for their digests, and not published.
+// Diff returns what a deploy would change. Images that the registry lacks are built
+// for their digests, and not published.
 func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
-	sha, err := d.version(ctx, o)
+	sha, err := d.commit(ctx, o)
 	if err != nil {
 		return report.Diff{}, err
 	}
-	images, err := d.digests(ctx, sha, o)
+	images, err := d.references(ctx, sha, o)
 	if err != nil {
 		return report.Diff{}, awsauth.Explain(err)
 	}
@@ -233,72 +233,72 @@ func (d Delivery) Diff(ctx context.Context, o Options) (report.Diff, error) {
 	return diff, awsauth.Explain(err)
 }
 
-// Status tells what runs where.
+// Status returns what runs where.
 func (d Delivery) Status(ctx context.Context) (report.Status, error) {
-	var door string
-	var asked sync.WaitGroup
-	asked.Go(func() { door, _, _ = d.frontDoor(ctx, Options{}) })
+	var baseURL string
+	var lookup sync.WaitGroup
+	lookup.Go(func() { baseURL, _, _ = d.baseURL(ctx, Options{}) })
 	status, err := d.engine().Status(ctx, platform.Cluster, d.Services)
-	asked.Wait()
-	status.URL = door
+	lookup.Wait()
+	status.URL = baseURL
 	return status, awsauth.Explain(err)
 }
 
-// Rollback goes back to a commit or a revision; to the last release known good
+// Rollback rolls back to a commit or a revision, or to the last known good release
 // if to is empty.
 func (d Delivery) Rollback(ctx context.Context, to string, o Options) report.Release {
-	o.AllowNoRollback = true // what it leaves is not what anybody wants back
+	o.AllowNoRollback = true // a rollback is not restored to the version that it replaces
 	request := d.request(to, o)
 	request.TakeOver = true
-	targets, err := d.goal(ctx, to, o)
+	targets, err := d.rollbackTargets(ctx, to, o)
 	if err != nil {
 		return d.Failed(to, err)
 	}
 	if len(targets) == 0 {
-		d.Recorder.Event("", "the last release is not of "+o.Of+": nothing is put back")
+		d.Recorder.Event("", "the last release is not of commit "+o.Of+": nothing to roll back")
 		release := report.Release{SHA: o.Of, Result: report.Unchanged}
 		d.Recorder.Fill(&release)
 		return release
 	}
 	request.Targets = targets
 	if rollout.IsRevision(to) {
-		request.Version = "" // its tags tell the commit
+		request.Version = "" // the commit is in the tags of the revision
 	}
 	return d.release(ctx, request, o)
 }
 
-// goal finds what a rollback shall run.
-func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Target, error) {
+// rollbackTargets returns what a rollback deploys.
+func (d Delivery) rollbackTargets(ctx context.Context, to string, o Options) ([]rollout.Target, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	engine := d.engine()
 	switch {
 	case to == "":
-		return engine.LastGood(ctx, platform.Cluster, d.Services, o.Of)
+		return engine.LastKnownGood(ctx, platform.Cluster, d.Services, o.Of)
 	case rollout.IsRevision(to):
-		target, err := rollout.ToRevision(to, d.Services)
+		target, err := rollout.RevisionTarget(to, d.Services)
 		return []rollout.Target{target}, err
 	}
-	sha, err := d.released(ctx, to)
+	sha, err := d.resolveReleased(ctx, to)
 	if err != nil {
 		return nil, err
 	}
-	images, err := d.published(ctx, sha, "a rollback goes only where a release has been")
+	images, err := d.requirePublished(ctx, sha, "roll back to a commit that was released (slipway status)")
 	if err != nil {
 		return nil, err
 	}
-	return engine.ToImages(ctx, platform.Cluster, d.Services, images)
+	return engine.ImageTargets(ctx, platform.Cluster, d.Services, images)
 }
 
-// released is the full id of a commit. One that is given in short is looked for
-// among the last releases first: they are known where git is not.
-func (d Delivery) released(ctx context.Context, to string) (string, error) {
+// resolveReleased returns the full id of a commit. An abbreviated one is looked up in
+// the last releases first, which needs no git repository.
+func (d Delivery) resolveReleased(ctx context.Context, to string) (string, error) {
 	if !source.IsShort(to) {
 		return d.Source.Resolve(ctx, to)
 	}
 	found := map[string]bool{}
-	status, _ := d.engine().Status(ctx, platform.Cluster, d.Services) // what it cannot tell git may
+	status, _ := d.engine().Status(ctx, platform.Cluster, d.Services) // without it, git may know the commit
 	for _, s := range status.Services {
 		found[s.Version.SHA] = true
 		for _, past := range s.Releases {

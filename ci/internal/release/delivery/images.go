@@ -13,13 +13,13 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// images finds the images of a commit in the registry, and publishes those that
-// it lacks.
+// images returns the images of a commit by service, and publishes those that the
+// registry lacks.
 func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string]string, error) {
 	if o.NoBuild {
-		return d.published(ctx, sha, "publish it first, or leave out --no-build")
+		return d.requirePublished(ctx, sha, "publish it first, or leave out --no-build")
 	}
-	found, missing, err := d.find(ctx, sha)
+	found, missing, err := d.findImages(ctx, sha)
 	if err != nil || len(missing) == 0 {
 		return found, err
 	}
@@ -52,10 +52,10 @@ func (d Delivery) images(ctx context.Context, sha string, o Options) (map[string
 	return found, err
 }
 
-// digests are the references that the images of a commit have, or will have once
-// they are published.
-func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[string]string, error) {
-	found, missing, err := d.find(ctx, sha)
+// references returns the references that the images of a commit have, or will have
+// once they are published.
+func (d Delivery) references(ctx context.Context, sha string, o Options) (map[string]string, error) {
+	found, missing, err := d.findImages(ctx, sha)
 	if err != nil || len(missing) == 0 || o.NoBuild {
 		return found, err
 	}
@@ -79,27 +79,27 @@ func (d Delivery) digests(ctx context.Context, sha string, o Options) (map[strin
 
 func (a Account) registry() ecr.Account { return ecr.Account{API: a.ecr} }
 
-// find looks for the images of a commit.
-func (d Delivery) find(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
+// findImages looks up the images of a commit.
+func (d Delivery) findImages(ctx context.Context, sha string) (found map[string]string, missing []platform.Service, err error) {
 	return d.Account.registry().Find(ctx, d.Services, sha)
 }
 
-// published finds the images of a commit, all of which must be there; mend says
-// what to do where one is not.
-func (d Delivery) published(ctx context.Context, sha, mend string) (map[string]string, error) {
-	found, missing, err := d.find(ctx, sha)
+// requirePublished returns the images of a commit by service. If one is missing, the
+// error ends with the next step.
+func (d Delivery) requirePublished(ctx context.Context, sha, nextStep string) (map[string]string, error) {
+	found, missing, err := d.findImages(ctx, sha)
 	if err == nil && len(missing) > 0 {
 		names := platform.Platform{Services: missing}.Names()
-		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), mend)
+		err = fmt.Errorf("the registry has no image of commit %s for %s: %s", sha, strings.Join(names, ", "), nextStep)
 	}
 	return found, err
 }
 
-// build builds the images of a commit, which must be what the tree holds; why says
-// what they are needed for.
+// build builds the images of a commit, which must be the tree's. why begins its
+// errors with the reason for the build.
 func (d Delivery) build(ctx context.Context, sha string, services []platform.Service, platforms []v1.Platform, why string) ([]image.Image, error) {
-	if d.Unbuildable != nil {
-		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.Unbuildable)
+	if d.BuildErr != nil {
+		return nil, fmt.Errorf("%s, and it cannot be built here: %w", why, d.BuildErr)
 	}
 	revision, err := d.Source.Revision(ctx)
 	if err != nil {
@@ -107,9 +107,9 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	switch {
 	case revision.SHA != sha:
-		return nil, outcome.Usagef("%s, and the tree is at %s: git checkout %s, and run the same command again", why, revision.SHA, sha)
+		return nil, outcome.Usagef("%s, and the tree is at commit %s: run git checkout %s, then the same command again", why, revision.SHA, sha)
 	case revision.Dirty:
-		return nil, outcome.Usagef("%s, and the tree holds more than that commit: commit, stash or discard the changes (git status)", why)
+		return nil, outcome.Usagef("%s, and the tree has uncommitted changes: commit, stash or discard them (git status)", why)
 	}
 	var built []image.Image
 	err = d.stage("build", func() (err error) {

@@ -16,24 +16,24 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// publishJobs is how many images are published at a time. What they send is
-// bounded by the registry, for all of them together.
+// publishJobs is how many images are published at a time. The registry client limits
+// the uploads of all of them together.
 const publishJobs = 8
 
-// latestTag is the tag that follows what was published last.
+// latestTag is the tag that moves to the image published last.
 const latestTag = "latest"
 
 // Destination is where images are published.
 type Destination struct {
 	Registry *registry.Registry
-	// find looks for the images of a commit, and for the repositories first; nil
-	// where the registry cannot tell.
+	// find checks that the repositories exist and looks up the images of a commit; nil
+	// if the registry has no such API.
 	find func(ctx context.Context, services []platform.Service, sha string) error
-	// movable tells of each repository what shall become of the tag latest.
-	movable func(ctx context.Context, repositories []string) map[string]registry.Latest
+	// latestByRepository returns for each repository whether the tag latest may move.
+	latestByRepository func(ctx context.Context, repositories []string) map[string]registry.Latest
 }
 
-// Destination is the account's own registry.
+// Destination returns the account's own registry.
 func (a Account) Destination(ctx context.Context) (Destination, error) {
 	account := a.registry()
 	r, err := account.Login(ctx)
@@ -46,67 +46,66 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 			_, _, err := account.Find(ctx, services, sha)
 			return err
 		},
-		movable: func(ctx context.Context, repositories []string) map[string]registry.Latest {
+		latestByRepository: func(ctx context.Context, repositories []string) map[string]registry.Latest {
 			movable, err := account.Movable(ctx, repositories, latestTag)
-			answers := map[string]registry.Latest{}
+			byRepository := map[string]registry.Latest{}
 			for _, name := range repositories {
 				latest := registry.Latest{Move: movable[name], Reason: "repository " + name + " does not let it move"}
 				if err != nil {
 					latest.Reason = awsauth.Explain(err).Error()
 				}
-				answers[name] = latest
+				byRepository[name] = latest
 			}
-			return answers
+			return byRepository
 		},
 	}, nil
 }
 
-// Elsewhere is any other registry, by its address HOST[/PREFIX]. The login is that
-// of Docker's configuration.
-func Elsewhere(address string) (Destination, error) {
+// ExternalRegistry returns any other registry by its address, HOST[/PREFIX]. It uses
+// the login of Docker's configuration.
+func ExternalRegistry(address string) (Destination, error) {
 	r, err := registry.New(address, registry.Options{
-		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or name another with --registry HOST/PREFIX",
+		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or use another with --registry HOST/PREFIX",
 	})
 	return Destination{Registry: r}, err
 }
 
-// Publication says what is published, and how.
-type Publication struct {
-	// SHA is the full id of the commit; empty means the tree's.
+// PublishOptions are the options of [Delivery.Publish].
+type PublishOptions struct {
+	// SHA is the full commit id; "" means the tree's.
 	SHA string
-	// Platforms of the images; none means all.
+	// Platforms of the images; empty means all.
 	Platforms []v1.Platform
-	// From is a folder of layouts that are published instead of what the tree
-	// makes; it may be empty.
-	From string
-	// Images are published instead of what the tree makes; none means that it makes them.
+	// LayoutDir is a directory of OCI layouts to publish instead of building; "" builds.
+	LayoutDir string
+	// Images are published instead of building them.
 	Images []image.Image
-	// Latest moves the tag latest, or leaves it; nil means to move it where the
-	// registry says that it may be.
+	// Latest moves the tag latest, or leaves it; nil moves it if the registry reports
+	// that it may move.
 	Latest *bool
 }
 
-// Published is what was published.
+// Published reports what was published.
 type Published struct {
 	SHA      string           `json:"sha"`
 	Registry string           `json:"registry"`
 	Images   []PublishedImage `json:"images"`
 }
 
-// PublishedImage is one service's part of what was published.
+// PublishedImage is the published image of one service.
 type PublishedImage struct {
 	Service   string   `json:"service"`
 	Platforms []string `json:"platforms"`
 	registry.Published
-	// Baseless says why the image lacks its base; absent when it is complete.
+	// Baseless is the reason why the image has no base; absent if it has one.
 	Baseless string `json:"baseless,omitempty"`
 }
 
 // Publish publishes the images of a commit. The tree must be clean and at that
-// commit, unless the images are from layouts and the commit is named.
-func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (Published, error) {
+// commit, unless the images are given and so is the commit.
+func (d Delivery) Publish(ctx context.Context, to Destination, p PublishOptions) (Published, error) {
 	defer to.Registry.Close()
-	sha, err := d.version(ctx, Options{SHA: p.SHA})
+	sha, err := d.commit(ctx, Options{SHA: p.SHA})
 	if err != nil {
 		return Published{}, err
 	}
@@ -123,7 +122,7 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 	if err != nil {
 		return published, err
 	}
-	images, err := d.from(ctx, sha, p)
+	images, err := d.imagesToPublish(ctx, sha, p)
 	if err != nil {
 		return published, err
 	}
@@ -134,8 +133,8 @@ func (d Delivery) Publish(ctx context.Context, to Destination, p Publication) (P
 	return published, awsauth.Explain(err)
 }
 
-// checkLocked refuses services whose base is not locked: what leaves this machine must
-// be what was reviewed. It is asked before anything is built.
+// checkLocked refuses services whose base image is not locked to a digest, unless the
+// registry is on this machine. It is called before anything is built.
 func (d Delivery) checkLocked(to Destination, services []platform.Service) error {
 	if registry.IsLoopback(to.Registry.Host) {
 		return nil
@@ -148,35 +147,35 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 	return nil
 }
 
-// from makes the images, or reads them.
-func (d Delivery) from(ctx context.Context, sha string, p Publication) ([]image.Image, error) {
+// imagesToPublish builds the images or reads their layouts.
+func (d Delivery) imagesToPublish(ctx context.Context, sha string, p PublishOptions) ([]image.Image, error) {
 	if p.Images != nil {
 		return p.Images, nil
 	}
-	if p.From == "" {
-		return d.build(ctx, sha, d.Services, p.Platforms, "to publish commit "+sha+" its files are needed")
+	if p.LayoutDir == "" {
+		return d.build(ctx, sha, d.Services, p.Platforms, "publishing commit "+sha+" needs its files")
 	}
-	return ReadLayouts(p.From, d.Services)
+	return ReadLayouts(p.LayoutDir, d.Services)
 }
 
-// ReadLayouts reads the layouts that a build wrote to a folder.
+// ReadLayouts reads the OCI layouts that a build wrote to a directory.
 func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error) {
 	var images []image.Image
 	for _, s := range services {
 		img, err := image.ReadLayout(dir, s)
 		if err != nil {
-			return nil, outcome.Usagef("%w: slipway build --out %s writes it", err, dir)
+			return nil, outcome.Usagef("%w: write it with slipway build --out %s", err, dir)
 		}
 		images = append(images, img)
 	}
 	return images, nil
 }
 
-// publish publishes images of d's services under a commit.
-func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
+// publish publishes images and tags them with the commit.
+func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attestFunc, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
 		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.Baseless)
+			return nil, outcome.Refusedf("publishing %s: %s, so the image has no web server: build it where the registry of its base image can be reached", img.Service.Name, img.Baseless)
 		}
 	}
 	move := to.latest(ctx, repositories(images), latest)
@@ -192,7 +191,7 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attesting) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attestFunc) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err
@@ -208,7 +207,7 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 	if err != nil {
 		return PublishedImage{}, fmt.Errorf("publishing %s: %w", img.Service.Name, err)
 	}
-	state := "has been published before as "
+	state := "was already published as "
 	if one.Pushed {
 		state = "published "
 	}
@@ -219,31 +218,31 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.Baseless}, nil
 }
 
-// latest says by repository what shall become of the tag latest: what somebody
-// asked for, else what the registry says that may be.
-func (to Destination) latest(ctx context.Context, repositories []string, asked *bool) map[string]registry.Latest {
-	answers := map[string]registry.Latest{}
+// latest returns for each repository whether to move the tag latest: as requested, or
+// else as the registry allows.
+func (to Destination) latest(ctx context.Context, repositories []string, requested *bool) map[string]registry.Latest {
+	byRepository := map[string]registry.Latest{}
 	switch {
-	case asked != nil && !*asked:
+	case requested != nil && !*requested:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Reason: "--latest=false"}
+			byRepository[name] = registry.Latest{Reason: "--latest=false"}
 		}
-	case asked == nil && to.movable == nil:
+	case requested == nil && to.latestByRepository == nil:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Reason: "the registry does not say whether it may move: --latest tries"}
+			byRepository[name] = registry.Latest{Reason: "the registry does not report whether it may move: use --latest to try"}
 		}
-	case to.movable != nil:
-		answers = to.movable(ctx, repositories)
-		for name, latest := range answers {
-			latest.Always = asked != nil
-			answers[name] = latest
+	case to.latestByRepository != nil:
+		byRepository = to.latestByRepository(ctx, repositories)
+		for name, latest := range byRepository {
+			latest.Always = requested != nil
+			byRepository[name] = latest
 		}
 	default:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Move: true, Always: true}
+			byRepository[name] = registry.Latest{Move: true, Always: true}
 		}
 	}
-	return answers
+	return byRepository
 }
 
 func repositories(images []image.Image) []string {
@@ -254,7 +253,7 @@ func repositories(images []image.Image) []string {
 	return names
 }
 
-// siblings are the repositories of the other services.
+// siblings returns the repositories of the other services.
 func (d Delivery) siblings(repository string) []string {
 	var names []string
 	for _, s := range d.All {

@@ -10,10 +10,10 @@ import (
 	"dagger/slipway/internal/images/supplychain"
 )
 
-// Scan says how images are scanned.
+// Scan is the configuration of an image scan.
 type Scan struct {
 	FailOn supplychain.Severity
-	// Exceptions is the file of accepted findings; "" means none.
+	// Exceptions is the path of the file of accepted findings; "" means none.
 	Exceptions string
 }
 
@@ -21,7 +21,7 @@ func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {
 	return supplychain.Scanner{Tools: supplychain.Tools{Exec: exec, Image: lock.Reference}, FailOn: s.FailOn, Exceptions: s.Exceptions}
 }
 
-// ScanImages scans images that are not published, without any account.
+// ScanImages scans images that are not published. It needs no account.
 func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images []image.Image, s Scan) (supplychain.Report, error) {
 	var subjects []supplychain.Subject
 	for _, img := range images {
@@ -30,14 +30,14 @@ func ScanImages(ctx context.Context, exec step.Executor, lock image.Lock, images
 	return s.scanner(exec, lock).Scan(ctx, subjects...)
 }
 
-// ScanPublished scans the images of a commit that the registry holds, and reads
-// what the registry's own scan found.
+// ScanPublished scans the images of a commit in the registry, and reads the findings
+// of the registry's own scan.
 func (d Delivery) ScanPublished(ctx context.Context, sha string, s Scan) (supplychain.Report, error) {
-	sha, err := d.version(ctx, Options{SHA: sha})
+	sha, err := d.commit(ctx, Options{SHA: sha})
 	if err != nil {
 		return supplychain.Report{}, err
 	}
-	images, err := d.published(ctx, sha, "publish it first, or leave out --sha to scan what the tree builds")
+	images, err := d.requirePublished(ctx, sha, "publish it first, or scan the tree's images without --sha")
 	if err != nil {
 		return supplychain.Report{}, awsauth.Explain(err)
 	}

@@ -13,58 +13,58 @@ import (
 
 const active = "ACTIVE"
 
-// checkCluster wants the cluster and its services to be there and active.
-func (r *round) checkCluster(ctx context.Context) {
-	for _, s := range r.subjects {
+// checkCluster checks that the cluster and its services exist and are active.
+func (r *run) checkCluster(ctx context.Context) {
+	for _, s := range r.changes {
 		r.checkService(s)
-		r.checkPercent(s)
+		r.checkHealthyPercent(s)
 	}
 	if r.ECS == nil {
-		r.note("not checked: cluster %s: there is no ECS client", nameOf(r.cluster))
+		r.note("not checked: cluster %s: no ECS client", lastSegment(r.cluster))
 		return
 	}
-	r.ask(ctx, func(ctx context.Context) {
-		name := nameOf(r.cluster)
+	r.call(ctx, func(ctx context.Context) {
+		name := lastSegment(r.cluster)
 		out, err := r.ECS.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{r.cluster}})
 		if err != nil {
-			// A deploying role knows its cluster by name and need not describe it.
-			r.unchecked("cluster", name, r.why(err, request{"ecs:DescribeClusters", r.cluster}))
+			// Deploying does not need ecs:DescribeClusters.
+			r.skip("cluster", name, r.readError(err, apiCall{"ecs:DescribeClusters", r.cluster}))
 			return
 		}
 		n := slices.IndexFunc(out.Clusters, func(c types.Cluster) bool { return aws.ToString(c.ClusterName) == name })
 		switch {
 		case n < 0:
-			r.found(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or name another", name, r.here()))
+			r.add(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or check account and region", name, r.location()))
 		case aws.ToString(out.Clusters[n].Status) != active:
-			r.found(fail(nil, "cluster %s is %s, not %s: create it with Terraform (slipway plan, slipway apply)", name, aws.ToString(out.Clusters[n].Status), active))
+			r.add(fail(nil, "cluster %s is %s, not %s: create it with Terraform (slipway plan, slipway apply)", name, aws.ToString(out.Clusters[n].Status), active))
 		}
 	})
 }
 
-// here says where something was looked for, as far as that is known.
-func (r *round) here() string {
-	where := ""
+// location describes the account and region of the checks, as far as known.
+func (r *run) location() string {
+	text := ""
 	if r.caller != nil {
-		where += " in account " + r.caller.Account
+		text += " in account " + r.caller.Account
 	}
 	if r.Region != "" {
-		where += " in region " + r.Region
+		text += " in region " + r.Region
 	}
-	return where
+	return text
 }
 
-// checkService looks at the service as it was described.
-func (r *round) checkService(s rollout.Subject) {
+// checkService checks the ECS service's status and deployment controller.
+func (r *run) checkService(s rollout.ServiceChange) {
 	name := s.Service.ServiceName()
-	switch status := aws.ToString(s.Running.Status); {
-	case s.Running.ServiceArn == nil && status == "":
-		r.found(fail(nil, "service %s: cluster %s has no ECS service %s: create it with Terraform (slipway plan, slipway apply)", s.Service.Name, nameOf(r.cluster), name))
+	switch status := aws.ToString(s.ECSService.Status); {
+	case s.ECSService.ServiceArn == nil && status == "":
+		r.add(fail(nil, "service %s: cluster %s has no ECS service %s: create it with Terraform (slipway plan, slipway apply)", s.Service.Name, lastSegment(r.cluster), name))
 		return
 	case status != active:
-		r.found(fail(nil, "service %s: ECS service %s is %s, not %s: create it again with Terraform (slipway plan, slipway apply)", s.Service.Name, name, status, active))
+		r.add(fail(nil, "service %s: ECS service %s is %s, not %s: create it again with Terraform (slipway plan, slipway apply)", s.Service.Name, name, status, active))
 	}
-	if controller := s.Running.DeploymentController; controller != nil && controller.Type != types.DeploymentControllerTypeEcs {
-		r.found(refuse("service %s: ECS service %s is deployed by the controller %s, which a release must not bypass: set deployment_controller to ECS",
+	if controller := s.ECSService.DeploymentController; controller != nil && controller.Type != types.DeploymentControllerTypeEcs {
+		r.add(refuse("service %s: ECS service %s uses the deployment controller %s: slipway supports ECS only: set deployment_controller to ECS",
 			s.Service.Name, name, controller.Type))
 	}
 }

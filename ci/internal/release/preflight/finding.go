@@ -11,7 +11,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// finding is a line about what does not hold, over the error that told it.
+// finding is a one-line error with its cause.
 type finding struct {
 	text  string
 	cause error
@@ -20,33 +20,33 @@ type finding struct {
 func (f *finding) Error() string { return f.text }
 func (f *finding) Unwrap() error { return f.cause }
 
-// fail makes the finding of something missing, exit code 1.
+// fail returns the finding for something missing, exit code 1.
 func fail(cause error, format string, args ...any) error {
 	return outcome.With(outcome.Failed, &finding{outcome.OneLine(fmt.Sprintf(format, args...)), cause})
 }
 
-// usage makes the finding of wrong configuration, exit code 2.
+// usage returns the finding for wrong configuration, exit code 2.
 func usage(format string, args ...any) error {
 	return outcome.With(outcome.Usage, &finding{text: outcome.OneLine(fmt.Sprintf(format, args...))})
 }
 
-// refuse makes the finding of a guard, exit code 5.
+// refuse returns the finding of a guard, exit code 5.
 func refuse(format string, args ...any) error {
 	return outcome.With(outcome.Refused, &finding{text: outcome.OneLine(fmt.Sprintf(format, args...))})
 }
 
-// reason is the innermost part of an SDK's error that says what happened.
-func reason(err error) string {
-	var answer smithy.APIError
-	if errors.As(err, &answer) {
-		return answer.ErrorCode() + ": " + answer.ErrorMessage()
+// apiMessage returns the code and message of an AWS API error, or the error's text.
+func apiMessage(err error) string {
+	var apiError smithy.APIError
+	if errors.As(err, &apiError) {
+		return apiError.ErrorCode() + ": " + apiError.ErrorMessage()
 	}
 	return err.Error()
 }
 
-// services names who needs a thing: "service backend", "services backend, frontend";
-// "" for nobody.
-func services(names []string) string {
+// serviceList formats names as "service backend" or "services backend, frontend"; ""
+// if there are none.
+func serviceList(names []string) string {
 	names = slices.Clone(names)
 	slices.Sort(names)
 	names = slices.Compact(names)
@@ -59,7 +59,7 @@ func services(names []string) string {
 	return "services " + strings.Join(names, ", ")
 }
 
-// users collects who needs what, so that a thing is asked for once.
-type users[T comparable] map[T][]string
+// usedBy maps resources to the services that use them, so that each is checked once.
+type usedBy[T comparable] map[T][]string
 
-func (u users[T]) add(thing T, service string) { u[thing] = append(u[thing], service) }
+func (u usedBy[T]) add(resource T, service string) { u[resource] = append(u[resource], service) }

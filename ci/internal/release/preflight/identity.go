@@ -12,92 +12,92 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// Identity is who the credentials belong to.
+// Identity is the caller identity of the credentials.
 type Identity struct {
 	Account string // twelve digits
 	ARN     string
 }
 
-// Identity asks who the credentials belong to. It needs no permission.
+// Identity returns the caller identity. It needs no permission.
 func (c Checker) Identity(ctx context.Context) (Identity, error) {
 	if c.STS == nil {
-		return Identity{}, errors.New("asking who the credentials belong to: there is no STS client")
+		return Identity{}, errors.New("calling sts:GetCallerIdentity: no STS client")
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, DefaultTimeout))
 	defer cancel()
 	out, err := c.STS.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return Identity{}, fmt.Errorf("asking who the credentials belong to: %w", err)
+		return Identity{}, fmt.Errorf("calling sts:GetCallerIdentity: %w", err)
 	}
 	return Identity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn)}, nil
 }
 
-// checkIdentity compares account and region of the credentials with those that
-// the configuration names.
-func (r *round) checkIdentity(ctx context.Context) {
+// checkIdentity compares the account of the credentials and the region with those in
+// the configuration.
+func (r *run) checkIdentity(ctx context.Context) {
 	if r.STS == nil {
-		r.note("not checked: whose credentials these are: there is no STS client")
+		r.note("not checked: caller identity: no STS client")
 	} else if caller, err := r.Identity(ctx); err != nil {
-		r.found(r.credentials(err))
+		r.add(r.credentialsError(err))
 	} else {
 		r.caller = &caller
 	}
 	if r.Region == "" {
-		r.note("not checked: the region: none was given to compare with")
+		r.note("not checked: region: no region is configured")
 	}
-	for _, place := range r.places() {
-		r.compare(place)
+	for _, l := range r.locations() {
+		r.compareLocation(l)
 	}
 }
 
-// credentials makes the finding of credentials that do not answer.
-func (r *round) credentials(err error) error {
+// credentialsError returns the finding for an error of sts:GetCallerIdentity.
+func (r *run) credentialsError(err error) error {
 	switch {
 	case isCode(err, "ExpiredToken", "ExpiredTokenException"):
-		return fail(err, "credentials: they have expired: get new ones and try again")
+		return fail(err, "credentials: expired: renew them and try again")
 	case isCode(err, "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "IncompleteSignature"):
-		return usage("credentials: AWS does not know them: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or name a profile with AWS_PROFILE")
+		return usage("credentials: not recognized by AWS: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or set a profile with AWS_PROFILE")
 	case errors.Is(err, context.DeadlineExceeded):
-		return fail(err, "credentials: sts:GetCallerIdentity gave no answer within %s: check the network, and try again", r.Timeout)
+		return fail(err, "credentials: sts:GetCallerIdentity timed out after %s: check the network and try again", r.Timeout)
 	default:
-		return fail(err, "credentials: sts:GetCallerIdentity: %s: check AWS_PROFILE, AWS_REGION and the network", reason(err))
+		return fail(err, "credentials: sts:GetCallerIdentity: %s: check AWS_PROFILE, AWS_REGION and the network", apiMessage(err))
 	}
 }
 
-// place is something that names an account and a region.
-type place struct {
-	what, account, region string
+// location is the account and region of a resource.
+type location struct {
+	resource, account, region string
 }
 
-// places lists the places that the configuration names.
-func (r *round) places() []place {
-	var all []place
-	add := func(what, text string) {
+// locations returns the locations in the configuration.
+func (r *run) locations() []location {
+	var all []location
+	add := func(resource, text string) {
 		if parsed, err := arn.Parse(text); err == nil {
-			all = append(all, place{what, parsed.AccountID, parsed.Region})
+			all = append(all, location{resource, parsed.AccountID, parsed.Region})
 		}
 	}
-	add("cluster "+nameOf(r.cluster), r.cluster)
-	for _, s := range r.subjects {
-		add("cluster "+nameOf(aws.ToString(s.Running.ClusterArn)), aws.ToString(s.Running.ClusterArn))
-		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.Running.ServiceName), aws.ToString(s.Running.ServiceArn))
-		if host := parseImage(s.Image).host; ecrHost.MatchString(host) {
+	add("cluster "+lastSegment(r.cluster), r.cluster)
+	for _, s := range r.changes {
+		add("cluster "+lastSegment(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
+		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.ECSService.ServiceName), aws.ToString(s.ECSService.ServiceArn))
+		if host := parseImageRef(s.Image).host; ecrHost.MatchString(host) {
 			m := ecrHost.FindStringSubmatch(host)
-			all = append(all, place{"service " + s.Service.Name + ": image registry " + host, m[1], m[2]})
+			all = append(all, location{"service " + s.Service.Name + ": image registry " + host, m[1], m[2]})
 		}
 	}
 	return all
 }
 
-func (r *round) compare(p place) {
-	if r.caller != nil && r.caller.Account != p.account {
-		r.found(usage("%s is in account %s, and the credentials are of account %s (%s): use credentials of %s",
-			p.what, p.account, r.caller.Account, r.caller.ARN, p.account))
+func (r *run) compareLocation(l location) {
+	if r.caller != nil && r.caller.Account != l.account {
+		r.add(usage("%s is in account %s, but the credentials are for account %s (%s): use credentials for %s",
+			l.resource, l.account, r.caller.Account, r.caller.ARN, l.account))
 	}
-	if r.Region != "" && p.region != r.Region {
-		r.found(usage("%s is in region %s, and the region in use is %s: set AWS_REGION=%s", p.what, p.region, r.Region, p.region))
+	if r.Region != "" && l.region != r.Region {
+		r.add(usage("%s is in region %s, but the configured region is %s: set AWS_REGION=%s", l.resource, l.region, r.Region, l.region))
 	}
 }
 
-// nameOf is the last part of an ARN or path.
-func nameOf(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }
+// lastSegment returns the part after the last slash of an ARN or path.
+func lastSegment(s string) string { return s[strings.LastIndexByte(s, '/')+1:] }

@@ -19,16 +19,16 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// ecrHost is the host of a private registry, with its account and region.
+// ecrHost matches the host of a private ECR registry, with its account and region.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/Registries.html
 var ecrHost = regexp.MustCompile(`^(\d{12})\.dkr[.-]ecr(?:-fips)?\.([a-z0-9-]+)\.(?:amazonaws\.com|amazonaws\.com\.cn|on\.aws)$`)
 
-// image is a reference in its parts.
-type image struct{ host, repository, tag, digest string }
+// imageRef is a parsed image reference.
+type imageRef struct{ host, repository, tag, digest string }
 
-// parseImage takes a reference apart. The host is empty for Docker Hub's short
-// names. What is pinned by a digest has no tag, what names neither the tag latest.
-func parseImage(ref string) image {
+// parseImageRef parses an image reference. The host is "" for short names of Docker Hub.
+// A reference with a digest has no tag; one with neither has the tag latest.
+func parseImageRef(ref string) imageRef {
 	name, digest, _ := strings.Cut(ref, "@")
 	host, repository, nested := strings.Cut(name, "/")
 	if !nested || !strings.ContainsAny(host, ".:") && host != "localhost" {
@@ -42,94 +42,93 @@ func parseImage(ref string) image {
 	if digest != "" {
 		tag = ""
 	}
-	return image{host, repository, tag, digest}
+	return imageRef{host, repository, tag, digest}
 }
 
-// accepted are the media types that ECR may answer with: every kind of image and
-// index. Without them it would convert an index to one of its images.
-var accepted = []string{
+// acceptedMediaTypes are the media types of all images and indexes. If ECR is not told
+// that an index is accepted, it returns one of its images instead.
+var acceptedMediaTypes = []string{
 	string(types.OCIImageIndex), string(types.DockerManifestList), string(types.OCIManifestSchema1), string(types.DockerManifestSchema2),
 }
 
-// part is what a service needs an image for.
-type part int
+// purpose is what an image is used for.
+type purpose int
 
 const (
-	released part = iota // what the release brings
-	beside               // another container of the new tasks
-	behind               // a container of the tasks that run now: the way back
+	forRelease purpose = iota // the image to release
+	forSidecar                // another container of the new task definition
+	forRestore                // a container of the running task definition, which a failed release restores
 )
 
-// need is one container's need of an image.
-type need struct {
-	part
+// imageUse is the use of an image by a container.
+type imageUse struct {
+	purpose
 	service, container, platform string // os/architecture
 }
 
-// checkImages wants the image of every container to be in its repository, for the
-// platform that the task definition asks for, and those that run now as well: a
-// release that fails puts them back.
-func (r *round) checkImages(ctx context.Context) {
-	wanted := map[image][]need{}
-	for _, s := range r.subjects {
-		i := parseImage(s.Image)
+// checkImages checks that the image of every container exists for the platform of its
+// task definition, and that the running images exist for a restore.
+func (r *run) checkImages(ctx context.Context) {
+	wanted := map[imageRef][]imageUse{}
+	for _, s := range r.changes {
+		i := parseImageRef(s.Image)
 		if i.digest == "" {
-			r.found(usage("service %s: image %s is not pinned by a digest: name it as repository@sha256:…", s.Service.Name, s.Image))
+			r.add(usage("service %s: image %s is not pinned to a digest: use repository@sha256:…", s.Service.Name, s.Image))
 			continue
 		}
-		wanted[i] = append(wanted[i], need{released, s.Service.Name, s.Service.Container(), platformOf(s)})
-		for _, n := range others(s) {
-			wanted[n.image] = append(wanted[n.image], n.need)
+		wanted[i] = append(wanted[i], imageUse{forRelease, s.Service.Name, s.Service.Container(), platformOf(s)})
+		for _, u := range otherImages(s) {
+			wanted[u.imageRef] = append(wanted[u.imageRef], u.imageUse)
 		}
 	}
 	if len(wanted) == 0 {
 		return
 	}
 	if r.ECR == nil {
-		r.note("not checked: images: there is no ECR client")
+		r.note("not checked: images: no ECR client")
 		return
 	}
-	own := r.ownRegistry(ctx, wanted)
-	for i, needs := range wanted {
+	own := r.callerRegistry(ctx, wanted)
+	for i, uses := range wanted {
 		if !ecrHost.MatchString(i.host) && (own == "" || i.host != own) {
-			r.unchecked("image", i.name(), "its registry is not Amazon ECR")
+			r.skip("image", i.String(), "its registry is not Amazon ECR")
 			continue
 		}
-		r.ask(ctx, func(ctx context.Context) { r.checkImage(ctx, i, needs) })
+		r.call(ctx, func(ctx context.Context) { r.checkImage(ctx, i, uses) })
 	}
 }
 
-// wanting is a need and its image.
-type wanting struct {
-	image
-	need
+// usedImage is an image and its use.
+type usedImage struct {
+	imageRef
+	imageUse
 }
 
-// others are a service's needs of images beside the one that is released. There is
-// no way back to lose where nothing runs.
-func others(s rollout.Subject) (list []wanting) {
-	seen := map[image]bool{parseImage(s.Image): true}
-	add := func(p part, containers []ecstypes.ContainerDefinition) {
+// otherImages returns the images that a service uses besides the one to release. Where
+// no task runs, no image has to be restored.
+func otherImages(s rollout.ServiceChange) (list []usedImage) {
+	seen := map[imageRef]bool{parseImageRef(s.Image): true}
+	add := func(p purpose, containers []ecstypes.ContainerDefinition) {
 		for _, c := range containers {
-			name, i := aws.ToString(c.Name), parseImage(aws.ToString(c.Image))
-			if seen[i] || p == beside && name == s.Service.Container() {
+			name, i := aws.ToString(c.Name), parseImageRef(aws.ToString(c.Image))
+			if seen[i] || p == forSidecar && name == s.Service.Container() {
 				continue
 			}
 			seen[i] = true
-			list = append(list, wanting{i, need{p, s.Service.Name, name, platformOf(s)}})
+			list = append(list, usedImage{i, imageUse{p, s.Service.Name, name, platformOf(s)}})
 		}
 	}
 	if s.Definition != nil {
-		add(beside, s.Definition.ContainerDefinitions)
+		add(forSidecar, s.Definition.ContainerDefinitions)
 	}
-	if s.Before != nil && s.Running.RunningCount > 0 {
-		add(behind, s.Before.ContainerDefinitions)
+	if s.Previous != nil && s.ECSService.RunningCount > 0 {
+		add(forRestore, s.Previous.ContainerDefinitions)
 	}
 	return list
 }
 
-// name is the reference: by digest where it has one.
-func (i image) name() string {
+// String returns the reference, by digest if it has one.
+func (i imageRef) String() string {
 	name := i.repository + "@" + i.digest
 	if i.digest == "" {
 		name = i.repository + ":" + i.tag
@@ -140,9 +139,9 @@ func (i image) name() string {
 	return name
 }
 
-// platformOf is what a task definition runs on, linux/amd64 if it does not say.
+// platformOf returns the platform of a task definition, linux/amd64 by default.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RuntimePlatform.html
-func platformOf(s rollout.Subject) string {
+func platformOf(s rollout.ServiceChange) string {
 	system, processor := "linux", "amd64"
 	if s.Definition != nil && s.Definition.RuntimePlatform != nil {
 		if s.Definition.RuntimePlatform.CpuArchitecture == ecstypes.CPUArchitectureArm64 {
@@ -155,22 +154,21 @@ func platformOf(s rollout.Subject) string {
 	return system + "/" + processor
 }
 
-// ownRegistry is the host of the caller's registry where its name does not say
-// that it is one of ECR: an endpoint of one's own, such as the embedded AWS. It
-// is asked for only if some image needs it.
-func (r *round) ownRegistry(ctx context.Context, wanted map[image][]need) string {
-	strange := false
+// callerRegistry returns the host of the caller's registry if an image has a host that
+// is not recognized as ECR's, such as that of the embedded AWS; "" otherwise.
+func (r *run) callerRegistry(ctx context.Context, wanted map[imageRef][]imageUse) string {
+	custom := false
 	for i := range wanted {
-		strange = strange || i.host != "" && !ecrHost.MatchString(i.host)
+		custom = custom || i.host != "" && !ecrHost.MatchString(i.host)
 	}
-	if !strange {
+	if !custom {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	out, err := r.ECR.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		r.found(r.needed("images", "the registry", err, request{"ecr:GetAuthorizationToken", "*"}))
+		r.add(r.requiredError("images", "the registry", err, apiCall{"ecr:GetAuthorizationToken", "*"}))
 		return ""
 	}
 	for _, data := range out.AuthorizationData {
@@ -180,8 +178,8 @@ func (r *round) ownRegistry(ctx context.Context, wanted map[image][]need) string
 	return ""
 }
 
-func (r *round) checkImage(ctx context.Context, i image, needs []need) {
-	in := &ecr.BatchGetImageInput{RepositoryName: &i.repository, AcceptedMediaTypes: accepted}
+func (r *run) checkImage(ctx context.Context, i imageRef, uses []imageUse) {
+	in := &ecr.BatchGetImageInput{RepositoryName: &i.repository, AcceptedMediaTypes: acceptedMediaTypes}
 	if i.digest != "" {
 		in.ImageIds = []ecrtypes.ImageIdentifier{{ImageDigest: &i.digest}}
 	} else {
@@ -195,84 +193,84 @@ func (r *round) checkImage(ctx context.Context, i image, needs []need) {
 	}
 	out, err := r.ECR.BatchGetImage(ctx, in, func(o *ecr.Options) { o.Region = cmp.Or(region, o.Region) })
 	noRepository := isCode(err, "RepositoryNotFoundException")
-	asked := request{"ecr:BatchGetImage", "arn:aws:ecr:" + region + ":" + account + ":repository/" + i.repository}
-	who, asOthers := services(namesOf(needs, released)), namesOf(needs, beside, behind)
+	call := apiCall{"ecr:BatchGetImage", "arn:aws:ecr:" + region + ":" + account + ":repository/" + i.repository}
+	who, others := serviceList(servicesFor(uses, forRelease)), servicesFor(uses, forSidecar, forRestore)
 	switch {
 	case noRepository || err == nil && len(out.Images) == 0:
-		r.gone(ctx, i, needs, noRepository, err)
+		r.reportMissing(ctx, i, uses, noRepository, err)
 		return
 	case err != nil:
 		if who != "" {
-			r.found(r.needed(who, "image "+i.name(), err, asked))
+			r.add(r.requiredError(who, "image "+i.String(), err, call))
 		}
-		if len(asOthers) > 0 {
-			r.unchecked("image", i.name(), r.why(err, asked))
+		if len(others) > 0 {
+			r.skip("image", i.String(), r.readError(err, call))
 		}
 		return
 	}
-	there, err := platformsIn(aws.ToString(out.Images[0].ImageManifest))
+	platforms, err := indexPlatforms(aws.ToString(out.Images[0].ImageManifest))
 	switch {
 	case err != nil && who != "":
-		r.found(fail(err, "%s: the manifest of image %s cannot be read: %v: publish it again (slipway publish)", who, i.name(), err))
-	case there == nil && who != "":
-		r.unchecked("the platform of image", i.name(), "it is a single image, whose manifest does not say its platform")
-	case there != nil:
-		r.comparePlatforms(i, needs, there)
+		r.add(fail(err, "%s: cannot parse the manifest of image %s: %v: publish it again (slipway publish)", who, i.String(), err))
+	case platforms == nil && who != "":
+		r.skip("platform of image", i.String(), "the manifest of a single image has no platform")
+	case platforms != nil:
+		r.comparePlatforms(i, uses, platforms)
 	}
 }
 
-// gone tells that an image is not there, by what it is needed for.
-func (r *round) gone(ctx context.Context, i image, needs []need, noRepository bool, cause error) {
-	if who := services(namesOf(needs, released)); who != "" && noRepository {
-		r.found(fail(cause, "%s: there is no ECR repository %s%s: create it with Terraform (slipway plan, slipway apply)", who, i.repository, r.here()))
+// reportMissing reports a missing image by its uses.
+func (r *run) reportMissing(ctx context.Context, i imageRef, uses []imageUse, noRepository bool, cause error) {
+	if who := serviceList(servicesFor(uses, forRelease)); who != "" && noRepository {
+		r.add(fail(cause, "%s: ECR repository %s does not exist%s: create it with Terraform (slipway plan, slipway apply)", who, i.repository, r.location()))
 	} else if who != "" {
-		r.found(fail(nil, "%s: ECR repository %s has no image %s: publish it first (slipway publish)", who, i.repository, i.digest))
+		r.add(fail(nil, "%s: ECR repository %s has no image %s: publish it first (slipway publish)", who, i.repository, i.digest))
 	}
-	if len(namesOf(needs, beside, behind)) == 0 || !r.publishedTo(i) && r.pulledThrough(ctx, i) {
+	if len(servicesFor(uses, forSidecar, forRestore)) == 0 || !r.isReleaseRepository(i) && r.hasPullThroughRule(ctx, i) {
 		return
 	}
-	for _, n := range needs {
-		what := fmt.Sprintf("image %s of container %s", i.name(), n.container)
+	for _, n := range uses {
+		what := fmt.Sprintf("image %s of container %s", i.String(), n.container)
 		switch {
-		case n.part == beside:
-			r.found(usage("service %s: %s is not in Amazon ECR, so no new task could start: push it again, or name another in the task definition", n.service, what))
-		case n.part == behind && r.NoWayBack:
-			r.note("service %s: there is no way back: %s, which runs now, is gone from Amazon ECR", n.service, what)
-		case n.part == behind:
-			r.found(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a release that fails could not be put back: push it again, or go without a way back (--allow-no-rollback)", n.service, what))
+		case n.purpose == forSidecar:
+			r.add(usage("service %s: %s does not exist in Amazon ECR, so new tasks cannot start: push it again, or change the image in the task definition", n.service, what))
+		case n.purpose == forRestore && r.AllowNoRollback:
+			r.note("service %s: a failed release cannot be restored: %s, which runs now, is gone from Amazon ECR", n.service, what)
+		case n.purpose == forRestore:
+			r.add(refuse("service %s: %s, which runs now, is gone from Amazon ECR, so a failed release could not be restored: push it again, or accept that (--allow-no-rollback)", n.service, what))
 		}
 	}
 }
 
-// publishedTo tells whether releases publish to an image's repository, so that
-// nothing else brings what is gone from there.
-func (r *round) publishedTo(i image) bool {
-	return slices.ContainsFunc(r.subjects, func(s rollout.Subject) bool {
-		own := parseImage(s.Image)
+// isReleaseRepository reports whether releases publish to an image's repository, so that
+// no pull-through cache rule fetches its images.
+func (r *run) isReleaseRepository(i imageRef) bool {
+	return slices.ContainsFunc(r.changes, func(s rollout.ServiceChange) bool {
+		own := parseImageRef(s.Image)
 		return own.host == i.host && own.repository == i.repository
 	})
 }
 
-// pulledThrough tells whether a rule of the registry brings an image when it is
-// pulled; where that cannot be known, it is left unchecked as well.
+// hasPullThroughRule reports whether a pull-through cache rule of the registry fetches
+// an image when it is pulled, or whether that is unknown; then it adds a note.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/pull-through-cache.html
-func (r *round) pulledThrough(ctx context.Context, i image) bool {
+func (r *run) hasPullThroughRule(ctx context.Context, i imageRef) bool {
 	in := &ecr.DescribePullThroughCacheRulesInput{}
 	if m := ecrHost.FindStringSubmatch(i.host); m != nil {
 		in.RegistryId = &m[1]
 	}
 	for {
 		out, err := r.ECR.DescribePullThroughCacheRules(ctx, in)
-		if isCode(err, "UnknownOperationException") { // an endpoint of one's own, without such rules
+		if isCode(err, "UnknownOperationException") { // a custom endpoint without such rules
 			return false
 		}
 		if err != nil {
-			r.unchecked("whether a pull-through cache rule brings image", i.name(), r.why(err, request{"ecr:DescribePullThroughCacheRules", "*"}))
+			r.skip("pull-through cache rule of image", i.String(), r.readError(err, apiCall{"ecr:DescribePullThroughCacheRules", "*"}))
 			return true
 		}
 		for _, rule := range out.PullThroughCacheRules {
 			if prefix := aws.ToString(rule.EcrRepositoryPrefix); prefix == "ROOT" || strings.HasPrefix(i.repository, prefix+"/") {
-				r.unchecked("image", i.name(), "it is not cached, and comes by pull-through cache rule "+prefix+" when it is pulled")
+				r.skip("image", i.String(), "it is not cached yet; pull-through cache rule "+prefix+" fetches it")
 				return true
 			}
 		}
@@ -282,37 +280,37 @@ func (r *round) pulledThrough(ctx context.Context, i image) bool {
 	}
 }
 
-func (r *round) comparePlatforms(i image, needs []need, there []string) {
-	lacking := users[string]{}
-	for _, n := range needs {
+func (r *run) comparePlatforms(i imageRef, uses []imageUse, platforms []string) {
+	missing := usedBy[string]{}
+	for _, n := range uses {
 		switch {
-		case n.part == behind || slices.Contains(there, n.platform): // what runs now runs
-		case n.part == beside:
-			r.found(usage("service %s: image %s of container %s is not for %s, which its task definition runs on; it is for %s: name one that is",
-				n.service, i.name(), n.container, n.platform, cmp.Or(strings.Join(there, ", "), "none at all")))
+		case n.purpose == forRestore || slices.Contains(platforms, n.platform): // running tasks have shown that theirs fits
+		case n.purpose == forSidecar:
+			r.add(usage("service %s: image %s of container %s does not support %s, the platform of its task definition; it supports %s: use an image that does",
+				n.service, i.String(), n.container, n.platform, cmp.Or(strings.Join(platforms, ", "), "no platform")))
 		default:
-			lacking.add(n.platform, n.service)
+			missing.add(n.platform, n.service)
 		}
 	}
-	for want, names := range lacking {
-		r.found(fail(nil, "%s: image %s is not for %s, which its task definition runs on; it is for %s: build it for %[3]s, or change runtimePlatform",
-			services(names), i.name(), want, cmp.Or(strings.Join(there, ", "), "none at all")))
+	for want, names := range missing {
+		r.add(fail(nil, "%s: image %s does not support %s, the platform of its task definition; it supports %s: build it for %[3]s, or change runtimePlatform",
+			serviceList(names), i.String(), want, cmp.Or(strings.Join(platforms, ", "), "no platform")))
 	}
 }
 
-// namesOf are the services that need an image for some part.
-func namesOf(needs []need, parts ...part) (names []string) {
-	for _, n := range needs {
-		if slices.Contains(parts, n.part) {
+// servicesFor returns the services that use an image for one of the purposes.
+func servicesFor(uses []imageUse, parts ...purpose) (names []string) {
+	for _, n := range uses {
+		if slices.Contains(parts, n.purpose) {
 			names = append(names, n.service)
 		}
 	}
 	return names
 }
 
-// platformsIn lists the platforms of an index as os/architecture; nil says that
+// indexPlatforms returns the platforms of an image index as os/architecture, or nil if
 // the manifest is that of a single image.
-func platformsIn(manifest string) ([]string, error) {
+func indexPlatforms(manifest string) ([]string, error) {
 	var index struct {
 		Manifests []struct {
 			Platform *v1.Platform `json:"platform"`

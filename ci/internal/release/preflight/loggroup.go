@@ -10,12 +10,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// checkLogs wants the log groups that the awslogs driver writes to, unless it is
-// to create them.
+// checkLogs checks that the log groups of the awslogs driver exist, unless the driver
+// creates them.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/using_awslogs.html
-func (r *round) checkLogs(ctx context.Context) {
-	wanted := users[string]{}
-	for _, s := range r.subjects {
+func (r *run) checkLogs(ctx context.Context) {
+	wanted := usedBy[string]{}
+	for _, s := range r.changes {
 		if s.Definition == nil {
 			continue
 		}
@@ -27,30 +27,30 @@ func (r *round) checkLogs(ctx context.Context) {
 			group, region := options["awslogs-group"], options["awslogs-region"]
 			switch {
 			case group == "":
-				r.found(usage("service %s: container %s logs to awslogs without awslogs-group: name the log group in its options", s.Service.Name, aws.ToString(c.Name)))
+				r.add(usage("service %s: container %s uses the awslogs driver without awslogs-group: set the log group in its options", s.Service.Name, aws.ToString(c.Name)))
 			case options["awslogs-create-group"] == "true":
 			case r.Region != "" && region != "" && region != r.Region:
-				r.unchecked("log group", group, "it is in region "+region)
+				r.skip("log group", group, "it is in region "+region)
 			default:
 				wanted.add(group, s.Service.Name)
 			}
 		}
 	}
 	if len(wanted) > 0 && r.Logs == nil {
-		r.note("not checked: log groups: there is no CloudWatch Logs client")
+		r.note("not checked: log groups: no CloudWatch Logs client")
 		return
 	}
 	for group, names := range wanted {
-		r.ask(ctx, func(ctx context.Context) { r.checkGroup(ctx, group, services(names)) })
+		r.call(ctx, func(ctx context.Context) { r.checkGroup(ctx, group, serviceList(names)) })
 	}
 }
 
-func (r *round) checkGroup(ctx context.Context, group, who string) {
+func (r *run) checkGroup(ctx context.Context, group, who string) {
 	in := &cloudwatchlogs.DescribeLogGroupsInput{LogGroupNamePrefix: &group}
 	for {
 		out, err := r.Logs.DescribeLogGroups(ctx, in)
 		if err != nil {
-			r.unchecked("log group", group, r.why(err, request{"logs:DescribeLogGroups", "*"}))
+			r.skip("log group", group, r.readError(err, apiCall{"logs:DescribeLogGroups", "*"}))
 			return
 		}
 		if slices.ContainsFunc(out.LogGroups, func(g logstypes.LogGroup) bool { return aws.ToString(g.LogGroupName) == group }) {
@@ -60,5 +60,5 @@ func (r *round) checkGroup(ctx context.Context, group, who string) {
 			break
 		}
 	}
-	r.found(fail(nil, "%s: log group %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or set awslogs-create-group to true", who, group, r.here()))
+	r.add(fail(nil, "%s: log group %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or set awslogs-create-group to true", who, group, r.location()))
 }

@@ -6,42 +6,42 @@ import (
 	"strings"
 )
 
-// Unchecked begins the notes about what could not be checked; the others are remarks.
-const Unchecked = "not checked: "
+// NotChecked is the prefix of notes about what could not be checked.
+const NotChecked = "not checked: "
 
-// gap is a reason why things of one kind could not be checked.
-type gap struct{ kind, reason string }
+// skipKey is a kind of resource and the reason why it could not be checked.
+type skipKey struct{ kind, reason string }
 
-// note adds a remark that fails nothing.
-func (r *round) note(format string, args ...any) {
+// note adds a note.
+func (r *run) note(format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// unchecked notes that a thing of a kind was not checked, and why. Things that
-// share kind and reason end up in one note: two hundred services make one line.
-func (r *round) unchecked(kind, thing, reason string) {
+// skip notes that a resource of a kind was not checked, and why. Resources with the same
+// kind and reason share a note, so that many services make one line.
+func (r *run) skip(kind, name, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	g := gap{kind, reason}
-	r.gaps[g] = append(r.gaps[g], thing)
+	key := skipKey{kind, reason}
+	r.skipped[key] = append(r.skipped[key], name)
 }
 
-// listed is how many things a note names; it counts the rest.
-const listed = 5
+// maxListed is how many names a note lists; it counts the others.
+const maxListed = 5
 
-// allNotes lists the notes, sorted.
-func (r *round) allNotes() []string {
+// allNotes returns the notes, sorted.
+func (r *run) allNotes() []string {
 	notes := slices.Clone(r.notes)
-	for g, things := range r.gaps {
-		slices.Sort(things)
-		things = slices.Compact(things)
+	for key, names := range r.skipped {
+		slices.Sort(names)
+		names = slices.Compact(names)
 		rest := ""
-		if more := len(things) - listed; more > 0 {
-			things, rest = things[:listed], fmt.Sprintf(" and %d more", more)
+		if more := len(names) - maxListed; more > 0 {
+			names, rest = names[:maxListed], fmt.Sprintf(" and %d more", more)
 		}
-		notes = append(notes, fmt.Sprintf(Unchecked+"%s %s%s: %s", g.kind, strings.Join(things, ", "), rest, g.reason))
+		notes = append(notes, fmt.Sprintf(NotChecked+"%s %s%s: %s", key.kind, strings.Join(names, ", "), rest, key.reason))
 	}
 	slices.Sort(notes)
 	return slices.Compact(notes)

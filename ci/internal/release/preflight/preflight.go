@@ -1,8 +1,7 @@
-// Package preflight checks everything that must hold before a release changes
-// anything: whose credentials there are, the cluster, the images, the roles, the
-// log groups, the target groups and the secrets, of every container and of those
-// that a failed release puts back. It changes nothing, reads no
-// secret's value, and tells all that it finds at once.
+// Package preflight checks the requirements of a release before it changes anything:
+// credentials, cluster, images, roles, log groups, target groups and secrets, for the
+// new task definitions and for those that a failed release restores. It changes
+// nothing, reads no secret value, and reports all findings at once.
 package preflight
 
 import (
@@ -19,8 +18,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Checker asks AWS. A client that is nil leaves out what it would be asked, and
-// a note says so.
+// Checker runs the checks. A check whose client is nil is skipped with a note.
 type Checker struct {
 	STS        STS
 	ECS        ECS
@@ -31,79 +29,79 @@ type Checker struct {
 	Secrets    Secrets
 	Parameters Parameters
 
-	// NoWayBack accepts that the images that run now are gone.
-	NoWayBack bool
-	// Region is the one that the clients speak to; without it no region is compared.
+	// AllowNoRollback turns findings about a restore into notes.
+	AllowNoRollback bool
+	// Region is the clients' region; "" skips the comparison of regions.
 	Region string
-	// Timeout bounds each call with its retries; zero means [DefaultTimeout].
+	// Timeout limits each call including its retries; 0 means [DefaultTimeout].
 	Timeout time.Duration
 }
 
-// DefaultTimeout is how long one call may take, retries included.
+// DefaultTimeout limits one call including its retries.
 const DefaultTimeout = 20 * time.Second
 
-// parallel is how many calls are under way at once: enough to hide the way to
-// AWS, and within the least of the rates that its APIs document.
-const parallel = 8
+// maxCalls is how many calls run concurrently: enough to hide network latency, and
+// within the lowest documented rate limit of the APIs.
+const maxCalls = 8
 
-// Check looks at what the subjects need, in a cluster that is given by name or
-// ARN. The error joins one for every finding; each is one line that names the
-// service, the thing and the mend, and carries an exit code: Usage for wrong
-// configuration, Refused for what a release must not touch, Failed for what is
-// missing, in this order. The notes say what could not be checked, such as for
-// lack of a permission that a deploying role need not have; they never fail a
-// release. A ctx that ends is an error by itself.
-func (c Checker) Check(ctx context.Context, cluster string, subjects []rollout.Subject) (notes []string, err error) {
-	r := &round{Checker: c, cluster: cluster, subjects: subjects, gaps: map[gap][]string{}}
+// Check checks what the changes of services in a cluster, given by name or ARN, need.
+// The error joins the findings. Each is one line with the service, the problem and the
+// next step, and has an exit code: Usage for wrong configuration, Refused for what a
+// release must not touch, Failed for what is missing, in this order. The notes include
+// what could not be checked, for example because the caller lacks a permission that
+// deploying does not need; they do not fail a release. If ctx ends, the error is its
+// cause.
+func (c Checker) Check(ctx context.Context, cluster string, changes []rollout.ServiceChange) (notes []string, err error) {
+	r := &run{Checker: c, cluster: cluster, changes: changes, skipped: map[skipKey][]string{}}
 	r.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
-	r.group.SetLimit(parallel)
-	r.checkIdentity(ctx) // first: the others compare with the caller's account
+	r.group.SetLimit(maxCalls)
+	r.checkIdentity(ctx) // first: others need the caller's account
 	for _, check := range []func(context.Context){
-		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkWayBack,
+		r.checkCluster, r.checkImages, r.checkRoles, r.checkLogs, r.checkTargets, r.checkSecrets, r.checkRestore,
 	} {
 		check(ctx)
 	}
-	_ = r.group.Wait() // what the calls find is in r
+	_ = r.group.Wait() // the calls add to r
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	return r.allNotes(), r.allFindings()
+	return r.allNotes(), r.err()
 }
 
-// round is one run of the checks.
-type round struct {
+// run is one run of the checks.
+type run struct {
 	Checker
-	cluster  string
-	subjects []rollout.Subject
-	caller   *Identity // nil if it is not known
-	group    errgroup.Group
+	cluster string
+	changes []rollout.ServiceChange
+	caller  *Identity // nil if unknown
+	group   errgroup.Group
 
 	mu       sync.Mutex
 	notes    []string
-	gaps     map[gap][]string
+	skipped  map[skipKey][]string
 	findings []error
 }
 
-// ask makes one call to AWS, beside others and within its time. What it learns
-// it tells by found and note.
-func (r *round) ask(ctx context.Context, call func(ctx context.Context)) {
+// call runs a function that calls AWS, concurrently with others and with a timeout. It
+// reports through add, note and skip.
+func (r *run) call(ctx context.Context, check func(ctx context.Context)) {
 	r.group.Go(func() error {
 		ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
-		call(ctx)
+		check(ctx)
 		return nil
 	})
 }
 
-// found adds a finding.
-func (r *round) found(err error) {
+// add adds a finding.
+func (r *run) add(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.findings = append(r.findings, err)
 }
 
-// allFindings joins the findings in the order of their weight, then of their text.
-func (r *round) allFindings() error {
+// err joins the findings, ordered by exit code and then by text.
+func (r *run) err() error {
 	order := []outcome.Code{outcome.Usage, outcome.Refused, outcome.Failed}
 	slices.SortFunc(r.findings, func(a, b error) int {
 		return cmp.Or(

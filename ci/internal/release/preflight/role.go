@@ -14,25 +14,25 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// tasksPrincipal is the service that assumes the roles of a task.
+// tasksPrincipal is the service principal that assumes the roles of tasks.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
 const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
-// role is a task's role in the part that it plays.
-type role struct{ part, ref string }
+// role is a role, by ARN or name, and its use in a task definition.
+type role struct{ use, ref string }
 
-// checkRoles wants the roles of every task definition to exist, to be assumable
-// by tasks and passable by the caller.
-func (r *round) checkRoles(ctx context.Context) {
-	wanted := users[role]{}
-	for _, s := range r.subjects {
+// checkRoles checks that the roles of the task definitions exist, that tasks can assume
+// them, and that the caller may pass them.
+func (r *run) checkRoles(ctx context.Context) {
+	wanted := usedBy[role]{}
+	for _, s := range r.changes {
 		if s.Definition == nil {
 			continue
 		}
 		if s.Definition.ExecutionRoleArn != nil {
 			wanted.add(role{"execution", *s.Definition.ExecutionRoleArn}, s.Service.Name)
-		} else if why := needsExecution(s); why != "" {
-			r.found(usage("service %s: its task definition has no execution role, which Fargate needs to %s: set executionRoleArn", s.Service.Name, why))
+		} else if why := executionRoleUse(s); why != "" {
+			r.add(usage("service %s: its task definition has no execution role, which Fargate needs to %s: set executionRoleArn", s.Service.Name, why))
 		}
 		if s.Definition.TaskRoleArn != nil {
 			wanted.add(role{"task", *s.Definition.TaskRoleArn}, s.Service.Name)
@@ -42,93 +42,93 @@ func (r *round) checkRoles(ctx context.Context) {
 		return
 	}
 	if r.IAM == nil {
-		r.note("not checked: roles: there is no IAM client")
+		r.note("not checked: roles: no IAM client")
 		return
 	}
-	// One role may play both parts; it is asked for once.
-	parts := map[string][]role{}
+	// A role may have both uses; it is checked once.
+	byRef := map[string][]role{}
 	for one := range wanted {
-		parts[one.ref] = append(parts[one.ref], one)
+		byRef[one.ref] = append(byRef[one.ref], one)
 	}
 	source := r.policySource(ctx)
-	for ref, roles := range parts {
+	for ref, roles := range byRef {
 		var names, kinds []string
 		for _, one := range roles {
-			names, kinds = append(names, wanted[one]...), append(kinds, one.part)
+			names, kinds = append(names, wanted[one]...), append(kinds, one.use)
 		}
 		slices.Sort(kinds)
-		who, what := services(names), strings.Join(kinds, " and ")+" role "+ref
-		r.ask(ctx, func(ctx context.Context) { r.checkRole(ctx, ref, who, what) })
+		who, what := serviceList(names), strings.Join(kinds, " and ")+" role "+ref
+		r.call(ctx, func(ctx context.Context) { r.checkRole(ctx, ref, who, what) })
 		if source != "" && strings.HasPrefix(ref, "arn:") {
-			r.ask(ctx, func(ctx context.Context) { r.checkPass(ctx, source, ref, who, what) })
+			r.call(ctx, func(ctx context.Context) { r.checkPassRole(ctx, source, ref, who, what) })
 		}
 	}
 }
 
-// needsExecution says what a Fargate task needs an execution role for, "" if it
+// executionRoleUse returns what a Fargate task needs an execution role for, or "" if it
 // needs none.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_execution_IAM_role.html
-func needsExecution(s rollout.Subject) string {
+func executionRoleUse(s rollout.ServiceChange) string {
 	if !slices.Contains(s.Definition.RequiresCompatibilities, types.CompatibilityFargate) {
 		return ""
 	}
 	for _, c := range s.Definition.ContainerDefinitions {
 		switch {
-		case len(references(c)) > 0 || c.RepositoryCredentials != nil:
+		case len(secretRefs(c)) > 0 || c.RepositoryCredentials != nil:
 			return "read secrets"
 		case c.LogConfiguration != nil && c.LogConfiguration.LogDriver == types.LogDriverAwslogs:
 			return "write logs"
-		case ecrHost.MatchString(parseImage(aws.ToString(c.Image)).host):
+		case ecrHost.MatchString(parseImageRef(aws.ToString(c.Image)).host):
 			return "pull from Amazon ECR"
 		}
 	}
 	return ""
 }
 
-func (r *round) checkRole(ctx context.Context, ref, who, what string) {
-	out, err := r.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: new(nameOf(ref))})
+func (r *run) checkRole(ctx context.Context, ref, who, what string) {
+	out, err := r.IAM.GetRole(ctx, &iam.GetRoleInput{RoleName: new(lastSegment(ref))})
 	switch {
 	case isCode(err, "NoSuchEntity", "NoSuchEntityException"):
-		r.found(fail(err, "%s: %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, what))
+		r.add(fail(err, "%s: %s does not exist: create it with Terraform (slipway plan, slipway apply)", who, what))
 		return
 	case err != nil:
-		r.unchecked("role", ref, r.why(err, request{"iam:GetRole", ref}))
+		r.skip("role", ref, r.readError(err, apiCall{"iam:GetRole", ref}))
 		return
 	}
 	if actual := aws.ToString(out.Role.Arn); strings.HasPrefix(ref, "arn:") && actual != "" && actual != ref {
-		r.found(usage("%s: %s does not exist, and %s does: correct the ARN", who, what, actual))
+		r.add(usage("%s: %s does not exist, but %s does: correct the ARN", who, what, actual))
 		return
 	}
 	document, err := url.QueryUnescape(strings.ReplaceAll(aws.ToString(out.Role.AssumeRolePolicyDocument), "+", "%2B"))
 	trusts := false
 	if err == nil {
-		trusts, err = trustsTasks(document, r.account())
+		trusts, err = allowsTasks(document, r.account())
 	}
 	switch {
 	case err != nil:
-		r.found(usage("%s: the trust policy of %s cannot be read: %v: write it as a JSON policy", who, what, err))
+		r.add(usage("%s: cannot parse the trust policy of %s: %v: correct the JSON", who, what, err))
 	case !trusts:
-		r.found(usage("%s: %s cannot be assumed by tasks: allow sts:AssumeRole to the service %s in its trust policy", who, what, tasksPrincipal))
+		r.add(usage("%s: %s cannot be assumed by tasks: allow sts:AssumeRole for the service %s in its trust policy", who, what, tasksPrincipal))
 	}
 }
 
-func (r *round) account() string {
+func (r *run) account() string {
 	if r.caller == nil {
 		return ""
 	}
 	return r.caller.Account
 }
 
-// policySource is the user or role whose policies decide what the caller may
-// do; "" if there is nothing to simulate. The ARN of a session does not show the
-// path of its role, so the role is asked for.
-func (r *round) policySource(ctx context.Context) string {
+// policySource returns the ARN of the user or role whose policies apply to the caller,
+// or "" if there is none to simulate. A session's ARN lacks the path of its role, so the
+// role is looked up.
+func (r *run) policySource(ctx context.Context) string {
 	if r.caller == nil {
 		return ""
 	}
 	head, resource, _ := strings.Cut(r.caller.ARN, ":"+r.caller.Account+":")
 	switch kind, rest, _ := strings.Cut(resource, "/"); kind {
-	case "root": // it may pass every role
+	case "root": // may pass every role
 		return ""
 	case "user":
 		return r.caller.ARN
@@ -141,13 +141,13 @@ func (r *round) policySource(ctx context.Context) string {
 		}
 		return strings.TrimSuffix(head, ":sts:") + ":iam::" + r.caller.Account + ":role/" + name
 	default:
-		r.note("not checked: whether roles may be passed: %s is neither user nor role", r.caller.ARN)
+		r.note("not checked: iam:PassRole: %s is neither a user nor a role", r.caller.ARN)
 		return ""
 	}
 }
 
-// checkPass asks the policy simulator whether the caller may pass a role to ECS.
-func (r *round) checkPass(ctx context.Context, source, ref, who, what string) {
+// checkPassRole simulates iam:PassRole of a role to ECS by the caller.
+func (r *run) checkPassRole(ctx context.Context, source, ref, who, what string) {
 	const action = "iam:PassRole"
 	out, err := r.IAM.SimulatePrincipalPolicy(ctx, &iam.SimulatePrincipalPolicyInput{
 		PolicySourceArn: &source, ActionNames: []string{action}, ResourceArns: []string{ref},
@@ -157,12 +157,12 @@ func (r *round) checkPass(ctx context.Context, source, ref, who, what string) {
 		}},
 	})
 	if err != nil {
-		r.unchecked("whether the caller may pass role", ref, r.why(err, request{"iam:SimulatePrincipalPolicy", source}))
+		r.skip("iam:PassRole of role", ref, r.readError(err, apiCall{"iam:SimulatePrincipalPolicy", source}))
 		return
 	}
 	for _, result := range out.EvaluationResults {
 		if result.EvalDecision != iamtypes.PolicyEvaluationDecisionTypeAllowed {
-			r.found(fail(nil, "%s: %s may not be passed to tasks by %s (%s of %s): allow %s on %s where iam:PassedToService is %s",
+			r.add(fail(nil, "%s: %s may not be passed to tasks by %s (%s of %s): allow %s on %s where iam:PassedToService is %s",
 				who, what, source, result.EvalDecision, action, action, ref, tasksPrincipal))
 			return
 		}

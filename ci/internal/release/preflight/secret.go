@@ -14,46 +14,45 @@ import (
 	ssmtypes "github.com/aws/aws-sdk-go-v2/service/ssm/types"
 )
 
-// secret is one in Secrets Manager, in a version.
+// secret is a Secrets Manager secret with an optional staging label and version.
 type secret struct{ id, stage, version string }
 
-// checkSecrets wants everything that containers take secrets from: Secrets
-// Manager and the Parameter Store. It asks for what describes them, never for
-// their values.
+// checkSecrets checks that the secrets and parameters of the containers exist. It reads
+// their descriptions, never their values.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html
-func (r *round) checkSecrets(ctx context.Context) {
-	secrets, parameters := users[secret]{}, users[string]{}
-	for _, s := range r.subjects {
+func (r *run) checkSecrets(ctx context.Context) {
+	secrets, parameters := usedBy[secret]{}, usedBy[string]{}
+	for _, s := range r.changes {
 		if s.Definition == nil {
 			continue
 		}
 		for _, c := range s.Definition.ContainerDefinitions {
-			for _, ref := range references(c) {
-				r.sortSecret(ref, s.Service.Name, secrets, parameters)
+			for _, ref := range secretRefs(c) {
+				r.classifySecret(ref, s.Service.Name, secrets, parameters)
 			}
-			if c.RepositoryCredentials != nil { // a secret by ARN or name, without a key
+			if c.RepositoryCredentials != nil { // the ARN or name of a secret, without a JSON key
 				secrets.add(secret{id: aws.ToString(c.RepositoryCredentials.CredentialsParameter)}, s.Service.Name)
 			}
 		}
 	}
 	if len(secrets) > 0 && r.Secrets == nil {
-		r.note("not checked: secrets: there is no Secrets Manager client")
+		r.note("not checked: secrets: no Secrets Manager client")
 		secrets = nil
 	}
 	for one, names := range secrets {
-		r.ask(ctx, func(ctx context.Context) { r.checkSecret(ctx, one, services(names)) })
+		r.call(ctx, func(ctx context.Context) { r.checkSecret(ctx, one, serviceList(names)) })
 	}
 	if len(parameters) > 0 && r.Parameters == nil {
-		r.note("not checked: parameters: there is no Systems Manager client")
+		r.note("not checked: parameters: no Systems Manager client")
 		return
 	}
-	for batch := range slices.Chunk(slices.Sorted(maps.Keys(parameters)), maxFiltered/2) {
-		r.ask(ctx, func(ctx context.Context) { r.checkParameters(ctx, batch, parameters) })
+	for batch := range slices.Chunk(slices.Sorted(maps.Keys(parameters)), maxFilterValues/2) {
+		r.call(ctx, func(ctx context.Context) { r.checkParameters(ctx, batch, parameters) })
 	}
 }
 
-// references lists where a container and its log driver take secrets from.
-func references(c types.ContainerDefinition) []string {
+// secretRefs returns the valueFrom of all secrets of a container and its log driver.
+func secretRefs(c types.ContainerDefinition) []string {
 	all := c.Secrets
 	if c.LogConfiguration != nil {
 		all = slices.Concat(all, c.LogConfiguration.SecretOptions)
@@ -65,28 +64,28 @@ func references(c types.ContainerDefinition) []string {
 	return refs
 }
 
-// sortSecret tells the two kinds of valueFrom apart: an ARN says its service,
-// anything else is the name of a parameter.
-func (r *round) sortSecret(ref, service string, secrets users[secret], parameters users[string]) {
+// classifySecret adds a valueFrom to the secrets or the parameters: an ARN has the
+// service, anything else is the name of a parameter.
+func (r *run) classifySecret(ref, service string, secrets usedBy[secret], parameters usedBy[string]) {
 	parsed, err := arn.Parse(ref)
 	switch {
 	case ref == "":
-		r.found(usage("service %s: a secret has no valueFrom: name the ARN of a secret, or a parameter", service))
+		r.add(usage("service %s: a secret has no valueFrom: set it to the ARN of a secret or the name of a parameter", service))
 	case err != nil:
 		parameters.add(ref, service)
 	case r.Region != "" && parsed.Region != r.Region:
-		r.unchecked("secret", ref, "it is in region "+parsed.Region)
+		r.skip("secret", ref, "it is in region "+parsed.Region)
 	case parsed.Service == "secretsmanager":
 		secrets.add(parseSecret(parsed), service)
 	case parsed.Service == "ssm" && strings.HasPrefix(parsed.Resource, "parameter/"):
 		parameters.add(ref, service)
 	default:
-		r.found(usage("service %s: secret %s is neither of Secrets Manager nor a parameter of Systems Manager: name one of them", service, ref))
+		r.add(usage("service %s: secret %s is neither a Secrets Manager secret nor a Systems Manager parameter: correct valueFrom", service, ref))
 	}
 }
 
-// parseSecret takes the parts off that ECS adds to a secret's ARN: the key in
-// its JSON, the stage and the version.
+// parseSecret splits a valueFrom into the secret's ARN, the staging label and the
+// version; it drops the JSON key.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
 func parseSecret(a arn.ARN) secret {
 	parts := append(strings.Split(a.Resource, ":"), "", "", "", "")
@@ -94,68 +93,68 @@ func parseSecret(a arn.ARN) secret {
 	return secret{id: a.String(), stage: parts[3], version: parts[4]}
 }
 
-func (r *round) checkSecret(ctx context.Context, one secret, who string) {
+func (r *run) checkSecret(ctx context.Context, one secret, who string) {
 	out, err := r.Secrets.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &one.id})
 	switch {
 	case isCode(err, "ResourceNotFoundException"):
-		r.found(fail(err, "%s: secret %s does not exist%s: create it in Secrets Manager, or correct valueFrom", who, one.id, r.here()))
+		r.add(fail(err, "%s: secret %s does not exist%s: create it in Secrets Manager, or correct valueFrom", who, one.id, r.location()))
 		return
 	case err != nil:
-		r.unchecked("secret", one.id, r.why(err, request{"secretsmanager:DescribeSecret", one.id}))
+		r.skip("secret", one.id, r.readError(err, apiCall{"secretsmanager:DescribeSecret", one.id}))
 		return
 	case out.DeletedDate != nil:
-		r.found(fail(nil, "%s: secret %s is marked for deletion: restore it (aws secretsmanager restore-secret)", who, one.id))
+		r.add(fail(nil, "%s: secret %s is marked for deletion: restore it (aws secretsmanager restore-secret)", who, one.id))
 		return
 	}
 	stages := slices.Concat(slices.Collect(maps.Values(out.VersionIdsToStages))...)
 	if one.stage != "" && !slices.Contains(stages, one.stage) {
-		r.found(fail(nil, "%s: secret %s has no version with the stage %s: correct valueFrom, or give a version that stage", who, one.id, one.stage))
+		r.add(fail(nil, "%s: secret %s has no version with the staging label %s: correct valueFrom, or attach the label to a version", who, one.id, one.stage))
 	}
-	if _, there := out.VersionIdsToStages[one.version]; one.version != "" && !there {
-		r.found(fail(nil, "%s: secret %s has no version %s: correct valueFrom", who, one.id, one.version))
+	if _, ok := out.VersionIdsToStages[one.version]; one.version != "" && !ok {
+		r.add(fail(nil, "%s: secret %s has no version %s: correct valueFrom", who, one.id, one.version))
 	}
 }
 
-// maxFiltered is how many values a filter of DescribeParameters takes.
+// maxFilterValues is how many values a filter of DescribeParameters may have.
 // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_ParameterStringFilter.html
-const maxFiltered = 50
+const maxFilterValues = 50
 
-// checkParameters asks for parameters by name, for each by the two names that
-// its ARN may stand for: the slash in front of a name is not doubled in the ARN.
-func (r *round) checkParameters(ctx context.Context, refs []string, wanted users[string]) {
+// checkParameters checks a batch of parameters. The ARN of the parameter /a is the same
+// as that of a, so it is looked up by both names.
+func (r *run) checkParameters(ctx context.Context, refs []string, wanted usedBy[string]) {
 	var names []string
 	for _, ref := range refs {
 		names = append(names, parameterNames(ref)...)
 	}
 	slices.Sort(names)
 	in := &ssm.DescribeParametersInput{
-		MaxResults:       aws.Int32(maxFiltered),
+		MaxResults:       aws.Int32(maxFilterValues),
 		ParameterFilters: []ssmtypes.ParameterStringFilter{{Key: aws.String("Name"), Option: aws.String("Equals"), Values: slices.Compact(names)}},
 	}
-	there := map[string]bool{}
+	found := map[string]bool{}
 	for {
 		out, err := r.Parameters.DescribeParameters(ctx, in)
 		if err != nil {
 			for _, ref := range refs {
-				r.unchecked("parameter", ref, r.why(err, request{"ssm:DescribeParameters", "*"}))
+				r.skip("parameter", ref, r.readError(err, apiCall{"ssm:DescribeParameters", "*"}))
 			}
 			return
 		}
 		for _, p := range out.Parameters {
-			there[aws.ToString(p.Name)] = true
+			found[aws.ToString(p.Name)] = true
 		}
 		if in.NextToken = out.NextToken; aws.ToString(out.NextToken) == "" {
 			break
 		}
 	}
 	for _, ref := range refs {
-		if !slices.ContainsFunc(parameterNames(ref), func(name string) bool { return there[name] }) {
-			r.found(fail(nil, "%s: parameter %s does not exist%s: create it in the Parameter Store, or correct valueFrom", services(wanted[ref]), ref, r.here()))
+		if !slices.ContainsFunc(parameterNames(ref), func(name string) bool { return found[name] }) {
+			r.add(fail(nil, "%s: parameter %s does not exist%s: create it in the Parameter Store, or correct valueFrom", serviceList(wanted[ref]), ref, r.location()))
 		}
 	}
 }
 
-// parameterNames are the names that a reference may stand for.
+// parameterNames returns the names that a reference may stand for.
 func parameterNames(ref string) []string {
 	parsed, err := arn.Parse(ref)
 	if err != nil {

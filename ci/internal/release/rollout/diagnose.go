@@ -17,32 +17,32 @@ import (
 
 // Limits of a diagnosis.
 const (
-	maxCauses        = 10 // distinct causes reported of one service
+	maxCauses        = 10 // distinct causes per service
 	diagnosisTimeout = 15 * time.Second
 )
 
-// diagnosis is what the causes of a deployment that failed are looked for by.
+// diagnosis is a failed deployment to diagnose.
 type diagnosis struct {
 	service              *serviceRollout
 	deployment, revision string
-	trouble              string            // of ECS with it, for want of tasks
-	health               map[string]string // of targets, as reported last
+	problem              string            // reported if no task has a cause
+	health               map[string]string // of targets, last reported
 }
 
-// failed are the services whose deployment of ours failed, to be diagnosed. The
-// others are restored because of these: there is no cause to find in them.
+// failed returns the services whose own deployment failed. The others are restored
+// because of these.
 func (r *run) failed() []diagnosis {
 	var failed []diagnosis
 	for n, s := range r.services {
-		if p := r.machine.Progress(n); p.Own != "" && p.Err != nil {
-			failed = append(failed, diagnosis{s, p.Own, s.To.TaskDefinition, p.UpdateTrouble, maps.Clone(s.reported.targets)})
+		if p := r.machine.Progress(n); p.OwnDeployment != "" && p.Err != nil {
+			failed = append(failed, diagnosis{s, p.OwnDeployment, s.To.TaskDefinition, p.UpdateProblem, maps.Clone(s.reported.targets)})
 		}
 	}
 	return failed
 }
 
-// diagnose finds out why the services' new tasks failed. A diagnosis that fails is
-// reported and does not change the verdict.
+// diagnose finds the causes of failed deployments. If that fails, it reports why; the
+// result of the release does not change.
 func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
@@ -54,41 +54,40 @@ func (r *run) diagnose(ctx context.Context, failed []diagnosis) {
 			return nil
 		})
 	}
-	_ = group.Wait() // a diagnosis has no error of its own
+	_ = group.Wait() // errors are reported as events
 }
 
-// diagnoseRestore finds out why services could not be restored, from the tasks of the
-// deployment that was to do so.
+// diagnoseRestore finds the causes of failed restores in the tasks of their deployments.
 func (r *run) diagnoseRestore(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTimeout)
 	defer cancel()
 	for n, s := range r.services {
 		p := r.machine.Progress(n)
 		primary := p.Observed.Primary()
-		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.Own {
+		if p.RestoreErr == nil || p.Superseded != "" || primary == nil || aws.ToString(primary.Id) == p.OwnDeployment {
 			continue
 		}
-		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Trouble, s.reported.targets})
+		causes := r.reportCauses(ctx, diagnosis{s, aws.ToString(primary.Id), aws.ToString(primary.TaskDefinition), p.Problem, s.reported.targets})
 		if len(causes) > 0 && !strings.Contains(p.RestoreErr.Error(), causes[0].Reason) {
 			s.restoreCause = causes[0].Reason
 		}
 		for n := range causes {
-			causes[n].Reason = "putting it back: " + causes[n].Reason
+			causes[n].Reason = "restoring: " + causes[n].Reason
 		}
 		s.causes = append(s.causes, causes...)
 	}
 }
 
-// reportCauses finds and reports the causes of a deployment that failed.
+// reportCauses finds and reports the causes of a failed deployment.
 func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	s := d.service
 	causes, err := r.causes(ctx, d)
 	if err != nil {
-		r.Event(s.Name, "could not find out why: "+err.Error())
+		r.Event(s.Name, "cannot diagnose the failure: "+err.Error())
 	}
-	if len(causes) == 0 && d.trouble != "" {
-		cause := report.Cause{Count: 1, Reason: d.trouble}
-		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
+	if len(causes) == 0 && d.problem != "" {
+		cause := report.Cause{Count: 1, Reason: d.problem}
+		cause.Hint = hintFor(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	for _, cause := range causes {
@@ -100,14 +99,14 @@ func (r *run) reportCauses(ctx context.Context, d diagnosis) []report.Cause {
 	return causes
 }
 
-// sample is a cause with a task that shows it.
-type sample struct {
+// causeSample is a cause and a task that has it.
+type causeSample struct {
 	report.Cause
 	task types.Task
 }
 
-// causes groups the tasks of a deployment of a revision that stopped, or else those that run
-// and are not healthy, by what is wrong with them.
+// causes groups the stopped tasks of a deployment by cause or, if there are none, the
+// running tasks that are not healthy.
 func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 	s := d.service
 	tasks, err := r.tasks(ctx, s.servicePlan, d.deployment, types.DesiredStatusStopped)
@@ -132,34 +131,33 @@ func (r *run) causes(ctx context.Context, d diagnosis) ([]report.Cause, error) {
 		if cause.LogTail, err = r.logTail(ctx, s.servicePlan, *definition, sample.task); err != nil {
 			r.Event(s.Name, err.Error())
 		}
-		cause.Hint = hint(cause, s.target.Service, len(s.service.LoadBalancers))
+		cause.Hint = hintFor(cause, s.target.Service, len(s.service.LoadBalancers))
 		causes = append(causes, cause)
 	}
 	return causes, nil
 }
 
-// group makes one sample of all tasks with the same cause, the most frequent
-// first.
-func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []sample {
-	var samples []sample
+// group groups tasks by cause, the most frequent first.
+func group(tasks []types.Task, causeOf func(types.Task) (report.Cause, bool)) []causeSample {
+	var samples []causeSample
 	for _, task := range tasks {
 		cause, ok := causeOf(task)
 		if !ok {
 			continue
 		}
-		n := slices.IndexFunc(samples, func(known sample) bool { return known.Same(cause) })
+		n := slices.IndexFunc(samples, func(known causeSample) bool { return known.Same(cause) })
 		if n < 0 {
-			samples = append(samples, sample{cause, task})
+			samples = append(samples, causeSample{cause, task})
 			continue
 		}
 		samples[n].Count++
 	}
-	slices.SortStableFunc(samples, func(a, b sample) int { return cmp.Compare(b.Count, a.Count) })
+	slices.SortStableFunc(samples, func(a, b causeSample) int { return cmp.Compare(b.Count, a.Count) })
 	return samples
 }
 
-// stoppedCause reads why a task stopped for a reason of its own: from the task
-// when it never started, else from the container that ended it.
+// stoppedCause returns why a task stopped: the reason of the task, and of the container
+// that ended it. Tasks stopped by a scaling activity have no cause.
 func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
@@ -167,9 +165,9 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	container := d.service.target.Service.Container()
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
-		StopCode: string(task.StopCode), Reason: readable(aws.ToString(task.StoppedReason)),
+		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
 	}
-	if c := culprit(task, container); c != nil {
+	if c := failedContainer(task, container); c != nil {
 		cause.ExitCode = c.ExitCode
 		cause.Signal = signalOf(c.ExitCode)
 		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
@@ -183,9 +181,9 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	return cause, true
 }
 
-// culprit is the container that ended a task: one that failed, the service's own
-// first; else the service's own.
-func culprit(task types.Task, own string) *types.Container {
+// failedContainer returns the container that ended a task: one that failed, preferably the
+// service's own, or else the service's own.
+func failedContainer(task types.Task, own string) *types.Container {
 	var first *types.Container
 	for i := range task.Containers {
 		c := &task.Containers[i]
@@ -203,7 +201,7 @@ func culprit(task types.Task, own string) *types.Container {
 	return first
 }
 
-// runningCause says what keeps a running task from being healthy.
+// runningCause returns why a running task is not healthy.
 func runningCause(task types.Task, health map[string]targetHealth) (report.Cause, bool) {
 	cause := report.Cause{Task: aws.ToString(task.TaskArn), Count: 1}
 	address := addressOf(task)
@@ -217,16 +215,16 @@ func runningCause(task types.Task, health map[string]targetHealth) (report.Cause
 	case status != "RUNNING":
 		cause.Reason = "the task is still " + status
 	case task.HealthStatus == types.HealthStatusUnhealthy:
-		cause.Reason = "the task runs, and its container health check fails"
+		cause.Reason = "the task runs, but its container health check fails"
 	case cause.Health != "" && cause.Health != "healthy":
-		cause.Reason = "the task runs, and is not healthy behind its load balancer"
+		cause.Reason = "the task runs, but its target is not healthy"
 	default:
 		return report.Cause{}, false
 	}
 	return cause, true
 }
 
-// lastHealth is what the load balancer said last of a task.
+// lastHealth returns the last unhealthy state of a task's target, or "".
 func (d diagnosis) lastHealth(task types.Task) string {
 	address := addressOf(task)
 	for target, health := range d.health {

@@ -14,18 +14,17 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Diff returns what a release would change, per service and field. It changes
-// nothing.
+// Diff returns what a release would change, by service and field. It changes nothing.
 func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) {
-	request.TakeOver, request.looking = true, true // a deployment in progress does not keep anybody from looking
+	request.TakeOver, request.dryRun = true, true // allowed during a deployment
 	p, err := e.plan(ctx, request)
 	if err != nil {
 		return report.Diff{}, err
 	}
 	diff := report.Diff{SHA: request.Version}
 	for _, s := range p.services {
-		for _, remark := range s.remarks {
-			e.Event(s.Name, remark)
+		for _, note := range s.notes {
+			e.Event(s.Name, note)
 		}
 		service := report.ServiceDiff{Name: s.Name, From: s.From, To: s.To, Strategy: strategyOf(s.service), Changes: compare(s.running, s.wanted)}
 		if service.To.TaskDefinition == s.From.TaskDefinition && !s.upToDate {
@@ -38,7 +37,7 @@ func (e Engine) Diff(ctx context.Context, request Request) (report.Diff, error) 
 	return diff, nil
 }
 
-// compare lists the fields in which two registrations differ, by path.
+// compare returns the fields in which two definitions differ, by path.
 func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
 	before, after := flatten(normalize(from)), flatten(normalize(to))
 	paths := slices.Sorted(maps.Keys(before))
@@ -57,15 +56,15 @@ func compare(from, to *ecs.RegisterTaskDefinitionInput) []report.Change {
 	return changes
 }
 
-// field is a value, and how it may be shown.
+// field is a value and how to show it without secrets.
 type field struct{ value, shown string }
 
-// flatten writes a registration as paths and values. Members of lists go by
-// their name where they have one.
+// flatten returns the fields of a definition by path. List members are keyed by name,
+// if they have one.
 func flatten(input *ecs.RegisterTaskDefinitionInput) map[string]field {
 	document, err := json.Marshal(input)
 	if err != nil {
-		return map[string]field{"": {err.Error(), err.Error()}} // the SDK's types are plain data: it does not happen
+		return map[string]field{"": {err.Error(), err.Error()}} // cannot happen: the SDK's types are plain data
 	}
 	var tree any
 	if err := json.Unmarshal(document, &tree); err != nil {
@@ -89,14 +88,14 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 			flattenInto(flat, join(path, lowerFirst(key)), key, member)
 		}
 	case []any:
-		if words := texts(v); words != nil {
+		if words := stringList(v); words != nil {
 			for n, shown := range leak.Args(words) {
 				add(join(path, fmt.Sprint(n)), words[n], shown)
 			}
 			return
 		}
 		for n, member := range v {
-			name, rest := nameOf(member, n)
+			name, rest := memberName(member, n)
 			flattenInto(flat, join(path, name), name, rest)
 		}
 	default:
@@ -105,8 +104,8 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 	}
 }
 
-// texts are the members of a list of texts, such as a command; nil for another.
-func texts(list []any) []string {
+// stringList returns the members of a list of strings, such as a command, or nil.
+func stringList(list []any) []string {
 	var words []string
 	for _, member := range list {
 		text, ok := member.(string)
@@ -118,9 +117,9 @@ func texts(list []any) []string {
 	return words
 }
 
-// nameOf is what a member of a list is called, and the member without that. A
-// pair of name and value becomes the value.
-func nameOf(member any, n int) (string, any) {
+// memberName returns the key of a list member, and the member without it. A pair of
+// name and value becomes the value.
+func memberName(member any, n int) (string, any) {
 	fields, ok := member.(map[string]any)
 	if !ok {
 		return fmt.Sprint(n), member

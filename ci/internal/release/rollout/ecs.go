@@ -26,10 +26,10 @@ const (
 	describeDeploymentsLimit = 20
 )
 
-// readJobs is how many reads are under way at a time.
+// readJobs is how many reads run concurrently.
 const readJobs = 4
 
-// describe describes the services of targets, by name.
+// describe returns the services of targets by name.
 func (e Engine) describe(ctx context.Context, cluster string, targets []Target) (map[string]*types.Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -45,7 +45,7 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 			}
 			out, err := e.ECS.DescribeServices(ctx, input)
 			if errors.As(err, new(*types.ClusterNotFoundException)) {
-				return absentError("there is no cluster " + cluster)
+				return missingError("cluster " + cluster + " does not exist")
 			}
 			if err != nil {
 				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
@@ -61,7 +61,8 @@ func (e Engine) describe(ctx context.Context, cluster string, targets []Target) 
 	return services, group.Wait()
 }
 
-// definition describes a revision by its ARN, or the newest active one of a family.
+// definition returns a revision by ARN, or the newest active one of a family, with its
+// tags.
 func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -69,8 +70,8 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 		TaskDefinition: &name,
 		Include:        []types.TaskDefinitionField{types.TaskDefinitionFieldTags},
 	})
-	if isCode(err, "ClientException") { // ECS's word for one that it does not have
-		return nil, nil, goneError(name)
+	if isCode(err, "ClientException") { // ECS has no such revision
+		return nil, nil, notFoundError(name)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("describing task definition %s: %w", name, err)
@@ -78,62 +79,61 @@ func (e Engine) definition(ctx context.Context, name string) (*types.TaskDefinit
 	return out.TaskDefinition, out.Tags, nil
 }
 
-// findDefinition is [Engine.definition], or nil if ECS does not have it any more.
+// findDefinition is like [Engine.definition], but returns nil if ECS has no such revision.
 func (e Engine) findDefinition(ctx context.Context, name string) (*types.TaskDefinition, []types.Tag, error) {
 	definition, tags, err := e.definition(ctx, name)
-	if isGone(err) {
+	if isNotFound(err) {
 		return nil, nil, nil
 	}
 	return definition, tags, err
 }
 
-// active reports whether a service can be given a revision. It can if the endpoint
-// reports no status.
+// active reports whether a revision can be deployed. Without a status, it can.
 func active(definition *types.TaskDefinition) bool {
 	return definition.Status == types.TaskDefinitionStatusActive || definition.Status == ""
 }
 
-// goneError names a revision that ECS does not have, or a family without an active one.
-type goneError string
+// notFoundError is the error for a deleted revision, or for a family without an active one.
+type notFoundError string
 
-func (e goneError) Error() string {
+func (e notFoundError) Error() string {
 	if name := machine.ShortARN(string(e)); strings.Contains(name, ":") {
 		return "task definition " + name + " is deleted"
 	}
 	return "no revision of task definition " + string(e) + " is active"
 }
 
-func isGone(err error) bool { return errors.As(err, new(goneError)) }
+func isNotFound(err error) bool { return errors.As(err, new(notFoundError)) }
 
-// absentError says what there is not, though Terraform should have created it.
-type absentError string
+// missingError is the error for a resource that Terraform should have created.
+type missingError string
 
-func (e absentError) Error() string {
-	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or look into another account or region (AWS_PROFILE, AWS_REGION)"
+func (e missingError) Error() string {
+	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or check account and region (AWS_PROFILE, AWS_REGION)"
 }
 
-func noService(cluster, name string) error {
-	return absentError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
+func missingService(cluster, name string) error {
+	return missingError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
 }
 
-// Codes of answers.
+// Error codes.
 var (
 	deniedCodes  = []string{"AccessDeniedException", "AccessDenied", "UnauthorizedOperation"}
 	expiredCodes = []string{"ExpiredTokenException", "ExpiredToken", "RequestExpired"}
 )
 
-// callStatus is what the error of a call says of the change that was asked for.
-// A server error and a broken connection leave that unknown.
+// callStatus returns what an error says about the effect of a call. After a server
+// error or a broken connection it is unknown.
 func callStatus(err error) machine.CallStatus {
-	var said smithy.APIError
+	var apiError smithy.APIError
 	switch {
 	case err == nil:
 		return machine.Accepted
 	case isThrottle(err):
 		return machine.Throttled
-	case isGone(err):
+	case isNotFound(err):
 		return machine.Rejected
-	case !errors.As(err, &said), said.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
+	case !errors.As(err, &apiError), apiError.ErrorFault() == smithy.FaultServer, isServerError(err), isCode(err, expiredCodes...):
 		return machine.Unknown
 	}
 	return machine.Rejected
@@ -143,35 +143,34 @@ func isThrottle(err error) bool {
 	return (retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}).IsErrorThrottle(err) == aws.TrueTernary
 }
 
-// isServerError recognises a fault of the service by its code, if the SDK does
-// not model it.
+// isServerError reports whether an error has the code of a server fault that the SDK
+// does not model.
 func isServerError(err error) bool {
 	return isCode(err, "ServerException", "InternalFailure", "InternalError", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException")
 }
 
-// renew is called with the result of a call, and renews credentials that have expired.
+// renew renews expired credentials. It is called with the error of each call.
 func (e Engine) renew(err error) {
 	if e.Renew != nil && isCode(err, expiredCodes...) {
 		e.Renew()
 	}
 }
 
-// isCode reports whether err is an answer of AWS with one of the error codes.
+// isCode reports whether err is an AWS API error with one of the codes.
 func isCode(err error, codes ...string) bool {
-	var said smithy.APIError
-	if !errors.As(err, &said) {
+	var apiError smithy.APIError
+	if !errors.As(err, &apiError) {
 		return false
 	}
 	for _, code := range codes {
-		if said.ErrorCode() == code {
+		if apiError.ErrorCode() == code {
 			return true
 		}
 	}
 	return false
 }
 
-// lacksAPI reports whether an error means that this endpoint does not have the
-// operation, or that this role may not use it.
-func lacksAPI(err error) bool {
+// isUnavailable reports whether the endpoint does not support an operation, or denies it.
+func isUnavailable(err error) bool {
 	return isCode(err, append([]string{"UnknownOperationException", "InvalidAction", "UnsupportedFeatureException", "NotImplemented"}, deniedCodes...)...)
 }

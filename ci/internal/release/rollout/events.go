@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// eventDedupe is what was reported of a service, so that everything is reported once,
-// however late and in whatever order readings come.
+// eventDedupe is what was reported about a service, so that everything is reported once,
+// however late and in whatever order it is read.
 type eventDedupe struct {
 	events  map[string]bool   // by id
 	tasks   map[string]string // last state by ARN
@@ -22,7 +22,7 @@ type eventDedupe struct {
 	counts  string            // of the deployment, when its tasks were listed last
 }
 
-// newEventDedupe counts events as reported.
+// newEventDedupe returns an eventDedupe that counts events as reported.
 func newEventDedupe(events []types.ServiceEvent) eventDedupe {
 	d := eventDedupe{events: map[string]bool{}, tasks: map[string]string{}, targets: map[string]string{}}
 	for _, event := range events {
@@ -31,59 +31,59 @@ func newEventDedupe(events []types.ServiceEvent) eventDedupe {
 	return d
 }
 
-// reportServiceEvents reports the service events that are new, oldest first, and
-// returns the last one that says what keeps ECS from going on.
-func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEvent) (trouble string) {
+// reportServiceEvents reports new service events, oldest first, and returns the last
+// one about a blocked deployment.
+func (e Engine) reportServiceEvents(s *serviceRollout, events []types.ServiceEvent) (problem string) {
 	for _, event := range slices.Backward(events) {
 		if id := aws.ToString(event.Id); !s.reported.events[id] {
 			s.reported.events[id] = true
-			text := readable(aws.ToString(event.Message))
-			if isTrouble.MatchString(text) {
-				trouble = text
+			text := shortMessage(aws.ToString(event.Message))
+			if isProblem.MatchString(text) {
+				problem = text
 			}
 			e.Event(s.Name, text)
 		}
 	}
-	return trouble
+	return problem
 }
 
-// isTrouble matches the words of service events that say what keeps ECS from going on.
+// isProblem matches service events about a blocked deployment.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
-var isTrouble = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
+var isProblem = regexp.MustCompile(`(?i)\bunable\b|\bfail|unhealthy|error|throttl|insufficient|cannot|could not`)
 
-// What ECS says in every event of a service and people know already, and the
-// ARN of a target group, of which its name is enough.
+// The prefix of service events, and ARNs of target groups, which are shortened to their
+// names.
 var (
 	eventSubject = regexp.MustCompile(`^\(service [^)]*\) `)
 	targetGroup  = regexp.MustCompile(`\(target-group arn:[^)]*:targetgroup/([^/)]+)/[^)]*\)`)
 )
 
-// readable is the message of a service event without what makes it long.
-func readable(message string) string {
+// shortMessage returns a service event without its prefix and ARNs.
+func shortMessage(message string) string {
 	return targetGroup.ReplaceAllString(eventSubject.ReplaceAllString(message, ""), "$1")
 }
 
-// taskReportLimit is how many services are reported task by task. Beyond it the
-// services' own events must do: the tasks of one cost up to four calls.
+// taskReportLimit is up to how many services tasks are reported. The tasks of one
+// service cost up to four calls.
 const taskReportLimit = 10
 
-// reportTasks reports how the tasks of our deployments come and go, and their health
-// behind load balancers. Tasks are listed if the service's counts have changed. What
-// cannot be read is left out: it decides nothing.
+// reportTasks reports state changes of the tasks of our deployments and of their targets.
+// Tasks are listed when the deployment's counts have changed. What cannot be read is
+// skipped.
 func (r *run) reportTasks(ctx context.Context, observed []machine.Observation) {
 	if len(r.services) > taskReportLimit {
 		return
 	}
 	for n, s := range r.services {
 		progress := r.machine.Progress(n)
-		own := machine.Deployment(observed[n].Deployments, progress.Own)
+		own := machine.Deployment(observed[n].Deployments, progress.OwnDeployment)
 		if own == nil || progress.Verdict != machine.Pending {
 			continue
 		}
 		counts := fmt.Sprintf("%d %d %d", own.RunningCount, own.PendingCount, own.FailedTasks)
 		if counts != s.reported.counts {
 			s.reported.counts = counts
-			r.reportTaskStates(ctx, s, progress.Own)
+			r.reportTaskStates(ctx, s, progress.OwnDeployment)
 		}
 		if own.RunningCount > 0 {
 			r.reportTargets(ctx, s)
@@ -110,12 +110,12 @@ func (r *run) reportTaskStates(ctx context.Context, s *serviceRollout, deploymen
 func taskState(task types.Task) string {
 	state := aws.ToString(task.LastStatus)
 	if reason := aws.ToString(task.StoppedReason); reason != "" {
-		state += ": " + readable(reason)
+		state += ": " + shortMessage(reason)
 	}
 	return state
 }
 
-// reportTargets reports the health of the service's targets if it has changed.
+// reportTargets reports changes in the health of the service's targets.
 func (r *run) reportTargets(ctx context.Context, s *serviceRollout) {
 	health := r.targetHealth(ctx, s.service)
 	for _, address := range slices.Sorted(maps.Keys(health)) {

@@ -13,56 +13,56 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// orderJobs is how many changes are asked for at a time: enough to start fifty
-// services within a second, and within the burst that ECS allows.
-const orderJobs = 16
+// commandJobs is how many commands are executed concurrently: enough to start fifty
+// services within a second, and within ECS's burst limit.
+const commandJobs = 16
 
-// execute gives all orders to ECS at the same time. An interruption does not cut
-// them short: an answer that never came is worse than a late one.
-func (r *run) execute(ctx context.Context, orders []machine.Order) []machine.Answer {
-	answers := make([]machine.Answer, len(orders))
+// execute executes commands concurrently. An interruption does not cancel them: a lost
+// response is worse than a late one.
+func (r *run) execute(ctx context.Context, commands []machine.Command) []machine.Response {
+	responses := make([]machine.Response, len(commands))
 	var group errgroup.Group
-	group.SetLimit(orderJobs)
-	for n, o := range orders {
+	group.SetLimit(commandJobs)
+	for n, command := range commands {
 		group.Go(func() error {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 			defer cancel()
-			answers[n] = r.executeOne(ctx, o)
+			responses[n] = r.executeOne(ctx, command)
 			return nil
 		})
 	}
-	_ = group.Wait() // the answers have the errors
-	return answers
+	_ = group.Wait() // the responses have the errors
+	return responses
 }
 
-func (r *run) executeOne(ctx context.Context, o machine.Order) machine.Answer {
-	s := r.services[o.Service]
-	var a machine.Answer
-	switch o.Action {
+func (r *run) executeOne(ctx context.Context, command machine.Command) machine.Response {
+	s := r.services[command.Service]
+	var response machine.Response
+	switch command.Action {
 	case machine.Update:
-		a.Deployments, a.Err = r.updateService(ctx, s, o)
+		response.Deployments, response.Err = r.updateService(ctx, s, command)
 	case machine.Stop:
-		_, a.Err = r.ECS.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
-			ServiceDeploymentArn: aws.String(s.lookup.arnOf(o.Deployment)), StopType: types.StopServiceDeploymentStopTypeRollback,
+		_, response.Err = r.ECS.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
+			ServiceDeploymentArn: aws.String(s.lookup.arnOf(command.Deployment)), StopType: types.StopServiceDeploymentStopTypeRollback,
 		})
 	case machine.Restore:
-		a.Deployments, a.Err = r.updateService(ctx, s, o)
-		if callStatus(a.Err) == machine.Rejected && r.deregistered(ctx, o.Revision) {
-			if a.Copy, a.Err = r.registerCopy(ctx, s, o.Revision); a.Err == nil {
-				o.Revision = a.Copy
-				a.Deployments, a.Err = r.updateService(ctx, s, o)
+		response.Deployments, response.Err = r.updateService(ctx, s, command)
+		if callStatus(response.Err) == machine.Rejected && r.deregistered(ctx, command.Revision) {
+			if response.Copy, response.Err = r.registerCopy(ctx, s, command.Revision); response.Err == nil {
+				command.Revision = response.Copy
+				response.Deployments, response.Err = r.updateService(ctx, s, command)
 			}
 		}
 	}
-	r.renew(a.Err)
-	a.Status, a.Denied = callStatus(a.Err), isCode(a.Err, deniedCodes...) || isGone(a.Err)
-	return a
+	r.renew(response.Err)
+	response.Status, response.Denied = callStatus(response.Err), isCode(response.Err, deniedCodes...) || isNotFound(response.Err)
+	return response
 }
 
-func (r *run) updateService(ctx context.Context, s *serviceRollout, o machine.Order) ([]types.Deployment, error) {
+func (r *run) updateService(ctx context.Context, s *serviceRollout, command machine.Command) ([]types.Deployment, error) {
 	out, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{
 		Cluster: &r.request.Cluster, Service: &s.ECSName,
-		TaskDefinition: &o.Revision, ForceNewDeployment: o.Force, DesiredCount: o.DesiredCount,
+		TaskDefinition: &command.Revision, ForceNewDeployment: command.Force, DesiredCount: command.DesiredCount,
 	})
 	if err != nil {
 		return nil, err
@@ -70,39 +70,38 @@ func (r *run) updateService(ctx context.Context, s *serviceRollout, o machine.Or
 	return out.Service.Deployments, nil
 }
 
-// deregistered reports whether a revision cannot be deployed any more.
+// deregistered reports whether a revision can no longer be deployed.
 func (e Engine) deregistered(ctx context.Context, revision string) bool {
 	definition, _, err := e.definition(ctx, revision)
-	return isGone(err) || err == nil && !active(definition)
+	return isNotFound(err) || err == nil && !active(definition)
 }
 
-// registerCopy registers what ran before once more, because somebody has
-// deregistered its revision, and returns the ARN of the copy.
+// registerCopy registers a copy of the previous revision, which was deregistered, and
+// returns its ARN.
 func (e Engine) registerCopy(ctx context.Context, s *serviceRollout, revision string) (string, error) {
 	if s.previous == nil {
-		return "", goneError(revision)
+		return "", notFoundError(revision)
 	}
-	input := carryOver(*s.previous)
-	input.Tags, _ = parseTags(s.previousTags).copied(s.From.TaskDefinition).merged(s.previousTags)
+	input := registerInput(*s.previous)
+	input.Tags, _ = parseTags(s.previousTags).asCopyOf(s.From.TaskDefinition).withForeign(s.previousTags)
 	out, err := e.ECS.RegisterTaskDefinition(ctx, input)
 	if err != nil {
-		return "", fmt.Errorf("registering %s again, which somebody has deregistered: %w", machine.ShortARN(revision), err)
+		return "", fmt.Errorf("registering a copy of deregistered revision %s: %w", machine.ShortARN(revision), err)
 	}
 	return aws.ToString(out.TaskDefinition.TaskDefinitionArn), nil
 }
 
-// Registering is tried again when it is throttled or its answer is lost: ECS
-// takes a burst of 20 and then one a second, and a revision that nobody runs
-// changes nothing.
+// Limits on retries of RegisterTaskDefinition. ECS allows a burst of 20 calls and then one
+// a second. Registering twice is harmless.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 const (
 	registerPause = time.Second
-	registerTries = 60 // if throttled
-	registerLost  = 3  // if no answer comes
+	registerTries = 60 // throttled calls
+	registerLost  = 3  // calls without a response
 )
 
-// register registers the new revisions, all before the first service is
-// updated. They go one after another because ECS takes one a second in the end.
+// register registers the new revisions before the first service is updated, one after
+// another because ECS allows one a second.
 func (e Engine) register(ctx context.Context, services []*servicePlan) error {
 	for _, s := range services {
 		if s.definition == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// fakeClock jumps instead of waiting.
+// fakeClock advances instead of waiting.
 type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -36,30 +36,30 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// fate is what becomes of a deployment whose image has it in its name.
-type fate string
+// behavior is how a deployment of an image behaves; the name of the image starts with it.
+type behavior string
 
 const (
-	completes fate = "good"   // complete after a while
-	rollsBack fate = "bad"    // ECS's circuit breaker rolls back
-	alarms    fate = "alarm"  // an alarm makes ECS roll back
-	fails     fate = "failed" // ECS gives up and leaves it
-	stays     fate = "stuck"  // nothing ever happens
-	replaced  fate = "taken"  // somebody else deploys
-	vanishes  fate = "gone"   // the service is deleted
-	stopped   fate = "halt"   // somebody stops the deployment
-	undone    fate = "undo"   // somebody puts back what ran before
-	missing   fate = "none"   // there is no such image: no task ever starts
+	completes behavior = "good"   // completes
+	rollsBack behavior = "bad"    // ECS's circuit breaker rolls back
+	alarms    behavior = "alarm"  // an alarm makes ECS roll back
+	fails     behavior = "failed" // ECS gives it up without a rollback
+	stays     behavior = "stuck"  // never completes
+	replaced  behavior = "taken"  // somebody else deploys
+	vanishes  behavior = "gone"   // the service is deleted
+	stopped   behavior = "halt"   // somebody stops the deployment
+	undone    behavior = "undo"   // somebody deploys the previous revision
+	missing   behavior = "none"   // the image does not exist: no task starts
 )
 
-// deleted is the state of a revision that ECS does not know any more.
+// deleted is the status of a revision that ECS no longer has.
 const deleted types.TaskDefinitionStatus = "DELETED"
 
-// pace is how long the fake's deployments take.
-const pace = 3 * time.Second
+// deploymentTime is how long deployments take.
+const deploymentTime = 3 * time.Second
 
-// fakeECS is an ECS in the time of a fake clock: deployments take their course
-// as it advances, and what is read may lag behind.
+// fakeECS is an ECS on a fake clock: deployments proceed as it advances, and reads may
+// be stale.
 type fakeECS struct {
 	clock *fakeClock
 
@@ -71,20 +71,20 @@ type fakeECS struct {
 	calls       []string
 	times       []time.Time // of calls
 	number      int
-	noAPI       bool // it knows no service deployments
-	givesUp     bool // going back to an image that is not there fails, and does not last for ever
+	noAPI       bool // no service deployments API
+	givesUp     bool // a rollback to a missing image fails instead of continuing
 
-	gone map[string]bool // images that are deleted from the registry
+	deletedImages map[string]bool // deleted from the registry
 
-	// refuse is asked before each call, with the operation and the service.
-	refuse func(operation, service string) error
-	// lose tells, after a call has taken effect, whether its answer is lost.
-	lose func(operation, service string) bool
-	// lag is how old what is read is.
-	lag func() time.Duration
+	// failCall is called before each call, and returns the error of the call.
+	failCall func(operation, service string) error
+	// loseResponse reports whether the response of a call that took effect is lost.
+	loseResponse func(operation, service string) bool
+	// readLag returns how stale a read is.
+	readLag func() time.Duration
 }
 
-// state is what can be read of a service.
+// state is the readable state of a service.
 type state struct {
 	at          time.Time
 	deleted     bool
@@ -104,25 +104,25 @@ type fakeService struct {
 	state
 	name    string
 	past    []state
-	due     []happening
-	good    string // the revision that was complete last
+	due     []scheduledChange
+	good    string // the last revision that completed
 	desired int32
 }
 
-type happening struct {
+type scheduledChange struct {
 	at   time.Time
 	what func()
 }
 
 func newFakeECS(clock *fakeClock) *fakeECS {
-	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, gone: map[string]bool{}}
+	return &fakeECS{clock: clock, tags: map[string][]types.Tag{}, services: map[string]*fakeService{}, deletedImages: map[string]bool{}}
 }
 
 func apiError(code string) error {
-	return &smithy.GenericAPIError{Code: code, Message: "said by the fake"}
+	return &smithy.GenericAPIError{Code: code, Message: "of the fake"}
 }
 
-// addService starts a service with one complete deployment of an image.
+// addService adds a service with one complete deployment of an image.
 func (f *fakeECS) addService(name, image string) {
 	definition := f.register("ecs-"+name+"-task", types.ContainerDefinition{
 		Name: &name, Image: &image,
@@ -163,8 +163,7 @@ func (f *fakeECS) find(arn string) *types.TaskDefinition {
 	return nil
 }
 
-// deploy makes a definition the primary deployment of a service, by an order
-// from outside, and lets it take its course.
+// deploy starts a deployment of a definition, as UpdateService does.
 func (f *fakeECS) deploy(service, definition string) {
 	s := f.services[service]
 	if len(s.records) > 0 && !ended(s.records[0].Status) {
@@ -177,7 +176,7 @@ func (f *fakeECS) deploy(service, definition string) {
 		TargetServiceRevision: &types.ServiceRevisionSummary{Arn: aws.String(f.revisionARN(service, id))},
 		Status:                types.ServiceDeploymentStatusInProgress, CreatedAt: aws.Time(f.clock.Now()),
 	})
-	f.later(s, func() { f.happen(s) })
+	f.later(s, func() { f.finishDeployment(s) })
 	f.remember(s)
 }
 
@@ -185,7 +184,7 @@ func (f *fakeECS) revisionARN(service string, id int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:service-revision/ecs-cluster/%s/%d", service, id)
 }
 
-// primary puts a new deployment first.
+// primary adds a primary deployment.
 func (f *fakeECS) primary(s *fakeService, definition string) int {
 	f.number++
 	s.deployments = slices.Clone(s.deployments)
@@ -216,7 +215,7 @@ func ended(status types.ServiceDeploymentStatus) bool {
 	return false
 }
 
-// record sets the state of the newest service deployment.
+// record sets the status of the newest service deployment.
 func (f *fakeECS) record(s *fakeService, status types.ServiceDeploymentStatus, reason string) {
 	s.records = slices.Clone(s.records)
 	s.records[0].Status = status
@@ -226,16 +225,16 @@ func (f *fakeECS) record(s *fakeService, status types.ServiceDeploymentStatus, r
 }
 
 func (f *fakeECS) later(s *fakeService, what func()) {
-	s.due = append(s.due, happening{f.clock.Now().Add(pace), what})
+	s.due = append(s.due, scheduledChange{f.clock.Now().Add(deploymentTime), what})
 }
 
-// remember keeps the service's state for late readings.
+// remember saves the service's state for stale reads.
 func (f *fakeECS) remember(s *fakeService) {
 	s.at = f.clock.Now()
 	s.past = append(s.past, s.state)
 }
 
-// complete ends the primary deployment well, unless it can never be complete.
+// complete completes the primary deployment, unless its image is missing.
 func (f *fakeECS) complete(s *fakeService) {
 	primary := s.deployments[0]
 	if f.lacksImage(*primary.TaskDefinition) && primary.DesiredCount > 0 {
@@ -253,24 +252,24 @@ func (f *fakeECS) complete(s *fakeService) {
 	f.remember(s)
 }
 
-// lacksImage tells whether no task of a revision can start.
+// lacksImage reports whether an image of a revision is missing, so that no task starts.
 func (f *fakeECS) lacksImage(definition string) bool {
 	for _, c := range f.find(definition).ContainerDefinitions {
-		if fateOf(*c.Image) == missing || f.gone[*c.Image] {
+		if behaviorOf(*c.Image) == missing || f.deletedImages[*c.Image] {
 			return true
 		}
 	}
 	return false
 }
 
-// remove deregisters a revision, or deletes it.
+// remove deregisters or deletes a revision.
 func (f *fakeECS) remove(arn string, status types.TaskDefinitionStatus) {
 	if d := f.find(arn); d != nil {
 		d.Status = status
 	}
 }
 
-// rollBack is ECS going back to what was complete last.
+// rollBack rolls back to the last revision that completed.
 func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	f.record(s, types.ServiceDeploymentStatusRollbackInProgress, reason)
 	s.deployments = slices.Clone(s.deployments)
@@ -290,15 +289,15 @@ func (f *fakeECS) rollBack(s *fakeService, reason string) {
 	})
 }
 
-// fateOf is what becomes of a deployment of an image.
-func fateOf(image string) fate {
+// behaviorOf returns the behavior of an image.
+func behaviorOf(image string) behavior {
 	name, _, _ := strings.Cut(image, "@")
-	return fate(name)
+	return behavior(name)
 }
 
-// happen is what becomes of the primary deployment.
-func (f *fakeECS) happen(s *fakeService) {
-	switch fateOf(f.image(*s.deployments[0].TaskDefinition)) {
+// finishDeployment ends the primary deployment by the behavior of its image.
+func (f *fakeECS) finishDeployment(s *fakeService) {
+	switch behaviorOf(f.image(*s.deployments[0].TaskDefinition)) {
 	case rollsBack:
 		s.records = slices.Clone(s.records)
 		s.records[0].DeploymentCircuitBreaker = &types.ServiceDeploymentCircuitBreaker{Status: types.ServiceDeploymentRollbackMonitorsStatusTriggered}
@@ -330,7 +329,7 @@ func (f *fakeECS) happen(s *fakeService) {
 	}
 }
 
-// settle lets everything happen that is due.
+// settle executes the scheduled changes that are due.
 func (f *fakeECS) settle() {
 	for _, s := range f.services {
 		for again := true; again; {
@@ -347,35 +346,35 @@ func (f *fakeECS) settle() {
 	}
 }
 
-// rest lets the world go on by itself until nothing more happens.
-func (f *fakeECS) rest() {
+// settleAll advances the clock until no change is scheduled.
+func (f *fakeECS) settleAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for range 10 {
-		_ = f.clock.Sleep(context.Background(), pace)
+		_ = f.clock.Sleep(context.Background(), deploymentTime)
 		f.settle()
 	}
 }
 
-// image of a revision: of the container that is no sidecar.
+// image returns the image of a revision's last container, which is the service's own.
 func (f *fakeECS) image(definition string) string {
 	containers := f.find(definition).ContainerDefinitions
 	return *containers[len(containers)-1].Image
 }
 
-// running is the image of a service's primary deployment.
+// running returns the image of a service's primary deployment.
 func (f *fakeECS) running(name string) string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.image(*f.services["ecs-"+name+"-service"].deployments[0].TaskDefinition)
 }
 
-// read is a service as it is told to a reader.
+// read returns the state of a service with the read lag.
 func (f *fakeECS) read(s *fakeService) state {
-	if f.lag == nil {
+	if f.readLag == nil {
 		return s.state
 	}
-	moment := f.clock.Now().Add(-f.lag())
+	moment := f.clock.Now().Add(-f.readLag())
 	for _, past := range slices.Backward(s.past) {
 		if !past.at.After(moment) {
 			return past
@@ -384,14 +383,14 @@ func (f *fakeECS) read(s *fakeService) state {
 	return s.past[0]
 }
 
-// begin locks the fake, lets happen what is due and asks whether the call fails.
+// begin locks the fake, settles it and records the call, or fails it.
 func (f *fakeECS) begin(operation, service string) (func(), error) {
 	f.mu.Lock()
 	f.settle()
 	f.calls = append(f.calls, strings.TrimSuffix(operation+" "+service, " "))
 	f.times = append(f.times, f.clock.Now())
-	if f.refuse != nil {
-		if err := f.refuse(operation, service); err != nil {
+	if f.failCall != nil {
+		if err := f.failCall(operation, service); err != nil {
 			f.mu.Unlock()
 			return nil, err
 		}
@@ -399,9 +398,9 @@ func (f *fakeECS) begin(operation, service string) (func(), error) {
 	return f.mu.Unlock, nil
 }
 
-// answer loses the answer to a change, if it shall be lost.
-func (f *fakeECS) answer(operation, service string) error {
-	if f.lose != nil && f.lose(operation, service) {
+// response fails a call whose response is lost.
+func (f *fakeECS) response(operation, service string) error {
+	if f.loseResponse != nil && f.loseResponse(operation, service) {
 		return fmt.Errorf("%s: connection reset by peer", operation)
 	}
 	return nil
@@ -481,7 +480,7 @@ func (f *fakeECS) ListTaskDefinitions(_ context.Context, in *ecs.ListTaskDefinit
 	return out, nil
 }
 
-// page cuts a part out of a list, as ECS answers it.
+// page returns a page of a list and the next token.
 func page[T any](list []T, token *string, size *int32, most int) ([]T, *string) {
 	from, _ := strconv.Atoi(aws.ToString(token))
 	if size != nil {
@@ -501,7 +500,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 	defer done()
 	arn := f.register(aws.ToString(in.Family), in.ContainerDefinitions...)
 	f.tags[arn] = in.Tags
-	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: new(*f.find(arn))}, f.answer("RegisterTaskDefinition", *in.Family)
+	return &ecs.RegisterTaskDefinitionOutput{TaskDefinition: new(*f.find(arn))}, f.response("RegisterTaskDefinition", *in.Family)
 }
 
 func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
@@ -528,12 +527,12 @@ func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _
 	case in.DesiredCount != nil:
 		s.deployments = slices.Clone(s.deployments)
 		s.deployments[0].DesiredCount = s.desired
-		if s.deployments[0].RolloutState != types.DeploymentRolloutStateFailed { // else ECS leaves that
+		if s.deployments[0].RolloutState != types.DeploymentRolloutStateFailed { // ECS does not retry a failed deployment
 			f.later(s, func() { f.complete(s) })
 		}
 		f.remember(s)
 	}
-	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.answer("UpdateService", name)
+	return &ecs.UpdateServiceOutput{Service: &types.Service{Deployments: s.deployments}}, f.response("UpdateService", name)
 }
 
 func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDeploymentInput, _ ...func(*ecs.Options)) (*ecs.StopServiceDeploymentOutput, error) {
@@ -550,7 +549,7 @@ func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDe
 	}
 	s.due = nil
 	f.rollBack(s, "Service deployment rolled back because of a user request.")
-	return &ecs.StopServiceDeploymentOutput{}, f.answer("StopServiceDeployment", name)
+	return &ecs.StopServiceDeploymentOutput{}, f.response("StopServiceDeployment", name)
 }
 
 func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDeploymentsInput, _ ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
@@ -638,7 +637,7 @@ func (f *fakeECS) DescribeTasks(_ context.Context, _ *ecs.DescribeTasksInput, _ 
 	return &ecs.DescribeTasksOutput{Tasks: slices.Clone(f.stopped)}, nil
 }
 
-// fakeLogs has lines in every stream, two if none are given.
+// fakeLogs has the same lines in every stream, two by default.
 type fakeLogs struct {
 	err   error
 	lines []string
@@ -650,7 +649,7 @@ func (l fakeLogs) GetLogEvents(_ context.Context, in *cloudwatchlogs.GetLogEvent
 	}
 	lines := l.lines
 	if lines == nil {
-		lines = []string{"in " + aws.ToString(in.LogStreamName) + "\n", "last words"}
+		lines = []string{"in " + aws.ToString(in.LogStreamName) + "\n", "last line"}
 	}
 	out := &cloudwatchlogs.GetLogEventsOutput{}
 	for _, line := range lines {

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// after lets a second fault begin once the first call of an operation is over.
+// after returns a fault that begins after the first matching call.
 func after(call string, fault func(operation, service string) error) func(operation, service string) error {
 	begun := false
 	return func(operation, service string) error {
@@ -26,8 +26,8 @@ func after(call string, fault func(operation, service string) error) func(operat
 	}
 }
 
-// nowAndThen makes a share of all calls fail, the same ones at every run.
-func nowAndThen(share float64, code string) func(operation, service string) error {
+// randomFaults fails a share of all calls, the same ones in every run.
+func randomFaults(share float64, code string) func(operation, service string) error {
 	chance := rand.New(rand.NewPCG(1, 2))
 	return func(string, string) error {
 		if chance.Float64() < share {
@@ -37,8 +37,8 @@ func nowAndThen(share float64, code string) func(operation, service string) erro
 	}
 }
 
-// once loses the answer to the first call of an operation.
-func once(call string) func(operation, service string) bool {
+// loseFirst loses the response to the first matching call.
+func loseFirst(call string) func(operation, service string) bool {
 	lost := false
 	return func(operation, service string) bool {
 		hit := !lost && strings.HasPrefix(operation+" "+service, call)
@@ -47,8 +47,8 @@ func once(call string) func(operation, service string) bool {
 	}
 }
 
-// deregister makes a revision inactive once a call was seen.
-func deregister(b *bench, call, revision string) func(operation, service string) error {
+// deregister deregisters a revision at the first matching call.
+func deregister(b *fixture, call, revision string) func(operation, service string) error {
 	return func(operation, service string) error {
 		if strings.HasPrefix(operation+" "+service, call) {
 			if d := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/" + revision); d != nil {
@@ -59,8 +59,8 @@ func deregister(b *bench, call, revision string) func(operation, service string)
 	}
 }
 
-// unreachable fails every call for a while, from the first look after the update.
-func unreachable(b *bench, code string, d time.Duration) func(operation, service string) error {
+// unreachable fails every call for a while after the first update.
+func unreachable(b *fixture, code string, d time.Duration) func(operation, service string) error {
 	var since time.Time
 	updated := false
 	return func(operation, _ string) error {
@@ -76,43 +76,43 @@ func unreachable(b *bench, code string, d time.Duration) func(operation, service
 	}
 }
 
-// TestFaults is the table of what must be survived. Each row ends with all
-// services on the new version or all on the old one, and says which.
+// TestFaults checks the result of releases with faults. In each row all services end on
+// the new version or all on the old one.
 func TestFaults(t *testing.T) {
 	tests := map[string]struct {
-		a, b   fate
-		spoil  func(*bench)
+		a, b   behavior
+		change func(*fixture)
 		result report.Result
 		code   outcome.Code
 	}{
-		"the second update is refused": {completes, completes, func(b *bench) {
-			b.ecs.refuse = refuse("UpdateService ecs-b-service", "InvalidParameterException", 1)
+		"the second update is refused": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = failCalls("UpdateService ecs-b-service", "InvalidParameterException", 1)
 		}, report.Restored, outcome.Restored},
-		"both updates are refused": {completes, completes, func(b *bench) {
-			b.ecs.refuse = refuse("UpdateService", "AccessDeniedException", 1<<30)
+		"both updates are refused": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = failCalls("UpdateService", "AccessDeniedException", 1<<30)
 		}, report.Failed, outcome.Failed},
-		"the answer to registering is lost": {completes, completes, func(b *bench) { b.ecs.lose = once("RegisterTaskDefinition") }, report.Succeeded, outcome.Done},
-		"the answer to an update is lost":   {completes, completes, func(b *bench) { b.ecs.lose = once("UpdateService") }, report.Succeeded, outcome.Done},
-		"the answer to a failing update is lost": {completes, rollsBack, func(b *bench) {
-			b.ecs.lose = once("UpdateService ecs-b")
+		"the response to registering is lost": {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("RegisterTaskDefinition") }, report.Succeeded, outcome.Done},
+		"the response to an update is lost":   {completes, completes, func(b *fixture) { b.ecs.loseResponse = loseFirst("UpdateService") }, report.Succeeded, outcome.Done},
+		"the response to a failing update is lost": {completes, rollsBack, func(b *fixture) {
+			b.ecs.loseResponse = loseFirst("UpdateService ecs-b")
 		}, report.Restored, outcome.Restored},
-		"the answer to a stop is lost":       {rollsBack, stays, func(b *bench) { b.ecs.lose = once("StopServiceDeployment") }, report.Restored, outcome.Restored},
-		"the answer to putting back is lost": {fails, completes, func(b *bench) { b.ecs.lose = secondUpdate("ecs-a") }, report.Restored, outcome.Restored},
-		"a look fails": {completes, completes, func(b *bench) {
-			b.ecs.refuse = after("UpdateService", refuse("DescribeServices", "ServerException", 3))
+		"the response to a stop is lost":    {rollsBack, stays, func(b *fixture) { b.ecs.loseResponse = loseFirst("StopServiceDeployment") }, report.Restored, outcome.Restored},
+		"the response to a restore is lost": {fails, completes, func(b *fixture) { b.ecs.loseResponse = loseSecondUpdate("ecs-a") }, report.Restored, outcome.Restored},
+		"a read fails": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService", failCalls("DescribeServices", "ServerException", 3))
 		}, report.Succeeded, outcome.Done},
-		"ECS is unreachable for a minute": {completes, completes, func(b *bench) {
-			b.ecs.refuse = unreachable(b, "ServiceUnavailable", time.Minute)
+		"ECS is unreachable for a minute": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = unreachable(b, "ServiceUnavailable", time.Minute)
 		}, report.Succeeded, outcome.Done},
-		"ECS is unreachable for three minutes": {completes, completes, func(b *bench) {
-			b.ecs.refuse = unreachable(b, "ServiceUnavailable", 3*time.Minute)
+		"ECS is unreachable for three minutes": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = unreachable(b, "ServiceUnavailable", 3*time.Minute)
 		}, report.Restored, outcome.Restored},
-		"ECS is unreachable for good": {completes, completes, func(b *bench) {
-			b.ecs.refuse = unreachable(b, "ServiceUnavailable", time.Hour)
+		"ECS is unreachable for good": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = unreachable(b, "ServiceUnavailable", time.Hour)
 		}, report.Failed, outcome.Unrestored},
-		"credentials expire and are renewed": {completes, completes, func(b *bench) {
+		"credentials expire and are renewed": {completes, completes, func(b *fixture) {
 			expired := false
-			b.ecs.refuse = after("UpdateService", func(string, string) error {
+			b.ecs.failCall = after("UpdateService", func(string, string) error {
 				if !expired {
 					return apiError("ExpiredTokenException")
 				}
@@ -120,77 +120,77 @@ func TestFaults(t *testing.T) {
 			})
 			b.engine.Renew = func() { expired = true }
 		}, report.Succeeded, outcome.Done},
-		"credentials expire for three minutes": {completes, completes, func(b *bench) {
-			b.ecs.refuse = unreachable(b, "ExpiredTokenException", 3*time.Minute)
+		"credentials expire for three minutes": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = unreachable(b, "ExpiredTokenException", 3*time.Minute)
 		}, report.Restored, outcome.Restored},
-		"throttling on every action":          {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.3, "ThrottlingException") }, report.Succeeded, outcome.Done},
-		"throttling on every action, failing": {completes, rollsBack, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.3, "ThrottlingException") }, report.Restored, outcome.Restored},
-		"updates are throttled for a minute": {completes, completes, func(b *bench) {
-			b.ecs.refuse = throttledFor(b, time.Minute)
+		"throttling on every action":          {completes, completes, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.3, "ThrottlingException") }, report.Succeeded, outcome.Done},
+		"throttling on every action, failing": {completes, rollsBack, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.3, "ThrottlingException") }, report.Restored, outcome.Restored},
+		"updates are throttled for a minute": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = throttledFor(b, time.Minute)
 		}, report.Succeeded, outcome.Done},
-		"updates are throttled for a minute, failing": {rollsBack, completes, func(b *bench) {
-			b.ecs.refuse = throttledFor(b, time.Minute)
+		"updates are throttled for a minute, failing": {rollsBack, completes, func(b *fixture) {
+			b.ecs.failCall = throttledFor(b, time.Minute)
 		}, report.Restored, outcome.Restored},
-		"updates are throttled for good": {completes, completes, func(b *bench) {
-			b.ecs.refuse = throttledFor(b, time.Hour)
+		"updates are throttled for good": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = throttledFor(b, time.Hour)
 		}, report.Failed, outcome.Failed},
-		"5xx on every action":          {completes, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
-		"5xx on every action, failing": {rollsBack, completes, func(b *bench) { b.ecs.refuse = nowAndThenAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
-		"service deployments out of sight": {completes, completes, func(b *bench) {
-			b.ecs.refuse = refuse("DescribeServiceDeployments", "ServerException", 2)
+		"5xx on every action":          {completes, completes, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.1, "InternalFailure") }, report.Succeeded, outcome.Done},
+		"5xx on every action, failing": {rollsBack, completes, func(b *fixture) { b.ecs.failCall = randomFaultsAfterPlan(0.1, "InternalFailure") }, report.Restored, outcome.Restored},
+		"service deployments are unreadable": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = failCalls("DescribeServiceDeployments", "ServerException", 2)
 		}, report.Succeeded, outcome.Done},
-		"the stop is refused": {rollsBack, stays, func(b *bench) { b.ecs.refuse = refuse("StopServiceDeployment", "ConflictException", 9) }, report.Restored, outcome.Restored},
-		"a restore is refused once": {fails, completes, func(b *bench) {
-			b.ecs.refuse = after("UpdateService ecs-a", refuse("UpdateService ecs-a", "ClientException", 1))
+		"the stop is refused": {rollsBack, stays, func(b *fixture) { b.ecs.failCall = failCalls("StopServiceDeployment", "ConflictException", 9) }, report.Restored, outcome.Restored},
+		"a restore is refused once": {fails, completes, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService ecs-a", failCalls("UpdateService ecs-a", "ClientException", 1))
 		}, report.Restored, outcome.Restored},
-		"a restore is refused for good": {fails, completes, func(b *bench) {
-			b.ecs.refuse = after("UpdateService ecs-a", refuse("UpdateService ecs-a", "ClientException", 1<<30))
+		"a restore is refused for good": {fails, completes, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService ecs-a", failCalls("UpdateService ecs-a", "ClientException", 1<<30))
 		}, report.Failed, outcome.Unrestored},
-		"a restore is not allowed": {fails, completes, func(b *bench) {
-			b.ecs.refuse = after("UpdateService ecs-a", refuse("UpdateService ecs-a", "AccessDeniedException", 1<<30))
+		"a restore is denied": {fails, completes, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService ecs-a", failCalls("UpdateService ecs-a", "AccessDeniedException", 1<<30))
 		}, report.Failed, outcome.Unrestored},
-		"what is read is late":           {completes, completes, func(b *bench) { b.ecs.lag = lag(4 * time.Second) }, report.Succeeded, outcome.Done},
-		"what is read is late, failing":  {completes, rollsBack, func(b *bench) { b.ecs.lag = lag(4 * time.Second) }, report.Restored, outcome.Restored},
-		"readings are out of order":      {completes, completes, func(b *bench) { b.ecs.lag = shuffled() }, report.Succeeded, outcome.Done},
-		"readings out of order, failing": {completes, fails, func(b *bench) { b.ecs.lag = shuffled() }, report.Restored, outcome.Restored},
-		"late, and an answer is lost": {completes, rollsBack, func(b *bench) {
-			b.ecs.lag = lag(4 * time.Second)
-			b.ecs.lose = once("UpdateService ecs-b")
+		"reads are stale":             {completes, completes, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Succeeded, outcome.Done},
+		"reads are stale, failing":    {completes, rollsBack, func(b *fixture) { b.ecs.readLag = lag(4 * time.Second) }, report.Restored, outcome.Restored},
+		"reads are out of order":      {completes, completes, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Succeeded, outcome.Done},
+		"reads out of order, failing": {completes, fails, func(b *fixture) { b.ecs.readLag = randomLag() }, report.Restored, outcome.Restored},
+		"stale, and a response is lost": {completes, rollsBack, func(b *fixture) {
+			b.ecs.readLag = lag(4 * time.Second)
+			b.ecs.loseResponse = loseFirst("UpdateService ecs-b")
 		}, report.Restored, outcome.Restored},
-		"the clock is behind":    {completes, completes, func(b *bench) { b.engine.Clock = skewed{b.ecs.clock, -time.Hour} }, report.Succeeded, outcome.Done},
-		"the clock is ahead":     {rollsBack, completes, func(b *bench) { b.engine.Clock = skewed{b.ecs.clock, time.Hour} }, report.Restored, outcome.Restored},
-		"the service is deleted": {completes, vanishes, func(*bench) {}, report.Failed, outcome.Unrestored},
-		"the old revision is deregistered": {completes, fails, func(b *bench) {
-			b.ecs.refuse = deregister(b, "UpdateService ecs-b", "ecs-b-task:1")
+		"the clock is behind":    {completes, completes, func(b *fixture) { b.engine.Clock = skewedClock{b.ecs.clock, -time.Hour} }, report.Succeeded, outcome.Done},
+		"the clock is ahead":     {rollsBack, completes, func(b *fixture) { b.engine.Clock = skewedClock{b.ecs.clock, time.Hour} }, report.Restored, outcome.Restored},
+		"the service is deleted": {completes, vanishes, func(*fixture) {}, report.Failed, outcome.Unrestored},
+		"the old revision is deregistered": {completes, fails, func(b *fixture) {
+			b.ecs.failCall = deregister(b, "UpdateService ecs-b", "ecs-b-task:1")
 		}, report.Restored, outcome.Restored},
-		"the old revision is deleted": {completes, fails, func(b *bench) {
-			b.ecs.refuse = after("UpdateService ecs-b", func(string, string) error {
+		"the old revision is deleted": {completes, fails, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService ecs-b", func(string, string) error {
 				b.ecs.remove("arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1", deleted)
 				return nil
 			})
 		}, report.Restored, outcome.Restored},
-		"the old image vanishes": {completes, fails, func(b *bench) {
-			b.ecs.refuse = after("UpdateService ecs-b", func(string, string) error { b.ecs.gone[oldImage] = true; return nil })
+		"the old image is deleted": {completes, fails, func(b *fixture) {
+			b.ecs.failCall = after("UpdateService ecs-b", func(string, string) error { b.ecs.deletedImages[oldImage] = true; return nil })
 		}, report.Failed, outcome.Unrestored},
-		"the new revision is deregistered": {completes, completes, func(b *bench) {
-			b.ecs.refuse = deregister(b, "UpdateService ecs-b", "ecs-b-task:2")
+		"the new revision is deregistered": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = deregister(b, "UpdateService ecs-b", "ecs-b-task:2")
 		}, report.Restored, outcome.Restored},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(tt.a, tt.b)
-			tt.spoil(b)
+			b := newFixture(tt.a, tt.b)
+			tt.change(b)
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.result, got.Result, "%s\n%s", got.Error, b.log())
 			require.Equal(t, tt.code, got.ExitCode)
-			b.ecs.rest()
+			b.ecs.settleAll()
 			requireAllOrNothing(t, b, got)
 		})
 	}
 }
 
-// secondUpdate loses the answer to the second update of a service.
-func secondUpdate(service string) func(operation, name string) bool {
+// loseSecondUpdate loses the response to the second update of a service.
+func loseSecondUpdate(service string) func(operation, name string) bool {
 	n := 0
 	return func(operation, name string) bool {
 		if operation == "UpdateService" && strings.HasPrefix(name, service) {
@@ -201,10 +201,10 @@ func secondUpdate(service string) func(operation, name string) bool {
 	}
 }
 
-// nowAndThenAfterPlan spoils calls once the plan stands: before that the SDK's
-// own retries do, and a failure leaves production untouched.
-func nowAndThenAfterPlan(share float64, code string) func(operation, service string) error {
-	fault := nowAndThen(share, code)
+// randomFaultsAfterPlan is randomFaults from the first update on. Before that a failure
+// leaves production unchanged.
+func randomFaultsAfterPlan(share float64, code string) func(operation, service string) error {
+	fault := randomFaults(share, code)
 	begun := false
 	return func(operation, service string) error {
 		begun = begun || operation == "UpdateService"
@@ -216,7 +216,7 @@ func nowAndThenAfterPlan(share float64, code string) func(operation, service str
 }
 
 // throttledFor throttles every update for a while, from the first one on.
-func throttledFor(b *bench, d time.Duration) func(operation, service string) error {
+func throttledFor(b *fixture, d time.Duration) func(operation, service string) error {
 	var since time.Time
 	return func(operation, _ string) error {
 		if operation != "UpdateService" {
@@ -234,30 +234,30 @@ func throttledFor(b *bench, d time.Duration) func(operation, service string) err
 
 func lag(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
 
-// shuffled makes each reading as old as it likes.
-func shuffled() func() time.Duration {
+// randomLag makes each read stale by a random time.
+func randomLag() func() time.Duration {
 	chance := rand.New(rand.NewPCG(3, 4))
 	return func() time.Duration { return time.Duration(chance.IntN(8)) * time.Second }
 }
 
-// skewed is a clock that goes wrong by a constant.
-type skewed struct {
+// skewedClock is a clock that is off by a constant.
+type skewedClock struct {
 	*fakeClock
 	by time.Duration
 }
 
-func (s skewed) Now() time.Time { return s.fakeClock.Now().Add(s.by) }
+func (s skewedClock) Now() time.Time { return s.fakeClock.Now().Add(s.by) }
 
 func TestInterruptedAtEveryCall(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.engine.Release(t.Context(), b.request)
 	calls := len(b.ecs.calls)
 	require.Greater(t, calls, 10)
 	for n := range calls {
-		b := newBench(completes, completes)
+		b := newFixture(completes, completes)
 		ctx, cancel := context.WithCancel(t.Context())
 		seen := 0
-		b.ecs.refuse = func(string, string) error {
+		b.ecs.failCall = func(string, string) error {
 			if seen == n {
 				cancel()
 			}
@@ -270,7 +270,7 @@ func TestInterruptedAtEveryCall(t *testing.T) {
 			require.Equal(t, report.Interrupted, got.Result, "call %d: %s", n, got.Error)
 			require.Equal(t, outcome.Interrupted, got.ExitCode, "call %d", n)
 		}
-		b.ecs.rest()
+		b.ecs.settleAll()
 		requireAllOrNothing(t, b, got)
 	}
 }

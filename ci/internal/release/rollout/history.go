@@ -14,26 +14,24 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// historyPage is how many deployments are asked for at a time: as many revisions as
-// ECS describes in one call.
+// historyPage is how many deployments are listed per call: as many as
+// DescribeServiceRevisions takes.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServiceRevisions.html
 const historyPage = 20
 
-// record is one deployment of a service's past, with the revision of its task
-// definition.
-type record struct {
+// deploymentRecord is a past deployment with its task definition.
+type deploymentRecord struct {
 	types.ServiceDeploymentBrief
-	revision string // ARN of the task definition's revision
+	revision string // ARN
 }
 
-// history calls look with a service's deployments, newest first, until that returns
-// enough. ECS keeps them for 90 days. known is false if the endpoint has no such
-// records, or denies them.
-func (e Engine) history(ctx context.Context, cluster, service string, look func(record) (enough bool, err error)) (known bool, err error) {
+// eachDeployment calls visit for the service's deployments, newest first, until it returns
+// done. ECS keeps them for 90 days. known is false if the API is not supported or denied.
+func (e Engine) eachDeployment(ctx context.Context, cluster, service string, visit func(deploymentRecord) (done bool, err error)) (known bool, err error) {
 	input := &ecs.ListServiceDeploymentsInput{Cluster: &cluster, Service: &service, MaxResults: aws.Int32(historyPage)}
 	for {
 		list, err := e.ECS.ListServiceDeployments(ctx, input)
-		if lacksAPI(err) {
+		if isUnavailable(err) {
 			return false, nil
 		}
 		if err != nil {
@@ -41,14 +39,14 @@ func (e Engine) history(ctx context.Context, cluster, service string, look func(
 		}
 		for page := range slices.Chunk(list.ServiceDeployments, historyPage) {
 			records, err := e.records(ctx, page)
-			if lacksAPI(err) {
+			if isUnavailable(err) {
 				return false, nil
 			}
 			if err != nil {
 				return false, fmt.Errorf("describing service revisions of %s: %w", service, err)
 			}
 			for _, r := range records {
-				if enough, err := look(r); enough || err != nil {
+				if done, err := visit(r); done || err != nil {
 					return true, err
 				}
 			}
@@ -59,12 +57,12 @@ func (e Engine) history(ctx context.Context, cluster, service string, look func(
 	}
 }
 
-// records adds the revisions of task definitions to deployments.
-func (e Engine) records(ctx context.Context, deployments []types.ServiceDeploymentBrief) ([]record, error) {
-	var records []record
+// records looks up the task definitions of deployments.
+func (e Engine) records(ctx context.Context, deployments []types.ServiceDeploymentBrief) ([]deploymentRecord, error) {
+	var records []deploymentRecord
 	var arns []string
 	for _, brief := range deployments {
-		records = append(records, record{ServiceDeploymentBrief: brief})
+		records = append(records, deploymentRecord{ServiceDeploymentBrief: brief})
 		if arn := aws.ToString(brief.TargetServiceRevisionArn); arn != "" && !slices.Contains(arns, arn) {
 			arns = append(arns, arn)
 		}
@@ -86,8 +84,9 @@ func (e Engine) records(ctx context.Context, deployments []types.ServiceDeployme
 	return records, nil
 }
 
-// newestFirst calls look with the revisions of a family until that returns enough.
-func (e Engine) newestFirst(ctx context.Context, family string, status types.TaskDefinitionStatus, look func(arn string) (enough bool, err error)) error {
+// eachRevision calls visit for the revisions of a family, newest first, until it
+// returns done.
+func (e Engine) eachRevision(ctx context.Context, family string, status types.TaskDefinitionStatus, visit func(arn string) (done bool, err error)) error {
 	input := &ecs.ListTaskDefinitionsInput{FamilyPrefix: &family, Sort: types.SortOrderDesc, Status: status}
 	for {
 		list, err := e.ECS.ListTaskDefinitions(ctx, input)
@@ -96,9 +95,9 @@ func (e Engine) newestFirst(ctx context.Context, family string, status types.Tas
 		}
 		for _, arn := range list.TaskDefinitionArns {
 			if familyOf(arn) != family {
-				continue // one whose name only begins alike
+				continue // a family with the same prefix
 			}
-			if enough, err := look(arn); enough || err != nil {
+			if done, err := visit(arn); done || err != nil {
 				return err
 			}
 		}
@@ -114,6 +113,6 @@ func familyOf(arn string) string {
 }
 
 func revisionNumber(arn string) int {
-	n, _ := strconv.Atoi(arn[strings.LastIndex(arn, ":")+1:]) // ECS's own ARNs end in a number
+	n, _ := strconv.Atoi(arn[strings.LastIndex(arn, ":")+1:]) // ARNs of ECS end in a number
 	return n
 }

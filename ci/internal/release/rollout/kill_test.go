@@ -17,14 +17,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// errKilled is what a process that is no more gets of its calls: nothing.
+// errKilled is the error of every call of a killed process.
 var errKilled = errors.New("killed")
 
-// killAt lets n calls through and none after that. With late, the last one
-// takes effect.
-func killAt(b *bench, n int, late bool) {
+// killAt kills the process after n calls. With late, the last one takes effect, but its
+// response is lost.
+func killAt(b *fixture, n int, late bool) {
 	seen, dead := 0, false
-	b.ecs.refuse = func(string, string) error {
+	b.ecs.failCall = func(string, string) error {
 		if dead || seen == n && !late {
 			dead = true
 			return errKilled
@@ -33,34 +33,34 @@ func killAt(b *bench, n int, late bool) {
 		seen++
 		return nil
 	}
-	b.ecs.lose = func(string, string) bool { return dead }
+	b.ecs.loseResponse = func(string, string) bool { return dead }
 }
 
-// revive is the world as the next process finds it.
-func revive(b *bench) {
-	b.ecs.refuse, b.ecs.lose = nil, nil
+// restartProcess lets calls succeed again, as for the next process.
+func restartProcess(b *fixture) {
+	b.ecs.failCall, b.ecs.loseResponse = nil, nil
 	b.ecs.calls = nil
 }
 
-// TestKilledAtEveryCall kills a release between any two of its calls, and lets
-// the next process carry on: at once or after ECS has come to rest.
+// TestKilledAtEveryCall kills a release at each of its calls, and lets the next process
+// resume it, at once or after ECS has settled.
 func TestKilledAtEveryCall(t *testing.T) {
-	fates := map[string][2]fate{
+	behaviors := map[string][2]behavior{
 		"good":            {completes, completes},
 		"one fails":       {completes, rollsBack},
 		"one is stuck":    {stays, completes},
 		"one is given up": {fails, completes},
 	}
-	shapes := map[string]func(*bench){
-		"as usual":                      func(*bench) {},
-		"all deregistered":              func(b *bench) { b.takeAway(types.TaskDefinitionStatusInactive) },
-		"sidecars, and a bad neighbour": func(b *bench) { b.addSidecars(); b.addNeighbour() },
+	shapes := map[string]func(*fixture){
+		"as usual":                      func(*fixture) {},
+		"all deregistered":              func(b *fixture) { b.setRevisionStatus(types.TaskDefinitionStatusInactive) },
+		"sidecars, and another service": func(b *fixture) { b.addSidecars(); b.addOtherService() },
 	}
-	for name, f := range fates {
-		for shape, give := range shapes {
-			shaped := func() *bench {
-				b := newBench(f[0], f[1])
-				give(b)
+	for name, f := range behaviors {
+		for shape, change := range shapes {
+			shaped := func() *fixture {
+				b := newFixture(f[0], f[1])
+				change(b)
 				return b
 			}
 			whole := shaped()
@@ -75,7 +75,7 @@ func TestKilledAtEveryCall(t *testing.T) {
 							b := killed(shaped(), n, late, later)
 							b.request.WaitForTurn = maxWait
 							requireAll(t, b, b.engine.Release(t.Context(), b.request), name == "good")
-							b.requireNeighbourLeftAlone(t)
+							b.requireOtherServiceUntouched(t)
 						})
 					}
 				}
@@ -84,26 +84,26 @@ func TestKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestCleanedUpAtEveryCall is a clean-up or a lifecycle policy that takes something
-// away at any moment of a release.
+// TestCleanedUpAtEveryCall deletes or deregisters something at each call of a release,
+// as a clean-up or a lifecycle policy may do.
 func TestCleanedUpAtEveryCall(t *testing.T) {
-	for what, honest := range map[string][]outcome.Code{
+	for what, allowed := range map[string][]outcome.Code{
 		"deregister": {outcome.Done, outcome.Failed, outcome.Restored},
 		"delete":     {outcome.Done, outcome.Failed, outcome.Restored},
 		"old image":  {outcome.Done, outcome.Restored, outcome.Unrestored},
 		"new image":  {outcome.Done, outcome.Restored},
 	} {
-		for name, f := range map[string][2]fate{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
-			whole := newBench(f[0], f[1])
+		for name, f := range map[string][2]behavior{"good": {completes, completes}, "one fails": {completes, rollsBack}, "one is given up": {fails, completes}} {
+			whole := newFixture(f[0], f[1])
 			whole.engine.Release(t.Context(), whole.request)
 			for n := range len(whole.ecs.calls) {
 				t.Run(fmt.Sprintf("%s, %s, call %d", what, name, n), func(t *testing.T) {
-					b := newBench(f[0], f[1])
+					b := newFixture(f[0], f[1])
 					b.request.Timeout = killTimeout
-					befall(b, nil, []vanish{{n + 1, what}}, 0, nil)
+					injectFaults(b, nil, []removal{{n + 1, what}}, 0, nil)
 					got := b.engine.Release(t.Context(), b.request)
-					require.Contains(t, honest, got.ExitCode, "%s\n%s", got.Error, b.log())
-					b.ecs.rest()
+					require.Contains(t, allowed, got.ExitCode, "%s\n%s", got.Error, b.log())
+					b.ecs.settleAll()
 					requirePromise(t, b, map[string]string{"a": oldImage, "b": oldImage}, got)
 				})
 			}
@@ -111,18 +111,18 @@ func TestCleanedUpAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseKilledAtEveryCall is the same where services had no tasks before:
-// a release that fails in the end leaves none.
+// TestFirstReleaseKilledAtEveryCall is TestKilledAtEveryCall for services without
+// tasks: a failed release leaves none.
 func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
-	for name, f := range map[string][2]fate{
+	for name, f := range map[string][2]behavior{
 		"good":                               {completes, completes},
 		"one fails":                          {completes, rollsBack},
 		"one fails, and ECS gives up on all": {completes, rollsBack},
 		"one is given up":                    {fails, completes},
 		"one fails, after what never ran":    {completes, rollsBack},
 	} {
-		newFirstBench := func(a, second fate) *bench {
-			b := newFirstBench(a, second)
+		newFirstBench := func(a, second behavior) *fixture {
+			b := newFirstReleaseFixture(a, second)
 			b.ecs.givesUp = strings.Contains(name, "gives up")
 			if strings.Contains(name, "never ran") {
 				b.givenUp(types.ServiceDeploymentStatusRollbackFailed)
@@ -140,8 +140,8 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 						b.request.WaitForTurn = maxWait
 						got := b.engine.Release(t.Context(), b.request)
 						if got.ExitCode == outcome.Refused {
-							// ECS is on its way back to an image that was never there, for ever.
-							require.Contains(t, got.Error, "the way back from release 012345678901.")
+							// ECS retries its rollback to a missing image indefinitely.
+							require.Contains(t, got.Error, "restores release 012345678901.")
 							require.Contains(t, got.Error, "slipway rollback")
 							require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 							got = b.engine.Release(t.Context(), b.request)
@@ -161,26 +161,25 @@ func TestFirstReleaseKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// TestRollbackOfAKilledFirstRelease goes back to services without tasks, wherever it
-// was killed.
+// TestRollbackOfAKilledFirstRelease rolls back to services without tasks.
 func TestRollbackOfAKilledFirstRelease(t *testing.T) {
-	whole := newFirstBench(stays, stays)
+	whole := newFirstReleaseFixture(stays, stays)
 	whole.request.Timeout = killTimeout
 	whole.engine.Release(t.Context(), whole.request)
 	for n := callsUntil(t, "RegisterTaskDefinition", stays, stays) + 1; n < len(whole.ecs.calls); n++ {
 		for _, late := range []bool{false, true} {
 			t.Run(fmt.Sprintf("call %d, takes effect %v", n, late), func(t *testing.T) {
-				b := killed(newFirstBench(stays, stays), n, late, false)
+				b := killed(newFirstReleaseFixture(stays, stays), n, late, false)
 				verified := false
 				b.request.Verify = func(context.Context, map[string]string) error { verified = true; return nil }
-				b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
-					require.Empty(t, subjects, "what runs nothing needs no image")
+				b.request.Preflight = func(_ context.Context, changes []rollout.ServiceChange) error {
+					require.Empty(t, changes, "no image is needed")
 					return nil
 				}
 				got := b.rollBack(t)
 				require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
-				require.False(t, verified, "nothing runs that could be asked")
-				b.ecs.rest()
+				require.False(t, verified, "no task runs")
+				b.ecs.settleAll()
 				for _, target := range b.request.Targets {
 					require.Equal(t, noImage, b.ecs.running(target.Service.Name))
 					require.Zero(t, b.ecs.services[target.Service.ServiceName()].desired, b.log())
@@ -190,20 +189,20 @@ func TestRollbackOfAKilledFirstRelease(t *testing.T) {
 	}
 }
 
-// TestRollbackKilledAtEveryCall is run again after it was killed, and once more: it
-// arrives and goes no further, whether what it goes to is there or has to be
-// registered anew.
+// TestRollbackKilledAtEveryCall kills a rollback at each of its calls. Two more
+// rollbacks end at the same version, whether its revision exists or has to be
+// registered again.
 func TestRollbackKilledAtEveryCall(t *testing.T) {
 	for name, status := range map[string]types.TaskDefinitionStatus{"there": types.TaskDefinitionStatusActive, "deregistered": types.TaskDefinitionStatusInactive} {
-		released := func() *bench {
-			b := newBench(completes, completes)
+		released := func() *fixture {
+			b := newFixture(completes, completes)
 			b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 			b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
 			for n := 1; n < 3; n++ {
 				b.ecs.remove(revision(n), status)
 				b.ecs.remove(strings.Replace(revision(n), "ecs-a", "ecs-b", 1), status)
 			}
-			b.foreign(7)
+			b.registerForeign(7)
 			b.ecs.calls = nil
 			return b
 		}
@@ -214,10 +213,10 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
 					b := released()
 					killAt(b, n, late)
-					if targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
+					if targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
 						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
 					}
-					revive(b)
+					restartProcess(b)
 					for range 2 {
 						got := b.rollBack(t)
 						require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
@@ -230,16 +229,16 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 	}
 }
 
-// killed is the world after a release that was killed.
-func killed(b *bench, n int, late, rested bool) *bench {
+// killed returns the fixture after a killed release.
+func killed(b *fixture, n int, late, rested bool) *fixture {
 	b.request.Timeout = killTimeout
 	killAt(b, n, late)
-	b.request.RestoreTimeout = time.Second // the dead try in vain
+	b.request.RestoreTimeout = time.Second // its calls fail anyway
 	b.engine.Release(context.Background(), b.request)
 	b.request.RestoreTimeout = 0
-	revive(b)
+	restartProcess(b)
 	if rested {
-		b.ecs.rest()
+		b.ecs.settleAll()
 	}
 	return b
 }
@@ -249,10 +248,10 @@ const (
 	killTimeout = 20 * time.Second
 )
 
-// requireAll wants the release to have come to all, or to nothing.
-func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
+// requireAll checks that all services run the new version or all the previous one.
+func requireAll(t *testing.T, b *fixture, got report.Release, good bool) {
 	t.Helper()
-	b.ecs.rest()
+	b.ecs.settleAll()
 	want := outcome.Restored
 	if good {
 		want = outcome.Done
@@ -267,11 +266,11 @@ func requireAll(t *testing.T, b *bench, got report.Release, good bool) {
 	}
 }
 
-func TestAnotherVersionIsRefusedWhileOneIsUnderWay(t *testing.T) {
-	b := newBench(stays, completes)
+func TestOtherVersionIsRefusedDuringRelease(t *testing.T) {
+	b := newFixture(stays, completes)
 	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	b.request.Version = strings.Repeat("f", 40)
 	b.request.Targets[0].Image = "good@sha256:other"
 	got := b.engine.Release(t.Context(), b.request)
@@ -282,10 +281,10 @@ func TestAnotherVersionIsRefusedWhileOneIsUnderWay(t *testing.T) {
 	require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
 }
 
-// callsUntil is how many calls a release makes before the first of a kind.
-func callsUntil(t *testing.T, operation string, a, b fate) int {
+// callsUntil returns how many calls a release makes before the first matching one.
+func callsUntil(t *testing.T, operation string, a, b behavior) int {
 	t.Helper()
-	whole := newBench(a, b)
+	whole := newFixture(a, b)
 	whole.engine.Release(t.Context(), whole.request)
 	for n, call := range whole.ecs.calls {
 		if strings.HasPrefix(call, operation) {
@@ -296,15 +295,15 @@ func callsUntil(t *testing.T, operation string, a, b fate) int {
 	return 0
 }
 
-// TestAnotherVersionAfterAFirstReleaseThatFailed: ECS has given up on a first release
-// whose process was killed. Whatever comes of the next version, the count is right.
-func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
-	for next, want := range map[fate]struct {
+// TestOtherVersionAfterFailedFirstRelease releases another version after ECS has given
+// up a killed first release, and checks the desired count.
+func TestOtherVersionAfterFailedFirstRelease(t *testing.T) {
+	for next, want := range map[behavior]struct {
 		code  outcome.Code
 		count int32
 	}{completes: {outcome.Done, 2}, fails: {outcome.Restored, 0}} {
 		t.Run(string(next), func(t *testing.T) {
-			b := killed(newFirstBench(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
+			b := killed(newFirstReleaseFixture(fails, fails), callsUntil(t, "UpdateService", fails, fails)+1, true, true)
 			require.Equal(t, "failed@sha256:new", b.ecs.running("a"))
 			b.request.Version = strings.Repeat("f", 40)
 			for n := range b.request.Targets {
@@ -312,7 +311,7 @@ func TestAnotherVersionAfterAFirstReleaseThatFailed(t *testing.T) {
 			}
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, want.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			b.ecs.rest()
+			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
 				require.Equal(t, want.count, s.desired, "%s\n%s", s.name, b.log())
 			}

@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// observe asks ECS about all services, with one call for ten of them, reports what
-// is new in them, and asks about our own service deployments.
+// observe observes all services, with one call for ten of them, and their service
+// deployments. It reports new events, tasks and targets.
 func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -35,8 +35,8 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 			observed[n].Missing = true
 			continue
 		}
-		if trouble := r.reportServiceEvents(s, service.Events); trouble != "" {
-			r.machine.Trouble(n, trouble)
+		if problem := r.reportServiceEvents(s, service.Events); problem != "" {
+			r.machine.SetProblem(n, problem)
 		}
 		observed[n] = machine.Observation{Deployments: service.Deployments, DesiredCount: service.DesiredCount}
 		current[n] = aws.ToString(service.CurrentServiceDeployment)
@@ -49,18 +49,17 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	return observed, nil
 }
 
-// observeDeployments adds the state of our service deployments. An endpoint
-// that lacks that API, or a role that may not use it, leaves the status empty:
-// then the deployments of the service itself decide.
+// observeDeployments adds the state of our own service deployments. If the API is not
+// supported or denied, the status stays empty, and the services' deployments decide.
 //
-// Our service deployment is the one whose target revision has the number of our
-// deployment's id. What DescribeServices calls the current one is tried first, which
+// Our service deployment is the one whose target revision has the number in our
+// deployment's id. The one that DescribeServices calls current is tried first, which
 // saves a call per service; it may be stale.
 func (r *run) observeDeployments(ctx context.Context, observed []machine.Observation, current []string) error {
 	var arns []string
 	own := make([]string, len(r.services))
 	for n, s := range r.services {
-		own[n] = r.machine.Recognise(n, observed[n])
+		own[n] = r.machine.FindOwnDeployment(n, observed[n])
 		if arn := r.findDeployment(ctx, s, own[n], current[n]); arn != "" {
 			arns = append(arns, arn)
 		}
@@ -68,7 +67,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	found := map[string]types.ServiceDeployment{} // by the number of the target revision
 	for batch := range slices.Chunk(arns, describeDeploymentsLimit) {
 		out, err := r.ECS.DescribeServiceDeployments(ctx, &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: batch})
-		if lacksAPI(err) {
+		if isUnavailable(err) {
 			return nil
 		}
 		if err != nil {
@@ -91,7 +90,7 @@ func (r *run) observeDeployments(ctx context.Context, observed []machine.Observa
 	return nil
 }
 
-// addDeployment adds what a service deployment says.
+// addDeployment adds the state of a service deployment to an observation.
 func addDeployment(o *machine.Observation, d types.ServiceDeployment) {
 	o.Status, o.Reason = d.Status, aws.ToString(d.StatusReason)
 	if b := d.DeploymentCircuitBreaker; b != nil {
@@ -105,10 +104,9 @@ func addDeployment(o *machine.Observation, d types.ServiceDeployment) {
 	}
 }
 
-// findDeployment returns the ARN of the service deployment to ask about: that of our
-// own deployment if it is known; what the service calls its current one, the first
-// time; after that what the list of them says. The list is newest first, so its
-// first page has ours.
+// findDeployment returns the ARN of the service deployment to describe: that of our own
+// deployment if it is known; else, the first time, the service's current one; else the one
+// in the list. The list is newest first, so its first page has ours.
 func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, current string) string {
 	arn := s.lookup.arnOf(own)
 	switch {
@@ -123,8 +121,8 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 	s.lookup.triedCurrent = false
 	out, err := r.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{Cluster: &r.request.Cluster, Service: &s.ECSName})
 	if err != nil {
-		s.lookup.unavailable = lacksAPI(err)
-		return "" // the next observation asks again
+		s.lookup.unavailable = isUnavailable(err)
+		return "" // the next observation retries
 	}
 	for _, d := range out.ServiceDeployments {
 		if numberOf(aws.ToString(d.TargetServiceRevisionArn)) == numberOf(own) {
@@ -134,6 +132,6 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 	return ""
 }
 
-// numberOf is the number that a deployment's id, ecs-svc/NNN, shares with the
-// ARN of its service revision, …/NNN.
+// numberOf returns the number that a deployment's id, ecs-svc/NNN, shares with the ARN
+// of its service revision, …/NNN.
 func numberOf(id string) string { return id[strings.LastIndex(id, "/")+1:] }

@@ -18,25 +18,25 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// planJobs is how many services are looked into at a time.
+// planJobs is how many services are planned concurrently.
 const planJobs = 8
 
-// errInProgress refuses a release: a deployment is in progress that is not this release's.
+// errInProgress refuses a release during a deployment that is not its own.
 var errInProgress = errors.New("a deployment is in progress")
 
-// releasePlan is what a release would do.
+// releasePlan is the plan of a release.
 type releasePlan struct {
 	id       string
 	services []*servicePlan // all services, in the request's order
 }
 
-// changed returns the services that change something.
+// changed returns the services to change.
 func (p releasePlan) changed() []*servicePlan {
 	return slices.DeleteFunc(slices.Clone(p.services), func(s *servicePlan) bool { return s.unchanged })
 }
 
-// plan finds out what runs and what would change, for all targets. It changes
-// nothing, and its error has all problems.
+// plan plans the release of all targets. It changes nothing. The error joins those of
+// all services.
 func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) {
 	described, err := e.describe(ctx, request.Cluster, request.Targets)
 	if err != nil {
@@ -66,10 +66,10 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-		return nil, noService(request.Cluster, name)
+		return nil, missingService(request.Cluster, name)
 	}
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
-		return nil, outcome.Refusedf("service %s is deployed by %s, not by ECS: slipway drives rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
+		return nil, outcome.Refusedf("service %s uses the deployment controller %s: slipway supports rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
 	}
 	running, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 	if err != nil {
@@ -83,15 +83,15 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		target: target, service: *service, previous: running, previousTags: tags, tags: parseTags(tags),
 	}
 	if running == nil {
-		s.remark("%s: what runs can only be put back by ECS itself", goneError(s.From.TaskDefinition))
+		s.note("%s: only ECS can restore the running version", notFoundError(s.From.TaskDefinition))
 		running = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 	}
 	s.From = versionOf(*running, tags, target.Service.Container())
 	for _, d := range service.Deployments {
-		s.Before = append(s.Before, aws.ToString(d.Id))
+		s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 	}
 	s.WasComplete = machine.Complete(service.Deployments)
-	wanted, newestTags, err := e.wanted(ctx, s, running, tags)
+	wanted, newestTags, err := e.targetDefinition(ctx, s, running, tags)
 	if err != nil {
 		return nil, err
 	}
@@ -99,10 +99,10 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	if err := e.decideCount(ctx, request.Cluster, s, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
-	if err := s.decide(*running, *wanted, request); err != nil {
+	if err := s.planImage(*running, *wanted, request); err != nil {
 		return nil, err
 	}
-	if !s.unchanged && !request.looking {
+	if !s.unchanged && !request.dryRun {
 		if err := checkStrategy(*service); err != nil {
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	if request.TakeOver && s.unchanged && deploying(*service) {
-		s.follow(e.Clock.Now())
+		s.joinDeployment(e.Clock.Now())
 	}
 	if s.failed() && s.tags.from != "" && !s.upToDate {
 		return s, e.findPrevious(ctx, s)
@@ -119,28 +119,28 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 	return s, nil
 }
 
-// decideCount changes the desired count in a service's first release, and on the way
-// back from it.
+// decideCount plans a change of the desired count for a service's first release, and for
+// the rollback of it.
 func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan, wanted string) error {
-	now, wish := s.service.DesiredCount, int32(s.target.Service.DesiredCount)
+	now, configured := s.service.DesiredCount, int32(s.target.Service.DesiredCount)
 	switch {
 	case s.target.Revision != "" && s.tags.raised > 0 && wanted == s.tags.from:
 		s.Count = &machine.CountChange{From: now}
 	case s.tags.release != "":
-	case now == 0 && s.target.Revision == "" && wish > 0:
-		s.Count = &machine.CountChange{To: wish}
-	case now > 0 && s.target.Revision == "" && wish > 0 && s.leftRaisedBy(s.newestTags):
-		s.Count = &machine.CountChange{To: wish}
+	case now == 0 && s.target.Revision == "" && configured > 0:
+		s.Count = &machine.CountChange{To: configured}
+	case now > 0 && s.target.Revision == "" && configured > 0 && s.countRaisedBy(s.newestTags):
+		s.Count = &machine.CountChange{To: configured}
 	case now > 0 && s.target.Revision == s.From.TaskDefinition:
 		_, tags, err := e.findDefinition(ctx, s.target.Service.Family())
 		if err != nil {
 			return err
 		}
-		if s.leftRaisedBy(parseTags(tags)) {
+		if s.countRaisedBy(parseTags(tags)) {
 			s.Count = &machine.CountChange{}
 		}
 	case now > 0 && s.target.Revision == "" && s.failed() && s.service.RunningCount == 0:
-		ran, err := e.everRan(ctx, cluster, s)
+		ran, err := e.everSucceeded(ctx, cluster, s)
 		if err != nil {
 			return err
 		}
@@ -151,16 +151,16 @@ func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan,
 	return nil
 }
 
-// everRan reports whether a deployment of the service was ever complete. If none was,
-// such as one of an image that Terraform only names for the time being, ECS would go
-// back from it to the first that is: only a count of 0 restores what was.
-func (e Engine) everRan(ctx context.Context, cluster string, s *servicePlan) (bool, error) {
+// everSucceeded reports whether a deployment of the service was ever successful. If none
+// was, such as one of Terraform's placeholder image, only a desired count of 0 restores
+// the previous state: ECS would roll back to the first successful deployment.
+func (e Engine) everSucceeded(ctx context.Context, cluster string, s *servicePlan) (bool, error) {
 	list, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
 		Cluster: &cluster, Service: aws.String(s.target.Service.ServiceName()), MaxResults: aws.Int32(1),
 		Status: []types.ServiceDeploymentStatus{types.ServiceDeploymentStatusSuccessful},
 	})
 	switch {
-	case lacksAPI(err):
+	case isUnavailable(err):
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("listing service deployments of %s: %w", s.target.Service.ServiceName(), err)
@@ -168,32 +168,31 @@ func (e Engine) everRan(ctx context.Context, cluster string, s *servicePlan) (bo
 	return len(list.ServiceDeployments) > 0, nil
 }
 
-// leftRaisedBy reports whether the count is that of a first release, by its tags,
-// which ECS put back by itself after its process had ended: ECS leaves the count.
-func (s *servicePlan) leftRaisedBy(release releaseTags) bool {
+// countRaisedBy reports whether the desired count is that of a first release, given by
+// its tags, that ECS rolled back after its process had ended: ECS keeps the count.
+func (s *servicePlan) countRaisedBy(release releaseTags) bool {
 	primary := machine.Primary(s.service.Deployments)
 	return release.raised > 0 && s.runs(release.from) && primary != nil && primary.RunningCount == 0
 }
 
-// toZero reports whether the service is to run nothing, as before its first release.
-func (s *servicePlan) toZero() bool { return s.Count != nil && s.Count.To == 0 }
+// scalesToZero reports whether the service is to run no task.
+func (s *servicePlan) scalesToZero() bool { return s.Count != nil && s.Count.To == 0 }
 
-// follow joins a deployment that somebody else has begun to what shall run: it is
-// waited for.
-func (s *servicePlan) follow(now time.Time) {
+// joinDeployment waits for a deployment of the wanted revision that somebody else started.
+func (s *servicePlan) joinDeployment(now time.Time) {
 	primary := machine.Primary(s.service.Deployments)
 	s.unchanged, s.Joined, s.JoinedAt = false, aws.ToString(primary.Id), now
 }
 
-// findPrevious takes what ran before the last release for what is to be restored:
-// ECS has given up on what that release wanted.
+// findPrevious restores the version before the last release if this one fails, because
+// ECS has given up the deployment of the last release.
 func (e Engine) findPrevious(ctx context.Context, s *servicePlan) error {
 	previous, tags, err := e.findDefinition(ctx, s.tags.from)
 	if err != nil {
-		return fmt.Errorf("finding out what ran before the release that failed: %w", err)
+		return fmt.Errorf("looking up the version before the failed release: %w", err)
 	}
 	if previous == nil {
-		s.remark("%s: it ran before the release that failed, and cannot be gone back to", goneError(s.tags.from))
+		s.note("%s: the version before the failed release cannot be restored", notFoundError(s.tags.from))
 		return nil
 	}
 	s.From, s.previous, s.previousTags, s.WasComplete = versionOf(*previous, tags, s.target.Service.Container()), previous, tags, true
@@ -207,29 +206,28 @@ func (e Engine) findPrevious(ctx context.Context, s *servicePlan) error {
 	return nil
 }
 
-// wanted is the revision that the target is made from: the one named, or the
-// newest active one of the family, so that Terraform's changes arrive.
-func (e Engine) wanted(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+// targetDefinition returns the definition to deploy or to base a new one on: the given
+// revision, or the newest active one, so that Terraform's changes are deployed.
+func (e Engine) targetDefinition(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
 	switch s.target.Revision {
 	case "":
-		return e.template(ctx, s, running, tags)
+		return e.newestDefinition(ctx, s, running, tags)
 	case aws.ToString(running.TaskDefinitionArn):
 		return running, tags, nil
 	}
 	return e.definition(ctx, s.target.Revision)
 }
 
-// template is the newest active revision of a service's family; if a clean-up has
-// deregistered them all it is what runs, which ECS still describes, or else the
-// newest that ECS has kept.
-func (e Engine) template(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
+// newestDefinition returns the newest active revision of a service's family. If all are
+// deregistered, it returns the running one, or else the newest that ECS still has.
+func (e Engine) newestDefinition(ctx context.Context, s *servicePlan, running *types.TaskDefinition, tags []types.Tag) (*types.TaskDefinition, []types.Tag, error) {
 	family := s.target.Service.Family()
 	newest, newestTags, err := e.definition(ctx, family)
-	if !isGone(err) {
+	if !isNotFound(err) {
 		return newest, newestTags, err
 	}
 	if aws.ToString(running.Family) == family {
-		s.remark("%s: a new one is made from %s, which runs", err, machine.ShortARN(s.From.TaskDefinition))
+		s.note("%s: creating one from %s, which runs", err, machine.ShortARN(s.From.TaskDefinition))
 		return running, tags, nil
 	}
 	list, err := e.ECS.ListTaskDefinitions(ctx, &ecs.ListTaskDefinitionsInput{
@@ -239,27 +237,27 @@ func (e Engine) template(ctx context.Context, s *servicePlan, running *types.Tas
 		return nil, nil, fmt.Errorf("listing revisions of %s: %w", family, err)
 	}
 	if len(list.TaskDefinitionArns) == 0 {
-		return nil, nil, absentError("there is no task definition " + family)
+		return nil, nil, missingError("task definition " + family + " does not exist")
 	}
-	s.remark("%s: a new one is made from %s", goneError(family), machine.ShortARN(list.TaskDefinitionArns[0]))
+	s.note("%s: creating one from %s", notFoundError(family), machine.ShortARN(list.TaskDefinitionArns[0]))
 	return e.definition(ctx, list.TaskDefinitionArns[0])
 }
 
-// decide compares what runs with what shall run.
-func (s *servicePlan) decide(running, template types.TaskDefinition, request Request) error {
+// planImage compares the running definition with the one for the target's image.
+func (s *servicePlan) planImage(running, template types.TaskDefinition, request Request) error {
 	if s.target.Revision != "" {
-		s.running, s.wanted = carryOver(running), carryOver(template)
-		return s.decideRevision(template, request)
+		s.running, s.wanted = registerInput(running), registerInput(template)
+		return s.planRevision(template, request)
 	}
 	container, version := s.target.Service.Container(), request.Version
 	if s.From.Image == s.target.Image && s.From.SHA != "" {
-		version = s.From.SHA // the version moves with the image
+		version = s.From.SHA // an unchanged image keeps its version
 	}
 	wanted, err := render(template, container, s.target.Image, version)
 	if err != nil {
 		return err
 	}
-	current := carryOver(running)
+	current := registerInput(running)
 	if s.previous != nil {
 		if current, err = render(running, container, s.From.Image, version); err != nil {
 			return err
@@ -272,51 +270,50 @@ func (s *servicePlan) decide(running, template types.TaskDefinition, request Req
 		s.To, s.upToDate = s.From, true
 		s.unchanged = !request.Force && !s.failed()
 		if !s.unchanged && !active(&running) {
-			s.copy(running, s.previousTags)
+			s.planCopy(running, s.previousTags)
 		}
-	case same(wanted, carryOver(template)) && active(&template):
+	case same(wanted, registerInput(template)) && active(&template):
 		s.To.TaskDefinition = aws.ToString(template.TaskDefinitionArn)
-		s.definition = wanted // until it is known that the revision was registered for this
+		s.definition = wanted // unless the revision was registered for this release
 	default:
 		s.definition = wanted
 	}
 	return nil
 }
 
-// copy has the like of a revision registered that was deregistered: ECS takes it
-// for no deployment any more.
-func (s *servicePlan) copy(definition types.TaskDefinition, tags []types.Tag) {
+// planCopy plans to register a copy of a deregistered revision, which ECS does not
+// deploy.
+func (s *servicePlan) planCopy(definition types.TaskDefinition, tags []types.Tag) {
 	s.copyOf, s.templateTags = aws.ToString(definition.TaskDefinitionArn), tags
-	s.definition, s.To.TaskDefinition = carryOver(definition), ""
+	s.definition, s.To.TaskDefinition = registerInput(definition), ""
 }
 
-// failed reports whether ECS has given up on what the service is to run. Saying
-// "nothing to do" of such a service would be a lie.
+// failed reports whether ECS has given up the primary deployment. Such a service is not
+// unchanged.
 func (s *servicePlan) failed() bool {
 	primary := machine.Primary(s.service.Deployments)
 	return primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed
 }
 
-// decideRevision takes a revision as it is. One that was deregistered cannot be
-// deployed any more, so its like is registered.
-func (s *servicePlan) decideRevision(template types.TaskDefinition, request Request) error {
+// planRevision plans to deploy a revision as it is, or a copy of a deregistered one.
+func (s *servicePlan) planRevision(template types.TaskDefinition, request Request) error {
 	container := s.target.Service.Container()
 	s.To = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: cmp.Or(s.newestTags.sha, request.Version)}
-	s.unchanged = s.runs(s.To.TaskDefinition) && !request.Force && !s.toZero()
+	s.unchanged = s.runs(s.To.TaskDefinition) && !request.Force && !s.scalesToZero()
 	switch {
 	case s.unchanged:
 		s.To.TaskDefinition = s.From.TaskDefinition
 	case s.To.Image == "":
-		_, err := render(template, container, "", "") // says which containers there are
+		_, err := render(template, container, "", "") // the error lists the containers
 		return err
 	case !active(&template):
-		s.copy(template, s.templateTags)
+		s.planCopy(template, s.templateTags)
 	}
 	return nil
 }
 
-// checkInProgress refuses a service in which a deployment is in progress, unless it is
-// this release's own, from a process that has ended.
+// checkInProgress refuses a service with a deployment in progress, unless it is this
+// release's own from a process that has ended.
 func (s *servicePlan) checkInProgress(request Request) error {
 	if !deploying(s.service) || request.TakeOver {
 		s.Irreversible = deploying(s.service)
@@ -325,25 +322,24 @@ func (s *servicePlan) checkInProgress(request Request) error {
 	if s.upToDate && s.tags.from != "" && !request.Force {
 		return nil // [Engine.identify] joins it
 	}
-	owner := "somebody else's"
+	owner := "not of a slipway release"
 	switch {
 	case s.tags.release == "" && s.runs(s.newestTags.from):
-		owner = fmt.Sprintf("the way back from release %s, of %s", s.newestTags.release, s.newestTags.sha)
+		owner = fmt.Sprintf("restores release %s of commit %s", s.newestTags.release, s.newestTags.sha)
 	case s.tags.release != "":
-		owner = fmt.Sprintf("release %s, of %s", s.tags.release, s.tags.sha)
+		owner = fmt.Sprintf("release %s of commit %s", s.tags.release, s.tags.sha)
 	}
-	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",
+	return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s; %s): wait for it (--wait-for-turn), or roll back (slipway rollback)",
 		s.ECSName, errInProgress, describeDeployments(s.service.Deployments), owner))
 }
 
-// firstDeployment is how long after its service a deployment may have been
-// created to be the service's first.
+// firstDeployment is how long after its service the first deployment of a service may
+// have been created.
 const firstDeployment = time.Minute
 
-// deploying reports whether a deployment is in progress that has replaced another
-// one. The first deployment of a service has not: it may wait for ever for an
-// image that only a release brings. A deployment that ECS has given up on is in
-// progress no more, whatever else still runs.
+// deploying reports whether a deployment is in progress that replaces another one. The
+// first deployment of a service does not: it may wait for an image that only a release
+// provides. Neither does one that ECS has given up, whatever else still runs.
 func deploying(service types.Service) bool {
 	primary := machine.Primary(service.Deployments)
 	if primary != nil && primary.RolloutState == types.DeploymentRolloutStateFailed {
@@ -358,7 +354,7 @@ func deploying(service types.Service) bool {
 	return primary.CreatedAt != nil && service.CreatedAt != nil && primary.CreatedAt.Sub(*service.CreatedAt) > firstDeployment
 }
 
-// versionOf reads from a revision and its tags what it runs.
+// versionOf returns the version of a revision with its tags.
 func versionOf(definition types.TaskDefinition, tags []types.Tag, container string) report.Version {
 	return report.Version{
 		TaskDefinition: aws.ToString(definition.TaskDefinitionArn),

@@ -9,30 +9,28 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// Subject is one service that a release is about to change, as far as it can
-// be known before anything is changed.
-type Subject struct {
+// ServiceChange is a planned change of a service, before anything is changed.
+type ServiceChange struct {
 	Service platform.Service
-	// Running is the ECS service as it is now.
-	Running types.Service
-	// Before is what is put back if the release fails.
-	Before *types.TaskDefinition
-	// Definition is what the service shall run. If it is registered already,
-	// this is what would have been registered.
+	// ECSService is the service in ECS.
+	ECSService types.Service
+	// Previous is the definition that a failed release restores.
+	Previous *types.TaskDefinition
+	// Definition is the new definition, or what it was registered from.
 	Definition *ecs.RegisterTaskDefinitionInput
-	// Image is the reference by digest that the service's container shall run.
+	// Image is the new image of the service's container, by digest.
 	Image string
 }
 
-// preflight checks what is about to change, if the request asks for it.
+// preflight calls the request's Preflight with the planned changes.
 func (e Engine) preflight(ctx context.Context, request Request, changed []*servicePlan) error {
 	if request.Preflight == nil {
 		return nil
 	}
-	var subjects []Subject
+	var changes []ServiceChange
 	for _, s := range changed {
-		if s.toZero() {
-			continue // its image need not be there
+		if s.scalesToZero() {
+			continue // needs no image
 		}
 		definition := s.definition
 		if definition == nil {
@@ -40,12 +38,12 @@ func (e Engine) preflight(ctx context.Context, request Request, changed []*servi
 			if err != nil {
 				return err
 			}
-			definition = carryOver(*template)
+			definition = registerInput(*template)
 		}
-		subjects = append(subjects, Subject{Service: s.target.Service, Running: s.service, Before: s.previous, Definition: definition, Image: s.To.Image})
+		changes = append(changes, ServiceChange{Service: s.target.Service, ECSService: s.service, Previous: s.previous, Definition: definition, Image: s.To.Image})
 	}
-	if len(subjects) == 0 {
+	if len(changes) == 0 {
 		return nil
 	}
-	return request.Preflight(ctx, subjects)
+	return request.Preflight(ctx, changes)
 }

@@ -19,44 +19,44 @@ import (
 )
 
 func TestPreflight(t *testing.T) {
-	b := newBench(completes, "")
-	var asked []rollout.Subject
-	b.request.Preflight = func(_ context.Context, subjects []rollout.Subject) error {
-		asked = subjects
+	b := newFixture(completes, "")
+	var changes []rollout.ServiceChange
+	b.request.Preflight = func(_ context.Context, planned []rollout.ServiceChange) error {
+		changes = planned
 		return outcome.With(outcome.Usage, errors.New("the execution role is missing"))
 	}
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Usage, got.ExitCode)
 	require.Equal(t, report.Failed, got.Result)
-	require.Len(t, asked, 1, "of what changes")
-	require.Equal(t, "good@sha256:new", asked[0].Image)
-	require.Equal(t, "good@sha256:new", aws.ToString(asked[0].Definition.ContainerDefinitions[0].Image))
-	require.Equal(t, "ecs-a-service", aws.ToString(asked[0].Running.ServiceName))
+	require.Len(t, changes, 1, "only changed services")
+	require.Equal(t, "good@sha256:new", changes[0].Image)
+	require.Equal(t, "good@sha256:new", aws.ToString(changes[0].Definition.ContainerDefinitions[0].Image))
+	require.Equal(t, "ecs-a-service", aws.ToString(changes[0].ECSService.ServiceName))
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
 func TestWaitForTurn(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	other := b.ecs.definitions[0].ContainerDefinitions[0]
 	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
 	b.request.WaitForTurn = time.Minute
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.told("waiting for its turn: service ecs-a-service: a deployment is in progress"))
+	require.True(t, b.hasEvent("waiting for another deployment: service ecs-a-service: a deployment is in progress"))
 
-	b = newBench(completes, completes)
+	b = newFixture(completes, completes)
 	other.Image = aws.String("stuck@sha256:x")
 	b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", other))
 	b.request.WaitForTurn = time.Minute
 	got = b.engine.Release(t.Context(), b.request)
-	require.Equal(t, outcome.Refused, got.ExitCode, "a turn that does not come")
+	require.Equal(t, outcome.Refused, got.ExitCode, "it waited in vain")
 }
 
-// TestTwoAtOnce lets another release slip in between planning and the first
-// change.
-func TestTwoAtOnce(t *testing.T) {
-	b := newBench(completes, completes)
-	b.ecs.refuse = func(operation, service string) error {
+// TestConcurrentDeploymentWhilePreparing starts another deployment between planning and
+// the first change.
+func TestConcurrentDeploymentWhilePreparing(t *testing.T) {
+	b := newFixture(completes, completes)
+	b.ecs.failCall = func(operation, service string) error {
 		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
 			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 		}
@@ -65,12 +65,12 @@ func TestTwoAtOnce(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
 	require.Contains(t, got.Error, "a deployment is in progress")
-	require.True(t, b.told("begun while this release was prepared"))
+	require.True(t, b.hasEvent("started while this release was being prepared"))
 	require.Zero(t, b.ecs.count("UpdateService"))
 
-	b = newBench(completes, completes)
+	b = newFixture(completes, completes)
 	overtaken := 0
-	b.ecs.refuse = func(operation, service string) error {
+	b.ecs.failCall = func(operation, service string) error {
 		if operation == "RegisterTaskDefinition" && service == "ecs-b-task" {
 			if overtaken++; overtaken == 1 {
 				b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
@@ -80,15 +80,15 @@ func TestTwoAtOnce(t *testing.T) {
 	}
 	b.request.WaitForTurn = time.Minute
 	got = b.engine.Release(t.Context(), b.request)
-	require.Equal(t, report.Succeeded, got.Result, "its turn comes: %s", got.Error)
+	require.Equal(t, report.Succeeded, got.Result, "it waits: %s", got.Error)
 }
 
-// TestTheSameTwiceAtOnce lets another process begin the very same release between
-// planning and the first change: it is carried on.
-func TestTheSameTwiceAtOnce(t *testing.T) {
-	b := newBench(completes, completes)
+// TestSameReleaseTwiceAtOnce lets another process start the same release between
+// planning and the first change: it is resumed.
+func TestSameReleaseTwiceAtOnce(t *testing.T) {
+	b := newFixture(completes, completes)
 	registered, begun := 0, false
-	b.ecs.refuse = func(operation, _ string) error { // called with the fake's lock
+	b.ecs.failCall = func(operation, _ string) error { // called with the fake's lock
 		if operation == "RegisterTaskDefinition" {
 			registered++
 		}
@@ -109,30 +109,30 @@ func TestTheSameTwiceAtOnce(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
 	require.True(t, begun)
-	require.True(t, b.told("carrying on with deployment"))
-	require.Zero(t, b.ecs.count("UpdateService"), "the other process has done so")
+	require.True(t, b.hasEvent("resuming with deployment"))
+	require.Zero(t, b.ecs.count("UpdateService"), "the other process called it")
 }
 
 func TestDesiredCountOfZero(t *testing.T) {
-	b := newBench(completes, "")
+	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]
 	s.desired = 0
 	b.ecs.complete(s)
 	s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.True(t, b.told("a: has a desired count of 0: no task was started, so nothing is proven"))
+	require.True(t, b.hasEvent("a: has a desired count of 0: no task was started, so the new version is untested"))
 }
 
-// TestFirstDeployment releases to a service that has waited for an image since
-// it was created.
+// TestFirstDeployment releases to a service that has waited for an image since its
+// creation.
 func TestFirstDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fate fate
+		fate behavior
 		code outcome.Code
 	}{"good": {completes, outcome.Done}, "bad": {fails, outcome.Restored}} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(tt.fate, "")
+			b := newFixture(tt.fate, "")
 			s := b.ecs.services["ecs-a-service"]
 			s.deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
 			s.deployments[0].RunningCount = 0
@@ -144,7 +144,7 @@ func TestFirstDeployment(t *testing.T) {
 }
 
 func TestForce(t *testing.T) {
-	b := newBench("", "")
+	b := newFixture("", "")
 	b.request.Force = true
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
@@ -153,11 +153,11 @@ func TestForce(t *testing.T) {
 	require.Equal(t, got.Services[0].From.TaskDefinition, got.Services[0].To.TaskDefinition)
 }
 
-// TestForcedRollback is the trap that a look at the running revision cannot see:
-// the forced deployment of what runs already was rolled back to the same.
+// TestForcedRollback checks that a rolled back forced deployment is not taken for a
+// success: the running revision is the same.
 func TestForcedRollback(t *testing.T) {
-	for _, f := range []fate{rollsBack, fails, stays} {
-		b := newBench("", "")
+	for _, f := range []behavior{rollsBack, fails, stays} {
+		b := newFixture("", "")
 		s := b.ecs.services["ecs-a-service"]
 		b.ecs.definitions[0].ContainerDefinitions[0].Image = aws.String(string(f) + "@sha256:old")
 		b.request.Targets[0].Image = string(f) + "@sha256:old"
@@ -169,17 +169,17 @@ func TestForcedRollback(t *testing.T) {
 }
 
 func TestFailedServiceIsNotUnchanged(t *testing.T) {
-	b := newBench("", "")
+	b := newFixture("", "")
 	b.ecs.services["ecs-a-service"].deployments[0].RolloutState = types.DeploymentRolloutStateFailed
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Succeeded, got.Result, got.Error)
-	require.Equal(t, report.Succeeded, got.Services[0].Result, "rolled out again: to say unchanged of it were a lie")
+	require.Equal(t, report.Succeeded, got.Services[0].Result, "rolled out again")
 	require.Equal(t, report.Unchanged, got.Services[1].Result)
 }
 
-// TestWhatCannotBeDrivenIsRefused: before anything changes, on the way back, too,
-// and only where something is to change.
-func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
+// TestUnsupportedDeploymentsAreRefused before anything changes, for releases and
+// rollbacks, and only if the service changes.
+func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 	strategy := func(s types.DeploymentStrategy) func(*types.Service) {
 		return func(service *types.Service) {
 			service.DeploymentConfiguration = &types.DeploymentConfiguration{Strategy: s, BakeTimeInMinutes: aws.Int32(1440)}
@@ -191,39 +191,39 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 		}
 	}
 	tests := map[string]struct {
-		spoil func(*types.Service)
-		want  string // "" is driven
+		change func(*types.Service)
+		want   string // "" if it is supported
 	}{
 		"CodeDeploy": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeCodeDeploy}
-		}, "service ecs-a-service is deployed by CODE_DEPLOY, not by ECS"},
+		}, "service ecs-a-service uses the deployment controller CODE_DEPLOY"},
 		"an external controller": {func(s *types.Service) {
 			s.DeploymentController = &types.DeploymentController{Type: types.DeploymentControllerTypeExternal}
-		}, "service ecs-a-service is deployed by EXTERNAL, not by ECS"},
-		"blue/green":         {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway drives rolling updates only: set strategy to ROLLING"},
-		"canary":             {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
-		"linear":             {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
-		"one yet to be made": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
-		"rolling":            {strategy(types.DeploymentStrategyRolling), ""},
-		"an older API":       {strategy(""), ""},
-		"a hook that pauses": {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
-		"a hook that asks":   {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
-		"blue/green, under way": {func(s *types.Service) {
+		}, "service ecs-a-service uses the deployment controller EXTERNAL"},
+		"blue/green":          {strategy(types.DeploymentStrategyBlueGreen), "service ecs-a-service has the deployment strategy BLUE_GREEN: slipway supports rolling updates only: set strategy to ROLLING"},
+		"canary":              {strategy(types.DeploymentStrategyCanary), "has the deployment strategy CANARY"},
+		"linear":              {strategy(types.DeploymentStrategyLinear), "has the deployment strategy LINEAR"},
+		"an unknown strategy": {strategy("TELEPORT"), "has the deployment strategy TELEPORT"},
+		"rolling":             {strategy(types.DeploymentStrategyRolling), ""},
+		"an older API":        {strategy(""), ""},
+		"a pause hook":        {hook(types.DeploymentLifecycleHook{TargetType: types.DeploymentLifecycleHookTargetTypePause}), "service ecs-a-service has a deployment lifecycle hook (PAUSE)"},
+		"a Lambda hook":       {hook(types.DeploymentLifecycleHook{HookTargetArn: aws.String("arn:aws:lambda:us-east-1:1:function:f")}), "lifecycle hook (arn:aws:lambda:us-east-1:1:function:f)"},
+		"blue/green, in progress": {func(s *types.Service) {
 			strategy(types.DeploymentStrategyBlueGreen)(s)
 			s.Deployments[0].RolloutState = types.DeploymentRolloutStateInProgress
 			s.Deployments = append(s.Deployments, types.Deployment{Id: aws.String("ecs-svc/99"), Status: aws.String("ACTIVE")})
 		}, "has the deployment strategy BLUE_GREEN"},
 	}
 	for name, tt := range tests {
-		for _, back := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, going back %t", name, back), func(t *testing.T) {
-				b := newBench(completes, completes)
-				b.engine.ECS = described{b.ecs, func(s *types.Service) {
+		for _, rollback := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, rollback %t", name, rollback), func(t *testing.T) {
+				b := newFixture(completes, completes)
+				b.engine.ECS = changedServices{b.ecs, func(s *types.Service) {
 					if *s.ServiceName == "ecs-a-service" {
-						tt.spoil(s)
+						tt.change(s)
 					}
 				}}
-				b.request.TakeOver, b.request.WaitForTurn = back, time.Hour
+				b.request.TakeOver, b.request.WaitForTurn = rollback, time.Hour
 				before := b.ecs.clock.Now()
 				got := b.engine.Release(t.Context(), b.request)
 				if tt.want == "" {
@@ -233,13 +233,13 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 				require.Equal(t, outcome.Refused, got.ExitCode, got.Error)
 				require.Contains(t, got.Error, tt.want)
 				require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
-				require.Equal(t, before, b.ecs.clock.Now(), "there is nothing to wait for")
+				require.Equal(t, before, b.ecs.clock.Now(), "it does not wait")
 			})
 		}
 	}
 	t.Run("a service that does not change", func(t *testing.T) {
-		b := newBench(completes, "")
-		b.engine.ECS = described{b.ecs, func(s *types.Service) {
+		b := newFixture(completes, "")
+		b.engine.ECS = changedServices{b.ecs, func(s *types.Service) {
 			if *s.ServiceName == "ecs-b-service" {
 				strategy(types.DeploymentStrategyBlueGreen)(s)
 			}
@@ -253,9 +253,9 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{status.Services[0].Strategy, status.Services[1].Strategy})
 	})
-	t.Run("looking is not changing", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.engine.ECS = described{b.ecs, strategy(types.DeploymentStrategyCanary)}
+	t.Run("diff", func(t *testing.T) {
+		b := newFixture(completes, completes)
+		b.engine.ECS = changedServices{b.ecs, strategy(types.DeploymentStrategyCanary)}
 		diff, err := b.engine.Diff(t.Context(), b.request)
 		require.NoError(t, err)
 		require.True(t, diff.Changed)
@@ -263,72 +263,72 @@ func TestWhatCannotBeDrivenIsRefused(t *testing.T) {
 	})
 }
 
-func TestNextTellsWhatAHumanHasToRun(t *testing.T) {
-	b := newBench(completes, completes)
-	var told []string
-	b.engine.Next = func(command string) { told = append(told, command) }
+func TestNextCommand(t *testing.T) {
+	b := newFixture(completes, completes)
+	var commands []string
+	b.engine.Next = func(command string) { commands = append(commands, command) }
 	b.engine.Release(t.Context(), b.request)
-	require.Contains(t, told, "aws ecs update-service --cluster ecs-cluster --service ecs-a-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1"+
+	require.Contains(t, commands, "aws ecs update-service --cluster ecs-cluster --service ecs-a-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1"+
 		" && aws ecs update-service --cluster ecs-cluster --service ecs-b-service --task-definition arn:aws:ecs:us-east-1:1:task-definition/ecs-b-task:1")
-	require.Empty(t, told[len(told)-1], "nothing is left to do")
+	require.Empty(t, commands[len(commands)-1], "no command is left")
 }
 
-// TestRevisionsThatAreNotThere: a clean-up has taken revisions away, and the services
-// run on. It keeps nobody from releasing, nor from going back.
-func TestRevisionsThatAreNotThere(t *testing.T) {
+// TestMissingRevisions releases and restores after a clean-up has deregistered or
+// deleted revisions.
+func TestMissingRevisions(t *testing.T) {
 	const inactive, deleting = types.TaskDefinitionStatusInactive, types.TaskDefinitionStatusDeleteInProgress
 	tests := map[string]struct {
-		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is registered by somebody
-		fate  fate
+		take  map[int]types.TaskDefinitionStatus // of service a's revisions; 2 is not of a release
+		fate  behavior
 		force bool
 		code  outcome.Code
 		want  string // image of service a
-		told  string
+		event string
 	}{
-		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:1, which runs"},
+		"all deregistered":              {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:1, which runs"},
 		"all deregistered, failing":     {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, fails, false, outcome.Restored, oldImage, ""},
 		"all deregistered, rolled back": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, rollsBack, false, outcome.Restored, oldImage, ""},
 		"all deregistered, stuck":       {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, stays, false, outcome.Restored, oldImage, ""},
 		"what runs, failing":            {map[int]types.TaskDefinitionStatus{1: inactive}, fails, false, outcome.Restored, oldImage, ""},
 		"being deleted, failing":        {map[int]types.TaskDefinitionStatus{1: deleting, 2: deleting}, fails, false, outcome.Restored, oldImage, ""},
-		"all deregistered, nothing new": {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
+		"all deregistered, unchanged":   {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", false, outcome.Done, oldImage, "a: unchanged"},
 		"all deregistered, forced":      {map[int]types.TaskDefinitionStatus{1: inactive, 2: inactive}, "", true, outcome.Done, oldImage, "a: registered ecs-a-task:3"},
-		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: what runs can only be put back by ECS itself"},
+		"what runs is deleted":          {map[int]types.TaskDefinitionStatus{1: deleted}, completes, false, outcome.Done, "good@sha256:new", "a: task definition ecs-a-task:1 is deleted: only ECS can restore the running version"},
 		"what runs is deleted, failing": {map[int]types.TaskDefinitionStatus{1: deleted}, rollsBack, false, outcome.Restored, oldImage, ""},
-		"deleted, and given up":         {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
-		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: a new one is made from ecs-a-task:2"},
+		"deleted, failing":              {map[int]types.TaskDefinitionStatus{1: deleted}, fails, false, outcome.Unrestored, "failed@sha256:new", "a: cannot be restored: task definition ecs-a-task:1 is deleted"},
+		"what runs deleted, none left":  {map[int]types.TaskDefinitionStatus{1: deleted, 2: inactive}, completes, false, outcome.Done, "good@sha256:new", "a: no revision of task definition ecs-a-task is active: creating one from ecs-a-task:2"},
 		"all deleted":                   {map[int]types.TaskDefinitionStatus{1: deleted, 2: deleted}, completes, false, outcome.Failed, oldImage, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(tt.fate, "")
-			b.foreign(1)
+			b := newFixture(tt.fate, "")
+			b.registerForeign(1)
 			for n, status := range tt.take {
 				b.ecs.remove(revision(n), status)
 			}
 			b.request.Force, b.request.Timeout = tt.force, killTimeout
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			require.True(t, b.told(tt.told), b.log())
-			b.ecs.rest()
+			require.True(t, b.hasEvent(tt.event), b.log())
+			b.ecs.settleAll()
 			require.Equal(t, tt.want, b.ecs.running("a"), b.log())
 			if tt.code == outcome.Unrestored {
 				require.Equal(t, "slipway rollback --service a --to COMMIT", got.Next)
 			}
 			if tt.code == outcome.Failed {
-				require.Contains(t, got.Error, "there is no task definition ecs-a-task: create it with Terraform (slipway plan, slipway apply)")
+				require.Contains(t, got.Error, "task definition ecs-a-task does not exist: create it with Terraform (slipway plan, slipway apply)")
 			}
 		})
 	}
 }
 
-// TestStatusOfRevisionsThatAreNotThere says it in one line.
-func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
+// TestStatusWithMissingRevisions checks the drift of missing revisions.
+func TestStatusWithMissingRevisions(t *testing.T) {
 	for want, status := range map[string]types.TaskDefinitionStatus{
-		"no revision of task definition ecs-a-task is active, and ecs-a-task:1 runs on: the next deploy registers one, made from that": types.TaskDefinitionStatusInactive,
-		"task definition ecs-a-task:1 is deleted, and the service runs it":                                                             deleted,
+		"no revision of task definition ecs-a-task is active, but ecs-a-task:1 still runs: the next deploy registers a revision based on it": types.TaskDefinitionStatusInactive,
+		"task definition ecs-a-task:1 is deleted, but the service runs it":                                                                   deleted,
 	} {
-		b := newBench(completes, completes)
+		b := newFixture(completes, completes)
 		b.ecs.remove(revision(1), status)
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services()[:1])
 		require.NoError(t, err)
@@ -338,11 +338,11 @@ func TestStatusOfRevisionsThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestTagsAreCarriedOver on every path that registers a revision: tags of others are
-// kept, and those of earlier releases are not.
-func TestTagsAreCarriedOver(t *testing.T) {
+// TestTagsAreKept checks every path that registers a revision: tags of others are kept,
+// those of earlier releases are not.
+func TestTagsAreKept(t *testing.T) {
 	theirs := []types.Tag{{Key: aws.String("CostCenter"), Value: aws.String("4711")}, {Key: aws.String("slipway:old"), Value: aws.String("x")}, {Key: aws.String("AWS:cloudformation:stack"), Value: aws.String("y")}}
-	tags := func(b *bench, n int) map[string]string {
+	tags := func(b *fixture, n int) map[string]string {
 		got := map[string]string{}
 		for _, tag := range b.ecs.tags[revision(n)] {
 			got[*tag.Key] = *tag.Value
@@ -350,7 +350,7 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		return got
 	}
 	t.Run("deploy", func(t *testing.T) {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagRaised), Value: aws.String("7")})
 		got := b.engine.Release(t.Context(), b.request)
 		require.Equal(t, outcome.Done, got.ExitCode, got.Error)
@@ -359,14 +359,14 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		}, tags(b, 2))
 	})
 	t.Run("restore", func(t *testing.T) {
-		b := newBench(fails, "")
+		b := newFixture(fails, "")
 		b.ecs.tags[revision(1)] = append(theirs, types.Tag{Key: aws.String(rollout.TagSHA), Value: aws.String("old")})
-		b.ecs.refuse = deregister(b, "UpdateService ecs-a", "ecs-a-task:1")
+		b.ecs.failCall = deregister(b, "UpdateService ecs-a", "ecs-a-task:1")
 		require.Equal(t, outcome.Restored, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Equal(t, map[string]string{"CostCenter": "4711", rollout.TagSHA: "old", rollout.TagCopy: revision(1)}, tags(b, 3))
 	})
 	t.Run("rollback", func(t *testing.T) {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = theirs
 		b.release(t, "1111", "good@sha256:a1", oldImage)
 		b.release(t, "2222", "good@sha256:a2", oldImage)
@@ -378,13 +378,13 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		require.Equal(t, "4711", first["CostCenter"])
 	})
 	t.Run("first release", func(t *testing.T) {
-		b := newFirstBench(completes, completes)
+		b := newFirstReleaseFixture(completes, completes)
 		b.ecs.tags[revision(1)] = theirs
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Equal(t, "4711", tags(b, 2)["CostCenter"])
 	})
-	t.Run("more than ECS takes", func(t *testing.T) {
-		b := newBench(completes, "")
+	t.Run("more than ECS allows", func(t *testing.T) {
+		b := newFixture(completes, "")
 		b.ecs.tags[revision(1)] = nil
 		for n := range 50 {
 			b.ecs.tags[revision(1)] = append(b.ecs.tags[revision(1)], types.Tag{Key: aws.String(fmt.Sprintf("k%02d", n)), Value: aws.String("v")})
@@ -392,23 +392,22 @@ func TestTagsAreCarriedOver(t *testing.T) {
 		require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
 		require.Len(t, tags(b, 2), 50)
 		require.Equal(t, newSHA, tags(b, 2)[rollout.TagSHA])
-		require.True(t, b.told("a: ECS takes 50 tags, so the new revision is without k45, k46, k47, k48, k49"), b.log())
+		require.True(t, b.hasEvent("a: ECS allows 50 tags, so the new revision does not have k45, k46, k47, k48, k49"), b.log())
 	})
 }
 
-// noImage is what services run before their first release.
+// noImage is the image of services before their first release.
 const noImage = string(missing) + "@sha256:none"
 
-// newFirstBench has two services as Terraform makes them: without tasks, and never
-// released to.
-func newFirstBench(a, second fate) *bench {
-	b := newBench(a, second)
+// newFirstReleaseFixture has two services as Terraform creates them: without tasks.
+func newFirstReleaseFixture(a, second behavior) *fixture {
+	b := newFixture(a, second)
 	b.neverReleased()
 	return b
 }
 
-// neverReleased makes the services as Terraform makes them.
-func (b *bench) neverReleased() {
+// neverReleased resets the services to what Terraform creates.
+func (b *fixture) neverReleased() {
 	for n, service := range []string{"ecs-a-service", "ecs-b-service"} {
 		s := b.ecs.services[service]
 		b.ecs.tags[*s.deployments[0].TaskDefinition] = nil
@@ -419,9 +418,9 @@ func (b *bench) neverReleased() {
 	}
 }
 
-// givenUp makes them as they are where Terraform gave them a count, and an image that
-// does not run. The status is that of the deployments before.
-func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
+// givenUp resets the services to a desired count and an image that does not run, as
+// Terraform may create them. The status is that of their deployments.
+func (b *fixture) givenUp(before types.ServiceDeploymentStatus) {
 	for _, s := range b.ecs.services {
 		s.desired, s.deployments[0].DesiredCount, s.deployments[0].RolloutState = 2, 2, types.DeploymentRolloutStateFailed
 		for n := range s.records {
@@ -431,11 +430,11 @@ func (b *bench) givenUp(before types.ServiceDeploymentStatus) {
 	}
 }
 
-// TestFirstRelease releases to services that Terraform has made without tasks:
-// they get the count of the services file, and lose it again when it fails.
+// TestFirstRelease releases to services that Terraform has created without tasks: they
+// get the desired count of the services file, and lose it if the release fails.
 func TestFirstRelease(t *testing.T) {
 	for name, tt := range map[string]struct {
-		b       fate
+		b       behavior
 		givesUp bool
 		code    outcome.Code
 		count   int32
@@ -447,14 +446,14 @@ func TestFirstRelease(t *testing.T) {
 		"nothing happens":                         {stays, true, outcome.Restored, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newFirstBench(completes, tt.b)
+			b := newFirstReleaseFixture(completes, tt.b)
 			b.ecs.givesUp, b.request.Timeout = tt.givesUp, killTimeout
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
-			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
-			require.True(t, b.told("b: its first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
-			b.ecs.rest()
+			require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "it does not wait")
+			require.True(t, b.hasEvent("b: first release: desired count 0 -> 2, as in terraform/services.auto.tfvars.json"), b.log())
+			b.ecs.settleAll()
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.count, s.desired, s.name)
 			}
@@ -463,21 +462,21 @@ func TestFirstRelease(t *testing.T) {
 	}
 }
 
-// TestFirstReleaseAfterWhatNeverRan is one to services of which ECS has given up what
-// Terraform gave them: it would go back from that to the new version.
-func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
+// TestFirstReleaseAfterFailedDeployment releases to services whose only deployment
+// failed: ECS would roll it back to the new version.
+func TestFirstReleaseAfterFailedDeployment(t *testing.T) {
 	for name, tt := range map[string]struct {
 		ran  bool
-		b    fate
+		b    behavior
 		code outcome.Code
 		want int32
 	}{
 		"good":          {false, completes, outcome.Done, 2},
 		"one fails":     {false, rollsBack, outcome.Restored, 0},
-		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS keeps trying, as it did
+		"it ran before": {true, rollsBack, outcome.Unrestored, 2}, // ECS retries, as it did before
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newFirstBench(completes, tt.b)
+			b := newFirstReleaseFixture(completes, tt.b)
 			b.request.Timeout = killTimeout
 			if b.givenUp(types.ServiceDeploymentStatusRollbackFailed); tt.ran {
 				b.givenUp(types.ServiceDeploymentStatusSuccessful)
@@ -486,9 +485,9 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.code, got.ExitCode, "%s\n%s", got.Error, b.log())
 			if !tt.ran {
-				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "there is nothing to wait for")
+				require.Less(t, b.ecs.clock.Now().Sub(began), killTimeout+time.Minute, "it does not wait")
 			}
-			require.Equal(t, !tt.ran, b.told("b: its first release: ECS has given up what was to run before"), b.log())
+			require.Equal(t, !tt.ran, b.hasEvent("b: first release: the previous deployment never succeeded"), b.log())
 			for _, s := range b.ecs.services {
 				require.Equal(t, tt.want, s.desired, s.name)
 			}
@@ -496,10 +495,10 @@ func TestFirstReleaseAfterWhatNeverRan(t *testing.T) {
 	}
 }
 
-// TestStoppedServiceStaysStopped is one that was released before and that somebody
-// has scaled to nothing.
-func TestStoppedServiceStaysStopped(t *testing.T) {
-	b := newBench(completes, "")
+// TestServiceScaledToZeroStaysAtZero releases to a service that was released before and
+// then scaled to 0.
+func TestServiceScaledToZeroStaysAtZero(t *testing.T) {
+	b := newFixture(completes, "")
 	s := b.ecs.services["ecs-a-service"]
 	b.ecs.tags[*s.deployments[0].TaskDefinition] = []types.Tag{{Key: aws.String(rollout.TagRelease), Value: aws.String("r")}}
 	s.desired, s.deployments[0].DesiredCount, s.deployments[0].RunningCount = 0, 0, 0

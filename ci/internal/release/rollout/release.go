@@ -16,23 +16,22 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Release releases all targets of the request or none. The report has the result of
-// each, and the exit code. If ctx is cancelled, Release restores what ran before and
-// returns after that.
+// Release releases all targets of the request or none, and returns the report with its
+// exit code. If ctx is cancelled, it restores the previous versions before it returns.
 func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	request.Timeout = cmp.Or(request.Timeout, DefaultTimeout)
 	request.RestoreTimeout = cmp.Or(request.RestoreTimeout, DefaultRestoreTimeout)
-	e.ECS = limit(e.ECS, e.Clock)
+	e.ECS = limitReads(e.ECS, e.Clock)
 	p, err := e.prepare(ctx, request)
 	if err != nil {
-		return e.untouched(request, p, err)
+		return e.failedReport(request, p, err)
 	}
 	changed := p.changed()
 	if len(changed) == 0 {
-		return e.conclude(request, p, nil)
+		return e.finalReport(request, p, nil)
 	}
-	if request.Verify != nil && slices.ContainsFunc(changed, (*servicePlan).toZero) {
-		e.Event("", "no smoke test: not every service is to run tasks")
+	if request.Verify != nil && slices.ContainsFunc(changed, (*servicePlan).scalesToZero) {
+		e.Event("", "no smoke test: a service is scaled to 0")
 		request.Verify = nil
 	}
 	r := e.newRun(request, changed)
@@ -41,19 +40,19 @@ func (e Engine) Release(ctx context.Context, request Request) report.Release {
 	if e.Next != nil {
 		e.Next("")
 	}
-	return e.conclude(request, p, r)
+	return e.finalReport(request, p, r)
 }
 
-// errOvertaken is errInProgress of a deployment that began between planning and the
+// errConcurrent is errInProgress of a deployment that started between planning and the
 // first change.
-var errOvertaken = fmt.Errorf("%w", errInProgress)
+var errConcurrent = fmt.Errorf("%w", errInProgress)
 
-// prepare plans, checks and registers. Production is untouched when it returns. A
-// release that is overtaken plans once more: it may be the very same release, begun by
-// another process, which is carried on, or one to wait for.
+// prepare plans, checks and registers, and changes no service. If another deployment starts
+// meanwhile, it plans once more: that deployment may be of the same release, started by
+// another process, or one to wait for.
 func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, error) {
 	p, err := e.tryPrepare(ctx, request)
-	if errors.Is(err, errOvertaken) {
+	if errors.Is(err, errConcurrent) {
 		e.Event("", err.Error()+": planning again")
 		return e.tryPrepare(ctx, request)
 	}
@@ -61,7 +60,7 @@ func (e Engine) prepare(ctx context.Context, request Request) (releasePlan, erro
 }
 
 func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, error) {
-	p, err := e.planInTurn(ctx, request)
+	p, err := e.planWhenIdle(ctx, request)
 	if err != nil {
 		return p, err
 	}
@@ -72,17 +71,17 @@ func (e Engine) tryPrepare(ctx context.Context, request Request) (releasePlan, e
 	if err := e.register(ctx, changed); err != nil {
 		return p, err
 	}
-	if err := e.checkNotOvertaken(ctx, request, changed); err != nil {
+	if err := e.checkNotConcurrent(ctx, request, changed); err != nil {
 		return p, err
 	}
 	return p, context.Cause(ctx)
 }
 
-// turnPoll is how often it is asked whether another release has ended.
-const turnPoll = 5 * time.Second
+// idlePoll is the interval of checks whether another deployment has ended.
+const idlePoll = 5 * time.Second
 
-// planInTurn plans, and waits for a deployment in progress to end if it may.
-func (e Engine) planInTurn(ctx context.Context, request Request) (releasePlan, error) {
+// planWhenIdle plans, and waits for deployments in progress as long as the request allows.
+func (e Engine) planWhenIdle(ctx context.Context, request Request) (releasePlan, error) {
 	since, reported := e.Clock.Now(), ""
 	for {
 		p, err := e.plan(ctx, request)
@@ -94,17 +93,17 @@ func (e Engine) planInTurn(ctx context.Context, request Request) (releasePlan, e
 		}
 		if reported != err.Error() {
 			reported = err.Error()
-			e.Event("", "waiting for its turn: "+reported)
+			e.Event("", "waiting for another deployment: "+reported)
 		}
-		if err := e.Clock.Sleep(ctx, turnPoll); err != nil {
+		if err := e.Clock.Sleep(ctx, idlePoll); err != nil {
 			return p, err
 		}
 	}
 }
 
-// checkNotOvertaken looks once more before the first change: of two releases that
-// began at the same time one shall go first.
-func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed []*servicePlan) error {
+// checkNotConcurrent checks for new deployments just before the first change, so that of
+// two releases that start together one goes first.
+func (e Engine) checkNotConcurrent(ctx context.Context, request Request, changed []*servicePlan) error {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -119,24 +118,24 @@ func (e Engine) checkNotOvertaken(ctx context.Context, request Request, changed 
 	for _, s := range changed {
 		service := services[s.ECSName]
 		if service == nil {
-			return fmt.Errorf("service %s was deleted while the release was prepared", s.ECSName)
+			return fmt.Errorf("service %s was deleted while the release was being prepared", s.ECSName)
 		}
 		for _, d := range service.Deployments {
-			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.Before, id) && !request.TakeOver {
-				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), begun while this release was prepared: wait for it (--wait-for-turn)",
-					s.ECSName, errOvertaken, describeDeployments(service.Deployments)))
+			if id := aws.ToString(d.Id); id != s.Joined && !slices.Contains(s.PreviousDeployments, id) && !request.TakeOver {
+				return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), started while this release was being prepared: wait for it (--wait-for-turn)",
+					s.ECSName, errConcurrent, describeDeployments(service.Deployments)))
 			}
 		}
 	}
 	return nil
 }
 
-// reportPlan reports what will change, and returns the services that do.
+// reportPlan reports the planned changes and returns the services to change.
 func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
 	var changed []*servicePlan
 	for _, s := range services {
-		for _, remark := range s.remarks {
-			e.Event(s.Name, remark)
+		for _, note := range s.notes {
+			e.Event(s.Name, note)
 		}
 		switch {
 		case !s.unchanged:
@@ -144,15 +143,15 @@ func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
 			e.Event(s.Name, fmt.Sprintf("%s -> %s", s.From.Short(), s.To.Short()))
 			switch {
 			case s.Count == nil:
-			case s.toZero():
-				e.Event(s.Name, fmt.Sprintf("nothing ran before its first release: desired count %d -> 0", s.Count.From))
+			case s.scalesToZero():
+				e.Event(s.Name, fmt.Sprintf("no task ran before its first release: desired count %d -> 0", s.Count.From))
 			case s.service.DesiredCount > 0:
-				e.Event(s.Name, "its first release: ECS has given up what was to run before, so a release that fails leaves a desired count of 0")
+				e.Event(s.Name, "first release: the previous deployment never succeeded, so a failed release leaves a desired count of 0")
 			default:
-				e.Event(s.Name, fmt.Sprintf("its first release: desired count 0 -> %d, as in %s", s.Count.To, platform.ServicesFile))
+				e.Event(s.Name, fmt.Sprintf("first release: desired count 0 -> %d, as in %s", s.Count.To, platform.ServicesFile))
 			}
 		case !s.WasComplete:
-			e.Event(s.Name, fmt.Sprintf("unchanged, and not whole: %d of %d tasks run", s.service.RunningCount, s.service.DesiredCount))
+			e.Event(s.Name, fmt.Sprintf("unchanged, but only %d of %d tasks run", s.service.RunningCount, s.service.DesiredCount))
 		default:
 			e.Event(s.Name, "unchanged")
 		}
@@ -160,8 +159,8 @@ func (e Engine) reportPlan(services []*servicePlan) []*servicePlan {
 	return changed
 }
 
-// versions are the values of VERSION by service, of those that change and run tasks;
-// "" where it is not declared.
+// versions returns the new VERSION by service, of those that change and run tasks; "" if it
+// is not declared.
 func (p releasePlan) versions() map[string]string {
 	versions := map[string]string{}
 	for _, s := range p.changed() {
@@ -180,7 +179,7 @@ func (p releasePlan) versions() map[string]string {
 	return versions
 }
 
-// version is what all services shall run, "" if they differ.
+// version returns the version that all services are to run, "" if they differ.
 func (p releasePlan) version() string {
 	version := ""
 	for _, s := range p.services {
@@ -192,8 +191,8 @@ func (p releasePlan) version() string {
 	return version
 }
 
-// untouched is the report of a release that ended before it changed anything.
-func (e Engine) untouched(request Request, p releasePlan, err error) report.Release {
+// failedReport returns the report of a release that ended before it changed a service.
+func (e Engine) failedReport(request Request, p releasePlan, err error) report.Release {
 	err = e.explain(err)
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id}
 	release.Fail(outcome.With(outcome.Of(err), errors.New(leak.Hide(err.Error()))))
@@ -209,9 +208,8 @@ func (e Engine) untouched(request Request, p releasePlan, err error) report.Rele
 	return release
 }
 
-// conclude makes the report of a release that ended; r is nil if nothing had to be
-// changed.
-func (e Engine) conclude(request Request, p releasePlan, r *run) report.Release {
+// finalReport returns the report of a release; r is nil if no service had to change.
+func (e Engine) finalReport(request Request, p releasePlan, r *run) report.Release {
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id, Result: report.Unchanged}
 	for _, s := range p.services {
 		service := report.Service{Name: s.Name, Result: report.Unchanged, From: s.From, To: s.To}
@@ -227,7 +225,7 @@ func (e Engine) conclude(request Request, p releasePlan, r *run) report.Release 
 		return release
 	}
 	cause := r.machine.Cause()
-	release.Error = e.line(cause)
+	release.Error = e.oneLine(cause)
 	failed, touched := false, false
 	for n := range r.services {
 		progress := r.machine.Progress(n)

@@ -27,8 +27,8 @@ const (
 	newSHA   = "0123456789012345678901234567890123456789"
 )
 
-// bench is a release on a fake ECS with the services "a" and "b".
-type bench struct {
+// fixture is a release on a fake ECS with the services "a" and "b".
+type fixture struct {
 	ecs     *fakeECS
 	engine  rollout.Engine
 	request rollout.Request
@@ -37,12 +37,13 @@ type bench struct {
 	events []string
 }
 
-// newBench starts both services at the old image and wants the given ones.
-func newBench(a, b fate) *bench {
+// newFixture has both services on the old image, and releases images with the given
+// behaviors.
+func newFixture(a, b behavior) *fixture {
 	clock := &fakeClock{now: time.Unix(1e9, 0)}
-	t := &bench{ecs: newFakeECS(clock)}
+	t := &fixture{ecs: newFakeECS(clock)}
 	t.request = rollout.Request{Cluster: platform.Cluster, Version: newSHA}
-	for n, want := range []fate{a, b} {
+	for n, want := range []behavior{a, b} {
 		name := string(rune('a' + n))
 		t.ecs.addService(name, oldImage)
 		image := oldImage
@@ -60,16 +61,15 @@ func newBench(a, b fate) *bench {
 	return t
 }
 
-// addNeighbour puts a service beside those of the release, of which ECS has given up
-// what it runs: nobody of this release has to do with it.
-func (b *bench) addNeighbour() {
+// addOtherService adds a service with a failed deployment that is not part of the release.
+func (b *fixture) addOtherService() {
 	b.ecs.addService("n", noImage)
 	primary := &b.ecs.services["ecs-n-service"].deployments[0]
 	primary.RolloutState, primary.DesiredCount = types.DeploymentRolloutStateFailed, 3
 }
 
-// requireNeighbourLeftAlone wants the neighbour as it was.
-func (b *bench) requireNeighbourLeftAlone(t require.TestingT) {
+// requireOtherServiceUntouched checks that the other service has not changed.
+func (b *fixture) requireOtherServiceUntouched(t require.TestingT) {
 	n := b.ecs.services["ecs-n-service"]
 	if n == nil {
 		return
@@ -79,56 +79,56 @@ func (b *bench) requireNeighbourLeftAlone(t require.TestingT) {
 	require.NotContains(t, strings.Join(b.ecs.calls, ","), "ecs-n-")
 }
 
-// addSidecars gives the services' revisions more containers, the service's own last.
-func (b *bench) addSidecars() {
+// addSidecars adds a container before each service's own.
+func (b *fixture) addSidecars() {
 	for _, d := range b.ecs.definitions {
 		d.ContainerDefinitions = append([]types.ContainerDefinition{{Name: aws.String("agent"), Image: aws.String("agent:1"), Essential: aws.Bool(false)}}, d.ContainerDefinitions...)
 	}
 }
 
-// takeAway makes revisions of the services inactive, or deletes them.
-func (b *bench) takeAway(status types.TaskDefinitionStatus) {
+// setRevisionStatus deregisters or deletes all revisions.
+func (b *fixture) setRevisionStatus(status types.TaskDefinitionStatus) {
 	for _, d := range b.ecs.definitions {
 		d.Status = status
 	}
 }
 
-func (b *bench) log() string {
+func (b *fixture) log() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return strings.Join(b.events, "\n")
 }
 
-func (b *bench) told(text string) bool {
+func (b *fixture) hasEvent(text string) bool {
 	return strings.Contains(b.log(), text)
 }
 
 func TestRelease(t *testing.T) {
 	tests := map[string]struct {
-		a, b     fate
+		a, b     behavior
 		result   report.Result
 		code     outcome.Code
 		services [2]report.Result
 		err      string
 	}{
-		"both arrive":                    {completes, completes, report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Succeeded}, ""},
-		"nothing to do":                  {"", "", report.Unchanged, outcome.Done, [2]report.Result{report.Unchanged, report.Unchanged}, ""},
-		"one is unchanged":               {completes, "", report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Unchanged}, ""},
-		"the circuit breaker trips":      {completes, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: ECS's circuit breaker tripped: Service deployment rolled back because the circuit breaker threshold was exceeded."},
-		"an alarm goes off":              {completes, alarms, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: deployment alarm errors went off: Service deployment rolled back"},
-		"somebody stops the deployment":  {completes, stopped, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: somebody stopped the deployment: Service deployment rolled back because of a user request."},
-		"ECS gives one up":               {fails, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: tasks failed to start"},
-		"one never arrives":              {stays, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: not complete within the time limit"},
-		"both fail":                      {rollsBack, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "circuit breaker threshold"},
-		"somebody else deploys":          {completes, replaced, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: another deployment, ecs-svc/5 of other:1, took the place of ours"},
-		"somebody puts it back":          {completes, undone, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: "},
-		"a service is deleted":           {completes, vanishes, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: the service was deleted"},
-		"an unchanged one is left alone": {"", rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Unchanged, report.Restored}, "b: "},
+		"both complete":                   {completes, completes, report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Succeeded}, ""},
+		"nothing to do":                   {"", "", report.Unchanged, outcome.Done, [2]report.Result{report.Unchanged, report.Unchanged}, ""},
+		"one is unchanged":                {completes, "", report.Succeeded, outcome.Done, [2]report.Result{report.Succeeded, report.Unchanged}, ""},
+		"the circuit breaker trips":       {completes, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: ECS's circuit breaker tripped: Service deployment rolled back because the circuit breaker threshold was exceeded."},
+		"an alarm goes off":               {completes, alarms, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: deployment alarm errors triggered: Service deployment rolled back"},
+		"somebody stops the deployment":   {completes, stopped, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: a user stopped the deployment: Service deployment rolled back because of a user request."},
+		"a deployment fails":              {fails, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: tasks failed to start"},
+		"one never completes":             {stays, completes, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "a: not complete within the time limit"},
+		"both fail":                       {rollsBack, rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "circuit breaker threshold"},
+		"somebody else deploys":           {completes, replaced, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: another deployment, ecs-svc/5 of other:1, replaced this one"},
+		"somebody restores it":            {completes, undone, report.Restored, outcome.Restored, [2]report.Result{report.Restored, report.Restored}, "b: "},
+		"a service is deleted":            {completes, vanishes, report.Failed, outcome.Unrestored, [2]report.Result{report.Restored, report.Failed}, "b: the service was deleted"},
+		"an unchanged one is not changed": {"", rollsBack, report.Restored, outcome.Restored, [2]report.Result{report.Unchanged, report.Restored}, "b: "},
 	}
 	for name, tt := range tests {
 		for _, lacksAPI := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: " without the service-deployments API"}[lacksAPI], func(t *testing.T) {
-				b := newBench(tt.a, tt.b)
+				b := newFixture(tt.a, tt.b)
 				if lacksAPI {
 					b.ecs.noAPI = true
 				}
@@ -149,9 +149,8 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// requireAllOrNothing checks the promise: every service runs what the report
-// says it runs.
-func requireAllOrNothing(t *testing.T, b *bench, got report.Release) {
+// requireAllOrNothing checks that every service runs what the report says.
+func requireAllOrNothing(t *testing.T, b *fixture, got report.Release) {
 	t.Helper()
 	for n, service := range got.Services {
 		switch service.Result {
@@ -169,8 +168,8 @@ func requireAllOrNothing(t *testing.T, b *bench, got report.Release) {
 	}
 }
 
-func TestReleaseTellsWhatItDid(t *testing.T) {
-	b := newBench(completes, completes)
+func TestReleaseReport(t *testing.T) {
+	b := newFixture(completes, completes)
 	got := b.engine.Release(t.Context(), b.request)
 	a := got.Services[0]
 	require.Equal(t, report.Version{TaskDefinition: "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", Image: oldImage, SHA: "old"}, a.From)
@@ -179,7 +178,7 @@ func TestReleaseTellsWhatItDid(t *testing.T) {
 	require.Contains(t, a.To.TaskDefinition, "task-definition/ecs-a-task:")
 	require.Regexp(t, `^ecs-svc/\d+$`, a.DeploymentID)
 	require.Positive(t, a.DurationMS)
-	require.True(t, b.told("a: has started 1 tasks"), "service events are told without their prefix")
+	require.True(t, b.hasEvent("a: has started 1 tasks"), "service events have no prefix")
 
 	registered := b.ecs.find(a.To.TaskDefinition)
 	require.Equal(t, newSHA, aws.ToString(registered.ContainerDefinitions[0].Environment[0].Value))
@@ -194,7 +193,7 @@ func TestReleaseTellsWhatItDid(t *testing.T) {
 }
 
 func TestReleaseAgainIsUnchanged(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	require.Equal(t, report.Succeeded, b.engine.Release(t.Context(), b.request).Result)
 	b.ecs.calls = nil
 	b.request.Version = "another commit with the same images"
@@ -205,55 +204,57 @@ func TestReleaseAgainIsUnchanged(t *testing.T) {
 }
 
 func TestReleaseTriedAgainRegistersNothing(t *testing.T) {
-	b := newBench(rollsBack, "")
+	b := newFixture(rollsBack, "")
 	first := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Restored, first.Result)
 	second := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, report.Restored, second.Result)
-	require.Equal(t, first.ID, second.ID, "the same change has the same name")
+	require.Equal(t, first.ID, second.ID, "the same change has the same id")
 	require.Equal(t, first.Services[0].To, second.Services[0].To)
 	require.Equal(t, 1, b.ecs.count("RegisterTaskDefinition"))
 }
 
 func TestReleaseLeavesProductionAlone(t *testing.T) {
 	tests := map[string]struct {
-		change func(*bench)
+		change func(*fixture)
 		result report.Result
 		code   outcome.Code
 		want   string
 	}{
 		"a service is missing": {
-			func(b *bench) { delete(b.ecs.services, "ecs-b-service") },
+			func(b *fixture) { delete(b.ecs.services, "ecs-b-service") },
 			report.Failed, outcome.Failed, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform",
 		},
 		"a container has another name": {
-			func(b *bench) {
+			func(b *fixture) {
 				b.ecs.definitions[len(b.ecs.definitions)-1].ContainerDefinitions[0].Name = aws.String("main")
 			},
 			report.Failed, outcome.Usage, `has no container "`,
 		},
 		"a deployment is in progress": {
-			func(b *bench) {
+			func(b *fixture) {
 				b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 			},
-			report.Refused, outcome.Refused, "service ecs-a-service: a deployment is in progress (PRIMARY ecs-svc/3 of ecs-a-task:2, ACTIVE ecs-svc/1 of ecs-a-task:1; somebody else's): wait for it (--wait-for-turn)",
+			report.Refused, outcome.Refused, "service ecs-a-service: a deployment is in progress (PRIMARY ecs-svc/3 of ecs-a-task:2, ACTIVE ecs-svc/1 of ecs-a-task:1; not of a slipway release): wait for it (--wait-for-turn)",
 		},
 		"ECS cannot be read": {
-			func(b *bench) { b.ecs.refuse = refuse("DescribeServices", "ServerException", 1<<30) },
+			func(b *fixture) { b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30) },
 			report.Failed, outcome.Failed, "describing services of cluster ecs-cluster",
 		},
 		"a definition cannot be read": {
-			func(b *bench) { b.ecs.refuse = refuse("DescribeTaskDefinition", "ServerException", 1<<30) },
+			func(b *fixture) { b.ecs.failCall = failCalls("DescribeTaskDefinition", "ServerException", 1<<30) },
 			report.Failed, outcome.Failed, "describing task definition",
 		},
 		"a revision is refused": {
-			func(b *bench) { b.ecs.refuse = refuse("RegisterTaskDefinition ecs-b-task", "ServerException", 1<<30) },
+			func(b *fixture) {
+				b.ecs.failCall = failCalls("RegisterTaskDefinition ecs-b-task", "ServerException", 1<<30)
+			},
 			report.Failed, outcome.Failed, "registering a revision of ecs-b-task",
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(completes, completes)
+			b := newFixture(completes, completes)
 			tt.change(b)
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, tt.result, got.Result, got.Error)
@@ -265,8 +266,8 @@ func TestReleaseLeavesProductionAlone(t *testing.T) {
 	}
 }
 
-// refuse makes the first n calls of an operation fail.
-func refuse(call, code string, n int) func(operation, service string) error {
+// failCalls fails the first n calls of an operation.
+func failCalls(call, code string, n int) func(operation, service string) error {
 	return func(operation, service string) error {
 		if strings.HasPrefix(operation+" "+service, call) && n > 0 {
 			n--
@@ -277,9 +278,9 @@ func refuse(call, code string, n int) func(operation, service string) error {
 }
 
 func TestVerifyFails(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.request.Verify = func(_ context.Context, versions map[string]string) error {
-		require.Equal(t, "good@sha256:new", b.ecs.running("a"), "asked when all is there")
+		require.Equal(t, "good@sha256:new", b.ecs.running("a"), "called when all services run")
 		require.Equal(t, map[string]string{"a": newSHA, "b": newSHA}, versions)
 		return errors.New("/api/ answers 502")
 	}
@@ -290,23 +291,23 @@ func TestVerifyFails(t *testing.T) {
 	requireAllOrNothing(t, b, got)
 }
 
-// TestVerifyIsToldWhatTheReleaseHasChanged: what others run does not decide.
-func TestVerifyIsToldWhatTheReleaseHasChanged(t *testing.T) {
+// TestVerifyGetsChangedVersions checks that unchanged services are not verified.
+func TestVerifyGetsChangedVersions(t *testing.T) {
 	for _, declared := range []bool{true, false} {
-		b := newBench(completes, "")
+		b := newFixture(completes, "")
 		want := newSHA
 		if !declared {
 			b.ecs.definitions[0].ContainerDefinitions[0].Environment, want = nil, ""
 		}
-		var told map[string]string
-		b.request.Verify = func(_ context.Context, versions map[string]string) error { told = versions; return nil }
+		var got map[string]string
+		b.request.Verify = func(_ context.Context, versions map[string]string) error { got = versions; return nil }
 		require.Equal(t, report.Succeeded, b.engine.Release(t.Context(), b.request).Result)
-		require.Equal(t, map[string]string{"a": want}, told)
+		require.Equal(t, map[string]string{"a": want}, got)
 	}
 }
 
 func TestCauses(t *testing.T) {
-	b := newBench(completes, rollsBack)
+	b := newFixture(completes, rollsBack)
 	exit := aws.Int32(1)
 	crashed := func(id, startedBy string) types.Task {
 		return types.Task{
@@ -329,35 +330,35 @@ func TestCauses(t *testing.T) {
 	require.Equal(t, report.Cause{
 		Task: service.Causes[0].Task, Count: 2, StopCode: "EssentialContainerExited",
 		Reason: "Essential container in task exited: panic", ExitCode: exit,
-		LogTail: []string{"in ecs/b/" + id, "last words"},
+		LogTail: []string{"in ecs/b/" + id, "last line"},
 	}, service.Causes[0])
-	require.True(t, b.told("b: cause: Essential container in task exited: panic (exit code 1) [EssentialContainerExited]"))
+	require.True(t, b.hasEvent("b: cause: Essential container in task exited: panic (exit code 1) [EssentialContainerExited]"))
 
 	t.Run("a diagnosis that fails does not change the verdict", func(t *testing.T) {
-		b := newBench(completes, rollsBack)
-		b.ecs.refuse = refuse("ListTasks", "ServerException", 1<<30)
+		b := newFixture(completes, rollsBack)
+		b.ecs.failCall = failCalls("ListTasks", "ServerException", 1<<30)
 		got := b.engine.Release(t.Context(), b.request)
 		require.Equal(t, report.Restored, got.Result)
-		require.True(t, b.told("could not find out why: listing tasks of ecs-b-service"))
+		require.True(t, b.hasEvent("cannot diagnose the failure: listing tasks of ecs-b-service"))
 	})
-	t.Run("nor do logs that cannot be read", func(t *testing.T) {
-		for code, told := range map[string]bool{"AccessDeniedException": true, "ResourceNotFoundException": false} {
-			b := newBench(completes, rollsBack)
+	t.Run("neither do unreadable logs", func(t *testing.T) {
+		for code, reported := range map[string]bool{"AccessDeniedException": true, "ResourceNotFoundException": false} {
+			b := newFixture(completes, rollsBack)
 			b.ecs.stopped = []types.Task{crashed("t", "ecs-svc/3"), crashed("t", "ecs-svc/4")}
 			b.engine.Logs = fakeLogs{err: apiError(code)}
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, report.Restored, got.Result)
-			require.Equal(t, told, b.told("reading log stream ecs/b/t of /ecs/ecs-b"))
+			require.Equal(t, reported, b.hasEvent("reading log stream ecs/b/t of /ecs/ecs-b"))
 		}
 	})
 }
 
-// TestECSsReasonStandsInTheReport where a time limit is all that is known otherwise:
-// what ECS complained of last, or why the tasks of the way back did not start.
-func TestECSsReasonStandsInTheReport(t *testing.T) {
+// TestReportHasECSReason checks that an exceeded time limit is reported with the last
+// problem of ECS, or with why the tasks of a restore failed.
+func TestReportHasECSReason(t *testing.T) {
 	const full, unable = "was unable to place a task because no subnet has a free address.", "is unable to consistently start tasks successfully."
 	pull := "CannotPullContainerError: repo@sha256:old: not found"
-	b := newBench(stays, "")
+	b := newFixture(stays, "")
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Restored, got.ExitCode)
 	require.Equal(t, "a: not complete within the time limit of 15m0s: "+full, got.Error)
@@ -375,27 +376,26 @@ func TestECSsReasonStandsInTheReport(t *testing.T) {
 		"of the service": {nil, unable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(fails, "")
-			b.ecs.gone[oldImage], b.ecs.stopped = true, tt.tasks
+			b := newFixture(fails, "")
+			b.ecs.deletedImages[oldImage], b.ecs.stopped = true, tt.tasks
 			got := b.engine.Release(t.Context(), b.request)
 			require.Equal(t, outcome.Unrestored, got.ExitCode)
 			a := got.Services[0]
 			require.Contains(t, a.Error, "restoring a: not restored within the time limit of 10m0s: ")
 			require.Contains(t, a.Error, tt.reason)
-			require.Equal(t, "putting it back: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
+			require.Equal(t, "restoring: "+tt.reason, a.Causes[len(a.Causes)-1].Reason)
 			require.Contains(t, got.Next, "--task-definition "+revision(1))
 		})
 	}
 }
 
-// TestDeployedOverWhileWaiting is a service that waits for its update while ECS
-// throttles, and that somebody else deploys meanwhile: it is left alone, and the
-// others are put back.
-func TestDeployedOverWhileWaiting(t *testing.T) {
-	b := newBench(completes, completes)
+// TestConcurrentDeploymentWhileThrottled deploys a service while its update is
+// throttled: it is not changed, and the others are restored.
+func TestConcurrentDeploymentWhileThrottled(t *testing.T) {
+	b := newFixture(completes, completes)
 	throttled := throttledFor(b, 30*time.Second)
 	updated, deployed := false, false
-	b.ecs.refuse = func(operation, service string) error {
+	b.ecs.failCall = func(operation, service string) error {
 		updated = updated || operation == "UpdateService"
 		if operation == "DescribeServices" && updated && !deployed {
 			deployed = true
@@ -409,17 +409,17 @@ func TestDeployedOverWhileWaiting(t *testing.T) {
 	got := b.engine.Release(t.Context(), b.request)
 	require.Equal(t, outcome.Restored, got.ExitCode, "%s\n%s", got.Error, b.log())
 	require.Contains(t, got.Error, "another deployment")
-	b.ecs.rest()
+	b.ecs.settleAll()
 	require.Equal(t, oldImage, b.ecs.running("a"))
 	require.Equal(t, string(completes)+"@sha256:hotfix", b.ecs.running("b"))
 }
 
-// TestWhatAWSSaysIsExplained wherever a release reports it.
-func TestWhatAWSSaysIsExplained(t *testing.T) {
+// TestErrorsAreExplained checks that every reported AWS error is explained.
+func TestErrorsAreExplained(t *testing.T) {
 	for name, call := range map[string]string{"before anything is changed": "DescribeServices", "on the way": "UpdateService ecs-b-service"} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(completes, completes)
-			b.ecs.refuse = refuse(call, "AccessDeniedException", 1<<30)
+			b := newFixture(completes, completes)
+			b.ecs.failCall = failCalls(call, "AccessDeniedException", 1<<30)
 			b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
 			got := b.engine.Release(t.Context(), b.request)
 			require.NotEqual(t, report.Succeeded, got.Result)

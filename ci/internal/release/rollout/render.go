@@ -14,14 +14,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// render makes the registration of a new revision from a template: everything
-// is carried over but the container's image and, where the container declares
-// it, the variable VERSION. The template is left as it is.
+// render returns the input to register a new revision: the template with the
+// container's image and, if the container declares it, its VERSION. It does not change
+// the template.
 func render(template types.TaskDefinition, container, image, version string) (*ecs.RegisterTaskDefinitionInput, error) {
-	input := carryOver(template)
+	input := registerInput(template)
 	n := slices.IndexFunc(input.ContainerDefinitions, func(c types.ContainerDefinition) bool { return aws.ToString(c.Name) == container })
 	if n < 0 {
-		return nil, outcome.Usagef("task definition %s has no container %q: it has %s; name the container like the service",
+		return nil, outcome.Usagef("task definition %s has no container %q: it has %s: name the container like the service",
 			aws.ToString(template.TaskDefinitionArn), container, strings.Join(containerNames(template), ", "))
 	}
 	input.ContainerDefinitions = slices.Clone(input.ContainerDefinitions)
@@ -36,10 +36,9 @@ func render(template types.TaskDefinition, container, image, version string) (*e
 	return input, nil
 }
 
-// carryOver copies every field that a registration takes from a task
-// definition that ECS described. It goes by the SDK's own types, so that a
-// field which a later API adds is carried over and not dropped.
-func carryOver(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
+// registerInput copies a task definition into the input to register it. It uses
+// reflection, so that fields of later API versions are copied, too.
+func registerInput(template types.TaskDefinition) *ecs.RegisterTaskDefinitionInput {
 	input := &ecs.RegisterTaskDefinitionInput{}
 	from, to := reflect.ValueOf(template), reflect.ValueOf(input).Elem()
 	for i := range to.NumField() {
@@ -59,7 +58,7 @@ func containerNames(definition types.TaskDefinition) []string {
 	return names
 }
 
-// imageOf is the image of the named container, or "".
+// imageOf returns the image of a container, or "".
 func imageOf(definition types.TaskDefinition, container string) string {
 	for _, c := range definition.ContainerDefinitions {
 		if aws.ToString(c.Name) == container {
@@ -69,8 +68,8 @@ func imageOf(definition types.TaskDefinition, container string) string {
 	return ""
 }
 
-// same reports whether two registrations mean the same to ECS: lists without an
-// order are compared as sets, and what ECS fills in by itself is filled in.
+// same reports whether two definitions are equal for ECS: unordered lists are compared
+// as sets, and ECS's defaults are filled in.
 func same(a, b *ecs.RegisterTaskDefinitionInput) bool {
 	return reflect.DeepEqual(normalize(a), normalize(b))
 }
@@ -109,7 +108,7 @@ func normalizeContainer(c types.ContainerDefinition, mode types.NetworkMode) typ
 	return c
 }
 
-// sorted is a sorted copy; empty and absent lists are alike.
+// sorted returns a sorted copy, nil for an empty list.
 func sorted[T any](list []T, key func(T) string) []T {
 	if len(list) == 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// fill sets every exported field below v to something that is not zero.
+// fill sets every exported field of v to a non-zero value.
 func fill(v reflect.Value, depth int) {
 	if depth > 6 {
 		return
@@ -70,7 +70,7 @@ func TestRenderCarriesEveryFieldOver(t *testing.T) {
 	require.Equal(t, "old", *template.ContainerDefinitions[0].Environment[1].Value)
 }
 
-func TestRenderSetsNoVariableThatIsNotDeclared(t *testing.T) {
+func TestRenderSetsDeclaredVariablesOnly(t *testing.T) {
 	template := types.TaskDefinition{ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("api")}, {Name: aws.String("log"), Image: aws.String("l")}}}
 	got, err := render(template, "api", "i", "v2")
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestRenderWithoutTheContainer(t *testing.T) {
 		ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("main")}, {Name: aws.String("log")}},
 	}
 	_, err := render(template, "api", "i", "v")
-	require.EqualError(t, err, `task definition arn:td:1 has no container "api": it has "main", "log"; name the container like the service`)
+	require.EqualError(t, err, `task definition arn:td:1 has no container "api": it has "main", "log": name the container like the service`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 

@@ -12,15 +12,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// identify names the release, and joins what an earlier process has done of
-// the very same one before it was killed: services that run the new version
-// already, or are on their way, belong to the release again and are put back
-// with the rest should it fail.
+// identify names the release, and resumes it if an earlier process started the same
+// release and was killed: services that run the new version already, or are being
+// updated, belong to it again, and are restored with the others if it fails.
 //
-// A service belongs to it if its revision carries the name that the release has
-// when the service is counted in, with what ran before taken from the
-// revision's tag. The name is made of exactly that, so a release of the same
-// commit that changed something else is not taken for this one.
+// A service belongs to the release if its revision's tag has the name that the release gets
+// when the service is included, with the previous revision taken from its tags. The name
+// depends on what changes, so a release of the same commit that changed something else is a
+// different one.
 func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) error {
 	id, members, err := e.findUnfinished(ctx, request, p)
 	if err != nil {
@@ -34,24 +33,24 @@ func (e Engine) identify(ctx context.Context, request Request, p *releasePlan) e
 		if s.unchanged || s.Joined != "" || s.definition == nil {
 			continue
 		}
-		mine := tagsOf(s, id, members)
+		own := tagsOf(s, id, members)
 		if s.copyOf != "" {
-			mine = parseTags(s.templateTags).copied(s.copyOf)
+			own = parseTags(s.templateTags).asCopyOf(s.copyOf)
 		}
-		if s.To.TaskDefinition != "" && s.newestTags == mine {
-			s.definition = nil // registered for this, by an earlier try
+		if s.To.TaskDefinition != "" && s.newestTags == own {
+			s.definition = nil // registered for this release earlier
 			continue
 		}
 		s.To.TaskDefinition = ""
 		var dropped []string
-		if s.definition.Tags, dropped = mine.merged(s.templateTags); len(dropped) > 0 {
-			s.remark("ECS takes %d tags, so the new revision is without %s", maxTags, strings.Join(dropped, ", "))
+		if s.definition.Tags, dropped = own.withForeign(s.templateTags); len(dropped) > 0 {
+			s.note("ECS allows %d tags, so the new revision does not have %s", maxTags, strings.Join(dropped, ", "))
 		}
 	}
 	return nil
 }
 
-// findUnfinished finds the unfinished release that this one carries on, and its size.
+// findUnfinished returns the id and size of the unfinished release to resume, if any.
 func (e Engine) findUnfinished(ctx context.Context, request Request, p *releasePlan) (id string, members int, err error) {
 	for _, candidate := range candidates(p.services) {
 		var all, first, joining []*servicePlan
@@ -65,9 +64,9 @@ func (e Engine) findUnfinished(ctx context.Context, request Request, p *releaseP
 				continue
 			}
 			all = append(all, &before)
-			if put := before; s.tags.copyOf != "" && before.From == s.From {
-				put.From.TaskDefinition = s.tags.copyOf // put back to a copy, by that release
-				first = append(first, &put)
+			if copied := before; s.tags.copyOf != "" && before.From == s.From {
+				copied.From.TaskDefinition = s.tags.copyOf // restored to a copy by that release
+				first = append(first, &copied)
 			} else {
 				first = append(first, &before)
 			}
@@ -85,7 +84,7 @@ func (e Engine) findUnfinished(ctx context.Context, request Request, p *releaseP
 	return "", 0, e.rejectForeign(p)
 }
 
-// candidates are the releases that services run which shall run what they do.
+// candidates returns the releases of services that already run what they should.
 func candidates(services []*servicePlan) []string {
 	var list []string
 	seen := map[string]bool{"": true}
@@ -107,11 +106,11 @@ func anyUnfinished(services []*servicePlan) bool {
 	return false
 }
 
-// join makes a service that runs the new version already a part of the release.
+// join makes a service that runs the new version a part of the resumed release.
 func (e Engine) join(ctx context.Context, s *servicePlan) error {
 	previous, tags, err := e.findDefinition(ctx, s.tags.from)
 	if err != nil {
-		return fmt.Errorf("finding out what ran before the release that is carried on: %w", err)
+		return fmt.Errorf("looking up the version before the resumed release: %w", err)
 	}
 	s.unchanged, s.WasComplete, s.definition = false, true, nil
 	s.To, s.From, s.previous, s.previousTags = s.From, report.Version{TaskDefinition: s.tags.from}, previous, tags
@@ -122,22 +121,22 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 		s.Count = &machine.CountChange{To: int32(s.tags.raised)}
 	}
 	primary := machine.Primary(s.service.Deployments)
-	s.Joined, s.JoinedAt, s.Before = aws.ToString(primary.Id), e.Clock.Now(), nil
+	s.Joined, s.JoinedAt, s.PreviousDeployments = aws.ToString(primary.Id), e.Clock.Now(), nil
 	for _, d := range s.service.Deployments {
 		if aws.ToString(d.Id) != s.Joined {
-			s.Before = append(s.Before, aws.ToString(d.Id))
+			s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 		}
 	}
-	e.Event(s.Name, "carrying on with deployment "+s.Joined+" of release "+s.tags.release)
+	e.Event(s.Name, "resuming with deployment "+s.Joined+" of release "+s.tags.release)
 	return nil
 }
 
-// rejectForeign refuses services in which a deployment is in progress that nobody
-// has joined.
+// rejectForeign refuses services with a deployment in progress that is not part of the
+// release.
 func (e Engine) rejectForeign(p *releasePlan) error {
 	for _, s := range p.services {
 		if s.unchanged && deploying(s.service) && !s.Irreversible {
-			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) to the same version: wait for it (--wait-for-turn), or go back to what ran before (slipway rollback)",
+			return outcome.With(outcome.Refused, fmt.Errorf("service %s: %w (%s), of another release (%s) of the same version: wait for it (--wait-for-turn), or roll back (slipway rollback)",
 				s.ECSName, errInProgress, describeDeployments(s.service.Deployments), s.tags.release))
 		}
 	}

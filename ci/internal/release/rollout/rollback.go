@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// runningService is what a service runs, with what its revision's tags say.
+// runningService is what a service runs, with the tags of its revision.
 type runningService struct {
 	service    platform.Service
 	described  types.Service
@@ -25,7 +25,7 @@ type runningService struct {
 	tags       releaseTags
 }
 
-// runningServices looks up what the services run. Those that are missing are an error.
+// runningServices looks up what the services run. A missing service is an error.
 func (e Engine) runningServices(ctx context.Context, cluster string, services []platform.Service) ([]runningService, error) {
 	var targets []Target
 	for _, s := range services {
@@ -39,7 +39,7 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 	for _, s := range services {
 		service := described[s.ServiceName()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-			return nil, noService(cluster, s.ServiceName())
+			return nil, missingService(cluster, s.ServiceName())
 		}
 		definition, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
@@ -53,14 +53,14 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 	return all, nil
 }
 
-// LastGood finds where a rollback goes that names no goal: for every service of
-// the release that was begun last, what ran before it, as far as that is known
-// to have worked. That is not the revision before: that one may never have run.
+// LastKnownGood returns the targets of a rollback without --to: for every service of
+// the last release, the version before it that is known to work. That is not always the
+// previous revision, which may never have run.
 //
-// A service in which that release was put back already, by the release itself,
-// by ECS or by an earlier rollback, stays where it is: a rollback that is run
-// again goes no further.
-func (e Engine) LastGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
+// A service that the last release, ECS or an earlier rollback has restored already
+// stays as it is, so that a repeated rollback goes no further. If of is set and the
+// last release is of another commit, there are no targets.
+func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
 	all, err := e.runningServices(ctx, cluster, services)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 		return nil, nil
 	}
 	if last == nil {
-		return nil, outcome.Usagef("what runs was not released by slipway, so it is not known what ran before: name a commit or a revision with --to")
+		return nil, outcome.Usagef("the running version was not released by slipway, so the previous one is unknown: set a commit or a revision with --to")
 	}
 	var targets []Target
 	var problems []error
@@ -87,141 +87,140 @@ func (e Engine) LastGood(ctx context.Context, cluster string, services []platfor
 		switch {
 		case releases[n].id != last.id:
 			continue
-		case releases[n].putBack:
-			e.Event(s.service.Name, fmt.Sprintf("was put back already: %s, of release %s, runs no more (--to names what is further back)", releases[n].revision, releases[n].id))
+		case releases[n].restored:
+			e.Event(s.service.Name, fmt.Sprintf("was restored already: %s of release %s no longer runs (to roll back further, use --to)", releases[n].revision, releases[n].id))
 			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		}
-		revision, err := e.lastGood(ctx, cluster, s)
+		revision, err := e.lastKnownGood(ctx, cluster, s)
 		targets, problems = append(targets, Target{Service: s.service, Revision: revision}), append(problems, err)
 	}
 	return targets, errors.Join(problems...)
 }
 
-// lastRelease is the last release that concerned a service.
+// lastRelease is the last release of a service.
 type lastRelease struct {
 	id, sha  string
-	revision string    // the one that it registered
-	at       time.Time // when it was deployed, or else registered
-	putBack  bool      // the service runs something older, again or still
+	revision string    // registered by the release
+	at       time.Time // of its deployment, or else of its registration
+	restored bool      // the service runs an older revision
 }
 
-// findLastRelease finds the last release that concerned a service. A release
-// deploys what it has registered or the newest revision that there is, and nothing
-// older. So one that has registered a revision which is newer than what runs was
-// put back, by whomever; if there is none it is the release of what runs.
+// findLastRelease returns the last release of a service. A release deploys the revision
+// that it registers, or the newest one, and never an older one. So if a revision of a
+// release is newer than the running one, that release was restored; otherwise the last
+// release is that of the running revision.
 //
-// The service's deployments are looked at first: that costs two calls however many
-// revisions others have registered. Then come the revisions that are newer than what
-// runs, because a release whose process was killed may have deployed none.
+// The service's deployments are searched first, which costs two calls however many
+// revisions there are. The revisions newer than the running one come next, because a
+// release whose process was killed may not have deployed its own.
 func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningService) (lastRelease, error) {
-	l := laterRelease{engine: e, than: s, seen: map[string]bool{}}
-	known, err := e.history(ctx, cluster, s.service.ServiceName(), func(r record) (bool, error) { return l.deployment(ctx, r) })
+	search := releaseSearch{engine: e, service: s, seen: map[string]bool{}}
+	known, err := e.eachDeployment(ctx, cluster, s.service.ServiceName(), func(r deploymentRecord) (bool, error) { return search.visitDeployment(ctx, r) })
 	if err != nil {
 		return lastRelease{}, err
 	}
 	for _, status := range []types.TaskDefinitionStatus{types.TaskDefinitionStatusActive, types.TaskDefinitionStatusInactive} {
-		if l.found != nil {
+		if search.found != nil {
 			break
 		}
-		err := e.newestFirst(ctx, s.service.Family(), status, func(arn string) (bool, error) {
-			enough, err := l.revision(ctx, arn, time.Time{})
-			return enough || !l.newer(arn), err
+		err := e.eachRevision(ctx, s.service.Family(), status, func(arn string) (bool, error) {
+			done, err := search.visitRevision(ctx, arn, time.Time{})
+			return done || !search.isNewer(arn), err
 		})
 		switch {
 		case err != nil && !isCode(err, deniedCodes...):
 			return lastRelease{}, err
 		case err != nil && !known:
-			return lastRelease{}, outcome.Usagef("%s: this role may see neither its deployments nor its revisions, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name)
+			return lastRelease{}, outcome.Usagef("%s: this role may list neither its deployments nor its revisions, so the last release is unknown: set a commit or a revision with --to", s.service.Name)
 		}
 	}
 	switch {
-	case l.found != nil:
-		return *l.found, nil
-	case l.deleted != "":
-		return lastRelease{}, outcome.Usagef("%s: %s was deployed after what runs and is deleted, so it is not known what a rollback undoes: name a commit or a revision with --to", s.service.Name, machine.ShortARN(l.deleted))
+	case search.found != nil:
+		return *search.found, nil
+	case search.deleted != "":
+		return lastRelease{}, outcome.Usagef("%s: %s was deployed after the running revision and is deleted, so the last release is unknown: set a commit or a revision with --to", s.service.Name, machine.ShortARN(search.deleted))
 	case s.tags.release == "" || s.tags.from == "":
 		return lastRelease{}, nil
 	}
-	if l.arrived.IsZero() {
-		l.arrived = aws.ToTime(s.definition.RegisteredAt)
+	if search.deployedAt.IsZero() {
+		search.deployedAt = aws.ToTime(s.definition.RegisteredAt)
 	}
-	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(l.runs()), l.arrived, false}, nil
+	return lastRelease{s.tags.release, s.tags.sha, machine.ShortARN(search.runs()), search.deployedAt, false}, nil
 }
 
-// laterRelease looks for a release that began later than that of what a service runs.
-type laterRelease struct {
-	engine  Engine
-	than    runningService
-	seen    map[string]bool
-	found   *lastRelease
-	deleted string    // a later revision of which it is not known whose it was
-	arrived time.Time // when what runs was deployed
-	earlier bool      // something else was deployed before that
+// releaseSearch searches for a release that is newer than what a service runs.
+type releaseSearch struct {
+	engine     Engine
+	service    runningService
+	seen       map[string]bool
+	found      *lastRelease
+	deleted    string    // a newer revision whose release is unknown
+	deployedAt time.Time // start of the running deployment
+	sawEarlier bool      // another deployment before that was visited
 }
 
-// runs is the revision that runs.
-func (l *laterRelease) runs() string { return aws.ToString(l.than.definition.TaskDefinitionArn) }
+// runs returns the running revision.
+func (s *releaseSearch) runs() string { return aws.ToString(s.service.definition.TaskDefinitionArn) }
 
-// deployment looks at one of the service's deployments. Those that are older than
-// the revision which runs say nothing of a newer one.
-func (l *laterRelease) deployment(ctx context.Context, r record) (bool, error) {
+// visitDeployment examines a deployment of the service. Deployments from before the running
+// revision was registered are not of newer ones.
+func (s *releaseSearch) visitDeployment(ctx context.Context, r deploymentRecord) (bool, error) {
 	switch {
-	case r.revision == l.runs() && !l.earlier:
-		l.arrived = aws.ToTime(r.CreatedAt)
-	case !l.arrived.IsZero():
-		l.earlier = true
+	case r.revision == s.runs() && !s.sawEarlier:
+		s.deployedAt = aws.ToTime(r.CreatedAt)
+	case !s.deployedAt.IsZero():
+		s.sawEarlier = true
 	}
-	registered := l.than.definition.RegisteredAt
-	if l.than.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
+	registered := s.service.definition.RegisteredAt
+	if s.service.tags.copyOf == "" && registered != nil && r.CreatedAt != nil && r.CreatedAt.Before(*registered) {
 		return true, nil
 	}
-	return l.revision(ctx, r.revision, aws.ToTime(r.CreatedAt))
+	return s.visitRevision(ctx, r.revision, aws.ToTime(r.CreatedAt))
 }
 
-// revision looks at one revision.
-func (l *laterRelease) revision(ctx context.Context, arn string, at time.Time) (bool, error) {
-	if arn == l.runs() || l.seen[arn] || !l.newer(arn) {
+// visitRevision examines a revision.
+func (s *releaseSearch) visitRevision(ctx context.Context, arn string, at time.Time) (bool, error) {
+	if arn == s.runs() || s.seen[arn] || !s.isNewer(arn) {
 		return false, nil
 	}
-	l.seen[arn] = true
-	definition, tags, err := l.engine.findDefinition(ctx, arn)
+	s.seen[arn] = true
+	definition, tags, err := s.engine.findDefinition(ctx, arn)
 	if err != nil {
 		return false, err
 	}
 	if definition == nil {
-		l.deleted = cmp.Or(l.deleted, arn)
+		s.deleted = cmp.Or(s.deleted, arn)
 		return false, nil
 	}
-	of := parseTags(tags)
-	if of.release == "" || of.copyOf != "" && !l.newer(of.copyOf) {
-		return false, nil // somebody else's, or a copy of something older
+	t := parseTags(tags)
+	if t.release == "" || t.copyOf != "" && !s.isNewer(t.copyOf) {
+		return false, nil // not of a release, or a copy of an older revision
 	}
 	if at.IsZero() {
 		at = aws.ToTime(definition.RegisteredAt)
 	}
-	l.found = &lastRelease{of.release, of.sha, machine.ShortARN(arn), at, true}
+	s.found = &lastRelease{t.release, t.sha, machine.ShortARN(arn), at, true}
 	return true, nil
 }
 
-// newer reports whether a revision of the service's family was registered after the
-// one that runs, or after the one that this is a copy of.
-func (l *laterRelease) newer(arn string) bool {
-	if familyOf(arn) != l.than.service.Family() {
+// isNewer reports whether a revision of the service's family was registered after the
+// running one or, if that is a copy, after the original.
+func (s *releaseSearch) isNewer(arn string) bool {
+	if familyOf(arn) != s.service.service.Family() {
 		return false
 	}
-	return registeredAfter(arn, cmp.Or(l.than.tags.copyOf, l.runs()))
+	return registeredAfter(arn, cmp.Or(s.service.tags.copyOf, s.runs()))
 }
 
-// registeredAfter reports whether a revision is newer than the one that runs.
+// registeredAfter reports whether a revision is newer than the running one.
 func registeredAfter(arn, runs string) bool {
 	return familyOf(runs) != familyOf(arn) || revisionNumber(arn) > revisionNumber(runs)
 }
 
-// lastGood follows what ran before, and before that, to the first revision that
-// did not fail whenever it was deployed. Of what was deployed before ECS's records
-// begin it is believed that it worked.
-func (e Engine) lastGood(ctx context.Context, cluster string, s runningService) (string, error) {
+// lastKnownGood follows the previous revisions back to the first one that has not failed
+// whenever it was deployed. Deployments older than ECS's records count as successful.
+func (e Engine) lastKnownGood(ctx context.Context, cluster string, s runningService) (string, error) {
 	skipped := map[string]bool{}
 	for candidate := s.tags.from; candidate != "" && !skipped[candidate]; {
 		good, err := e.succeeded(ctx, cluster, s.service.ServiceName(), candidate)
@@ -233,21 +232,22 @@ func (e Engine) lastGood(ctx context.Context, cluster string, s runningService) 
 		case err != nil:
 			return "", err
 		case definition == nil:
-			return "", outcome.Usagef("%s: %s ran before and is deleted: name a commit or a revision with --to", s.service.Name, machine.ShortARN(candidate))
-		case good, candidate == s.tags.from && s.tags.raised > 0: // before a first release nothing ran
+			return "", outcome.Usagef("%s: the previous revision %s is deleted: set a commit or a revision with --to", s.service.Name, machine.ShortARN(candidate))
+		case good, candidate == s.tags.from && s.tags.raised > 0: // no task ran before the first release
 			return candidate, nil
 		}
-		e.Event(s.service.Name, machine.ShortARN(candidate)+" is passed over: it is not known to have worked")
+		e.Event(s.service.Name, machine.ShortARN(candidate)+" is skipped: it has no successful deployment")
 		skipped[candidate] = true
 		candidate = parseTags(tags).from
 	}
-	return "", outcome.Usagef("%s: no earlier version is known to have worked: name a commit or a revision with --to", s.service.Name)
+	return "", outcome.Usagef("%s: no earlier version is known to work: set a commit or a revision with --to", s.service.Name)
 }
 
-// succeeded reports whether a revision was ever deployed with success, as far as is known.
+// succeeded reports whether a revision was ever deployed successfully, or has no recorded
+// deployment.
 func (e Engine) succeeded(ctx context.Context, cluster, service, revision string) (bool, error) {
 	deployed, succeeded := false, false
-	_, err := e.history(ctx, cluster, service, func(r record) (bool, error) {
+	_, err := e.eachDeployment(ctx, cluster, service, func(r deploymentRecord) (bool, error) {
 		if r.revision == revision {
 			deployed = true
 			succeeded = succeeded || r.Status == types.ServiceDeploymentStatusSuccessful
@@ -257,23 +257,23 @@ func (e Engine) succeeded(ctx context.Context, cluster, service, revision string
 	return succeeded || !deployed, err
 }
 
-// revisionName are the ways to name a revision: its number, with its family, or
-// its ARN.
+// revisionName matches a revision by number, by family and number, or by ARN.
 var revisionName = regexp.MustCompile(`^(?:(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:task-definition/)?([A-Za-z0-9_-]+):)?([1-9][0-9]*)$`)
 
-// IsRevision reports whether a goal of a rollback names a revision, rather than a
-// commit.
-func IsRevision(goal string) bool { return len(goal) != 40 && revisionName.MatchString(goal) }
+// IsRevision reports whether the argument of a rollback is a revision rather than a commit.
+func IsRevision(revision string) bool {
+	return len(revision) != 40 && revisionName.MatchString(revision)
+}
 
-// ToRevision finds the service that a revision is of.
-func ToRevision(goal string, services []platform.Service) (Target, error) {
-	parts := revisionName.FindStringSubmatch(goal)
+// RevisionTarget returns the target for a revision of one of the services.
+func RevisionTarget(revision string, services []platform.Service) (Target, error) {
+	parts := revisionName.FindStringSubmatch(revision)
 	if parts == nil {
-		return Target{}, outcome.Usagef("--to %q: take a full commit id, or a revision such as %s:12", goal, services[0].Family())
+		return Target{}, outcome.Usagef("invalid --to %q: want a full commit id, or a revision such as %s:12", revision, services[0].Family())
 	}
 	if parts[1] == "" {
 		if len(services) > 1 {
-			return Target{}, outcome.Usagef("--to %s: of which service? Name one with --service, or the family, as in %s:%s", goal, services[0].Family(), goal)
+			return Target{}, outcome.Usagef("--to %s matches several services: set --service, or the family as in %s:%s", revision, services[0].Family(), revision)
 		}
 		return Target{Service: services[0], Revision: services[0].Family() + ":" + parts[2]}, nil
 	}
@@ -284,18 +284,18 @@ func ToRevision(goal string, services []platform.Service) (Target, error) {
 		}
 		families = append(families, s.Family())
 	}
-	return Target{}, outcome.Usagef("--to %s: no service has the family %s: there are %s", goal, parts[1], strings.Join(families, ", "))
+	return Target{}, outcome.Usagef("invalid --to %s: no service has the family %s: want one of %s", revision, parts[1], strings.Join(families, ", "))
 }
 
-// ToImages finds for each service the newest revision that ran its image, or else
-// was registered with it: then what is gone back to is what ran, environment and
-// all. Where there is none the image is put into the newest revision.
-func (e Engine) ToImages(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
+// ImageTargets returns for each service the newest revision that ran its image, or else was
+// registered with it, so that a rollback restores its environment, too. Without such a
+// revision, the target is the image in the newest revision.
+func (e Engine) ImageTargets(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
 	var targets []Target
 	for _, s := range services {
 		target := Target{Service: s, Image: images[s.Name]}
 		seen := map[string]bool{}
-		look := func(arn string) (bool, error) {
+		visit := func(arn string) (bool, error) {
 			if familyOf(arn) != s.Family() || seen[arn] {
 				return false, nil
 			}
@@ -307,11 +307,11 @@ func (e Engine) ToImages(ctx context.Context, cluster string, services []platfor
 			target.Revision = arn
 			return true, nil
 		}
-		if _, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) { return look(r.revision) }); err != nil {
+		if _, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) { return visit(r.revision) }); err != nil {
 			return nil, err
 		}
 		if target.Revision == "" {
-			if err := e.newestFirst(ctx, s.Family(), types.TaskDefinitionStatusActive, look); err != nil {
+			if err := e.eachRevision(ctx, s.Family(), types.TaskDefinitionStatusActive, visit); err != nil {
 				return nil, err
 			}
 		}

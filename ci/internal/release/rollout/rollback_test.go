@@ -17,8 +17,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// services of the bench.
-func (b *bench) services() []platform.Service {
+// services returns the services of the fixture.
+func (b *fixture) services() []platform.Service {
 	var list []platform.Service
 	for _, target := range b.request.Targets {
 		list = append(list, target.Service)
@@ -26,29 +26,29 @@ func (b *bench) services() []platform.Service {
 	return list
 }
 
-// release releases images of both services under a version.
-func (b *bench) release(t *testing.T, version, imageA, imageB string) report.Release {
+// release releases images of both services as a version.
+func (b *fixture) release(t *testing.T, version, imageA, imageB string) report.Release {
 	t.Helper()
 	request := b.request
 	request.Version = version
 	request.Targets = []rollout.Target{{Service: b.services()[0], Image: imageA}, {Service: b.services()[1], Image: imageB}}
 	got := b.engine.Release(t.Context(), request)
-	b.ecs.rest()
+	b.ecs.settleAll()
 	return got
 }
 
-// rollBack goes back to the last good release.
-func (b *bench) rollBack(t *testing.T) report.Release {
+// rollBack rolls back to the last known good release.
+func (b *fixture) rollBack(t *testing.T) report.Release {
 	t.Helper()
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
-	b.ecs.rest()
+	b.ecs.settleAll()
 	return got
 }
 
 func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	require.Equal(t, report.Succeeded, b.release(t, "1111", "good@sha256:a1", "good@sha256:b1").Result)
 	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
 	require.Equal(t, report.Succeeded, b.release(t, "3333", "good@sha256:a3", "good@sha256:b3").Result)
@@ -64,40 +64,40 @@ func TestRollbackGoesToTheLastReleaseKnownGood(t *testing.T) {
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
-// foreign registers revisions that are no release's, as Terraform does.
-func (b *bench) foreign(n int) {
+// registerForeign registers revisions that are not of a release, as Terraform does.
+func (b *fixture) registerForeign(n int) {
 	for range n {
 		b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	}
 }
 
-// revision is one of service a's.
+// revision returns the ARN of a revision of service a.
 func revision(n int) string {
 	return fmt.Sprintf("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:%d", n)
 }
 
-// TestRollbackAgainGoesNoFurther is a rollback after whatever has happened since.
-// Service a runs the original, 1111 and 2222 as revisions 1, 2 and 3.
+// TestRollbackAgainGoesNoFurther rolls back after various changes. Service a runs the
+// original, 1111 and 2222 as revisions 1, 2 and 3.
 func TestRollbackAgainGoesNoFurther(t *testing.T) {
-	to := func(n int) func(*testing.T, *bench) {
-		return func(t *testing.T, b *bench) {
+	to := func(n int) func(*testing.T, *fixture) {
+		return func(t *testing.T, b *fixture) {
 			got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(n)}}})
 			require.Equal(t, outcome.Done, got.ExitCode, got.Error)
-			b.ecs.rest()
+			b.ecs.settleAll()
 		}
 	}
-	back := func(t *testing.T, b *bench) {
+	back := func(t *testing.T, b *fixture) {
 		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 	}
-	deploy := func(version, image string) func(*testing.T, *bench) {
-		return func(t *testing.T, b *bench) { b.release(t, version, image, oldImage) }
+	deploy := func(version, image string) func(*testing.T, *fixture) {
+		return func(t *testing.T, b *fixture) { b.release(t, version, image, oldImage) }
 	}
-	foreign := func(n int) func(*testing.T, *bench) { return func(_ *testing.T, b *bench) { b.foreign(n) } }
-	byHand := func(n int) func(*testing.T, *bench) {
-		return func(_ *testing.T, b *bench) { b.ecs.deploy("ecs-a-service", revision(n)); b.ecs.rest() }
+	foreign := func(n int) func(*testing.T, *fixture) { return func(_ *testing.T, b *fixture) { b.registerForeign(n) } }
+	byHand := func(n int) func(*testing.T, *fixture) {
+		return func(_ *testing.T, b *fixture) { b.ecs.deploy("ecs-a-service", revision(n)); b.ecs.settleAll() }
 	}
-	remove := func(status types.TaskDefinitionStatus, revisions ...int) func(*testing.T, *bench) {
-		return func(_ *testing.T, b *bench) {
+	remove := func(status types.TaskDefinitionStatus, revisions ...int) func(*testing.T, *fixture) {
+		return func(_ *testing.T, b *fixture) {
 			for _, n := range revisions {
 				b.ecs.remove(revision(n), status)
 			}
@@ -105,48 +105,48 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	}
 	const inactive = types.TaskDefinitionStatusInactive
 	tests := map[string]struct {
-		before []func(*testing.T, *bench)
+		before []func(*testing.T, *fixture)
 		want   string // image of service a after one more rollback
-		err    string // or why it is not done
+		err    string // or the error
 	}{
-		"a release":                        {nil, "good@sha256:a1", ""},
-		"a release, foreign ones":          {steps(foreign(150)), "good@sha256:a1", ""},
-		"a rollback":                       {steps(back), "good@sha256:a1", ""},
-		"a rollback, five foreign ones":    {steps(back, foreign(5)), "good@sha256:a1", ""},
-		"a rollback, many foreign ones":    {steps(back, foreign(230)), "good@sha256:a1", ""},
-		"two rollbacks":                    {steps(back, foreign(6), back, foreign(6)), "good@sha256:a1", ""},
-		"back to one by name":              {steps(to(1), foreign(6)), oldImage, ""},
-		"back, and back further by name":   {steps(back, to(1)), oldImage, ""},
-		"back, and forth by name":          {steps(back, to(3)), "good@sha256:a1", ""},
-		"back by hand":                     {steps(byHand(2), foreign(6)), "good@sha256:a1", ""},
-		"a foreign one by hand, and back":  {steps(foreign(1), byHand(4), byHand(3)), "good@sha256:a1", ""},
-		"a rollback, the same again":       {steps(back, foreign(6), deploy("2222", "good@sha256:a2")), "good@sha256:a1", ""},
-		"a rollback, another release":      {steps(back, foreign(6), deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
-		"another release, two rollbacks":   {steps(back, deploy("3333", "good@sha256:a3"), back, foreign(6)), "good@sha256:a1", ""},
-		"a release that failed":            {steps(deploy("3333", "bad@sha256:a3"), foreign(6)), "good@sha256:a2", ""},
-		"a release that failed, of old":    {steps(deploy("3333", "bad@sha256:a3"), foreign(6), back, deploy("4444", "good@sha256:a4")), "good@sha256:a2", ""},
-		"all deregistered":                 {steps(back, remove(inactive, 1, 2, 3), foreign(6)), "good@sha256:a1", ""},
-		"what is gone back to":             {steps(remove(inactive, 2), back, foreign(6)), "good@sha256:a1", ""},
-		"a copy is no release":             {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
-		"a copy, and another release":      {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
-		"a copy by name, twice":            {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
-		"what was put back is deleted":     {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after what runs and is deleted"},
-		"what ran before is deleted":       {steps(remove(deleted, 2)), "good@sha256:a2", "a: ecs-a-task:2 ran before and is deleted"},
-		"what runs is deleted, after back": {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
+		"a release":                       {nil, "good@sha256:a1", ""},
+		"a release, foreign ones":         {steps(foreign(150)), "good@sha256:a1", ""},
+		"a rollback":                      {steps(back), "good@sha256:a1", ""},
+		"a rollback, five foreign ones":   {steps(back, foreign(5)), "good@sha256:a1", ""},
+		"a rollback, many foreign ones":   {steps(back, foreign(230)), "good@sha256:a1", ""},
+		"two rollbacks":                   {steps(back, foreign(6), back, foreign(6)), "good@sha256:a1", ""},
+		"back to one by name":             {steps(to(1), foreign(6)), oldImage, ""},
+		"back, and back further by name":  {steps(back, to(1)), oldImage, ""},
+		"back, and forth by name":         {steps(back, to(3)), "good@sha256:a1", ""},
+		"back by hand":                    {steps(byHand(2), foreign(6)), "good@sha256:a1", ""},
+		"a foreign one by hand, and back": {steps(foreign(1), byHand(4), byHand(3)), "good@sha256:a1", ""},
+		"a rollback, the same again":      {steps(back, foreign(6), deploy("2222", "good@sha256:a2")), "good@sha256:a1", ""},
+		"a rollback, another release":     {steps(back, foreign(6), deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"another release, two rollbacks":  {steps(back, deploy("3333", "good@sha256:a3"), back, foreign(6)), "good@sha256:a1", ""},
+		"a release that failed":           {steps(deploy("3333", "bad@sha256:a3"), foreign(6)), "good@sha256:a2", ""},
+		"a release that failed, of old":   {steps(deploy("3333", "bad@sha256:a3"), foreign(6), back, deploy("4444", "good@sha256:a4")), "good@sha256:a2", ""},
+		"all deregistered":                {steps(back, remove(inactive, 1, 2, 3), foreign(6)), "good@sha256:a1", ""},
+		"the target deregistered":         {steps(remove(inactive, 2), back, foreign(6)), "good@sha256:a1", ""},
+		"a copy, then by name":            {steps(remove(inactive, 2), back, foreign(6), to(3)), "good@sha256:a1", ""},
+		"a copy, and another release":     {steps(remove(inactive, 2), back, deploy("3333", "good@sha256:a3")), "good@sha256:a1", ""},
+		"a copy by name, twice":           {steps(remove(inactive, 1), to(1), to(1)), oldImage, ""},
+		"the rolled back one is deleted":  {steps(back, remove(deleted, 3)), "good@sha256:a1", "a: ecs-a-task:3 was deployed after the running revision and is deleted"},
+		"the previous one is deleted":     {steps(remove(deleted, 2)), "good@sha256:a2", "a: the previous revision ecs-a-task:2 is deleted"},
+		"the running one is deleted":      {steps(back, remove(deleted, 2)), "good@sha256:a1", ""},
 	}
 	for name, tt := range tests {
 		for _, noAPI := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", without service deployments"}[noAPI], func(t *testing.T) {
-				b := newBench(completes, completes)
+				b := newFixture(completes, completes)
 				b.ecs.noAPI = noAPI
 				b.release(t, "1111", "good@sha256:a1", oldImage)
 				b.release(t, "2222", "good@sha256:a2", oldImage)
 				for _, step := range tt.before {
 					step(t, b)
 				}
-				targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+				targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 				switch {
-				case tt.err != "" && noAPI && err == nil: // then nobody knows of the deleted one
+				case tt.err != "" && noAPI && err == nil: // the deleted revision is unknown
 				case tt.err != "":
 					require.ErrorContains(t, err, tt.err)
 					require.ErrorContains(t, err, "--to")
@@ -163,19 +163,20 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	}
 }
 
-func steps(list ...func(*testing.T, *bench)) []func(*testing.T, *bench) { return list }
+func steps(list ...func(*testing.T, *fixture)) []func(*testing.T, *fixture) { return list }
 
-// TestRollbackOfOneServiceThenOfAll: the one that was put back stays where it is.
+// TestRollbackOfOneServiceThenOfAll checks that a restored service is not rolled back
+// again.
 func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
-	b.ecs.rest()
+	b.ecs.settleAll()
 	require.Equal(t, "good@sha256:b2", b.ecs.running("b"))
-	b.foreign(12)
+	b.registerForeign(12)
 	for range 2 {
 		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
 		require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
@@ -183,89 +184,88 @@ func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	}
 }
 
-// TestRollbackIsCheap counts what it costs to see that a release was put back: others
-// may have registered as many revisions as they like.
-func TestRollbackIsCheap(t *testing.T) {
-	b := newBench(completes, completes)
+// TestRollbackCalls counts the calls to find the last release after many foreign revisions.
+func TestRollbackCalls(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a2", oldImage)
 	b.rollBack(t)
-	b.foreign(500)
+	b.registerForeign(500)
 	b.ecs.calls = nil
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
 	require.NoError(t, err)
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
 
-// TestRollbackOfAReleaseThatChangedNothing was killed when it had registered its
-// revisions, and others have registered some since.
-func TestRollbackOfAReleaseThatChangedNothing(t *testing.T) {
-	b := newBench(completes, completes)
+// TestRollbackOfReleaseThatOnlyRegistered rolls back a release that was killed after it
+// had registered its revisions.
+func TestRollbackOfReleaseThatOnlyRegistered(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "good@sha256:a2", oldImage
-	b.ecs.refuse = after("RegisterTaskDefinition", func(string, string) error { return errKilled })
+	b.ecs.failCall = after("RegisterTaskDefinition", func(string, string) error { return errKilled })
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
-	b.foreign(150)
+	restartProcess(b)
+	b.registerForeign(150)
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, "%s\n%s", got.Error, b.log())
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
 }
 
-// TestRollbackOfOldReleases goes back to what worked before ECS's records begin, and
-// through more of them than one answer holds.
+// TestRollbackOfOldReleases rolls back to a version older than ECS's records, over
+// several pages.
 func TestRollbackOfOldReleases(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	s := b.ecs.services["ecs-a-service"]
 	s.records = nil // kept for 90 days
 	b.release(t, "2222", "good@sha256:a2", oldImage)
-	for range 45 { // redeployed by somebody, as to take a new secret
+	for range 45 { // forced deployments
 		b.ecs.deploy("ecs-a-service", revision(3))
-		b.ecs.rest()
+		b.ecs.settleAll()
 	}
 	b.rollBack(t)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), b.log())
 }
 
-// TestRollbackThatSeesNothing says so: a role that may not look cannot know.
-func TestRollbackThatSeesNothing(t *testing.T) {
-	b := newBench(completes, completes)
+// TestRollbackWithoutPermissions checks the error of a role that may not list anything.
+func TestRollbackWithoutPermissions(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.noAPI = true
-	b.ecs.refuse = refuse("ListTaskDefinitions", "AccessDeniedException", 1<<30)
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	b.ecs.failCall = failCalls("ListTaskDefinitions", "AccessDeniedException", 1<<30)
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "neither its deployments nor its revisions")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestRollbackOfWhatWasNeverReleased(t *testing.T) {
-	b := newBench(completes, completes)
-	_, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+func TestRollbackWithoutRelease(t *testing.T) {
+	b := newFixture(completes, completes)
+	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestRollbackAfterAReleaseThatWasPutBack(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackAfterRestoredRelease(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	require.Equal(t, report.Restored, b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2").Result)
 	got := b.rollBack(t)
 	require.Equal(t, report.Unchanged, got.Result, got.Error)
-	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "what is good runs already")
-	require.True(t, b.told("a: was put back already"))
+	require.Equal(t, "good@sha256:a1", b.ecs.running("a"), "the good version runs already")
+	require.True(t, b.hasEvent("a: was restored already"))
 }
 
-// TestRollbackOfAQuitRestore is a process that was made to quit while it put the
-// release back: the rollback waits for what is on its way, and goes no further.
-func TestRollbackOfAQuitRestore(t *testing.T) {
-	b := newBench(completes, completes)
+// TestRollbackAfterKilledRestore rolls back after the process of a restore was killed:
+// it waits for the restore and goes no further.
+func TestRollbackAfterKilledRestore(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.ecs.calls = nil
 	b.request.Version, b.request.Targets[0].Image, b.request.Targets[1].Image = "2222", "stuck@sha256:a2", "stuck@sha256:b2"
 	b.request.Timeout = killTimeout
 	stops := 0
-	b.ecs.refuse = func(operation, _ string) error {
+	b.ecs.failCall = func(operation, _ string) error {
 		if operation == "StopServiceDeployment" {
 			stops++
 		}
@@ -276,15 +276,15 @@ func TestRollbackOfAQuitRestore(t *testing.T) {
 	}
 	b.request.RestoreTimeout = time.Second
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, "good@sha256:a1", b.ecs.running("a"))
 	require.Equal(t, "good@sha256:b1", b.ecs.running("b"))
 }
 
-func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackOfLastReleaseOnly(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a1", "good@sha256:b2")
 	got := b.rollBack(t)
@@ -294,27 +294,27 @@ func TestRollbackConcernsTheLastReleaseOnly(t *testing.T) {
 	require.Equal(t, oldImage, b.ecs.running("b"))
 }
 
-func TestRollbackPassesOverWhatNeverWorked(t *testing.T) {
-	b := newBench(completes, completes)
+func TestRollbackSkipsFailedRevisions(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.release(t, "2222", "good@sha256:a2", oldImage)
-	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had never been complete
+	for n := range b.ecs.services["ecs-a-service"].records { // as if the second had failed
 		d := &b.ecs.services["ecs-a-service"].records[n]
 		if strings.HasSuffix(*d.TargetServiceRevision.Arn, "/3") {
 			d.Status = types.ServiceDeploymentStatusStopped
 		}
 	}
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
-	require.True(t, b.told("a: ecs-a-task:2 is passed over"))
+	require.True(t, b.hasEvent("a: ecs-a-task:2 is skipped"))
 }
 
 func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
-	b := newBench(stays, completes)
+	b := newFixture(stays, completes)
 	killAt(b, callsUntil(t, "UpdateService", stays, completes)+1, true)
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, oldImage, b.ecs.running("a"))
@@ -322,41 +322,41 @@ func TestRollbackTakesOverAReleaseUnderWay(t *testing.T) {
 }
 
 func TestRollbackToADeregisteredRevision(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.definitions[0].Status = types.TaskDefinitionStatusInactive
 	got := b.rollBack(t)
 	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 	require.Equal(t, oldImage, b.ecs.running("a"))
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:3", got.Services[0].To.TaskDefinition, "its like was registered")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:3", got.Services[0].To.TaskDefinition, "a copy was registered")
 }
 
 func TestRollbackWithoutServiceDeployments(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.ecs.noAPI = true
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	require.Equal(t, report.Succeeded, b.rollBack(t).Result)
 	require.Equal(t, oldImage, b.ecs.running("a"))
 }
 
-func TestRollbackToImages(t *testing.T) {
-	b := newBench(completes, completes)
+func TestImageTargets(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	targets, err := b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "what ran then is there still")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "its revision still exists")
 	require.Empty(t, targets[1].Revision)
 	require.Equal(t, "good@sha256:never", targets[1].Image)
 
-	b.foreign(150)
+	b.registerForeign(150)
 	b.ecs.noAPI = true
-	targets, err = b.engine.ToImages(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
+	targets, err = b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
 	require.NoError(t, err)
-	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "however many there are since")
+	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "despite many newer revisions")
 }
 
-func TestToRevision(t *testing.T) {
+func TestRevisionTarget(t *testing.T) {
 	both := []platform.Service{{Name: "a"}, {Name: "b"}}
 	tests := map[string]struct {
 		services []platform.Service
@@ -366,13 +366,13 @@ func TestToRevision(t *testing.T) {
 		"12":           {both[:1], "ecs-a-task:12", ""},
 		"ecs-b-task:3": {both, "ecs-b-task:3", ""},
 		"arn:aws:ecs:us-east-1:123456789012:task-definition/ecs-b-task:3": {both, "ecs-b-task:3", ""},
-		"13":           {both, "", "--to 13: of which service? Name one with --service"},
-		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: there are ecs-a-task, ecs-b-task"},
-		"main":         {both, "", `--to "main": take a full commit id, or a revision such as ecs-a-task:12`},
+		"13":           {both, "", "--to 13 matches several services: set --service"},
+		"ecs-c-task:3": {both, "", "no service has the family ecs-c-task: want one of ecs-a-task, ecs-b-task"},
+		"main":         {both, "", `invalid --to "main": want a full commit id, or a revision such as ecs-a-task:12`},
 	}
 	for goal, tt := range tests {
 		t.Run(goal, func(t *testing.T) {
-			target, err := rollout.ToRevision(goal, tt.services)
+			target, err := rollout.RevisionTarget(goal, tt.services)
 			if tt.err != "" {
 				require.ErrorContains(t, err, tt.err)
 				require.Equal(t, outcome.Usage, outcome.Of(err))
@@ -389,7 +389,7 @@ func TestToRevision(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2")
 	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
@@ -401,7 +401,7 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, "good@sha256:a1", a.Version.Image)
 	require.False(t, a.Since.IsZero())
 	require.Equal(t, int32(1), a.Tasks.Desired)
-	require.Nil(t, got.Unfinished, "a release that was put back is no unfinished one")
+	require.Nil(t, got.Unfinished, "a restored release is not unfinished")
 	b2 := got.Services[1].Releases[0]
 	require.Equal(t, "ROLLBACK_SUCCESSFUL", b2.Status)
 	require.Contains(t, b2.Reason, "circuit breaker")
@@ -409,24 +409,24 @@ func TestStatus(t *testing.T) {
 	require.Equal(t, "2222", got.Services[0].Releases[1].Version.SHA)
 }
 
-func TestStatusTellsOfAnUnfinishedRelease(t *testing.T) {
-	b := newBench(completes, completes)
+func TestStatusOfUnfinishedRelease(t *testing.T) {
+	b := newFixture(completes, completes)
 	killAt(b, callsUntil(t, "UpdateService", completes, completes), true) // one of two was updated
 	b.engine.Release(t.Context(), b.request)
-	revive(b)
+	restartProcess(b)
 	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 	require.NoError(t, err)
 	require.NotNil(t, got.Unfinished)
 	require.Equal(t, newSHA, got.Unfinished.SHA)
 	require.Len(t, got.Unfinished.Arrived, 1)
 	require.Len(t, got.Unfinished.Missing, 1)
-	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback puts it back")
+	require.Contains(t, got.Next, "slipway deploy --sha "+newSHA+" finishes it; slipway rollback undoes it")
 }
 
-// TestStatusOfAFinishedRelease: what was released since is no part of it, also when
-// somebody deregisters that.
+// TestStatusOfAFinishedRelease checks that later releases do not make a release
+// unfinished, even when their revisions are deregistered.
 func TestStatusOfAFinishedRelease(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b1")
 	b.ecs.remove(revision(3), types.TaskDefinitionStatusInactive)
@@ -437,17 +437,17 @@ func TestStatusOfAFinishedRelease(t *testing.T) {
 	require.Empty(t, got.Next)
 }
 
-func TestStatusOfTrouble(t *testing.T) {
+func TestStatusStates(t *testing.T) {
 	tests := map[string]struct {
-		spoil func(*bench)
-		state report.State
-		want  string
+		change func(*fixture)
+		state  report.State
+		want   string
 	}{
-		"given up": {func(b *bench) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
-		"deploying": {func(b *bench) {
+		"given up": {func(b *fixture) { b.release(t, "1111", "failed@sha256:a1", oldImage) }, report.Steady, ""},
+		"deploying": {func(b *fixture) {
 			b.ecs.deploy("ecs-a-service", b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0]))
 		}, report.Deploying, ""},
-		"short of tasks": {func(b *bench) {
+		"short of tasks": {func(b *fixture) {
 			s := b.ecs.services["ecs-a-service"]
 			s.desired = 3
 			s.deployments[0].DesiredCount = 3
@@ -455,8 +455,8 @@ func TestStatusOfTrouble(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(completes, completes)
-			tt.spoil(b)
+			b := newFixture(completes, completes)
+			tt.change(b)
 			got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 			require.NoError(t, err)
 			require.Equal(t, tt.state, got.Services[0].State)
@@ -464,50 +464,50 @@ func TestStatusOfTrouble(t *testing.T) {
 		})
 	}
 	t.Run("missing", func(t *testing.T) {
-		b := newBench(completes, completes)
+		b := newFixture(completes, completes)
 		delete(b.ecs.services, "ecs-b-service")
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform")
-		require.Equal(t, report.Steady, got.Services[0].State, "the others are told all the same")
+		require.Equal(t, report.Steady, got.Services[0].State, "the other services are reported")
 		require.Equal(t, report.Missing, got.Services[1].State)
 	})
 	t.Run("no cluster", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.ecs.refuse = func(string, string) error {
+		b := newFixture(completes, completes)
+		b.ecs.failCall = func(string, string) error {
 			return &types.ClusterNotFoundException{Message: aws.String("Cluster not found.")}
 		}
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
-		require.ErrorContains(t, err, "there is no cluster ecs-cluster: create it with Terraform")
+		require.ErrorContains(t, err, "cluster ecs-cluster does not exist: create it with Terraform")
 		require.Equal(t, report.Missing, got.Services[0].State)
 	})
-	t.Run("not told", func(t *testing.T) {
-		b := newBench(completes, completes)
-		b.ecs.refuse = refuse("DescribeServices", "ServerException", 1<<30)
+	t.Run("unreadable", func(t *testing.T) {
+		b := newFixture(completes, completes)
+		b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30)
 		b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
 		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
 		require.ErrorContains(t, err, "describing services of cluster ecs-cluster")
-		require.Equal(t, report.Unknown, got.Services[0].State, "nobody said that it is missing")
+		require.Equal(t, report.Unknown, got.Services[0].State, "it is not known to be missing")
 		require.Contains(t, got.Services[0].Error, "explained: describing services")
 	})
 }
 
-func TestStatusTellsDrift(t *testing.T) {
-	b := newBench(completes, completes)
+func TestStatusDrift(t *testing.T) {
+	b := newFixture(completes, completes)
 	b.ecs.definitions[0].Cpu = aws.String("256")
 	arn := b.ecs.register("ecs-a-task", b.ecs.definitions[0].ContainerDefinitions[0])
 	b.ecs.find(arn).Cpu = aws.String("512")
 	services := b.services()
-	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling decides the count
+	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling sets the count
 	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
 	require.NoError(t, err)
 	require.Equal(t, []string{
-		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy brings it",
+		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy applies it",
 		"cpu: 256 runs, 512 is in terraform/services.auto.tfvars.json",
 	}, got.Services[0].Drift)
 }
 
 func TestDiff(t *testing.T) {
-	b := newBench(completes, "")
+	b := newFixture(completes, "")
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
 	newest := template.ContainerDefinitions[0]
 	newest.Environment = append([]types.KeyValuePair{
@@ -527,10 +527,10 @@ func TestDiff(t *testing.T) {
 	require.Zero(t, b.ecs.count("RegisterTaskDefinition")+b.ecs.count("UpdateService"))
 }
 
-// TestNothingSecretIsShown plants secrets in every part of a task definition that
-// may have one, in what a program logs, and in what ECS refuses.
-func TestNothingSecretIsShown(t *testing.T) {
-	b := newBench(completes, rollsBack)
+// TestSecretsAreHidden has secrets in every part of a task definition that may contain
+// some, in logs and in errors of ECS.
+func TestSecretsAreHidden(t *testing.T) {
+	b := newFixture(completes, rollsBack)
 	template := b.ecs.find("arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1")
 	container := template.ContainerDefinitions[0]
 	pair := func(name, value string) types.KeyValuePair {
@@ -569,7 +569,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	exit := aws.Int32(1)
 	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
 	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: exit}}
-	for _, own := range []string{"ecs-svc/3", "ecs-svc/4"} { // whichever service was updated first
+	for _, own := range []string{"ecs-svc/3", "ecs-svc/4"} { // the order of updates varies
 		task.StartedBy = aws.String(own)
 		b.ecs.stopped = append(b.ecs.stopped, task)
 	}
@@ -578,7 +578,7 @@ func TestNothingSecretIsShown(t *testing.T) {
 	require.Equal(t, []string{"cannot connect to postgres://(hidden)@db:5432/shop", "(hidden)"}, release.Services[1].Causes[0].LogTail)
 
 	b.engine.Explain = func(err error) error { return fmt.Errorf("invalid value password=PLANTED: %w", err) }
-	b.ecs.refuse = refuse("RegisterTaskDefinition", "ClientException", 1<<30)
+	b.ecs.failCall = failCalls("RegisterTaskDefinition", "ClientException", 1<<30)
 	b.request.Version = "another"
 	release = b.engine.Release(t.Context(), b.request)
 	require.Contains(t, release.Error, "password=(hidden)")
@@ -595,15 +595,15 @@ func withoutVersion(changes []report.Change) []report.Change {
 	return rest
 }
 
-// TestRollbackOfOneCommit puts back the release of a commit, and nothing if
-// another one was begun last.
+// TestRollbackOfOneCommit rolls back the release of a commit, and nothing if the last
+// release is of another one.
 func TestRollbackOfOneCommit(t *testing.T) {
-	b := newBench(completes, completes)
+	b := newFixture(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
-	targets, err := b.engine.LastGood(t.Context(), platform.Cluster, b.services(), "another commit")
+	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "another commit")
 	require.NoError(t, err)
 	require.Empty(t, targets)
-	targets, err = b.engine.LastGood(t.Context(), platform.Cluster, b.services(), newSHA)
+	targets, err = b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), newSHA)
 	require.NoError(t, err)
 	require.Len(t, targets, 2)
 }

@@ -1,15 +1,15 @@
-// Package rollout releases new versions of services on Amazon ECS: all of them
-// or none.
+// Package rollout releases new versions of services on Amazon ECS: all services or
+// none.
 //
-// A release is planned, checked, registered and then driven by a state machine,
-// package machine, which is given what ECS says and returns what to do next. It
-// watches its own deployments, and no others, until each is complete; on any failure,
-// and if it is interrupted, it restores what ran before in every service that it
-// touched, and watches that too. The report names the cause.
+// A release is planned, checked and registered, and then driven by a state machine,
+// package machine. It watches its own deployments, and no others, until each is
+// complete. If one fails, or if the release is interrupted, it restores the previous
+// version of every service that it changed, and watches that too. The report has the
+// cause.
 //
-// The package keeps no state of its own. What a later run must know is in tags of the
-// task definition revisions that a release registers, so that a release whose process
-// was killed is recognised and finished, or restored.
+// The package keeps no state of its own. What a later run needs is in the tags of the
+// task definition revisions that a release registers, so that the release of a killed
+// process is recognized and finished, or restored.
 package rollout
 
 import (
@@ -45,63 +45,61 @@ type Reader interface {
 	DescribeTasks(context.Context, *ecs.DescribeTasksInput, ...func(*ecs.Options)) (*ecs.DescribeTasksOutput, error)
 }
 
-// Logs reads what containers wrote.
+// Logs reads the logs of containers.
 type Logs interface {
 	GetLogEvents(context.Context, *cloudwatchlogs.GetLogEventsInput, ...func(*cloudwatchlogs.Options)) (*cloudwatchlogs.GetLogEventsOutput, error)
 }
 
-// Targets reads the health of targets behind load balancers.
+// Targets reads the health of load balancer targets.
 type Targets interface {
 	DescribeTargetHealth(context.Context, *elb.DescribeTargetHealthInput, ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error)
 }
 
-// Clock is the time, and waiting.
+// Clock is the time and a way to wait.
 type Clock interface {
 	Now() time.Time
 	// Sleep waits for d, or until ctx ends and returns its cause.
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Target is what one service shall run: an image, in the newest revision of its
-// task definition, or a revision as it is.
+// Target is what a service is to run: an image in the newest revision of its task
+// definition, or a revision as it is.
 type Target struct {
 	Service platform.Service
-	// Image is the reference by digest: repository@sha256:….
+	// Image is the image by digest: repository@sha256:….
 	Image string
-	// Revision is the ARN of a registered revision; Image is then ignored.
+	// Revision is the ARN of a revision; Image is then ignored.
 	Revision string
 }
 
-// Request is one release.
+// Request describes a release.
 type Request struct {
 	Cluster string
-	// Version is the commit that the release was built from.
+	// Version is the commit that the images were built from.
 	Version string
 	Targets []Target
-	// Timeout bounds the way to the new version, RestoreTimeout the way back.
-	// Zero means [DefaultTimeout] and [DefaultRestoreTimeout].
+	// Timeout limits the update, RestoreTimeout the restore. Zero means
+	// [DefaultTimeout] and [DefaultRestoreTimeout].
 	Timeout, RestoreTimeout time.Duration
-	// WaitForTurn is how long a deployment that is in progress is waited for;
-	// zero refuses at once.
+	// WaitForTurn is how long to wait for deployments in progress; zero refuses the
+	// release at once.
 	WaitForTurn time.Duration
-	// Force rolls out unchanged services, too.
+	// Force also deploys unchanged services.
 	Force bool
-	// TakeOver lets the release replace deployments that are in progress. What
-	// they replaced is not known to have worked, so a failure is not restored.
+	// TakeOver lets the release replace deployments in progress. A failure is then not
+	// restored, because no version is known to work.
 	TakeOver bool
-	// Preflight, if set, is called before anything is changed. An error ends the
-	// release with production untouched.
-	Preflight func(context.Context, []Subject) error
-	// Verify, if set, is called once all services run the new version, with the value
-	// of VERSION of each service that the release has changed and that runs tasks, ""
-	// if it declares none. An error fails the release.
+	// Preflight, if set, is called before anything is changed. An error ends the release.
+	Preflight func(context.Context, []ServiceChange) error
+	// Verify, if set, is called once all services run the new version, with the value of
+	// VERSION of each changed service that runs tasks, "" if it declares none. An error
+	// fails the release.
 	Verify func(ctx context.Context, versions map[string]string) error
 
-	looking bool // nothing will be changed: see [Engine.Diff]
+	dryRun bool // for [Engine.Diff]
 }
 
-// Time limits. ECS's own limit on a deployment that makes no progress is the
-// circuit breaker, which judges by failed tasks and not by the clock.
+// Default time limits. ECS itself has none: its circuit breaker counts failed tasks.
 const (
 	DefaultTimeout        = 15 * time.Minute
 	DefaultRestoreTimeout = 10 * time.Minute
@@ -111,18 +109,18 @@ const (
 type Engine struct {
 	ECS  ECS
 	Logs Logs
-	// Health may be nil: then the health of targets is left out.
+	// Health may be nil; then target health is not reported.
 	Health Targets
 	Clock  Clock
-	// Event is called with what happens, in words for people; service is "" for the
-	// release as a whole.
+	// Event is called with each line of the release's log; service is "" for the whole
+	// release.
 	Event func(service, text string)
-	// Next, if set, is called with the command that a human has to run if the process
-	// ends now; "" if there is nothing to do.
+	// Next, if set, is called with the command to run if the process ends now; "" if
+	// none is needed.
 	Next func(command string)
 	// Renew, if set, is called when the credentials have expired.
 	Renew func()
-	// Explain, if set, turns an error of AWS into one for people before it is reported.
+	// Explain, if set, makes AWS errors readable before they are reported.
 	Explain func(error) error
 }
 
@@ -133,15 +131,14 @@ func (e Engine) explain(err error) error {
 	return e.Explain(err)
 }
 
-// line is an error as one line for people. ECS may quote what it refuses.
-func (e Engine) line(err error) string {
+// oneLine formats an error as one line without secrets: ECS may quote what it rejects.
+func (e Engine) oneLine(err error) string {
 	return strings.ReplaceAll(leak.Hide(e.explain(err).Error()), "\n", "; ")
 }
 
-// callTimeout bounds one call with all its retries.
+// callTimeout limits one call including its retries.
 const callTimeout = 45 * time.Second
 
-// VersionVariable is the environment variable that a release fills with its
-// version, in containers whose task definition declares it. It moves with the
-// image: a service whose image is unchanged keeps both.
+// VersionVariable is the environment variable that a release sets to its version, if the
+// container declares it. A service whose image is unchanged keeps its value.
 const VersionVariable = "VERSION"

@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// run is a release under way: it does what the state machine orders, and gives it
-// what ECS answers and says.
+// run is a release in progress: it executes the commands of the state machine, and gives it
+// the responses and observations.
 type run struct {
 	Engine
 	request  Request
@@ -34,8 +34,7 @@ func (e Engine) newRun(request Request, changed []*servicePlan) *run {
 	return r
 }
 
-// drive runs the state machine until it has finished, and meanwhile finds the causes
-// of a failure.
+// drive runs the state machine until it is finished, and diagnoses failures meanwhile.
 func (r *run) drive(ctx context.Context, versions map[string]string) {
 	var diagnosis sync.WaitGroup
 	defer diagnosis.Wait()
@@ -56,12 +55,12 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	r.reportEvents()
 }
 
-// step makes the changes that are due, else verifies, else waits and observes.
+// step executes the commands that are due, or else verifies, or else waits and observes.
 func (r *run) step(ctx context.Context, versions map[string]string, limiter updateLimiter) {
-	if orders := r.machine.Orders(limiter.available()); len(orders) > 0 {
-		answers := r.execute(ctx, orders)
-		limiter.spend(answers)
-		r.machine.Answered(orders, answers, r.Clock.Now())
+	if commands := r.machine.Commands(limiter.available()); len(commands) > 0 {
+		responses := r.execute(ctx, commands)
+		limiter.spend(responses)
+		r.machine.HandleResponses(commands, responses, r.Clock.Now())
 		return
 	}
 	if r.machine.Stage() == machine.Verifying {
@@ -87,7 +86,7 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 	}
 }
 
-// reportEvents passes on what the state machine has to report.
+// reportEvents reports the events of the state machine.
 func (r *run) reportEvents() {
 	for _, event := range r.machine.Events() {
 		r.Event(event.Service, event.Text)
@@ -97,8 +96,8 @@ func (r *run) reportEvents() {
 	}
 }
 
-// nextCommands are the commands that a human runs for services that are not as they
-// were, and do not run the new version.
+// nextCommands returns the commands that restore the services which run neither the new nor
+// the previous version.
 func (r *run) nextCommands() string {
 	var commands []string
 	for n, s := range r.services {
@@ -106,7 +105,7 @@ func (r *run) nextCommands() string {
 		registeredAgain := progress.RestoreRevision != s.From.TaskDefinition
 		switch {
 		case !progress.Touched() || progress.Result == report.Restored || progress.Result == report.Succeeded:
-		case s.previous == nil: // nobody knows it any more
+		case s.previous == nil: // the revision is deleted
 			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to COMMIT", s.Name))
 		case !active(s.previous) && !registeredAgain: // ECS refuses it; slipway registers a copy
 			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", s.Name, machine.ShortARN(progress.RestoreRevision)))
@@ -118,17 +117,17 @@ func (r *run) nextCommands() string {
 	return strings.Join(commands, " && ")
 }
 
-// addProgress adds what has become of a service to its report.
+// addProgress adds a service's progress to its report.
 func (r *run) addProgress(plan *servicePlan, to *report.Service) {
 	n := slices.IndexFunc(r.services, func(s *serviceRollout) bool { return s.servicePlan == plan })
 	s, progress := r.services[n], r.machine.Progress(n)
 	to.Result, to.From.TaskDefinition = progress.Result, progress.RestoreRevision
-	to.DeploymentID, to.DurationMS, to.Causes = progress.Own, progress.Took.Milliseconds(), s.causes
+	to.DeploymentID, to.DurationMS, to.Causes = progress.OwnDeployment, progress.Duration.Milliseconds(), s.causes
 	restoreErr := progress.RestoreErr
 	if s.restoreCause != "" {
 		restoreErr = fmt.Errorf("%w: %s", restoreErr, s.restoreCause)
 	}
 	if problem := errors.Join(progress.Err, restoreErr); problem != nil {
-		to.Error = r.line(problem)
+		to.Error = r.oneLine(problem)
 	}
 }

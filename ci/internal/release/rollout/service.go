@@ -12,61 +12,61 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// servicePlan is what a release is to do with one service, and what it was derived
-// from. It is complete once the release is prepared, and does not change after that.
+// servicePlan is the plan of a service and what it was derived from. It does not change
+// after the release is prepared.
 type servicePlan struct {
 	machine.Plan
 	target  Target
-	service types.Service // as ECS described it
+	service types.Service // as ECS describes it
 
-	// definition is to be registered; nil if the revision To.TaskDefinition exists
-	// already or nothing is to be done.
+	// definition is to be registered; nil if To.TaskDefinition is registered or the
+	// service is unchanged.
 	definition *ecs.RegisterTaskDefinitionInput
-	// running and wanted are what runs and what shall run, for comparing.
+	// running and wanted are the current and the new definition, to compare.
 	running, wanted *ecs.RegisterTaskDefinitionInput
-	// previous is what ran before, in case somebody deregisters it; nil if its
-	// revision is deleted.
+	// previous is the previous definition, in case its revision is deregistered; nil if
+	// it is deleted.
 	previous     *types.TaskDefinition
 	previousTags []types.Tag
-	// templateTags are the tags of the revision that the new one is made from.
+	// templateTags are the tags of the revision that the new one is based on.
 	templateTags []types.Tag
-	// copyOf is the deregistered revision that the new one is a copy of, or "".
+	// copyOf is the deregistered revision that the new one copies, or "".
 	copyOf     string
-	tags       releaseTags // of the revision that runs
-	newestTags releaseTags // of the revision that the new one is made from
-	upToDate   bool        // what runs is what shall run
-	unchanged  bool        // nothing is to be done
-	remarks    []string    // for people
+	tags       releaseTags // of the running revision
+	newestTags releaseTags // of the revision that the new one is based on
+	upToDate   bool        // the running definition is the wanted one
+	unchanged  bool        // nothing to do
+	notes      []string    // to report
 }
 
-func (s *servicePlan) remark(format string, args ...any) {
-	s.remarks = append(s.remarks, fmt.Sprintf(format, args...))
+func (s *servicePlan) note(format string, args ...any) {
+	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }
 
-// runs reports whether a revision, or a copy of it, is what runs.
+// runs reports whether the service runs a revision or a copy of it.
 func (s *servicePlan) runs(revision string) bool {
 	return revision != "" && (revision == s.From.TaskDefinition || revision == s.tags.copyOf)
 }
 
-// serviceRollout is a service while it is rolled out: its plan, how to ask ECS about
-// its deployment, and what was reported of it. Its progress is the machine's.
+// serviceRollout is a service during the rollout: its plan, the lookup of its
+// deployment, and what has been reported. The machine has its progress.
 type serviceRollout struct {
 	*servicePlan
 	lookup   deploymentLookup
 	reported eventDedupe
 	causes   []report.Cause
-	// restoreCause is why the deployment that restores failed.
+	// restoreCause is why the restoring deployment failed.
 	restoreCause string
 }
 
-// deploymentLookup is how the service deployment of a service's own deployment is found.
+// deploymentLookup is the lookup of the service deployment of our own deployment.
 type deploymentLookup struct {
-	own, arn     string // the deployment's id, and the ARN of its service deployment once known
-	unavailable  bool   // the endpoint has no service deployments, or denies them
-	triedCurrent bool   // what the service calls its current deployment was asked about
+	own, arn     string // deployment id, and ARN of its service deployment once known
+	unavailable  bool   // the API is not supported or denied
+	triedCurrent bool   // the service's current deployment was tried
 }
 
-// arnOf is the ARN of the service deployment of a deployment, "" if it is not known.
+// arnOf returns the ARN of the service deployment of a deployment, or "".
 func (l deploymentLookup) arnOf(own string) string {
 	if l.own != own {
 		return ""
@@ -74,7 +74,7 @@ func (l deploymentLookup) arnOf(own string) string {
 	return l.arn
 }
 
-// describeDeployments lists deployments for people.
+// describeDeployments formats deployments for messages.
 func describeDeployments(deployments []types.Deployment) string {
 	var list []string
 	for _, d := range deployments {

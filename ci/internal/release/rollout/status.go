@@ -19,14 +19,14 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// statusReleases is how many of a service's last deployments a status shows.
+// statusReleases is how many past deployments of a service a status has.
 const statusReleases = 5
 
-// Status returns what the services run, what they ran last, and what has drifted
-// apart between Terraform and the pipeline. It changes nothing.
+// Status returns what the services run, their last deployments, and the drift between
+// Terraform and the pipeline. It changes nothing.
 func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
 	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
-	versions := &versions{engine: e, known: map[string]known{}}
+	versions := &definitionCache{engine: e, known: map[string]cachedDefinition{}}
 	running := make([]*runningService, len(services))
 	problems := make([]error, len(services))
 	var group errgroup.Group
@@ -36,7 +36,7 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 			var err error
 			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
 			if err != nil {
-				status.Services[n].Error, problems[n] = e.line(err), err
+				status.Services[n].Error, problems[n] = e.oneLine(err), err
 			}
 			return nil
 		})
@@ -46,11 +46,11 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 	return status, errors.Join(problems...)
 }
 
-func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *versions) (*runningService, report.ServiceStatus, error) {
+func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) (*runningService, report.ServiceStatus, error) {
 	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
 	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
 	if err != nil {
-		if errors.As(err, new(absentError)) {
+		if errors.As(err, new(missingError)) {
 			status.State = report.Missing
 		}
 		return nil, status, err
@@ -63,8 +63,8 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
-		version, err := versions.of(ctx, aws.ToString(d.TaskDefinition), s.Container())
-		if isGone(err) {
+		version, err := versions.version(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		if isNotFound(err) {
 			version, err = report.Version{TaskDefinition: aws.ToString(d.TaskDefinition)}, nil
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	return &at, status, err
 }
 
-// stateOf is the state of a service in a word, and why.
+// stateOf returns the state of a service and its reason.
 func stateOf(service types.Service) (report.State, string) {
 	primary := machine.Primary(service.Deployments)
 	switch {
@@ -102,14 +102,14 @@ func stateOf(service types.Service) (report.State, string) {
 	return report.Steady, ""
 }
 
-// addHealth counts the service's tasks by what its target groups say. A task in
-// several, each with a port of it, is healthy if all of them say so.
+// addHealth counts the service's healthy and unhealthy tasks by the health of their
+// targets. A task with a port in each of several target groups is healthy if all are.
 func (e Engine) addHealth(ctx context.Context, at runningService, status *report.ServiceStatus) {
 	groups := e.groupHealth(ctx, at.described)
 	healthy, unhealthy := map[string]int{}, map[string]bool{}
 	for _, group := range groups {
 		for task, h := range group {
-			if len(groups) > 1 { // else it may be a port of many on one instance
+			if len(groups) > 1 { // with one, ports may share an instance
 				task = task[:strings.LastIndex(task, ":")]
 			}
 			switch h.State {
@@ -130,30 +130,30 @@ func (e Engine) addHealth(ctx context.Context, at runningService, status *report
 	}
 }
 
-// drift compares what runs with what Terraform last registered, and with the
-// services file. The image and the version are the pipeline's and are left out.
+// drift compares the running definition with the newest one and with the services file,
+// without image and version, which the pipeline sets.
 func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) {
 	var drift []string
 	if at.definition.Family == nil {
-		return []string{goneError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", and the service runs it"}, nil
+		return []string{notFoundError(aws.ToString(at.definition.TaskDefinitionArn)).Error() + ", but the service runs it"}, nil
 	}
 	newest, _, err := e.definition(ctx, at.service.Family())
 	switch {
-	case isGone(err) && aws.ToString(at.definition.Family) == at.service.Family():
+	case isNotFound(err) && aws.ToString(at.definition.Family) == at.service.Family():
 		newest = at.definition
-		drift = append(drift, fmt.Sprintf("%s, and %s runs on: the next deploy registers one, made from that", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
-	case isGone(err):
-		drift, newest = append(drift, absentError("there is no task definition "+at.service.Family()).Error()), at.definition
+		drift = append(drift, fmt.Sprintf("%s, but %s still runs: the next deploy registers a revision based on it", err, machine.ShortARN(aws.ToString(at.definition.TaskDefinitionArn))))
+	case isNotFound(err):
+		drift, newest = append(drift, missingError("task definition "+at.service.Family()+" does not exist").Error()), at.definition
 	case err != nil:
 		return nil, err
 	}
 	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
 		container := at.service.Container()
-		for _, c := range compare(carryOver(*at.definition), carryOver(*newest)) {
+		for _, c := range compare(registerInput(*at.definition), registerInput(*newest)) {
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
 			}
-			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy brings it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
+			drift = append(drift, fmt.Sprintf("%s: %s runs, %s is registered (%s): the next deploy applies it", c.Path, orNone(c.From), orNone(c.To), machine.ShortARN(aws.ToString(newest.TaskDefinitionArn))))
 		}
 	}
 	for _, pair := range []struct{ what, runs, file string }{
@@ -174,13 +174,13 @@ func orNone(text string) string {
 	return text
 }
 
-// pastReleases are the service's last deployments, newest first.
-func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *versions) ([]report.PastRelease, error) {
+// pastReleases returns the service's last deployments, newest first.
+func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
 	var past []report.PastRelease
-	_, err := e.history(ctx, cluster, s.ServiceName(), func(r record) (bool, error) {
-		version, err := versions.of(ctx, r.revision, s.Container())
+	_, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) {
+		version, err := versions.version(ctx, r.revision, s.Container())
 		if err != nil {
-			version = report.Version{TaskDefinition: r.revision} // it may have been deleted since
+			version = report.Version{TaskDefinition: r.revision} // it may be deleted
 		}
 		past = append(past, report.PastRelease{
 			At: aws.ToTime(r.CreatedAt).UTC(), Status: string(r.Status), Reason: aws.ToString(r.StatusReason), Version: version,
@@ -190,10 +190,9 @@ func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Ser
 	return past, err
 }
 
-// findUnfinishedRelease says of a release that some of its services run it and others
-// do not. That is what a killed process leaves behind, or somebody who put one
-// service of several back by hand.
-func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *versions, status *report.Status) {
+// findUnfinishedRelease reports a release that only some of its services run: its
+// process was killed, or somebody changed one of the services by hand.
+func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningService, versions *definitionCache, status *report.Status) {
 	for _, s := range running {
 		if s == nil || s.tags.release == "" || s.tags.size < 2 || status.Unfinished != nil {
 			continue
@@ -207,8 +206,8 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 				unfinished.Arrived = append(unfinished.Arrived, other.service.Name)
 				continue
 			}
-			newest, err := versions.find(ctx, other.service.Family())
-			if err == nil && parseTags(newest.tags).release == s.tags.release && // and not an older one, where those since are deregistered
+			newest, err := versions.definition(ctx, other.service.Family())
+			if err == nil && parseTags(newest.tags).release == s.tags.release && // older than the running one if newer ones are deregistered
 				registeredAfter(aws.ToString(newest.definition.TaskDefinitionArn), aws.ToString(other.described.TaskDefinition)) {
 				unfinished.Missing = append(unfinished.Missing, other.service.Name)
 			}
@@ -218,31 +217,31 @@ func (e Engine) findUnfinishedRelease(ctx context.Context, running []*runningSer
 		}
 	}
 	if status.Unfinished != nil {
-		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback puts it back", status.Unfinished.SHA)
+		status.Next = fmt.Sprintf("slipway deploy --sha %s finishes it; slipway rollback undoes it", status.Unfinished.SHA)
 	}
 }
 
-// versions remembers what revisions are.
-type versions struct {
+// definitionCache caches task definitions by ARN or family.
+type definitionCache struct {
 	engine Engine
 	mu     sync.Mutex // guards known
-	known  map[string]known
+	known  map[string]cachedDefinition
 }
 
-type known struct {
+type cachedDefinition struct {
 	definition types.TaskDefinition
 	tags       []types.Tag
 }
 
-func (v *versions) of(ctx context.Context, revision, container string) (report.Version, error) {
-	k, err := v.find(ctx, revision)
+func (v *definitionCache) version(ctx context.Context, revision, container string) (report.Version, error) {
+	k, err := v.definition(ctx, revision)
 	if err != nil {
 		return report.Version{}, err
 	}
 	return versionOf(k.definition, k.tags, container), nil
 }
 
-func (v *versions) find(ctx context.Context, name string) (known, error) {
+func (v *definitionCache) definition(ctx context.Context, name string) (cachedDefinition, error) {
 	v.mu.Lock()
 	k, ok := v.known[name]
 	v.mu.Unlock()
@@ -251,9 +250,9 @@ func (v *versions) find(ctx context.Context, name string) (known, error) {
 	}
 	definition, tags, err := v.engine.definition(ctx, name)
 	if err != nil {
-		return known{}, err
+		return cachedDefinition{}, err
 	}
-	k = known{definition: *definition, tags: slices.Clone(tags)}
+	k = cachedDefinition{definition: *definition, tags: slices.Clone(tags)}
 	v.mu.Lock()
 	v.known[name] = k
 	v.mu.Unlock()

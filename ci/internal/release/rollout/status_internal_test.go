@@ -14,17 +14,17 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// target is one of a target group: whose, at which port, and how it is.
-type target struct {
+// fakeTarget is a target with its id, port and state.
+type fakeTarget struct {
 	id    string
 	port  int32
 	state elbtypes.TargetHealthStateEnum
 }
 
-// groups are target groups by name; one that is nil cannot be asked.
-type groups map[string][]target
+// fakeTargetGroups are target groups by ARN; a nil one cannot be read.
+type fakeTargetGroups map[string][]fakeTarget
 
-func (g groups) DescribeTargetHealth(_ context.Context, in *elb.DescribeTargetHealthInput, _ ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error) {
+func (g fakeTargetGroups) DescribeTargetHealth(_ context.Context, in *elb.DescribeTargetHealthInput, _ ...func(*elb.Options)) (*elb.DescribeTargetHealthOutput, error) {
 	targets := g[*in.TargetGroupArn]
 	if targets == nil {
 		return nil, errors.New("denied")
@@ -39,24 +39,25 @@ func (g groups) DescribeTargetHealth(_ context.Context, in *elb.DescribeTargetHe
 	return out, nil
 }
 
-// TestHealthCountsTasks: not targets, of which a task has one in each group.
+// TestHealthCountsTasks checks that tasks are counted, not targets: a task has one per
+// target group.
 func TestHealthCountsTasks(t *testing.T) {
 	const up, down, initial = elbtypes.TargetHealthStateEnumHealthy, elbtypes.TargetHealthStateEnumUnhealthy, elbtypes.TargetHealthStateEnumInitial
 	tests := map[string]struct {
-		groups             groups
+		groups             fakeTargetGroups
 		healthy, unhealthy int32
 	}{
-		"one group":                 {groups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, down}}}, 1, 1},
-		"ports of one instance":     {groups{"a": {{"i-1", 32001, up}, {"i-1", 32002, up}}}, 2, 0},
-		"two groups":                {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, up}}}, 1, 0},
-		"two groups of one port":    {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8000, down}}}, 0, 1},
-		"healthy in one of two":     {groups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, up}}, "b": {{"10.0.0.1", 8081, up}, {"10.0.0.2", 8081, down}}}, 1, 1},
-		"not registered in one":     {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {}}, 0, 0},
-		"not yet looked at in one":  {groups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, initial}}}, 0, 0},
-		"unhealthy in both":         {groups{"a": {{"10.0.0.1", 8000, down}}, "b": {{"10.0.0.1", 8081, down}}}, 0, 1},
-		"one group cannot be asked": {groups{"a": {{"10.0.0.1", 8000, up}}, "b": nil}, 1, 0},
-		"IPv6":                      {groups{"a": {{"2001:db8::1", 8000, up}}, "b": {{"2001:db8::1", 8081, up}}}, 1, 0},
-		"no group":                  {groups{}, 0, 0},
+		"one group":               {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, down}}}, 1, 1},
+		"ports of one instance":   {fakeTargetGroups{"a": {{"i-1", 32001, up}, {"i-1", 32002, up}}}, 2, 0},
+		"two groups":              {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, up}}}, 1, 0},
+		"two groups of one port":  {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8000, down}}}, 0, 1},
+		"healthy in one of two":   {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}, {"10.0.0.2", 8000, up}}, "b": {{"10.0.0.1", 8081, up}, {"10.0.0.2", 8081, down}}}, 1, 1},
+		"not registered in one":   {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}}, "b": {}}, 0, 0},
+		"not yet checked in one":  {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}}, "b": {{"10.0.0.1", 8081, initial}}}, 0, 0},
+		"unhealthy in both":       {fakeTargetGroups{"a": {{"10.0.0.1", 8000, down}}, "b": {{"10.0.0.1", 8081, down}}}, 0, 1},
+		"one group is unreadable": {fakeTargetGroups{"a": {{"10.0.0.1", 8000, up}}, "b": nil}, 1, 0},
+		"IPv6":                    {fakeTargetGroups{"a": {{"2001:db8::1", 8000, up}}, "b": {{"2001:db8::1", 8081, up}}}, 1, 0},
+		"no group":                {fakeTargetGroups{}, 0, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

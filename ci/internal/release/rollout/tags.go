@@ -13,19 +13,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// Tags of the task definition revisions that a release registers. They are
-// the only state that it keeps.
+// Tags of the revisions that a release registers. They are its only state.
 const (
 	TagSHA     = "slipway:sha"     // the commit that the image was built from
 	TagDigest  = "slipway:digest"  // the image's digest
 	TagRelease = "slipway:release" // the release's id, see [releaseID]
-	TagFrom    = "slipway:from"    // ARN of the revision that ran before the release
+	TagFrom    = "slipway:from"    // ARN of the previous revision
 	TagSize    = "slipway:size"    // how many services the release changes
-	TagRaised  = "slipway:raised"  // tasks that a first release asked for where there were none; absent otherwise
-	TagCopy    = "slipway:copy"    // ARN of the deregistered revision that this one is a copy of, tags and all; absent otherwise
+	TagRaised  = "slipway:raised"  // desired count that a first release set; absent otherwise
+	TagCopy    = "slipway:copy"    // ARN of the deregistered revision that this one copies; absent otherwise
 )
 
-// releaseTags are the tags of one revision, read.
+// releaseTags are the parsed tags of a revision.
 type releaseTags struct {
 	sha, digest, release, from, copyOf string
 	size, raised                       int
@@ -36,7 +35,7 @@ func parseTags(tags []types.Tag) releaseTags {
 	for _, tag := range tags {
 		values[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
 	}
-	size, _ := strconv.Atoi(values[TagSize]) // a tag that somebody changed counts as none
+	size, _ := strconv.Atoi(values[TagSize]) // an invalid tag counts as absent
 	raised, _ := strconv.Atoi(values[TagRaised])
 	return releaseTags{
 		sha: values[TagSHA], digest: values[TagDigest], release: values[TagRelease], from: values[TagFrom],
@@ -69,24 +68,23 @@ func positive(n int) string {
 	return strconv.Itoa(n)
 }
 
-// copied are the tags of a revision that is registered again, because it was
-// deregistered: those of the first one, so that the copy counts as it.
-func (t releaseTags) copied(of string) releaseTags {
-	t.copyOf = cmp.Or(t.copyOf, of)
+// asCopyOf returns the tags of a copy of a deregistered revision: the original's, so
+// that the copy counts as it.
+func (t releaseTags) asCopyOf(original string) releaseTags {
+	t.copyOf = cmp.Or(t.copyOf, original)
 	return t
 }
 
-// maxTags is how many tags ECS takes.
+// maxTags is how many tags a revision may have.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 const maxTags = 50
 
-// merged adds to a release's own tags those that the revision which is copied has
-// from others, such as Terraform: costs are allocated by them, and policies may
-// require them. Those that do not fit are dropped, the last by name first. Keys
-// that begin with "aws:" are AWS's to set.
-func (t releaseTags) merged(copied []types.Tag) (tags []types.Tag, dropped []string) {
+// withForeign adds the tags that others, such as Terraform, have set: cost allocation and
+// policies may depend on them. Those beyond the limit are dropped, the last by name first.
+// Keys that begin with "aws:" are reserved.
+func (t releaseTags) withForeign(others []types.Tag) (tags []types.Tag, dropped []string) {
 	tags = t.tags()
-	for _, tag := range sorted(copied, func(tag types.Tag) string { return aws.ToString(tag.Key) }) {
+	for _, tag := range sorted(others, func(tag types.Tag) string { return aws.ToString(tag.Key) }) {
 		key := aws.ToString(tag.Key)
 		switch {
 		case strings.HasPrefix(key, "slipway:"), strings.HasPrefix(strings.ToLower(key), "aws:"):
@@ -99,9 +97,9 @@ func (t releaseTags) merged(copied []types.Tag) (tags []types.Tag, dropped []str
 	return tags, dropped
 }
 
-// releaseID names a release by what it changes: its version and, per service,
-// what ran and what shall run. Whoever plans the same release again, after its
-// process was killed, finds the same name.
+// releaseID returns the name of a release, made from what it changes: its version and, per
+// service, the previous revision and the new image. Planning the same release again, after
+// its process was killed, gives the same name.
 func releaseID(version string, services []*servicePlan) string {
 	var lines []string
 	for _, s := range services {
@@ -112,10 +110,10 @@ func releaseID(version string, services []*servicePlan) string {
 	return cmp.Or(shortVersion(version), "rollback") + "." + hex.EncodeToString(sum[:6])
 }
 
-// shortVersion is as much of a version as people read.
+// shortVersion returns the first 12 characters of a version.
 func shortVersion(version string) string { return version[:min(12, len(version))] }
 
-// tagsOf are the tags of the revision that a plan registers.
+// tagsOf returns the tags of the revision that a plan registers.
 func tagsOf(s *servicePlan, id string, size int) releaseTags {
 	_, digest, _ := strings.Cut(s.To.Image, "@")
 	t := releaseTags{sha: s.To.SHA, digest: digest, release: id, from: s.From.TaskDefinition, size: size}

@@ -16,15 +16,14 @@ import (
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
-// Limits of reading tasks and logs.
+// Limits on reads of tasks and logs.
 const (
 	logTail           = 20  // lines of a log
 	maxTaskPages      = 5   // of 100 stopped tasks each
 	describeTaskLimit = 100 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
 )
 
-// tasks are the tasks of a deployment. ECS keeps stopped ones for an hour
-// at least.
+// tasks returns the tasks of a deployment. ECS keeps stopped tasks for at least an hour.
 func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
 	input := &ecs.ListTasksInput{
 		Cluster: &r.request.Cluster, ServiceName: &s.ECSName,
@@ -55,7 +54,7 @@ func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desi
 	return tasks, nil
 }
 
-// addressOf is a task's private IPv4 address.
+// addressOf returns a task's private IPv4 address, or "".
 func addressOf(task types.Task) string {
 	for _, attachment := range task.Attachments {
 		for _, detail := range attachment.Details {
@@ -67,12 +66,12 @@ func addressOf(task types.Task) string {
 	return ""
 }
 
-// logTail reads the last lines of the service's container in a task. The name
-// of the stream is given by the awslogs driver:
+// logTail returns the last log lines of the container that ended a task, or of the
+// service's own. The awslogs driver defines the name of the log stream:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
 func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
 	container := s.target.Service.Container()
-	if c := culprit(task, container); c != nil {
+	if c := failedContainer(task, container); c != nil {
 		container = aws.ToString(c.Name)
 	}
 	for _, c := range definition.ContainerDefinitions {
@@ -91,7 +90,7 @@ func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, e
 		LogGroupName: &group, LogStreamName: &stream, Limit: aws.Int32(logTail), StartFromHead: aws.Bool(false),
 	})
 	if isCode(err, "ResourceNotFoundException") {
-		return nil, nil // a container that never started has no stream
+		return nil, nil // the container never started
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading log stream %s of %s: %w", stream, group, err)
@@ -103,11 +102,11 @@ func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, e
 	return leak.Lines(lines), nil
 }
 
-// targetHealth is what a load balancer says of one address.
+// targetHealth is the health of a target.
 type targetHealth elbtypes.TargetHealth
 
-// targetHealth is the health of a service's targets by address. Of an address in
-// several target groups it is the worse one.
+// targetHealth returns the health of a service's targets by address, the worst one if an
+// address is in several target groups.
 func (e Engine) targetHealth(ctx context.Context, service types.Service) map[string]targetHealth {
 	health := map[string]targetHealth{}
 	for _, group := range e.groupHealth(ctx, service) {
@@ -128,8 +127,8 @@ func (h targetHealth) String() string {
 	return text
 }
 
-// groupHealth is what each of a service's target groups says of its targets, by
-// address. Groups that cannot be asked are left out.
+// groupHealth returns the health of the targets in each of a service's target groups, by
+// address. It skips groups that cannot be read.
 func (e Engine) groupHealth(ctx context.Context, service types.Service) []map[string]targetHealth {
 	if e.Health == nil {
 		return nil

@@ -12,48 +12,48 @@ import (
 )
 
 const (
-	requestTimeout = 5 * time.Second // from connecting to the answer's last byte
-	answerLimit    = 1 << 20         // bytes read of an answer
+	requestTimeout = 5 * time.Second // from connecting to the last byte of the body
+	maxBody        = 1 << 20         // bytes read of a body
 )
 
-// newClient makes a client for the system at base.
+// newClient returns an HTTP client for the system at base.
 func newClient(base string) *http.Client {
-	carrier := http.DefaultTransport.(*http.Transport).Clone() // by the proxy that the environment names
-	if parsed, err := url.Parse(base); err == nil && ownName(parsed.Hostname()) {
-		carrier.TLSClientConfig = anyName(nil)
+	transport := http.DefaultTransport.(*http.Transport).Clone() // uses the environment's proxy
+	if parsed, err := url.Parse(base); err == nil && isELBHostname(parsed.Hostname()) {
+		transport.TLSClientConfig = anyHostname(nil)
 	}
-	return &http.Client{Timeout: requestTimeout, Transport: carrier}
+	return &http.Client{Timeout: requestTimeout, Transport: transport}
 }
 
-// run makes the check once.
+// run sends one request and checks the response.
 func (c Check) run(ctx context.Context, client *http.Client, base string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, base+c.Path, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
-	answer, err := client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit))
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody))
 	if err != nil {
-		return fmt.Errorf("%s: reading the answer: %w", c.Path, err)
+		return fmt.Errorf("%s: reading the response: %w", c.Path, err)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", c.Path, answer.Status)
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s returned %s, want 200 OK", c.Path, response.Status)
 	}
-	if kind := answer.Header.Get("Content-Type"); c.HTML && !strings.HasPrefix(kind, "text/html") {
-		return fmt.Errorf("%s answers with %q where a page is expected", c.Path, kind)
+	if contentType := response.Header.Get("Content-Type"); c.HTML && !strings.HasPrefix(contentType, "text/html") {
+		return fmt.Errorf("%s returned Content-Type %q, want text/html", c.Path, contentType)
 	}
 	if c.Version == "" {
 		return nil
 	}
-	var said struct {
+	var document struct {
 		Version *string `json:"version"`
 	}
-	if err := json.Unmarshal(body, &said); err == nil && said.Version != nil && *said.Version != c.Version {
-		return fmt.Errorf("%s answers with version %q, not %q", c.Path, *said.Version, c.Version)
+	if err := json.Unmarshal(body, &document); err == nil && document.Version != nil && *document.Version != c.Version {
+		return fmt.Errorf("%s returned version %q, want %q", c.Path, *document.Version, c.Version)
 	}
 	return nil
 }

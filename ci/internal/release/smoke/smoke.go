@@ -1,5 +1,4 @@
-// Package smoke asks a released system, through its front door, whether it is
-// what was released.
+// Package smoke tests a released system over HTTP, through its load balancer.
 package smoke
 
 import (
@@ -8,33 +7,32 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// rounds is how often the version is asked for: often enough that a load
-// balancer has passed every task of a small service.
-const rounds = 8
+// versionThreshold is how many consecutive responses must have the version: enough
+// for the load balancer to route to every task of a small service.
+const versionThreshold = 8
 
-// Check is one request and what its answer must be.
+// Check is a request and its expected response.
 type Check struct {
-	// Service is whose task must answer.
+	// Service is the name of the service that handles the request.
 	Service string
 	Path    string
-	// Version must be what the answer's JSON says as "version"; empty means
-	// any. An answer that says none passes: not every service tells.
+	// Version is the expected "version" in the JSON response; "" accepts any. A
+	// response without one passes, because services need not report it.
 	Version string
-	// HTML tells that the answer must be a page.
+	// HTML requires a response of type text/html.
 	HTML bool
-	// Rounds is how often in a row the answer must be right; 0 means once.
-	Rounds int
+	// SuccessThreshold is how many consecutive responses must pass; 0 means 1.
+	SuccessThreshold int
 }
 
-// Checks derives the checks from the services' routes: the health path of each
-// service, the root below each prefix, and the page, each as far as the load
-// balancer leads there. A service for which versions has one must say it,
-// whichever of its tasks is asked.
+// Checks returns the checks of the services' routes: the health path of each
+// service and the root of each prefix, as far as the load balancer routes them
+// to that service. A service in versions must respond with that version.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
 		add := func(check Check) {
-			if answers, ok := platform.RouteTo(services, check.Path); ok && answers.Name == s.Name {
+			if target, ok := platform.RouteTo(services, check.Path); ok && target.Name == s.Name {
 				check.Service = s.Name
 				checks = append(checks, check)
 			}
@@ -56,7 +54,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 func rootCheck(prefix, version string) Check {
 	check := Check{Path: prefix + "/", Version: version}
 	if version != "" {
-		check.Rounds = rounds
+		check.SuccessThreshold = versionThreshold
 	}
 	return check
 }

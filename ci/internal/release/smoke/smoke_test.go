@@ -33,18 +33,17 @@ var services = []platform.Service{
 func TestChecks(t *testing.T) {
 	got := smoke.Checks(services, map[string]string{"api": "v2", "web": "v2"})
 	require.Equal(t, []smoke.Check{
-		{Service: "api", Path: "/api/", Version: "v2", Rounds: 8},
+		{Service: "api", Path: "/api/", Version: "v2", SuccessThreshold: 8},
 		{Service: "api", Path: "/api/health"},
 		{Service: "api", Path: "/health"},
-		{Service: "hidden", Path: "/hidden/"}, // no version is known of it
+		{Service: "hidden", Path: "/hidden/"}, // not in versions
 		{Service: "hidden", Path: "/hidden/health"},
 		{Service: "web", Path: "/", HTML: true},
 		{Service: "web", Path: "/healthz"},
-	}, got, "/ping is not asked for: the load balancer leads it to web")
+	}, got, "/ping is routed to web, so it is not checked")
 }
 
-// TestChecksOfOverlappingRoutes: a path is checked as whose it is, so that nobody is
-// judged by another one's answer.
+// TestChecksOfOverlappingRoutes: a path is checked for the service that handles it.
 func TestChecksOfOverlappingRoutes(t *testing.T) {
 	got := smoke.Checks([]platform.Service{
 		{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/*"}},
@@ -55,7 +54,7 @@ func TestChecksOfOverlappingRoutes(t *testing.T) {
 	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
 }
 
-func TestRemarks(t *testing.T) {
+func TestNotes(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/down"):
@@ -67,58 +66,58 @@ func TestRemarks(t *testing.T) {
 	defer server.Close()
 	down := smoke.Check{Service: "web", Path: "/down"}
 	require.Equal(t, []string{
-		"service web, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable; /down/too answers 503 Service Unavailable",
-		"service old, of which this release has started no task, fails the smoke test: /down answers 503 Service Unavailable",
-	}, smoke.Remarks(t.Context(), server.URL, []smoke.Check{
+		"service web fails the smoke test, and this release started no task of it: /down returned 503 Service Unavailable, want 200 OK; /down/too returned 503 Service Unavailable, want 200 OK",
+		"service old fails the smoke test, and this release started no task of it: /down returned 503 Service Unavailable, want 200 OK",
+	}, smoke.Notes(t.Context(), server.URL, []smoke.Check{
 		{Service: "api", Path: "/api/"}, down, {Service: "old", Path: "/down"}, {Service: "web", Path: "/down/too"},
 	}))
-	require.Empty(t, smoke.Remarks(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
+	require.Empty(t, smoke.Notes(t.Context(), server.URL, []smoke.Check{{Service: "api", Path: "/api/"}}))
 
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	slow := slices.Repeat([]smoke.Check{{Service: "slow", Path: "/hangs"}}, 100)
-	require.Len(t, smoke.Remarks(ctx, server.URL, slow), 1, "time is up for all of them at once")
+	require.Len(t, smoke.Notes(ctx, server.URL, slow), 1, "the timeout is for all checks")
 }
 
-// TestByTheProxy: net/http reads the environment once, so a process of its own asks.
-func TestByTheProxy(t *testing.T) {
-	const site = "http://www.example.test" // which no resolver knows
+// TestProxy runs in another process, because net/http reads the environment once.
+func TestProxy(t *testing.T) {
+	const site = "http://www.example.test" // does not resolve
 	if os.Getenv("SMOKE_TEST_SITE") != "" {
-		require.NoError(t, impatient.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
+		require.NoError(t, tryOnce.Run(t.Context(), os.Getenv("SMOKE_TEST_SITE"), []smoke.Check{{Path: "/api/", Version: "v2"}}))
 		return
 	}
-	asked := make(chan string, 10)
+	requests := make(chan string, 10)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.Method + " " + r.RequestURI
+		requests <- r.Method + " " + r.RequestURI
 		fmt.Fprint(w, `{"version":"v2"}`)
 	}))
 	defer proxy.Close()
-	direct, _ := answering(t, "v2")
+	direct, _ := serveVersions(t, "v2")
 	tests := map[string]struct {
 		environment []string
 		site        string
 		want        []string
 	}{
-		"upper case":          {[]string{"HTTP_PROXY=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
-		"lower case":          {[]string{"http_proxy=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
-		"loopback goes by no": {[]string{"HTTP_PROXY=" + proxy.URL}, direct, nil},
+		"upper case":        {[]string{"HTTP_PROXY=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"lower case":        {[]string{"http_proxy=" + proxy.URL}, site, []string{"GET " + site + "/api/"}},
+		"none for loopback": {[]string{"HTTP_PROXY=" + proxy.URL}, direct, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestByTheProxy$", "-test.count=1")
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestProxy$", "-test.count=1")
 			cmd.Env = append([]string{"SMOKE_TEST_SITE=" + tt.site}, tt.environment...)
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
 			var got []string
-			for len(asked) > 0 {
-				got = append(got, <-asked)
+			for len(requests) > 0 {
+				got = append(got, <-requests)
 			}
 			require.Equal(t, tt.want, got)
 		})
 	}
 }
 
-// fakeClock jumps instead of waiting.
+// fakeClock advances instead of waiting.
 type fakeClock struct {
 	now   time.Time
 	slept int
@@ -133,16 +132,16 @@ func (c *fakeClock) Sleep(_ context.Context, d time.Duration) error {
 	return c.err
 }
 
-// impatient makes each check once.
-var impatient = smoke.Tester{Clock: &fakeClock{}}
+// tryOnce runs each check once.
+var tryOnce = smoke.Tester{Clock: &fakeClock{}}
 
-// answering serves versions, one for each request, the last again and again;
-// an empty one is a bad gateway.
-func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int32) {
+// serveVersions serves one version per request, and then the last one again; ""
+// is served as a 502. requests counts the requests.
+func serveVersions(t *testing.T, versions ...string) (url string, requests *atomic.Int32) {
 	t.Helper()
-	asked = new(atomic.Int32)
+	requests = new(atomic.Int32)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		version := versions[min(int(asked.Add(1)), len(versions))-1]
+		version := versions[min(int(requests.Add(1)), len(versions))-1]
 		if version == "" {
 			http.Error(w, "no", http.StatusBadGateway)
 			return
@@ -150,50 +149,50 @@ func answering(t *testing.T, versions ...string) (url string, asked *atomic.Int3
 		fmt.Fprintf(w, `{"version":%q}`, version)
 	}))
 	t.Cleanup(server.Close)
-	return server.URL, asked
+	return server.URL, requests
 }
 
-func TestPatience(t *testing.T) {
+func TestRetries(t *testing.T) {
 	tests := map[string]struct {
-		answers      []string
-		asked, slept int
-		want         string
+		versions        []string
+		requests, slept int
+		want            string
 	}{
-		"right at once":        {[]string{"v2"}, 3, 0, ""},
-		"after a while":        {[]string{"", "v1", "v2"}, 5, 2, ""},
-		"one old task is left": {[]string{"v2", "v2", "v1", "v2"}, 6, 1, ""}, // the rounds begin anew
-		"alternating":          {strings.Split("v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1", " "), 11, 5, `/ answers with version "v1", not "v2"`},
-		"never":                {[]string{""}, 6, 5, "/ answers 502 Bad Gateway"},
+		"passes at once":       {[]string{"v2"}, 3, 0, ""},
+		"passes later":         {[]string{"", "v1", "v2"}, 5, 2, ""},
+		"one old task remains": {[]string{"v2", "v2", "v1", "v2"}, 6, 1, ""}, // counts from 0 again
+		"alternating":          {strings.Split("v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1 v2 v1", " "), 11, 5, `/ returned version "v1", want "v2"`},
+		"never":                {[]string{""}, 6, 5, "/ returned 502 Bad Gateway, want 200 OK"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			url, asked := answering(t, tt.answers...)
+			url, requests := serveVersions(t, tt.versions...)
 			clock := &fakeClock{now: time.Now()}
-			tester := smoke.Tester{Clock: clock, Patience: 5 * time.Second}
-			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", Rounds: 3}})
+			tester := smoke.Tester{Clock: clock, Timeout: 5 * time.Second}
+			err := tester.Run(t.Context(), url, []smoke.Check{{Path: "/", Version: "v2", SuccessThreshold: 3}})
 			if tt.want == "" {
 				require.NoError(t, err)
 			} else {
 				require.EqualError(t, err, tt.want)
 			}
-			require.Equal(t, tt.asked, int(asked.Load()))
+			require.Equal(t, tt.requests, int(requests.Load()))
 			require.Equal(t, tt.slept, clock.slept)
 		})
 	}
-	t.Run("it is spent once", func(t *testing.T) {
-		url, asked := answering(t, "")
-		tester := smoke.Tester{Clock: &fakeClock{}, Patience: 5 * time.Second}
+	t.Run("the timeout is for all checks", func(t *testing.T) {
+		url, requests := serveVersions(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{}, Timeout: 5 * time.Second}
 		require.Error(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}, {Path: "/y"}, {Path: "/z"}}))
-		require.Equal(t, 6+1+1, int(asked.Load()))
+		require.Equal(t, 6+1+1, int(requests.Load()))
 	})
-	t.Run("the clock stops", func(t *testing.T) {
-		url, _ := answering(t, "")
-		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Patience: time.Second}
+	t.Run("the clock fails", func(t *testing.T) {
+		url, _ := serveVersions(t, "")
+		tester := smoke.Tester{Clock: &fakeClock{err: errors.New("stopped")}, Timeout: time.Second}
 		require.ErrorContains(t, tester.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}), "stopped")
 	})
-	t.Run("by the computer's clock", func(t *testing.T) {
-		url, _ := answering(t, "v2")
-		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Patience: smoke.DefaultPatience}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
+	t.Run("real clock", func(t *testing.T) {
+		url, _ := serveVersions(t, "v2")
+		require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/x"}}))
 	})
 }
 
@@ -218,14 +217,14 @@ func TestRun(t *testing.T) {
 		checks []smoke.Check
 		want   []string
 	}{
-		"all is well":     {[]smoke.Check{{Path: "/", HTML: true}, {Path: "/api/", Version: "v2"}, {Path: "/plain/", Version: "v2"}}, nil},
-		"another version": {[]smoke.Check{{Path: "/api/", Version: "v3"}}, []string{`/api/ answers with version "v2", not "v3"`}},
-		"no page":         {[]smoke.Check{{Path: "/api/", HTML: true}}, []string{`/api/ answers with "application/json" where a page is expected`}},
-		"all is told":     {[]smoke.Check{{Path: "/x"}, {Path: "/y"}}, []string{"/x answers 502", "/y answers 502"}},
+		"all pass":        {[]smoke.Check{{Path: "/", HTML: true}, {Path: "/api/", Version: "v2"}, {Path: "/plain/", Version: "v2"}}, nil},
+		"another version": {[]smoke.Check{{Path: "/api/", Version: "v3"}}, []string{`/api/ returned version "v2", want "v3"`}},
+		"no HTML":         {[]smoke.Check{{Path: "/api/", HTML: true}}, []string{`/api/ returned Content-Type "application/json", want text/html`}},
+		"several fail":    {[]smoke.Check{{Path: "/x"}, {Path: "/y"}}, []string{"/x returned 502", "/y returned 502"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			err := impatient.Run(t.Context(), server.URL, tt.checks)
+			err := tryOnce.Run(t.Context(), server.URL, tt.checks)
 			if len(tt.want) == 0 {
 				require.NoError(t, err)
 			}
@@ -234,19 +233,19 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
-	t.Run("the same failure is told once", func(t *testing.T) {
-		err := impatient.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
-		require.EqualError(t, err, "/x answers 502 Bad Gateway")
+	t.Run("the same failure is reported once", func(t *testing.T) {
+		err := tryOnce.Run(t.Context(), server.URL, []smoke.Check{{Path: "/x"}, {Path: "/x"}})
+		require.EqualError(t, err, "/x returned 502 Bad Gateway, want 200 OK")
 	})
-	t.Run("nobody there", func(t *testing.T) {
-		require.ErrorContains(t, impatient.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
+	t.Run("connection refused", func(t *testing.T) {
+		require.ErrorContains(t, tryOnce.Run(t.Context(), "http://127.0.0.1:1", []smoke.Check{{Path: "/"}}), "connection refused")
 	})
-	t.Run("a bad address", func(t *testing.T) {
-		require.Error(t, impatient.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
+	t.Run("invalid base URL", func(t *testing.T) {
+		require.Error(t, tryOnce.Run(t.Context(), "http://\x00", []smoke.Check{{Path: "/"}}))
 	})
 	t.Run("cancelled", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, impatient.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
+		require.ErrorIs(t, tryOnce.Run(ctx, server.URL, []smoke.Check{{Path: "/"}}), context.Canceled)
 	})
 }

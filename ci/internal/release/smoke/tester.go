@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Clock tells the time and waits.
+// Clock is the time and a way to wait.
 type Clock interface {
 	Now() time.Time
 	// Sleep waits for d, or until ctx ends and returns its cause.
@@ -15,58 +15,57 @@ type Clock interface {
 }
 
 const (
-	// DefaultPatience is how long a load balancer may take to be where ECS says that
-	// the services are: its nodes learn of targets one after the other, some
-	// seconds after the deployment is complete.
-	DefaultPatience = 30 * time.Second
-	// pause is how long to wait after an answer that is wrong.
-	pause = time.Second
+	// DefaultTimeout is how long failing checks are retried: the nodes of a load
+	// balancer learn of new targets some seconds after ECS completes a deployment.
+	DefaultTimeout = 30 * time.Second
+	// retryInterval is the wait after a failed request.
+	retryInterval = time.Second
 )
 
-// Tester makes checks.
+// Tester runs checks and retries those that fail.
 type Tester struct {
 	Clock Clock
-	// Patience is how long wrong answers are borne, over all checks; each is
-	// made at least once.
-	Patience time.Duration
+	// Timeout is how long failing checks are retried, over all checks. Each is run
+	// at least once.
+	Timeout time.Duration
 }
 
-// Run makes the checks against the system at base, such as
-// "http://ecs-alb-1.us-east-1.elb.amazonaws.com", one after the other. The error
-// joins all that was wrong, each with its path.
+// Run runs the checks one after the other against the system at base, such as
+// "http://ecs-alb-1.us-east-1.elb.amazonaws.com". The error joins one for each
+// failed check, which begins with its path.
 func (t Tester) Run(ctx context.Context, base string, checks []Check) error {
 	client := newClient(base)
 	defer client.CloseIdleConnections()
-	deadline := t.Clock.Now().Add(t.Patience)
+	deadline := t.Clock.Now().Add(t.Timeout)
 	var failures []error
-	told := map[string]bool{}
+	seen := map[string]bool{}
 	for _, check := range checks {
-		err := t.insist(ctx, client, base, check, deadline)
+		err := t.retry(ctx, client, base, check, deadline)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err != nil && !told[err.Error()] {
-			told[err.Error()] = true
+		if err != nil && !seen[err.Error()] {
+			seen[err.Error()] = true
 			failures = append(failures, err)
 		}
 	}
 	return errors.Join(failures...)
 }
 
-// insist makes a check until it has passed in all its rounds, in a row: one
-// task of the old version among new ones must not be missed by asking again.
-func (t Tester) insist(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
-	for passed := 0; passed < max(check.Rounds, 1); {
+// retry runs a check until it has passed as often in a row as its threshold
+// requires, so that one remaining task of the old version is not missed.
+func (t Tester) retry(ctx context.Context, client *http.Client, base string, check Check, deadline time.Time) error {
+	for passed := 0; passed < max(check.SuccessThreshold, 1); {
 		err := check.run(ctx, client, base)
 		if err == nil {
 			passed++
 			continue
 		}
 		passed = 0
-		if ctx.Err() != nil || t.Clock.Now().Add(pause).After(deadline) {
+		if ctx.Err() != nil || t.Clock.Now().Add(retryInterval).After(deadline) {
 			return err
 		}
-		if err := t.Clock.Sleep(ctx, pause); err != nil {
+		if err := t.Clock.Sleep(ctx, retryInterval); err != nil {
 			return err
 		}
 	}

@@ -1,5 +1,4 @@
-// Package outcome is the contract between the pipeline and whoever started
-// it: what each exit code means, and errors that carry one.
+// Package outcome defines the exit codes of the pipeline and errors that have one.
 package outcome
 
 import (
@@ -8,7 +7,7 @@ import (
 	"fmt"
 )
 
-// Code is the exit code of a stage, the same everywhere.
+// Code is an exit code.
 type Code int
 
 // The exit codes.
@@ -17,44 +16,44 @@ const (
 	Failed      Code = 1   // failed, production untouched
 	Usage       Code = 2   // wrong usage or configuration
 	Restored    Code = 3   // the release failed and the previous version is restored
-	Unrestored  Code = 4   // the release failed and could not be restored: a human is needed
+	Unrestored  Code = 4   // the release failed and could not be restored: run the command in the report
 	Refused     Code = 5   // refused by a guard
 	Interrupted Code = 130 // interrupted, after restoring
 )
 
-// coded is an error that decides the exit code.
-type coded struct {
+// codedError is an error with an exit code.
+type codedError struct {
 	code Code
 	err  error
 }
 
-func (e *coded) Error() string { return e.err.Error() }
-func (e *coded) Unwrap() error { return e.err }
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
 
-// Usagef makes an error of wrong usage or configuration, exit code 2. It names
-// the input and the mend.
+// Usagef returns an error for wrong usage or configuration, exit code 2. Its message
+// has the input and what to use instead.
 func Usagef(format string, args ...any) error {
 	return With(Usage, fmt.Errorf(format, args...))
 }
 
-// Refusedf makes the error of a guard that refused, exit code 5.
+// Refusedf returns the error of a guard, exit code 5.
 func Refusedf(format string, args ...any) error {
 	return With(Refused, fmt.Errorf(format, args...))
 }
 
-// With gives err an exit code; a nil err stays nil.
+// With returns err with an exit code, nil for a nil err.
 func With(code Code, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &coded{code: code, err: err}
+	return &codedError{code: code, err: err}
 }
 
-// Of is the exit code that err stands for: its own, where it carries one,
-// Interrupted for a cancelled context, Failed for any other error and Done for
-// none. Of several joined errors the first that carries a code decides.
+// Of returns the exit code of err: its own if it has one, Interrupted for a cancelled
+// context, Failed for other errors, and Done for nil. Of joined errors, the first one
+// with a code counts.
 func Of(err error) Code {
-	var c *coded
+	var c *codedError
 	switch {
 	case err == nil:
 		return Done
@@ -67,12 +66,12 @@ func Of(err error) Code {
 	}
 }
 
-// interruption is the cause of a context that somebody cancelled.
-type interruption string
+// interruptionError is the cause of an interrupted context.
+type interruptionError string
 
-func (i interruption) Error() string        { return string(i) }
-func (i interruption) Is(target error) bool { return target == context.Canceled }
+func (i interruptionError) Error() string        { return string(i) }
+func (i interruptionError) Is(target error) bool { return target == context.Canceled }
 
-// Interruption makes the cause of a cancelled context, exit code 130: who or
-// what interrupted.
-func Interruption(reason string) error { return interruption(reason) }
+// Interruption returns the cause to cancel a context with, exit code 130. The reason
+// says what interrupted.
+func Interruption(reason string) error { return interruptionError(reason) }

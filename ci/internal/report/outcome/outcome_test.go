@@ -34,7 +34,7 @@ func TestOf(t *testing.T) {
 	}
 }
 
-func TestWithKeepsTheError(t *testing.T) {
+func TestWithWrapsTheError(t *testing.T) {
 	cause := errors.New("cause")
 	err := outcome.With(outcome.Refused, fmt.Errorf("pushing: %w", cause))
 	require.ErrorIs(t, err, cause)

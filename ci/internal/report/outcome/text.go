@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// OneLine is text on one line: a message may quote what has several.
+// OneLine returns text as one line.
 func OneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// Count is a number with a noun, whose plural ends in s.
+// Count formats a number with a noun whose plural ends in s.
 func Count(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
@@ -16,12 +16,12 @@ func Count(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-// Nearest is the known name within two edits of name, or one that begins with
-// it; "" when there is none.
+// Nearest returns the known name to suggest for a misspelled one: within two edits, or
+// with name as its prefix; "" if none is.
 func Nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, candidate := range known {
-		d := edits(name, candidate)
+		d := editDistance(name, candidate)
 		if name != "" && strings.HasPrefix(candidate, name) {
 			d = min(d, 1)
 		}
@@ -32,8 +32,8 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// edits is the Levenshtein distance between a and b.
-func edits(a, b string) int {
+// editDistance returns the Levenshtein distance of a and b.
+func editDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

@@ -11,18 +11,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// Verdict is the judgement of one service.
+// Verdict is the state of a service's update or restore.
 type Verdict int
 
 // Verdicts.
 const (
 	Pending Verdict = iota
-	Done            // the service runs what it should
-	Failed          // it will not get there
+	Done            // the service runs the wanted version
+	Failed          // it will not run it
 )
 
-// rolledBack reports whether a status means that ECS has left the deployment, by
-// itself or because somebody asked for it.
+// rolledBack reports whether ECS has rolled the deployment back or is doing so, by itself
+// or on request.
 func rolledBack(status types.ServiceDeploymentStatus) bool {
 	switch status {
 	case types.ServiceDeploymentStatusRollbackRequested, types.ServiceDeploymentStatusRollbackInProgress,
@@ -32,15 +32,15 @@ func rolledBack(status types.ServiceDeploymentStatus) bool {
 	return false
 }
 
-// inFlight reports whether ECS still works on a service deployment.
+// inFlight reports whether a service deployment is in progress.
 func inFlight(status types.ServiceDeploymentStatus) bool {
 	return status == types.ServiceDeploymentStatusPending || status == types.ServiceDeploymentStatusInProgress
 }
 
-// judge judges our own deployment by what is known of the release and what ECS says.
+// judge returns the verdict on our own deployment.
 //
-// The service deployment decides if the endpoint has it. A stable service is not
-// enough: it is stable, too, after ECS has rolled back by itself, which is a
+// The service deployment decides if the endpoint supports it. That the service is stable
+// is not enough: it is also stable after ECS has rolled back by itself, which is a
 // failure.
 func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 	if o.Missing {
@@ -59,7 +59,7 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 		}
 		return Failed, o.whyEnded()
 	case inFlight(o.Status):
-		if own := o.deployment(s.Own); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
+		if own := o.deployment(s.OwnDeployment); own != nil && own.RolloutState == types.DeploymentRolloutStateFailed {
 			return Failed, WhyFailed(own)
 		}
 		return Pending, ""
@@ -67,20 +67,19 @@ func (s *service) judge(now time.Time, o Observation) (Verdict, string) {
 	return s.judgeDeployments(now, o)
 }
 
-// judgeWaiting judges a service that waits for its update: nobody may deploy it
-// meanwhile.
+// judgeWaiting judges a service that waits for its update: nobody else may deploy it.
 func (s *service) judgeWaiting(o Observation) (Verdict, string) {
 	primary := o.Primary()
-	if primary == nil || slices.Contains(s.plan.Before, aws.ToString(primary.Id)) {
+	if primary == nil || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
 		return Pending, ""
 	}
-	return Failed, fmt.Sprintf("another deployment, %s of %s, was begun while this one waited for its turn",
+	return Failed, fmt.Sprintf("another deployment, %s of %s, started while this one waited",
 		aws.ToString(primary.Id), ShortARN(aws.ToString(primary.TaskDefinition)))
 }
 
 // judgeDeployments judges by the deployments of the service alone.
 func (s *service) judgeDeployments(now time.Time, o Observation) (Verdict, string) {
-	own, primary := o.deployment(s.Own), o.Primary()
+	own, primary := o.deployment(s.OwnDeployment), o.Primary()
 	foreign := s.foreign(o)
 	switch {
 	case own != nil && own.RolloutState == types.DeploymentRolloutStateFailed:
@@ -88,13 +87,13 @@ func (s *service) judgeDeployments(now time.Time, o Observation) (Verdict, strin
 	case primary == nil:
 		return Pending, ""
 	case foreign != "" && aws.ToString(primary.TaskDefinition) == s.RestoreRevision:
-		return Failed, fmt.Sprintf("the service was put back to %s while the release was under way", ShortARN(s.RestoreRevision))
+		return Failed, fmt.Sprintf("the service was changed back to %s during the release", ShortARN(s.RestoreRevision))
 	case foreign != "":
 		s.Superseded = foreign
 		return Failed, replacedBy(foreign)
-	case s.Own == "" || aws.ToString(primary.Id) != s.Own: // what is read is older than what was done
+	case s.OwnDeployment == "" || aws.ToString(primary.Id) != s.OwnDeployment: // the observation is stale
 		if s.ownSeen && s.contradicted(now) {
-			return Failed, fmt.Sprintf("deployment %s is gone, and %s runs as before", s.Own, ShortARN(aws.ToString(primary.TaskDefinition)))
+			return Failed, fmt.Sprintf("deployment %s no longer exists, and %s runs as before", s.OwnDeployment, ShortARN(aws.ToString(primary.TaskDefinition)))
 		}
 		return Pending, ""
 	}
@@ -105,26 +104,25 @@ func (s *service) judgeDeployments(now time.Time, o Observation) (Verdict, strin
 	return Pending, ""
 }
 
-// foreign describes the primary deployment if it is neither ours nor one that
-// was there before; "" otherwise.
+// foreign describes the primary deployment if it is neither our own nor from before the
+// release; "" otherwise.
 func (s *service) foreign(o Observation) string {
 	primary := o.Primary()
 	if primary == nil || !s.Touched() {
 		return ""
 	}
 	id := aws.ToString(primary.Id)
-	if id == s.Own || id == s.restoreID || slices.Contains(s.plan.Before, id) || s.Own == "" && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
+	if id == s.OwnDeployment || id == s.restoreID || slices.Contains(s.plan.PreviousDeployments, id) || s.OwnDeployment == "" && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
 		return ""
 	}
 	return fmt.Sprintf("%s of %s", id, ShortARN(aws.ToString(primary.TaskDefinition)))
 }
 
 func replacedBy(foreign string) string {
-	return fmt.Sprintf("another deployment, %s, took the place of ours", foreign)
+	return fmt.Sprintf("another deployment, %s, replaced this one", foreign)
 }
 
-// judgeRestore judges whether the service is back at what ran before, and returns
-// the action that it needs to get there.
+// judgeRestore returns the verdict on the restore and the action that it needs.
 func (s *service) judgeRestore(now time.Time, o Observation) (Verdict, Action, string) {
 	if s.countLeftRaised(o) {
 		if s.restore == Accepted {
@@ -139,46 +137,46 @@ func (s *service) judgeRestore(now time.Time, o Observation) (Verdict, Action, s
 	return v, action, why
 }
 
-// countLeftRaised reports whether ECS has gone back, or is on its way, to what was before a
-// first release, with the count of that release: it leaves the count. It would wait
-// for tasks of an image that was never there.
+// countLeftRaised reports whether ECS has rolled back a first release, or is doing so,
+// with the desired count of that release. ECS does not reset the count, and would wait
+// for tasks of an image that never existed.
 func (s *service) countLeftRaised(o Observation) bool {
 	primary := o.Primary()
-	return s.plan.Count != nil && s.plan.Count.From == 0 && o.DesiredCount != 0 && primary != nil && aws.ToString(primary.Id) != s.Own &&
+	return s.plan.Count != nil && s.plan.Count.From == 0 && o.DesiredCount != 0 && primary != nil && aws.ToString(primary.Id) != s.OwnDeployment &&
 		aws.ToString(primary.TaskDefinition) == s.RestoreRevision
 }
 
-// judgeRevision is judgeRestore as far as the revision goes.
+// judgeRevision is judgeRestore without the desired count.
 func (s *service) judgeRevision(now time.Time, o Observation) (Verdict, Action, string) {
 	if o.Missing {
-		return Failed, None, "the service was deleted: there is nothing to restore"
+		return Failed, None, "the service was deleted and cannot be restored"
 	}
 	primary := o.Primary()
 	if primary == nil || o.Status == types.ServiceDeploymentStatusStopRequested ||
 		o.Status == types.ServiceDeploymentStatusRollbackRequested || o.Status == types.ServiceDeploymentStatusRollbackInProgress {
-		return Pending, None, "" // ECS is on its way by itself
+		return Pending, None, "" // ECS is rolling back
 	}
 	id := aws.ToString(primary.Id)
 	switch {
-	case id == s.Own && s.Own != "":
+	case id == s.OwnDeployment && s.OwnDeployment != "":
 		return s.judgeOwn(now, o)
 	case aws.ToString(primary.TaskDefinition) == s.RestoreRevision:
 		return s.judgePrevious(now, o, primary)
-	case slices.Contains(s.plan.Before, id): // older than what was done
+	case slices.Contains(s.plan.PreviousDeployments, id): // a stale observation
 		return s.waitForStale(now)
 	case o.Status == types.ServiceDeploymentStatusRollbackSuccessful, o.Status == types.ServiceDeploymentStatusRollbackFailed:
-		return Pending, Restore, "" // ECS went back to something else
+		return Pending, Restore, "" // ECS rolled back to another revision
 	}
 	s.Superseded = s.foreign(o)
-	return Failed, None, replacedBy(s.Superseded) + "; it is left alone"
+	return Failed, None, replacedBy(s.Superseded) + "; it is not changed"
 }
 
-// judgeOwn judges a service whose primary deployment is still ours.
+// judgeOwn judges a restore while our own deployment is the primary one.
 func (s *service) judgeOwn(now time.Time, o Observation) (Verdict, Action, string) {
 	switch {
 	case s.redeploys() && !inFlight(o.Status) && (Complete(o.Deployments) || s.stillRuns(o)):
-		return Done, None, "" // a forced deployment of what ran before
-	case s.restoreID != "" || s.restore == Accepted: // it was restored already
+		return Done, None, "" // a forced deployment of the previous revision
+	case s.restoreID != "" || s.restore == Accepted: // the restore was accepted
 		return s.waitForStale(now)
 	case inFlight(o.Status) && (s.stop == NotCalled || s.stop == Unknown && s.stops < maxTries):
 		return Pending, Stop, ""
@@ -188,42 +186,41 @@ func (s *service) judgeOwn(now time.Time, o Observation) (Verdict, Action, strin
 	return Pending, Restore, ""
 }
 
-// stillRuns reports whether the tasks that ran before a forced deployment run on,
-// because ECS has given that deployment up.
+// stillRuns reports whether the tasks from before a forced deployment still run, because
+// ECS has given that deployment up.
 func (s *service) stillRuns(o Observation) bool {
 	if o.Primary().RolloutState != types.DeploymentRolloutStateFailed {
 		return false
 	}
 	var running int32
 	for _, d := range o.Deployments {
-		if aws.ToString(d.Id) != s.Own {
+		if aws.ToString(d.Id) != s.OwnDeployment {
 			running += d.RunningCount
 		}
 	}
 	return running >= s.plan.DesiredCount
 }
 
-// judgePrevious judges a service whose primary deployment runs what ran before. If
-// it is one that was there before, and ours was not seen to have ended, the
-// reading may be older than our change: then only ECS's answer to a change, or its
-// status that it has rolled back, counts.
+// judgePrevious judges a restore while the primary deployment runs the previous revision.
+// If it is one from before the release, the observation may be stale: then only the
+// response to a command, or a status of ROLLBACK_SUCCESSFUL, counts.
 func (s *service) judgePrevious(now time.Time, o Observation, primary *types.Deployment) (Verdict, Action, string) {
 	id := aws.ToString(primary.Id)
-	if slices.Contains(s.plan.Before, id) && id != s.restoreID && o.Status != types.ServiceDeploymentStatusRollbackSuccessful {
-		if s.Update == Unknown && s.Own == "" {
+	if slices.Contains(s.plan.PreviousDeployments, id) && id != s.restoreID && o.Status != types.ServiceDeploymentStatusRollbackSuccessful {
+		if s.Update == Unknown && s.OwnDeployment == "" {
 			return Pending, Restore, ""
 		}
 		return s.waitForStale(now)
 	}
 	s.contradictedSince = time.Time{}
 	switch {
-	case !s.plan.WasComplete: // it was not complete before, either
+	case !s.plan.WasComplete: // it was not complete before the release
 		return Done, None, ""
 	case s.ranNothing() && o.DesiredCount == 0:
 		if o.tasks() > 0 {
 			return Pending, None, ""
 		}
-		return Done, None, "" // whatever ECS made of going back to nothing
+		return Done, None, "" // whatever the state of the deployment
 	case primary.RolloutState == types.DeploymentRolloutStateFailed:
 		s.restoreID = ""
 		return Pending, Restore, ""
@@ -233,8 +230,8 @@ func (s *service) judgePrevious(now time.Time, o Observation, primary *types.Dep
 	return Pending, None, ""
 }
 
-// ranNothing reports whether the service was to run nothing before: there is no task
-// to restore, and the image of what ran before need not be there.
+// ranNothing reports whether the service ran no task before the release. Then no task has
+// to be restored, and the previous image need not exist.
 func (s *service) ranNothing() bool {
 	if s.plan.Count != nil {
 		return s.plan.Count.From == 0
@@ -242,7 +239,7 @@ func (s *service) ranNothing() bool {
 	return s.plan.DesiredCount == 0
 }
 
-// waitForStale waits while a reading may be stale, and restores the service after.
+// waitForStale waits while an observation may be stale, and then restores.
 func (s *service) waitForStale(now time.Time) (Verdict, Action, string) {
 	if s.contradicted(now) {
 		s.contradictedSince = time.Time{}
@@ -251,25 +248,25 @@ func (s *service) waitForStale(now time.Time) (Verdict, Action, string) {
 	return Pending, None, ""
 }
 
-// whyEnded says who or what ended our service deployment.
+// whyEnded returns the reason why our service deployment ended.
 func (o Observation) whyEnded() string {
-	var who string
+	var by string
 	switch {
 	case len(o.Alarms) > 0:
-		who = "deployment alarm " + strings.Join(o.Alarms, ", ") + " went off"
+		by = "deployment alarm " + strings.Join(o.Alarms, ", ") + " triggered"
 	case o.CircuitBreaker:
-		who = "ECS's circuit breaker tripped"
+		by = "ECS's circuit breaker tripped"
 	case strings.Contains(o.Reason, "user"):
-		who = "somebody stopped the deployment"
+		by = "a user stopped the deployment"
 	}
-	said := cmp.Or(o.Reason, fmt.Sprintf("the service deployment is %s", o.Status))
-	if who == "" {
-		return said
+	reason := cmp.Or(o.Reason, fmt.Sprintf("the service deployment is %s", o.Status))
+	if by == "" {
+		return reason
 	}
-	return who + ": " + said
+	return by + ": " + reason
 }
 
-// WhyFailed is the reason of a deployment that ECS has given up.
+// WhyFailed returns the reason why ECS gave a deployment up.
 func WhyFailed(d *types.Deployment) string {
 	return cmp.Or(aws.ToString(d.RolloutStateReason), "ECS marked the deployment as failed")
 }

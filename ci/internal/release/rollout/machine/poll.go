@@ -8,26 +8,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// Polling is dense while something happens and when a deployment has all its
-// tasks, since its end is near then; it backs off while nothing changes.
+// The poll interval is short while something changes and when a deployment has all its
+// tasks, because it will end soon. It grows while nothing changes.
 const (
 	shortPoll = time.Second
 	longPoll  = 5 * time.Second
-	// calm is how long nothing must change before polling backs off, and how
-	// long backing off takes.
-	calm = 20 * time.Second
+	// quietPeriod is how long nothing must change before the interval grows, and how long
+	// it takes to grow.
+	quietPeriod = 20 * time.Second
 )
 
-// PollInterval is how long to wait before the services are observed again.
+// PollInterval returns how long to wait before the next observation.
 func (r *Release) PollInterval(now time.Time) time.Duration {
-	quiet := now.Sub(r.changed) - calm
+	quiet := now.Sub(r.changed) - quietPeriod
 	if quiet <= 0 || r.nearlyDone() {
 		return shortPoll
 	}
-	return min(longPoll, shortPoll+time.Duration(float64(longPoll-shortPoll)*float64(quiet)/float64(calm)))
+	return min(longPoll, shortPoll+time.Duration(float64(longPoll-shortPoll)*float64(quiet)/float64(quietPeriod)))
 }
 
-// nearlyDone reports whether a deployment has all its tasks and is not complete yet.
+// nearlyDone reports whether a pending deployment has all its tasks.
 func (r *Release) nearlyDone() bool {
 	for _, s := range r.services {
 		if s.Verdict != Pending {
@@ -40,7 +40,7 @@ func (r *Release) nearlyDone() bool {
 	return false
 }
 
-// fingerprint is what can be seen to change in the services.
+// fingerprint returns a text that changes with the state of the services.
 func fingerprint(observed []Observation) string {
 	var b strings.Builder
 	for _, o := range observed {

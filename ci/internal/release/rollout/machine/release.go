@@ -1,9 +1,9 @@
-// Package machine is the state machine of a release whose revisions are
-// registered: pure decisions, without clock, network or goroutine. It is given
-// what ECS answers and what can be read of the services, and says what to do next.
+// Package machine is the state machine of a release: pure decisions, without clock,
+// network or goroutine. It takes the responses of ECS and observations of the services,
+// and returns the commands to execute next. It begins once all revisions are
+// registered.
 //
-// A service's [Plan] never changes, and its [Progress] is changed by the machine
-// alone.
+// A service's [Plan] never changes. Only the machine changes its [Progress].
 package machine
 
 import (
@@ -20,11 +20,11 @@ import (
 // Stage is the state of a release.
 type Stage int
 
-// Stages, in the order of a release that has to be restored.
+// Stages, in the order of a release that is restored.
 const (
-	Updating  Stage = iota // towards the new version
-	Verifying              // all services run it: does it work?
-	Restoring              // towards what ran before
+	Updating  Stage = iota // to the new version
+	Verifying              // all services run the new version; it is being tested
+	Restoring              // to the previous version
 	Finished
 )
 
@@ -33,22 +33,21 @@ type Release struct {
 	services []*service
 	options  Options
 	stage    Stage
-	since    time.Time // when the stage began
-	cause    error     // why the release began to restore
-	readAt   time.Time // when ECS could be read last
-	changed  time.Time // when something was seen to change
+	since    time.Time // start of the stage
+	cause    error     // why the release is restored
+	readAt   time.Time // of the last observation
+	changed  time.Time // of the last observed change
 	seen     string    // fingerprint of the last observation
 	events   []Event   // not yet reported
 }
 
-// Options are those of a whole release.
+// Options are the options of a release.
 type Options struct {
-	Timeout, RestoreTimeout time.Duration // of the way to the new version, and back
-	Verify                  bool          // whether to verify before the release is finished
+	Timeout, RestoreTimeout time.Duration // limits of the update and of the restore
+	Verify                  bool          // whether to verify the new version
 }
 
-// Event is something that happened, for people; Service is "" for the release as
-// a whole.
+// Event is a line of the release's log. Service is "" for the whole release.
 type Event struct{ Service, Text string }
 
 // Action is a change of a service.
@@ -58,60 +57,60 @@ type Action int
 const (
 	None    Action = iota
 	Update         // UpdateService to the new version
-	Stop           // StopServiceDeployment of our deployment
-	Restore        // UpdateService to what ran before
+	Stop           // StopServiceDeployment of our own deployment
+	Restore        // UpdateService to the previous version
 )
 
-// Order is one change to make.
-type Order struct {
+// Command is a change to execute.
+type Command struct {
 	Action  Action
 	Service int // index of the service's plan
-	// Deployment is the id of ours, for Stop.
+	// Deployment is the id of our own deployment, for Stop.
 	Deployment string
 	// For Update and Restore:
 	Revision     string
 	Force        bool
-	DesiredCount *int32 // nil leaves it
+	DesiredCount *int32 // nil leaves it unchanged
 }
 
-// CallStatus is what is known of a call that changes something.
+// CallStatus is what is known about the effect of a call.
 type CallStatus int
 
-// Statuses of calls.
+// Call statuses.
 const (
 	NotCalled CallStatus = iota
 	Accepted
-	Unknown   // no answer came, or one that does not say: it may have been accepted
+	Unknown   // no conclusive response: it may have been accepted
 	Rejected  // nothing was changed
-	Throttled // nothing was changed, and it may be called again
+	Throttled // nothing was changed; call it again
 )
 
-// Answer is the result of an order.
-type Answer struct {
+// Response is the result of a command.
+type Response struct {
 	Status CallStatus
-	// Deployments are the service's, as ECS answered: unlike what is read, that is
-	// never older than the order.
+	// Deployments are the service's deployments in ECS's response. Unlike those of a
+	// read, they are never older than the command.
 	Deployments []types.Deployment
 	Err         error
-	Denied      bool // Err says that the role may not, or that there is nothing to restore
-	// Copy is the ARN of a copy of what ran before, registered because the original
-	// was deregistered; "" otherwise.
+	Denied      bool // the role lacks permission, or the revision no longer exists
+	// Copy is the ARN of a copy of the previous revision, registered because the
+	// original was deregistered; "" otherwise.
 	Copy string
 }
 
-// maxUnreadable is how long ECS may stay unreadable before a release is restored.
+// maxUnreadable is how long reads of ECS may fail before a release is restored.
 const maxUnreadable = 2 * time.Minute
 
-// Limits on calling again.
+// Limits on retries.
 const (
-	maxTries  = 3 // a call whose answer was lost
-	maxDenied = 5 // restoring without permission; IAM is eventually consistent
+	maxTries  = 3 // calls without a conclusive response
+	maxDenied = 5 // denied restores; IAM is eventually consistent
 )
 
-// errTimeout is the cause of a release that took too long.
+// errTimeout is the cause of a release that exceeds its time limit.
 var errTimeout = errors.New("not complete within the time limit")
 
-// New starts a release. Services are referred to by the index of their plan.
+// New starts a release. The index of a plan identifies its service.
 func New(plans []Plan, options Options, now time.Time) *Release {
 	r := &Release{options: options, since: now, readAt: now, changed: now}
 	for _, plan := range plans {
@@ -120,36 +119,37 @@ func New(plans []Plan, options Options, now time.Time) *Release {
 	return r
 }
 
-// Stage is the state that the release is in.
+// Stage returns the state of the release.
 func (r *Release) Stage() Stage { return r.stage }
 
-// Cause is why the release began to restore, or nil.
+// Cause returns why the release is restored, or nil.
 func (r *Release) Cause() error { return r.cause }
 
-// Progress is a copy of a service's progress.
+// Progress returns a service's progress.
 func (r *Release) Progress(n int) Progress { return r.services[n].Progress }
 
-// Orders returns the changes to make now, at most limit of them. The others stay due.
-func (r *Release) Orders(limit int) []Order {
-	var orders []Order
+// Commands returns the commands that are due, at most limit of them. The others stay
+// due.
+func (r *Release) Commands(limit int) []Command {
+	var commands []Command
 	for n, s := range r.services {
-		action := r.due(s)
-		if action != None && len(orders) == limit {
+		action := r.dueAction(s)
+		if action != None && len(commands) == limit {
 			break
 		}
 		if action != None {
-			orders = append(orders, s.order(action, n))
+			commands = append(commands, s.command(action, n))
 		}
 		s.action = None
 	}
-	return orders
+	return commands
 }
 
-// due is the change that a service needs now.
-func (r *Release) due(s *service) Action {
+// dueAction returns the action that a service needs now.
+func (r *Release) dueAction(s *service) Action {
 	switch {
 	case s.Verdict != Pending:
-	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.Own == "" && s.action == Update):
+	case r.stage == Updating && (s.Update == NotCalled || s.Update == Unknown && s.OwnDeployment == "" && s.action == Update):
 		return Update
 	case r.stage == Restoring:
 		return s.action
@@ -157,40 +157,40 @@ func (r *Release) due(s *service) Action {
 	return None
 }
 
-func (s *service) order(action Action, n int) Order {
-	o := Order{Action: action, Service: n, Deployment: s.Own}
+func (s *service) command(action Action, n int) Command {
+	c := Command{Action: action, Service: n, Deployment: s.OwnDeployment}
 	switch action {
 	case Update:
-		o.Revision, o.Force = s.plan.To.TaskDefinition, s.redeploys()
+		c.Revision, c.Force = s.plan.To.TaskDefinition, s.redeploys()
 		if s.plan.Count != nil {
-			o.DesiredCount = &s.plan.Count.To
+			c.DesiredCount = &s.plan.Count.To
 		}
 	case Restore:
-		o.Revision = s.RestoreRevision
+		c.Revision = s.RestoreRevision
 		if s.plan.Count != nil {
-			o.DesiredCount = &s.plan.Count.From
+			c.DesiredCount = &s.plan.Count.From
 		}
 	}
-	return o
+	return c
 }
 
-// Answered is called with the answers to orders that were given together: only when
-// all are known can it be said what was touched.
-func (r *Release) Answered(orders []Order, answers []Answer, now time.Time) {
+// HandleResponses is called with the responses to commands that were executed together:
+// the machine must know all of them to restore every service that may have changed.
+func (r *Release) HandleResponses(commands []Command, responses []Response, now time.Time) {
 	r.changed = now
 	var failure error
-	for n, o := range orders {
-		s := r.services[o.Service]
-		switch o.Action {
+	for n, c := range commands {
+		s := r.services[c.Service]
+		switch c.Action {
 		case Update:
-			r.updated(s, answers[n], now)
+			r.handleUpdate(s, responses[n], now)
 			if s.Verdict == Failed && failure == nil {
 				failure = fmt.Errorf("%s: %w", s.plan.Name, s.Err)
 			}
 		case Stop:
-			r.stopped(s, answers[n])
+			r.handleStop(s, responses[n])
 		case Restore:
-			r.restored(s, answers[n])
+			r.handleRestore(s, responses[n])
 		}
 	}
 	if failure != nil {
@@ -198,10 +198,10 @@ func (r *Release) Answered(orders []Order, answers []Answer, now time.Time) {
 	}
 }
 
-func (r *Release) updated(s *service, a Answer, now time.Time) {
-	if a.Status == Throttled {
+func (r *Release) handleUpdate(s *service, response Response, now time.Time) {
+	if response.Status == Throttled {
 		if !s.throttled {
-			r.report(s, "waiting: ECS takes no more updates for now")
+			r.report(s, "waiting: ECS throttles UpdateService")
 		}
 		s.throttled = true
 		return
@@ -210,62 +210,62 @@ func (r *Release) updated(s *service, a Answer, now time.Time) {
 		s.Started = now
 	}
 	switch {
-	case a.Status == Rejected && s.Update == Unknown: // the first try may have been accepted
+	case response.Status == Rejected && s.Update == Unknown: // the first call may have been accepted
 	default:
-		s.Update = a.Status
+		s.Update = response.Status
 	}
-	switch a.Status {
+	switch response.Status {
 	case Accepted:
-		s.recognise(Observation{Deployments: a.Deployments}, true)
-		if s.Own == "" {
-			// ECS made no deployment of the change: the service ran the revision already.
-			s.recogniseUnchanged(a.Deployments)
+		s.findOwn(Observation{Deployments: response.Deployments}, true)
+		if s.OwnDeployment == "" {
+			// ECS started no deployment: the service ran the revision already.
+			s.findOwnUnchanged(response.Deployments)
 		}
-		r.report(s, "deployment "+s.Own+" started")
+		r.report(s, "deployment "+s.OwnDeployment+" started")
 	case Unknown:
-		r.report(s, "no answer to the update: "+a.Err.Error())
+		r.report(s, "no response to UpdateService: "+response.Err.Error())
 		if s.updates >= maxTries {
-			s.fail(fmt.Sprintf("updating service %s: %s", s.plan.ECSName, a.Err))
+			s.fail(fmt.Sprintf("updating service %s: %s", s.plan.ECSName, response.Err))
 		}
 	case Rejected:
-		s.fail(fmt.Sprintf("updating service %s: %s", s.plan.ECSName, a.Err))
+		s.fail(fmt.Sprintf("updating service %s: %s", s.plan.ECSName, response.Err))
 		s.finish(now)
 	}
 }
 
-func (r *Release) stopped(s *service, a Answer) {
-	if s.stop = a.Status; a.Status == Throttled {
-		s.stop = Unknown // called again, but not for ever: there is another way back
+func (r *Release) handleStop(s *service, response Response) {
+	if s.stop = response.Status; response.Status == Throttled {
+		s.stop = Unknown // retried a few times; then the service is updated instead
 	}
 	s.contradictedSince = time.Time{}
 	s.stops++
-	if a.Status != Accepted {
-		r.report(s, "ECS was not made to roll back: "+a.Err.Error())
+	if response.Status != Accepted {
+		r.report(s, "cannot stop the deployment: "+response.Err.Error())
 	}
 }
 
-func (r *Release) restored(s *service, a Answer) {
-	if a.Copy != "" {
-		s.RestoreRevision = a.Copy
+func (r *Release) handleRestore(s *service, response Response) {
+	if response.Copy != "" {
+		s.RestoreRevision = response.Copy
 	}
-	s.restore = a.Status
+	s.restore = response.Status
 	s.contradictedSince = time.Time{}
-	if a.Status == Accepted {
-		if primary := Primary(a.Deployments); primary != nil {
+	if response.Status == Accepted {
+		if primary := Primary(response.Deployments); primary != nil {
 			s.restoreID = aws.ToString(primary.Id)
 		}
 		return
 	}
-	r.report(s, "could not turn back, trying again: "+a.Err.Error())
-	if a.Denied {
+	r.report(s, "cannot restore yet, retrying: "+response.Err.Error())
+	if response.Denied {
 		s.denied++
 	}
 	if s.denied >= maxDenied {
-		r.failRestore(s, a.Err)
+		r.failRestore(s, response.Err)
 	}
 }
 
-// restore begins to restore every service that was touched.
+// restore starts to restore every service that may have changed.
 func (r *Release) restore(cause error, now time.Time) {
 	if r.stage == Restoring || r.stage == Finished {
 		return
@@ -273,7 +273,7 @@ func (r *Release) restore(cause error, now time.Time) {
 	r.stage, r.cause, r.since, r.changed, r.seen = Restoring, cause, now, now, ""
 	for _, s := range r.services {
 		s.Verdict, s.action, s.contradictedSince = Pending, None, time.Time{}
-		s.UpdateTrouble, s.Trouble = s.Trouble, ""
+		s.UpdateProblem, s.Problem = s.Problem, ""
 	}
 	touched := 0
 	for _, s := range r.services {
@@ -281,11 +281,11 @@ func (r *Release) restore(cause error, now time.Time) {
 		case !s.Touched():
 			s.Verdict = Done
 		case s.plan.Irreversible:
-			r.failRestore(s, errors.New("what it replaced was in progress: there is nothing known good to go back to"))
+			r.failRestore(s, errors.New("it replaced a deployment that was in progress, so no known good version exists"))
 			touched++
 		default:
 			touched++
-			r.report(s, "putting back "+s.plan.From.Short())
+			r.report(s, "restoring "+s.plan.From.Short())
 		}
 	}
 	if touched > 0 {
@@ -294,10 +294,10 @@ func (r *Release) restore(cause error, now time.Time) {
 	r.finishRestore()
 }
 
-// Interrupt is called when somebody wants the release to end.
+// Interrupt is called when the release is interrupted. It restores what has changed.
 func (r *Release) Interrupt(cause error, now time.Time) { r.restore(cause, now) }
 
-// Verified is called with the result of verifying the new version.
+// Verified is called with the result of the verification.
 func (r *Release) Verified(err error, now time.Time) {
 	if err != nil {
 		r.restore(fmt.Errorf("verifying the release: %w", err), now)
@@ -306,25 +306,25 @@ func (r *Release) Verified(err error, now time.Time) {
 	r.stage = Finished
 }
 
-// Unreadable is called when ECS could not be read.
+// Unreadable is called when an observation fails.
 func (r *Release) Unreadable(err error, now time.Time) {
 	if r.stage == Updating && now.Sub(r.readAt) > maxUnreadable {
-		r.restore(fmt.Errorf("losing sight of the services for %s: %w", maxUnreadable, err), now)
+		r.restore(fmt.Errorf("reading the services from ECS has failed for %s: %w", maxUnreadable, err), now)
 	}
 	r.checkTimeouts(now, err)
 }
 
-// Trouble is called with an event of ECS that says what keeps a service from going on.
-func (r *Release) Trouble(n int, text string) { r.services[n].Trouble = text }
+// SetProblem is called with a service event that reports what blocks a deployment.
+func (r *Release) SetProblem(n int, text string) { r.services[n].Problem = text }
 
-// Recognise is called with a service's deployments before its service deployment is
-// looked up, and returns the id of ours, "" if it is not known.
-func (r *Release) Recognise(n int, o Observation) (own string) {
-	r.services[n].recognise(o, true)
-	return r.services[n].Own
+// FindOwnDeployment is called with a service's deployments before its service deployment
+// is looked up. It returns the id of our own deployment, or "" if it is unknown.
+func (r *Release) FindOwnDeployment(n int, o Observation) (own string) {
+	r.services[n].findOwn(o, true)
+	return r.services[n].OwnDeployment
 }
 
-// Observe is called with what ECS says of each service.
+// Observe is called with an observation of each service.
 func (r *Release) Observe(observed []Observation, now time.Time) {
 	r.readAt = now
 	if seen := fingerprint(observed); seen != r.seen {
@@ -333,8 +333,8 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 	var failure error
 	all := true
 	for n, s := range r.services {
-		s.Observed = observed[n] //nolint:gosec // one for each service, as the caller has them
-		s.recognise(s.Observed, r.stage == Updating)
+		s.Observed = observed[n] //nolint:gosec // one for each service
+		s.findOwn(s.Observed, r.stage == Updating)
 		switch r.stage {
 		case Updating:
 			r.judge(s, now)
@@ -359,16 +359,16 @@ func (r *Release) Observe(observed []Observation, now time.Time) {
 
 func (r *Release) judge(s *service, now time.Time) {
 	verdict, why := s.judge(now, s.Observed)
-	if s.Update == Unknown && s.Own == "" {
-		s.action = Update // again: the same update twice is one
+	if s.Update == Unknown && s.OwnDeployment == "" {
+		s.action = Update // UpdateService is idempotent
 	}
 	if s.Verdict == Done && verdict == Pending {
-		return // it was done; only a failure undoes that
+		return // only a failure changes Done
 	}
 	if verdict == Done && s.Verdict != Done {
 		r.report(s, "runs the new version")
 		if s.plan.DesiredCount == 0 && s.plan.Count == nil {
-			r.report(s, "has a desired count of 0: no task was started, so nothing is proven")
+			r.report(s, "has a desired count of 0: no task was started, so the new version is untested")
 		}
 		s.Result = report.Succeeded
 		s.finish(now)
@@ -407,7 +407,7 @@ func (r *Release) failRestore(s *service, why error) {
 	r.finishRestore()
 }
 
-// finishRestore ends a restore in which nothing is left to wait for.
+// finishRestore finishes the restore once no service is pending.
 func (r *Release) finishRestore() {
 	for _, s := range r.services {
 		if s.Verdict == Pending {
@@ -419,13 +419,13 @@ func (r *Release) finishRestore() {
 	}
 }
 
-// checkTimeouts ends what took too long.
+// checkTimeouts fails what exceeds its time limit.
 func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 	switch {
 	case r.stage == Updating && now.Sub(r.since) > r.options.Timeout:
 		for _, s := range r.services {
 			if s.Verdict == Pending {
-				s.fail(s.withTrouble(fmt.Sprintf("%s of %s", errTimeout, r.options.Timeout)))
+				s.fail(s.withProblem(fmt.Sprintf("%s of %s", errTimeout, r.options.Timeout)))
 				s.finish(now)
 				r.report(s, "failed: "+s.Err.Error())
 			}
@@ -436,13 +436,13 @@ func (r *Release) checkTimeouts(now time.Time, unreadable error) {
 		for _, s := range r.services {
 			if s.Verdict == Pending {
 				s.finish(now)
-				r.failRestore(s, errors.Join(errors.New(s.withTrouble(fmt.Sprintf("not restored within the time limit of %s", r.options.RestoreTimeout))), unreadable))
+				r.failRestore(s, errors.Join(errors.New(s.withProblem(fmt.Sprintf("not restored within the time limit of %s", r.options.RestoreTimeout))), unreadable))
 			}
 		}
 	}
 }
 
-// firstFailed is the first service that did not reach the new version.
+// firstFailed returns the first service with an error.
 func (r *Release) firstFailed() *service {
 	for _, s := range r.services {
 		if s.Err != nil {
@@ -456,7 +456,7 @@ func (r *Release) report(s *service, text string) {
 	r.events = append(r.events, Event{s.plan.Name, text})
 }
 
-// Events returns what happened since it was called last.
+// Events returns the events since the last call.
 func (r *Release) Events() []Event {
 	events := r.events
 	r.events = nil

@@ -11,69 +11,68 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Plan is what a release does with one service. It never changes once the
-// machine has it.
+// Plan is what a release does with a service. It does not change after [New].
 type Plan struct {
 	Name    string // in the services file
 	ECSName string // of the ECS service
-	// From is what ran before, To what shall run. Both revisions are registered.
+	// From is the previous version, To the new one. Both revisions are registered.
 	From, To report.Version
-	// Before has the ids of the deployments that existed before ours. Ours is
-	// distinguished by its id alone, because clocks may differ.
-	Before []string
-	// WasComplete reports whether what ran before was complete. If it never was,
-	// there is no more to restore than the revision.
+	// PreviousDeployments are the ids of the deployments from before the release. Our own
+	// is recognized by id and not by time, because clocks may differ.
+	PreviousDeployments []string
+	// WasComplete reports whether the previous deployment was complete. If not, only its
+	// revision is restored.
 	WasComplete bool
-	// DesiredCount is that of the service before the release.
+	// DesiredCount is the service's before the release.
 	DesiredCount int32
-	// Count is nil if the release leaves the desired count alone.
+	// Count is nil if the release does not change the desired count.
 	Count *CountChange
-	// Irreversible is set if what ran before was itself in progress, so that
-	// nothing known to work can be restored.
+	// Irreversible is set if the previous deployment was in progress, so that no version
+	// is known to work.
 	Irreversible bool
-	// Joined is the id of a deployment in progress to To, which an earlier process
-	// or somebody else began; "" if the service has to be updated.
+	// Joined is the id of a deployment of To that an earlier process or somebody else
+	// started; "" if the service has to be updated.
 	Joined   string
 	JoinedAt time.Time
 }
 
 // CountChange is a change of a service's desired count. Terraform creates services
-// without tasks, because no image exists yet: the first release asks for tasks,
-// and restoring asks for none again.
+// with a count of 0, because no image exists yet: the first release raises it, and
+// restoring it sets it back to 0.
 type CountChange struct{ From, To int32 }
 
-// Progress is what has become of a service so far. Only the machine changes it.
+// Progress is the progress of a service. Only the machine changes it.
 type Progress struct {
 	Update          CallStatus // of UpdateService to the new version
-	Own             string     // id of our deployment, ecs-svc/…
+	OwnDeployment   string     // id of our own deployment, ecs-svc/…
 	Verdict         Verdict
 	Observed        Observation
-	Superseded      string // what replaced our deployment, "" if nothing did
-	RestoreRevision string // ARN of the revision to restore: From's, or a copy of it
+	Superseded      string // the deployment that replaced our own, or ""
+	RestoreRevision string // ARN of From's revision, or of a copy
 	Started         time.Time
-	Took            time.Duration // from Started until the end was seen
+	Duration        time.Duration // from Started until the end was observed
 	Result          report.Result
-	Err             error  // why the service did not reach the new version
-	RestoreErr      error  // why it could not be restored
-	Trouble         string // the latest event of ECS that says what keeps it from going on
-	UpdateTrouble   string // the same, from before the release began to restore
+	Err             error  // why the update failed
+	RestoreErr      error  // why the restore failed
+	Problem         string // the latest service event about a blocked deployment
+	UpdateProblem   string // Problem at the end of the update
 
-	updates           int  // calls of UpdateService that were not throttled
+	updates           int  // UpdateService calls that were not throttled
 	throttled         bool // throttling was reported
-	ownSeen           bool // our deployment was seen in the service
+	ownSeen           bool // our own deployment was observed
 	stop              CallStatus
 	stops             int
-	restore           CallStatus // of UpdateService to what ran before
-	denied            int        // how often restoring was not allowed
-	restoreID         string     // id of the deployment that restores, once known
-	action            Action     // wanted by the last judgement
-	contradictedSince time.Time  // since when readings contradict what was done
+	restore           CallStatus // of UpdateService to the previous version
+	denied            int        // number of denied restores
+	restoreID         string     // id of the restoring deployment, once known
+	action            Action     // due since the last observation
+	contradictedSince time.Time  // first observation that contradicts a response
 }
 
-// Touched reports whether the service may run something else than before.
+// Touched reports whether the release may have changed the service.
 func (p Progress) Touched() bool { return p.Update == Accepted || p.Update == Unknown }
 
-// service is one service in a release.
+// service is a service in a release.
 type service struct {
 	plan Plan
 	Progress
@@ -81,7 +80,7 @@ type service struct {
 
 func newService(plan Plan) *service {
 	s := &service{plan: plan, Progress: Progress{
-		RestoreRevision: plan.From.TaskDefinition, Result: report.Unchanged, Own: plan.Joined, Started: plan.JoinedAt,
+		RestoreRevision: plan.From.TaskDefinition, Result: report.Unchanged, OwnDeployment: plan.Joined, Started: plan.JoinedAt,
 	}}
 	if plan.Joined != "" {
 		s.Update = Accepted
@@ -89,50 +88,49 @@ func newService(plan Plan) *service {
 	return s
 }
 
-// redeploys reports whether the release deploys the revision that ran before.
+// redeploys reports whether the release deploys the previous revision again.
 func (s *service) redeploys() bool { return s.plan.To.TaskDefinition == s.RestoreRevision }
 
-// recognise finds our deployment if the answer to UpdateService was lost, and
-// follows it if somebody else has deployed the same revision again: the new
-// primary deployment of our revision.
-func (s *service) recognise(o Observation, follow bool) {
+// findOwn finds our own deployment if the response to UpdateService was lost, and
+// follows it if somebody deploys the same revision again: it is the new primary
+// deployment of our revision.
+func (s *service) findOwn(o Observation, follow bool) {
 	if !s.Touched() {
 		return
 	}
-	if own := o.deployment(s.Own); s.Own != "" && own != nil {
+	if own := o.deployment(s.OwnDeployment); s.OwnDeployment != "" && own != nil {
 		s.ownSeen = true
 	}
 	primary := o.Primary()
-	if primary == nil || aws.ToString(primary.TaskDefinition) != s.plan.To.TaskDefinition || slices.Contains(s.plan.Before, aws.ToString(primary.Id)) {
+	if primary == nil || aws.ToString(primary.TaskDefinition) != s.plan.To.TaskDefinition || slices.Contains(s.plan.PreviousDeployments, aws.ToString(primary.Id)) {
 		return
 	}
-	known := s.Own != "" && (!follow || s.Own == aws.ToString(primary.Id) || s.redeploys() || rolledBack(o.Status))
+	known := s.OwnDeployment != "" && (!follow || s.OwnDeployment == aws.ToString(primary.Id) || s.redeploys() || rolledBack(o.Status))
 	if !known {
-		s.Own, s.ownSeen, s.Update = aws.ToString(primary.Id), true, Accepted
+		s.OwnDeployment, s.ownSeen, s.Update = aws.ToString(primary.Id), true, Accepted
 	}
 }
 
-// recogniseUnchanged takes the primary deployment for ours if it runs our
-// revision, whichever it is.
-func (s *service) recogniseUnchanged(deployments []types.Deployment) {
+// findOwnUnchanged takes any primary deployment of our revision as our own.
+func (s *service) findOwnUnchanged(deployments []types.Deployment) {
 	primary := Primary(deployments)
 	if primary != nil && aws.ToString(primary.TaskDefinition) == s.plan.To.TaskDefinition {
-		s.Own, s.ownSeen = aws.ToString(primary.Id), true
+		s.OwnDeployment, s.ownSeen = aws.ToString(primary.Id), true
 	}
 }
 
-// fail ends the service's way to the new version.
+// fail ends the update with an error.
 func (s *service) fail(why string) { s.Verdict, s.Err = Failed, errors.New(why) }
 
 // finish records how long the service took.
 func (s *service) finish(now time.Time) {
 	if !s.Started.IsZero() {
-		s.Took = now.Sub(s.Started)
+		s.Duration = now.Sub(s.Started)
 	}
 }
 
-// contradicted reports whether readings have contradicted what was done for so
-// long that they cannot be stale any more.
+// contradicted reports whether observations have contradicted a response for so long that
+// they cannot be stale.
 func (s *service) contradicted(now time.Time) bool {
 	if s.contradictedSince.IsZero() {
 		s.contradictedSince = now
@@ -140,15 +138,15 @@ func (s *service) contradicted(now time.Time) bool {
 	return now.Sub(s.contradictedSince) >= staleLimit
 }
 
-// withTrouble appends the latest trouble that ECS reported to a message.
-func (s *service) withTrouble(message string) string {
-	if s.Trouble == "" {
+// withProblem appends the service's problem to a message.
+func (s *service) withProblem(message string) string {
+	if s.Problem == "" {
 		return message
 	}
-	return message + ": " + s.Trouble
+	return message + ": " + s.Problem
 }
 
-// staleLimit is how long a reading of ECS may lag behind what was done. Its
-// reads are eventually consistent; a few seconds are usual.
+// staleLimit is how long an observation may be stale. ECS reads are eventually
+// consistent, usually within a few seconds.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/Welcome.html
 const staleLimit = 30 * time.Second

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// timed is a sample of which it is known when everything began.
+// timed is a sample with times.
 func timed() report.Release {
 	r := sample()
 	r.Stages = []report.Stage{{Name: "deploy", Result: report.Restored, StartedAt: r.StartedAt.Add(time.Second), DurationMS: 5000}}
@@ -35,7 +35,7 @@ func TestWrite(t *testing.T) {
 		require.Contains(t, string(data), want)
 	}
 	file := filepath.Join(dir, "report.md")
-	require.ErrorContains(t, timed().Write(file), "making room for the report")
+	require.ErrorContains(t, timed().Write(file), "creating the directory of the report")
 	require.NoError(t, os.Remove(file))
 	require.NoError(t, os.Mkdir(file, 0o755))
 	require.ErrorContains(t, timed().Write(dir), "writing the report")

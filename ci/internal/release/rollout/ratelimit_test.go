@@ -16,13 +16,13 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// described is an ECS that describes its services otherwise.
-type described struct {
+// changedServices is an ECS that describes services with changes.
+type changedServices struct {
 	*fakeECS
 	as func(*types.Service)
 }
 
-func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
+func (c changedServices) DescribeServices(ctx context.Context, in *ecs.DescribeServicesInput, options ...func(*ecs.Options)) (*ecs.DescribeServicesOutput, error) {
 	out, err := c.fakeECS.DescribeServices(ctx, in, options...)
 	for i := range out.Services {
 		c.as(&out.Services[i])
@@ -30,10 +30,9 @@ func (c described) DescribeServices(ctx context.Context, in *ecs.DescribeService
 	return out, err
 }
 
-// TestWatchingKeepsTheBudget counts the calls of releases of many services that
-// take a while, in every second: after the burst that is allowed, no more than
-// a quarter of what ECS documents.
-func TestWatchingKeepsTheBudget(t *testing.T) {
+// TestReadsStayWithinQuota counts the reads of releases of many services in every
+// second: after the burst, they are at most a quarter of ECS's quota.
+func TestReadsStayWithinQuota(t *testing.T) {
 	buckets := map[string]struct{ burst, rate float64 }{
 		"DescribeServices":           {25, 5},
 		"DescribeServiceDeployments": {12.5, 5},
@@ -53,7 +52,7 @@ func TestWatchingKeepsTheBudget(t *testing.T) {
 			engine := rollout.Engine{ECS: api, Logs: fakeLogs{}, Clock: clock, Event: func(string, string) {}}
 			got := engine.Release(t.Context(), request)
 			require.Equal(t, outcome.Restored, got.ExitCode, got.Error)
-			// Causes are looked for in several services at a time: in the whole.
+			// Services are diagnosed concurrently: count them together.
 			took := api.times[len(api.times)-1].Sub(api.times[0]).Seconds()
 			require.LessOrEqual(t, float64(api.count("ListTasks")+api.count("DescribeTasks")), 25+5*took)
 			for operation, b := range buckets {
@@ -64,36 +63,36 @@ func TestWatchingKeepsTheBudget(t *testing.T) {
 					}
 					tokens = min(b.burst, tokens+api.times[n].Sub(filled).Seconds()*b.rate) - 1
 					filled = api.times[n]
-					require.GreaterOrEqual(t, tokens, -4., "%s, call %d: no more than those under way at the same time", operation, n)
+					require.GreaterOrEqual(t, tokens, -4., "%s, call %d: no more than the concurrent ones", operation, n)
 				}
 			}
 		})
 	}
 }
 
-// TestEndIsNoticedSoon is the time from ECS's end of a deployment to the
-// release's: at most a poll.
-func TestEndIsNoticedSoon(t *testing.T) {
-	for name, f := range map[string]fate{"complete": completes, "rolled back": rollsBack} {
+// TestDeploymentEndIsDetectedQuickly checks that the end of a deployment is detected
+// within a poll interval.
+func TestDeploymentEndIsDetectedQuickly(t *testing.T) {
+	for name, f := range map[string]behavior{"complete": completes, "rolled back": rollsBack} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(f, "")
+			b := newFixture(f, "")
 			began := b.ecs.clock.Now()
 			got := b.engine.Release(t.Context(), b.request)
 			require.NotEqual(t, outcome.Failed, got.ExitCode)
-			require.LessOrEqual(t, time.Duration(got.Services[0].DurationMS)*time.Millisecond, 2*pace+time.Second)
-			require.LessOrEqual(t, b.ecs.clock.Now().Sub(began), 2*pace+2*time.Second)
+			require.LessOrEqual(t, time.Duration(got.Services[0].DurationMS)*time.Millisecond, 2*deploymentTime+time.Second)
+			require.LessOrEqual(t, b.ecs.clock.Now().Sub(began), 2*deploymentTime+2*time.Second)
 		})
 	}
 }
 
-// TestPollingBacksOff counts looks at a deployment that does nothing for long.
+// TestPollingBacksOff counts the reads during a deployment without changes.
 func TestPollingBacksOff(t *testing.T) {
-	b := newBench(stays, "")
+	b := newFixture(stays, "")
 	b.request.Timeout = 10 * time.Minute
 	b.engine.Release(t.Context(), b.request)
-	looks := b.ecs.count("DescribeServices")
-	require.Less(t, looks, 180, "one second at first, five at last")
-	require.Greater(t, looks, 100)
+	reads := b.ecs.count("DescribeServices")
+	require.Less(t, reads, 180, "from one second to five")
+	require.Greater(t, reads, 100)
 }
 
 func stoppedWith(reason string, code types.TaskStopCode) types.Task {
@@ -101,7 +100,7 @@ func stoppedWith(reason string, code types.TaskStopCode) types.Task {
 }
 
 func TestSignals(t *testing.T) {
-	b := newBench("", rollsBack)
+	b := newFixture("", rollsBack)
 	task := stoppedWith("Essential container in task exited", types.TaskStopCodeEssentialContainerExited)
 	task.StartedBy = aws.String("ecs-svc/3")
 	task.Containers = []types.Container{{Name: aws.String("b"), ExitCode: aws.Int32(137)}}
@@ -113,14 +112,13 @@ func TestSignals(t *testing.T) {
 	require.Contains(t, cause.Hint, "the container was killed")
 }
 
-// TestUpdatesKeepTheQuota updates more services than ECS takes at once, forth and
-// back: those that have to wait are updated as the quota allows, and none is
-// ever refused for it.
-func TestUpdatesKeepTheQuota(t *testing.T) {
+// TestUpdatesStayWithinQuota updates and restores more services than ECS allows at
+// once: the others wait, and no update is throttled.
+func TestUpdatesStayWithinQuota(t *testing.T) {
 	for name, tt := range map[string]struct {
-		image fate
+		image behavior
 		code  outcome.Code
-	}{"forth": {completes, outcome.Done}, "and back": {fails, outcome.Restored}} {
+	}{"update": {completes, outcome.Done}, "restore": {fails, outcome.Restored}} {
 		t.Run(name, func(t *testing.T) {
 			clock := &fakeClock{now: time.Unix(1e9, 0)}
 			api := newFakeECS(clock)
@@ -136,7 +134,7 @@ func TestUpdatesKeepTheQuota(t *testing.T) {
 			}
 			_ = clock.Sleep(t.Context(), time.Hour)
 			tokens, fewest, filled := 50., 50., clock.Now()
-			api.refuse = func(operation, _ string) error {
+			api.failCall = func(operation, _ string) error {
 				if operation != "UpdateService" {
 					return nil
 				}

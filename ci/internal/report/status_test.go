@@ -27,8 +27,8 @@ func (d drift) write(w io.Writer, text string) error {
 	return errors.Join(d.err, err)
 }
 
-// TestStatusWithThePlatform has what Terraform says below what runs.
-func TestStatusWithThePlatform(t *testing.T) {
+// TestStatusWithDrift appends the drift of the platform to the status.
+func TestStatusWithDrift(t *testing.T) {
 	for _, render := range []func(report.Status, io.Writer) error{report.Status.Text, report.Status.Markdown} {
 		var b bytes.Buffer
 		require.Error(t, render(report.Status{Infra: drift{err: errors.New("no")}}, &b))
@@ -46,8 +46,8 @@ func TestStatusWithThePlatform(t *testing.T) {
 	require.NotContains(t, document.String(), "infra")
 }
 
-// TestStatusOfWhatIsNotKnown makes no numbers up.
-func TestStatusOfWhatIsNotKnown(t *testing.T) {
+// TestStatusOfUnknownServices checks that no counts are invented.
+func TestStatusOfUnknownServices(t *testing.T) {
 	s := report.Status{Services: []report.ServiceStatus{
 		{Name: "api", State: report.Unknown, Error: "no answer <b>"},
 		{Name: "web", State: report.Degraded, Tasks: report.Tasks{Desired: 2, Running: 1}, Error: "no history"},
@@ -62,8 +62,8 @@ func TestStatusOfWhatIsNotKnown(t *testing.T) {
 	require.Contains(t, markdown.String(), "\n- api: no answer &lt;b")
 }
 
-// TestStrategies are told where a deploy refuses them, and only there.
-func TestStrategies(t *testing.T) {
+// TestUnsupportedStrategies checks that unsupported strategies are reported.
+func TestUnsupportedStrategies(t *testing.T) {
 	s := report.Status{Services: []report.ServiceStatus{
 		{Name: "api", State: report.Steady, Strategy: "BLUE_GREEN"}, {Name: "web", State: report.Steady},
 	}}

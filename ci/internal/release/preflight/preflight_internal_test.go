@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestTrustsTasks(t *testing.T) {
+func TestAllowsTasks(t *testing.T) {
 	tests := map[string]struct {
 		document string
 		want     bool
@@ -28,7 +28,7 @@ func TestTrustsTasks(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := trustsTasks(test.document, "111111111111")
+			got, err := allowsTasks(test.document, "111111111111")
 			if test.err != "" {
 				require.ErrorContains(t, err, test.err)
 				return
@@ -40,33 +40,33 @@ func TestTrustsTasks(t *testing.T) {
 }
 
 func TestDeniedNamesActionAndResource(t *testing.T) {
-	asked := request{"ecr:BatchGetImage", "arn:asked"}
+	call := apiCall{"ecr:BatchGetImage", "arn:call"}
 	tests := map[string]struct {
 		err  error
-		want request
+		want apiCall
 		ok   bool
 	}{
 		"both": {
 			&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "User: arn:aws:sts::1:assumed-role/d/s is not authorized to perform: ecr:GetX on resource: arn:aws:ecr:r:1:repository/a because no identity-based policy allows the ecr:GetX action"},
-			request{"ecr:GetX", "arn:aws:ecr:r:1:repository/a"},
+			apiCall{"ecr:GetX", "arn:aws:ecr:r:1:repository/a"},
 			true,
 		},
-		"the action": {&smithy.GenericAPIError{Code: "AccessDenied", Message: "User: x is not authorized to perform: sts:X because"}, request{"sts:X", "arn:asked"}, true},
-		"nothing":    {&smithy.GenericAPIError{Code: "AccessDenied", Message: "Access denied"}, asked, true},
-		"other":      {&smithy.GenericAPIError{Code: "Throttling"}, request{}, false},
+		"the action": {&smithy.GenericAPIError{Code: "AccessDenied", Message: "User: x is not authorized to perform: sts:X because"}, apiCall{"sts:X", "arn:call"}, true},
+		"nothing":    {&smithy.GenericAPIError{Code: "AccessDenied", Message: "Access denied"}, call, true},
+		"other":      {&smithy.GenericAPIError{Code: "Throttling"}, apiCall{}, false},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, ok := denied(test.err, asked)
+			got, ok := denied(test.err, call)
 			require.Equal(t, test.ok, ok)
 			require.Equal(t, test.want, got)
 		})
 	}
-	require.Equal(t, "the endpoint does not serve iam:GetRole", new(round).why(&smithy.GenericAPIError{Code: "InvalidAction"}, request{"iam:GetRole", "*"}))
+	require.Equal(t, "the endpoint does not support iam:GetRole", new(run).readError(&smithy.GenericAPIError{Code: "InvalidAction"}, apiCall{"iam:GetRole", "*"}))
 }
 
-func TestParseImage(t *testing.T) {
-	for ref, want := range map[string]image{
+func TestParseImageRef(t *testing.T) {
+	for ref, want := range map[string]imageRef{
 		"nginx":                          {"", "nginx", "latest", ""},
 		"library/nginx:1":                {"", "library/nginx", "1", ""},
 		"localhost/x@sha256:1":           {"localhost", "x", "", "sha256:1"},
@@ -75,7 +75,7 @@ func TestParseImage(t *testing.T) {
 		"1.dkr.ecr.r.amazonaws.com/x:1":  {"1.dkr.ecr.r.amazonaws.com", "x", "1", ""},
 		"public.ecr.aws/docker/y@sha256": {"public.ecr.aws", "docker/y", "", "sha256"},
 	} {
-		require.Equal(t, want, parseImage(ref), ref)
+		require.Equal(t, want, parseImageRef(ref), ref)
 	}
 	for _, host := range []string{
 		"123456789012.dkr.ecr.us-east-1.amazonaws.com", "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com",
@@ -85,7 +85,7 @@ func TestParseImage(t *testing.T) {
 	}
 }
 
-func TestPlatformsIn(t *testing.T) {
-	_, err := platformsIn("{")
+func TestIndexPlatforms(t *testing.T) {
+	_, err := indexPlatforms("{")
 	require.Error(t, err)
 }

@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// texts is a member of a policy that is one text or a list of them.
-type texts []string
+// stringOrList is a policy element that is a string or a list of strings.
+type stringOrList []string
 
-func (t *texts) UnmarshalJSON(raw []byte) error {
+func (t *stringOrList) UnmarshalJSON(raw []byte) error {
 	var one string
 	if json.Unmarshal(raw, &one) == nil {
-		*t = texts{one}
+		*t = stringOrList{one}
 		return nil
 	}
 	return json.Unmarshal(raw, (*[]string)(t))
 }
 
-// principal is "*", or the principals of each kind.
-type principal map[string]texts
+// principal is "*", or lists of principals by type.
+type principal map[string]stringOrList
 
 func (p *principal) UnmarshalJSON(raw []byte) error {
 	var all string
@@ -29,54 +29,54 @@ func (p *principal) UnmarshalJSON(raw []byte) error {
 		*p = principal{"Service": {all}}
 		return nil
 	}
-	return json.Unmarshal(raw, (*map[string]texts)(p))
+	return json.Unmarshal(raw, (*map[string]stringOrList)(p))
 }
 
 type statement struct {
-	Effect    string                      `json:"Effect"`
-	Principal principal                   `json:"Principal"`
-	Action    texts                       `json:"Action"`
-	Condition map[string]map[string]texts `json:"Condition"`
+	Effect    string                             `json:"Effect"`
+	Principal principal                          `json:"Principal"`
+	Action    stringOrList                       `json:"Action"`
+	Condition map[string]map[string]stringOrList `json:"Condition"`
 }
 
-// statements is one statement or a list of them.
-type statements []statement
+// statementOrList is a policy element that is a statement or a list of statements.
+type statementOrList []statement
 
-func (s *statements) UnmarshalJSON(raw []byte) error {
+func (s *statementOrList) UnmarshalJSON(raw []byte) error {
 	if strings.HasPrefix(strings.TrimSpace(string(raw)), "{") {
-		*s = make(statements, 1)
+		*s = make(statementOrList, 1)
 		return json.Unmarshal(raw, &(*s)[0])
 	}
 	return json.Unmarshal(raw, (*[]statement)(s))
 }
 
-// trustsTasks says whether a trust policy lets ECS's tasks of an account assume
-// the role. Of the conditions it judges the one that AWS recommends, the account
-// (aws:SourceAccount); it takes others to be met.
+// allowsTasks reports whether a trust policy lets ECS tasks of an account assume the
+// role. It evaluates the condition that AWS recommends, aws:SourceAccount, and assumes
+// that others are met.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
-func trustsTasks(document, account string) (bool, error) {
+func allowsTasks(document, account string) (bool, error) {
 	var policy struct {
-		Statement statements `json:"Statement"`
+		Statement statementOrList `json:"Statement"`
 	}
 	if err := json.Unmarshal([]byte(document), &policy); err != nil {
 		return false, fmt.Errorf("reading the policy: %w", err)
 	}
 	allowed := false
 	for _, s := range policy.Statement {
-		if !s.concerns(tasksPrincipal, "sts:AssumeRole") {
+		if !s.matches(tasksPrincipal, "sts:AssumeRole") {
 			continue
 		}
 		switch {
 		case s.Effect == "Deny" && len(s.Condition) == 0:
 			return false, nil
-		case s.Effect == "Allow" && s.meets(account):
+		case s.Effect == "Allow" && s.matchesAccount(account):
 			allowed = true
 		}
 	}
 	return allowed, nil
 }
 
-func (s statement) concerns(service, action string) bool {
+func (s statement) matches(service, action string) bool {
 	return slices.ContainsFunc(s.Principal["Service"], func(p string) bool { return p == service || p == "*" }) &&
 		slices.ContainsFunc(s.Action, func(pattern string) bool {
 			hit, _ := path.Match(strings.ToLower(pattern), strings.ToLower(action))
@@ -84,7 +84,7 @@ func (s statement) concerns(service, action string) bool {
 		})
 }
 
-func (s statement) meets(account string) bool {
+func (s statement) matchesAccount(account string) bool {
 	for operator, keys := range s.Condition {
 		for key, values := range keys {
 			if operator == "StringEquals" && strings.EqualFold(key, "aws:SourceAccount") && account != "" && !slices.Contains(values, account) {

@@ -18,11 +18,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// TestTwoReleasesTogether starts two releases of different versions at the same
-// moment, over HTTP, several times. At most one of them says that it is done,
-// and then its version runs everywhere; otherwise all services run the same
-// version as before.
-func TestTwoReleasesTogether(t *testing.T) {
+// TestConcurrentReleases starts two releases of different versions at the same moment,
+// over HTTP, several times. At most one succeeds, and then all services run its
+// version; otherwise they run the previous one.
+func TestConcurrentReleases(t *testing.T) {
 	binary, err := testapp.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
 	old, err := testapp.Service(binary, "old", "hang")
@@ -57,14 +56,14 @@ func TestTwoReleasesTogether(t *testing.T) {
 		case [2]bool{false, false}:
 			require.Equal(t, before, after)
 		default:
-			t.Fatalf("both releases say that they are done: %+v", got)
+			t.Fatalf("both releases succeeded: %+v", got)
 		}
 		t.Log(got[0].ExitCode, got[1].ExitCode)
 	}
 }
 
-// runningEverywhere is the image that the primary deployments of all services run,
-// named as in the first service's repository.
+// runningEverywhere returns the image that all services run, as in the first one's
+// repository.
 func runningEverywhere(t *testing.T, f *localawstest.Fleet) string {
 	t.Helper()
 	var first, digest string

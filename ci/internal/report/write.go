@@ -7,16 +7,17 @@ import (
 	"path/filepath"
 )
 
-// The files of a release's directory.
+// The files that [Release.Write] writes.
 const (
 	JSONFile     = "report.json"
 	MarkdownFile = "report.md"
 )
 
-// Write writes the report to dir, which it makes, for programs and for people.
+// Write writes the report to a directory as JSON and Markdown, and creates the
+// directory.
 func (r Release) Write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making room for the report: %w", err)
+		return fmt.Errorf("creating the directory of the report: %w", err)
 	}
 	for name, render := range map[string]func(io.Writer) error{JSONFile: r.JSON, MarkdownFile: r.Markdown} {
 		if err := writeFile(filepath.Join(dir, name), render); err != nil {
@@ -32,7 +33,7 @@ func writeFile(name string, render func(io.Writer) error) error {
 		return err
 	}
 	if err := render(file); err != nil {
-		_ = file.Close() // what was not written is told already
+		_ = file.Close() // the first error counts
 		return err
 	}
 	return file.Close()

@@ -6,19 +6,20 @@ import (
 	"strings"
 )
 
-// ownName tells whether a host is called by the name that AWS gave its load
-// balancer.
-func ownName(host string) bool {
+// isELBHostname reports whether a host is named by the DNS name that AWS gave a
+// load balancer.
+func isELBHostname(host string) bool {
 	return strings.HasSuffix(host, ".elb.amazonaws.com") || strings.HasSuffix(host, ".elb.amazonaws.com.cn")
 }
 
-// anyName trusts a certificate of the roots' (nil means the system's) whatever
-// name it is for: nobody gets one for the name that AWS gave a load balancer,
-// only for the domain that leads to it.
-func anyName(roots *x509.CertPool) *tls.Config {
+// anyHostname returns a TLS configuration that verifies the certificate chain but
+// not the host name. Certificates are issued for the domain that points to a load
+// balancer, never for the load balancer's own DNS name. A nil roots means the
+// system's.
+func anyHostname(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies all but the name
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection verifies the chain
 		VerifyConnection: func(state tls.ConnectionState) error {
 			options := x509.VerifyOptions{Roots: roots, Intermediates: x509.NewCertPool()}
 			for _, certificate := range state.PeerCertificates[1:] {

@@ -10,17 +10,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stepping is a clock that goes on by a second whenever it is read.
-type stepping struct{ seconds atomic.Int64 }
+// tickingClock is a clock that advances by a second at every read.
+type tickingClock struct{ seconds atomic.Int64 }
 
-func (s *stepping) Now() time.Time                             { return time.Unix(s.seconds.Add(1), 0) }
-func (s *stepping) Sleep(context.Context, time.Duration) error { return nil }
+func (s *tickingClock) Now() time.Time                             { return time.Unix(s.seconds.Add(1), 0) }
+func (s *tickingClock) Sleep(context.Context, time.Duration) error { return nil }
 
-// TestQuotaGivesNoTimeTwice: of many that ask at the same time, the last waits until
-// the quota has room for all.
-func TestQuotaGivesNoTimeTwice(t *testing.T) {
+// TestRateLimiterIsConcurrent checks that of many concurrent calls the last waits until
+// the limit allows all.
+func TestRateLimiterIsConcurrent(t *testing.T) {
 	const jobs, each, perSecond, burst = 16, 500, 0.5, 5
-	clock, q := &stepping{}, newQuota(perSecond, burst)
+	clock, q := &tickingClock{}, newRateLimiter(perSecond, burst)
 	began := clock.Now()
 	last := make([]time.Duration, jobs)
 	var all sync.WaitGroup

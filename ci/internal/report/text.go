@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Document is what a command returns, for people and for programs.
+// Document is the result of a command.
 type Document interface {
 	Text(io.Writer) error
 	JSON(io.Writer) error
@@ -18,7 +18,7 @@ type Document interface {
 // JSON writes the report as one indented JSON document.
 func (r Release) JSON(w io.Writer) error { return WriteJSON(w, r.Normalize()) }
 
-// WriteJSON writes one indented JSON document, as every command prints it.
+// WriteJSON writes a document as indented JSON.
 func WriteJSON(w io.Writer, document any) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
@@ -68,10 +68,10 @@ func (c Cause) text(b *strings.Builder) {
 	}
 }
 
-// Same tells whether two causes are one but for the task.
+// Same reports whether two causes differ only by task.
 func (c Cause) Same(other Cause) bool { return c.Headline() == other.Headline() }
 
-// Headline is the cause in one line.
+// Headline returns the cause in one line.
 func (c Cause) Headline() string {
 	line := c.Reason
 	if c.ExitCode != nil {
@@ -91,7 +91,7 @@ func prefixed(prefix, text string) string {
 	return prefix + text
 }
 
-// Short names a version in a few characters: its commit, else its digest.
+// Short returns the abbreviated commit or, without one, digest.
 func (v Version) Short() string {
 	if v.SHA != "" {
 		return shortSHA(v.SHA)
@@ -116,6 +116,6 @@ func shortSHA(sha string) string {
 	return commit
 }
 
-func afterSlash(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+func lastSegment(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
 func millis(ms int64) string { return seconds(time.Duration(ms) * time.Millisecond) }

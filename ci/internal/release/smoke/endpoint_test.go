@@ -1,0 +1,96 @@
+package smoke_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/smithy-go"
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/rehearse/localaws"
+	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/release/smoke"
+)
+
+// fakeELB has one load balancer.
+type fakeELB struct {
+	host      string
+	listeners []types.Listener
+	errors    [2]error // of the two calls
+}
+
+func (f fakeELB) DescribeLoadBalancers(context.Context, *elb.DescribeLoadBalancersInput, ...func(*elb.Options)) (*elb.DescribeLoadBalancersOutput, error) {
+	return &elb.DescribeLoadBalancersOutput{LoadBalancers: []types.LoadBalancer{{DNSName: &f.host}}}, f.errors[0]
+}
+
+func (f fakeELB) DescribeListeners(context.Context, *elb.DescribeListenersInput, ...func(*elb.Options)) (*elb.DescribeListenersOutput, error) {
+	return &elb.DescribeListenersOutput{Listeners: f.listeners}, f.errors[1]
+}
+
+func listener(protocol types.ProtocolEnum, port int32) types.Listener {
+	return types.Listener{Protocol: protocol, Port: &port}
+}
+
+func TestBaseURL(t *testing.T) {
+	plain, secure := listener(types.ProtocolEnumHttp, 80), listener(types.ProtocolEnumHttps, 443)
+	denied := &smithy.OperationError{ServiceID: "Elastic Load Balancing v2", OperationName: "DescribeListeners", Err: &smithy.GenericAPIError{
+		Code: "AccessDenied", Message: "User: me is not authorized to perform: elasticloadbalancing:DescribeListeners on resource: *",
+	}}
+	throttled := &smithy.GenericAPIError{Code: "Throttling", Message: "Rate exceeded"}
+	tests := map[string]struct {
+		api        fakeELB
+		want       string
+		err        string
+		noEndpoint bool
+	}{
+		"http":            {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain}}, want: "http://a.elb"},
+		"https preferred": {api: fakeELB{host: "a.elb", listeners: []types.Listener{plain, secure}}, want: "https://a.elb"},
+		"other ports":     {api: fakeELB{host: "a.elb", listeners: []types.Listener{listener(types.ProtocolEnumHttps, 8443)}}, want: "https://a.elb:8443"},
+		"port in the DNS name": {
+			api: fakeELB{host: "127.0.0.1:4567", listeners: []types.Listener{listener(types.ProtocolEnumHttp, 8080)}}, want: "http://127.0.0.1:4567",
+		},
+		"no listener":     {api: fakeELB{host: "a.elb"}, err: "load balancer ecs-alb: it has no HTTP or HTTPS listener", noEndpoint: true},
+		"no host":         {api: fakeELB{}, err: "load balancer ecs-alb: it does not exist, or has no DNS name", noEndpoint: true},
+		"denied":          {api: fakeELB{host: "a.elb", errors: [2]error{1: denied}}, err: "load balancer ecs-alb: AWS denies elasticloadbalancing:DescribeListeners on * to me: allow it in the policy", noEndpoint: true},
+		"denied first":    {api: fakeELB{errors: [2]error{denied}}, err: "AWS denies", noEndpoint: true},
+		"throttled":       {api: fakeELB{errors: [2]error{throttled}}, err: "describing load balancer ecs-alb: api error Throttling"},
+		"throttled later": {api: fakeELB{host: "a.elb", errors: [2]error{1: throttled}}, err: "describing the listeners of load balancer ecs-alb: "},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := smoke.BaseURL(t.Context(), tt.api, "ecs-alb")
+			require.Equal(t, tt.want, got)
+			if tt.err == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.err)
+			var none *smoke.NoEndpointError
+			require.Equal(t, tt.noEndpoint, errors.As(err, &none))
+		})
+	}
+}
+
+func TestBaseURLOfEmbeddedAWS(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{})
+	_, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
+	var none *smoke.NoEndpointError
+	require.ErrorAs(t, err, &none)
+	require.Equal(t, "ecs-alb", none.Name)
+
+	made, err := p.ELB.CreateLoadBalancer(t.Context(), &elb.CreateLoadBalancerInput{Name: aws.String("ecs-alb"), Subnets: []string{"subnet-1", "subnet-2"}})
+	require.NoError(t, err)
+	_, err = p.ELB.CreateListener(t.Context(), &elb.CreateListenerInput{
+		LoadBalancerArn: made.LoadBalancers[0].LoadBalancerArn, Port: aws.Int32(80), Protocol: types.ProtocolEnumHttp,
+		DefaultActions: []types.Action{{Type: types.ActionTypeEnumFixedResponse, FixedResponseConfig: &types.FixedResponseActionConfig{StatusCode: aws.String("200")}}},
+	})
+	require.NoError(t, err)
+	url, err := smoke.BaseURL(t.Context(), p.ELB, "ecs-alb")
+	require.NoError(t, err)
+	require.NoError(t, smoke.Tester{Clock: clock.Real{}, Timeout: smoke.DefaultTimeout}.Run(t.Context(), url, []smoke.Check{{Path: "/"}}))
+}

@@ -122,7 +122,7 @@ func door(ctx context.Context, options awsauth.Options) (stop func()) {
 	if err != nil {
 		return stop
 	}
-	found, err := smoke.URL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
+	found, err := smoke.BaseURL(ctx, elasticloadbalancingv2.NewFromConfig(config), platform.LoadBalancer)
 	if err != nil {
 		return stop
 	}

@@ -59,15 +59,15 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if err := o.check(); err != nil {
 		return aws.Config{}, err
 	}
-	var handedIn aws.CredentialsProvider
+	var given aws.CredentialsProvider
 	if o.CredentialsJSON != "" {
 		var err error
-		if handedIn, err = parseExported(o.CredentialsJSON); err != nil {
+		if given, err = parseCredentialsJSON(o.CredentialsJSON); err != nil {
 			return aws.Config{}, err
 		}
 	}
-	chain := new(chain)
-	cfg, err := config.LoadDefaultConfig(ctx, append(o.settings(handedIn), chain.settings(o.role())...)...)
+	chain := new(stsEndpoint)
+	cfg, err := config.LoadDefaultConfig(ctx, append(o.settings(given), chain.settings(o.role())...)...)
 	if err != nil {
 		return aws.Config{}, explainConfig(err)
 	}
@@ -78,9 +78,9 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if !regionName.MatchString(cfg.Region) {
 		return aws.Config{}, outcome.Usagef("%q is no AWS region: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
 	}
-	if handedIn == nil && !environmentHasCredentials() {
-		bare := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
-		identity, err := o.identity(cfg, bare)
+	if given == nil && !environmentHasCredentials() {
+		noOther := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
+		identity, err := o.identity(cfg, noOther)
 		if err != nil {
 			return aws.Config{}, err
 		}
@@ -88,7 +88,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 			cfg.Credentials = aws.NewCredentialsCache(identity)
 		}
 	}
-	cfg.Credentials = &guard{cfg.Credentials}
+	cfg.Credentials = &explainingProvider{cfg.Credentials}
 	return cfg, nil
 }
 
@@ -97,13 +97,13 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 // settings are the SDK's options.
-func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadOptions) error {
+func (o Options) settings(given aws.CredentialsProvider) []func(*config.LoadOptions) error {
 	settings := []func(*config.LoadOptions) error{
 		config.WithAppID(appID),
 		config.WithHTTPClient(httpClient()),
 		config.WithRetryer(configuredRetryer),
 		config.WithLogger(logging.Nop{}), // what goes wrong is an error; the rest is nobody's business
-		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{addCallTimeout}),
 		config.WithDefaultRegion(platform.DefaultRegion),
 	}
 	if o.Region != "" {
@@ -115,8 +115,8 @@ func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadO
 	if !o.IMDS {
 		settings = append(settings, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
 	}
-	if handedIn != nil {
-		settings = append(settings, config.WithCredentialsProvider(handedIn))
+	if given != nil {
+		settings = append(settings, config.WithCredentialsProvider(given))
 	}
 	return settings
 }

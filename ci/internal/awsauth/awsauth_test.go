@@ -51,7 +51,7 @@ func TestRegion(t *testing.T) {
 }
 
 func TestRetryer(t *testing.T) {
-	r := awsauth.Retryer()
+	r := awsauth.NewRetryer()
 	require.Equal(t, 8, r.MaxAttempts())
 	delay, err := r.RetryDelay(8, errors.New("x"))
 	require.NoError(t, err)

@@ -14,8 +14,8 @@ const callerDeadline = 30 * time.Second
 // Caller tells whose account credentials lead to.
 type Caller struct {
 	Options Options
-	// Once asks once, for somebody who would rather hear what is wrong than wait.
-	Once bool
+	// NoRetry asks once, for somebody who would rather hear what is wrong than wait.
+	NoRetry bool
 }
 
 // Identity asks AWS for the account, which takes no permission, and tells the
@@ -23,12 +23,12 @@ type Caller struct {
 func (c Caller) Identity(ctx context.Context) (account, region string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callerDeadline)
 	defer cancel()
-	who, err := c.Who(ctx)
-	return who.Account, who.Region, err
+	caller, err := c.GetCallerIdentity(ctx)
+	return caller.Account, caller.Region, err
 }
 
-// Who is whose credentials they are, and for how long.
-type Who struct {
+// CallerIdentity is whose credentials they are, and for how long.
+type CallerIdentity struct {
 	Account, ARN, Region string
 	// Endpoint is who answered, where that is not AWS itself.
 	Endpoint string
@@ -36,24 +36,24 @@ type Who struct {
 	Expires time.Time
 }
 
-// Who asks AWS whose the credentials are, which takes no permission.
-func (c Caller) Who(ctx context.Context) (Who, error) {
+// GetCallerIdentity asks AWS whose the credentials are, which takes no permission.
+func (c Caller) GetCallerIdentity(ctx context.Context) (CallerIdentity, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {
-		return Who{}, err
+		return CallerIdentity{}, err
 	}
-	if c.Once {
+	if c.NoRetry {
 		cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	}
 	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return Who{}, Explain(err)
+		return CallerIdentity{}, Explain(err)
 	}
-	who := Who{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
-	if held, err := cfg.Credentials.Retrieve(ctx); err == nil && held.CanExpire { // they are kept: nothing is asked again
-		who.Expires = held.Expires
+	caller := CallerIdentity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
+	if credentials, err := cfg.Credentials.Retrieve(ctx); err == nil && credentials.CanExpire { // they are kept: nothing is asked again
+		caller.Expires = credentials.Expires
 	}
-	return who, nil
+	return caller, nil
 }
 
 // Environment is what a tool needs in its environment that reads AWS's

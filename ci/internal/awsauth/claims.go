@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Claims reads the claims of a JSON web token into a value. The token is not
+// ParseClaims reads the claims of a JSON web token into a value. The token is not
 // verified: whoever acts on them must have it from its issuer. The error says
 // nothing of what is in it.
-func Claims(token string, into any) error {
+func ParseClaims(token string, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
 		return errors.New("it is no JSON web token")

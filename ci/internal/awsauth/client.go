@@ -23,8 +23,8 @@ const (
 	callTimeout    = time.Minute // with all attempts, so that silence is not waited for eight times
 )
 
-// bounded ends a call, with all its attempts, after callTimeout.
-func bounded(stack *middleware.Stack) error {
+// addCallTimeout ends a call, with all its attempts, after callTimeout.
+func addCallTimeout(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("slipway:Timeout", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
@@ -40,22 +40,22 @@ func httpClient() *awshttp.BuildableClient {
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })
 }
 
-// Retryer repeats calls that AWS throttles or cannot answer just now: eight
+// NewRetryer repeats calls that AWS throttles or cannot answer just now: eight
 // attempts at most, at most five seconds apart, in the SDK's standard mode.
 // That outlasts ECS's throttling, where RegisterTaskDefinition has one call a
 // second for the whole account; AWS_MAX_ATTEMPTS may say otherwise.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-func Retryer() aws.Retryer {
+func NewRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = maxBackoff
-		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isCutOff))
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isTruncated))
 	})
 }
 
-// isCutOff tells an answer whose connection ended in its middle. The SDK repeats
+// isTruncated tells an answer whose connection ended in its middle. The SDK repeats
 // a call whose answer never began to arrive, but not this one.
-func isCutOff(err error) aws.Ternary {
+func isTruncated(err error) aws.Ternary {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return aws.TrueTernary
 	}
@@ -67,7 +67,7 @@ func isCutOff(err error) aws.Ternary {
 func configuredRetryer() aws.Retryer {
 	env, err := config.NewEnvConfig()
 	if err != nil || env.RetryMaxAttempts < 1 {
-		return Retryer()
+		return NewRetryer()
 	}
-	return retry.AddWithMaxAttempts(Retryer(), env.RetryMaxAttempts)
+	return retry.AddWithMaxAttempts(NewRetryer(), env.RetryMaxAttempts)
 }

@@ -36,9 +36,9 @@ func explainEndpoint(err error) error {
 	}
 	address := "AWS"
 	hint := "is the network there?"
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		if parsed, bad := url.Parse(asked.URL); bad == nil && parsed.Host != "" {
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		if parsed, bad := url.Parse(urlError.URL); bad == nil && parsed.Host != "" {
 			address = parsed.Scheme + "://" + parsed.Host
 			hint = endpointHint(parsed.Hostname())
 		}
@@ -61,7 +61,7 @@ func reason(err error) string {
 	var certificate *tls.CertificateVerificationError
 	var timeout interface{ Timeout() bool }
 	var operation *net.OpError
-	var asked *url.Error
+	var urlError *url.Error
 	switch {
 	case errors.As(err, &certificate):
 		return fmt.Sprintf("its certificate is not trusted: %v; AWS_CA_BUNDLE names the authorities to trust", certificate.Err)
@@ -71,8 +71,8 @@ func reason(err error) string {
 		return "no answer in time"
 	case errors.As(err, &operation):
 		return operation.Err.Error()
-	case errors.As(err, &asked):
-		return asked.Err.Error()
+	case errors.As(err, &urlError):
+		return urlError.Err.Error()
 	}
 	return err.Error()
 }

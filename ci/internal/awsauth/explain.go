@@ -57,7 +57,7 @@ func Explain(err error) error {
 	if code == outcome.Failed {
 		code = outcome.Of(found)
 	}
-	return explained(code, err, "%s%s", lead(err, known), known.text)
+	return explained(code, err, "%s%s", prefix(err, known), known.text)
 }
 
 // explain finds the explanation of a call's failure; nil when it is none of
@@ -67,7 +67,7 @@ func explain(err error) error {
 	if errors.As(err, &absent) {
 		return explained(outcome.Usage, err, "%s", unknownProfile(absent.Profile, profiles()).Error())
 	}
-	if askedInstance(err) {
+	if isIMDSError(err) {
 		return explained(outcome.Usage, err, "%s", noCredentials)
 	}
 	if found := explainCode(err); found != nil {
@@ -77,14 +77,14 @@ func explain(err error) error {
 		return found
 	}
 	if errors.Is(err, context.DeadlineExceeded) && errors.As(err, new(*smithy.OperationError)) {
-		return explained(outcome.Failed, err, "AWS gives no answer in time (%s): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?", action(err))
+		return explained(outcome.Failed, err, "AWS gives no answer in time (%s): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?", iamAction(err))
 	}
 	return nil
 }
 
-// lead is what stands before the SDK's words, or before the explanation where
+// prefix is what stands before the SDK's words, or before the explanation where
 // the SDK says nothing.
-func lead(err error, known *explainedError) string {
+func prefix(err error, known *explainedError) string {
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) {
 		if before, _, ok := strings.Cut(err.Error(), operation.Error()); ok {
@@ -106,27 +106,27 @@ var (
 	deniedCodes  = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
 )
 
-// Denied tells whether AWS denied a call for want of permission.
-func Denied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
+// IsAccessDenied tells whether AWS denied a call for want of permission.
+func IsAccessDenied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
 
 // errorCode is AWS's code of an error, "" for an error that is not from AWS.
 func errorCode(err error) string {
-	var said smithy.APIError
-	if !errors.As(err, &said) {
+	var apiError smithy.APIError
+	if !errors.As(err, &apiError) {
 		return ""
 	}
-	return said.ErrorCode()
+	return apiError.ErrorCode()
 }
 
 func explainCode(err error) error {
 	code := errorCode(err)
 	switch {
 	case slices.Contains(expiredCodes, code):
-		return explained(outcome.Usage, err, "the AWS credentials have expired (%s answers %s): renew them (%s, or rerun the job) and run the same command again", action(err), code, loginCommand("sso login"))
+		return explained(outcome.Usage, err, "the AWS credentials have expired (%s answers %s): renew them (%s, or rerun the job) and run the same command again", iamAction(err), code, loginCommand("sso login"))
 	case slices.Contains(unknownCodes, code):
-		return explained(outcome.Usage, err, "AWS does not know these credentials (%s answers %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", action(err), code)
+		return explained(outcome.Usage, err, "AWS does not know these credentials (%s answers %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", iamAction(err), code)
 	case slices.Contains(signedCodes, code):
-		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", action(err), code)
+		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", iamAction(err), code)
 	case slices.Contains(deniedCodes, code):
 		return explainDenial(err)
 	case notAuthorized.MatchString(err.Error()): // a registry's words for the same
@@ -140,11 +140,11 @@ func explainCode(err error) error {
 var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n]+|with an explicit deny[^\n]*))?`)
 
 func explainDenial(err error) error {
-	said := notAuthorized.FindStringSubmatch(err.Error())
-	if said == nil {
-		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` tells whose they are)", action(err))
+	match := notAuthorized.FindStringSubmatch(err.Error())
+	if match == nil {
+		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` tells whose they are)", iamAction(err))
 	}
-	who, what, where, why := said[1], said[2], strings.Trim(said[3], `"`), said[4]
+	who, what, where, why := match[1], match[2], strings.Trim(match[3], `"`), match[4]
 	if where != "" {
 		what += " on " + where
 	}
@@ -160,8 +160,8 @@ var iamPrefixes = map[string]string{
 	"CloudWatch Logs":           "logs",
 }
 
-// action is the call that failed, as IAM names it.
-func action(err error) string {
+// iamAction is the call that failed, as IAM names it.
+func iamAction(err error) string {
 	var operation *smithy.OperationError
 	if !errors.As(err, &operation) {
 		return "the call"

@@ -72,7 +72,7 @@ func TestExplainAnswers(t *testing.T) {
 			err := awsauth.Explain(raw)
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.outcome, outcome.Of(err))
-			require.Equal(t, tt.outcome == outcome.Failed, awsauth.Denied(err))
+			require.Equal(t, tt.outcome == outcome.Failed, awsauth.IsAccessDenied(err))
 			requireDiscreet(t, err)
 			require.EqualError(t, awsauth.Explain(fmt.Errorf("deploying: %w", err)), "deploying: "+err.Error(), "once is enough")
 
@@ -90,7 +90,7 @@ func TestExplainLeavesTheRest(t *testing.T) {
 	require.Equal(t, other, awsauth.Explain(other))
 	cancelled := fmt.Errorf("reading: %w", context.Canceled)
 	require.Equal(t, cancelled, awsauth.Explain(cancelled))
-	require.False(t, awsauth.Denied(other))
+	require.False(t, awsauth.IsAccessDenied(other))
 
 	joined := awsauth.Explain(errors.Join(other, describe(t, "http://127.0.0.1:1")))
 	require.ErrorIs(t, joined, other)

@@ -7,7 +7,7 @@ import (
 )
 
 // NewWebIdentity makes a provider with another STS and clock.
-func NewWebIdentity(role, tokenURL, token string, s webIdentities, clock sleeper) aws.CredentialsProvider {
+func NewWebIdentity(role, tokenURL, token string, s stsAPI, clock sleeper) aws.CredentialsProvider {
 	address, err := url.Parse(tokenURL)
 	if err != nil {
 		panic(err)

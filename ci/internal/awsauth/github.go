@@ -19,22 +19,22 @@ import (
 )
 
 const (
-	// sessionLife is how long a session of the role lasts: what every role
+	// sessionDuration is how long a session of the role lasts: what every role
 	// allows unless it was told otherwise.
 	// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
-	sessionLife = time.Hour
-	// renewal is how long before its end a session is renewed.
-	renewal = 5 * time.Minute
-	// renewalLimit bounds one renewal: the identity token and the session.
-	renewalLimit = time.Minute
-	// afresh is when a renewal that failed is tried again while the session
+	sessionDuration = time.Hour
+	// renewBefore is how long before its end a session is renewed.
+	renewBefore = 5 * time.Minute
+	// renewTimeout bounds one renewal: the identity token and the session.
+	renewTimeout = time.Minute
+	// renewRetry is when a renewal that failed is tried again while the session
 	// is still good.
-	afresh = 30 * time.Second
+	renewRetry = 30 * time.Second
 )
 
-// permission is what a job of GitHub Actions lacks that may not ask for its identity.
+// permissionHint is what a job of GitHub Actions lacks that may not ask for its identity.
 // https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
-const permission = "add `permissions: id-token: write` (and `contents: read`) to the job"
+const permissionHint = "add `permissions: id-token: write` (and `contents: read`) to the job"
 
 // roleARN is the shape of a role's ARN.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
@@ -43,7 +43,7 @@ var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$
 // identity is the job's own identity as credentials, or nil where it is not to
 // be used. bare tells that there are no other credentials. What is half there
 // is a usage error that names the missing half.
-func (o Options) identity(cfg aws.Config, bare bool) (aws.CredentialsProvider, error) {
+func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider, error) {
 	role := o.role()
 	tokenURL := cmp.Or(o.TokenURL, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"))
 	token := cmp.Or(o.Token, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
@@ -51,20 +51,20 @@ func (o Options) identity(cfg aws.Config, bare bool) (aws.CredentialsProvider, e
 	switch {
 	case role == "" && tokenURL == "" && token == "":
 		return nil, nil // neither an identity nor a mistake
-	case tokenURL == "" && token == "" && (!inActions || !bare):
+	case tokenURL == "" && token == "" && (!inActions || !noOther):
 		return nil, nil // the role is for another program, or for another time
-	case role == "" && !bare:
+	case role == "" && !noOther:
 		return nil, nil // the permission is for another program
 	case role == "":
 		return nil, outcome.Usagef("no AWS credentials: the job may ask GitHub for its identity, but no role to assume with it is named: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
 	case !roleARN.MatchString(role):
 		return nil, outcome.Usagef("%s is not the ARN of a role: it must be like arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
 	case tokenURL == "" && token == "":
-		return nil, outcome.Usagef("no AWS credentials: %s may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: %s", role, permission)
+		return nil, outcome.Usagef("no AWS credentials: %s may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: %s", role, permissionHint)
 	case tokenURL == "":
-		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_TOKEN is set and ACTIONS_ID_TOKEN_REQUEST_URL is not: pass both on, and %s", permission)
+		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_TOKEN is set and ACTIONS_ID_TOKEN_REQUEST_URL is not: pass both on, and %s", permissionHint)
 	case token == "":
-		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_URL is set and ACTIONS_ID_TOKEN_REQUEST_TOKEN is not: pass both on, and %s", permission)
+		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_URL is set and ACTIONS_ID_TOKEN_REQUEST_TOKEN is not: pass both on, and %s", permissionHint)
 	}
 	address, err := parseTokenURL(tokenURL)
 	if err != nil {
@@ -111,8 +111,8 @@ func sessionName(run string) string {
 	return appID + "-" + run
 }
 
-// webIdentities is what a [webIdentity] asks of AWS.
-type webIdentities interface {
+// stsAPI is what a [webIdentity] asks of AWS.
+type stsAPI interface {
 	AssumeRoleWithWebIdentity(context.Context, *sts.AssumeRoleWithWebIdentityInput, ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error)
 }
 
@@ -127,15 +127,15 @@ type sleeper interface {
 type webIdentity struct {
 	role, session string
 	tokens        *tokenSource
-	sts           webIdentities
+	sts           stsAPI
 	clock         sleeper
-	ends          time.Time // of the session that was made last
+	expires       time.Time // of the session that was made last
 }
 
 // Retrieve fits aws.CredentialsProvider. The credentials expire a while before
 // the session does, so that they are renewed in time.
 func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, renewalLimit)
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	token, err := w.tokens.fetch(ctx)
 	if err != nil {
@@ -143,32 +143,32 @@ func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	out, err := w.sts.AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn: &w.role, RoleSessionName: &w.session, WebIdentityToken: &token,
-		DurationSeconds: aws.Int32(int32(sessionLife / time.Second)),
+		DurationSeconds: aws.Int32(int32(sessionDuration / time.Second)),
 	}, func(o *sts.Options) {
 		// AWS did not reach GitHub's keys, which may be different in a second.
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "IDPCommunicationError", "InvalidIdentityToken")
 	})
 	if err != nil {
-		return aws.Credentials{}, withhold(w.explain(err), token, w.tokens.token)
+		return aws.Credentials{}, redactSecrets(w.explain(err), token, w.tokens.token)
 	}
 	if out.Credentials == nil {
 		return aws.Credentials{}, explained(outcome.Failed, nil, "assuming %s: AWS answers without credentials", w.role)
 	}
-	w.ends = aws.ToTime(out.Credentials.Expiration)
+	w.expires = aws.ToTime(out.Credentials.Expiration)
 	return aws.Credentials{
 		AccessKeyID: aws.ToString(out.Credentials.AccessKeyId), SecretAccessKey: aws.ToString(out.Credentials.SecretAccessKey),
 		SessionToken: aws.ToString(out.Credentials.SessionToken), AccountID: strings.Split(w.role, ":")[4],
-		Source: "GitHub OIDC", CanExpire: true, Expires: w.ends.Add(-renewal),
+		Source: "GitHub OIDC", CanExpire: true, Expires: w.expires.Add(-renewBefore),
 	}, nil
 }
 
 // HandleFailToRefresh keeps a session that is still good: GitHub or AWS being
 // away for a minute shall not break a release that is under way.
-func (w *webIdentity) HandleFailToRefresh(_ context.Context, held aws.Credentials, err error) (aws.Credentials, error) {
+func (w *webIdentity) HandleFailToRefresh(_ context.Context, current aws.Credentials, err error) (aws.Credentials, error) {
 	now := w.clock.Now()
-	if !held.HasKeys() || !now.Before(w.ends) {
+	if !current.HasKeys() || !now.Before(w.expires) {
 		return aws.Credentials{}, err
 	}
-	held.Expires = now.Add(min(afresh, w.ends.Sub(now)))
-	return held, nil
+	current.Expires = now.Add(min(renewRetry, w.expires.Sub(now)))
+	return current, nil
 }

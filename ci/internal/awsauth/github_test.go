@@ -139,7 +139,7 @@ type fakeSTS struct {
 
 func (s *fakeSTS) AssumeRoleWithWebIdentity(_ context.Context, in *sts.AssumeRoleWithWebIdentityInput, options ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error) {
 	for _, option := range options {
-		option(&sts.Options{Retryer: awsauth.Retryer()})
+		option(&sts.Options{Retryer: awsauth.NewRetryer()})
 	}
 	s.input = in
 	s.calls++

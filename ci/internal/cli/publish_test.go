@@ -84,7 +84,7 @@ func TestPublish(t *testing.T) {
 		again := decode[delivery.Published](t, stdout)
 		require.Len(t, again.Images, 1)
 		require.False(t, again.Images[0].Pushed)
-		require.Zero(t, again.Images[0].Sent)
+		require.Zero(t, again.Images[0].UploadStats)
 		require.Equal(t, "tag "+sha+" was published before", again.Images[0].Latest.Reason)
 	})
 	t.Run("what build wrote", func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestPublish(t *testing.T) {
 		require.Equal(t, int64(1), second.Images[0].Manifests, "an unchanged service costs its tag")
 		require.Zero(t, second.Images[0].Blobs)
 		require.Equal(t, int64(2), second.Images[1].Blobs)
-		require.Equal(t, registry.Moved{Result: registry.LatestLeft, Reason: "--latest=false"}, second.Images[1].Latest)
+		require.Equal(t, registry.LatestResult{Result: registry.LatestNotMoved, Reason: "--latest=false"}, second.Images[1].Latest)
 	})
 	t.Run("a commit that the tree is not at", func(t *testing.T) {
 		code, _, stderr := run(t, "publish", "--source", dir, "--sha", sha)

@@ -87,15 +87,15 @@ func testSignatures(t *testing.T, dir string) {
 	t.Setenv("FAKE_BROKEN", "")
 
 	commit(t, dir, "bare")
-	tools.Ran()
+	tools.Commands()
 	code, stdout, stderr = with("deploy", "--no-attest")
 	require.Equal(t, outcome.Done, code, stderr)
 	for _, event := range decode[report.Release](t, stdout).Events {
 		require.NotContains(t, event.Text, "attached")
 	}
-	require.Empty(t, tools.Ran(), "and no tool is needed")
+	require.Empty(t, tools.Commands(), "and no tool is needed")
 
-	tools.Finds(`{"SchemaVersion": 2}`)
+	tools.SetTrivyReport(`{"SchemaVersion": 2}`)
 	code, stdout, stderr = with("scan", "--sha", released.SHA)
 	require.Equal(t, outcome.Done, code, stderr)
 	found := decode[supplychain.Report](t, stdout)
@@ -160,7 +160,7 @@ func TestPublishSigned(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
 	dir := sourcetest.New(t)
-	gate := registrytest.NewGate(t, p.Server.Registry())
+	gate := registrytest.NewProxy(t, p.Server.Registry())
 	dockerLogin(t, p, gate.Host)
 	publish := []string{
 		"publish", "--source", dir, "--service", "api", "--platform", "linux/amd64", "--output", "json", "--sign-key", private, "--registry", gate.Host,
@@ -176,9 +176,9 @@ func TestPublishSigned(t *testing.T) {
 	t.Setenv("FAKE_BROKEN", "")
 	gate.Reset()
 	var before []string // what had been attached when the tag was written
-	gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+	gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut && r.URL.Path == tag {
-			before = tools.Ran()
+			before = tools.Commands()
 		}
 		return false
 	}
@@ -188,12 +188,12 @@ func TestPublishSigned(t *testing.T) {
 	require.Contains(t, stderr, "attached signed sbom of linux/amd64, signed provenance, signature")
 	require.Equal(t, 1, gate.Count(http.MethodPut, tag))
 	require.Contains(t, strings.Join(before, "\n"), "\ncosign sign ", "each of them was there before the tag")
-	require.Empty(t, tools.Ran(), "and none after it")
+	require.Empty(t, tools.Commands(), "and none after it")
 
 	gate.Reset()
 	code, stdout, stderr = run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Zero(t, decode[delivery.Published](t, stdout).Images[0].Sent)
+	require.Zero(t, decode[delivery.Published](t, stdout).Images[0].UploadStats)
 	require.NotContains(t, stderr, "attached")
 	require.Zero(t, gate.Writes(), "nothing is there twice")
 
@@ -247,7 +247,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", file}, trust...)...)
 	require.Equal(t, outcome.Done, code, stdout+stderr)
 	require.NotContains(t, stdout+stderr, "planted-token")
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		require.NotContains(t, line, "planted-token")
 		if strings.HasPrefix(line, "cosign sign ") || strings.HasPrefix(line, "cosign attest ") {
 			require.Regexp(t, "--signing-config=.*/signing-config.json", line)
@@ -304,7 +304,7 @@ func TestScan(t *testing.T) {
 	code, _, stderr := run(t, "build", "--source", dir, "--out", layouts)
 	require.Equal(t, outcome.Done, code, stderr)
 	from := []string{"--source", dir, "--service", "api", "--from", layouts}
-	tools.Finds(`{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-2026-2", "PkgName": "stdlib", "InstalledVersion": "1", "Severity": "UNKNOWN"}]}]}`)
+	tools.SetTrivyReport(`{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-2026-2", "PkgName": "stdlib", "InstalledVersion": "1", "Severity": "UNKNOWN"}]}]}`)
 	code, stdout, stderr := run(t, append([]string{"scan", "--output", "json"}, from...)...)
 	require.Equal(t, outcome.Failed, code, stderr)
 	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first CVE-2026-2 in stdlib of api")
@@ -315,7 +315,7 @@ func TestScan(t *testing.T) {
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "ok    unknown")
 	sourcetest.Write(t, dir, supplychain.ExceptionsFile, "vulnerabilities: [{id: CVE-2026-2, statement: s, expired_at: 2999-12-31}]")
-	tools.Ran()
+	tools.Commands()
 	_, _, _ = run(t, append([]string{"scan"}, from...)...)
-	require.Contains(t, strings.Join(tools.Ran(), "\n"), "--ignorefile=")
+	require.Contains(t, strings.Join(tools.Commands(), "\n"), "--ignorefile=")
 }

@@ -92,7 +92,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 // release as a whole.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
-	text = strings.ReplaceAll(leak.Hide(text), "\n", "; ")
+	text = strings.ReplaceAll(leak.Redact(text), "\n", "; ")
 	who := service
 	if who != "" {
 		who += ": "

@@ -38,8 +38,8 @@ func (a Account) Login(ctx context.Context) (*registry.Registry, error) {
 		return nil, err
 	}
 	return registry.New(l.host.Host, registry.Options{
-		Auth: l, Limits: limits, NoRepository: noRepositoryHint,
-		NoLogin: "run the same command again; if AWS's own token is not taken, look for what stands between",
+		Auth: l, RateLimits: limits, RepositoryHint: noRepositoryHint,
+		LoginHint: "run the same command again; if AWS's own token is not taken, look for what stands between",
 	})
 }
 
@@ -54,36 +54,36 @@ func (a Account) login(ctx context.Context) (*login, error) {
 // limits are what ECR takes a second in an account and region; what asks for
 // blobs and sends their parts comes nowhere near its own.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
-var limits = registry.Limits{StartUploads: 100, FinishUploads: 100, PutManifests: 10}
+var limits = registry.RateLimits{StartUploads: 100, FinishUploads: 100, PutManifests: 10}
 
 // noRepositoryHint says what creates a repository.
 const noRepositoryHint = "Terraform creates it: run slipway plan, then slipway apply"
 
-// access is what one answer of GetAuthorizationToken gives.
-type access struct {
+// token is what one answer of GetAuthorizationToken gives.
+type token struct {
 	host           *url.URL
 	user, password string
 	expires        time.Time
 }
 
-// request asks for a login. Its errors repeat nothing of the token.
-func request(ctx context.Context, api API) (access, error) {
+// requestToken asks for a login. Its errors repeat nothing of the token.
+func requestToken(ctx context.Context, api API) (token, error) {
 	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return access{}, fmt.Errorf("logging in to the registry: %w", err)
+		return token{}, fmt.Errorf("logging in to the registry: %w", err)
 	}
 	if len(out.AuthorizationData) == 0 {
-		return access{}, fmt.Errorf("logging in to the registry: AWS answers without a token")
+		return token{}, fmt.Errorf("logging in to the registry: AWS answers without a token")
 	}
 	data := out.AuthorizationData[0]
 	host, err := url.Parse(aws.ToString(data.ProxyEndpoint))
 	if err != nil || host.Host == "" {
-		return access{}, fmt.Errorf("logging in to the registry: AWS answers with %q for its address", aws.ToString(data.ProxyEndpoint))
+		return token{}, fmt.Errorf("logging in to the registry: AWS answers with %q for its address", aws.ToString(data.ProxyEndpoint))
 	}
 	raw, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
 	user, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return access{}, fmt.Errorf("logging in to the registry: AWS's token is not in the form that it documents")
+		return token{}, fmt.Errorf("logging in to the registry: AWS's token is not in the form that it documents")
 	}
-	return access{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
+	return token{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
 }

@@ -149,10 +149,10 @@ func TestMovable(t *testing.T) {
 		require.NoError(t, err)
 		want[name], names = tt.want, append(names, name)
 	}
-	got, err := registry.Account{API: p.ECR}.Movable(t.Context(), names, "latest")
+	got, err := registry.Account{API: p.ECR}.TagMutable(t.Context(), names, "latest")
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	_, err = registry.Account{API: p.ECR}.Movable(t.Context(), []string{"none"}, "latest")
+	_, err = registry.Account{API: p.ECR}.TagMutable(t.Context(), []string{"none"}, "latest")
 	require.ErrorContains(t, err, "asking whether tag latest may move")
 	require.ErrorContains(t, err, "RepositoryNotFoundException")
 }

@@ -16,8 +16,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// findJobs is how many repositories are asked at a time.
-const findJobs = 8
+// findConcurrency is how many repositories are asked at a time.
+const findConcurrency = 8
 
 // Find looks for the services' images under tag. found has the reference by
 // digest of each service that has one; missing are the others, in the
@@ -32,14 +32,14 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 		return nil, nil, err
 	}
 	digests := make([]string, len(services))
-	absent := make([]bool, len(services))
+	noRepository := make([]bool, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(findJobs)
+	group.SetLimit(findConcurrency)
 	for n, service := range services {
 		group.Go(func() (err error) {
 			digests[n], err = a.digest(ctx, service.Repository(), tag)
 			var none *types.RepositoryNotFoundException
-			if absent[n] = errors.As(err, &none); absent[n] {
+			if noRepository[n] = errors.As(err, &none); noRepository[n] {
 				return nil // all of them are told at once
 			}
 			return err
@@ -48,8 +48,8 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	if slices.Contains(absent, true) {
-		return nil, nil, noRepository(registry.Host, services, absent)
+	if slices.Contains(noRepository, true) {
+		return nil, nil, noRepositoryError(registry.Host, services, noRepository)
 	}
 	found = map[string]string{}
 	for n, service := range services {
@@ -79,8 +79,8 @@ func (a Account) digest(ctx context.Context, repository, tag string) (string, er
 	return aws.ToString(out.ImageDetails[0].ImageDigest), nil
 }
 
-// noRepository is the error about repositories that do not exist.
-func noRepository(host string, services []platform.Service, absent []bool) error {
+// noRepositoryError is the error about repositories that do not exist.
+func noRepositoryError(host string, services []platform.Service, absent []bool) error {
 	var names []string
 	for n, service := range services {
 		if absent[n] {

@@ -8,10 +8,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// spare is how much of its life a token must have left; it lives for twelve
+// minTokenLife is how much of its life a token must have left; it lives for twelve
 // hours, and a push takes minutes.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
-const spare = time.Hour
+const minTokenLife = time.Hour
 
 // login is a login that renews itself. It fits authn.ContextAuthenticator, which
 // is asked before each request.
@@ -20,16 +20,16 @@ type login struct {
 	now func() time.Time
 
 	mu sync.Mutex
-	access
+	token
 }
 
 // renew asks for a token. It ends by itself: the client bounds its calls.
 func (l *login) renew(ctx context.Context) error {
-	fresh, err := request(ctx, l.api)
+	fresh, err := requestToken(ctx, l.api)
 	if err != nil {
 		return err
 	}
-	l.access = fresh
+	l.token = fresh
 	return nil
 }
 
@@ -43,7 +43,7 @@ func (l *login) Authorization() (*authn.AuthConfig, error) {
 func (l *login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if left := l.expires.Sub(l.now()); left < spare {
+	if left := l.expires.Sub(l.now()); left < minTokenLife {
 		if err := l.renew(ctx); err != nil && left <= 0 {
 			return nil, err
 		}

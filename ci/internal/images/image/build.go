@@ -27,9 +27,9 @@ type Builder struct {
 	// Offline assembles sites without their base instead of asking the base's
 	// registry.
 	Offline bool
-	// Exact refuses whatever is not the commit's. Otherwise only those differences
+	// RequireCommitted refuses whatever is not the commit's. Otherwise only those differences
 	// are refused that git status does not tell.
-	Exact bool
+	RequireCommitted bool
 	// Cache is a folder that keeps binaries and layers between builds, such as
 	// [CacheDir]; empty keeps nothing. It never decides what is built.
 	Cache string
@@ -104,9 +104,9 @@ func (b Builder) checkLineEndings(ctx context.Context, service platform.Service)
 	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
 }
 
-// deciding are the files beside its own that decide what the image of a service is,
+// inputFiles are the files beside its own that decide what the image of a service is,
 // relative to the tree.
-func deciding(service platform.Service) []string {
+func inputFiles(service platform.Service) []string {
 	return []string{platform.ServicesFile, LockFile, path.Join(service.Path, IgnoreFile)}
 }
 

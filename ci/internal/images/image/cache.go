@@ -40,15 +40,15 @@ func CacheDir() string {
 	return filepath.Join(dir, "slipway", "build")
 }
 
-// keyOf makes a key of all that decides the content.
-func keyOf(parts ...string) string {
+// cacheKey makes a key of all that decides the content.
+func cacheKey(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// fetch writes what is kept under key to w, and tells whether that was all of
+// read writes what is kept under key to w, and tells whether that was all of
 // it and sound. What was written is worth nothing if not.
-func (c cache) fetch(key string, w io.Writer) bool {
+func (c cache) read(key string, w io.Writer) bool {
 	if c.dir == "" {
 		return false
 	}
@@ -73,14 +73,14 @@ func (c cache) fetch(key string, w io.Writer) bool {
 	return true
 }
 
-// restore writes what is kept under key to a new file, which is not there
+// readFile writes what is kept under key to a new file, which is not there
 // afterwards if there is nothing.
-func (c cache) restore(key, name string) error {
+func (c cache) readFile(key, name string) error {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
 	}
-	found := c.fetch(key, file)
+	found := c.read(key, file)
 	if err := file.Close(); err != nil || !found {
 		return errors.Join(err, os.Remove(name))
 	}
@@ -93,7 +93,7 @@ func (c cache) store(key string, content []byte) {
 	if c.dir == "" || os.MkdirAll(c.dir, 0o700) != nil {
 		return
 	}
-	name := filepath.Join(c.dir, key+"-"+contentName(content))
+	name := filepath.Join(c.dir, key+"-"+contentHash(content))
 	old, _ := filepath.Glob(filepath.Join(c.dir, key+"-*"))
 	if slices.Equal(old, []string{name}) {
 		return
@@ -127,7 +127,7 @@ func (c cache) trim(limit int64) {
 	}
 }
 
-func contentName(content []byte) string {
+func contentHash(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
 }

@@ -21,10 +21,10 @@ import (
 // https://docs.docker.com/build/concepts/context/#dockerignore-files
 const IgnoreFile = ".dockerignore"
 
-// ignore says which files of a service's folder enter its image. Those that
+// ignoreRules says which files of a service's folder enter its image. Those that
 // git tracks do unless a pattern excludes them; any other file needs a pattern
 // that includes it ("!site/app/**"), which is how files that a tool made enter.
-type ignore struct {
+type ignoreRules struct {
 	excluded *patternmatcher.PatternMatcher
 	// included begins with everything excluded: what it lets through is named
 	// by a pattern of its own.
@@ -36,32 +36,32 @@ type ignore struct {
 
 // readIgnore reads the ignore file of the service in folder; having none is
 // excluding nothing.
-func readIgnore(dir, folder string) (ignore, error) {
+func readIgnore(dir, folder string) (ignoreRules, error) {
 	name := path.Join(folder, IgnoreFile)
 	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return ignore{}, outcome.Usagef("reading %s: %w", name, err)
+		return ignoreRules{}, outcome.Usagef("reading %s: %w", name, err)
 	}
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
 	if err != nil {
-		return ignore{}, outcome.Usagef("reading %s: %w", name, err)
+		return ignoreRules{}, outcome.Usagef("reading %s: %w", name, err)
 	}
-	i := ignore{mu: new(sync.Mutex)}
+	i := ignoreRules{mu: new(sync.Mutex)}
 	if i.excluded, err = patternmatcher.New(patterns); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
 	}
 	if i.included, err = patternmatcher.New(append([]string{"**"}, patterns...)); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
 	}
 	// Patterns are compiled when they are first used.
 	if _, err := i.excluded.MatchesOrParentMatches("x"); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
 	}
 	return i, nil
 }
 
-// enters tells whether a file, relative to the service's folder, enters.
-func (i ignore) enters(file string, tracked bool) (bool, error) {
+// includes tells whether a file, relative to the service's folder, enters.
+func (i ignoreRules) includes(file string, tracked bool) (bool, error) {
 	matcher := i.included
 	if tracked {
 		matcher = i.excluded
@@ -75,5 +75,5 @@ func (i ignore) enters(file string, tracked bool) (bool, error) {
 	return !out, nil
 }
 
-// explicit tells whether any file enters that git may not track.
-func (i ignore) explicit() bool { return i.excluded.Exclusions() }
+// hasInclusions tells whether any file enters that git may not track.
+func (i ignoreRules) hasInclusions() bool { return i.excluded.Exclusions() }

@@ -25,10 +25,10 @@ const SiteLabel = "dev.slipway.site"
 type Image struct {
 	Service platform.Service
 	Index   v1.ImageIndex
-	// Baseless says why the image lacks its base; empty when it is complete.
+	// MissingBase says why the image lacks its base; empty when it is complete.
 	// A baseless image has the service's files and nothing that could serve
 	// them: it is good for a rehearsal only.
-	Baseless string
+	MissingBase string
 	// Note says what about the build gives another digest here than elsewhere;
 	// empty when nothing does.
 	Note string
@@ -117,4 +117,34 @@ func addLayer(base v1.Image, layer v1.Layer, platform v1.Platform, configure fun
 // scratch is the empty image in OCI's own media types.
 func scratch() v1.Image {
 	return mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+}
+
+// WithLabel is img with one more label on each platform's image: the same
+// files under another digest.
+func WithLabel(img Image, label, value string) (Image, error) {
+	manifest, err := img.Index.IndexManifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+	}
+	var platforms []v1.Platform
+	var images []v1.Image
+	for _, descriptor := range manifest.Manifests {
+		child, err := img.Index.Image(descriptor.Digest)
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		file, err := child.ConfigFile()
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		file = file.DeepCopy()
+		file.Config.Labels = withLabel(file.Config.Labels, label, value)
+		labelled, err := mutate.ConfigFile(child, file)
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		platforms, images = append(platforms, *descriptor.Platform), append(images, labelled)
+	}
+	img.Index = newIndex(platforms, images, manifest.Annotations)
+	return img, nil
 }

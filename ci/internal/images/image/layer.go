@@ -52,27 +52,27 @@ type layer struct {
 // release, and the digest with them. It uses one core, because the platforms
 // of an image use the others, and how many there are must not be seen in the
 // bytes.
-func newLayer(kept cache, files []file) (v1.Layer, error) {
+func newLayer(c cache, files []file) (v1.Layer, error) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	plain := &counter{hash: sha256.New()}
-	if err := pack(tar.NewWriter(plain), files); err != nil {
+	if err := writeTar(tar.NewWriter(plain), files); err != nil {
 		return nil, fmt.Errorf("packing a layer: %w", err)
 	}
 	diffID := hex.EncodeToString(plain.hash.Sum(nil))
 	var compressed bytes.Buffer
 	compressed.Grow(int(plain.n)/2 + bytes.MinRead)
-	key := keyOf("layer", diffID, compressorVersion())
-	if !kept.fetch(key, &compressed) {
+	key := cacheKey("layer", diffID, compressorVersion())
+	if !c.read(key, &compressed) {
 		compressed.Reset()
 		zipper, err := gzip.NewWriterLevel(&compressed, gzip.DefaultCompression)
 		if err != nil {
 			return nil, fmt.Errorf("packing a layer: %w", err)
 		}
-		err = pack(tar.NewWriter(zipper), files)
+		err = writeTar(tar.NewWriter(zipper), files)
 		if err = errors.Join(err, zipper.Close()); err != nil {
 			return nil, fmt.Errorf("packing a layer: %w", err)
 		}
-		kept.store(key, compressed.Bytes())
+		c.store(key, compressed.Bytes())
 	}
 	digest := sha256.Sum256(compressed.Bytes())
 	return &layer{
@@ -97,13 +97,13 @@ var compressorVersion = sync.OnceValue(func() string {
 	return rand.Text() // unknown: nothing is found
 })
 
-func pack(archive *tar.Writer, files []file) error {
+func writeTar(archive *tar.Writer, files []file) error {
 	made := map[string]bool{".": true}
 	for n, f := range files {
 		if n > 0 && files[n-1].path == f.path {
 			return fmt.Errorf("two files at /%s", f.path)
 		}
-		if err := packFolders(archive, path.Dir(f.path), made); err != nil {
+		if err := writeDirs(archive, path.Dir(f.path), made); err != nil {
 			return err
 		}
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data)), ModTime: f.time}
@@ -117,11 +117,11 @@ func pack(archive *tar.Writer, files []file) error {
 	return archive.Close()
 }
 
-func packFolders(archive *tar.Writer, folder string, made map[string]bool) error {
+func writeDirs(archive *tar.Writer, folder string, made map[string]bool) error {
 	if made[folder] {
 		return nil
 	}
-	if err := packFolders(archive, path.Dir(folder), made); err != nil {
+	if err := writeDirs(archive, path.Dir(folder), made); err != nil {
 		return err
 	}
 	made[folder] = true

@@ -114,12 +114,12 @@ func ReadLayout(dir string, service platform.Service) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("opening the layout of %s: %w", service.Name, err)
 	}
-	return Image{Service: service, Index: child, Baseless: baselessOf(child)}, nil
+	return Image{Service: service, Index: child, MissingBase: missingBaseOf(child)}, nil
 }
 
-// baselessOf finds in the index itself whether its images lack their base: a
+// missingBaseOf finds in the index itself whether its images lack their base: a
 // site that nothing serves.
-func baselessOf(index v1.ImageIndex) string {
+func missingBaseOf(index v1.ImageIndex) string {
 	manifest, err := index.IndexManifest()
 	if err != nil || len(manifest.Manifests) == 0 {
 		return ""

@@ -18,7 +18,7 @@ import (
 // programOf is an image of api with the given program.
 func programOf(t *testing.T, content []byte) image.Image {
 	t.Helper()
-	img, err := image.Program(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
+	img, err := image.FromBinary(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
 	require.NoError(t, err)
 	return img
 }

@@ -55,9 +55,9 @@ func (l Lock) Reference(tool string) string {
 	return pin.Reference + "@" + pin.Digest
 }
 
-// Unlocked says that the base of a service is not locked to a digest; "" where it is,
+// UnlockedBase says that the base of a service is not locked to a digest; "" where it is,
 // and where there is no base.
-func (l Lock) Unlocked(service platform.Service) string {
+func (l Lock) UnlockedBase(service platform.Service) string {
 	pin := l.Images["nginx"]
 	if service.Kind != platform.Nginx || pin.Digest != "" {
 		return ""
@@ -72,7 +72,7 @@ func (l Lock) Write(dir string) error {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
 	if err := source.WriteFile(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, cause(err))
+		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, withoutPath(err))
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ import (
 
 // Where the official Nginx images look for a site and for their configuration.
 const (
-	siteFolder          = "usr/share/nginx/html"
-	configurationFolder = "etc/nginx"
+	siteDir   = "usr/share/nginx/html"
+	configDir = "etc/nginx"
 )
 
 // nginxImage puts the site and the Nginx configuration on an unprivileged
@@ -45,7 +45,7 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 	images := make([]v1.Image, len(b.Platforms))
 	for n, target := range b.Platforms {
 		images[n], err = addLayer(bases[n], layer, target, func(c *v1.Config) {
-			c.Labels = withLabel(c.Labels, SiteLabel, "/"+siteFolder)
+			c.Labels = withLabel(c.Labels, SiteLabel, "/"+siteDir)
 			c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
 			if baseless == "" {
 				c.Entrypoint, c.Cmd = []string{"nginx", "-g", "daemon off;"}, nil
@@ -57,8 +57,8 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 		}
 	}
 	index := newIndex(b.Platforms, images, annotations(service))
-	img := Image{Service: service, Index: index, Baseless: baseless}
-	if unlocked := b.Lock.Unlocked(service); unlocked != "" && baseless == "" {
+	img := Image{Service: service, Index: index, MissingBase: baseless}
+	if unlocked := b.Lock.UnlockedBase(service); unlocked != "" && baseless == "" {
 		img.Note = "for this machine only: " + unlocked
 	}
 	return img, nil
@@ -102,11 +102,11 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	held, err := b.Source.Held(ctx, append(deciding(service), service.Path)...)
+	committed, err := b.Source.Held(ctx, append(inputFiles(service), service.Path)...)
 	if err != nil {
 		return nil, err
 	}
-	names, compared, err := b.names(ctx, held, service.Path, rules)
+	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +122,10 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 		if err != nil {
 			return nil, err
 		}
-		empty = empty && (len(read) == 0 || part.target != siteFolder)
+		empty = empty && (len(read) == 0 || part.target != siteDir)
 		files = append(files, read...)
 	}
-	if err := held.Check(ctx, append(compared, deciding(service)...), b.Exact); err != nil {
+	if err := committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted); err != nil {
 		return nil, err
 	}
 	if empty {
@@ -136,26 +136,26 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 
 // siteParts are the folders of a service that an image takes from, and where to.
 var siteParts = []sitePart{
-	{"site", siteFolder}, {"dist", siteFolder}, {"nginx", configurationFolder},
+	{"site", siteDir}, {"dist", siteDir}, {"nginx", configDir},
 }
 
 type sitePart struct{ folder, target string }
 
-// names are the files of a service's folder that enter its image, relative to
+// imageFiles are the files of a service's folder that enter its image, relative to
 // that folder, and those that the commit decides, relative to the tree: they are
 // compared with it, and some of them may be missing.
-func (b Builder) names(ctx context.Context, held source.Held, folder string, rules ignore) (entering, compared []string, err error) {
-	known, err := held.Below(folder)
+func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder string, rules ignoreRules) (included, compared []string, err error) {
+	known, err := committed.Below(folder)
 	if err != nil {
 		return nil, nil, err
 	}
 	names := map[string]bool{}
 	for _, file := range known {
-		enters, err := rules.enters(file.Name, true)
+		enters, err := rules.includes(file.Name, true)
 		if err != nil {
 			return nil, nil, err
 		}
-		if !enters || leak.Private(file.Name) {
+		if !enters || leak.IsPrivateFile(file.Name) {
 			continue
 		}
 		if file.Here && file.Tracked {
@@ -166,15 +166,15 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 		}
 	}
 	for name := range maps.Clone(names) {
-		target, err := b.linked(folder, name)
+		target, err := b.linkTarget(folder, name)
 		if err != nil || target == "" {
 			continue // reading it says why
 		}
-		if made, err := rules.enters(target, false); err != nil || !made {
+		if made, err := rules.includes(target, false); err != nil || !made {
 			compared = append(compared, path.Join(folder, target))
 		}
 	}
-	if !rules.explicit() {
+	if !rules.hasInclusions() {
 		return slices.Sorted(maps.Keys(names)), compared, nil
 	}
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
@@ -190,8 +190,8 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 			return err
 		}
 		relative = filepath.ToSlash(relative)
-		enters, err := rules.enters(relative, false)
-		if enters && !leak.Private(relative) {
+		enters, err := rules.includes(relative, false)
+		if enters && !leak.IsPrivateFile(relative) {
 			names[relative] = true
 		}
 		return err
@@ -202,9 +202,9 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 	return slices.Sorted(maps.Keys(names)), compared, nil
 }
 
-// linked is the file of the service's folder that a symbolic link leads to, whose
+// linkTarget is the file of the service's folder that a symbolic link leads to, whose
 // content is what enters; "" for what is no link.
-func (b Builder) linked(folder, name string) (string, error) {
+func (b Builder) linkTarget(folder, name string) (string, error) {
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
 	file := filepath.Join(top, filepath.FromSlash(name))
 	if info, err := os.Lstat(file); err != nil || info.Mode()&fs.ModeSymlink == 0 {
@@ -230,7 +230,7 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, cause(err))
+		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, withoutPath(err))
 	}
 	defer below.Close()
 	var files []file
@@ -242,7 +242,7 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		full := path.Join(service, name)
 		data, err := below.ReadFile(filepath.FromSlash(inside))
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", source.Display(full), cause(err))
+			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
 		}
 		if found, leaks := leak.Find(data); leaks {
 			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
@@ -252,8 +252,8 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 	return files, nil
 }
 
-// cause is err without the path in it, which its reader names better.
-func cause(err error) error {
+// withoutPath is err without the path in it, which its reader names better.
+func withoutPath(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return at.Err

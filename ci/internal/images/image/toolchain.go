@@ -34,41 +34,41 @@ type toolchain struct {
 	// name is what GOTOOLCHAIN selects it by, such as "go1.26.8", or "local".
 	name     string
 	settings map[string]string
-	// wanted is the version that the tree asks for; empty when it asks for none.
-	wanted string
+	// requested is the version that the tree asks for; empty when it asks for none.
+	requested string
 	// missing says why it is not the wanted one.
 	missing string
 }
 
-// released matches the versions that GOTOOLCHAIN knows.
-var released = regexp.MustCompile(`^go1\.\d+(?:\.\d+|rc\d+)$`)
+// releasedVersion matches the versions that GOTOOLCHAIN knows.
+var releasedVersion = regexp.MustCompile(`^go1\.\d+(?:\.\d+|rc\d+)$`)
 
-// tagged finds the version in a reference such as
+// versionTag finds the version in a reference such as
 // "docker.io/library/golang:1.26.8-bookworm".
-var tagged = regexp.MustCompile(`:(1\.\d+\.\d+)(?:[-@]|$)`)
+var versionTag = regexp.MustCompile(`:(1\.\d+\.\d+)(?:[-@]|$)`)
 
-// wantedGo is the version that the tree asks for: the locked image's, or a
+// requestedGo is the version that the tree asks for: the locked image's, or a
 // later one that the service's go.mod names.
-func (b Builder) wantedGo(service platform.Service) (string, error) {
-	wanted := ""
-	if m := tagged.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
-		wanted = "go" + m[1]
+func (b Builder) requestedGo(service platform.Service) (string, error) {
+	requested := ""
+	if m := versionTag.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
+		requested = "go" + m[1]
 	}
 	module, err := b.module(service)
 	if err != nil {
 		return "", err
 	}
 	later := func(version string) bool {
-		return released.MatchString(version) && goversion.Compare(version, cmp.Or(wanted, "go1")) > 0
+		return releasedVersion.MatchString(version) && goversion.Compare(version, cmp.Or(requested, "go1")) > 0
 	}
 	if module.Toolchain != nil && later(module.Toolchain.Name) {
-		wanted = module.Toolchain.Name
+		requested = module.Toolchain.Name
 	}
 	// The go line alone is the least that will do, and asks for no version.
-	if module.Go != nil && wanted != "" && later("go"+module.Go.Version) {
-		wanted = "go" + module.Go.Version
+	if module.Go != nil && requested != "" && later("go"+module.Go.Version) {
+		requested = "go" + module.Go.Version
 	}
-	return wanted, nil
+	return requested, nil
 }
 
 // module reads the service's go.mod.
@@ -76,7 +76,7 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 	name := path.Join(service.Path, "go.mod")
 	data, err := os.ReadFile(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
 	if err != nil {
-		return nil, outcome.Usagef("reading %s: %w", name, cause(err))
+		return nil, outcome.Usagef("reading %s: %w", name, withoutPath(err))
 	}
 	module, err := modfile.Parse(name, data, nil)
 	if err != nil {
@@ -89,26 +89,26 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 // tree asks for, where this machine has it or go may fetch it, and else the
 // machine's own, which [toolchain.note] then tells.
 func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolchain, error) {
-	wanted, err := b.wantedGo(service)
+	requested, err := b.requestedGo(service)
 	if err != nil {
 		return toolchain{}, err
 	}
-	own, err := b.askGo(ctx, service, "")
+	own, err := b.goEnv(ctx, service, "")
 	if err != nil {
 		return toolchain{}, err
 	}
-	own.wanted = wanted
-	if wanted == "" || own.name == wanted {
+	own.requested = requested
+	if requested == "" || own.name == requested {
 		return own, nil
 	}
 	if own.settings["GOTOOLCHAIN"] == "local" {
 		own.missing = "GOTOOLCHAIN=local keeps go from fetching it"
 		return own, nil
 	}
-	fetched, err := b.askGo(ctx, service, wanted)
+	fetched, err := b.goEnv(ctx, service, requested)
 	switch {
 	case err == nil:
-		fetched.wanted = wanted
+		fetched.requested = requested
 		return fetched, nil
 	case ctx.Err() != nil:
 		return toolchain{}, err
@@ -118,45 +118,45 @@ func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolc
 	return own, nil
 }
 
-// askGo asks the go command, in the service's folder, for its version and its
+// goEnv asks the go command, in the service's folder, for its version and its
 // settings. choice is a value for GOTOOLCHAIN; empty leaves that to the
 // machine.
-func (b Builder) askGo(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
+func (b Builder) goEnv(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
 	out, err := os.MkdirTemp("", "slipway-ask-")
 	if err != nil {
 		return toolchain{}, fmt.Errorf("making room for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	const answer = "env.json"
-	ask := step.Step{
+	const output = "env.json"
+	query := step.Step{
 		Name:    "ask go for its version",
 		Image:   b.Lock.Reference("go"),
 		Dir:     service.Path,
 		Args:    append([]string{"go", "env", "-json", "GOVERSION", "GOTOOLCHAIN"}, goSettings...),
 		Env:     map[string]string{"GOWORK": "off", "GOFLAGS": ""},
 		Caches:  step.GoCaches(),
-		Stdout:  answer,
+		Stdout:  output,
 		Include: []string{service.Path},
 	}
 	if choice != "" {
-		ask.Env["GOTOOLCHAIN"] = choice
+		query.Env["GOTOOLCHAIN"] = choice
 	}
-	result, err := b.Exec.Run(ctx, ask, out)
+	result, err := b.Exec.Run(ctx, query, out)
 	if err != nil {
 		return toolchain{}, err
 	}
 	if result.ExitCode != 0 {
 		return toolchain{}, fmt.Errorf("go env ended with exit code %d: %s", result.ExitCode, strings.TrimSpace(result.Stderr))
 	}
-	data, err := os.ReadFile(filepath.Join(out, answer))
+	data, err := os.ReadFile(filepath.Join(out, output))
 	if err != nil {
-		return toolchain{}, fmt.Errorf("reading what go env said: %w", cause(err))
+		return toolchain{}, fmt.Errorf("reading what go env said: %w", withoutPath(err))
 	}
 	t := toolchain{name: "local"}
 	if err := json.Unmarshal(data, &t.settings); err != nil {
 		return toolchain{}, fmt.Errorf("reading what go env said: %w", err)
 	}
-	if released.MatchString(t.settings["GOVERSION"]) {
+	if releasedVersion.MatchString(t.settings["GOVERSION"]) {
 		t.name = t.settings["GOVERSION"]
 	}
 	return t, nil
@@ -186,19 +186,19 @@ func (t toolchain) environment() map[string]string {
 // note says that a binary was made by another Go than the tree asks for;
 // empty when it was not.
 func (t toolchain) note(made string) string {
-	if t.wanted == "" || made == t.wanted {
+	if t.requested == "" || made == t.requested {
 		return ""
 	}
-	note := fmt.Sprintf("built with %s, and the tree asks for %s, so the digest is another one than where that builds it", made, t.wanted)
+	note := fmt.Sprintf("built with %s, and the tree asks for %s, so the digest is another one than where that builds it", made, t.requested)
 	if t.missing != "" {
 		note += ": " + t.missing
 	}
 	return note
 }
 
-// madeBy is the version of Go that made a binary, as the binary says; empty
+// goVersionOf is the version of Go that made a binary, as the binary says; empty
 // for one that Go did not make.
-func madeBy(binary []byte) string {
+func goVersionOf(binary []byte) string {
 	info, err := buildinfo.Read(bytes.NewReader(binary))
 	if err != nil {
 		return ""

@@ -21,13 +21,13 @@ type Finding struct {
 	Line int
 }
 
-// kinds are the secrets that are looked for. A private key needs its first
+// secretKinds are the secrets that are looked for. A private key needs its first
 // line of content, too: programs that read keys have the header alone.
 //
 // The text encodings are those of RFC 7468 and RFC 4880, section 6.2; access
 // keys begin with four letters that say whose they are:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
-var kinds = []struct {
+var secretKinds = []struct {
 	name    string
 	marker  []byte // a cheap test: no match is without it
 	pattern *regexp.Regexp
@@ -43,8 +43,8 @@ var kinds = []struct {
 
 // Find finds the first secret of data.
 func Find(data []byte) (found Finding, ok bool) {
-	for _, kind := range kinds {
-		at := first(data, kind.marker, kind.pattern)
+	for _, kind := range secretKinds {
+		at := firstMatch(data, kind.marker, kind.pattern)
 		if at < 0 {
 			continue
 		}
@@ -56,10 +56,10 @@ func Find(data []byte) (found Finding, ok bool) {
 	return found, ok
 }
 
-// first is where pattern, which begins at most a line before marker, matches
+// firstMatch is where pattern, which begins at most a line before marker, matches
 // first. -1 means nowhere. Regular expressions are slow over a whole binary,
 // so they see the surroundings of markers only.
-func first(data, marker []byte, pattern *regexp.Regexp) int {
+func firstMatch(data, marker []byte, pattern *regexp.Regexp) int {
 	const before, after = 64, 4096
 	for from := 0; ; {
 		n := bytes.Index(data[from:], marker)
@@ -75,20 +75,20 @@ func first(data, marker []byte, pattern *regexp.Regexp) int {
 	}
 }
 
-// stores are files that hold private keys in an encoding of their own.
-var stores = []string{".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx"}
+// keyStoreExtensions are files that hold private keys in an encoding of their own.
+var keyStoreExtensions = []string{".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx"}
 
-// Private tells whether a file's name alone says that it must not leave: the
+// IsPrivateFile tells whether a file's name alone says that it must not leave: the
 // environment of a developer, git's own folder, a store of private keys. The
 // path is slash-separated.
-func Private(file string) bool {
+func IsPrivateFile(file string) bool {
 	for part := range strings.SplitSeq(file, "/") {
 		if part == ".git" || strings.HasPrefix(part, ".env") {
 			return true
 		}
 	}
 	extension := strings.ToLower(path.Ext(file))
-	for _, store := range stores {
+	for _, store := range keyStoreExtensions {
 		if extension == store {
 			return true
 		}

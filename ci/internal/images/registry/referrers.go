@@ -19,7 +19,7 @@ func (r *Registry) Attach(ctx context.Context, repository string, artifacts ...v
 	if err != nil {
 		return nil, err
 	}
-	ctx = context.WithValue(ctx, tallyKey{}, &tally{}) // it is not counted as the image's
+	ctx = context.WithValue(ctx, counterKey{}, &uploadCounter{}) // it is not counted as the image's
 	var digests []v1.Hash
 	for _, artifact := range artifacts { // one after the other: the tag of a subject is written by all of them
 		digest, err := c.attach(ctx, artifact)
@@ -44,14 +44,14 @@ func (c *connection) attach(ctx context.Context, artifact v1.Image) (v1.Hash, er
 		return digest, outcome.Usagef("artifact %s for %s names no subject, so nobody would find it: set its subject", digest, c.name.RepositoryStr())
 	}
 	reference := c.name.Digest(digest.String())
-	there, err := c.find(ctx, reference)
+	existing, err := c.resolve(ctx, reference)
 	if err != nil {
 		return digest, c.explain(ctx, "asking for an artifact", err)
 	}
-	if there == digest {
+	if existing == digest {
 		return digest, nil
 	}
-	err = c.putBlobs(ctx, nil, artifact)
+	err = c.pushBlobs(ctx, nil, artifact)
 	if err == nil {
 		err = c.pusher.Put(ctx, reference, artifact)
 	}

@@ -27,12 +27,12 @@ import (
 )
 
 const (
-	// uploads is how many blobs go up at a time, whatever the number of images:
+	// maxUploads is how many blobs go up at a time, whatever the number of images:
 	// enough to fill a line. What a registry takes a second is a matter of [Limits].
-	uploads = 8
-	// helperLife is how long what a credential helper says is believed. It is below
+	maxUploads = 8
+	// keychainTTL is how long what a credential helper says is believed. It is below
 	// the life of every token that is worth the name, and above that of a push.
-	helperLife = 30 * time.Minute
+	keychainTTL = 30 * time.Minute
 )
 
 // Clock tells the time and waits.
@@ -48,17 +48,17 @@ type Options struct {
 	Auth authn.Authenticator
 	// Keychain finds the login by the registry's name; nil means none.
 	Keychain authn.Keychain
-	// Limits are kept; none by default.
-	Limits Limits
-	// NoRepository says what creates a repository that does not exist.
-	NoRepository string
-	// NoLogin says how to log in where the registry does not take the login.
-	NoLogin string
+	// RateLimits are kept; none by default.
+	RateLimits RateLimits
+	// RepositoryHint says what creates a repository that does not exist.
+	RepositoryHint string
+	// LoginHint says how to log in where the registry does not take the login.
+	LoginHint string
 	// Clock times retries and limits; nil means the computer's.
 	Clock Clock
-	// Stall is how long the registry may neither send nor take a byte; 0 means a
+	// StallTimeout is how long the registry may neither send nor take a byte; 0 means a
 	// minute.
-	Stall time.Duration
+	StallTimeout time.Duration
 }
 
 // Registry is an OCI registry, or the part of one below a prefix. It is safe for
@@ -71,13 +71,13 @@ type Registry struct {
 	// Prefix stands before the name of every repository; it may be empty.
 	Prefix string
 
-	name    name.Registry
-	options Options
-	carrier *http.Transport
+	name      name.Registry
+	options   Options
+	transport *http.Transport
 	// client carries everything that is said to the registry, before the login.
-	client http.RoundTripper
-	slots  chan struct{}
-	held   holdings
+	client      http.RoundTripper
+	uploadSlots chan struct{}
+	blobs       knownBlobs
 
 	mu          sync.Mutex
 	connections map[string]*connection
@@ -102,25 +102,25 @@ func New(address string, o Options) (*Registry, error) {
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}
-	if o.Stall == 0 {
-		o.Stall = stall
+	if o.StallTimeout == 0 {
+		o.StallTimeout = stallTimeout
 	}
 	if o.Keychain != nil {
-		o.Keychain = authn.RefreshingKeychain(o.Keychain, helperLife)
+		o.Keychain = authn.RefreshingKeychain(o.Keychain, keychainTTL)
 	}
 	r := &Registry{
-		Host: host, Prefix: prefix, name: parsed, options: o, carrier: newTransport(o.Stall),
-		slots: make(chan struct{}, uploads), connections: map[string]*connection{},
+		Host: host, Prefix: prefix, name: parsed, options: o, transport: newTransport(o.StallTimeout),
+		uploadSlots: make(chan struct{}, maxUploads), connections: map[string]*connection{},
 	}
-	r.client = transport.NewUserAgent(retrying{
-		inner: newLimited(counted{guarded{r.carrier}}, o.Limits, o.Clock),
+	r.client = transport.NewUserAgent(retryTransport{
+		inner: newRateLimitTransport(countingTransport{tlsTransport{r.transport}}, o.RateLimits, o.Clock),
 		clock: o.Clock,
 	}, "slipway")
 	return r, nil
 }
 
 // Close closes connections that are not in use. The registry may be used on.
-func (r *Registry) Close() { r.carrier.CloseIdleConnections() }
+func (r *Registry) Close() { r.transport.CloseIdleConnections() }
 
 // IsLoopback tells whether a host is this machine itself. Only there is plain HTTP
 // spoken, and an embedded registry found.

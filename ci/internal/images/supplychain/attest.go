@@ -21,16 +21,16 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// format is how a document is written, as those name it who look for it.
-type format struct {
+// documentFormat is how a document is written, as those name it who look for it.
+type documentFormat struct {
 	mediaType types.MediaType
 	predicate string // in-toto's name
 	cosign    string // cosign's name
 }
 
 var (
-	spdx = format{"application/spdx+json", "https://spdx.dev/Document", "spdxjson"}
-	slsa = format{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
+	spdx = documentFormat{"application/spdx+json", "https://spdx.dev/Document", "spdxjson"}
+	slsa = documentFormat{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
 )
 
 // The annotations of what is attached unsigned: BuildKit's, by which others find the
@@ -39,7 +39,7 @@ const predicateKey, titleKey = "in-toto.io/predicate-type", "org.opencontainers.
 
 // document is a file about an image.
 type document struct {
-	format
+	documentFormat
 	name, file string
 }
 
@@ -69,11 +69,11 @@ func (a Attestor) Require(ctx context.Context) error {
 // signer both are signed, and the image is. It says what was attached: nothing
 // where it is there already.
 func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []string, err error) {
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer cleanup()
 	if a.Signer != nil {
 		attached, err = a.signed(ctx, s, b, dir)
 	} else {
@@ -91,21 +91,21 @@ func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) 
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	held, err := a.Registry.Referrers(ctx, s.Repository, image.Digest, "")
+	referrers, err := a.Registry.Referrers(ctx, s.Repository, image.Digest, "")
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]bool{}
-	for _, one := range held {
-		manifest, err := one.Manifest()
+	existing := map[string]bool{}
+	for _, referrer := range referrers {
+		manifest, err := referrer.Manifest()
 		if err != nil {
 			return nil, fmt.Errorf("reading what is attached to %s: %w", image.Digest, err)
 		}
 		for _, layer := range manifest.Layers {
-			there[layer.Annotations[titleKey]] = true
+			existing[layer.Annotations[titleKey]] = true
 		}
 	}
-	documents, err := a.documents(ctx, s, b, dir, there)
+	documents, err := a.documents(ctx, s, b, dir, existing)
 	if err != nil {
 		return nil, err
 	}
@@ -137,11 +137,11 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	if err != nil {
 		return nil, err
 	}
-	own, err := c.signAs(ctx, *a.Signer, b.Run)
+	trust, err := c.useSigner(ctx, *a.Signer, b.Run)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.verify(ctx, own); err == nil || outcome.Of(err) != outcome.Refused {
+	if err := c.verify(ctx, trust); err == nil || outcome.Of(err) != outcome.Refused {
 		return nil, err
 	}
 	documents, err := a.documents(ctx, s, b, dir, nil)
@@ -157,8 +157,8 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	if err := c.sign(ctx, "sign", ""); err != nil {
 		return attached, err
 	}
-	if own.Key != "" { // who a job is, only its certificate tells for certain
-		if err := c.verify(ctx, own); err != nil {
+	if trust.Key != "" { // who a job is, only its certificate tells for certain
+		if err := c.verify(ctx, trust); err != nil {
 			return attached, fmt.Errorf("cosign does not find what it has signed with this key: make one with cosign generate-key-pair: %w", err)
 		}
 	}
@@ -167,18 +167,18 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 
 // documents writes the documents about an image to files in dir, but for those that
 // are there: syft describes each platform.
-func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, there map[string]bool) (all []document, err error) {
+func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, existing map[string]bool) (all []document, err error) {
 	images, err := s.platforms()
 	if err != nil {
 		return nil, err
 	}
 	platforms := []string{}
-	write := sync.OnceValue(func() error { return s.write(dir) })
+	write := sync.OnceValue(func() error { return s.writeLayout(dir) })
 	for _, one := range images {
 		platform := one.Platform.String()
 		platforms = append(platforms, platform)
-		d := document{spdx, "sbom of " + platform, s.Service + "-" + fileOf(one) + ".spdx.json"}
-		if a.NoSBOM || there[d.file] {
+		d := document{spdx, "sbom of " + platform, s.Service + "-" + platformFileName(one) + ".spdx.json"}
+		if a.NoSBOM || existing[d.file] {
 			continue
 		}
 		if err := write(); err != nil {
@@ -197,18 +197,18 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 		all = append(all, d)
 	}
 	d := document{slsa, "provenance", s.Service + ".intoto.json"}
-	if there[d.file] {
+	if existing[d.file] {
 		return all, nil
 	}
-	said := b.provenance(s.Service, platforms)
+	provenance := b.provenance(s.Service, platforms)
 	if a.Signer == nil { // cosign makes the statement itself
 		digest, err := s.Index.Digest()
 		if err != nil {
 			return nil, fmt.Errorf("reading the index: %w", err)
 		}
-		said = statement(s.Service, digest, said)
+		provenance = statement(s.Service, digest, provenance)
 	}
-	content, err := json.Marshal(said)
+	content, err := json.Marshal(provenance)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, d.file), content, 0o644) //nolint:gosec // it is published
 	}

@@ -65,7 +65,7 @@ func TestUnsigned(t *testing.T) {
 	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"sbom of linux/amd64", "sbom of linux/arm64", "provenance"}, said)
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		require.Regexp(t, "^syft (version|scan oci-dir:.* --source-name=backend --source-version=linux/...64)$", line)
 	}
 	found := attached(t, to, subject)
@@ -120,12 +120,12 @@ func TestSigned(t *testing.T) {
 
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Key: private}}
 	require.NoError(t, a.Require(t.Context()))
-	tools.Ran()
+	tools.Commands()
 	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"signed sbom of linux/amd64", "signed sbom of linux/arm64", "signed provenance", "signature"}, said)
 	var commands []string
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		commands = append(commands, strings.Join(strings.Fields(line)[:2], " "))
 		require.NotContains(t, line, "AWS", "the login is on no command line")
 		if strings.HasPrefix(line, "cosign attest") || strings.HasPrefix(line, "cosign sign") {

@@ -18,9 +18,9 @@ type ECRAPI interface {
 	ecr.DescribeRepositoriesAPIClient
 }
 
-// patience is how long a scan is waited for; the basic one takes about a minute after
+// scanTimeout is how long a scan is waited for; the basic one takes about a minute after
 // a push.
-const patience = 5 * time.Minute
+const scanTimeout = 5 * time.Minute
 
 // ECR reads what Amazon ECR's own scan found.
 type ECR struct{ API ECRAPI }
@@ -37,22 +37,22 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 		// what never will be.
 		o.Retryable = func(ctx context.Context, _ *ecr.DescribeImageScanFindingsInput, out *ecr.DescribeImageScanFindingsOutput, failed error) (again bool, err error) {
 			if none := (*types.ScanNotFoundException)(nil); errors.As(failed, &none) {
-				note, again, final = e.unscanned(ctx, repository)
+				note, again, final = e.scanOnPush(ctx, repository)
 			} else if failed != nil {
 				final = fmt.Errorf("asking ECR for its scan of %s: %w", name, failed)
 			} else {
-				note, again, final = judgeStatus(out.ImageScanStatus, name)
+				note, again, final = checkStatus(out.ImageScanStatus, name)
 			}
 			return again, final
 		}
 	})
-	switch err := waiter.Wait(ctx, in, patience); {
+	switch err := waiter.Wait(ctx, in, scanTimeout); {
 	case final != nil:
 		return nil, "", final
 	case ctx.Err() != nil:
 		return nil, "", fmt.Errorf("waiting for ECR's scan of %s: %w", name, context.Cause(ctx))
 	case err != nil:
-		return nil, "", fmt.Errorf("ECR has not finished its scan of %s within %s: scan again in a while", name, patience)
+		return nil, "", fmt.Errorf("ECR has not finished its scan of %s within %s: scan again in a while", name, scanTimeout)
 	case note != "":
 		return nil, note, nil
 	}
@@ -65,18 +65,18 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 			continue
 		}
 		for _, f := range page.ImageScanFindings.Findings {
-			findings = append(findings, basic(f))
+			findings = append(findings, basicFinding(f))
 		}
 		for _, f := range page.ImageScanFindings.EnhancedFindings {
-			findings = append(findings, enhanced(f)...)
+			findings = append(findings, enhancedFindings(f)...)
 		}
 	}
 	return findings, "", nil
 }
 
-// unscanned tells a repository that does not scan from one whose scan has not
+// scanOnPush tells a repository that does not scan from one whose scan has not
 // begun yet.
-func (e ECR) unscanned(ctx context.Context, repository string) (note string, again bool, err error) {
+func (e ECR) scanOnPush(ctx context.Context, repository string) (note string, again bool, err error) {
 	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
 	if err != nil {
 		return "", false, fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)
@@ -89,26 +89,26 @@ func (e ECR) unscanned(ctx context.Context, repository string) (note string, aga
 	return fmt.Sprintf("repository %s does not scan on push, so ECR knows nothing of its images", repository), false, nil
 }
 
-// judgeStatus tells whether there are findings to read.
+// checkStatus tells whether there are findings to read.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanStatus.html
-func judgeStatus(status *types.ImageScanStatus, name string) (note string, again bool, err error) {
+func checkStatus(status *types.ImageScanStatus, name string) (note string, again bool, err error) {
 	if status == nil {
 		return "", true, nil
 	}
-	said := strings.TrimSpace(string(status.Status) + " " + aws.ToString(status.Description))
+	text := strings.TrimSpace(string(status.Status) + " " + aws.ToString(status.Description))
 	switch status.Status {
 	case types.ScanStatusComplete, types.ScanStatusActive:
 		return "", false, nil
 	case types.ScanStatusPending, types.ScanStatusInProgress:
 		return "", true, nil
 	}
-	if status.Status == types.ScanStatusUnsupportedImage || strings.Contains(said, "UnsupportedImage") { // basic scanning says FAILED
-		return fmt.Sprintf("ECR cannot scan %s: %s", name, said), false, nil
+	if status.Status == types.ScanStatusUnsupportedImage || strings.Contains(text, "UnsupportedImage") { // basic scanning says FAILED
+		return fmt.Sprintf("ECR cannot scan %s: %s", name, text), false, nil
 	}
-	return "", false, fmt.Errorf("ECR has no findings for %s: %s: start its scan again (aws ecr start-image-scan)", name, said)
+	return "", false, fmt.Errorf("ECR has no findings for %s: %s: start its scan again (aws ecr start-image-scan)", name, text)
 }
 
-func basic(f types.ImageScanFinding) Finding {
+func basicFinding(f types.ImageScanFinding) Finding {
 	made := Finding{ID: aws.ToString(f.Name), Severity: severity(string(f.Severity)), Title: aws.ToString(f.Description), URL: aws.ToString(f.Uri), Source: "ecr"}
 	for _, a := range f.Attributes {
 		switch aws.ToString(a.Key) {
@@ -121,8 +121,8 @@ func basic(f types.ImageScanFinding) Finding {
 	return made
 }
 
-// enhanced makes a finding of each package that Amazon Inspector names.
-func enhanced(f types.EnhancedImageScanFinding) (all []Finding) {
+// enhancedFindings makes a finding of each package that Amazon Inspector names.
+func enhancedFindings(f types.EnhancedImageScanFinding) (all []Finding) {
 	made := Finding{ID: aws.ToString(f.Title), Severity: severity(aws.ToString(f.Severity)), Title: aws.ToString(f.Title), Source: "ecr"}
 	details := f.PackageVulnerabilityDetails
 	if details == nil {

@@ -19,8 +19,8 @@ const (
 	// "repository", "ref" and "commit" are the source, "service" is the entry of
 	// the services file and "platforms" are what was built for.
 	buildType = "https://slipway.dev/build/image/v1"
-	// byHand is the builder of a build that no workflow runs.
-	byHand = "https://slipway.dev/builder/local"
+	// localBuilder is the builder of a build that no workflow runs.
+	localBuilder = "https://slipway.dev/builder/local"
 )
 
 // Build is what is told about the build of an image. What is empty is left out.
@@ -53,10 +53,10 @@ type Run struct {
 	Ref          string `json:"ref"`                // such as "refs/heads/main"
 }
 
-// RunOf reads what GitHub Actions tells a job about itself; elsewhere it is the
+// RunFromEnv reads what GitHub Actions tells a job about itself; elsewhere it is the
 // zero value. Nothing else of the environment is looked at.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
-func RunOf(getenv func(string) string) Run {
+func RunFromEnv(getenv func(string) string) Run {
 	if getenv("GITHUB_ACTIONS") != "true" {
 		return Run{}
 	}
@@ -68,13 +68,13 @@ func RunOf(getenv func(string) string) Run {
 	}
 }
 
-// RunOfToken reads the same from the identity token of a job, for a process that
+// RunFromToken reads the same from the identity token of a job, for a process that
 // does not see the job's environment. The token is not verified: it must come from
 // GitHub itself.
 // https://docs.github.com/en/actions/reference/security/oidc#oidc-token-claims
-func RunOfToken(token string) (Run, error) {
+func RunFromToken(token string) (Run, error) {
 	r := Run{Server: "https://github.com"}
-	if err := awsauth.Claims(token, &r); err != nil {
+	if err := awsauth.ParseClaims(token, &r); err != nil {
 		return Run{}, fmt.Errorf("reading the job's identity: %w", err)
 	}
 	return r, nil
@@ -91,7 +91,7 @@ func (r Run) Source() string {
 // builder is the workflow: whoever trusts it trusts what it builds.
 func (r Run) builder() string {
 	if r.Server == "" || r.Workflow == "" {
-		return byHand
+		return localBuilder
 	}
 	return r.Server + "/" + r.Workflow
 }
@@ -106,8 +106,8 @@ func (r Run) invocation() string {
 // object is a JSON object.
 type object map[string]any
 
-// filled is an object without what is empty.
-func filled(o object) object {
+// withoutEmpty is an object without what is empty.
+func withoutEmpty(o object) object {
 	for key, value := range o {
 		if value == "" {
 			delete(o, key)
@@ -128,15 +128,15 @@ func (b Build) provenance(service string, platforms []string) object {
 		dependencies = append(dependencies, source)
 	}
 	for _, base := range b.Bases {
-		dependencies = append(dependencies, baseOf(base))
+		dependencies = append(dependencies, baseDependency(base))
 	}
 	definition := object{
 		"buildType":            buildType,
-		"externalParameters":   filled(object{"service": service, "platforms": platforms, "repository": b.Repository, "ref": b.Ref, "commit": b.Commit}),
+		"externalParameters":   withoutEmpty(object{"service": service, "platforms": platforms, "repository": b.Repository, "ref": b.Ref, "commit": b.Commit}),
 		"resolvedDependencies": dependencies,
 	}
 	// Named as in GitHub's own. https://actions.github.io/buildtypes/workflow/v1
-	github := filled(object{
+	github := withoutEmpty(object{
 		"event_name": b.Run.Event, "repository_id": b.Run.RepositoryID, "repository_owner_id": b.Run.OwnerID, "runner_environment": b.Run.Runner,
 	})
 	if len(github) > 0 {
@@ -144,7 +144,7 @@ func (b Build) provenance(service string, platforms []string) object {
 	}
 	return object{
 		"buildDefinition": definition,
-		"runDetails":      object{"builder": object{"id": b.Run.builder()}, "metadata": filled(object{"invocationId": b.Run.invocation()})},
+		"runDetails":      object{"builder": object{"id": b.Run.builder()}, "metadata": withoutEmpty(object{"invocationId": b.Run.invocation()})},
 	}
 }
 
@@ -157,9 +157,9 @@ func statement(service string, digest v1.Hash, provenance object) object {
 	}
 }
 
-// baseOf names a base image as a package URL.
+// baseDependency names a base image as a package URL.
 // https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst#oci
-func baseOf(base image.Pin) object {
+func baseDependency(base image.Pin) object {
 	repository, tag := base.Reference, ""
 	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
 		repository, tag = repository[:colon], repository[colon+1:]

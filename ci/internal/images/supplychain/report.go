@@ -61,7 +61,7 @@ func (r Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "%s %s (%s)\n", i.Service, i.Digest, strings.Join(i.Platforms, ", "))
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, f.fixed(), f.accepted())
+		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.verdict(f), f.Severity, f.ID, f.Package, f.Version, f.Service, f.fixed(), f.accepted())
 		if f.Title != "" && f.Title != f.ID {
 			fmt.Fprintf(&b, "        %s\n", outcome.OneLine(f.Title))
 		}
@@ -74,19 +74,19 @@ func (r Report) Text(w io.Writer) error {
 	return err
 }
 
-// mark says at a glance whether a finding fails the scan.
-func (r Report) mark(f Finding) string {
+// verdict says at a glance whether a finding fails the scan.
+func (r Report) verdict(f Finding) string {
 	if f.fails(r.FailOn) {
 		return "FAIL"
 	}
 	return "ok"
 }
 
-func (f Finding) fixed() string    { return after(", fixed in ", f.Fixed) }
-func (f Finding) accepted() string { return after(", accepted: ", outcome.OneLine(f.Exception)) }
+func (f Finding) fixed() string    { return prefixed(", fixed in ", f.Fixed) }
+func (f Finding) accepted() string { return prefixed(", accepted: ", outcome.OneLine(f.Exception)) }
 
-// after is a text with what leads to it; "" without one.
-func after(lead, text string) string {
+// prefixed is a text with what leads to it; "" without one.
+func prefixed(lead, text string) string {
 	if text == "" {
 		return ""
 	}
@@ -105,7 +105,7 @@ func (r Report) Markdown(w io.Writer) error {
 		if f.URL != "" {
 			id = "[" + f.ID + "](" + f.URL + ")"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, f.fixed(), f.Service,
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.verdict(f), f.Severity, id, f.Package, f.Version, f.fixed(), f.Service,
 			report.Inline(outcome.OneLine(f.Title+f.accepted())))
 	}
 	for _, note := range r.Notes {

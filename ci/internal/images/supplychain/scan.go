@@ -23,8 +23,8 @@ import (
 // there. https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
 const ExceptionsFile = ".trivyignore.yaml"
 
-// formerExceptions is the file that had them before.
-const formerExceptions = "ci/vulnerabilities.json"
+// oldExceptionsFile is the file that had them before.
+const oldExceptionsFile = "ci/vulnerabilities.json"
 
 // Scanner scans images: Trivy looks at all of them, Amazon ECR at published ones.
 type Scanner struct {
@@ -40,8 +40,8 @@ type Scanner struct {
 // FindExceptions is the file of accepted findings of the source tree at dir: "" if
 // the tree has none.
 func FindExceptions(dir string) (string, error) {
-	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(formerExceptions))); err == nil {
-		return "", outcome.Usagef("%s is not read any more: name what is accepted in %s, as id, statement and expired_at, and remove it", formerExceptions, ExceptionsFile)
+	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(oldExceptionsFile))); err == nil {
+		return "", outcome.Usagef("%s is not read any more: name what is accepted in %s, as id, statement and expired_at, and remove it", oldExceptionsFile, ExceptionsFile)
 	}
 	file := filepath.Join(dir, ExceptionsFile)
 	if _, err := os.Stat(file); err != nil {
@@ -61,7 +61,7 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) 
 	}
 	r := Report{Result: "succeeded", FailOn: s.FailOn, Images: []Image{}, Notes: []string{}}
 	for _, subject := range subjects { // one after the other: they share Trivy's database
-		if err := s.one(ctx, subject, accepted, &r); err != nil {
+		if err := s.scanImage(ctx, subject, accepted, &r); err != nil {
 			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
 		}
 	}
@@ -72,8 +72,8 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) 
 	return r, nil
 }
 
-// one adds to r what is found in one image.
-func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
+// scanImage adds to r what is found in one image.
+func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
 	digest, err := subject.Index.Digest()
 	if err != nil {
 		return fmt.Errorf("reading the index: %w", err)
@@ -82,12 +82,12 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 	if err != nil {
 		return err
 	}
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return err
 	}
-	defer done()
-	if err := subject.write(dir); err != nil {
+	defer cleanup()
+	if err := subject.writeLayout(dir); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
@@ -127,7 +127,7 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 // date by Trivy itself; without one it fails. What is accepted is in our file alone:
 // a .trivyignore or trivy.yaml of the tree would accept for ever, and on the host only.
 func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Finding, error) {
-	report := fileOf(one) + ".trivy.json"
+	report := platformFileName(one) + ".trivy.json"
 	args := []string{
 		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
 		"--exit-code=0", "--quiet", "--skip-version-check", "--disable-telemetry", "--config=" + os.DevNull, "--ignorefile=" + step.Out + "/" + ExceptionsFile, "--show-suppressed",

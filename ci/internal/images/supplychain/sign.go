@@ -29,9 +29,9 @@ import (
 )
 
 const (
-	// PasswordVariable is the environment variable with the password of an
+	// PasswordEnv is the environment variable with the password of an
 	// encrypted key; it is cosign's.
-	PasswordVariable = "COSIGN_PASSWORD"
+	PasswordEnv = "COSIGN_PASSWORD"
 	// GitHubIssuer certifies the identities of jobs of GitHub Actions.
 	GitHubIssuer = "https://token.actions.githubusercontent.com"
 )
@@ -59,16 +59,16 @@ func (s Signer) Check() error {
 		if !strings.Contains(block.Type, "PRIVATE KEY") {
 			return outcome.Usagef("signing key %s: it has a PEM block %q: name the private key, such as cosign generate-key-pair makes", s.Key, block.Type)
 		}
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !verifiable(key) { // of another form cosign judges it
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !canVerify(key) { // of another form cosign judges it
 			return outcome.Usagef("signing key %s: cosign does not find what it has signed with a key of this kind: make one with cosign generate-key-pair", s.Key)
 		}
 	}
 	return checkJSON(s.TrustedRoot, s.SigningConfig)
 }
 
-// verifiable tells whether cosign verifies what it has signed with a key: it does not
+// canVerify tells whether cosign verifies what it has signed with a key: it does not
 // with Ed25519 (which it hashes when it signs) or P-384 (which it takes for P-256).
-func verifiable(key any) bool {
+func canVerify(key any) bool {
 	if ec, ok := key.(*ecdsa.PrivateKey); ok {
 		return ec.Curve == elliptic.P256()
 	}
@@ -165,11 +165,11 @@ func checkJSON(files ...string) error {
 // Verify is a refusal of an image that nobody trusted has signed, in one line. What
 // cannot be found out is another error.
 func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository string, image v1.Hash, trust Trust) error {
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer cleanup()
 	c, err := newCosign(ctx, t, from, repository, image, dir)
 	if err != nil {
 		return err
@@ -204,19 +204,19 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 	}})
 	// Docker's client reads logins from the environment if it has a configuration.
 	c.step.Env["DOCKER_CONFIG"], c.step.Secrets["DOCKER_AUTH_CONFIG"] = step.Out+"/"+cosignFolder, string(account)
-	return c, errors.Join(err, c.put("config.json", []byte("{}"), 0o644))
+	return c, errors.Join(err, c.writeFile("config.json", []byte("{}"), 0o644))
 }
 
-// put gives cosign a file. A container's user reads what is not secret.
-func (c cosign) put(name string, content []byte, mode os.FileMode) error {
+// writeFile gives cosign a file. A container's user reads what is not secret.
+func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
 		return fmt.Errorf("making room for cosign: %w", err)
 	}
 	return nil
 }
 
-// flag gives cosign the copy of a file, and is the flag that names it: none without a file.
-func (c cosign) flag(flag, name, from string) ([]string, error) {
+// fileFlag gives cosign the copy of a file, and is the flag that names it: none without a file.
+func (c cosign) fileFlag(fileFlag, name, from string) ([]string, error) {
 	if from == "" {
 		return nil, nil
 	}
@@ -224,51 +224,51 @@ func (c cosign) flag(flag, name, from string) ([]string, error) {
 	if err != nil {
 		return nil, outcome.Usagef("reading %s: %w", from, err)
 	}
-	return []string{flag + "=" + there(name)}, c.put(name, content, 0o644)
+	return []string{fileFlag + "=" + cosignPath(name)}, c.writeFile(name, content, 0o644)
 }
 
-// there is the address that cosign has a file under.
-func there(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
+// cosignPath is the address that cosign has a file under.
+func cosignPath(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
 
-// signAs makes the flags of signatures, and says by whom the signer is known.
-func (c *cosign) signAs(ctx context.Context, s Signer, run Run) (own Trust, err error) {
+// useSigner makes the flags of signatures, and says by whom the signer is known.
+func (c *cosign) useSigner(ctx context.Context, s Signer, run Run) (trust Trust, err error) {
 	maps.Copy(c.step.Secrets, s.Identity)
-	root, failed := c.flag("--trusted-root", "trusted-root.json", s.TrustedRoot)
-	config, err := c.flag("--signing-config", "signing-config.json", s.SigningConfig)
+	root, failed := c.fileFlag("--trusted-root", "trusted-root.json", s.TrustedRoot)
+	config, err := c.fileFlag("--signing-config", "signing-config.json", s.SigningConfig)
 	if err := errors.Join(failed, err); err != nil {
-		return own, err
+		return trust, err
 	}
 	c.flags = slices.Concat(root, config)
 	if s.Key == "" {
 		return Trust{Identity: run.builder(), TrustedRoot: s.TrustedRoot}, nil
 	}
-	if err := c.key(ctx, s.Key); err != nil {
-		return own, err
+	if err := c.importKey(ctx, s.Key); err != nil {
+		return trust, err
 	}
-	c.flags = append(c.flags, "--key="+there("cosign.key"))
+	c.flags = append(c.flags, "--key="+cosignPath("cosign.key"))
 	if s.SigningConfig == "" {
 		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key needs no public log
 	}
 	return Trust{Key: filepath.Join(c.dir, cosignFolder, "cosign.pub")}, nil
 }
 
-// key gives cosign the private key, in its own form, and has it write the public
+// importKey gives cosign the private key, in its own form, and has it write the public
 // half.
-func (c *cosign) key(ctx context.Context, file string) error {
+func (c *cosign) importKey(ctx context.Context, file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return outcome.Usagef("reading the signing key: %w", err)
 	}
-	c.step.Secrets[PasswordVariable] = os.Getenv(PasswordVariable) // set, or cosign asks for it at the terminal
-	name, args := "imported.pem", []string{"import-key-pair", "--key=" + there("imported.pem"), "--output-key-prefix=" + there("cosign")}
+	c.step.Secrets[PasswordEnv] = os.Getenv(PasswordEnv) // set, or cosign asks for it at the terminal
+	name, args := "imported.pem", []string{"import-key-pair", "--key=" + cosignPath("imported.pem"), "--output-key-prefix=" + cosignPath("cosign")}
 	if bytes.Contains(content, []byte("BEGIN ENCRYPTED ")) {
-		name, args = "cosign.key", []string{"public-key", "--key=" + there("cosign.key"), "--outfile=" + there("cosign.pub")}
+		name, args = "cosign.key", []string{"public-key", "--key=" + cosignPath("cosign.key"), "--outfile=" + cosignPath("cosign.pub")}
 	}
-	if err = c.put(name, content, 0o600); err == nil {
+	if err = c.writeFile(name, content, 0o600); err == nil {
 		err = c.run(ctx, tool.Cosign, c.step, c.dir, args...)
 	}
 	if err != nil {
-		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", file, PasswordVariable, err)
+		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", file, PasswordEnv, err)
 	}
 	return nil
 }
@@ -282,37 +282,37 @@ func (c cosign) sign(ctx context.Context, command, input string, flags ...string
 	return c.run(ctx, tool.Cosign, s, c.dir, slices.Concat([]string{command, "--yes"}, c.flags, flags, []string{c.image})...)
 }
 
-// unsigned and foreign are what cosign says where there is no signature, or none
+// unsignedPattern and foreign are what cosign says where there is no signature, or none
 // that is trusted.
 var (
-	unsigned = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
-	foreign  = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
+	unsignedPattern  = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
+	untrustedPattern = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
 )
 
 // verify is a refusal of an image that nobody trusted has signed.
 func (c cosign) verify(ctx context.Context, trust Trust) error {
-	who, failed := c.flag("--key", "trusted.pub", trust.Key)
-	root, err := c.flag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
+	args, failed := c.fileFlag("--key", "trusted.pub", trust.Key)
+	root, err := c.fileFlag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
 	switch {
 	case trust.Key != "":
-		who = append(who, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
+		args = append(args, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
 	case trust.Identity != "":
-		who = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
+		args = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	default: // a pattern that matches a part would trust more than was meant
-		who = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
+		args = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	}
-	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, who, root, []string{c.image})...)
+	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, args, root, []string{c.image})...)
 	var exit *exitError
 	switch {
 	case !errors.As(err, &exit):
 		return err
-	case exit.code == 10 || unsigned.MatchString(exit.said):
+	case exit.code == 10 || unsignedPattern.MatchString(exit.stderr):
 		return outcome.Refusedf("%s: it is not signed: publish it with --sign-key, or from a job that may ask for its identity", c.image)
-	case exit.code == 12 || exit.code == 13 || foreign.MatchString(exit.said):
-		return outcome.Refusedf("%s: %s has not signed it: %s", c.image, trust, exit.said)
+	case exit.code == 12 || exit.code == 13 || untrustedPattern.MatchString(exit.stderr):
+		return outcome.Refusedf("%s: %s has not signed it: %s", c.image, trust, exit.stderr)
 	}
 	return fmt.Errorf("looking for signatures of %s: %w", c.image, err)
 }

@@ -23,8 +23,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// limit bounds one run of a tool, with all that it asks of others.
-const limit = 10 * time.Minute
+// toolTimeout bounds one run of a tool, with all that it asks of others.
+const toolTimeout = 10 * time.Minute
 
 // Subject is an image that is attested or scanned.
 type Subject struct {
@@ -59,7 +59,7 @@ func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 // run runs a tool, which must do its work; what it ended with otherwise is an
 // [*exitError].
 func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, args ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s has not ended within %s", of.Name, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, fmt.Errorf("%s has not ended within %s", of.Name, toolTimeout))
 	defer cancel()
 	s.Name, s.Image, s.Dir, s.Args = of.Name+" "+args[0], t.Image(of.Name), ".", of.Command(args...)
 	s.Include = []string{"ci/images.lock.json"} // nothing of the tree, which must not be empty
@@ -68,28 +68,28 @@ func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, a
 		return err
 	}
 	if result.ExitCode != 0 {
-		return &exitError{step: s.Name, code: result.ExitCode, said: lastWords(result.Stderr)}
+		return &exitError{step: s.Name, code: result.ExitCode, stderr: errorTail(result.Stderr)}
 	}
 	return nil
 }
 
 // exitError is the error of a tool that did not do its work.
 type exitError struct {
-	step string
-	code int
-	said string
+	step   string
+	code   int
+	stderr string
 }
 
 func (e *exitError) Error() string {
-	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.said, "it says nothing"))
+	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.stderr, "it says nothing"))
 }
 
-// lastWords is what a tool said last, in one line.
-func lastWords(said string) string {
-	_, last, ok := strings.Cut(said, "error during command execution: ") // cosign's
+// errorTail is what a tool said last, in one line.
+func errorTail(stderr string) string {
+	_, last, ok := strings.Cut(stderr, "error during command execution: ") // cosign's
 	lines := strings.Split(strings.TrimSpace(last), "\n")
 	if !ok {
-		lines = strings.Split(strings.TrimSpace(said), "\n")
+		lines = strings.Split(strings.TrimSpace(stderr), "\n")
 		lines = lines[max(0, len(lines)-3):]
 	}
 	text := ""
@@ -104,8 +104,8 @@ func lastWords(said string) string {
 // layoutFolder has the OCI layout of an image.
 const layoutFolder = "image"
 
-// write writes the image's layout below dir.
-func (s Subject) write(dir string) error {
+// writeLayout writes the image's layout below dir.
+func (s Subject) writeLayout(dir string) error {
 	if _, err := layout.Write(filepath.Join(dir, layoutFolder), s.Index); err != nil {
 		return fmt.Errorf("writing the layout of the image: %w", err)
 	}
@@ -122,13 +122,13 @@ func (s Subject) platforms() ([]v1.Descriptor, error) {
 	return slices.DeleteFunc(slices.Clone(manifest.Manifests), func(d v1.Descriptor) bool { return d.Platform == nil }), nil
 }
 
-// fileOf begins the names of what is written about a platform.
-func fileOf(platform v1.Descriptor) string {
+// platformFileName begins the names of what is written about a platform.
+func platformFileName(platform v1.Descriptor) string {
 	return strings.ReplaceAll(platform.Platform.String(), "/", "-")
 }
 
-// room makes a folder that tools share.
-func room() (dir string, done func(), err error) {
+// tempDir makes a folder that tools share.
+func tempDir() (dir string, done func(), err error) {
 	dir, err = os.MkdirTemp("", "slipway-supply-")
 	if err != nil {
 		return "", nil, fmt.Errorf("making room for the tools: %w", err)

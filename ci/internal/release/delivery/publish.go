@@ -30,7 +30,7 @@ type Destination struct {
 	// where the registry cannot tell.
 	find func(ctx context.Context, services []platform.Service, sha string) error
 	// movable tells of each repository what shall become of the tag latest.
-	movable func(ctx context.Context, repositories []string) map[string]registry.Latest
+	movable func(ctx context.Context, repositories []string) map[string]registry.LatestPolicy
 }
 
 // Destination is the account's own registry.
@@ -46,11 +46,11 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 			_, _, err := account.Find(ctx, services, sha)
 			return err
 		},
-		movable: func(ctx context.Context, repositories []string) map[string]registry.Latest {
-			movable, err := account.Movable(ctx, repositories, latestTag)
-			answers := map[string]registry.Latest{}
+		movable: func(ctx context.Context, repositories []string) map[string]registry.LatestPolicy {
+			movable, err := account.TagMutable(ctx, repositories, latestTag)
+			answers := map[string]registry.LatestPolicy{}
 			for _, name := range repositories {
-				latest := registry.Latest{Move: movable[name], Reason: "repository " + name + " does not let it move"}
+				latest := registry.LatestPolicy{Move: movable[name], Reason: "repository " + name + " does not let it move"}
 				if err != nil {
 					latest.Reason = awsauth.Explain(err).Error()
 				}
@@ -65,7 +65,7 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 // of Docker's configuration.
 func Elsewhere(address string) (Destination, error) {
 	r, err := registry.New(address, registry.Options{
-		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or name another with --registry HOST/PREFIX",
+		Keychain: authn.DefaultKeychain, RepositoryHint: "create it there, or name another with --registry HOST/PREFIX",
 	})
 	return Destination{Registry: r}, err
 }
@@ -141,7 +141,7 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 		return nil
 	}
 	for _, service := range services {
-		if unlocked := d.Lock.Unlocked(service); unlocked != "" {
+		if unlocked := d.Lock.UnlockedBase(service); unlocked != "" {
 			return outcome.Refusedf("publishing %s: %s", service.Name, unlocked)
 		}
 	}
@@ -175,8 +175,8 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 // publish publishes images of d's services under a commit.
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
-		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.Baseless)
+		if img.MissingBase != "" && !registry.IsLoopback(to.Registry.Host) {
+			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.MissingBase)
 		}
 	}
 	move := to.latest(ctx, repositories(images), latest)
@@ -192,7 +192,7 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attesting) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.LatestPolicy, attest attesting) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err
@@ -213,24 +213,24 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 		state = "published "
 	}
 	d.Recorder.Event(img.Service.Name, state+one.Digest)
-	if img.Baseless != "" {
-		d.Recorder.Event(img.Service.Name, "is built without its base, for an embedded registry only: "+img.Baseless)
+	if img.MissingBase != "" {
+		d.Recorder.Event(img.Service.Name, "is built without its base, for an embedded registry only: "+img.MissingBase)
 	}
-	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.Baseless}, nil
+	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.MissingBase}, nil
 }
 
 // latest says by repository what shall become of the tag latest: what somebody
 // asked for, else what the registry says that may be.
-func (to Destination) latest(ctx context.Context, repositories []string, asked *bool) map[string]registry.Latest {
-	answers := map[string]registry.Latest{}
+func (to Destination) latest(ctx context.Context, repositories []string, asked *bool) map[string]registry.LatestPolicy {
+	answers := map[string]registry.LatestPolicy{}
 	switch {
 	case asked != nil && !*asked:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Reason: "--latest=false"}
+			answers[name] = registry.LatestPolicy{Reason: "--latest=false"}
 		}
 	case asked == nil && to.movable == nil:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Reason: "the registry does not say whether it may move: --latest tries"}
+			answers[name] = registry.LatestPolicy{Reason: "the registry does not say whether it may move: --latest tries"}
 		}
 	case to.movable != nil:
 		answers = to.movable(ctx, repositories)
@@ -240,7 +240,7 @@ func (to Destination) latest(ctx context.Context, repositories []string, asked *
 		}
 	default:
 		for _, name := range repositories {
-			answers[name] = registry.Latest{Move: true, Always: true}
+			answers[name] = registry.LatestPolicy{Move: true, Always: true}
 		}
 	}
 	return answers

@@ -135,7 +135,7 @@ func (e Engine) explain(err error) error {
 
 // line is an error as one line for people. ECS may quote what it refuses.
 func (e Engine) line(err error) string {
-	return strings.ReplaceAll(leak.Hide(e.explain(err).Error()), "\n", "; ")
+	return strings.ReplaceAll(leak.Redact(e.explain(err).Error()), "\n", "; ")
 }
 
 // callTimeout bounds one call with all its retries.

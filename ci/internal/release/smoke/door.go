@@ -76,7 +76,7 @@ func address(host string, port, own int32) string {
 // doorError tells what leaves the smoke test out from what may be over in a moment.
 func doorError(name, doing string, err error) error {
 	var absent *types.LoadBalancerNotFoundException
-	if errors.As(err, &absent) || awsauth.Denied(err) {
+	if errors.As(err, &absent) || awsauth.IsAccessDenied(err) {
 		return &NoDoorError{Name: name, Err: awsauth.Explain(err)}
 	}
 	return fmt.Errorf("%s load balancer %s: %w", doing, name, err)

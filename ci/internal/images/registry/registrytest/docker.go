@@ -23,9 +23,9 @@ http: {addr: "127.0.0.1:0"}
 // listening is how Docker's registry says where it is.
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 
-// Docker starts Docker's own registry, version 2, and returns its host and port.
+// StartDocker starts Docker's own registry, version 2, and returns its host and port.
 // The test is skipped where it is not installed.
-func Docker(t testing.TB) (host string) {
+func StartDocker(t testing.TB) (host string) {
 	t.Helper()
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
@@ -36,7 +36,7 @@ func Docker(t testing.TB) (host string) {
 	require.NoError(t, os.WriteFile(file, []byte(regexp.MustCompile("%ROOT%").ReplaceAllLiteralString(configuration, filepath.Join(dir, "root"))), 0o600))
 	cmd := exec.Command(program, "serve", file)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	says, err := cmd.StderrPipe()
+	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	drained := make(chan struct{})
@@ -45,7 +45,7 @@ func Docker(t testing.TB) (host string) {
 		<-drained
 		_ = cmd.Wait()
 	})
-	lines := bufio.NewReader(says)
+	lines := bufio.NewReader(stderr)
 	for host == "" {
 		line, err := lines.ReadString('\n')
 		if found := listening.FindStringSubmatch(line); found != nil {

@@ -68,13 +68,13 @@ func Install(t testing.TB, names ...string) Tools {
 	return tools
 }
 
-// Finds sets what Trivy finds, as its JSON.
-func (f Tools) Finds(report string) {
+// SetTrivyReport sets what Trivy finds, as its JSON.
+func (f Tools) SetTrivyReport(report string) {
 	require.NoError(f, os.WriteFile(filepath.Join(f.dir, "trivy.json"), []byte(report), 0o600))
 }
 
-// Ran are the command lines that ran since the last call.
-func (f Tools) Ran() []string {
+// Commands are the command lines that ran since the last call.
+func (f Tools) Commands() []string {
 	file := filepath.Join(f.dir, "log")
 	log, _ := os.ReadFile(file) // nothing may have run
 	_ = os.Remove(file)

@@ -302,7 +302,7 @@ func TestExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := committed(t)
 			b := builder(t, dir)
-			b.Exact = true
+			b.RequireCommitted = true
 			p, err := platform.Load(dir)
 			require.NoError(t, err)
 			sourcetest.Write(t, dir, file, "package shared\n\nconst Other = 1\n")

@@ -20,8 +20,8 @@ type Description struct {
 	Platforms []string `json:"platforms"`
 	// Size is in bytes: see [Image.Size].
 	Size int64 `json:"size"`
-	// Baseless says why the image lacks its base; absent when it is complete.
-	Baseless string `json:"baseless,omitempty"`
+	// MissingBase says why the image lacks its base; absent when it is complete.
+	MissingBase string `json:"baseless,omitempty"`
 	// Note says what makes the digest another one than elsewhere; absent when
 	// nothing does.
 	Note string `json:"note,omitempty"`
@@ -43,17 +43,17 @@ func Describe(images []Image) (Summary, error) {
 		if err != nil {
 			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service.Name, err)
 		}
-		descriptions.Images = append(descriptions.Images, Description{img.Service.Name, digest.String(), platforms, size, img.Baseless, img.Note})
+		descriptions.Images = append(descriptions.Images, Description{img.Service.Name, digest.String(), platforms, size, img.MissingBase, img.Note})
 	}
 	return descriptions, nil
 }
 
-// Remarks are lines about images that are not what they would be elsewhere.
-func (s Summary) Remarks() []string {
+// Notes are lines about images that are not what they would be elsewhere.
+func (s Summary) Notes() []string {
 	var remarks []string
 	for _, d := range s.Images {
-		if d.Baseless != "" {
-			remarks = append(remarks, d.Service+" is built without its base, good for rehearsal only: "+d.Baseless)
+		if d.MissingBase != "" {
+			remarks = append(remarks, d.Service+" is built without its base, good for rehearsal only: "+d.MissingBase)
 		}
 		if d.Note != "" {
 			remarks = append(remarks, d.Service+" is "+d.Note)

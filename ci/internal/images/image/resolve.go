@@ -23,9 +23,9 @@ import (
 // resolveTimeout bounds all questions about one image to its registry.
 const resolveTimeout = time.Minute
 
-// Renewal is what an image of the lock file is locked to, and what its
+// Resolved is what an image of the lock file is locked to, and what its
 // registry has now.
-type Renewal struct {
+type Resolved struct {
 	// Image is the image's name in the lock file.
 	Image     string `json:"image"`
 	Reference string `json:"reference"`
@@ -37,31 +37,31 @@ type Renewal struct {
 }
 
 // Stale tells whether the registry has another image than the locked one.
-func (r Renewal) Stale() bool { return r.Locked != r.Digest }
+func (r Resolved) Stale() bool { return r.Locked != r.Digest }
 
-// Renew asks the registries what the references of the lock file name now, and
+// Resolve asks the registries what the references of the lock file name now, and
 // returns the lock that says so, and all that it was told. Names restrict it to
 // some of the images. The error joins what went wrong with each.
-func (l Lock) Renew(ctx context.Context, names ...string) (Lock, []Renewal, error) {
+func (l Lock) Resolve(ctx context.Context, names ...string) (Lock, []Resolved, error) {
 	known := slices.Sorted(maps.Keys(l.Images))
 	if len(names) == 0 {
 		names = known
 	}
 	for _, name := range names {
 		if !slices.Contains(known, name) {
-			return l, nil, outcome.Usagef("no image %q in %s: %s", name, LockFile, hint(name, known))
+			return l, nil, outcome.Usagef("no image %q in %s: %s", name, LockFile, unknownImageHint(name, known))
 		}
 	}
-	renewals := make([]Renewal, len(names))
+	renewals := make([]Resolved, len(names))
 	failures := make([]error, len(names))
-	carrier := registry.NewTransport()
-	defer carrier.CloseIdleConnections()
+	rt := registry.NewTransport()
+	defer rt.CloseIdleConnections()
 	var group errgroup.Group
 	for n, name := range names {
 		group.Go(func() error {
 			pin := l.Images[name]
-			digest, platforms, err := resolve(ctx, carrier, pin.Reference)
-			renewals[n] = Renewal{name, pin.Reference, pin.Digest, digest, platforms}
+			digest, platforms, err := resolve(ctx, rt, pin.Reference)
+			renewals[n] = Resolved{name, pin.Reference, pin.Digest, digest, platforms}
 			failures[n] = err
 			return nil
 		})
@@ -79,7 +79,7 @@ func (l Lock) Renew(ctx context.Context, names ...string) (Lock, []Renewal, erro
 	return l, renewals, nil
 }
 
-func hint(name string, known []string) string {
+func unknownImageHint(name string, known []string) string {
 	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
@@ -88,27 +88,27 @@ func hint(name string, known []string) string {
 
 // resolve asks a registry for the digest and the platforms of the index that a
 // reference names.
-func resolve(ctx context.Context, carrier http.RoundTripper, reference string) (digest string, platforms []string, err error) {
+func resolve(ctx context.Context, rt http.RoundTripper, reference string) (digest string, platforms []string, err error) {
 	ref, err := name.NewTag(reference)
 	if err != nil {
 		return "", nil, outcome.Usagef("%s: %q is no reference by tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, fmt.Errorf("no answer within %s", resolveTimeout))
 	defer cancel()
-	held, err := remote.Get(ref, readOptions(ctx, carrier)...)
+	desc, err := remote.Get(ref, remoteOptions(ctx, rt)...)
 	if err != nil {
-		return "", nil, describeResolve(ctx, reference, err)
+		return "", nil, resolveError(ctx, reference, err)
 	}
-	if !held.MediaType.IsIndex() {
+	if !desc.MediaType.IsIndex() {
 		return "", nil, fmt.Errorf("base %s has one platform only: take one with %s", reference, strings.Join(platformNames(DefaultPlatforms()), " and "))
 	}
-	index, err := held.ImageIndex()
+	index, err := desc.ImageIndex()
 	if err != nil {
-		return "", nil, describeResolve(ctx, reference, err)
+		return "", nil, resolveError(ctx, reference, err)
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return "", nil, describeResolve(ctx, reference, err)
+		return "", nil, resolveError(ctx, reference, err)
 	}
 	var found []v1.Platform
 	for _, descriptor := range manifest.Manifests {
@@ -122,7 +122,7 @@ func resolve(ctx context.Context, carrier http.RoundTripper, reference string) (
 			return "", nil, fmt.Errorf("base %s has no image for %s: take another one", reference, wanted)
 		}
 	}
-	return held.Digest.String(), slices.Compact(slices.Sorted(slices.Values(platformNames(found)))), nil
+	return desc.Digest.String(), slices.Compact(slices.Sorted(slices.Values(platformNames(found)))), nil
 }
 
 func platformNames(platforms []v1.Platform) []string {
@@ -133,21 +133,21 @@ func platformNames(platforms []v1.Platform) []string {
 	return names
 }
 
-// describeResolve says in one line why a reference was not resolved.
-func describeResolve(ctx context.Context, reference string, err error) error {
+// resolveError says in one line why a reference was not resolved.
+func resolveError(ctx context.Context, reference string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("asking for base %s: %w", reference, context.Cause(ctx))
 	}
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
+	var response *transport.Error
+	if !errors.As(err, &response) {
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return fmt.Errorf("base %s: its registry %w: %s", reference, errUnreachable, first)
 	}
-	switch answer.StatusCode {
+	switch response.StatusCode {
 	case http.StatusNotFound:
 		return fmt.Errorf("base %s: its registry has no such image: mend the reference in %s", reference, LockFile)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("base %s: its registry gives it to nobody who is not logged in, or has no such image: run docker login, or mend the reference in %s", reference, LockFile)
 	}
-	return fmt.Errorf("base %s: its registry answers %d %s", reference, answer.StatusCode, http.StatusText(answer.StatusCode))
+	return fmt.Errorf("base %s: its registry answers %d %s", reference, response.StatusCode, http.StatusText(response.StatusCode))
 }

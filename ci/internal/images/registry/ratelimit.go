@@ -7,34 +7,34 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits are how many requests of a kind a registry takes a second; 0 means that
+// RateLimits are how many requests of a kind a registry takes a second; 0 means that
 // it names no limit. They are kept rather than run into: a request that was
 // refused costs more than one that waited.
-type Limits struct {
+type RateLimits struct {
 	// StartUploads and FinishUploads of blobs, and PutManifests, which write images
 	// and tags.
 	StartUploads, FinishUploads, PutManifests int
 }
 
-// limited keeps the limits of a registry.
-type limited struct {
+// rateLimitTransport keeps the limits of a registry.
+type rateLimitTransport struct {
 	inner                http.RoundTripper
 	clock                Clock
 	start, finish, write *rate.Limiter
 }
 
-func newLimited(inner http.RoundTripper, l Limits, c Clock) http.RoundTripper {
+func newRateLimitTransport(inner http.RoundTripper, l RateLimits, c Clock) http.RoundTripper {
 	limiter := func(perSecond int) *rate.Limiter {
 		if perSecond == 0 {
 			return rate.NewLimiter(rate.Inf, 0)
 		}
 		return rate.NewLimiter(rate.Limit(perSecond), perSecond)
 	}
-	return limited{inner: inner, clock: c, start: limiter(l.StartUploads), finish: limiter(l.FinishUploads), write: limiter(l.PutManifests)}
+	return rateLimitTransport{inner: inner, clock: c, start: limiter(l.StartUploads), finish: limiter(l.FinishUploads), write: limiter(l.PutManifests)}
 }
 
-func (l limited) RoundTrip(req *http.Request) (*http.Response, error) {
-	if limiter := l.of(req); limiter != nil {
+func (l rateLimitTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if limiter := l.limiter(req); limiter != nil {
 		now := l.clock.Now()
 		if wait := limiter.ReserveN(now, 1).DelayFrom(now); wait > 0 {
 			if err := l.clock.Sleep(req.Context(), wait.Round(time.Millisecond)); err != nil {
@@ -45,7 +45,7 @@ func (l limited) RoundTrip(req *http.Request) (*http.Response, error) {
 	return l.inner.RoundTrip(req)
 }
 
-// of is the limiter of a request's kind, nil if it has none.
-func (l limited) of(req *http.Request) *rate.Limiter {
-	return map[kind]*rate.Limiter{startUpload: l.start, finishUpload: l.finish, putManifest: l.write}[kindOf(req)]
+// limiter is the limiter of a request's kind, nil if it has none.
+func (l rateLimitTransport) limiter(req *http.Request) *rate.Limiter {
+	return map[requestKind]*rate.Limiter{startUpload: l.start, finishUpload: l.finish, putManifest: l.write}[kindOf(req)]
 }

@@ -24,8 +24,8 @@ const (
 	// tokenPause is the pause after the first attempt; each is twice as long
 	// as the one before.
 	tokenPause = 500 * time.Millisecond
-	// tokenLimit is how many bytes of an answer are read: a token has about 2000.
-	tokenLimit = 1 << 20
+	// maxTokenResponse is how many bytes of an answer are read: a token has about 2000.
+	maxTokenResponse = 1 << 20
 )
 
 // tokenSource asks GitHub for the job's identity, a JWT that is good for
@@ -40,24 +40,24 @@ type tokenSource struct {
 	clock    sleeper
 }
 
-// errAgain marks a failure that may be over in a moment.
-var errAgain = errors.New("again")
+// errRetryable marks a failure that may be over in a moment.
+var errRetryable = errors.New("again")
 
 // fetch returns a token. Errors repeat neither it, nor the permission to ask
 // for it, nor what GitHub answered.
 func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 	pause := tokenPause
 	for attempt := 1; ; attempt++ {
-		token, err := s.ask(ctx)
+		token, err := s.request(ctx)
 		if err == nil {
 			return token, nil
 		}
-		again := errors.Is(err, errAgain)
-		if !again || attempt == tokenAttempts || ctx.Err() != nil {
-			return "", s.failure(err, again)
+		retry := errors.Is(err, errRetryable)
+		if !retry || attempt == tokenAttempts || ctx.Err() != nil {
+			return "", s.failure(err, retry)
 		}
 		if wait := s.clock.Sleep(ctx, pause); wait != nil {
-			return "", s.failure(err, again)
+			return "", s.failure(err, retry)
 		}
 		pause *= 2
 	}
@@ -65,25 +65,25 @@ func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 
 // failure says what came of asking GitHub. Nobody but GitHub can help where
 // asking again might; what GitHub refuses, the workflow can mend.
-func (s *tokenSource) failure(err error, again bool) error {
+func (s *tokenSource) failure(err error, retryable bool) error {
 	text := fmt.Sprintf("asking GitHub (%s) for the job's identity: %s", s.url.Host, reason(err))
-	if again {
-		return withhold(explained(outcome.Failed, err, "%s: rerun the job when GitHub answers", text), s.token)
+	if retryable {
+		return redactSecrets(explained(outcome.Failed, err, "%s: rerun the job when GitHub answers", text), s.token)
 	}
-	return withhold(explained(outcome.Usage, err, "%s: %s", text, permission), s.token)
+	return redactSecrets(explained(outcome.Usage, err, "%s: %s", text, permissionHint), s.token)
 }
 
 // tokenError is an answer other than a token.
 type tokenError struct {
-	text  string
-	again bool
+	text      string
+	retryable bool
 }
 
 func (r *tokenError) Error() string        { return r.text }
-func (r *tokenError) Is(target error) bool { return r.again && target == errAgain }
+func (r *tokenError) Is(target error) bool { return r.retryable && target == errRetryable }
 
-// ask makes one attempt.
-func (s *tokenSource) ask(ctx context.Context) (string, error) {
+// request makes one attempt.
+func (s *tokenSource) request(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	address := *s.url
@@ -96,22 +96,22 @@ func (s *tokenSource) ask(ctx context.Context) (string, error) {
 	}
 	request.Header.Set("Authorization", "Bearer "+s.token)
 	request.Header.Set("Accept", "application/json")
-	answer, err := s.http.Do(request)
+	response, err := s.http.Do(request)
 	if err != nil {
-		return "", &tokenError{text: reason(err), again: true}
+		return "", &tokenError{text: reason(err), retryable: true}
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, tokenLimit))
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxTokenResponse))
 	switch {
 	case err != nil:
-		return "", &tokenError{text: "its answer broke off", again: true}
-	case answer.StatusCode != http.StatusOK:
-		again := answer.StatusCode >= http.StatusInternalServerError || answer.StatusCode == http.StatusTooManyRequests
-		return "", &tokenError{text: fmt.Sprintf("it answers %d %s", answer.StatusCode, http.StatusText(answer.StatusCode)), again: again}
+		return "", &tokenError{text: "its answer broke off", retryable: true}
+	case response.StatusCode != http.StatusOK:
+		retryable := response.StatusCode >= http.StatusInternalServerError || response.StatusCode == http.StatusTooManyRequests
+		return "", &tokenError{text: fmt.Sprintf("it answers %d %s", response.StatusCode, http.StatusText(response.StatusCode)), retryable: retryable}
 	}
-	var said struct{ Value string }
-	if json.Unmarshal(body, &said) != nil || said.Value == "" {
-		return "", &tokenError{text: "its answer has no token", again: true}
+	var token struct{ Value string }
+	if json.Unmarshal(body, &token) != nil || token.Value == "" {
+		return "", &tokenError{text: "its answer has no token", retryable: true}
 	}
-	return said.Value, nil
+	return token.Value, nil
 }

@@ -10,14 +10,14 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Renewals is what became of the lock file's images: `lock` returns it.
-type Renewals struct {
-	Images []Renewed `json:"images"`
+// LockReport is what became of the lock file's images: `lock` returns it.
+type LockReport struct {
+	Images []LockedImage `json:"images"`
 }
 
-// Renewed is one image of [Renewals].
-type Renewed struct {
-	Renewal
+// LockedImage is one image of [Renewals].
+type LockedImage struct {
+	Resolved
 	State LockState `json:"state"`
 }
 
@@ -32,9 +32,9 @@ const (
 	Locked    LockState = "locked" // to what its registry has now
 )
 
-// NewRenewals tells what became of images: with check they were only looked at.
-func NewRenewals(renewals []Renewal, check bool) Renewals {
-	all := Renewals{Images: []Renewed{}}
+// NewLockReport tells what became of images: with check they were only looked at.
+func NewLockReport(renewals []Resolved, check bool) LockReport {
+	all := LockReport{Images: []LockedImage{}}
 	for _, r := range renewals {
 		state := Locked
 		switch {
@@ -45,21 +45,21 @@ func NewRenewals(renewals []Renewal, check bool) Renewals {
 		case check:
 			state = Stale
 		}
-		all.Images = append(all.Images, Renewed{r, state})
+		all.Images = append(all.Images, LockedImage{r, state})
 	}
 	return all
 }
 
 // Stale tells whether one of the images was not what its registry has.
-func (r Renewals) Stale() bool {
-	return slices.ContainsFunc(r.Images, func(one Renewed) bool { return one.Stale() })
+func (r LockReport) Stale() bool {
+	return slices.ContainsFunc(r.Images, func(one LockedImage) bool { return one.Stale() })
 }
 
 // JSON writes what became of the images for programs.
-func (r Renewals) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
+func (r LockReport) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
 
 // Text writes what became of the images for a terminal.
-func (r Renewals) Text(w io.Writer) error {
+func (r LockReport) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, one := range r.Images {
 		fmt.Fprintf(&b, "%-12s %-10s  %s@%s  %s\n", one.Image, one.State, one.Reference, one.Digest, strings.Join(one.Platforms, ","))
@@ -72,7 +72,7 @@ func (r Renewals) Text(w io.Writer) error {
 }
 
 // Markdown writes what became of the images for a job summary.
-func (r Renewals) Markdown(w io.Writer) error {
+func (r LockReport) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| image | state | before | now | platforms |\n|---|---|---|---|---|\n")
 	for _, one := range r.Images {

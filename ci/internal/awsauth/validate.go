@@ -15,10 +15,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// flaw says what is wrong with the form of a value, "" for nothing: what copying,
+// formError says what is wrong with the form of a value, "" for nothing: what copying,
 // files and shells leave at its ends. Words, which are loose, may have spaces in
 // them. It never repeats the value.
-func flaw(value string, loose bool) string {
+func formError(value string, loose bool) string {
 	const quotes = "\"'`“”‘’"
 	switch {
 	case strings.HasPrefix(value, "\ufeff"):
@@ -70,7 +70,7 @@ func (o Options) checkForm() error {
 		given = append(given, [2]string{name, os.Getenv(name)})
 	}
 	for _, in := range given {
-		if found := flaw(in[1], slices.Contains(words, in[0])); found != "" {
+		if found := formError(in[1], slices.Contains(words, in[0])); found != "" {
 			return outcome.Usagef("%s %s: set it again without it", in[0], found)
 		}
 	}
@@ -80,7 +80,7 @@ func (o Options) checkForm() error {
 // checkCredentials is checkForm for credentials, wherever they come from.
 func checkCredentials(c aws.Credentials) error {
 	for _, in := range [][2]string{{"AccessKeyId", c.AccessKeyID}, {"SecretAccessKey", c.SecretAccessKey}, {"SessionToken", c.SessionToken}} {
-		if found := flaw(in[1], false); found != "" {
+		if found := formError(in[1], false); found != "" {
 			return outcome.Usagef("the %s of the AWS credentials (%s) %s: set it again without it", in[0], c.Source, found)
 		}
 	}
@@ -97,15 +97,15 @@ func checkFiles() error {
 		}
 		head, _ := io.ReadAll(io.LimitReader(f, 1024)) // as above
 		f.Close()
-		if encoding := foreign(head); encoding != "" {
+		if encoding := encodingError(head); encoding != "" {
 			return outcome.Usagef("%s %s: save it as UTF-8 without byte order mark", file, encoding)
 		}
 	}
 	return nil
 }
 
-// foreign says which encoding a text has that is not plain UTF-8.
-func foreign(head []byte) string {
+// encodingError says which encoding a text has that is not plain UTF-8.
+func encodingError(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		return "begins with a byte order mark"

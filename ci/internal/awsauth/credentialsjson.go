@@ -11,27 +11,27 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// exported are credentials that were handed in, good until they expire: there
+// givenCredentials are credentials that were handed in, good until they expire: there
 // is nobody to renew them.
-type exported struct{ credentials aws.Credentials }
+type givenCredentials struct{ credentials aws.Credentials }
 
 // Retrieve fits aws.CredentialsProvider.
-func (e exported) Retrieve(context.Context) (aws.Credentials, error) {
+func (e givenCredentials) Retrieve(context.Context) (aws.Credentials, error) {
 	if e.credentials.Expired() {
-		return aws.Credentials{}, errExpiredExport(e.credentials.Expires)
+		return aws.Credentials{}, expiredError(e.credentials.Expires)
 	}
 	return e.credentials, nil
 }
 
-func errExpiredExport(at time.Time) error {
+func expiredError(at time.Time) error {
 	return outcome.Usagef("the AWS credentials that were handed in expired at %s: renew the login (aws sso login) and export them again", at.UTC().Format(time.RFC3339))
 }
 
-// parseExported reads the format of a credential process. Its errors repeat
+// parseCredentialsJSON reads the format of a credential process. Its errors repeat
 // nothing of the document, which is a secret.
 // https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sourcing-external.html
-func parseExported(document string) (aws.CredentialsProvider, error) {
-	var said struct {
+func parseCredentialsJSON(document string) (aws.CredentialsProvider, error) {
+	var parsed struct {
 		Version         int
 		AccessKeyID     string `json:"AccessKeyId"`
 		SecretAccessKey string
@@ -40,31 +40,31 @@ func parseExported(document string) (aws.CredentialsProvider, error) {
 		Expiration      *time.Time
 	}
 	const want = "hand in what `aws configure export-credentials --format process` prints"
-	if encoding := foreign([]byte(document)); encoding == "is in UTF-16" {
+	if encoding := encodingError([]byte(document)); encoding == "is in UTF-16" {
 		return nil, outcome.Usagef("the JSON of the AWS credentials that were handed in %s: save it as UTF-8", encoding)
 	}
 	document = strings.TrimPrefix(document, "\ufeff")
-	if err := json.Unmarshal([]byte(document), &said); err != nil {
+	if err := json.Unmarshal([]byte(document), &parsed); err != nil {
 		return nil, outcome.Usagef("the AWS credentials that were handed in are not the JSON of a credential process: %s", want)
 	}
 	switch {
-	case said.Version != 1:
-		return nil, outcome.Usagef("the AWS credentials that were handed in have version %d where 1 is known: %s", said.Version, want)
-	case said.AccessKeyID == "" || said.SecretAccessKey == "":
+	case parsed.Version != 1:
+		return nil, outcome.Usagef("the AWS credentials that were handed in have version %d where 1 is known: %s", parsed.Version, want)
+	case parsed.AccessKeyID == "" || parsed.SecretAccessKey == "":
 		return nil, outcome.Usagef("the AWS credentials that were handed in lack AccessKeyId or SecretAccessKey: %s", want)
 	}
 	credentials := aws.Credentials{
-		AccessKeyID: said.AccessKeyID, SecretAccessKey: said.SecretAccessKey, SessionToken: said.SessionToken,
-		AccountID: said.AccountID, Source: "handed in",
+		AccessKeyID: parsed.AccessKeyID, SecretAccessKey: parsed.SecretAccessKey, SessionToken: parsed.SessionToken,
+		AccountID: parsed.AccountID, Source: "handed in",
 	}
-	if said.Expiration != nil {
-		credentials.CanExpire, credentials.Expires = true, *said.Expiration
+	if parsed.Expiration != nil {
+		credentials.CanExpire, credentials.Expires = true, *parsed.Expiration
 	}
 	if err := checkCredentials(credentials); err != nil {
 		return nil, err
 	}
 	if credentials.Expired() {
-		return nil, errExpiredExport(credentials.Expires)
+		return nil, expiredError(credentials.Expires)
 	}
-	return exported{credentials}, nil
+	return givenCredentials{credentials}, nil
 }

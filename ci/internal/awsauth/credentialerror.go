@@ -16,9 +16,9 @@ import (
 // noCredentials names the ways to have some.
 const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`" //nolint:gosec // advice, not a credential
 
-// askedInstance tells whether the search for credentials ended at the EC2
+// isIMDSError tells whether the search for credentials ended at the EC2
 // instance's metadata, which is the SDK's last resort.
-func askedInstance(err error) bool {
+func isIMDSError(err error) bool {
 	for err != nil {
 		var operation *smithy.OperationError
 		if !errors.As(err, &operation) {
@@ -47,8 +47,8 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 	var known *explainedError
 	switch code := errorCode(err); {
 	case errors.As(err, &known), outcome.Of(err) == outcome.Usage:
-		return unwrapped(err)
-	case askedInstance(err):
+		return withoutSDKText(err)
+	case isIMDSError(err):
 		return explained(outcome.Usage, err, "%s", noCredentials)
 	case explainEndpoint(err) != nil:
 		return explainEndpoint(err)
@@ -67,8 +67,8 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 	return explained(outcome.Usage, err, "the source of AWS credentials gives none%s: try it with `aws sts get-caller-identity`", codeSuffix(err))
 }
 
-// unwrapped takes the SDK's words away from an error that is explained already.
-func unwrapped(err error) error {
+// withoutSDKText takes the SDK's words away from an error that is explained already.
+func withoutSDKText(err error) error {
 	var known *explainedError
 	if errors.As(err, &known) {
 		return outcome.With(outcome.Of(err), known)
@@ -82,7 +82,7 @@ func unwrapped(err error) error {
 
 func codeSuffix(err error) string {
 	if code := errorCode(err); code != "" {
-		return " (" + action(err) + " answers " + code + ")"
+		return " (" + iamAction(err) + " answers " + code + ")"
 	}
 	return ""
 }

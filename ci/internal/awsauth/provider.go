@@ -53,6 +53,7 @@ func redactSecrets(err error, secrets ...string) error {
 	}
 	return err
 }
+
 // Invalidate drops the credentials that are kept, so that the next call fetches
 // new ones.
 func (g *explainingProvider) Invalidate() {

@@ -115,7 +115,7 @@ func reseal(t *testing.T, tr tree, change func(*binding.Binding)) {
 	b, err := binding.Read(name)
 	require.NoError(t, err)
 	change(&b)
-	require.NoError(t, b.Seal().Write(name))
+	require.NoError(t, b.Sealed().Write(name))
 }
 
 func edit(t *testing.T, name string, change func([]byte) []byte) {
@@ -511,7 +511,7 @@ func awaitFile(t *testing.T, name string) {
 }
 
 type ended struct {
-	applied infra.Applied
+	applied infra.ApplyReport
 	err     error
 }
 

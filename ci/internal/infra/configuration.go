@@ -29,30 +29,30 @@ type configuration struct {
 	modules []string
 	// outside are modules and files that the repository does not have.
 	outside []string
-	// differs tells whether any file is not as the commit has it.
-	differs bool
+	// dirty tells whether any file is not as the commit has it.
+	dirty bool
 	// variables are the root module's, and whether each is ephemeral.
 	variables map[string]bool
 }
 
-// local is what the root module reads of this machine besides its own folder:
+// localFiles is what the root module reads of this machine besides its own folder:
 // the folders of the modules that it calls, and those that these call; and files, and
 // folders of files, that any of them reads. All are full names without symbolic
 // links; what is not there is Terraform's to tell of.
-type local struct {
+type localFiles struct {
 	root           string
 	modules, reads []string
 	variables      map[string]bool
 }
 
-// local finds out what is local, from the root module and from seeds: modules that
+// findLocalFiles finds out what is local, from the root module and from seeds: modules that
 // Terraform was seen to call.
-func (s Stage) local(seeds []string) (local, error) {
+func (s Stage) findLocalFiles(seeds []string) (localFiles, error) {
 	root, err := realName(s.folder())
 	if err != nil {
-		return local{}, fmt.Errorf("reading the configuration: %w", err)
+		return localFiles{}, fmt.Errorf("reading the configuration: %w", err)
 	}
-	l := local{root: root}
+	l := localFiles{root: root}
 	for next := append([]string{root}, seeds...); len(next) > 0; next = next[1:] {
 		dir, err := realName(next[0])
 		if err != nil || slices.Contains(l.modules, dir) {
@@ -93,7 +93,7 @@ func (s Stage) include() []string {
 	top, _, _ := strings.Cut(s.dir(), "/") // a root module may call modules beside it
 	parts := []string{top}
 	tree, err := realName(s.Tree.Dir)
-	l, localErr := s.local(nil)
+	l, localErr := s.findLocalFiles(nil)
 	if err != nil || localErr != nil {
 		return parts
 	}
@@ -123,7 +123,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	if err != nil {
 		return configuration{}, fmt.Errorf("reading the configuration: %w", err)
 	}
-	l, err := s.local(seeds)
+	l, err := s.findLocalFiles(seeds)
 	if err != nil {
 		return configuration{}, err
 	}
@@ -132,33 +132,33 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	if err != nil {
 		return c, err
 	}
-	of := owners{tree: tree, top: top, known: map[string]string{}}
+	repos := repositories{tree: tree, top: top, cache: map[string]string{}}
 	names := map[string]bool{}
-	if err := folder(ctx, names, source.Tree{Dir: tree}, s.dir(), true); err != nil {
+	if err := addDir(ctx, names, source.Tree{Dir: tree}, s.dir(), true); err != nil {
 		return c, err
 	}
 	for _, dir := range l.modules {
-		name := of.name(dir)
+		name := repos.name(dir)
 		c.modules = append(c.modules, name)
-		owner := of.owner(ctx, dir)
+		owner := repos.owner(ctx, dir)
 		if owner == "" {
 			c.outside = append(c.outside, name)
 		}
-		if err := folder(ctx, names, source.Tree{Dir: tree}, name, owner != ""); err != nil {
+		if err := addDir(ctx, names, source.Tree{Dir: tree}, name, owner != ""); err != nil {
 			return c, err
 		}
 	}
 	for _, read := range l.reads {
 		info, err := os.Stat(read)
-		outside := of.owner(ctx, filepath.Dir(read)) == ""
+		outside := repos.owner(ctx, filepath.Dir(read)) == ""
 		switch {
 		case err != nil, outside && info.IsDir():
 		case info.IsDir():
-			err = walk(tree, of.name(read), names, func(string) bool { return true })
+			err = addFiles(tree, repos.name(read), names, func(string) bool { return true })
 		default:
-			names[of.name(read)] = true
+			names[repos.name(read)] = true
 			if outside {
-				c.outside = append(c.outside, of.name(read))
+				c.outside = append(c.outside, repos.name(read))
 			}
 		}
 		if err != nil {
@@ -172,7 +172,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 		full := filepath.Join(tree, filepath.FromSlash(name))
 		if target, err := realName(full); err == nil && target != full {
 			if info, err := os.Stat(target); err == nil && !info.IsDir() {
-				names[of.name(target)] = true
+				names[repos.name(target)] = true
 			}
 		}
 	}
@@ -185,15 +185,15 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 			c.files[name] = hash
 		}
 	}
-	c.differs, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
+	c.dirty, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
 	slices.Sort(c.outside)
 	c.outside = slices.Compact(c.outside)
 	return c, err
 }
 
-// folder adds the files of a folder of the configuration to names: what git knows, if
+// addDir adds the files of a folder of the configuration to names: what git knows, if
 // it is in a repository, and what Terraform reads.
-func folder(ctx context.Context, names map[string]bool, tree source.Tree, dir string, tracked bool) error {
+func addDir(ctx context.Context, names map[string]bool, tree source.Tree, dir string, tracked bool) error {
 	if tracked {
 		files, err := tree.Files(ctx, dir)
 		if err != nil {
@@ -203,18 +203,18 @@ func folder(ctx context.Context, names map[string]bool, tree source.Tree, dir st
 			names[path.Join(dir, name)] = true
 		}
 	}
-	counts := readByTerraform
+	counts := isConfigurationFile
 	if !tracked {
 		counts = func(string) bool { return true }
 	}
-	if err := walk(tree.Dir, dir, names, counts); err != nil {
+	if err := addFiles(tree.Dir, dir, names, counts); err != nil {
 		return fmt.Errorf("listing the configuration in %s: %w", dir, err)
 	}
 	return nil
 }
 
-// walk adds the files in dir, which is relative to tree, that count by their name.
-func walk(tree, dir string, names map[string]bool, counts func(string) bool) error {
+// addFiles adds the files in dir, which is relative to tree, that count by their name.
+func addFiles(tree, dir string, names map[string]bool, counts func(string) bool) error {
 	root := filepath.Join(tree, filepath.FromSlash(dir))
 	if target, err := realName(root); err == nil {
 		root = target
@@ -242,8 +242,8 @@ func walk(tree, dir string, names map[string]bool, counts func(string) bool) err
 func (c configuration) hash(name string) (string, error) {
 	data, err := os.ReadFile(name)
 	if err == nil {
-		if isVariables(name) {
-			data, _ = apart(name, data, c.variables)
+		if isVariablesFile(name) {
+			data, _ = splitVariables(name, data, c.variables)
 		}
 		return binding.Hash(data), nil
 	}
@@ -256,13 +256,13 @@ func (c configuration) hash(name string) (string, error) {
 	return "", err
 }
 
-// owners tells which repository a folder is in.
-type owners struct {
+// repositories tells which repository a folder is in.
+type repositories struct {
 	tree, top string
-	known     map[string]string
+	cache     map[string]string
 }
 
-func (o owners) name(full string) string {
+func (o repositories) name(full string) string {
 	relative, err := filepath.Rel(o.tree, full)
 	if err != nil {
 		return filepath.ToSlash(full) // on another drive
@@ -272,39 +272,39 @@ func (o owners) name(full string) string {
 
 // owner is the root of the repository that a folder is in: the tree's own, or one
 // below that, as a submodule has it. It is "" for a folder outside.
-func (o owners) owner(ctx context.Context, dir string) string {
-	owner, ok := o.known[dir]
+func (o repositories) owner(ctx context.Context, dir string) string {
+	owner, ok := o.cache[dir]
 	if !ok {
 		if top, err := (source.Tree{Dir: dir}).Top(ctx); err == nil && inside(o.top, top) {
 			owner = top
 		}
-		o.known[dir] = owner
+		o.cache[dir] = owner
 	}
 	return owner
 }
 
-// readByTerraform tells whether Terraform reads a file by its name, but for
+// isConfigurationFile tells whether Terraform reads a file by its name, but for
 // values of variables.
-func readByTerraform(name string) bool {
+func isConfigurationFile(name string) bool {
 	return name == lockFile || strings.HasSuffix(name, ".tf") || strings.HasSuffix(name, ".tf.json") || strings.HasSuffix(name, ".tftpl")
 }
 
-// isVariables tells whether a file has values of variables by its name.
-func isVariables(name string) bool {
+// isVariablesFile tells whether a file has values of variables by its name.
+func isVariablesFile(name string) bool {
 	return strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
-// isAutomatic tells whether Terraform reads variables from a file of the root
+// isAutoVariablesFile tells whether Terraform reads variables from a file of the root
 // module by its name.
-func isAutomatic(name string) bool {
+func isAutoVariablesFile(name string) bool {
 	return name == "terraform.tfvars" || name == "terraform.tfvars.json" ||
 		strings.HasSuffix(name, ".auto.tfvars") || strings.HasSuffix(name, ".auto.tfvars.json")
 }
 
-// apart takes a file of variables apart: what a plan holds of it, and what sets
+// splitVariables takes a file of variables apart: what a plan holds of it, and what sets
 // ephemeral variables, which no plan holds. What it holds is the whole content if
 // the configuration has no ephemeral variable, and nil if the file sets no other.
-func apart(name string, data []byte, variables map[string]bool) (held []byte, ephemeral []module.Assignment) {
+func splitVariables(name string, data []byte, variables map[string]bool) (planned []byte, ephemeral []module.Assignment) {
 	if !slices.Contains(slices.Collect(maps.Values(variables)), true) {
 		return data, nil
 	}
@@ -317,14 +317,14 @@ func apart(name string, data []byte, variables map[string]bool) (held []byte, ep
 			ephemeral = append(ephemeral, a)
 			continue
 		}
-		held = fmt.Appendf(held, "%s = %s\n", a.Name, a.Source)
+		planned = fmt.Appendf(planned, "%s = %s\n", a.Name, a.Source)
 	}
-	return held, ephemeral
+	return planned, ephemeral
 }
 
-// called are the folders of the local modules that Terraform found when it
+// localModules are the folders of the local modules that Terraform found when it
 // initialised the root module: also those whose source is no constant.
-func (w *work) called(root string) []string {
+func (w *workDir) localModules(root string) []string {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/modules/modules.json"))
 	if err != nil {
 		return nil // it calls none

@@ -75,8 +75,8 @@ func (s Stage) now() time.Time {
 	return time.Now()
 }
 
-// check tells whether there is anything for Terraform to read.
-func (s Stage) check() error {
+// checkConfiguration tells whether there is anything for Terraform to read.
+func (s Stage) checkConfiguration() error {
 	found, err := filepath.Glob(filepath.Join(s.folder(), "*.tf"))
 	if err != nil {
 		return outcome.Usagef("folder %q: %w", s.dir(), err)
@@ -88,35 +88,35 @@ func (s Stage) check() error {
 	return nil
 }
 
-// work is a run's own directory: what Terraform leaves there, secrets
+// workDir is a run's own directory: what Terraform leaves there, secrets
 // included, is gone when the run is over.
-type work struct {
+type workDir struct {
 	exec step.Executor
 	dir  string // of the steps' outputs
 	root string // the root module's folder, for messages
 	keep bool   // it has what is nowhere else
 }
 
-// begin makes the directory of a run. The caller ends it.
-func (s Stage) begin() (*work, error) {
+// newWorkDir makes the directory of a run. The caller ends it.
+func (s Stage) newWorkDir() (*workDir, error) {
 	dir, err := os.MkdirTemp("", "slipway-terraform-") // for this user alone
 	if err != nil {
 		return nil, fmt.Errorf("making room for Terraform: %w", err)
 	}
-	return &work{exec: s.Exec, dir: dir, root: s.dir()}, nil
+	return &workDir{exec: s.Exec, dir: dir, root: s.dir()}, nil
 }
 
-// end removes the directory.
-func (w *work) end() {
+// close removes the directory.
+func (w *workDir) close() {
 	if !w.keep {
 		_ = os.RemoveAll(w.dir) // what is left goes with the machine's temporary files
 	}
 }
 
-func (w *work) file(name string) string { return filepath.Join(w.dir, name) }
+func (w *workDir) file(name string) string { return filepath.Join(w.dir, name) }
 
-// words are what an invocation said.
-type words struct {
+// output are what an invocation said.
+type output struct {
 	command  string
 	messages []terraform.Message
 	result   step.Result
@@ -124,46 +124,46 @@ type words struct {
 
 // run runs a step and reads what it said. The error is about the invocation
 // itself, and about a cancelled one, whose words are there all the same.
-func (w *work) run(ctx context.Context, s step.Step) (words, error) {
-	said := words{command: s.Args[1]}
+func (w *workDir) run(ctx context.Context, s step.Step) (output, error) {
+	out := output{command: s.Args[1]}
 	result, err := w.exec.Run(ctx, s, w.dir)
-	said.result = result
+	out.result = result
 	if errors.Is(err, exec.ErrNotFound) {
-		return said, outcome.Usagef("%s (%w)", terraform.NotInstalled, exec.ErrNotFound)
+		return out, outcome.Usagef("%s (%w)", terraform.NotInstalledHint, exec.ErrNotFound)
 	}
-	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapped(output) {
-		return said, outcome.Usagef(terraform.Wrapped)
+	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapperOutput(output) {
+		return out, outcome.Usagef(terraform.WrapperHint)
 	}
 	messages, readErr := terraform.ReadStream(w.file(s.Stdout))
-	said.messages = messages
+	out.messages = messages
 	if err != nil {
-		return said, err
+		return out, err
 	}
-	return said, readErr
+	return out, readErr
 }
 
-// must is run for a step that has to end with one of the codes.
-func (w *work) must(ctx context.Context, s step.Step, codes ...int) (words, error) {
-	said, err := w.run(ctx, s)
+// mustRun is run for a step that has to end with one of the codes.
+func (w *workDir) mustRun(ctx context.Context, s step.Step, codes ...int) (output, error) {
+	out, err := w.run(ctx, s)
 	if err != nil {
-		return said, err
+		return out, err
 	}
 	for _, code := range append(codes, 0) {
-		if said.result.ExitCode == code {
-			return said, nil
+		if out.result.ExitCode == code {
+			return out, nil
 		}
 	}
-	return said, said.failure(w.root)
+	return out, out.failure(w.root)
 }
 
 // failure explains why an invocation failed.
-func (said words) failure(root string) error {
-	return terraform.Explain(said.command, root, terraform.Errors(said.messages), said.result.ExitCode, said.result.Stderr)
+func (o output) failure(root string) error {
+	return terraform.Explain(o.command, root, terraform.Errors(o.messages), o.result.ExitCode, o.result.Stderr)
 }
 
 // version is the version of the Terraform that spoke; "" if it did not say.
-func (said words) version() string {
-	for _, m := range said.messages {
+func (o output) version() string {
+	for _, m := range o.messages {
 		if m.Terraform != "" {
 			return m.Terraform
 		}

@@ -29,24 +29,24 @@ func (s Stage) planArguments() []string {
 	return arguments
 }
 
-// leavesOut finds the options of terraform plan, OpenTofu's included, with which
+// partialOption finds the options of terraform plan, OpenTofu's included, with which
 // it looks at a part of the configuration, or not at what is there.
-var leavesOut = regexp.MustCompile(`^-(?:(?:target|exclude)(?:-file)?=|refresh=(?:false|f|0|FALSE|False|F)$)`)
+var partialOption = regexp.MustCompile(`^-(?:(?:target|exclude)(?:-file)?=|refresh=(?:false|f|0|FALSE|False|F)$)`)
 
-// targeted finds the warnings of a plan that looks at a part of the configuration.
-var targeted = regexp.MustCompile(`(?i)resource targeting|exclusion`)
+// partialWarning finds the warnings of a plan that looks at a part of the configuration.
+var partialWarning = regexp.MustCompile(`(?i)resource targeting|exclusion`)
 
-// partial says why a plan is not of all that the configuration asks for: the
+// partialReasons says why a plan is not of all that the configuration asks for: the
 // options that leave something out, or that Terraform calls it incomplete. A plan
 // of all of it has no reasons.
-func partial(plan *tfjson.Plan, warnings []terraform.Diagnostic, arguments []string) []string {
+func partialReasons(plan *tfjson.Plan, warnings []terraform.Diagnostic, arguments []string) []string {
 	complete := plan.Complete == nil || *plan.Complete
 	if plan.Complete == nil {
-		complete = !slices.ContainsFunc(warnings, func(d terraform.Diagnostic) bool { return targeted.MatchString(d.Summary) })
+		complete = !slices.ContainsFunc(warnings, func(d terraform.Diagnostic) bool { return partialWarning.MatchString(d.Summary) })
 	}
 	var reasons []string
 	for _, argument := range arguments {
-		if leavesOut.MatchString(argument) && (!complete || strings.HasPrefix(argument, "-refresh")) {
+		if partialOption.MatchString(argument) && (!complete || strings.HasPrefix(argument, "-refresh")) {
 			reasons = append(reasons, argument)
 		}
 	}
@@ -71,11 +71,11 @@ func warningLines(warnings []terraform.Diagnostic, dir string, checks []string, 
 	lines := []string{}
 	for _, d := range warnings {
 		d.Summary, d.Detail = clean(d.Summary), clean(d.Detail)
-		told := slices.ContainsFunc(checks, func(check string) bool {
+		reported := slices.ContainsFunc(checks, func(check string) bool {
 			return strings.HasSuffix(check, ": "+outcome.OneLine(d.Detail))
 		})
 		line := d.Line(dir)
-		if (told && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {
+		if (reported && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {
 			continue
 		}
 		lines = append(lines, line)

@@ -30,8 +30,8 @@ const (
 	PlanJSON    = "plan.json"
 	SummaryFile = "summary.md"
 	BindingFile = binding.File
-	// LostState is a state that the backend did not take, secrets included.
-	LostState = terraform.LostState
+	// ErroredState is a state that the backend did not take, secrets included.
+	ErroredState = terraform.ErroredState
 )
 
 // PlanOptions say what to plan, and where to.
@@ -41,8 +41,8 @@ type PlanOptions struct {
 	Out string
 }
 
-// Planned is a plan that was made, and lies in its directory.
-type Planned struct {
+// SavedPlan is a plan that was made, and lies in its directory.
+type SavedPlan struct {
 	Summary summary.Summary
 	Binding binding.Binding
 	// Dir is the plan directory.
@@ -52,71 +52,71 @@ type Planned struct {
 // Plan makes a plan and writes its directory: tfplan, plan.json, summary.md
 // and binding.json. Whatever goes wrong leaves no half of a plan
 // there, and the state as it was.
-func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
-	if err := s.check(); err != nil {
-		return Planned{}, err
+func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
+	if err := s.checkConfiguration(); err != nil {
+		return SavedPlan{}, err
 	}
 	var err error
 	if s.Backend, err = s.resolveBackend(); err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	// Whoever asks by the environment gets the same words.
 	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
-	if err := s.nothingLost(o.Out); err != nil {
-		return Planned{}, err
+	if err := s.checkErroredState(o.Out); err != nil {
+		return SavedPlan{}, err
 	}
-	if err := makeRoom(o.Out); err != nil {
-		return Planned{}, err
+	if err := prepareOutput(o.Out); err != nil {
+		return SavedPlan{}, err
 	}
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	defer w.end()
-	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
+	defer w.close()
+	inited, err := w.mustRun(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	modules := w.called(s.folder())
-	before, err := s.facts(ctx, modules)
+	modules := w.localModules(s.folder())
+	before, err := s.readInputs(ctx, modules)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	said, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2)
+	out, err := w.mustRun(ctx, s.root().PlanStep(o.PlanOptions), 2)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	shown, err := s.show(ctx, w, o.RefreshOnly, o.Vars, o.VarFiles)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	warnings := terraform.Warnings(append(inited.messages, said.messages...))
-	shown.summary.Partial = partial(shown.plan, warnings, s.planArguments())
-	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.clean)
+	warnings := terraform.Warnings(append(inited.messages, out.messages...))
+	shown.summary.Partial = partialReasons(shown.plan, warnings, s.planArguments())
+	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.redact)
 	for _, name := range before.Outside {
 		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit says what is in it")
 	}
-	b, err := s.facts(ctx, modules)
+	b, err := s.readInputs(ctx, modules)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	if !maps.Equal(before.Files, b.Files) || before.Commit != b.Commit {
-		return Planned{}, errors.New("the source tree changed while Terraform was planning: plan again")
+		return SavedPlan{}, errors.New("the source tree changed while Terraform was planning: plan again")
 	}
 	b.RefreshOnly, b.TerraformVersion, b.CreatedAt = o.RefreshOnly, inited.version(), s.now()
 	b.Partial = shown.summary.Partial
-	if err := s.bind(ctx, w, shown, o.PlanOptions, &b); err != nil {
-		return Planned{}, err
+	if err := s.completeBinding(ctx, w, shown, o.PlanOptions, &b); err != nil {
+		return SavedPlan{}, err
 	}
-	p := Planned{Summary: shown.summary, Binding: b.Seal(), Dir: o.Out}
+	p := SavedPlan{Summary: shown.summary, Binding: b.Sealed(), Dir: o.Out}
 	return p, p.write(w, shown)
 }
 
-// bind fills in what of a binding the plan, the backend and AWS tell.
-func (s Stage) bind(ctx context.Context, w *work, shown shown, o terraform.PlanOptions, b *binding.Binding) error {
+// completeBinding fills in what of a binding the plan, the backend and AWS tell.
+func (s Stage) completeBinding(ctx context.Context, w *workDir, shown shownPlan, o terraform.PlanOptions, b *binding.Binding) error {
 	file, err := binding.ReadPlanFile(w.file(PlanFile))
 	if err != nil {
 		return err
@@ -157,47 +157,47 @@ func usesAWS(plan *tfjson.Plan) bool {
 	return false
 }
 
-// shown is a saved plan as Terraform shows it, without sensitive values.
-type shown struct {
+// shownPlan is a saved plan as Terraform shows it, without sensitive values.
+type shownPlan struct {
 	document []byte
 	plan     *tfjson.Plan
 	summary  summary.Summary
-	clean    func(string) string // takes the same values out of a text
+	redact   func(string) string // takes the same values out of a text
 }
 
 // show reads the saved plan in w.
-func (s Stage) show(ctx context.Context, w *work, refreshOnly bool, vars, varFiles []string) (shown, error) {
-	if _, err := w.must(ctx, s.root().ShowStep()); err != nil {
-		return shown{}, err
+func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, varFiles []string) (shownPlan, error) {
+	if _, err := w.mustRun(ctx, s.root().ShowStep()); err != nil {
+		return shownPlan{}, err
 	}
 	document, err := os.ReadFile(w.file(terraform.ShowFile))
 	if err != nil {
-		return shown{}, fmt.Errorf("reading the plan: %w", err)
+		return shownPlan{}, fmt.Errorf("reading the plan: %w", err)
 	}
 	secrets, err := s.ephemeralValues(vars, varFiles)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
-	return read(terraform.Document(document), refreshOnly, secrets...)
+	return newShownPlan(terraform.JSONDocument(document), refreshOnly, secrets...)
 }
 
-// read makes what people and programs see of a plan in JSON, and of what is said
+// newShownPlan makes what people and programs see of a plan in JSON, and of what is said
 // about it without some more secrets.
-func read(document []byte, refreshOnly bool, secrets ...string) (shown, error) {
-	redacted, clean, err := redact.PlanAndWords(document, secrets...)
+func newShownPlan(document []byte, refreshOnly bool, secrets ...string) (shownPlan, error) {
+	redacted, clean, err := redact.PlanWithRedactor(document, secrets...)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
 	plan, err := summary.Parse(redacted)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
-	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), clean: clean}, nil
+	return shownPlan{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), redact: clean}, nil
 }
 
-// makeRoom makes room for a plan: one that is there is gone before another is
+// prepareOutput makes room for a plan: one that is there is gone before another is
 // tried, so that a failure does not leave an old plan to be applied.
-func makeRoom(out string) error {
+func prepareOutput(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return outcome.Usagef("--out %s: %w", out, err)
 	}
@@ -211,7 +211,7 @@ func makeRoom(out string) error {
 
 // write writes the plan directory, the binding last: a directory without one
 // is no plan.
-func (p Planned) write(w *work, shown shown) error {
+func (p SavedPlan) write(w *workDir, shown shownPlan) error {
 	var text bytes.Buffer
 	if err := p.Markdown(&text); err != nil {
 		return err
@@ -238,25 +238,25 @@ func (p Planned) write(w *work, shown shown) error {
 }
 
 // Markdown writes the summary, and what the plan is bound to.
-func (p Planned) Markdown(w io.Writer) error {
+func (p SavedPlan) Markdown(w io.Writer) error {
 	if err := p.Summary.Markdown(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n<sub>%s</sub>\n", p.bound("<br>"))
+	_, err := fmt.Fprintf(w, "\n<sub>%s</sub>\n", p.boundTo("<br>"))
 	return err
 }
 
 // Text writes the same for a terminal.
-func (p Planned) Text(w io.Writer) error {
+func (p SavedPlan) Text(w io.Writer) error {
 	if err := p.Summary.Text(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", p.bound("\n"))
+	_, err := fmt.Fprintf(w, "\n%s\n", p.boundTo("\n"))
 	return err
 }
 
-// bound says what the plan is bound to.
-func (p Planned) bound(newline string) string {
+// boundTo says what the plan is bound to.
+func (p SavedPlan) boundTo(newline string) string {
 	b := p.Binding
 	commit := "commit " + b.Commit
 	if b.Dirty {
@@ -287,7 +287,7 @@ type PlanReport struct {
 }
 
 // JSON writes the plan as one document.
-func (p Planned) JSON(w io.Writer) error {
+func (p SavedPlan) JSON(w io.Writer) error {
 	d := PlanReport{Result: "unchanged", Dir: p.Dir, Changes: p.Summary.Changes(), Summary: p.Summary, Refused: []string{}, Binding: p.Binding}
 	if d.Changes {
 		d.Result = "changes"

@@ -56,7 +56,7 @@ type Root struct {
 // tests. It needs no credentials and reads no state. All of it runs to its end,
 // so that no finding hides another; the error says what kept it from looking.
 func (s Stage) Validate(ctx context.Context) (Validation, error) {
-	if err := s.check(); err != nil {
+	if err := s.checkConfiguration(); err != nil {
 		return Validation{}, err
 	}
 	dirs, err := s.roots(ctx)
@@ -106,31 +106,31 @@ func (s Stage) roots(ctx context.Context) ([]string, error) {
 // checkFormat finds what is not formatted, in the root module and below. What
 // it cannot read at all, validate tells better.
 func (s Stage) checkFormat(ctx context.Context, v *Validation) error {
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.close()
 	_, err = s.format(ctx, w, v)
 	return err
 }
 
-func (s Stage) format(ctx context.Context, w *work, v *Validation) (words, error) {
-	said, err := w.run(ctx, s.root().FormatStep())
+func (s Stage) format(ctx context.Context, w *workDir, v *Validation) (output, error) {
+	out, err := w.run(ctx, s.root().FormatStep())
 	if err != nil {
-		return said, err
+		return out, err
 	}
 	found, err := formatFindings(w.file(terraform.StreamFile("fmt")), s.dir())
 	v.Findings = append(v.Findings, found...)
-	return said, err
+	return out, err
 }
 
 func (s Stage) validate(ctx context.Context, v *Validation) error {
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.close()
 	root := Root{Dir: s.dir()}
 	defer func() { v.Roots = append(v.Roots, root) }()
 
@@ -140,7 +140,7 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	}
 	if inited.result.ExitCode != 0 {
 		failure, errs := inited.failure(s.dir()), terraform.Errors(inited.messages)
-		if outcome.Of(failure) == outcome.Usage && !terraform.AboutSource(inited.command, errs) {
+		if outcome.Of(failure) == outcome.Usage && !terraform.IsSourceError(inited.command, errs) {
 			return failure // the machine's fault, and not the configuration's
 		}
 		v.add(s.dir(), "init", errs, failure)
@@ -152,7 +152,7 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	return s.test(ctx, w, v, &root)
 }
 
-func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation) error {
+func (s Stage) validateConfiguration(ctx context.Context, w *workDir, v *Validation) error {
 	validated, err := w.run(ctx, s.root().ValidateStep())
 	if err != nil {
 		return err
@@ -165,7 +165,7 @@ func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation
 		Valid       bool                   `json:"valid"`
 		Diagnostics []terraform.Diagnostic `json:"diagnostics"`
 	}
-	if err := json.Unmarshal(terraform.Document(data), &answer); err != nil {
+	if err := json.Unmarshal(terraform.JSONDocument(data), &answer); err != nil {
 		return validated.failure(s.dir())
 	}
 	var failure error
@@ -177,7 +177,7 @@ func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation
 }
 
 // test runs the tests beside the configuration, if there are any.
-func (s Stage) test(ctx context.Context, w *work, v *Validation, root *Root) error {
+func (s Stage) test(ctx context.Context, w *workDir, v *Validation, root *Root) error {
 	if !s.hasTests() {
 		return nil
 	}
@@ -282,12 +282,12 @@ func formatFindings(name, dir string) ([]Finding, error) {
 func (v Validation) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range v.Findings {
-		fmt.Fprintf(&b, "%s: %s: %s (%s)\n", f.place(), f.Severity, f.Message, f.Rule)
+		fmt.Fprintf(&b, "%s: %s: %s (%s)\n", f.location(), f.Severity, f.Message, f.Rule)
 	}
 	for _, root := range v.Roots {
-		fmt.Fprintf(&b, "%s: %s\n", root.Dir, root.tests())
+		fmt.Fprintf(&b, "%s: %s\n", root.Dir, root.testCounts())
 	}
-	b.WriteString(v.verdict() + "\n")
+	b.WriteString(v.headline() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -295,16 +295,16 @@ func (v Validation) Text(w io.Writer) error {
 // Markdown writes the findings as a table.
 func (v Validation) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Terraform: %s\n\n", v.verdict())
+	fmt.Fprintf(&b, "### Terraform: %s\n\n", v.headline())
 	if len(v.Findings) > 0 {
 		b.WriteString("| where | what | rule |\n|---|---|---|\n")
 		for _, f := range v.Findings {
-			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", report.Inline(f.place()), f.Severity, report.Inline(f.Message), f.Rule)
+			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", report.Inline(f.location()), f.Severity, report.Inline(f.Message), f.Rule)
 		}
 		b.WriteString("\n")
 	}
 	for _, root := range v.Roots {
-		fmt.Fprintf(&b, "- `%s`: %s\n", root.Dir, root.tests())
+		fmt.Fprintf(&b, "- `%s`: %s\n", root.Dir, root.testCounts())
 	}
 	return report.WriteMarkdown(w, b.String())
 }
@@ -312,7 +312,7 @@ func (v Validation) Markdown(w io.Writer) error {
 // JSON writes the findings as one document.
 func (v Validation) JSON(w io.Writer) error { return report.WriteJSON(w, v) }
 
-func (v Validation) verdict() string {
+func (v Validation) headline() string {
 	if v.Result == Succeeded && len(v.Findings) == 0 {
 		return "nothing found"
 	}
@@ -322,7 +322,7 @@ func (v Validation) verdict() string {
 	return fmt.Sprintf("%d findings", len(v.Findings))
 }
 
-func (f Finding) place() string {
+func (f Finding) location() string {
 	switch {
 	case f.File == "":
 		return f.Root
@@ -334,7 +334,7 @@ func (f Finding) place() string {
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
 }
 
-func (r Root) tests() string {
+func (r Root) testCounts() string {
 	if r.Passed+r.Failed == 0 {
 		return "no tests"
 	}

@@ -80,8 +80,8 @@ type Backend struct {
 	Config map[string]any `json:"config,omitempty"`
 }
 
-// Seal completes b: its hashes over maps, and its digest.
-func (b Binding) Seal() Binding {
+// Sealed completes b: its hashes over maps, and its digest.
+func (b Binding) Sealed() Binding {
 	b.Format = Format
 	b.CreatedAt = b.CreatedAt.UTC().Truncate(time.Second)
 	b.ConfigurationHash, b.VariablesHash = hashOf(b.Files), hashOf(b.Variables)

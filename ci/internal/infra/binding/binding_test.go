@@ -21,7 +21,7 @@ func example() binding.Binding {
 		Commit:    "c", Root: "terraform", Files: map[string]string{"a.tf": "sha256:1"}, Variables: map[string]string{"TF_VAR_x": "hmac-sha256:2"},
 		State: binding.State{Lineage: "l", Serial: 18446744073709551615}, Workspace: "default", TerraformVersion: "1.11.4",
 		Backend: binding.Backend{Type: "s3", Config: map[string]any{"bucket": "b", "encrypt": true}}, PlanSHA256: "sha256:3",
-	}.Seal()
+	}.Sealed()
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
@@ -32,7 +32,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	require.Equal(t, example(), got)
 	require.Equal(t, "s3 bucket=b encrypt=true", got.Backend.String())
 	require.Empty(t, got.Compare(example()))
-	require.NoError(t, binding.Refusal(nil))
+	require.NoError(t, binding.MismatchError(nil))
 	require.ErrorContains(t, example().Write(filepath.Join(name, "x")), "writing the plan's binding")
 }
 
@@ -87,7 +87,7 @@ func TestCompareSaysExactlyWhatDiffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := example()
 			tt.change(&now)
-			err := binding.Refusal(example().Compare(now))
+			err := binding.MismatchError(example().Compare(now))
 			if tt.want == "" {
 				require.NoError(t, err)
 				return

@@ -38,7 +38,7 @@ func (b Binding) Compare(now Binding) []Difference {
 	differ("commit", b.Commit, now.Commit)
 	differ("folder", b.Root, now.Root)
 	found = append(found, compareMaps("configuration", b.Files, now.Files)...)
-	differ("provider lock file", short(b.ProviderLockHash), short(now.ProviderLockHash))
+	differ("provider lock file", shortHash(b.ProviderLockHash), shortHash(now.ProviderLockHash))
 	found = append(found, compareMaps("variables", b.Variables, now.Variables)...)
 	differ("backend", b.Backend.String(), now.Backend.String())
 	differ("workspace", b.Workspace, now.Workspace)
@@ -53,24 +53,24 @@ func (b Binding) Compare(now Binding) []Difference {
 		differ("region", b.Region, now.Region)
 	}
 	differ("Terraform", b.TerraformVersion, now.TerraformVersion)
-	differ("plan file", short(b.PlanSHA256), short(now.PlanSHA256))
+	differ("plan file", shortHash(b.PlanSHA256), shortHash(now.PlanSHA256))
 	return found
 }
 
-// Refusal is the error of a plan that is not for what is here now; nil where
+// MismatchError is the error of a plan that is not for what is here now; nil where
 // nothing differs.
-func Refusal(differences []Difference) error {
+func MismatchError(differences []Difference) error {
 	if len(differences) == 0 {
 		return nil
 	}
 	lines := make([]string, len(differences))
-	moved := true
+	stateOnly := true
 	for i, d := range differences {
 		lines[i] = d.String()
-		moved = moved && strings.HasPrefix(d.What, "state ")
+		stateOnly = stateOnly && strings.HasPrefix(d.What, "state ")
 	}
 	hint := ""
-	if moved {
+	if stateOnly {
 		hint = " (the state has moved on, perhaps because this plan was applied already)"
 	}
 	return outcome.Refusedf("the plan is not for what is here now: %s%s: plan again", strings.Join(lines, "; "), hint)
@@ -88,7 +88,7 @@ func compareMaps(what string, bound, now map[string]string) []Difference {
 	var found []Difference
 	for _, name := range names {
 		if bound[name] != now[name] {
-			found = append(found, Difference{what + " (" + name + ")", short(bound[name]), short(now[name])})
+			found = append(found, Difference{what + " (" + name + ")", shortHash(bound[name]), shortHash(now[name])})
 		}
 	}
 	return found
@@ -103,8 +103,8 @@ func (b Backend) String() string {
 	return strings.TrimSpace(b.Type + " " + strings.Join(parts, " "))
 }
 
-// short is as much of a hash as a person compares.
-func short(hash string) string {
+// shortHash is as much of a hash as a person compares.
+func shortHash(hash string) string {
 	if _, text, ok := strings.Cut(hash, "sha256:"); ok && len(text) > 12 {
 		return text[:12]
 	}

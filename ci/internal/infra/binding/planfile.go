@@ -25,8 +25,8 @@ type PlanFile struct {
 	key   []byte
 }
 
-// largestState is how much of a state is read, in bytes.
-const largestState = 1 << 30
+// maxStateSize is how much of a state is read, in bytes.
+const maxStateSize = 1 << 30
 
 // ReadPlanFile reads a saved plan. One that is not there is a usage error, one
 // that is no plan is refused.
@@ -50,7 +50,7 @@ func ReadPlanFile(name string) (PlanFile, error) {
 		return p, outcome.Refusedf("%s is not a plan file that this slipway can read (%w): plan again", name, err)
 	}
 	defer file.Close()
-	if p.State, err = ReadState(io.LimitReader(file, largestState)); err != nil {
+	if p.State, err = ReadState(io.LimitReader(file, maxStateSize)); err != nil {
 		return p, outcome.Refusedf("%s is damaged (%w): plan again", name, err)
 	}
 	return p, nil

@@ -14,7 +14,7 @@ import (
 // Loss says what is lost when a resource of this kind is destroyed; "" for a
 // kind that an apply makes again as it was. A replaced one is destroyed as well.
 func Loss(kind string) string {
-	if harmless[kind] {
+	if recreatable[kind] {
 		return ""
 	}
 	if loss := losses[kind]; loss != "" {
@@ -32,8 +32,8 @@ func Loss(kind string) string {
 	return "not known: slipway does not know this kind of resource"
 }
 
-// Doomed is a resource that a plan destroys, be it to make it anew.
-type Doomed struct {
+// Destroyed is a resource that a plan destroys, be it to make it anew.
+type Destroyed struct {
 	Address, Type string
 	Replaced      bool
 }
@@ -41,9 +41,9 @@ type Doomed struct {
 // Check refuses a plan that destroys guarded resources, except those whose
 // addresses are allowed. An allowed address that the plan does not destroy is
 // a usage error: whoever wrote it had another plan in mind.
-func Check(doomed []Doomed, allowed []string) error {
-	addresses := make([]string, len(doomed))
-	for i, d := range doomed {
+func Check(destroyed []Destroyed, allowed []string) error {
+	addresses := make([]string, len(destroyed))
+	for i, d := range destroyed {
 		addresses[i] = d.Address
 	}
 	for _, address := range allowed {
@@ -56,7 +56,7 @@ func Check(doomed []Doomed, allowed []string) error {
 		return outcome.Usagef("--allow-destroy %s: the plan does not destroy it (it destroys %s)", address, orNothing(addresses))
 	}
 	var refused, flags []string
-	for _, d := range doomed {
+	for _, d := range destroyed {
 		loss := Loss(d.Type)
 		if loss == "" || slices.Contains(allowed, d.Address) {
 			continue

@@ -7,8 +7,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// texts are all texts of a file in JSON: each is a template to Terraform.
-func texts(body hcl.Body) []string {
+// jsonStrings are all texts of a file in JSON: each is a template to Terraform.
+func jsonStrings(body hcl.Body) []string {
 	data, err := os.ReadFile(body.MissingItemRange().Filename)
 	if err != nil {
 		return nil

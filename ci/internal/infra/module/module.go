@@ -28,8 +28,8 @@ type Module struct {
 	Reads []string
 }
 
-// parts are the blocks that are read.
-var parts = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+// bodySchema are the blocks that are read.
+var bodySchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 	{Type: "variable", LabelNames: []string{"name"}},
 	{Type: "module", LabelNames: []string{"name"}},
 	{Type: "locals"},
@@ -61,10 +61,10 @@ func Read(dir, root string) (Module, error) {
 			bodies = append(bodies, file.Body)
 		}
 	}
-	e := evaluation{dir: dir, root: root}
+	e := evaluator{dir: dir, root: root}
 	e.evaluate(bodies)
 	for _, body := range bodies {
-		content, _, _ := body.PartialContent(parts)
+		content, _, _ := body.PartialContent(bodySchema)
 		for _, block := range content.Blocks {
 			attributes, _ := block.Body.JustAttributes()
 			switch block.Type {
@@ -73,7 +73,7 @@ func Read(dir, root string) (Module, error) {
 				m.Variables[name] = m.Variables[name] || isTrue(attributes["ephemeral"])
 			case "module":
 				if source := e.text(attributes["source"]); isLocal(source) {
-					m.Calls = append(m.Calls, below(dir, source))
+					m.Calls = append(m.Calls, resolvePath(dir, source))
 				}
 			}
 		}
@@ -91,8 +91,8 @@ func isLocal(source string) bool {
 	return strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") || filepath.IsAbs(source)
 }
 
-// below is the full name of what name means in dir.
-func below(dir, name string) string {
+// resolvePath is the full name of what name means in dir.
+func resolvePath(dir, name string) string {
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name)
 	}
@@ -112,8 +112,8 @@ type Assignment struct {
 	Name string
 	// Source is the value as the file has it.
 	Source []byte
-	// Texts are the texts in the value.
-	Texts []string
+	// Strings are the texts in the value.
+	Strings []string
 }
 
 // Assignments are the variables that a file sets, by its content and in the order
@@ -136,7 +136,7 @@ func Assignments(name string, data []byte) []Assignment {
 		value, _ := attribute.Expr.Value(nil) // what is no constant, Terraform refuses
 		_ = cty.Walk(value, func(_ cty.Path, part cty.Value) (bool, error) {
 			if part.Type() == cty.String && part.IsKnown() && !part.IsNull() {
-				a.Texts = append(a.Texts, part.AsString())
+				a.Strings = append(a.Strings, part.AsString())
 			}
 			return true, nil
 		})

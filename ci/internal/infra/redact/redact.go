@@ -21,9 +21,9 @@ const (
 	Changed = "(sensitive value, changes)"
 )
 
-// shortest is the least length, in bytes, of a sensitive text that is looked
+// minSecretLength is the least length, in bytes, of a sensitive text that is looked
 // for everywhere else in the plan: shorter ones occur by chance.
-const shortest = 6
+const minSecretLength = 6
 
 // terraform-json's own sanitize package is not enough: it leaves drift,
 // defaults and literals of the configuration, and whatever section it does not
@@ -34,14 +34,14 @@ const shortest = 6
 // literals of the configuration that go into them; and any text elsewhere in
 // the document that contains one.
 func Plan(document []byte) ([]byte, error) {
-	redacted, _, err := PlanAndWords(document)
+	redacted, _, err := PlanWithRedactor(document)
 	return redacted, err
 }
 
-// PlanAndWords is [Plan] that also returns what takes the same values, and other
+// PlanWithRedactor is [Plan] that also returns what takes the same values, and other
 // secrets, out of any text about the plan: the whole text goes. The plan is not
 // looked through for the others.
-func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean func(string) string, err error) {
+func PlanWithRedactor(document []byte, secrets ...string) (redacted []byte, redactText func(string) string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber() // a number stays as it is written
 	var plan map[string]any
@@ -60,7 +60,7 @@ func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean fu
 	r.walk(plan)
 	r.scrubber().object(plan, false)
 	for _, secret := range secrets {
-		r.keep(secret)
+		r.remember(secret)
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -86,13 +86,13 @@ func (r *redactor) variables(plan map[string]any) {
 			continue
 		}
 		if value, ok := values[name].(map[string]any); ok {
-			r.hideKey(value, "value")
+			r.maskKey(value, "value")
 		}
 	}
 }
 
-// credential is what the settings of providers are called that are secret.
-var credential = regexp.MustCompile(`(?i)secret|token|passw|key|credential|auth|cert`)
+// secretSetting is what the settings of providers are called that are secret.
+var secretSetting = regexp.MustCompile(`(?i)secret|token|passw|key|credential|auth|cert`)
 
 // configuration redacts what the configuration says in clear about things
 // that are sensitive.
@@ -104,7 +104,7 @@ func (r *redactor) configuration(plan map[string]any) {
 		// must not be looked for in every ARN.
 		p, _ := provider.(map[string]any)
 		for name, expression := range object(p, "expressions") {
-			if credential.MatchString(name) {
+			if secretSetting.MatchString(name) {
 				r.literals(expression)
 			} else {
 				new(redactor).literals(expression)
@@ -157,7 +157,7 @@ func (r *redactor) module(module map[string]any, sensitive map[string]map[string
 func (r *redactor) defaults(module map[string]any) {
 	for _, variable := range object(module, "variables") {
 		if v, ok := variable.(map[string]any); ok && isTrue(v["sensitive"]) {
-			r.hideKey(v, "default")
+			r.maskKey(v, "default")
 		}
 	}
 }
@@ -166,7 +166,7 @@ func (r *redactor) defaults(module map[string]any) {
 func (r *redactor) literals(expression any) {
 	switch e := expression.(type) {
 	case map[string]any:
-		r.hideKey(e, "constant_value")
+		r.maskKey(e, "constant_value")
 		for _, inner := range e {
 			r.literals(inner)
 		}
@@ -190,7 +190,7 @@ func sensitiveAttributes(node any) map[string]map[string]bool {
 			for _, marks := range []any{n["sensitive_values"], change["before_sensitive"], change["after_sensitive"]} {
 				if m, ok := marks.(map[string]any); ok && kind != "" {
 					for name, mark := range m {
-						if Marked(mark) {
+						if IsMarked(mark) {
 							if found[kind] == nil {
 								found[kind] = map[string]bool{}
 							}
@@ -226,7 +226,7 @@ func (r *redactor) walk(node any) {
 			n["config_values"] = r.mask(n["config_values"], marks, Value)
 		}
 		if isTrue(n["sensitive"]) {
-			r.hideKey(n, "value")
+			r.maskKey(n, "value")
 		}
 		for _, inner := range n {
 			r.walk(inner)
@@ -252,9 +252,9 @@ func (r *redactor) change(n map[string]any) {
 	// The other side's marks, where the values still have the same place.
 	n["before"] = r.mask(n["before"], after, Value)
 	n["after"] = r.mask(n["after"], before, Value)
-	if Marked(before) || Marked(after) {
+	if IsMarked(before) || IsMarked(after) {
 		if config, ok := n["generated_config"].(string); ok {
-			r.keep(config)
+			r.remember(config)
 			n["generated_config"] = Value
 		}
 	}
@@ -267,7 +267,7 @@ func (r *redactor) mask(value, marks any, text string) any {
 		if value == nil || value == Value || value == Changed {
 			return value
 		}
-		r.keep(value)
+		r.remember(value)
 		return text
 	}
 	switch v := value.(type) {
@@ -324,32 +324,32 @@ func (r *redactor) maskChanged(before, after, marks any) any {
 	return after
 }
 
-// hideKey redacts one key of n, if it is there.
-func (r *redactor) hideKey(n map[string]any, key string) {
+// maskKey redacts one key of n, if it is there.
+func (r *redactor) maskKey(n map[string]any, key string) {
 	if value, ok := n[key]; ok && value != nil {
 		n[key] = r.mask(value, true, Value)
 	}
 }
 
-// keep remembers the texts in a sensitive value, to look for them elsewhere.
-func (r *redactor) keep(value any) {
+// remember remembers the texts in a sensitive value, to look for them elsewhere.
+func (r *redactor) remember(value any) {
 	switch v := value.(type) {
 	case string:
-		if len(v) >= shortest && v != Value && v != Changed {
+		if len(v) >= minSecretLength && v != Value && v != Changed {
 			if r.secrets == nil {
 				r.secrets = map[string]bool{}
 			}
 			r.secrets[v] = true
 		}
 	case json.Number:
-		r.keep(v.String())
+		r.remember(v.String())
 	case map[string]any:
 		for _, inner := range v {
-			r.keep(inner)
+			r.remember(inner)
 		}
 	case []any:
 		for _, inner := range v {
-			r.keep(inner)
+			r.remember(inner)
 		}
 	}
 }
@@ -369,10 +369,10 @@ type scrubber struct {
 	finder  *strings.Replacer
 }
 
-// grammar are the keys whose values say what the plan does and to what. They
+// structuralKeys are the keys whose values say what the plan does and to what. They
 // come from Terraform and the source, and are never made of a value; a secret
 // that is the word "create" must not turn a creation into nothing.
-var grammar = map[string]bool{
+var structuralKeys = map[string]bool{
 	"actions": true, "action_reason": true, "address": true, "previous_address": true, "module_address": true,
 	"mode": true, "type": true, "name": true, "index": true, "provider_name": true, "provider_config_key": true,
 	"full_name": true, "references": true, "replace_paths": true, "resource": true, "attribute": true,
@@ -380,8 +380,8 @@ var grammar = map[string]bool{
 	"version_constraint": true, "to_display": true, "module": true, "depends_on": true, "timestamp": true,
 }
 
-// data are the keys below which everything is a value.
-var data = map[string]bool{
+// valueKeys are the keys below which everything is a value.
+var valueKeys = map[string]bool{
 	"before": true, "after": true, "values": true, "value": true, "constant_value": true, "default": true,
 	"config_values": true, "before_identity": true, "after_identity": true, "importing": true,
 }
@@ -390,12 +390,12 @@ var data = map[string]bool{
 // a key that looks like grammar is an attribute.
 func (s scrubber) object(n map[string]any, inData bool) {
 	for key, inner := range n {
-		if !inData && grammar[key] {
+		if !inData && structuralKeys[key] {
 			if _, nested := inner.(map[string]any); !nested {
 				continue
 			}
 		}
-		n[key] = s.node(inner, inData || data[key])
+		n[key] = s.node(inner, inData || valueKeys[key])
 	}
 }
 
@@ -440,20 +440,20 @@ func isTrue(node any) bool {
 	return ok && yes
 }
 
-// Marked tells whether the marks of a value, true or trees of true, mark anything.
-func Marked(marks any) bool {
+// IsMarked tells whether the marks of a value, true or trees of true, mark anything.
+func IsMarked(marks any) bool {
 	switch m := marks.(type) {
 	case bool:
 		return m
 	case map[string]any:
 		for _, inner := range m {
-			if Marked(inner) {
+			if IsMarked(inner) {
 				return true
 			}
 		}
 	case []any:
 		for _, inner := range m {
-			if Marked(inner) {
+			if IsMarked(inner) {
 				return true
 			}
 		}

@@ -14,8 +14,8 @@ import (
 
 // Limits of what a resource shows.
 const (
-	longestValue   = 160 // characters of a value
-	mostAttributes = 40  // attributes of a resource
+	maxValueLength = 160 // characters of a value
+	maxAttributes  = 40  // attributes of a resource
 )
 
 // verbs are the actions as headings and counts name them, and the sign of a
@@ -29,7 +29,7 @@ var verbs = map[Action]struct{ done, sign string }{
 func (s Summary) Headline() string {
 	head, nothing := "Plan: ", "No changes: the platform is as the configuration says."
 	if len(s.Partial) > 0 {
-		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), longestValue))
+		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), maxValueLength))
 		nothing = head + "no changes in the part that it looks at."
 	}
 	if s.RefreshOnly {
@@ -107,7 +107,7 @@ func (s Summary) markdown(limit int) string {
 	b.WriteString(s.counts())
 	b.WriteString(s.losses())
 	for _, check := range s.Checks {
-		b.WriteString("> [!WARNING]\n> check failed: " + markup.Replace(clip(check, 400)) + "\n\n")
+		b.WriteString("> [!WARNING]\n> check failed: " + escapeHTML.Replace(clip(check, 400)) + "\n\n")
 	}
 	b.WriteString(s.warnings())
 	tail := s.outputs() + s.deferred()
@@ -141,7 +141,7 @@ func (s Summary) losses() string {
 	var lost []string
 	for _, r := range s.Resources {
 		if r.Loss != "" {
-			lost = append(lost, fmt.Sprintf("> - %s: %s", code(r.Address), r.Loss))
+			lost = append(lost, fmt.Sprintf("> - %s: %s", codeSpan(r.Address), r.Loss))
 		}
 	}
 	if len(lost) == 0 {
@@ -167,7 +167,7 @@ func (s Summary) warnings() string {
 			fmt.Fprintf(&b, "> - and %d more\n", len(s.Warnings)-most)
 			break
 		}
-		b.WriteString("> - " + markup.Replace(clip(warning, 400)) + "\n")
+		b.WriteString("> - " + escapeHTML.Replace(clip(warning, 400)) + "\n")
 	}
 	return b.String() + "\n"
 }
@@ -194,7 +194,7 @@ func section(title string, resources []Resource, budget int) string {
 	}
 	b.WriteString("\nWithout their details, which are in plan.json:\n\n")
 	for _, r := range resources[len(resources)-left:] {
-		line := "- " + string(r.Action) + " " + code(r.Address) + "\n"
+		line := "- " + string(r.Action) + " " + codeSpan(r.Address) + "\n"
 		if b.Len()+len(line) > budget {
 			fmt.Fprintf(&b, "- and %d more\n", left)
 			break
@@ -209,7 +209,7 @@ func section(title string, resources []Resource, budget int) string {
 // block is a resource in Markdown.
 func (r Resource) block() string {
 	lines := r.lines("")
-	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, markup.Replace(r.Address), markup.Replace(r.aside()))
+	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, escapeHTML.Replace(r.Address), escapeHTML.Replace(r.details()))
 	if lines == "" {
 		return title + "\n\n"
 	}
@@ -221,16 +221,16 @@ func (r Resource) block() string {
 	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n\n", open, title, fence, lines, fence)
 }
 
-func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.aside() }
+func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.details() }
 
-// aside is what there is to say of a resource besides its values.
-func (r Resource) aside() string {
+// details is what there is to say of a resource besides its values.
+func (r Resource) details() string {
 	var b strings.Builder
-	if r.Because != "" {
-		b.WriteString(": " + r.Because)
+	if r.Reason != "" {
+		b.WriteString(": " + r.Reason)
 	}
-	if r.From != "" {
-		b.WriteString(", moved from " + r.From)
+	if r.PreviousAddress != "" {
+		b.WriteString(", moved from " + r.PreviousAddress)
 	}
 	if r.ID != "" {
 		b.WriteString(", imported: " + r.ID)
@@ -245,14 +245,14 @@ func (r Resource) aside() string {
 func (r Resource) lines(indent string) string {
 	var b strings.Builder
 	for i, a := range r.Attributes {
-		if i == mostAttributes {
+		if i == maxAttributes {
 			fmt.Fprintf(&b, "%s… and %d more\n", indent, len(r.Attributes)-i)
 			break
 		}
 		b.WriteString(indent + a.line(r.Action) + "\n")
 	}
-	if r.Renewed > 0 {
-		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Renewed)
+	if r.Recomputed > 0 {
+		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Recomputed)
 	}
 	return b.String()
 }
@@ -261,17 +261,17 @@ func (a Attribute) line(action Action) string {
 	var line string
 	switch {
 	case action == Create || action == Read:
-		return "+ " + a.Path + " = " + shown(a.After)
+		return "+ " + a.Path + " = " + clippedValue(a.After)
 	case a.Unknown && a.Before == nil:
 		line = "+ " + a.Path + " = (known after apply)"
 	case a.Unknown:
-		line = "! " + a.Path + ": " + shown(a.Before) + " -> (known after apply)"
+		line = "! " + a.Path + ": " + clippedValue(a.Before) + " -> (known after apply)"
 	case a.Before == nil:
-		line = "+ " + a.Path + " = " + shown(a.After)
+		line = "+ " + a.Path + " = " + clippedValue(a.After)
 	case a.After == nil:
-		line = "- " + a.Path + " = " + shown(a.Before)
+		line = "- " + a.Path + " = " + clippedValue(a.Before)
 	default:
-		before, after := difference(value(a.Before), value(a.After))
+		before, after := clipDifference(value(a.Before), value(a.After))
 		line = "! " + a.Path + ": " + before + " -> " + after
 	}
 	if a.Forces {
@@ -304,13 +304,13 @@ func (s Summary) deferred() string {
 	}
 	coded := make([]string, len(s.Deferred))
 	for i, address := range s.Deferred {
-		coded[i] = code(address)
+		coded[i] = codeSpan(address)
 	}
 	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
 }
 
-// markup makes a text harmless in HTML.
-var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+// escapeHTML makes a text harmless in HTML.
+var escapeHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
 // value writes a value on one line, JSON as JSON does.
 func value(v any) string {
@@ -326,12 +326,12 @@ func value(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// shown is a value as one line has room for.
-func shown(v any) string { return clip(value(v), longestValue) }
+// clippedValue is a value as one line has room for.
+func clippedValue(v any) string { return clip(value(v), maxValueLength) }
 
-// difference clips two values so that what differs is seen.
-func difference(before, after string) (clippedBefore, clippedAfter string) {
-	if utf8.RuneCountInString(before) <= longestValue && utf8.RuneCountInString(after) <= longestValue {
+// clipDifference clips two values so that what differs is seen.
+func clipDifference(before, after string) (clippedBefore, clippedAfter string) {
+	if utf8.RuneCountInString(before) <= maxValueLength && utf8.RuneCountInString(after) <= maxValueLength {
 		return before, after
 	}
 	left, right := []rune(before), []rune(after)
@@ -342,7 +342,7 @@ func difference(before, after string) (clippedBefore, clippedAfter string) {
 	if from := same - 20; from > 0 {
 		before, after = "…"+string(left[from:]), "…"+string(right[from:])
 	}
-	return clip(before, longestValue), clip(after, longestValue)
+	return clip(before, maxValueLength), clip(after, maxValueLength)
 }
 
 // clip shortens a text to at most n characters.
@@ -353,10 +353,10 @@ func clip(text string, n int) string {
 	return string([]rune(text)[:n]) + "…"
 }
 
-// code makes a code span that text cannot close.
-func code(text string) string {
+// codeSpan makes a code span that text cannot close.
+func codeSpan(text string) string {
 	if !slices.Contains([]byte(text), '`') {
 		return "`" + text + "`"
 	}
-	return "<code>" + markup.Replace(text) + "</code>"
+	return "<code>" + escapeHTML.Replace(text) + "</code>"
 }

@@ -30,11 +30,11 @@ const (
 	Import  Action = "import" // enters the state as it is
 	Move    Action = "move"   // gets another address
 	Read    Action = "read"   // a data source that is read while applying
-	None    Action = "none"
+	NoOp    Action = "none"
 )
 
 // order is how actions follow each other in a summary.
-var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Read, None}
+var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Read, NoOp}
 
 // Summary is what a plan changes.
 type Summary struct {
@@ -64,18 +64,18 @@ type Resource struct {
 	Address string `json:"address"`
 	Type    string `json:"type"`
 	Action  Action `json:"action"`
-	// Because is why it is replaced or destroyed, in words.
-	Because string `json:"because,omitempty"`
-	// From is the address before a move; ID is what is imported.
-	From string `json:"from,omitempty"`
-	ID   string `json:"id,omitempty"`
+	// Reason is why it is replaced or destroyed, in words.
+	Reason string `json:"because,omitempty"`
+	// PreviousAddress is the address before a move; ID is what is imported.
+	PreviousAddress string `json:"from,omitempty"`
+	ID              string `json:"id,omitempty"`
 	// Loss is what is lost with it when it is destroyed, for any kind but those
 	// that an apply makes again as they were.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
-	// Renewed counts the attributes of a replaced resource that are AWS's to
+	// Recomputed counts the attributes of a replaced resource that are AWS's to
 	// give, and are known after the apply.
-	Renewed int `json:"renewed,omitempty"`
+	Recomputed int `json:"renewed,omitempty"`
 }
 
 // Output is one output of the root module that changes.
@@ -110,7 +110,7 @@ func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	s.Drift = Drift(plan)
 	for _, name := range slices.Sorted(maps.Keys(plan.OutputChanges)) {
 		change := plan.OutputChanges[name]
-		if change == nil || action(change.Actions) == None {
+		if change == nil || action(change.Actions) == NoOp {
 			continue
 		}
 		s.Outputs = append(s.Outputs, Output{
@@ -130,9 +130,9 @@ func Drift(plan *tfjson.Plan) []Resource {
 	drift := []Resource{}
 	for _, change := range plan.ResourceDrift {
 		if r, ok := resource(change); ok {
-			r.Loss, r.Because = "", ""
+			r.Loss, r.Reason = "", ""
 			if r.Action == Destroy {
-				r.Because = "it is gone"
+				r.Reason = "it is gone"
 			}
 			// What moved is no drift, nor is nothing in place of empty.
 			if r.Action == Move || (r.Action == Update && len(r.Attributes) == 0) {
@@ -151,15 +151,15 @@ func (s Summary) Changes() bool {
 	return len(s.Resources) > s.Counts[Read] || len(s.Outputs) > 0 || (s.RefreshOnly && len(s.Drift) > 0)
 }
 
-// Doomed are the resources that the plan destroys or replaces.
-func (s Summary) Doomed() []guard.Doomed {
-	var doomed []guard.Doomed
+// Destroyed are the resources that the plan destroys or replaces.
+func (s Summary) Destroyed() []guard.Destroyed {
+	var destroyed []guard.Destroyed
 	for _, r := range s.Resources {
 		if r.Action == Destroy || r.Action == Replace {
-			doomed = append(doomed, guard.Doomed{Address: r.Address, Type: r.Type, Replaced: r.Action == Replace})
+			destroyed = append(destroyed, guard.Destroyed{Address: r.Address, Type: r.Type, Replaced: r.Action == Replace})
 		}
 	}
-	return doomed
+	return destroyed
 }
 
 // resource makes a Resource of a change; false where nothing happens.
@@ -173,26 +173,26 @@ func resource(change *tfjson.ResourceChange) (Resource, bool) {
 		r.Address += " (deposed " + change.DeposedKey + ")"
 	}
 	if change.PreviousAddress != "" && change.PreviousAddress != change.Address {
-		r.From = change.PreviousAddress
+		r.PreviousAddress = change.PreviousAddress
 	}
 	if c.Importing != nil {
 		r.ID = cmp.Or(c.Importing.ID, "by its identity")
 	}
-	if r.Action == None {
+	if r.Action == NoOp {
 		switch {
 		case r.ID != "":
 			r.Action = Import
-		case r.From != "":
+		case r.PreviousAddress != "":
 			r.Action = Move
 		default:
 			return Resource{}, false
 		}
 	}
-	r.Because = because(change)
+	r.Reason = reason(change)
 	if r.Action == Destroy || r.Action == Replace {
 		r.Loss = guard.Loss(change.Type)
 	}
-	r.Attributes, r.Renewed = attributes(r.Action, c)
+	r.Attributes, r.Recomputed = attributes(r.Action, c)
 	return r, true
 }
 
@@ -213,7 +213,7 @@ func action(actions tfjson.Actions) Action {
 	case has(tfjson.ActionRead):
 		return Read
 	case len(actions) == 0 || actions.NoOp():
-		return None
+		return NoOp
 	}
 	// What a later Terraform may do besides is a change until it is known.
 	return Update
@@ -237,8 +237,8 @@ var reasons = map[tfjson.ActionReason]string{
 	tfjson.ActionReasonNone:                          "",
 }
 
-// because is why a resource is replaced, destroyed or read.
-func because(change *tfjson.ResourceChange) string {
+// reason is why a resource is replaced, destroyed or read.
+func reason(change *tfjson.ResourceChange) string {
 	var forced []string
 	for _, p := range change.Change.ReplacePaths {
 		if steps, ok := p.([]any); ok {

@@ -82,7 +82,7 @@ func TestNew(t *testing.T) {
 	require.Equal(t, []string{"check.dns: no answer"}, s.Checks)
 	require.Equal(t, []string{"aws_late.r"}, s.Deferred)
 	var doomed []string
-	for _, d := range s.Doomed() {
+	for _, d := range s.Destroyed() {
 		doomed = append(doomed, fmt.Sprint(d.Address, " ", d.Replaced))
 	}
 	require.Equal(t, []string{"aws_lambda_function.f (deposed 0badcafe) false", "aws_vpc.old false", "aws_lb.main true"}, doomed)

@@ -34,9 +34,9 @@ type Position struct {
 	Column int `json:"column"`
 }
 
-// Place is where in the source tree d points to: "terraform/main.tf:3", the
+// Location is where in the source tree d points to: "terraform/main.tf:3", the
 // address of a resource, or "".
-func (d Diagnostic) Place(dir string) string {
+func (d Diagnostic) Location(dir string) string {
 	switch {
 	case d.Range != nil && d.Range.Filename != "":
 		return fmt.Sprintf("%s:%d", path.Join(dir, d.Range.Filename), d.Range.Start.Line)
@@ -48,7 +48,7 @@ func (d Diagnostic) Place(dir string) string {
 // Line is d in one line: where, what and why.
 func (d Diagnostic) Line(dir string) string {
 	line := d.Message()
-	if place := d.Place(dir); place != "" {
+	if place := d.Location(dir); place != "" {
 		line = place + ": " + line
 	}
 	return line

@@ -12,16 +12,16 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// NotInstalled is what to do about a Terraform that is not there.
-const NotInstalled = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
+// NotInstalledHint is what to do about a Terraform that is not there.
+const NotInstalledHint = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
 
-// known is a mishap that Terraform reports in many words, and its mend.
-type known struct {
+// knownError is a mishap that Terraform reports in many words, and its mend.
+type knownError struct {
 	code outcome.Code
 	// pattern is matched against summary and detail, in one line.
 	pattern *regexp.Regexp
-	// say makes the line; match is what pattern found.
-	say func(d Diagnostic, match []string, dir string) string
+	// message makes the line; match is what pattern found.
+	message func(d Diagnostic, match []string, dir string) string
 }
 
 // ChangedVariable is an error of Terraform's whose detail has values in it.
@@ -30,47 +30,47 @@ const ChangedVariable = "Can't change variable when applying a saved plan"
 const unsupported = "Unsupported Terraform Core version"
 
 // The order matters: what is more special comes first.
-var mishaps = []known{
-	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), sayLock},
-	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), say("the state has changed since the plan was made: plan again")},
-	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), say("tfplan is not a plan that Terraform can read: plan again")},
-	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
-	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), say("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
-	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), say("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
-	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), say("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
-	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
-	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
-	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
-	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), sayProvider},
-	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), sayBackend},
-	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), sayChecksum},
-	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
-	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
-	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), sayFlag},
-	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), say("TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
-	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), sayEphemeral},
-	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), sayUnset},
-	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), sayChanged},
-	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
+var knownErrors = []knownError{
+	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), stateLocked},
+	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), fixed("the state has changed since the plan was made: plan again")},
+	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), fixed("tfplan is not a plan that Terraform can read: plan again")},
+	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), wrongVersion},
+	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), fixed("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
+	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), fixed("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
+	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), fixed("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
+	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), missingBucket},
+	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), missingLockTable},
+	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), lockNotTaken},
+	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), providerNotInstalled},
+	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), missingBackendSetting},
+	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), missingChecksum},
+	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), providerNotInstalled},
+	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), unknownFlag},
+	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), fixed("TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), ephemeralNotSet},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), ephemeralUnexpected},
+	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), variableChanged},
+	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), unchanged},
 }
 
 // Explain makes one line, with an exit code, of why an invocation of command
 // in dir failed: the errors of its stream, or else what it wrote to stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
-	stderr = logged.ReplaceAllString(stderr, "")
-	said := plain(stderr)
-	if match := cliConfig.FindStringSubmatch(said); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, aboutProviders)) {
+	stderr = logLines.ReplaceAllString(stderr, "")
+	text := onOneLine(stderr)
+	if match := cliConfig.FindStringSubmatch(text); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, isProviderError)) {
 		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
 	}
 	all := errs
 	if len(all) == 0 { // not every command has a stream
-		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
+		all = []Diagnostic{{Detail: frames.ReplaceAllString(stderr, "")}}
 	}
 	for _, d := range all {
 		line := outcome.OneLine(d.Summary + ": " + d.Detail)
-		for _, mishap := range mishaps {
-			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
-				return outcome.With(mishap.code, errors.New(mishap.say(d, match, dir)))
+		for _, known := range knownErrors {
+			if match := known.pattern.FindStringSubmatch(line); match != nil {
+				return outcome.With(known.code, errors.New(known.message(d, match, dir)))
 			}
 		}
 	}
@@ -85,12 +85,12 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		}
 		return outcome.With(code, errors.New(text))
 	}
-	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
+	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(text, "it gave no reason"))
 }
 
-// AboutSource tells whether errors of command are about what stands in the
+// IsSourceError tells whether errors of command are about what stands in the
 // source, and no other Terraform, network or account would do without them.
-func AboutSource(command string, errs []Diagnostic) bool {
+func IsSourceError(command string, errs []Diagnostic) bool {
 	return len(errs) > 0 && errs[0].inSource(command) && !strings.HasPrefix(errs[0].Summary, unsupported)
 }
 
@@ -108,35 +108,35 @@ func (d Diagnostic) inSource(command string) bool {
 // stream. A warning about it is no reason to fail.
 var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*?)(?: As a result of the above problems.*)?$`)
 
-// aboutProviders tells whether d is about getting a provider, where Terraform goes by
+// isProviderError tells whether d is about getting a provider, where Terraform goes by
 // its own configuration; with one that it cannot read it asks the registry.
-func aboutProviders(d Diagnostic) bool { return providerTrouble.MatchString(d.Summary) }
+func isProviderError(d Diagnostic) bool { return providerError.MatchString(d.Summary) }
 
-var providerTrouble = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
+var providerError = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
 
-// box are the frames and colours that Terraform draws around an error.
-var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
+// frames are the frames and colours that Terraform draws around an error.
+var frames = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 
-// logged are the lines of Terraform's log, which TF_LOG turns on.
-var logged = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
+// logLines are the lines of Terraform's log, which TF_LOG turns on.
+var logLines = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
 
-func plain(text string) string {
-	return outcome.OneLine(box.ReplaceAllString(text, ""))
+func onOneLine(text string) string {
+	return outcome.OneLine(frames.ReplaceAllString(text, ""))
 }
 
-// say makes a line that is always the same, but for the folder that it names.
-func say(text string) func(Diagnostic, []string, string) string {
+// fixed makes a line that is always the same, but for the folder that it names.
+func fixed(text string) func(Diagnostic, []string, string) string {
 	return func(_ Diagnostic, _ []string, dir string) string { return strings.ReplaceAll(text, "%s", dir) }
 }
 
-func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
+func unchanged(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
 
-func sayFlag(_ Diagnostic, match []string, _ string) string {
+func unknownFlag(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("TF_CLI_ARGS, or that of one command, adds the option %s to a command of Terraform's that does not have it: unset it, or name the command that has (TF_CLI_ARGS_plan)", match[1])
 }
 
-// sayChecksum names the platform of this process: a container's is the same.
-func sayChecksum(_ Diagnostic, match []string, dir string) string {
+// missingChecksum names the platform of this process: a container's is the same.
+func missingChecksum(_ Diagnostic, match []string, dir string) string {
 	here := runtime.GOOS + "_" + runtime.GOARCH
 	platforms := []string{here, "linux_amd64", "darwin_arm64"}
 	slices.Sort(platforms)
@@ -145,42 +145,42 @@ func sayChecksum(_ Diagnostic, match []string, dir string) string {
 		dir, match[1], match[2], here, strings.Join(slices.Compact(platforms), " -platform="))
 }
 
-func sayEphemeral(_ Diagnostic, match []string, _ string) string {
+func ephemeralNotSet(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("variable %s is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_%[1]s", match[1])
 }
 
-func sayUnset(_ Diagnostic, match []string, _ string) string {
+func ephemeralUnexpected(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
 }
 
 // Terraform's own words have both values in them.
-func sayChanged(_ Diagnostic, match []string, _ string) string {
+func variableChanged(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
 }
 
-func sayLock(d Diagnostic, _ []string, _ string) string {
+func stateLocked(d Diagnostic, _ []string, _ string) string {
 	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID
 	return lock.String()
 }
 
-func sayNoLock(_ Diagnostic, match []string, _ string) string {
+func lockNotTaken(_ Diagnostic, match []string, _ string) string {
 	return "the state's lock cannot be taken: " + match[1]
 }
 
-func sayTable(_ Diagnostic, match []string, _ string) string {
+func missingLockTable(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
 }
 
-func sayBackend(d Diagnostic, match []string, dir string) string {
-	return fmt.Sprintf("%s: the backend has no %s: name one with --backend-config %s=VALUE", cmp.Or(d.Place(dir), dir), match[1], match[1])
+func missingBackendSetting(d Diagnostic, match []string, dir string) string {
+	return fmt.Sprintf("%s: the backend has no %s: name one with --backend-config %s=VALUE", cmp.Or(d.Location(dir), dir), match[1], match[1])
 }
 
-func sayVersion(d Diagnostic, match []string, dir string) string {
+func wrongVersion(d Diagnostic, match []string, dir string) string {
 	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration asks for another version (required_version): install that one, or run the stage with Dagger, which brings it",
-		cmp.Or(d.Place(dir), dir), match[1])
+		cmp.Or(d.Location(dir), dir), match[1])
 }
 
-func sayBucket(_ Diagnostic, match []string, _ string) string {
+func missingBucket(_ Diagnostic, match []string, _ string) string {
 	name := ""
 	if match[1] != "" {
 		name = fmt.Sprintf(" %q", match[1])
@@ -188,7 +188,7 @@ func sayBucket(_ Diagnostic, match []string, _ string) string {
 	return "the bucket" + name + " for the state does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config bucket=NAME"
 }
 
-func sayProvider(_ Diagnostic, match []string, _ string) string {
+func providerNotInstalled(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("provider %s cannot be installed: %s: check the network, or the provider_installation of Terraform's CLI configuration (TF_CLI_CONFIG_FILE)",
 		strings.TrimSuffix(match[1], ":"), strings.TrimSuffix(match[2], "."))
 }

@@ -76,8 +76,8 @@ type TestRun struct {
 	Status string `json:"status"`
 }
 
-// Failed tells whether the run has ended otherwise than it should.
-func (r TestRun) Failed() bool { return r.Status == "fail" || r.Status == "error" }
+// HasFailed tells whether the run has ended otherwise than it should.
+func (r TestRun) HasFailed() bool { return r.Status == "fail" || r.Status == "error" }
 
 // TestSummary is the end of `terraform test`.
 type TestSummary struct {
@@ -125,7 +125,7 @@ func ReadStream(name string) ([]Message, error) {
 	return messages, nil
 }
 
-const announcement = "Terraform encountered problems during initialisation"
+const initAnnouncement = "Terraform encountered problems during initialisation"
 
 // parseMessage reads one line. A line that has another shape than expected in
 // one of its parts is still read as far as its type and text go.
@@ -158,7 +158,7 @@ func Warnings(messages []Message) []Diagnostic {
 func Errors(messages []Message) []Diagnostic {
 	var found []Diagnostic
 	for _, m := range messages {
-		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, announcement) {
+		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, initAnnouncement) {
 			found = append(found, *m.Diagnostic)
 		}
 	}

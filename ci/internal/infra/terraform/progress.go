@@ -7,10 +7,10 @@ import (
 	"sync"
 )
 
-// longest is the longest line that Progress keeps, in bytes. Terraform's
+// maxLine is the longest line that Progress keeps, in bytes. Terraform's
 // messages are far shorter; the plan as JSON, which it must not tell, is one
 // line of any length.
-const longest = 1 << 20
+const maxLine = 1 << 20
 
 // Progress is a writer that takes Terraform's streams as they come and tells
 // people the text of what happens to resources, one line each, and of tests which
@@ -33,35 +33,35 @@ func (p *Progress) Write(data []byte) (int, error) {
 		rest = after
 		p.add(part)
 		if ended {
-			p.tell()
+			p.writeLine()
 		}
 	}
 	return len(data), nil
 }
 
 func (p *Progress) add(part []byte) {
-	if p.tooLong = p.tooLong || len(p.line)+len(part) > longest; p.tooLong {
+	if p.tooLong = p.tooLong || len(p.line)+len(part) > maxLine; p.tooLong {
 		p.line = nil
 		return
 	}
 	p.line = append(p.line, part...)
 }
 
-func (p *Progress) tell() {
+func (p *Progress) writeLine() {
 	if m, ok := parseMessage(p.line); ok {
 		switch {
-		case m.Run != nil && m.Run.Failed():
+		case m.Run != nil && m.Run.HasFailed():
 			_, _ = fmt.Fprintf(p.W, "%s: run %q: %s\n", m.Run.Path, m.Run.Run, m.Run.Status)
-		case told[m.Type] && m.Text != "":
+		case progressTypes[m.Type] && m.Text != "":
 			_, _ = io.WriteString(p.W, m.Text+"\n")
 		}
 	}
 	p.line, p.tooLong = p.line[:0], false
 }
 
-// told are the types of message that people want to see. Outputs of
+// progressTypes are the types of message that people want to see. Outputs of
 // provisioners are not among them: they may hold anything.
-var told = map[string]bool{
+var progressTypes = map[string]bool{
 	TypeChangeSummary: true,
 	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
 	"provision_errored": true, "test_summary": true,

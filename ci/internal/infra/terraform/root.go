@@ -19,10 +19,10 @@ const (
 	DataDir  = "data"      // TF_DATA_DIR: providers, modules, the backend's settings
 	PlanFile = "tfplan"    // the saved plan
 	ShowFile = "show.json" // the plan as JSON: it has secrets in clear
-	// LostState is where Terraform leaves, beside the configuration, a state that
+	// ErroredState is where Terraform leaves, beside the configuration, a state that
 	// the backend does not take.
-	LostState = "errored.tfstate"
-	PullFile  = "state.json" // the state: it has secrets in clear, too
+	ErroredState = "errored.tfstate"
+	StateFile    = "state.json" // the state: it has secrets in clear, too
 )
 
 // StreamFile is where the invocation of a command keeps its words.
@@ -71,7 +71,7 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh, s.Keep = true, providers()
+	s.Fresh, s.Keep = true, providerDirs()
 	s.Pass = append(s.Pass, "AWS_*")
 	return s
 }
@@ -79,27 +79,27 @@ func (r Root) InitStep(b Backend) step.Step {
 // OfflineInitStep installs providers and modules and asks no backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Keep = providers()
+	s.Keep = providerDirs()
 	return s
 }
 
-// providers are what nobody but Terraform reads of what init leaves: hundreds of
+// providerDirs are what nobody but Terraform reads of what init leaves: hundreds of
 // megabytes.
-func providers() []string { return []string{DataDir + "/providers"} }
+func providerDirs() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep checks the configuration in itself.
 func (r Root) ValidateStep() step.Step {
-	return r.inited(plainly(r.step("validate", "validate", "-json", "-no-color")))
+	return r.afterInit(withoutCLIArgs(r.step("validate", "validate", "-json", "-no-color")))
 }
 
 // FormatStep tells which files are not formatted, and how they would be.
 func (r Root) FormatStep() step.Step {
-	return plainly(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
+	return withoutCLIArgs(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
 }
 
 // TestStep runs the tests beside the configuration.
 func (r Root) TestStep() step.Step {
-	return r.inited(r.step("test", "test", "-json", "-no-color"))
+	return r.afterInit(r.step("test", "test", "-json", "-no-color"))
 }
 
 // PlanStep saves a plan. Its exit code is 0 for no change, 2 for changes.
@@ -111,28 +111,28 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 	if o.Destroy {
 		args = append(args, "-destroy")
 	}
-	args = append(args, locking(o.NoLock, o.LockTimeout)...)
+	args = append(args, lockArgs(o.NoLock, o.LockTimeout)...)
 	for _, value := range o.Vars {
 		args = append(args, "-var="+value)
 	}
 	for _, file := range o.VarFiles {
 		args = append(args, "-var-file="+file)
 	}
-	return r.live(r.step("plan", args...))
+	return r.withBackend(r.step("plan", args...))
 }
 
 // ShowStep writes the saved plan as JSON. It needs no credentials.
 func (r Root) ShowStep() step.Step {
-	s := r.inited(plainly(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
+	s := r.afterInit(withoutCLIArgs(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
 	s.Stdout, s.Fresh = ShowFile, true
 	return s
 }
 
-// PullStep reads the state as it is now.
-func (r Root) PullStep() step.Step {
-	s := r.live(plainly(r.step("state pull", "state", "pull")))
-	s.Stdout, s.Careful = PullFile, false
+// StatePullStep reads the state as it is now.
+func (r Root) StatePullStep() step.Step {
+	s := r.withBackend(withoutCLIArgs(r.step("state pull", "state", "pull")))
+	s.Stdout, s.Careful = StateFile, false
 	return s
 }
 
@@ -146,27 +146,27 @@ type ApplyOptions struct {
 
 // ApplyStep applies the saved plan and nothing else, under the state's lock.
 func (r Root) ApplyStep(o ApplyOptions) step.Step {
-	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, o.LockTimeout)...)
+	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, lockArgs(false, o.LockTimeout)...)
 	for _, value := range o.Vars {
 		args = append(args, "-var="+value)
 	}
 	for _, file := range o.VarFiles {
 		args = append(args, "-var-file="+step.Out+"/"+file)
 	}
-	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
+	s := r.withBackend(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
-	s.Leaves = []string{LostState}
+	s.Leaves = []string{ErroredState}
 	return s
 }
 
-// plainly takes s what the environment adds to every command: an option of plan,
+// withoutCLIArgs takes s what the environment adds to every command: an option of plan,
 // such as -target, is none of those that only read.
-func plainly(s step.Step) step.Step {
+func withoutCLIArgs(s step.Step) step.Step {
 	s.Env["TF_CLI_ARGS"] = ""
 	return s
 }
 
-func locking(none bool, timeout time.Duration) []string {
+func lockArgs(none bool, timeout time.Duration) []string {
 	switch {
 	case none:
 		return []string{"-lock=false"}
@@ -199,15 +199,15 @@ func (r Root) step(name string, args ...string) step.Step {
 	}
 }
 
-// inited makes s one that needs what init left.
-func (Root) inited(s step.Step) step.Step {
+// afterInit makes s one that needs what init left.
+func (Root) afterInit(s step.Step) step.Step {
 	s.Inputs = append(s.Inputs, DataDir)
 	return s
 }
 
-// live makes s one that talks to the backend and to AWS.
-func (r Root) live(s step.Step) step.Step {
-	s = r.inited(s)
+// withBackend makes s one that talks to the backend and to AWS.
+func (r Root) withBackend(s step.Step) step.Step {
+	s = r.afterInit(s)
 	s.Fresh, s.Careful = true, true
 	s.Pass = append(s.Pass, "AWS_*")
 	return s

@@ -50,7 +50,7 @@ func TestSteps(t *testing.T) {
 			true, true,
 		},
 		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
-		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
+		"state pull": {root.StatePullStep(), "state pull", "state.json", []string{"data"}, true, false},
 		"apply":      {root.ApplyStep(terraform.ApplyOptions{}), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
 			root.ApplyStep(terraform.ApplyOptions{LockTimeout: time.Minute, Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}}),
@@ -90,14 +90,14 @@ func TestProgram(t *testing.T) {
 
 func TestOutputsWithNoise(t *testing.T) {
 	for _, output := range []string{"[command]/usr/bin/terraform-bin show\n{}\n", "{}\n::debug::Terraform exited with code 0.\n::debug::stderr: ", "::error::Terraform exited with code 1."} {
-		require.True(t, terraform.IsWrapped([]byte(output)), output)
+		require.True(t, terraform.IsWrapperOutput([]byte(output)), output)
 	}
-	require.False(t, terraform.IsWrapped([]byte(`{"x":"\n[command]x ::debug::Terraform exited with code 0"}`)))
+	require.False(t, terraform.IsWrapperOutput([]byte(`{"x":"\n[command]x ::debug::Terraform exited with code 0"}`)))
 	for output, want := range map[string]string{
 		"": "", "{}": "{}", "{}\n": "{}\n", "no JSON": "no JSON", "{": "{",
 		"Switching to v1.11.4 {x}\n{broken\n{\n \"a\": 1\n}\nbye\n": "{\n \"a\": 1\n}",
 	} {
-		require.Equal(t, want, string(terraform.Document([]byte(output))))
+		require.Equal(t, want, string(terraform.JSONDocument([]byte(output))))
 	}
 }
 
@@ -285,12 +285,12 @@ func TestExplain(t *testing.T) {
 
 func TestAboutSource(t *testing.T) {
 	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
-	require.True(t, terraform.AboutSource("init", placed))
-	require.False(t, terraform.AboutSource("plan", placed), "it may be what AWS says")
+	require.True(t, terraform.IsSourceError("init", placed))
+	require.False(t, terraform.IsSourceError("plan", placed), "it may be what AWS says")
 	placed[0].Summary = "Unsupported Terraform Core version"
-	require.False(t, terraform.AboutSource("init", placed))
-	require.False(t, terraform.AboutSource("init", []terraform.Diagnostic{{Summary: "Odd"}}))
-	require.False(t, terraform.AboutSource("init", nil))
+	require.False(t, terraform.IsSourceError("init", placed))
+	require.False(t, terraform.IsSourceError("init", []terraform.Diagnostic{{Summary: "Odd"}}))
+	require.False(t, terraform.IsSourceError("init", nil))
 }
 
 func TestProgress(t *testing.T) {

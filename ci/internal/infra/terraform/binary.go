@@ -26,19 +26,19 @@ func Program() string {
 	return program
 }
 
-// Wrapped is what to do about the wrapper of hashicorp/setup-terraform. It also hands
+// WrapperHint is what to do about the wrapper of hashicorp/setup-terraform. It also hands
 // all that Terraform prints, secrets included, to the job's outputs.
-const Wrapped = "terraform on PATH is the wrapper of hashicorp/setup-terraform, which adds lines of its own to what Terraform prints: give that step terraform_wrapper: false"
+const WrapperHint = "terraform on PATH is the wrapper of hashicorp/setup-terraform, which adds lines of its own to what Terraform prints: give that step terraform_wrapper: false"
 
 // wrapper finds what the wrapper adds to an output.
 var wrapper = regexp.MustCompile(`(?m)^(?:\[command\]\S|::(?:debug|error)::Terraform exited with code )`)
 
-// IsWrapped tells whether an output is from the wrapper.
-func IsWrapped(output []byte) bool { return wrapper.Match(output) }
+// IsWrapperOutput tells whether an output is from the wrapper.
+func IsWrapperOutput(output []byte) bool { return wrapper.Match(output) }
 
-// Document is the JSON document in an output: programs that choose a version of
+// JSONDocument is the JSON document in an output: programs that choose a version of
 // Terraform print lines of their own before it. An output that has none is what it is.
-func Document(output []byte) []byte {
+func JSONDocument(output []byte) []byte {
 	if json.Valid(output) {
 		return output
 	}

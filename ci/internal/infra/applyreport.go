@@ -26,8 +26,8 @@ const (
 	Interrupted Result = "interrupted"
 )
 
-// Applied is what came of a plan.
-type Applied struct {
+// ApplyReport is what came of a plan.
+type ApplyReport struct {
 	Result Result `json:"result"`
 	// Applied are the changes that are done; Failed those that Terraform
 	// tried in vain; Unfinished those that it had begun when it ended; and
@@ -44,7 +44,7 @@ type Applied struct {
 	// Next is what to do about it.
 	Next string `json:"next,omitempty"`
 
-	complete bool // Terraform said so
+	completed bool // Terraform said so
 }
 
 // Change is one change to one resource.
@@ -66,21 +66,21 @@ type progress struct {
 	seconds          float64
 }
 
-// newApplied reads from the messages of an apply what came of a plan.
-func newApplied(s summary.Summary, messages []terraform.Message, dir string) Applied {
-	a := Applied{
+// newApplyReport reads from the messages of an apply what came of a plan.
+func newApplyReport(s summary.Summary, messages []terraform.Message, dir string) ApplyReport {
+	a := ApplyReport{
 		Applied: []Change{}, Failed: []Change{}, Unfinished: []Change{}, NotReached: []Change{}, Errors: []string{}, Outputs: terraform.Outputs{},
 	}
-	state := map[string]*progress{}
+	progressByAddress := map[string]*progress{}
 	reasons := map[string]string{}
 	for _, m := range messages {
 		switch m.Type {
 		case terraform.TypeApplyStart, terraform.TypeApplyComplete, terraform.TypeApplyErrored:
 			if m.Hook != nil {
-				follow(state, m)
+				record(progressByAddress, m)
 			}
 		case terraform.TypeChangeSummary:
-			a.complete = m.Changes != nil && m.Changes.Operation == "apply"
+			a.completed = m.Changes != nil && m.Changes.Operation == "apply"
 		case terraform.TypeOutputs:
 			a.Outputs = m.Outputs
 		}
@@ -95,16 +95,16 @@ func newApplied(s summary.Summary, messages []terraform.Message, dir string) App
 		if r.Action == summary.Move || r.Action == summary.Import || r.Action == summary.Forget {
 			continue // changes of the state alone, which come with all the others
 		}
-		a.sort(r, state[r.Address], reasons[r.Address])
+		a.addChange(r, progressByAddress[r.Address], reasons[r.Address])
 	}
 	return a
 }
 
-func follow(state map[string]*progress, m terraform.Message) {
-	p := state[m.Hook.Resource.Address]
+func record(progressByAddress map[string]*progress, m terraform.Message) {
+	p := progressByAddress[m.Hook.Resource.Address]
 	if p == nil {
 		p = &progress{done: map[string]bool{}}
-		state[m.Hook.Resource.Address] = p
+		progressByAddress[m.Hook.Resource.Address] = p
 	}
 	p.started = true
 	switch m.Type {
@@ -118,8 +118,8 @@ func follow(state map[string]*progress, m terraform.Message) {
 	}
 }
 
-// sort puts a planned change where it belongs.
-func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
+// addChange puts a planned change where it belongs.
+func (a *ApplyReport) addChange(r summary.Resource, p *progress, reason string) {
 	c := Change{Address: r.Address, Action: r.Action}
 	if p != nil {
 		c.ID, c.Seconds = p.id, p.seconds
@@ -131,7 +131,7 @@ func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
 	case p != nil && p.errored:
 		c.Error = cmp.Or(reason, "see the errors")
 		a.Failed = append(a.Failed, c)
-	case a.complete: // not every change has messages of its own
+	case a.completed: // not every change has messages of its own
 		a.Applied = append(a.Applied, c)
 	case p == nil:
 		a.NotReached = append(a.NotReached, c)
@@ -153,19 +153,19 @@ func (p progress) finished(action summary.Action) bool {
 	return len(p.done) > 0
 }
 
-// began tells whether anything of the platform can have changed.
-func (a *Applied) began() bool {
-	return a.complete || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
+// started tells whether anything of the platform can have changed.
+func (a *ApplyReport) started() bool {
+	return a.completed || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
 }
 
-func (a *Applied) next(text string) {
+func (a *ApplyReport) setNext(text string) {
 	if a.Next == "" {
 		a.Next = text
 	}
 }
 
-// tally is the apply in numbers.
-func (a *Applied) tally() string {
+// counts is the apply in numbers.
+func (a *ApplyReport) counts() string {
 	text := fmt.Sprintf("%d applied, %d failed, %d not reached", len(a.Applied), len(a.Failed), len(a.NotReached))
 	if n := len(a.Unfinished); n > 0 {
 		text += fmt.Sprintf(", %d begun and not finished", n)
@@ -174,7 +174,7 @@ func (a *Applied) tally() string {
 }
 
 // groups are the changes by what became of them, what needs a human first.
-func (a *Applied) groups() []struct {
+func (a *ApplyReport) groups() []struct {
 	title   string
 	changes []Change
 } {
@@ -190,18 +190,18 @@ func (a *Applied) groups() []struct {
 }
 
 // Text writes the report for a terminal.
-func (a Applied) Text(w io.Writer) error {
+func (a ApplyReport) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.tally())
+	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.counts())
 	for _, group := range a.groups() {
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(strings.SplitN(group.title, " and", 2)[0]), c.Action, c.Address, c.aside())
+			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(strings.SplitN(group.title, " and", 2)[0]), c.Action, c.Address, c.details())
 		}
 	}
 	if len(a.Outputs) > 0 {
 		b.WriteString("\nOutputs:\n")
 		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
-			fmt.Fprintf(&b, "  %s = %s\n", name, shownOutput(a.Outputs[name]))
+			fmt.Fprintf(&b, "  %s = %s\n", name, outputText(a.Outputs[name]))
 		}
 	}
 	for _, warning := range a.Warnings {
@@ -215,23 +215,23 @@ func (a Applied) Text(w io.Writer) error {
 }
 
 // Markdown writes the report for a job.
-func (a Applied) Markdown(w io.Writer) error {
+func (a ApplyReport) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.tally())
+	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.counts())
 	for _, group := range a.groups() {
 		if len(group.changes) == 0 {
 			continue
 		}
 		fmt.Fprintf(&b, "<details open><summary>%s (%d)</summary>\n\n", group.title, len(group.changes))
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, report.Inline(c.Address), report.Inline(c.aside()))
+			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, report.Inline(c.Address), report.Inline(c.details()))
 		}
 		b.WriteString("\n</details>\n\n")
 	}
 	if len(a.Outputs) > 0 {
 		b.WriteString("| output | value |\n|---|---|\n")
 		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
-			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, report.Inline(shownOutput(a.Outputs[name])))
+			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, report.Inline(outputText(a.Outputs[name])))
 		}
 		b.WriteString("\n")
 	}
@@ -245,9 +245,9 @@ func (a Applied) Markdown(w io.Writer) error {
 }
 
 // JSON writes the report as one document.
-func (a Applied) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
+func (a ApplyReport) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
-func (c Change) aside() string {
+func (c Change) details() string {
 	var b strings.Builder
 	if c.ID != "" {
 		b.WriteString(" (" + c.ID + ")")
@@ -261,7 +261,7 @@ func (c Change) aside() string {
 	return b.String()
 }
 
-func shownOutput(o terraform.Output) string {
+func outputText(o terraform.Output) string {
 	if o.Sensitive || o.Value == nil {
 		return "(sensitive value)"
 	}

@@ -75,10 +75,10 @@ var classes = []struct {
 	{"a program, with its versions and history", []string{"function", "lambda", "service", "job", "app", "application", "stack", "pipeline", "workflow", "release"}},
 }
 
-// harmless are the kinds that an apply makes again as they were: rules, links and
+// recreatable are the kinds that an apply makes again as they were: rules, links and
 // settings whose whole content is the configuration's. It is a closed list: a kind
 // is added by whoever knows that nothing is lost with it.
-var harmless = set(
+var recreatable = set(
 	// Terraform's own, and what stands for an action.
 	"terraform_data", "null_resource", "time_sleep", "local_file", "local_sensitive_file",
 

@@ -20,9 +20,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// facts fills in what of a binding can be read from the tree alone, and from which
+// readInputs fills in what of a binding can be read from the tree alone, and from which
 // modules Terraform was seen to call.
-func (s Stage) facts(ctx context.Context, modules []string) (binding.Binding, error) {
+func (s Stage) readInputs(ctx context.Context, modules []string) (binding.Binding, error) {
 	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
 	// What else is changed in the tree, a plan directory for one, is nothing
 	// to Terraform.
@@ -34,7 +34,7 @@ func (s Stage) facts(ctx context.Context, modules []string) (binding.Binding, er
 	if err != nil {
 		return b, err
 	}
-	b.Commit, b.Dirty = revision.SHA, revision.Dirty || c.differs
+	b.Commit, b.Dirty = revision.SHA, revision.Dirty || c.dirty
 	b.Files, b.Modules, b.Outside = c.files, c.modules, c.outside
 	b.ProviderLockHash = b.Files[path.Join(s.dir(), lockFile)]
 	return b, nil
@@ -60,9 +60,9 @@ func (s Stage) variable(name string) string {
 	return value
 }
 
-// declared are the variables of the root module, and whether each is ephemeral. An
+// declaredVariables are the variables of the root module, and whether each is ephemeral. An
 // environment variable for any other one is nothing to Terraform.
-func (s Stage) declared() (map[string]bool, error) {
+func (s Stage) declaredVariables() (map[string]bool, error) {
 	m, err := module.Read(s.folder(), s.folder())
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
@@ -76,7 +76,7 @@ func (s Stage) declared() (map[string]bool, error) {
 // applied.
 func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[string]string, error) {
 	found := map[string]string{}
-	declared, err := s.declared()
+	declared, err := s.declaredVariables()
 	if err != nil {
 		return nil, err
 	}
@@ -85,15 +85,15 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		return nil, fmt.Errorf("reading the variables: %w", err)
 	}
 	for _, entry := range entries {
-		if !isAutomatic(entry.Name()) || entry.IsDir() {
+		if !isAutoVariablesFile(entry.Name()) || entry.IsDir() {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(s.folder(), entry.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("reading the variables: %w", err)
 		}
-		if held, _ := apart(entry.Name(), data, declared); held != nil {
-			found[entry.Name()] = p.Fingerprint(held)
+		if planned, _ := splitVariables(entry.Name(), data, declared); planned != nil {
+			found[entry.Name()] = p.Fingerprint(planned)
 		}
 	}
 	for name, ephemeral := range declared {
@@ -112,12 +112,12 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		if err != nil {
 			return nil, outcome.Usagef("--var-file: %w", err)
 		}
-		if held, _ := apart(file, data, declared); held != nil {
+		if planned, _ := splitVariables(file, data, declared); planned != nil {
 			key := flagVarFile + filepath.Base(file)
 			for found[key] != "" { // another file of the same name
 				key += " again"
 			}
-			found[key] = p.Fingerprint(held)
+			found[key] = p.Fingerprint(planned)
 		}
 	}
 	return found, nil
@@ -180,7 +180,7 @@ func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)
 	for i, file := range o.VarFiles {
-		name, err := s.existing(file)
+		name, err := s.resolveFile(file)
 		if err != nil {
 			return o, outcome.Usagef("--var-file %s: %w", file, err)
 		}
@@ -196,7 +196,7 @@ func (s Stage) resolveBackend() (terraform.Backend, error) {
 		if strings.Contains(value, "=") {
 			continue
 		}
-		name, err := s.existing(value)
+		name, err := s.resolveFile(value)
 		if err != nil {
 			return b, outcome.Usagef("--backend-config %s: write KEY=VALUE, or name a file (%w)", value, err)
 		}
@@ -205,7 +205,7 @@ func (s Stage) resolveBackend() (terraform.Backend, error) {
 	return b, nil
 }
 
-func (s Stage) existing(file string) (string, error) {
+func (s Stage) resolveFile(file string) (string, error) {
 	if _, err := os.Stat(file); err != nil {
 		var bare *os.PathError
 		if errors.As(err, &bare) {
@@ -221,7 +221,7 @@ var secretKey = regexp.MustCompile(`(?i)secret|token|password|access_key|credent
 
 // backend reads which backend init connected to. A configuration without one
 // keeps its state in a file.
-func (w *work) backend() (binding.Backend, error) {
+func (w *workDir) backend() (binding.Backend, error) {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/terraform.tfstate"))
 	if errors.Is(err, os.ErrNotExist) {
 		return binding.Backend{Type: "local"}, nil
@@ -235,12 +235,12 @@ func (w *work) backend() (binding.Backend, error) {
 	if err := json.Unmarshal(data, &state); err != nil {
 		return binding.Backend{}, fmt.Errorf("reading which backend is used: %w", err)
 	}
-	maps.DeleteFunc(state.Backend.Config, func(key string, value any) bool { return secretKey.MatchString(key) || !plain(value) })
+	maps.DeleteFunc(state.Backend.Config, func(key string, value any) bool { return secretKey.MatchString(key) || !isPlain(value) })
 	return state.Backend, nil
 }
 
-// plain tells whether a setting is one value without credentials in it.
-func plain(value any) bool {
+// isPlain tells whether a setting is one value without credentials in it.
+func isPlain(value any) bool {
 	switch v := value.(type) {
 	case string:
 		return !strings.Contains(v, "://") || !strings.Contains(v, "@")

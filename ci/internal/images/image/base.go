@@ -17,12 +17,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// errUnreachable marks a registry that gave no answer at all. One that answers
-// "no" is another matter: then the lock file is wrong.
+// errUnreachable marks a registry that did not respond. If it responds with an
+// error, the lock file is wrong instead.
 var errUnreachable = errors.New("cannot be reached")
 
-// pullBases opens the base for each platform. Layers are read when they are
-// needed.
+// pullBases opens the base image for each platform. Layers are read when needed.
 func pullBases(ctx context.Context, reference string, platforms []v1.Platform, bases []v1.Image) error {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
@@ -52,8 +51,8 @@ func pullBases(ctx context.Context, reference string, platforms []v1.Platform, b
 	return nil
 }
 
-// remoteOptions read from a registry as whoever `docker login` logged in there,
-// and try once more where the network fails.
+// remoteOptions returns options that use Docker's credentials and retry once after
+// a network error.
 func remoteOptions(ctx context.Context, rt http.RoundTripper) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(rt), remote.WithAuthFromKeychain(authn.DefaultKeychain),

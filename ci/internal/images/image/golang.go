@@ -21,18 +21,18 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// GoLabel says which version of Go made the binary of an image.
+// GoLabel is the label with the version of Go that compiled an image's binary.
 const GoLabel = "dev.slipway.go"
 
-// binaryName is the name of a Go service's binary.
+// binaryName is the file name of a Go service's binary.
 const binaryName = "server"
 
-// nonrootUser is the numeric user and group that Go services run as, the one of
-// the distroless images.
+// nonrootUser is the numeric user and group that Go services run as, the same as in
+// distroless images.
 const nonrootUser = "65532:65532"
 
-// goImage compiles the service for each platform and puts the static binary,
-// alone, on an empty base.
+// goImage compiles the service for each platform and puts the static binary alone
+// on an empty base.
 func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
 	modules, err := b.modules(ctx, service)
 	if err != nil {
@@ -68,8 +68,8 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 	return Image{Service: service, Index: newIndex(b.Platforms, images, annotations(service)), Note: notes[0]}, nil
 }
 
-// leakError refuses a binary with a secret in it, and names the file that the
-// secret comes from where it is found.
+// leakError is the refusal of a binary that contains a secret. It names the source
+// file of the secret if that is found.
 func (b Builder) leakError(ctx context.Context, service platform.Service, found leak.Finding) error {
 	at := "the binary of " + service.Path
 	if name, line := b.findLeak(ctx, service.Path, found.Kind); name != "" {
@@ -78,8 +78,8 @@ func (b Builder) leakError(ctx context.Context, service platform.Service, found 
 	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
 }
 
-// findLeak is the first file below folder with a secret of the given kind; ""
-// when none is found.
+// findLeak returns the first file below folder that has a secret of the given kind,
+// or "".
 func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string, line int) {
 	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(folder)))
 	if err != nil {
@@ -104,7 +104,7 @@ func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string
 	return file, line
 }
 
-// binaryImage is a static binary alone on an empty base.
+// binaryImage returns an image that has only a static binary.
 func binaryImage(c cache, service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
 	layer, err := newLayer(c, []file{{path: binaryName, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
 	if err != nil {
@@ -121,20 +121,21 @@ func binaryImage(c cache, service platform.Service, target v1.Platform, binary [
 	})
 }
 
-// compileStep is the one definition of how a Go service is compiled: static,
-// without paths or revision, alone in its module, so that nothing but the
-// service's folder and the toolchain decides the bytes.
+// compileStep returns the step that compiles a Go service: static, without paths or
+// revision, and outside of any workspace, so that only the service's folder and the
+// toolchain affect the bytes.
 func (b Builder) compileStep(service platform.Service, target v1.Platform, tc toolchain) step.Step {
 	return b.goStep("compile", service, target, tc, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
 		"-o", step.Out+"/"+binaryName, b.mainPackage(service))
 }
 
-// goStep is a step of the go command on a service's module, for one platform.
+// goStep returns a step that runs the go command on a service's module, for one
+// platform.
 func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, tc toolchain, args ...string) step.Step {
 	env := tc.environment()
 	env["GOOS"], env["GOARCH"] = target.OS, target.Architecture
 	env["GOAMD64"], env["GOARM64"] = "v1", "v8.0"
-	// Removed with the outputs, when go is killed, too.
+	// Removed with the outputs, even when go is killed.
 	env["GOTMPDIR"] = step.Out
 	return step.Step{
 		Name:    fmt.Sprintf("%s %s for %s", verb, service.Name, target),
@@ -150,7 +151,7 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 // serverPackage is the main package of a service that has several.
 const serverPackage = "cmd/server"
 
-// mainPackage is cmd/server where the service has it, else its root.
+// mainPackage returns cmd/server if the service has it, else its root package.
 func (b Builder) mainPackage(service platform.Service) string {
 	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
@@ -159,10 +160,9 @@ func (b Builder) mainPackage(service platform.Service) string {
 	return "."
 }
 
-// compile makes the service's binary for one platform. go finds the binary of
-// the last build in the place of the new one and leaves it there if the build
-// would give the same, which it reads from the build id in it: linking takes
-// most of the time of a build that changes nothing.
+// compile compiles the service's binary for one platform. It puts the last build's
+// binary where go writes the new one: go compares the build IDs and skips linking,
+// the slowest part, if nothing changed.
 func (b Builder) compile(ctx context.Context, service platform.Service, target v1.Platform, tc toolchain) ([]byte, error) {
 	out, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
@@ -190,7 +190,8 @@ func (b Builder) compile(ctx context.Context, service platform.Service, target v
 	return binary, nil
 }
 
-// absolutePath is dir from the root: two trees are two things to the cache.
+// absolutePath returns the absolute path of dir, which separates the cache entries
+// of two trees.
 func absolutePath(dir string) string {
 	full, err := filepath.Abs(dir)
 	if err != nil {
@@ -199,8 +200,8 @@ func absolutePath(dir string) string {
 	return full
 }
 
-// FromBinary is the image of a Go service for one platform with the given binary
-// and arguments.
+// FromBinary returns the image of a Go service for one platform with the given
+// binary and arguments.
 func FromBinary(service platform.Service, target v1.Platform, binary []byte, args ...string) (Image, error) {
 	child, err := binaryImage(cache{}, service, target, binary, args)
 	if err != nil {

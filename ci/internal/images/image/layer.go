@@ -31,27 +31,26 @@ type file struct {
 	time time.Time
 }
 
-// contentTime is a time that changes with the content and with nothing else.
-// Nginx makes a file's ETag of its time and size: with one time for all files
-// a browser would keep a page that changed and kept its size.
+// contentTime returns a time derived from the content. Nginx computes a file's ETag
+// from its time and size: with a constant time, a browser would keep using a page
+// that changed without changing its size.
 func contentTime(data []byte) time.Time {
 	digest := sha256.Sum256(data)
 	return time.Unix(int64(binary.BigEndian.Uint32(digest[:])>>2), 0) // 1970 to 2004
 }
 
-// layer is a gzip-compressed layer held in memory.
+// layer is a gzip-compressed layer in memory.
 type layer struct {
 	digest, diffID v1.Hash
 	compressed     []byte
 }
 
-// newLayer packs files, owned by root, with the folders above them.
+// newLayer archives files, owned by root, and their parent folders.
 //
-// The compressor is a library and not the toolchain's own, so that its version
-// is pinned by go.mod: the bytes of compress/gzip may change with each Go
-// release, and the digest with them. It uses one core, because the platforms
-// of an image use the others, and how many there are must not be seen in the
-// bytes.
+// The compressor is a library, not the standard one, so that go.mod pins its
+// version: the output of compress/gzip may change with each Go release, and with it
+// the digest. It uses one core, because the number of cores must not affect the
+// output.
 func newLayer(c cache, files []file) (v1.Layer, error) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	plain := &counter{hash: sha256.New()}
@@ -82,9 +81,8 @@ func newLayer(c cache, files []file) (v1.Layer, error) {
 	}, nil
 }
 
-// compressorVersion is the version of the library that compresses layers. A
-// layer that another version made is not taken from the cache: the digest
-// would depend on what is in it.
+// compressorVersion returns the version of the compression library. It is part of
+// the cache key: layers of another version have other digests.
 var compressorVersion = sync.OnceValue(func() string {
 	const library = "github.com/klauspost/compress"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -94,7 +92,7 @@ var compressorVersion = sync.OnceValue(func() string {
 			}
 		}
 	}
-	return rand.Text() // unknown: nothing is found
+	return rand.Text() // unknown version: use no cached layer
 })
 
 func writeTar(archive *tar.Writer, files []file) error {
@@ -128,7 +126,7 @@ func writeDirs(archive *tar.Writer, folder string, made map[string]bool) error {
 	return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: time.Unix(0, 0)})
 }
 
-// counter hashes and counts what is written to it.
+// counter hashes and counts the bytes written to it.
 type counter struct {
 	hash hash.Hash
 	n    int64

@@ -10,29 +10,30 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// LockReport is what became of the lock file's images: `lock` returns it.
+// LockReport is the result of the lock command.
 type LockReport struct {
 	Images []LockedImage `json:"images"`
 }
 
-// LockedImage is one image of [Renewals].
+// LockedImage is one image of a [LockReport].
 type LockedImage struct {
 	Resolved
 	State LockState `json:"state"`
 }
 
-// LockState is how an image of the lock file stands, in words.
+// LockState is the state of an image of the lock file.
 type LockState string
 
-// The states. Of a check the second and third, of a renewal the last.
+// The states. A check returns the second and third, an update the last.
 const (
 	UpToDate  LockState = "up to date"
 	NotLocked LockState = "not locked"
 	Stale     LockState = "stale"
-	Locked    LockState = "locked" // to what its registry has now
+	Locked    LockState = "locked" // to the registry's current digest
 )
 
-// NewLockReport tells what became of images: with check they were only looked at.
+// NewLockReport returns the report of an update, or of a check that changed
+// nothing.
 func NewLockReport(renewals []Resolved, check bool) LockReport {
 	all := LockReport{Images: []LockedImage{}}
 	for _, r := range renewals {
@@ -50,15 +51,15 @@ func NewLockReport(renewals []Resolved, check bool) LockReport {
 	return all
 }
 
-// Stale tells whether one of the images was not what its registry has.
+// Stale reports whether a locked digest was out of date.
 func (r LockReport) Stale() bool {
 	return slices.ContainsFunc(r.Images, func(one LockedImage) bool { return one.Stale() })
 }
 
-// JSON writes what became of the images for programs.
+// JSON writes the report for programs.
 func (r LockReport) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
 
-// Text writes what became of the images for a terminal.
+// Text writes the report for a terminal.
 func (r LockReport) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, one := range r.Images {
@@ -71,7 +72,7 @@ func (r LockReport) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes what became of the images for a job summary.
+// Markdown writes the report for a job summary.
 func (r LockReport) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| image | state | before | now | platforms |\n|---|---|---|---|---|\n")

@@ -19,20 +19,20 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// packagesFile has what go tells of the packages of a program.
+// packagesFile is the output of go list.
 const packagesFile = "packages.json"
 
-// goModules are what the tree gives to a Go service's binary: its own module, and
-// those that its go.mod replaces by folders.
+// goModules are the modules in the source tree that a Go service's binary is
+// compiled from: its own, and those that its go.mod replaces by folders.
 type goModules struct {
 	Builder
 	service   platform.Service
 	committed source.Held
-	paths     map[string]string // import path of a module, by its folder
+	paths     map[string]string // module path by folder
 	rules     ignoreRules
 }
 
-// goPackage is a package as `go list -json` tells it.
+// goPackage is a package in the output of go list -json.
 type goPackage struct {
 	Dir, ImportPath string
 	Standard        bool
@@ -44,8 +44,8 @@ type goPackage struct {
 	GoFiles, SFiles, HFiles, SysoFiles, EmbedFiles, EmbedPatterns []string
 }
 
-// moduleFolders are the service's folder, and those of the tree that its go.mod
-// puts in the place of modules.
+// moduleFolders returns the service's folder and the folders in the tree that its
+// go.mod uses as replacements.
 func (b Builder) moduleFolders(service platform.Service) []string {
 	folders := []string{service.Path}
 	module, err := b.module(service)
@@ -60,8 +60,8 @@ func (b Builder) moduleFolders(service platform.Service) []string {
 	return folders
 }
 
-// modules reads what the commit holds of a service, and compares with it what go
-// reads first.
+// modules lists the committed files of a service and compares those that go reads
+// first with the commit.
 func (b Builder) modules(ctx context.Context, service platform.Service) (goModules, error) {
 	m := goModules{Builder: b, service: service, paths: map[string]string{}}
 	always := append(inputFiles(service), path.Join(service.Path, "vendor", "modules.txt"))
@@ -92,14 +92,14 @@ func (b Builder) modules(ctx context.Context, service platform.Service) (goModul
 	return m, m.committed.Check(ctx, always, b.RequireCommitted)
 }
 
-// check compares with the commit what go compiles for a platform, and what it would
-// if it were there.
+// check compares the files that go compiles for a platform with the commit,
+// including committed files that are missing here.
 func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) error {
 	packages, err := m.listPackages(ctx, target, tc)
 	if err != nil {
 		return err
 	}
-	dirs, compared := map[string]string{}, []string(nil) // folders by import path
+	dirs, compared := map[string]string{}, []string(nil) // dirs: folder by import path
 	for _, p := range packages {
 		folder, known := m.packageDir(packages, p)
 		dirs[p.ImportPath] = folder
@@ -119,7 +119,7 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 		if err != nil {
 			return err
 		}
-		if folder == m.service.Path { // go says nothing of a main package that has no file
+		if folder == m.service.Path { // go list omits a main package without files
 			main := importPath
 			if slices.ContainsFunc(files, func(f source.File) bool { return strings.HasPrefix(f.Name, serverPackage+"/") }) {
 				main = path.Join(importPath, serverPackage)
@@ -135,7 +135,7 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 	return m.committed.Check(ctx, compared, m.RequireCommitted)
 }
 
-// listPackages asks go for the packages of the program.
+// listPackages runs go list for the packages of the program.
 func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc toolchain) ([]goPackage, error) {
 	out, err := os.MkdirTemp("", "slipway-list-")
 	if err != nil {
@@ -176,13 +176,14 @@ func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc tool
 	}
 }
 
-// packageDir is where in the tree a package is; others are Go's own or of its module cache.
+// packageDir returns the folder of a package in the tree. It is false for packages
+// of the standard library or the module cache.
 func (m goModules) packageDir(packages []goPackage, p goPackage) (string, bool) {
 	main := slices.IndexFunc(packages, func(p goPackage) bool { return p.Module != nil && p.Module.Main && p.Module.Dir != "" })
 	if main < 0 || p.Standard || p.Dir == "" {
 		return "", false
 	}
-	// By the main module's folder: in a container the tree is elsewhere.
+	// Relative to the main module: in a container the tree has another path.
 	relative, err := filepath.Rel(packages[main].Module.Dir, p.Dir)
 	if err != nil {
 		return "", false
@@ -192,9 +193,8 @@ func (m goModules) packageDir(packages []goPackage, p goPackage) (string, bool) 
 	return path.Join(m.service.Path, relative), local
 }
 
-// isPartOfProgram tells whether a file that is not there, of the module of importPath in
-// folder, would be part of the program: it is in one of its packages, or one embeds
-// it.
+// isPartOfProgram reports whether a missing file, of the module importPath in
+// folder, would be part of the program: in one of its packages or embedded by one.
 func isPartOfProgram(packages []goPackage, dirs map[string]string, importPath, folder string, f source.File) bool {
 	dir := path.Dir(f.Name)
 	if f.Submodule {
@@ -220,8 +220,8 @@ func isPartOfProgram(packages []goPackage, dirs map[string]string, importPath, f
 	return false
 }
 
-// matchesEmbed tells whether a pattern of go:embed takes a file, or what a submodule may
-// have: https://pkg.go.dev/embed#hdr-Directives.
+// matchesEmbed reports whether a go:embed pattern matches a file, or may match a
+// file of a submodule: https://pkg.go.dev/embed#hdr-Directives.
 func matchesEmbed(pattern, file string, submodule bool) bool {
 	pattern = strings.TrimPrefix(pattern, "all:")
 	if submodule && strings.HasPrefix(pattern, file+"/") {

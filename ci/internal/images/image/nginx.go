@@ -21,14 +21,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Where the official Nginx images look for a site and for their configuration.
+// The paths of the site and the configuration in the official Nginx images.
 const (
 	siteDir   = "usr/share/nginx/html"
 	configDir = "etc/nginx"
 )
 
-// nginxImage puts the site and the Nginx configuration on an unprivileged
-// Nginx. What enters is said by git and [IgnoreFile].
+// nginxImage adds the site and the Nginx configuration to an unprivileged Nginx
+// image. Git and [IgnoreFile] select the files.
 func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Image, error) {
 	files, err := b.siteFiles(ctx, service)
 	if err != nil {
@@ -64,8 +64,8 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 	return img, nil
 }
 
-// nginxBases is the base for each platform, or the empty image for each and
-// the reason.
+// nginxBases returns the base image for each platform, or empty images and the
+// reason.
 func (b Builder) nginxBases(ctx context.Context) ([]v1.Image, string, error) {
 	reference := b.Lock.Reference("nginx")
 	bases := make([]v1.Image, len(b.Platforms))
@@ -95,8 +95,8 @@ func withLabel(labels map[string]string, name, value string) map[string]string {
 	return labels
 }
 
-// siteFiles reads what the service's folder gives to its image: site/ and,
-// where a tool writes the site, dist/, as well as the configuration in nginx/.
+// siteFiles reads the files of a service's image: the site in site/ and, if a tool
+// generates it, dist/; the configuration in nginx/.
 func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]file, error) {
 	rules, err := readIgnore(b.Source.Dir, service.Path)
 	if err != nil {
@@ -134,16 +134,16 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	return files, nil
 }
 
-// siteParts are the folders of a service that an image takes from, and where to.
+// siteParts maps the folders of a service to their paths in the image.
 var siteParts = []sitePart{
 	{"site", siteDir}, {"dist", siteDir}, {"nginx", configDir},
 }
 
 type sitePart struct{ folder, target string }
 
-// imageFiles are the files of a service's folder that enter its image, relative to
-// that folder, and those that the commit decides, relative to the tree: they are
-// compared with it, and some of them may be missing.
+// imageFiles returns the files to include in a service's image, relative to its
+// folder; and the files to compare with the commit, relative to the tree, some of
+// which may be missing.
 func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder string, rules ignoreRules) (included, compared []string, err error) {
 	known, err := committed.Below(folder)
 	if err != nil {
@@ -168,7 +168,7 @@ func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder s
 	for name := range maps.Clone(names) {
 		target, err := b.linkTarget(folder, name)
 		if err != nil || target == "" {
-			continue // reading it says why
+			continue // reading it reports the error
 		}
 		if made, err := rules.includes(target, false); err != nil || !made {
 			compared = append(compared, path.Join(folder, target))
@@ -202,8 +202,8 @@ func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder s
 	return slices.Sorted(maps.Keys(names)), compared, nil
 }
 
-// linkTarget is the file of the service's folder that a symbolic link leads to, whose
-// content is what enters; "" for what is no link.
+// linkTarget returns the file in the service's folder that a symbolic link resolves
+// to, whose content the image gets; "" if name is not a symbolic link.
 func (b Builder) linkTarget(folder, name string) (string, error) {
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
 	file := filepath.Join(top, filepath.FromSlash(name))
@@ -221,9 +221,9 @@ func (b Builder) linkTarget(folder, name string) (string, error) {
 	return filepath.ToSlash(relative), err
 }
 
-// readFiles reads those of names that are below folder, for the same place
-// below target. Symbolic links are followed as long as they stay inside the
-// folder. A file with a secret in it is refused.
+// readFiles reads the files of names below folder, to be placed below target. It
+// follows symbolic links inside the folder and refuses a file that contains a
+// secret.
 func readFiles(root *os.Root, service, folder, target string, names []string) ([]file, error) {
 	below, err := root.OpenRoot(folder)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -252,7 +252,8 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 	return files, nil
 }
 
-// withoutPath is err without the path in it, which its reader names better.
+// withoutPath returns err without its path, for callers that report the path
+// themselves.
 func withoutPath(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

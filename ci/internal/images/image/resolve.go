@@ -20,28 +20,26 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// resolveTimeout bounds all questions about one image to its registry.
+// resolveTimeout limits the requests to a registry for one image.
 const resolveTimeout = time.Minute
 
-// Resolved is what an image of the lock file is locked to, and what its
-// registry has now.
+// Resolved compares an image's locked digest with its registry's current one.
 type Resolved struct {
 	// Image is the image's name in the lock file.
 	Image     string `json:"image"`
 	Reference string `json:"reference"`
-	// Locked is the digest in the lock file; empty when there is none.
+	// Locked is the digest in the lock file; empty if it has none.
 	Locked string `json:"locked,omitempty"`
-	// Digest is the one that the registry has now.
+	// Digest is the current digest in the registry.
 	Digest    string   `json:"digest"`
 	Platforms []string `json:"platforms"`
 }
 
-// Stale tells whether the registry has another image than the locked one.
+// Stale reports whether the current digest differs from the locked one.
 func (r Resolved) Stale() bool { return r.Locked != r.Digest }
 
-// Resolve asks the registries what the references of the lock file name now, and
-// returns the lock that says so, and all that it was told. Names restrict it to
-// some of the images. The error joins what went wrong with each.
+// Resolve resolves the references of the lock file and returns the updated lock and
+// the results. Names select some of the images. The error joins all failures.
 func (l Lock) Resolve(ctx context.Context, names ...string) (Lock, []Resolved, error) {
 	known := slices.Sorted(maps.Keys(l.Images))
 	if len(names) == 0 {
@@ -66,7 +64,7 @@ func (l Lock) Resolve(ctx context.Context, names ...string) (Lock, []Resolved, e
 			return nil
 		})
 	}
-	_ = group.Wait() // failures has the errors, all of them
+	_ = group.Wait() // failures has all errors
 	if err := errors.Join(failures...); err != nil {
 		return l, nil, err
 	}
@@ -86,8 +84,7 @@ func unknownImageHint(name string, known []string) string {
 	return "there are " + strings.Join(known, ", ")
 }
 
-// resolve asks a registry for the digest and the platforms of the index that a
-// reference names.
+// resolve returns the digest and the platforms of the index that a reference names.
 func resolve(ctx context.Context, rt http.RoundTripper, reference string) (digest string, platforms []string, err error) {
 	ref, err := name.NewTag(reference)
 	if err != nil {
@@ -112,7 +109,7 @@ func resolve(ctx context.Context, rt http.RoundTripper, reference string) (diges
 	}
 	var found []v1.Platform
 	for _, descriptor := range manifest.Manifests {
-		// What is attached to images has the platform unknown/unknown.
+		// Attestations have the platform unknown/unknown.
 		if p := descriptor.Platform; p != nil && p.OS != "unknown" {
 			found = append(found, *p)
 		}
@@ -133,7 +130,7 @@ func platformNames(platforms []v1.Platform) []string {
 	return names
 }
 
-// resolveError says in one line why a reference was not resolved.
+// resolveError explains in one line why a reference was not resolved.
 func resolveError(ctx context.Context, reference string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("asking for base %s: %w", reference, context.Cause(ctx))

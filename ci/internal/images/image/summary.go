@@ -8,7 +8,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Summary is what a build made, and its JSON.
+// Summary describes the images that a build made.
 type Summary struct {
 	Images []Description `json:"images"`
 }
@@ -20,14 +20,14 @@ type Description struct {
 	Platforms []string `json:"platforms"`
 	// Size is in bytes: see [Image.Size].
 	Size int64 `json:"size"`
-	// MissingBase says why the image lacks its base; absent when it is complete.
+	// MissingBase is why the image lacks its base image; empty if it is complete.
 	MissingBase string `json:"baseless,omitempty"`
-	// Note says what makes the digest another one than elsewhere; absent when
-	// nothing does.
+	// Note is why the digest differs from that of another machine's build; empty if
+	// it does not.
 	Note string `json:"note,omitempty"`
 }
 
-// Describe describes images.
+// Describe returns the summary of images.
 func Describe(images []Image) (Summary, error) {
 	var descriptions Summary
 	for _, img := range images {
@@ -48,7 +48,8 @@ func Describe(images []Image) (Summary, error) {
 	return descriptions, nil
 }
 
-// Notes are lines about images that are not what they would be elsewhere.
+// Notes returns a line for each image that differs from what another machine would
+// build.
 func (s Summary) Notes() []string {
 	var remarks []string
 	for _, d := range s.Images {

@@ -21,34 +21,34 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// goSettings are what the compilation takes over from the machine: where
-// modules come from and where they are kept. All else is the pipeline's own,
-// whatever the environment and `go env -w` say, because it could change the
-// binary.
+// goSettings are the Go settings that a compilation takes from the machine: where
+// modules come from and where they are kept. The pipeline sets all others itself,
+// because the environment and `go env -w` could change the binary.
 var goSettings = []string{
 	"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOVCS",
 }
 
-// toolchain is the Go that compiles a service.
+// toolchain is the Go toolchain that compiles a service.
 type toolchain struct {
-	// name is what GOTOOLCHAIN selects it by, such as "go1.26.8", or "local".
+	// name is its GOTOOLCHAIN value, such as "go1.26.8", or "local".
 	name     string
 	settings map[string]string
-	// requested is the version that the tree asks for; empty when it asks for none.
+	// requested is the version that the source tree requests; empty if it requests
+	// none.
 	requested string
-	// missing says why it is not the wanted one.
+	// missing is why the requested version is not used.
 	missing string
 }
 
-// releasedVersion matches the versions that GOTOOLCHAIN knows.
+// releasedVersion matches the versions that GOTOOLCHAIN accepts.
 var releasedVersion = regexp.MustCompile(`^go1\.\d+(?:\.\d+|rc\d+)$`)
 
-// versionTag finds the version in a reference such as
+// versionTag matches the version in a reference such as
 // "docker.io/library/golang:1.26.8-bookworm".
 var versionTag = regexp.MustCompile(`:(1\.\d+\.\d+)(?:[-@]|$)`)
 
-// requestedGo is the version that the tree asks for: the locked image's, or a
-// later one that the service's go.mod names.
+// requestedGo returns the version of Go that the tree requests: that of the locked
+// image, or a later one in the service's go.mod.
 func (b Builder) requestedGo(service platform.Service) (string, error) {
 	requested := ""
 	if m := versionTag.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
@@ -64,7 +64,7 @@ func (b Builder) requestedGo(service platform.Service) (string, error) {
 	if module.Toolchain != nil && later(module.Toolchain.Name) {
 		requested = module.Toolchain.Name
 	}
-	// The go line alone is the least that will do, and asks for no version.
+	// The go line alone is a minimum and requests no version.
 	if module.Go != nil && requested != "" && later("go"+module.Go.Version) {
 		requested = "go" + module.Go.Version
 	}
@@ -85,9 +85,9 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 	return module, nil
 }
 
-// toolchain finds the Go to compile the service with: the version that the
-// tree asks for, where this machine has it or go may fetch it, and else the
-// machine's own, which [toolchain.note] then tells.
+// toolchain returns the toolchain to compile the service with: the requested
+// version if it is installed or can be downloaded, otherwise the machine's own.
+// [toolchain.note] then reports the difference.
 func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolchain, error) {
 	requested, err := b.requestedGo(service)
 	if err != nil {
@@ -118,9 +118,8 @@ func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolc
 	return own, nil
 }
 
-// goEnv asks the go command, in the service's folder, for its version and its
-// settings. choice is a value for GOTOOLCHAIN; empty leaves that to the
-// machine.
+// goEnv runs go env in the service's folder for the version and the settings.
+// choice is the value of GOTOOLCHAIN; if empty, the machine's setting applies.
 func (b Builder) goEnv(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
 	out, err := os.MkdirTemp("", "slipway-ask-")
 	if err != nil {
@@ -162,8 +161,8 @@ func (b Builder) goEnv(ctx context.Context, service platform.Service, choice str
 	return t, nil
 }
 
-// environment is what the go command gets beside the platform. With GOENV off
-// nothing that `go env -w` kept decides.
+// environment returns the environment of the go command except for the platform.
+// GOENV=off disables the settings of `go env -w`.
 func (t toolchain) environment() map[string]string {
 	env := map[string]string{
 		"GOENV":              "off",
@@ -171,7 +170,7 @@ func (t toolchain) environment() map[string]string {
 		"CGO_ENABLED":        "0",
 		"GO111MODULE":        "on",
 		"GOWORK":             "off",
-		"GOFLAGS":            "", // go's default: vendor/ where it is there, and go.mod is never changed
+		"GOFLAGS":            "", // go's default: use vendor/ if it exists, never change go.mod
 		"GOEXPERIMENT":       "",
 		"GOFIPS140":          "off",
 		"GODEBUG":            "",
@@ -183,8 +182,8 @@ func (t toolchain) environment() map[string]string {
 	return env
 }
 
-// note says that a binary was made by another Go than the tree asks for;
-// empty when it was not.
+// note returns a message if a binary was made by another version of Go than the
+// tree requests; "" otherwise.
 func (t toolchain) note(made string) string {
 	if t.requested == "" || made == t.requested {
 		return ""
@@ -196,8 +195,8 @@ func (t toolchain) note(made string) string {
 	return note
 }
 
-// goVersionOf is the version of Go that made a binary, as the binary says; empty
-// for one that Go did not make.
+// goVersionOf returns the version of Go that a binary records, or "" for a binary
+// that Go did not compile.
 func goVersionOf(binary []byte) string {
 	info, err := buildinfo.Read(bytes.NewReader(binary))
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"unicode"
 )
 
-// Redacted stands for a secret in what is shown.
+// Redacted replaces a secret in text.
 const Redacted = "(hidden)"
 
-// IsSecretName tells whether a thing of this name, such as an environment variable, a
-// label or a flag, is a secret by its name.
+// IsSecretName reports whether the name of an environment variable, label or flag
+// suggests that its value is secret.
 func IsSecretName(name string) bool {
 	lower := strings.ReplaceAll(strings.ToLower(name), "tokeniz", "")
 	for _, part := range []string{"passw", "passphrase", "pwd", "secret", "token", "credential", "privatekey", "connectionstring", "connstr"} {
@@ -38,9 +38,9 @@ var (
 	harmless     = []string{"bypass", "compass", "monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "turnkey", "hotkey", "hotkeys", "mickey"}
 )
 
-// RedactValue is a value as it may be shown: hidden as a whole if its name says that
-// it is a secret, and in part if it holds one. An ARN is a name, and no secret; nor is a
-// switch, such as AUTH_ENABLED.
+// RedactValue redacts a whole value if its name is a secret's, otherwise the
+// secrets in it. ARNs and boolean values, such as that of AUTH_ENABLED, are not
+// secret.
 func RedactValue(name, value string) string {
 	if value == "" {
 		return ""
@@ -48,17 +48,17 @@ func RedactValue(name, value string) string {
 	if IsSecretName(name) && !strings.HasPrefix(value, "arn:") && value != "true" && value != "false" {
 		return Redacted
 	}
-	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may have a space, too
+	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may contain a space
 		value = value[:whole[3]] + Redacted + value[whole[4]:]
 	}
 	return Redact(value)
 }
 
-// wholeURL is a value that is the URL of something with a user, and not a page.
+// wholeURL matches a value that is a URL with user information.
 var wholeURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\n@]*\s[^\n]*(@)[^@\s]*$`)
 
-// RedactArgs are a command's arguments as they may be shown. The value of a flag may
-// be the argument after it.
+// RedactArgs redacts a command's arguments, including the argument after a secret
+// flag.
 func RedactArgs(args []string) []string {
 	shown := slices.Clone(args)
 	client := slices.ContainsFunc(args, func(arg string) bool { return sqlClient.MatchString(arg) })
@@ -81,7 +81,7 @@ var (
 	plainValue    = regexp.MustCompile(`^[\d:./-]*$`) // such as a port
 )
 
-// isSecretFlag tells whether a flag makes the argument after it a secret.
+// isSecretFlag reports whether the argument after a flag is secret.
 func isSecretFlag(flag, value string) bool {
 	switch {
 	case !openFlag.MatchString(flag) || strings.HasPrefix(value, "-"):
@@ -94,8 +94,7 @@ func isSecretFlag(flag, value string) bool {
 	return IsSecretName(flag)
 }
 
-// RedactLines are lines, such as those of a log, as they may be shown. A secret may
-// stand in several.
+// RedactLines redacts lines, such as those of a log. A secret may span several.
 func RedactLines(lines []string) []string {
 	if len(lines) == 0 {
 		return lines
@@ -103,12 +102,12 @@ func RedactLines(lines []string) []string {
 	return strings.Split(Redact(strings.Join(lines, "\n")), "\n")
 }
 
-// Redact replaces the secrets in a text: keys and tokens by their form, passwords
-// in URLs and connection strings, and the values of names that say so. Rather
-// too much is hidden than too little.
+// Redact replaces the secrets in a text: keys and tokens by their format, passwords
+// in URLs and connection strings, and the values of secret names. It redacts too
+// much rather than too little.
 //
-// Most lines have no secret, and each expression is only run over a text that has what
-// all its matches have: a release hides in every line that it tells.
+// Most lines have no secret, and every line of a release's output is redacted: so
+// each expression runs only on text that contains what all of its matches contain.
 func Redact(text string) string {
 	if strings.Contains(text, "-----BEGIN ") {
 		text = keyBlock.ReplaceAllString(text, Redacted)
@@ -147,7 +146,7 @@ func Redact(text string) string {
 	if containsAny(strings.ToLower(text), headerMarkers) {
 		text = authHeader.ReplaceAllStringFunc(text, func(match string) string {
 			part := authHeader.FindStringSubmatch(match)
-			if !strings.ContainsAny(part[2], "0123456789=") { // a word
+			if !strings.ContainsAny(part[2], "0123456789=") { // an ordinary word
 				return match
 			}
 			return part[1] + Redacted
@@ -164,7 +163,8 @@ func Redact(text string) string {
 	})
 }
 
-// tokenForms are tokens that are known by their form. Each match has one of the marks.
+// tokenForms are tokens with a known format. Each match contains one of the
+// markers.
 var tokenForms = []struct{ pattern, marks string }{
 	{`(?:AKIA|ASIA)[A-Z2-7]{16}`, "AKIA ASIA"},
 	{`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`, "eyJ"},
@@ -194,7 +194,7 @@ var tokenForms = []struct{ pattern, marks string }{
 	{`\bAGE-SECRET-KEY-1\w+`, "AGE-SECRET-KEY-1"},
 }
 
-// tokens is any of the forms.
+// tokens matches any of the formats.
 var tokens, tokenMarkers = func() (*regexp.Regexp, []string) {
 	var patterns, marks []string
 	for _, form := range tokenForms {
@@ -205,17 +205,18 @@ var tokens, tokenMarkers = func() (*regexp.Regexp, []string) {
 
 var (
 	flagMarkers   = []string{" -", "\t-", "\n-", "\f-", "\r-", `"-`, `'-`}
-	headerMarkers = []string{"bearer", "ba"} // another letter than s counts for one where case does not
+	headerMarkers = []string{"bearer", "ba"} // ſ folds to s, so "bas" would miss it
 )
 
 func containsAny(text string, marks []string) bool {
 	return slices.ContainsFunc(marks, func(mark string) bool { return strings.Contains(text, mark) })
 }
 
-// minRandomLength is how long a word is at least that [isRandom] is asked about.
+// minRandomLength is the minimum length of a word for [isRandom].
 const minRandomLength = 32
 
-// longestWord is the length of the longest run of what [random] takes.
+// longestWord returns the length of the longest run of characters that [randomWord]
+// matches.
 func longestWord(text string) int {
 	longest, from := 0, 0
 	for at := range len(text) + 1 {
@@ -244,7 +245,7 @@ var (
 	randomWord     = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_-]{%d,}={0,2}`, minRandomLength))
 )
 
-// redactURLUser hides what stands before the host of a URL.
+// redactURLUser redacts the user information of a URL.
 func redactURLUser(url string) string {
 	scheme, rest, _ := strings.Cut(url, "://")
 	authority := rest
@@ -252,7 +253,7 @@ func redactURLUser(url string) string {
 		authority = rest[:end]
 	}
 	at := strings.LastIndex(authority, "@")
-	if at < 0 { // or its password has a slash, as it should not
+	if at < 0 { // or its password has an unescaped slash
 		last := strings.LastIndex(rest, "@")
 		if last < 0 || rest[last-1] == '/' || !strings.Contains(authority, ":") {
 			return url
@@ -264,7 +265,7 @@ func redactURLUser(url string) string {
 
 var inlineFlag = regexp.MustCompile(`(^|[\s"'])(--?[a-zA-Z][\w.-]*)(\s+)("[^"]*"|'[^']*'|[^\s"']+)`)
 
-// redactFlags hides the values of flags in a command line.
+// redactFlags redacts the values of secret flags in a command line.
 func redactFlags(text string) string {
 	client := sqlClient.MatchString(text)
 	var b strings.Builder
@@ -291,13 +292,14 @@ func redactFlags(text string) string {
 
 var clientFlag = regexp.MustCompile(`(\s)-p[^\s=]+`)
 
-// pair is a name, and what stands between it and its value.
+// pair matches a name and the separator between it and its value.
 var pair = regexp.MustCompile(`([A-Za-z_][\w.$-]*)(\\*["']?\]?\s{0,3}(?:=>|:=|=|:)\s{0,3})`)
 
-// unquotedNames are the names that are believed without "=" or quotes, too: "token: x".
+// unquotedNames match names whose values are secret even without "=" or quotes:
+// "token: x".
 var unquotedNames = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|private|secret)[._-]?key|authorization|cookie)$`)
 
-// redactPairs hides the values of names that say that they are secret.
+// redactPairs redacts the values of secret names.
 func redactPairs(text string) string {
 	var b strings.Builder
 	from := 0
@@ -323,8 +325,8 @@ func redactPairs(text string) string {
 	return b.String() + text[from:]
 }
 
-// isPair tells whether what was found is one. A colon is found in sentences and
-// in ARNs, too.
+// isPair reports whether a match is a name and a value. Colons occur in sentences
+// and ARNs as well.
 func isPair(before, name, between, value string) bool {
 	switch {
 	case strings.Contains(between, "=") || strings.ContainsAny(between, `"'`):
@@ -334,16 +336,16 @@ func isPair(before, name, between, value string) bool {
 	case strings.HasSuffix(before, ":"): // of an ARN
 		return false
 	}
-	// In a sentence a word stands before it, and words after it.
+	// In a sentence, words surround it.
 	word, _, more := strings.Cut(value, " ")
 	return sentenceNames.MatchString(name) || !more || !strings.HasSuffix(before, " ") || strings.HasSuffix(before, ", ") ||
 		len(word) > len("401") && strings.ContainsAny(word, "0123456789")
 }
 
-// sentenceNames are the names that have a value in a sentence, too.
+// sentenceNames match names whose values are secret in a sentence as well.
 var sentenceNames = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|[._-]?key|authorization)$`)
 
-// valueLength is how much of rest is the value of a name.
+// valueLength returns the length of the value at the start of rest.
 func valueLength(before, name, rest string) int {
 	unquoted := strings.TrimLeft(rest, `\`)
 	escapes := len(rest) - len(unquoted)
@@ -381,7 +383,7 @@ func valueLength(before, name, rest string) int {
 	return len(rest)
 }
 
-// nextPair is a connection string that goes on.
+// nextPair matches a connection string with further pairs.
 var nextPair = regexp.MustCompile(`^[^;\r\n"]*;\s*[A-Za-z][\w .]*=`)
 
 func bracketedLength(text string) int {
@@ -399,12 +401,11 @@ func bracketedLength(text string) int {
 	return len(text)
 }
 
-// secretKey has the form of an AWS secret access key.
+// secretKey matches the format of an AWS secret access key.
 var secretKey = regexp.MustCompile(`^[A-Za-z0-9+][A-Za-z0-9/+]{39}$`)
 
-// isRandom tells whether a word looks as if it were drawn: letters of both
-// cases and digits that change places all the time. A path, a digest and a
-// compound of words do not.
+// isRandom reports whether a word looks random: upper and lower case letters and
+// digits that alternate often. Paths, digests and compound words do not.
 func isRandom(word string) bool {
 	count := map[rune]int{}
 	var classes, changes int

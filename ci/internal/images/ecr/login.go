@@ -8,13 +8,13 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// minTokenLife is how much of its life a token must have left; it lives for twelve
-// hours, and a push takes minutes.
+// minTokenLife is the remaining lifetime below which a token is renewed. A token is
+// valid for twelve hours, and a push takes minutes.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html
 const minTokenLife = time.Hour
 
-// login is a login that renews itself. It fits authn.ContextAuthenticator, which
-// is asked before each request.
+// login is an authn.ContextAuthenticator that renews its token. It is called before
+// each request.
 type login struct {
 	api API
 	now func() time.Time
@@ -23,7 +23,7 @@ type login struct {
 	token
 }
 
-// renew asks for a token. It ends by itself: the client bounds its calls.
+// renew requests a new token. The client limits the duration of its calls.
 func (l *login) renew(ctx context.Context) error {
 	fresh, err := requestToken(ctx, l.api)
 	if err != nil {
@@ -33,13 +33,13 @@ func (l *login) renew(ctx context.Context) error {
 	return nil
 }
 
-// Authorization fits authn.Authenticator.
+// Authorization implements authn.Authenticator.
 func (l *login) Authorization() (*authn.AuthConfig, error) {
 	return l.AuthorizationContext(context.Background())
 }
 
-// AuthorizationContext gives the token, a new one if the held one is near its
-// end. Where AWS gives none, the held one serves for as long as it is good.
+// AuthorizationContext returns the token, renewed if it expires soon. If the
+// renewal fails, the current token is used until it expires.
 func (l *login) AuthorizationContext(ctx context.Context) (*authn.AuthConfig, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,11 +11,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
-// describePageSize is how many repositories are asked for at once: ECR's default page.
+// describePageSize is ECR's default page size.
 const describePageSize = 100
 
-// TagMutable tells of each repository whether a tag that it has may be made to name
-// another image. A repository that does not exist is an error.
+// TagMutable returns for each repository whether an existing tag can be moved to
+// another image. A missing repository is an error.
 func (a Account) TagMutable(ctx context.Context, repositories []string, tag string) (map[string]bool, error) {
 	movable := map[string]bool{}
 	for names := range slices.Chunk(repositories, describePageSize) {
@@ -30,8 +30,8 @@ func (a Account) TagMutable(ctx context.Context, repositories []string, tag stri
 	return movable, nil
 }
 
-// isMutable is ECR's rule: the repository's setting, and its contrary for tags that a
-// filter excludes. In a filter * stands for any characters.
+// isMutable implements ECR's rule: the repository's setting, inverted for tags that
+// an exclusion filter matches. In a filter, * matches any characters.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
 func isMutable(r types.Repository, tag string) bool {
 	excluded := slices.ContainsFunc(r.ImageTagMutabilityExclusionFilters, func(f types.ImageTagMutabilityExclusionFilter) bool {

@@ -15,21 +15,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// maxSiblings is how many other repositories are asked for a layer at most.
+// maxSiblings is the maximum number of other repositories to check for a layer.
 const maxSiblings = 8
 
-// errCorrupt is the error of content that does not have its digest.
+// errCorrupt is the error of content that does not match its digest.
 var errCorrupt = errors.New("its content is not what its digest says")
 
-// knownBlobs is which repository of a registry is known to hold a blob, and who is
-// at work on which blob.
+// knownBlobs records which repositories hold a blob, and locks blobs during their
+// transfer.
 type knownBlobs struct {
 	locks sync.Map // of v1.Hash to chan struct{}
 	repos sync.Map // of v1.Hash to name.Repository
 }
 
-// lock waits for its turn to work on a blob: while one repository gets it, others
-// wait to mount it from there.
+// lock locks a blob: while it is pushed to one repository, others wait and then
+// mount it from there.
 func (h *knownBlobs) lock(ctx context.Context, digest v1.Hash) (unlock func(), err error) {
 	turn, _ := h.locks.LoadOrStore(digest, make(chan struct{}, 1))
 	lock := turn.(chan struct{})
@@ -41,9 +41,9 @@ func (h *knownBlobs) lock(ctx context.Context, digest v1.Hash) (unlock func(), e
 	}
 }
 
-// pushBlob brings a layer to the repository: it is there, is mounted from another
-// repository of the registry, or is sent. Siblings are other repositories that may
-// have it.
+// pushBlob makes sure that the repository has a layer: it mounts the layer from
+// another repository of the registry or uploads it. Siblings are repositories that
+// may have it.
 func (c *connection) pushBlob(ctx context.Context, layer v1.Layer, siblings []string) error {
 	digest, err := layer.Digest()
 	if err != nil {
@@ -65,8 +65,8 @@ func (c *connection) pushBlob(ctx context.Context, layer v1.Layer, siblings []st
 	return nil
 }
 
-// withMountSource is the layer with a repository of the registry to mount it from, if
-// one is known to hold it or a sibling does.
+// withMountSource returns the layer with a repository to mount it from, if the
+// registry is known to have it or a sibling has it.
 func (c *connection) withMountSource(ctx context.Context, layer v1.Layer, digest v1.Hash, siblings []string) (v1.Layer, error) {
 	if pulled, ok := layer.(*remote.MountableLayer); ok {
 		if pulled.Reference.Context().Registry == c.name.Registry {
@@ -91,14 +91,14 @@ func (c *connection) withMountSource(ctx context.Context, layer v1.Layer, digest
 		if err != nil || other == c {
 			continue
 		}
-		if exists, err := other.hasBlob(ctx, digest); err == nil && exists { // who may not look may not mount
+		if exists, err := other.hasBlob(ctx, digest); err == nil && exists { // without read access it cannot be mounted either
 			return from(other.name), nil
 		}
 	}
 	return layer, nil
 }
 
-// hasBlob asks whether the repository holds a blob.
+// hasBlob reports whether the repository has a blob.
 func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	layer, err := remote.Layer(c.name.Digest(digest.String()), c.remote(ctx)...)
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) 
 	return partial.Exists(layer)
 }
 
-// upload sends a blob that is not there. What breaks off starts anew.
+// upload uploads a missing blob, and restarts an upload that was interrupted.
 func (c *connection) upload(ctx context.Context, layer v1.Layer) error {
 	select {
 	case c.registry.uploadSlots <- struct{}{}:
@@ -133,8 +133,9 @@ func (c *connection) upload(ctx context.Context, layer v1.Layer) error {
 	}
 }
 
-// verifyContent says whether the content is at fault for an upload that failed. It is not
-// hashed on its way, which would cost as much as the way: the registry does that.
+// verifyContent reports whether a failed upload is due to the content. Content is
+// not hashed during the upload, which would double its cost; the registry verifies
+// it.
 func verifyContent(layer v1.Layer) error {
 	digest, err := layer.Digest()
 	if err != nil {

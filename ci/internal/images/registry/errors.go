@@ -16,15 +16,15 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// digestError is the error of a registry that took one thing for another.
+// digestError is the error of a registry that stored a blob under another digest.
 type digestError struct{ registry, got, sent string }
 
 func (w *digestError) Error() string {
 	return fmt.Sprintf("the registry %s says that it has %s, where %s was sent: it, or what is between, is broken", w.registry, w.got, w.sent)
 }
 
-// explain makes one line of what went wrong with the repository: what was being
-// done, what the registry answered, and the mend.
+// explain describes an error in one line: the operation, the registry's response
+// and the next step.
 func (c *connection) explain(ctx context.Context, operation string, err error) error {
 	if err == nil {
 		return nil
@@ -50,7 +50,7 @@ func (c *connection) explain(ctx context.Context, operation string, err error) e
 	return c.connectionError(what+blob, err)
 }
 
-// responseError explains an answer that says no.
+// responseError explains an error response.
 func (c *connection) responseError(what string, response *transport.Error) error {
 	text := responseText(response)
 	host := c.registry.Host
@@ -71,7 +71,7 @@ func (c *connection) responseError(what string, response *transport.Error) error
 	return fmt.Errorf("%s: the registry answers %s", what, text)
 }
 
-// connectionError explains that there was no answer.
+// connectionError explains a request without a response.
 func (c *connection) connectionError(what string, err error) error {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -89,7 +89,7 @@ func (c *connection) connectionError(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// responseText is what an answer says, in short.
+// responseText returns the status and the message of an error response.
 func responseText(response *transport.Error) string {
 	for _, d := range response.Errors {
 		if d.Message != "" {
@@ -112,7 +112,8 @@ type blobError struct {
 func (f *blobError) Error() string { return "blob " + f.digest + ": " + f.err.Error() }
 func (f *blobError) Unwrap() error { return f.err }
 
-// blobSuffix names the blob that an error is about.
+// blobSuffix returns the digest of the blob that an error is about, as a suffix of
+// the operation.
 func blobSuffix(err error) string {
 	var f *blobError
 	if errors.As(err, &f) {

@@ -11,35 +11,35 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// latestTag is the one tag that moves.
+// latestTag is the only mutable tag.
 const latestTag = "latest"
 
-// LatestPolicy says what shall become of the tag latest.
+// LatestPolicy specifies whether to move the tag latest.
 type LatestPolicy struct {
-	// Move moves it to what is published. It stays where the tag of the publication
-	// was there before, unless Always: to publish an old commit again shall not
-	// bring latest back to it.
+	// Move moves the tag to the published image, unless the commit's own tag
+	// existed before: publishing an old commit again must not move latest back.
+	// Always moves it even then.
 	Move, Always bool
-	// Reason says why it is not moved.
+	// Reason is why the tag is not moved.
 	Reason string
 }
 
-// What became of the tag latest.
+// The results for the tag latest.
 const (
 	LatestMoved     = "moved"
-	LatestUnchanged = "unchanged" // it named the image already
+	LatestUnchanged = "unchanged" // it already names the image
 	LatestNotMoved  = "left"
 )
 
-// LatestResult is what became of the tag latest.
+// LatestResult is the result for the tag latest.
 type LatestResult struct {
 	Result string `json:"result"`
-	// Reason says why it was left.
+	// Reason is why it was not moved.
 	Reason string `json:"reason,omitempty"`
 }
 
-// latest moves the tag latest, as far as it may. What keeps the registry from
-// moving it is told, and no failure: nothing depends on latest.
+// latest moves the tag latest as the policy specifies. A registry that does not
+// move it is reported and not an error: nothing depends on latest.
 func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, pushed bool) (LatestResult, error) {
 	switch {
 	case !p.Latest.Move:
@@ -65,8 +65,8 @@ func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, 
 	return LatestResult{LatestNotMoved, c.explain(ctx, "moving latest", err).Error()}, nil
 }
 
-// isImmutable tells the answer of a registry that does not move a tag; ECR's is
-// TAG_INVALID with status 400.
+// isImmutable reports whether the registry refuses to move a tag. ECR responds with
+// TAG_INVALID and status 400.
 func isImmutable(err error) bool {
 	var response *transport.Error
 	if !errors.As(err, &response) {

@@ -17,39 +17,39 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Publication is an image that is to be published.
+// Publication is an image to publish.
 type Publication struct {
 	Repository string
-	// Tag names this image for ever.
+	// Tag is the image's immutable tag.
 	Tag   string
 	Index v1.ImageIndex
 	// Siblings are other repositories of the registry that may hold layers of the
-	// image's base.
+	// base image.
 	Siblings []string
-	// Latest says what becomes of the tag latest.
+	// Latest specifies whether to move the tag latest.
 	Latest LatestPolicy
-	// BeforeTag, if set, is called when the image is there by its digest and not
-	// yet by its tag. An error leaves it untagged.
+	// BeforeTag, if set, is called when the image can be pulled by digest and
+	// before it is tagged. After an error the image stays untagged.
 	BeforeTag func(context.Context) error
 }
 
-// Published is what a registry holds after Publish, and what it took.
+// Published is the result of [Registry.Publish].
 type Published struct {
 	Repository string `json:"repository"`
-	// Image is the reference by digest, the only one that deployments use.
+	// Image is the reference by digest, which deployments use.
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Tag    string `json:"tag"`
-	// Pushed is false when the registry held the image under the tag already.
+	// Pushed is false if the registry already had the image under the tag.
 	Pushed bool `json:"pushed"`
 	UploadStats
 	Latest LatestResult `json:"latest"`
 }
 
-// Publish brings an image to its repository and tags it. Only what the registry
-// lacks is sent. A tag is never moved: if it names the same digest there is
-// nothing to do, if it names another that is refused. The tag is written last,
-// when everything below it has arrived.
+// Publish pushes an image to its repository and tags it. Only missing content is
+// uploaded. A tag is never moved: if it names the same digest, nothing is done; if
+// it names another, Publish refuses. The tag is written last, when everything it
+// refers to is stored.
 func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error) {
 	published := Published{Repository: r.path(p.Repository), Tag: p.Tag}
 	digest, err := p.Index.Digest()
@@ -71,7 +71,7 @@ func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error
 	return published, err
 }
 
-// publish brings the image and its tag, if the tag is not there.
+// publish pushes the image and its tag if the tag does not exist.
 func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash) (pushed bool, err error) {
 	tag := c.name.Tag(p.Tag)
 	if exists, err := c.tagExists(ctx, tag, digest); err != nil || exists {
@@ -85,7 +85,7 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 		if err := c.pushChildren(ctx, p, p.Index); err != nil {
 			return false, c.explain(ctx, "pushing", err)
 		}
-		if exists, err := c.tagExists(ctx, tag, digest); err != nil || exists { // somebody else was faster
+		if exists, err := c.tagExists(ctx, tag, digest); err != nil || exists { // a concurrent publication was faster
 			return false, err
 		}
 	}
@@ -105,7 +105,7 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 	return true, nil
 }
 
-// beforeTag does what is to be done before the image has its tag.
+// beforeTag pushes the image by digest and calls BeforeTag.
 func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, exists bool) error {
 	if p.BeforeTag == nil {
 		return nil
@@ -118,8 +118,8 @@ func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Has
 	return p.BeforeTag(ctx)
 }
 
-// tagExists tells whether the tag names the digest. One that names another is a
-// refusal.
+// tagExists reports whether the tag names the digest. It refuses a tag that names
+// another.
 func (c *connection) tagExists(ctx context.Context, tag name.Tag, digest v1.Hash) (bool, error) {
 	current, err := c.resolve(ctx, tag)
 	switch {
@@ -133,14 +133,15 @@ func (c *connection) tagExists(ctx context.Context, tag name.Tag, digest v1.Hash
 	return false, outcome.Refusedf("tag %s already names %s in %s, not %s: a tag is never moved; commit the change and publish that commit", tag.TagStr(), current, c.name.RepositoryStr(), digest)
 }
 
-// resolve is the digest of what a reference names, the zero one if nothing.
+// resolve returns the digest of a reference, or the zero digest if it does not
+// exist.
 func (c *connection) resolve(ctx context.Context, reference name.Reference) (v1.Hash, error) {
 	desc, err := remote.Head(reference, c.remote(ctx)...)
 	var response *transport.Error
 	switch {
 	case errors.As(err, &response) && response.StatusCode == http.StatusNotFound:
 		return v1.Hash{}, nil
-	case err != nil && strings.Contains(err.Error(), "response did not include"): // a registry need not say it
+	case err != nil && strings.Contains(err.Error(), "response did not include"): // the response header is optional
 		full, err := remote.Get(reference, c.remote(ctx)...)
 		if err != nil {
 			return v1.Hash{}, err
@@ -152,7 +153,7 @@ func (c *connection) resolve(ctx context.Context, reference name.Reference) (v1.
 	return desc.Digest, nil
 }
 
-// pushChildren brings everything that an index refers to.
+// pushChildren pushes everything that an index refers to.
 func (c *connection) pushChildren(ctx context.Context, p Publication, index v1.ImageIndex) error {
 	children, err := partial.Manifests(index)
 	if err != nil {
@@ -186,7 +187,7 @@ func (c *connection) pushChildren(ctx context.Context, p Publication, index v1.I
 	return group.Wait()
 }
 
-// pushBlobs brings the layers and the configuration of an image.
+// pushBlobs pushes the layers and the configuration of an image.
 func (c *connection) pushBlobs(ctx context.Context, siblings []string, img v1.Image) error {
 	layers, err := img.Layers()
 	if err != nil {
@@ -200,7 +201,7 @@ func (c *connection) pushBlobs(ctx context.Context, siblings []string, img v1.Im
 	for n, layer := range layers {
 		from := siblings
 		if n == len(layers)-1 {
-			from = nil // what a service adds to its base nobody else has
+			from = nil // no other repository has the service's own layer
 		}
 		group.Go(func() error { return c.pushBlob(ctx, layer, from) })
 	}
@@ -208,8 +209,8 @@ func (c *connection) pushBlobs(ctx context.Context, siblings []string, img v1.Im
 	return group.Wait()
 }
 
-// Find tells what tag names in the repository, as a reference by digest; ok is
-// false when the repository has no such tag.
+// Find returns the image that a tag names, as a reference by digest; ok is false if
+// the repository has no such tag.
 func (r *Registry) Find(ctx context.Context, repository, tag string) (reference string, ok bool, err error) {
 	c, err := r.connect(ctx, repository)
 	if err != nil {

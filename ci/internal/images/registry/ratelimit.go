@@ -7,16 +7,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// RateLimits are how many requests of a kind a registry takes a second; 0 means that
-// it names no limit. They are kept rather than run into: a request that was
-// refused costs more than one that waited.
+// RateLimits are a registry's limits in requests per second; 0 means no limit. They
+// are kept in advance: a throttled request costs more than a delayed one.
 type RateLimits struct {
-	// StartUploads and FinishUploads of blobs, and PutManifests, which write images
-	// and tags.
+	// StartUploads and FinishUploads are for blobs, PutManifests for images and
+	// tags.
 	StartUploads, FinishUploads, PutManifests int
 }
 
-// rateLimitTransport keeps the limits of a registry.
+// rateLimitTransport delays requests to stay within a registry's limits.
 type rateLimitTransport struct {
 	inner                http.RoundTripper
 	clock                Clock
@@ -45,7 +44,7 @@ func (l rateLimitTransport) RoundTrip(req *http.Request) (*http.Response, error)
 	return l.inner.RoundTrip(req)
 }
 
-// limiter is the limiter of a request's kind, nil if it has none.
+// limiter returns the limiter for a request, or nil if it is not limited.
 func (l rateLimitTransport) limiter(req *http.Request) *rate.Limiter {
 	return map[requestKind]*rate.Limiter{startUpload: l.start, finishUpload: l.finish, putManifest: l.write}[kindOf(req)]
 }

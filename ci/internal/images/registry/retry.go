@@ -16,32 +16,32 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Retries: five tries in about four seconds ride out a registry's hiccup and a
-// throttled burst, and do not hide one that is down.
+// Retries: five attempts in about four seconds bridge a short failure and
+// throttling, but do not hide an outage.
 const (
 	maxAttempts = 5
 	minBackoff  = 250 * time.Millisecond
 	maxBackoff  = 8 * time.Second
-	// maxRetryAfter is the longest Retry-After that is obeyed.
+	// maxRetryAfter is the longest Retry-After that is respected.
 	maxRetryAfter = time.Minute
 )
 
-// retryableStatuses are the statuses of answers that another try may better.
+// retryableStatuses are the statuses after which another attempt may succeed.
 var retryableStatuses = []int{
 	http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-// uploadError is a failure after which an upload may start anew.
+// uploadError is a failure after which an upload can be restarted.
 type uploadError struct {
 	error
-	wait time.Duration // how long to leave the registry alone
+	wait time.Duration // before the next attempt
 }
 
 func (b *uploadError) Unwrap() error { return b.error }
 
-// retryTransport tries again what may have failed by chance. The content of an upload is
-// not sent twice to the same place, where the registry may have a part of it.
+// retryTransport retries requests after transient failures. It does not resend an
+// upload's content to the same upload, of which the registry may have a part.
 type retryTransport struct {
 	inner http.RoundTripper
 	clock Clock
@@ -75,19 +75,19 @@ func (r retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// isUploadUnknown tells that the registry does not know an upload that it opened: it forgot
-// it, or has finished it and the answer was lost.
+// isUploadUnknown reports whether the registry does not know an upload that it
+// opened: it dropped the upload, or finished it and the response was lost.
 func isUploadUnknown(kind requestKind, response *http.Response) bool {
 	return response != nil && response.StatusCode == http.StatusNotFound && (kind == sendUpload || kind == finishUpload)
 }
 
-// shouldRetry says whether to try again, and after what wait.
+// shouldRetry reports whether to retry, and after which delay.
 func (r retryTransport) shouldRetry(req *http.Request, failed int, response *http.Response, err error) (time.Duration, bool) {
 	if failed >= maxAttempts || req.Context().Err() != nil {
 		return 0, false
 	}
 	if err != nil {
-		refused := errors.Is(err, syscall.ECONNREFUSED) && IsLoopback(req.URL.Host) // nor will there be
+		refused := errors.Is(err, syscall.ECONNREFUSED) && IsLoopback(req.URL.Host) // a retry would not help
 		return backoff(failed), isTransient(err) && !refused
 	}
 	if !slices.Contains(retryableStatuses, response.StatusCode) {
@@ -97,7 +97,8 @@ func (r retryTransport) shouldRetry(req *http.Request, failed int, response *htt
 	return max(backoff(failed), after), after <= maxRetryAfter
 }
 
-// isTransient says whether a request that got no answer may get one next time.
+// isTransient reports whether a request that failed without a response may succeed
+// next time.
 func isTransient(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
@@ -107,7 +108,7 @@ func isTransient(err error) bool {
 		!errors.As(err, &certificate) && !errors.As(err, &header) && !errors.As(err, &authority)
 }
 
-// rewind is the request with its body from the start, if it has one.
+// rewind returns the request with its body reset to the start.
 func rewind(req *http.Request) (*http.Request, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return req, true
@@ -124,15 +125,15 @@ func rewind(req *http.Request) (*http.Request, bool) {
 	return next, true
 }
 
-// backoff is how long to wait after so many failures in a row: twice as long each
-// time, and up to half of it left out at random, so that publishers who failed
-// together do not come back together.
+// backoff returns the delay after a number of consecutive failures: it doubles each
+// time, and up to half of it is dropped at random, so that clients that failed
+// together do not retry together.
 func backoff(failed int) time.Duration {
 	wait := min(maxBackoff, minBackoff<<(failed-1))
 	return wait - rand.N(wait/2)
 }
 
-// retryAfter is how long an answer asks to be left alone; 0 if it does not.
+// retryAfter returns the delay that a response asks for, or 0.
 // https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
 func retryAfter(response *http.Response, now time.Time) time.Duration {
 	value := response.Header.Get("Retry-After")
@@ -145,7 +146,7 @@ func retryAfter(response *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// drain reads an answer to its end, which keeps its connection of use.
+// drain reads a response to its end, so that its connection can be reused.
 func drain(response *http.Response) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
 	_ = response.Body.Close()

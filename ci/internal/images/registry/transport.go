@@ -15,26 +15,26 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Deadlines of one exchange with a registry.
+// Timeouts of one request to a registry.
 const (
 	dialTimeout   = 5 * time.Second
 	answerTimeout = 30 * time.Second
-	// stallTimeout is how long a registry may neither send nor take a byte. A deadline on
-	// the whole would have to know how large a body and how fast a line is.
+	// stallTimeout is how long a connection may be idle during a request. A timeout
+	// for the whole request would depend on the body's size and the bandwidth.
 	stallTimeout = time.Minute
 )
 
-// NewTransport carries requests to registries, with a deadline on connecting, on
-// the answer's first byte and on every byte after it. The caller's context bounds
-// the whole.
+// NewTransport returns a transport for registries, with timeouts for the
+// connection, the response header and every read and write. The caller's context
+// limits the whole request.
 func NewTransport() *http.Transport {
 	tr := newTransport(stallTimeout)
 	tr.ResponseHeaderTimeout = answerTimeout
 	return tr
 }
 
-// newTransport ends an exchange in which nothing moves for as long as limit. It
-// has a connection for each exchange at a time, so HTTP/1.
+// newTransport returns a transport that fails a request if no byte moves within
+// limit. It uses HTTP/1, so that each concurrent request has its own connection.
 func newTransport(limit time.Duration) *http.Transport {
 	tr := remote.DefaultTransport.(*http.Transport).Clone()
 	dialer := &net.Dialer{Timeout: dialTimeout}
@@ -47,14 +47,14 @@ func newTransport(limit time.Duration) *http.Transport {
 	}
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(true)
-	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12} // the clone offers HTTP/2 all the same
+	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12} // otherwise the clone still offers HTTP/2
 	tr.TLSHandshakeTimeout = 0
 	tr.IdleConnTimeout = limit / 2
 	return tr
 }
 
-// deadlineConn is a connection that fails when no byte moves for as long as limit, in
-// either direction.
+// deadlineConn is a connection that fails if no byte moves in either direction
+// within limit.
 type deadlineConn struct {
 	net.Conn
 	limit time.Duration
@@ -70,11 +70,11 @@ func (t deadlineConn) Write(p []byte) (int, error) {
 	return t.Conn.Write(p)
 }
 
-// errInsecure refuses to speak without encryption to another machine: the login
-// would go with it.
+// errInsecure is the error of plain HTTP to another machine, which would expose the
+// credentials.
 var errInsecure = errors.New("it is spoken to without encryption, which is only for this machine itself: give it a certificate")
 
-// tlsTransport speaks plain HTTP to this machine only, however it was led elsewhere.
+// tlsTransport allows plain HTTP only to this machine, even after redirects.
 type tlsTransport struct{ inner http.RoundTripper }
 
 func (g tlsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -89,16 +89,16 @@ func (g tlsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // UploadStats counts what was sent to a registry.
 type UploadStats struct {
-	// Bytes of blobs and manifests, those that were sent again included.
+	// Bytes of blobs and manifests, including retries.
 	Bytes int64 `json:"bytes_sent"`
-	// Blobs that were sent, and Mounted those that another repository had.
+	// Blobs that were uploaded, and Mounted those that another repository had.
 	Blobs   int64 `json:"blobs_sent"`
 	Mounted int64 `json:"blobs_mounted"`
-	// Manifests that were written, those of tags included.
+	// Manifests that were written, including those of tags.
 	Manifests int64 `json:"manifests_sent"`
 }
 
-// uploadCounter counts what is being sent within a context.
+// uploadCounter counts the uploads within a context.
 type uploadCounter struct{ bytes, blobs, mounted, manifests atomic.Int64 }
 
 type counterKey struct{}
@@ -107,8 +107,8 @@ func (t *uploadCounter) stats() UploadStats {
 	return UploadStats{Bytes: t.bytes.Load(), Blobs: t.blobs.Load(), Mounted: t.mounted.Load(), Manifests: t.manifests.Load()}
 }
 
-// countingTransport counts what the registry takes, and checks that it takes a blob for what
-// it is.
+// countingTransport counts uploads and verifies the digest that the registry
+// stored.
 type countingTransport struct{ inner http.RoundTripper }
 
 func (c countingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -140,7 +140,7 @@ func (c countingTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	return response, nil
 }
 
-// countingBody counts what is read from it.
+// countingBody counts the bytes read from it.
 type countingBody struct {
 	io.ReadCloser
 	counter *uploadCounter
@@ -152,7 +152,7 @@ func (c *countingBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// requestKind is what a request does to a registry.
+// requestKind is the operation of a request to a registry.
 type requestKind int
 
 const (

@@ -21,7 +21,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// documentFormat is how a document is written, as those name it who look for it.
+// documentFormat identifies a document's format, by the names that its consumers
+// use.
 type documentFormat struct {
 	mediaType types.MediaType
 	predicate string // in-toto's name
@@ -33,8 +34,8 @@ var (
 	slsa = documentFormat{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
 )
 
-// The annotations of what is attached unsigned: BuildKit's, by which others find the
-// right one, and the name of the file that ORAS writes a layer to.
+// Annotations of unsigned attachments: BuildKit's, by which other tools find them,
+// and the file name that ORAS writes a layer to.
 const predicateKey, titleKey = "in-toto.io/predicate-type", "org.opencontainers.image.title"
 
 // document is a file about an image.
@@ -43,17 +44,18 @@ type document struct {
 	name, file string
 }
 
-// Attestor attaches what there is to say about images.
+// Attestor attaches bills of materials, provenance and signatures to images.
 type Attestor struct {
 	Tools
 	Registry *registry.Registry
-	// Signer signs it; nil leaves it unsigned.
+	// Signer signs them; if nil, they are attached unsigned.
 	Signer *Signer
-	// NoSBOM leaves out the bill of materials, where syft cannot be had.
+	// NoSBOM omits the bill of materials, for use without syft.
 	NoSBOM bool
 }
 
-// Require is a usage error where a tool is missing.
+// Require checks that the required tools are installed. A missing tool is a usage
+// error.
 func (a Attestor) Require(ctx context.Context) error {
 	var tools []tool.Tool
 	if !a.NoSBOM {
@@ -65,9 +67,9 @@ func (a Attestor) Require(ctx context.Context) error {
 	return a.Tools.Require(ctx, tools...)
 }
 
-// Attest attaches a bill of materials for each platform, and the provenance; with a
-// signer both are signed, and the image is. It says what was attached: nothing
-// where it is there already.
+// Attest attaches a bill of materials for each platform and the provenance. With a
+// signer, it signs both and the image. It returns what it attached, which is
+// nothing if all is attached already.
 func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []string, err error) {
 	dir, cleanup, err := tempDir()
 	if err != nil {
@@ -85,7 +87,7 @@ func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []st
 	return attached, nil
 }
 
-// unsigned attaches the documents as they are.
+// unsigned attaches the documents without a signature.
 func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
 	image, err := partial.Descriptor(s.Index)
 	if err != nil {
@@ -126,8 +128,8 @@ func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) 
 	return attached, nil
 }
 
-// signed attaches the documents in bundles of cosign's, and the signature: last, so
-// that a signed image has the rest.
+// signed attaches the documents in cosign bundles, then the signature: a signed
+// image always has the documents.
 func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
 	digest, err := s.Index.Digest()
 	if err != nil {
@@ -157,7 +159,7 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	if err := c.sign(ctx, "sign", ""); err != nil {
 		return attached, err
 	}
-	if trust.Key != "" { // who a job is, only its certificate tells for certain
+	if trust.Key != "" { // the exact identity of a job is known only from its certificate
 		if err := c.verify(ctx, trust); err != nil {
 			return attached, fmt.Errorf("cosign does not find what it has signed with this key: make one with cosign generate-key-pair: %w", err)
 		}
@@ -165,8 +167,8 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	return append(attached, "signature"), nil
 }
 
-// documents writes the documents about an image to files in dir, but for those that
-// are there: syft describes each platform.
+// documents writes the documents about an image to files in dir, except for
+// existing ones. syft describes each platform.
 func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, existing map[string]bool) (all []document, err error) {
 	images, err := s.platforms()
 	if err != nil {
@@ -201,7 +203,7 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 		return all, nil
 	}
 	provenance := b.provenance(s.Service, platforms)
-	if a.Signer == nil { // cosign makes the statement itself
+	if a.Signer == nil { // cosign creates the statement itself
 		digest, err := s.Index.Digest()
 		if err != nil {
 			return nil, fmt.Errorf("reading the index: %w", err)
@@ -218,15 +220,15 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 	return append(all, d), nil
 }
 
-// artifact is a document as the registry has it. It has no time in it: the same
-// content gives the same digest.
+// artifact is a document in the registry. It contains no time: the same content
+// gives the same digest.
 type artifact struct {
 	manifest []byte
 	layer    v1.Layer
 }
 
-// The configuration of an artifact says nothing. go-containerregistry's own images have
-// another, and no artifact type.
+// The empty configuration of an artifact. go-containerregistry's own images have
+// another one and no artifact type.
 // https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 const emptyType, emptyContent = "application/vnd.oci.empty.v1+json", "{}"
 
@@ -253,7 +255,7 @@ func newArtifact(subject v1.Descriptor, d document, content []byte) (v1.Image, e
 	return partial.CompressedToImage(made)
 }
 
-// RawConfigFile and the rest fit partial.CompressedImageCore.
+// RawConfigFile and the following methods implement partial.CompressedImageCore.
 func (a artifact) RawConfigFile() ([]byte, error)                         { return []byte(emptyContent), nil }
 func (a artifact) MediaType() (types.MediaType, error)                    { return types.OCIManifestSchema1, nil }
 func (a artifact) RawManifest() ([]byte, error)                           { return a.manifest, nil }

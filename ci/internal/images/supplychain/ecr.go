@@ -12,29 +12,29 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
-// ECRAPI is what is asked of Amazon ECR.
+// ECRAPI is the part of the ECR API that is used.
 type ECRAPI interface {
 	ecr.DescribeImageScanFindingsAPIClient
 	ecr.DescribeRepositoriesAPIClient
 }
 
-// scanTimeout is how long a scan is waited for; the basic one takes about a minute after
-// a push.
+// scanTimeout limits the wait for a scan. A basic scan takes about a minute after a
+// push.
 const scanTimeout = 5 * time.Minute
 
-// ECR reads what Amazon ECR's own scan found.
+// ECR reads the findings of Amazon ECR's own scan.
 type ECR struct{ API ECRAPI }
 
-// Scan reads the findings of one image, of one platform: ECR does not scan
-// indexes. note says why there are none where that is no error.
+// Scan returns the findings for one platform's image: ECR does not scan indexes.
+// note is why there are none, if that is not an error.
 func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Finding, note string, err error) {
 	name := repository + "@" + digest
 	in := &ecr.DescribeImageScanFindingsInput{RepositoryName: &repository, ImageId: &types.ImageIdentifier{ImageDigest: &digest}}
-	var final error // that waiting does not mend
+	var final error // stops the waiter
 	waiter := ecr.NewImageScanCompleteWaiter(e.API, func(o *ecr.ImageScanCompleteWaiterOptions) {
 		o.MinDelay, o.MaxDelay = 2*time.Second, 15*time.Second
-		// The SDK's own judgement knows neither what is scanned for ever (ACTIVE) nor
-		// what never will be.
+		// The SDK's waiter does not handle continuous scanning (ACTIVE) or images
+		// that are never scanned.
 		o.Retryable = func(ctx context.Context, _ *ecr.DescribeImageScanFindingsInput, out *ecr.DescribeImageScanFindingsOutput, failed error) (again bool, err error) {
 			if none := (*types.ScanNotFoundException)(nil); errors.As(failed, &none) {
 				note, again, final = e.scanOnPush(ctx, repository)
@@ -74,8 +74,8 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 	return findings, "", nil
 }
 
-// scanOnPush tells a repository that does not scan from one whose scan has not
-// begun yet.
+// scanOnPush distinguishes a repository that does not scan on push from one whose
+// scan has not started yet.
 func (e ECR) scanOnPush(ctx context.Context, repository string) (note string, again bool, err error) {
 	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
 	if err != nil {
@@ -89,7 +89,7 @@ func (e ECR) scanOnPush(ctx context.Context, repository string) (note string, ag
 	return fmt.Sprintf("repository %s does not scan on push, so ECR knows nothing of its images", repository), false, nil
 }
 
-// checkStatus tells whether there are findings to read.
+// checkStatus reports whether the findings are available.
 // https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_ImageScanStatus.html
 func checkStatus(status *types.ImageScanStatus, name string) (note string, again bool, err error) {
 	if status == nil {
@@ -102,7 +102,7 @@ func checkStatus(status *types.ImageScanStatus, name string) (note string, again
 	case types.ScanStatusPending, types.ScanStatusInProgress:
 		return "", true, nil
 	}
-	if status.Status == types.ScanStatusUnsupportedImage || strings.Contains(text, "UnsupportedImage") { // basic scanning says FAILED
+	if status.Status == types.ScanStatusUnsupportedImage || strings.Contains(text, "UnsupportedImage") { // basic scanning reports FAILED
 		return fmt.Sprintf("ECR cannot scan %s: %s", name, text), false, nil
 	}
 	return "", false, fmt.Errorf("ECR has no findings for %s: %s: start its scan again (aws ecr start-image-scan)", name, text)
@@ -121,7 +121,7 @@ func basicFinding(f types.ImageScanFinding) Finding {
 	return made
 }
 
-// enhancedFindings makes a finding of each package that Amazon Inspector names.
+// enhancedFindings returns a finding for each package that Amazon Inspector lists.
 func enhancedFindings(f types.EnhancedImageScanFinding) (all []Finding) {
 	made := Finding{ID: aws.ToString(f.Title), Severity: severity(aws.ToString(f.Severity)), Title: aws.ToString(f.Title), Source: "ecr"}
 	details := f.PackageVulnerabilityDetails

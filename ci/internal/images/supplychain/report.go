@@ -9,17 +9,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Report is what a scan found: `scan` returns it.
+// Report is the result of a scan, returned by the scan command.
 type Report struct {
 	Result string   `json:"result"` // "succeeded" or "failed"
 	FailOn Severity `json:"fail_on"`
-	// Images are those that were scanned.
+	// Images are the scanned images.
 	Images   []Image   `json:"images"`
 	Findings []Finding `json:"findings"`
 	Notes    []string  `json:"notes"`
 }
 
-// Image is one image that was scanned.
+// Image is one scanned image.
 type Image struct {
 	Service   string   `json:"service"`
 	Digest    string   `json:"digest"`
@@ -36,7 +36,7 @@ func (r Report) failing() []Finding {
 	return failing
 }
 
-// Err is the error of a scan that found too much; nil if it did not.
+// Err returns an error if a finding reaches the threshold, else nil.
 func (r Report) Err() error {
 	failing := r.failing()
 	if len(failing) == 0 {
@@ -74,7 +74,7 @@ func (r Report) Text(w io.Writer) error {
 	return err
 }
 
-// verdict says at a glance whether a finding fails the scan.
+// verdict returns FAIL for a finding that fails the scan.
 func (r Report) verdict(f Finding) string {
 	if f.fails(r.FailOn) {
 		return "FAIL"
@@ -85,7 +85,7 @@ func (r Report) verdict(f Finding) string {
 func (f Finding) fixed() string    { return prefixed(", fixed in ", f.Fixed) }
 func (f Finding) accepted() string { return prefixed(", accepted: ", outcome.OneLine(f.Exception)) }
 
-// prefixed is a text with what leads to it; "" without one.
+// prefixed returns prefix and text, or "" without a text.
 func prefixed(lead, text string) string {
 	if text == "" {
 		return ""

@@ -29,27 +29,27 @@ import (
 )
 
 const (
-	// PasswordEnv is the environment variable with the password of an
-	// encrypted key; it is cosign's.
+	// PasswordEnv is cosign's environment variable for the password of an encrypted
+	// key.
 	PasswordEnv = "COSIGN_PASSWORD"
-	// GitHubIssuer certifies the identities of jobs of GitHub Actions.
+	// GitHubIssuer is the OIDC issuer of GitHub Actions.
 	GitHubIssuer = "https://token.actions.githubusercontent.com"
 )
 
-// Signer says who signs: a key, or the job of GitHub Actions that the process is.
+// Signer specifies the signing identity: a key, or the current GitHub Actions job.
 type Signer struct {
-	// Key is a file with a private key: cosign's, or any that it can import. Empty
-	// means the job.
+	// Key is the path of a private key that cosign can read or import. If empty,
+	// the job signs.
 	Key string
-	// TrustedRoot and SigningConfig are files that name another sigstore.
+	// TrustedRoot and SigningConfig are files that configure another sigstore
+	// instance.
 	TrustedRoot, SigningConfig string
-	// Identity are the job's variables that cosign asks for its identity with, where
-	// the tools do not have them by themselves.
+	// Identity are the job's environment variables for cosign's OIDC token request,
+	// for tools that do not inherit them.
 	Identity map[string]string
 }
 
-// Check is a usage error where the files cannot be what they are named for. It
-// repeats nothing of them.
+// Check validates the files. Its errors do not contain any of their content.
 func (s Signer) Check() error {
 	if s.Key != "" {
 		block, err := readPEM("signing key", s.Key)
@@ -59,15 +59,16 @@ func (s Signer) Check() error {
 		if !strings.Contains(block.Type, "PRIVATE KEY") {
 			return outcome.Usagef("signing key %s: it has a PEM block %q: name the private key, such as cosign generate-key-pair makes", s.Key, block.Type)
 		}
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !canVerify(key) { // of another form cosign judges it
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !canVerify(key) { // cosign checks other formats
 			return outcome.Usagef("signing key %s: cosign does not find what it has signed with a key of this kind: make one with cosign generate-key-pair", s.Key)
 		}
 	}
 	return checkJSON(s.TrustedRoot, s.SigningConfig)
 }
 
-// canVerify tells whether cosign verifies what it has signed with a key: it does not
-// with Ed25519 (which it hashes when it signs) or P-384 (which it takes for P-256).
+// canVerify reports whether cosign can verify its own signatures with a key. It
+// cannot with Ed25519, which it hashes when signing, or P-384, which it treats as
+// P-256.
 func canVerify(key any) bool {
 	if ec, ok := key.(*ecdsa.PrivateKey); ok {
 		return ec.Curve == elliptic.P256()
@@ -76,22 +77,21 @@ func canVerify(key any) bool {
 	return ok
 }
 
-// Trust says whose signature is trusted: a key's, or an identity's.
+// Trust specifies whose signature is trusted: that of a key or an identity.
 type Trust struct {
-	// Key is a file with a public key.
+	// Key is the path of a public key.
 	Key string
-	// Identity is the whole name, such as
+	// Identity is the complete name, such as
 	// "https://github.com/owner/name/.github/workflows/deliver.yml@refs/heads/main";
-	// Pattern is a regular expression that the whole name matches.
+	// Pattern is a regular expression for the complete name.
 	Identity, Pattern string
-	// Issuer certified the identity; empty means [GitHubIssuer].
+	// Issuer is the OIDC issuer; if empty, [GitHubIssuer].
 	Issuer string
-	// TrustedRoot is a file that names another sigstore.
+	// TrustedRoot is a file that configures another sigstore instance.
 	TrustedRoot string
 }
 
-// Check is a usage error where nobody is trusted, or the files cannot be what they
-// are named for.
+// Check validates the trusted key or identity, and the files.
 func (t Trust) Check() error {
 	switch identity := t.Identity != "" || t.Pattern != ""; {
 	case t.Key != "" && identity, t.Identity != "" && t.Pattern != "":
@@ -114,8 +114,8 @@ func (t Trust) Check() error {
 	return checkJSON(t.TrustedRoot)
 }
 
-// Required returns whose signature is required: nil where none is. It is a usage error
-// to name somebody without requiring a signature.
+// Required returns the trust if a signature is required, else nil. A key or an
+// identity without a required signature is a usage error.
 func (t Trust) Required(required bool) (*Trust, error) {
 	switch {
 	case required:
@@ -126,7 +126,7 @@ func (t Trust) Required(required bool) (*Trust, error) {
 	return nil, nil
 }
 
-// String is who is trusted, for people.
+// String describes whose signature is trusted.
 func (t Trust) String() string {
 	if t.Key != "" {
 		return "the given key"
@@ -162,8 +162,8 @@ func checkJSON(files ...string) error {
 	return nil
 }
 
-// Verify is a refusal of an image that nobody trusted has signed, in one line. What
-// cannot be found out is another error.
+// Verify refuses an image without a trusted signature. Other failures are other
+// errors.
 func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository string, image v1.Hash, trust Trust) error {
 	dir, cleanup, err := tempDir()
 	if err != nil {
@@ -177,16 +177,16 @@ func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository s
 	return c.verify(ctx, trust)
 }
 
-// cosign runs cosign about one image.
+// cosign runs cosign on one image.
 type cosign struct {
 	Tools
 	step  step.Step
 	dir   string
 	image string
-	flags []string // of every signature
+	flags []string // for every signature
 }
 
-// cosignFolder has copies of what cosign reads, so that a container can be given it.
+// cosignFolder has copies of cosign's input files, for use in a container.
 const cosignFolder = "cosign"
 
 func newCosign(ctx context.Context, tools Tools, in *registry.Registry, repository string, image v1.Hash, dir string) (cosign, error) {
@@ -202,12 +202,14 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 	account, err := json.Marshal(map[string]any{"auths": map[string]any{
 		in.Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(login.Username + ":" + login.Password))},
 	}})
-	// Docker's client reads logins from the environment if it has a configuration.
+	// Docker's client reads credentials from the environment if it has a
+	// configuration file.
 	c.step.Env["DOCKER_CONFIG"], c.step.Secrets["DOCKER_AUTH_CONFIG"] = step.Out+"/"+cosignFolder, string(account)
 	return c, errors.Join(err, c.writeFile("config.json", []byte("{}"), 0o644))
 }
 
-// writeFile gives cosign a file. A container's user reads what is not secret.
+// writeFile writes an input file of cosign. Files without secrets are readable by a
+// container's user.
 func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
 		return fmt.Errorf("making room for cosign: %w", err)
@@ -215,7 +217,8 @@ func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
 	return nil
 }
 
-// fileFlag gives cosign the copy of a file, and is the flag that names it: none without a file.
+// fileFlag copies an input file and returns the flag that names the copy; no flag
+// without a file.
 func (c cosign) fileFlag(fileFlag, name, from string) ([]string, error) {
 	if from == "" {
 		return nil, nil
@@ -227,10 +230,10 @@ func (c cosign) fileFlag(fileFlag, name, from string) ([]string, error) {
 	return []string{fileFlag + "=" + cosignPath(name)}, c.writeFile(name, content, 0o644)
 }
 
-// cosignPath is the address that cosign has a file under.
+// cosignPath returns the path of an input file for cosign.
 func cosignPath(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
 
-// useSigner makes the flags of signatures, and says by whom the signer is known.
+// useSigner sets the flags for signatures and returns the trust that verifies them.
 func (c *cosign) useSigner(ctx context.Context, s Signer, run Run) (trust Trust, err error) {
 	maps.Copy(c.step.Secrets, s.Identity)
 	root, failed := c.fileFlag("--trusted-root", "trusted-root.json", s.TrustedRoot)
@@ -247,19 +250,18 @@ func (c *cosign) useSigner(ctx context.Context, s Signer, run Run) (trust Trust,
 	}
 	c.flags = append(c.flags, "--key="+cosignPath("cosign.key"))
 	if s.SigningConfig == "" {
-		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key needs no public log
+		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key does not need a transparency log
 	}
 	return Trust{Key: filepath.Join(c.dir, cosignFolder, "cosign.pub")}, nil
 }
 
-// importKey gives cosign the private key, in its own form, and has it write the public
-// half.
+// importKey converts the private key to cosign's format and writes the public key.
 func (c *cosign) importKey(ctx context.Context, file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return outcome.Usagef("reading the signing key: %w", err)
 	}
-	c.step.Secrets[PasswordEnv] = os.Getenv(PasswordEnv) // set, or cosign asks for it at the terminal
+	c.step.Secrets[PasswordEnv] = os.Getenv(PasswordEnv) // if unset, cosign prompts for it
 	name, args := "imported.pem", []string{"import-key-pair", "--key=" + cosignPath("imported.pem"), "--output-key-prefix=" + cosignPath("cosign")}
 	if bytes.Contains(content, []byte("BEGIN ENCRYPTED ")) {
 		name, args = "cosign.key", []string{"public-key", "--key=" + cosignPath("cosign.key"), "--outfile=" + cosignPath("cosign.pub")}
@@ -273,7 +275,7 @@ func (c *cosign) importKey(ctx context.Context, file string) error {
 	return nil
 }
 
-// sign runs cosign sign or attest; input is a file that it reads beside.
+// sign runs cosign sign or attest; input is a further input file.
 func (c cosign) sign(ctx context.Context, command, input string, flags ...string) error {
 	s := c.step
 	if input != "" {
@@ -282,14 +284,14 @@ func (c cosign) sign(ctx context.Context, command, input string, flags ...string
 	return c.run(ctx, tool.Cosign, s, c.dir, slices.Concat([]string{command, "--yes"}, c.flags, flags, []string{c.image})...)
 }
 
-// unsignedPattern and foreign are what cosign says where there is no signature, or none
-// that is trusted.
+// unsignedPattern and untrustedPattern match cosign's errors about a missing or an
+// untrusted signature.
 var (
 	unsignedPattern  = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
 	untrustedPattern = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
 )
 
-// verify is a refusal of an image that nobody trusted has signed.
+// verify refuses an image without a trusted signature.
 func (c cosign) verify(ctx context.Context, trust Trust) error {
 	args, failed := c.fileFlag("--key", "trusted.pub", trust.Key)
 	root, err := c.fileFlag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
@@ -298,10 +300,10 @@ func (c cosign) verify(ctx context.Context, trust Trust) error {
 	}
 	switch {
 	case trust.Key != "":
-		args = append(args, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
+		args = append(args, "--insecure-ignore-tlog=true") // a key is trusted without a transparency log
 	case trust.Identity != "":
 		args = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
-	default: // a pattern that matches a part would trust more than was meant
+	default: // anchored: a partial match would trust more
 		args = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	}
 	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, args, root, []string{c.image})...)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// configuration is that of Docker's registry: everything in one folder, on a free
+// configuration is that of Docker's registry: all data in one folder, on a free
 // port of this machine.
 const configuration = `version: 0.1
 log: {level: info, formatter: text}
@@ -20,11 +20,11 @@ storage: {filesystem: {rootdirectory: %ROOT%}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:0"}
 `
 
-// listening is how Docker's registry says where it is.
+// listening matches the address in the registry's log.
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 
-// StartDocker starts Docker's own registry, version 2, and returns its host and port.
-// The test is skipped where it is not installed.
+// StartDocker starts Docker's own registry, version 2, and returns its host and
+// port. It skips the test if the registry is not installed.
 func StartDocker(t testing.TB) (host string) {
 	t.Helper()
 	program, err := exec.LookPath("docker-registry")

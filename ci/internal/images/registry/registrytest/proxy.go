@@ -1,5 +1,5 @@
-// Package registrytest is what tests of publishing need: a gate before a registry,
-// which counts and spoils what passes, and Docker's own registry.
+// Package registrytest has helpers for tests of publishing: a proxy that counts
+// requests and injects faults, and Docker's own registry.
 package registrytest
 
 import (
@@ -14,23 +14,23 @@ import (
 	"testing"
 )
 
-// Proxy stands before a registry, counts what passes and may spoil it.
+// Proxy is a reverse proxy for a registry that records requests and injects faults.
 type Proxy struct {
 	Host string
-	// OnRequest is asked before a request passes; it does not, if Before is done with
-	// it. It may change the request, or panic to cut the connection.
+	// OnRequest, if set, is called for each request, which is forwarded unless it
+	// returns true. It may change the request, or panic to close the connection.
 	OnRequest func(w http.ResponseWriter, r *http.Request) (done bool)
-	// OnResponse may change an answer.
+	// OnResponse, if set, may change a response.
 	OnResponse func(answer *http.Response) error
 
 	mu   sync.Mutex
 	seen []request
 }
 
-// request is a request as it was made.
+// request is a recorded request.
 type request struct{ method, path string }
 
-// NewProxy opens a gate before the registry at host.
+// NewProxy starts a proxy for the registry at host.
 func NewProxy(t testing.TB, host string) *Proxy {
 	t.Helper()
 	p := &Proxy{}
@@ -38,7 +38,7 @@ func NewProxy(t testing.TB, host string) *Proxy {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: host})
-			r.Out.Host = r.In.Host // the registry shall send nobody past the gate
+			r.Out.Host = r.In.Host // so that redirects lead back to the proxy
 		},
 		Transport: tr, ErrorLog: log.New(io.Discard, "", 0),
 		ModifyResponse: func(response *http.Response) error {
@@ -65,14 +65,15 @@ func NewProxy(t testing.TB, host string) *Proxy {
 	return p
 }
 
-// Reset forgets what was seen and spoils nothing more.
+// Reset removes the recorded requests and the faults.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen, p.OnRequest, p.OnResponse = nil, nil, nil
 }
 
-// Count counts requests by method, and by a part of their path; "" is any.
+// Count returns the number of requests with a method and a part of the path; ""
+// matches any.
 func (p *Proxy) Count(method, part string) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,7 +85,7 @@ func (p *Proxy) Count(method, part string) (n int) {
 	return n
 }
 
-// Writes counts the requests that change anything.
+// Writes returns the number of requests that change the registry.
 func (p *Proxy) Writes() int {
 	return p.Count(http.MethodPost, "") + p.Count(http.MethodPut, "") + p.Count(http.MethodPatch, "")
 }

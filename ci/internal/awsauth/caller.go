@@ -8,18 +8,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// callerDeadline bounds the question whose account it is, retries included.
+// callerDeadline limits GetCallerIdentity, including retries.
 const callerDeadline = 30 * time.Second
 
-// Caller tells whose account credentials lead to.
+// Caller finds the account of credentials.
 type Caller struct {
 	Options Options
-	// NoRetry asks once, for somebody who would rather hear what is wrong than wait.
+	// NoRetry disables retries, to report a problem instead of waiting.
 	NoRetry bool
 }
 
-// Identity asks AWS for the account, which takes no permission, and tells the
-// region that the credentials are used in.
+// Identity returns the account and the region of the credentials. It needs no
+// permission.
 func (c Caller) Identity(ctx context.Context) (account, region string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callerDeadline)
 	defer cancel()
@@ -27,16 +27,17 @@ func (c Caller) Identity(ctx context.Context) (account, region string, err error
 	return caller.Account, caller.Region, err
 }
 
-// CallerIdentity is whose credentials they are, and for how long.
+// CallerIdentity describes credentials.
 type CallerIdentity struct {
 	Account, ARN, Region string
-	// Endpoint is who answered, where that is not AWS itself.
+	// Endpoint is the endpoint that responded, if it is not the default one.
 	Endpoint string
-	// Expires is when they end; zero for those that do not.
+	// Expires is when the credentials expire; zero if they do not.
 	Expires time.Time
 }
 
-// GetCallerIdentity asks AWS whose the credentials are, which takes no permission.
+// GetCallerIdentity returns the account and ARN of the credentials. It needs no
+// permission.
 func (c Caller) GetCallerIdentity(ctx context.Context) (CallerIdentity, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {
@@ -50,17 +51,17 @@ func (c Caller) GetCallerIdentity(ctx context.Context) (CallerIdentity, error) {
 		return CallerIdentity{}, Explain(err)
 	}
 	caller := CallerIdentity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
-	if credentials, err := cfg.Credentials.Retrieve(ctx); err == nil && credentials.CanExpire { // they are kept: nothing is asked again
+	if credentials, err := cfg.Credentials.Retrieve(ctx); err == nil && credentials.CanExpire { // cached: no further request
 		caller.Expires = credentials.Expires
 	}
 	return caller, nil
 }
 
-// Environment is what a tool needs in its environment that reads AWS's
-// variables and knows nothing of a job's identity at GitHub, nor of what was handed
-// in: a session, the region, the endpoint. It is empty where the tool finds the same
-// by itself. Unlike ours, the tool's session is not renewed: that of a job's role ends
-// after an hour.
+// Environment returns the environment variables for a tool that reads AWS's
+// variables but supports neither a job's OIDC token nor given credentials: a
+// session, the region, the endpoint. It is empty if the tool finds the same by
+// itself. The tool's session is not renewed: that of a job's role expires after an
+// hour.
 func (c Caller) Environment(ctx context.Context) (map[string]string, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// ParseClaims reads the claims of a JSON web token into a value. The token is not
-// verified: whoever acts on them must have it from its issuer. The error says
-// nothing of what is in it.
+// ParseClaims decodes the claims of a JSON Web Token without verifying it: the
+// token must come directly from its issuer. The error does not contain any of the
+// token.
 func ParseClaims(token string, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

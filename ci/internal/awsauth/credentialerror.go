@@ -13,11 +13,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// noCredentials names the ways to have some.
+// noCredentials lists the ways to provide credentials.
 const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`" //nolint:gosec // advice, not a credential
 
-// isIMDSError tells whether the search for credentials ended at the EC2
-// instance's metadata, which is the SDK's last resort.
+// isIMDSError reports whether the last credentials source was EC2 instance
+// metadata, the SDK's last resort.
 func isIMDSError(err error) bool {
 	for err != nil {
 		var operation *smithy.OperationError
@@ -32,14 +32,14 @@ func isIMDSError(err error) bool {
 	return false
 }
 
-// Sources of credentials with a login that people renew.
+// Credential sources with an interactive login.
 var (
 	ssoSources   = []aws.CredentialSource{aws.CredentialSourceSSO, aws.CredentialSourceSSOLegacy, aws.CredentialSourceProfileSSO, aws.CredentialSourceProfileSSOLegacy}
 	loginSources = []aws.CredentialSource{aws.CredentialSourceLogin, aws.CredentialSourceProfileLogin}
 )
 
-// explainCredentials says why a source gave no credentials. It repeats nothing
-// of an error that it does not know.
+// explainCredentials explains why a source returned no credentials. It does not
+// repeat the text of unknown errors.
 func explainCredentials(err error, sources []aws.CredentialSource) error {
 	from := func(some ...aws.CredentialSource) bool {
 		return slices.ContainsFunc(sources, func(s aws.CredentialSource) bool { return slices.Contains(some, s) })
@@ -67,7 +67,7 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 	return explained(outcome.Usage, err, "the source of AWS credentials gives none%s: try it with `aws sts get-caller-identity`", codeSuffix(err))
 }
 
-// withoutSDKText takes the SDK's words away from an error that is explained already.
+// withoutSDKText removes the SDK's text from an error that is explained already.
 func withoutSDKText(err error) error {
 	var known *explainedError
 	if errors.As(err, &known) {
@@ -87,7 +87,7 @@ func codeSuffix(err error) string {
 	return ""
 }
 
-// profileName is the profile in use.
+// profileName returns the profile in use.
 func profileName() string {
 	if name := profile(); name != "" {
 		return name
@@ -95,7 +95,7 @@ func profileName() string {
 	return "default"
 }
 
-// shellWord is a word as a shell takes it.
+// shellWord quotes a word for a shell.
 func shellWord(word string) string {
 	if strings.ContainsFunc(word, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@/:", r)
@@ -105,7 +105,7 @@ func shellWord(word string) string {
 	return word
 }
 
-// loginCommand is the AWS CLI's command for the profile in use.
+// loginCommand returns the AWS CLI's command for the profile in use.
 func loginCommand(command string) string {
 	if name := profile(); name != "" {
 		return "aws " + command + " --profile " + shellWord(name)
@@ -113,9 +113,8 @@ func loginCommand(command string) string {
 	return "aws " + command
 }
 
-// explainConfig says what is wrong with AWS's own configuration files and
-// variables. The SDK's words about a file's syntax may quote it, and so are
-// left out.
+// explainConfig explains an error in AWS's configuration files and variables. The
+// SDK's text about a file's syntax may quote the file, and is left out.
 func explainConfig(err error) error {
 	var unreadable config.SharedConfigLoadError
 	var absent config.SharedConfigProfileNotExistError
@@ -130,7 +129,7 @@ func explainConfig(err error) error {
 	return explained(outcome.Usage, err, "AWS's configuration: %s", err.Error())
 }
 
-// explain says why the role was not given for the job's identity.
+// explain explains why the role could not be assumed with the job's OIDC token.
 func (w *webIdentity) explain(err error) error {
 	switch code := errorCode(err); code {
 	case "AccessDenied":

@@ -11,11 +11,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// givenCredentials are credentials that were handed in, good until they expire: there
-// is nobody to renew them.
+// givenCredentials are credentials from [Options.CredentialsJSON], which cannot be
+// renewed.
 type givenCredentials struct{ credentials aws.Credentials }
 
-// Retrieve fits aws.CredentialsProvider.
+// Retrieve implements aws.CredentialsProvider.
 func (e givenCredentials) Retrieve(context.Context) (aws.Credentials, error) {
 	if e.credentials.Expired() {
 		return aws.Credentials{}, expiredError(e.credentials.Expires)
@@ -27,8 +27,8 @@ func expiredError(at time.Time) error {
 	return outcome.Usagef("the AWS credentials that were handed in expired at %s: renew the login (aws sso login) and export them again", at.UTC().Format(time.RFC3339))
 }
 
-// parseCredentialsJSON reads the format of a credential process. Its errors repeat
-// nothing of the document, which is a secret.
+// parseCredentialsJSON parses the output of a credential process. Its errors do not
+// contain any of the document, which is secret.
 // https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-sourcing-external.html
 func parseCredentialsJSON(document string) (aws.CredentialsProvider, error) {
 	var parsed struct {

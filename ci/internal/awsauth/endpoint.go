@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// checkEndpoint finds an address, if there is one, that no call could be sent to.
+// checkEndpoint validates an endpoint URL.
 func checkEndpoint(endpoint string) error {
 	if endpoint == "" {
 		return nil
@@ -27,8 +27,7 @@ func checkEndpoint(endpoint string) error {
 	return outcome.Usagef("%q is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url), or none", shown)
 }
 
-// explainEndpoint says which address could not be reached; nil when it is
-// something else that failed.
+// explainEndpoint explains a connection error; it returns nil for other errors.
 func explainEndpoint(err error) error {
 	var unsent *smithyhttp.RequestSendError
 	if !errors.As(err, &unsent) {
@@ -46,7 +45,7 @@ func explainEndpoint(err error) error {
 	return explained(outcome.Failed, err, "%s cannot be reached (%s): %s", address, reason(err), hint)
 }
 
-// endpointHint says what to look at where a host cannot be reached.
+// endpointHint returns what to check if a host cannot be reached.
 func endpointHint(host string) string {
 	if strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
 		return "is the region right (AWS_REGION, --region), and the network there?"
@@ -54,8 +53,8 @@ func endpointHint(host string) string {
 	return "AWS_ENDPOINT_URL or the profile's endpoint_url names it: does it run, and is the address right?"
 }
 
-// reason is the core of a network error, without the address that the caller
-// says anyway and may not want to say in full.
+// reason returns the cause of a network error without the URL, which the caller
+// reports itself and may not want to show in full.
 func reason(err error) string {
 	var unknown *net.DNSError
 	var certificate *tls.CertificateVerificationError

@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// explainedError says in one line what is wrong and how it is mended. What it
-// wraps is for errors.As alone: its text may hold anything.
+// explainedError explains an error and the next step in one line. The wrapped error
+// is for errors.As only: its text may contain secrets.
 type explainedError struct {
 	text string
 	err  error
@@ -29,16 +29,15 @@ func explained(code outcome.Code, err error, format string, args ...any) error {
 	return outcome.With(code, &explainedError{text: text, err: err})
 }
 
-// Explain turns what AWS's client says about credentials, permissions and
-// endpoints into one line that names the mend, after the words of whoever asked
-// AWS. The exit code is the one that err carries already, else Usage for
-// credentials and Failed for permissions and networks. Any other error is
-// returned as it is.
+// Explain replaces errors of AWS clients about credentials, permissions and
+// endpoints by one line with the next step, and keeps the caller's prefix. The exit
+// code is that of err, if it has one; otherwise Usage for credentials and Failed
+// for permissions and networks. Other errors are returned unchanged.
 func Explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only what is joined outermost can be taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only the outermost join can be split
 		var all []error
 		for _, one := range joined.Unwrap() {
 			all = append(all, Explain(one))
@@ -60,8 +59,8 @@ func Explain(err error) error {
 	return explained(code, err, "%s%s", prefix(err, known), known.text)
 }
 
-// explain finds the explanation of a call's failure; nil when it is none of
-// those that are known.
+// explain returns the explanation of a failed call, or nil if the failure is
+// unknown.
 func explain(err error) error {
 	var absent config.SharedConfigProfileNotExistError
 	if errors.As(err, &absent) {
@@ -82,8 +81,7 @@ func explain(err error) error {
 	return nil
 }
 
-// prefix is what stands before the SDK's words, or before the explanation where
-// the SDK says nothing.
+// prefix returns the text before the SDK's message or before the explanation.
 func prefix(err error, known *explainedError) string {
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) {
@@ -97,7 +95,7 @@ func prefix(err error, known *explainedError) string {
 	return ""
 }
 
-// Codes that AWS's services have for the same few mishaps.
+// Error codes that AWS services share.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 var (
 	expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -106,10 +104,10 @@ var (
 	deniedCodes  = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
 )
 
-// IsAccessDenied tells whether AWS denied a call for want of permission.
+// IsAccessDenied reports whether a call failed for lack of permission.
 func IsAccessDenied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
 
-// errorCode is AWS's code of an error, "" for an error that is not from AWS.
+// errorCode returns AWS's error code, or "" for other errors.
 func errorCode(err error) string {
 	var apiError smithy.APIError
 	if !errors.As(err, &apiError) {
@@ -129,13 +127,13 @@ func explainCode(err error) error {
 		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", iamAction(err), code)
 	case slices.Contains(deniedCodes, code):
 		return explainDenial(err)
-	case notAuthorized.MatchString(err.Error()): // a registry's words for the same
+	case notAuthorized.MatchString(err.Error()): // the same message from a registry
 		return explainDenial(err)
 	}
 	return nil
 }
 
-// notAuthorized is AWS's sentence about a permission that lacks.
+// notAuthorized matches AWS's message about a missing permission.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n]+|with an explicit deny[^\n]*))?`)
 
@@ -154,13 +152,13 @@ func explainDenial(err error) error {
 	return explained(outcome.Failed, err, "AWS denies %s to %s%s: allow it in the policy", what, who, why)
 }
 
-// iamPrefixes are the services whose actions do not begin with their names.
+// iamPrefixes are the IAM prefixes that differ from the service's name.
 var iamPrefixes = map[string]string{
 	"Elastic Load Balancing v2": "elasticloadbalancing",
 	"CloudWatch Logs":           "logs",
 }
 
-// iamAction is the call that failed, as IAM names it.
+// iamAction returns the IAM action of the failed call.
 func iamAction(err error) string {
 	var operation *smithy.OperationError
 	if !errors.As(err, &operation) {

@@ -6,7 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// NewWebIdentity makes a provider with another STS and clock.
+// NewWebIdentity returns a provider with another STS and clock.
 func NewWebIdentity(role, tokenURL, token string, s stsAPI, clock sleeper) aws.CredentialsProvider {
 	address, err := url.Parse(tokenURL)
 	if err != nil {

@@ -19,30 +19,30 @@ import (
 )
 
 const (
-	// sessionDuration is how long a session of the role lasts: what every role
-	// allows unless it was told otherwise.
+	// sessionDuration is the duration of a role's session: the default maximum of a
+	// role.
 	// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
 	sessionDuration = time.Hour
-	// renewBefore is how long before its end a session is renewed.
+	// renewBefore is how long before its expiry a session is renewed.
 	renewBefore = 5 * time.Minute
-	// renewTimeout bounds one renewal: the identity token and the session.
+	// renewTimeout limits one renewal: the OIDC token and the session.
 	renewTimeout = time.Minute
-	// renewRetry is when a renewal that failed is tried again while the session
-	// is still good.
+	// renewRetry is the interval between attempts to renew while the session is
+	// still valid.
 	renewRetry = 30 * time.Second
 )
 
-// permissionHint is what a job of GitHub Actions lacks that may not ask for its identity.
+// permissionHint is how to allow a GitHub Actions job to request its OIDC token.
 // https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
 const permissionHint = "add `permissions: id-token: write` (and `contents: read`) to the job"
 
-// roleARN is the shape of a role's ARN.
+// roleARN matches the ARN of a role.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$`)
 
-// identity is the job's own identity as credentials, or nil where it is not to
-// be used. bare tells that there are no other credentials. What is half there
-// is a usage error that names the missing half.
+// identity returns credentials from the job's OIDC token, or nil if it is not to be
+// used. noOther means that no other credentials exist. Incomplete settings are a
+// usage error that names the missing one.
 func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider, error) {
 	role := o.role()
 	tokenURL := cmp.Or(o.TokenURL, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"))
@@ -50,9 +50,9 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 	inActions := os.Getenv("GITHUB_ACTIONS") == "true"
 	switch {
 	case role == "" && tokenURL == "" && token == "":
-		return nil, nil // neither an identity nor a mistake
+		return nil, nil // not configured
 	case tokenURL == "" && token == "" && (!inActions || !noOther):
-		return nil, nil // the role is for another program, or for another time
+		return nil, nil // the role is meant for another program
 	case role == "" && !noOther:
 		return nil, nil // the permission is for another program
 	case role == "":
@@ -76,8 +76,8 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 	}, nil
 }
 
-// roleSource is where the role comes from. Its value is not repeated: somebody
-// may have put a key there.
+// roleSource returns where the role comes from. Its value is not shown, because it
+// may be a key by mistake.
 func (o Options) roleSource() string {
 	switch {
 	case o.Role != "":
@@ -89,8 +89,8 @@ func (o Options) roleSource() string {
 	}
 }
 
-// parseTokenURL takes no address to which the token would travel unencrypted,
-// other than one on this machine.
+// parseTokenURL parses the token URL. It must be HTTPS unless its host is this
+// machine, because the request contains a token.
 func parseTokenURL(address string) (*url.URL, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" {
@@ -103,7 +103,8 @@ func parseTokenURL(address string) (*url.URL, error) {
 	return parsed, nil
 }
 
-// sessionName is what CloudTrail shows of who acted: the run of the workflow.
+// sessionName returns the role session name in CloudTrail, which has the workflow
+// run's ID.
 func sessionName(run string) string {
 	if !regexp.MustCompile(`^\d{1,40}$`).MatchString(run) {
 		return appID
@@ -111,29 +112,30 @@ func sessionName(run string) string {
 	return appID + "-" + run
 }
 
-// stsAPI is what a [webIdentity] asks of AWS.
+// stsAPI is the part of the STS API that is used.
 type stsAPI interface {
 	AssumeRoleWithWebIdentity(context.Context, *sts.AssumeRoleWithWebIdentityInput, ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error)
 }
 
-// sleeper is a clock that can be waited on.
+// sleeper is a clock that can sleep.
 type sleeper interface {
 	Now() time.Time
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// webIdentity makes a session of a role from the job's identity. It is used by
-// one goroutine at a time, which aws.CredentialsCache sees to.
+// webIdentity is a credentials provider that assumes a role with the job's OIDC
+// token. It is not safe for concurrent use: aws.CredentialsCache serialises the
+// calls.
 type webIdentity struct {
 	role, session string
 	tokens        *tokenSource
 	sts           stsAPI
 	clock         sleeper
-	expires       time.Time // of the session that was made last
+	expires       time.Time // expiry of the current session
 }
 
-// Retrieve fits aws.CredentialsProvider. The credentials expire a while before
-// the session does, so that they are renewed in time.
+// Retrieve implements aws.CredentialsProvider. The credentials expire before the
+// session does, so that they are renewed in time.
 func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -145,7 +147,7 @@ func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		RoleArn: &w.role, RoleSessionName: &w.session, WebIdentityToken: &token,
 		DurationSeconds: aws.Int32(int32(sessionDuration / time.Second)),
 	}, func(o *sts.Options) {
-		// AWS did not reach GitHub's keys, which may be different in a second.
+		// AWS could not fetch GitHub's keys: the next attempt may succeed.
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "IDPCommunicationError", "InvalidIdentityToken")
 	})
 	if err != nil {
@@ -162,8 +164,8 @@ func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}, nil
 }
 
-// HandleFailToRefresh keeps a session that is still good: GitHub or AWS being
-// away for a minute shall not break a release that is under way.
+// HandleFailToRefresh keeps a session that is still valid: a short outage of GitHub
+// or AWS must not fail a running release.
 func (w *webIdentity) HandleFailToRefresh(_ context.Context, current aws.Credentials, err error) (aws.Credentials, error) {
 	now := w.clock.Now()
 	if !current.HasKeys() || !now.Before(w.expires) {

@@ -17,34 +17,34 @@ import (
 )
 
 const (
-	// audienceSTS is whom the identity token is for: AWS's STS takes no other.
+	// audienceSTS is the only audience that AWS STS accepts.
 	audienceSTS = "sts.amazonaws.com"
-	// tokenAttempts is how often GitHub is asked for one token.
+	// tokenAttempts is the maximum number of requests for one token.
 	tokenAttempts = 5
-	// tokenPause is the pause after the first attempt; each is twice as long
-	// as the one before.
+	// tokenPause is the delay after the first attempt, which doubles each time.
 	tokenPause = 500 * time.Millisecond
-	// maxTokenResponse is how many bytes of an answer are read: a token has about 2000.
+	// maxTokenResponse is the maximum size of a response in bytes: a token has
+	// about 2000.
 	maxTokenResponse = 1 << 20
 )
 
-// tokenSource asks GitHub for the job's identity, a JWT that is good for
-// minutes and so is fetched anew each time.
+// tokenSource requests the job's OIDC token from GitHub. It is valid for minutes,
+// and so requested each time.
 // https://docs.github.com/en/actions/reference/security/oidc
 type tokenSource struct {
 	url   *url.URL
-	token string // the job's permission to ask
-	// audience is whom the identity is for; empty means AWS.
+	token string // authorizes the request
+	// audience is the token's audience; if empty, AWS STS.
 	audience string
 	http     aws.HTTPClient
 	clock    sleeper
 }
 
-// errRetryable marks a failure that may be over in a moment.
+// errRetryable marks a transient failure.
 var errRetryable = errors.New("again")
 
-// fetch returns a token. Errors repeat neither it, nor the permission to ask
-// for it, nor what GitHub answered.
+// fetch returns a token. Errors contain neither the token, nor its authorization,
+// nor GitHub's response.
 func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 	pause := tokenPause
 	for attempt := 1; ; attempt++ {
@@ -63,8 +63,8 @@ func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 	}
 }
 
-// failure says what came of asking GitHub. Nobody but GitHub can help where
-// asking again might; what GitHub refuses, the workflow can mend.
+// failure returns the error of a request. A transient one is GitHub's, any other is
+// to be fixed in the workflow.
 func (s *tokenSource) failure(err error, retryable bool) error {
 	text := fmt.Sprintf("asking GitHub (%s) for the job's identity: %s", s.url.Host, reason(err))
 	if retryable {
@@ -73,7 +73,7 @@ func (s *tokenSource) failure(err error, retryable bool) error {
 	return redactSecrets(explained(outcome.Usage, err, "%s: %s", text, permissionHint), s.token)
 }
 
-// tokenError is an answer other than a token.
+// tokenError is the error of a failed token request.
 type tokenError struct {
 	text      string
 	retryable bool

@@ -8,11 +8,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// explainingProvider explains failures where credentials come from, while that is known:
-// the SDK repeats what a credential process printed, keys and all.
+// explainingProvider explains failures of a credentials provider while its source
+// is known: the SDK's error repeats the output of a credential process, including
+// keys.
 type explainingProvider struct{ aws.CredentialsProvider }
 
-// Retrieve fits aws.CredentialsProvider.
+// Retrieve implements aws.CredentialsProvider.
 func (g *explainingProvider) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	credentials, err := g.CredentialsProvider.Retrieve(ctx)
 	if err == nil {
@@ -27,7 +28,7 @@ func (g *explainingProvider) Retrieve(ctx context.Context) (aws.Credentials, err
 	return aws.Credentials{}, explainCredentials(err, g.ProviderSources())
 }
 
-// ProviderSources tells the SDK, for its user agent, where credentials come from.
+// ProviderSources returns the credentials' sources for the SDK's user agent.
 func (g *explainingProvider) ProviderSources() []aws.CredentialSource {
 	if from, ok := g.CredentialsProvider.(aws.CredentialProviderSource); ok {
 		return from.ProviderSources()
@@ -35,12 +36,12 @@ func (g *explainingProvider) ProviderSources() []aws.CredentialSource {
 	return nil
 }
 
-// IsCredentialsProvider tells the SDK what kind of provider is behind this one.
+// IsCredentialsProvider reports whether the wrapped provider has the target's type.
 func (g *explainingProvider) IsCredentialsProvider(target aws.CredentialsProvider) bool {
 	return aws.IsCredentialsProvider(g.CredentialsProvider, target)
 }
 
-// redactSecrets replaces secrets in the text of an error.
+// redactSecrets removes secrets from the text of an error.
 func redactSecrets(err error, secrets ...string) error {
 	var explained *explainedError
 	if !errors.As(err, &explained) {
@@ -54,17 +55,15 @@ func redactSecrets(err error, secrets ...string) error {
 	return err
 }
 
-// Invalidate drops the credentials that are kept, so that the next call fetches
-// new ones.
+// Invalidate drops the cached credentials, so that the next call fetches new ones.
 func (g *explainingProvider) Invalidate() {
 	if kept, ok := g.CredentialsProvider.(*aws.CredentialsCache); ok {
 		kept.Invalidate()
 	}
 }
 
-// InvalidateCredentials makes the next call with cfg fetch its credentials anew: AWS may call
-// them expired before their time has come, when clocks differ or a session was
-// ended.
+// InvalidateCredentials makes the next call with cfg fetch new credentials. AWS may
+// reject credentials as expired early, if clocks differ or a session was revoked.
 func InvalidateCredentials(cfg aws.Config) {
 	if kept, ok := cfg.Credentials.(interface{ Invalidate() }); ok {
 		kept.Invalidate()

@@ -9,20 +9,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// stsEndpoint is what the SDK's own chain of credentials is to do otherwise. It makes
-// its STS clients before it has read AWS_ENDPOINT_URL, and so would ask the real
-// STS for a session to be used on another AWS.
+// stsEndpoint sets the endpoint of the STS clients in the SDK's credential chain.
+// The SDK creates them before it reads AWS_ENDPOINT_URL, and would request a
+// session from the real STS for use with another AWS.
 type stsEndpoint struct {
-	endpoint *string // known only when the configuration is loaded
+	endpoint *string // set when the configuration is loaded
 }
 
-// settings are the SDK's options. A web identity in a file that comes without a
-// role is for the given one.
+// settings returns the SDK's options. A web identity token file without a role uses
+// the given role.
 func (c *stsEndpoint) settings(role string) []func(*config.LoadOptions) error {
 	return []func(*config.LoadOptions) error{
 		config.WithWebIdentityRoleCredentialOptions(func(o *stscreds.WebIdentityRoleOptions) {
 			o.RoleARN = cmp.Or(o.RoleARN, role)
-			if o.Client != nil { // the SDK asks once for the role alone
+			if o.Client != nil { // the SDK calls this once for the role alone
 				o.Client = webIdentityClient{c, o.Client}
 			}
 		}),
@@ -34,7 +34,7 @@ func (c *stsEndpoint) settings(role string) []func(*config.LoadOptions) error {
 	}
 }
 
-// redirect sends a call to the endpoint, unless STS has one of its own.
+// redirect sets the endpoint of a call, unless STS has its own.
 func (c *stsEndpoint) redirect(o *sts.Options) { o.BaseEndpoint = cmp.Or(o.BaseEndpoint, c.endpoint) }
 
 type webIdentityClient struct {

@@ -15,9 +15,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// formError says what is wrong with the form of a value, "" for nothing: what copying,
-// files and shells leave at its ends. Words, which are loose, may have spaces in
-// them. It never repeats the value.
+// formError describes what is wrong with the format of a value, or returns "":
+// leftovers of copying, files and shells. A loose value may contain spaces. The
+// value is never repeated.
 func formError(value string, loose bool) string {
 	const quotes = "\"'`“”‘’"
 	switch {
@@ -43,8 +43,8 @@ func formError(value string, loose bool) string {
 	return ""
 }
 
-// checkForm finds values that the SDK would take as they are, and then fail on
-// with words about something else.
+// checkForm finds malformed values, for which the SDK would fail later with an
+// unrelated error.
 func (o Options) checkForm() error {
 	given := [][2]string{
 		{"the region that was given", o.Region},
@@ -77,7 +77,7 @@ func (o Options) checkForm() error {
 	return nil
 }
 
-// checkCredentials is checkForm for credentials, wherever they come from.
+// checkCredentials is like checkForm for credentials of any source.
 func checkCredentials(c aws.Credentials) error {
 	for _, in := range [][2]string{{"AccessKeyId", c.AccessKeyID}, {"SecretAccessKey", c.SecretAccessKey}, {"SessionToken", c.SessionToken}} {
 		if found := formError(in[1], false); found != "" {
@@ -87,13 +87,13 @@ func checkCredentials(c aws.Credentials) error {
 	return nil
 }
 
-// checkFiles finds configuration files in an encoding that AWS's tools do not
-// read: the SDK passes over what such a file says.
+// checkFiles finds configuration files in an encoding that AWS's tools do not read:
+// the SDK ignores their content.
 func checkFiles() error {
 	for _, file := range []string{configFile(), credentialsFile()} {
 		f, err := os.Open(file)
 		if err != nil {
-			continue // the SDK says what is wrong with it
+			continue // the SDK reports it
 		}
 		head, _ := io.ReadAll(io.LimitReader(f, 1024)) // as above
 		f.Close()
@@ -104,7 +104,7 @@ func checkFiles() error {
 	return nil
 }
 
-// encodingError says which encoding a text has that is not plain UTF-8.
+// encodingError describes an encoding other than plain UTF-8, or returns "".
 func encodingError(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):

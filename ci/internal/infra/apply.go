@@ -18,30 +18,29 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ApplyOptions say which plan to apply.
+// ApplyOptions specify which plan to apply.
 type ApplyOptions struct {
 	// Plan is the plan directory.
 	Plan string
-	// Digest, if not empty, is the digest that the plan must have: the one
-	// that was reviewed, handed on by another way than the directory.
+	// Digest, if not empty, is the expected digest of the plan: that of the
+	// reviewed plan, passed on separately from the directory.
 	Digest string
-	// AllowDestroy are the addresses of guarded resources that may be
-	// destroyed or replaced.
+	// AllowDestroy are the addresses of protected resources that may be destroyed
+	// or replaced.
 	AllowDestroy []string
-	// AllowPartial acknowledges that the plan leaves a part of the configuration
-	// out.
+	// AllowPartial allows a plan that omits a part of the configuration.
 	AllowPartial bool
-	// Vars and VarFiles are compared with the plan's, if any are given; but for
-	// ephemeral variables, whose values the plan does not have: these are handed on.
+	// Vars and VarFiles, if any are given, are compared with the plan's. Ephemeral
+	// variables, whose values are not in the plan, are passed to Terraform instead.
 	Vars, VarFiles []string
-	// LockTimeout is how long to wait for somebody else's lock.
+	// LockTimeout is how long to wait for a lock that another run holds.
 	LockTimeout time.Duration
 }
 
-// Apply applies a plan exactly as it was made. It refuses one that is not for
-// what is here now, and one that destroys guarded resources which nobody
-// named; the state is untouched then. The report is there in any case in
-// which Terraform began to apply; the error says how it ended.
+// Apply applies a saved plan without changes. It refuses a plan whose inputs have
+// changed, and one that destroys protected resources that are not allowed; the
+// state is then unchanged. Once Terraform has started to apply, the report is
+// returned even with an error.
 func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 	bound, file, err := s.openPlan(ctx, o)
 	if err != nil {
@@ -91,7 +90,7 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 	a := newApplyReport(shown.summary, out.messages, s.dir())
 	a.Warnings = warningLines(terraform.Warnings(out.messages), s.dir(), nil, shown.redact)
 	for i, line := range a.Errors {
-		if strings.Contains(line, terraform.ChangedVariable) { // and both of its values
+		if strings.Contains(line, terraform.ChangedVariable) { // with both of its values
 			a.Errors[i] = out.failure(s.dir()).Error()
 		}
 	}
@@ -99,8 +98,8 @@ func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
 	return a, s.setResult(ctx, &a, out)
 }
 
-// openPlan reads a plan directory and compares it with what this machine has,
-// before anybody else is asked.
+// openPlan reads a plan directory and compares it with the source tree, without
+// network requests.
 func (s Stage) openPlan(ctx context.Context, o ApplyOptions) (binding.Binding, binding.PlanFile, error) {
 	none := binding.PlanFile{}
 	if info, err := os.Stat(o.Plan); err != nil || !info.IsDir() {
@@ -144,15 +143,15 @@ func (s Stage) openPlan(ctx context.Context, o ApplyOptions) (binding.Binding, b
 		before.Variables = withoutFlags(bound.Variables)
 	}
 	now.PlanSHA256 = file.SHA256
-	// The state in the plan file is what Terraform compares under its lock.
+	// Terraform compares the plan file's state under its lock.
 	now.State = file.State
-	// What is not known yet.
+	// These are not known yet.
 	now.Backend, now.TerraformVersion, now.Account, now.Region = bound.Backend, bound.TerraformVersion, bound.Account, bound.Region
 	return bound, file, binding.MismatchError(before.Compare(now))
 }
 
-// boundBackend is the backend that the caller names or, if none, the settings
-// that the plan was made with.
+// boundBackend returns the caller's backend or, without one, the settings of the
+// plan.
 func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 	if len(s.Backend.Config) > 0 {
 		return s.resolveBackend()
@@ -164,7 +163,8 @@ func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 	return b, nil
 }
 
-// verify connects to the backend and compares the plan with what is there.
+// verify connects to the backend and compares the plan with the current state and
+// account.
 func (s Stage) verify(ctx context.Context, w *workDir, bound binding.Binding, o terraform.PlanOptions) (shownPlan, error) {
 	inited, err := w.mustRun(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
@@ -192,7 +192,7 @@ func (s Stage) verify(ctx context.Context, w *workDir, bound binding.Binding, o 
 	return s.show(ctx, w, bound.RefreshOnly, o.Vars, o.VarFiles)
 }
 
-// pull reads which version the state is now.
+// pull returns the version of the current state.
 func (s Stage) pull(ctx context.Context, w *workDir) (binding.State, error) {
 	if _, err := w.mustRun(ctx, s.root().StatePullStep()); err != nil {
 		return binding.State{}, err
@@ -204,8 +204,7 @@ func (s Stage) pull(ctx context.Context, w *workDir) (binding.State, error) {
 	return binding.ReadState(bytes.NewReader(terraform.JSONDocument(data)))
 }
 
-// copyPlan copies the plan file to where Terraform runs, and makes sure that it is
-// the one that was read.
+// copyPlan copies the plan file to the work directory and verifies its hash.
 func (w *workDir) copyPlan(name, hash string) error {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -220,10 +219,10 @@ func (w *workDir) copyPlan(name, hash string) error {
 	return nil
 }
 
-// setResult says how an apply ended.
+// setResult sets the result of an apply and returns its error.
 func (s Stage) setResult(ctx context.Context, a *ApplyReport, out output) error {
 	failed := len(a.Failed)+len(a.Unfinished)+len(a.NotReached) > 0 || len(a.Errors) > 0
-	// Of an interrupted run the exit code is not known, only its words.
+	// An interrupted run has messages, but no exit code.
 	if done := a.completed || ctx.Err() == nil; done && !failed && out.result.ExitCode == 0 {
 		a.Result = Succeeded
 		return nil

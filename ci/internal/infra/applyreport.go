@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Result is how an apply ended, in a word.
+// Result is the result of a stage.
 type Result string
 
 // The results.
@@ -26,47 +26,47 @@ const (
 	Interrupted Result = "interrupted"
 )
 
-// ApplyReport is what came of a plan.
+// ApplyReport is the result of applying a plan.
 type ApplyReport struct {
 	Result Result `json:"result"`
-	// Applied are the changes that are done; Failed those that Terraform
-	// tried in vain; Unfinished those that it had begun when it ended; and
-	// NotReached those that it did not begin.
+	// Applied are the completed changes; Failed those that Terraform could not
+	// make; Unfinished those that were in progress when it ended; NotReached those
+	// that it did not start.
 	Applied    []Change `json:"applied"`
 	Failed     []Change `json:"failed"`
 	Unfinished []Change `json:"unfinished"`
 	NotReached []Change `json:"not_reached"`
-	// Errors are Terraform's, a line each.
+	// Errors are Terraform's errors, one line each.
 	Errors []string `json:"errors"`
-	// Warnings are Terraform's, too.
+	// Warnings are Terraform's warnings.
 	Warnings []string          `json:"warnings"`
 	Outputs  terraform.Outputs `json:"outputs"`
-	// Next is what to do about it.
+	// Next is the next step.
 	Next string `json:"next,omitempty"`
 
-	completed bool // Terraform said so
+	completed bool // Terraform reported it
 }
 
-// Change is one change to one resource.
+// Change is a change to one resource.
 type Change struct {
 	Address string         `json:"address"`
 	Action  summary.Action `json:"action"`
-	// ID is what AWS calls the resource, where Terraform said.
+	// ID is the resource's ID, if Terraform reported it.
 	ID string `json:"id,omitempty"`
-	// Seconds is how long it took.
+	// Seconds is how long the change took.
 	Seconds float64 `json:"seconds,omitempty"`
 	Error   string  `json:"error,omitempty"`
 }
 
-// progress is how far a resource got.
+// progress is the state of one resource's change.
 type progress struct {
 	started, errored bool
-	done             map[string]bool // actions that are complete
+	done             map[string]bool // completed actions
 	id               string
 	seconds          float64
 }
 
-// newApplyReport reads from the messages of an apply what came of a plan.
+// newApplyReport derives the report from the messages of terraform apply.
 func newApplyReport(s summary.Summary, messages []terraform.Message, dir string) ApplyReport {
 	a := ApplyReport{
 		Applied: []Change{}, Failed: []Change{}, Unfinished: []Change{}, NotReached: []Change{}, Errors: []string{}, Outputs: terraform.Outputs{},
@@ -93,7 +93,7 @@ func newApplyReport(s summary.Summary, messages []terraform.Message, dir string)
 	}
 	for _, r := range s.Resources {
 		if r.Action == summary.Move || r.Action == summary.Import || r.Action == summary.Forget {
-			continue // changes of the state alone, which come with all the others
+			continue // these change only the state, together with all others
 		}
 		a.addChange(r, progressByAddress[r.Address], reasons[r.Address])
 	}
@@ -118,7 +118,7 @@ func record(progressByAddress map[string]*progress, m terraform.Message) {
 	}
 }
 
-// addChange puts a planned change where it belongs.
+// addChange adds a planned change to its group.
 func (a *ApplyReport) addChange(r summary.Resource, p *progress, reason string) {
 	c := Change{Address: r.Address, Action: r.Action}
 	if p != nil {
@@ -131,7 +131,7 @@ func (a *ApplyReport) addChange(r summary.Resource, p *progress, reason string) 
 	case p != nil && p.errored:
 		c.Error = cmp.Or(reason, "see the errors")
 		a.Failed = append(a.Failed, c)
-	case a.completed: // not every change has messages of its own
+	case a.completed: // not every change has its own messages
 		a.Applied = append(a.Applied, c)
 	case p == nil:
 		a.NotReached = append(a.NotReached, c)
@@ -145,7 +145,7 @@ func (a *ApplyReport) addChange(r summary.Resource, p *progress, reason string) 
 	}
 }
 
-// finished tells whether everything that an action is made of is complete.
+// finished reports whether all parts of an action are complete.
 func (p progress) finished(action summary.Action) bool {
 	if action == summary.Replace {
 		return p.done["delete"] && p.done["create"]
@@ -153,7 +153,7 @@ func (p progress) finished(action summary.Action) bool {
 	return len(p.done) > 0
 }
 
-// started tells whether anything of the platform can have changed.
+// started reports whether the infrastructure may have changed.
 func (a *ApplyReport) started() bool {
 	return a.completed || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
 }
@@ -164,7 +164,7 @@ func (a *ApplyReport) setNext(text string) {
 	}
 }
 
-// counts is the apply in numbers.
+// counts summarises the report in numbers.
 func (a *ApplyReport) counts() string {
 	text := fmt.Sprintf("%d applied, %d failed, %d not reached", len(a.Applied), len(a.Failed), len(a.NotReached))
 	if n := len(a.Unfinished); n > 0 {
@@ -173,7 +173,7 @@ func (a *ApplyReport) counts() string {
 	return text
 }
 
-// groups are the changes by what became of them, what needs a human first.
+// groups returns the changes by result, failures first.
 func (a *ApplyReport) groups() []struct {
 	title   string
 	changes []Change
@@ -214,7 +214,7 @@ func (a ApplyReport) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes the report for a job.
+// Markdown writes the report for a job summary.
 func (a ApplyReport) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.counts())

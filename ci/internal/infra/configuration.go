@@ -20,33 +20,33 @@ import (
 
 const lockFile = ".terraform.lock.hcl"
 
-// configuration is everything that decides what Terraform makes. Names are
+// configuration is everything that determines what Terraform plans. Paths are
 // slash-separated and relative to the source tree; they may lead out of it.
 type configuration struct {
-	// files are the hashes of all files, by name.
+	// files are the hashes of all files, by path.
 	files map[string]string
-	// modules are the folders of local modules outside of the root module's.
+	// modules are the folders of local modules outside of the root module.
 	modules []string
-	// outside are modules and files that the repository does not have.
+	// outside are modules and files outside of the repository.
 	outside []string
-	// dirty tells whether any file is not as the commit has it.
+	// dirty reports whether a file differs from the commit.
 	dirty bool
-	// variables are the root module's, and whether each is ephemeral.
+	// variables maps the root module's variables to whether each is ephemeral.
 	variables map[string]bool
 }
 
-// localFiles is what the root module reads of this machine besides its own folder:
-// the folders of the modules that it calls, and those that these call; and files, and
-// folders of files, that any of them reads. All are full names without symbolic
-// links; what is not there is Terraform's to tell of.
+// localFiles are the local files that the root module uses besides its own: the
+// folders of modules that it calls, directly or not, and the files and folders that
+// any of them reads. Paths are absolute, without symbolic links. Missing files are
+// left for Terraform to report.
 type localFiles struct {
 	root           string
 	modules, reads []string
 	variables      map[string]bool
 }
 
-// findLocalFiles finds out what is local, from the root module and from seeds: modules that
-// Terraform was seen to call.
+// findLocalFiles finds local files, starting from the root module and from seeds:
+// modules that Terraform installed.
 func (s Stage) findLocalFiles(seeds []string) (localFiles, error) {
 	root, err := realName(s.folder())
 	if err != nil {
@@ -82,15 +82,15 @@ func (s Stage) findLocalFiles(seeds []string) (localFiles, error) {
 	return l, nil
 }
 
-// inside tells whether a full name is dir or below it.
+// inside reports whether an absolute path is dir or below it.
 func inside(dir, name string) bool {
 	relative, err := filepath.Rel(dir, name)
 	return err == nil && filepath.IsLocal(relative)
 }
 
-// include are the parts of the source tree that Terraform reads, for a container.
+// include returns the parts of the source tree that Terraform reads in a container.
 func (s Stage) include() []string {
-	top, _, _ := strings.Cut(s.dir(), "/") // a root module may call modules beside it
+	top, _, _ := strings.Cut(s.dir(), "/") // a root module may call sibling modules
 	parts := []string{top}
 	tree, err := realName(s.Tree.Dir)
 	l, localErr := s.findLocalFiles(nil)
@@ -105,7 +105,7 @@ func (s Stage) include() []string {
 	return parts
 }
 
-// real is the full name of a file or folder, without symbolic links.
+// realName returns the absolute path of a file or folder without symbolic links.
 func realName(name string) (string, error) {
 	name, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -114,10 +114,10 @@ func realName(name string) (string, error) {
 	return filepath.Abs(name)
 }
 
-// configuration hashes every file that decides what Terraform makes: all that
-// git knows in the folder, in those of local modules, and whatever Terraform reads
-// there besides; and the files elsewhere that the configuration names. Variables in
-// files that git does not know may be secrets, and are for [Stage.variables].
+// configuration hashes every file that determines what Terraform plans: those in
+// the root module and local modules that git knows or Terraform reads, and files
+// elsewhere that the configuration names. Variables in files that git does not know
+// may be secret, and are left to [Stage.variables].
 func (s Stage) configuration(ctx context.Context, seeds []string) (configuration, error) {
 	tree, err := realName(s.Tree.Dir)
 	if err != nil {
@@ -168,7 +168,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	if _, err := os.Stat(filepath.Join(tree, filepath.FromSlash(platform.ServicesFile))); err == nil {
 		names[platform.ServicesFile] = true
 	}
-	for name := range maps.Clone(names) { // what a link leads to decides, too
+	for name := range maps.Clone(names) { // the target of a link counts as well
 		full := filepath.Join(tree, filepath.FromSlash(name))
 		if target, err := realName(full); err == nil && target != full {
 			if info, err := os.Stat(target); err == nil && !info.IsDir() {
@@ -191,8 +191,8 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	return c, err
 }
 
-// addDir adds the files of a folder of the configuration to names: what git knows, if
-// it is in a repository, and what Terraform reads.
+// addDir adds the files of a configuration folder to names: those that git knows,
+// if it is in a repository, and those that Terraform reads.
 func addDir(ctx context.Context, names map[string]bool, tree source.Tree, dir string, tracked bool) error {
 	if tracked {
 		files, err := tree.Files(ctx, dir)
@@ -213,7 +213,7 @@ func addDir(ctx context.Context, names map[string]bool, tree source.Tree, dir st
 	return nil
 }
 
-// addFiles adds the files in dir, which is relative to tree, that count by their name.
+// addFiles adds the files below dir, relative to tree, whose names count.
 func addFiles(tree, dir string, names map[string]bool, counts func(string) bool) error {
 	root := filepath.Join(tree, filepath.FromSlash(dir))
 	if target, err := realName(root); err == nil {
@@ -236,9 +236,9 @@ func addFiles(tree, dir string, names map[string]bool, counts func(string) bool)
 	})
 }
 
-// hash hashes a file, or where a link that leads nowhere or to a folder points
-// to. A folder, such as a submodule, has none. Of a file of variables the ephemeral
-// ones do not count.
+// hash hashes a file, or the target path of a link that is broken or leads to a
+// folder. A folder, such as a submodule, has no hash. Ephemeral variables in a
+// variables file do not count.
 func (c configuration) hash(name string) (string, error) {
 	data, err := os.ReadFile(name)
 	if err == nil {
@@ -256,7 +256,7 @@ func (c configuration) hash(name string) (string, error) {
 	return "", err
 }
 
-// repositories tells which repository a folder is in.
+// repositories finds and caches the repository of a folder.
 type repositories struct {
 	tree, top string
 	cache     map[string]string
@@ -270,8 +270,8 @@ func (o repositories) name(full string) string {
 	return filepath.ToSlash(relative)
 }
 
-// owner is the root of the repository that a folder is in: the tree's own, or one
-// below that, as a submodule has it. It is "" for a folder outside.
+// owner returns the root of the repository that a folder is in: the tree's own or
+// one below it, such as a submodule. It is "" for a folder outside.
 func (o repositories) owner(ctx context.Context, dir string) string {
 	owner, ok := o.cache[dir]
 	if !ok {
@@ -283,27 +283,28 @@ func (o repositories) owner(ctx context.Context, dir string) string {
 	return owner
 }
 
-// isConfigurationFile tells whether Terraform reads a file by its name, but for
-// values of variables.
+// isConfigurationFile reports whether Terraform reads a file by its name, except
+// for variables files.
 func isConfigurationFile(name string) bool {
 	return name == lockFile || strings.HasSuffix(name, ".tf") || strings.HasSuffix(name, ".tf.json") || strings.HasSuffix(name, ".tftpl")
 }
 
-// isVariablesFile tells whether a file has values of variables by its name.
+// isVariablesFile reports whether a file has values of variables, by its name.
 func isVariablesFile(name string) bool {
 	return strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
-// isAutoVariablesFile tells whether Terraform reads variables from a file of the root
-// module by its name.
+// isAutoVariablesFile reports whether Terraform loads a variables file of the root
+// module automatically, by its name.
 func isAutoVariablesFile(name string) bool {
 	return name == "terraform.tfvars" || name == "terraform.tfvars.json" ||
 		strings.HasSuffix(name, ".auto.tfvars") || strings.HasSuffix(name, ".auto.tfvars.json")
 }
 
-// splitVariables takes a file of variables apart: what a plan holds of it, and what sets
-// ephemeral variables, which no plan holds. What it holds is the whole content if
-// the configuration has no ephemeral variable, and nil if the file sets no other.
+// splitVariables splits a variables file into the part that a plan contains and the
+// assignments of ephemeral variables, which no plan contains. The first is the
+// whole content if the configuration has no ephemeral variable, and nil if the file
+// sets no other.
 func splitVariables(name string, data []byte, variables map[string]bool) (planned []byte, ephemeral []module.Assignment) {
 	if !slices.Contains(slices.Collect(maps.Values(variables)), true) {
 		return data, nil
@@ -322,20 +323,20 @@ func splitVariables(name string, data []byte, variables map[string]bool) (planne
 	return planned, ephemeral
 }
 
-// localModules are the folders of the local modules that Terraform found when it
-// initialised the root module: also those whose source is no constant.
+// localModules returns the folders of local modules that terraform init found,
+// including those whose source is not a constant.
 func (w *workDir) localModules(root string) []string {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/modules/modules.json"))
 	if err != nil {
-		return nil // it calls none
+		return nil // no modules
 	}
 	var list struct {
 		Modules []struct{ Dir string }
 	}
 	if json.Unmarshal(data, &list) != nil {
-		return nil // of another form: what the configuration says has to do
+		return nil // unknown format: rely on the configuration
 	}
-	downloaded, _ := realName(w.file(terraform.DataDir)) // "" has nothing in it
+	downloaded, _ := realName(w.file(terraform.DataDir)) // "" contains nothing
 	var found []string
 	for _, m := range list.Modules {
 		dir := m.Dir

@@ -12,10 +12,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ephemeralArguments hands the values of ephemeral variables to an apply: a plan has none of
-// them. They are those of vars, and new files in w with what the files of variables say of
-// them and nothing else, because Terraform takes no other variable with a saved plan.
-// It finds those in the environment and in *.auto.tfvars by itself.
+// ephemeralArguments returns the ephemeral variables for an apply, since a plan
+// does not contain them: those of vars, and new files in w with only the ephemeral
+// variables of the variables files, because Terraform accepts no others with a
+// saved plan. Terraform itself reads those in the environment and in *.auto.tfvars.
 func (s Stage) ephemeralArguments(w *workDir, o terraform.PlanOptions) (vars, files []string, err error) {
 	declared, err := s.declaredVariables()
 	if err != nil {
@@ -55,7 +55,7 @@ func (s Stage) ephemeralArguments(w *workDir, o terraform.PlanOptions) (vars, fi
 	return vars, files, nil
 }
 
-// ephemeralAssignments is what a file says of ephemeral variables.
+// ephemeralAssignments returns a file's assignments of ephemeral variables.
 func (s Stage) ephemeralAssignments(file string, declared map[string]bool) ([]module.Assignment, error) {
 	data, err := os.ReadFile(s.fromRoot(file))
 	if err != nil {
@@ -65,8 +65,8 @@ func (s Stage) ephemeralAssignments(file string, declared map[string]bool) ([]mo
 	return assignments, nil
 }
 
-// ephemeralValues are the texts in the values of ephemeral variables: a
-// warning may repeat one, and no plan says that it is secret.
+// ephemeralValues returns the strings in the values of ephemeral variables: a
+// warning may contain one, and the plan does not mark them as sensitive.
 func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
 	declared, err := s.declaredVariables()
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// saveErroredState moves the state that Terraform could not hand to the backend to the
-// plan directory, out, and tells how to push it. Without it nobody would know what
-// was made.
+// saveErroredState saves a state that Terraform could not write to the backend in
+// the plan directory, out, and sets the next step: how to push it. It is the only
+// record of the changes.
 func (w *workDir) saveErroredState(a *ApplyReport, out, root string) {
 	data, err := os.ReadFile(w.file(ErroredState))
 	if err != nil {
-		return // the backend has it
+		return // the backend has the state
 	}
 	file, err := filepath.Abs(filepath.Join(out, ErroredState))
 	if err == nil {
-		err = os.WriteFile(file, data, 0o600) //nolint:gosec // the plan directory is the user's to name
+		err = os.WriteFile(file, data, 0o600) //nolint:gosec // the user chooses the plan directory
 	}
 	if err != nil {
 		file, w.keep = w.file(ErroredState), true
@@ -30,9 +30,9 @@ func (w *workDir) saveErroredState(a *ApplyReport, out, root string) {
 		"run terraform state push %[1]s in %s (after terraform init), delete the file, and plan again", file, root)
 }
 
-// checkErroredState refuses to go on while the state of an earlier apply waits to be
-// pushed, in the plan directory or, after an apply by hand, beside the
-// configuration: the backend's knows nothing of what that apply has made.
+// checkErroredState refuses to continue while an errored state is to be pushed, in
+// the plan directory or, after a manual apply, in the root module: the backend's
+// state lacks the changes of that apply.
 func (s Stage) checkErroredState(out string) error {
 	for _, dir := range []string{out, s.folder()} {
 		file := filepath.Join(dir, ErroredState)

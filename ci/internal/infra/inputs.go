@@ -20,12 +20,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// readInputs fills in what of a binding can be read from the tree alone, and from which
-// modules Terraform was seen to call.
+// readInputs returns the part of a binding that comes from the source tree, given
+// the local modules that Terraform installed.
 func (s Stage) readInputs(ctx context.Context, modules []string) (binding.Binding, error) {
 	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
-	// What else is changed in the tree, a plan directory for one, is nothing
-	// to Terraform.
+	// Other changes in the tree, such as a plan directory, do not matter.
 	revision, err := source.Tree{Dir: s.folder()}.Revision(ctx)
 	if err != nil {
 		return b, err
@@ -40,7 +39,7 @@ func (s Stage) readInputs(ctx context.Context, modules []string) (binding.Bindin
 	return b, nil
 }
 
-// workspace is the one that Terraform takes: a run's own data directory has
+// workspace returns the workspace that Terraform uses: a new data directory has
 // none selected.
 func (s Stage) workspace() string {
 	if name := s.variable("TF_WORKSPACE"); name != "" {
@@ -49,7 +48,7 @@ func (s Stage) workspace() string {
 	return "default"
 }
 
-// variable is the value of an environment variable; the last one counts.
+// variable returns the value of an environment variable; the last one wins.
 func (s Stage) variable(name string) string {
 	value := ""
 	for _, entry := range s.environ() {
@@ -60,8 +59,8 @@ func (s Stage) variable(name string) string {
 	return value
 }
 
-// declaredVariables are the variables of the root module, and whether each is ephemeral. An
-// environment variable for any other one is nothing to Terraform.
+// declaredVariables maps the root module's variables to whether each is ephemeral.
+// Terraform ignores environment variables for any others.
 func (s Stage) declaredVariables() (map[string]bool, error) {
 	m, err := module.Read(s.folder(), s.folder())
 	if err != nil {
@@ -70,9 +69,9 @@ func (s Stage) declaredVariables() (map[string]bool, error) {
 	return m.Variables, nil
 }
 
-// variables are the fingerprints of everything that sets a variable: files
-// that Terraform reads by itself, the environment, and options. Ephemeral ones are
-// not among them: a plan does not hold their values, which may be others when it is
+// variables returns the fingerprints of all variable values: in files that
+// Terraform loads automatically, the environment and options. Ephemeral variables
+// are left out: a plan does not contain their values, which may differ when it is
 // applied.
 func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[string]string, error) {
 	found := map[string]string{}
@@ -114,7 +113,7 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		}
 		if planned, _ := splitVariables(file, data, declared); planned != nil {
 			key := flagVarFile + filepath.Base(file)
-			for found[key] != "" { // another file of the same name
+			for found[key] != "" { // another file with the same name
 				key += " again"
 			}
 			found[key] = p.Fingerprint(planned)
@@ -123,14 +122,14 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 	return found, nil
 }
 
-// What the names of variables that options set begin with.
+// Prefixes of the keys of variables that options set.
 const (
 	flagVar     = "--var "
 	flagVarFile = "--var-file "
 )
 
-// withoutFlags drops what options set: a saved plan has it in itself, and who
-// applies it need not say it again.
+// withoutFlags removes the variables that options set: a saved plan contains them,
+// so that apply does not need them again.
 func withoutFlags(variables map[string]string) map[string]string {
 	kept := maps.Clone(variables)
 	maps.DeleteFunc(kept, func(name, _ string) bool {
@@ -139,9 +138,9 @@ func withoutFlags(variables map[string]string) map[string]string {
 	return kept
 }
 
-// inRoot makes the name of a file, which is relative to the working directory,
-// relative to the root module, where Terraform runs, also in a container. A
-// file outside the tree keeps its full name.
+// inRoot converts a path relative to the working directory to one relative to the
+// root module, where Terraform runs, also in a container. A file outside of the
+// tree keeps its absolute path.
 func (s Stage) inRoot(file string) (string, error) {
 	full, err := filepath.Abs(file)
 	if err != nil {
@@ -170,12 +169,11 @@ func (s Stage) fromRoot(file string) string {
 	return filepath.Join(s.folder(), filepath.FromSlash(file))
 }
 
-// resolve checks what options say and makes names of files relative to the
-// root module.
+// resolve validates the options and makes paths relative to the root module.
 func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	for _, assignment := range o.Vars {
 		if name, _, ok := strings.Cut(assignment, "="); !ok || name == "" {
-			return o, outcome.Usagef("--var: write NAME=VALUE") // and repeat nothing: it may be a value
+			return o, outcome.Usagef("--var: write NAME=VALUE") // the argument may be a secret value
 		}
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)
@@ -189,7 +187,7 @@ func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	return o, nil
 }
 
-// resolveBackend is resolve for the backend.
+// resolveBackend is like resolve for the backend.
 func (s Stage) resolveBackend() (terraform.Backend, error) {
 	b := terraform.Backend{Config: slices.Clone(s.Backend.Config)}
 	for i, value := range b.Config {
@@ -216,11 +214,11 @@ func (s Stage) resolveFile(file string) (string, error) {
 	return s.inRoot(file)
 }
 
-// secretKey finds settings of a backend that may be secret.
+// secretKey matches backend settings that may be secret.
 var secretKey = regexp.MustCompile(`(?i)secret|token|password|access_key|credential|sas|private|client_|conn_str`)
 
-// backend reads which backend init connected to. A configuration without one
-// keeps its state in a file.
+// backend returns the backend that init connected to. Without a backend block,
+// Terraform uses a local state file.
 func (w *workDir) backend() (binding.Backend, error) {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/terraform.tfstate"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -239,7 +237,7 @@ func (w *workDir) backend() (binding.Backend, error) {
 	return state.Backend, nil
 }
 
-// isPlain tells whether a setting is one value without credentials in it.
+// isPlain reports whether a setting is a single value without credentials.
 func isPlain(value any) bool {
 	switch v := value.(type) {
 	case string:

@@ -22,26 +22,25 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// The files of a plan directory. tfplan has every value in clear, sensitive
-// ones included: it is for this user alone (mode 0600), and must stay private
-// wherever it is stored. The others have none.
+// The files of a plan directory. tfplan contains sensitive values in clear text:
+// its mode is 0600, and it must be stored privately. The others contain none.
 const (
 	PlanFile    = terraform.PlanFile
 	PlanJSON    = "plan.json"
 	SummaryFile = "summary.md"
 	BindingFile = binding.File
-	// ErroredState is a state that the backend did not take, secrets included.
+	// ErroredState is a state that the backend did not accept, secrets included.
 	ErroredState = terraform.ErroredState
 )
 
-// PlanOptions say what to plan, and where to.
+// PlanOptions specify what to plan, and where to write it.
 type PlanOptions struct {
 	terraform.PlanOptions
-	// Out is the directory that receives the plan.
+	// Out is the plan directory to write.
 	Out string
 }
 
-// SavedPlan is a plan that was made, and lies in its directory.
+// SavedPlan is a plan and its directory.
 type SavedPlan struct {
 	Summary summary.Summary
 	Binding binding.Binding
@@ -49,9 +48,9 @@ type SavedPlan struct {
 	Dir string
 }
 
-// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md
-// and binding.json. Whatever goes wrong leaves no half of a plan
-// there, and the state as it was.
+// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md and
+// binding.json. A failure leaves no partial plan directory and does not change the
+// state.
 func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 	if err := s.checkConfiguration(); err != nil {
 		return SavedPlan{}, err
@@ -63,7 +62,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
 		return SavedPlan{}, err
 	}
-	// Whoever asks by the environment gets the same words.
+	// The environment may set it as well.
 	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
 	if err := s.checkErroredState(o.Out); err != nil {
 		return SavedPlan{}, err
@@ -115,7 +114,8 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 	return p, p.write(w, shown)
 }
 
-// completeBinding fills in what of a binding the plan, the backend and AWS tell.
+// completeBinding sets the part of a binding that comes from the plan, the backend
+// and AWS.
 func (s Stage) completeBinding(ctx context.Context, w *workDir, shown shownPlan, o terraform.PlanOptions, b *binding.Binding) error {
 	file, err := binding.ReadPlanFile(w.file(PlanFile))
 	if err != nil {
@@ -132,7 +132,7 @@ func (s Stage) completeBinding(ctx context.Context, w *workDir, shown shownPlan,
 	return err
 }
 
-// identity asks AWS whose account the credentials lead to, if the state or a
+// identity returns the account and region of the credentials if the backend or a
 // provider is AWS's.
 func (s Stage) identity(ctx context.Context, plan *tfjson.Plan, backend binding.Backend) (account, region string, err error) {
 	if s.Identity == nil || (backend.Type != "s3" && !usesAWS(plan)) {
@@ -157,12 +157,12 @@ func usesAWS(plan *tfjson.Plan) bool {
 	return false
 }
 
-// shownPlan is a saved plan as Terraform shows it, without sensitive values.
+// shownPlan is a saved plan as JSON, without sensitive values.
 type shownPlan struct {
 	document []byte
 	plan     *tfjson.Plan
 	summary  summary.Summary
-	redact   func(string) string // takes the same values out of a text
+	redact   func(string) string // removes the same values from a text
 }
 
 // show reads the saved plan in w.
@@ -181,8 +181,8 @@ func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, var
 	return newShownPlan(terraform.JSONDocument(document), refreshOnly, secrets...)
 }
 
-// newShownPlan makes what people and programs see of a plan in JSON, and of what is said
-// about it without some more secrets.
+// newShownPlan parses and redacts a plan in JSON. Its redact function also removes
+// the given secrets.
 func newShownPlan(document []byte, refreshOnly bool, secrets ...string) (shownPlan, error) {
 	redacted, clean, err := redact.PlanWithRedactor(document, secrets...)
 	if err != nil {
@@ -195,8 +195,8 @@ func newShownPlan(document []byte, refreshOnly bool, secrets ...string) (shownPl
 	return shownPlan{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), redact: clean}, nil
 }
 
-// prepareOutput makes room for a plan: one that is there is gone before another is
-// tried, so that a failure does not leave an old plan to be applied.
+// prepareOutput creates the plan directory and removes an existing plan, so that
+// after a failure no old plan can be applied.
 func prepareOutput(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return outcome.Usagef("--out %s: %w", out, err)
@@ -209,8 +209,8 @@ func prepareOutput(out string) error {
 	return nil
 }
 
-// write writes the plan directory, the binding last: a directory without one
-// is no plan.
+// write writes the plan directory. The binding comes last: a directory without one
+// is not a plan.
 func (p SavedPlan) write(w *workDir, shown shownPlan) error {
 	var text bytes.Buffer
 	if err := p.Markdown(&text); err != nil {
@@ -237,7 +237,7 @@ func (p SavedPlan) write(w *workDir, shown shownPlan) error {
 	return p.Binding.Write(filepath.Join(p.Dir, BindingFile))
 }
 
-// Markdown writes the summary, and what the plan is bound to.
+// Markdown writes the summary and the binding.
 func (p SavedPlan) Markdown(w io.Writer) error {
 	if err := p.Summary.Markdown(w); err != nil {
 		return err
@@ -246,7 +246,7 @@ func (p SavedPlan) Markdown(w io.Writer) error {
 	return err
 }
 
-// Text writes the same for a terminal.
+// Text writes the summary and the binding for a terminal.
 func (p SavedPlan) Text(w io.Writer) error {
 	if err := p.Summary.Text(w); err != nil {
 		return err
@@ -255,7 +255,7 @@ func (p SavedPlan) Text(w io.Writer) error {
 	return err
 }
 
-// boundTo says what the plan is bound to.
+// boundTo describes the inputs that the plan is bound to.
 func (p SavedPlan) boundTo(newline string) string {
 	b := p.Binding
 	commit := "commit " + b.Commit
@@ -273,7 +273,7 @@ func (p SavedPlan) boundTo(newline string) string {
 	return strings.Join(lines, newline)
 }
 
-// PlanReport is a plan as a program reads it: `plan` returns it.
+// PlanReport is the JSON document that plan returns.
 type PlanReport struct {
 	Result string `json:"result"` // "changes" or "unchanged"
 	// Dir is the plan directory.
@@ -281,7 +281,7 @@ type PlanReport struct {
 	Changes bool   `json:"changes"`
 	summary.Summary
 	// Refused are the resources that apply refuses to destroy unless they are
-	// named.
+	// allowed.
 	Refused []string        `json:"refused"`
 	Binding binding.Binding `json:"binding"`
 }

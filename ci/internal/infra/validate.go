@@ -20,41 +20,41 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Finding is something wrong with the configuration.
+// Finding is an error or warning in the configuration.
 type Finding struct {
 	// Root is the folder of the root module.
 	Root string `json:"root"`
-	// File is slash-separated and relative to the source tree; "" where
-	// Terraform names none. Line and Column count from 1.
+	// File is slash-separated and relative to the source tree; "" if Terraform
+	// reports none. Line and Column start at 1.
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Column int    `json:"column,omitempty"`
 	// Severity is "error" or "warning".
 	Severity string `json:"severity"`
-	// Rule is what found it: "validate", "fmt", "test" or "init".
+	// Rule is the check that found it: "validate", "fmt", "test" or "init".
 	Rule    string `json:"rule"`
 	Message string `json:"message"`
 }
 
-// Validation is what validate found in all root modules.
+// Validation is the result of validating all root modules.
 type Validation struct {
 	Result   Result    `json:"result"`
 	Findings []Finding `json:"findings"`
 	Roots    []Root    `json:"roots"`
 }
 
-// Root is one root module that was validated.
+// Root is a validated root module.
 type Root struct {
 	Dir string `json:"dir"`
-	// Passed and Failed count runs of its tests; both are 0 without tests.
+	// Passed and Failed count its test runs; both are 0 without tests.
 	Passed int `json:"passed"`
 	Failed int `json:"failed"`
 }
 
-// Validate checks the root module and those below it, each by itself: providers
-// and modules as the lock file has them, the configuration, its format, its
-// tests. It needs no credentials and reads no state. All of it runs to its end,
-// so that no finding hides another; the error says what kept it from looking.
+// Validate checks the root module and the root modules below it: providers and
+// modules against the lock file, the configuration, its format, its tests. It needs
+// neither credentials nor state. All checks run, so that no finding hides another;
+// the error is why a check could not run.
 func (s Stage) Validate(ctx context.Context) (Validation, error) {
 	if err := s.checkConfiguration(); err != nil {
 		return Validation{}, err
@@ -86,8 +86,8 @@ func (s Stage) Validate(ctx context.Context) (Validation, error) {
 	return v, nil
 }
 
-// roots lists the root modules: the stage's own, and folders below it that
-// have a lock file of their own, as no module that is called has.
+// roots returns the root modules: the stage's own, and folders below it with a lock
+// file.
 func (s Stage) roots(ctx context.Context) ([]string, error) {
 	files, err := s.Tree.Files(ctx, s.dir())
 	if err != nil {
@@ -103,8 +103,8 @@ func (s Stage) roots(ctx context.Context) ([]string, error) {
 	return slices.Compact(dirs), nil
 }
 
-// checkFormat finds what is not formatted, in the root module and below. What
-// it cannot read at all, validate tells better.
+// checkFormat finds unformatted files in the root module and below. Syntax errors
+// are left to validate.
 func (s Stage) checkFormat(ctx context.Context, v *Validation) error {
 	w, err := s.newWorkDir()
 	if err != nil {
@@ -141,7 +141,7 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	if inited.result.ExitCode != 0 {
 		failure, errs := inited.failure(s.dir()), terraform.Errors(inited.messages)
 		if outcome.Of(failure) == outcome.Usage && !terraform.IsSourceError(inited.command, errs) {
-			return failure // the machine's fault, and not the configuration's
+			return failure // not an error of the configuration
 		}
 		v.add(s.dir(), "init", errs, failure)
 		return nil
@@ -176,7 +176,7 @@ func (s Stage) validateConfiguration(ctx context.Context, w *workDir, v *Validat
 	return nil
 }
 
-// test runs the tests beside the configuration, if there are any.
+// test runs the module's tests, if it has any.
 func (s Stage) test(ctx context.Context, w *workDir, v *Validation, root *Root) error {
 	if !s.hasTests() {
 		return nil
@@ -208,18 +208,18 @@ func (s Stage) test(ctx context.Context, w *workDir, v *Validation, root *Root) 
 	return nil
 }
 
-// hasTests tells whether Terraform would find a test: beside the
-// configuration, or in its folder "tests".
+// hasTests reports whether Terraform would find tests: in the root module or its
+// folder "tests".
 func (s Stage) hasTests() bool {
 	for _, pattern := range []string{"*.tftest.hcl", "*.tftest.json", "tests/*.tftest.hcl", "tests/*.tftest.json"} {
-		if found, _ := filepath.Glob(filepath.Join(s.folder(), pattern)); len(found) > 0 { // the patterns are good
+		if found, _ := filepath.Glob(filepath.Join(s.folder(), pattern)); len(found) > 0 { // the patterns are valid
 			return true
 		}
 	}
 	return false
 }
 
-// add adds diagnostics as findings; failure stands in where there are none.
+// add adds diagnostics as findings; without any, it adds failure.
 func (v *Validation) add(dir, rule string, diagnostics []terraform.Diagnostic, failure error) {
 	for _, d := range diagnostics {
 		v.Findings = append(v.Findings, finding(dir, rule, d))
@@ -242,8 +242,8 @@ var (
 	hunk    = regexp.MustCompile(`^@@ -(\d+)`)
 )
 
-// formatFindings reads the difference that `terraform fmt -check -diff` shows,
-// and names the first line of each file that is not formatted.
+// formatFindings parses the output of `terraform fmt -check -diff` and returns the
+// first unformatted line of each file.
 func formatFindings(name, dir string) ([]Finding, error) {
 	file, err := os.Open(name)
 	if err != nil {
@@ -251,7 +251,7 @@ func formatFindings(name, dir string) ([]Finding, error) {
 	}
 	defer file.Close()
 	var found []Finding
-	line, open := 0, false // in the old file, and whether one is yet to be found
+	line, open := 0, false // line in the old file; open until the first change is found
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -278,7 +278,7 @@ func formatFindings(name, dir string) ([]Finding, error) {
 	return found, nil
 }
 
-// Text writes a line per finding, as compilers do.
+// Text writes one line per finding, as compilers do.
 func (v Validation) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range v.Findings {

@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Difference is one thing that is not as it was when the plan was made.
+// Difference is an input that changed after the plan was made.
 type Difference struct {
 	What       string
 	Bound, Now string
@@ -26,8 +26,8 @@ func orNone(value string) string {
 	return value
 }
 
-// Compare tells what differs between what the plan was made from and what is
-// here now. The account counts where it was known then.
+// Compare returns the inputs that differ from the current ones. Account and region
+// count only if they are known.
 func (b Binding) Compare(now Binding) []Difference {
 	var found []Difference
 	differ := func(what, bound, current string) {
@@ -57,8 +57,8 @@ func (b Binding) Compare(now Binding) []Difference {
 	return found
 }
 
-// MismatchError is the error of a plan that is not for what is here now; nil where
-// nothing differs.
+// MismatchError returns the refusal of a plan whose inputs changed, or nil without
+// differences.
 func MismatchError(differences []Difference) error {
 	if len(differences) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func MismatchError(differences []Difference) error {
 	return outcome.Refusedf("the plan is not for what is here now: %s%s: plan again", strings.Join(lines, "; "), hint)
 }
 
-// compareMaps names the entries that differ.
+// compareMaps returns the entries that differ.
 func compareMaps(what string, bound, now map[string]string) []Difference {
 	names := slices.Collect(maps.Keys(bound))
 	for name := range now {
@@ -94,7 +94,7 @@ func compareMaps(what string, bound, now map[string]string) []Difference {
 	return found
 }
 
-// String is the backend's address.
+// String returns the backend's type and settings.
 func (b Backend) String() string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(b.Config)) {
@@ -103,7 +103,7 @@ func (b Backend) String() string {
 	return strings.TrimSpace(b.Type + " " + strings.Join(parts, " "))
 }
 
-// shortHash is as much of a hash as a person compares.
+// shortHash returns the first 12 characters of a hash.
 func shortHash(hash string) string {
 	if _, text, ok := strings.Cut(hash, "sha256:"); ok && len(text) > 12 {
 		return text[:12]

@@ -1,6 +1,6 @@
-// Package guard keeps a plan from destroying what cannot be made again: data,
-// history, names that others know, the network that everything stands in. What
-// it does not know may be all of that, and is guarded.
+// Package guard refuses plans that destroy resources which cannot be recreated:
+// data, history, well-known names, the network. Unknown resource types are
+// protected as well.
 package guard
 
 import (
@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Loss says what is lost when a resource of this kind is destroyed; "" for a
-// kind that an apply makes again as it was. A replaced one is destroyed as well.
+// Loss returns what is lost when a resource of a type is destroyed or replaced; ""
+// for a type that apply recreates without loss.
 func Loss(kind string) string {
 	if recreatable[kind] {
 		return ""
@@ -23,7 +23,7 @@ func Loss(kind string) string {
 	words := "_" + kind + "_"
 	for _, class := range classes {
 		for _, word := range class.words {
-			// The plural, too: providers write both.
+			// Providers use singular and plural.
 			if strings.Contains(words, "_"+word+"_") || strings.Contains(words, "_"+word+"s_") {
 				return class.loss
 			}
@@ -32,15 +32,15 @@ func Loss(kind string) string {
 	return "not known: slipway does not know this kind of resource"
 }
 
-// Destroyed is a resource that a plan destroys, be it to make it anew.
+// Destroyed is a resource that a plan destroys or replaces.
 type Destroyed struct {
 	Address, Type string
 	Replaced      bool
 }
 
-// Check refuses a plan that destroys guarded resources, except those whose
-// addresses are allowed. An allowed address that the plan does not destroy is
-// a usage error: whoever wrote it had another plan in mind.
+// Check refuses a plan that destroys protected resources, except those whose
+// addresses are allowed. Allowing an address that the plan does not destroy is a
+// usage error: it was meant for another plan.
 func Check(destroyed []Destroyed, allowed []string) error {
 	addresses := make([]string, len(destroyed))
 	for i, d := range destroyed {
@@ -81,7 +81,7 @@ func orNothing(addresses []string) string {
 	return strings.Join(addresses, ", ")
 }
 
-// quote makes an address safe to copy into a shell.
+// quote quotes an address for a shell.
 func quote(address string) string {
 	if !strings.ContainsAny(address, `"[ $`) {
 		return address

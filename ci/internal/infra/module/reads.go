@@ -12,20 +12,20 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// fileFunctions are Terraform's functions whose first argument is a file or a folder.
+// fileFunctions are Terraform's functions whose first argument is a file or a
+// folder.
 var fileFunctions = map[string]bool{
 	"file": true, "filebase64": true, "filebase64sha256": true, "filebase64sha512": true, "filemd5": true, "filesha1": true, "filesha256": true,
 	"filesha512": true, "fileexists": true, "fileset": true, "templatefile": true,
 }
 
-// evaluator knows what is constant in a module.
+// evaluator evaluates the constants of a module.
 type evaluator struct {
 	dir, root string
 	context   *hcl.EvalContext
 }
 
-// evaluate finds out the locals that are constant: names of files are often made of
-// them, in any order.
+// evaluate evaluates constant locals in any order: paths often contain them.
 func (e *evaluator) evaluate(bodies []hcl.Body) {
 	onPath := func(change func(string) string) function.Function {
 		return function.New(&function.Spec{
@@ -72,7 +72,7 @@ func (e *evaluator) evaluate(bodies []hcl.Body) {
 	}
 }
 
-// text is a constant text, or "".
+// text returns a constant string, or "".
 func (e *evaluator) text(attribute *hcl.Attribute) string {
 	if attribute == nil {
 		return ""
@@ -89,8 +89,8 @@ func (e *evaluator) constant(expression hcl.Expression) (string, bool) {
 	return value.AsString(), true
 }
 
-// reads are the files and folders that a body names: in a call of a function that
-// reads, or as a text that is a path.
+// reads returns the files and folders that a body names: in a call of a file
+// function, or as a string that is a path.
 func (e *evaluator) reads(body hcl.Body) []string {
 	var found []string
 	add := func(expression hclsyntax.Expression, isPath bool) {
@@ -98,13 +98,12 @@ func (e *evaluator) reads(body hcl.Body) []string {
 		if !whole {
 			text, isPath = e.literalDir(expression), true
 		}
-		isPath = isPath || isLocal(text) && (!filepath.IsAbs(text) || len(expression.Variables()) > 0) // "/health" is none
+		isPath = isPath || isLocal(text) && (!filepath.IsAbs(text) || len(expression.Variables()) > 0) // "/health" is not a path
 		if text == "" || strings.ContainsRune(text, 0) || !isPath {
 			return
 		}
 		name := resolvePath(e.root, text)
-		// The folder that the root module is in, and those above it, are what
-		// names of files begin with.
+		// The root module's folder and those above it are only prefixes of paths.
 		if inside, err := filepath.Rel(name, e.root); err == nil && filepath.IsLocal(inside) {
 			return
 		}
@@ -139,7 +138,7 @@ func (e *evaluator) reads(body hcl.Body) []string {
 	return found
 }
 
-// literalDir is the folder that a template begins with, if the template is a path:
+// literalDir returns the constant folder at the start of a path template:
 // "policies" of "${path.module}/policies/${each.key}.json".
 func (e *evaluator) literalDir(expression hclsyntax.Expression) string {
 	template, ok := expression.(*hclsyntax.TemplateExpr)

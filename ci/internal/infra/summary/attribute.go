@@ -16,24 +16,24 @@ import (
 	"dagger/slipway/internal/infra/redact"
 )
 
-// Attribute is one value of a resource that changes. A document in a text, as
-// policies and container definitions are, is compared inside.
+// Attribute is a changed value of a resource. JSON in a string, such as a policy or
+// container definitions, is compared by its content.
 type Attribute struct {
 	Path   string `json:"path"`
 	Before any    `json:"before"`
 	After  any    `json:"after"`
-	// Unknown says that the new value is known after the apply.
+	// Unknown means that the new value is known after apply.
 	Unknown bool `json:"unknown,omitempty"`
-	// Forces says that the resource is replaced for its sake.
+	// Forces means that the change forces a replacement.
 	Forces bool `json:"forces_replacement,omitempty"`
 }
 
-// path leads to a value: names of attributes and keys, and indexes.
+// path is the path of a value: attribute names, keys and indexes.
 type path []any
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// String writes the path as Terraform does.
+// String formats the path as Terraform does.
 func (p path) String() string {
 	var b strings.Builder
 	for i, step := range p {
@@ -56,8 +56,8 @@ func (p path) String() string {
 
 func (p path) child(step any) path { return append(slices.Clip(p), step) }
 
-// isForced tells whether p lies on one of the paths that force a replacement, or
-// below it. Indexes do not count: those of a set are not to be relied on.
+// isForced reports whether p is on or below one of the paths that force a
+// replacement. Indexes are ignored: those of sets are not stable.
 func (p path) isForced(paths []any) bool {
 	for _, candidate := range paths {
 		other, ok := candidate.([]any)
@@ -85,8 +85,8 @@ type comparison struct {
 	recomputed int
 }
 
-// attributes are the values that an action changes. A created resource shows
-// what the configuration sets, a destroyed one its name.
+// attributes returns the values that an action changes. A created resource has the
+// configured values, a destroyed one has none.
 func attributes(a Action, change *tfjson.Change) (found []Attribute, recomputed int) {
 	c := comparison{forcing: change.ReplacePaths, replacing: a == Replace, found: []Attribute{}}
 	switch a {
@@ -119,7 +119,7 @@ func isEmpty(value any) bool {
 	return false
 }
 
-// maxDepth is how deep values are compared part by part.
+// maxDepth is the depth to which values are compared by their parts.
 const maxDepth = 32
 
 func (c *comparison) compare(p path, before, after, unknown any) {
@@ -168,8 +168,8 @@ func (c *comparison) compareMaps(p path, before, after map[string]any, unknown a
 	}
 }
 
-// compareLists leaves out the elements that both lists have, since many lists
-// of a plan are sets in no order, and compares the others one by one.
+// compareLists omits the elements that both lists have, because many lists are
+// unordered sets, and compares the others one by one.
 func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 	unknowns, _ := unknown.([]any)
 	kept := map[string]int{}
@@ -196,7 +196,7 @@ func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 		removed = append(removed, place{i, element})
 	}
 	if len(removed) == 0 && len(added) == 0 && !reflect.DeepEqual(before, after) {
-		c.add(Attribute{Before: before, After: after}, p) // another order
+		c.add(Attribute{Before: before, After: after}, p) // only the order changed
 		return
 	}
 	for i := range max(len(removed), len(added)) {
@@ -230,7 +230,7 @@ func (c *comparison) add(a Attribute, p path) {
 	c.found = append(c.found, a)
 }
 
-// jsonKey is what two equal values have in common.
+// jsonKey returns a string that is equal for equal values.
 func jsonKey(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -239,7 +239,7 @@ func jsonKey(value any) string {
 	return string(data)
 }
 
-// parseJSON reads a text that is a JSON object or list.
+// parseJSON parses a string that is a JSON object or list.
 func parseJSON(value any) (any, bool) {
 	text, ok := value.(string)
 	trimmed := strings.TrimSpace(text)

@@ -12,20 +12,20 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Limits of what a resource shows.
+// Display limits of a resource.
 const (
 	maxValueLength = 160 // characters of a value
 	maxAttributes  = 40  // attributes of a resource
 )
 
-// verbs are the actions as headings and counts name them, and the sign of a
-// line, which GitHub colours in a diff.
+// verbs are the names of actions in headings and counts, and their signs, which
+// GitHub colours in a diff.
 var verbs = map[Action]struct{ done, sign string }{
 	Destroy: {"destroyed", "-"}, Replace: {"replaced", "-"}, Update: {"updated", "!"}, Create: {"created", "+"},
 	Forget: {"forgotten (they stay in the account)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
 }
 
-// Headline is the plan in one line.
+// Headline returns the plan in one line.
 func (s Summary) Headline() string {
 	head, nothing := "Plan: ", "No changes: the platform is as the configuration says."
 	if len(s.Partial) > 0 {
@@ -94,7 +94,7 @@ func (s Summary) Text(w io.Writer) error {
 func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
 
 // Markdown writes the summary for a pull request or a job, at most
-// [report.MarkdownLimit] bytes: when there is more, resources lose their details, the
+// [report.MarkdownLimit] bytes: a longer one omits the details of resources, the
 // last ones first.
 func (s Summary) Markdown(w io.Writer) error {
 	_, err := io.WriteString(w, s.markdown(report.MarkdownLimit))
@@ -120,7 +120,7 @@ func (s Summary) markdown(limit int) string {
 	return b.String()
 }
 
-// counts is the table of what happens how often.
+// counts returns the table of actions.
 func (s Summary) counts() string {
 	var head, line, row []string
 	for _, a := range order {
@@ -136,7 +136,7 @@ func (s Summary) counts() string {
 	return fmt.Sprintf("| %s |\n|%s|\n| %s |\n\n", strings.Join(head, " | "), strings.Join(line, "|"), strings.Join(row, " | "))
 }
 
-// losses warns of guarded resources that are destroyed.
+// losses returns a warning about protected resources that are destroyed.
 func (s Summary) losses() string {
 	var lost []string
 	for _, r := range s.Resources {
@@ -154,7 +154,7 @@ func (s Summary) losses() string {
 	return "> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
 }
 
-// warnings are Terraform's, as many as there is room for.
+// warnings returns Terraform's warnings, up to a limit.
 func (s Summary) warnings() string {
 	if len(s.Warnings) == 0 {
 		return ""
@@ -172,8 +172,8 @@ func (s Summary) warnings() string {
 	return b.String() + "\n"
 }
 
-// section is a heading and a block per resource within budget bytes; then
-// lines without details; then a count.
+// section returns a heading and a block for each resource within budget bytes, then
+// lines without details, then a count.
 func section(title string, resources []Resource, budget int) string {
 	if len(resources) == 0 {
 		return ""
@@ -206,7 +206,7 @@ func section(title string, resources []Resource, budget int) string {
 	return b.String()
 }
 
-// block is a resource in Markdown.
+// block returns a resource in Markdown.
 func (r Resource) block() string {
 	lines := r.lines("")
 	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, escapeHTML.Replace(r.Address), escapeHTML.Replace(r.details()))
@@ -223,7 +223,7 @@ func (r Resource) block() string {
 
 func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.details() }
 
-// details is what there is to say of a resource besides its values.
+// details returns the reason, move, import and loss of a resource.
 func (r Resource) details() string {
 	var b strings.Builder
 	if r.Reason != "" {
@@ -241,7 +241,7 @@ func (r Resource) details() string {
 	return b.String()
 }
 
-// lines are the values that change, one a line.
+// lines returns the changed values, one per line.
 func (r Resource) lines(indent string) string {
 	var b strings.Builder
 	for i, a := range r.Attributes {
@@ -285,7 +285,7 @@ func (o Output) line() string {
 	return a.line(Update)
 }
 
-// outputs are the outputs in Markdown.
+// outputs returns the outputs in Markdown.
 func (s Summary) outputs() string {
 	if len(s.Outputs) == 0 {
 		return ""
@@ -309,10 +309,10 @@ func (s Summary) deferred() string {
 	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
 }
 
-// escapeHTML makes a text harmless in HTML.
+// escapeHTML escapes text for HTML.
 var escapeHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// value writes a value on one line, JSON as JSON does.
+// value formats a value on one line, as JSON.
 func value(v any) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
@@ -326,10 +326,10 @@ func value(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// clippedValue is a value as one line has room for.
+// clippedValue formats a value, clipped to one line's length.
 func clippedValue(v any) string { return clip(value(v), maxValueLength) }
 
-// clipDifference clips two values so that what differs is seen.
+// clipDifference clips two values so that the difference is visible.
 func clipDifference(before, after string) (clippedBefore, clippedAfter string) {
 	if utf8.RuneCountInString(before) <= maxValueLength && utf8.RuneCountInString(after) <= maxValueLength {
 		return before, after
@@ -353,7 +353,7 @@ func clip(text string, n int) string {
 	return string([]rune(text)[:n]) + "…"
 }
 
-// codeSpan makes a code span that text cannot close.
+// codeSpan returns a code span that text cannot close.
 func codeSpan(text string) string {
 	if !slices.Contains([]byte(text), '`') {
 		return "`" + text + "`"

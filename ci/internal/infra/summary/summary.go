@@ -1,6 +1,6 @@
-// Package summary says what a Terraform plan changes, for people and for
-// programs. It reads a plan that [redact.Plan] has been over, and so cannot
-// repeat a sensitive value.
+// Package summary summarises the changes of a Terraform plan for people and
+// programs. Its input is redacted by [redact.Plan], so that it cannot show a
+// sensitive value.
 package summary
 
 import (
@@ -17,77 +17,76 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Action is what happens to a resource or an output.
+// Action is the change to a resource or an output.
 type Action string
 
-// The actions, the ones that lose something first.
+// The actions, destructive ones first.
 const (
 	Destroy Action = "destroy"
 	Replace Action = "replace"
 	Update  Action = "update"
 	Create  Action = "create"
-	Forget  Action = "forget" // leaves the state, and stays in the account
-	Import  Action = "import" // enters the state as it is
-	Move    Action = "move"   // gets another address
-	Read    Action = "read"   // a data source that is read while applying
+	Forget  Action = "forget" // removed from the state, not destroyed
+	Import  Action = "import" // added to the state unchanged
+	Move    Action = "move"   // another address
+	Read    Action = "read"   // a data source that is read during apply
 	NoOp    Action = "none"
 )
 
-// order is how actions follow each other in a summary.
+// order is the order of actions in a summary.
 var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Read, NoOp}
 
-// Summary is what a plan changes.
+// Summary summarises the changes of a plan.
 type Summary struct {
 	Terraform string `json:"terraform_version"`
-	// RefreshOnly says that the plan takes drift over into the state, and
-	// changes nothing else.
+	// RefreshOnly means that the plan only updates the state.
 	RefreshOnly bool           `json:"refresh_only"`
 	Counts      map[Action]int `json:"counts"`
-	// Resources are those that change, destroyed and replaced ones first.
+	// Resources are the changed resources, destroyed and replaced ones first.
 	Resources []Resource `json:"resources"`
-	// Drift is what others have changed since Terraform last looked.
+	// Drift lists resources that were changed outside of Terraform.
 	Drift   []Resource `json:"drift"`
 	Outputs []Output   `json:"outputs"`
-	// Checks are the failed checks and conditions, a line each.
+	// Checks are the failed checks and conditions, one line each.
 	Checks []string `json:"checks"`
-	// Partial says what leaves a part of the configuration out of the plan, such
-	// as "-target=aws_vpc.main"; a plan of all of it has none.
+	// Partial lists what omits a part of the configuration from the plan, such as
+	// "-target=aws_vpc.main"; empty for a complete plan.
 	Partial []string `json:"partial,omitempty"`
-	// Warnings are Terraform's, a line each.
+	// Warnings are Terraform's warnings, one line each.
 	Warnings []string `json:"warnings"`
-	// Deferred are resources that this plan leaves for another one.
+	// Deferred are resources that Terraform defers to a later plan.
 	Deferred []string `json:"deferred,omitempty"`
 }
 
-// Resource is one resource that changes.
+// Resource is a changed resource.
 type Resource struct {
 	Address string `json:"address"`
 	Type    string `json:"type"`
 	Action  Action `json:"action"`
-	// Reason is why it is replaced or destroyed, in words.
+	// Reason is why it is replaced or destroyed.
 	Reason string `json:"because,omitempty"`
-	// PreviousAddress is the address before a move; ID is what is imported.
+	// PreviousAddress is the address before a move; ID is the ID of an import.
 	PreviousAddress string `json:"from,omitempty"`
 	ID              string `json:"id,omitempty"`
-	// Loss is what is lost with it when it is destroyed, for any kind but those
-	// that an apply makes again as they were.
+	// Loss is what is lost when it is destroyed; empty for types that apply
+	// recreates without loss.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
-	// Recomputed counts the attributes of a replaced resource that are AWS's to
-	// give, and are known after the apply.
+	// Recomputed counts the computed attributes of a replaced resource, which are
+	// known after apply.
 	Recomputed int `json:"renewed,omitempty"`
 }
 
-// Output is one output of the root module that changes.
+// Output is a changed output of the root module.
 type Output struct {
 	Name    string `json:"name"`
 	Action  Action `json:"action"`
 	Before  any    `json:"before"`
 	After   any    `json:"after"`
-	Unknown bool   `json:"unknown,omitempty"` // the new value is known after the apply
+	Unknown bool   `json:"unknown,omitempty"` // the new value is known after apply
 }
 
-// Parse reads a redacted plan.
+// Parse parses a redacted plan.
 func Parse(redacted []byte) (*tfjson.Plan, error) {
 	plan := &tfjson.Plan{}
 	plan.UseJSONNumber(true)
@@ -97,7 +96,7 @@ func Parse(redacted []byte) (*tfjson.Plan, error) {
 	return plan, nil
 }
 
-// New says what plan changes.
+// New returns the summary of a plan.
 func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	s := Summary{Terraform: plan.TerraformVersion, RefreshOnly: refreshOnly, Counts: map[Action]int{}, Resources: []Resource{}, Outputs: []Output{}, Checks: failedChecks(plan.Checks), Warnings: []string{}}
 	for _, change := range plan.ResourceChanges {
@@ -125,7 +124,7 @@ func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	return s
 }
 
-// Drift tells what others have changed since Terraform last looked.
+// Drift returns the resources that were changed outside of Terraform.
 func Drift(plan *tfjson.Plan) []Resource {
 	drift := []Resource{}
 	for _, change := range plan.ResourceDrift {
@@ -134,7 +133,7 @@ func Drift(plan *tfjson.Plan) []Resource {
 			if r.Action == Destroy {
 				r.Reason = "it is gone"
 			}
-			// What moved is no drift, nor is nothing in place of empty.
+			// A move is not drift, nor is null in place of an empty value.
 			if r.Action == Move || (r.Action == Update && len(r.Attributes) == 0) {
 				continue
 			}
@@ -145,13 +144,13 @@ func Drift(plan *tfjson.Plan) []Resource {
 	return drift
 }
 
-// Changes tells whether applying the plan changes anything. Reading a data
-// source does not.
+// Changes reports whether applying the plan changes anything. Reading a data source
+// does not count.
 func (s Summary) Changes() bool {
 	return len(s.Resources) > s.Counts[Read] || len(s.Outputs) > 0 || (s.RefreshOnly && len(s.Drift) > 0)
 }
 
-// Destroyed are the resources that the plan destroys or replaces.
+// Destroyed returns the resources that the plan destroys or replaces.
 func (s Summary) Destroyed() []guard.Destroyed {
 	var destroyed []guard.Destroyed
 	for _, r := range s.Resources {
@@ -162,7 +161,7 @@ func (s Summary) Destroyed() []guard.Destroyed {
 	return destroyed
 }
 
-// resource makes a Resource of a change; false where nothing happens.
+// resource converts a change; it returns false for a no-op.
 func resource(change *tfjson.ResourceChange) (Resource, bool) {
 	if change == nil || change.Change == nil {
 		return Resource{}, false
@@ -196,7 +195,7 @@ func resource(change *tfjson.ResourceChange) (Resource, bool) {
 	return r, true
 }
 
-// action makes one of Terraform's lists of actions.
+// action combines Terraform's list of actions.
 func action(actions tfjson.Actions) Action {
 	has := func(a tfjson.Action) bool { return slices.Contains(actions, a) }
 	switch {
@@ -215,11 +214,11 @@ func action(actions tfjson.Actions) Action {
 	case len(actions) == 0 || actions.NoOp():
 		return NoOp
 	}
-	// What a later Terraform may do besides is a change until it is known.
+	// Unknown actions of later Terraform versions count as updates.
 	return Update
 }
 
-// reasons are Terraform's reasons in words. An unknown one is told as it is.
+// reasons are texts for Terraform's reasons. Unknown ones are shown unchanged.
 var reasons = map[tfjson.ActionReason]string{
 	tfjson.ActionReasonReplaceBecauseTainted:         "it is tainted: a part of it failed when it was made",
 	tfjson.ActionReasonReplaceByRequest:              "somebody asked for it (-replace)",
@@ -237,7 +236,7 @@ var reasons = map[tfjson.ActionReason]string{
 	tfjson.ActionReasonNone:                          "",
 }
 
-// reason is why a resource is replaced, destroyed or read.
+// reason returns why a resource is replaced, destroyed or read.
 func reason(change *tfjson.ResourceChange) string {
 	var forced []string
 	for _, p := range change.Change.ReplacePaths {
@@ -264,7 +263,7 @@ func sortResources(resources []Resource) {
 	})
 }
 
-// failedChecks are the checks and conditions that fail, a line each.
+// failedChecks returns the failed checks and conditions, one line each.
 func failedChecks(checks []tfjson.CheckResultStatic) []string {
 	failed := []string{}
 	for _, check := range checks {

@@ -9,11 +9,11 @@ import (
 	"regexp"
 )
 
-// program is what Terraform is called.
+// program is the name of Terraform's executable.
 const program = "terraform"
 
-// Program is the Terraform of this machine: the one that hashicorp/setup-terraform puts
-// beside its wrapper, if there is one, and otherwise whatever is on PATH.
+// Program returns Terraform's executable on this machine: the original one next to
+// the wrapper of hashicorp/setup-terraform, or that on PATH.
 func Program() string {
 	found, err := exec.LookPath(program)
 	if err != nil {
@@ -26,18 +26,19 @@ func Program() string {
 	return program
 }
 
-// WrapperHint is what to do about the wrapper of hashicorp/setup-terraform. It also hands
-// all that Terraform prints, secrets included, to the job's outputs.
+// WrapperHint is the message for output of the wrapper of
+// hashicorp/setup-terraform, which also copies all output, secrets included, to the
+// job's outputs.
 const WrapperHint = "terraform on PATH is the wrapper of hashicorp/setup-terraform, which adds lines of its own to what Terraform prints: give that step terraform_wrapper: false"
 
-// wrapper finds what the wrapper adds to an output.
+// wrapper matches the lines that the wrapper adds.
 var wrapper = regexp.MustCompile(`(?m)^(?:\[command\]\S|::(?:debug|error)::Terraform exited with code )`)
 
-// IsWrapperOutput tells whether an output is from the wrapper.
+// IsWrapperOutput reports whether an output is from the wrapper.
 func IsWrapperOutput(output []byte) bool { return wrapper.Match(output) }
 
-// JSONDocument is the JSON document in an output: programs that choose a version of
-// Terraform print lines of their own before it. An output that has none is what it is.
+// JSONDocument returns the JSON document in an output, without the lines that
+// version managers print before it. An output without JSON is returned unchanged.
 func JSONDocument(output []byte) []byte {
 	if json.Valid(output) {
 		return output

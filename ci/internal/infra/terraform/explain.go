@@ -12,24 +12,24 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// NotInstalledHint is what to do about a Terraform that is not there.
+// NotInstalledHint is the message for a missing Terraform.
 const NotInstalledHint = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
 
-// knownError is a mishap that Terraform reports in many words, and its mend.
+// knownError is a Terraform error with a shorter explanation.
 type knownError struct {
 	code outcome.Code
-	// pattern is matched against summary and detail, in one line.
+	// pattern matches summary and detail in one line.
 	pattern *regexp.Regexp
-	// message makes the line; match is what pattern found.
+	// message returns the explanation; match has pattern's submatches.
 	message func(d Diagnostic, match []string, dir string) string
 }
 
-// ChangedVariable is an error of Terraform's whose detail has values in it.
+// ChangedVariable is the summary of an error whose detail contains variable values.
 const ChangedVariable = "Can't change variable when applying a saved plan"
 
 const unsupported = "Unsupported Terraform Core version"
 
-// The order matters: what is more special comes first.
+// Specific errors come first.
 var knownErrors = []knownError{
 	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), stateLocked},
 	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), fixed("the state has changed since the plan was made: plan again")},
@@ -54,8 +54,8 @@ var knownErrors = []knownError{
 	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), unchanged},
 }
 
-// Explain makes one line, with an exit code, of why an invocation of command
-// in dir failed: the errors of its stream, or else what it wrote to stderr.
+// Explain explains in one line, with an exit code, why a command failed in dir:
+// from the errors of its messages, or else from stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
 	stderr = logLines.ReplaceAllString(stderr, "")
 	text := onOneLine(stderr)
@@ -63,7 +63,7 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
 	}
 	all := errs
-	if len(all) == 0 { // not every command has a stream
+	if len(all) == 0 { // not every command has messages
 		all = []Diagnostic{{Detail: frames.ReplaceAllString(stderr, "")}}
 	}
 	for _, d := range all {
@@ -88,14 +88,14 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(text, "it gave no reason"))
 }
 
-// IsSourceError tells whether errors of command are about what stands in the
-// source, and no other Terraform, network or account would do without them.
+// IsSourceError reports whether errors of a command are in the source, so that
+// another Terraform, network or account would not help.
 func IsSourceError(command string, errs []Diagnostic) bool {
 	return len(errs) > 0 && errs[0].inSource(command) && !strings.HasPrefix(errs[0].Summary, unsupported)
 }
 
-// inSource tells whether d is about what stands in the source: whatever has a
-// place before anything is asked, and a file of variables at any time.
+// inSource reports whether d is in the source: any location during init, a
+// variables file at any time.
 func (d Diagnostic) inSource(command string) bool {
 	if d.Range == nil || d.Range.Filename == "" {
 		return false
@@ -104,27 +104,27 @@ func (d Diagnostic) inSource(command string) bool {
 	return command == "init" || strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
-// cliConfig finds an error of Terraform's own configuration, which is in no
-// stream. A warning about it is no reason to fail.
+// cliConfig matches an error in Terraform's CLI configuration, which is written to
+// stderr only. A warning about it is not a failure.
 var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*?)(?: As a result of the above problems.*)?$`)
 
-// isProviderError tells whether d is about getting a provider, where Terraform goes by
-// its own configuration; with one that it cannot read it asks the registry.
+// isProviderError reports whether d is about installing a provider, which uses the
+// CLI configuration; if that cannot be read, Terraform uses the registry.
 func isProviderError(d Diagnostic) bool { return providerError.MatchString(d.Summary) }
 
 var providerError = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
 
-// frames are the frames and colours that Terraform draws around an error.
+// frames matches the frames and colours around Terraform's errors.
 var frames = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 
-// logLines are the lines of Terraform's log, which TF_LOG turns on.
+// logLines matches the lines of Terraform's log, which TF_LOG enables.
 var logLines = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
 
 func onOneLine(text string) string {
 	return outcome.OneLine(frames.ReplaceAllString(text, ""))
 }
 
-// fixed makes a line that is always the same, but for the folder that it names.
+// fixed returns a constant message in which %s is the folder.
 func fixed(text string) func(Diagnostic, []string, string) string {
 	return func(_ Diagnostic, _ []string, dir string) string { return strings.ReplaceAll(text, "%s", dir) }
 }
@@ -135,7 +135,7 @@ func unknownFlag(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("TF_CLI_ARGS, or that of one command, adds the option %s to a command of Terraform's that does not have it: unset it, or name the command that has (TF_CLI_ARGS_plan)", match[1])
 }
 
-// missingChecksum names the platform of this process: a container's is the same.
+// missingChecksum names the platform of this process; containers have the same.
 func missingChecksum(_ Diagnostic, match []string, dir string) string {
 	here := runtime.GOOS + "_" + runtime.GOARCH
 	platforms := []string{here, "linux_amd64", "darwin_arm64"}
@@ -153,13 +153,13 @@ func ephemeralUnexpected(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
 }
 
-// Terraform's own words have both values in them.
+// Terraform's message contains both values.
 func variableChanged(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
 }
 
 func stateLocked(d Diagnostic, _ []string, _ string) string {
-	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID
+	lock, _ := ParseLock(d.Detail) // the pattern requires its ID
 	return lock.String()
 }
 

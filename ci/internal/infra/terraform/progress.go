@@ -7,15 +7,14 @@ import (
 	"sync"
 )
 
-// maxLine is the longest line that Progress keeps, in bytes. Terraform's
-// messages are far shorter; the plan as JSON, which it must not tell, is one
-// line of any length.
+// maxLine is the maximum length in bytes of a line that Progress keeps. Terraform's
+// messages are much shorter, but the JSON plan, which it must not show, is one line
+// of any length.
 const maxLine = 1 << 20
 
-// Progress is a writer that takes Terraform's streams as they come and tells
-// people the text of what happens to resources, one line each, and of tests which
-// failed and how many there were. It tells no diagnostics, which the stage does, and
-// nothing of any other output.
+// Progress is a writer that reads Terraform's messages as they arrive and writes a
+// line for each change to a resource, each failed test and the number of tests. It
+// omits diagnostics, which the stage reports, and all other output.
 type Progress struct {
 	W io.Writer
 
@@ -24,7 +23,7 @@ type Progress struct {
 	tooLong bool
 }
 
-// Write implements io.Writer. It never fails: telling is not what the run is for.
+// Write implements io.Writer. It never fails, because progress is not essential.
 func (p *Progress) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,8 +58,8 @@ func (p *Progress) writeLine() {
 	p.line, p.tooLong = p.line[:0], false
 }
 
-// progressTypes are the types of message that people want to see. Outputs of
-// provisioners are not among them: they may hold anything.
+// progressTypes are the message types to show. The output of provisioners is not
+// shown: it may contain secrets.
 var progressTypes = map[string]bool{
 	TypeChangeSummary: true,
 	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,

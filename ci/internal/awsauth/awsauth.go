@@ -75,7 +75,7 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	chain.endpoint = cfg.BaseEndpoint
 	if !regionName.MatchString(cfg.Region) {
-		return aws.Config{}, outcome.Usagef("%q is no AWS region: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
+		return aws.Config{}, outcome.Usagef("invalid AWS region %q: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
 	}
 	if given == nil && !environmentHasCredentials() {
 		noOther := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
@@ -145,7 +145,7 @@ func (o Options) check() error {
 	case secret && !key:
 		return outcome.Usagef("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not: set both or neither")
 	case !key && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" && o.role() == "":
-		return outcome.Usagef("AWS_WEB_IDENTITY_TOKEN_FILE is set and no role to assume with it: set AWS_ROLE_ARN")
+		return outcome.Usagef("AWS_WEB_IDENTITY_TOKEN_FILE is set without a role to assume: set AWS_ROLE_ARN")
 	}
 	return nil
 }

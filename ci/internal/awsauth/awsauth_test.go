@@ -119,7 +119,7 @@ func TestCredentialsJSON(t *testing.T) {
 			_, err = cfg.Credentials.Retrieve(t.Context())
 			return err != nil
 		}, 10*time.Second, time.Millisecond)
-		requireUsage(t, err, "the AWS credentials that were handed in expired at")
+		requireUsage(t, err, "the given AWS credentials expired at")
 	})
 }
 
@@ -240,7 +240,7 @@ func TestMisconfigured(t *testing.T) {
 		},
 		"MFA": {
 			env: map[string]string{"AWS_PROFILE": "break glass"}, config: "[profile break glass]\nrole_arn=" + role + "\nsource_profile=b\nmfa_serial=arn:aws:iam::1:mfa/x\n[profile b]\naws_access_key_id=x\naws_secret_access_key=y\n",
-			want: `profile 'break glass' wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval "$(aws configure export-credentials --profile 'break glass' --format env)"`,
+			want: `profile 'break glass' requires an MFA code (mfa_serial), which slipway does not prompt for: use a session of the AWS CLI: eval "$(aws configure export-credentials --profile 'break glass' --format env)"`,
 		},
 		"a number": {env: map[string]string{"AWS_MAX_ATTEMPTS": "many"}, want: "AWS's configuration: "},
 	}
@@ -284,7 +284,7 @@ func TestForm(t *testing.T) {
 		"a\n" + plantedKey: "has a line break in it", plantedKey + " ": "ends with a space", "\t" + plantedKey: "begins with a space",
 		plantedKey + "\u00a0": "ends with a space", `"` + plantedKey + `"`: "has quotes around it", "'" + plantedKey: "has quotes around it",
 		"“" + plantedKey + "”": "has quotes around it", "a " + plantedKey: "has a space in it", "\ufeff" + plantedKey: "begins with a byte order mark",
-		plantedKey + "\u200b": "has a character in it that none has", "\x01" + plantedKey: "has a control character in it",
+		plantedKey + "\u200b": "has an invalid character", "\x01" + plantedKey: "has a control character in it",
 	} {
 		for _, name := range []string{key, secret, session, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"} {
 			clean(t, map[string]string{key: "x", secret: "y", name: flawed})

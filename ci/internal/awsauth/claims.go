@@ -13,7 +13,7 @@ import (
 func ParseClaims(token string, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return errors.New("it is no JSON web token")
+		return errors.New("it is not a JSON Web Token")
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil {

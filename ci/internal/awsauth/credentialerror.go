@@ -55,16 +55,16 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 	case from(ssoSources...) && code == "ForbiddenException":
 		return explained(outcome.Usage, err, "AWS SSO does not give this user the role of profile %s: choose another with AWS_PROFILE, or have it assigned", profileName())
 	case from(ssoSources...) && (code == "" || slices.Contains([]string{"UnauthorizedException", "InvalidGrantException", "ExpiredTokenException"}, code)):
-		return explained(outcome.Usage, err, "the AWS SSO session of profile %s has expired or was never opened: %s", profileName(), loginCommand("sso login"))
+		return explained(outcome.Usage, err, "the AWS SSO session of profile %s has expired or does not exist: %s", profileName(), loginCommand("sso login"))
 	case from(loginSources...):
 		return explained(outcome.Usage, err, "the AWS login of profile %s has expired: %s", profileName(), loginCommand("login"))
 	case from(aws.CredentialSourceProcess):
-		return explained(outcome.Usage, err, "the credential_process of profile %s gives no credentials: run it by hand to see why (what it printed is not shown, because it may hold keys)", profileName())
+		return explained(outcome.Usage, err, "the credential_process of profile %s gives no credentials: run it by hand to see why (its output is not shown, because it may contain keys)", profileName())
 	}
 	if found := explainCode(err); found != nil {
 		return found
 	}
-	return explained(outcome.Usage, err, "the source of AWS credentials gives none%s: try it with `aws sts get-caller-identity`", codeSuffix(err))
+	return explained(outcome.Usage, err, "the source of the AWS credentials returned none%s: test it with `aws sts get-caller-identity`", codeSuffix(err))
 }
 
 // withoutSDKText removes the SDK's text from an error that is explained already.
@@ -82,7 +82,7 @@ func withoutSDKText(err error) error {
 
 func codeSuffix(err error) string {
 	if code := errorCode(err); code != "" {
-		return " (" + iamAction(err) + " answers " + code + ")"
+		return " (" + iamAction(err) + " returned " + code + ")"
 	}
 	return ""
 }
@@ -120,11 +120,11 @@ func explainConfig(err error) error {
 	var absent config.SharedConfigProfileNotExistError
 	switch {
 	case errors.As(err, &unreadable):
-		return explained(outcome.Usage, err, "%s is not in the format of AWS's configuration files: correct it (aws configure list tells what is read)", unreadable.Filename)
+		return explained(outcome.Usage, err, "%s is not a valid AWS configuration file: correct it (aws configure list shows what is read)", unreadable.Filename)
 	case errors.As(err, &absent):
 		return unknownProfile(absent.Profile, profiles())
 	case errors.As(err, new(config.AssumeRoleTokenProviderNotSetError)):
-		return explained(outcome.Usage, err, "profile %[1]s wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval \"$(aws configure export-credentials --profile %[1]s --format env)\"", shellWord(profileName()))
+		return explained(outcome.Usage, err, "profile %[1]s requires an MFA code (mfa_serial), which slipway does not prompt for: use a session of the AWS CLI: eval \"$(aws configure export-credentials --profile %[1]s --format env)\"", shellWord(profileName()))
 	}
 	return explained(outcome.Usage, err, "AWS's configuration: %s", err.Error())
 }
@@ -135,12 +135,12 @@ func (w *webIdentity) explain(err error) error {
 	case "AccessDenied":
 		return explained(outcome.Usage, err, "AWS does not let this job assume %s: the role's trust policy must name token.actions.githubusercontent.com, the audience %s and this repository with its branch or environment", w.role, audienceSTS)
 	case "InvalidIdentityToken", "IDPRejectedClaim":
-		return explained(outcome.Usage, err, "AWS does not accept the job's identity for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audienceSTS)
+		return explained(outcome.Usage, err, "AWS does not accept the job's OIDC token for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audienceSTS)
 	case "ExpiredTokenException":
-		return explained(outcome.Failed, err, "the job's identity expired before AWS took it for %s: rerun the job (on a runner of one's own, set its clock)", w.role)
+		return explained(outcome.Failed, err, "the job's OIDC token expired before AWS accepted it for %s: rerun the job (on a self-hosted runner, check the clock)", w.role)
 	}
 	if found := explainEndpoint(err); found != nil {
 		return found
 	}
-	return explained(outcome.Failed, err, "assuming %s: AWS gives no session%s", w.role, codeSuffix(err))
+	return explained(outcome.Failed, err, "assuming %s: AWS returned no session%s", w.role, codeSuffix(err))
 }

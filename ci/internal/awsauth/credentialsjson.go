@@ -24,7 +24,7 @@ func (e givenCredentials) Retrieve(context.Context) (aws.Credentials, error) {
 }
 
 func expiredError(at time.Time) error {
-	return outcome.Usagef("the AWS credentials that were handed in expired at %s: renew the login (aws sso login) and export them again", at.UTC().Format(time.RFC3339))
+	return outcome.Usagef("the given AWS credentials expired at %s: renew the login (aws sso login) and export them again", at.UTC().Format(time.RFC3339))
 }
 
 // parseCredentialsJSON parses the output of a credential process. Its errors do not
@@ -39,23 +39,23 @@ func parseCredentialsJSON(document string) (aws.CredentialsProvider, error) {
 		AccountID       string `json:"AccountId"`
 		Expiration      *time.Time
 	}
-	const want = "hand in what `aws configure export-credentials --format process` prints"
+	const want = "pass the output of `aws configure export-credentials --format process`"
 	if encoding := encodingError([]byte(document)); encoding == "is in UTF-16" {
-		return nil, outcome.Usagef("the JSON of the AWS credentials that were handed in %s: save it as UTF-8", encoding)
+		return nil, outcome.Usagef("the JSON of the given AWS credentials %s: save it as UTF-8", encoding)
 	}
 	document = strings.TrimPrefix(document, "\ufeff")
 	if err := json.Unmarshal([]byte(document), &parsed); err != nil {
-		return nil, outcome.Usagef("the AWS credentials that were handed in are not the JSON of a credential process: %s", want)
+		return nil, outcome.Usagef("the given AWS credentials are not the JSON of a credential process: %s", want)
 	}
 	switch {
 	case parsed.Version != 1:
-		return nil, outcome.Usagef("the AWS credentials that were handed in have version %d where 1 is known: %s", parsed.Version, want)
+		return nil, outcome.Usagef("the given AWS credentials have version %d where 1 is known: %s", parsed.Version, want)
 	case parsed.AccessKeyID == "" || parsed.SecretAccessKey == "":
-		return nil, outcome.Usagef("the AWS credentials that were handed in lack AccessKeyId or SecretAccessKey: %s", want)
+		return nil, outcome.Usagef("the given AWS credentials lack AccessKeyId or SecretAccessKey: %s", want)
 	}
 	credentials := aws.Credentials{
 		AccessKeyID: parsed.AccessKeyID, SecretAccessKey: parsed.SecretAccessKey, SessionToken: parsed.SessionToken,
-		AccountID: parsed.AccountID, Source: "handed in",
+		AccountID: parsed.AccountID, Source: "given",
 	}
 	if parsed.Expiration != nil {
 		credentials.CanExpire, credentials.Expires = true, *parsed.Expiration

@@ -24,7 +24,7 @@ func checkEndpoint(endpoint string) error {
 		return nil
 	}
 	shown := endpoint[strings.LastIndex(endpoint, "@")+1:] // no password
-	return outcome.Usagef("%q is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url), or none", shown)
+	return outcome.Usagef("invalid AWS endpoint %q: want http://HOST or https://HOST, such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url)", shown)
 }
 
 // explainEndpoint explains a connection error; it returns nil for other errors.
@@ -34,7 +34,7 @@ func explainEndpoint(err error) error {
 		return nil
 	}
 	address := "AWS"
-	hint := "is the network there?"
+	hint := "check the network"
 	var urlError *url.Error
 	if errors.As(err, &urlError) {
 		if parsed, bad := url.Parse(urlError.URL); bad == nil && parsed.Host != "" {
@@ -48,9 +48,9 @@ func explainEndpoint(err error) error {
 // endpointHint returns what to check if a host cannot be reached.
 func endpointHint(host string) string {
 	if strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
-		return "is the region right (AWS_REGION, --region), and the network there?"
+		return "check the region (AWS_REGION, --region) and the network"
 	}
-	return "AWS_ENDPOINT_URL or the profile's endpoint_url names it: does it run, and is the address right?"
+	return "check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"
 }
 
 // reason returns the cause of a network error without the URL, which the caller
@@ -63,11 +63,11 @@ func reason(err error) string {
 	var urlError *url.Error
 	switch {
 	case errors.As(err, &certificate):
-		return fmt.Sprintf("its certificate is not trusted: %v; AWS_CA_BUNDLE names the authorities to trust", certificate.Err)
+		return fmt.Sprintf("its certificate is not trusted: %v; set AWS_CA_BUNDLE to the CA certificates to trust", certificate.Err)
 	case errors.As(err, &unknown):
 		return "no such host"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
+		return "no response in time"
 	case errors.As(err, &operation):
 		return operation.Err.Error()
 	case errors.As(err, &urlError):

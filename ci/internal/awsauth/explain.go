@@ -76,7 +76,7 @@ func explain(err error) error {
 		return found
 	}
 	if errors.Is(err, context.DeadlineExceeded) && errors.As(err, new(*smithy.OperationError)) {
-		return explained(outcome.Failed, err, "AWS gives no answer in time (%s): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?", iamAction(err))
+		return explained(outcome.Failed, err, "AWS did not respond in time (%s): check the network, and AWS_ENDPOINT_URL or the profile's endpoint_url", iamAction(err))
 	}
 	return nil
 }
@@ -120,11 +120,11 @@ func explainCode(err error) error {
 	code := errorCode(err)
 	switch {
 	case slices.Contains(expiredCodes, code):
-		return explained(outcome.Usage, err, "the AWS credentials have expired (%s answers %s): renew them (%s, or rerun the job) and run the same command again", iamAction(err), code, loginCommand("sso login"))
+		return explained(outcome.Usage, err, "the AWS credentials have expired (%s returned %s): renew them (%s, or rerun the job) and run the same command again", iamAction(err), code, loginCommand("sso login"))
 	case slices.Contains(unknownCodes, code):
-		return explained(outcome.Usage, err, "AWS does not know these credentials (%s answers %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", iamAction(err), code)
+		return explained(outcome.Usage, err, "AWS does not know these credentials (%s returned %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", iamAction(err), code)
 	case slices.Contains(signedCodes, code):
-		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", iamAction(err), code)
+		return explained(outcome.Usage, err, "AWS does not accept the signature (%s returned %s): the secret access key does not belong to the access key, or this machine's clock is wrong", iamAction(err), code)
 	case slices.Contains(deniedCodes, code):
 		return explainDenial(err)
 	case notAuthorized.MatchString(err.Error()): // the same message from a registry
@@ -140,7 +140,7 @@ var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authori
 func explainDenial(err error) error {
 	match := notAuthorized.FindStringSubmatch(err.Error())
 	if match == nil {
-		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` tells whose they are)", iamAction(err))
+		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` shows their owner)", iamAction(err))
 	}
 	who, what, where, why := match[1], match[2], strings.Trim(match[3], `"`), match[4]
 	if where != "" {

@@ -56,11 +56,11 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 	case role == "" && !noOther:
 		return nil, nil // the permission is for another program
 	case role == "":
-		return nil, outcome.Usagef("no AWS credentials: the job may ask GitHub for its identity, but no role to assume with it is named: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
+		return nil, outcome.Usagef("no AWS credentials: the job can request an OIDC token, but no role to assume is set: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
 	case !roleARN.MatchString(role):
-		return nil, outcome.Usagef("%s is not the ARN of a role: it must be like arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
+		return nil, outcome.Usagef("%s is not a role ARN: want one such as arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
 	case tokenURL == "" && token == "":
-		return nil, outcome.Usagef("no AWS credentials: %s may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: %s", role, permissionHint)
+		return nil, outcome.Usagef("no AWS credentials: %s cannot be assumed without the job's OIDC token, and ACTIONS_ID_TOKEN_REQUEST_URL is not set: %s", role, permissionHint)
 	case tokenURL == "":
 		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_TOKEN is set and ACTIONS_ID_TOKEN_REQUEST_URL is not: pass both on, and %s", permissionHint)
 	case token == "":
@@ -81,7 +81,7 @@ func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider
 func (o Options) roleSource() string {
 	switch {
 	case o.Role != "":
-		return "the role that was given"
+		return "the given role"
 	case os.Getenv("SLIPWAY_ROLE_ARN") != "":
 		return "SLIPWAY_ROLE_ARN"
 	default:
@@ -94,11 +94,11 @@ func (o Options) roleSource() string {
 func parseTokenURL(address string) (*url.URL, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" {
-		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: pass on the runner's, unchanged")
+		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: pass the runner's value unchanged")
 	}
 	local := parsed.Hostname() == "localhost" || net.ParseIP(parsed.Hostname()).IsLoopback()
 	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !local) {
-		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL must be an https URL: pass on the runner's, unchanged")
+		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL must be an https URL: pass the runner's value unchanged")
 	}
 	return parsed, nil
 }
@@ -154,7 +154,7 @@ func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 		return aws.Credentials{}, redactSecrets(w.explain(err), token, w.tokens.token)
 	}
 	if out.Credentials == nil {
-		return aws.Credentials{}, explained(outcome.Failed, nil, "assuming %s: AWS answers without credentials", w.role)
+		return aws.Credentials{}, explained(outcome.Failed, nil, "assuming %s: AWS returned no credentials", w.role)
 	}
 	w.expires = aws.ToTime(out.Credentials.Expiration)
 	return aws.Credentials{

@@ -93,7 +93,7 @@ func TestHalfConfigured(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		"role alone":     {map[string]string{in: "true", "AWS_ROLE_ARN": role}, role + " may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: add `permissions: id-token: write`"},
+		"role alone":     {map[string]string{in: "true", "AWS_ROLE_ARN": role}, role + " cannot be assumed without the job's OIDC token, and ACTIONS_ID_TOKEN_REQUEST_URL is not set: add `permissions: id-token: write`"},
 		"URL alone":      {map[string]string{"AWS_ROLE_ARN": role, url: "https://x"}, "ACTIONS_ID_TOKEN_REQUEST_TOKEN is not"},
 		"token alone":    {map[string]string{"AWS_ROLE_ARN": role, token: plantedToken}, "ACTIONS_ID_TOKEN_REQUEST_URL is not"},
 		"no role":        {map[string]string{url: "https://x", token: plantedToken}, "no role to assume with it is named: set SLIPWAY_ROLE_ARN"},
@@ -234,11 +234,11 @@ func TestAssumingTheRole(t *testing.T) {
 		"denied":         {refuses("AccessDenied", "Not authorized "+plantedJWT), outcome.Usage, "AWS does not let this job assume " + role + ": the role's trust policy must name token.actions.githubusercontent.com"},
 		"no provider":    {refuses("InvalidIdentityToken", "No OpenIDConnect provider "+plantedJWT), outcome.Usage, "(InvalidIdentityToken): the account must have the OIDC provider"},
 		"expired":        {refuses("ExpiredTokenException", plantedJWT), outcome.Failed, "the job's identity expired"},
-		"something else": {refuses("ValidationError", plantedJWT), outcome.Failed, "AWS gives no session (sts:AssumeRoleWithWebIdentity answers ValidationError)"},
+		"something else": {refuses("ValidationError", plantedJWT), outcome.Failed, "AWS returned no session (sts:AssumeRoleWithWebIdentity answers ValidationError)"},
 		"no session": {func() (*sts.AssumeRoleWithWebIdentityOutput, error) {
 			return &sts.AssumeRoleWithWebIdentityOutput{}, nil
-		}, outcome.Failed, "AWS answers without credentials"},
-		"an odd failure":  {func() (*sts.AssumeRoleWithWebIdentityOutput, error) { return nil, fmt.Errorf("odd %s", plantedJWT) }, outcome.Failed, "AWS gives no session"},
+		}, outcome.Failed, "AWS returned no credentials"},
+		"an odd failure":  {func() (*sts.AssumeRoleWithWebIdentityOutput, error) { return nil, fmt.Errorf("odd %s", plantedJWT) }, outcome.Failed, "AWS returned no session"},
 		"a secret's echo": {refuses(plantedJWT, ""), outcome.Failed, "answers ***)"},
 	}
 	for name, tt := range tests {
@@ -274,5 +274,5 @@ func TestRenewal(t *testing.T) {
 	clock.now = now.Add(3 * time.Minute)
 	cache.Invalidate()
 	_, err = cache.Retrieve(t.Context())
-	require.ErrorContains(t, err, "AWS gives no session")
+	require.ErrorContains(t, err, "AWS returned no session")
 }

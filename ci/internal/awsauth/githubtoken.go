@@ -66,9 +66,9 @@ func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 // failure returns the error of a request. A transient one is GitHub's, any other is
 // to be fixed in the workflow.
 func (s *tokenSource) failure(err error, retryable bool) error {
-	text := fmt.Sprintf("asking GitHub (%s) for the job's identity: %s", s.url.Host, reason(err))
+	text := fmt.Sprintf("requesting the job's OIDC token from GitHub (%s): %s", s.url.Host, reason(err))
 	if retryable {
-		return redactSecrets(explained(outcome.Failed, err, "%s: rerun the job when GitHub answers", text), s.token)
+		return redactSecrets(explained(outcome.Failed, err, "%s: rerun the job later", text), s.token)
 	}
 	return redactSecrets(explained(outcome.Usage, err, "%s: %s", text, permissionHint), s.token)
 }
@@ -92,7 +92,7 @@ func (s *tokenSource) request(ctx context.Context) (string, error) {
 	address.RawQuery = query.Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
 	if err != nil {
-		return "", &tokenError{text: "its address is malformed"}
+		return "", &tokenError{text: "its URL is malformed"}
 	}
 	request.Header.Set("Authorization", "Bearer "+s.token)
 	request.Header.Set("Accept", "application/json")
@@ -104,14 +104,14 @@ func (s *tokenSource) request(ctx context.Context) (string, error) {
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxTokenResponse))
 	switch {
 	case err != nil:
-		return "", &tokenError{text: "its answer broke off", retryable: true}
+		return "", &tokenError{text: "the response was truncated", retryable: true}
 	case response.StatusCode != http.StatusOK:
 		retryable := response.StatusCode >= http.StatusInternalServerError || response.StatusCode == http.StatusTooManyRequests
-		return "", &tokenError{text: fmt.Sprintf("it answers %d %s", response.StatusCode, http.StatusText(response.StatusCode)), retryable: retryable}
+		return "", &tokenError{text: fmt.Sprintf("it returned %d %s", response.StatusCode, http.StatusText(response.StatusCode)), retryable: retryable}
 	}
 	var token struct{ Value string }
 	if json.Unmarshal(body, &token) != nil || token.Value == "" {
-		return "", &tokenError{text: "its answer has no token", retryable: true}
+		return "", &tokenError{text: "the response has no token", retryable: true}
 	}
 	return token.Value, nil
 }

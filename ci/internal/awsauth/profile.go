@@ -17,7 +17,7 @@ import (
 func unknownProfile(name string, known []string) error {
 	file := configFile()
 	if len(known) == 0 {
-		return outcome.Usagef("no AWS profile %q: %s has none (aws configure sso makes one, or unset AWS_PROFILE)", name, file)
+		return outcome.Usagef("no AWS profile %q: %s has none (create one with aws configure sso, or unset AWS_PROFILE)", name, file)
 	}
 	if near := outcome.Nearest(name, known); near != "" {
 		return outcome.Usagef("no AWS profile %q: did you mean %q? %s has %s", name, near, file, strings.Join(known, ", "))

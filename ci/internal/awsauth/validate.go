@@ -38,7 +38,7 @@ func formError(value string, loose bool) string {
 	case !loose && strings.ContainsFunc(value, unicode.IsSpace):
 		return "has a space in it"
 	case !loose && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxASCII }):
-		return "has a character in it that none has"
+		return "has an invalid character"
 	}
 	return ""
 }
@@ -47,11 +47,11 @@ func formError(value string, loose bool) string {
 // unrelated error.
 func (o Options) checkForm() error {
 	given := [][2]string{
-		{"the region that was given", o.Region},
-		{"the role that was given", o.Role},
-		{"the endpoint that was given", o.Endpoint},
-		{"the URL for the job's identity", o.TokenURL},
-		{"the token for the job's identity", o.Token},
+		{"the given region", o.Region},
+		{"the given role", o.Role},
+		{"the given endpoint", o.Endpoint},
+		{"the URL for the job's OIDC token", o.TokenURL},
+		{"the token for the job's OIDC token request", o.Token},
 	}
 	names := []string{
 		"AWS_REGION", "AWS_DEFAULT_REGION",

@@ -81,7 +81,7 @@ func TestPlatformCommands(t *testing.T) {
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", "sha256:0")
 	require.Equal(t, outcome.Refused, code)
 	require.Empty(t, stdout)
-	require.Contains(t, stderr, "is not the one that was reviewed")
+	require.Contains(t, stderr, "is not the reviewed one")
 
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", planned.Binding.Digest)
 	require.Equal(t, outcome.Done, code, stderr)

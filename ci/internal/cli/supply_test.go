@@ -82,7 +82,7 @@ func testSignatures(t *testing.T, dir string) {
 	t.Setenv("FAKE_BROKEN", "yes")
 	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
 	require.Equal(t, outcome.Failed, code)
-	require.Contains(t, stderr, "looking for signatures of ")
+	require.Contains(t, stderr, "verifying the signature of ")
 	require.Empty(t, stdout, "what could not be found out is no refusal")
 	t.Setenv("FAKE_BROKEN", "")
 
@@ -100,7 +100,7 @@ func testSignatures(t *testing.T, dir string) {
 	require.Equal(t, outcome.Done, code, stderr)
 	found := decode[supplychain.Report](t, stdout)
 	require.Len(t, found.Images, 2)
-	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
+	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR has no findings for its images")
 	code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789")
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publish it first")
@@ -277,7 +277,7 @@ func TestTrustIsSaid(t *testing.T) {
 		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
 		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
 		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
-		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
+		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": want critical, high, medium, low or none`},
 		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
 		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},
 		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},

@@ -110,7 +110,7 @@ func (s Stage) openPlan(ctx context.Context, o ApplyOptions) (binding.Binding, b
 		return bound, none, err
 	}
 	if o.Digest != "" && o.Digest != bound.Digest {
-		return bound, none, outcome.Refusedf("the plan in %s is not the one that was reviewed: its digest is %s, and --digest asks for %s", o.Plan, bound.Digest, o.Digest)
+		return bound, none, outcome.Refusedf("the plan in %s is not the reviewed one: its digest is %s, and --digest is %s", o.Plan, bound.Digest, o.Digest)
 	}
 	s.Dir = bound.Root
 	if err := s.checkConfiguration(); err != nil {
@@ -180,10 +180,10 @@ func (s Stage) verify(ctx context.Context, w *workDir, bound binding.Binding, o 
 	}
 	if bound.Account != "" {
 		if s.Identity == nil {
-			return shownPlan{}, errors.New("the plan is bound to an AWS account, and nobody can be asked for it")
+			return shownPlan{}, errors.New("the plan is bound to an AWS account, which cannot be determined here")
 		}
 		if now.Account, now.Region, err = s.Identity.Identity(ctx); err != nil {
-			return shownPlan{}, fmt.Errorf("asking AWS for the account: %w", err)
+			return shownPlan{}, fmt.Errorf("reading the AWS account: %w", err)
 		}
 	}
 	if err := binding.MismatchError(bound.Compare(now)); err != nil {
@@ -211,10 +211,10 @@ func (w *workDir) copyPlan(name, hash string) error {
 		return fmt.Errorf("reading the plan file: %w", err)
 	}
 	if binding.Hash(data) != hash {
-		return outcome.Refusedf("%s changes while it is read: plan again", name)
+		return outcome.Refusedf("%s changed while it was read: plan again", name)
 	}
 	if err := os.WriteFile(w.file(PlanFile), data, 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
-		return fmt.Errorf("handing the plan to Terraform: %w", err)
+		return fmt.Errorf("copying the plan file: %w", err)
 	}
 	return nil
 }
@@ -230,7 +230,7 @@ func (s Stage) setResult(ctx context.Context, a *ApplyReport, out output) error 
 	switch {
 	case ctx.Err() != nil:
 		a.Result = Interrupted
-		a.setNext("run slipway plan and apply again: it carries on from what is there")
+		a.setNext("run slipway plan and slipway apply again to continue")
 		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.counts()))
 	case !a.started():
 		a.Result = Refused
@@ -241,6 +241,6 @@ func (s Stage) setResult(ctx context.Context, a *ApplyReport, out output) error 
 		return err
 	}
 	a.Result = Failed
-	a.setNext("mend the cause, then run slipway plan and apply again: it carries on from what is there")
+	a.setNext("fix the cause, then run slipway plan and slipway apply again to continue")
 	return fmt.Errorf("%s: %s", a.counts(), strings.TrimSuffix(out.failure(s.dir()).Error(), "."))
 }

@@ -168,7 +168,7 @@ func (a *ApplyReport) setNext(text string) {
 func (a *ApplyReport) counts() string {
 	text := fmt.Sprintf("%d applied, %d failed, %d not reached", len(a.Applied), len(a.Failed), len(a.NotReached))
 	if n := len(a.Unfinished); n > 0 {
-		text += fmt.Sprintf(", %d begun and not finished", n)
+		text += fmt.Sprintf(", %d unfinished", n)
 	}
 	return text
 }
@@ -183,7 +183,7 @@ func (a *ApplyReport) groups() []struct {
 		changes []Change
 	}{
 		{"Failed", a.Failed},
-		{"Begun and not finished", a.Unfinished},
+		{"Unfinished", a.Unfinished},
 		{"Not reached", a.NotReached},
 		{"Applied", a.Applied},
 	}
@@ -195,7 +195,7 @@ func (a ApplyReport) Text(w io.Writer) error {
 	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.counts())
 	for _, group := range a.groups() {
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(strings.SplitN(group.title, " and", 2)[0]), c.Action, c.Address, c.details())
+			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(group.title), c.Action, c.Address, c.details())
 		}
 	}
 	if len(a.Outputs) > 0 {

@@ -99,7 +99,7 @@ func TestWhatNoCommitHas(t *testing.T) {
 
 	b, err := s.readInputs(t.Context(), nil)
 	require.NoError(t, err)
-	require.Contains(t, SavedPlan{Binding: b}.boundTo(" "), ", and what is outside of the repository (../key.pub, ../shared/x)")
+	require.Contains(t, SavedPlan{Binding: b}.boundTo(" "), ", and files outside of the repository (../key.pub, ../shared/x)")
 }
 
 // TestAModuleInASubmodule is at the commit if the submodule is.

@@ -48,7 +48,7 @@ func (s Stage) ephemeralArguments(w *workDir, o terraform.PlanOptions) (vars, fi
 			content.WriteByte('}')
 		}
 		if err := os.WriteFile(w.file(name), content.Bytes(), 0o600); err != nil {
-			return nil, nil, fmt.Errorf("handing the variables to Terraform: %w", err)
+			return nil, nil, fmt.Errorf("writing the variables for Terraform: %w", err)
 		}
 		files = append(files, name)
 	}

@@ -26,7 +26,7 @@ func (w *workDir) saveErroredState(a *ApplyReport, out, root string) {
 	if abs, err := filepath.Abs(root); err == nil {
 		root = abs
 	}
-	a.Next = fmt.Sprintf("the state could not be saved, and is in %s with all its secrets: when the backend answers again, "+
+	a.Next = fmt.Sprintf("the state could not be written to the backend and is in %s, secrets included: when the backend is available again, "+
 		"run terraform state push %[1]s in %s (after terraform init), delete the file, and plan again", file, root)
 }
 
@@ -37,7 +37,7 @@ func (s Stage) checkErroredState(out string) error {
 	for _, dir := range []string{out, s.folder()} {
 		file := filepath.Join(dir, ErroredState)
 		if _, err := os.Stat(file); err == nil {
-			return outcome.Refusedf("%s is the state of an apply that could not be saved: run terraform state push with it, then delete it", file)
+			return outcome.Refusedf("%s is the state of an apply that could not be written to the backend: run terraform state push with it, then delete it", file)
 		}
 	}
 	return nil

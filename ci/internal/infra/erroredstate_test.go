@@ -67,7 +67,7 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	// would make everything anew.
 	backend.full.Store(false)
 	_, err = tr.plan(t)
-	require.EqualError(t, err, lost+" is the state of an apply that could not be saved: run terraform state push with it, then delete it")
+	require.EqualError(t, err, lost+" is the state of an apply that could not be written to the backend: run terraform state push with it, then delete it")
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 	_, err = tr.apply(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
@@ -87,5 +87,5 @@ func TestAStateThatSomebodyLeftInTheTree(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(tr.dir, "terraform", infra.ErroredState), []byte("{}"), 0o644))
 	_, err := tr.plan(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
-	require.ErrorContains(t, err, filepath.Join("terraform", infra.ErroredState)+" is the state of an apply that could not be saved")
+	require.ErrorContains(t, err, filepath.Join("terraform", infra.ErroredState)+" is the state of an apply that could not be written to the backend")
 }

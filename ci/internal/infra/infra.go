@@ -83,7 +83,7 @@ func (s Stage) checkConfiguration() error {
 	}
 	inJSON, _ := filepath.Glob(filepath.Join(s.folder(), "*.tf.json")) // the pattern is valid, as the one above
 	if len(found)+len(inJSON) == 0 {
-		return outcome.Usagef("%s has no Terraform configuration: name the folder that has with --dir", s.dir())
+		return outcome.Usagef("%s has no Terraform configuration: choose another folder with --dir", s.dir())
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ type workDir struct {
 func (s Stage) newWorkDir() (*workDir, error) {
 	dir, err := os.MkdirTemp("", "slipway-terraform-") // for this user only
 	if err != nil {
-		return nil, fmt.Errorf("making room for Terraform: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for Terraform: %w", err)
 	}
 	return &workDir{exec: s.Exec, dir: dir, root: s.dir()}, nil
 }

@@ -173,7 +173,7 @@ func (s Stage) fromRoot(file string) string {
 func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	for _, assignment := range o.Vars {
 		if name, _, ok := strings.Cut(assignment, "="); !ok || name == "" {
-			return o, outcome.Usagef("--var: write NAME=VALUE") // the argument may be a secret value
+			return o, outcome.Usagef("invalid --var: want NAME=VALUE") // the argument may be a secret value
 		}
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)
@@ -196,7 +196,7 @@ func (s Stage) resolveBackend() (terraform.Backend, error) {
 		}
 		name, err := s.resolveFile(value)
 		if err != nil {
-			return b, outcome.Usagef("--backend-config %s: write KEY=VALUE, or name a file (%w)", value, err)
+			return b, outcome.Usagef("invalid --backend-config %q: want KEY=VALUE or a file (%w)", value, err)
 		}
 		b.Config[i] = name
 	}
@@ -225,13 +225,13 @@ func (w *workDir) backend() (binding.Backend, error) {
 		return binding.Backend{Type: "local"}, nil
 	}
 	if err != nil {
-		return binding.Backend{}, fmt.Errorf("reading which backend is used: %w", err)
+		return binding.Backend{}, fmt.Errorf("reading the backend configuration: %w", err)
 	}
 	var state struct {
 		Backend binding.Backend `json:"backend"`
 	}
 	if err := json.Unmarshal(data, &state); err != nil {
-		return binding.Backend{}, fmt.Errorf("reading which backend is used: %w", err)
+		return binding.Backend{}, fmt.Errorf("reading the backend configuration: %w", err)
 	}
 	maps.DeleteFunc(state.Backend.Config, func(key string, value any) bool { return secretKey.MatchString(key) || !isPlain(value) })
 	return state.Backend, nil

@@ -106,7 +106,7 @@ func TestPartial(t *testing.T) {
 	}{
 		"whole":                             {&yes, nil, nil, nil},
 		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
-		"something is left for another one": {&no, nil, nil, []string{"Terraform calls it incomplete"}},
+		"something is left for another one": {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
 		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
 		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
 		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
@@ -119,8 +119,8 @@ func TestPartial(t *testing.T) {
 			require.Equal(t, tt.want, partialReasons(&tfjson.Plan{Complete: tt.complete}, tt.warnings, s.planArguments()))
 		})
 	}
-	require.Equal(t, "Partial plan (-target=a.b): no changes in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
-	require.Equal(t, "Partial plan (-target=a.b): no drift in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no changes in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no drift in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
 }
 
 func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
@@ -244,7 +244,7 @@ func TestBackendWithoutCredentials(t *testing.T) {
 	require.Equal(t, "s3 bucket=b encrypt=true max_retries=5", b.String())
 	write("{")
 	_, err = w.backend()
-	require.ErrorContains(t, err, "reading which backend is used")
+	require.ErrorContains(t, err, "reading the backend configuration")
 }
 
 func TestWhoAsksForTheAccount(t *testing.T) {
@@ -302,10 +302,10 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 		find string
 	}{
 		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
-		"nothing is left":     {saying{}, "reading the plan", "reading what terraform fmt found"},
+		"nothing is left":     {saying{}, "reading the plan", "reading the output of terraform fmt"},
 		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
-		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: it gave no reason"},
-		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading what terraform validate found"},
+		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
+		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

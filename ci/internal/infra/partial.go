@@ -50,7 +50,7 @@ func partialReasons(plan *tfjson.Plan, warnings []terraform.Diagnostic, argument
 		}
 	}
 	if len(reasons) == 0 && !complete {
-		reasons = append(reasons, "Terraform calls it incomplete")
+		reasons = append(reasons, "Terraform reports it as incomplete")
 	}
 	return reasons
 }
@@ -60,7 +60,7 @@ func refusePartial(reasons []string, allowed bool) error {
 	if len(reasons) == 0 || allowed {
 		return nil
 	}
-	return outcome.Refusedf("the plan is partial (%s): it does not make all that the configuration asks for: if that is meant, say so with --allow-partial", strings.Join(reasons, ", "))
+	return outcome.Refusedf("the plan is partial (%s): it omits a part of the configuration: to apply it anyway, add --allow-partial", strings.Join(reasons, ", "))
 }
 
 // warningLines returns Terraform's warnings without duplicates, one line each.

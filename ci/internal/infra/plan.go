@@ -96,7 +96,7 @@ func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
 	shown.summary.Partial = partialReasons(shown.plan, warnings, s.planArguments())
 	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.redact)
 	for _, name := range before.Outside {
-		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit says what is in it")
+		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit records its content")
 	}
 	b, err := s.readInputs(ctx, modules)
 	if err != nil {
@@ -140,7 +140,7 @@ func (s Stage) identity(ctx context.Context, plan *tfjson.Plan, backend binding.
 	}
 	account, region, err = s.Identity.Identity(ctx)
 	if err != nil {
-		return "", "", fmt.Errorf("asking AWS for the account: %w", err)
+		return "", "", fmt.Errorf("reading the AWS account: %w", err)
 	}
 	return account, region, nil
 }
@@ -260,10 +260,10 @@ func (p SavedPlan) boundTo(newline string) string {
 	b := p.Binding
 	commit := "commit " + b.Commit
 	if b.Dirty {
-		commit += ", and changes that are not committed"
+		commit += ", with uncommitted changes"
 	}
 	if len(b.Outside) > 0 {
-		commit += ", and what is outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
+		commit += ", and files outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
 	}
 	state := "a new state"
 	if b.State.Lineage != "" {

@@ -159,7 +159,7 @@ func (s Stage) validateConfiguration(ctx context.Context, w *workDir, v *Validat
 	}
 	data, err := os.ReadFile(w.file(terraform.StreamFile("validate")))
 	if err != nil {
-		return fmt.Errorf("reading what terraform validate found: %w", err)
+		return fmt.Errorf("reading the output of terraform validate: %w", err)
 	}
 	var answer struct {
 		Valid       bool                   `json:"valid"`
@@ -247,7 +247,7 @@ var (
 func formatFindings(name, dir string) ([]Finding, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("reading what terraform fmt found: %w", err)
+		return nil, fmt.Errorf("reading the output of terraform fmt: %w", err)
 	}
 	defer file.Close()
 	var found []Finding
@@ -273,7 +273,7 @@ func formatFindings(name, dir string) ([]Finding, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading what terraform fmt found: %w", err)
+		return nil, fmt.Errorf("reading the output of terraform fmt: %w", err)
 	}
 	return found, nil
 }

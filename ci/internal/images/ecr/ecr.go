@@ -38,7 +38,7 @@ func (a Account) Login(ctx context.Context) (*registry.Registry, error) {
 	}
 	return registry.New(l.host.Host, registry.Options{
 		Auth: l, RateLimits: limits, RepositoryHint: noRepositoryHint,
-		LoginHint: "run the same command again; if AWS's own token is not taken, look for what stands between",
+		LoginHint: "run the command again; if ECR's own token is rejected again, check for a proxy",
 	})
 }
 
@@ -73,17 +73,17 @@ func requestToken(ctx context.Context, api API) (token, error) {
 		return token{}, fmt.Errorf("logging in to the registry: %w", err)
 	}
 	if len(out.AuthorizationData) == 0 {
-		return token{}, fmt.Errorf("logging in to the registry: AWS answers without a token")
+		return token{}, fmt.Errorf("logging in to the registry: AWS returned no token")
 	}
 	data := out.AuthorizationData[0]
 	host, err := url.Parse(aws.ToString(data.ProxyEndpoint))
 	if err != nil || host.Host == "" {
-		return token{}, fmt.Errorf("logging in to the registry: AWS answers with %q for its address", aws.ToString(data.ProxyEndpoint))
+		return token{}, fmt.Errorf("logging in to the registry: AWS returned the invalid registry address %q", aws.ToString(data.ProxyEndpoint))
 	}
 	raw, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
 	user, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return token{}, fmt.Errorf("logging in to the registry: AWS's token is not in the form that it documents")
+		return token{}, fmt.Errorf("logging in to the registry: AWS's token has an undocumented format")
 	}
 	return token{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
 }

@@ -169,7 +169,7 @@ func TestLogin(t *testing.T) {
 		"IPv6":           {data("http://[::1]:4566", "AWS:p", time.Time{}), "[::1]:4566", ""},
 		"localhost":      {data("http://localhost:4566", "AWS:p", time.Time{}), "localhost:4566", ""},
 		"a lookalike":    {data("https://127.0.0.1.example.com", "AWS:p", time.Time{}), "127.0.0.1.example.com", ""},
-		"no data":        {nil, "", "AWS answers without a token"},
+		"no data":        {nil, "", "AWS returned no token"},
 		"no address":     {data("", "AWS:p", time.Time{}), "", `AWS answers with "" for its address`},
 		"not a pair":     {data("https://x", planted, time.Time{}), "", "not in the form"},
 		"nothing of use": {[]types.AuthorizationData{{ProxyEndpoint: aws.String("https://x"), AuthorizationToken: aws.String("?" + planted)}}, "", "not in the form"},

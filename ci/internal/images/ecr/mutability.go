@@ -21,7 +21,7 @@ func (a Account) TagMutable(ctx context.Context, repositories []string, tag stri
 	for names := range slices.Chunk(repositories, describePageSize) {
 		out, err := a.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: names})
 		if err != nil {
-			return nil, fmt.Errorf("asking whether tag %s may move: %w", tag, err)
+			return nil, fmt.Errorf("reading whether tag %s is mutable: %w", tag, err)
 		}
 		for _, r := range out.Repositories {
 			movable[aws.ToString(r.RepositoryName)] = isMutable(r, tag)

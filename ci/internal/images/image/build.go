@@ -52,7 +52,7 @@ func ParsePlatforms(names []string) ([]v1.Platform, error) {
 	for _, name := range names {
 		n := slices.IndexFunc(DefaultPlatforms(), func(p v1.Platform) bool { return p.String() == name })
 		if n < 0 {
-			return nil, outcome.Usagef("platform %q: take linux/amd64, linux/arm64 or both, which Fargate runs", name)
+			return nil, outcome.Usagef("invalid platform %q: want linux/amd64, linux/arm64 or both", name)
 		}
 		platforms = append(platforms, DefaultPlatforms()[n])
 	}
@@ -101,7 +101,7 @@ func (b Builder) checkLineEndings(ctx context.Context, service platform.Service)
 	if err != nil || name == "" {
 		return err
 	}
-	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
+	return outcome.Usagef("git converted the line endings of %s (core.autocrlf), so the image would differ from that of other machines: put \"* -text\" in .gitattributes or set core.autocrlf to false, then check the files out again", source.Display(path.Join(service.Path, name)))
 }
 
 // inputFiles returns the files outside the service's own that affect its image,

@@ -75,7 +75,7 @@ func (b Builder) leakError(ctx context.Context, service platform.Service, found 
 	if name, line := b.findLeak(ctx, service.Path, found.Kind); name != "" {
 		at = fmt.Sprintf("%s:%d", source.Display(path.Join(service.Path, name)), line)
 	}
-	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
+	return outcome.Refusedf("%s contains %s, which anyone who can pull the image could read: pass it to the service as a secret of its task definition", at, found.Kind)
 }
 
 // findLeak returns the first file below folder that has a secret of the given kind,
@@ -166,14 +166,14 @@ func (b Builder) mainPackage(service platform.Service) string {
 func (b Builder) compile(ctx context.Context, service platform.Service, target v1.Platform, tc toolchain) ([]byte, error) {
 	out, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
 	file := filepath.Join(out, binaryName)
 	c := cache{b.Cache}
 	key := cacheKey("binary", absolutePath(b.Source.Dir), service.Path, target.String())
 	if err := c.readFile(key, file); err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	result, err := b.Exec.Run(ctx, b.compileStep(service, target, tc), out)
 	if err != nil {
@@ -184,7 +184,7 @@ func (b Builder) compile(ctx context.Context, service platform.Service, target v
 	}
 	binary, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading what go build made for %s: %w", target, err)
+		return nil, fmt.Errorf("reading the binary for %s: %w", target, err)
 	}
 	c.store(key, binary)
 	return binary, nil

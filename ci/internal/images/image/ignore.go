@@ -48,14 +48,14 @@ func readIgnore(dir, folder string) (ignoreRules, error) {
 	}
 	i := ignoreRules{mu: new(sync.Mutex)}
 	if i.excluded, err = patternmatcher.New(patterns); err != nil {
-		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
 	if i.included, err = patternmatcher.New(append([]string{"**"}, patterns...)); err != nil {
-		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
 	// Patterns are compiled on first use: compile them now to find errors.
 	if _, err := i.excluded.MatchesOrParentMatches("x"); err != nil {
-		return ignoreRules{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
 	return i, nil
 }

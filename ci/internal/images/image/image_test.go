@@ -236,7 +236,7 @@ func TestBuildWithoutTheTool(t *testing.T) {
 
 	b.Exec = executor(func(context.Context, step.Step, string) (step.Result, error) { return step.Result{}, nil })
 	_, err = b.Build(t.Context(), p.Services[:1])
-	require.ErrorContains(t, err, "reading what go env said", "a tool that lies is found out")
+	require.ErrorContains(t, err, "reading the output of go env", "a tool that lies is found out")
 
 	b.Exec = executor(func(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 		if s.Args[1] == "build" {
@@ -337,7 +337,7 @@ func TestLayoutsIntoAFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	err := image.WriteLayouts(file, nil)
 	require.ErrorContains(t, err, "making the output directory")
-	require.ErrorContains(t, err, "name another directory with --out")
+	require.ErrorContains(t, err, "choose another directory with --out")
 }
 
 func TestProgram(t *testing.T) {
@@ -356,7 +356,7 @@ func TestParsePlatforms(t *testing.T) {
 	require.Equal(t, image.DefaultPlatforms(), platforms)
 	for _, bad := range []string{"", "linux", "windows/amd64", "foo/bar"} {
 		_, err := image.ParsePlatforms([]string{bad})
-		require.ErrorContains(t, err, "take linux/amd64, linux/arm64 or both")
+		require.ErrorContains(t, err, "want linux/amd64, linux/arm64 or both")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 	}
 }

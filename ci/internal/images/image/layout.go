@@ -24,16 +24,16 @@ import (
 // https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 func WriteLayouts(dir string, images []Image) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
+		return fmt.Errorf("making the output directory: %w: choose another directory with --out", err)
 	}
 	for _, img := range images {
 		if place := filepath.Join(dir, img.Service.Name); !replaceable(place) {
-			return outcome.Usagef("%s is no OCI layout, and stays as it is: name another directory with --out", place)
+			return outcome.Usagef("%s is not an OCI layout and is left unchanged: choose another directory with --out", place)
 		}
 	}
 	for _, img := range images {
 		if err := writeLayout(dir, img); err != nil {
-			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service.Name, err)
+			return fmt.Errorf("writing the layout of %s: %w: free disk space, or choose another directory with --out", img.Service.Name, err)
 		}
 	}
 	return nil
@@ -132,5 +132,5 @@ func missingBaseOf(index v1.ImageIndex) string {
 	if err != nil || file.Config.Labels[SiteLabel] == "" || len(file.Config.Entrypoint) > 0 {
 		return ""
 	}
-	return "it was built without its base"
+	return "it was built without its base image"
 }

@@ -73,7 +73,7 @@ func (l Lock) Write(dir string) error {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
 	if err := source.WriteFile(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, withoutPath(err))
+		return fmt.Errorf("writing %s: %w: the file is unchanged", LockFile, withoutPath(err))
 	}
 	return nil
 }

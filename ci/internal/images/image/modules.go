@@ -139,7 +139,7 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc toolchain) ([]goPackage, error) {
 	out, err := os.MkdirTemp("", "slipway-list-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
 	s := m.goStep("list the packages of", m.service, target, tc, "list", "-e", "-deps", "-buildvcs=false",
@@ -159,7 +159,7 @@ func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc tool
 	}
 	file, err := os.Open(filepath.Join(out, packagesFile))
 	if err != nil {
-		return nil, fmt.Errorf("reading what go list said: %w", withoutPath(err))
+		return nil, fmt.Errorf("reading the output of go list: %w", withoutPath(err))
 	}
 	defer file.Close()
 	var packages []goPackage
@@ -170,7 +170,7 @@ func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc tool
 			return packages, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading what go list said: %w", err)
+			return nil, fmt.Errorf("reading the output of go list: %w", err)
 		}
 		packages = append(packages, p)
 	}

@@ -245,7 +245,7 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
 		}
 		if found, leaks := leak.Find(data); leaks {
-			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
+			return nil, outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
 		}
 		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
 	}

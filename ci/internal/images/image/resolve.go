@@ -81,23 +81,23 @@ func unknownImageHint(name string, known []string) string {
 	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s?", near)
 	}
-	return "there are " + strings.Join(known, ", ")
+	return "want one of " + strings.Join(known, ", ")
 }
 
 // resolve returns the digest and the platforms of the index that a reference names.
 func resolve(ctx context.Context, rt http.RoundTripper, reference string) (digest string, platforms []string, err error) {
 	ref, err := name.NewTag(reference)
 	if err != nil {
-		return "", nil, outcome.Usagef("%s: %q is no reference by tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
+		return "", nil, outcome.Usagef("%s: invalid reference %q: want an image with a tag, such as docker.io/library/golang:1.26.8", LockFile, reference)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, fmt.Errorf("no answer within %s", resolveTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, resolveTimeout, fmt.Errorf("no response within %s", resolveTimeout))
 	defer cancel()
 	desc, err := remote.Get(ref, remoteOptions(ctx, rt)...)
 	if err != nil {
 		return "", nil, resolveError(ctx, reference, err)
 	}
 	if !desc.MediaType.IsIndex() {
-		return "", nil, fmt.Errorf("base %s has one platform only: take one with %s", reference, strings.Join(platformNames(DefaultPlatforms()), " and "))
+		return "", nil, fmt.Errorf("base %s has only one platform: choose an image with %s", reference, strings.Join(platformNames(DefaultPlatforms()), " and "))
 	}
 	index, err := desc.ImageIndex()
 	if err != nil {
@@ -116,7 +116,7 @@ func resolve(ctx context.Context, rt http.RoundTripper, reference string) (diges
 	}
 	for _, wanted := range DefaultPlatforms() {
 		if !slices.ContainsFunc(found, func(p v1.Platform) bool { return p.Satisfies(wanted) }) {
-			return "", nil, fmt.Errorf("base %s has no image for %s: take another one", reference, wanted)
+			return "", nil, fmt.Errorf("base %s has no image for %s: choose another one", reference, wanted)
 		}
 	}
 	return desc.Digest.String(), slices.Compact(slices.Sorted(slices.Values(platformNames(found)))), nil
@@ -133,7 +133,7 @@ func platformNames(platforms []v1.Platform) []string {
 // resolveError explains in one line why a reference was not resolved.
 func resolveError(ctx context.Context, reference string, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("asking for base %s: %w", reference, context.Cause(ctx))
+		return fmt.Errorf("resolving base %s: %w", reference, context.Cause(ctx))
 	}
 	var response *transport.Error
 	if !errors.As(err, &response) {
@@ -142,9 +142,9 @@ func resolveError(ctx context.Context, reference string, err error) error {
 	}
 	switch response.StatusCode {
 	case http.StatusNotFound:
-		return fmt.Errorf("base %s: its registry has no such image: mend the reference in %s", reference, LockFile)
+		return fmt.Errorf("base %s: its registry has no such image: correct the reference in %s", reference, LockFile)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("base %s: its registry gives it to nobody who is not logged in, or has no such image: run docker login, or mend the reference in %s", reference, LockFile)
+		return fmt.Errorf("base %s: its registry requires a login or has no such image: run docker login, or correct the reference in %s", reference, LockFile)
 	}
-	return fmt.Errorf("base %s: its registry answers %d %s", reference, response.StatusCode, http.StatusText(response.StatusCode))
+	return fmt.Errorf("base %s: its registry returned %d %s", reference, response.StatusCode, http.StatusText(response.StatusCode))
 }

@@ -54,7 +54,7 @@ func (s Summary) Notes() []string {
 	var remarks []string
 	for _, d := range s.Images {
 		if d.MissingBase != "" {
-			remarks = append(remarks, d.Service+" is built without its base, good for rehearsal only: "+d.MissingBase)
+			remarks = append(remarks, d.Service+" was built without its base image, for rehearsals only: "+d.MissingBase)
 		}
 		if d.Note != "" {
 			remarks = append(remarks, d.Service+" is "+d.Note)

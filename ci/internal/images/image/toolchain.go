@@ -102,7 +102,7 @@ func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolc
 		return own, nil
 	}
 	if own.settings["GOTOOLCHAIN"] == "local" {
-		own.missing = "GOTOOLCHAIN=local keeps go from fetching it"
+		own.missing = "GOTOOLCHAIN=local prevents its download"
 		return own, nil
 	}
 	fetched, err := b.goEnv(ctx, service, requested)
@@ -123,7 +123,7 @@ func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolc
 func (b Builder) goEnv(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
 	out, err := os.MkdirTemp("", "slipway-ask-")
 	if err != nil {
-		return toolchain{}, fmt.Errorf("making room for the build: %w", err)
+		return toolchain{}, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
 	const output = "env.json"
@@ -149,11 +149,11 @@ func (b Builder) goEnv(ctx context.Context, service platform.Service, choice str
 	}
 	data, err := os.ReadFile(filepath.Join(out, output))
 	if err != nil {
-		return toolchain{}, fmt.Errorf("reading what go env said: %w", withoutPath(err))
+		return toolchain{}, fmt.Errorf("reading the output of go env: %w", withoutPath(err))
 	}
 	t := toolchain{name: "local"}
 	if err := json.Unmarshal(data, &t.settings); err != nil {
-		return toolchain{}, fmt.Errorf("reading what go env said: %w", err)
+		return toolchain{}, fmt.Errorf("reading the output of go env: %w", err)
 	}
 	if releasedVersion.MatchString(t.settings["GOVERSION"]) {
 		t.name = t.settings["GOVERSION"]
@@ -188,7 +188,7 @@ func (t toolchain) note(made string) string {
 	if t.requested == "" || made == t.requested {
 		return ""
 	}
-	note := fmt.Sprintf("built with %s, and the tree asks for %s, so the digest is another one than where that builds it", made, t.requested)
+	note := fmt.Sprintf("built with %s instead of %s, which the tree requests, so its digest differs from that of other machines", made, t.requested)
 	if t.missing != "" {
 		note += ": " + t.missing
 	}

@@ -19,7 +19,7 @@ import (
 const maxSiblings = 8
 
 // errCorrupt is the error of content that does not match its digest.
-var errCorrupt = errors.New("its content is not what its digest says")
+var errCorrupt = errors.New("its content does not match its digest")
 
 // knownBlobs records which repositories hold a blob, and locks blobs during their
 // transfer.

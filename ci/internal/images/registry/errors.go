@@ -20,7 +20,7 @@ import (
 type digestError struct{ registry, got, sent string }
 
 func (w *digestError) Error() string {
-	return fmt.Sprintf("the registry %s says that it has %s, where %s was sent: it, or what is between, is broken", w.registry, w.got, w.sent)
+	return fmt.Sprintf("the registry %s stored digest %s instead of %s: the registry or a proxy is faulty", w.registry, w.got, w.sent)
 }
 
 // explain describes an error in one line: the operation, the registry's response
@@ -58,17 +58,17 @@ func (c *connection) responseError(what string, response *transport.Error) error
 	case hasErrorCode(response, transport.NameUnknownErrorCode):
 		return outcome.Usagef("the registry %s has no repository %s: %s", host, c.name.RepositoryStr(), cmp.Or(c.registry.options.RepositoryHint, "create it first"))
 	case code == http.StatusUnauthorized:
-		return outcome.Usagef("%s: the registry does not take the login (%s): %s", what, text, cmp.Or(c.registry.options.LoginHint, "docker login "+host))
+		return outcome.Usagef("%s: the registry rejected the credentials (%s): %s", what, text, cmp.Or(c.registry.options.LoginHint, "docker login "+host))
 	case code == http.StatusForbidden:
-		return fmt.Errorf("%s: the registry denies it (%s): allow these credentials to pull from and push to the repository", what, text)
+		return fmt.Errorf("%s: the registry denied access (%s): allow these credentials to pull from and push to the repository", what, text)
 	case code == http.StatusTooManyRequests:
-		return fmt.Errorf("%s: the registry limits requests, also after %d tries (%s): try again later, or have its limit raised", what, maxAttempts, text)
+		return fmt.Errorf("%s: the registry throttles requests even after %d attempts (%s): try again later, or request a higher limit", what, maxAttempts, text)
 	case code >= http.StatusInternalServerError:
-		return fmt.Errorf("%s: the registry fails, also after %d tries (%s): try again later", what, maxAttempts, text)
+		return fmt.Errorf("%s: the registry failed in all of %d attempts (%s): try again later", what, maxAttempts, text)
 	case code == http.StatusNotFound && response.Request != nil && kindOf(response.Request) == startUpload:
 		return outcome.Usagef("the registry %s has no repository %s (%s): %s", host, c.name.RepositoryStr(), text, cmp.Or(c.registry.options.RepositoryHint, "create it first"))
 	}
-	return fmt.Errorf("%s: the registry answers %s", what, text)
+	return fmt.Errorf("%s: the registry returned %s", what, text)
 }
 
 // connectionError explains a request without a response.
@@ -78,11 +78,11 @@ func (c *connection) connectionError(what string, err error) error {
 	var wrapped *url.Error
 	switch {
 	case errors.As(err, &dns):
-		return fmt.Errorf("%s: there is no host %s: check the registry's name and the network", what, dns.Name)
+		return fmt.Errorf("%s: host %s not found: check the registry's name and the network", what, dns.Name)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%s: the registry cannot be reached (%w): check its address and the network", what, op.Err)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%s: nothing moved for %s: the registry, or the line to it, hangs: try again later", what, c.registry.options.StallTimeout)
+		return fmt.Errorf("%s: no data transferred for %s: the registry or the connection to it hangs: try again later", what, c.registry.options.StallTimeout)
 	case errors.As(err, &wrapped):
 		return fmt.Errorf("%s: %w: try again", what, wrapped.Err)
 	}

@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 				f.gate.OnRequest = hang(http.MethodHead, "/manifests/")
 				return func() {}
 			},
-			want: "asking for tag " + sha + " (repo/a in GATE): nothing moved for 250ms: the registry, or the line to it, hangs: try again later",
+			want: "checking for tag " + sha + " (repo/a in GATE): nothing moved for 250ms: the registry, or the line to it, hangs: try again later",
 		},
 		"the registry hangs in the middle of an upload": {
 			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 		"the login is wrong": {
 			options: func(o *registry.Options) { o.Auth = &authn.Basic{Username: "AWS", Password: secret} },
 			code:    outcome.Usage,
-			want:    "(repo/a in GATE): the registry does not take the login (401 Unauthorized): docker login GATE",
+			want:    "(repo/a in GATE): the registry rejected the credentials (401 Unauthorized): docker login GATE",
 		},
 		"the login ends while pushing": {
 			options: func(o *registry.Options) { o.LoginHint = "log in again" },
@@ -83,30 +83,30 @@ func TestFaults(t *testing.T) {
 				return func() {}
 			},
 			code: outcome.Usage,
-			want: "the registry does not take the login (401 Unauthorized): log in again",
+			want: "the registry rejected the credentials (401 Unauthorized): log in again",
 		},
 		"pushing is denied": {
 			spoil: fault(localaws.Fault{Kind: localaws.Denied, Action: "InitiateLayerUpload"}),
-			want:  "the registry denies it (403 DENIED: User: ",
+			want:  "the registry denied access (403 DENIED: User: ",
 		},
 		"tagging is denied": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
 				return func() {}
 			},
-			want: "tagging (repo/a in GATE): the registry denies it (403 Forbidden): allow these credentials to pull from and push to the repository",
+			want: "tagging (repo/a in GATE): the registry denied access (403 Forbidden): allow these credentials to pull from and push to the repository",
 		},
 		"requests are limited": {
 			spoil: fault(localaws.Fault{Kind: localaws.Throttle, Action: "PutImage"}),
-			want:  "pushing (repo/a in GATE): the registry limits requests, also after 5 tries (429 TOOMANYREQUESTS: Rate exceeded): try again later, or have its limit raised",
+			want:  "pushing (repo/a in GATE): the registry throttles requests even after 5 attempts (429 TOOMANYREQUESTS: Rate exceeded): try again later, or have its limit raised",
 		},
 		"it fails in the middle of an upload": {
 			spoil: fault(localaws.Fault{Kind: localaws.ServerError, Action: "UploadLayerPart", After: 100}),
-			want:  "the registry fails, also after 5 tries (500 UNKNOWN: The request processing has failed because of an unknown error, exception or failure.): try again later",
+			want:  "the registry failed in all of 5 attempts (500 UNKNOWN: The request processing has failed because of an unknown error, exception or failure.): try again later",
 		},
 		"it fails at the end of an upload": {
 			spoil: fault(localaws.Fault{Kind: localaws.ServerError, Action: "CompleteLayerUpload"}),
-			want:  "the registry fails, also after 5 tries",
+			want:  "the registry failed in all of 5 attempts",
 		},
 		"the connection is reset in the middle of an upload": {
 			spoil: func(_ *testing.T, f *fixture) func() {
@@ -143,13 +143,13 @@ func TestFaults(t *testing.T) {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
 				p.Index = index(t, corrupted(t, noise(t, large), 0))
 			},
-			want: "its content is not what its digest says: build it again",
+			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file is cut short": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
 				p.Index = index(t, corrupted(t, noise(t, large), 1000))
 			},
-			want: "its content is not what its digest says: build it again",
+			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file cannot be read": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
@@ -411,11 +411,11 @@ func TestFaultsOfReferrers(t *testing.T) {
 		_, err = f.registry.Referrers(t.Context(), "a", subject, "")
 		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.Host+"): the registry")
 		_, _, err = f.registry.Find(t.Context(), "a", sha)
-		require.ErrorContains(t, err, "asking for tag "+sha)
+		require.ErrorContains(t, err, "checking for tag "+sha)
 	}
 	f.gate.OnRequest = always(http.MethodPut, "/manifests/", http.StatusForbidden)
 	_, err = f.registry.Attach(t.Context(), "a", sbom)
-	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denies it")
+	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denied access")
 	f.gate.Reset()
 	_, err = f.registry.Attach(t.Context(), "A", sbom)
 	require.Equal(t, outcome.Usage, outcome.Of(err))

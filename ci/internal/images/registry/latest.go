@@ -45,7 +45,7 @@ func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, 
 	case !p.Latest.Move:
 		return LatestResult{LatestNotMoved, p.Latest.Reason}, nil
 	case !pushed && !p.Latest.Always:
-		return LatestResult{LatestNotMoved, "tag " + p.Tag + " was published before"}, nil
+		return LatestResult{LatestNotMoved, "tag " + p.Tag + " already existed"}, nil
 	}
 	current, err := c.resolve(ctx, c.name.Tag(latestTag))
 	if err == nil && current == digest {
@@ -60,7 +60,7 @@ func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, 
 	case ctx.Err() != nil:
 		return LatestResult{}, c.explain(ctx, "moving latest", err)
 	case isImmutable(err):
-		return LatestResult{LatestNotMoved, fmt.Sprintf("repository %s does not let it move", c.name.RepositoryStr())}, nil
+		return LatestResult{LatestNotMoved, fmt.Sprintf("repository %s has immutable tags", c.name.RepositoryStr())}, nil
 	}
 	return LatestResult{LatestNotMoved, c.explain(ctx, "moving latest", err).Error()}, nil
 }

@@ -79,7 +79,7 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 	}
 	existing, err := c.resolve(ctx, c.name.Digest(digest.String()))
 	if err != nil {
-		return false, c.explain(ctx, "asking for the image", err)
+		return false, c.explain(ctx, "checking for the image", err)
 	}
 	if existing != digest {
 		if err := c.pushChildren(ctx, p, p.Index); err != nil {
@@ -100,7 +100,7 @@ func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash)
 	case failed != nil && !exists:
 		return false, c.explain(ctx, "tagging", failed)
 	case !exists:
-		return false, fmt.Errorf("the registry %s took tag %s of %s and does not have it: publish again; if that does not help, the registry is broken", c.registry.Host, p.Tag, c.name.RepositoryStr())
+		return false, fmt.Errorf("the registry %s accepted tag %s of %s but does not have it: publish again; if that does not help, the registry is faulty", c.registry.Host, p.Tag, c.name.RepositoryStr())
 	}
 	return true, nil
 }
@@ -124,7 +124,7 @@ func (c *connection) tagExists(ctx context.Context, tag name.Tag, digest v1.Hash
 	current, err := c.resolve(ctx, tag)
 	switch {
 	case err != nil:
-		return false, c.explain(ctx, "asking for tag "+tag.TagStr(), err)
+		return false, c.explain(ctx, "checking for tag "+tag.TagStr(), err)
 	case current == digest:
 		return true, nil
 	case current == (v1.Hash{}):
@@ -218,7 +218,7 @@ func (r *Registry) Find(ctx context.Context, repository, tag string) (reference 
 	}
 	digest, err := c.resolve(ctx, c.name.Tag(tag))
 	if err != nil {
-		return "", false, c.explain(ctx, "asking for tag "+tag, err)
+		return "", false, c.explain(ctx, "checking for tag "+tag, err)
 	}
 	if digest == (v1.Hash{}) {
 		return "", false, nil

@@ -312,7 +312,7 @@ func TestLatestFails(t *testing.T) {
 	got, err := f.registry.Publish(ctx, p)
 	require.NoError(t, err, "nothing depends on latest")
 	require.Equal(t, registry.LatestNotMoved, got.Latest.Result)
-	require.Contains(t, got.Latest.Reason, "the registry denies it")
+	require.Contains(t, got.Latest.Reason, "the registry denied access")
 	require.NotEmpty(t, f.names("a", sha))
 
 	f.gate.OnRequest = func(http.ResponseWriter, *http.Request) bool {
@@ -458,6 +458,6 @@ func TestDockerConfiguration(t *testing.T) {
 
 	write(t, filepath.Join(dir, "config.json"), `{`)
 	_, _, err = f.open(fromDocker).Find(t.Context(), "a", sha)
-	require.ErrorContains(t, err, "finding the login for "+f.gate.Host)
+	require.ErrorContains(t, err, "finding the credentials for "+f.gate.Host)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

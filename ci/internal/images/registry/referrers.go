@@ -41,12 +41,12 @@ func (c *connection) attach(ctx context.Context, artifact v1.Image) (v1.Hash, er
 		return v1.Hash{}, fmt.Errorf("reading an artifact for %s: %w", c.name.RepositoryStr(), err)
 	}
 	if manifest.Subject == nil {
-		return digest, outcome.Usagef("artifact %s for %s names no subject, so nobody would find it: set its subject", digest, c.name.RepositoryStr())
+		return digest, outcome.Usagef("artifact %s for %s has no subject, so it could not be found: set its subject", digest, c.name.RepositoryStr())
 	}
 	reference := c.name.Digest(digest.String())
 	existing, err := c.resolve(ctx, reference)
 	if err != nil {
-		return digest, c.explain(ctx, "asking for an artifact", err)
+		return digest, c.explain(ctx, "checking for an artifact", err)
 	}
 	if existing == digest {
 		return digest, nil

@@ -89,16 +89,16 @@ type Registry struct {
 // An invalid address is a usage error.
 func New(address string, o Options) (*Registry, error) {
 	if scheme, _, ok := strings.Cut(address, "://"); ok {
-		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], without %s://", address, scheme)
+		return nil, outcome.Usagef("invalid registry %q: want HOST[:PORT][/PREFIX], without %s://", address, scheme)
 	}
 	host, prefix, _ := strings.Cut(strings.TrimSuffix(address, "/"), "/")
 	parsed, err := name.NewRegistry(host, name.StrictValidation)
 	if err != nil {
-		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], such as registry.example.com/team", address)
+		return nil, outcome.Usagef("invalid registry %q: want HOST[:PORT][/PREFIX], such as registry.example.com/team", address)
 	}
 	if prefix != "" {
 		if _, err := name.NewRepository(host + "/" + prefix); err != nil {
-			return nil, outcome.Usagef("registry %q: the prefix %q must be of lower-case letters, digits and . _ - /", address, prefix)
+			return nil, outcome.Usagef("invalid registry %q: the prefix %q may have only lower-case letters, digits and . _ - /", address, prefix)
 		}
 	}
 	if o.Clock == nil {
@@ -148,7 +148,7 @@ func (r *Registry) Login(ctx context.Context) (login authn.AuthConfig, ok bool, 
 	}
 	found, err := authn.Authorization(ctx, r.options.Auth)
 	if err != nil {
-		return authn.AuthConfig{}, false, fmt.Errorf("finding the login for %s: %w", r.Host, err)
+		return authn.AuthConfig{}, false, fmt.Errorf("finding the credentials for %s: %w", r.Host, err)
 	}
 	return *found, true, nil
 }
@@ -175,7 +175,7 @@ type connection struct {
 func (r *Registry) connect(ctx context.Context, repository string) (*connection, error) {
 	target, err := name.NewRepository(r.Host + "/" + r.path(repository))
 	if err != nil {
-		return nil, outcome.Usagef("%q cannot be the name of a repository: it must be of lower-case letters, digits and . _ - /", r.path(repository))
+		return nil, outcome.Usagef("invalid repository name %q: it may have only lower-case letters, digits and . _ - /", r.path(repository))
 	}
 	r.mu.Lock()
 	c := r.connections[target.RepositoryStr()]
@@ -216,7 +216,7 @@ func (r *Registry) auth(ctx context.Context, target authn.Resource) (authn.Authe
 	}
 	auth, err := authn.Resolve(ctx, r.options.Keychain, target)
 	if err != nil {
-		return nil, outcome.Usagef("finding the login for %s: %w", r.Host, err)
+		return nil, outcome.Usagef("finding the credentials for %s: %w", r.Host, err)
 	}
 	return auth, nil
 }

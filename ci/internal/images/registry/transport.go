@@ -72,7 +72,7 @@ func (t deadlineConn) Write(p []byte) (int, error) {
 
 // errInsecure is the error of plain HTTP to another machine, which would expose the
 // credentials.
-var errInsecure = errors.New("it is spoken to without encryption, which is only for this machine itself: give it a certificate")
+var errInsecure = errors.New("plain HTTP is allowed only for this machine: use HTTPS")
 
 // tlsTransport allows plain HTTP only to this machine, even after redirects.
 type tlsTransport struct{ inner http.RoundTripper }

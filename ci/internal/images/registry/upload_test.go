@@ -126,7 +126,7 @@ func TestRetryAfter(t *testing.T) {
 				}
 				_, err = f.registry.Publish(t.Context(), publication(index(t, noise(t, 1000))))
 				if tt.fails {
-					require.ErrorContains(t, err, "the registry limits requests")
+					require.ErrorContains(t, err, "the registry throttles requests")
 					require.Empty(t, f.names("a", sha))
 					return
 				}

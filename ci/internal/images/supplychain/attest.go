@@ -161,7 +161,7 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	}
 	if trust.Key != "" { // the exact identity of a job is known only from its certificate
 		if err := c.verify(ctx, trust); err != nil {
-			return attached, fmt.Errorf("cosign does not find what it has signed with this key: make one with cosign generate-key-pair: %w", err)
+			return attached, fmt.Errorf("cosign cannot verify its own signature with this key: create a key with cosign generate-key-pair: %w", err)
 		}
 	}
 	return append(attached, "signature"), nil
@@ -194,7 +194,7 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 		}
 		content, err := os.ReadFile(filepath.Join(dir, d.file))
 		if err != nil || !json.Valid(content) {
-			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", platform), err)
+			return nil, errors.Join(fmt.Errorf("syft wrote no bill of materials for %s", platform), err)
 		}
 		all = append(all, d)
 	}

@@ -144,7 +144,7 @@ func TestSigned(t *testing.T) {
 	t.Setenv("FAKE_FORGETS", "yes")
 	a.Signer = &supplychain.Signer{Key: strings.Replace(other, ".pub", ".key", 1)}
 	_, err = a.Attest(t.Context(), subject, build)
-	require.ErrorContains(t, err, "cosign does not find what it has signed with this key: make one with cosign generate-key-pair")
+	require.ErrorContains(t, err, "cosign cannot verify its own signature with this key: create a key with cosign generate-key-pair")
 
 	err = host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Key: other})
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
@@ -152,7 +152,7 @@ func TestSigned(t *testing.T) {
 	t.Setenv("FAKE_BROKEN", "yes")
 	err = host(t).Verify(t.Context(), to, "app", digest, trust)
 	require.Equal(t, outcome.Failed, outcome.Of(err), "a registry that fails refuses nothing")
-	require.ErrorContains(t, err, "looking for signatures of "+to.Reference("app", digest)+": cosign verify ended with exit code 1: GET https://registry: 503")
+	require.ErrorContains(t, err, "verifying the signature of "+to.Reference("app", digest)+": cosign verify ended with exit code 1: GET https://registry: 503")
 }
 
 func TestSignedByAJob(t *testing.T) {

@@ -39,7 +39,7 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 			if none := (*types.ScanNotFoundException)(nil); errors.As(failed, &none) {
 				note, again, final = e.scanOnPush(ctx, repository)
 			} else if failed != nil {
-				final = fmt.Errorf("asking ECR for its scan of %s: %w", name, failed)
+				final = fmt.Errorf("reading ECR's scan of %s: %w", name, failed)
 			} else {
 				note, again, final = checkStatus(out.ImageScanStatus, name)
 			}
@@ -52,14 +52,14 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 	case ctx.Err() != nil:
 		return nil, "", fmt.Errorf("waiting for ECR's scan of %s: %w", name, context.Cause(ctx))
 	case err != nil:
-		return nil, "", fmt.Errorf("ECR has not finished its scan of %s within %s: scan again in a while", name, scanTimeout)
+		return nil, "", fmt.Errorf("ECR did not finish its scan of %s within %s: scan again later", name, scanTimeout)
 	case note != "":
 		return nil, note, nil
 	}
 	for pages := ecr.NewDescribeImageScanFindingsPaginator(e.API, in); pages.HasMorePages(); {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, "", fmt.Errorf("asking ECR for its scan of %s: %w", name, err)
+			return nil, "", fmt.Errorf("reading ECR's scan of %s: %w", name, err)
 		}
 		if page.ImageScanFindings == nil {
 			continue
@@ -79,14 +79,14 @@ func (e ECR) Scan(ctx context.Context, repository, digest string) (findings []Fi
 func (e ECR) scanOnPush(ctx context.Context, repository string) (note string, again bool, err error) {
 	out, err := e.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: []string{repository}})
 	if err != nil {
-		return "", false, fmt.Errorf("asking ECR whether repository %s scans: %w", repository, err)
+		return "", false, fmt.Errorf("reading the scan configuration of ECR repository %s: %w", repository, err)
 	}
 	for _, r := range out.Repositories {
 		if r.ImageScanningConfiguration != nil && r.ImageScanningConfiguration.ScanOnPush {
 			return "", true, nil
 		}
 	}
-	return fmt.Sprintf("repository %s does not scan on push, so ECR knows nothing of its images", repository), false, nil
+	return fmt.Sprintf("repository %s does not scan on push, so ECR has no findings for its images", repository), false, nil
 }
 
 // checkStatus reports whether the findings are available.

@@ -86,7 +86,7 @@ func TestECR(t *testing.T) {
 		"unsupported, the old way":     {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
 		"failed":                       {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
 		"too old":                      {api: fakeECR{pages: []answer{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
-		"denied":                       {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "asking ECR for its scan of repo@sha256:1: denied"},
+		"denied":                       {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -46,7 +46,7 @@ func (r Report) Err() error {
 	if len(failing) == 1 {
 		noun = "vulnerability is"
 	}
-	err := fmt.Errorf("%d %s of severity %s or worse, the first %s in %s of %s: update, or accept it for a while in %s",
+	err := fmt.Errorf("%d %s of severity %s or worse, the first %s in %s of %s: update it, or accept it temporarily in %s",
 		len(failing), noun, r.FailOn, failing[0].ID, failing[0].Package, failing[0].Service, ExceptionsFile)
 	return outcome.With(outcome.Failed, err)
 }
@@ -69,7 +69,7 @@ func (r Report) Text(w io.Writer) error {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "  note: %s\n", note)
 	}
-	fmt.Fprintf(&b, "%s: %d found, %d of them count (from %s on)\n", r.Result, len(r.Findings), len(r.failing()), r.FailOn)
+	fmt.Fprintf(&b, "%s: %d found, %d fail the scan (--fail-on %s)\n", r.Result, len(r.Findings), len(r.failing()), r.FailOn)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -42,7 +42,7 @@ type Scanner struct {
 // or "".
 func FindExceptions(dir string) (string, error) {
 	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(oldExceptionsFile))); err == nil {
-		return "", outcome.Usagef("%s is not read any more: name what is accepted in %s, as id, statement and expired_at, and remove it", oldExceptionsFile, ExceptionsFile)
+		return "", outcome.Usagef("%s is no longer read: list accepted vulnerabilities in %s, with id, statement and expired_at, and remove the old file", oldExceptionsFile, ExceptionsFile)
 	}
 	file := filepath.Join(dir, ExceptionsFile)
 	if _, err := os.Stat(file); err != nil {
@@ -92,7 +92,7 @@ func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted except
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
-		return fmt.Errorf("giving Trivy the exceptions: %w", err)
+		return fmt.Errorf("writing the exceptions for Trivy: %w", err)
 	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
 	for _, one := range images {
@@ -139,7 +139,7 @@ func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Fi
 	}
 	data, err := os.ReadFile(filepath.Join(dir, report))
 	if err != nil {
-		return nil, fmt.Errorf("trivy left no report: %w", err)
+		return nil, fmt.Errorf("trivy wrote no report: %w", err)
 	}
 	return readTrivy(data)
 }
@@ -170,7 +170,7 @@ func readTrivy(data []byte) ([]Finding, error) {
 		}
 	}
 	if err := json.Unmarshal(data, &report); err != nil || report.SchemaVersion == 0 {
-		return nil, errors.Join(errors.New("reading Trivy's report: it is none"), err)
+		return nil, errors.Join(errors.New("reading Trivy's report: it is not a report"), err)
 	}
 	var findings []Finding
 	for _, result := range report.Results {
@@ -213,7 +213,7 @@ func readExceptions(file string) (e exceptions, err error) {
 	}
 	for n, v := range e.Vulnerabilities {
 		if v.ID == "" || v.Statement == "" || v.ExpiredAt.IsZero() {
-			return e, outcome.Usagef("%s: vulnerability %d (%s) must have id, statement and expired_at: nothing is accepted for ever, or without a reason", filepath.Base(file), n+1, v.ID)
+			return e, outcome.Usagef("%s: vulnerability %d (%s) must have id, statement and expired_at: an exception needs a reason and an expiry date", filepath.Base(file), n+1, v.ID)
 		}
 	}
 	return e, nil

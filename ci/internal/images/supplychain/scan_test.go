@@ -149,7 +149,7 @@ func TestExceptions(t *testing.T) {
 func TestThreshold(t *testing.T) {
 	for _, bad := range []string{"", "severe", "unknown", "HIGH"} {
 		_, err := supplychain.ParseThreshold(bad)
-		require.ErrorContains(t, err, "take critical, high, medium, low or none")
+		require.ErrorContains(t, err, "want critical, high, medium, low or none")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 	}
 }

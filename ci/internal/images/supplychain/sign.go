@@ -57,10 +57,10 @@ func (s Signer) Check() error {
 			return err
 		}
 		if !strings.Contains(block.Type, "PRIVATE KEY") {
-			return outcome.Usagef("signing key %s: it has a PEM block %q: name the private key, such as cosign generate-key-pair makes", s.Key, block.Type)
+			return outcome.Usagef("signing key %s: it has a PEM block %q: want a private key, such as cosign generate-key-pair creates", s.Key, block.Type)
 		}
 		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !canVerify(key) { // cosign checks other formats
-			return outcome.Usagef("signing key %s: cosign does not find what it has signed with a key of this kind: make one with cosign generate-key-pair", s.Key)
+			return outcome.Usagef("signing key %s: cosign cannot verify its own signatures with a key of this type: create a key with cosign generate-key-pair", s.Key)
 		}
 	}
 	return checkJSON(s.TrustedRoot, s.SigningConfig)
@@ -95,9 +95,9 @@ type Trust struct {
 func (t Trust) Check() error {
 	switch identity := t.Identity != "" || t.Pattern != ""; {
 	case t.Key != "" && identity, t.Identity != "" && t.Pattern != "":
-		return outcome.Usagef("a key, an identity and a pattern say different things about who is trusted: leave out all but one of them")
+		return outcome.Usagef("a key, an identity and a pattern exclude each other: give only one")
 	case t.Key == "" && !identity:
-		return outcome.Usagef("whose signature is trusted must be said: give a public key, or an identity")
+		return outcome.Usagef("no trusted signer: give a public key or an identity")
 	}
 	if _, err := regexp.Compile(t.Pattern); err != nil {
 		return outcome.Usagef("pattern %q of the trusted identity: %w", t.Pattern, err)
@@ -108,7 +108,7 @@ func (t Trust) Check() error {
 			return err
 		}
 		if block.Type != "PUBLIC KEY" {
-			return outcome.Usagef("public key %s: it has a PEM block %q: extract the public half with cosign public-key --key FILE, or openssl pkey -in FILE -pubout", t.Key, block.Type)
+			return outcome.Usagef("public key %s: it has a PEM block %q: extract the public key with cosign public-key --key FILE, or openssl pkey -in FILE -pubout", t.Key, block.Type)
 		}
 	}
 	return checkJSON(t.TrustedRoot)
@@ -121,7 +121,7 @@ func (t Trust) Required(required bool) (*Trust, error) {
 	case required:
 		return &t, t.Check()
 	case t.Key != "" || t.Identity != "" || t.Pattern != "":
-		return nil, outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
+		return nil, outcome.Usagef("--key and --identity need --require-signature: add it")
 	}
 	return nil, nil
 }
@@ -137,11 +137,11 @@ func (t Trust) String() string {
 func readPEM(what, file string) (*pem.Block, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, outcome.Usagef("reading the %s: %w: name a PEM file, such as cosign generate-key-pair makes", what, err)
+		return nil, outcome.Usagef("reading the %s: %w: want a PEM file, such as cosign generate-key-pair creates", what, err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, outcome.Usagef("%s %s: it is no PEM file, such as cosign generate-key-pair makes", what, file)
+		return nil, outcome.Usagef("%s %s: it is not a PEM file, such as cosign generate-key-pair creates", what, file)
 	}
 	return block, nil
 }
@@ -153,10 +153,10 @@ func checkJSON(files ...string) error {
 		}
 		data, err := os.ReadFile(file)
 		if err == nil && !json.Valid(data) {
-			err = errors.New("it is no JSON")
+			err = errors.New("it is not JSON")
 		}
 		if err != nil {
-			return outcome.Usagef("reading %s: %w: write it with cosign trusted-root create or cosign signing-config create", file, err)
+			return outcome.Usagef("reading %s: %w: create it with cosign trusted-root create or cosign signing-config create", file, err)
 		}
 	}
 	return nil
@@ -193,7 +193,7 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 	c := cosign{Tools: tools, dir: dir, image: in.Reference(repository, image)}
 	c.step = step.Step{Fresh: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
 	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil { //nolint:gosec // a container's user reads it
-		return c, fmt.Errorf("making room for cosign: %w", err)
+		return c, fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	login, ok, err := in.Login(ctx)
 	if err != nil || !ok {
@@ -212,7 +212,7 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 // container's user.
 func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
-		return fmt.Errorf("making room for cosign: %w", err)
+		return fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	return nil
 }
@@ -312,9 +312,9 @@ func (c cosign) verify(ctx context.Context, trust Trust) error {
 	case !errors.As(err, &exit):
 		return err
 	case exit.code == 10 || unsignedPattern.MatchString(exit.stderr):
-		return outcome.Refusedf("%s: it is not signed: publish it with --sign-key, or from a job that may ask for its identity", c.image)
+		return outcome.Refusedf("%s is not signed: publish it with --sign-key, or from a job with the permission id-token: write", c.image)
 	case exit.code == 12 || exit.code == 13 || untrustedPattern.MatchString(exit.stderr):
-		return outcome.Refusedf("%s: %s has not signed it: %s", c.image, trust, exit.stderr)
+		return outcome.Refusedf("%s is not signed by %s: %s", c.image, trust, exit.stderr)
 	}
-	return fmt.Errorf("looking for signatures of %s: %w", c.image, err)
+	return fmt.Errorf("verifying the signature of %s: %w", c.image, err)
 }

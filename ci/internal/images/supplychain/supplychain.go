@@ -57,7 +57,7 @@ func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 
 // run runs a tool. A nonzero exit code is an [*exitError].
 func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, args ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, fmt.Errorf("%s has not ended within %s", of.Name, toolTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, fmt.Errorf("%s did not finish within %s", of.Name, toolTimeout))
 	defer cancel()
 	s.Name, s.Image, s.Dir, s.Args = of.Name+" "+args[0], t.Image(of.Name), ".", of.Command(args...)
 	s.Include = []string{"ci/images.lock.json"} // no source files, but the tree must not be empty
@@ -79,7 +79,7 @@ type exitError struct {
 }
 
 func (e *exitError) Error() string {
-	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.stderr, "it says nothing"))
+	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.stderr, "no error output"))
 }
 
 // errorTail returns the end of a tool's error output in one line.
@@ -129,7 +129,7 @@ func platformFileName(platform v1.Descriptor) string {
 func tempDir() (dir string, done func(), err error) {
 	dir, err = os.MkdirTemp("", "slipway-supply-")
 	if err != nil {
-		return "", nil, fmt.Errorf("making room for the tools: %w", err)
+		return "", nil, fmt.Errorf("creating a temporary directory for the tools: %w", err)
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }

@@ -111,7 +111,7 @@ func (b Binding) Write(name string) error {
 func Read(name string) (Binding, error) {
 	data, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return Binding{}, outcome.Usagef("no %s: name a directory that slipway plan wrote with --plan, or run slipway plan", name)
+		return Binding{}, outcome.Usagef("no %s: choose a plan directory with --plan, or run slipway plan", name)
 	}
 	if err != nil {
 		return Binding{}, fmt.Errorf("reading the plan's binding: %w", err)
@@ -121,15 +121,15 @@ func Read(name string) (Binding, error) {
 	decoder.DisallowUnknownFields()
 	decoder.UseNumber()
 	if err := decoder.Decode(&b); err != nil {
-		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (%w): plan again", name, err)
+		return Binding{}, outcome.Refusedf("%s is not a valid binding (%w): plan again", name, err)
 	}
 	switch _, err := decoder.Token(); {
 	case !errors.Is(err, io.EOF):
-		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (something follows it): plan again", name)
+		return Binding{}, outcome.Refusedf("%s is not a valid binding (data after the document): plan again", name)
 	case b.Format != Format:
-		return Binding{}, outcome.Refusedf("%s has format %d, and this slipway reads %d: plan again with this one", name, b.Format, Format)
+		return Binding{}, outcome.Refusedf("%s has format %d, and this version of slipway reads %d: plan again", name, b.Format, Format)
 	case b.Digest != b.digest(), b.ConfigurationHash != hashOf(b.Files), b.VariablesHash != hashOf(b.Variables):
-		return Binding{}, outcome.Refusedf("%s was changed after the plan was made (its digest does not fit): plan again", name)
+		return Binding{}, outcome.Refusedf("%s was changed after the plan was made (its digest does not match): plan again", name)
 	}
 	return b, nil
 }

@@ -71,9 +71,9 @@ func MismatchError(differences []Difference) error {
 	}
 	hint := ""
 	if stateOnly {
-		hint = " (the state has moved on, perhaps because this plan was applied already)"
+		hint = " (the state has changed, perhaps because this plan was already applied)"
 	}
-	return outcome.Refusedf("the plan is not for what is here now: %s%s: plan again", strings.Join(lines, "; "), hint)
+	return outcome.Refusedf("the inputs of the plan have changed: %s%s: plan again", strings.Join(lines, "; "), hint)
 }
 
 // compareMaps returns the entries that differ.

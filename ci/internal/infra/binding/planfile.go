@@ -33,7 +33,7 @@ const maxStateSize = 1 << 30
 func ReadPlanFile(name string) (PlanFile, error) {
 	data, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return PlanFile{}, outcome.Usagef("no plan file %s: %s must be a directory that slipway plan wrote, whole", name, filepath.Dir(name))
+		return PlanFile{}, outcome.Usagef("no plan file %s: %s must be a complete plan directory", name, filepath.Dir(name))
 	}
 	if err != nil {
 		return PlanFile{}, fmt.Errorf("reading the plan file: %w", err)
@@ -47,7 +47,7 @@ func ReadPlanFile(name string) (PlanFile, error) {
 	// has neither lineage nor serial.
 	file, err := archive.Open("tfstate")
 	if err != nil {
-		return p, outcome.Refusedf("%s is not a plan file that this slipway can read (%w): plan again", name, err)
+		return p, outcome.Refusedf("%s is not a plan file that this version of slipway can read (%w): plan again", name, err)
 	}
 	defer file.Close()
 	if p.State, err = ReadState(io.LimitReader(file, maxStateSize)); err != nil {

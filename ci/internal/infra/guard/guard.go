@@ -29,7 +29,7 @@ func Loss(kind string) string {
 			}
 		}
 	}
-	return "not known: slipway does not know this kind of resource"
+	return "unknown: slipway does not know this resource type"
 }
 
 // Destroyed is a resource that a plan destroys or replaces.
@@ -71,7 +71,7 @@ func Check(destroyed []Destroyed, allowed []string) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	return outcome.Refusedf("the plan would %s: if that is meant, say so with %s", strings.Join(refused, ", "), strings.Join(flags, " "))
+	return outcome.Refusedf("the plan would %s: to allow it, add %s", strings.Join(refused, ", "), strings.Join(flags, " "))
 }
 
 func orNothing(addresses []string) string {

@@ -29,7 +29,7 @@ func TestCheck(t *testing.T) {
 		"a guarded one":                {[]guard.Destroyed{rule, vpc}, nil, outcome.Refused, "the plan would destroy aws_vpc.main (lost: the network, with everything in it): if that is meant, say so with --allow-destroy aws_vpc.main"},
 		"a guarded one, allowed":       {[]guard.Destroyed{vpc}, []string{"aws_vpc.main"}, outcome.Done, ""},
 		"two, one of them allowed":     {[]guard.Destroyed{vpc, repository}, []string{"aws_vpc.main"}, outcome.Refused, `replace aws_ecr_repository.service["backend"] (lost: every image in it, those to roll back to included): if that is meant, say so with --allow-destroy 'aws_ecr_repository.service["backend"]'`},
-		"an unknown one":               {[]guard.Destroyed{{Address: "acme_thing.x", Type: "acme_thing"}}, nil, outcome.Refused, "destroy acme_thing.x (lost: not known: slipway does not know this kind of resource): if that is meant, say so with --allow-destroy acme_thing.x"},
+		"an unknown one":               {[]guard.Destroyed{{Address: "acme_thing.x", Type: "acme_thing"}}, nil, outcome.Refused, "destroy acme_thing.x (lost: unknown: slipway does not know this resource type): if that is meant, say so with --allow-destroy acme_thing.x"},
 		"a deposed one":                {[]guard.Destroyed{{Address: "aws_ebs_volume.a (deposed 0badcafe)", Type: "aws_ebs_volume"}}, nil, outcome.Refused, "--allow-destroy 'aws_ebs_volume.a (deposed 0badcafe)'"},
 		"an unguarded one, allowed":    {[]guard.Destroyed{rule}, []string{rule.Address}, outcome.Done, ""},
 		"a type instead of an address": {[]guard.Destroyed{vpc}, []string{"aws_vpc"}, outcome.Usage, "--allow-destroy aws_vpc: the plan does not destroy it: did you mean aws_vpc.main?"},
@@ -80,7 +80,7 @@ func TestLoss(t *testing.T) {
 		"way into":      {"aws_iam_openid_connect_provider"},
 		"tasks":         {"aws_ecs_service"},
 		"versions":      {"aws_lambda_function", "helm_release"},
-		"not known: slipway does not know this kind of resource": {"acme_thing", "aws_thing_of_tomorrow", "time_static", "aws", ""},
+		"unknown: slipway does not know this resource type": {"acme_thing", "aws_thing_of_tomorrow", "time_static", "aws", ""},
 	}
 	for want, kinds := range tests {
 		for _, kind := range kinds {

@@ -47,7 +47,7 @@ func PlanWithRedactor(document []byte, secrets ...string) (redacted []byte, reda
 		return nil, nil, fmt.Errorf("reading the plan as JSON: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, nil, fmt.Errorf("reading the plan as JSON: there is more than one document")
+		return nil, nil, fmt.Errorf("reading the plan as JSON: more than one document")
 	}
 	if plan == nil {
 		return nil, nil, fmt.Errorf("reading the plan as JSON: it is null")

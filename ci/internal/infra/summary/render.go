@@ -22,26 +22,26 @@ const (
 // GitHub colours in a diff.
 var verbs = map[Action]struct{ done, sign string }{
 	Destroy: {"destroyed", "-"}, Replace: {"replaced", "-"}, Update: {"updated", "!"}, Create: {"created", "+"},
-	Forget: {"forgotten (they stay in the account)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
+	Forget: {"removed from the state (not destroyed)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
 }
 
 // Headline returns the plan in one line.
 func (s Summary) Headline() string {
-	head, nothing := "Plan: ", "No changes: the platform is as the configuration says."
+	head, nothing := "Plan: ", "No changes: the infrastructure matches the configuration."
 	if len(s.Partial) > 0 {
 		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), maxValueLength))
-		nothing = head + "no changes in the part that it looks at."
+		nothing = head + "no changes in the planned part."
 	}
 	if s.RefreshOnly {
 		switch {
 		case len(s.Drift) == 0 && len(s.Partial) > 0:
-			return head + "no drift in the part that it looks at."
+			return head + "no drift in the planned part."
 		case len(s.Drift) == 0:
-			return "No drift: the platform is as Terraform left it."
+			return "No drift: the infrastructure matches the state."
 		case len(s.Partial) > 0:
-			return head + fmt.Sprintf("others have changed %s.", outcome.Count(len(s.Drift), "resource"))
+			return head + outcome.Count(len(s.Drift), "resource") + " changed outside of Terraform."
 		}
-		return fmt.Sprintf("Drift: others have changed %s.", outcome.Count(len(s.Drift), "resource"))
+		return fmt.Sprintf("Drift: %s changed outside of Terraform.", outcome.Count(len(s.Drift), "resource"))
 	}
 	var parts []string
 	for _, a := range order {
@@ -72,7 +72,7 @@ func (s Summary) Text(w io.Writer) error {
 		}
 	}
 	if len(s.Drift) > 0 {
-		b.WriteString("\nChanged by others since Terraform last looked:\n")
+		b.WriteString("\nChanged outside of Terraform:\n")
 		for _, r := range s.Drift {
 			b.WriteString("\n" + r.title() + "\n" + r.lines("  "))
 		}
@@ -84,7 +84,7 @@ func (s Summary) Text(w io.Writer) error {
 		b.WriteString("\nwarning: " + warning + "\n")
 	}
 	if len(s.Deferred) > 0 {
-		b.WriteString("\nleft for the next plan: " + strings.Join(s.Deferred, ", ") + "\n")
+		b.WriteString("\ndeferred to a later plan: " + strings.Join(s.Deferred, ", ") + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -116,7 +116,7 @@ func (s Summary) markdown(limit int) string {
 	}
 	b.WriteString(section("Changes", s.Resources, limit*3/4-b.Len()))
 	b.WriteString(tail)
-	b.WriteString(section("Changed by others since Terraform last looked", s.Drift, limit-b.Len()-200))
+	b.WriteString(section("Changed outside of Terraform", s.Drift, limit-b.Len()-200))
 	return b.String()
 }
 
@@ -151,7 +151,7 @@ func (s Summary) losses() string {
 	if more := len(lost) - most; more > 0 {
 		lost = append(lost[:most], fmt.Sprintf("> - and %d more", more))
 	}
-	return "> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+	return "> [!CAUTION]\n> This destroys resources that cannot be recreated without loss. It is refused unless each is allowed with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
 }
 
 // warnings returns Terraform's warnings, up to a limit.
@@ -306,7 +306,7 @@ func (s Summary) deferred() string {
 	for i, address := range s.Deferred {
 		coded[i] = codeSpan(address)
 	}
-	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
+	return "Deferred to a later plan: " + strings.Join(coded, ", ") + "\n\n"
 }
 
 // escapeHTML escapes text for HTML.

@@ -131,7 +131,7 @@ func Drift(plan *tfjson.Plan) []Resource {
 		if r, ok := resource(change); ok {
 			r.Loss, r.Reason = "", ""
 			if r.Action == Destroy {
-				r.Reason = "it is gone"
+				r.Reason = "it was deleted"
 			}
 			// A move is not drift, nor is null in place of an empty value.
 			if r.Action == Move || (r.Action == Update && len(r.Attributes) == 0) {
@@ -220,19 +220,19 @@ func action(actions tfjson.Actions) Action {
 
 // reasons are texts for Terraform's reasons. Unknown ones are shown unchanged.
 var reasons = map[tfjson.ActionReason]string{
-	tfjson.ActionReasonReplaceBecauseTainted:         "it is tainted: a part of it failed when it was made",
-	tfjson.ActionReasonReplaceByRequest:              "somebody asked for it (-replace)",
+	tfjson.ActionReasonReplaceBecauseTainted:         "it is tainted: its creation failed in part",
+	tfjson.ActionReasonReplaceByRequest:              "requested with -replace",
 	tfjson.ActionReasonReplaceByTriggers:             "something in its replace_triggered_by changes",
-	tfjson.ActionReasonDeleteBecauseNoResourceConfig: "the configuration has it no more",
-	tfjson.ActionReasonDeleteBecauseWrongRepetition:  "count or for_each came or went",
-	tfjson.ActionReasonDeleteBecauseCountIndex:       "count is lower now",
-	tfjson.ActionReasonDeleteBecauseEachKey:          "for_each has its key no more",
-	tfjson.ActionReasonDeleteBecauseNoModule:         "its module is called no more",
-	tfjson.ActionReasonDeleteBecauseNoMoveTarget:     "it moves to an address that the configuration does not have",
-	tfjson.ActionReasonReadBecauseConfigUnknown:      "what it asks for is known after the apply",
-	tfjson.ActionReasonReadBecauseDependencyPending:  "what it depends on changes",
+	tfjson.ActionReasonDeleteBecauseNoResourceConfig: "it is no longer in the configuration",
+	tfjson.ActionReasonDeleteBecauseWrongRepetition:  "count or for_each was added or removed",
+	tfjson.ActionReasonDeleteBecauseCountIndex:       "count is lower than its index",
+	tfjson.ActionReasonDeleteBecauseEachKey:          "its key is no longer in for_each",
+	tfjson.ActionReasonDeleteBecauseNoModule:         "its module is no longer called",
+	tfjson.ActionReasonDeleteBecauseNoMoveTarget:     "it is moved to an address that the configuration does not have",
+	tfjson.ActionReasonReadBecauseConfigUnknown:      "its configuration is known after apply",
+	tfjson.ActionReasonReadBecauseDependencyPending:  "a dependency changes",
 	tfjson.ActionReasonReadBecauseCheckNested:        "a check reads it",
-	tfjson.ActionReasonReplaceBecauseCannotUpdate:    "it cannot be changed in place",
+	tfjson.ActionReasonReplaceBecauseCannotUpdate:    "it cannot be updated in place",
 	tfjson.ActionReasonNone:                          "",
 }
 
@@ -246,7 +246,7 @@ func reason(change *tfjson.ResourceChange) string {
 	}
 	if len(forced) > 0 {
 		slices.Sort(forced)
-		return strings.Join(slices.Compact(forced), ", ") + " cannot be changed in place"
+		return strings.Join(slices.Compact(forced), ", ") + " cannot be updated in place"
 	}
 	if words, ok := reasons[change.ActionReason]; ok {
 		return words

@@ -13,7 +13,7 @@ import (
 )
 
 // NotInstalledHint is the message for a missing Terraform.
-const NotInstalledHint = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
+const NotInstalledHint = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger"
 
 // knownError is a Terraform error with a shorter explanation.
 type knownError struct {
@@ -36,7 +36,7 @@ var knownErrors = []knownError{
 	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), fixed("tfplan is not a plan that Terraform can read: plan again")},
 	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), wrongVersion},
 	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), fixed("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
-	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), fixed("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
+	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), fixed("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
 	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), fixed("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
 	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), missingBucket},
 	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), missingLockTable},
@@ -45,9 +45,9 @@ var knownErrors = []knownError{
 	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), missingBackendSetting},
 	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), missingChecksum},
 	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), providerNotInstalled},
-	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the dependency lock file does not match the configuration: run terraform init in %s and commit .terraform.lock.hcl")},
 	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), unknownFlag},
-	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), fixed("TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), fixed("TF_CLI_ARGS_init has -upgrade, which the dependency lock file forbids: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
 	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), ephemeralNotSet},
 	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), ephemeralUnexpected},
 	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), variableChanged},
@@ -60,7 +60,7 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 	stderr = logLines.ReplaceAllString(stderr, "")
 	text := onOneLine(stderr)
 	if match := cliConfig.FindStringSubmatch(text); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, isProviderError)) {
-		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
+		return outcome.Usagef("invalid Terraform CLI configuration (TF_CLI_CONFIG_FILE or ~/.terraformrc): %s", match[1])
 	}
 	all := errs
 	if len(all) == 0 { // not every command has messages
@@ -85,7 +85,7 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		}
 		return outcome.With(code, errors.New(text))
 	}
-	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(text, "it gave no reason"))
+	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(text, "no error output"))
 }
 
 // IsSourceError reports whether errors of a command are in the source, so that
@@ -132,7 +132,7 @@ func fixed(text string) func(Diagnostic, []string, string) string {
 func unchanged(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
 
 func unknownFlag(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("TF_CLI_ARGS, or that of one command, adds the option %s to a command of Terraform's that does not have it: unset it, or name the command that has (TF_CLI_ARGS_plan)", match[1])
+	return fmt.Sprintf("TF_CLI_ARGS or TF_CLI_ARGS_COMMAND adds the option %s to a Terraform command that does not support it: unset it, or set it for one command (TF_CLI_ARGS_plan)", match[1])
 }
 
 // missingChecksum names the platform of this process; containers have the same.
@@ -140,22 +140,22 @@ func missingChecksum(_ Diagnostic, match []string, dir string) string {
 	here := runtime.GOOS + "_" + runtime.GOARCH
 	platforms := []string{here, "linux_amd64", "darwin_arm64"}
 	slices.Sort(platforms)
-	return fmt.Sprintf("%[1]s/.terraform.lock.hcl has no checksum of provider %[2]s %[3]s for %[4]s, as when it was written on another kind of machine: "+
-		"run terraform -chdir=%[1]s providers lock -platform=%[5]s, and commit the file; if it was written on this kind, the package is not the one that was locked",
+	return fmt.Sprintf("%[1]s/.terraform.lock.hcl has no checksum of provider %[2]s %[3]s for %[4]s, perhaps because it was written on another platform: "+
+		"run terraform -chdir=%[1]s providers lock -platform=%[5]s, and commit the file; if it was written on this platform, the package is not the locked one",
 		dir, match[1], match[2], here, strings.Join(slices.Compact(platforms), " -platform="))
 }
 
 func ephemeralNotSet(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_%[1]s", match[1])
+	return fmt.Sprintf("variable %s is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_%[1]s", match[1])
 }
 
 func ephemeralUnexpected(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
+	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: omit it, or plan again with it", match[1])
 }
 
 // Terraform's message contains both values.
 func variableChanged(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
+	return fmt.Sprintf("variable %s has changed since the plan was made: plan again", match[1])
 }
 
 func stateLocked(d Diagnostic, _ []string, _ string) string {
@@ -164,11 +164,11 @@ func stateLocked(d Diagnostic, _ []string, _ string) string {
 }
 
 func lockNotTaken(_ Diagnostic, match []string, _ string) string {
-	return "the state's lock cannot be taken: " + match[1]
+	return "the state lock cannot be acquired: " + match[1]
 }
 
 func missingLockTable(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
+	return fmt.Sprintf("the DynamoDB table %q for the state lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
 }
 
 func missingBackendSetting(d Diagnostic, match []string, dir string) string {
@@ -176,7 +176,7 @@ func missingBackendSetting(d Diagnostic, match []string, dir string) string {
 }
 
 func wrongVersion(d Diagnostic, match []string, dir string) string {
-	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration asks for another version (required_version): install that one, or run the stage with Dagger, which brings it",
+	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration requires another version (required_version): install it, or run the stage with Dagger",
 		cmp.Or(d.Location(dir), dir), match[1])
 }
 

@@ -113,12 +113,12 @@ func ReadStream(name string) ([]Message, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+		return nil, fmt.Errorf("reading Terraform's output: %w", err)
 	}
 	defer file.Close()
 	messages, err := ReadMessages(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+		return nil, fmt.Errorf("reading Terraform's output: %w", err)
 	}
 	return messages, nil
 }

@@ -48,7 +48,7 @@ func TestExplainAnswers(t *testing.T) {
 		outcome       outcome.Code
 		want          string
 	}{
-		"expired":     {"ExpiredTokenException", "expired " + plantedJWT, outcome.Usage, "reading service s: the AWS credentials have expired (ecs:DescribeServices answers ExpiredTokenException): renew them (aws sso login, or rerun the job)"},
+		"expired":     {"ExpiredTokenException", "expired " + plantedJWT, outcome.Usage, "reading service s: the AWS credentials have expired (ecs:DescribeServices returned ExpiredTokenException): renew them (aws sso login, or rerun the job)"},
 		"unknown":     {"UnrecognizedClientException", plantedKey, outcome.Usage, "reading service s: AWS does not know these credentials"},
 		"unknown too": {"InvalidClientTokenId", plantedKey, outcome.Usage, "reading service s: AWS does not know these credentials"},
 		"signature":   {"InvalidSignatureException", plantedToken, outcome.Usage, "the secret access key does not belong to the access key, or this machine's clock is wrong"},
@@ -113,9 +113,9 @@ func TestExplainEndpoints(t *testing.T) {
 		endpoint string
 		want     string
 	}{
-		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): AWS_ENDPOINT_URL or the profile's endpoint_url names it"},
+		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
 		"no such host":      {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
-		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; AWS_CA_BUNDLE"},
+		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
 		"a region misspelt": {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
 	}
 	for name, tt := range tests {
@@ -165,7 +165,7 @@ func TestExplainSilence(t *testing.T) {
 	defer cancel()
 	_, err = ecs.NewFromConfig(cfg).DescribeServices(ctx, &ecs.DescribeServicesInput{Services: []string{"s"}})
 	err = awsauth.Explain(fmt.Errorf("reading service s: %w", err))
-	require.EqualError(t, err, "reading service s: AWS did not respond in time (ecs:DescribeServices): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?")
+	require.EqualError(t, err, "reading service s: AWS did not respond in time (ecs:DescribeServices): check the network, and AWS_ENDPOINT_URL or the profile's endpoint_url")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 
 	deadline, bounded := time.Time{}, false
@@ -199,9 +199,9 @@ func TestExplainSources(t *testing.T) {
 		"a process that leaks": {
 			config: "[default]\ncredential_process = echo " + plantedKey + "\n", want: "reading service s: the credential_process of profile default gives no credentials: run it by hand",
 		},
-		"no file":          {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/nope", "AWS_ROLE_ARN": role}, want: "the source of the AWS credentials returned none: try it"},
+		"no file":          {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/nope", "AWS_ROLE_ARN": role}, want: "the source of the AWS credentials returned none: test it"},
 		"no container":     {env: map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}, want: "http://127.0.0.1:1 cannot be reached"},
-		"a role's session": {config: "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[profile work]\nrole_arn=arn:aws:iam::1:user/x\nsource_profile=default\n", env: map[string]string{"AWS_PROFILE": "work"}, want: "gives none (sts:AssumeRole answers ValidationError)"},
+		"a role's session": {config: "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[profile work]\nrole_arn=arn:aws:iam::1:user/x\nsource_profile=default\n", env: map[string]string{"AWS_PROFILE": "work"}, want: "returned none (sts:AssumeRole returned ValidationError)"},
 	}
 	p := localawstest.Start(t, localaws.Options{})
 	for name, tt := range tests {
@@ -242,7 +242,7 @@ func TestExplainExpiryMidway(t *testing.T) {
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: p.Server.Endpoint()})
 	require.NoError(t, err)
 	_, err = elb.NewFromConfig(cfg).DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"x"}})
-	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers answers ExpiredToken)")
+	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers returned ExpiredToken)")
 }
 
 func TestProviderSources(t *testing.T) {

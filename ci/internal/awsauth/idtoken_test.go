@@ -29,7 +29,7 @@ func TestIdentity(t *testing.T) {
 
 	tests := map[string]struct{ url, token, want string }{
 		"not encrypted": {"http://example.com", plantedToken, "must be an https URL"},
-		"not permitted": {github.URL, plantedToken + "-of-another-job", "it answers 403 Forbidden"},
+		"not permitted": {github.URL, plantedToken + "-of-another-job", "it returned 403 Forbidden"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

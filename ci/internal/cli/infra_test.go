@@ -91,7 +91,7 @@ func TestPlatformCommands(t *testing.T) {
 
 	code, _, stderr = run(t, "apply", "--source", dir, "--plan", out)
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "perhaps because this plan was applied already")
+	require.Contains(t, stderr, "perhaps because this plan was already applied")
 
 	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--output", "markdown", "--state-lock=false", "--region", "eu-west-1")
 	require.Equal(t, outcome.Done, code, "no changes")

@@ -47,11 +47,11 @@ func testSignatures(t *testing.T, dir string) {
 	require.Equal(t, outcome.Refused, code)
 	refused := decode[report.Release](t, stdout)
 	require.Equal(t, report.Refused, refused.Result)
-	require.Contains(t, refused.Error, "it is not signed")
+	require.Contains(t, refused.Error, "is not signed")
 	require.Equal(t, []string{"build", "publish", "verify"}, stageNames(refused), "nothing was released")
 	code, stdout, stderr := with("verify", "--key", public)
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "it is not signed")
+	require.Contains(t, stderr, "is not signed")
 	require.False(t, decode[delivery.Verification](t, stdout).Images[0].Trusted)
 
 	commit(t, dir, "signed")
@@ -72,7 +72,7 @@ func testSignatures(t *testing.T, dir string) {
 	for _, format := range []string{"text", "markdown"} {
 		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
 		require.Equal(t, outcome.Refused, code)
-		require.Contains(t, stderr, "the given key has not signed it: no matching attestations")
+		require.Contains(t, stderr, "is not signed by the given key: no matching attestations")
 		require.NotEmpty(t, stdout)
 	}
 	code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
@@ -259,7 +259,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	require.Contains(t, stdout, "signed by https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main")
 	code, _, stderr = run(t, "verify", "--source", dir, "--identity", "https://github.com/evil/name")
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "has not signed it")
+	require.Contains(t, stderr, "is not signed by")
 }
 
 func TestTrustIsSaid(t *testing.T) {
@@ -271,12 +271,12 @@ func TestTrustIsSaid(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nobody is trusted":           {[]string{"verify"}, "whose signature is trusted must be said"},
-		"a private key":               {[]string{"verify", "--key", private}, "extract the public half"},
-		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "whose signature is trusted must be said"},
+		"nobody is trusted":           {[]string{"verify"}, "no trusted signer"},
+		"a private key":               {[]string{"verify", "--key", private}, "extract the public key"},
+		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "no trusted signer"},
 		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
 		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
-		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
+		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is not a PEM file"},
 		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": want critical, high, medium, low or none`},
 		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
 		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},

@@ -52,7 +52,7 @@ func TestPlanThenApply(t *testing.T) {
 	require.Contains(t, rendered(t, planned), `"result": "unchanged"`)
 
 	planned = tr.mustPlan(t, func(o *infra.PlanOptions) { o.Vars = []string{"flavour=spicy"} })
-	require.Contains(t, tr.file(t, infra.SummaryFile), "<b>replace</b> <code>terraform_data.database</code>: triggers_replace cannot be changed in place")
+	require.Contains(t, tr.file(t, infra.SummaryFile), "<b>replace</b> <code>terraform_data.database</code>: triggers_replace cannot be updated in place")
 	require.Contains(t, tr.file(t, infra.SummaryFile), "! triggers_replace[0]: \"plain\" -> \"spicy\"  # forces replacement")
 	require.Contains(t, rendered(t, planned), `"result": "changes"`)
 	applied = tr.mustApply(t)
@@ -339,7 +339,7 @@ func TestApplyBadInput(t *testing.T) {
 		},
 		"no binding": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(filepath.Join(tr.out, infra.BindingFile))) },
-			want:  "name a directory that slipway plan wrote with --plan",
+			want:  "choose a plan directory with --plan",
 		},
 		"no plan file": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(filepath.Join(tr.out, infra.PlanFile))) },
@@ -352,7 +352,7 @@ func TestApplyBadInput(t *testing.T) {
 		},
 		"no such --backend-config": {
 			spoil: func(_ *testing.T, tr *tree) { tr.Backend.Config = []string{"nope.tfbackend"} },
-			want:  "--backend-config nope.tfbackend: write KEY=VALUE, or name a file (no such file",
+			want:  `invalid --backend-config "nope.tfbackend": want KEY=VALUE or a file (no such file` + "",
 		},
 		"an address that is not destroyed": {
 			spoil: func(*testing.T, *tree) {},
@@ -474,7 +474,7 @@ func TestApplyReportsAPartialFailureAndCarriesOn(t *testing.T) {
 	text := rendered(t, applied)
 	require.Contains(t, text, "  not reached  create   terraform_data.third")
 	require.Contains(t, text, "<details open><summary>Failed (1)</summary>")
-	require.Contains(t, text, "Next: mend the cause, then run slipway plan and apply again")
+	require.Contains(t, text, "Next: fix the cause, then run slipway plan and slipway apply again")
 
 	planned := tr.mustPlan(t, func(o *infra.PlanOptions) { o.Vars = []string{"broken=false"} })
 	require.Contains(t, rendered(t, planned), "replace terraform_data.second: it is tainted: its creation failed in part")
@@ -533,7 +533,7 @@ func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
 	require.ErrorContains(t, end.err, "applying: interrupted (SIGINT): 1 applied, 1 failed, 1 not reached")
 	require.Equal(t, outcome.Interrupted, outcome.Of(end.err))
 	require.Equal(t, infra.Interrupted, end.applied.Result)
-	require.Contains(t, end.applied.Next, "it carries on from what is there")
+	require.Contains(t, end.applied.Next, "slipway apply again to continue")
 	require.Contains(t, tr.stateNow(t), `"name": "second"`, "Terraform wrote down what it had begun")
 	require.NoFileExists(t, filepath.Join(filepath.Dir(tr.state), ".state.json.lock.info"), "the lock is given back")
 	tr.mustPlan(t)
@@ -602,7 +602,7 @@ func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
 	_, err := tr.apply(t)
 	require.EqualError(t, err, "the plan would destroy aws_vpc.main (lost: the network, with everything in it), "+
 		`replace aws_ecr_repository.service["api"] (lost: every image in it, those to roll back to included): `+
-		`if that is meant, say so with --allow-destroy aws_vpc.main --allow-destroy 'aws_ecr_repository.service["api"]'`)
+		`to allow it, add --allow-destroy aws_vpc.main --allow-destroy 'aws_ecr_repository.service["api"]'`)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 	_, err = tr.apply(t, allow("aws_vpc.main"))
 	require.Equal(t, outcome.Refused, outcome.Of(err))

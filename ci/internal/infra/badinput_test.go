@@ -83,7 +83,7 @@ func TestPlanBadInput(t *testing.T) {
 		},
 		"a backend's file that is not there": {
 			func(_ *testing.T, tr *tree, _ *infra.PlanOptions) { tr.Backend.Config = []string{"nope"} }, outcome.Usage,
-			"--backend-config nope: write KEY=VALUE",
+			"want KEY=VALUE",
 		},
 		"a backend's setting that is unknown": {
 			func(_ *testing.T, tr *tree, _ *infra.PlanOptions) { tr.Backend.Config = []string{"pth=x"} }, outcome.Failed, "pth",

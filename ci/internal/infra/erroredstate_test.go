@@ -56,7 +56,7 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 	require.Equal(t, infra.Failed, applied.Result)
 	lost := filepath.Join(tr.out, infra.ErroredState)
-	require.Equal(t, "the state could not be saved, and is in "+lost+" with all its secrets: when the backend answers again, run terraform state push "+lost+
+	require.Equal(t, "the state could not be written to the backend and is in "+lost+", secrets included: when the backend is available again, run terraform state push "+lost+
 		" in "+filepath.Join(tr.dir, "terraform")+" (after terraform init), delete the file, and plan again", applied.Next)
 	info, err := os.Stat(lost)
 	require.NoError(t, err)

@@ -62,11 +62,11 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 	require.Equal(t, []string{"a.failed", "a.refused", "a.torn"}, addresses(a.Failed))
 	require.Equal(t, []string{"a.half", "a.begun"}, addresses(a.Unfinished))
 	require.Equal(t, []string{"a.unreached"}, addresses(a.NotReached))
-	require.Equal(t, "2 applied, 3 failed, 1 not reached, 2 begun and not finished", a.counts())
+	require.Equal(t, "2 applied, 3 failed, 1 not reached, 2 unfinished", a.counts())
 	require.Equal(t, "see the errors", a.Failed[0].Error)
 	var b strings.Builder
 	require.NoError(t, a.Text(&b))
-	require.Contains(t, b.String(), "  begun        create   a.begun\n")
+	require.Contains(t, b.String(), "  unfinished   create   a.begun\n")
 	require.Contains(t, b.String(), "  applied      replace  a.replaced (id-a.replaced) in 4s\n")
 	require.Contains(t, b.String(), "  o = {\"a\":[1,2]}\n")
 

@@ -53,6 +53,6 @@ func TestStateInS3(t *testing.T) {
 	tr.Backend = terraform.Backend{}
 	tr.mustApply(t)
 	_, err = tr.apply(t)
-	require.ErrorContains(t, err, "perhaps because this plan was applied already")
+	require.ErrorContains(t, err, "perhaps because this plan was already applied")
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 }

@@ -245,7 +245,7 @@ func TestBuildWithoutTheTool(t *testing.T) {
 		return step.Host{Source: b.Source.Dir}.Run(ctx, s, dir)
 	})
 	_, err = b.Build(t.Context(), p.Services[:1])
-	require.ErrorContains(t, err, "reading what go build made for linux/amd64")
+	require.ErrorContains(t, err, "reading the binary for linux/amd64")
 }
 
 type executor func(context.Context, step.Step, string) (step.Result, error)

@@ -53,7 +53,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the registry is nowhere": {
 			spoil: func(_ *testing.T, f *fixture) func() { f.registry = f.at("registry.invalid"); return func() {} },
-			want:  "connecting (repo/a in registry.invalid): there is no host registry.invalid: check the registry's name and the network",
+			want:  "connecting (repo/a in registry.invalid): host registry.invalid not found: check the registry's name and the network",
 		},
 		"the registry hangs": {
 			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
@@ -61,7 +61,7 @@ func TestFaults(t *testing.T) {
 				f.gate.OnRequest = hang(http.MethodHead, "/manifests/")
 				return func() {}
 			},
-			want: "checking for tag " + sha + " (repo/a in GATE): nothing moved for 250ms: the registry, or the line to it, hangs: try again later",
+			want: "checking for tag " + sha + " (repo/a in GATE): no data transferred for 250ms: the registry or the connection to it hangs: try again later",
 		},
 		"the registry hangs in the middle of an upload": {
 			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
@@ -98,7 +98,7 @@ func TestFaults(t *testing.T) {
 		},
 		"requests are limited": {
 			spoil: fault(localaws.Fault{Kind: localaws.Throttle, Action: "PutImage"}),
-			want:  "pushing (repo/a in GATE): the registry throttles requests even after 5 attempts (429 TOOMANYREQUESTS: Rate exceeded): try again later, or have its limit raised",
+			want:  "pushing (repo/a in GATE): the registry throttles requests even after 5 attempts (429 TOOMANYREQUESTS: Rate exceeded): try again later, or request a higher limit",
 		},
 		"it fails in the middle of an upload": {
 			spoil: fault(localaws.Fault{Kind: localaws.ServerError, Action: "UploadLayerPart", After: 100}),
@@ -137,7 +137,7 @@ func TestFaults(t *testing.T) {
 				}
 				return func() {}
 			},
-			want: "the registry answers 400 DIGEST_INVALID",
+			want: "the registry returned 400 DIGEST_INVALID",
 		},
 		"a layer's file is corrupted": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
@@ -198,7 +198,7 @@ func TestFaults(t *testing.T) {
 		},
 		"a blob is taken for another": {
 			spoil: answers(http.MethodPut, "/uploads/"),
-			want:  "the registry GATE says that it has sha256:" + strings.Repeat("0", 64) + ", where sha256:",
+			want:  "the registry GATE stored digest sha256:" + strings.Repeat("0", 64) + " instead of sha256:",
 		},
 		"the tag is taken for another image": {
 			spoil: func(_ *testing.T, f *fixture) func() {
@@ -221,14 +221,14 @@ func TestFaults(t *testing.T) {
 				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
 				return func() {}
 			},
-			want: "the registry GATE took tag " + sha + " of repo/a and does not have it: publish again",
+			want: "the registry GATE accepted tag " + sha + " of repo/a but does not have it: publish again",
 		},
 		"the registry says no": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
 				return func() {}
 			},
-			want: "the registry answers 413 Request Entity Too Large",
+			want: "the registry returned 413 Request Entity Too Large",
 		},
 		"an upload without a place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
@@ -265,7 +265,7 @@ func TestFaults(t *testing.T) {
 				return func() {}
 			},
 			code: outcome.Usage,
-			want: "it is spoken to without encryption, which is only for this machine itself",
+			want: "plain HTTP is allowed only for this machine",
 		},
 	}
 	for name, tt := range tests {
@@ -406,7 +406,7 @@ func TestFaultsOfReferrers(t *testing.T) {
 	for status, code := range map[int]outcome.Code{http.StatusForbidden: outcome.Failed, http.StatusUnauthorized: outcome.Usage, http.StatusBadGateway: outcome.Failed} {
 		f.gate.OnRequest = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		_, err = f.registry.Attach(t.Context(), "a", sbom)
-		require.ErrorContains(t, err, "asking for an artifact (repo/a in "+f.gate.Host+"): the registry")
+		require.ErrorContains(t, err, "checking for an artifact (repo/a in "+f.gate.Host+"): the registry")
 		require.Equal(t, code, outcome.Of(err))
 		_, err = f.registry.Referrers(t.Context(), "a", subject, "")
 		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.Host+"): the registry")

@@ -142,7 +142,7 @@ func TestPublishStrangeThings(t *testing.T) {
 	require.Equal(t, int64(2), got.Blobs, "a layer that must not be distributed is not")
 
 	_, err = f.registry.Publish(t.Context(), registry.Publication{Repository: "RE PO", Index: foreign})
-	require.ErrorContains(t, err, `"repo/RE PO" cannot be the name of a repository`)
+	require.ErrorContains(t, err, `invalid repository name "repo/RE PO"`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
@@ -259,10 +259,10 @@ func TestLatest(t *testing.T) {
 	}{
 		"moved":                       {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true}, false, false, registry.LatestResult{Result: "moved"}, true},
 		"not wanted":                  {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Reason: "why"}, false, false, registry.LatestResult{Result: "left", Reason: "why"}, false},
-		"published before":            {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true}, true, false, registry.LatestResult{Result: "left", Reason: "tag " + sha + " was published before"}, false},
+		"published before":            {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true}, true, false, registry.LatestResult{Result: "left", Reason: "tag " + sha + " already existed"}, false},
 		"published before, and moved": {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true, Always: true}, true, false, registry.LatestResult{Result: "moved"}, true},
 		"there already":               {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true, Always: true}, true, true, registry.LatestResult{Result: "unchanged"}, true},
-		"not to be moved":             {ecrtypes.ImageTagMutabilityImmutable, registry.LatestPolicy{Move: true}, false, false, registry.LatestResult{Result: "left", Reason: "repository repo/a does not let it move"}, false},
+		"not to be moved":             {ecrtypes.ImageTagMutabilityImmutable, registry.LatestPolicy{Move: true}, false, false, registry.LatestResult{Result: "left", Reason: "repository repo/a has immutable tags"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -414,9 +414,9 @@ func TestNew(t *testing.T) {
 		"registry.example.com":            {"registry.example.com", "", ""},
 		"registry.example.com:5000/a/b/":  {"registry.example.com:5000", "a/b", ""},
 		"https://registry.example.com":    {"", "", "without https://"},
-		"registry.example.com/Big":        {"", "", `the prefix "Big" must be of lower-case letters`},
+		"registry.example.com/Big":        {"", "", `the prefix "Big" may have only lower-case letters`},
 		"":                                {"", "", "such as registry.example.com/team"},
-		"two words":                       {"", "", "write HOST[:PORT][/PREFIX]"},
+		"two words":                       {"", "", "want HOST[:PORT][/PREFIX]"},
 		"123456789012.dkr.ecr.amazon.com": {"123456789012.dkr.ecr.amazon.com", "", ""},
 	}
 	for address, tt := range tests {

@@ -210,6 +210,6 @@ func TestAttach(t *testing.T) {
 func TestAttachWithoutSubject(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	_, err := f.registry.Attach(t.Context(), "a", empty.Image)
-	require.ErrorContains(t, err, "names no subject, so nobody would find it")
+	require.ErrorContains(t, err, "has no subject, so it could not be found")
 	require.Zero(t, f.gate.Writes())
 }

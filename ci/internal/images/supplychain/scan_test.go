@@ -51,7 +51,7 @@ func TestScan(t *testing.T) {
 			continue
 		}
 		require.Equal(t, outcome.Failed, outcome.Of(found.Err()))
-		require.ErrorContains(t, found.Err(), "the first CVE-2026-1 in stdlib of backend: update, or accept it for a while in .trivyignore.yaml")
+		require.ErrorContains(t, found.Err(), "the first CVE-2026-1 in stdlib of backend: update it, or accept it temporarily in .trivyignore.yaml")
 		var text, markdown, document bytes.Buffer
 		require.NoError(t, found.Text(&text))
 		require.Contains(t, text.String(), "FAIL  critical      CVE-2026-1       stdlib v1.26.0 in backend, fixed in 1.26.1\n        Reads | too much\n")
@@ -143,7 +143,7 @@ func TestExceptions(t *testing.T) {
 	sourcetest.Write(t, dir, "ci/vulnerabilities.json", "{}")
 	_, err = supplychain.FindExceptions(dir)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	require.ErrorContains(t, err, "ci/vulnerabilities.json is not read any more")
+	require.ErrorContains(t, err, "ci/vulnerabilities.json is no longer read")
 }
 
 func TestThreshold(t *testing.T) {

@@ -94,13 +94,13 @@ func TestText(t *testing.T) {
 	for _, want := range []string{
 		"\ndestroy aws_lambda_function.f (deposed 0badcafe): something new (lost: a program, with its versions and history)\n",
 		"\ndestroy aws_vpc.old: it is no longer in the configuration (lost: the network, with everything in it)\n",
-		"\nreplace aws_lb.main: name cannot be changed in place (lost: the load balancer, and its DNS name)\n  ! name: \"old\" -> \"new\"  # forces replacement\n  … and 1 known after apply\n",
+		"\nreplace aws_lb.main: name cannot be updated in place (lost: the load balancer, and its DNS name)\n  ! name: \"old\" -> \"new\"  # forces replacement\n  … and 1 known after apply\n",
 		"\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 2\n  ! policy.Statement[0].Action: \"s3:Get*\" -> \"s3:*\"\n  + revision = (known after apply)\n  ! subnets[0]: \"b\" -> \"c\"\n  - tags[\"a/b\"] = \"1\"\n",
 		"\ncreate aws_sns_topic.new[\"x\"]\n  + fifo = false\n  + name = \"t\"\n\n",
 		"\nforget aws_eip.kept\n", "\nimport aws_kms_key.in, imported: key-1\n", "\nmove aws_kms_key.moved, moved from aws_kms_key.was\n",
-		"\nread data.aws_ami.x: what it depends on changes\n  + owner = \"me\"\n",
+		"\nread data.aws_ami.x: a dependency changes\n  + owner = \"me\"\n",
 		"\nOutputs:\n  - gone = 1\n  + id = (known after apply)\n  ! url: \"http://a\" -> \"http://b\"\n",
-		"\nChanged outside of Terraform:\n\ndestroy aws_vpc.gone: it is gone\n\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 5\n",
+		"\nChanged outside of Terraform:\n\ndestroy aws_vpc.gone: it was deleted\n\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 5\n",
 		"\ncheck failed: check.dns: no answer\n", "\ndeferred to a later plan: aws_late.r\n",
 	} {
 		require.Contains(t, b.String(), want)
@@ -115,11 +115,11 @@ func TestMarkdown(t *testing.T) {
 		"| destroy | replace | update | create | forget | import | move | read |\n|---:|---:|",
 		"> [!CAUTION]\n> This destroys resources that cannot be recreated without loss. It is refused unless each is allowed with `--allow-destroy`:\n> - `aws_lambda_function.f (deposed 0badcafe)`: a program, with its versions and history\n> - `aws_vpc.old`: the network, with everything in it\n> - `aws_lb.main`: ",
 		"> [!WARNING]\n> check failed: check.dns: no answer\n",
-		"<details open><summary><b>replace</b> <code>aws_lb.main</code>: name cannot be changed in place",
+		"<details open><summary><b>replace</b> <code>aws_lb.main</code>: name cannot be updated in place",
 		"<b>destroy</b> <code>aws_vpc.old</code>: it is no longer in the configuration",
 		"#### Outputs\n\n```diff\n- gone = 1\n",
 		"Deferred to a later plan: `aws_late.r`\n",
-		"#### Changed outside of Terraform\n\n<b>destroy</b> <code>aws_vpc.gone</code>: it is gone\n",
+		"#### Changed outside of Terraform\n\n<b>destroy</b> <code>aws_vpc.gone</code>: it was deleted\n",
 	} {
 		require.Contains(t, b.String(), want)
 	}

@@ -158,7 +158,7 @@ func TestParseLock(t *testing.T) {
 		_, ok := terraform.ParseLock(detail)
 		require.False(t, ok, detail)
 	}
-	require.Equal(t, "the state is locked by somebody (terraform run, lock 1): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
+	require.Equal(t, "the state is locked by another run (terraform run, lock 1): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
 }
 
 func TestExplain(t *testing.T) {
@@ -191,7 +191,7 @@ func TestExplain(t *testing.T) {
 		},
 		"no credentials": {
 			errs: []terraform.Diagnostic{{Summary: "No valid credential sources found", Detail: "Please see"}}, code: outcome.Usage,
-			want: "there are no AWS credentials: set AWS_PROFILE",
+			want: "no AWS credentials: set AWS_PROFILE",
 		},
 		"a bucket without a name": {
 			errs: []terraform.Diagnostic{{Summary: "Error", Detail: "api error NoSuchBucket: no"}}, code: outcome.Usage, want: "the bucket for the state does not exist",
@@ -211,7 +211,7 @@ func TestExplain(t *testing.T) {
 		},
 		"an option of another command": {
 			stderr: "\x1b[31mError parsing command-line flags: flag provided but not defined: -chdir\x1b[0m\n", code: outcome.Usage,
-			want: "TF_CLI_ARGS, or that of one command, adds the option -chdir to a Terraform command that does not support it: unset it",
+			want: "TF_CLI_ARGS or TF_CLI_ARGS_COMMAND adds the option -chdir to a Terraform command that does not support it: unset it",
 		},
 		"an upgrade": {
 			errs: []terraform.Diagnostic{{Summary: "The -upgrade flag conflicts with -lockfile=readonly."}}, code: outcome.Usage,

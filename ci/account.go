@@ -100,12 +100,12 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	if err != nil {
 		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
 	}
-	found, err := awsauth.Identity(ctx, address, token, "sigstore")
+	found, err := awsauth.RequestIDToken(ctx, address, token, "sigstore")
 	if err != nil {
 		return delivery.Attestations{}, err
 	}
 	attestations := delivery.Attestations{}
-	if attestations.Run, err = supplychain.RunOfToken(found); err == nil && keyless {
+	if attestations.Run, err = supplychain.RunFromToken(found); err == nil && keyless {
 		attestations.Signer = &supplychain.Signer{Identity: map[string]string{
 			"ACTIONS_ID_TOKEN_REQUEST_URL": address, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": token,
 		}}

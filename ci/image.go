@@ -44,7 +44,7 @@ func (m *Slipway) Build(
 	if err != nil {
 		return nil, err
 	}
-	for _, remark := range built.Remarks() {
+	for _, remark := range built.Notes() {
 		fmt.Fprintln(os.Stderr, remark)
 	}
 	r, err := render(built)

@@ -1,7 +1,6 @@
-// Package awsauth finds the credentials that the pipeline talks to AWS with,
-// wherever it runs: a laptop's profile or SSO session, a job of GitHub Actions,
-// a secret that was handed in. It also says in one line what keeps AWS from
-// answering.
+// Package awsauth loads the pipeline's AWS credentials: from a profile or SSO
+// session on a laptop, from the OIDC token of a GitHub Actions job, or from a given
+// secret. It also explains failed AWS calls in one line.
 package awsauth
 
 import (
@@ -21,53 +20,53 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// appID is what the pipeline is called in AWS's logs (CloudTrail's userAgent).
+// appID is the application ID in CloudTrail's userAgent.
 const appID = "slipway"
 
-// Options say where credentials come from. The zero value takes what the
-// environment has, as the AWS CLI does.
+// Options specify where credentials come from. The zero value uses the environment,
+// as the AWS CLI does.
 type Options struct {
-	// Region comes before AWS_REGION, AWS_DEFAULT_REGION and the profile's;
-	// [platform.DefaultRegion] comes last.
+	// Region overrides AWS_REGION, AWS_DEFAULT_REGION and the profile's region. The
+	// default is [platform.DefaultRegion].
 	Region string
-	// Role is the ARN of the role to assume with the identity of a job of
-	// GitHub Actions; SLIPWAY_ROLE_ARN or AWS_ROLE_ARN by default. It is not
-	// used where the environment has keys or AWS_WEB_IDENTITY_TOKEN_FILE.
+	// Role is the ARN of the role to assume with a GitHub Actions job's OIDC token;
+	// by default SLIPWAY_ROLE_ARN or AWS_ROLE_ARN. It is not used if the
+	// environment has keys or AWS_WEB_IDENTITY_TOKEN_FILE.
 	Role string
-	// TokenURL and Token are GitHub's permission to ask for that identity, by
-	// default the runner's ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN. Dagger
-	// functions, which see no environment, hand them in.
+	// TokenURL and Token authorize requests for that OIDC token; by default the
+	// runner's ACTIONS_ID_TOKEN_REQUEST_URL and _TOKEN. Dagger functions, which
+	// have no environment, set them.
 	TokenURL, Token string
-	// Run is the number of the workflow's run, by default GITHUB_RUN_ID. CloudTrail
-	// shows it in the session's name.
+	// Run is the ID of the workflow run, by default GITHUB_RUN_ID. It is part of
+	// the session name in CloudTrail.
 	Run string
-	// CredentialsJSON is what `aws configure export-credentials --format
-	// process` prints. It comes before everything else.
+	// CredentialsJSON is the output of `aws configure export-credentials --format
+	// process`. It overrides all other sources.
 	CredentialsJSON string
-	// Endpoint comes before AWS_ENDPOINT_URL and the profile's endpoint_url.
+	// Endpoint overrides AWS_ENDPOINT_URL and the profile's endpoint_url.
 	Endpoint string
-	// IMDS asks the EC2 instance, too, that the pipeline runs on. Elsewhere
-	// that costs seconds to find out that nobody answers.
+	// IMDS enables the EC2 instance metadata service. Outside of EC2, it takes
+	// seconds to find that it does not respond.
 	IMDS bool
 }
 
-// Load makes the configuration of all AWS clients. It asks the network for
-// nothing: credentials are fetched when the first call needs them, kept, and
-// renewed before they expire. What is missing, half there or malformed is a
-// usage error; no error repeats a secret.
+// Load returns the configuration for AWS clients, without network requests: the
+// first call fetches credentials, which are cached and renewed before they expire.
+// Missing, incomplete or malformed settings are usage errors. No error contains a
+// secret.
 func Load(ctx context.Context, o Options) (aws.Config, error) {
 	if err := o.check(); err != nil {
 		return aws.Config{}, err
 	}
-	var handedIn aws.CredentialsProvider
+	var given aws.CredentialsProvider
 	if o.CredentialsJSON != "" {
 		var err error
-		if handedIn, err = parseExported(o.CredentialsJSON); err != nil {
+		if given, err = parseCredentialsJSON(o.CredentialsJSON); err != nil {
 			return aws.Config{}, err
 		}
 	}
-	chain := new(chain)
-	cfg, err := config.LoadDefaultConfig(ctx, append(o.settings(handedIn), chain.settings(o.role())...)...)
+	chain := new(stsEndpoint)
+	cfg, err := config.LoadDefaultConfig(ctx, append(o.settings(given), chain.settings(o.role())...)...)
 	if err != nil {
 		return aws.Config{}, explainConfig(err)
 	}
@@ -76,11 +75,11 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 	}
 	chain.endpoint = cfg.BaseEndpoint
 	if !regionName.MatchString(cfg.Region) {
-		return aws.Config{}, outcome.Usagef("%q is no AWS region: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
+		return aws.Config{}, outcome.Usagef("invalid AWS region %q: set one such as %s (--region, AWS_REGION or the profile's)", cfg.Region, platform.DefaultRegion)
 	}
-	if handedIn == nil && !environmentHasCredentials() {
-		bare := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
-		identity, err := o.identity(cfg, bare)
+	if given == nil && !environmentHasCredentials() {
+		noOther := !o.IMDS && aws.IsCredentialsProvider(cfg.Credentials, (*ec2rolecreds.Provider)(nil))
+		identity, err := o.identity(cfg, noOther)
 		if err != nil {
 			return aws.Config{}, err
 		}
@@ -88,22 +87,22 @@ func Load(ctx context.Context, o Options) (aws.Config, error) {
 			cfg.Credentials = aws.NewCredentialsCache(identity)
 		}
 	}
-	cfg.Credentials = &guard{cfg.Credentials}
+	cfg.Credentials = &explainingProvider{cfg.Credentials}
 	return cfg, nil
 }
 
-// regionName is what can stand in a host's name. It is wider than AWS's own
-// names, because emulators have theirs.
+// regionName matches DNS labels. It is wider than AWS's region names, because
+// emulators have their own.
 var regionName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
-// settings are the SDK's options.
-func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadOptions) error {
+// settings returns the SDK's options.
+func (o Options) settings(given aws.CredentialsProvider) []func(*config.LoadOptions) error {
 	settings := []func(*config.LoadOptions) error{
 		config.WithAppID(appID),
 		config.WithHTTPClient(httpClient()),
 		config.WithRetryer(configuredRetryer),
-		config.WithLogger(logging.Nop{}), // what goes wrong is an error; the rest is nobody's business
-		config.WithAPIOptions([]func(*middleware.Stack) error{bounded}),
+		config.WithLogger(logging.Nop{}), // failures are returned as errors
+		config.WithAPIOptions([]func(*middleware.Stack) error{addCallTimeout}),
 		config.WithDefaultRegion(platform.DefaultRegion),
 	}
 	if o.Region != "" {
@@ -115,20 +114,20 @@ func (o Options) settings(handedIn aws.CredentialsProvider) []func(*config.LoadO
 	if !o.IMDS {
 		settings = append(settings, config.WithEC2IMDSClientEnableState(imds.ClientDisabled))
 	}
-	if handedIn != nil {
-		settings = append(settings, config.WithCredentialsProvider(handedIn))
+	if given != nil {
+		settings = append(settings, config.WithCredentialsProvider(given))
 	}
 	return settings
 }
 
-// role is the role to assume; Slipway's own variable comes first, because the
-// SDK's may be there for another program.
+// role returns the role to assume. Slipway's own variable has precedence, because
+// the SDK's may be set for another program.
 func (o Options) role() string {
 	return cmp.Or(o.Role, os.Getenv("SLIPWAY_ROLE_ARN"), os.Getenv("AWS_ROLE_ARN"))
 }
 
-// check finds what the SDK would pass over in silence, and then fail for want
-// of any credentials.
+// check finds incomplete settings, which the SDK would ignore and then fail without
+// credentials.
 func (o Options) check() error {
 	if err := o.checkForm(); err != nil {
 		return err
@@ -146,13 +145,13 @@ func (o Options) check() error {
 	case secret && !key:
 		return outcome.Usagef("AWS_SECRET_ACCESS_KEY is set and AWS_ACCESS_KEY_ID is not: set both or neither")
 	case !key && os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" && o.role() == "":
-		return outcome.Usagef("AWS_WEB_IDENTITY_TOKEN_FILE is set and no role to assume with it: set AWS_ROLE_ARN")
+		return outcome.Usagef("AWS_WEB_IDENTITY_TOKEN_FILE is set without a role to assume: set AWS_ROLE_ARN")
 	}
 	return nil
 }
 
-// environmentHasCredentials tells whether the environment has keys, or a web
-// identity in a file. They come before GitHub's identity.
+// environmentHasCredentials reports whether the environment has keys or a web
+// identity token file. They have precedence over a job's OIDC token.
 func environmentHasCredentials() bool {
 	return os.Getenv("AWS_ACCESS_KEY_ID") != "" || os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != ""
 }

@@ -51,7 +51,7 @@ func TestRegion(t *testing.T) {
 }
 
 func TestRetryer(t *testing.T) {
-	r := awsauth.Retryer()
+	r := awsauth.NewRetryer()
 	require.Equal(t, 8, r.MaxAttempts())
 	delay, err := r.RetryDelay(8, errors.New("x"))
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestCredentialsJSON(t *testing.T) {
 		"no JSON":                 {plantedToken, "are not the JSON of a credential process"},
 		"cut off":                 {exported(t, nil)[:60], "are not the JSON of a credential process"},
 		"no secret":               {exported(t, func(d map[string]any) { d["SecretAccessKey"] = "" }), "lack AccessKeyId or SecretAccessKey"},
-		"a line break in a key":   {exported(t, func(d map[string]any) { d["AccessKeyId"] = plantedKey + "\n" }), "the AccessKeyId of the AWS credentials (handed in) ends with a line break: set it again without it"},
+		"a line break in a key":   {exported(t, func(d map[string]any) { d["AccessKeyId"] = plantedKey + "\n" }), "the AccessKeyId of the AWS credentials (given) ends with a line break: set it again without it"},
 		"a line break at its end": {exported(t, nil) + "\r\n", ""},
 		"a byte order mark":       {"\ufeff" + exported(t, nil), ""},
 		"UTF-16":                  {"\xff\xfe{\x00}\x00", "is in UTF-16: save it as UTF-8"},
@@ -119,7 +119,7 @@ func TestCredentialsJSON(t *testing.T) {
 			_, err = cfg.Credentials.Retrieve(t.Context())
 			return err != nil
 		}, 10*time.Second, time.Millisecond)
-		requireUsage(t, err, "the AWS credentials that were handed in expired at")
+		requireUsage(t, err, "the given AWS credentials expired at")
 	})
 }
 
@@ -226,9 +226,9 @@ func TestMisconfigured(t *testing.T) {
 		"half a key":        {env: map[string]string{"AWS_ACCESS_KEY_ID": plantedKey}, want: "AWS_SECRET_ACCESS_KEY is not: set both"},
 		"the other half":    {env: map[string]string{"AWS_SECRET_ACCESS_KEY": plantedToken}, want: "AWS_ACCESS_KEY_ID is not: set both"},
 		"no role for file":  {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "x"}, want: "set AWS_ROLE_ARN"},
-		"region":            {options: awsauth.Options{Region: "us_east"}, want: `"us_east" is no AWS region`},
-		"endpoint":          {env: map[string]string{"AWS_ENDPOINT_URL": "::"}, want: `"::" is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566`},
-		"endpoint's scheme": {env: map[string]string{"AWS_ENDPOINT_URL": "user:word@localhost:4566"}, want: `"localhost:4566" is no address`},
+		"region":            {options: awsauth.Options{Region: "us_east"}, want: `invalid AWS region "us_east"`},
+		"endpoint":          {env: map[string]string{"AWS_ENDPOINT_URL": "::"}, want: `invalid AWS endpoint "::": want http://HOST or https://HOST, such as http://127.0.0.1:4566`},
+		"endpoint's scheme": {env: map[string]string{"AWS_ENDPOINT_URL": "user:word@localhost:4566"}, want: `invalid AWS endpoint "localhost:4566"`},
 		"no profile":        {env: map[string]string{"AWS_PROFILE": "prod"}, want: `no AWS profile "prod": `},
 		"profile misspelt":  {env: map[string]string{"AWS_PROFILE": "prdo"}, config: "[default]\n[profile prod]\n[sso-session s]\n", want: `no AWS profile "prdo": did you mean "prod"? `},
 		"other profiles":    {env: map[string]string{"AWS_PROFILE": "x"}, config: "[default]\n[profile staging]\n", want: ` has: default, staging`},
@@ -240,7 +240,7 @@ func TestMisconfigured(t *testing.T) {
 		},
 		"MFA": {
 			env: map[string]string{"AWS_PROFILE": "break glass"}, config: "[profile break glass]\nrole_arn=" + role + "\nsource_profile=b\nmfa_serial=arn:aws:iam::1:mfa/x\n[profile b]\naws_access_key_id=x\naws_secret_access_key=y\n",
-			want: `profile 'break glass' wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval "$(aws configure export-credentials --profile 'break glass' --format env)"`,
+			want: `profile 'break glass' requires an MFA code (mfa_serial), which slipway does not prompt for: use a session of the AWS CLI: eval "$(aws configure export-credentials --profile 'break glass' --format env)"`,
 		},
 		"a number": {env: map[string]string{"AWS_MAX_ATTEMPTS": "many"}, want: "AWS's configuration: "},
 	}
@@ -284,7 +284,7 @@ func TestForm(t *testing.T) {
 		"a\n" + plantedKey: "has a line break in it", plantedKey + " ": "ends with a space", "\t" + plantedKey: "begins with a space",
 		plantedKey + "\u00a0": "ends with a space", `"` + plantedKey + `"`: "has quotes around it", "'" + plantedKey: "has quotes around it",
 		"“" + plantedKey + "”": "has quotes around it", "a " + plantedKey: "has a space in it", "\ufeff" + plantedKey: "begins with a byte order mark",
-		plantedKey + "\u200b": "has a character in it that none has", "\x01" + plantedKey: "has a control character in it",
+		plantedKey + "\u200b": "has an invalid character", "\x01" + plantedKey: "has a control character in it",
 	} {
 		for _, name := range []string{key, secret, session, "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_ECS", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"} {
 			clean(t, map[string]string{key: "x", secret: "y", name: flawed})

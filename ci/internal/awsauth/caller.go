@@ -8,59 +8,60 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-// callerDeadline bounds the question whose account it is, retries included.
+// callerDeadline limits GetCallerIdentity, including retries.
 const callerDeadline = 30 * time.Second
 
-// Caller tells whose account credentials lead to.
+// Caller finds the account of credentials.
 type Caller struct {
 	Options Options
-	// Once asks once, for somebody who would rather hear what is wrong than wait.
-	Once bool
+	// NoRetry disables retries, to report a problem instead of waiting.
+	NoRetry bool
 }
 
-// Identity asks AWS for the account, which takes no permission, and tells the
-// region that the credentials are used in.
+// Identity returns the account and the region of the credentials. It needs no
+// permission.
 func (c Caller) Identity(ctx context.Context) (account, region string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, callerDeadline)
 	defer cancel()
-	who, err := c.Who(ctx)
-	return who.Account, who.Region, err
+	caller, err := c.GetCallerIdentity(ctx)
+	return caller.Account, caller.Region, err
 }
 
-// Who is whose credentials they are, and for how long.
-type Who struct {
+// CallerIdentity describes credentials.
+type CallerIdentity struct {
 	Account, ARN, Region string
-	// Endpoint is who answered, where that is not AWS itself.
+	// Endpoint is the endpoint that responded, if it is not the default one.
 	Endpoint string
-	// Expires is when they end; zero for those that do not.
+	// Expires is when the credentials expire; zero if they do not.
 	Expires time.Time
 }
 
-// Who asks AWS whose the credentials are, which takes no permission.
-func (c Caller) Who(ctx context.Context) (Who, error) {
+// GetCallerIdentity returns the account and ARN of the credentials. It needs no
+// permission.
+func (c Caller) GetCallerIdentity(ctx context.Context) (CallerIdentity, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {
-		return Who{}, err
+		return CallerIdentity{}, err
 	}
-	if c.Once {
+	if c.NoRetry {
 		cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	}
 	out, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
-		return Who{}, Explain(err)
+		return CallerIdentity{}, Explain(err)
 	}
-	who := Who{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
-	if held, err := cfg.Credentials.Retrieve(ctx); err == nil && held.CanExpire { // they are kept: nothing is asked again
-		who.Expires = held.Expires
+	caller := CallerIdentity{Account: aws.ToString(out.Account), ARN: aws.ToString(out.Arn), Region: cfg.Region, Endpoint: aws.ToString(cfg.BaseEndpoint)}
+	if credentials, err := cfg.Credentials.Retrieve(ctx); err == nil && credentials.CanExpire { // cached: no further request
+		caller.Expires = credentials.Expires
 	}
-	return who, nil
+	return caller, nil
 }
 
-// Environment is what a tool needs in its environment that reads AWS's
-// variables and knows nothing of a job's identity at GitHub, nor of what was handed
-// in: a session, the region, the endpoint. It is empty where the tool finds the same
-// by itself. Unlike ours, the tool's session is not renewed: that of a job's role ends
-// after an hour.
+// Environment returns the environment variables for a tool that reads AWS's
+// variables but supports neither a job's OIDC token nor given credentials: a
+// session, the region, the endpoint. It is empty if the tool finds the same by
+// itself. The tool's session is not renewed: that of a job's role expires after an
+// hour.
 func (c Caller) Environment(ctx context.Context) (map[string]string, error) {
 	cfg, err := Load(ctx, c.Options)
 	if err != nil {

@@ -41,19 +41,19 @@ func TestCaller(t *testing.T) {
 func TestWho(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	clean(t, map[string]string{"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"})
-	who, err := awsauth.Caller{}.Who(t.Context())
+	who, err := awsauth.Caller{}.GetCallerIdentity(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "000000000000", who.Account)
 	require.Contains(t, who.ARN, "arn:aws:")
 	require.Equal(t, p.Server.Endpoint(), who.Endpoint)
 	require.Zero(t, who.Expires, "keys do not")
 
-	_, err = awsauth.Caller{Options: awsauth.Options{Endpoint: "http://127.0.0.1:1"}, Once: true}.Who(t.Context())
+	_, err = awsauth.Caller{Options: awsauth.Options{Endpoint: "http://127.0.0.1:1"}, NoRetry: true}.GetCallerIdentity(t.Context())
 	require.ErrorContains(t, err, "http://127.0.0.1:1 cannot be reached (connect: connection refused)")
 
 	ends := time.Now().Add(time.Hour).Truncate(time.Second)
 	handedIn := `{"Version": 1, "AccessKeyId": "any", "SecretAccessKey": "any", "SessionToken": "any", "Expiration": "` + ends.UTC().Format(time.RFC3339) + `"}`
-	who, err = awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn}}.Who(t.Context())
+	who, err = awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn}}.GetCallerIdentity(t.Context())
 	require.NoError(t, err)
 	require.True(t, ends.Equal(who.Expires), who.Expires)
 	env, err := awsauth.Caller{Options: awsauth.Options{CredentialsJSON: handedIn, Endpoint: p.Server.Endpoint()}}.Environment(t.Context())

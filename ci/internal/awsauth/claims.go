@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Claims reads the claims of a JSON web token into a value. The token is not
-// verified: whoever acts on them must have it from its issuer. The error says
-// nothing of what is in it.
-func Claims(token string, into any) error {
+// ParseClaims decodes the claims of a JSON Web Token without verifying it: the
+// token must come directly from its issuer. The error does not contain any of the
+// token.
+func ParseClaims(token string, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return errors.New("it is no JSON web token")
+		return errors.New("it is not a JSON Web Token")
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil {

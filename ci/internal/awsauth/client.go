@@ -14,17 +14,17 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// Limits of one call to AWS.
+// Limits of a call to AWS.
 const (
 	dialTimeout    = 5 * time.Second
-	attemptTimeout = 20 * time.Second // from connecting to the answer's last byte
+	attemptTimeout = 20 * time.Second // from the connection to the end of the response
 	maxAttempts    = 8
 	maxBackoff     = 5 * time.Second
-	callTimeout    = time.Minute // with all attempts, so that silence is not waited for eight times
+	callTimeout    = time.Minute // for all attempts
 )
 
-// bounded ends a call, with all its attempts, after callTimeout.
-func bounded(stack *middleware.Stack) error {
+// addCallTimeout limits a call, including all of its attempts, to callTimeout.
+func addCallTimeout(stack *middleware.Stack) error {
 	return stack.Initialize.Add(middleware.InitializeMiddlewareFunc("slipway:Timeout", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
@@ -32,42 +32,42 @@ func bounded(stack *middleware.Stack) error {
 	}), middleware.Before)
 }
 
-// httpClient carries calls to AWS. It is the SDK's kind of client, because the
-// SDK adds AWS_CA_BUNDLE to no other.
+// httpClient returns the HTTP client for AWS. It has the SDK's type, because the
+// SDK adds AWS_CA_BUNDLE only to that.
 func httpClient() *awshttp.BuildableClient {
 	return awshttp.NewBuildableClient().
 		WithTimeout(attemptTimeout).
 		WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout })
 }
 
-// Retryer repeats calls that AWS throttles or cannot answer just now: eight
-// attempts at most, at most five seconds apart, in the SDK's standard mode.
-// That outlasts ECS's throttling, where RegisterTaskDefinition has one call a
-// second for the whole account; AWS_MAX_ATTEMPTS may say otherwise.
+// NewRetryer returns a standard-mode retryer with at most eight attempts and five
+// seconds between them. That outlasts ECS's throttling: RegisterTaskDefinition
+// allows one call per second for the whole account. AWS_MAX_ATTEMPTS overrides the
+// number.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-func Retryer() aws.Retryer {
+func NewRetryer() aws.Retryer {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = maxAttempts
 		o.MaxBackoff = maxBackoff
-		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isCutOff))
+		o.Retryables = append(o.Retryables, retry.IsErrorRetryableFunc(isTruncated))
 	})
 }
 
-// isCutOff tells an answer whose connection ended in its middle. The SDK repeats
-// a call whose answer never began to arrive, but not this one.
-func isCutOff(err error) aws.Ternary {
+// isTruncated marks truncated responses as retryable. The SDK retries only calls
+// without any response.
+func isTruncated(err error) aws.Ternary {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return aws.TrueTernary
 	}
 	return aws.UnknownTernary
 }
 
-// configuredRetryer is [Retryer], with as many attempts as AWS_MAX_ATTEMPTS
-// says. A value that is no number is found when the configuration is loaded.
+// configuredRetryer returns [NewRetryer] with the number of attempts in
+// AWS_MAX_ATTEMPTS. An invalid value is found when the configuration is loaded.
 func configuredRetryer() aws.Retryer {
 	env, err := config.NewEnvConfig()
 	if err != nil || env.RetryMaxAttempts < 1 {
-		return Retryer()
+		return NewRetryer()
 	}
-	return retry.AddWithMaxAttempts(Retryer(), env.RetryMaxAttempts)
+	return retry.AddWithMaxAttempts(NewRetryer(), env.RetryMaxAttempts)
 }

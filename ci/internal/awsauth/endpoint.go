@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// checkEndpoint finds an address, if there is one, that no call could be sent to.
+// checkEndpoint validates an endpoint URL.
 func checkEndpoint(endpoint string) error {
 	if endpoint == "" {
 		return nil
@@ -24,21 +24,20 @@ func checkEndpoint(endpoint string) error {
 		return nil
 	}
 	shown := endpoint[strings.LastIndex(endpoint, "@")+1:] // no password
-	return outcome.Usagef("%q is no address of AWS's or of an emulator's: set one such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url), or none", shown)
+	return outcome.Usagef("invalid AWS endpoint %q: want http://HOST or https://HOST, such as http://127.0.0.1:4566 (AWS_ENDPOINT_URL or the profile's endpoint_url)", shown)
 }
 
-// explainEndpoint says which address could not be reached; nil when it is
-// something else that failed.
+// explainEndpoint explains a connection error; it returns nil for other errors.
 func explainEndpoint(err error) error {
 	var unsent *smithyhttp.RequestSendError
 	if !errors.As(err, &unsent) {
 		return nil
 	}
 	address := "AWS"
-	hint := "is the network there?"
-	var asked *url.Error
-	if errors.As(err, &asked) {
-		if parsed, bad := url.Parse(asked.URL); bad == nil && parsed.Host != "" {
+	hint := "check the network"
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		if parsed, bad := url.Parse(urlError.URL); bad == nil && parsed.Host != "" {
 			address = parsed.Scheme + "://" + parsed.Host
 			hint = endpointHint(parsed.Hostname())
 		}
@@ -46,33 +45,33 @@ func explainEndpoint(err error) error {
 	return explained(outcome.Failed, err, "%s cannot be reached (%s): %s", address, reason(err), hint)
 }
 
-// endpointHint says what to look at where a host cannot be reached.
+// endpointHint returns what to check if a host cannot be reached.
 func endpointHint(host string) string {
 	if strings.HasSuffix(host, ".amazonaws.com") || strings.HasSuffix(host, ".amazonaws.com.cn") {
-		return "is the region right (AWS_REGION, --region), and the network there?"
+		return "check the region (AWS_REGION, --region) and the network"
 	}
-	return "AWS_ENDPOINT_URL or the profile's endpoint_url names it: does it run, and is the address right?"
+	return "check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"
 }
 
-// reason is the core of a network error, without the address that the caller
-// says anyway and may not want to say in full.
+// reason returns the cause of a network error without the URL, which the caller
+// reports itself and may not want to show in full.
 func reason(err error) string {
 	var unknown *net.DNSError
 	var certificate *tls.CertificateVerificationError
 	var timeout interface{ Timeout() bool }
 	var operation *net.OpError
-	var asked *url.Error
+	var urlError *url.Error
 	switch {
 	case errors.As(err, &certificate):
-		return fmt.Sprintf("its certificate is not trusted: %v; AWS_CA_BUNDLE names the authorities to trust", certificate.Err)
+		return fmt.Sprintf("its certificate is not trusted: %v; set AWS_CA_BUNDLE to the CA certificates to trust", certificate.Err)
 	case errors.As(err, &unknown):
 		return "no such host"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time"
+		return "no response in time"
 	case errors.As(err, &operation):
 		return operation.Err.Error()
-	case errors.As(err, &asked):
-		return asked.Err.Error()
+	case errors.As(err, &urlError):
+		return urlError.Err.Error()
 	}
 	return err.Error()
 }

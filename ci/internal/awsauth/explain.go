@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// explainedError says in one line what is wrong and how it is mended. What it
-// wraps is for errors.As alone: its text may hold anything.
+// explainedError explains an error and the next step in one line. The wrapped error
+// is for errors.As only: its text may contain secrets.
 type explainedError struct {
 	text string
 	err  error
@@ -29,16 +29,15 @@ func explained(code outcome.Code, err error, format string, args ...any) error {
 	return outcome.With(code, &explainedError{text: text, err: err})
 }
 
-// Explain turns what AWS's client says about credentials, permissions and
-// endpoints into one line that names the mend, after the words of whoever asked
-// AWS. The exit code is the one that err carries already, else Usage for
-// credentials and Failed for permissions and networks. Any other error is
-// returned as it is.
+// Explain replaces errors of AWS clients about credentials, permissions and
+// endpoints by one line with the next step, and keeps the caller's prefix. The exit
+// code is that of err, if it has one; otherwise Usage for credentials and Failed
+// for permissions and networks. Other errors are returned unchanged.
 func Explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only what is joined outermost can be taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only the outermost join can be split
 		var all []error
 		for _, one := range joined.Unwrap() {
 			all = append(all, Explain(one))
@@ -57,17 +56,17 @@ func Explain(err error) error {
 	if code == outcome.Failed {
 		code = outcome.Of(found)
 	}
-	return explained(code, err, "%s%s", lead(err, known), known.text)
+	return explained(code, err, "%s%s", prefix(err, known), known.text)
 }
 
-// explain finds the explanation of a call's failure; nil when it is none of
-// those that are known.
+// explain returns the explanation of a failed call, or nil if the failure is
+// unknown.
 func explain(err error) error {
 	var absent config.SharedConfigProfileNotExistError
 	if errors.As(err, &absent) {
 		return explained(outcome.Usage, err, "%s", unknownProfile(absent.Profile, profiles()).Error())
 	}
-	if askedInstance(err) {
+	if isIMDSError(err) {
 		return explained(outcome.Usage, err, "%s", noCredentials)
 	}
 	if found := explainCode(err); found != nil {
@@ -77,14 +76,13 @@ func explain(err error) error {
 		return found
 	}
 	if errors.Is(err, context.DeadlineExceeded) && errors.As(err, new(*smithy.OperationError)) {
-		return explained(outcome.Failed, err, "AWS gives no answer in time (%s): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?", action(err))
+		return explained(outcome.Failed, err, "AWS did not respond in time (%s): check the network, and AWS_ENDPOINT_URL or the profile's endpoint_url", iamAction(err))
 	}
 	return nil
 }
 
-// lead is what stands before the SDK's words, or before the explanation where
-// the SDK says nothing.
-func lead(err error, known *explainedError) string {
+// prefix returns the text before the SDK's message or before the explanation.
+func prefix(err error, known *explainedError) string {
 	var operation *smithy.OperationError
 	if errors.As(err, &operation) {
 		if before, _, ok := strings.Cut(err.Error(), operation.Error()); ok {
@@ -97,7 +95,7 @@ func lead(err error, known *explainedError) string {
 	return ""
 }
 
-// Codes that AWS's services have for the same few mishaps.
+// Error codes that AWS services share.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
 var (
 	expiredCodes = []string{"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"}
@@ -106,45 +104,45 @@ var (
 	deniedCodes  = []string{"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "NotAuthorized"}
 )
 
-// Denied tells whether AWS denied a call for want of permission.
-func Denied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
+// IsAccessDenied reports whether a call failed for lack of permission.
+func IsAccessDenied(err error) bool { return slices.Contains(deniedCodes, errorCode(err)) }
 
-// errorCode is AWS's code of an error, "" for an error that is not from AWS.
+// errorCode returns AWS's error code, or "" for other errors.
 func errorCode(err error) string {
-	var said smithy.APIError
-	if !errors.As(err, &said) {
+	var apiError smithy.APIError
+	if !errors.As(err, &apiError) {
 		return ""
 	}
-	return said.ErrorCode()
+	return apiError.ErrorCode()
 }
 
 func explainCode(err error) error {
 	code := errorCode(err)
 	switch {
 	case slices.Contains(expiredCodes, code):
-		return explained(outcome.Usage, err, "the AWS credentials have expired (%s answers %s): renew them (%s, or rerun the job) and run the same command again", action(err), code, loginCommand("sso login"))
+		return explained(outcome.Usage, err, "the AWS credentials have expired (%s returned %s): renew them (%s, or rerun the job) and run the same command again", iamAction(err), code, loginCommand("sso login"))
 	case slices.Contains(unknownCodes, code):
-		return explained(outcome.Usage, err, "AWS does not know these credentials (%s answers %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", action(err), code)
+		return explained(outcome.Usage, err, "AWS does not know these credentials (%s returned %s): the access key was deleted, or belongs to another partition or endpoint: check AWS_ACCESS_KEY_ID, AWS_PROFILE and AWS_ENDPOINT_URL", iamAction(err), code)
 	case slices.Contains(signedCodes, code):
-		return explained(outcome.Usage, err, "AWS does not accept the signature (%s answers %s): the secret access key does not belong to the access key, or this machine's clock is wrong", action(err), code)
+		return explained(outcome.Usage, err, "AWS does not accept the signature (%s returned %s): the secret access key does not belong to the access key, or this machine's clock is wrong", iamAction(err), code)
 	case slices.Contains(deniedCodes, code):
 		return explainDenial(err)
-	case notAuthorized.MatchString(err.Error()): // a registry's words for the same
+	case notAuthorized.MatchString(err.Error()): // the same message from a registry
 		return explainDenial(err)
 	}
 	return nil
 }
 
-// notAuthorized is AWS's sentence about a permission that lacks.
+// notAuthorized matches AWS's message about a missing permission.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
 var notAuthorized = regexp.MustCompile(`(?:User|Principal): (\S+) is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?(?: (because [^\n]+|with an explicit deny[^\n]*))?`)
 
 func explainDenial(err error) error {
-	said := notAuthorized.FindStringSubmatch(err.Error())
-	if said == nil {
-		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` tells whose they are)", action(err))
+	match := notAuthorized.FindStringSubmatch(err.Error())
+	if match == nil {
+		return explained(outcome.Failed, err, "AWS denies %s: allow it in the policy of these credentials (`aws sts get-caller-identity` shows their owner)", iamAction(err))
 	}
-	who, what, where, why := said[1], said[2], strings.Trim(said[3], `"`), said[4]
+	who, what, where, why := match[1], match[2], strings.Trim(match[3], `"`), match[4]
 	if where != "" {
 		what += " on " + where
 	}
@@ -154,14 +152,14 @@ func explainDenial(err error) error {
 	return explained(outcome.Failed, err, "AWS denies %s to %s%s: allow it in the policy", what, who, why)
 }
 
-// iamPrefixes are the services whose actions do not begin with their names.
+// iamPrefixes are the IAM prefixes that differ from the service's name.
 var iamPrefixes = map[string]string{
 	"Elastic Load Balancing v2": "elasticloadbalancing",
 	"CloudWatch Logs":           "logs",
 }
 
-// action is the call that failed, as IAM names it.
-func action(err error) string {
+// iamAction returns the IAM action of the failed call.
+func iamAction(err error) string {
 	var operation *smithy.OperationError
 	if !errors.As(err, &operation) {
 		return "the call"

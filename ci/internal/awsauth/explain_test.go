@@ -48,7 +48,7 @@ func TestExplainAnswers(t *testing.T) {
 		outcome       outcome.Code
 		want          string
 	}{
-		"expired":     {"ExpiredTokenException", "expired " + plantedJWT, outcome.Usage, "reading service s: the AWS credentials have expired (ecs:DescribeServices answers ExpiredTokenException): renew them (aws sso login, or rerun the job)"},
+		"expired":     {"ExpiredTokenException", "expired " + plantedJWT, outcome.Usage, "reading service s: the AWS credentials have expired (ecs:DescribeServices returned ExpiredTokenException): renew them (aws sso login, or rerun the job)"},
 		"unknown":     {"UnrecognizedClientException", plantedKey, outcome.Usage, "reading service s: AWS does not know these credentials"},
 		"unknown too": {"InvalidClientTokenId", plantedKey, outcome.Usage, "reading service s: AWS does not know these credentials"},
 		"signature":   {"InvalidSignatureException", plantedToken, outcome.Usage, "the secret access key does not belong to the access key, or this machine's clock is wrong"},
@@ -72,7 +72,7 @@ func TestExplainAnswers(t *testing.T) {
 			err := awsauth.Explain(raw)
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.outcome, outcome.Of(err))
-			require.Equal(t, tt.outcome == outcome.Failed, awsauth.Denied(err))
+			require.Equal(t, tt.outcome == outcome.Failed, awsauth.IsAccessDenied(err))
 			requireDiscreet(t, err)
 			require.EqualError(t, awsauth.Explain(fmt.Errorf("deploying: %w", err)), "deploying: "+err.Error(), "once is enough")
 
@@ -90,7 +90,7 @@ func TestExplainLeavesTheRest(t *testing.T) {
 	require.Equal(t, other, awsauth.Explain(other))
 	cancelled := fmt.Errorf("reading: %w", context.Canceled)
 	require.Equal(t, cancelled, awsauth.Explain(cancelled))
-	require.False(t, awsauth.Denied(other))
+	require.False(t, awsauth.IsAccessDenied(other))
 
 	joined := awsauth.Explain(errors.Join(other, describe(t, "http://127.0.0.1:1")))
 	require.ErrorIs(t, joined, other)
@@ -113,10 +113,10 @@ func TestExplainEndpoints(t *testing.T) {
 		endpoint string
 		want     string
 	}{
-		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): AWS_ENDPOINT_URL or the profile's endpoint_url names it"},
+		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
 		"no such host":      {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
-		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; AWS_CA_BUNDLE"},
-		"a region misspelt": {"http://ecs.us-east-11.amazonaws.com:1", "is the region right (AWS_REGION, --region), and the network there?"},
+		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
+		"a region misspelt": {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +165,7 @@ func TestExplainSilence(t *testing.T) {
 	defer cancel()
 	_, err = ecs.NewFromConfig(cfg).DescribeServices(ctx, &ecs.DescribeServicesInput{Services: []string{"s"}})
 	err = awsauth.Explain(fmt.Errorf("reading service s: %w", err))
-	require.EqualError(t, err, "reading service s: AWS gives no answer in time (ecs:DescribeServices): is the network there, and whatever AWS_ENDPOINT_URL or the profile's endpoint_url names?")
+	require.EqualError(t, err, "reading service s: AWS did not respond in time (ecs:DescribeServices): check the network, and AWS_ENDPOINT_URL or the profile's endpoint_url")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 
 	deadline, bounded := time.Time{}, false
@@ -193,15 +193,15 @@ func TestExplainSources(t *testing.T) {
 		want   string
 	}{
 		"nothing at all":     {want: "reading service s: no AWS credentials: set AWS_PROFILE to a profile"},
-		"SSO never opened":   {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or was never opened: aws sso login --profile work"},
+		"SSO never opened":   {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or does not exist: aws sso login --profile work"},
 		"SSO of the old way": {config: legacy, env: map[string]string{"AWS_PROFILE": "work"}, want: "the AWS SSO session of profile work has expired"},
 		"login":              {config: "[default]\nlogin_session = arn:aws:sts::1:x\n", want: "the AWS login of profile default has expired: aws login"},
 		"a process that leaks": {
 			config: "[default]\ncredential_process = echo " + plantedKey + "\n", want: "reading service s: the credential_process of profile default gives no credentials: run it by hand",
 		},
-		"no file":          {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/nope", "AWS_ROLE_ARN": role}, want: "the source of AWS credentials gives none: try it"},
+		"no file":          {env: map[string]string{"AWS_WEB_IDENTITY_TOKEN_FILE": "/nope", "AWS_ROLE_ARN": role}, want: "the source of the AWS credentials returned none: test it"},
 		"no container":     {env: map[string]string{"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:1/"}, want: "http://127.0.0.1:1 cannot be reached"},
-		"a role's session": {config: "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[profile work]\nrole_arn=arn:aws:iam::1:user/x\nsource_profile=default\n", env: map[string]string{"AWS_PROFILE": "work"}, want: "gives none (sts:AssumeRole answers ValidationError)"},
+		"a role's session": {config: "[default]\naws_access_key_id=x\naws_secret_access_key=y\n[profile work]\nrole_arn=arn:aws:iam::1:user/x\nsource_profile=default\n", env: map[string]string{"AWS_PROFILE": "work"}, want: "returned none (sts:AssumeRole returned ValidationError)"},
 	}
 	p := localawstest.Start(t, localaws.Options{})
 	for name, tt := range tests {
@@ -221,7 +221,7 @@ func TestExplainSources(t *testing.T) {
 			require.NoError(t, os.MkdirAll(cache, 0o700))
 			file := filepath.Join(cache, fmt.Sprintf("%x.json", sha1.Sum([]byte(session))))
 			require.NoError(t, os.WriteFile(file, []byte(`{"accessToken":"`+plantedToken+`","expiresAt":"2020-01-02T03:04:05Z"}`), 0o600))
-			requireUsage(t, awsauth.Explain(describe(t, p.Server.Endpoint())), "has expired or was never opened: aws sso login --profile work")
+			requireUsage(t, awsauth.Explain(describe(t, p.Server.Endpoint())), "has expired or does not exist: aws sso login --profile work")
 		})
 	}
 	t.Run("cancelled", func(t *testing.T) {
@@ -242,7 +242,7 @@ func TestExplainExpiryMidway(t *testing.T) {
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: p.Server.Endpoint()})
 	require.NoError(t, err)
 	_, err = elb.NewFromConfig(cfg).DescribeLoadBalancers(t.Context(), &elb.DescribeLoadBalancersInput{Names: []string{"x"}})
-	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers answers ExpiredToken)")
+	requireUsage(t, awsauth.Explain(err), "the AWS credentials have expired (elasticloadbalancing:DescribeLoadBalancers returned ExpiredToken)")
 }
 
 func TestProviderSources(t *testing.T) {

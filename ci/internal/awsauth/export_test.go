@@ -6,8 +6,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// NewWebIdentity makes a provider with another STS and clock.
-func NewWebIdentity(role, tokenURL, token string, s webIdentities, clock sleeper) aws.CredentialsProvider {
+// NewWebIdentity returns a provider with another STS and clock.
+func NewWebIdentity(role, tokenURL, token string, s stsAPI, clock sleeper) aws.CredentialsProvider {
 	address, err := url.Parse(tokenURL)
 	if err != nil {
 		panic(err)

@@ -19,52 +19,52 @@ import (
 )
 
 const (
-	// sessionLife is how long a session of the role lasts: what every role
-	// allows unless it was told otherwise.
+	// sessionDuration is the duration of a role's session: the default maximum of a
+	// role.
 	// https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
-	sessionLife = time.Hour
-	// renewal is how long before its end a session is renewed.
-	renewal = 5 * time.Minute
-	// renewalLimit bounds one renewal: the identity token and the session.
-	renewalLimit = time.Minute
-	// afresh is when a renewal that failed is tried again while the session
-	// is still good.
-	afresh = 30 * time.Second
+	sessionDuration = time.Hour
+	// renewBefore is how long before its expiry a session is renewed.
+	renewBefore = 5 * time.Minute
+	// renewTimeout limits one renewal: the OIDC token and the session.
+	renewTimeout = time.Minute
+	// renewRetry is the interval between attempts to renew while the session is
+	// still valid.
+	renewRetry = 30 * time.Second
 )
 
-// permission is what a job of GitHub Actions lacks that may not ask for its identity.
+// permissionHint is how to allow a GitHub Actions job to request its OIDC token.
 // https://docs.github.com/en/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
-const permission = "add `permissions: id-token: write` (and `contents: read`) to the job"
+const permissionHint = "add `permissions: id-token: write` (and `contents: read`) to the job"
 
-// roleARN is the shape of a role's ARN.
+// roleARN matches the ARN of a role.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 var roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$`)
 
-// identity is the job's own identity as credentials, or nil where it is not to
-// be used. bare tells that there are no other credentials. What is half there
-// is a usage error that names the missing half.
-func (o Options) identity(cfg aws.Config, bare bool) (aws.CredentialsProvider, error) {
+// identity returns credentials from the job's OIDC token, or nil if it is not to be
+// used. noOther means that no other credentials exist. Incomplete settings are a
+// usage error that names the missing one.
+func (o Options) identity(cfg aws.Config, noOther bool) (aws.CredentialsProvider, error) {
 	role := o.role()
 	tokenURL := cmp.Or(o.TokenURL, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL"))
 	token := cmp.Or(o.Token, os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN"))
 	inActions := os.Getenv("GITHUB_ACTIONS") == "true"
 	switch {
 	case role == "" && tokenURL == "" && token == "":
-		return nil, nil // neither an identity nor a mistake
-	case tokenURL == "" && token == "" && (!inActions || !bare):
-		return nil, nil // the role is for another program, or for another time
-	case role == "" && !bare:
+		return nil, nil // not configured
+	case tokenURL == "" && token == "" && (!inActions || !noOther):
+		return nil, nil // the role is meant for another program
+	case role == "" && !noOther:
 		return nil, nil // the permission is for another program
 	case role == "":
-		return nil, outcome.Usagef("no AWS credentials: the job may ask GitHub for its identity, but no role to assume with it is named: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
+		return nil, outcome.Usagef("no AWS credentials: the job can request an OIDC token, but no role to assume is set: set SLIPWAY_ROLE_ARN (or AWS_ROLE_ARN, or --role) to the role's ARN")
 	case !roleARN.MatchString(role):
-		return nil, outcome.Usagef("%s is not the ARN of a role: it must be like arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
+		return nil, outcome.Usagef("%s is not a role ARN: want one such as arn:aws:iam::123456789012:role/slipway-deploy", o.roleSource())
 	case tokenURL == "" && token == "":
-		return nil, outcome.Usagef("no AWS credentials: %s may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: %s", role, permission)
+		return nil, outcome.Usagef("no AWS credentials: %s cannot be assumed without the job's OIDC token, and ACTIONS_ID_TOKEN_REQUEST_URL is not set: %s", role, permissionHint)
 	case tokenURL == "":
-		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_TOKEN is set and ACTIONS_ID_TOKEN_REQUEST_URL is not: pass both on, and %s", permission)
+		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_TOKEN is set and ACTIONS_ID_TOKEN_REQUEST_URL is not: pass both on, and %s", permissionHint)
 	case token == "":
-		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_URL is set and ACTIONS_ID_TOKEN_REQUEST_TOKEN is not: pass both on, and %s", permission)
+		return nil, outcome.Usagef("no AWS credentials: ACTIONS_ID_TOKEN_REQUEST_URL is set and ACTIONS_ID_TOKEN_REQUEST_TOKEN is not: pass both on, and %s", permissionHint)
 	}
 	address, err := parseTokenURL(tokenURL)
 	if err != nil {
@@ -76,12 +76,12 @@ func (o Options) identity(cfg aws.Config, bare bool) (aws.CredentialsProvider, e
 	}, nil
 }
 
-// roleSource is where the role comes from. Its value is not repeated: somebody
-// may have put a key there.
+// roleSource returns where the role comes from. Its value is not shown, because it
+// may be a key by mistake.
 func (o Options) roleSource() string {
 	switch {
 	case o.Role != "":
-		return "the role that was given"
+		return "the given role"
 	case os.Getenv("SLIPWAY_ROLE_ARN") != "":
 		return "SLIPWAY_ROLE_ARN"
 	default:
@@ -89,21 +89,22 @@ func (o Options) roleSource() string {
 	}
 }
 
-// parseTokenURL takes no address to which the token would travel unencrypted,
-// other than one on this machine.
+// parseTokenURL parses the token URL. It must be HTTPS unless its host is this
+// machine, because the request contains a token.
 func parseTokenURL(address string) (*url.URL, error) {
 	parsed, err := url.Parse(address)
 	if err != nil || parsed.Host == "" {
-		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: pass on the runner's, unchanged")
+		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: pass the runner's value unchanged")
 	}
 	local := parsed.Hostname() == "localhost" || net.ParseIP(parsed.Hostname()).IsLoopback()
 	if parsed.Scheme != "https" && (parsed.Scheme != "http" || !local) {
-		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL must be an https URL: pass on the runner's, unchanged")
+		return nil, outcome.Usagef("ACTIONS_ID_TOKEN_REQUEST_URL must be an https URL: pass the runner's value unchanged")
 	}
 	return parsed, nil
 }
 
-// sessionName is what CloudTrail shows of who acted: the run of the workflow.
+// sessionName returns the role session name in CloudTrail, which has the workflow
+// run's ID.
 func sessionName(run string) string {
 	if !regexp.MustCompile(`^\d{1,40}$`).MatchString(run) {
 		return appID
@@ -111,31 +112,32 @@ func sessionName(run string) string {
 	return appID + "-" + run
 }
 
-// webIdentities is what a [webIdentity] asks of AWS.
-type webIdentities interface {
+// stsAPI is the part of the STS API that is used.
+type stsAPI interface {
 	AssumeRoleWithWebIdentity(context.Context, *sts.AssumeRoleWithWebIdentityInput, ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error)
 }
 
-// sleeper is a clock that can be waited on.
+// sleeper is a clock that can sleep.
 type sleeper interface {
 	Now() time.Time
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// webIdentity makes a session of a role from the job's identity. It is used by
-// one goroutine at a time, which aws.CredentialsCache sees to.
+// webIdentity is a credentials provider that assumes a role with the job's OIDC
+// token. It is not safe for concurrent use: aws.CredentialsCache serialises the
+// calls.
 type webIdentity struct {
 	role, session string
 	tokens        *tokenSource
-	sts           webIdentities
+	sts           stsAPI
 	clock         sleeper
-	ends          time.Time // of the session that was made last
+	expires       time.Time // expiry of the current session
 }
 
-// Retrieve fits aws.CredentialsProvider. The credentials expire a while before
-// the session does, so that they are renewed in time.
+// Retrieve implements aws.CredentialsProvider. The credentials expire before the
+// session does, so that they are renewed in time.
 func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	ctx, cancel := context.WithTimeout(ctx, renewalLimit)
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	token, err := w.tokens.fetch(ctx)
 	if err != nil {
@@ -143,32 +145,32 @@ func (w *webIdentity) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	}
 	out, err := w.sts.AssumeRoleWithWebIdentity(ctx, &sts.AssumeRoleWithWebIdentityInput{
 		RoleArn: &w.role, RoleSessionName: &w.session, WebIdentityToken: &token,
-		DurationSeconds: aws.Int32(int32(sessionLife / time.Second)),
+		DurationSeconds: aws.Int32(int32(sessionDuration / time.Second)),
 	}, func(o *sts.Options) {
-		// AWS did not reach GitHub's keys, which may be different in a second.
+		// AWS could not fetch GitHub's keys: the next attempt may succeed.
 		o.Retryer = retry.AddWithErrorCodes(o.Retryer, "IDPCommunicationError", "InvalidIdentityToken")
 	})
 	if err != nil {
-		return aws.Credentials{}, withhold(w.explain(err), token, w.tokens.token)
+		return aws.Credentials{}, redactSecrets(w.explain(err), token, w.tokens.token)
 	}
 	if out.Credentials == nil {
-		return aws.Credentials{}, explained(outcome.Failed, nil, "assuming %s: AWS answers without credentials", w.role)
+		return aws.Credentials{}, explained(outcome.Failed, nil, "assuming %s: AWS returned no credentials", w.role)
 	}
-	w.ends = aws.ToTime(out.Credentials.Expiration)
+	w.expires = aws.ToTime(out.Credentials.Expiration)
 	return aws.Credentials{
 		AccessKeyID: aws.ToString(out.Credentials.AccessKeyId), SecretAccessKey: aws.ToString(out.Credentials.SecretAccessKey),
 		SessionToken: aws.ToString(out.Credentials.SessionToken), AccountID: strings.Split(w.role, ":")[4],
-		Source: "GitHub OIDC", CanExpire: true, Expires: w.ends.Add(-renewal),
+		Source: "GitHub OIDC", CanExpire: true, Expires: w.expires.Add(-renewBefore),
 	}, nil
 }
 
-// HandleFailToRefresh keeps a session that is still good: GitHub or AWS being
-// away for a minute shall not break a release that is under way.
-func (w *webIdentity) HandleFailToRefresh(_ context.Context, held aws.Credentials, err error) (aws.Credentials, error) {
+// HandleFailToRefresh keeps a session that is still valid: a short outage of GitHub
+// or AWS must not fail a running release.
+func (w *webIdentity) HandleFailToRefresh(_ context.Context, current aws.Credentials, err error) (aws.Credentials, error) {
 	now := w.clock.Now()
-	if !held.HasKeys() || !now.Before(w.ends) {
+	if !current.HasKeys() || !now.Before(w.expires) {
 		return aws.Credentials{}, err
 	}
-	held.Expires = now.Add(min(afresh, w.ends.Sub(now)))
-	return held, nil
+	current.Expires = now.Add(min(renewRetry, w.expires.Sub(now)))
+	return current, nil
 }

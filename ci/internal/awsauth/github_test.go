@@ -93,12 +93,12 @@ func TestHalfConfigured(t *testing.T) {
 		env  map[string]string
 		want string
 	}{
-		"role alone":     {map[string]string{in: "true", "AWS_ROLE_ARN": role}, role + " may not be assumed without the job's identity, and ACTIONS_ID_TOKEN_REQUEST_URL is missing: add `permissions: id-token: write`"},
+		"role alone":     {map[string]string{in: "true", "AWS_ROLE_ARN": role}, role + " cannot be assumed without the job's OIDC token, and ACTIONS_ID_TOKEN_REQUEST_URL is not set: add `permissions: id-token: write`"},
 		"URL alone":      {map[string]string{"AWS_ROLE_ARN": role, url: "https://x"}, "ACTIONS_ID_TOKEN_REQUEST_TOKEN is not"},
 		"token alone":    {map[string]string{"AWS_ROLE_ARN": role, token: plantedToken}, "ACTIONS_ID_TOKEN_REQUEST_URL is not"},
-		"no role":        {map[string]string{url: "https://x", token: plantedToken}, "no role to assume with it is named: set SLIPWAY_ROLE_ARN"},
-		"malformed role": {map[string]string{url: "https://x", token: plantedToken, "AWS_ROLE_ARN": plantedKey}, "AWS_ROLE_ARN is not the ARN of a role"},
-		"malformed, own": {map[string]string{url: "https://x", token: plantedToken, "SLIPWAY_ROLE_ARN": "arn:aws:iam::1:role/x"}, "SLIPWAY_ROLE_ARN is not the ARN of a role"},
+		"no role":        {map[string]string{url: "https://x", token: plantedToken}, "no role to assume is set: set SLIPWAY_ROLE_ARN"},
+		"malformed role": {map[string]string{url: "https://x", token: plantedToken, "AWS_ROLE_ARN": plantedKey}, "AWS_ROLE_ARN is not a role ARN"},
+		"malformed, own": {map[string]string{url: "https://x", token: plantedToken, "SLIPWAY_ROLE_ARN": "arn:aws:iam::1:role/x"}, "SLIPWAY_ROLE_ARN is not a role ARN"},
 		"no URL":         {map[string]string{url: "%zz" + plantedToken, token: plantedToken, "AWS_ROLE_ARN": role}, "ACTIONS_ID_TOKEN_REQUEST_URL is not a URL"},
 		"unencrypted":    {map[string]string{url: "http://example.com/", token: plantedToken, "AWS_ROLE_ARN": role}, "must be an https URL"},
 	}
@@ -112,7 +112,7 @@ func TestHalfConfigured(t *testing.T) {
 	t.Run("the option", func(t *testing.T) {
 		clean(t, nil)
 		_, err := awsauth.Load(t.Context(), awsauth.Options{Role: "deploy", TokenURL: "https://x", Token: plantedToken})
-		requireUsage(t, err, "the role that was given is not the ARN of a role")
+		requireUsage(t, err, "the given role is not a role ARN")
 	})
 	t.Run("other credentials need no role", func(t *testing.T) {
 		clean(t, map[string]string{url: "https://x", token: plantedToken, "AWS_PROFILE": "a"})
@@ -139,7 +139,7 @@ type fakeSTS struct {
 
 func (s *fakeSTS) AssumeRoleWithWebIdentity(_ context.Context, in *sts.AssumeRoleWithWebIdentityInput, options ...func(*sts.Options)) (*sts.AssumeRoleWithWebIdentityOutput, error) {
 	for _, option := range options {
-		option(&sts.Options{Retryer: awsauth.Retryer()})
+		option(&sts.Options{Retryer: awsauth.NewRetryer()})
 	}
 	s.input = in
 	s.calls++
@@ -170,11 +170,11 @@ func TestAskingForTheIdentity(t *testing.T) {
 	}{
 		"at once":          {[]func(http.ResponseWriter){says(plantedJWT)}, nil, outcome.Done, ""},
 		"the third time":   {[]func(http.ResponseWriter){status(503), status(429), says(plantedJWT)}, []time.Duration{500 * ms, 1000 * ms}, outcome.Done, ""},
-		"never":            {[]func(http.ResponseWriter){status(500)}, []time.Duration{500 * ms, 1000 * ms, 2000 * ms, 4000 * ms}, outcome.Failed, "it answers 500 Internal Server Error: rerun the job"},
-		"forbidden":        {[]func(http.ResponseWriter){status(403)}, nil, outcome.Usage, "it answers 403 Forbidden: add `permissions: id-token: write`"},
-		"redirected":       {[]func(http.ResponseWriter){status(302)}, nil, outcome.Usage, "it answers 302 Found"},
+		"never":            {[]func(http.ResponseWriter){status(500)}, []time.Duration{500 * ms, 1000 * ms, 2000 * ms, 4000 * ms}, outcome.Failed, "it returned 500 Internal Server Error: rerun the job"},
+		"forbidden":        {[]func(http.ResponseWriter){status(403)}, nil, outcome.Usage, "it returned 403 Forbidden: add `permissions: id-token: write`"},
+		"redirected":       {[]func(http.ResponseWriter){status(302)}, nil, outcome.Usage, "it returned 302 Found"},
 		"no token":         {[]func(http.ResponseWriter){says(""), says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
-		"no JSON":          {[]func(http.ResponseWriter){func(w http.ResponseWriter) { fmt.Fprint(w, plantedToken) }, status(400)}, []time.Duration{500 * ms}, outcome.Usage, "it answers 400 Bad Request"},
+		"no JSON":          {[]func(http.ResponseWriter){func(w http.ResponseWriter) { fmt.Fprint(w, plantedToken) }, status(400)}, []time.Duration{500 * ms}, outcome.Usage, "it returned 400 Bad Request"},
 		"broken off":       {[]func(http.ResponseWriter){func(w http.ResponseWriter) { w.Header().Set("Content-Length", "9"); fmt.Fprint(w, "x") }, says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
 		"connection reset": {[]func(http.ResponseWriter){func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
 	}
@@ -215,7 +215,7 @@ func TestNobodyAtGitHub(t *testing.T) {
 		return awsauth.NewWebIdentity(role, "http://127.0.0.1:1/"+plantedJWT, plantedToken, &fakeSTS{}, clock)
 	}
 	_, err := provider(&fakeClock{}).Retrieve(t.Context())
-	require.ErrorContains(t, err, "asking GitHub (127.0.0.1:1) for the job's identity: connect: connection refused: rerun the job")
+	require.ErrorContains(t, err, "requesting the job's OIDC token from GitHub (127.0.0.1:1): connect: connection refused: rerun the job")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 	requireDiscreet(t, err)
 
@@ -233,13 +233,13 @@ func TestAssumingTheRole(t *testing.T) {
 	}{
 		"denied":         {refuses("AccessDenied", "Not authorized "+plantedJWT), outcome.Usage, "AWS does not let this job assume " + role + ": the role's trust policy must name token.actions.githubusercontent.com"},
 		"no provider":    {refuses("InvalidIdentityToken", "No OpenIDConnect provider "+plantedJWT), outcome.Usage, "(InvalidIdentityToken): the account must have the OIDC provider"},
-		"expired":        {refuses("ExpiredTokenException", plantedJWT), outcome.Failed, "the job's identity expired"},
-		"something else": {refuses("ValidationError", plantedJWT), outcome.Failed, "AWS gives no session (sts:AssumeRoleWithWebIdentity answers ValidationError)"},
+		"expired":        {refuses("ExpiredTokenException", plantedJWT), outcome.Failed, "the job's OIDC token expired"},
+		"something else": {refuses("ValidationError", plantedJWT), outcome.Failed, "AWS returned no session (sts:AssumeRoleWithWebIdentity returned ValidationError)"},
 		"no session": {func() (*sts.AssumeRoleWithWebIdentityOutput, error) {
 			return &sts.AssumeRoleWithWebIdentityOutput{}, nil
-		}, outcome.Failed, "AWS answers without credentials"},
-		"an odd failure":  {func() (*sts.AssumeRoleWithWebIdentityOutput, error) { return nil, fmt.Errorf("odd %s", plantedJWT) }, outcome.Failed, "AWS gives no session"},
-		"a secret's echo": {refuses(plantedJWT, ""), outcome.Failed, "answers ***)"},
+		}, outcome.Failed, "AWS returned no credentials"},
+		"an odd failure":  {func() (*sts.AssumeRoleWithWebIdentityOutput, error) { return nil, fmt.Errorf("odd %s", plantedJWT) }, outcome.Failed, "AWS returned no session"},
+		"a secret's echo": {refuses(plantedJWT, ""), outcome.Failed, "returned ***)"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -274,5 +274,5 @@ func TestRenewal(t *testing.T) {
 	clock.now = now.Add(3 * time.Minute)
 	cache.Invalidate()
 	_, err = cache.Retrieve(t.Context())
-	require.ErrorContains(t, err, "AWS gives no session")
+	require.ErrorContains(t, err, "AWS returned no session")
 }

@@ -13,11 +13,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// unknownProfile is the error about a profile that is named and nowhere defined.
+// unknownProfile is the error of a profile that is not defined.
 func unknownProfile(name string, known []string) error {
 	file := configFile()
 	if len(known) == 0 {
-		return outcome.Usagef("no AWS profile %q: %s has none (aws configure sso makes one, or unset AWS_PROFILE)", name, file)
+		return outcome.Usagef("no AWS profile %q: %s has none (create one with aws configure sso, or unset AWS_PROFILE)", name, file)
 	}
 	if near := outcome.Nearest(name, known); near != "" {
 		return outcome.Usagef("no AWS profile %q: did you mean %q? %s has %s", name, near, file, strings.Join(known, ", "))
@@ -25,7 +25,7 @@ func unknownProfile(name string, known []string) error {
 	return outcome.Usagef("no AWS profile %q: set AWS_PROFILE to one that %s has: %s", name, file, strings.Join(known, ", "))
 }
 
-// profile is the profile that the environment names.
+// profile returns the profile named by the environment.
 func profile() string {
 	return cmp.Or(os.Getenv("AWS_PROFILE"), os.Getenv("AWS_DEFAULT_PROFILE"))
 }
@@ -34,8 +34,8 @@ func configFile() string {
 	return cmp.Or(os.Getenv("AWS_CONFIG_FILE"), config.DefaultSharedConfigFilename())
 }
 
-// profiles lists the names of all profiles, sorted. A file that cannot be read
-// has none: the SDK says what is wrong with it.
+// profiles returns the sorted names of all profiles. An unreadable file has none:
+// the SDK reports it.
 func profiles() []string {
 	names := map[string]bool{}
 	for _, name := range sections(configFile()) {
@@ -51,7 +51,7 @@ func profiles() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// sections lists what stands in brackets in one of AWS's configuration files.
+// sections returns the section names of an AWS configuration file.
 // https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html
 func sections(file string) []string {
 	f, err := os.Open(file)

@@ -28,7 +28,7 @@ gives the same digest.`,
 		if err != nil {
 			return err
 		}
-		for _, remark := range built.Remarks() {
+		for _, remark := range built.Notes() {
 			fmt.Fprintln(a.stderr, remark)
 		}
 		return a.printDocument(built, nil)

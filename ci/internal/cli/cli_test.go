@@ -99,7 +99,7 @@ func TestUsageErrors(t *testing.T) {
 		"unknown format":      {[]string{"build", "--output", "xml"}, outcome.Usage, "take one of text, json, markdown: see slipway build --help"},
 		"bad percentage":      {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
 		"unknown service":     {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": take linux/amd64, linux/arm64 or both`},
+		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": want linux/amd64, linux/arm64 or both`},
 		"unknown scenario":    {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
 		"unknown check":       {[]string{"lint", "--only", "golint", "--source", dir}, outcome.Usage, `no check "golint": did you mean tflint?`},
 		"unknown to lint":     {[]string{"lint", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
@@ -157,7 +157,7 @@ func TestBuild(t *testing.T) {
 	require.Equal(t, "api", got.Images[0].Service)
 	require.Equal(t, []string{"linux/amd64"}, got.Images[0].Platforms)
 	require.Positive(t, got.Images[0].Size)
-	require.Contains(t, stderr, "web is built without its base, good for rehearsal only: base 127.0.0.1:1/nginx cannot be reached")
+	require.Contains(t, stderr, "web was built without its base image, for rehearsals only: base 127.0.0.1:1/nginx cannot be reached")
 	for _, img := range got.Images {
 		index, err := os.ReadFile(filepath.Join(out, img.Service, "index.json"))
 		require.NoError(t, err)

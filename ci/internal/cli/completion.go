@@ -32,7 +32,7 @@ func (a *app) flagValues() map[string]values {
 		"only":         fixed(lint.Kinds()...),
 		"platform":     platformNames,
 		"latest":       fixed("auto", "true", "false"),
-		"fail-on":      fixed(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.Never),
+		"fail-on":      fixed(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.ThresholdNone),
 		"image":        a.lockedImages,
 		"sha":          a.commits,
 		"to":           a.commits,

@@ -81,7 +81,7 @@ func TestPlatformCommands(t *testing.T) {
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", "sha256:0")
 	require.Equal(t, outcome.Refused, code)
 	require.Empty(t, stdout)
-	require.Contains(t, stderr, "is not the one that was reviewed")
+	require.Contains(t, stderr, "is not the reviewed one")
 
 	code, stdout, stderr = run(t, "apply", "--source", dir, "--plan", out, "--digest", planned.Binding.Digest)
 	require.Equal(t, outcome.Done, code, stderr)
@@ -91,7 +91,7 @@ func TestPlatformCommands(t *testing.T) {
 
 	code, _, stderr = run(t, "apply", "--source", dir, "--plan", out)
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "perhaps because this plan was applied already")
+	require.Contains(t, stderr, "perhaps because this plan was already applied")
 
 	code, stdout, _ = run(t, "plan", "--source", dir, "--out", out, backend, "--output", "markdown", "--state-lock=false", "--region", "eu-west-1")
 	require.Equal(t, outcome.Done, code, "no changes")

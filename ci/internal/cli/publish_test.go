@@ -84,8 +84,8 @@ func TestPublish(t *testing.T) {
 		again := decode[delivery.Published](t, stdout)
 		require.Len(t, again.Images, 1)
 		require.False(t, again.Images[0].Pushed)
-		require.Zero(t, again.Images[0].Sent)
-		require.Equal(t, "tag "+sha+" was published before", again.Images[0].Latest.Reason)
+		require.Zero(t, again.Images[0].UploadStats)
+		require.Equal(t, "tag "+sha+" already existed", again.Images[0].Latest.Reason)
 	})
 	t.Run("what build wrote", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "build")
@@ -132,7 +132,7 @@ func TestPublish(t *testing.T) {
 		require.Equal(t, int64(1), second.Images[0].Manifests, "an unchanged service costs its tag")
 		require.Zero(t, second.Images[0].Blobs)
 		require.Equal(t, int64(2), second.Images[1].Blobs)
-		require.Equal(t, registry.Moved{Result: registry.LatestLeft, Reason: "--latest=false"}, second.Images[1].Latest)
+		require.Equal(t, registry.LatestResult{Result: registry.LatestNotMoved, Reason: "--latest=false"}, second.Images[1].Latest)
 	})
 	t.Run("a commit that the tree is not at", func(t *testing.T) {
 		code, _, stderr := run(t, "publish", "--source", dir, "--sha", sha)
@@ -147,14 +147,14 @@ func TestPublishToImmutableRepositories(t *testing.T) {
 	publish := []string{"publish", "--source", dir, "--platform", "linux/amd64", "--service", "api"}
 	code, stdout, stderr := run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Contains(t, stdout, "latest left: repository ecs-microservices-api does not let it move")
+	require.Contains(t, stdout, "latest left: repository ecs-microservices-api has immutable tags")
 
 	sourcetest.Write(t, dir, "readme", "more")
 	sourcetest.Commit(t, dir, "second")
 	defer p.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribeRepositories"})()
 	code, stdout, stderr = run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Contains(t, stdout, "latest left: asking whether tag latest may move: ")
+	require.Contains(t, stdout, "latest left: reading whether tag latest is mutable: ")
 	require.Contains(t, stdout, "ecr:DescribeRepositories")
 }
 

@@ -296,7 +296,7 @@ func testDrift(t *testing.T, dir string) {
 
 	code, stdout, stderr = run(t, "status", "--source", dir, "--infra", backend)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Contains(t, stdout, "No drift: the platform is as Terraform left it.")
+	require.Contains(t, stdout, "No drift: the infrastructure matches the state.")
 	code, stdout, stderr = run(t, "status", "--source", dir, "--infra", backend, "--output", "json")
 	require.Equal(t, outcome.Done, code, stderr)
 	infra := decode[report.Status](t, stdout).Infra.(map[string]any)

@@ -26,7 +26,7 @@ func (a *app) keep(f reportFlags, release report.Release) {
 	}
 	out := cmp.Or(f.out, filepath.Join(a.source, ".slipway", f.stage))
 	if err := release.Write(out); err != nil {
-		fmt.Fprintf(a.stderr, "%s: name another directory with --out\n", err)
+		fmt.Fprintf(a.stderr, "%s: choose another directory with --out\n", err)
 		return
 	}
 	fmt.Fprintf(a.stderr, "the report is in %s\n", out)

@@ -28,5 +28,5 @@ func TestReportIsKept(t *testing.T) {
 	require.Equal(t, outcome.Done, code, "the release went well all the same")
 	require.Contains(t, stdout, "succeeded")
 	require.Contains(t, stderr, "creating the directory of the report: ")
-	require.Contains(t, stderr, ": name another directory with --out\n")
+	require.Contains(t, stderr, ": choose another directory with --out\n")
 }

@@ -47,11 +47,11 @@ func testSignatures(t *testing.T, dir string) {
 	require.Equal(t, outcome.Refused, code)
 	refused := decode[report.Release](t, stdout)
 	require.Equal(t, report.Refused, refused.Result)
-	require.Contains(t, refused.Error, "it is not signed")
+	require.Contains(t, refused.Error, "is not signed")
 	require.Equal(t, []string{"build", "publish", "verify"}, stageNames(refused), "nothing was released")
 	code, stdout, stderr := with("verify", "--key", public)
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "it is not signed")
+	require.Contains(t, stderr, "is not signed")
 	require.False(t, decode[delivery.Verification](t, stdout).Images[0].Trusted)
 
 	commit(t, dir, "signed")
@@ -72,7 +72,7 @@ func testSignatures(t *testing.T, dir string) {
 	for _, format := range []string{"text", "markdown"} {
 		code, stdout, stderr = run(t, "verify", "--source", dir, "--key", other, "--output", format)
 		require.Equal(t, outcome.Refused, code)
-		require.Contains(t, stderr, "the given key has not signed it: no matching attestations")
+		require.Contains(t, stderr, "is not signed by the given key: no matching attestations")
 		require.NotEmpty(t, stdout)
 	}
 	code, _, stderr = with("verify", "--sha", "0123456789012345678901234567890123456789", "--key", public)
@@ -82,25 +82,25 @@ func testSignatures(t *testing.T, dir string) {
 	t.Setenv("FAKE_BROKEN", "yes")
 	code, stdout, stderr = with("verify", "--sha", released.SHA, "--key", public)
 	require.Equal(t, outcome.Failed, code)
-	require.Contains(t, stderr, "looking for signatures of ")
+	require.Contains(t, stderr, "verifying the signature of ")
 	require.Empty(t, stdout, "what could not be found out is no refusal")
 	t.Setenv("FAKE_BROKEN", "")
 
 	commit(t, dir, "bare")
-	tools.Ran()
+	tools.Commands()
 	code, stdout, stderr = with("deploy", "--no-attest")
 	require.Equal(t, outcome.Done, code, stderr)
 	for _, event := range decode[report.Release](t, stdout).Events {
 		require.NotContains(t, event.Text, "attached")
 	}
-	require.Empty(t, tools.Ran(), "and no tool is needed")
+	require.Empty(t, tools.Commands(), "and no tool is needed")
 
-	tools.Finds(`{"SchemaVersion": 2}`)
+	tools.SetTrivyReport(`{"SchemaVersion": 2}`)
 	code, stdout, stderr = with("scan", "--sha", released.SHA)
 	require.Equal(t, outcome.Done, code, stderr)
 	found := decode[supplychain.Report](t, stdout)
 	require.Len(t, found.Images, 2)
-	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR knows nothing of its images")
+	require.Contains(t, found.Notes, "repository ecs-microservices-api does not scan on push, so ECR has no findings for its images")
 	code, _, stderr = with("scan", "--sha", "0123456789012345678901234567890123456789")
 	require.Equal(t, outcome.Failed, code)
 	require.Contains(t, stderr, "publish it first")
@@ -160,7 +160,7 @@ func TestPublishSigned(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
 	dir := sourcetest.New(t)
-	gate := registrytest.NewGate(t, p.Server.Registry())
+	gate := registrytest.NewProxy(t, p.Server.Registry())
 	dockerLogin(t, p, gate.Host)
 	publish := []string{
 		"publish", "--source", dir, "--service", "api", "--platform", "linux/amd64", "--output", "json", "--sign-key", private, "--registry", gate.Host,
@@ -176,9 +176,9 @@ func TestPublishSigned(t *testing.T) {
 	t.Setenv("FAKE_BROKEN", "")
 	gate.Reset()
 	var before []string // what had been attached when the tag was written
-	gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+	gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut && r.URL.Path == tag {
-			before = tools.Ran()
+			before = tools.Commands()
 		}
 		return false
 	}
@@ -188,12 +188,12 @@ func TestPublishSigned(t *testing.T) {
 	require.Contains(t, stderr, "attached signed sbom of linux/amd64, signed provenance, signature")
 	require.Equal(t, 1, gate.Count(http.MethodPut, tag))
 	require.Contains(t, strings.Join(before, "\n"), "\ncosign sign ", "each of them was there before the tag")
-	require.Empty(t, tools.Ran(), "and none after it")
+	require.Empty(t, tools.Commands(), "and none after it")
 
 	gate.Reset()
 	code, stdout, stderr = run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
-	require.Zero(t, decode[delivery.Published](t, stdout).Images[0].Sent)
+	require.Zero(t, decode[delivery.Published](t, stdout).Images[0].UploadStats)
 	require.NotContains(t, stderr, "attached")
 	require.Zero(t, gate.Writes(), "nothing is there twice")
 
@@ -247,7 +247,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	code, stdout, stderr := run(t, append([]string{"deploy", "--source", dir, "--output", "json", "--require-signature", "--signing-config", file}, trust...)...)
 	require.Equal(t, outcome.Done, code, stdout+stderr)
 	require.NotContains(t, stdout+stderr, "planted-token")
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		require.NotContains(t, line, "planted-token")
 		if strings.HasPrefix(line, "cosign sign ") || strings.HasPrefix(line, "cosign attest ") {
 			require.Regexp(t, "--signing-config=.*/signing-config.json", line)
@@ -259,7 +259,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	require.Contains(t, stdout, "signed by https://github.com/owner/name/.github/workflows/ci.yml@refs/heads/main")
 	code, _, stderr = run(t, "verify", "--source", dir, "--identity", "https://github.com/evil/name")
 	require.Equal(t, outcome.Refused, code)
-	require.Contains(t, stderr, "has not signed it")
+	require.Contains(t, stderr, "is not signed by")
 }
 
 func TestTrustIsSaid(t *testing.T) {
@@ -271,13 +271,13 @@ func TestTrustIsSaid(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nobody is trusted":           {[]string{"verify"}, "whose signature is trusted must be said"},
-		"a private key":               {[]string{"verify", "--key", private}, "extract the public half"},
-		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "whose signature is trusted must be said"},
+		"nobody is trusted":           {[]string{"verify"}, "no trusted signer"},
+		"a private key":               {[]string{"verify", "--key", private}, "extract the public key"},
+		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "no trusted signer"},
 		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
 		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
-		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
-		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
+		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is not a PEM file"},
+		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": want critical, high, medium, low or none`},
 		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
 		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},
 		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
@@ -304,7 +304,7 @@ func TestScan(t *testing.T) {
 	code, _, stderr := run(t, "build", "--source", dir, "--out", layouts)
 	require.Equal(t, outcome.Done, code, stderr)
 	from := []string{"--source", dir, "--service", "api", "--from", layouts}
-	tools.Finds(`{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-2026-2", "PkgName": "stdlib", "InstalledVersion": "1", "Severity": "UNKNOWN"}]}]}`)
+	tools.SetTrivyReport(`{"SchemaVersion": 2, "Results": [{"Vulnerabilities": [{"VulnerabilityID": "CVE-2026-2", "PkgName": "stdlib", "InstalledVersion": "1", "Severity": "UNKNOWN"}]}]}`)
 	code, stdout, stderr := run(t, append([]string{"scan", "--output", "json"}, from...)...)
 	require.Equal(t, outcome.Failed, code, stderr)
 	require.Contains(t, stderr, "1 vulnerability is of severity high or worse, the first CVE-2026-2 in stdlib of api")
@@ -315,7 +315,7 @@ func TestScan(t *testing.T) {
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "ok    unknown")
 	sourcetest.Write(t, dir, supplychain.ExceptionsFile, "vulnerabilities: [{id: CVE-2026-2, statement: s, expired_at: 2999-12-31}]")
-	tools.Ran()
+	tools.Commands()
 	_, _, _ = run(t, append([]string{"scan"}, from...)...)
-	require.Contains(t, strings.Join(tools.Ran(), "\n"), "--ignorefile=")
+	require.Contains(t, strings.Join(tools.Commands(), "\n"), "--ignorefile=")
 }

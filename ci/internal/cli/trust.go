@@ -30,7 +30,7 @@ type signFlags struct {
 // bind adds the flags, other than --trusted-root, which those of trust have, too.
 func (f *signFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.off, "no-attest", false, "attach no bill of materials, provenance or signature to what is published")
-	cmd.Flags().StringVar(&f.Key, "sign-key", "", "sign what is published with this private key, a PEM file; password in "+supplychain.PasswordVariable+" (default --keyless)")
+	cmd.Flags().StringVar(&f.Key, "sign-key", "", "sign what is published with this private key, a PEM file; password in "+supplychain.PasswordEnv+" (default --keyless)")
 	cmd.Flags().BoolVar(&f.keyless, "keyless", true, "sign as this job, where it may ask GitHub for its identity; sigstore's public log remembers its name")
 	cmd.Flags().StringVar(&f.SigningConfig, "signing-config", "", "where sigstore's services are, as a file (default asks sigstore's public ones)")
 }
@@ -40,7 +40,7 @@ func (a *app) signer(f signFlags) (*supplychain.Signer, error) {
 	switch {
 	case f.off && f.Key != "":
 		return nil, outcome.Usagef("--no-attest leaves nothing to sign with --sign-key: leave out one of them")
-	case f.off, f.Key == "" && (!f.keyless || !awsauth.HasIdentity()):
+	case f.off, f.Key == "" && (!f.keyless || !awsauth.CanRequestIDToken()):
 		return nil, nil
 	}
 	if err := f.Check(); err != nil {

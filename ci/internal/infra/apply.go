@@ -18,90 +18,89 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ApplyOptions say which plan to apply.
+// ApplyOptions specify which plan to apply.
 type ApplyOptions struct {
 	// Plan is the plan directory.
 	Plan string
-	// Digest, if not empty, is the digest that the plan must have: the one
-	// that was reviewed, handed on by another way than the directory.
+	// Digest, if not empty, is the expected digest of the plan: that of the
+	// reviewed plan, passed on separately from the directory.
 	Digest string
-	// AllowDestroy are the addresses of guarded resources that may be
-	// destroyed or replaced.
+	// AllowDestroy are the addresses of protected resources that may be destroyed
+	// or replaced.
 	AllowDestroy []string
-	// AllowPartial acknowledges that the plan leaves a part of the configuration
-	// out.
+	// AllowPartial allows a plan that omits a part of the configuration.
 	AllowPartial bool
-	// Vars and VarFiles are compared with the plan's, if any are given; but for
-	// ephemeral variables, whose values the plan does not have: these are handed on.
+	// Vars and VarFiles, if any are given, are compared with the plan's. Ephemeral
+	// variables, whose values are not in the plan, are passed to Terraform instead.
 	Vars, VarFiles []string
-	// LockTimeout is how long to wait for somebody else's lock.
+	// LockTimeout is how long to wait for a lock that another run holds.
 	LockTimeout time.Duration
 }
 
-// Apply applies a plan exactly as it was made. It refuses one that is not for
-// what is here now, and one that destroys guarded resources which nobody
-// named; the state is untouched then. The report is there in any case in
-// which Terraform began to apply; the error says how it ended.
-func (s Stage) Apply(ctx context.Context, o ApplyOptions) (Applied, error) {
-	bound, file, err := s.open(ctx, o)
+// Apply applies a saved plan without changes. It refuses a plan whose inputs have
+// changed, and one that destroys protected resources that are not allowed; the
+// state is then unchanged. Once Terraform has started to apply, the report is
+// returned even with an error.
+func (s Stage) Apply(ctx context.Context, o ApplyOptions) (ApplyReport, error) {
+	bound, file, err := s.openPlan(ctx, o)
 	if err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
 	s.Dir = bound.Root
-	if err := s.nothingLost(o.Plan); err != nil {
-		return Applied{}, err
+	if err := s.checkErroredState(o.Plan); err != nil {
+		return ApplyReport{}, err
 	}
 	if s.Backend, err = s.boundBackend(bound); err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
-	defer w.end()
-	if err := w.take(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
-		return Applied{}, err
+	defer w.close()
+	if err := w.copyPlan(filepath.Join(o.Plan, PlanFile), file.SHA256); err != nil {
+		return ApplyReport{}, err
 	}
 	options, err := s.resolve(terraform.PlanOptions{Vars: o.Vars, VarFiles: o.VarFiles})
 	if err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
 	shown, err := s.verify(ctx, w, bound, options)
 	if err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
 	reasons := bound.Partial
 	if len(reasons) == 0 {
-		reasons = partial(shown.plan, nil, nil)
+		reasons = partialReasons(shown.plan, nil, nil)
 	}
 	if err := refusePartial(reasons, o.AllowPartial); err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
-	if err := guard.Check(shown.summary.Doomed(), o.AllowDestroy); err != nil {
-		return Applied{}, err
+	if err := guard.Check(shown.summary.Destroyed(), o.AllowDestroy); err != nil {
+		return ApplyReport{}, err
 	}
-	vars, files, err := s.ephemeral(w, options)
+	vars, files, err := s.ephemeralArguments(w, options)
 	if err != nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
-	said, err := w.run(ctx, s.root().ApplyStep(terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}))
+	out, err := w.run(ctx, s.root().ApplyStep(terraform.ApplyOptions{LockTimeout: o.LockTimeout, Vars: vars, VarFiles: files}))
 	if err != nil && ctx.Err() == nil {
-		return Applied{}, err
+		return ApplyReport{}, err
 	}
-	a := newApplied(shown.summary, said.messages, s.dir())
-	a.Warnings = warningLines(terraform.Warnings(said.messages), s.dir(), nil, shown.clean)
+	a := newApplyReport(shown.summary, out.messages, s.dir())
+	a.Warnings = warningLines(terraform.Warnings(out.messages), s.dir(), nil, shown.redact)
 	for i, line := range a.Errors {
-		if strings.Contains(line, terraform.ChangedVariable) { // and both of its values
-			a.Errors[i] = said.failure(s.dir()).Error()
+		if strings.Contains(line, terraform.ChangedVariable) { // with both of its values
+			a.Errors[i] = out.failure(s.dir()).Error()
 		}
 	}
-	w.saveState(&a, o.Plan, s.folder())
-	return a, s.judge(ctx, &a, said)
+	w.saveErroredState(&a, o.Plan, s.folder())
+	return a, s.setResult(ctx, &a, out)
 }
 
-// open reads a plan directory and compares it with what this machine has,
-// before anybody else is asked.
-func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, binding.PlanFile, error) {
+// openPlan reads a plan directory and compares it with the source tree, without
+// network requests.
+func (s Stage) openPlan(ctx context.Context, o ApplyOptions) (binding.Binding, binding.PlanFile, error) {
 	none := binding.PlanFile{}
 	if info, err := os.Stat(o.Plan); err != nil || !info.IsDir() {
 		return binding.Binding{}, none, outcome.Usagef("no plan directory %s: run slipway plan, or name one with --plan", o.Plan)
@@ -111,15 +110,15 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 		return bound, none, err
 	}
 	if o.Digest != "" && o.Digest != bound.Digest {
-		return bound, none, outcome.Refusedf("the plan in %s is not the one that was reviewed: its digest is %s, and --digest asks for %s", o.Plan, bound.Digest, o.Digest)
+		return bound, none, outcome.Refusedf("the plan in %s is not the reviewed one: its digest is %s, and --digest is %s", o.Plan, bound.Digest, o.Digest)
 	}
 	s.Dir = bound.Root
-	if err := s.check(); err != nil {
+	if err := s.checkConfiguration(); err != nil {
 		return bound, none, outcome.Refusedf("the plan was made in another tree: %w", err)
 	}
 	file, err := binding.ReadPlanFile(filepath.Join(o.Plan, PlanFile))
 	if file.SHA256 != "" && file.SHA256 != bound.PlanSHA256 {
-		err = binding.Refusal([]binding.Difference{{What: "plan file", Bound: bound.PlanSHA256, Now: file.SHA256}})
+		err = binding.MismatchError([]binding.Difference{{What: "plan file", Bound: bound.PlanSHA256, Now: file.SHA256}})
 	}
 	if err != nil {
 		return bound, file, err
@@ -128,7 +127,7 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 	for _, name := range bound.Modules {
 		modules = append(modules, filepath.Join(s.Tree.Dir, filepath.FromSlash(name)))
 	}
-	now, err := s.facts(ctx, modules)
+	now, err := s.readInputs(ctx, modules)
 	if err != nil {
 		return bound, file, err
 	}
@@ -144,15 +143,15 @@ func (s Stage) open(ctx context.Context, o ApplyOptions) (binding.Binding, bindi
 		before.Variables = withoutFlags(bound.Variables)
 	}
 	now.PlanSHA256 = file.SHA256
-	// The state in the plan file is what Terraform compares under its lock.
+	// Terraform compares the plan file's state under its lock.
 	now.State = file.State
-	// What is not known yet.
+	// These are not known yet.
 	now.Backend, now.TerraformVersion, now.Account, now.Region = bound.Backend, bound.TerraformVersion, bound.Account, bound.Region
-	return bound, file, binding.Refusal(before.Compare(now))
+	return bound, file, binding.MismatchError(before.Compare(now))
 }
 
-// boundBackend is the backend that the caller names or, if none, the settings
-// that the plan was made with.
+// boundBackend returns the caller's backend or, without one, the settings of the
+// plan.
 func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 	if len(s.Backend.Config) > 0 {
 		return s.resolveBackend()
@@ -164,84 +163,84 @@ func (s Stage) boundBackend(bound binding.Binding) (terraform.Backend, error) {
 	return b, nil
 }
 
-// verify connects to the backend and compares the plan with what is there.
-func (s Stage) verify(ctx context.Context, w *work, bound binding.Binding, o terraform.PlanOptions) (shown, error) {
-	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
+// verify connects to the backend and compares the plan with the current state and
+// account.
+func (s Stage) verify(ctx context.Context, w *workDir, bound binding.Binding, o terraform.PlanOptions) (shownPlan, error) {
+	inited, err := w.mustRun(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
 	now := bound
 	now.TerraformVersion = inited.version()
 	if now.Backend, err = w.backend(); err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
 	if now.State, err = s.pull(ctx, w); err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
 	if bound.Account != "" {
 		if s.Identity == nil {
-			return shown{}, errors.New("the plan is bound to an AWS account, and nobody can be asked for it")
+			return shownPlan{}, errors.New("the plan is bound to an AWS account, which cannot be determined here")
 		}
 		if now.Account, now.Region, err = s.Identity.Identity(ctx); err != nil {
-			return shown{}, fmt.Errorf("asking AWS for the account: %w", err)
+			return shownPlan{}, fmt.Errorf("reading the AWS account: %w", err)
 		}
 	}
-	if err := binding.Refusal(bound.Compare(now)); err != nil {
-		return shown{}, err
+	if err := binding.MismatchError(bound.Compare(now)); err != nil {
+		return shownPlan{}, err
 	}
 	return s.show(ctx, w, bound.RefreshOnly, o.Vars, o.VarFiles)
 }
 
-// pull reads which version the state is now.
-func (s Stage) pull(ctx context.Context, w *work) (binding.State, error) {
-	if _, err := w.must(ctx, s.root().PullStep()); err != nil {
+// pull returns the version of the current state.
+func (s Stage) pull(ctx context.Context, w *workDir) (binding.State, error) {
+	if _, err := w.mustRun(ctx, s.root().StatePullStep()); err != nil {
 		return binding.State{}, err
 	}
-	data, err := os.ReadFile(w.file(terraform.PullFile))
+	data, err := os.ReadFile(w.file(terraform.StateFile))
 	if err != nil {
 		return binding.State{}, fmt.Errorf("reading the state: %w", err)
 	}
-	return binding.ReadState(bytes.NewReader(terraform.Document(data)))
+	return binding.ReadState(bytes.NewReader(terraform.JSONDocument(data)))
 }
 
-// take copies the plan file to where Terraform runs, and makes sure that it is
-// the one that was read.
-func (w *work) take(name, hash string) error {
+// copyPlan copies the plan file to the work directory and verifies its hash.
+func (w *workDir) copyPlan(name, hash string) error {
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return fmt.Errorf("reading the plan file: %w", err)
 	}
 	if binding.Hash(data) != hash {
-		return outcome.Refusedf("%s changes while it is read: plan again", name)
+		return outcome.Refusedf("%s changed while it was read: plan again", name)
 	}
 	if err := os.WriteFile(w.file(PlanFile), data, 0o600); err != nil { //nolint:gosec // a name of ours in a directory of ours
-		return fmt.Errorf("handing the plan to Terraform: %w", err)
+		return fmt.Errorf("copying the plan file: %w", err)
 	}
 	return nil
 }
 
-// judge says how an apply ended.
-func (s Stage) judge(ctx context.Context, a *Applied, said words) error {
+// setResult sets the result of an apply and returns its error.
+func (s Stage) setResult(ctx context.Context, a *ApplyReport, out output) error {
 	failed := len(a.Failed)+len(a.Unfinished)+len(a.NotReached) > 0 || len(a.Errors) > 0
-	// Of an interrupted run the exit code is not known, only its words.
-	if done := a.complete || ctx.Err() == nil; done && !failed && said.result.ExitCode == 0 {
+	// An interrupted run has messages, but no exit code.
+	if done := a.completed || ctx.Err() == nil; done && !failed && out.result.ExitCode == 0 {
 		a.Result = Succeeded
 		return nil
 	}
 	switch {
 	case ctx.Err() != nil:
 		a.Result = Interrupted
-		a.next("run slipway plan and apply again: it carries on from what is there")
-		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.tally()))
-	case !a.began():
+		a.setNext("run slipway plan and slipway apply again to continue")
+		return outcome.With(outcome.Interrupted, fmt.Errorf("applying: %w: %s", context.Cause(ctx), a.counts()))
+	case !a.started():
 		a.Result = Refused
-		err := said.failure(s.dir())
+		err := out.failure(s.dir())
 		if outcome.Of(err) != outcome.Refused {
 			a.Result = Failed
 		}
 		return err
 	}
 	a.Result = Failed
-	a.next("mend the cause, then run slipway plan and apply again: it carries on from what is there")
-	return fmt.Errorf("%s: %s", a.tally(), strings.TrimSuffix(said.failure(s.dir()).Error(), "."))
+	a.setNext("fix the cause, then run slipway plan and slipway apply again to continue")
+	return fmt.Errorf("%s: %s", a.counts(), strings.TrimSuffix(out.failure(s.dir()).Error(), "."))
 }

@@ -48,11 +48,11 @@ func TestPlanThenApply(t *testing.T) {
 	planned = tr.mustPlan(t)
 	require.False(t, planned.Summary.Changes())
 	require.NotZero(t, planned.Binding.State.Serial)
-	require.Contains(t, tr.file(t, infra.SummaryFile), "No changes: the platform is as the configuration says.")
+	require.Contains(t, tr.file(t, infra.SummaryFile), "No changes: the infrastructure matches the configuration.")
 	require.Contains(t, rendered(t, planned), `"result": "unchanged"`)
 
 	planned = tr.mustPlan(t, func(o *infra.PlanOptions) { o.Vars = []string{"flavour=spicy"} })
-	require.Contains(t, tr.file(t, infra.SummaryFile), "<b>replace</b> <code>terraform_data.database</code>: triggers_replace cannot be changed in place")
+	require.Contains(t, tr.file(t, infra.SummaryFile), "<b>replace</b> <code>terraform_data.database</code>: triggers_replace cannot be updated in place")
 	require.Contains(t, tr.file(t, infra.SummaryFile), "! triggers_replace[0]: \"plain\" -> \"spicy\"  # forces replacement")
 	require.Contains(t, rendered(t, planned), `"result": "changes"`)
 	applied = tr.mustApply(t)
@@ -103,7 +103,7 @@ func TestRefreshOnlyTellsDrift(t *testing.T) {
 	tr.mustApply(t)
 	planned := tr.mustPlan(t, func(o *infra.PlanOptions) { o.RefreshOnly = true })
 	require.True(t, planned.Binding.RefreshOnly)
-	require.Equal(t, "No drift: the platform is as Terraform left it.", planned.Summary.Headline())
+	require.Equal(t, "No drift: the infrastructure matches the state.", planned.Summary.Headline())
 	applied := tr.mustApply(t)
 	require.Equal(t, infra.Succeeded, applied.Result)
 }
@@ -115,7 +115,7 @@ func reseal(t *testing.T, tr tree, change func(*binding.Binding)) {
 	b, err := binding.Read(name)
 	require.NoError(t, err)
 	change(&b)
-	require.NoError(t, b.Seal().Write(name))
+	require.NoError(t, b.Sealed().Write(name))
 }
 
 func edit(t *testing.T, name string, change func([]byte) []byte) {
@@ -169,7 +169,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			spoil: func(t *testing.T, tr *tree) {
 				edit(t, filepath.Join(tr.out, infra.BindingFile), replaced(`"workspace"`, `"workspac"`))
 			},
-			want: "is not as slipway plan wrote it",
+			want: "is not a valid binding",
 		},
 		"another format of binding.json": {
 			spoil: func(t *testing.T, tr *tree) {
@@ -190,7 +190,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 		"another digest than the reviewed one": {
 			spoil: func(*testing.T, *tree) {},
 			with:  func(o *infra.ApplyOptions) { o.Digest = "sha256:0000" },
-			want:  "is not the one that was reviewed",
+			want:  "is not the reviewed one",
 		},
 		"another commit": {
 			spoil: func(t *testing.T, tr *tree) {
@@ -295,7 +295,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 		},
 		"the same plan again": {
 			spoil: func(t *testing.T, tr *tree) { tr.mustApply(t) },
-			want:  "(the state has moved on, perhaps because this plan was applied already)",
+			want:  "(the state has changed, perhaps because this plan was already applied)",
 		},
 	}
 	base := platformTree(t)
@@ -339,11 +339,11 @@ func TestApplyBadInput(t *testing.T) {
 		},
 		"no binding": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(filepath.Join(tr.out, infra.BindingFile))) },
-			want:  "name a directory that slipway plan wrote with --plan",
+			want:  "choose a plan directory with --plan",
 		},
 		"no plan file": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(filepath.Join(tr.out, infra.PlanFile))) },
-			want:  "must be a directory that slipway plan wrote, whole",
+			want:  "must be a complete plan directory",
 		},
 		"no such --var-file": {
 			spoil: func(*testing.T, *tree) {},
@@ -352,7 +352,7 @@ func TestApplyBadInput(t *testing.T) {
 		},
 		"no such --backend-config": {
 			spoil: func(_ *testing.T, tr *tree) { tr.Backend.Config = []string{"nope.tfbackend"} },
-			want:  "--backend-config nope.tfbackend: write KEY=VALUE, or name a file (no such file",
+			want:  `invalid --backend-config "nope.tfbackend": want KEY=VALUE or a file (no such file` + "",
 		},
 		"an address that is not destroyed": {
 			spoil: func(*testing.T, *tree) {},
@@ -404,13 +404,13 @@ func TestAPartialPlanIsAcknowledged(t *testing.T) {
 			require.Contains(t, rendered(t, planned), `"partial": [`)
 
 			_, err := tr.apply(t)
-			require.ErrorContains(t, err, "the plan is partial ("+tt.reason+"): it does not make all that the configuration asks for: if that is meant, say so with --allow-partial")
+			require.ErrorContains(t, err, "the plan is partial ("+tt.reason+"): it omits a part of the configuration: to apply it anyway, add --allow-partial")
 			require.Equal(t, outcome.Refused, outcome.Of(err))
 			require.Empty(t, tr.stateNow(t))
 			if name == "a target" { // what the binding does not say, the plan does
 				reseal(t, tr, func(b *binding.Binding) { b.Partial = nil })
 				_, err = tr.apply(t)
-				require.ErrorContains(t, err, "the plan is partial (Terraform calls it incomplete): ")
+				require.ErrorContains(t, err, "the plan is partial (Terraform reports it as incomplete): ")
 			}
 			applied := tr.mustApply(t, func(o *infra.ApplyOptions) { o.AllowPartial = true })
 			require.NotEmpty(t, applied.Applied)
@@ -424,11 +424,11 @@ func TestApplyNeedsSomebodyToAskForTheAccount(t *testing.T) {
 	tr.mustPlan(t)
 	reseal(t, tr, func(b *binding.Binding) { b.Account = "111111111111" })
 	_, err := tr.apply(t)
-	require.EqualError(t, err, "the plan is bound to an AWS account, and nobody can be asked for it")
+	require.EqualError(t, err, "the plan is bound to an AWS account, which cannot be determined here")
 
 	tr.Identity = account{err: errors.New("no network")}
 	_, err = tr.apply(t)
-	require.EqualError(t, err, "asking AWS for the account: no network")
+	require.EqualError(t, err, "reading the AWS account: no network")
 	require.Empty(t, tr.stateNow(t))
 
 	tr.Identity = account{id: "111111111111"}
@@ -474,10 +474,10 @@ func TestApplyReportsAPartialFailureAndCarriesOn(t *testing.T) {
 	text := rendered(t, applied)
 	require.Contains(t, text, "  not reached  create   terraform_data.third")
 	require.Contains(t, text, "<details open><summary>Failed (1)</summary>")
-	require.Contains(t, text, "Next: mend the cause, then run slipway plan and apply again")
+	require.Contains(t, text, "Next: fix the cause, then run slipway plan and slipway apply again")
 
 	planned := tr.mustPlan(t, func(o *infra.PlanOptions) { o.Vars = []string{"broken=false"} })
-	require.Contains(t, rendered(t, planned), "replace terraform_data.second: it is tainted: a part of it failed when it was made")
+	require.Contains(t, rendered(t, planned), "replace terraform_data.second: it is tainted: its creation failed in part")
 	applied = tr.mustApply(t)
 	require.Len(t, applied.Applied, 2)
 }
@@ -511,7 +511,7 @@ func awaitFile(t *testing.T, name string) {
 }
 
 type ended struct {
-	applied infra.Applied
+	applied infra.ApplyReport
 	err     error
 }
 
@@ -533,7 +533,7 @@ func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
 	require.ErrorContains(t, end.err, "applying: interrupted (SIGINT): 1 applied, 1 failed, 1 not reached")
 	require.Equal(t, outcome.Interrupted, outcome.Of(end.err))
 	require.Equal(t, infra.Interrupted, end.applied.Result)
-	require.Contains(t, end.applied.Next, "it carries on from what is there")
+	require.Contains(t, end.applied.Next, "slipway apply again to continue")
 	require.Contains(t, tr.stateNow(t), `"name": "second"`, "Terraform wrote down what it had begun")
 	require.NoFileExists(t, filepath.Join(filepath.Dir(tr.state), ".state.json.lock.info"), "the lock is given back")
 	tr.mustPlan(t)
@@ -564,7 +564,7 @@ func TestTheLockOfSomebodyElse(t *testing.T) {
 	for _, err := range []error{planErr, applyErr} {
 		require.Equal(t, outcome.Refused, outcome.Of(err), "%v", err)
 	}
-	require.Regexp(t, `^the state is locked by \S+@\S+ since 20\d\d-\S+Z \(terraform apply, lock [0-9a-f-]+\): wait for it with --lock-timeout, or, if that run is surely dead, run terraform force-unlock [0-9a-f-]+$`, planErr.Error())
+	require.Regexp(t, `^the state is locked by \S+@\S+ since 20\d\d-\S+Z \(terraform apply, lock [0-9a-f-]+\): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock [0-9a-f-]+$`, planErr.Error())
 	require.NoError(t, unlockedErr, "a role that may only read plans without a lock")
 	require.Equal(t, before, after)
 	require.NoError(t, end.err)
@@ -602,7 +602,7 @@ func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
 	_, err := tr.apply(t)
 	require.EqualError(t, err, "the plan would destroy aws_vpc.main (lost: the network, with everything in it), "+
 		`replace aws_ecr_repository.service["api"] (lost: every image in it, those to roll back to included): `+
-		`if that is meant, say so with --allow-destroy aws_vpc.main --allow-destroy 'aws_ecr_repository.service["api"]'`)
+		`to allow it, add --allow-destroy aws_vpc.main --allow-destroy 'aws_ecr_repository.service["api"]'`)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 	_, err = tr.apply(t, allow("aws_vpc.main"))
 	require.Equal(t, outcome.Refused, outcome.Of(err))

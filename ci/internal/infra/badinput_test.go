@@ -50,7 +50,7 @@ func TestPlanBadInput(t *testing.T) {
 			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavor=plain"} }), outcome.Usage, `"flavor"`,
 		},
 		"a --var that is no assignment": {
-			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavour"} }), outcome.Usage, "--var: write NAME=VALUE",
+			set(func(o *infra.PlanOptions) { o.Vars = []string{"flavour"} }), outcome.Usage, "invalid --var: want NAME=VALUE",
 		},
 		"a --var-file that is not there": {
 			set(func(o *infra.PlanOptions) { o.VarFiles = []string{"nope.tfvars"} }), outcome.Usage, "--var-file nope.tfvars: no such file",
@@ -76,14 +76,14 @@ func TestPlanBadInput(t *testing.T) {
 		},
 		"no configuration": {
 			func(_ *testing.T, tr *tree, _ *infra.PlanOptions) { tr.Dir = "platform" }, outcome.Usage,
-			"platform has no Terraform configuration: name the folder that has with --dir",
+			"platform has no Terraform configuration: choose another folder with --dir",
 		},
 		"an --out that is a file": {
 			set(func(o *infra.PlanOptions) { o.Out = "/dev/null/plan" }), outcome.Usage, "--out /dev/null/plan: ",
 		},
 		"a backend's file that is not there": {
 			func(_ *testing.T, tr *tree, _ *infra.PlanOptions) { tr.Backend.Config = []string{"nope"} }, outcome.Usage,
-			"--backend-config nope: write KEY=VALUE",
+			"want KEY=VALUE",
 		},
 		"a backend's setting that is unknown": {
 			func(_ *testing.T, tr *tree, _ *infra.PlanOptions) { tr.Backend.Config = []string{"pth=x"} }, outcome.Failed, "pth",
@@ -109,7 +109,7 @@ func TestPlanBadInput(t *testing.T) {
 						io.WriteString(w, `<Error><Code>NoSuchKey</Code></Error>`)
 					}
 				})
-			}, outcome.Usage, "asking AWS for the account: the AWS credentials have expired",
+			}, outcome.Usage, "reading the AWS account: the AWS credentials have expired",
 		},
 	}
 	base := platformTree(t)

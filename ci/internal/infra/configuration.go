@@ -20,39 +20,39 @@ import (
 
 const lockFile = ".terraform.lock.hcl"
 
-// configuration is everything that decides what Terraform makes. Names are
+// configuration is everything that determines what Terraform plans. Paths are
 // slash-separated and relative to the source tree; they may lead out of it.
 type configuration struct {
-	// files are the hashes of all files, by name.
+	// files are the hashes of all files, by path.
 	files map[string]string
-	// modules are the folders of local modules outside of the root module's.
+	// modules are the folders of local modules outside of the root module.
 	modules []string
-	// outside are modules and files that the repository does not have.
+	// outside are modules and files outside of the repository.
 	outside []string
-	// differs tells whether any file is not as the commit has it.
-	differs bool
-	// variables are the root module's, and whether each is ephemeral.
+	// dirty reports whether a file differs from the commit.
+	dirty bool
+	// variables maps the root module's variables to whether each is ephemeral.
 	variables map[string]bool
 }
 
-// local is what the root module reads of this machine besides its own folder:
-// the folders of the modules that it calls, and those that these call; and files, and
-// folders of files, that any of them reads. All are full names without symbolic
-// links; what is not there is Terraform's to tell of.
-type local struct {
+// localFiles are the local files that the root module uses besides its own: the
+// folders of modules that it calls, directly or not, and the files and folders that
+// any of them reads. Paths are absolute, without symbolic links. Missing files are
+// left for Terraform to report.
+type localFiles struct {
 	root           string
 	modules, reads []string
 	variables      map[string]bool
 }
 
-// local finds out what is local, from the root module and from seeds: modules that
-// Terraform was seen to call.
-func (s Stage) local(seeds []string) (local, error) {
+// findLocalFiles finds local files, starting from the root module and from seeds:
+// modules that Terraform installed.
+func (s Stage) findLocalFiles(seeds []string) (localFiles, error) {
 	root, err := realName(s.folder())
 	if err != nil {
-		return local{}, fmt.Errorf("reading the configuration: %w", err)
+		return localFiles{}, fmt.Errorf("reading the configuration: %w", err)
 	}
-	l := local{root: root}
+	l := localFiles{root: root}
 	for next := append([]string{root}, seeds...); len(next) > 0; next = next[1:] {
 		dir, err := realName(next[0])
 		if err != nil || slices.Contains(l.modules, dir) {
@@ -82,18 +82,18 @@ func (s Stage) local(seeds []string) (local, error) {
 	return l, nil
 }
 
-// inside tells whether a full name is dir or below it.
+// inside reports whether an absolute path is dir or below it.
 func inside(dir, name string) bool {
 	relative, err := filepath.Rel(dir, name)
 	return err == nil && filepath.IsLocal(relative)
 }
 
-// include are the parts of the source tree that Terraform reads, for a container.
+// include returns the parts of the source tree that Terraform reads in a container.
 func (s Stage) include() []string {
-	top, _, _ := strings.Cut(s.dir(), "/") // a root module may call modules beside it
+	top, _, _ := strings.Cut(s.dir(), "/") // a root module may call sibling modules
 	parts := []string{top}
 	tree, err := realName(s.Tree.Dir)
-	l, localErr := s.local(nil)
+	l, localErr := s.findLocalFiles(nil)
 	if err != nil || localErr != nil {
 		return parts
 	}
@@ -105,7 +105,7 @@ func (s Stage) include() []string {
 	return parts
 }
 
-// real is the full name of a file or folder, without symbolic links.
+// realName returns the absolute path of a file or folder without symbolic links.
 func realName(name string) (string, error) {
 	name, err := filepath.EvalSymlinks(name)
 	if err != nil {
@@ -114,16 +114,16 @@ func realName(name string) (string, error) {
 	return filepath.Abs(name)
 }
 
-// configuration hashes every file that decides what Terraform makes: all that
-// git knows in the folder, in those of local modules, and whatever Terraform reads
-// there besides; and the files elsewhere that the configuration names. Variables in
-// files that git does not know may be secrets, and are for [Stage.variables].
+// configuration hashes every file that determines what Terraform plans: those in
+// the root module and local modules that git knows or Terraform reads, and files
+// elsewhere that the configuration names. Variables in files that git does not know
+// may be secret, and are left to [Stage.variables].
 func (s Stage) configuration(ctx context.Context, seeds []string) (configuration, error) {
 	tree, err := realName(s.Tree.Dir)
 	if err != nil {
 		return configuration{}, fmt.Errorf("reading the configuration: %w", err)
 	}
-	l, err := s.local(seeds)
+	l, err := s.findLocalFiles(seeds)
 	if err != nil {
 		return configuration{}, err
 	}
@@ -132,33 +132,33 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	if err != nil {
 		return c, err
 	}
-	of := owners{tree: tree, top: top, known: map[string]string{}}
+	repos := repositories{tree: tree, top: top, cache: map[string]string{}}
 	names := map[string]bool{}
-	if err := folder(ctx, names, source.Tree{Dir: tree}, s.dir(), true); err != nil {
+	if err := addDir(ctx, names, source.Tree{Dir: tree}, s.dir(), true); err != nil {
 		return c, err
 	}
 	for _, dir := range l.modules {
-		name := of.name(dir)
+		name := repos.name(dir)
 		c.modules = append(c.modules, name)
-		owner := of.owner(ctx, dir)
+		owner := repos.owner(ctx, dir)
 		if owner == "" {
 			c.outside = append(c.outside, name)
 		}
-		if err := folder(ctx, names, source.Tree{Dir: tree}, name, owner != ""); err != nil {
+		if err := addDir(ctx, names, source.Tree{Dir: tree}, name, owner != ""); err != nil {
 			return c, err
 		}
 	}
 	for _, read := range l.reads {
 		info, err := os.Stat(read)
-		outside := of.owner(ctx, filepath.Dir(read)) == ""
+		outside := repos.owner(ctx, filepath.Dir(read)) == ""
 		switch {
 		case err != nil, outside && info.IsDir():
 		case info.IsDir():
-			err = walk(tree, of.name(read), names, func(string) bool { return true })
+			err = addFiles(tree, repos.name(read), names, func(string) bool { return true })
 		default:
-			names[of.name(read)] = true
+			names[repos.name(read)] = true
 			if outside {
-				c.outside = append(c.outside, of.name(read))
+				c.outside = append(c.outside, repos.name(read))
 			}
 		}
 		if err != nil {
@@ -168,11 +168,11 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 	if _, err := os.Stat(filepath.Join(tree, filepath.FromSlash(platform.ServicesFile))); err == nil {
 		names[platform.ServicesFile] = true
 	}
-	for name := range maps.Clone(names) { // what a link leads to decides, too
+	for name := range maps.Clone(names) { // the target of a link counts as well
 		full := filepath.Join(tree, filepath.FromSlash(name))
 		if target, err := realName(full); err == nil && target != full {
 			if info, err := os.Stat(target); err == nil && !info.IsDir() {
-				names[of.name(target)] = true
+				names[repos.name(target)] = true
 			}
 		}
 	}
@@ -185,15 +185,15 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 			c.files[name] = hash
 		}
 	}
-	c.differs, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
+	c.dirty, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
 	slices.Sort(c.outside)
 	c.outside = slices.Compact(c.outside)
 	return c, err
 }
 
-// folder adds the files of a folder of the configuration to names: what git knows, if
-// it is in a repository, and what Terraform reads.
-func folder(ctx context.Context, names map[string]bool, tree source.Tree, dir string, tracked bool) error {
+// addDir adds the files of a configuration folder to names: those that git knows,
+// if it is in a repository, and those that Terraform reads.
+func addDir(ctx context.Context, names map[string]bool, tree source.Tree, dir string, tracked bool) error {
 	if tracked {
 		files, err := tree.Files(ctx, dir)
 		if err != nil {
@@ -203,18 +203,18 @@ func folder(ctx context.Context, names map[string]bool, tree source.Tree, dir st
 			names[path.Join(dir, name)] = true
 		}
 	}
-	counts := readByTerraform
+	counts := isConfigurationFile
 	if !tracked {
 		counts = func(string) bool { return true }
 	}
-	if err := walk(tree.Dir, dir, names, counts); err != nil {
+	if err := addFiles(tree.Dir, dir, names, counts); err != nil {
 		return fmt.Errorf("listing the configuration in %s: %w", dir, err)
 	}
 	return nil
 }
 
-// walk adds the files in dir, which is relative to tree, that count by their name.
-func walk(tree, dir string, names map[string]bool, counts func(string) bool) error {
+// addFiles adds the files below dir, relative to tree, whose names count.
+func addFiles(tree, dir string, names map[string]bool, counts func(string) bool) error {
 	root := filepath.Join(tree, filepath.FromSlash(dir))
 	if target, err := realName(root); err == nil {
 		root = target
@@ -236,14 +236,14 @@ func walk(tree, dir string, names map[string]bool, counts func(string) bool) err
 	})
 }
 
-// hash hashes a file, or where a link that leads nowhere or to a folder points
-// to. A folder, such as a submodule, has none. Of a file of variables the ephemeral
-// ones do not count.
+// hash hashes a file, or the target path of a link that is broken or leads to a
+// folder. A folder, such as a submodule, has no hash. Ephemeral variables in a
+// variables file do not count.
 func (c configuration) hash(name string) (string, error) {
 	data, err := os.ReadFile(name)
 	if err == nil {
-		if isVariables(name) {
-			data, _ = apart(name, data, c.variables)
+		if isVariablesFile(name) {
+			data, _ = splitVariables(name, data, c.variables)
 		}
 		return binding.Hash(data), nil
 	}
@@ -256,13 +256,13 @@ func (c configuration) hash(name string) (string, error) {
 	return "", err
 }
 
-// owners tells which repository a folder is in.
-type owners struct {
+// repositories finds and caches the repository of a folder.
+type repositories struct {
 	tree, top string
-	known     map[string]string
+	cache     map[string]string
 }
 
-func (o owners) name(full string) string {
+func (o repositories) name(full string) string {
 	relative, err := filepath.Rel(o.tree, full)
 	if err != nil {
 		return filepath.ToSlash(full) // on another drive
@@ -270,41 +270,42 @@ func (o owners) name(full string) string {
 	return filepath.ToSlash(relative)
 }
 
-// owner is the root of the repository that a folder is in: the tree's own, or one
-// below that, as a submodule has it. It is "" for a folder outside.
-func (o owners) owner(ctx context.Context, dir string) string {
-	owner, ok := o.known[dir]
+// owner returns the root of the repository that a folder is in: the tree's own or
+// one below it, such as a submodule. It is "" for a folder outside.
+func (o repositories) owner(ctx context.Context, dir string) string {
+	owner, ok := o.cache[dir]
 	if !ok {
 		if top, err := (source.Tree{Dir: dir}).Top(ctx); err == nil && inside(o.top, top) {
 			owner = top
 		}
-		o.known[dir] = owner
+		o.cache[dir] = owner
 	}
 	return owner
 }
 
-// readByTerraform tells whether Terraform reads a file by its name, but for
-// values of variables.
-func readByTerraform(name string) bool {
+// isConfigurationFile reports whether Terraform reads a file by its name, except
+// for variables files.
+func isConfigurationFile(name string) bool {
 	return name == lockFile || strings.HasSuffix(name, ".tf") || strings.HasSuffix(name, ".tf.json") || strings.HasSuffix(name, ".tftpl")
 }
 
-// isVariables tells whether a file has values of variables by its name.
-func isVariables(name string) bool {
+// isVariablesFile reports whether a file has values of variables, by its name.
+func isVariablesFile(name string) bool {
 	return strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
-// isAutomatic tells whether Terraform reads variables from a file of the root
-// module by its name.
-func isAutomatic(name string) bool {
+// isAutoVariablesFile reports whether Terraform loads a variables file of the root
+// module automatically, by its name.
+func isAutoVariablesFile(name string) bool {
 	return name == "terraform.tfvars" || name == "terraform.tfvars.json" ||
 		strings.HasSuffix(name, ".auto.tfvars") || strings.HasSuffix(name, ".auto.tfvars.json")
 }
 
-// apart takes a file of variables apart: what a plan holds of it, and what sets
-// ephemeral variables, which no plan holds. What it holds is the whole content if
-// the configuration has no ephemeral variable, and nil if the file sets no other.
-func apart(name string, data []byte, variables map[string]bool) (held []byte, ephemeral []module.Assignment) {
+// splitVariables splits a variables file into the part that a plan contains and the
+// assignments of ephemeral variables, which no plan contains. The first is the
+// whole content if the configuration has no ephemeral variable, and nil if the file
+// sets no other.
+func splitVariables(name string, data []byte, variables map[string]bool) (planned []byte, ephemeral []module.Assignment) {
 	if !slices.Contains(slices.Collect(maps.Values(variables)), true) {
 		return data, nil
 	}
@@ -317,25 +318,25 @@ func apart(name string, data []byte, variables map[string]bool) (held []byte, ep
 			ephemeral = append(ephemeral, a)
 			continue
 		}
-		held = fmt.Appendf(held, "%s = %s\n", a.Name, a.Source)
+		planned = fmt.Appendf(planned, "%s = %s\n", a.Name, a.Source)
 	}
-	return held, ephemeral
+	return planned, ephemeral
 }
 
-// called are the folders of the local modules that Terraform found when it
-// initialised the root module: also those whose source is no constant.
-func (w *work) called(root string) []string {
+// localModules returns the folders of local modules that terraform init found,
+// including those whose source is not a constant.
+func (w *workDir) localModules(root string) []string {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/modules/modules.json"))
 	if err != nil {
-		return nil // it calls none
+		return nil // no modules
 	}
 	var list struct {
 		Modules []struct{ Dir string }
 	}
 	if json.Unmarshal(data, &list) != nil {
-		return nil // of another form: what the configuration says has to do
+		return nil // unknown format: rely on the configuration
 	}
-	downloaded, _ := realName(w.file(terraform.DataDir)) // "" has nothing in it
+	downloaded, _ := realName(w.file(terraform.DataDir)) // "" contains nothing
 	var found []string
 	for _, m := range list.Modules {
 		dir := m.Dir

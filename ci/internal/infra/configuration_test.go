@@ -57,13 +57,13 @@ func TestTheConfigurationIsMoreThanItsFolder(t *testing.T) {
 			}
 			before, err := s.configuration(t.Context(), seeds)
 			require.NoError(t, err)
-			require.False(t, before.differs)
+			require.False(t, before.dirty)
 			sourcetest.Write(t, dir, tt.changed, "# NOT COMMITTED\n")
 
 			after, err := s.configuration(t.Context(), seeds)
 
 			require.NoError(t, err)
-			require.True(t, after.differs, "the commit does not have it")
+			require.True(t, after.dirty, "the commit does not have it")
 			require.NotEqual(t, before.files[tt.changed], after.files[tt.changed])
 			require.ElementsMatch(t, append(tt.bound, "infra/main.tf"), slices.Collect(maps.Keys(after.files)))
 			require.Equal(t, tt.modules, after.modules)
@@ -94,12 +94,12 @@ func TestWhatNoCommitHas(t *testing.T) {
 	require.Equal(t, []string{"../shared/x"}, c.modules)
 	require.Equal(t, []string{"../key.pub", "../shared/x"}, c.outside)
 	require.ElementsMatch(t, []string{"infra/main.tf", "../shared/x/main.tf", "../shared/x/index.js", "../key.pub"}, slices.Collect(maps.Keys(c.files)))
-	require.False(t, c.differs, "what the repository has is as the commit has it")
+	require.False(t, c.dirty, "what the repository has is as the commit has it")
 	require.Equal(t, []string{"infra"}, s.include())
 
-	b, err := s.facts(t.Context(), nil)
+	b, err := s.readInputs(t.Context(), nil)
 	require.NoError(t, err)
-	require.Contains(t, Planned{Binding: b}.bound(" "), ", and what is outside of the repository (../key.pub, ../shared/x)")
+	require.Contains(t, SavedPlan{Binding: b}.boundTo(" "), ", and files outside of the repository (../key.pub, ../shared/x)")
 }
 
 // TestAModuleInASubmodule is at the commit if the submodule is.
@@ -118,32 +118,32 @@ func TestAModuleInASubmodule(t *testing.T) {
 	s := Stage{Tree: source.Tree{Dir: dir}, Dir: "infra"}
 	c, err := s.configuration(t.Context(), nil)
 	require.NoError(t, err)
-	require.False(t, c.differs)
+	require.False(t, c.dirty)
 	require.Empty(t, c.outside)
 	require.ElementsMatch(t, []string{"infra/main.tf", "infra/library/x/main.tf", "library/x/main.tf"}, slices.Collect(maps.Keys(c.files)))
 	sourcetest.Write(t, dir, "library/x/main.tf", "# NOT COMMITTED\n")
 	c, err = s.configuration(t.Context(), nil)
 	require.NoError(t, err)
-	require.True(t, c.differs)
+	require.True(t, c.dirty)
 	sourcetest.Commit(t, filepath.Join(dir, "library"), "second")
 	c, err = s.configuration(t.Context(), nil)
 	require.NoError(t, err)
-	require.True(t, c.differs, "the submodule is at another commit")
+	require.True(t, c.dirty, "the submodule is at another commit")
 }
 
 func TestModulesThatTerraformFound(t *testing.T) {
 	root := sourcetest.New(t)
 	sourcetest.Write(t, root, "modules/x/main.tf", "")
-	w := &work{dir: t.TempDir()}
-	require.Empty(t, w.called(root))
+	w := &workDir{dir: t.TempDir()}
+	require.Empty(t, w.localModules(root))
 	write := func(content string) {
 		sourcetest.Write(t, w.dir, terraform.DataDir+"/modules/modules.json", content)
 	}
 	write("{")
-	require.Empty(t, w.called(root))
+	require.Empty(t, w.localModules(root))
 	sourcetest.Write(t, w.dir, terraform.DataDir+"/modules/remote/main.tf", "")
 	write(`{"Modules":[{"Key":"x","Dir":"modules/x"},{"Key":"r","Dir":"` + filepath.ToSlash(w.file(terraform.DataDir)) + `/modules/remote"},{"Key":"g","Dir":"gone"}]}`)
-	found := w.called(root)
+	found := w.localModules(root)
 	require.Len(t, found, 1, "neither what was downloaded nor what is not there")
 	require.True(t, strings.HasSuffix(found[0], filepath.Join("modules", "x")))
 }

@@ -12,12 +12,12 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ephemeral hands the values of ephemeral variables to an apply: a plan has none of
-// them. They are those of vars, and new files in w with what the files of variables say of
-// them and nothing else, because Terraform takes no other variable with a saved plan.
-// It finds those in the environment and in *.auto.tfvars by itself.
-func (s Stage) ephemeral(w *work, o terraform.PlanOptions) (vars, files []string, err error) {
-	declared, err := s.declared()
+// ephemeralArguments returns the ephemeral variables for an apply, since a plan
+// does not contain them: those of vars, and new files in w with only the ephemeral
+// variables of the variables files, because Terraform accepts no others with a
+// saved plan. Terraform itself reads those in the environment and in *.auto.tfvars.
+func (s Stage) ephemeralArguments(w *workDir, o terraform.PlanOptions) (vars, files []string, err error) {
+	declared, err := s.declaredVariables()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -27,7 +27,7 @@ func (s Stage) ephemeral(w *work, o terraform.PlanOptions) (vars, files []string
 		}
 	}
 	for i, file := range o.VarFiles {
-		assignments, err := s.ephemeralIn(file, declared)
+		assignments, err := s.ephemeralAssignments(file, declared)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -48,27 +48,27 @@ func (s Stage) ephemeral(w *work, o terraform.PlanOptions) (vars, files []string
 			content.WriteByte('}')
 		}
 		if err := os.WriteFile(w.file(name), content.Bytes(), 0o600); err != nil {
-			return nil, nil, fmt.Errorf("handing the variables to Terraform: %w", err)
+			return nil, nil, fmt.Errorf("writing the variables for Terraform: %w", err)
 		}
 		files = append(files, name)
 	}
 	return vars, files, nil
 }
 
-// ephemeralIn is what a file says of ephemeral variables.
-func (s Stage) ephemeralIn(file string, declared map[string]bool) ([]module.Assignment, error) {
+// ephemeralAssignments returns a file's assignments of ephemeral variables.
+func (s Stage) ephemeralAssignments(file string, declared map[string]bool) ([]module.Assignment, error) {
 	data, err := os.ReadFile(s.fromRoot(file))
 	if err != nil {
 		return nil, outcome.Usagef("--var-file: %w", err)
 	}
-	_, assignments := apart(file, data, declared)
+	_, assignments := splitVariables(file, data, declared)
 	return assignments, nil
 }
 
-// ephemeralValues are the texts in the values of ephemeral variables: a
-// warning may repeat one, and no plan says that it is secret.
+// ephemeralValues returns the strings in the values of ephemeral variables: a
+// warning may contain one, and the plan does not mark them as sensitive.
 func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
-	declared, err := s.declared()
+	declared, err := s.declaredVariables()
 	if err != nil {
 		return nil, err
 	}
@@ -89,17 +89,17 @@ func (s Stage) ephemeralValues(vars, varFiles []string) ([]string, error) {
 	}
 	files := slices.Clone(varFiles)
 	for _, entry := range entries {
-		if isAutomatic(entry.Name()) && !entry.IsDir() {
+		if isAutoVariablesFile(entry.Name()) && !entry.IsDir() {
 			files = append(files, entry.Name())
 		}
 	}
 	for _, file := range files {
-		assignments, err := s.ephemeralIn(file, declared)
+		assignments, err := s.ephemeralAssignments(file, declared)
 		if err != nil {
 			return nil, err
 		}
 		for _, a := range assignments {
-			values = append(values, a.Texts...)
+			values = append(values, a.Strings...)
 		}
 	}
 	return values, nil

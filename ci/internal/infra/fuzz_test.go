@@ -45,11 +45,11 @@ func bigPlan(n int) []byte {
 
 // everything is all that is written of a plan.
 func everything(document []byte) (string, error) {
-	s, err := read(document, false)
+	s, err := newShownPlan(document, false)
 	if err != nil {
 		return "", err
 	}
-	p := Planned{Summary: s.summary}
+	p := SavedPlan{Summary: s.summary}
 	var all strings.Builder
 	all.Write(s.document)
 	for _, write := range []func() error{

@@ -1,6 +1,6 @@
-// Package infra changes the platform with Terraform, in two steps that cannot
-// drift apart: a plan is saved, summarised and bound to what it was made from;
-// apply applies exactly that plan, or refuses.
+// Package infra changes the infrastructure with Terraform in two steps: plan saves
+// a plan, summarises it and binds it to its inputs; apply applies exactly that
+// plan, or refuses.
 package infra
 
 import (
@@ -19,11 +19,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// DefaultDir is the platform's root module in the source tree.
+// DefaultDir is the root module's folder in the source tree.
 const DefaultDir = "terraform"
 
-// Identity tells whose account the credentials lead to. Plan and apply ask it
-// only where the state or a provider is AWS's.
+// Identity finds the account of the credentials. Plan and apply call it only if the
+// backend or a provider is AWS's.
 type Identity interface {
 	Identity(ctx context.Context) (account, region string, err error)
 }
@@ -32,23 +32,23 @@ type Identity interface {
 type Stage struct {
 	// Tree is the source tree.
 	Tree source.Tree
-	// Exec runs Terraform: on this machine, or in containers.
+	// Exec runs Terraform, on this machine or in containers.
 	Exec step.Executor
-	// Dir is the root module's folder, slash-separated and relative to the
-	// tree; empty means [DefaultDir].
+	// Dir is the root module's folder, slash-separated and relative to the tree; if
+	// empty, [DefaultDir].
 	Dir string
 	// Image is the container image that has Terraform.
 	Image string
-	// Program is the Terraform of this machine; empty means the one on PATH.
+	// Program is the local Terraform executable; if empty, that on PATH.
 	Program string
-	// Backend says where the state is, as far as the configuration does not.
+	// Backend has the backend settings that the configuration leaves open.
 	Backend terraform.Backend
-	// Identity asks AWS; nil leaves the account unknown.
+	// Identity finds the AWS account; if nil, the account is unknown.
 	Identity Identity
-	// Environ is the environment that Terraform finds its variables in; nil
-	// means this process's.
+	// Environ is the environment with Terraform's variables; if nil, that of this
+	// process.
 	Environ []string
-	// Now is the clock that stamps plans; nil means the computer's.
+	// Now returns the time for plans; if nil, that of the system clock.
 	Now func() time.Time
 }
 
@@ -58,7 +58,7 @@ func (s Stage) root() terraform.Root {
 	return terraform.Root{Dir: s.dir(), Image: s.Image, Program: s.Program, Include: s.include()}
 }
 
-// folder is the root module's folder on this machine.
+// folder returns the path of the root module on this machine.
 func (s Stage) folder() string { return filepath.Join(s.Tree.Dir, filepath.FromSlash(s.dir())) }
 
 func (s Stage) environ() []string {
@@ -75,95 +75,95 @@ func (s Stage) now() time.Time {
 	return time.Now()
 }
 
-// check tells whether there is anything for Terraform to read.
-func (s Stage) check() error {
+// checkConfiguration returns an error if the root module has no Terraform files.
+func (s Stage) checkConfiguration() error {
 	found, err := filepath.Glob(filepath.Join(s.folder(), "*.tf"))
 	if err != nil {
 		return outcome.Usagef("folder %q: %w", s.dir(), err)
 	}
-	inJSON, _ := filepath.Glob(filepath.Join(s.folder(), "*.tf.json")) // the pattern is good, as was the one above
+	inJSON, _ := filepath.Glob(filepath.Join(s.folder(), "*.tf.json")) // the pattern is valid, as the one above
 	if len(found)+len(inJSON) == 0 {
-		return outcome.Usagef("%s has no Terraform configuration: name the folder that has with --dir", s.dir())
+		return outcome.Usagef("%s has no Terraform configuration: choose another folder with --dir", s.dir())
 	}
 	return nil
 }
 
-// work is a run's own directory: what Terraform leaves there, secrets
-// included, is gone when the run is over.
-type work struct {
+// workDir is a temporary directory for one run. What Terraform writes there,
+// secrets included, is removed after the run.
+type workDir struct {
 	exec step.Executor
 	dir  string // of the steps' outputs
 	root string // the root module's folder, for messages
-	keep bool   // it has what is nowhere else
+	keep bool   // it has the only copy of the state
 }
 
-// begin makes the directory of a run. The caller ends it.
-func (s Stage) begin() (*work, error) {
-	dir, err := os.MkdirTemp("", "slipway-terraform-") // for this user alone
+// newWorkDir creates a work directory. The caller closes it.
+func (s Stage) newWorkDir() (*workDir, error) {
+	dir, err := os.MkdirTemp("", "slipway-terraform-") // for this user only
 	if err != nil {
-		return nil, fmt.Errorf("making room for Terraform: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for Terraform: %w", err)
 	}
-	return &work{exec: s.Exec, dir: dir, root: s.dir()}, nil
+	return &workDir{exec: s.Exec, dir: dir, root: s.dir()}, nil
 }
 
-// end removes the directory.
-func (w *work) end() {
+// close removes the directory.
+func (w *workDir) close() {
 	if !w.keep {
-		_ = os.RemoveAll(w.dir) // what is left goes with the machine's temporary files
+		_ = os.RemoveAll(w.dir) // leftovers are temporary files
 	}
 }
 
-func (w *work) file(name string) string { return filepath.Join(w.dir, name) }
+func (w *workDir) file(name string) string { return filepath.Join(w.dir, name) }
 
-// words are what an invocation said.
-type words struct {
+// output is the result of a Terraform command.
+type output struct {
 	command  string
 	messages []terraform.Message
 	result   step.Result
 }
 
-// run runs a step and reads what it said. The error is about the invocation
-// itself, and about a cancelled one, whose words are there all the same.
-func (w *work) run(ctx context.Context, s step.Step) (words, error) {
-	said := words{command: s.Args[1]}
+// run runs a step and reads its messages. The error is about running it; a
+// cancelled step has messages as well.
+func (w *workDir) run(ctx context.Context, s step.Step) (output, error) {
+	out := output{command: s.Args[1]}
 	result, err := w.exec.Run(ctx, s, w.dir)
-	said.result = result
+	out.result = result
 	if errors.Is(err, exec.ErrNotFound) {
-		return said, outcome.Usagef("%s (%w)", terraform.NotInstalled, exec.ErrNotFound)
+		return out, outcome.Usagef("%s (%w)", terraform.NotInstalledHint, exec.ErrNotFound)
 	}
-	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapped(output) {
-		return said, outcome.Usagef(terraform.Wrapped)
+	if output, err := os.ReadFile(w.file(s.Stdout)); err == nil && terraform.IsWrapperOutput(output) {
+		return out, outcome.Usagef(terraform.WrapperHint)
 	}
 	messages, readErr := terraform.ReadStream(w.file(s.Stdout))
-	said.messages = messages
+	out.messages = messages
 	if err != nil {
-		return said, err
+		return out, err
 	}
-	return said, readErr
+	return out, readErr
 }
 
-// must is run for a step that has to end with one of the codes.
-func (w *work) must(ctx context.Context, s step.Step, codes ...int) (words, error) {
-	said, err := w.run(ctx, s)
+// mustRun is like run, for a step that must exit with 0 or one of the codes.
+func (w *workDir) mustRun(ctx context.Context, s step.Step, codes ...int) (output, error) {
+	out, err := w.run(ctx, s)
 	if err != nil {
-		return said, err
+		return out, err
 	}
 	for _, code := range append(codes, 0) {
-		if said.result.ExitCode == code {
-			return said, nil
+		if out.result.ExitCode == code {
+			return out, nil
 		}
 	}
-	return said, said.failure(w.root)
+	return out, out.failure(w.root)
 }
 
-// failure explains why an invocation failed.
-func (said words) failure(root string) error {
-	return terraform.Explain(said.command, root, terraform.Errors(said.messages), said.result.ExitCode, said.result.Stderr)
+// failure explains why a command failed.
+func (o output) failure(root string) error {
+	return terraform.Explain(o.command, root, terraform.Errors(o.messages), o.result.ExitCode, o.result.Stderr)
 }
 
-// version is the version of the Terraform that spoke; "" if it did not say.
-func (said words) version() string {
-	for _, m := range said.messages {
+// version returns Terraform's version, or "" if it is unknown.
+func (o output) version() string {
+	for _, m := range o.messages {
 		if m.Terraform != "" {
 			return m.Terraform
 		}

@@ -44,7 +44,7 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 		{Address: "a.moved", Action: summary.Move},
 		{Address: "a.torn", Action: summary.Replace},
 	}}
-	a := newApplied(planned, stream(t,
+	a := newApplyReport(planned, stream(t,
 		hook("apply_start", "a.replaced", "delete"), hook("apply_complete", "a.replaced", "delete"), hook("apply_complete", "a.replaced", "create"),
 		hook("apply_complete", "a.half", "delete"), hook("apply_complete", "a.gone", "delete"), hook("apply_start", "a.begun", "create"),
 		hook("apply_start", "a.failed", "update"), hook("apply_errored", "a.failed", "update"), hook("apply_complete", "a.torn", "delete"),
@@ -62,36 +62,36 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 	require.Equal(t, []string{"a.failed", "a.refused", "a.torn"}, addresses(a.Failed))
 	require.Equal(t, []string{"a.half", "a.begun"}, addresses(a.Unfinished))
 	require.Equal(t, []string{"a.unreached"}, addresses(a.NotReached))
-	require.Equal(t, "2 applied, 3 failed, 1 not reached, 2 begun and not finished", a.tally())
+	require.Equal(t, "2 applied, 3 failed, 1 not reached, 2 unfinished", a.counts())
 	require.Equal(t, "see the errors", a.Failed[0].Error)
 	var b strings.Builder
 	require.NoError(t, a.Text(&b))
-	require.Contains(t, b.String(), "  begun        create   a.begun\n")
+	require.Contains(t, b.String(), "  unfinished   create   a.begun\n")
 	require.Contains(t, b.String(), "  applied      replace  a.replaced (id-a.replaced) in 4s\n")
 	require.Contains(t, b.String(), "  o = {\"a\":[1,2]}\n")
 
-	a = newApplied(planned, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
+	a = newApplyReport(planned, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
 	require.Len(t, a.Applied, 8, "Terraform says that it is complete")
-	require.True(t, a.began())
+	require.True(t, a.started())
 }
 
 func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}}
-	w := &work{dir: t.TempDir()}
-	require.NoError(t, os.WriteFile(w.file(LostState), []byte("{}"), 0o600))
-	a := newApplied(summary.Summary{Resources: []summary.Resource{{Address: "a.b", Action: summary.Create}}}, stream(t,
+	w := &workDir{dir: t.TempDir()}
+	require.NoError(t, os.WriteFile(w.file(ErroredState), []byte("{}"), 0o600))
+	a := newApplyReport(summary.Summary{Resources: []summary.Resource{{Address: "a.b", Action: summary.Create}}}, stream(t,
 		hook("apply_complete", "a.b", "create"), `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), "terraform")
-	w.saveState(&a, filepath.Join(dir, "gone"), "terraform")
-	err := s.judge(t.Context(), &a, words{command: "apply", messages: stream(t, `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), result: step.Result{ExitCode: 1}})
+	w.saveErroredState(&a, filepath.Join(dir, "gone"), "terraform")
+	err := s.setResult(t.Context(), &a, output{command: "apply", messages: stream(t, `{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Failed to persist state to backend"}}`), result: step.Result{ExitCode: 1}})
 	require.EqualError(t, err, "1 applied, 0 failed, 0 not reached: terraform apply: Failed to persist state to backend")
-	require.Contains(t, a.Next, "terraform state push "+w.file(LostState)+" in ")
-	w.end()
-	require.FileExists(t, w.file(LostState), "there is no other copy of it")
+	require.Contains(t, a.Next, "terraform state push "+w.file(ErroredState)+" in ")
+	w.close()
+	require.FileExists(t, w.file(ErroredState), "there is no other copy of it")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 
-	a = Applied{}
-	require.ErrorContains(t, s.judge(t.Context(), &a, words{command: "apply", result: step.Result{ExitCode: 1, Stderr: "panic"}}), "panic")
+	a = ApplyReport{}
+	require.ErrorContains(t, s.setResult(t.Context(), &a, output{command: "apply", result: step.Result{ExitCode: 1, Stderr: "panic"}}), "panic")
 	require.Equal(t, Failed, a.Result)
 }
 
@@ -106,7 +106,7 @@ func TestPartial(t *testing.T) {
 	}{
 		"whole":                             {&yes, nil, nil, nil},
 		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
-		"something is left for another one": {&no, nil, nil, []string{"Terraform calls it incomplete"}},
+		"something is left for another one": {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
 		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
 		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
 		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
@@ -116,15 +116,15 @@ func TestPartial(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := Stage{Environ: append([]string{}, tt.environ...)}
-			require.Equal(t, tt.want, partial(&tfjson.Plan{Complete: tt.complete}, tt.warnings, s.planArguments()))
+			require.Equal(t, tt.want, partialReasons(&tfjson.Plan{Complete: tt.complete}, tt.warnings, s.planArguments()))
 		})
 	}
-	require.Equal(t, "Partial plan (-target=a.b): no changes in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
-	require.Equal(t, "Partial plan (-target=a.b): no drift in the part that it looks at.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no changes in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}}.Headline())
+	require.Equal(t, "Partial plan (-target=a.b): no drift in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
 }
 
 func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
-	s, err := read([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
+	s, err := newShownPlan([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
 	require.NoError(t, err)
 	warnings := terraform.Warnings(stream(t,
 		`{"type":"diagnostic","diagnostic":{"severity":"warning","summary":"Argument is deprecated","detail":"use\n another","range":{"filename":"main.tf","start":{"line":3}}}}`,
@@ -134,7 +134,7 @@ func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
 		`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"no warning"}}`,
 	))
 	require.Equal(t, []string{"terraform/main.tf:3: Argument is deprecated: use another", "Odd value: (sensitive value)"},
-		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.clean))
+		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.redact))
 }
 
 func TestValuesOfEphemeralVariables(t *testing.T) {
@@ -148,20 +148,20 @@ func TestValuesOfEphemeralVariables(t *testing.T) {
 	require.ElementsMatch(t, []string{"option", "environment", "automatic", "nested"}, values)
 	_, err = s.ephemeralValues(nil, []string{"nope.tfvars"})
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	w := &work{dir: t.TempDir()}
-	_, _, err = s.ephemeral(w, terraform.PlanOptions{VarFiles: []string{"nope.tfvars"}})
+	w := &workDir{dir: t.TempDir()}
+	_, _, err = s.ephemeralArguments(w, terraform.PlanOptions{VarFiles: []string{"nope.tfvars"}})
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	shown, err := read([]byte(`{"format_version":"1.2"}`), false, values...)
+	shown, err := newShownPlan([]byte(`{"format_version":"1.2"}`), false, values...)
 	require.NoError(t, err)
-	require.Equal(t, "(sensitive value)", shown.clean("the token environment is old"))
+	require.Equal(t, "(sensitive value)", shown.redact("the token environment is old"))
 }
 
 func TestAnInterruptThatCameTooLate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	a := newApplied(summary.Summary{}, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
+	a := newApplyReport(summary.Summary{}, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
 	s := Stage{Tree: source.Tree{Dir: t.TempDir()}}
-	require.NoError(t, s.judge(ctx, &a, words{}), "everything was done")
+	require.NoError(t, s.setResult(ctx, &a, output{}), "everything was done")
 	require.Equal(t, Succeeded, a.Result)
 }
 
@@ -177,7 +177,7 @@ func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
 	outside := filepath.Join(t.TempDir(), "other.tfvars")
 	require.NoError(t, os.WriteFile(outside, nil, 0o644))
 
-	declared, err := s.declared()
+	declared, err := s.declaredVariables()
 	require.NoError(t, err)
 	require.Equal(t, map[string]bool{"one": false, "two": false}, declared, "neither is ephemeral")
 	o, err := s.resolve(terraform.PlanOptions{VarFiles: []string{filepath.Join(dir, "prod.tfvars"), outside}, Vars: []string{"two=2"}})
@@ -215,7 +215,7 @@ func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
 	s := Stage{Tree: source.Tree{Dir: dir}}
 	c, err := s.configuration(t.Context(), nil)
 	require.NoError(t, err)
-	require.True(t, c.differs, "no commit has what is ignored")
+	require.True(t, c.dirty, "no commit has what is ignored")
 	var names []string
 	for name := range c.files {
 		names = append(names, strings.TrimPrefix(name, "terraform/"))
@@ -230,7 +230,7 @@ func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
 }
 
 func TestBackendWithoutCredentials(t *testing.T) {
-	w := &work{dir: t.TempDir()}
+	w := &workDir{dir: t.TempDir()}
 	b, err := w.backend()
 	require.NoError(t, err)
 	require.Equal(t, binding.Backend{Type: "local"}, b)
@@ -244,12 +244,12 @@ func TestBackendWithoutCredentials(t *testing.T) {
 	require.Equal(t, "s3 bucket=b encrypt=true max_retries=5", b.String())
 	write("{")
 	_, err = w.backend()
-	require.ErrorContains(t, err, "reading which backend is used")
+	require.ErrorContains(t, err, "reading the backend configuration")
 }
 
 func TestWhoAsksForTheAccount(t *testing.T) {
-	plan := func(provider string) *shown {
-		s, err := read([]byte(`{"format_version":"1.2","configuration":{"provider_config":{"x":{"full_name":"`+provider+`"}}}}`), false)
+	plan := func(provider string) *shownPlan {
+		s, err := newShownPlan([]byte(`{"format_version":"1.2","configuration":{"provider_config":{"x":{"full_name":"`+provider+`"}}}}`), false)
 		require.NoError(t, err)
 		return &s
 	}
@@ -260,12 +260,12 @@ func TestWhoAsksForTheAccount(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = s.identity(t.Context(), plan("terraform.io/builtin/terraform").plan, binding.Backend{Type: "s3"})
 	require.ErrorIs(t, err, errNobody)
-	none, err := read([]byte(`{"format_version":"1.2"}`), false)
+	none, err := newShownPlan([]byte(`{"format_version":"1.2"}`), false)
 	require.NoError(t, err)
 	require.False(t, usesAWS(none.plan))
-	_, err = read([]byte("{}"), false)
+	_, err = newShownPlan([]byte("{}"), false)
 	require.ErrorContains(t, err, "reading the plan")
-	_, err = read([]byte("["), false)
+	_, err = newShownPlan([]byte("["), false)
 	require.ErrorContains(t, err, "reading the plan as JSON")
 }
 
@@ -302,10 +302,10 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 		find string
 	}{
 		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
-		"nothing is left":     {saying{}, "reading the plan", "reading what terraform fmt found"},
-		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.Wrapped, terraform.Wrapped},
-		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: it gave no reason"},
-		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading what terraform validate found"},
+		"nothing is left":     {saying{}, "reading the plan", "reading the output of terraform fmt"},
+		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
+		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
+		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -317,13 +317,13 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 		})
 	}
 	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{}}
-	w := &work{exec: saying{}, dir: t.TempDir()}
+	w := &workDir{exec: saying{}, dir: t.TempDir()}
 	_, err := s.pull(t.Context(), w)
 	require.ErrorContains(t, err, "reading the state")
-	require.ErrorContains(t, w.take(filepath.Join(dir, "nope"), ""), "reading the plan file")
-	require.Equal(t, outcome.Refused, outcome.Of(w.take(filepath.Join(dir, "terraform/main.tf"), "sha256:0")))
-	require.ErrorContains(t, Planned{Dir: t.TempDir()}.write(w, shown{}), "reading the plan")
-	require.Empty(t, words{}.version())
+	require.ErrorContains(t, w.copyPlan(filepath.Join(dir, "nope"), ""), "reading the plan file")
+	require.Equal(t, outcome.Refused, outcome.Of(w.copyPlan(filepath.Join(dir, "terraform/main.tf"), "sha256:0")))
+	require.ErrorContains(t, SavedPlan{Dir: t.TempDir()}.write(w, shownPlan{}), "reading the plan")
+	require.Empty(t, output{}.version())
 }
 
 func TestFormat(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// planArguments are the options that the environment adds to terraform plan,
-// each with its value. Quotes are not taken apart: what matters has none.
+// planArguments returns the options that the environment adds to terraform plan,
+// each with its value. Quotes are not parsed: no relevant option needs them.
 func (s Stage) planArguments() []string {
 	var arguments []string
 	for _, name := range []string{"TF_CLI_ARGS", "TF_CLI_ARGS_plan"} {
@@ -29,53 +29,52 @@ func (s Stage) planArguments() []string {
 	return arguments
 }
 
-// leavesOut finds the options of terraform plan, OpenTofu's included, with which
-// it looks at a part of the configuration, or not at what is there.
-var leavesOut = regexp.MustCompile(`^-(?:(?:target|exclude)(?:-file)?=|refresh=(?:false|f|0|FALSE|False|F)$)`)
+// partialOption matches options of terraform plan, including OpenTofu's, that omit
+// a part of the configuration or skip the refresh.
+var partialOption = regexp.MustCompile(`^-(?:(?:target|exclude)(?:-file)?=|refresh=(?:false|f|0|FALSE|False|F)$)`)
 
-// targeted finds the warnings of a plan that looks at a part of the configuration.
-var targeted = regexp.MustCompile(`(?i)resource targeting|exclusion`)
+// partialWarning matches the warnings of a partial plan.
+var partialWarning = regexp.MustCompile(`(?i)resource targeting|exclusion`)
 
-// partial says why a plan is not of all that the configuration asks for: the
-// options that leave something out, or that Terraform calls it incomplete. A plan
-// of all of it has no reasons.
-func partial(plan *tfjson.Plan, warnings []terraform.Diagnostic, arguments []string) []string {
+// partialReasons returns why a plan is partial: the options that omit something, or
+// that Terraform reports it as incomplete. A complete plan has no reasons.
+func partialReasons(plan *tfjson.Plan, warnings []terraform.Diagnostic, arguments []string) []string {
 	complete := plan.Complete == nil || *plan.Complete
 	if plan.Complete == nil {
-		complete = !slices.ContainsFunc(warnings, func(d terraform.Diagnostic) bool { return targeted.MatchString(d.Summary) })
+		complete = !slices.ContainsFunc(warnings, func(d terraform.Diagnostic) bool { return partialWarning.MatchString(d.Summary) })
 	}
 	var reasons []string
 	for _, argument := range arguments {
-		if leavesOut.MatchString(argument) && (!complete || strings.HasPrefix(argument, "-refresh")) {
+		if partialOption.MatchString(argument) && (!complete || strings.HasPrefix(argument, "-refresh")) {
 			reasons = append(reasons, argument)
 		}
 	}
 	if len(reasons) == 0 && !complete {
-		reasons = append(reasons, "Terraform calls it incomplete")
+		reasons = append(reasons, "Terraform reports it as incomplete")
 	}
 	return reasons
 }
 
-// refusePartial is the refusal of a plan that leaves something out, which nobody
-// has acknowledged.
+// refusePartial refuses a partial plan unless it is allowed.
 func refusePartial(reasons []string, allowed bool) error {
 	if len(reasons) == 0 || allowed {
 		return nil
 	}
-	return outcome.Refusedf("the plan is partial (%s): it does not make all that the configuration asks for: if that is meant, say so with --allow-partial", strings.Join(reasons, ", "))
+	return outcome.Refusedf("the plan is partial (%s): it omits a part of the configuration: to apply it anyway, add --allow-partial", strings.Join(reasons, ", "))
 }
 
-// warningLines are Terraform's warnings, a line each and each once. A text with a
-// sensitive value in it is hidden by clean; failed checks are told already.
+// warningLines returns Terraform's warnings without duplicates, one line each.
+// clean redacts sensitive values; failed checks are left out, because they are
+// reported separately.
 func warningLines(warnings []terraform.Diagnostic, dir string, checks []string, clean func(string) string) []string {
 	lines := []string{}
 	for _, d := range warnings {
 		d.Summary, d.Detail = clean(d.Summary), clean(d.Detail)
-		told := slices.ContainsFunc(checks, func(check string) bool {
+		reported := slices.ContainsFunc(checks, func(check string) bool {
 			return strings.HasSuffix(check, ": "+outcome.OneLine(d.Detail))
 		})
 		line := d.Line(dir)
-		if (told && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {
+		if (reported && strings.HasPrefix(d.Summary, "Check block assertion failed")) || slices.Contains(lines, line) {
 			continue
 		}
 		lines = append(lines, line)

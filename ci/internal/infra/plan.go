@@ -22,101 +22,101 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// The files of a plan directory. tfplan has every value in clear, sensitive
-// ones included: it is for this user alone (mode 0600), and must stay private
-// wherever it is stored. The others have none.
+// The files of a plan directory. tfplan contains sensitive values in clear text:
+// its mode is 0600, and it must be stored privately. The others contain none.
 const (
 	PlanFile    = terraform.PlanFile
 	PlanJSON    = "plan.json"
 	SummaryFile = "summary.md"
 	BindingFile = binding.File
-	// LostState is a state that the backend did not take, secrets included.
-	LostState = terraform.LostState
+	// ErroredState is a state that the backend did not accept, secrets included.
+	ErroredState = terraform.ErroredState
 )
 
-// PlanOptions say what to plan, and where to.
+// PlanOptions specify what to plan, and where to write it.
 type PlanOptions struct {
 	terraform.PlanOptions
-	// Out is the directory that receives the plan.
+	// Out is the plan directory to write.
 	Out string
 }
 
-// Planned is a plan that was made, and lies in its directory.
-type Planned struct {
+// SavedPlan is a plan and its directory.
+type SavedPlan struct {
 	Summary summary.Summary
 	Binding binding.Binding
 	// Dir is the plan directory.
 	Dir string
 }
 
-// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md
-// and binding.json. Whatever goes wrong leaves no half of a plan
-// there, and the state as it was.
-func (s Stage) Plan(ctx context.Context, o PlanOptions) (Planned, error) {
-	if err := s.check(); err != nil {
-		return Planned{}, err
+// Plan makes a plan and writes its directory: tfplan, plan.json, summary.md and
+// binding.json. A failure leaves no partial plan directory and does not change the
+// state.
+func (s Stage) Plan(ctx context.Context, o PlanOptions) (SavedPlan, error) {
+	if err := s.checkConfiguration(); err != nil {
+		return SavedPlan{}, err
 	}
 	var err error
 	if s.Backend, err = s.resolveBackend(); err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	if o.PlanOptions, err = s.resolve(o.PlanOptions); err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	// Whoever asks by the environment gets the same words.
+	// The environment may set it as well.
 	o.RefreshOnly = o.RefreshOnly || slices.ContainsFunc(s.planArguments(), func(a string) bool { return a == "-refresh-only" || a == "-refresh-only=true" })
-	if err := s.nothingLost(o.Out); err != nil {
-		return Planned{}, err
+	if err := s.checkErroredState(o.Out); err != nil {
+		return SavedPlan{}, err
 	}
-	if err := makeRoom(o.Out); err != nil {
-		return Planned{}, err
+	if err := prepareOutput(o.Out); err != nil {
+		return SavedPlan{}, err
 	}
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	defer w.end()
-	inited, err := w.must(ctx, s.root().InitStep(s.Backend))
+	defer w.close()
+	inited, err := w.mustRun(ctx, s.root().InitStep(s.Backend))
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	modules := w.called(s.folder())
-	before, err := s.facts(ctx, modules)
+	modules := w.localModules(s.folder())
+	before, err := s.readInputs(ctx, modules)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	said, err := w.must(ctx, s.root().PlanStep(o.PlanOptions), 2)
+	out, err := w.mustRun(ctx, s.root().PlanStep(o.PlanOptions), 2)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	shown, err := s.show(ctx, w, o.RefreshOnly, o.Vars, o.VarFiles)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
-	warnings := terraform.Warnings(append(inited.messages, said.messages...))
-	shown.summary.Partial = partial(shown.plan, warnings, s.planArguments())
-	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.clean)
+	warnings := terraform.Warnings(append(inited.messages, out.messages...))
+	shown.summary.Partial = partialReasons(shown.plan, warnings, s.planArguments())
+	shown.summary.Warnings = warningLines(warnings, s.dir(), shown.summary.Checks, shown.redact)
 	for _, name := range before.Outside {
-		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit says what is in it")
+		shown.summary.Warnings = append(shown.summary.Warnings, name+" is outside of the repository: no commit records its content")
 	}
-	b, err := s.facts(ctx, modules)
+	b, err := s.readInputs(ctx, modules)
 	if err != nil {
-		return Planned{}, err
+		return SavedPlan{}, err
 	}
 	if !maps.Equal(before.Files, b.Files) || before.Commit != b.Commit {
-		return Planned{}, errors.New("the source tree changed while Terraform was planning: plan again")
+		return SavedPlan{}, errors.New("the source tree changed while Terraform was planning: plan again")
 	}
 	b.RefreshOnly, b.TerraformVersion, b.CreatedAt = o.RefreshOnly, inited.version(), s.now()
 	b.Partial = shown.summary.Partial
-	if err := s.bind(ctx, w, shown, o.PlanOptions, &b); err != nil {
-		return Planned{}, err
+	if err := s.completeBinding(ctx, w, shown, o.PlanOptions, &b); err != nil {
+		return SavedPlan{}, err
 	}
-	p := Planned{Summary: shown.summary, Binding: b.Seal(), Dir: o.Out}
+	p := SavedPlan{Summary: shown.summary, Binding: b.Sealed(), Dir: o.Out}
 	return p, p.write(w, shown)
 }
 
-// bind fills in what of a binding the plan, the backend and AWS tell.
-func (s Stage) bind(ctx context.Context, w *work, shown shown, o terraform.PlanOptions, b *binding.Binding) error {
+// completeBinding sets the part of a binding that comes from the plan, the backend
+// and AWS.
+func (s Stage) completeBinding(ctx context.Context, w *workDir, shown shownPlan, o terraform.PlanOptions, b *binding.Binding) error {
 	file, err := binding.ReadPlanFile(w.file(PlanFile))
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (s Stage) bind(ctx context.Context, w *work, shown shown, o terraform.PlanO
 	return err
 }
 
-// identity asks AWS whose account the credentials lead to, if the state or a
+// identity returns the account and region of the credentials if the backend or a
 // provider is AWS's.
 func (s Stage) identity(ctx context.Context, plan *tfjson.Plan, backend binding.Backend) (account, region string, err error) {
 	if s.Identity == nil || (backend.Type != "s3" && !usesAWS(plan)) {
@@ -140,7 +140,7 @@ func (s Stage) identity(ctx context.Context, plan *tfjson.Plan, backend binding.
 	}
 	account, region, err = s.Identity.Identity(ctx)
 	if err != nil {
-		return "", "", fmt.Errorf("asking AWS for the account: %w", err)
+		return "", "", fmt.Errorf("reading the AWS account: %w", err)
 	}
 	return account, region, nil
 }
@@ -157,47 +157,47 @@ func usesAWS(plan *tfjson.Plan) bool {
 	return false
 }
 
-// shown is a saved plan as Terraform shows it, without sensitive values.
-type shown struct {
+// shownPlan is a saved plan as JSON, without sensitive values.
+type shownPlan struct {
 	document []byte
 	plan     *tfjson.Plan
 	summary  summary.Summary
-	clean    func(string) string // takes the same values out of a text
+	redact   func(string) string // removes the same values from a text
 }
 
 // show reads the saved plan in w.
-func (s Stage) show(ctx context.Context, w *work, refreshOnly bool, vars, varFiles []string) (shown, error) {
-	if _, err := w.must(ctx, s.root().ShowStep()); err != nil {
-		return shown{}, err
+func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, varFiles []string) (shownPlan, error) {
+	if _, err := w.mustRun(ctx, s.root().ShowStep()); err != nil {
+		return shownPlan{}, err
 	}
 	document, err := os.ReadFile(w.file(terraform.ShowFile))
 	if err != nil {
-		return shown{}, fmt.Errorf("reading the plan: %w", err)
+		return shownPlan{}, fmt.Errorf("reading the plan: %w", err)
 	}
 	secrets, err := s.ephemeralValues(vars, varFiles)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
-	return read(terraform.Document(document), refreshOnly, secrets...)
+	return newShownPlan(terraform.JSONDocument(document), refreshOnly, secrets...)
 }
 
-// read makes what people and programs see of a plan in JSON, and of what is said
-// about it without some more secrets.
-func read(document []byte, refreshOnly bool, secrets ...string) (shown, error) {
-	redacted, clean, err := redact.PlanAndWords(document, secrets...)
+// newShownPlan parses and redacts a plan in JSON. Its redact function also removes
+// the given secrets.
+func newShownPlan(document []byte, refreshOnly bool, secrets ...string) (shownPlan, error) {
+	redacted, clean, err := redact.PlanWithRedactor(document, secrets...)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
 	plan, err := summary.Parse(redacted)
 	if err != nil {
-		return shown{}, err
+		return shownPlan{}, err
 	}
-	return shown{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), clean: clean}, nil
+	return shownPlan{document: redacted, plan: plan, summary: summary.New(plan, refreshOnly), redact: clean}, nil
 }
 
-// makeRoom makes room for a plan: one that is there is gone before another is
-// tried, so that a failure does not leave an old plan to be applied.
-func makeRoom(out string) error {
+// prepareOutput creates the plan directory and removes an existing plan, so that
+// after a failure no old plan can be applied.
+func prepareOutput(out string) error {
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return outcome.Usagef("--out %s: %w", out, err)
 	}
@@ -209,9 +209,9 @@ func makeRoom(out string) error {
 	return nil
 }
 
-// write writes the plan directory, the binding last: a directory without one
-// is no plan.
-func (p Planned) write(w *work, shown shown) error {
+// write writes the plan directory. The binding comes last: a directory without one
+// is not a plan.
+func (p SavedPlan) write(w *workDir, shown shownPlan) error {
 	var text bytes.Buffer
 	if err := p.Markdown(&text); err != nil {
 		return err
@@ -237,33 +237,33 @@ func (p Planned) write(w *work, shown shown) error {
 	return p.Binding.Write(filepath.Join(p.Dir, BindingFile))
 }
 
-// Markdown writes the summary, and what the plan is bound to.
-func (p Planned) Markdown(w io.Writer) error {
+// Markdown writes the summary and the binding.
+func (p SavedPlan) Markdown(w io.Writer) error {
 	if err := p.Summary.Markdown(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n<sub>%s</sub>\n", p.bound("<br>"))
+	_, err := fmt.Fprintf(w, "\n<sub>%s</sub>\n", p.boundTo("<br>"))
 	return err
 }
 
-// Text writes the same for a terminal.
-func (p Planned) Text(w io.Writer) error {
+// Text writes the summary and the binding for a terminal.
+func (p SavedPlan) Text(w io.Writer) error {
 	if err := p.Summary.Text(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", p.bound("\n"))
+	_, err := fmt.Fprintf(w, "\n%s\n", p.boundTo("\n"))
 	return err
 }
 
-// bound says what the plan is bound to.
-func (p Planned) bound(newline string) string {
+// boundTo describes the inputs that the plan is bound to.
+func (p SavedPlan) boundTo(newline string) string {
 	b := p.Binding
 	commit := "commit " + b.Commit
 	if b.Dirty {
-		commit += ", and changes that are not committed"
+		commit += ", with uncommitted changes"
 	}
 	if len(b.Outside) > 0 {
-		commit += ", and what is outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
+		commit += ", and files outside of the repository (" + strings.Join(b.Outside, ", ") + ")"
 	}
 	state := "a new state"
 	if b.State.Lineage != "" {
@@ -273,7 +273,7 @@ func (p Planned) bound(newline string) string {
 	return strings.Join(lines, newline)
 }
 
-// PlanReport is a plan as a program reads it: `plan` returns it.
+// PlanReport is the JSON document that plan returns.
 type PlanReport struct {
 	Result string `json:"result"` // "changes" or "unchanged"
 	// Dir is the plan directory.
@@ -281,13 +281,13 @@ type PlanReport struct {
 	Changes bool   `json:"changes"`
 	summary.Summary
 	// Refused are the resources that apply refuses to destroy unless they are
-	// named.
+	// allowed.
 	Refused []string        `json:"refused"`
 	Binding binding.Binding `json:"binding"`
 }
 
 // JSON writes the plan as one document.
-func (p Planned) JSON(w io.Writer) error {
+func (p SavedPlan) JSON(w io.Writer) error {
 	d := PlanReport{Result: "unchanged", Dir: p.Dir, Changes: p.Summary.Changes(), Summary: p.Summary, Refused: []string{}, Binding: p.Binding}
 	if d.Changes {
 		d.Result = "changes"

@@ -86,7 +86,7 @@ type tree struct {
 func newTree(t *testing.T, files map[string]string) tree {
 	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
-		t.Skip("terraform is not on PATH: " + terraform.NotInstalled)
+		t.Skip("terraform is not on PATH: " + terraform.NotInstalledHint)
 	}
 	offline(t)
 	dir, beside := t.TempDir(), t.TempDir()
@@ -128,7 +128,7 @@ func offline(t *testing.T) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 }
 
-func (tr tree) plan(t *testing.T, o ...func(*infra.PlanOptions)) (infra.Planned, error) {
+func (tr tree) plan(t *testing.T, o ...func(*infra.PlanOptions)) (infra.SavedPlan, error) {
 	t.Helper()
 	options := infra.PlanOptions{Out: tr.out}
 	for _, set := range o {
@@ -137,14 +137,14 @@ func (tr tree) plan(t *testing.T, o ...func(*infra.PlanOptions)) (infra.Planned,
 	return tr.Plan(t.Context(), options)
 }
 
-func (tr tree) mustPlan(t *testing.T, o ...func(*infra.PlanOptions)) infra.Planned {
+func (tr tree) mustPlan(t *testing.T, o ...func(*infra.PlanOptions)) infra.SavedPlan {
 	t.Helper()
 	planned, err := tr.plan(t, o...)
 	require.NoError(t, err)
 	return planned
 }
 
-func (tr tree) apply(t *testing.T, o ...func(*infra.ApplyOptions)) (infra.Applied, error) {
+func (tr tree) apply(t *testing.T, o ...func(*infra.ApplyOptions)) (infra.ApplyReport, error) {
 	t.Helper()
 	options := infra.ApplyOptions{Plan: tr.out}
 	for _, set := range o {
@@ -153,7 +153,7 @@ func (tr tree) apply(t *testing.T, o ...func(*infra.ApplyOptions)) (infra.Applie
 	return tr.Apply(t.Context(), options)
 }
 
-func (tr tree) mustApply(t *testing.T, o ...func(*infra.ApplyOptions)) infra.Applied {
+func (tr tree) mustApply(t *testing.T, o ...func(*infra.ApplyOptions)) infra.ApplyReport {
 	t.Helper()
 	applied, err := tr.apply(t, o...)
 	require.NoError(t, err)

@@ -20,43 +20,43 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Finding is something wrong with the configuration.
+// Finding is an error or warning in the configuration.
 type Finding struct {
 	// Root is the folder of the root module.
 	Root string `json:"root"`
-	// File is slash-separated and relative to the source tree; "" where
-	// Terraform names none. Line and Column count from 1.
+	// File is slash-separated and relative to the source tree; "" if Terraform
+	// reports none. Line and Column start at 1.
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Column int    `json:"column,omitempty"`
 	// Severity is "error" or "warning".
 	Severity string `json:"severity"`
-	// Rule is what found it: "validate", "fmt", "test" or "init".
+	// Rule is the check that found it: "validate", "fmt", "test" or "init".
 	Rule    string `json:"rule"`
 	Message string `json:"message"`
 }
 
-// Validation is what validate found in all root modules.
+// Validation is the result of validating all root modules.
 type Validation struct {
 	Result   Result    `json:"result"`
 	Findings []Finding `json:"findings"`
 	Roots    []Root    `json:"roots"`
 }
 
-// Root is one root module that was validated.
+// Root is a validated root module.
 type Root struct {
 	Dir string `json:"dir"`
-	// Passed and Failed count runs of its tests; both are 0 without tests.
+	// Passed and Failed count its test runs; both are 0 without tests.
 	Passed int `json:"passed"`
 	Failed int `json:"failed"`
 }
 
-// Validate checks the root module and those below it, each by itself: providers
-// and modules as the lock file has them, the configuration, its format, its
-// tests. It needs no credentials and reads no state. All of it runs to its end,
-// so that no finding hides another; the error says what kept it from looking.
+// Validate checks the root module and the root modules below it: providers and
+// modules against the lock file, the configuration, its format, its tests. It needs
+// neither credentials nor state. All checks run, so that no finding hides another;
+// the error is why a check could not run.
 func (s Stage) Validate(ctx context.Context) (Validation, error) {
-	if err := s.check(); err != nil {
+	if err := s.checkConfiguration(); err != nil {
 		return Validation{}, err
 	}
 	dirs, err := s.roots(ctx)
@@ -86,8 +86,8 @@ func (s Stage) Validate(ctx context.Context) (Validation, error) {
 	return v, nil
 }
 
-// roots lists the root modules: the stage's own, and folders below it that
-// have a lock file of their own, as no module that is called has.
+// roots returns the root modules: the stage's own, and folders below it with a lock
+// file.
 func (s Stage) roots(ctx context.Context) ([]string, error) {
 	files, err := s.Tree.Files(ctx, s.dir())
 	if err != nil {
@@ -103,34 +103,34 @@ func (s Stage) roots(ctx context.Context) ([]string, error) {
 	return slices.Compact(dirs), nil
 }
 
-// checkFormat finds what is not formatted, in the root module and below. What
-// it cannot read at all, validate tells better.
+// checkFormat finds unformatted files in the root module and below. Syntax errors
+// are left to validate.
 func (s Stage) checkFormat(ctx context.Context, v *Validation) error {
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.close()
 	_, err = s.format(ctx, w, v)
 	return err
 }
 
-func (s Stage) format(ctx context.Context, w *work, v *Validation) (words, error) {
-	said, err := w.run(ctx, s.root().FormatStep())
+func (s Stage) format(ctx context.Context, w *workDir, v *Validation) (output, error) {
+	out, err := w.run(ctx, s.root().FormatStep())
 	if err != nil {
-		return said, err
+		return out, err
 	}
 	found, err := formatFindings(w.file(terraform.StreamFile("fmt")), s.dir())
 	v.Findings = append(v.Findings, found...)
-	return said, err
+	return out, err
 }
 
 func (s Stage) validate(ctx context.Context, v *Validation) error {
-	w, err := s.begin()
+	w, err := s.newWorkDir()
 	if err != nil {
 		return err
 	}
-	defer w.end()
+	defer w.close()
 	root := Root{Dir: s.dir()}
 	defer func() { v.Roots = append(v.Roots, root) }()
 
@@ -140,8 +140,8 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	}
 	if inited.result.ExitCode != 0 {
 		failure, errs := inited.failure(s.dir()), terraform.Errors(inited.messages)
-		if outcome.Of(failure) == outcome.Usage && !terraform.AboutSource(inited.command, errs) {
-			return failure // the machine's fault, and not the configuration's
+		if outcome.Of(failure) == outcome.Usage && !terraform.IsSourceError(inited.command, errs) {
+			return failure // not an error of the configuration
 		}
 		v.add(s.dir(), "init", errs, failure)
 		return nil
@@ -152,20 +152,20 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	return s.test(ctx, w, v, &root)
 }
 
-func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation) error {
+func (s Stage) validateConfiguration(ctx context.Context, w *workDir, v *Validation) error {
 	validated, err := w.run(ctx, s.root().ValidateStep())
 	if err != nil {
 		return err
 	}
 	data, err := os.ReadFile(w.file(terraform.StreamFile("validate")))
 	if err != nil {
-		return fmt.Errorf("reading what terraform validate found: %w", err)
+		return fmt.Errorf("reading the output of terraform validate: %w", err)
 	}
 	var answer struct {
 		Valid       bool                   `json:"valid"`
 		Diagnostics []terraform.Diagnostic `json:"diagnostics"`
 	}
-	if err := json.Unmarshal(terraform.Document(data), &answer); err != nil {
+	if err := json.Unmarshal(terraform.JSONDocument(data), &answer); err != nil {
 		return validated.failure(s.dir())
 	}
 	var failure error
@@ -176,8 +176,8 @@ func (s Stage) validateConfiguration(ctx context.Context, w *work, v *Validation
 	return nil
 }
 
-// test runs the tests beside the configuration, if there are any.
-func (s Stage) test(ctx context.Context, w *work, v *Validation, root *Root) error {
+// test runs the module's tests, if it has any.
+func (s Stage) test(ctx context.Context, w *workDir, v *Validation, root *Root) error {
 	if !s.hasTests() {
 		return nil
 	}
@@ -208,18 +208,18 @@ func (s Stage) test(ctx context.Context, w *work, v *Validation, root *Root) err
 	return nil
 }
 
-// hasTests tells whether Terraform would find a test: beside the
-// configuration, or in its folder "tests".
+// hasTests reports whether Terraform would find tests: in the root module or its
+// folder "tests".
 func (s Stage) hasTests() bool {
 	for _, pattern := range []string{"*.tftest.hcl", "*.tftest.json", "tests/*.tftest.hcl", "tests/*.tftest.json"} {
-		if found, _ := filepath.Glob(filepath.Join(s.folder(), pattern)); len(found) > 0 { // the patterns are good
+		if found, _ := filepath.Glob(filepath.Join(s.folder(), pattern)); len(found) > 0 { // the patterns are valid
 			return true
 		}
 	}
 	return false
 }
 
-// add adds diagnostics as findings; failure stands in where there are none.
+// add adds diagnostics as findings; without any, it adds failure.
 func (v *Validation) add(dir, rule string, diagnostics []terraform.Diagnostic, failure error) {
 	for _, d := range diagnostics {
 		v.Findings = append(v.Findings, finding(dir, rule, d))
@@ -242,16 +242,16 @@ var (
 	hunk    = regexp.MustCompile(`^@@ -(\d+)`)
 )
 
-// formatFindings reads the difference that `terraform fmt -check -diff` shows,
-// and names the first line of each file that is not formatted.
+// formatFindings parses the output of `terraform fmt -check -diff` and returns the
+// first unformatted line of each file.
 func formatFindings(name, dir string) ([]Finding, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("reading what terraform fmt found: %w", err)
+		return nil, fmt.Errorf("reading the output of terraform fmt: %w", err)
 	}
 	defer file.Close()
 	var found []Finding
-	line, open := 0, false // in the old file, and whether one is yet to be found
+	line, open := 0, false // line in the old file; open until the first change is found
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
@@ -273,21 +273,21 @@ func formatFindings(name, dir string) ([]Finding, error) {
 		}
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("reading what terraform fmt found: %w", err)
+		return nil, fmt.Errorf("reading the output of terraform fmt: %w", err)
 	}
 	return found, nil
 }
 
-// Text writes a line per finding, as compilers do.
+// Text writes one line per finding, as compilers do.
 func (v Validation) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range v.Findings {
-		fmt.Fprintf(&b, "%s: %s: %s (%s)\n", f.place(), f.Severity, f.Message, f.Rule)
+		fmt.Fprintf(&b, "%s: %s: %s (%s)\n", f.location(), f.Severity, f.Message, f.Rule)
 	}
 	for _, root := range v.Roots {
-		fmt.Fprintf(&b, "%s: %s\n", root.Dir, root.tests())
+		fmt.Fprintf(&b, "%s: %s\n", root.Dir, root.testCounts())
 	}
-	b.WriteString(v.verdict() + "\n")
+	b.WriteString(v.headline() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -295,16 +295,16 @@ func (v Validation) Text(w io.Writer) error {
 // Markdown writes the findings as a table.
 func (v Validation) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Terraform: %s\n\n", v.verdict())
+	fmt.Fprintf(&b, "### Terraform: %s\n\n", v.headline())
 	if len(v.Findings) > 0 {
 		b.WriteString("| where | what | rule |\n|---|---|---|\n")
 		for _, f := range v.Findings {
-			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", report.Inline(f.place()), f.Severity, report.Inline(f.Message), f.Rule)
+			fmt.Fprintf(&b, "| %s | %s: %s | %s |\n", report.Inline(f.location()), f.Severity, report.Inline(f.Message), f.Rule)
 		}
 		b.WriteString("\n")
 	}
 	for _, root := range v.Roots {
-		fmt.Fprintf(&b, "- `%s`: %s\n", root.Dir, root.tests())
+		fmt.Fprintf(&b, "- `%s`: %s\n", root.Dir, root.testCounts())
 	}
 	return report.WriteMarkdown(w, b.String())
 }
@@ -312,7 +312,7 @@ func (v Validation) Markdown(w io.Writer) error {
 // JSON writes the findings as one document.
 func (v Validation) JSON(w io.Writer) error { return report.WriteJSON(w, v) }
 
-func (v Validation) verdict() string {
+func (v Validation) headline() string {
 	if v.Result == Succeeded && len(v.Findings) == 0 {
 		return "nothing found"
 	}
@@ -322,7 +322,7 @@ func (v Validation) verdict() string {
 	return fmt.Sprintf("%d findings", len(v.Findings))
 }
 
-func (f Finding) place() string {
+func (f Finding) location() string {
 	switch {
 	case f.File == "":
 		return f.Root
@@ -334,7 +334,7 @@ func (f Finding) place() string {
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
 }
 
-func (r Root) tests() string {
+func (r Root) testCounts() string {
 	if r.Passed+r.Failed == 0 {
 		return "no tests"
 	}

@@ -108,7 +108,7 @@ func TestValidateBadInput(t *testing.T) {
 		"another version of Terraform": {
 			func(t *testing.T, tr *tree) {
 				tr.write(t, "main.tf", "terraform {\n  required_version = \">= 99.0\"\n}\n")
-			}, outcome.Usage, "and the configuration asks for another version",
+			}, outcome.Usage, "and the configuration requires another version",
 		},
 		"a provider that cannot be installed": {
 			func(t *testing.T, tr *tree) {

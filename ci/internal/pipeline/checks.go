@@ -149,20 +149,20 @@ func (p Pipeline) Format(ctx context.Context, services []string, check bool) (fo
 
 // Lock locks images from elsewhere, all without names, to what their registries have
 // now; with check it only tells. A file that is up to date is not touched.
-func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.Renewals, error) {
+func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.LockReport, error) {
 	t, err := source.Open(ctx, p.Dir)
 	if err != nil {
-		return image.Renewals{}, err
+		return image.LockReport{}, err
 	}
 	lock, err := image.ReadLock(t.Dir)
 	if err != nil {
-		return image.Renewals{}, err
+		return image.LockReport{}, err
 	}
-	renewed, renewals, err := lock.Renew(ctx, names...)
+	renewed, renewals, err := lock.Resolve(ctx, names...)
 	if err != nil {
-		return image.Renewals{}, err
+		return image.LockReport{}, err
 	}
-	told := image.NewRenewals(renewals, check)
+	told := image.NewLockReport(renewals, check)
 	if check || !told.Stale() {
 		return told, nil
 	}

@@ -75,23 +75,23 @@ func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, e
 }
 
 // Plan plans changes of the platform; see [infra.Stage.Plan].
-func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (infra.Planned, error) {
+func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (infra.SavedPlan, error) {
 	if o.RefreshOnly && o.Destroy {
-		return infra.Planned{}, outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
+		return infra.SavedPlan{}, outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
 	}
 	s, err := p.stage(ctx, of, true)
 	if err != nil {
-		return infra.Planned{}, err
+		return infra.SavedPlan{}, err
 	}
 	o.Vars, o.VarFiles, o.LockTimeout = of.Vars, of.VarFiles, of.LockTimeout
 	return s.Plan(ctx, o)
 }
 
 // Apply applies a plan of the platform; see [infra.Stage.Apply].
-func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions) (infra.Applied, error) {
+func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions) (infra.ApplyReport, error) {
 	s, err := p.stage(ctx, of, true)
 	if err != nil {
-		return infra.Applied{}, err
+		return infra.ApplyReport{}, err
 	}
 	o.Vars, o.VarFiles, o.LockTimeout = of.Vars, of.VarFiles, of.LockTimeout
 	if p.Next != nil {

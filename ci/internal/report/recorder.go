@@ -91,7 +91,7 @@ func (r *Recorder) Stage(name string, run func() (Result, error)) error {
 // Event records and displays an event; service is "" for the whole release.
 func (r *Recorder) Event(service, text string) {
 	at := r.now()
-	text = strings.ReplaceAll(leak.Hide(text), "\n", "; ")
+	text = strings.ReplaceAll(leak.Redact(text), "\n", "; ")
 	who := service
 	if who != "" {
 		who += ": "

@@ -67,7 +67,7 @@ func Checks(dir string) []Check {
 			return image.LockFile, err
 		}},
 		{"credentials", func(ctx context.Context) (string, error) {
-			who, err := awsauth.Caller{Once: true}.Who(ctx)
+			who, err := awsauth.Caller{NoRetry: true}.GetCallerIdentity(ctx)
 			return who.ARN + " in " + who.Region, err
 		}},
 	}

@@ -1,5 +1,4 @@
-// Package ecr is the account's container registry, Amazon ECR: it logs in, and
-// finds the images of a commit.
+// Package ecr logs in to Amazon ECR and finds the images of a commit.
 package ecr
 
 import (
@@ -16,30 +15,30 @@ import (
 	"dagger/slipway/internal/images/registry"
 )
 
-// API is what is asked of Amazon ECR.
+// API is the part of the ECR API that is used.
 type API interface {
 	GetAuthorizationToken(context.Context, *ecr.GetAuthorizationTokenInput, ...func(*ecr.Options)) (*ecr.GetAuthorizationTokenOutput, error)
 	DescribeRepositories(context.Context, *ecr.DescribeRepositoriesInput, ...func(*ecr.Options)) (*ecr.DescribeRepositoriesOutput, error)
 	DescribeImages(context.Context, *ecr.DescribeImagesInput, ...func(*ecr.Options)) (*ecr.DescribeImagesOutput, error)
 }
 
-// Account is the registry of an AWS account in a region.
+// Account is the ECR registry of an AWS account and region.
 type Account struct {
 	API API
-	// Now tells the time; nil means the computer's.
+	// Now returns the time; if nil, that of the system clock.
 	Now func() time.Time
 }
 
-// Login logs in to the registry. The login renews itself, so what it returns may
-// be kept.
+// Login logs in to the registry. The login renews itself, so that the result can be
+// kept.
 func (a Account) Login(ctx context.Context) (*registry.Registry, error) {
 	l, err := a.login(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return registry.New(l.host.Host, registry.Options{
-		Auth: l, Limits: limits, NoRepository: noRepositoryHint,
-		NoLogin: "run the same command again; if AWS's own token is not taken, look for what stands between",
+		Auth: l, RateLimits: limits, RepositoryHint: noRepositoryHint,
+		LoginHint: "run the command again; if ECR's own token is rejected again, check for a proxy",
 	})
 }
 
@@ -51,39 +50,40 @@ func (a Account) login(ctx context.Context) (*login, error) {
 	return l, l.renew(ctx)
 }
 
-// limits are what ECR takes a second in an account and region; what asks for
-// blobs and sends their parts comes nowhere near its own.
+// limits are ECR's quotas per second in an account and region. Other requests stay
+// far below theirs.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html
-var limits = registry.Limits{StartUploads: 100, FinishUploads: 100, PutManifests: 10}
+var limits = registry.RateLimits{StartUploads: 100, FinishUploads: 100, PutManifests: 10}
 
-// noRepositoryHint says what creates a repository.
+// noRepositoryHint is how to create a repository.
 const noRepositoryHint = "Terraform creates it: run slipway plan, then slipway apply"
 
-// access is what one answer of GetAuthorizationToken gives.
-type access struct {
+// token is an authorization token and the registry that it is for.
+type token struct {
 	host           *url.URL
 	user, password string
 	expires        time.Time
 }
 
-// request asks for a login. Its errors repeat nothing of the token.
-func request(ctx context.Context, api API) (access, error) {
+// requestToken requests an authorization token. Its errors do not contain any part
+// of the token.
+func requestToken(ctx context.Context, api API) (token, error) {
 	out, err := api.GetAuthorizationToken(ctx, &ecr.GetAuthorizationTokenInput{})
 	if err != nil {
-		return access{}, fmt.Errorf("logging in to the registry: %w", err)
+		return token{}, fmt.Errorf("logging in to the registry: %w", err)
 	}
 	if len(out.AuthorizationData) == 0 {
-		return access{}, fmt.Errorf("logging in to the registry: AWS answers without a token")
+		return token{}, fmt.Errorf("logging in to the registry: AWS returned no token")
 	}
 	data := out.AuthorizationData[0]
 	host, err := url.Parse(aws.ToString(data.ProxyEndpoint))
 	if err != nil || host.Host == "" {
-		return access{}, fmt.Errorf("logging in to the registry: AWS answers with %q for its address", aws.ToString(data.ProxyEndpoint))
+		return token{}, fmt.Errorf("logging in to the registry: AWS returned the invalid registry address %q", aws.ToString(data.ProxyEndpoint))
 	}
 	raw, err := base64.StdEncoding.DecodeString(aws.ToString(data.AuthorizationToken))
 	user, password, ok := strings.Cut(string(raw), ":")
 	if err != nil || !ok {
-		return access{}, fmt.Errorf("logging in to the registry: AWS's token is not in the form that it documents")
+		return token{}, fmt.Errorf("logging in to the registry: AWS's token has an undocumented format")
 	}
-	return access{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
+	return token{host: host, user: user, password: password, expires: aws.ToTime(data.ExpiresAt)}, nil
 }

@@ -149,11 +149,11 @@ func TestMovable(t *testing.T) {
 		require.NoError(t, err)
 		want[name], names = tt.want, append(names, name)
 	}
-	got, err := registry.Account{API: p.ECR}.Movable(t.Context(), names, "latest")
+	got, err := registry.Account{API: p.ECR}.TagMutable(t.Context(), names, "latest")
 	require.NoError(t, err)
 	require.Equal(t, want, got)
-	_, err = registry.Account{API: p.ECR}.Movable(t.Context(), []string{"none"}, "latest")
-	require.ErrorContains(t, err, "asking whether tag latest may move")
+	_, err = registry.Account{API: p.ECR}.TagMutable(t.Context(), []string{"none"}, "latest")
+	require.ErrorContains(t, err, "reading whether tag latest is mutable")
 	require.ErrorContains(t, err, "RepositoryNotFoundException")
 }
 
@@ -169,10 +169,10 @@ func TestLogin(t *testing.T) {
 		"IPv6":           {data("http://[::1]:4566", "AWS:p", time.Time{}), "[::1]:4566", ""},
 		"localhost":      {data("http://localhost:4566", "AWS:p", time.Time{}), "localhost:4566", ""},
 		"a lookalike":    {data("https://127.0.0.1.example.com", "AWS:p", time.Time{}), "127.0.0.1.example.com", ""},
-		"no data":        {nil, "", "AWS answers without a token"},
-		"no address":     {data("", "AWS:p", time.Time{}), "", `AWS answers with "" for its address`},
-		"not a pair":     {data("https://x", planted, time.Time{}), "", "not in the form"},
-		"nothing of use": {[]types.AuthorizationData{{ProxyEndpoint: aws.String("https://x"), AuthorizationToken: aws.String("?" + planted)}}, "", "not in the form"},
+		"no data":        {nil, "", "AWS returned no token"},
+		"no address":     {data("", "AWS:p", time.Time{}), "", `AWS returned the invalid registry address ""`},
+		"not a pair":     {data("https://x", planted, time.Time{}), "", "an undocumented format"},
+		"nothing of use": {[]types.AuthorizationData{{ProxyEndpoint: aws.String("https://x"), AuthorizationToken: aws.String("?" + planted)}}, "", "an undocumented format"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -6,5 +6,5 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// Authenticator is the login by itself.
+// Authenticator returns the login alone.
 func (a Account) Authenticator(ctx context.Context) (authn.Authenticator, error) { return a.login(ctx) }

@@ -16,31 +16,30 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// findJobs is how many repositories are asked at a time.
-const findJobs = 8
+// findConcurrency is the maximum number of concurrent requests.
+const findConcurrency = 8
 
-// Find looks for the services' images under tag. found has the reference by
-// digest of each service that has one; missing are the others, in the
-// order of services. A repository that does not exist is a usage error:
-// no image can ever be there.
+// Find finds the services' images with a tag. found maps the name of each service
+// that has one to its reference by digest; missing lists the others, in the order
+// of services. A missing repository is a usage error.
 //
-// ECR's API is asked, not the registry, because only the API tells an image that
-// is missing from a repository that is.
+// It calls ECR's API instead of the registry, because only the API distinguishes a
+// missing image from a missing repository.
 func (a Account) Find(ctx context.Context, services []platform.Service, tag string) (found map[string]string, missing []platform.Service, err error) {
 	registry, err := a.Login(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	digests := make([]string, len(services))
-	absent := make([]bool, len(services))
+	noRepository := make([]bool, len(services))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(findJobs)
+	group.SetLimit(findConcurrency)
 	for n, service := range services {
 		group.Go(func() (err error) {
 			digests[n], err = a.digest(ctx, service.Repository(), tag)
 			var none *types.RepositoryNotFoundException
-			if absent[n] = errors.As(err, &none); absent[n] {
-				return nil // all of them are told at once
+			if noRepository[n] = errors.As(err, &none); noRepository[n] {
+				return nil // missing repositories are reported together
 			}
 			return err
 		})
@@ -48,8 +47,8 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 	if err := group.Wait(); err != nil {
 		return nil, nil, err
 	}
-	if slices.Contains(absent, true) {
-		return nil, nil, noRepository(registry.Host, services, absent)
+	if slices.Contains(noRepository, true) {
+		return nil, nil, noRepositoryError(registry.Host, services, noRepository)
 	}
 	found = map[string]string{}
 	for n, service := range services {
@@ -62,7 +61,7 @@ func (a Account) Find(ctx context.Context, services []platform.Service, tag stri
 	return found, missing, nil
 }
 
-// digest is what tag names in a repository, "" if nothing.
+// digest returns the digest of a tag in a repository, or "".
 func (a Account) digest(ctx context.Context, repository, tag string) (string, error) {
 	out, err := a.API.DescribeImages(ctx, &ecr.DescribeImagesInput{
 		RepositoryName: &repository, ImageIds: []types.ImageIdentifier{{ImageTag: &tag}},
@@ -79,8 +78,8 @@ func (a Account) digest(ctx context.Context, repository, tag string) (string, er
 	return aws.ToString(out.ImageDetails[0].ImageDigest), nil
 }
 
-// noRepository is the error about repositories that do not exist.
-func noRepository(host string, services []platform.Service, absent []bool) error {
+// noRepositoryError is the error about missing repositories.
+func noRepositoryError(host string, services []platform.Service, absent []bool) error {
 	var names []string
 	for n, service := range services {
 		if absent[n] {

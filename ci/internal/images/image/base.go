@@ -17,56 +17,55 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// errUnreachable marks a registry that gave no answer at all. One that answers
-// "no" is another matter: then the lock file is wrong.
+// errUnreachable marks a registry that did not respond. If it responds with an
+// error, the lock file is wrong instead.
 var errUnreachable = errors.New("cannot be reached")
 
-// pullBases opens the base for each platform. Layers are read when they are
-// needed.
+// pullBases opens the base image for each platform. Layers are read when needed.
 func pullBases(ctx context.Context, reference string, platforms []v1.Platform, bases []v1.Image) error {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
 		return outcome.Usagef("%s: %w", LockFile, err)
 	}
-	index, err := remote.Index(ref, readOptions(ctx, registry.NewTransport())...)
+	index, err := remote.Index(ref, remoteOptions(ctx, registry.NewTransport())...)
 	if err != nil {
-		return describePull(ctx, ref, err)
+		return pullError(ctx, ref, err)
 	}
 	manifest, err := index.IndexManifest()
 	if err != nil {
-		return describePull(ctx, ref, err)
+		return pullError(ctx, ref, err)
 	}
-	for n, wanted := range platforms {
+	for n, platform := range platforms {
 		for _, descriptor := range manifest.Manifests {
-			if descriptor.Platform != nil && descriptor.Platform.Satisfies(wanted) {
+			if descriptor.Platform != nil && descriptor.Platform.Satisfies(platform) {
 				if bases[n], err = index.Image(descriptor.Digest); err != nil {
-					return describePull(ctx, ref, err)
+					return pullError(ctx, ref, err)
 				}
 				break
 			}
 		}
 		if bases[n] == nil {
-			return fmt.Errorf("base %s has no image for %s: build other platforms with --platform, or lock another base", ref, wanted)
+			return fmt.Errorf("base %s has no image for %s: build other platforms with --platform, or lock another base", ref, platform)
 		}
 	}
 	return nil
 }
 
-// readOptions read from a registry as whoever `docker login` logged in there,
-// and try once more where the network fails.
-func readOptions(ctx context.Context, carrier http.RoundTripper) []remote.Option {
+// remoteOptions returns options that use Docker's credentials and retry once after
+// a network error.
+func remoteOptions(ctx context.Context, rt http.RoundTripper) []remote.Option {
 	return []remote.Option{
-		remote.WithContext(ctx), remote.WithTransport(carrier), remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithContext(ctx), remote.WithTransport(rt), remote.WithAuthFromKeychain(authn.DefaultKeychain),
 		remote.WithRetryBackoff(remote.Backoff{Duration: 200 * time.Millisecond, Factor: 2, Steps: 2}),
 	}
 }
 
-func describePull(ctx context.Context, ref name.Reference, err error) error {
+func pullError(ctx context.Context, ref name.Reference, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("pulling base %s: %w", ref, context.Cause(ctx))
 	}
-	var answer *transport.Error
-	if errors.As(err, &answer) {
+	var response *transport.Error
+	if errors.As(err, &response) {
 		return fmt.Errorf("pulling base %s: %w", ref, err)
 	}
 	return fmt.Errorf("base %s %w", ref.Context(), errUnreachable)

@@ -22,45 +22,45 @@ type Builder struct {
 	Source source.Tree
 	Exec   step.Executor
 	Lock   Lock
-	// Platforms of each image. None means [DefaultPlatforms].
+	// Platforms lists the platforms of each image; if empty, [DefaultPlatforms].
 	Platforms []v1.Platform
-	// Offline assembles sites without their base instead of asking the base's
+	// Offline builds sites without their base image and sends no request to its
 	// registry.
 	Offline bool
-	// Exact refuses whatever is not the commit's. Otherwise only those differences
-	// are refused that git status does not tell.
-	Exact bool
-	// Cache is a folder that keeps binaries and layers between builds, such as
-	// [CacheDir]; empty keeps nothing. It never decides what is built.
+	// RequireCommitted refuses any file that differs from the commit. Otherwise
+	// only differences that git status does not show are refused.
+	RequireCommitted bool
+	// Cache is a directory that keeps binaries and layers between builds, such as
+	// [CacheDir]. If empty, nothing is kept. It never affects the result.
 	Cache string
 }
 
-// DefaultPlatforms are those that Fargate runs.
+// DefaultPlatforms returns the platforms that Fargate runs.
 func DefaultPlatforms() []v1.Platform {
 	return []v1.Platform{{OS: "linux", Architecture: "amd64"}, {OS: "linux", Architecture: "arm64"}}
 }
 
-// HostPlatform is the one that runs as processes of this machine.
+// HostPlatform returns the platform of this machine.
 func HostPlatform() v1.Platform {
 	return v1.Platform{OS: runtime.GOOS, Architecture: runtime.GOARCH}
 }
 
-// ParsePlatforms reads platforms such as "linux/arm64". One that Fargate does
-// not run is a usage error.
+// ParsePlatforms parses platforms such as "linux/arm64". A platform that Fargate
+// does not run is a usage error.
 func ParsePlatforms(names []string) ([]v1.Platform, error) {
 	var platforms []v1.Platform
 	for _, name := range names {
 		n := slices.IndexFunc(DefaultPlatforms(), func(p v1.Platform) bool { return p.String() == name })
 		if n < 0 {
-			return nil, outcome.Usagef("platform %q: take linux/amd64, linux/arm64 or both, which Fargate runs", name)
+			return nil, outcome.Usagef("invalid platform %q: want linux/amd64, linux/arm64 or both", name)
 		}
 		platforms = append(platforms, DefaultPlatforms()[n])
 	}
 	return platforms, nil
 }
 
-// Build builds the images of services, in their order. All are tried: the
-// error joins what went wrong with each.
+// Build builds the images of services, in their order. A failure does not stop the
+// others: the error joins all of them.
 func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Image, error) {
 	if len(b.Platforms) == 0 {
 		b.Platforms = DefaultPlatforms()
@@ -75,7 +75,7 @@ func (b Builder) Build(ctx context.Context, services []platform.Service) ([]Imag
 			return nil
 		})
 	}
-	_ = group.Wait() // failures has the errors, all of them
+	_ = group.Wait() // failures has all errors
 	return images, errors.Join(failures...)
 }
 
@@ -94,23 +94,24 @@ func (b Builder) build(ctx context.Context, service platform.Service) (Image, er
 	return img, nil
 }
 
-// checkLineEndings refuses a service whose files are not what the repository
-// holds: its image would be another one than on other machines.
+// checkLineEndings refuses a service whose line endings git converted on checkout:
+// its image would differ from one built on another machine.
 func (b Builder) checkLineEndings(ctx context.Context, service platform.Service) error {
 	name, err := b.Source.Converted(ctx, service.Path)
 	if err != nil || name == "" {
 		return err
 	}
-	return outcome.Usagef("git has changed the line endings of %s here (core.autocrlf), and the image would differ from everybody else's: put \"* -text\" into .gitattributes, or set core.autocrlf to false, and check the files out again", source.Display(path.Join(service.Path, name)))
+	return outcome.Usagef("git converted the line endings of %s (core.autocrlf), so the image would differ from that of other machines: put \"* -text\" in .gitattributes or set core.autocrlf to false, then check the files out again", source.Display(path.Join(service.Path, name)))
 }
 
-// deciding are the files beside its own that decide what the image of a service is,
+// inputFiles returns the files outside the service's own that affect its image,
 // relative to the tree.
-func deciding(service platform.Service) []string {
+func inputFiles(service platform.Service) []string {
 	return []string{platform.ServicesFile, LockFile, path.Join(service.Path, IgnoreFile)}
 }
 
-// annotations do not vary from commit to commit.
+// annotations returns the annotations of a service's image, which are the same for
+// every commit.
 func annotations(service platform.Service) map[string]string {
 	return map[string]string{"org.opencontainers.image.title": service.Name}
 }

@@ -15,23 +15,22 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// cacheLimit is how many bytes the cache keeps: the binaries and layers of
-// some thirty services.
+// cacheLimit is the cache's maximum size in bytes: the binaries and layers of about
+// thirty services.
 const cacheLimit = 512 << 20
 
-// cache keeps files between builds, by key. It only ever saves time: a file
-// whose content is not what was stored is not there, and nothing that goes
-// wrong with it is an error of the build.
+// cache keeps files between builds, by key. It only saves time: a damaged file
+// counts as absent, and no failure of the cache fails a build.
 //
-// A file's name is its key and the hash of its content, so storing is one
-// rename and needs no lock: of several processes that store under one key each
-// leaves a whole file.
+// A file's name is its key and the hash of its content, so that storing is one
+// rename and needs no lock: processes that store under one key at the same time
+// each leave a complete file.
 type cache struct {
-	dir string // empty: nothing is kept
+	dir string // if empty, nothing is kept
 }
 
-// CacheDir is where a user's builds keep what saves time to the next one;
-// empty where the user has no place for that.
+// CacheDir returns the user's build cache directory, or "" if the user has no cache
+// directory.
 func CacheDir() string {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -40,15 +39,15 @@ func CacheDir() string {
 	return filepath.Join(dir, "slipway", "build")
 }
 
-// keyOf makes a key of all that decides the content.
-func keyOf(parts ...string) string {
+// cacheKey returns the key of everything that determines the content.
+func cacheKey(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// fetch writes what is kept under key to w, and tells whether that was all of
-// it and sound. What was written is worth nothing if not.
-func (c cache) fetch(key string, w io.Writer) bool {
+// read writes the content stored under key to w and reports whether it was complete
+// and undamaged. Otherwise, discard what was written.
+func (c cache) read(key string, w io.Writer) bool {
 	if c.dir == "" {
 		return false
 	}
@@ -69,31 +68,31 @@ func (c cache) fetch(key string, w io.Writer) bool {
 		return false
 	}
 	now := time.Now()
-	_ = os.Chtimes(name, now, now) // what is used stays
+	_ = os.Chtimes(name, now, now) // recently used files are kept
 	return true
 }
 
-// restore writes what is kept under key to a new file, which is not there
-// afterwards if there is nothing.
-func (c cache) restore(key, name string) error {
+// readFile writes the content stored under key to a new file. Without any, it
+// creates no file.
+func (c cache) readFile(key, name string) error {
 	file, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o755)
 	if err != nil {
 		return err
 	}
-	found := c.fetch(key, file)
+	found := c.read(key, file)
 	if err := file.Close(); err != nil || !found {
 		return errors.Join(err, os.Remove(name))
 	}
 	return nil
 }
 
-// store keeps content under key in place of what was there, and forgets what
-// was not used for longest where there is too much.
+// store replaces the content stored under key, then removes the least recently used
+// files if the cache is too large.
 func (c cache) store(key string, content []byte) {
 	if c.dir == "" || os.MkdirAll(c.dir, 0o700) != nil {
 		return
 	}
-	name := filepath.Join(c.dir, key+"-"+contentName(content))
+	name := filepath.Join(c.dir, key+"-"+contentHash(content))
 	old, _ := filepath.Glob(filepath.Join(c.dir, key+"-*"))
 	if slices.Equal(old, []string{name}) {
 		return
@@ -109,8 +108,7 @@ func (c cache) store(key string, content []byte) {
 	c.trim(cacheLimit)
 }
 
-// trim removes the files that were not used for longest until limit bytes are
-// left.
+// trim removes the least recently used files until at most limit bytes are left.
 func (c cache) trim(limit int64) {
 	entries, _ := os.ReadDir(c.dir)
 	var files []fs.FileInfo
@@ -127,7 +125,7 @@ func (c cache) trim(limit int64) {
 	}
 }
 
-func contentName(content []byte) string {
+func contentHash(content []byte) string {
 	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:])
 }

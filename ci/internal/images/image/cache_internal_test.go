@@ -13,11 +13,11 @@ import (
 
 func TestCache(t *testing.T) {
 	c := cache{filepath.Join(t.TempDir(), "deep", "cache")}
-	key, other := keyOf("a", "b"), keyOf("ab")
+	key, other := cacheKey("a", "b"), cacheKey("ab")
 	require.NotEqual(t, key, other)
 	get := func(key string) (string, bool) {
 		var content bytes.Buffer
-		ok := c.fetch(key, &content)
+		ok := c.read(key, &content)
 		return content.String(), ok
 	}
 	files := func() []string {
@@ -39,7 +39,7 @@ func TestCache(t *testing.T) {
 	t.Run("what is not whole is not there", func(t *testing.T) {
 		for _, damage := range []string{"tw", "twx", "", "two "} {
 			c.store(key, []byte("two"))
-			name := filepath.Join(c.dir, key+"-"+contentName([]byte("two")))
+			name := filepath.Join(c.dir, key+"-"+contentHash([]byte("two")))
 			require.NoError(t, os.WriteFile(name, []byte(damage), 0o600))
 			_, ok := get(key)
 			require.False(t, ok, damage)
@@ -48,39 +48,39 @@ func TestCache(t *testing.T) {
 	})
 	t.Run("a file is restored or not there", func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "file")
-		require.NoError(t, c.restore(keyOf("never"), file))
+		require.NoError(t, c.readFile(cacheKey("never"), file))
 		require.NoFileExists(t, file)
-		require.NoError(t, c.restore(other, file))
+		require.NoError(t, c.readFile(other, file))
 		content, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.Equal(t, "other", string(content))
-		require.Error(t, c.restore(other, file), "something is in its place")
+		require.Error(t, c.readFile(other, file), "something is in its place")
 	})
 	t.Run("what was not used for longest goes first", func(t *testing.T) {
 		for n, key := range []string{"old", "new", "used"} {
-			c.store(keyOf(key), bytes.Repeat([]byte(key[:1]), 100))
+			c.store(cacheKey(key), bytes.Repeat([]byte(key[:1]), 100))
 			then := time.Unix(int64(1000*n), 0)
 			for _, name := range files() {
-				if strings.Contains(name, keyOf(key)) {
+				if strings.Contains(name, cacheKey(key)) {
 					require.NoError(t, os.Chtimes(name, then, then))
 				}
 			}
 		}
-		_, ok := get(keyOf("used"))
+		_, ok := get(cacheKey("used"))
 		require.True(t, ok)
 		c.trim(250)
 		for key, want := range map[string]bool{"old": false, "new": true, "used": true} {
-			_, ok := get(keyOf(key))
+			_, ok := get(cacheKey(key))
 			require.Equal(t, want, ok, key)
 		}
 	})
 	t.Run("nowhere", func(t *testing.T) {
 		none := cache{}
 		none.store(key, []byte("x"))
-		require.False(t, none.fetch(key, &bytes.Buffer{}))
+		require.False(t, none.read(key, &bytes.Buffer{}))
 		blocked := cache{filepath.Join(files()[0], "below a file")}
 		blocked.store(key, []byte("x"))
-		require.False(t, blocked.fetch(key, &bytes.Buffer{}))
+		require.False(t, blocked.read(key, &bytes.Buffer{}))
 	})
 }
 

@@ -21,24 +21,24 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// GoLabel says which version of Go made the binary of an image.
+// GoLabel is the label with the version of Go that compiled an image's binary.
 const GoLabel = "dev.slipway.go"
 
-// program is the name of a Go service's binary.
-const program = "server"
+// binaryName is the file name of a Go service's binary.
+const binaryName = "server"
 
-// nobody is the numeric user and group that Go services run as, the one of
-// the distroless images.
-const nobody = "65532:65532"
+// nonrootUser is the numeric user and group that Go services run as, the same as in
+// distroless images.
+const nonrootUser = "65532:65532"
 
-// goImage compiles the service for each platform and puts the static binary,
-// alone, on an empty base.
+// goImage compiles the service for each platform and puts the static binary alone
+// on an empty base.
 func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, error) {
 	modules, err := b.modules(ctx, service)
 	if err != nil {
 		return Image{}, err
 	}
-	chain, err := b.toolchain(ctx, service)
+	tc, err := b.toolchain(ctx, service)
 	if err != nil {
 		return Image{}, err
 	}
@@ -47,18 +47,18 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 	group, ctx := errgroup.WithContext(ctx)
 	for n, target := range b.Platforms {
 		group.Go(func() error {
-			if err := modules.check(ctx, target, chain); err != nil {
+			if err := modules.check(ctx, target, tc); err != nil {
 				return err
 			}
-			binary, err := b.compile(ctx, service, target, chain)
+			binary, err := b.compile(ctx, service, target, tc)
 			if err != nil {
 				return err
 			}
 			if found, leaks := leak.Find(binary); leaks {
-				return b.leakOf(ctx, service, found)
+				return b.leakError(ctx, service, found)
 			}
-			notes[n] = chain.note(madeBy(binary))
-			images[n], err = programImage(cache{b.Cache}, service, target, binary, nil)
+			notes[n] = tc.note(goVersionOf(binary))
+			images[n], err = binaryImage(cache{b.Cache}, service, target, binary, nil)
 			return err
 		})
 	}
@@ -68,18 +68,18 @@ func (b Builder) goImage(ctx context.Context, service platform.Service) (Image, 
 	return Image{Service: service, Index: newIndex(b.Platforms, images, annotations(service)), Note: notes[0]}, nil
 }
 
-// leakOf refuses a binary with a secret in it, and names the file that the
-// secret comes from where it is found.
-func (b Builder) leakOf(ctx context.Context, service platform.Service, found leak.Finding) error {
+// leakError is the refusal of a binary that contains a secret. It names the source
+// file of the secret if that is found.
+func (b Builder) leakError(ctx context.Context, service platform.Service, found leak.Finding) error {
 	at := "the binary of " + service.Path
 	if name, line := b.findLeak(ctx, service.Path, found.Kind); name != "" {
 		at = fmt.Sprintf("%s:%d", source.Display(path.Join(service.Path, name)), line)
 	}
-	return outcome.Refusedf("%s has %s, which everybody who may pull the image could read: give it to the service as a secret of its task", at, found.Kind)
+	return outcome.Refusedf("%s contains %s, which anyone who can pull the image could read: pass it to the service as a secret of its task definition", at, found.Kind)
 }
 
-// findLeak is the first file below folder with a secret of the given kind; ""
-// when none is found.
+// findLeak returns the first file below folder that has a secret of the given kind,
+// or "".
 func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string, line int) {
 	root, err := os.OpenRoot(filepath.Join(b.Source.Dir, filepath.FromSlash(folder)))
 	if err != nil {
@@ -104,37 +104,38 @@ func (b Builder) findLeak(ctx context.Context, folder, kind string) (file string
 	return file, line
 }
 
-// programImage is a static binary alone on an empty base.
-func programImage(kept cache, service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
-	layer, err := newLayer(kept, []file{{path: program, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
+// binaryImage returns an image that has only a static binary.
+func binaryImage(c cache, service platform.Service, target v1.Platform, binary []byte, args []string) (v1.Image, error) {
+	layer, err := newLayer(c, []file{{path: binaryName, mode: 0o555, data: binary, time: time.Unix(0, 0)}})
 	if err != nil {
 		return nil, err
 	}
 	return addLayer(scratch(), layer, target, func(c *v1.Config) {
-		c.Entrypoint, c.Cmd = []string{"/" + program}, args
-		c.User = nobody
+		c.Entrypoint, c.Cmd = []string{"/" + binaryName}, args
+		c.User = nonrootUser
 		c.WorkingDir = "/"
-		if made := madeBy(binary); made != "" {
+		if made := goVersionOf(binary); made != "" {
 			c.Labels = map[string]string{GoLabel: made}
 		}
 		c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
 	})
 }
 
-// compileStep is the one definition of how a Go service is compiled: static,
-// without paths or revision, alone in its module, so that nothing but the
-// service's folder and the toolchain decides the bytes.
-func (b Builder) compileStep(service platform.Service, target v1.Platform, chain toolchain) step.Step {
-	return b.goStep("compile", service, target, chain, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
-		"-o", step.Out+"/"+program, b.mainPackage(service))
+// compileStep returns the step that compiles a Go service: static, without paths or
+// revision, and outside of any workspace, so that only the service's folder and the
+// toolchain affect the bytes.
+func (b Builder) compileStep(service platform.Service, target v1.Platform, tc toolchain) step.Step {
+	return b.goStep("compile", service, target, tc, "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-o", step.Out+"/"+binaryName, b.mainPackage(service))
 }
 
-// goStep is a step of the go command on a service's module, for one platform.
-func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, chain toolchain, args ...string) step.Step {
-	env := chain.environment()
+// goStep returns a step that runs the go command on a service's module, for one
+// platform.
+func (b Builder) goStep(verb string, service platform.Service, target v1.Platform, tc toolchain, args ...string) step.Step {
+	env := tc.environment()
 	env["GOOS"], env["GOARCH"] = target.OS, target.Architecture
 	env["GOAMD64"], env["GOARM64"] = "v1", "v8.0"
-	// Removed with the outputs, when go is killed, too.
+	// Removed with the outputs, even when go is killed.
 	env["GOTMPDIR"] = step.Out
 	return step.Step{
 		Name:    fmt.Sprintf("%s %s for %s", verb, service.Name, target),
@@ -150,7 +151,7 @@ func (b Builder) goStep(verb string, service platform.Service, target v1.Platfor
 // serverPackage is the main package of a service that has several.
 const serverPackage = "cmd/server"
 
-// mainPackage is cmd/server where the service has it, else its root.
+// mainPackage returns cmd/server if the service has it, else its root package.
 func (b Builder) mainPackage(service platform.Service) string {
 	folder := filepath.Join(b.Source.Dir, filepath.FromSlash(path.Join(service.Path, serverPackage)))
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
@@ -159,23 +160,22 @@ func (b Builder) mainPackage(service platform.Service) string {
 	return "."
 }
 
-// compile makes the service's binary for one platform. go finds the binary of
-// the last build in the place of the new one and leaves it there if the build
-// would give the same, which it reads from the build id in it: linking takes
-// most of the time of a build that changes nothing.
-func (b Builder) compile(ctx context.Context, service platform.Service, target v1.Platform, chain toolchain) ([]byte, error) {
+// compile compiles the service's binary for one platform. It puts the last build's
+// binary where go writes the new one: go compares the build IDs and skips linking,
+// the slowest part, if nothing changed.
+func (b Builder) compile(ctx context.Context, service platform.Service, target v1.Platform, tc toolchain) ([]byte, error) {
 	out, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	file := filepath.Join(out, program)
-	kept := cache{b.Cache}
-	key := keyOf("binary", absolute(b.Source.Dir), service.Path, target.String())
-	if err := kept.restore(key, file); err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+	file := filepath.Join(out, binaryName)
+	c := cache{b.Cache}
+	key := cacheKey("binary", absolutePath(b.Source.Dir), service.Path, target.String())
+	if err := c.readFile(key, file); err != nil {
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
-	result, err := b.Exec.Run(ctx, b.compileStep(service, target, chain), out)
+	result, err := b.Exec.Run(ctx, b.compileStep(service, target, tc), out)
 	if err != nil {
 		return nil, err
 	}
@@ -184,17 +184,29 @@ func (b Builder) compile(ctx context.Context, service platform.Service, target v
 	}
 	binary, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading what go build made for %s: %w", target, err)
+		return nil, fmt.Errorf("reading the binary for %s: %w", target, err)
 	}
-	kept.store(key, binary)
+	c.store(key, binary)
 	return binary, nil
 }
 
-// absolute is dir from the root: two trees are two things to the cache.
-func absolute(dir string) string {
+// absolutePath returns the absolute path of dir, which separates the cache entries
+// of two trees.
+func absolutePath(dir string) string {
 	full, err := filepath.Abs(dir)
 	if err != nil {
 		return dir
 	}
 	return full
+}
+
+// FromBinary returns the image of a Go service for one platform with the given
+// binary and arguments.
+func FromBinary(service platform.Service, target v1.Platform, binary []byte, args ...string) (Image, error) {
+	child, err := binaryImage(cache{}, service, target, binary, args)
+	if err != nil {
+		return Image{}, fmt.Errorf("building %s: %w", service.Name, err)
+	}
+	index := newIndex([]v1.Platform{target}, []v1.Image{child}, annotations(service))
+	return Image{Service: service, Index: index}, nil
 }

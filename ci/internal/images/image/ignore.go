@@ -16,52 +16,53 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// IgnoreFile names what stays out of a service's image, in the service's own
-// folder. Its syntax is Docker's:
+// IgnoreFile lists the files that stay out of a service's image. It is in the
+// service's folder and has Docker's syntax:
 // https://docs.docker.com/build/concepts/context/#dockerignore-files
 const IgnoreFile = ".dockerignore"
 
-// ignore says which files of a service's folder enter its image. Those that
-// git tracks do unless a pattern excludes them; any other file needs a pattern
-// that includes it ("!site/app/**"), which is how files that a tool made enter.
-type ignore struct {
+// ignoreRules selects the files of a service's folder for its image. A file that
+// git tracks is included unless a pattern excludes it. Any other file needs a
+// pattern that includes it ("!site/app/**"), such as a file that a tool generates.
+type ignoreRules struct {
 	excluded *patternmatcher.PatternMatcher
-	// included begins with everything excluded: what it lets through is named
-	// by a pattern of its own.
+	// included starts by excluding everything, so it matches only what a pattern
+	// includes by name.
 	included *patternmatcher.PatternMatcher
-	// mu is held while one matches: the library compiles a pattern when it first
-	// matches it, and the platforms of a service are built at the same time.
+	// mu guards matching: the library compiles a pattern on first use, and the
+	// platforms of a service are built concurrently.
 	mu *sync.Mutex
 }
 
-// readIgnore reads the ignore file of the service in folder; having none is
-// excluding nothing.
-func readIgnore(dir, folder string) (ignore, error) {
+// readIgnore reads the ignore file of the service in folder. Without the file
+// nothing is excluded.
+func readIgnore(dir, folder string) (ignoreRules, error) {
 	name := path.Join(folder, IgnoreFile)
 	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return ignore{}, outcome.Usagef("reading %s: %w", name, err)
+		return ignoreRules{}, outcome.Usagef("reading %s: %w", name, err)
 	}
 	patterns, err := ignorefile.ReadAll(bytes.NewReader(data))
 	if err != nil {
-		return ignore{}, outcome.Usagef("reading %s: %w", name, err)
+		return ignoreRules{}, outcome.Usagef("reading %s: %w", name, err)
 	}
-	i := ignore{mu: new(sync.Mutex)}
+	i := ignoreRules{mu: new(sync.Mutex)}
 	if i.excluded, err = patternmatcher.New(patterns); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
 	if i.included, err = patternmatcher.New(append([]string{"**"}, patterns...)); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
-	// Patterns are compiled when they are first used.
+	// Patterns are compiled on first use: compile them now to find errors.
 	if _, err := i.excluded.MatchesOrParentMatches("x"); err != nil {
-		return ignore{}, outcome.Usagef("%s: %w: mend the pattern", name, err)
+		return ignoreRules{}, outcome.Usagef("%s: %w: correct the pattern", name, err)
 	}
 	return i, nil
 }
 
-// enters tells whether a file, relative to the service's folder, enters.
-func (i ignore) enters(file string, tracked bool) (bool, error) {
+// includes reports whether the image includes a file, whose path is relative to the
+// service's folder.
+func (i ignoreRules) includes(file string, tracked bool) (bool, error) {
 	matcher := i.included
 	if tracked {
 		matcher = i.excluded
@@ -75,5 +76,5 @@ func (i ignore) enters(file string, tracked bool) (bool, error) {
 	return !out, nil
 }
 
-// explicit tells whether any file enters that git may not track.
-func (i ignore) explicit() bool { return i.excluded.Exclusions() }
+// hasInclusions reports whether a pattern includes files that git may not track.
+func (i ignoreRules) hasInclusions() bool { return i.excluded.Exclusions() }

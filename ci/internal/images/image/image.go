@@ -17,24 +17,24 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// SiteLabel marks the image of a static site. Its value is the folder, inside
-// the image, that the site's files are in.
+// SiteLabel is the label of a static site's image. Its value is the folder with the
+// site's files.
 const SiteLabel = "dev.slipway.site"
 
 // Image is the image of one service for all its platforms.
 type Image struct {
 	Service platform.Service
 	Index   v1.ImageIndex
-	// Baseless says why the image lacks its base; empty when it is complete.
-	// A baseless image has the service's files and nothing that could serve
-	// them: it is good for a rehearsal only.
-	Baseless string
-	// Note says what about the build gives another digest here than elsewhere;
-	// empty when nothing does.
+	// MissingBase is why the image lacks its base image; empty if it is complete.
+	// Without its base, the image has the service's files and no server for them:
+	// use it for rehearsals only.
+	MissingBase string
+	// Note is why this build's digest differs from that of another machine; empty
+	// if it does not.
 	Note string
 }
 
-// Digest is the digest of the index.
+// Digest returns the digest of the index.
 func (i Image) Digest() (v1.Hash, error) { return i.Index.Digest() }
 
 // Platforms lists the platforms, such as "linux/amd64", in the index's order.
@@ -50,7 +50,7 @@ func (i Image) Platforms() ([]string, error) {
 	return platforms, nil
 }
 
-// Size is the number of bytes that a registry keeps for the image: compressed
+// Size returns the number of bytes that the image takes in a registry: compressed
 // layers, configurations and manifests of all platforms, shared ones once.
 func (i Image) Size() (int64, error) {
 	total, err := i.Index.Size()
@@ -82,7 +82,7 @@ func (i Image) Size() (int64, error) {
 	return total, nil
 }
 
-// newIndex makes one index of the images of several platforms.
+// newIndex returns an index of the images of several platforms.
 func newIndex(platforms []v1.Platform, images []v1.Image, annotations map[string]string) v1.ImageIndex {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for n, img := range images {
@@ -94,8 +94,8 @@ func newIndex(platforms []v1.Platform, images []v1.Image, annotations map[string
 	return mutate.Annotations(index, annotations).(v1.ImageIndex)
 }
 
-// addLayer puts layer and configuration on base. The configuration's history
-// and time are fixed: the same input gives the same digest.
+// addLayer adds a layer and configuration to base. History and time are fixed, so
+// that the same input gives the same digest.
 func addLayer(base v1.Image, layer v1.Layer, platform v1.Platform, configure func(*v1.Config)) (v1.Image, error) {
 	img, err := mutate.Append(base, mutate.Addendum{
 		Layer:   layer,
@@ -114,7 +114,37 @@ func addLayer(base v1.Image, layer v1.Layer, platform v1.Platform, configure fun
 	return mutate.ConfigFile(img, file)
 }
 
-// scratch is the empty image in OCI's own media types.
+// scratch returns the empty image with OCI media types.
 func scratch() v1.Image {
 	return mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+}
+
+// WithLabel returns img with a further label on each platform's image: the same
+// files with another digest.
+func WithLabel(img Image, label, value string) (Image, error) {
+	manifest, err := img.Index.IndexManifest()
+	if err != nil {
+		return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+	}
+	var platforms []v1.Platform
+	var images []v1.Image
+	for _, descriptor := range manifest.Manifests {
+		child, err := img.Index.Image(descriptor.Digest)
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		file, err := child.ConfigFile()
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		file = file.DeepCopy()
+		file.Config.Labels = withLabel(file.Config.Labels, label, value)
+		labelled, err := mutate.ConfigFile(child, file)
+		if err != nil {
+			return Image{}, fmt.Errorf("labelling %s: %w", img.Service.Name, err)
+		}
+		platforms, images = append(platforms, *descriptor.Platform), append(images, labelled)
+	}
+	img.Index = newIndex(platforms, images, manifest.Annotations)
+	return img, nil
 }

@@ -130,7 +130,7 @@ func TestBuild(t *testing.T) {
 		require.Len(t, found, 1)
 		require.Equal(t, int64(0o555), found["server"].Mode)
 		require.Zero(t, found["server"].ModTime.Unix())
-		require.Empty(t, api.Baseless)
+		require.Empty(t, api.MissingBase)
 	})
 	t.Run("a site has what git tracks", func(t *testing.T) {
 		found := entries(t, child(t, web))
@@ -141,7 +141,7 @@ func TestBuild(t *testing.T) {
 		require.NotContains(t, found, "usr/share/nginx/html/debug.log")
 		page, style := found["usr/share/nginx/html/index.html"], found["usr/share/nginx/html/css/style.css"]
 		require.NotEqual(t, page.ModTime, style.ModTime, "Nginx makes ETags of times")
-		require.Equal(t, "a rehearsal needs none", web.Baseless)
+		require.Equal(t, "a rehearsal needs none", web.MissingBase)
 	})
 	t.Run("the images are what OCI says", func(t *testing.T) {
 		require.NoError(t, validate.Index(api.Index))
@@ -236,7 +236,7 @@ func TestBuildWithoutTheTool(t *testing.T) {
 
 	b.Exec = executor(func(context.Context, step.Step, string) (step.Result, error) { return step.Result{}, nil })
 	_, err = b.Build(t.Context(), p.Services[:1])
-	require.ErrorContains(t, err, "reading what go env said", "a tool that lies is found out")
+	require.ErrorContains(t, err, "reading the output of go env", "a tool that lies is found out")
 
 	b.Exec = executor(func(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 		if s.Args[1] == "build" {
@@ -245,7 +245,7 @@ func TestBuildWithoutTheTool(t *testing.T) {
 		return step.Host{Source: b.Source.Dir}.Run(ctx, s, dir)
 	})
 	_, err = b.Build(t.Context(), p.Services[:1])
-	require.ErrorContains(t, err, "reading what go build made for linux/amd64")
+	require.ErrorContains(t, err, "reading the binary for linux/amd64")
 }
 
 type executor func(context.Context, step.Step, string) (step.Result, error)
@@ -281,7 +281,7 @@ func TestBase(t *testing.T) {
 	t.Run("the site goes on top of it", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: address + "/nginx:stable"}
 		_, web := build(t, b)
-		require.Empty(t, web.Baseless)
+		require.Empty(t, web.MissingBase)
 		file, err := child(t, web).ConfigFile()
 		require.NoError(t, err)
 		require.Equal(t, "101", file.Config.User)
@@ -307,7 +307,7 @@ func TestBase(t *testing.T) {
 	t.Run("one out of reach is left out, and that is said", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: "127.0.0.1:1/nginx:stable"}
 		_, web := build(t, b)
-		require.Equal(t, "base 127.0.0.1:1/nginx cannot be reached", web.Baseless)
+		require.Equal(t, "base 127.0.0.1:1/nginx cannot be reached", web.MissingBase)
 	})
 }
 
@@ -321,7 +321,7 @@ func TestLayouts(t *testing.T) {
 		got, err := image.ReadLayout(out, want.Service)
 		require.NoError(t, err)
 		require.Equal(t, digest(t, want), digest(t, got))
-		require.Equal(t, want.Baseless == "", got.Baseless == "", "a layout remembers that its base is missing")
+		require.Equal(t, want.MissingBase == "", got.MissingBase == "", "a layout remembers that its base is missing")
 		require.NoError(t, validate.Index(got.Index))
 	}
 	left, err := os.ReadDir(out)
@@ -337,13 +337,13 @@ func TestLayoutsIntoAFile(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	err := image.WriteLayouts(file, nil)
 	require.ErrorContains(t, err, "making the output directory")
-	require.ErrorContains(t, err, "name another directory with --out")
+	require.ErrorContains(t, err, "choose another directory with --out")
 }
 
 func TestProgram(t *testing.T) {
 	p, err := platform.Load(sourcetest.New(t))
 	require.NoError(t, err)
-	img, err := image.Program(p.Services[0], image.HostPlatform(), []byte("#!"), "crash")
+	img, err := image.FromBinary(p.Services[0], image.HostPlatform(), []byte("#!"), "crash")
 	require.NoError(t, err)
 	file, err := child(t, img).ConfigFile()
 	require.NoError(t, err)
@@ -356,7 +356,7 @@ func TestParsePlatforms(t *testing.T) {
 	require.Equal(t, image.DefaultPlatforms(), platforms)
 	for _, bad := range []string{"", "linux", "windows/amd64", "foo/bar"} {
 		_, err := image.ParsePlatforms([]string{bad})
-		require.ErrorContains(t, err, "take linux/amd64, linux/arm64 or both")
+		require.ErrorContains(t, err, "want linux/amd64, linux/arm64 or both")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 	}
 }

@@ -31,48 +31,47 @@ type file struct {
 	time time.Time
 }
 
-// contentTime is a time that changes with the content and with nothing else.
-// Nginx makes a file's ETag of its time and size: with one time for all files
-// a browser would keep a page that changed and kept its size.
+// contentTime returns a time derived from the content. Nginx computes a file's ETag
+// from its time and size: with a constant time, a browser would keep using a page
+// that changed without changing its size.
 func contentTime(data []byte) time.Time {
 	digest := sha256.Sum256(data)
 	return time.Unix(int64(binary.BigEndian.Uint32(digest[:])>>2), 0) // 1970 to 2004
 }
 
-// layer is a gzip-compressed layer held in memory.
+// layer is a gzip-compressed layer in memory.
 type layer struct {
 	digest, diffID v1.Hash
 	compressed     []byte
 }
 
-// newLayer packs files, owned by root, with the folders above them.
+// newLayer archives files, owned by root, and their parent folders.
 //
-// The compressor is a library and not the toolchain's own, so that its version
-// is pinned by go.mod: the bytes of compress/gzip may change with each Go
-// release, and the digest with them. It uses one core, because the platforms
-// of an image use the others, and how many there are must not be seen in the
-// bytes.
-func newLayer(kept cache, files []file) (v1.Layer, error) {
+// The compressor is a library, not the standard one, so that go.mod pins its
+// version: the output of compress/gzip may change with each Go release, and with it
+// the digest. It uses one core, because the number of cores must not affect the
+// output.
+func newLayer(c cache, files []file) (v1.Layer, error) {
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.path, b.path) })
 	plain := &counter{hash: sha256.New()}
-	if err := pack(tar.NewWriter(plain), files); err != nil {
+	if err := writeTar(tar.NewWriter(plain), files); err != nil {
 		return nil, fmt.Errorf("packing a layer: %w", err)
 	}
 	diffID := hex.EncodeToString(plain.hash.Sum(nil))
 	var compressed bytes.Buffer
 	compressed.Grow(int(plain.n)/2 + bytes.MinRead)
-	key := keyOf("layer", diffID, compressorVersion())
-	if !kept.fetch(key, &compressed) {
+	key := cacheKey("layer", diffID, compressorVersion())
+	if !c.read(key, &compressed) {
 		compressed.Reset()
 		zipper, err := gzip.NewWriterLevel(&compressed, gzip.DefaultCompression)
 		if err != nil {
 			return nil, fmt.Errorf("packing a layer: %w", err)
 		}
-		err = pack(tar.NewWriter(zipper), files)
+		err = writeTar(tar.NewWriter(zipper), files)
 		if err = errors.Join(err, zipper.Close()); err != nil {
 			return nil, fmt.Errorf("packing a layer: %w", err)
 		}
-		kept.store(key, compressed.Bytes())
+		c.store(key, compressed.Bytes())
 	}
 	digest := sha256.Sum256(compressed.Bytes())
 	return &layer{
@@ -82,9 +81,8 @@ func newLayer(kept cache, files []file) (v1.Layer, error) {
 	}, nil
 }
 
-// compressorVersion is the version of the library that compresses layers. A
-// layer that another version made is not taken from the cache: the digest
-// would depend on what is in it.
+// compressorVersion returns the version of the compression library. It is part of
+// the cache key: layers of another version have other digests.
 var compressorVersion = sync.OnceValue(func() string {
 	const library = "github.com/klauspost/compress"
 	if info, ok := debug.ReadBuildInfo(); ok {
@@ -94,16 +92,16 @@ var compressorVersion = sync.OnceValue(func() string {
 			}
 		}
 	}
-	return rand.Text() // unknown: nothing is found
+	return rand.Text() // unknown version: use no cached layer
 })
 
-func pack(archive *tar.Writer, files []file) error {
+func writeTar(archive *tar.Writer, files []file) error {
 	made := map[string]bool{".": true}
 	for n, f := range files {
 		if n > 0 && files[n-1].path == f.path {
 			return fmt.Errorf("two files at /%s", f.path)
 		}
-		if err := packFolders(archive, path.Dir(f.path), made); err != nil {
+		if err := writeDirs(archive, path.Dir(f.path), made); err != nil {
 			return err
 		}
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Size: int64(len(f.data)), ModTime: f.time}
@@ -117,18 +115,18 @@ func pack(archive *tar.Writer, files []file) error {
 	return archive.Close()
 }
 
-func packFolders(archive *tar.Writer, folder string, made map[string]bool) error {
+func writeDirs(archive *tar.Writer, folder string, made map[string]bool) error {
 	if made[folder] {
 		return nil
 	}
-	if err := packFolders(archive, path.Dir(folder), made); err != nil {
+	if err := writeDirs(archive, path.Dir(folder), made); err != nil {
 		return err
 	}
 	made[folder] = true
 	return archive.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: 0o755, ModTime: time.Unix(0, 0)})
 }
 
-// counter hashes and counts what is written to it.
+// counter hashes and counts the bytes written to it.
 type counter struct {
 	hash hash.Hash
 	n    int64

@@ -17,23 +17,23 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// WriteLayouts writes one OCI image layout per image below dir, named by
-// service. A layout that is there already is replaced whole, once the new one
-// is complete; a failure leaves it as it was. Anything else that is there is a
-// usage error, and is left alone.
+// WriteLayouts writes one OCI image layout per image below dir, named by service.
+// It replaces an existing layout once the new one is complete; after a failure the
+// old one is unchanged. Any other existing file is a usage error and is not
+// touched.
 // https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 func WriteLayouts(dir string, images []Image) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the output directory: %w: name another directory with --out", err)
+		return fmt.Errorf("making the output directory: %w: choose another directory with --out", err)
 	}
 	for _, img := range images {
 		if place := filepath.Join(dir, img.Service.Name); !replaceable(place) {
-			return outcome.Usagef("%s is no OCI layout, and stays as it is: name another directory with --out", place)
+			return outcome.Usagef("%s is not an OCI layout and is left unchanged: choose another directory with --out", place)
 		}
 	}
 	for _, img := range images {
 		if err := writeLayout(dir, img); err != nil {
-			return fmt.Errorf("writing the layout of %s: %w: make room, or name another directory with --out", img.Service.Name, err)
+			return fmt.Errorf("writing the layout of %s: %w: free disk space, or choose another directory with --out", img.Service.Name, err)
 		}
 	}
 	return nil
@@ -58,8 +58,8 @@ func writeLayout(dir string, img Image) (err error) {
 	return replace(partial, filepath.Join(dir, img.Service.Name))
 }
 
-// replaceable tells whether a layout may be put in a place: there is nothing, or
-// another one.
+// replaceable reports whether a layout can be written to a path: it is free, empty
+// or has another layout.
 func replaceable(place string) bool {
 	before, err := os.Lstat(place)
 	if err != nil {
@@ -69,19 +69,19 @@ func replaceable(place string) bool {
 	if err == nil && len(entries) == 0 || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == "oci-layout" }) {
 		return true
 	}
-	// Another build that writes here at the same time may just have removed it.
+	// A concurrent build may just have removed it.
 	after, err := os.Lstat(place)
 	return err != nil || !os.SameFile(before, after)
 }
 
-// replaceTries is how often another build that writes to the same place at the
-// same time is let by.
+// replaceTries is how often replace retries when another build writes to the same
+// path.
 const replaceTries = 10
 
-// replace puts the folder at partial in the place of the one at final. What
-// was there is moved away, not removed, so that the place is empty for an
-// instant only; of several processes that do this at once each puts a whole
-// folder there, and the last one's stays.
+// replace renames the directory partial to final. An existing directory is first
+// renamed and then removed, so that the path is free for an instant only. Of
+// several concurrent processes the last one wins, and the result is always
+// complete.
 func replace(partial, final string) error {
 	err := os.Rename(partial, final)
 	for n := 0; n < replaceTries && (errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR)); n++ {
@@ -97,7 +97,7 @@ func replace(partial, final string) error {
 	return err
 }
 
-// ReadLayout opens the layout that WriteLayouts wrote for service below dir.
+// ReadLayout opens the layout of a service that WriteLayouts wrote below dir.
 func ReadLayout(dir string, service platform.Service) (Image, error) {
 	index, err := layout.ImageIndexFromPath(filepath.Join(dir, service.Name))
 	if err != nil {
@@ -114,12 +114,12 @@ func ReadLayout(dir string, service platform.Service) (Image, error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("opening the layout of %s: %w", service.Name, err)
 	}
-	return Image{Service: service, Index: child, Baseless: baselessOf(child)}, nil
+	return Image{Service: service, Index: child, MissingBase: missingBaseOf(child)}, nil
 }
 
-// baselessOf finds in the index itself whether its images lack their base: a
-// site that nothing serves.
-func baselessOf(index v1.ImageIndex) string {
+// missingBaseOf returns why the images of an index lack their base image; "" if
+// they have it. It recognises a site that has no server.
+func missingBaseOf(index v1.ImageIndex) string {
 	manifest, err := index.IndexManifest()
 	if err != nil || len(manifest.Manifests) == 0 {
 		return ""
@@ -132,5 +132,5 @@ func baselessOf(index v1.ImageIndex) string {
 	if err != nil || file.Config.Labels[SiteLabel] == "" || len(file.Config.Entrypoint) > 0 {
 		return ""
 	}
-	return "it was built without its base"
+	return "it was built without its base image"
 }

@@ -18,7 +18,7 @@ import (
 // programOf is an image of api with the given program.
 func programOf(t *testing.T, content []byte) image.Image {
 	t.Helper()
-	img, err := image.Program(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
+	img, err := image.FromBinary(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
 	require.NoError(t, err)
 	return img
 }
@@ -50,7 +50,7 @@ func TestLayoutsReplaceNothingElse(t *testing.T) {
 			api, web := programOf(t, nil), programOf(t, nil)
 			web.Service.Name = "web"
 			err := image.WriteLayouts(out, []image.Image{api, web})
-			require.EqualError(t, err, filepath.Join(out, "web")+" is no OCI layout, and stays as it is: name another directory with --out")
+			require.EqualError(t, err, filepath.Join(out, "web")+" is not an OCI layout and is left unchanged: choose another directory with --out")
 			require.Equal(t, outcome.Usage, outcome.Of(err))
 			content, err := os.ReadFile(filepath.Join(out, file))
 			require.NoError(t, err)
@@ -72,7 +72,7 @@ func TestLayoutsWithoutRoom(t *testing.T) {
 	err := image.WriteLayouts(out, []image.Image{programOf(t, noise(1<<20))})
 
 	require.ErrorContains(t, err, "writing the layout of api")
-	require.ErrorContains(t, err, "no space left on device: make room, or name another directory with --out")
+	require.ErrorContains(t, err, "no space left on device: free disk space, or choose another directory with --out")
 	got, err := image.ReadLayout(out, platform.Service{Name: "api"})
 	require.NoError(t, err)
 	require.Equal(t, digest(t, before), digest(t, got))

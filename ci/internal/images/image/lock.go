@@ -11,20 +11,20 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// LockFile is the lock file's place in the source tree.
+// LockFile is the path of the lock file in the source tree.
 const LockFile = "ci/images.lock.json"
 
-// Lock pins the images that come from elsewhere.
+// Lock pins base and build images by digest.
 type Lock struct {
 	Images map[string]Pin `json:"images"`
 }
 
-// Pin is one image from elsewhere.
+// Pin is one image of the lock file.
 type Pin struct {
 	Reference string `json:"reference"`
-	// Digest is that of the index over all platforms; empty when not resolved yet.
+	// Digest is the digest of the multi-platform index; empty if not yet resolved.
 	Digest string `json:"digest,omitempty"`
-	// Platforms that the index had when it was locked.
+	// Platforms lists the index's platforms when it was locked.
 	Platforms []string `json:"platforms,omitempty"`
 }
 
@@ -46,7 +46,8 @@ func ReadLock(dir string) (Lock, error) {
 	return lock, nil
 }
 
-// Reference names the image of a tool, by digest where it is pinned.
+// Reference returns the reference of a tool's image, with its digest if it is
+// pinned.
 func (l Lock) Reference(tool string) string {
 	pin := l.Images[tool]
 	if pin.Digest == "" {
@@ -55,9 +56,9 @@ func (l Lock) Reference(tool string) string {
 	return pin.Reference + "@" + pin.Digest
 }
 
-// Unlocked says that the base of a service is not locked to a digest; "" where it is,
-// and where there is no base.
-func (l Lock) Unlocked(service platform.Service) string {
+// UnlockedBase returns a message if the base image of a service is not locked to a
+// digest; "" if it is locked or the service has no base image.
+func (l Lock) UnlockedBase(service platform.Service) string {
 	pin := l.Images["nginx"]
 	if service.Kind != platform.Nginx || pin.Digest != "" {
 		return ""
@@ -65,14 +66,14 @@ func (l Lock) Unlocked(service platform.Service) string {
 	return fmt.Sprintf("base %s is not locked to a digest in %s: run slipway lock and commit the file", pin.Reference, LockFile)
 }
 
-// Write writes the lock file of the source tree at dir: whole, or not at all.
+// Write atomically replaces the lock file of the source tree at dir.
 func (l Lock) Write(dir string) error {
 	data, err := json.MarshalIndent(l, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
 	if err := source.WriteFile(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
-		return fmt.Errorf("writing %s: %w: it is as it was", LockFile, cause(err))
+		return fmt.Errorf("writing %s: %w: the file is unchanged", LockFile, withoutPath(err))
 	}
 	return nil
 }

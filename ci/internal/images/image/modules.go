@@ -19,20 +19,20 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// packagesFile has what go tells of the packages of a program.
+// packagesFile is the output of go list.
 const packagesFile = "packages.json"
 
-// modules are what the tree gives to a Go service's binary: its own module, and
-// those that its go.mod replaces by folders.
-type modules struct {
+// goModules are the modules in the source tree that a Go service's binary is
+// compiled from: its own, and those that its go.mod replaces by folders.
+type goModules struct {
 	Builder
-	service platform.Service
-	held    source.Held
-	paths   map[string]string // import path of a module, by its folder
-	rules   ignore
+	service   platform.Service
+	committed source.Held
+	paths     map[string]string // module path by folder
+	rules     ignoreRules
 }
 
-// goPackage is a package as `go list -json` tells it.
+// goPackage is a package in the output of go list -json.
 type goPackage struct {
 	Dir, ImportPath string
 	Standard        bool
@@ -44,8 +44,8 @@ type goPackage struct {
 	GoFiles, SFiles, HFiles, SysoFiles, EmbedFiles, EmbedPatterns []string
 }
 
-// moduleFolders are the service's folder, and those of the tree that its go.mod
-// puts in the place of modules.
+// moduleFolders returns the service's folder and the folders in the tree that its
+// go.mod uses as replacements.
 func (b Builder) moduleFolders(service platform.Service) []string {
 	folders := []string{service.Path}
 	module, err := b.module(service)
@@ -60,11 +60,11 @@ func (b Builder) moduleFolders(service platform.Service) []string {
 	return folders
 }
 
-// modules reads what the commit holds of a service, and compares with it what go
-// reads first.
-func (b Builder) modules(ctx context.Context, service platform.Service) (modules, error) {
-	m := modules{Builder: b, service: service, paths: map[string]string{}}
-	always := append(deciding(service), path.Join(service.Path, "vendor", "modules.txt"))
+// modules lists the committed files of a service and compares those that go reads
+// first with the commit.
+func (b Builder) modules(ctx context.Context, service platform.Service) (goModules, error) {
+	m := goModules{Builder: b, service: service, paths: map[string]string{}}
+	always := append(inputFiles(service), path.Join(service.Path, "vendor", "modules.txt"))
 	var err error
 	if m.rules, err = readIgnore(b.Source.Dir, service.Path); err != nil {
 		return m, err
@@ -81,85 +81,85 @@ func (b Builder) modules(ctx context.Context, service platform.Service) (modules
 			m.paths[path.Join(service.Path, filepath.ToSlash(r.New.Path))] = r.Old.Path
 		}
 	}
-	folders := deciding(service)
+	folders := inputFiles(service)
 	for folder := range m.paths {
 		folders = append(folders, folder)
 		always = append(always, path.Join(folder, "go.mod"), path.Join(folder, "go.sum"))
 	}
-	if m.held, err = b.Source.Held(ctx, folders...); err != nil {
+	if m.committed, err = b.Source.Held(ctx, folders...); err != nil {
 		return m, err
 	}
-	return m, m.held.Check(ctx, always, b.Exact)
+	return m, m.committed.Check(ctx, always, b.RequireCommitted)
 }
 
-// check compares with the commit what go compiles for a platform, and what it would
-// if it were there.
-func (m modules) check(ctx context.Context, target v1.Platform, chain toolchain) error {
-	packages, err := m.list(ctx, target, chain)
+// check compares the files that go compiles for a platform with the commit,
+// including committed files that are missing here.
+func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) error {
+	packages, err := m.listPackages(ctx, target, tc)
 	if err != nil {
 		return err
 	}
-	at, compared := map[string]string{}, []string(nil) // folders by import path
+	dirs, compared := map[string]string{}, []string(nil) // dirs: folder by import path
 	for _, p := range packages {
-		folder, known := m.folder(packages, p)
-		at[p.ImportPath] = folder
+		folder, known := m.packageDir(packages, p)
+		dirs[p.ImportPath] = folder
 		if !known {
 			continue
 		}
 		for _, name := range slices.Concat(p.GoFiles, p.SFiles, p.HFiles, p.SysoFiles, p.EmbedFiles) {
 			name = path.Join(folder, filepath.ToSlash(name))
 			inside, own := strings.CutPrefix(name, m.service.Path+"/")
-			if made, err := m.rules.enters(inside, false); err != nil || !made || !own {
+			if made, err := m.rules.includes(inside, false); err != nil || !made || !own {
 				compared = append(compared, name)
 			}
 		}
 	}
 	for folder, importPath := range m.paths {
-		files, err := m.held.Below(folder)
+		files, err := m.committed.Below(folder)
 		if err != nil {
 			return err
 		}
-		if folder == m.service.Path { // go says nothing of a main package that has no file
+		if folder == m.service.Path { // go list omits a main package without files
 			main := importPath
 			if slices.ContainsFunc(files, func(f source.File) bool { return strings.HasPrefix(f.Name, serverPackage+"/") }) {
 				main = path.Join(importPath, serverPackage)
 			}
-			at[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
+			dirs[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
 		}
 		for _, f := range files {
-			if !f.Here && wanted(packages, at, importPath, folder, f) {
+			if !f.Here && isPartOfProgram(packages, dirs, importPath, folder, f) {
 				compared = append(compared, path.Join(folder, f.Name))
 			}
 		}
 	}
-	return m.held.Check(ctx, compared, m.Exact)
+	return m.committed.Check(ctx, compared, m.RequireCommitted)
 }
 
-// list asks go for the packages of the program.
-func (m modules) list(ctx context.Context, target v1.Platform, chain toolchain) ([]goPackage, error) {
+// listPackages runs go list for the packages of the program.
+func (m goModules) listPackages(ctx context.Context, target v1.Platform, tc toolchain) ([]goPackage, error) {
 	out, err := os.MkdirTemp("", "slipway-list-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the build: %w", err)
+		return nil, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	s := m.goStep("list the packages of", m.service, target, chain, "list", "-e", "-deps", "-buildvcs=false",
+	s := m.goStep("list the packages of", m.service, target, tc, "list", "-e", "-deps", "-buildvcs=false",
 		"-json=Dir,ImportPath,Standard,Module,GoFiles,SFiles,HFiles,SysoFiles,EmbedFiles,EmbedPatterns", m.mainPackage(m.service))
 	s.Stdout = packagesFile
 	result, err := m.Exec.Run(ctx, s, out)
 	if err != nil {
 		return nil, err
 	}
-	said := outcome.OneLine(result.Stderr)
-	if strings.Contains(said, "inconsistent vendoring") {
-		first, _, _ := strings.Cut(said, " To ignore the vendor directory")
+	stderr := outcome.OneLine(result.Stderr)
+	if strings.Contains(stderr, "inconsistent vendoring") {
+		first, _, _ := strings.Cut(stderr, " To ignore the vendor directory")
 		return nil, outcome.Usagef("%s: run go mod vendor in %s, and commit it", first, m.service.Path)
 	}
 	if result.ExitCode != 0 {
-		return nil, fmt.Errorf("go list for %s ended with exit code %d: %s", target, result.ExitCode, said)
+		return nil, fmt.Errorf("go list for %s ended with exit code %d: %s", target, result.ExitCode, stderr)
 	}
 	file, err := os.Open(filepath.Join(out, packagesFile))
 	if err != nil {
-		return nil, fmt.Errorf("reading what go list said: %w", cause(err))
+		return nil, fmt.Errorf("reading the output of go list: %w", withoutPath(err))
 	}
 	defer file.Close()
 	var packages []goPackage
@@ -170,19 +170,20 @@ func (m modules) list(ctx context.Context, target v1.Platform, chain toolchain) 
 			return packages, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading what go list said: %w", err)
+			return nil, fmt.Errorf("reading the output of go list: %w", err)
 		}
 		packages = append(packages, p)
 	}
 }
 
-// folder is where in the tree a package is; others are Go's own or of its module cache.
-func (m modules) folder(packages []goPackage, p goPackage) (string, bool) {
+// packageDir returns the folder of a package in the tree. It is false for packages
+// of the standard library or the module cache.
+func (m goModules) packageDir(packages []goPackage, p goPackage) (string, bool) {
 	main := slices.IndexFunc(packages, func(p goPackage) bool { return p.Module != nil && p.Module.Main && p.Module.Dir != "" })
 	if main < 0 || p.Standard || p.Dir == "" {
 		return "", false
 	}
-	// By the main module's folder: in a container the tree is elsewhere.
+	// Relative to the main module: in a container the tree has another path.
 	relative, err := filepath.Rel(packages[main].Module.Dir, p.Dir)
 	if err != nil {
 		return "", false
@@ -192,37 +193,36 @@ func (m modules) folder(packages []goPackage, p goPackage) (string, bool) {
 	return path.Join(m.service.Path, relative), local
 }
 
-// wanted tells whether a file that is not there, of the module of importPath in
-// folder, would be part of the program: it is in one of its packages, or one embeds
-// it.
-func wanted(packages []goPackage, at map[string]string, importPath, folder string, f source.File) bool {
+// isPartOfProgram reports whether a missing file, of the module importPath in
+// folder, would be part of the program: in one of its packages or embedded by one.
+func isPartOfProgram(packages []goPackage, dirs map[string]string, importPath, folder string, f source.File) bool {
 	dir := path.Dir(f.Name)
 	if f.Submodule {
 		dir = f.Name
 	}
-	of := path.Join(importPath, dir)
+	pkgPath := path.Join(importPath, dir)
 	if vendored, ok := strings.CutPrefix(dir, "vendor/"); ok {
-		of = vendored
+		pkgPath = vendored
 	}
-	_, listed := at[of]
+	_, listed := dirs[pkgPath]
 	if listed && !f.Submodule && !strings.HasSuffix(f.Name, "_test.go") && slices.Contains([]string{".go", ".s", ".h", ".syso"}, path.Ext(f.Name)) {
 		return true
 	}
 	for _, p := range packages {
-		if f.Submodule && (p.ImportPath == of || strings.HasPrefix(p.ImportPath, of+"/")) {
+		if f.Submodule && (p.ImportPath == pkgPath || strings.HasPrefix(p.ImportPath, pkgPath+"/")) {
 			return true
 		}
-		inside, ok := strings.CutPrefix(path.Join(folder, f.Name), at[p.ImportPath]+"/")
-		if ok && at[p.ImportPath] != "" && slices.ContainsFunc(p.EmbedPatterns, func(pattern string) bool { return embeds(pattern, inside, f.Submodule) }) {
+		inside, ok := strings.CutPrefix(path.Join(folder, f.Name), dirs[p.ImportPath]+"/")
+		if ok && dirs[p.ImportPath] != "" && slices.ContainsFunc(p.EmbedPatterns, func(pattern string) bool { return matchesEmbed(pattern, inside, f.Submodule) }) {
 			return true
 		}
 	}
 	return false
 }
 
-// embeds tells whether a pattern of go:embed takes a file, or what a submodule may
-// have: https://pkg.go.dev/embed#hdr-Directives.
-func embeds(pattern, file string, submodule bool) bool {
+// matchesEmbed reports whether a go:embed pattern matches a file, or may match a
+// file of a submodule: https://pkg.go.dev/embed#hdr-Directives.
+func matchesEmbed(pattern, file string, submodule bool) bool {
 	pattern = strings.TrimPrefix(pattern, "all:")
 	if submodule && strings.HasPrefix(pattern, file+"/") {
 		return true

@@ -21,14 +21,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Where the official Nginx images look for a site and for their configuration.
+// The paths of the site and the configuration in the official Nginx images.
 const (
-	siteFolder          = "usr/share/nginx/html"
-	configurationFolder = "etc/nginx"
+	siteDir   = "usr/share/nginx/html"
+	configDir = "etc/nginx"
 )
 
-// nginxImage puts the site and the Nginx configuration on an unprivileged
-// Nginx. What enters is said by git and [IgnoreFile].
+// nginxImage adds the site and the Nginx configuration to an unprivileged Nginx
+// image. Git and [IgnoreFile] select the files.
 func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Image, error) {
 	files, err := b.siteFiles(ctx, service)
 	if err != nil {
@@ -45,7 +45,7 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 	images := make([]v1.Image, len(b.Platforms))
 	for n, target := range b.Platforms {
 		images[n], err = addLayer(bases[n], layer, target, func(c *v1.Config) {
-			c.Labels = withLabel(c.Labels, SiteLabel, "/"+siteFolder)
+			c.Labels = withLabel(c.Labels, SiteLabel, "/"+siteDir)
 			c.ExposedPorts = map[string]struct{}{strconv.Itoa(service.Port) + "/tcp": {}}
 			if baseless == "" {
 				c.Entrypoint, c.Cmd = []string{"nginx", "-g", "daemon off;"}, nil
@@ -57,15 +57,15 @@ func (b Builder) nginxImage(ctx context.Context, service platform.Service) (Imag
 		}
 	}
 	index := newIndex(b.Platforms, images, annotations(service))
-	img := Image{Service: service, Index: index, Baseless: baseless}
-	if unlocked := b.Lock.Unlocked(service); unlocked != "" && baseless == "" {
+	img := Image{Service: service, Index: index, MissingBase: baseless}
+	if unlocked := b.Lock.UnlockedBase(service); unlocked != "" && baseless == "" {
 		img.Note = "for this machine only: " + unlocked
 	}
 	return img, nil
 }
 
-// nginxBases is the base for each platform, or the empty image for each and
-// the reason.
+// nginxBases returns the base image for each platform, or empty images and the
+// reason.
 func (b Builder) nginxBases(ctx context.Context) ([]v1.Image, string, error) {
 	reference := b.Lock.Reference("nginx")
 	bases := make([]v1.Image, len(b.Platforms))
@@ -95,18 +95,18 @@ func withLabel(labels map[string]string, name, value string) map[string]string {
 	return labels
 }
 
-// siteFiles reads what the service's folder gives to its image: site/ and,
-// where a tool writes the site, dist/, as well as the configuration in nginx/.
+// siteFiles reads the files of a service's image: the site in site/ and, if a tool
+// generates it, dist/; the configuration in nginx/.
 func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]file, error) {
 	rules, err := readIgnore(b.Source.Dir, service.Path)
 	if err != nil {
 		return nil, err
 	}
-	held, err := b.Source.Held(ctx, append(deciding(service), service.Path)...)
+	committed, err := b.Source.Held(ctx, append(inputFiles(service), service.Path)...)
 	if err != nil {
 		return nil, err
 	}
-	names, compared, err := b.names(ctx, held, service.Path, rules)
+	names, compared, err := b.imageFiles(ctx, committed, service.Path, rules)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +122,10 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 		if err != nil {
 			return nil, err
 		}
-		empty = empty && (len(read) == 0 || part.target != siteFolder)
+		empty = empty && (len(read) == 0 || part.target != siteDir)
 		files = append(files, read...)
 	}
-	if err := held.Check(ctx, append(compared, deciding(service)...), b.Exact); err != nil {
+	if err := committed.Check(ctx, append(compared, inputFiles(service)...), b.RequireCommitted); err != nil {
 		return nil, err
 	}
 	if empty {
@@ -134,28 +134,28 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	return files, nil
 }
 
-// siteParts are the folders of a service that an image takes from, and where to.
+// siteParts maps the folders of a service to their paths in the image.
 var siteParts = []sitePart{
-	{"site", siteFolder}, {"dist", siteFolder}, {"nginx", configurationFolder},
+	{"site", siteDir}, {"dist", siteDir}, {"nginx", configDir},
 }
 
 type sitePart struct{ folder, target string }
 
-// names are the files of a service's folder that enter its image, relative to
-// that folder, and those that the commit decides, relative to the tree: they are
-// compared with it, and some of them may be missing.
-func (b Builder) names(ctx context.Context, held source.Held, folder string, rules ignore) (entering, compared []string, err error) {
-	known, err := held.Below(folder)
+// imageFiles returns the files to include in a service's image, relative to its
+// folder; and the files to compare with the commit, relative to the tree, some of
+// which may be missing.
+func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder string, rules ignoreRules) (included, compared []string, err error) {
+	known, err := committed.Below(folder)
 	if err != nil {
 		return nil, nil, err
 	}
 	names := map[string]bool{}
 	for _, file := range known {
-		enters, err := rules.enters(file.Name, true)
+		enters, err := rules.includes(file.Name, true)
 		if err != nil {
 			return nil, nil, err
 		}
-		if !enters || leak.Private(file.Name) {
+		if !enters || leak.IsPrivateFile(file.Name) {
 			continue
 		}
 		if file.Here && file.Tracked {
@@ -166,15 +166,15 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 		}
 	}
 	for name := range maps.Clone(names) {
-		target, err := b.linked(folder, name)
+		target, err := b.linkTarget(folder, name)
 		if err != nil || target == "" {
-			continue // reading it says why
+			continue // reading it reports the error
 		}
-		if made, err := rules.enters(target, false); err != nil || !made {
+		if made, err := rules.includes(target, false); err != nil || !made {
 			compared = append(compared, path.Join(folder, target))
 		}
 	}
-	if !rules.explicit() {
+	if !rules.hasInclusions() {
 		return slices.Sorted(maps.Keys(names)), compared, nil
 	}
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
@@ -190,8 +190,8 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 			return err
 		}
 		relative = filepath.ToSlash(relative)
-		enters, err := rules.enters(relative, false)
-		if enters && !leak.Private(relative) {
+		enters, err := rules.includes(relative, false)
+		if enters && !leak.IsPrivateFile(relative) {
 			names[relative] = true
 		}
 		return err
@@ -202,9 +202,9 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 	return slices.Sorted(maps.Keys(names)), compared, nil
 }
 
-// linked is the file of the service's folder that a symbolic link leads to, whose
-// content is what enters; "" for what is no link.
-func (b Builder) linked(folder, name string) (string, error) {
+// linkTarget returns the file in the service's folder that a symbolic link resolves
+// to, whose content the image gets; "" if name is not a symbolic link.
+func (b Builder) linkTarget(folder, name string) (string, error) {
 	top := filepath.Join(b.Source.Dir, filepath.FromSlash(folder))
 	file := filepath.Join(top, filepath.FromSlash(name))
 	if info, err := os.Lstat(file); err != nil || info.Mode()&fs.ModeSymlink == 0 {
@@ -221,16 +221,16 @@ func (b Builder) linked(folder, name string) (string, error) {
 	return filepath.ToSlash(relative), err
 }
 
-// readFiles reads those of names that are below folder, for the same place
-// below target. Symbolic links are followed as long as they stay inside the
-// folder. A file with a secret in it is refused.
+// readFiles reads the files of names below folder, to be placed below target. It
+// follows symbolic links inside the folder and refuses a file that contains a
+// secret.
 func readFiles(root *os.Root, service, folder, target string, names []string) ([]file, error) {
 	below, err := root.OpenRoot(folder)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, cause(err))
+		return nil, fmt.Errorf("reading %s/%s: %w", service, folder, withoutPath(err))
 	}
 	defer below.Close()
 	var files []file
@@ -242,18 +242,19 @@ func readFiles(root *os.Root, service, folder, target string, names []string) ([
 		full := path.Join(service, name)
 		data, err := below.ReadFile(filepath.FromSlash(inside))
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", source.Display(full), cause(err))
+			return nil, fmt.Errorf("reading %s: %w", source.Display(full), withoutPath(err))
 		}
 		if found, leaks := leak.Find(data); leaks {
-			return nil, outcome.Refusedf("%s:%d has %s, which everybody who may pull the image could read: remove it, or keep the file out with %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
+			return nil, outcome.Refusedf("%s:%d contains %s, which anyone who can pull the image could read: remove it, or exclude the file in %s/%s", source.Display(full), found.Line, found.Kind, service, IgnoreFile)
 		}
 		files = append(files, file{path: path.Join(target, inside), mode: 0o644, data: data, time: contentTime(data)})
 	}
 	return files, nil
 }
 
-// cause is err without the path in it, which its reader names better.
-func cause(err error) error {
+// withoutPath returns err without its path, for callers that report the path
+// themselves.
+func withoutPath(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
 		return at.Err

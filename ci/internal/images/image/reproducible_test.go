@@ -192,8 +192,8 @@ func TestConvertedLineEndings(t *testing.T) {
 	for _, service := range p.Services {
 		_, err := builder(t, clone).Build(t.Context(), []platform.Service{service})
 		require.Equal(t, outcome.Usage, outcome.Of(err), err)
-		require.ErrorContains(t, err, "git has changed the line endings of "+service.Path+"/")
-		require.ErrorContains(t, err, `put "* -text" into .gitattributes`)
+		require.ErrorContains(t, err, "git converted the line endings of "+service.Path+"/")
+		require.ErrorContains(t, err, `put "* -text" in .gitattributes`)
 	}
 	own := small(t)
 	sourcetest.Write(t, own, "web/nginx/nginx.conf", "events {}\r\n")

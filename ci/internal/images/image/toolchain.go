@@ -21,54 +21,54 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// goSettings are what the compilation takes over from the machine: where
-// modules come from and where they are kept. All else is the pipeline's own,
-// whatever the environment and `go env -w` say, because it could change the
-// binary.
+// goSettings are the Go settings that a compilation takes from the machine: where
+// modules come from and where they are kept. The pipeline sets all others itself,
+// because the environment and `go env -w` could change the binary.
 var goSettings = []string{
 	"GOAUTH", "GOCACHE", "GOINSECURE", "GOMODCACHE", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOPROXY", "GOSUMDB", "GOVCS",
 }
 
-// toolchain is the Go that compiles a service.
+// toolchain is the Go toolchain that compiles a service.
 type toolchain struct {
-	// name is what GOTOOLCHAIN selects it by, such as "go1.26.8", or "local".
+	// name is its GOTOOLCHAIN value, such as "go1.26.8", or "local".
 	name     string
 	settings map[string]string
-	// wanted is the version that the tree asks for; empty when it asks for none.
-	wanted string
-	// missing says why it is not the wanted one.
+	// requested is the version that the source tree requests; empty if it requests
+	// none.
+	requested string
+	// missing is why the requested version is not used.
 	missing string
 }
 
-// released matches the versions that GOTOOLCHAIN knows.
-var released = regexp.MustCompile(`^go1\.\d+(?:\.\d+|rc\d+)$`)
+// releasedVersion matches the versions that GOTOOLCHAIN accepts.
+var releasedVersion = regexp.MustCompile(`^go1\.\d+(?:\.\d+|rc\d+)$`)
 
-// tagged finds the version in a reference such as
+// versionTag matches the version in a reference such as
 // "docker.io/library/golang:1.26.8-bookworm".
-var tagged = regexp.MustCompile(`:(1\.\d+\.\d+)(?:[-@]|$)`)
+var versionTag = regexp.MustCompile(`:(1\.\d+\.\d+)(?:[-@]|$)`)
 
-// wantedGo is the version that the tree asks for: the locked image's, or a
-// later one that the service's go.mod names.
-func (b Builder) wantedGo(service platform.Service) (string, error) {
-	wanted := ""
-	if m := tagged.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
-		wanted = "go" + m[1]
+// requestedGo returns the version of Go that the tree requests: that of the locked
+// image, or a later one in the service's go.mod.
+func (b Builder) requestedGo(service platform.Service) (string, error) {
+	requested := ""
+	if m := versionTag.FindStringSubmatch(b.Lock.Images["go"].Reference); m != nil {
+		requested = "go" + m[1]
 	}
 	module, err := b.module(service)
 	if err != nil {
 		return "", err
 	}
 	later := func(version string) bool {
-		return released.MatchString(version) && goversion.Compare(version, cmp.Or(wanted, "go1")) > 0
+		return releasedVersion.MatchString(version) && goversion.Compare(version, cmp.Or(requested, "go1")) > 0
 	}
 	if module.Toolchain != nil && later(module.Toolchain.Name) {
-		wanted = module.Toolchain.Name
+		requested = module.Toolchain.Name
 	}
-	// The go line alone is the least that will do, and asks for no version.
-	if module.Go != nil && wanted != "" && later("go"+module.Go.Version) {
-		wanted = "go" + module.Go.Version
+	// The go line alone is a minimum and requests no version.
+	if module.Go != nil && requested != "" && later("go"+module.Go.Version) {
+		requested = "go" + module.Go.Version
 	}
-	return wanted, nil
+	return requested, nil
 }
 
 // module reads the service's go.mod.
@@ -76,7 +76,7 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 	name := path.Join(service.Path, "go.mod")
 	data, err := os.ReadFile(filepath.Join(b.Source.Dir, filepath.FromSlash(name)))
 	if err != nil {
-		return nil, outcome.Usagef("reading %s: %w", name, cause(err))
+		return nil, outcome.Usagef("reading %s: %w", name, withoutPath(err))
 	}
 	module, err := modfile.Parse(name, data, nil)
 	if err != nil {
@@ -85,30 +85,30 @@ func (b Builder) module(service platform.Service) (*modfile.File, error) {
 	return module, nil
 }
 
-// toolchain finds the Go to compile the service with: the version that the
-// tree asks for, where this machine has it or go may fetch it, and else the
-// machine's own, which [toolchain.note] then tells.
+// toolchain returns the toolchain to compile the service with: the requested
+// version if it is installed or can be downloaded, otherwise the machine's own.
+// [toolchain.note] then reports the difference.
 func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolchain, error) {
-	wanted, err := b.wantedGo(service)
+	requested, err := b.requestedGo(service)
 	if err != nil {
 		return toolchain{}, err
 	}
-	own, err := b.askGo(ctx, service, "")
+	own, err := b.goEnv(ctx, service, "")
 	if err != nil {
 		return toolchain{}, err
 	}
-	own.wanted = wanted
-	if wanted == "" || own.name == wanted {
+	own.requested = requested
+	if requested == "" || own.name == requested {
 		return own, nil
 	}
 	if own.settings["GOTOOLCHAIN"] == "local" {
-		own.missing = "GOTOOLCHAIN=local keeps go from fetching it"
+		own.missing = "GOTOOLCHAIN=local prevents its download"
 		return own, nil
 	}
-	fetched, err := b.askGo(ctx, service, wanted)
+	fetched, err := b.goEnv(ctx, service, requested)
 	switch {
 	case err == nil:
-		fetched.wanted = wanted
+		fetched.requested = requested
 		return fetched, nil
 	case ctx.Err() != nil:
 		return toolchain{}, err
@@ -118,52 +118,51 @@ func (b Builder) toolchain(ctx context.Context, service platform.Service) (toolc
 	return own, nil
 }
 
-// askGo asks the go command, in the service's folder, for its version and its
-// settings. choice is a value for GOTOOLCHAIN; empty leaves that to the
-// machine.
-func (b Builder) askGo(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
+// goEnv runs go env in the service's folder for the version and the settings.
+// choice is the value of GOTOOLCHAIN; if empty, the machine's setting applies.
+func (b Builder) goEnv(ctx context.Context, service platform.Service, choice string) (toolchain, error) {
 	out, err := os.MkdirTemp("", "slipway-ask-")
 	if err != nil {
-		return toolchain{}, fmt.Errorf("making room for the build: %w", err)
+		return toolchain{}, fmt.Errorf("creating a temporary directory for the build: %w", err)
 	}
 	defer os.RemoveAll(out)
-	const answer = "env.json"
-	ask := step.Step{
+	const output = "env.json"
+	query := step.Step{
 		Name:    "ask go for its version",
 		Image:   b.Lock.Reference("go"),
 		Dir:     service.Path,
 		Args:    append([]string{"go", "env", "-json", "GOVERSION", "GOTOOLCHAIN"}, goSettings...),
 		Env:     map[string]string{"GOWORK": "off", "GOFLAGS": ""},
 		Caches:  step.GoCaches(),
-		Stdout:  answer,
+		Stdout:  output,
 		Include: []string{service.Path},
 	}
 	if choice != "" {
-		ask.Env["GOTOOLCHAIN"] = choice
+		query.Env["GOTOOLCHAIN"] = choice
 	}
-	result, err := b.Exec.Run(ctx, ask, out)
+	result, err := b.Exec.Run(ctx, query, out)
 	if err != nil {
 		return toolchain{}, err
 	}
 	if result.ExitCode != 0 {
 		return toolchain{}, fmt.Errorf("go env ended with exit code %d: %s", result.ExitCode, strings.TrimSpace(result.Stderr))
 	}
-	data, err := os.ReadFile(filepath.Join(out, answer))
+	data, err := os.ReadFile(filepath.Join(out, output))
 	if err != nil {
-		return toolchain{}, fmt.Errorf("reading what go env said: %w", cause(err))
+		return toolchain{}, fmt.Errorf("reading the output of go env: %w", withoutPath(err))
 	}
 	t := toolchain{name: "local"}
 	if err := json.Unmarshal(data, &t.settings); err != nil {
-		return toolchain{}, fmt.Errorf("reading what go env said: %w", err)
+		return toolchain{}, fmt.Errorf("reading the output of go env: %w", err)
 	}
-	if released.MatchString(t.settings["GOVERSION"]) {
+	if releasedVersion.MatchString(t.settings["GOVERSION"]) {
 		t.name = t.settings["GOVERSION"]
 	}
 	return t, nil
 }
 
-// environment is what the go command gets beside the platform. With GOENV off
-// nothing that `go env -w` kept decides.
+// environment returns the environment of the go command except for the platform.
+// GOENV=off disables the settings of `go env -w`.
 func (t toolchain) environment() map[string]string {
 	env := map[string]string{
 		"GOENV":              "off",
@@ -171,7 +170,7 @@ func (t toolchain) environment() map[string]string {
 		"CGO_ENABLED":        "0",
 		"GO111MODULE":        "on",
 		"GOWORK":             "off",
-		"GOFLAGS":            "", // go's default: vendor/ where it is there, and go.mod is never changed
+		"GOFLAGS":            "", // go's default: use vendor/ if it exists, never change go.mod
 		"GOEXPERIMENT":       "",
 		"GOFIPS140":          "off",
 		"GODEBUG":            "",
@@ -183,22 +182,22 @@ func (t toolchain) environment() map[string]string {
 	return env
 }
 
-// note says that a binary was made by another Go than the tree asks for;
-// empty when it was not.
+// note returns a message if a binary was made by another version of Go than the
+// tree requests; "" otherwise.
 func (t toolchain) note(made string) string {
-	if t.wanted == "" || made == t.wanted {
+	if t.requested == "" || made == t.requested {
 		return ""
 	}
-	note := fmt.Sprintf("built with %s, and the tree asks for %s, so the digest is another one than where that builds it", made, t.wanted)
+	note := fmt.Sprintf("built with %s instead of %s, which the tree requests, so its digest differs from that of other machines", made, t.requested)
 	if t.missing != "" {
 		note += ": " + t.missing
 	}
 	return note
 }
 
-// madeBy is the version of Go that made a binary, as the binary says; empty
-// for one that Go did not make.
-func madeBy(binary []byte) string {
+// goVersionOf returns the version of Go that a binary records, or "" for a binary
+// that Go did not compile.
+func goVersionOf(binary []byte) string {
 	info, err := buildinfo.Read(bytes.NewReader(binary))
 	if err != nil {
 		return ""

@@ -64,14 +64,14 @@ func TestToolchain(t *testing.T) {
 	}{
 		"the tree asks for none":              {"1.26", "go 1.26", goCommand{own: host}, host, ""},
 		"the machine has the locked one":      {host[2:] + "-bookworm", "go 1.26", goCommand{own: host}, host, ""},
-		"a later one is in go.mod":            {"1.26.0", "go 1.26\n\ntoolchain go1.99.1", goCommand{own: asked}, asked, "and the tree asks for go1.99.1"},
-		"go.mod alone asks":                   {"latest", "go 1.26.1\n\ntoolchain go1.99.1", goCommand{own: asked}, asked, "and the tree asks for go1.99.1"},
-		"an earlier one is in go.mod":         {"1.99.1", "go 1.26\n\ntoolchain go1.26.1", goCommand{own: asked}, asked, "and the tree asks for go1.99.1"},
-		"it may be fetched":                   {"1.99.1-alpine", "go 1.26", goCommand{own: host, setting: "auto"}, asked, "built with " + host + ", and the tree asks for go1.99.1"},
-		"it must not be fetched":              {"1.99.1", "go 1.26", goCommand{own: host, setting: "local"}, host, "built with " + host + ", and the tree asks for go1.99.1, so the digest is another one than where that builds it: GOTOOLCHAIN=local keeps go from fetching it"},
-		"it cannot be fetched":                {"1.99.1", "go 1.26", goCommand{own: host, setting: "auto", has: map[string]string{asked: "go: download go1.99.1: toolchain not available\nmore"}}, host, "so the digest is another one than where that builds it: go env ended with exit code 1: go: download go1.99.1: toolchain not available"},
-		"the machine's Go is not a release":   {"1.99.1", "go 1.26", goCommand{own: "devel +abc", setting: "local"}, "local", "and the tree asks for go1.99.1"},
-		"the reference is pinned by a digest": {"1.99.1@sha256:abc", "go 1.26", goCommand{own: asked}, asked, "and the tree asks for go1.99.1"},
+		"a later one is in go.mod":            {"1.26.0", "go 1.26\n\ntoolchain go1.99.1", goCommand{own: asked}, asked, "instead of go1.99.1"},
+		"go.mod alone asks":                   {"latest", "go 1.26.1\n\ntoolchain go1.99.1", goCommand{own: asked}, asked, "instead of go1.99.1"},
+		"an earlier one is in go.mod":         {"1.99.1", "go 1.26\n\ntoolchain go1.26.1", goCommand{own: asked}, asked, "instead of go1.99.1"},
+		"it may be fetched":                   {"1.99.1-alpine", "go 1.26", goCommand{own: host, setting: "auto"}, asked, "built with " + host + " instead of go1.99.1"},
+		"it must not be fetched":              {"1.99.1", "go 1.26", goCommand{own: host, setting: "local"}, host, "built with " + host + " instead of go1.99.1, which the tree requests, so its digest differs from that of other machines: GOTOOLCHAIN=local prevents its download"},
+		"it cannot be fetched":                {"1.99.1", "go 1.26", goCommand{own: host, setting: "auto", has: map[string]string{asked: "go: download go1.99.1: toolchain not available\nmore"}}, host, "so its digest differs from that of other machines: go env ended with exit code 1: go: download go1.99.1: toolchain not available"},
+		"the machine's Go is not a release":   {"1.99.1", "go 1.26", goCommand{own: "devel +abc", setting: "local"}, "local", "instead of go1.99.1"},
+		"the reference is pinned by a digest": {"1.99.1@sha256:abc", "go 1.26", goCommand{own: asked}, asked, "instead of go1.99.1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -57,7 +57,7 @@ func TestVendor(t *testing.T) {
 			p, err := platform.Load(dir)
 			require.NoError(t, err)
 			b := builder(t, dir)
-			b.Exact = true
+			b.RequireCommitted = true
 			_, err = b.Build(t.Context(), p.Services[:1])
 			if tt.want == "" {
 				require.NoError(t, err)

@@ -1,8 +1,7 @@
-// Package leak finds secrets in what is about to leave the machine. In files it
-// looks for private keys and AWS access keys: an image is readable by all who
-// may pull it, and what was pushed once cannot be taken back. In what is shown,
-// such as a difference or the last lines of a log, it hides passwords and
-// tokens of any kind: who reads a job's log need not know them.
+// Package leak finds secrets before they are published or shown. [Find] finds
+// private keys and AWS access keys in files: everyone who can pull an image can
+// read it. [Redact] removes passwords and tokens of any kind from text such as
+// diffs and logs.
 package leak
 
 import (
@@ -14,22 +13,22 @@ import (
 
 // Finding is one secret.
 type Finding struct {
-	// Kind says what it is. The secret itself is never told: whoever reads
-	// the message may not be the one whom it belongs to.
+	// Kind is what was found, such as "a private key". The secret itself is never
+	// repeated.
 	Kind string
-	// Line is counted from 1.
+	// Line starts at 1.
 	Line int
 }
 
-// kinds are the secrets that are looked for. A private key needs its first
-// line of content, too: programs that read keys have the header alone.
+// secretKinds are the secrets that [Find] finds. A private key needs its first line
+// of content as well: programs that read keys contain the header alone.
 //
-// The text encodings are those of RFC 7468 and RFC 4880, section 6.2; access
-// keys begin with four letters that say whose they are:
+// The text encodings are those of RFC 7468 and RFC 4880, section 6.2. Access key
+// IDs have a prefix of four letters:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
-var kinds = []struct {
+var secretKinds = []struct {
 	name    string
-	marker  []byte // a cheap test: no match is without it
+	marker  []byte // a fast test: every match contains it
 	pattern *regexp.Regexp
 }{
 	{
@@ -41,10 +40,10 @@ var kinds = []struct {
 	{"an AWS access key id", []byte("ASIA"), regexp.MustCompile(`ASIA[A-Z2-7]{16}`)},
 }
 
-// Find finds the first secret of data.
+// Find returns the first secret in data.
 func Find(data []byte) (found Finding, ok bool) {
-	for _, kind := range kinds {
-		at := first(data, kind.marker, kind.pattern)
+	for _, kind := range secretKinds {
+		at := firstMatch(data, kind.marker, kind.pattern)
 		if at < 0 {
 			continue
 		}
@@ -56,10 +55,10 @@ func Find(data []byte) (found Finding, ok bool) {
 	return found, ok
 }
 
-// first is where pattern, which begins at most a line before marker, matches
-// first. -1 means nowhere. Regular expressions are slow over a whole binary,
-// so they see the surroundings of markers only.
-func first(data, marker []byte, pattern *regexp.Regexp) int {
+// firstMatch returns the offset of the first match of pattern, which starts at most
+// a line before marker, or -1. Regular expressions are slow on a whole binary, so
+// only the surroundings of markers are searched.
+func firstMatch(data, marker []byte, pattern *regexp.Regexp) int {
 	const before, after = 64, 4096
 	for from := 0; ; {
 		n := bytes.Index(data[from:], marker)
@@ -75,20 +74,21 @@ func first(data, marker []byte, pattern *regexp.Regexp) int {
 	}
 }
 
-// stores are files that hold private keys in an encoding of their own.
-var stores = []string{".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx"}
+// keyStoreExtensions are the extensions of files that hold private keys in a binary
+// encoding.
+var keyStoreExtensions = []string{".p12", ".pfx", ".jks", ".keystore", ".ppk", ".kdbx"}
 
-// Private tells whether a file's name alone says that it must not leave: the
-// environment of a developer, git's own folder, a store of private keys. The
-// path is slash-separated.
-func Private(file string) bool {
+// IsPrivateFile reports whether a file must not be published, by its name alone: a
+// developer's environment file, git's own directory, a key store. The path is
+// slash-separated.
+func IsPrivateFile(file string) bool {
 	for part := range strings.SplitSeq(file, "/") {
 		if part == ".git" || strings.HasPrefix(part, ".env") {
 			return true
 		}
 	}
 	extension := strings.ToLower(path.Ext(file))
-	for _, store := range stores {
+	for _, store := range keyStoreExtensions {
 		if extension == store {
 			return true
 		}

@@ -60,10 +60,10 @@ func TestFind(t *testing.T) {
 
 func TestPrivate(t *testing.T) {
 	for _, file := range []string{".env", ".env.local", "site/.env.production", ".git/config", "a/.git/hooks/x", "certs/server.p12", "KEYS.JKS"} {
-		require.True(t, leak.Private(file), file)
+		require.True(t, leak.IsPrivateFile(file), file)
 	}
 	for _, file := range []string{"index.html", ".gitignore", "environment.js", "a.envelope/x", "key.pem.html", ".well-known/security.txt"} {
-		require.False(t, leak.Private(file), file)
+		require.False(t, leak.IsPrivateFile(file), file)
 	}
 }
 

@@ -15,22 +15,22 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// maxSiblings is how many other repositories are asked for a layer at most.
+// maxSiblings is the maximum number of other repositories to check for a layer.
 const maxSiblings = 8
 
-// errCorrupt is the error of content that does not have its digest.
-var errCorrupt = errors.New("its content is not what its digest says")
+// errCorrupt is the error of content that does not match its digest.
+var errCorrupt = errors.New("its content does not match its digest")
 
-// holdings is which repository of a registry is known to hold a blob, and who is
-// at work on which blob.
-type holdings struct {
+// knownBlobs records which repositories hold a blob, and locks blobs during their
+// transfer.
+type knownBlobs struct {
 	locks sync.Map // of v1.Hash to chan struct{}
 	repos sync.Map // of v1.Hash to name.Repository
 }
 
-// lock waits for its turn to work on a blob: while one repository gets it, others
-// wait to mount it from there.
-func (h *holdings) lock(ctx context.Context, digest v1.Hash) (unlock func(), err error) {
+// lock locks a blob: while it is pushed to one repository, others wait and then
+// mount it from there.
+func (h *knownBlobs) lock(ctx context.Context, digest v1.Hash) (unlock func(), err error) {
 	turn, _ := h.locks.LoadOrStore(digest, make(chan struct{}, 1))
 	lock := turn.(chan struct{})
 	select {
@@ -41,33 +41,33 @@ func (h *holdings) lock(ctx context.Context, digest v1.Hash) (unlock func(), err
 	}
 }
 
-// putBlob brings a layer to the repository: it is there, is mounted from another
-// repository of the registry, or is sent. Siblings are other repositories that may
-// have it.
-func (c *connection) putBlob(ctx context.Context, layer v1.Layer, siblings []string) error {
+// pushBlob makes sure that the repository has a layer: it mounts the layer from
+// another repository of the registry or uploads it. Siblings are repositories that
+// may have it.
+func (c *connection) pushBlob(ctx context.Context, layer v1.Layer, siblings []string) error {
 	digest, err := layer.Digest()
 	if err != nil {
 		return err
 	}
-	unlock, err := c.registry.held.lock(ctx, digest)
+	unlock, err := c.registry.blobs.lock(ctx, digest)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	layer, err = c.mountable(ctx, layer, digest, siblings)
+	layer, err = c.withMountSource(ctx, layer, digest, siblings)
 	if err == nil {
 		err = c.upload(ctx, layer)
 	}
 	if err != nil {
 		return &blobError{digest.String(), err}
 	}
-	c.registry.held.repos.LoadOrStore(digest, c.name)
+	c.registry.blobs.repos.LoadOrStore(digest, c.name)
 	return nil
 }
 
-// mountable is the layer with a repository of the registry to mount it from, if
-// one is known to hold it or a sibling does.
-func (c *connection) mountable(ctx context.Context, layer v1.Layer, digest v1.Hash, siblings []string) (v1.Layer, error) {
+// withMountSource returns the layer with a repository to mount it from, if the
+// registry is known to have it or a sibling has it.
+func (c *connection) withMountSource(ctx context.Context, layer v1.Layer, digest v1.Hash, siblings []string) (v1.Layer, error) {
 	if pulled, ok := layer.(*remote.MountableLayer); ok {
 		if pulled.Reference.Context().Registry == c.name.Registry {
 			return layer, nil
@@ -77,13 +77,13 @@ func (c *connection) mountable(ctx context.Context, layer v1.Layer, digest v1.Ha
 	from := func(repository name.Repository) v1.Layer {
 		return &remote.MountableLayer{Layer: layer, Reference: repository.Digest(digest.String())}
 	}
-	if known, ok := c.registry.held.repos.Load(digest); ok {
+	if known, ok := c.registry.blobs.repos.Load(digest); ok {
 		return from(known.(name.Repository)), nil
 	}
 	if len(siblings) == 0 {
 		return layer, nil
 	}
-	if there, err := c.hasBlob(ctx, digest); err != nil || there {
+	if exists, err := c.hasBlob(ctx, digest); err != nil || exists {
 		return layer, err
 	}
 	for _, sibling := range siblings[:min(len(siblings), maxSiblings)] {
@@ -91,14 +91,14 @@ func (c *connection) mountable(ctx context.Context, layer v1.Layer, digest v1.Ha
 		if err != nil || other == c {
 			continue
 		}
-		if there, err := other.hasBlob(ctx, digest); err == nil && there { // who may not look may not mount
+		if exists, err := other.hasBlob(ctx, digest); err == nil && exists { // without read access it cannot be mounted either
 			return from(other.name), nil
 		}
 	}
 	return layer, nil
 }
 
-// hasBlob asks whether the repository holds a blob.
+// hasBlob reports whether the repository has a blob.
 func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) {
 	layer, err := remote.Layer(c.name.Digest(digest.String()), c.remote(ctx)...)
 	if err != nil {
@@ -107,11 +107,11 @@ func (c *connection) hasBlob(ctx context.Context, digest v1.Hash) (bool, error) 
 	return partial.Exists(layer)
 }
 
-// upload sends a blob that is not there. What breaks off starts anew.
+// upload uploads a missing blob, and restarts an upload that was interrupted.
 func (c *connection) upload(ctx context.Context, layer v1.Layer) error {
 	select {
-	case c.registry.slots <- struct{}{}:
-		defer func() { <-c.registry.slots }()
+	case c.registry.uploadSlots <- struct{}{}:
+		defer func() { <-c.registry.uploadSlots }()
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -120,22 +120,23 @@ func (c *connection) upload(ctx context.Context, layer v1.Layer) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if bad := check(layer); bad != nil {
-			return bad
+		if corrupt := verifyContent(layer); corrupt != nil {
+			return corrupt
 		}
-		var b *broken
-		if failed >= tries || !errors.As(err, &b) {
+		var upload *uploadError
+		if failed >= maxAttempts || !errors.As(err, &upload) {
 			return err
 		}
-		if err := c.registry.options.Clock.Sleep(ctx, max(pause(failed), b.after)); err != nil {
+		if err := c.registry.options.Clock.Sleep(ctx, max(backoff(failed), upload.wait)); err != nil {
 			return err
 		}
 	}
 }
 
-// check says whether the content is at fault for an upload that failed. It is not
-// hashed on its way, which would cost as much as the way: the registry does that.
-func check(layer v1.Layer) error {
+// verifyContent reports whether a failed upload is due to the content. Content is
+// not hashed during the upload, which would double its cost; the registry verifies
+// it.
+func verifyContent(layer v1.Layer) error {
 	digest, err := layer.Digest()
 	if err != nil {
 		return err

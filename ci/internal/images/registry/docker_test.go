@@ -21,7 +21,7 @@ import (
 // The embedded registry is ours: that publishing works with another one is seen
 // with Docker's, which has no referrers API.
 func TestDockerRegistry(t *testing.T) {
-	gate := registrytest.NewGate(t, registrytest.Docker(t))
+	gate := registrytest.NewProxy(t, registrytest.StartDocker(t))
 	open := func() *registry.Registry {
 		r, err := registry.New(gate.Host+"/team", registry.Options{Clock: &fakeClock{}})
 		require.NoError(t, err)
@@ -39,14 +39,14 @@ func TestDockerRegistry(t *testing.T) {
 		gate.Reset()
 		again, err := open().Publish(t.Context(), publication(image))
 		require.NoError(t, err)
-		require.Zero(t, again.Sent)
+		require.Zero(t, again.UploadStats)
 		require.Zero(t, gate.Writes())
 	})
 	t.Run("a tag is never moved, and latest is", func(t *testing.T) {
 		_, err := open().Publish(t.Context(), publication(index(t, base)))
 		require.Equal(t, outcome.Refused, outcome.Of(err))
 		p := publication(image)
-		p.Latest = registry.Latest{Move: true, Always: true}
+		p.Latest = registry.LatestPolicy{Move: true, Always: true}
 		got, err := open().Publish(t.Context(), p)
 		require.NoError(t, err)
 		require.Equal(t, registry.LatestMoved, got.Latest.Result)
@@ -59,7 +59,7 @@ func TestDockerRegistry(t *testing.T) {
 	})
 	t.Run("a broken upload starts anew", func(t *testing.T) {
 		var broken atomic.Bool
-		gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+		gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPatch && r.ContentLength > 500_000 && broken.CompareAndSwap(false, true) {
 				r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, 400_000), failing{}))
 			}

@@ -53,20 +53,20 @@ func TestFaults(t *testing.T) {
 		},
 		"the registry is nowhere": {
 			spoil: func(_ *testing.T, f *fixture) func() { f.registry = f.at("registry.invalid"); return func() {} },
-			want:  "connecting (repo/a in registry.invalid): there is no host registry.invalid: check the registry's name and the network",
+			want:  "connecting (repo/a in registry.invalid): host registry.invalid not found: check the registry's name and the network",
 		},
 		"the registry hangs": {
-			options: func(o *registry.Options) { o.Stall = 250 * time.Millisecond },
+			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = hang(http.MethodHead, "/manifests/")
+				f.gate.OnRequest = hang(http.MethodHead, "/manifests/")
 				return func() {}
 			},
-			want: "asking for tag " + sha + " (repo/a in GATE): nothing moved for 250ms: the registry, or the line to it, hangs: try again later",
+			want: "checking for tag " + sha + " (repo/a in GATE): no data transferred for 250ms: the registry or the connection to it hangs: try again later",
 		},
 		"the registry hangs in the middle of an upload": {
-			options: func(o *registry.Options) { o.Stall = 250 * time.Millisecond },
+			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = hang(http.MethodPatch, "")
+				f.gate.OnRequest = hang(http.MethodPatch, "")
 				return func() {}
 			},
 			want: "hangs: try again later",
@@ -74,39 +74,39 @@ func TestFaults(t *testing.T) {
 		"the login is wrong": {
 			options: func(o *registry.Options) { o.Auth = &authn.Basic{Username: "AWS", Password: secret} },
 			code:    outcome.Usage,
-			want:    "(repo/a in GATE): the registry does not take the login (401 Unauthorized): docker login GATE",
+			want:    "(repo/a in GATE): the registry rejected the credentials (401 Unauthorized): docker login GATE",
 		},
 		"the login ends while pushing": {
-			options: func(o *registry.Options) { o.NoLogin = "log in again" },
+			options: func(o *registry.Options) { o.LoginHint = "log in again" },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = always(http.MethodPatch, "", http.StatusUnauthorized)
+				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusUnauthorized)
 				return func() {}
 			},
 			code: outcome.Usage,
-			want: "the registry does not take the login (401 Unauthorized): log in again",
+			want: "the registry rejected the credentials (401 Unauthorized): log in again",
 		},
 		"pushing is denied": {
 			spoil: fault(localaws.Fault{Kind: localaws.Denied, Action: "InitiateLayerUpload"}),
-			want:  "the registry denies it (403 DENIED: User: ",
+			want:  "the registry denied access (403 DENIED: User: ",
 		},
 		"tagging is denied": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
+				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
 				return func() {}
 			},
-			want: "tagging (repo/a in GATE): the registry denies it (403 Forbidden): allow these credentials to pull from and push to the repository",
+			want: "tagging (repo/a in GATE): the registry denied access (403 Forbidden): allow these credentials to pull from and push to the repository",
 		},
 		"requests are limited": {
 			spoil: fault(localaws.Fault{Kind: localaws.Throttle, Action: "PutImage"}),
-			want:  "pushing (repo/a in GATE): the registry limits requests, also after 5 tries (429 TOOMANYREQUESTS: Rate exceeded): try again later, or have its limit raised",
+			want:  "pushing (repo/a in GATE): the registry throttles requests even after 5 attempts (429 TOOMANYREQUESTS: Rate exceeded): try again later, or request a higher limit",
 		},
 		"it fails in the middle of an upload": {
 			spoil: fault(localaws.Fault{Kind: localaws.ServerError, Action: "UploadLayerPart", After: 100}),
-			want:  "the registry fails, also after 5 tries (500 UNKNOWN: The request processing has failed because of an unknown error, exception or failure.): try again later",
+			want:  "the registry failed in all of 5 attempts (500 UNKNOWN: The request processing has failed because of an unknown error, exception or failure.): try again later",
 		},
 		"it fails at the end of an upload": {
 			spoil: fault(localaws.Fault{Kind: localaws.ServerError, Action: "CompleteLayerUpload"}),
-			want:  "the registry fails, also after 5 tries",
+			want:  "the registry failed in all of 5 attempts",
 		},
 		"the connection is reset in the middle of an upload": {
 			spoil: func(_ *testing.T, f *fixture) func() {
@@ -117,7 +117,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the connection is reset at the tag": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) {
 						panic(http.ErrAbortHandler)
 					}
@@ -129,7 +129,7 @@ func TestFaults(t *testing.T) {
 		},
 		"a blob is corrupted on its way": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPatch {
 						r.Body = io.NopCloser(io.MultiReader(strings.NewReader("x"), io.LimitReader(&skipped{r.Body}, r.ContentLength-1)))
 					}
@@ -137,19 +137,19 @@ func TestFaults(t *testing.T) {
 				}
 				return func() {}
 			},
-			want: "the registry answers 400 DIGEST_INVALID",
+			want: "the registry returned 400 DIGEST_INVALID",
 		},
 		"a layer's file is corrupted": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
 				p.Index = index(t, corrupted(t, noise(t, large), 0))
 			},
-			want: "its content is not what its digest says: build it again",
+			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file is cut short": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
 				p.Index = index(t, corrupted(t, noise(t, large), 1000))
 			},
-			want: "its content is not what its digest says: build it again",
+			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file cannot be read": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
@@ -160,7 +160,7 @@ func TestFaults(t *testing.T) {
 		"a base is corrupted when it is pulled": {
 			publish: func(p *registry.Publication, t *testing.T, f *fixture) {
 				layer := f.pulled(t, noise(t, large))
-				f.gate.After = func(answer *http.Response) error {
+				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodGet && answer.ContentLength > large/2 {
 						raw, err := io.ReadAll(answer.Body)
 						raw[len(raw)-1] ^= 1
@@ -183,14 +183,14 @@ func TestFaults(t *testing.T) {
 			want: "a tag is never moved; commit the change and publish that commit",
 		},
 		"there is no repository": {
-			options: func(o *registry.Options) { o.NoRepository = "run slipway apply" },
+			options: func(o *registry.Options) { o.RepositoryHint = "run slipway apply" },
 			publish: func(p *registry.Publication, _ *testing.T, _ *fixture) { p.Repository = "none" },
 			code:    outcome.Usage,
 			want:    "the registry GATE has no repository repo/none: run slipway apply",
 		},
 		"there is no repository, in few words": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = always(http.MethodPost, "/uploads/", http.StatusNotFound)
+				f.gate.OnRequest = always(http.MethodPost, "/uploads/", http.StatusNotFound)
 				return func() {}
 			},
 			code: outcome.Usage,
@@ -198,12 +198,12 @@ func TestFaults(t *testing.T) {
 		},
 		"a blob is taken for another": {
 			spoil: answers(http.MethodPut, "/uploads/"),
-			want:  "the registry GATE says that it has sha256:" + strings.Repeat("0", 64) + ", where sha256:",
+			want:  "the registry GATE stored digest sha256:" + strings.Repeat("0", 64) + " instead of sha256:",
 		},
 		"the tag is taken for another image": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				asked := 0
-				f.gate.After = func(answer *http.Response) error {
+				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodHead && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 						if asked++; asked == 3 {
 							answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
@@ -218,21 +218,21 @@ func TestFaults(t *testing.T) {
 		},
 		"the tag is taken and forgotten": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
+				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
 				return func() {}
 			},
-			want: "the registry GATE took tag " + sha + " of repo/a and does not have it: publish again",
+			want: "the registry GATE accepted tag " + sha + " of repo/a but does not have it: publish again",
 		},
 		"the registry says no": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.Before = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
+				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
 				return func() {}
 			},
-			want: "the registry answers 413 Request Entity Too Large",
+			want: "the registry returned 413 Request Entity Too Large",
 		},
 		"an upload without a place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.After = func(answer *http.Response) error {
+				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Del("Location")
 					}
@@ -244,7 +244,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload at a strange place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.After = func(answer *http.Response) error {
+				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://[::1")
 					}
@@ -256,7 +256,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload sent elsewhere without encryption": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.After = func(answer *http.Response) error {
+				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://elsewhere.example/upload")
 					}
@@ -265,7 +265,7 @@ func TestFaults(t *testing.T) {
 				return func() {}
 			},
 			code: outcome.Usage,
-			want: "it is spoken to without encryption, which is only for this machine itself",
+			want: "plain HTTP is allowed only for this machine",
 		},
 	}
 	for name, tt := range tests {
@@ -329,7 +329,7 @@ func hang(method, part string) func(w http.ResponseWriter, r *http.Request) bool
 // answers lets a kind of answer name another digest.
 func answers(method, part string) func(*testing.T, *fixture) func() {
 	return func(_ *testing.T, f *fixture) func() {
-		f.gate.After = func(answer *http.Response) error {
+		f.gate.OnResponse = func(answer *http.Response) error {
 			if answer.Request.Method == method && strings.Contains(answer.Request.URL.Path, part) {
 				answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
 			}
@@ -404,18 +404,18 @@ func TestFaultsOfReferrers(t *testing.T) {
 	require.NoError(t, err)
 	sbom := artifact(t, image, "application/vnd.example.sbom", "{}")
 	for status, code := range map[int]outcome.Code{http.StatusForbidden: outcome.Failed, http.StatusUnauthorized: outcome.Usage, http.StatusBadGateway: outcome.Failed} {
-		f.gate.Before = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+		f.gate.OnRequest = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		_, err = f.registry.Attach(t.Context(), "a", sbom)
-		require.ErrorContains(t, err, "asking for an artifact (repo/a in "+f.gate.Host+"): the registry")
+		require.ErrorContains(t, err, "checking for an artifact (repo/a in "+f.gate.Host+"): the registry")
 		require.Equal(t, code, outcome.Of(err))
 		_, err = f.registry.Referrers(t.Context(), "a", subject, "")
 		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.Host+"): the registry")
 		_, _, err = f.registry.Find(t.Context(), "a", sha)
-		require.ErrorContains(t, err, "asking for tag "+sha)
+		require.ErrorContains(t, err, "checking for tag "+sha)
 	}
-	f.gate.Before = always(http.MethodPut, "/manifests/", http.StatusForbidden)
+	f.gate.OnRequest = always(http.MethodPut, "/manifests/", http.StatusForbidden)
 	_, err = f.registry.Attach(t.Context(), "a", sbom)
-	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denies it")
+	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denied access")
 	f.gate.Reset()
 	_, err = f.registry.Attach(t.Context(), "A", sbom)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
@@ -437,7 +437,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(at.method+" "+at.part, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 			ctx, cancel := context.WithCancelCause(t.Context())
-			f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == at.method && strings.Contains(r.URL.Path, at.part) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					cancel(outcome.Interruption("SIGINT"))
@@ -456,7 +456,7 @@ func TestInterrupted(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Millisecond, errors.New("--timeout is over"))
 		defer cancel()
-		f.gate.Before = hang(http.MethodPatch, "")
+		f.gate.OnRequest = hang(http.MethodPatch, "")
 		_, err := f.registry.Publish(ctx, publication(index(t, noise(t, 1000))))
 		require.ErrorContains(t, err, "--timeout is over")
 		require.Equal(t, outcome.Failed, outcome.Of(err))

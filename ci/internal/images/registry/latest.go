@@ -11,67 +11,67 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// latestTag is the one tag that moves.
+// latestTag is the only mutable tag.
 const latestTag = "latest"
 
-// Latest says what shall become of the tag latest.
-type Latest struct {
-	// Move moves it to what is published. It stays where the tag of the publication
-	// was there before, unless Always: to publish an old commit again shall not
-	// bring latest back to it.
+// LatestPolicy specifies whether to move the tag latest.
+type LatestPolicy struct {
+	// Move moves the tag to the published image, unless the commit's own tag
+	// existed before: publishing an old commit again must not move latest back.
+	// Always moves it even then.
 	Move, Always bool
-	// Reason says why it is not moved.
+	// Reason is why the tag is not moved.
 	Reason string
 }
 
-// What became of the tag latest.
+// The results for the tag latest.
 const (
 	LatestMoved     = "moved"
-	LatestUnchanged = "unchanged" // it named the image already
-	LatestLeft      = "left"
+	LatestUnchanged = "unchanged" // it already names the image
+	LatestNotMoved  = "left"
 )
 
-// Moved is what became of the tag latest.
-type Moved struct {
+// LatestResult is the result for the tag latest.
+type LatestResult struct {
 	Result string `json:"result"`
-	// Reason says why it was left.
+	// Reason is why it was not moved.
 	Reason string `json:"reason,omitempty"`
 }
 
-// latest moves the tag latest, as far as it may. What keeps the registry from
-// moving it is told, and no failure: nothing depends on latest.
-func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, pushed bool) (Moved, error) {
+// latest moves the tag latest as the policy specifies. A registry that does not
+// move it is reported and not an error: nothing depends on latest.
+func (c *connection) latest(ctx context.Context, p Publication, digest v1.Hash, pushed bool) (LatestResult, error) {
 	switch {
 	case !p.Latest.Move:
-		return Moved{LatestLeft, p.Latest.Reason}, nil
+		return LatestResult{LatestNotMoved, p.Latest.Reason}, nil
 	case !pushed && !p.Latest.Always:
-		return Moved{LatestLeft, "tag " + p.Tag + " was published before"}, nil
+		return LatestResult{LatestNotMoved, "tag " + p.Tag + " already existed"}, nil
 	}
-	held, err := c.find(ctx, c.name.Tag(latestTag))
-	if err == nil && held == digest {
-		return Moved{Result: LatestUnchanged}, nil
+	current, err := c.resolve(ctx, c.name.Tag(latestTag))
+	if err == nil && current == digest {
+		return LatestResult{Result: LatestUnchanged}, nil
 	}
 	if err == nil {
 		err = c.pusher.Put(ctx, c.name.Tag(latestTag), p.Index)
 	}
 	switch {
 	case err == nil:
-		return Moved{Result: LatestMoved}, nil
+		return LatestResult{Result: LatestMoved}, nil
 	case ctx.Err() != nil:
-		return Moved{}, c.explain(ctx, "moving latest", err)
-	case immutable(err):
-		return Moved{LatestLeft, fmt.Sprintf("repository %s does not let it move", c.name.RepositoryStr())}, nil
+		return LatestResult{}, c.explain(ctx, "moving latest", err)
+	case isImmutable(err):
+		return LatestResult{LatestNotMoved, fmt.Sprintf("repository %s has immutable tags", c.name.RepositoryStr())}, nil
 	}
-	return Moved{LatestLeft, c.explain(ctx, "moving latest", err).Error()}, nil
+	return LatestResult{LatestNotMoved, c.explain(ctx, "moving latest", err).Error()}, nil
 }
 
-// immutable tells the answer of a registry that does not move a tag; ECR's is
-// TAG_INVALID with status 400.
-func immutable(err error) bool {
-	var answer *transport.Error
-	if !errors.As(err, &answer) {
+// isImmutable reports whether the registry refuses to move a tag. ECR responds with
+// TAG_INVALID and status 400.
+func isImmutable(err error) bool {
+	var response *transport.Error
+	if !errors.As(err, &response) {
 		return false
 	}
-	return answer.StatusCode == http.StatusConflict || answer.StatusCode == http.StatusPreconditionFailed ||
-		slices.ContainsFunc(answer.Errors, func(d transport.Diagnostic) bool { return d.Code == transport.TagInvalidErrorCode })
+	return response.StatusCode == http.StatusConflict || response.StatusCode == http.StatusPreconditionFailed ||
+		slices.ContainsFunc(response.Errors, func(d transport.Diagnostic) bool { return d.Code == transport.TagInvalidErrorCode })
 }

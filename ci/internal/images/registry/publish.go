@@ -17,39 +17,39 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Publication is an image that is to be published.
+// Publication is an image to publish.
 type Publication struct {
 	Repository string
-	// Tag names this image for ever.
+	// Tag is the image's immutable tag.
 	Tag   string
 	Index v1.ImageIndex
 	// Siblings are other repositories of the registry that may hold layers of the
-	// image's base.
+	// base image.
 	Siblings []string
-	// Latest says what becomes of the tag latest.
-	Latest Latest
-	// BeforeTag, if set, is called when the image is there by its digest and not
-	// yet by its tag. An error leaves it untagged.
+	// Latest specifies whether to move the tag latest.
+	Latest LatestPolicy
+	// BeforeTag, if set, is called when the image can be pulled by digest and
+	// before it is tagged. After an error the image stays untagged.
 	BeforeTag func(context.Context) error
 }
 
-// Published is what a registry holds after Publish, and what it took.
+// Published is the result of [Registry.Publish].
 type Published struct {
 	Repository string `json:"repository"`
-	// Image is the reference by digest, the only one that deployments use.
+	// Image is the reference by digest, which deployments use.
 	Image  string `json:"image"`
 	Digest string `json:"digest"`
 	Tag    string `json:"tag"`
-	// Pushed is false when the registry held the image under the tag already.
+	// Pushed is false if the registry already had the image under the tag.
 	Pushed bool `json:"pushed"`
-	Sent
-	Latest Moved `json:"latest"`
+	UploadStats
+	Latest LatestResult `json:"latest"`
 }
 
-// Publish brings an image to its repository and tags it. Only what the registry
-// lacks is sent. A tag is never moved: if it names the same digest there is
-// nothing to do, if it names another that is refused. The tag is written last,
-// when everything below it has arrived.
+// Publish pushes an image to its repository and tags it. Only missing content is
+// uploaded. A tag is never moved: if it names the same digest, nothing is done; if
+// it names another, Publish refuses. The tag is written last, when everything it
+// refers to is stored.
 func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error) {
 	published := Published{Repository: r.path(p.Repository), Tag: p.Tag}
 	digest, err := p.Index.Digest()
@@ -61,56 +61,56 @@ func (r *Registry) Publish(ctx context.Context, p Publication) (Published, error
 	if err != nil {
 		return published, err
 	}
-	var t tally
-	ctx = context.WithValue(ctx, tallyKey{}, &t)
+	var t uploadCounter
+	ctx = context.WithValue(ctx, counterKey{}, &t)
 	published.Pushed, err = c.publish(ctx, p, digest)
 	if err == nil {
 		published.Latest, err = c.latest(ctx, p, digest, published.Pushed)
 	}
-	published.Sent = t.sent()
+	published.UploadStats = t.stats()
 	return published, err
 }
 
-// publish brings the image and its tag, if the tag is not there.
+// publish pushes the image and its tag if the tag does not exist.
 func (c *connection) publish(ctx context.Context, p Publication, digest v1.Hash) (pushed bool, err error) {
 	tag := c.name.Tag(p.Tag)
-	if there, err := c.taken(ctx, tag, digest); err != nil || there {
+	if exists, err := c.tagExists(ctx, tag, digest); err != nil || exists {
 		return false, err
 	}
-	held, err := c.find(ctx, c.name.Digest(digest.String()))
+	existing, err := c.resolve(ctx, c.name.Digest(digest.String()))
 	if err != nil {
-		return false, c.explain(ctx, "asking for the image", err)
+		return false, c.explain(ctx, "checking for the image", err)
 	}
-	if held != digest {
-		if err := c.putChildren(ctx, p, p.Index); err != nil {
+	if existing != digest {
+		if err := c.pushChildren(ctx, p, p.Index); err != nil {
 			return false, c.explain(ctx, "pushing", err)
 		}
-		if there, err := c.taken(ctx, tag, digest); err != nil || there { // somebody else was faster
+		if exists, err := c.tagExists(ctx, tag, digest); err != nil || exists { // a concurrent publication was faster
 			return false, err
 		}
 	}
-	if err := c.beforeTag(ctx, p, digest, held == digest); err != nil {
+	if err := c.beforeTag(ctx, p, digest, existing == digest); err != nil {
 		return false, err
 	}
 	failed := c.pusher.Put(ctx, tag, p.Index)
-	there, err := c.taken(ctx, tag, digest)
+	exists, err := c.tagExists(ctx, tag, digest)
 	switch {
 	case err != nil && (failed == nil || outcome.Of(err) == outcome.Refused):
 		return false, err
-	case failed != nil && !there:
+	case failed != nil && !exists:
 		return false, c.explain(ctx, "tagging", failed)
-	case !there:
-		return false, fmt.Errorf("the registry %s took tag %s of %s and does not have it: publish again; if that does not help, the registry is broken", c.registry.Host, p.Tag, c.name.RepositoryStr())
+	case !exists:
+		return false, fmt.Errorf("the registry %s accepted tag %s of %s but does not have it: publish again; if that does not help, the registry is faulty", c.registry.Host, p.Tag, c.name.RepositoryStr())
 	}
 	return true, nil
 }
 
-// beforeTag does what is to be done before the image has its tag.
-func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, there bool) error {
+// beforeTag pushes the image by digest and calls BeforeTag.
+func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Hash, exists bool) error {
 	if p.BeforeTag == nil {
 		return nil
 	}
-	if !there {
+	if !exists {
 		if err := c.pusher.Put(ctx, c.name.Digest(digest.String()), p.Index); err != nil {
 			return c.explain(ctx, "pushing", err)
 		}
@@ -118,29 +118,30 @@ func (c *connection) beforeTag(ctx context.Context, p Publication, digest v1.Has
 	return p.BeforeTag(ctx)
 }
 
-// taken tells whether the tag names the digest. One that names another is a
-// refusal.
-func (c *connection) taken(ctx context.Context, tag name.Tag, digest v1.Hash) (bool, error) {
-	held, err := c.find(ctx, tag)
+// tagExists reports whether the tag names the digest. It refuses a tag that names
+// another.
+func (c *connection) tagExists(ctx context.Context, tag name.Tag, digest v1.Hash) (bool, error) {
+	current, err := c.resolve(ctx, tag)
 	switch {
 	case err != nil:
-		return false, c.explain(ctx, "asking for tag "+tag.TagStr(), err)
-	case held == digest:
+		return false, c.explain(ctx, "checking for tag "+tag.TagStr(), err)
+	case current == digest:
 		return true, nil
-	case held == (v1.Hash{}):
+	case current == (v1.Hash{}):
 		return false, nil
 	}
-	return false, outcome.Refusedf("tag %s already names %s in %s, not %s: a tag is never moved; commit the change and publish that commit", tag.TagStr(), held, c.name.RepositoryStr(), digest)
+	return false, outcome.Refusedf("tag %s already names %s in %s, not %s: a tag is never moved; commit the change and publish that commit", tag.TagStr(), current, c.name.RepositoryStr(), digest)
 }
 
-// find is the digest of what a reference names, the zero one if nothing.
-func (c *connection) find(ctx context.Context, reference name.Reference) (v1.Hash, error) {
-	held, err := remote.Head(reference, c.remote(ctx)...)
-	var answer *transport.Error
+// resolve returns the digest of a reference, or the zero digest if it does not
+// exist.
+func (c *connection) resolve(ctx context.Context, reference name.Reference) (v1.Hash, error) {
+	desc, err := remote.Head(reference, c.remote(ctx)...)
+	var response *transport.Error
 	switch {
-	case errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound:
+	case errors.As(err, &response) && response.StatusCode == http.StatusNotFound:
 		return v1.Hash{}, nil
-	case err != nil && strings.Contains(err.Error(), "response did not include"): // a registry need not say it
+	case err != nil && strings.Contains(err.Error(), "response did not include"): // the response header is optional
 		full, err := remote.Get(reference, c.remote(ctx)...)
 		if err != nil {
 			return v1.Hash{}, err
@@ -149,11 +150,11 @@ func (c *connection) find(ctx context.Context, reference name.Reference) (v1.Has
 	case err != nil:
 		return v1.Hash{}, err
 	}
-	return held.Digest, nil
+	return desc.Digest, nil
 }
 
-// putChildren brings everything that an index refers to.
-func (c *connection) putChildren(ctx context.Context, p Publication, index v1.ImageIndex) error {
+// pushChildren pushes everything that an index refers to.
+func (c *connection) pushChildren(ctx context.Context, p Publication, index v1.ImageIndex) error {
 	children, err := partial.Manifests(index)
 	if err != nil {
 		return err
@@ -166,14 +167,14 @@ func (c *connection) putChildren(ctx context.Context, p Publication, index v1.Im
 				return err
 			}
 			reference := c.name.Digest(digest.String())
-			if there, err := c.find(ctx, reference); err != nil || there == digest {
+			if existing, err := c.resolve(ctx, reference); err != nil || existing == digest {
 				return err
 			}
 			switch child := child.(type) {
 			case v1.ImageIndex:
-				err = c.putChildren(ctx, p, child)
+				err = c.pushChildren(ctx, p, child)
 			case v1.Image:
-				err = c.putBlobs(ctx, p.Siblings, child)
+				err = c.pushBlobs(ctx, p.Siblings, child)
 			default:
 				err = fmt.Errorf("the image refers to %s, which is neither an image nor an index", digest)
 			}
@@ -186,8 +187,8 @@ func (c *connection) putChildren(ctx context.Context, p Publication, index v1.Im
 	return group.Wait()
 }
 
-// putBlobs brings the layers and the configuration of an image.
-func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Image) error {
+// pushBlobs pushes the layers and the configuration of an image.
+func (c *connection) pushBlobs(ctx context.Context, siblings []string, img v1.Image) error {
 	layers, err := img.Layers()
 	if err != nil {
 		return err
@@ -200,27 +201,27 @@ func (c *connection) putBlobs(ctx context.Context, siblings []string, img v1.Ima
 	for n, layer := range layers {
 		from := siblings
 		if n == len(layers)-1 {
-			from = nil // what a service adds to its base nobody else has
+			from = nil // no other repository has the service's own layer
 		}
-		group.Go(func() error { return c.putBlob(ctx, layer, from) })
+		group.Go(func() error { return c.pushBlob(ctx, layer, from) })
 	}
-	group.Go(func() error { return c.putBlob(ctx, config, nil) })
+	group.Go(func() error { return c.pushBlob(ctx, config, nil) })
 	return group.Wait()
 }
 
-// Find tells what tag names in the repository, as a reference by digest; ok is
-// false when the repository has no such tag.
+// Find returns the image that a tag names, as a reference by digest; ok is false if
+// the repository has no such tag.
 func (r *Registry) Find(ctx context.Context, repository, tag string) (reference string, ok bool, err error) {
 	c, err := r.connect(ctx, repository)
 	if err != nil {
 		return "", false, err
 	}
-	held, err := c.find(ctx, c.name.Tag(tag))
+	digest, err := c.resolve(ctx, c.name.Tag(tag))
 	if err != nil {
-		return "", false, c.explain(ctx, "asking for tag "+tag, err)
+		return "", false, c.explain(ctx, "checking for tag "+tag, err)
 	}
-	if held == (v1.Hash{}) {
+	if digest == (v1.Hash{}) {
 		return "", false, nil
 	}
-	return r.Reference(repository, held), true, nil
+	return r.Reference(repository, digest), true, nil
 }

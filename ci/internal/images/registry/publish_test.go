@@ -45,7 +45,7 @@ func TestPublish(t *testing.T) {
 			require.Equal(t, f.gate.Host+"/repo/a@"+digestOf(t, image), got.Image)
 			require.Equal(t, int64(4), got.Blobs, "two layers, once for both platforms, and two configurations")
 			require.Equal(t, int64(3), got.Manifests)
-			require.Equal(t, registry.Moved{Result: registry.LatestLeft}, got.Latest)
+			require.Equal(t, registry.LatestResult{Result: registry.LatestNotMoved}, got.Latest)
 			require.Equal(t, 4, f.gate.Count(http.MethodPatch, ""))
 			require.Equal(t, digestOf(t, image), f.names("a", sha))
 
@@ -58,7 +58,7 @@ func TestPublish(t *testing.T) {
 				again, err := f.registry.Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.False(t, again.Pushed)
-				require.Zero(t, again.Sent)
+				require.Zero(t, again.UploadStats)
 				require.Zero(t, f.gate.Writes())
 				require.Equal(t, 1, f.gate.Count("", ""))
 
@@ -142,7 +142,7 @@ func TestPublishStrangeThings(t *testing.T) {
 	require.Equal(t, int64(2), got.Blobs, "a layer that must not be distributed is not")
 
 	_, err = f.registry.Publish(t.Context(), registry.Publication{Repository: "RE PO", Index: foreign})
-	require.ErrorContains(t, err, `"repo/RE PO" cannot be the name of a repository`)
+	require.ErrorContains(t, err, `invalid repository name "repo/RE PO"`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
@@ -169,7 +169,7 @@ func TestMount(t *testing.T) {
 	})
 	t.Run("not if a registry does not", func(t *testing.T) {
 		f.gate.Reset()
-		f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+		f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			r.URL.RawQuery = withoutMount(r.URL.RawQuery)
 			return false
 		}
@@ -186,7 +186,7 @@ func TestMount(t *testing.T) {
 	})
 	t.Run("nor if it refuses the question", func(t *testing.T) {
 		f.gate.Reset()
-		f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.RawQuery, "mount=") {
 				w.WriteHeader(http.StatusBadRequest)
 				return true
@@ -251,18 +251,18 @@ func TestPublishManyAtOnce(t *testing.T) {
 func TestLatest(t *testing.T) {
 	tests := map[string]struct {
 		mutability ecrtypes.ImageTagMutability
-		latest     registry.Latest
+		latest     registry.LatestPolicy
 		before     bool // the tag was published before
 		current    bool // latest names the image already
-		want       registry.Moved
+		want       registry.LatestResult
 		moved      bool
 	}{
-		"moved":                       {ecrtypes.ImageTagMutabilityMutable, registry.Latest{Move: true}, false, false, registry.Moved{Result: "moved"}, true},
-		"not wanted":                  {ecrtypes.ImageTagMutabilityMutable, registry.Latest{Reason: "why"}, false, false, registry.Moved{Result: "left", Reason: "why"}, false},
-		"published before":            {ecrtypes.ImageTagMutabilityMutable, registry.Latest{Move: true}, true, false, registry.Moved{Result: "left", Reason: "tag " + sha + " was published before"}, false},
-		"published before, and moved": {ecrtypes.ImageTagMutabilityMutable, registry.Latest{Move: true, Always: true}, true, false, registry.Moved{Result: "moved"}, true},
-		"there already":               {ecrtypes.ImageTagMutabilityMutable, registry.Latest{Move: true, Always: true}, true, true, registry.Moved{Result: "unchanged"}, true},
-		"not to be moved":             {ecrtypes.ImageTagMutabilityImmutable, registry.Latest{Move: true}, false, false, registry.Moved{Result: "left", Reason: "repository repo/a does not let it move"}, false},
+		"moved":                       {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true}, false, false, registry.LatestResult{Result: "moved"}, true},
+		"not wanted":                  {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Reason: "why"}, false, false, registry.LatestResult{Result: "left", Reason: "why"}, false},
+		"published before":            {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true}, true, false, registry.LatestResult{Result: "left", Reason: "tag " + sha + " already existed"}, false},
+		"published before, and moved": {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true, Always: true}, true, false, registry.LatestResult{Result: "moved"}, true},
+		"there already":               {ecrtypes.ImageTagMutabilityMutable, registry.LatestPolicy{Move: true, Always: true}, true, true, registry.LatestResult{Result: "unchanged"}, true},
+		"not to be moved":             {ecrtypes.ImageTagMutabilityImmutable, registry.LatestPolicy{Move: true}, false, false, registry.LatestResult{Result: "left", Reason: "repository repo/a has immutable tags"}, false},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +278,7 @@ func TestLatest(t *testing.T) {
 			}
 			if tt.current {
 				p := publication(image)
-				p.Latest = registry.Latest{Move: true, Always: true}
+				p.Latest = registry.LatestPolicy{Move: true, Always: true}
 				_, err := f.registry.Publish(t.Context(), p)
 				require.NoError(t, err)
 			}
@@ -302,7 +302,7 @@ func TestLatestFails(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	p := publication(index(t, noise(t, 10)))
 	p.Latest.Move = true
-	f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+	f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/latest") {
 			w.WriteHeader(http.StatusForbidden)
 			return true
@@ -311,11 +311,11 @@ func TestLatestFails(t *testing.T) {
 	}
 	got, err := f.registry.Publish(ctx, p)
 	require.NoError(t, err, "nothing depends on latest")
-	require.Equal(t, registry.LatestLeft, got.Latest.Result)
-	require.Contains(t, got.Latest.Reason, "the registry denies it")
+	require.Equal(t, registry.LatestNotMoved, got.Latest.Result)
+	require.Contains(t, got.Latest.Reason, "the registry denied access")
 	require.NotEmpty(t, f.names("a", sha))
 
-	f.gate.Before = func(http.ResponseWriter, *http.Request) bool {
+	f.gate.OnRequest = func(http.ResponseWriter, *http.Request) bool {
 		cancel(outcome.Interruption("stop"))
 		return false
 	}
@@ -344,7 +344,7 @@ func TestRaceForATag(t *testing.T) {
 				theirs = mine
 			}
 			var raced atomic.Bool
-			f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) && raced.CompareAndSwap(false, true) {
 					f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 				}
@@ -364,7 +364,7 @@ func TestRaceForATag(t *testing.T) {
 	t.Run("mutable, overtaken", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.After = func(answer *http.Response) error {
+		f.gate.OnResponse = func(answer *http.Response) error {
 			if answer.Request.Method == http.MethodPut && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -376,7 +376,7 @@ func TestRaceForATag(t *testing.T) {
 	t.Run("overtaken while pushing", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.Before = func(_ http.ResponseWriter, r *http.Request) bool {
+		f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPost {
 				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -395,7 +395,7 @@ func TestFind(t *testing.T) {
 	require.NoError(t, err)
 	for _, silent := range []bool{false, true} { // a registry need not say the digest
 		if silent {
-			f.gate.After = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
+			f.gate.OnResponse = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
 		}
 		found, ok, err := f.registry.Find(t.Context(), "a", sha)
 		require.NoError(t, err)
@@ -414,9 +414,9 @@ func TestNew(t *testing.T) {
 		"registry.example.com":            {"registry.example.com", "", ""},
 		"registry.example.com:5000/a/b/":  {"registry.example.com:5000", "a/b", ""},
 		"https://registry.example.com":    {"", "", "without https://"},
-		"registry.example.com/Big":        {"", "", `the prefix "Big" must be of lower-case letters`},
+		"registry.example.com/Big":        {"", "", `the prefix "Big" may have only lower-case letters`},
 		"":                                {"", "", "such as registry.example.com/team"},
-		"two words":                       {"", "", "write HOST[:PORT][/PREFIX]"},
+		"two words":                       {"", "", "want HOST[:PORT][/PREFIX]"},
 		"123456789012.dkr.ecr.amazon.com": {"123456789012.dkr.ecr.amazon.com", "", ""},
 	}
 	for address, tt := range tests {
@@ -458,6 +458,6 @@ func TestDockerConfiguration(t *testing.T) {
 
 	write(t, filepath.Join(dir, "config.json"), `{`)
 	_, _, err = f.open(fromDocker).Find(t.Context(), "a", sha)
-	require.ErrorContains(t, err, "finding the login for "+f.gate.Host)
+	require.ErrorContains(t, err, "finding the credentials for "+f.gate.Host)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

@@ -10,18 +10,18 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Attach brings artifacts to the repository of the image that each of them names
-// as its subject, and returns their digests. Those that are there are not sent
-// again. A registry without the referrers API gets the tag that OCI has for it.
+// Attach pushes artifacts to the repository of their subject and returns their
+// digests. Existing artifacts are not uploaded again. For a registry without the
+// referrers API, OCI's fallback tag is written.
 // https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers
 func (r *Registry) Attach(ctx context.Context, repository string, artifacts ...v1.Image) ([]v1.Hash, error) {
 	c, err := r.connect(ctx, repository)
 	if err != nil {
 		return nil, err
 	}
-	ctx = context.WithValue(ctx, tallyKey{}, &tally{}) // it is not counted as the image's
+	ctx = context.WithValue(ctx, counterKey{}, &uploadCounter{}) // not counted as the image's
 	var digests []v1.Hash
-	for _, artifact := range artifacts { // one after the other: the tag of a subject is written by all of them
+	for _, artifact := range artifacts { // sequentially: all of them update the fallback tag of their subject
 		digest, err := c.attach(ctx, artifact)
 		if err != nil {
 			return digests, err
@@ -41,26 +41,25 @@ func (c *connection) attach(ctx context.Context, artifact v1.Image) (v1.Hash, er
 		return v1.Hash{}, fmt.Errorf("reading an artifact for %s: %w", c.name.RepositoryStr(), err)
 	}
 	if manifest.Subject == nil {
-		return digest, outcome.Usagef("artifact %s for %s names no subject, so nobody would find it: set its subject", digest, c.name.RepositoryStr())
+		return digest, outcome.Usagef("artifact %s for %s has no subject, so it could not be found: set its subject", digest, c.name.RepositoryStr())
 	}
 	reference := c.name.Digest(digest.String())
-	there, err := c.find(ctx, reference)
+	existing, err := c.resolve(ctx, reference)
 	if err != nil {
-		return digest, c.explain(ctx, "asking for an artifact", err)
+		return digest, c.explain(ctx, "checking for an artifact", err)
 	}
-	if there == digest {
+	if existing == digest {
 		return digest, nil
 	}
-	err = c.putBlobs(ctx, nil, artifact)
+	err = c.pushBlobs(ctx, nil, artifact)
 	if err == nil {
 		err = c.pusher.Put(ctx, reference, artifact)
 	}
 	return digest, c.explain(ctx, "attaching an artifact", err)
 }
 
-// Referrers lists the artifacts of a type that name subject as theirs, all of them
-// if the type is "". Their contents are read from the registry when they are asked
-// for, within ctx.
+// Referrers lists the artifacts of a type whose subject is the given image, or all
+// if the type is "". Their content is read on use, within ctx.
 func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.Hash, artifactType string) ([]v1.Image, error) {
 	c, err := r.connect(ctx, repository)
 	if err != nil {
@@ -89,8 +88,7 @@ func (r *Registry) Referrers(ctx context.Context, repository string, subject v1.
 	return artifacts, nil
 }
 
-// Index opens an image of the repository. Its contents are read from the registry
-// when they are asked for, within ctx.
+// Index opens an image of the repository. Its content is read on use, within ctx.
 func (r *Registry) Index(ctx context.Context, repository string, digest v1.Hash) (v1.ImageIndex, error) {
 	c, err := r.connect(ctx, repository)
 	if err != nil {

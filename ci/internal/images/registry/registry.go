@@ -1,10 +1,10 @@
-// Package registry is an OCI registry: it publishes images there, finds them and
-// attaches artifacts to them.
+// Package registry publishes images to an OCI registry, finds them and attaches
+// artifacts to them.
 //
-// What is sent and read is go-containerregistry's, over a transport that tries
-// again: the library's own sleeps through a cancelled context, does not know
-// Retry-After and sends a manifest's rest the second time. What is decided here is
-// which tag is written when, and where a layer is mounted from.
+// The protocol is go-containerregistry's, over a transport with its own retries:
+// the library's retries ignore a cancelled context and Retry-After, and resend only
+// the rest of a manifest. This package decides when a tag is written, and from
+// where a layer is mounted.
 package registry
 
 import (
@@ -27,103 +27,105 @@ import (
 )
 
 const (
-	// uploads is how many blobs go up at a time, whatever the number of images:
-	// enough to fill a line. What a registry takes a second is a matter of [Limits].
-	uploads = 8
-	// helperLife is how long what a credential helper says is believed. It is below
-	// the life of every token that is worth the name, and above that of a push.
-	helperLife = 30 * time.Minute
+	// maxUploads is the maximum number of concurrent blob uploads, whatever the
+	// number of images: enough to fill a connection. [RateLimits] limit requests
+	// per second.
+	maxUploads = 8
+	// keychainTTL is how long the credentials of a credential helper are cached:
+	// less than any token's lifetime, more than the duration of a push.
+	keychainTTL = 30 * time.Minute
 )
 
-// Clock tells the time and waits.
+// Clock returns the time and sleeps.
 type Clock interface {
 	Now() time.Time
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Options say how a registry is spoken to.
+// Options configure a registry.
 type Options struct {
-	// Auth logs in. It is asked before each request, so one that renews itself
-	// outlives any push. Nil means what Keychain has.
+	// Auth provides the credentials. It is called before each request, so that it
+	// can renew them. If nil, Keychain applies.
 	Auth authn.Authenticator
-	// Keychain finds the login by the registry's name; nil means none.
+	// Keychain provides the credentials by registry name; if nil, requests are
+	// anonymous.
 	Keychain authn.Keychain
-	// Limits are kept; none by default.
-	Limits Limits
-	// NoRepository says what creates a repository that does not exist.
-	NoRepository string
-	// NoLogin says how to log in where the registry does not take the login.
-	NoLogin string
-	// Clock times retries and limits; nil means the computer's.
+	// RateLimits are the registry's limits; the zero value has none.
+	RateLimits RateLimits
+	// RepositoryHint is how to create a missing repository.
+	RepositoryHint string
+	// LoginHint is how to log in if the registry rejects the credentials.
+	LoginHint string
+	// Clock is used for retries and limits; if nil, the system clock.
 	Clock Clock
-	// Stall is how long the registry may neither send nor take a byte; 0 means a
+	// StallTimeout is how long a connection may be idle during a request; 0 means a
 	// minute.
-	Stall time.Duration
+	StallTimeout time.Duration
 }
 
-// Registry is an OCI registry, or the part of one below a prefix. It is safe for
-// use by several goroutines, and knows what it has sent: one Registry for a
-// whole publication sends no blob twice.
+// Registry is an OCI registry, or the repositories below a prefix. It is safe for
+// concurrent use and remembers uploaded blobs: use one Registry for a whole
+// publication to upload each blob once.
 type Registry struct {
 	// Host is the registry's host and port, such as
 	// "123456789012.dkr.ecr.us-east-1.amazonaws.com".
 	Host string
-	// Prefix stands before the name of every repository; it may be empty.
+	// Prefix is prepended to the name of every repository; it may be empty.
 	Prefix string
 
-	name    name.Registry
-	options Options
-	carrier *http.Transport
-	// client carries everything that is said to the registry, before the login.
-	client http.RoundTripper
-	slots  chan struct{}
-	held   holdings
+	name      name.Registry
+	options   Options
+	transport *http.Transport
+	// client sends all requests, without credentials.
+	client      http.RoundTripper
+	uploadSlots chan struct{}
+	blobs       knownBlobs
 
 	mu          sync.Mutex
 	connections map[string]*connection
 }
 
-// New makes a registry of its address, HOST[/PREFIX]. Nothing is asked of it yet.
-// An address that cannot be one is a usage error.
+// New returns the registry at an address HOST[/PREFIX], without sending a request.
+// An invalid address is a usage error.
 func New(address string, o Options) (*Registry, error) {
 	if scheme, _, ok := strings.Cut(address, "://"); ok {
-		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], without %s://", address, scheme)
+		return nil, outcome.Usagef("invalid registry %q: want HOST[:PORT][/PREFIX], without %s://", address, scheme)
 	}
 	host, prefix, _ := strings.Cut(strings.TrimSuffix(address, "/"), "/")
 	parsed, err := name.NewRegistry(host, name.StrictValidation)
 	if err != nil {
-		return nil, outcome.Usagef("registry %q: write HOST[:PORT][/PREFIX], such as registry.example.com/team", address)
+		return nil, outcome.Usagef("invalid registry %q: want HOST[:PORT][/PREFIX], such as registry.example.com/team", address)
 	}
 	if prefix != "" {
 		if _, err := name.NewRepository(host + "/" + prefix); err != nil {
-			return nil, outcome.Usagef("registry %q: the prefix %q must be of lower-case letters, digits and . _ - /", address, prefix)
+			return nil, outcome.Usagef("invalid registry %q: the prefix %q may have only lower-case letters, digits and . _ - /", address, prefix)
 		}
 	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}
-	if o.Stall == 0 {
-		o.Stall = stall
+	if o.StallTimeout == 0 {
+		o.StallTimeout = stallTimeout
 	}
 	if o.Keychain != nil {
-		o.Keychain = authn.RefreshingKeychain(o.Keychain, helperLife)
+		o.Keychain = authn.RefreshingKeychain(o.Keychain, keychainTTL)
 	}
 	r := &Registry{
-		Host: host, Prefix: prefix, name: parsed, options: o, carrier: newTransport(o.Stall),
-		slots: make(chan struct{}, uploads), connections: map[string]*connection{},
+		Host: host, Prefix: prefix, name: parsed, options: o, transport: newTransport(o.StallTimeout),
+		uploadSlots: make(chan struct{}, maxUploads), connections: map[string]*connection{},
 	}
-	r.client = transport.NewUserAgent(retrying{
-		inner: newLimited(counted{guarded{r.carrier}}, o.Limits, o.Clock),
+	r.client = transport.NewUserAgent(retryTransport{
+		inner: newRateLimitTransport(countingTransport{tlsTransport{r.transport}}, o.RateLimits, o.Clock),
 		clock: o.Clock,
 	}, "slipway")
 	return r, nil
 }
 
-// Close closes connections that are not in use. The registry may be used on.
-func (r *Registry) Close() { r.carrier.CloseIdleConnections() }
+// Close closes idle connections. The registry stays usable.
+func (r *Registry) Close() { r.transport.CloseIdleConnections() }
 
-// IsLoopback tells whether a host is this machine itself. Only there is plain HTTP
-// spoken, and an embedded registry found.
+// IsLoopback reports whether a host is this machine. Plain HTTP is allowed only
+// there.
 func IsLoopback(host string) bool {
 	if only, _, err := net.SplitHostPort(host); err == nil {
 		host = only
@@ -132,21 +134,21 @@ func IsLoopback(host string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// Reference names an image of a repository by its digest, the only way in which
-// deployments name one.
+// Reference returns the reference of an image by its digest, the only kind that
+// deployments use.
 func (r *Registry) Reference(repository string, digest v1.Hash) string {
 	return r.Host + "/" + r.path(repository) + "@" + digest.String()
 }
 
-// Login is the login for another program that is to talk to the registry. ok is
-// false where that program finds it by itself, as Docker's configuration has it.
+// Login returns the registry's credentials for another program. ok is false if that
+// program finds them itself, in Docker's configuration.
 func (r *Registry) Login(ctx context.Context) (login authn.AuthConfig, ok bool, err error) {
 	if r.options.Auth == nil {
 		return authn.AuthConfig{}, false, nil
 	}
 	found, err := authn.Authorization(ctx, r.options.Auth)
 	if err != nil {
-		return authn.AuthConfig{}, false, fmt.Errorf("finding the login for %s: %w", r.Host, err)
+		return authn.AuthConfig{}, false, fmt.Errorf("finding the credentials for %s: %w", r.Host, err)
 	}
 	return *found, true, nil
 }
@@ -158,22 +160,22 @@ func (r *Registry) path(repository string) string {
 	return r.Prefix + "/" + repository
 }
 
-// connection is what is known and open for one repository. Logins are by
-// repository, because tokens are.
+// connection is the state of one repository. It has its own login, because registry
+// tokens are per repository.
 type connection struct {
 	registry *Registry
 	name     name.Repository
 
 	mu      sync.Mutex
-	wrapper http.RoundTripper // nil until the login
+	wrapper http.RoundTripper // nil before the login
 	pusher  *remote.Pusher
 }
 
-// connect finds the connection of a repository and logs in.
+// connect returns the logged-in connection of a repository.
 func (r *Registry) connect(ctx context.Context, repository string) (*connection, error) {
 	target, err := name.NewRepository(r.Host + "/" + r.path(repository))
 	if err != nil {
-		return nil, outcome.Usagef("%q cannot be the name of a repository: it must be of lower-case letters, digits and . _ - /", r.path(repository))
+		return nil, outcome.Usagef("invalid repository name %q: it may have only lower-case letters, digits and . _ - /", r.path(repository))
 	}
 	r.mu.Lock()
 	c := r.connections[target.RepositoryStr()]
@@ -204,7 +206,7 @@ func (c *connection) login(ctx context.Context) error {
 	return err
 }
 
-// auth is the login for a repository.
+// auth returns the credentials for a repository.
 func (r *Registry) auth(ctx context.Context, target authn.Resource) (authn.Authenticator, error) {
 	switch {
 	case r.options.Auth != nil:
@@ -214,13 +216,13 @@ func (r *Registry) auth(ctx context.Context, target authn.Resource) (authn.Authe
 	}
 	auth, err := authn.Resolve(ctx, r.options.Keychain, target)
 	if err != nil {
-		return nil, outcome.Usagef("finding the login for %s: %w", r.Host, err)
+		return nil, outcome.Usagef("finding the credentials for %s: %w", r.Host, err)
 	}
 	return auth, nil
 }
 
-// remote are the library's options for the connection. What it would retry has
-// been retried below it.
+// remote returns the library's options for the connection. Retries are disabled,
+// because the transport retries.
 func (c *connection) remote(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx), remote.WithTransport(c.wrapper), remote.WithRetryBackoff(remote.Backoff{Steps: 1}),

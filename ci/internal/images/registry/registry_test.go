@@ -50,7 +50,7 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 // fixture is an embedded AWS with repositories a, b and c, and a registry client.
 type fixture struct {
 	*localawstest.Platform
-	gate     *registrytest.Gate
+	gate     *registrytest.Proxy
 	clock    *fakeClock
 	registry *registry.Registry
 }
@@ -58,7 +58,7 @@ type fixture struct {
 func setUp(t *testing.T, mutability ecrtypes.ImageTagMutability, change ...func(*registry.Options)) *fixture {
 	t.Helper()
 	f := &fixture{Platform: localawstest.Start(t, localaws.Options{}), clock: &fakeClock{}}
-	f.gate = registrytest.NewGate(t, f.Server.Registry())
+	f.gate = registrytest.NewProxy(t, f.Server.Registry())
 	for _, name := range []string{"a", "b", "c"} {
 		_, err := f.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("repo/" + name), ImageTagMutability: mutability})
 		require.NoError(t, err)
@@ -165,7 +165,7 @@ func TestAttach(t *testing.T) {
 			_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "a", Tag: sha, Index: image})
 			require.NoError(t, err)
 			if !api {
-				f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+				f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 					if strings.Contains(r.URL.Path, "/referrers/") {
 						http.NotFound(w, r)
 						return true
@@ -210,6 +210,6 @@ func TestAttach(t *testing.T) {
 func TestAttachWithoutSubject(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	_, err := f.registry.Attach(t.Context(), "a", empty.Image)
-	require.ErrorContains(t, err, "names no subject, so nobody would find it")
+	require.ErrorContains(t, err, "has no subject, so it could not be found")
 	require.Zero(t, f.gate.Writes())
 }

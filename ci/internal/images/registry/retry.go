@@ -16,57 +16,57 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-// Retries: five tries in about four seconds ride out a registry's hiccup and a
-// throttled burst, and do not hide one that is down.
+// Retries: five attempts in about four seconds bridge a short failure and
+// throttling, but do not hide an outage.
 const (
-	tries     = 5
-	firstWait = 250 * time.Millisecond
-	longWait  = 8 * time.Second
-	// patience is the longest Retry-After that is obeyed.
-	patience = time.Minute
+	maxAttempts = 5
+	minBackoff  = 250 * time.Millisecond
+	maxBackoff  = 8 * time.Second
+	// maxRetryAfter is the longest Retry-After that is respected.
+	maxRetryAfter = time.Minute
 )
 
-// passing are the statuses of answers that another try may better.
-var passing = []int{
+// retryableStatuses are the statuses after which another attempt may succeed.
+var retryableStatuses = []int{
 	http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusInternalServerError,
 	http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout,
 }
 
-// broken is a failure after which an upload may start anew.
-type broken struct {
+// uploadError is a failure after which an upload can be restarted.
+type uploadError struct {
 	error
-	after time.Duration // how long to leave the registry alone
+	wait time.Duration // before the next attempt
 }
 
-func (b *broken) Unwrap() error { return b.error }
+func (b *uploadError) Unwrap() error { return b.error }
 
-// retrying tries again what may have failed by chance. The content of an upload is
-// not sent twice to the same place, where the registry may have a part of it.
-type retrying struct {
+// retryTransport retries requests after transient failures. It does not resend an
+// upload's content to the same upload, of which the registry may have a part.
+type retryTransport struct {
 	inner http.RoundTripper
 	clock Clock
 }
 
-func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
+func (r retryTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	for failed := 1; ; failed++ {
-		answer, err := r.inner.RoundTrip(req)
-		wait, again := r.verdict(req, failed, answer, err)
-		if kind := kindOf(req); again && kind == sendUpload || lost(kind, answer) {
-			if answer != nil {
-				err = transport.CheckError(answer)
-				discard(answer)
+		response, err := r.inner.RoundTrip(req)
+		wait, retry := r.shouldRetry(req, failed, response, err)
+		if kind := kindOf(req); retry && kind == sendUpload || isUploadUnknown(kind, response) {
+			if response != nil {
+				err = transport.CheckError(response)
+				drain(response)
 			}
-			return nil, &broken{err, wait}
+			return nil, &uploadError{err, wait}
 		}
-		if !again {
-			return answer, err
+		if !retry {
+			return response, err
 		}
-		next, ok := rewound(req)
+		next, ok := rewind(req)
 		if !ok {
-			return answer, err
+			return response, err
 		}
-		if answer != nil {
-			discard(answer)
+		if response != nil {
+			drain(response)
 		}
 		if err := r.clock.Sleep(req.Context(), wait); err != nil {
 			return nil, err
@@ -75,40 +75,41 @@ func (r retrying) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// lost tells that the registry does not know an upload that it opened: it forgot
-// it, or has finished it and the answer was lost.
-func lost(kind kind, answer *http.Response) bool {
-	return answer != nil && answer.StatusCode == http.StatusNotFound && (kind == sendUpload || kind == finishUpload)
+// isUploadUnknown reports whether the registry does not know an upload that it
+// opened: it dropped the upload, or finished it and the response was lost.
+func isUploadUnknown(kind requestKind, response *http.Response) bool {
+	return response != nil && response.StatusCode == http.StatusNotFound && (kind == sendUpload || kind == finishUpload)
 }
 
-// verdict says whether to try again, and after what wait.
-func (r retrying) verdict(req *http.Request, failed int, answer *http.Response, err error) (time.Duration, bool) {
-	if failed >= tries || req.Context().Err() != nil {
+// shouldRetry reports whether to retry, and after which delay.
+func (r retryTransport) shouldRetry(req *http.Request, failed int, response *http.Response, err error) (time.Duration, bool) {
+	if failed >= maxAttempts || req.Context().Err() != nil {
 		return 0, false
 	}
 	if err != nil {
-		nobody := errors.Is(err, syscall.ECONNREFUSED) && IsLoopback(req.URL.Host) // nor will there be
-		return pause(failed), transient(err) && !nobody
+		refused := errors.Is(err, syscall.ECONNREFUSED) && IsLoopback(req.URL.Host) // a retry would not help
+		return backoff(failed), isTransient(err) && !refused
 	}
-	if !slices.Contains(passing, answer.StatusCode) {
+	if !slices.Contains(retryableStatuses, response.StatusCode) {
 		return 0, false
 	}
-	asked := retryAfter(answer, r.clock.Now())
-	return max(pause(failed), asked), asked <= patience
+	after := retryAfter(response, r.clock.Now())
+	return max(backoff(failed), after), after <= maxRetryAfter
 }
 
-// transient says whether a request that got no answer may get one next time.
-func transient(err error) bool {
+// isTransient reports whether a request that failed without a response may succeed
+// next time.
+func isTransient(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var header tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var wrong *digestError
-	return !errors.Is(err, errPlain) && !errors.Is(err, context.Canceled) && !errors.As(err, &wrong) &&
+	return !errors.Is(err, errInsecure) && !errors.Is(err, context.Canceled) && !errors.As(err, &wrong) &&
 		!errors.As(err, &certificate) && !errors.As(err, &header) && !errors.As(err, &authority)
 }
 
-// rewound is the request with its body from the start, if it has one.
-func rewound(req *http.Request) (*http.Request, bool) {
+// rewind returns the request with its body reset to the start.
+func rewind(req *http.Request) (*http.Request, bool) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return req, true
 	}
@@ -124,18 +125,18 @@ func rewound(req *http.Request) (*http.Request, bool) {
 	return next, true
 }
 
-// pause is how long to wait after so many failures in a row: twice as long each
-// time, and up to half of it left out at random, so that publishers who failed
-// together do not come back together.
-func pause(failed int) time.Duration {
-	wait := min(longWait, firstWait<<(failed-1))
+// backoff returns the delay after a number of consecutive failures: it doubles each
+// time, and up to half of it is dropped at random, so that clients that failed
+// together do not retry together.
+func backoff(failed int) time.Duration {
+	wait := min(maxBackoff, minBackoff<<(failed-1))
 	return wait - rand.N(wait/2)
 }
 
-// retryAfter is how long an answer asks to be left alone; 0 if it does not.
+// retryAfter returns the delay that a response asks for, or 0.
 // https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
-func retryAfter(answer *http.Response, now time.Time) time.Duration {
-	value := answer.Header.Get("Retry-After")
+func retryAfter(response *http.Response, now time.Time) time.Duration {
+	value := response.Header.Get("Retry-After")
 	if seconds, err := strconv.Atoi(value); err == nil {
 		return max(0, time.Duration(seconds)*time.Second)
 	}
@@ -145,8 +146,8 @@ func retryAfter(answer *http.Response, now time.Time) time.Duration {
 	return 0
 }
 
-// discard reads an answer to its end, which keeps its connection of use.
-func discard(answer *http.Response) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(answer.Body, 64<<10))
-	_ = answer.Body.Close()
+// drain reads a response to its end, so that its connection can be reused.
+func drain(response *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, 64<<10))
+	_ = response.Body.Close()
 }

@@ -26,21 +26,21 @@ func TestTransient(t *testing.T) {
 		syscall.ECONNRESET:     true,
 		os.ErrDeadlineExceeded: true,
 		context.Canceled:       false,
-		errPlain:               false,
+		errInsecure:            false,
 		&digestError{}:         false,
 		errors.New("other"):    true,
 		&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}: false,
 		tls.RecordHeaderError{Msg: "not TLS"}:                                false,
 	}
 	for err, want := range tests {
-		require.Equal(t, want, transient(fmt.Errorf("asking: %w", err)), err.Error())
+		require.Equal(t, want, isTransient(fmt.Errorf("asking: %w", err)), err.Error())
 	}
 }
 
 func TestPause(t *testing.T) {
 	for range 100 {
-		for failed, most := range map[int]time.Duration{1: firstWait, 2: 2 * firstWait, 4: 8 * firstWait, 20: longWait} {
-			got := pause(failed)
+		for failed, most := range map[int]time.Duration{1: minBackoff, 2: 2 * minBackoff, 4: 8 * minBackoff, 20: maxBackoff} {
+			got := backoff(failed)
 			require.LessOrEqual(t, got, most)
 			require.Greater(t, got, most/2-1)
 		}
@@ -53,7 +53,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
 
 func TestGuarded(t *testing.T) {
-	passed := guarded{roundTrip(func(*http.Request) (*http.Response, error) { return &http.Response{}, nil })}
+	passed := tlsTransport{roundTrip(func(*http.Request) (*http.Response, error) { return &http.Response{}, nil })}
 	for address, ok := range map[string]bool{
 		"http://127.0.0.1:5000/v2/": true, "http://localhost/v2/": true, "https://registry.example.com/v2/": true,
 		"http://registry.example.com/v2/": false, "http://10.0.0.1:5000/v2/": false, "http://registry.local/v2/": false,
@@ -64,7 +64,7 @@ func TestGuarded(t *testing.T) {
 		if ok {
 			require.NoError(t, err, address)
 		} else {
-			require.ErrorIs(t, err, errPlain, address)
+			require.ErrorIs(t, err, errInsecure, address)
 		}
 	}
 }
@@ -75,7 +75,7 @@ func TestTimed(t *testing.T) {
 		const limit = time.Minute
 		near, far := net.Pipe()
 		defer far.Close()
-		conn := timed{near, limit}
+		conn := deadlineConn{near, limit}
 		defer conn.Close()
 		for range 3 {
 			go func() {
@@ -115,15 +115,15 @@ func TestTransportHasAConnectionForEachExchange(t *testing.T) {
 func TestRewound(t *testing.T) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost/", strings.NewReader("manifest"))
 	require.NoError(t, err)
-	next, ok := rewound(req)
+	next, ok := rewind(req)
 	require.True(t, ok)
 	raw, err := io.ReadAll(next.Body)
 	require.NoError(t, err)
 	require.Equal(t, "manifest", string(raw))
 	req.GetBody = func() (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
-	_, ok = rewound(req)
+	_, ok = rewind(req)
 	require.False(t, ok)
 	req.GetBody = nil
-	_, ok = rewound(req)
+	_, ok = rewind(req)
 	require.False(t, ok)
 }

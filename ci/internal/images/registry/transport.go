@@ -15,155 +15,155 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Deadlines of one exchange with a registry.
+// Timeouts of one request to a registry.
 const (
 	dialTimeout   = 5 * time.Second
 	answerTimeout = 30 * time.Second
-	// stall is how long a registry may neither send nor take a byte. A deadline on
-	// the whole would have to know how large a body and how fast a line is.
-	stall = time.Minute
+	// stallTimeout is how long a connection may be idle during a request. A timeout
+	// for the whole request would depend on the body's size and the bandwidth.
+	stallTimeout = time.Minute
 )
 
-// NewTransport carries requests to registries, with a deadline on connecting, on
-// the answer's first byte and on every byte after it. The caller's context bounds
-// the whole.
+// NewTransport returns a transport for registries, with timeouts for the
+// connection, the response header and every read and write. The caller's context
+// limits the whole request.
 func NewTransport() *http.Transport {
-	carrier := newTransport(stall)
-	carrier.ResponseHeaderTimeout = answerTimeout
-	return carrier
+	tr := newTransport(stallTimeout)
+	tr.ResponseHeaderTimeout = answerTimeout
+	return tr
 }
 
-// newTransport ends an exchange in which nothing moves for as long as limit. It
-// has a connection for each exchange at a time, so HTTP/1.
+// newTransport returns a transport that fails a request if no byte moves within
+// limit. It uses HTTP/1, so that each concurrent request has its own connection.
 func newTransport(limit time.Duration) *http.Transport {
-	carrier := remote.DefaultTransport.(*http.Transport).Clone()
+	tr := remote.DefaultTransport.(*http.Transport).Clone()
 	dialer := &net.Dialer{Timeout: dialTimeout}
-	carrier.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	tr.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return timed{conn, limit}, nil
+		return deadlineConn{conn, limit}, nil
 	}
-	carrier.Protocols = new(http.Protocols)
-	carrier.Protocols.SetHTTP1(true)
-	carrier.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12} // the clone offers HTTP/2 all the same
-	carrier.TLSHandshakeTimeout = 0
-	carrier.IdleConnTimeout = limit / 2
-	return carrier
+	tr.Protocols = new(http.Protocols)
+	tr.Protocols.SetHTTP1(true)
+	tr.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12} // otherwise the clone still offers HTTP/2
+	tr.TLSHandshakeTimeout = 0
+	tr.IdleConnTimeout = limit / 2
+	return tr
 }
 
-// timed is a connection that fails when no byte moves for as long as limit, in
-// either direction.
-type timed struct {
+// deadlineConn is a connection that fails if no byte moves in either direction
+// within limit.
+type deadlineConn struct {
 	net.Conn
 	limit time.Duration
 }
 
-func (t timed) Read(p []byte) (int, error) {
+func (t deadlineConn) Read(p []byte) (int, error) {
 	_ = t.SetDeadline(time.Now().Add(t.limit))
 	return t.Conn.Read(p)
 }
 
-func (t timed) Write(p []byte) (int, error) {
+func (t deadlineConn) Write(p []byte) (int, error) {
 	_ = t.SetDeadline(time.Now().Add(t.limit))
 	return t.Conn.Write(p)
 }
 
-// errPlain refuses to speak without encryption to another machine: the login
-// would go with it.
-var errPlain = errors.New("it is spoken to without encryption, which is only for this machine itself: give it a certificate")
+// errInsecure is the error of plain HTTP to another machine, which would expose the
+// credentials.
+var errInsecure = errors.New("plain HTTP is allowed only for this machine: use HTTPS")
 
-// guarded speaks plain HTTP to this machine only, however it was led elsewhere.
-type guarded struct{ inner http.RoundTripper }
+// tlsTransport allows plain HTTP only to this machine, even after redirects.
+type tlsTransport struct{ inner http.RoundTripper }
 
-func (g guarded) RoundTrip(req *http.Request) (*http.Response, error) {
+func (g tlsTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme != "https" && !IsLoopback(req.URL.Host) {
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
-		return nil, fmt.Errorf("%s: %w", req.URL.Host, errPlain)
+		return nil, fmt.Errorf("%s: %w", req.URL.Host, errInsecure)
 	}
 	return g.inner.RoundTrip(req)
 }
 
-// Sent counts what was sent to a registry.
-type Sent struct {
-	// Bytes of blobs and manifests, those that were sent again included.
+// UploadStats counts what was sent to a registry.
+type UploadStats struct {
+	// Bytes of blobs and manifests, including retries.
 	Bytes int64 `json:"bytes_sent"`
-	// Blobs that were sent, and Mounted those that another repository had.
+	// Blobs that were uploaded, and Mounted those that another repository had.
 	Blobs   int64 `json:"blobs_sent"`
 	Mounted int64 `json:"blobs_mounted"`
-	// Manifests that were written, those of tags included.
+	// Manifests that were written, including those of tags.
 	Manifests int64 `json:"manifests_sent"`
 }
 
-// tally counts what is being sent within a context.
-type tally struct{ bytes, blobs, mounted, manifests atomic.Int64 }
+// uploadCounter counts the uploads within a context.
+type uploadCounter struct{ bytes, blobs, mounted, manifests atomic.Int64 }
 
-type tallyKey struct{}
+type counterKey struct{}
 
-func (t *tally) sent() Sent {
-	return Sent{Bytes: t.bytes.Load(), Blobs: t.blobs.Load(), Mounted: t.mounted.Load(), Manifests: t.manifests.Load()}
+func (t *uploadCounter) stats() UploadStats {
+	return UploadStats{Bytes: t.bytes.Load(), Blobs: t.blobs.Load(), Mounted: t.mounted.Load(), Manifests: t.manifests.Load()}
 }
 
-// counted counts what the registry takes, and checks that it takes a blob for what
-// it is.
-type counted struct{ inner http.RoundTripper }
+// countingTransport counts uploads and verifies the digest that the registry
+// stored.
+type countingTransport struct{ inner http.RoundTripper }
 
-func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
-	t, ok := req.Context().Value(tallyKey{}).(*tally)
+func (c countingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	t, ok := req.Context().Value(counterKey{}).(*uploadCounter)
 	if !ok {
-		t = &tally{}
+		t = &uploadCounter{}
 	}
 	if req.Body != nil && req.Body != http.NoBody {
 		req = req.WithContext(req.Context())
-		req.Body = &countedBody{req.Body, t}
+		req.Body = &countingBody{req.Body, t}
 	}
-	answer, err := c.inner.RoundTrip(req)
-	if err != nil || answer.StatusCode != http.StatusCreated {
-		return answer, err
+	response, err := c.inner.RoundTrip(req)
+	if err != nil || response.StatusCode != http.StatusCreated {
+		return response, err
 	}
 	switch kind, query := kindOf(req), req.URL.Query(); {
 	case kind == startUpload && query.Has("mount"):
 		t.mounted.Add(1)
 	case kind == finishUpload:
-		sent, says := query.Get("digest"), answer.Header.Get("Docker-Content-Digest")
-		if says != "" && says != sent {
-			discard(answer)
-			return nil, &digestError{registry: req.URL.Host, says: says, sent: sent}
+		sent, got := query.Get("digest"), response.Header.Get("Docker-Content-Digest")
+		if got != "" && got != sent {
+			drain(response)
+			return nil, &digestError{registry: req.URL.Host, got: got, sent: sent}
 		}
 		t.blobs.Add(1)
 	case kind == putManifest:
 		t.manifests.Add(1)
 	}
-	return answer, nil
+	return response, nil
 }
 
-// countedBody counts what is read from it.
-type countedBody struct {
+// countingBody counts the bytes read from it.
+type countingBody struct {
 	io.ReadCloser
-	tally *tally
+	counter *uploadCounter
 }
 
-func (c *countedBody) Read(p []byte) (int, error) {
+func (c *countingBody) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
-	c.tally.bytes.Add(int64(n))
+	c.counter.bytes.Add(int64(n))
 	return n, err
 }
 
-// kind is what a request does to a registry.
-type kind int
+// requestKind is the operation of a request to a registry.
+type requestKind int
 
 const (
-	other kind = iota
+	otherRequest requestKind = iota
 	startUpload
 	sendUpload
 	finishUpload
 	putManifest
 )
 
-func kindOf(req *http.Request) kind {
+func kindOf(req *http.Request) requestKind {
 	uploads := strings.Contains(req.URL.Path, "/blobs/uploads")
 	switch {
 	case req.Method == http.MethodPost && uploads:
@@ -175,5 +175,5 @@ func kindOf(req *http.Request) kind {
 	case req.Method == http.MethodPut && strings.Contains(req.URL.Path, "/manifests/"):
 		return putManifest
 	}
-	return other
+	return otherRequest
 }

@@ -116,7 +116,7 @@ func TestRetryAfter(t *testing.T) {
 				_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t)})
 				require.NoError(t, err)
 				var hit atomic.Bool
-				f.gate.Before = func(w http.ResponseWriter, r *http.Request) bool {
+				f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 					if r.Method == method && hit.CompareAndSwap(false, true) {
 						w.Header().Set("Retry-After", tt.value)
 						w.WriteHeader(http.StatusTooManyRequests)
@@ -126,7 +126,7 @@ func TestRetryAfter(t *testing.T) {
 				}
 				_, err = f.registry.Publish(t.Context(), publication(index(t, noise(t, 1000))))
 				if tt.fails {
-					require.ErrorContains(t, err, "the registry limits requests")
+					require.ErrorContains(t, err, "the registry throttles requests")
 					require.Empty(t, f.names("a", sha))
 					return
 				}
@@ -141,7 +141,7 @@ func TestRetryAfter(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable, func(o *registry.Options) {
-		o.Limits = registry.Limits{StartUploads: 2, FinishUploads: 2, PutManifests: 2}
+		o.RateLimits = registry.RateLimits{StartUploads: 2, FinishUploads: 2, PutManifests: 2}
 	})
 	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 10))))
 	require.NoError(t, err)

@@ -21,39 +21,41 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// format is how a document is written, as those name it who look for it.
-type format struct {
+// documentFormat identifies a document's format, by the names that its consumers
+// use.
+type documentFormat struct {
 	mediaType types.MediaType
 	predicate string // in-toto's name
 	cosign    string // cosign's name
 }
 
 var (
-	spdx = format{"application/spdx+json", "https://spdx.dev/Document", "spdxjson"}
-	slsa = format{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
+	spdx = documentFormat{"application/spdx+json", "https://spdx.dev/Document", "spdxjson"}
+	slsa = documentFormat{"application/vnd.in-toto+json", provenanceType, "slsaprovenance1"}
 )
 
-// The annotations of what is attached unsigned: BuildKit's, by which others find the
-// right one, and the name of the file that ORAS writes a layer to.
+// Annotations of unsigned attachments: BuildKit's, by which other tools find them,
+// and the file name that ORAS writes a layer to.
 const predicateKey, titleKey = "in-toto.io/predicate-type", "org.opencontainers.image.title"
 
 // document is a file about an image.
 type document struct {
-	format
+	documentFormat
 	name, file string
 }
 
-// Attestor attaches what there is to say about images.
+// Attestor attaches bills of materials, provenance and signatures to images.
 type Attestor struct {
 	Tools
 	Registry *registry.Registry
-	// Signer signs it; nil leaves it unsigned.
+	// Signer signs them; if nil, they are attached unsigned.
 	Signer *Signer
-	// NoSBOM leaves out the bill of materials, where syft cannot be had.
+	// NoSBOM omits the bill of materials, for use without syft.
 	NoSBOM bool
 }
 
-// Require is a usage error where a tool is missing.
+// Require checks that the required tools are installed. A missing tool is a usage
+// error.
 func (a Attestor) Require(ctx context.Context) error {
 	var tools []tool.Tool
 	if !a.NoSBOM {
@@ -65,15 +67,15 @@ func (a Attestor) Require(ctx context.Context) error {
 	return a.Tools.Require(ctx, tools...)
 }
 
-// Attest attaches a bill of materials for each platform, and the provenance; with a
-// signer both are signed, and the image is. It says what was attached: nothing
-// where it is there already.
+// Attest attaches a bill of materials for each platform and the provenance. With a
+// signer, it signs both and the image. It returns what it attached, which is
+// nothing if all is attached already.
 func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []string, err error) {
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer cleanup()
 	if a.Signer != nil {
 		attached, err = a.signed(ctx, s, b, dir)
 	} else {
@@ -85,27 +87,27 @@ func (a Attestor) Attest(ctx context.Context, s Subject, b Build) (attached []st
 	return attached, nil
 }
 
-// unsigned attaches the documents as they are.
+// unsigned attaches the documents without a signature.
 func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
 	image, err := partial.Descriptor(s.Index)
 	if err != nil {
 		return nil, fmt.Errorf("reading the index: %w", err)
 	}
-	held, err := a.Registry.Referrers(ctx, s.Repository, image.Digest, "")
+	referrers, err := a.Registry.Referrers(ctx, s.Repository, image.Digest, "")
 	if err != nil {
 		return nil, err
 	}
-	there := map[string]bool{}
-	for _, one := range held {
-		manifest, err := one.Manifest()
+	existing := map[string]bool{}
+	for _, referrer := range referrers {
+		manifest, err := referrer.Manifest()
 		if err != nil {
 			return nil, fmt.Errorf("reading what is attached to %s: %w", image.Digest, err)
 		}
 		for _, layer := range manifest.Layers {
-			there[layer.Annotations[titleKey]] = true
+			existing[layer.Annotations[titleKey]] = true
 		}
 	}
-	documents, err := a.documents(ctx, s, b, dir, there)
+	documents, err := a.documents(ctx, s, b, dir, existing)
 	if err != nil {
 		return nil, err
 	}
@@ -126,8 +128,8 @@ func (a Attestor) unsigned(ctx context.Context, s Subject, b Build, dir string) 
 	return attached, nil
 }
 
-// signed attaches the documents in bundles of cosign's, and the signature: last, so
-// that a signed image has the rest.
+// signed attaches the documents in cosign bundles, then the signature: a signed
+// image always has the documents.
 func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (attached []string, err error) {
 	digest, err := s.Index.Digest()
 	if err != nil {
@@ -137,11 +139,11 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	if err != nil {
 		return nil, err
 	}
-	own, err := c.signAs(ctx, *a.Signer, b.Run)
+	trust, err := c.useSigner(ctx, *a.Signer, b.Run)
 	if err != nil {
 		return nil, err
 	}
-	if err := c.verify(ctx, own); err == nil || outcome.Of(err) != outcome.Refused {
+	if err := c.verify(ctx, trust); err == nil || outcome.Of(err) != outcome.Refused {
 		return nil, err
 	}
 	documents, err := a.documents(ctx, s, b, dir, nil)
@@ -157,28 +159,28 @@ func (a Attestor) signed(ctx context.Context, s Subject, b Build, dir string) (a
 	if err := c.sign(ctx, "sign", ""); err != nil {
 		return attached, err
 	}
-	if own.Key != "" { // who a job is, only its certificate tells for certain
-		if err := c.verify(ctx, own); err != nil {
-			return attached, fmt.Errorf("cosign does not find what it has signed with this key: make one with cosign generate-key-pair: %w", err)
+	if trust.Key != "" { // the exact identity of a job is known only from its certificate
+		if err := c.verify(ctx, trust); err != nil {
+			return attached, fmt.Errorf("cosign cannot verify its own signature with this key: create a key with cosign generate-key-pair: %w", err)
 		}
 	}
 	return append(attached, "signature"), nil
 }
 
-// documents writes the documents about an image to files in dir, but for those that
-// are there: syft describes each platform.
-func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, there map[string]bool) (all []document, err error) {
+// documents writes the documents about an image to files in dir, except for
+// existing ones. syft describes each platform.
+func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string, existing map[string]bool) (all []document, err error) {
 	images, err := s.platforms()
 	if err != nil {
 		return nil, err
 	}
 	platforms := []string{}
-	write := sync.OnceValue(func() error { return s.write(dir) })
+	write := sync.OnceValue(func() error { return s.writeLayout(dir) })
 	for _, one := range images {
 		platform := one.Platform.String()
 		platforms = append(platforms, platform)
-		d := document{spdx, "sbom of " + platform, s.Service + "-" + fileOf(one) + ".spdx.json"}
-		if a.NoSBOM || there[d.file] {
+		d := document{spdx, "sbom of " + platform, s.Service + "-" + platformFileName(one) + ".spdx.json"}
+		if a.NoSBOM || existing[d.file] {
 			continue
 		}
 		if err := write(); err != nil {
@@ -192,23 +194,23 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 		}
 		content, err := os.ReadFile(filepath.Join(dir, d.file))
 		if err != nil || !json.Valid(content) {
-			return nil, errors.Join(fmt.Errorf("syft left no bill of materials for %s", platform), err)
+			return nil, errors.Join(fmt.Errorf("syft wrote no bill of materials for %s", platform), err)
 		}
 		all = append(all, d)
 	}
 	d := document{slsa, "provenance", s.Service + ".intoto.json"}
-	if there[d.file] {
+	if existing[d.file] {
 		return all, nil
 	}
-	said := b.provenance(s.Service, platforms)
-	if a.Signer == nil { // cosign makes the statement itself
+	provenance := b.provenance(s.Service, platforms)
+	if a.Signer == nil { // cosign creates the statement itself
 		digest, err := s.Index.Digest()
 		if err != nil {
 			return nil, fmt.Errorf("reading the index: %w", err)
 		}
-		said = statement(s.Service, digest, said)
+		provenance = statement(s.Service, digest, provenance)
 	}
-	content, err := json.Marshal(said)
+	content, err := json.Marshal(provenance)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, d.file), content, 0o644) //nolint:gosec // it is published
 	}
@@ -218,15 +220,15 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 	return append(all, d), nil
 }
 
-// artifact is a document as the registry has it. It has no time in it: the same
-// content gives the same digest.
+// artifact is a document in the registry. It contains no time: the same content
+// gives the same digest.
 type artifact struct {
 	manifest []byte
 	layer    v1.Layer
 }
 
-// The configuration of an artifact says nothing. go-containerregistry's own images have
-// another, and no artifact type.
+// The empty configuration of an artifact. go-containerregistry's own images have
+// another one and no artifact type.
 // https://github.com/opencontainers/image-spec/blob/main/manifest.md#guidelines-for-artifact-usage
 const emptyType, emptyContent = "application/vnd.oci.empty.v1+json", "{}"
 
@@ -253,7 +255,7 @@ func newArtifact(subject v1.Descriptor, d document, content []byte) (v1.Image, e
 	return partial.CompressedToImage(made)
 }
 
-// RawConfigFile and the rest fit partial.CompressedImageCore.
+// RawConfigFile and the following methods implement partial.CompressedImageCore.
 func (a artifact) RawConfigFile() ([]byte, error)                         { return []byte(emptyContent), nil }
 func (a artifact) MediaType() (types.MediaType, error)                    { return types.OCIManifestSchema1, nil }
 func (a artifact) RawManifest() ([]byte, error)                           { return a.manifest, nil }

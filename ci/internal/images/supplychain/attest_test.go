@@ -65,7 +65,7 @@ func TestUnsigned(t *testing.T) {
 	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"sbom of linux/amd64", "sbom of linux/arm64", "provenance"}, said)
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		require.Regexp(t, "^syft (version|scan oci-dir:.* --source-name=backend --source-version=linux/...64)$", line)
 	}
 	found := attached(t, to, subject)
@@ -116,16 +116,16 @@ func TestSigned(t *testing.T) {
 	trust := supplychain.Trust{Key: public}
 	err = host(t).Verify(t.Context(), to, "app", digest, trust)
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
-	require.ErrorContains(t, err, "it is not signed: publish it with --sign-key")
+	require.ErrorContains(t, err, "is not signed: publish it with --sign-key")
 
 	a := supplychain.Attestor{Tools: host(t), Registry: to, Signer: &supplychain.Signer{Key: private}}
 	require.NoError(t, a.Require(t.Context()))
-	tools.Ran()
+	tools.Commands()
 	said, err := a.Attest(t.Context(), subject, build)
 	require.NoError(t, err)
 	require.Equal(t, []string{"signed sbom of linux/amd64", "signed sbom of linux/arm64", "signed provenance", "signature"}, said)
 	var commands []string
-	for _, line := range tools.Ran() {
+	for _, line := range tools.Commands() {
 		commands = append(commands, strings.Join(strings.Fields(line)[:2], " "))
 		require.NotContains(t, line, "AWS", "the login is on no command line")
 		if strings.HasPrefix(line, "cosign attest") || strings.HasPrefix(line, "cosign sign") {
@@ -144,15 +144,15 @@ func TestSigned(t *testing.T) {
 	t.Setenv("FAKE_FORGETS", "yes")
 	a.Signer = &supplychain.Signer{Key: strings.Replace(other, ".pub", ".key", 1)}
 	_, err = a.Attest(t.Context(), subject, build)
-	require.ErrorContains(t, err, "cosign does not find what it has signed with this key: make one with cosign generate-key-pair")
+	require.ErrorContains(t, err, "cosign cannot verify its own signature with this key: create a key with cosign generate-key-pair")
 
 	err = host(t).Verify(t.Context(), to, "app", digest, supplychain.Trust{Key: other})
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
-	require.ErrorContains(t, err, "the given key has not signed it: no matching attestations")
+	require.ErrorContains(t, err, "is not signed by the given key: no matching attestations")
 	t.Setenv("FAKE_BROKEN", "yes")
 	err = host(t).Verify(t.Context(), to, "app", digest, trust)
 	require.Equal(t, outcome.Failed, outcome.Of(err), "a registry that fails refuses nothing")
-	require.ErrorContains(t, err, "looking for signatures of "+to.Reference("app", digest)+": cosign verify ended with exit code 1: GET https://registry: 503")
+	require.ErrorContains(t, err, "verifying the signature of "+to.Reference("app", digest)+": cosign verify ended with exit code 1: GET https://registry: 503")
 }
 
 func TestSignedByAJob(t *testing.T) {
@@ -235,19 +235,19 @@ func TestChecks(t *testing.T) {
 		check func() error
 		want  string
 	}{
-		"nobody is trusted":        {supplychain.Trust{}.Check, "whose signature is trusted must be said"},
-		"two are":                  {supplychain.Trust{Key: public, Identity: "x"}.Check, "leave out all but one"},
-		"a name and a pattern":     {supplychain.Trust{Identity: "x", Pattern: "y"}.Check, "leave out all but one"},
-		"a private key to trust":   {supplychain.Trust{Key: private}.Check, "extract the public half"},
-		"a text to trust":          {supplychain.Trust{Key: text}.Check, "it is no PEM file"},
+		"nobody is trusted":        {supplychain.Trust{}.Check, "no trusted signer"},
+		"two are":                  {supplychain.Trust{Key: public, Identity: "x"}.Check, "give only one"},
+		"a name and a pattern":     {supplychain.Trust{Identity: "x", Pattern: "y"}.Check, "give only one"},
+		"a private key to trust":   {supplychain.Trust{Key: private}.Check, "extract the public key"},
+		"a text to trust":          {supplychain.Trust{Key: text}.Check, "it is not a PEM file"},
 		"no file to trust":         {supplychain.Trust{Key: dir + "/nope"}.Check, "reading the public key"},
 		"no expression":            {supplychain.Trust{Pattern: "("}.Check, "error parsing regexp"},
 		"no root":                  {supplychain.Trust{Identity: "x", TrustedRoot: text}.Check, "cosign trusted-root create"},
 		"no signing configuration": {supplychain.Signer{SigningConfig: dir + "/nope"}.Check, "cosign signing-config create"},
-		"a public key to sign":     {supplychain.Signer{Key: public}.Check, "name the private key"},
-		"a text to sign with":      {supplychain.Signer{Key: text}.Check, "it is no PEM file"},
-		"an Ed25519 key":           {supplychain.Signer{Key: ed}.Check, "with a key of this kind: make one with cosign generate-key-pair"},
-		"a P-384 key":              {supplychain.Signer{Key: p384}.Check, "with a key of this kind: make one with cosign generate-key-pair"},
+		"a public key to sign":     {supplychain.Signer{Key: public}.Check, "want a private key"},
+		"a text to sign with":      {supplychain.Signer{Key: text}.Check, "it is not a PEM file"},
+		"an Ed25519 key":           {supplychain.Signer{Key: ed}.Check, "with a key of this type: create a key with cosign generate-key-pair"},
+		"a P-384 key":              {supplychain.Signer{Key: p384}.Check, "with a key of this type: create a key with cosign generate-key-pair"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

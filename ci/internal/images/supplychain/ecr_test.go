@@ -79,14 +79,14 @@ func TestECR(t *testing.T) {
 		"nothing found":                {api: fakeECR{pages: []answer{status(types.ScanStatusComplete, "")}}},
 		"pending, then done":           {api: fakeECR{pages: []answer{status(types.ScanStatusPending, ""), {out: &ecr.DescribeImageScanFindingsOutput{}}, status(types.ScanStatusInProgress, ""), complete("LOW", "")}}, findings: []supplychain.Severity{supplychain.Low}, waits: true},
 		"not begun, then done":         {api: fakeECR{pages: []answer{none, complete("MEDIUM", "")}, onPush: true}, findings: []supplychain.Severity{supplychain.Medium}, waits: true},
-		"never done":                   {api: fakeECR{pages: []answer{status(types.ScanStatusInProgress, "")}}, err: "ECR has not finished its scan of repo@sha256:1 within 5m0s", waits: true},
+		"never done":                   {api: fakeECR{pages: []answer{status(types.ScanStatusInProgress, "")}}, err: "ECR did not finish its scan of repo@sha256:1 within 5m0s", waits: true},
 		"the repository does not scan": {api: fakeECR{pages: []answer{none}}, note: "repository repo does not scan on push"},
-		"nobody knows whether":         {api: fakeECR{pages: []answer{none}, broken: errors.New("denied")}, err: "asking ECR whether repository repo scans: denied"},
+		"nobody knows whether":         {api: fakeECR{pages: []answer{none}, broken: errors.New("denied")}, err: "reading the scan configuration of ECR repository repo: denied"},
 		"unsupported":                  {api: fakeECR{pages: []answer{status(types.ScanStatusUnsupportedImage, "no distribution")}}, note: "ECR cannot scan repo@sha256:1: UNSUPPORTED_IMAGE no distribution"},
 		"unsupported, the old way":     {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
 		"failed":                       {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
 		"too old":                      {api: fakeECR{pages: []answer{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
-		"denied":                       {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "asking ECR for its scan of repo@sha256:1: denied"},
+		"denied":                       {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

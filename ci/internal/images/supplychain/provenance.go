@@ -13,50 +13,51 @@ import (
 )
 
 const (
-	// provenanceType is SLSA's predicate. https://slsa.dev/spec/v1.0/provenance
+	// provenanceType is SLSA's predicate type.
+	// https://slsa.dev/spec/v1.0/provenance
 	provenanceType = "https://slsa.dev/provenance/v1"
-	// buildType names how Slipway builds, and with it the parameters' meaning:
-	// "repository", "ref" and "commit" are the source, "service" is the entry of
-	// the services file and "platforms" are what was built for.
+	// buildType identifies Slipway's builds and defines the meaning of the
+	// parameters: "repository", "ref" and "commit" are the source, "service" is the
+	// entry in the services file, "platforms" are the platforms of the image.
 	buildType = "https://slipway.dev/build/image/v1"
-	// byHand is the builder of a build that no workflow runs.
-	byHand = "https://slipway.dev/builder/local"
+	// localBuilder is the builder ID of a build outside of a workflow.
+	localBuilder = "https://slipway.dev/builder/local"
 )
 
-// Build is what is told about the build of an image. What is empty is left out.
+// Build is the provenance of an image's build. Empty fields are omitted.
 type Build struct {
-	// Repository is the source's address, without credentials.
+	// Repository is the source's URL, without credentials.
 	Repository string
 	Ref        string // such as "refs/heads/main"
 	Commit     string // full id
-	// Bases are the images that this one is built on.
+	// Bases are the base images.
 	Bases []image.Pin
 	Run   Run
 }
 
-// Run is the run of a workflow that a build is part of, with the names of GitHub's
-// identity tokens; its zero value is a build by hand.
+// Run is a GitHub Actions workflow run, with the claim names of GitHub's OIDC
+// tokens. The zero value is a local build.
 type Run struct {
 	Server     string `json:"-"`          // such as "https://github.com"
 	Repository string `json:"repository"` // such as "owner/name"
-	// Workflow is the workflow's file at its ref, such as
+	// Workflow is the workflow's file and ref, such as
 	// "owner/name/.github/workflows/deliver.yml@refs/heads/main".
 	Workflow string `json:"workflow_ref"`
 	ID       string `json:"run_id"`
 	Attempt  string `json:"run_attempt"`
 	Event    string `json:"event_name"` // such as "push"
-	// RepositoryID and OwnerID tell a repository from another one that has its
-	// name later.
+	// RepositoryID and OwnerID distinguish a repository from a later one with the
+	// same name.
 	RepositoryID string `json:"repository_id"`
 	OwnerID      string `json:"repository_owner_id"`
 	Runner       string `json:"runner_environment"` // "github-hosted" or "self-hosted"
 	Ref          string `json:"ref"`                // such as "refs/heads/main"
 }
 
-// RunOf reads what GitHub Actions tells a job about itself; elsewhere it is the
-// zero value. Nothing else of the environment is looked at.
+// RunFromEnv reads the variables that GitHub Actions sets for a job. Elsewhere it
+// returns the zero value.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
-func RunOf(getenv func(string) string) Run {
+func RunFromEnv(getenv func(string) string) Run {
 	if getenv("GITHUB_ACTIONS") != "true" {
 		return Run{}
 	}
@@ -68,19 +69,19 @@ func RunOf(getenv func(string) string) Run {
 	}
 }
 
-// RunOfToken reads the same from the identity token of a job, for a process that
-// does not see the job's environment. The token is not verified: it must come from
-// GitHub itself.
+// RunFromToken reads the run from a job's OIDC token, for a process without the
+// job's environment. It does not verify the token, which must come directly from
+// GitHub.
 // https://docs.github.com/en/actions/reference/security/oidc#oidc-token-claims
-func RunOfToken(token string) (Run, error) {
+func RunFromToken(token string) (Run, error) {
 	r := Run{Server: "https://github.com"}
-	if err := awsauth.Claims(token, &r); err != nil {
+	if err := awsauth.ParseClaims(token, &r); err != nil {
 		return Run{}, fmt.Errorf("reading the job's identity: %w", err)
 	}
 	return r, nil
 }
 
-// Source is the address of the repository that the workflow is of.
+// Source returns the URL of the workflow's repository.
 func (r Run) Source() string {
 	if r.Server == "" || r.Repository == "" {
 		return ""
@@ -88,10 +89,10 @@ func (r Run) Source() string {
 	return r.Server + "/" + r.Repository
 }
 
-// builder is the workflow: whoever trusts it trusts what it builds.
+// builder returns the builder ID, which is the workflow.
 func (r Run) builder() string {
 	if r.Server == "" || r.Workflow == "" {
-		return byHand
+		return localBuilder
 	}
 	return r.Server + "/" + r.Workflow
 }
@@ -106,8 +107,8 @@ func (r Run) invocation() string {
 // object is a JSON object.
 type object map[string]any
 
-// filled is an object without what is empty.
-func filled(o object) object {
+// withoutEmpty removes empty values.
+func withoutEmpty(o object) object {
 	for key, value := range o {
 		if value == "" {
 			delete(o, key)
@@ -116,8 +117,8 @@ func filled(o object) object {
 	return o
 }
 
-// provenance is SLSA's predicate about the build. It has no secret in it, and no
-// time: the same build of the same commit says the same.
+// provenance returns SLSA's predicate about the build. It contains neither secrets
+// nor times: the same build of a commit gives the same content.
 func (b Build) provenance(service string, platforms []string) object {
 	dependencies := []object{}
 	if b.Commit != "" {
@@ -128,15 +129,16 @@ func (b Build) provenance(service string, platforms []string) object {
 		dependencies = append(dependencies, source)
 	}
 	for _, base := range b.Bases {
-		dependencies = append(dependencies, baseOf(base))
+		dependencies = append(dependencies, baseDependency(base))
 	}
 	definition := object{
 		"buildType":            buildType,
-		"externalParameters":   filled(object{"service": service, "platforms": platforms, "repository": b.Repository, "ref": b.Ref, "commit": b.Commit}),
+		"externalParameters":   withoutEmpty(object{"service": service, "platforms": platforms, "repository": b.Repository, "ref": b.Ref, "commit": b.Commit}),
 		"resolvedDependencies": dependencies,
 	}
-	// Named as in GitHub's own. https://actions.github.io/buildtypes/workflow/v1
-	github := filled(object{
+	// The same names as in GitHub's own.
+	// https://actions.github.io/buildtypes/workflow/v1
+	github := withoutEmpty(object{
 		"event_name": b.Run.Event, "repository_id": b.Run.RepositoryID, "repository_owner_id": b.Run.OwnerID, "runner_environment": b.Run.Runner,
 	})
 	if len(github) > 0 {
@@ -144,12 +146,12 @@ func (b Build) provenance(service string, platforms []string) object {
 	}
 	return object{
 		"buildDefinition": definition,
-		"runDetails":      object{"builder": object{"id": b.Run.builder()}, "metadata": filled(object{"invocationId": b.Run.invocation()})},
+		"runDetails":      object{"builder": object{"id": b.Run.builder()}, "metadata": withoutEmpty(object{"invocationId": b.Run.invocation()})},
 	}
 }
 
-// statement is the provenance of the image that a digest stands for, as an in-toto
-// statement. https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
+// statement returns the provenance of an image as an in-toto statement.
+// https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
 func statement(service string, digest v1.Hash, provenance object) object {
 	return object{
 		"_type": "https://in-toto.io/Statement/v1", "predicateType": provenanceType, "predicate": provenance,
@@ -157,9 +159,9 @@ func statement(service string, digest v1.Hash, provenance object) object {
 	}
 }
 
-// baseOf names a base image as a package URL.
+// baseDependency returns a base image as a dependency with a package URL.
 // https://github.com/package-url/purl-spec/blob/main/PURL-TYPES.rst#oci
-func baseOf(base image.Pin) object {
+func baseDependency(base image.Pin) object {
 	repository, tag := base.Reference, ""
 	if colon := strings.LastIndex(repository, ":"); colon > strings.LastIndex(repository, "/") {
 		repository, tag = repository[:colon], repository[colon+1:]

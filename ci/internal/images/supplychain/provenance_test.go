@@ -24,7 +24,7 @@ var environment = map[string]string{
 // nothing that is secret or that differs from run to run of the same.
 func TestProvenance(t *testing.T) {
 	supplychaintest.Install(t)
-	run := supplychain.RunOf(func(name string) string { return environment[name] })
+	run := supplychain.RunFromEnv(func(name string) string { return environment[name] })
 	base := "sha256:abab"
 	tests := map[string]struct {
 		build supplychain.Build
@@ -69,5 +69,5 @@ func TestProvenance(t *testing.T) {
 			require.JSONEq(t, tt.want, string(statement.Predicate))
 		})
 	}
-	require.Zero(t, supplychain.RunOf(func(name string) string { return map[string]string{"GITHUB_REPOSITORY": "left/behind"}[name] }))
+	require.Zero(t, supplychain.RunFromEnv(func(name string) string { return map[string]string{"GITHUB_REPOSITORY": "left/behind"}[name] }))
 }

@@ -9,17 +9,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Report is what a scan found: `scan` returns it.
+// Report is the result of a scan, returned by the scan command.
 type Report struct {
 	Result string   `json:"result"` // "succeeded" or "failed"
 	FailOn Severity `json:"fail_on"`
-	// Images are those that were scanned.
+	// Images are the scanned images.
 	Images   []Image   `json:"images"`
 	Findings []Finding `json:"findings"`
 	Notes    []string  `json:"notes"`
 }
 
-// Image is one image that was scanned.
+// Image is one scanned image.
 type Image struct {
 	Service   string   `json:"service"`
 	Digest    string   `json:"digest"`
@@ -36,7 +36,7 @@ func (r Report) failing() []Finding {
 	return failing
 }
 
-// Err is the error of a scan that found too much; nil if it did not.
+// Err returns an error if a finding reaches the threshold, else nil.
 func (r Report) Err() error {
 	failing := r.failing()
 	if len(failing) == 0 {
@@ -46,7 +46,7 @@ func (r Report) Err() error {
 	if len(failing) == 1 {
 		noun = "vulnerability is"
 	}
-	err := fmt.Errorf("%d %s of severity %s or worse, the first %s in %s of %s: update, or accept it for a while in %s",
+	err := fmt.Errorf("%d %s of severity %s or worse, the first %s in %s of %s: update it, or accept it temporarily in %s",
 		len(failing), noun, r.FailOn, failing[0].ID, failing[0].Package, failing[0].Service, ExceptionsFile)
 	return outcome.With(outcome.Failed, err)
 }
@@ -61,7 +61,7 @@ func (r Report) Text(w io.Writer) error {
 		fmt.Fprintf(&b, "%s %s (%s)\n", i.Service, i.Digest, strings.Join(i.Platforms, ", "))
 	}
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.mark(f), f.Severity, f.ID, f.Package, f.Version, f.Service, f.fixed(), f.accepted())
+		fmt.Fprintf(&b, "  %-4s  %-13s %-16s %s %s in %s%s%s\n", r.verdict(f), f.Severity, f.ID, f.Package, f.Version, f.Service, f.fixed(), f.accepted())
 		if f.Title != "" && f.Title != f.ID {
 			fmt.Fprintf(&b, "        %s\n", outcome.OneLine(f.Title))
 		}
@@ -69,24 +69,24 @@ func (r Report) Text(w io.Writer) error {
 	for _, note := range r.Notes {
 		fmt.Fprintf(&b, "  note: %s\n", note)
 	}
-	fmt.Fprintf(&b, "%s: %d found, %d of them count (from %s on)\n", r.Result, len(r.Findings), len(r.failing()), r.FailOn)
+	fmt.Fprintf(&b, "%s: %d found, %d fail the scan (--fail-on %s)\n", r.Result, len(r.Findings), len(r.failing()), r.FailOn)
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// mark says at a glance whether a finding fails the scan.
-func (r Report) mark(f Finding) string {
+// verdict returns FAIL for a finding that fails the scan.
+func (r Report) verdict(f Finding) string {
 	if f.fails(r.FailOn) {
 		return "FAIL"
 	}
 	return "ok"
 }
 
-func (f Finding) fixed() string    { return after(", fixed in ", f.Fixed) }
-func (f Finding) accepted() string { return after(", accepted: ", outcome.OneLine(f.Exception)) }
+func (f Finding) fixed() string    { return prefixed(", fixed in ", f.Fixed) }
+func (f Finding) accepted() string { return prefixed(", accepted: ", outcome.OneLine(f.Exception)) }
 
-// after is a text with what leads to it; "" without one.
-func after(lead, text string) string {
+// prefixed returns prefix and text, or "" without a text.
+func prefixed(lead, text string) string {
 	if text == "" {
 		return ""
 	}
@@ -105,7 +105,7 @@ func (r Report) Markdown(w io.Writer) error {
 		if f.URL != "" {
 			id = "[" + f.ID + "](" + f.URL + ")"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.mark(f), f.Severity, id, f.Package, f.Version, f.fixed(), f.Service,
+		fmt.Fprintf(&b, "| %s | %s | %s | `%s` %s%s | %s | %s |\n", r.verdict(f), f.Severity, id, f.Package, f.Version, f.fixed(), f.Service,
 			report.Inline(outcome.OneLine(f.Title+f.accepted())))
 	}
 	for _, note := range r.Notes {

@@ -12,7 +12,7 @@ import (
 func TestRunOfToken(t *testing.T) {
 	claims := `{"repository": "acme/shop", "workflow_ref": "acme/shop/.github/workflows/ci.yml@refs/heads/main", "run_id": "42", "run_attempt": "2",
 		"event_name": "push", "repository_id": "7", "repository_owner_id": "8", "runner_environment": "github-hosted", "ref": "refs/heads/main"}`
-	run, err := supplychain.RunOfToken("head." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sign")
+	run, err := supplychain.RunFromToken("head." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sign")
 	require.NoError(t, err)
 	require.Equal(t, supplychain.Run{
 		Server: "https://github.com", Repository: "acme/shop", Workflow: "acme/shop/.github/workflows/ci.yml@refs/heads/main", ID: "42", Attempt: "2",
@@ -21,7 +21,7 @@ func TestRunOfToken(t *testing.T) {
 	for name, token := range map[string]string{
 		"no token": "planted-secret", "no base64": "a.!!.c", "no JSON": "a." + base64.RawURLEncoding.EncodeToString([]byte("planted-secret")) + ".c",
 	} {
-		_, err := supplychain.RunOfToken(token)
+		_, err := supplychain.RunFromToken(token)
 		require.ErrorContains(t, err, "reading the job's identity", name)
 		require.NotContains(t, err.Error(), "planted", name)
 	}

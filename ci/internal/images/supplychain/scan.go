@@ -19,33 +19,34 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ExceptionsFile has the accepted findings, in Trivy's own form. It need not be
-// there. https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
+// ExceptionsFile is the optional list of accepted findings, in Trivy's format.
+// https://trivy.dev/latest/docs/configuration/filtering/#trivyignoreyaml
 const ExceptionsFile = ".trivyignore.yaml"
 
-// formerExceptions is the file that had them before.
-const formerExceptions = "ci/vulnerabilities.json"
+// oldExceptionsFile is the former name of the exceptions file.
+const oldExceptionsFile = "ci/vulnerabilities.json"
 
-// Scanner scans images: Trivy looks at all of them, Amazon ECR at published ones.
+// Scanner scans images with Trivy and reads the findings of Amazon ECR for
+// published ones.
 type Scanner struct {
 	Tools
-	// ECR is asked about published images; nil asks nobody.
+	// ECR reads the findings for published images; if nil, they are not read.
 	ECR *ECR
-	// FailOn is the severity from which on a finding fails the scan.
+	// FailOn is the lowest severity that fails the scan.
 	FailOn Severity
-	// Exceptions is the file of accepted findings; "" means none.
+	// Exceptions is the path of the exceptions file; "" means none.
 	Exceptions string
 }
 
-// FindExceptions is the file of accepted findings of the source tree at dir: "" if
-// the tree has none.
+// FindExceptions returns the path of the exceptions file of the source tree at dir,
+// or "".
 func FindExceptions(dir string) (string, error) {
-	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(formerExceptions))); err == nil {
-		return "", outcome.Usagef("%s is not read any more: name what is accepted in %s, as id, statement and expired_at, and remove it", formerExceptions, ExceptionsFile)
+	if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(oldExceptionsFile))); err == nil {
+		return "", outcome.Usagef("%s is no longer read: list accepted vulnerabilities in %s, with id, statement and expired_at, and remove the old file", oldExceptionsFile, ExceptionsFile)
 	}
 	file := filepath.Join(dir, ExceptionsFile)
 	if _, err := os.Stat(file); err != nil {
-		return "", nil //nolint:nilerr // it need not be there
+		return "", nil //nolint:nilerr // the file is optional
 	}
 	return file, nil
 }
@@ -60,8 +61,8 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) 
 		return Report{}, err
 	}
 	r := Report{Result: "succeeded", FailOn: s.FailOn, Images: []Image{}, Notes: []string{}}
-	for _, subject := range subjects { // one after the other: they share Trivy's database
-		if err := s.one(ctx, subject, accepted, &r); err != nil {
+	for _, subject := range subjects { // sequentially: they share Trivy's database
+		if err := s.scanImage(ctx, subject, accepted, &r); err != nil {
 			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
 		}
 	}
@@ -72,8 +73,8 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) 
 	return r, nil
 }
 
-// one adds to r what is found in one image.
-func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
+// scanImage adds the findings of one image to r.
+func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
 	digest, err := subject.Index.Digest()
 	if err != nil {
 		return fmt.Errorf("reading the index: %w", err)
@@ -82,16 +83,16 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 	if err != nil {
 		return err
 	}
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return err
 	}
-	defer done()
-	if err := subject.write(dir); err != nil {
+	defer cleanup()
+	if err := subject.writeLayout(dir); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
-		return fmt.Errorf("giving Trivy the exceptions: %w", err)
+		return fmt.Errorf("writing the exceptions for Trivy: %w", err)
 	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
 	for _, one := range images {
@@ -123,11 +124,11 @@ func (s Scanner) one(ctx context.Context, subject Subject, accepted exceptions, 
 	return nil
 }
 
-// trivy has Trivy look at the image of one platform. Its database is brought up to
-// date by Trivy itself; without one it fails. What is accepted is in our file alone:
-// a .trivyignore or trivy.yaml of the tree would accept for ever, and on the host only.
+// trivy scans the image of one platform. Trivy updates its database itself and
+// fails without one. Only the given exceptions file applies: a .trivyignore or
+// trivy.yaml in the tree has no expiry dates, and would apply on the host only.
 func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Finding, error) {
-	report := fileOf(one) + ".trivy.json"
+	report := platformFileName(one) + ".trivy.json"
 	args := []string{
 		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
 		"--exit-code=0", "--quiet", "--skip-version-check", "--disable-telemetry", "--config=" + os.DevNull, "--ignorefile=" + step.Out + "/" + ExceptionsFile, "--show-suppressed",
@@ -138,12 +139,12 @@ func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Fi
 	}
 	data, err := os.ReadFile(filepath.Join(dir, report))
 	if err != nil {
-		return nil, fmt.Errorf("trivy left no report: %w", err)
+		return nil, fmt.Errorf("trivy wrote no report: %w", err)
 	}
 	return readTrivy(data)
 }
 
-// trivyFinding is a vulnerability as Trivy's JSON has it.
+// trivyFinding is a vulnerability in Trivy's JSON.
 type trivyFinding struct {
 	VulnerabilityID, PkgName, InstalledVersion, FixedVersion, Severity, Title, PrimaryURL string
 	VendorIDs                                                                             []string
@@ -156,7 +157,7 @@ func (f trivyFinding) finding() Finding {
 	}
 }
 
-// readTrivy reads the JSON report of trivy image.
+// readTrivy parses the JSON report of trivy image.
 func readTrivy(data []byte) ([]Finding, error) {
 	var report struct {
 		SchemaVersion int
@@ -169,7 +170,7 @@ func readTrivy(data []byte) ([]Finding, error) {
 		}
 	}
 	if err := json.Unmarshal(data, &report); err != nil || report.SchemaVersion == 0 {
-		return nil, errors.Join(errors.New("reading Trivy's report: it is none"), err)
+		return nil, errors.Join(errors.New("reading Trivy's report: it is not a report"), err)
 	}
 	var findings []Finding
 	for _, result := range report.Results {
@@ -187,18 +188,19 @@ func readTrivy(data []byte) ([]Finding, error) {
 	return findings, nil
 }
 
-// exceptions are the accepted findings, as far as ECR's have to be held to them.
+// exceptions are the accepted findings, with the fields that are applied to ECR's
+// findings.
 type exceptions struct {
 	content         []byte // for Trivy
 	Vulnerabilities []struct {
 		ID, Statement string
 		ExpiredAt     time.Time `yaml:"expired_at"`
-		Paths, PURLs  []string  // where Trivy takes it to hold; ECR names neither
+		Paths, PURLs  []string  // Trivy's restrictions, which ECR's findings cannot be matched against
 	}
 }
 
-// readExceptions reads what Trivy reads, too: one that it would not take stops the
-// scan before anything is asked.
+// readExceptions parses the exceptions file before anything is scanned. An invalid
+// file is a usage error.
 func readExceptions(file string) (e exceptions, err error) {
 	if file == "" {
 		return e, nil
@@ -211,13 +213,13 @@ func readExceptions(file string) (e exceptions, err error) {
 	}
 	for n, v := range e.Vulnerabilities {
 		if v.ID == "" || v.Statement == "" || v.ExpiredAt.IsZero() {
-			return e, outcome.Usagef("%s: vulnerability %d (%s) must have id, statement and expired_at: nothing is accepted for ever, or without a reason", filepath.Base(file), n+1, v.ID)
+			return e, outcome.Usagef("%s: vulnerability %d (%s) must have id, statement and expired_at: an exception needs a reason and an expiry date", filepath.Base(file), n+1, v.ID)
 		}
 	}
 	return e, nil
 }
 
-// accept marks what of ECR's findings is accepted still, wherever it is.
+// accept marks the findings of ECR that an unexpired exception accepts.
 func (e exceptions) accept(findings []Finding) []Finding {
 	for n, f := range findings {
 		for _, v := range e.Vulnerabilities {

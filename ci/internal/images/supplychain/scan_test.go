@@ -32,15 +32,15 @@ const trivyReport = `{"SchemaVersion": 2, "ArtifactName": "x", "ArtifactType": "
 
 func TestScan(t *testing.T) {
 	tools := supplychaintest.Install(t)
-	tools.Finds(trivyReport)
+	tools.SetTrivyReport(trivyReport)
 	subject := publish(t, embedded(t))
 	scans := regexp.MustCompile(`^trivy image --input=[^ ]*/image@sha256:[0-9a-f]{64} .* --config=/dev/null --ignorefile=[^ ]*/.trivyignore.yaml --show-suppressed$`)
 	for threshold, failing := range map[supplychain.Severity]int{
-		supplychain.Critical: 1, supplychain.High: 3, supplychain.Medium: 4, supplychain.Low: 5, supplychain.Never: 0,
+		supplychain.Critical: 1, supplychain.High: 3, supplychain.Medium: 4, supplychain.Low: 5, supplychain.ThresholdNone: 0,
 	} {
 		found, err := supplychain.Scanner{Tools: host(t), FailOn: threshold}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: subject.Index})
 		require.NoError(t, err)
-		for _, line := range tools.Ran()[1:] {
+		for _, line := range tools.Commands()[1:] {
 			require.Regexp(t, scans, line, "one platform after the other, and nothing is accepted by what lies in the tree")
 		}
 		require.Len(t, found.Findings, 6, "those of both platforms are the same")
@@ -51,7 +51,7 @@ func TestScan(t *testing.T) {
 			continue
 		}
 		require.Equal(t, outcome.Failed, outcome.Of(found.Err()))
-		require.ErrorContains(t, found.Err(), "the first CVE-2026-1 in stdlib of backend: update, or accept it for a while in .trivyignore.yaml")
+		require.ErrorContains(t, found.Err(), "the first CVE-2026-1 in stdlib of backend: update it, or accept it temporarily in .trivyignore.yaml")
 		var text, markdown, document bytes.Buffer
 		require.NoError(t, found.Text(&text))
 		require.Contains(t, text.String(), "FAIL  critical      CVE-2026-1       stdlib v1.26.0 in backend, fixed in 1.26.1\n        Reads | too much\n")
@@ -69,7 +69,7 @@ func TestRecorded(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	recorded, err := os.ReadFile("testdata/trivy.json")
 	require.NoError(t, err)
-	tools.Finds(string(recorded))
+	tools.SetTrivyReport(string(recorded))
 	found, err := supplychain.Scanner{Tools: host(t), FailOn: supplychain.High}.Scan(t.Context(), supplychain.Subject{Service: "backend", Index: publish(t, embedded(t)).Index})
 	require.NoError(t, err)
 	both := []string{"linux/amd64", "linux/arm64"}
@@ -86,7 +86,7 @@ func TestScanFails(t *testing.T) {
 	_, err := scanner.Scan(t.Context(), subject)
 	require.ErrorContains(t, err, "scanning backend: trivy image ended with exit code 1: FATAL failed to download vulnerability DB", "no database is no pass")
 	for _, broken := range []string{"", "{", `{"Results": null}`} {
-		tools.Finds(broken)
+		tools.SetTrivyReport(broken)
 		_, err = scanner.Scan(t.Context(), subject)
 		require.ErrorContains(t, err, "reading Trivy's report", broken)
 	}
@@ -99,7 +99,7 @@ func TestScanFails(t *testing.T) {
 // TestExceptions: what Trivy is told to accept is accepted of ECR's findings, too.
 func TestExceptions(t *testing.T) {
 	tools := supplychaintest.Install(t)
-	tools.Finds(`{"SchemaVersion": 2}`)
+	tools.SetTrivyReport(`{"SchemaVersion": 2}`)
 	subject := supplychain.Subject{Service: "backend", Repository: "app", Index: publish(t, embedded(t)).Index}
 	dir := t.TempDir()
 	found, err := supplychain.FindExceptions(dir)
@@ -113,12 +113,12 @@ func TestExceptions(t *testing.T) {
 			Tools: host(t), FailOn: supplychain.High, Exceptions: file, ECR: &supplychain.ECR{API: &fakeECR{pages: []answer{complete("HIGH", "")}}},
 		}.Scan(t.Context(), subject)
 	}
-	tools.Ran()
+	tools.Commands()
 	report, err := scan("vulnerabilities:\n  - {id: CVE-2026-HIGH, statement: never called, expired_at: 2999-12-31}\n")
 	require.NoError(t, err)
 	require.NoError(t, report.Err())
 	require.Equal(t, "never called", report.Findings[0].Exception)
-	require.Contains(t, tools.Ran()[1], "/.trivyignore.yaml --show-suppressed")
+	require.Contains(t, tools.Commands()[1], "/.trivyignore.yaml --show-suppressed")
 	for why, limits := range map[string]string{
 		"for a while, and no longer": "expired_at: 2020-12-31", "in another place": "expired_at: 2999-12-31, paths: [usr/bin/other]",
 		"in another package": `expired_at: 2999-12-31, purls: ["pkg:apk/other"]`,
@@ -143,13 +143,13 @@ func TestExceptions(t *testing.T) {
 	sourcetest.Write(t, dir, "ci/vulnerabilities.json", "{}")
 	_, err = supplychain.FindExceptions(dir)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	require.ErrorContains(t, err, "ci/vulnerabilities.json is not read any more")
+	require.ErrorContains(t, err, "ci/vulnerabilities.json is no longer read")
 }
 
 func TestThreshold(t *testing.T) {
 	for _, bad := range []string{"", "severe", "unknown", "HIGH"} {
 		_, err := supplychain.ParseThreshold(bad)
-		require.ErrorContains(t, err, "take critical, high, medium, low or none")
+		require.ErrorContains(t, err, "want critical, high, medium, low or none")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 	}
 }

@@ -29,27 +29,27 @@ import (
 )
 
 const (
-	// PasswordVariable is the environment variable with the password of an
-	// encrypted key; it is cosign's.
-	PasswordVariable = "COSIGN_PASSWORD"
-	// GitHubIssuer certifies the identities of jobs of GitHub Actions.
+	// PasswordEnv is cosign's environment variable for the password of an encrypted
+	// key.
+	PasswordEnv = "COSIGN_PASSWORD"
+	// GitHubIssuer is the OIDC issuer of GitHub Actions.
 	GitHubIssuer = "https://token.actions.githubusercontent.com"
 )
 
-// Signer says who signs: a key, or the job of GitHub Actions that the process is.
+// Signer specifies the signing identity: a key, or the current GitHub Actions job.
 type Signer struct {
-	// Key is a file with a private key: cosign's, or any that it can import. Empty
-	// means the job.
+	// Key is the path of a private key that cosign can read or import. If empty,
+	// the job signs.
 	Key string
-	// TrustedRoot and SigningConfig are files that name another sigstore.
+	// TrustedRoot and SigningConfig are files that configure another sigstore
+	// instance.
 	TrustedRoot, SigningConfig string
-	// Identity are the job's variables that cosign asks for its identity with, where
-	// the tools do not have them by themselves.
+	// Identity are the job's environment variables for cosign's OIDC token request,
+	// for tools that do not inherit them.
 	Identity map[string]string
 }
 
-// Check is a usage error where the files cannot be what they are named for. It
-// repeats nothing of them.
+// Check validates the files. Its errors do not contain any of their content.
 func (s Signer) Check() error {
 	if s.Key != "" {
 		block, err := readPEM("signing key", s.Key)
@@ -57,18 +57,19 @@ func (s Signer) Check() error {
 			return err
 		}
 		if !strings.Contains(block.Type, "PRIVATE KEY") {
-			return outcome.Usagef("signing key %s: it has a PEM block %q: name the private key, such as cosign generate-key-pair makes", s.Key, block.Type)
+			return outcome.Usagef("signing key %s: it has a PEM block %q: want a private key, such as cosign generate-key-pair creates", s.Key, block.Type)
 		}
-		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !verifiable(key) { // of another form cosign judges it
-			return outcome.Usagef("signing key %s: cosign does not find what it has signed with a key of this kind: make one with cosign generate-key-pair", s.Key)
+		if key, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil && !canVerify(key) { // cosign checks other formats
+			return outcome.Usagef("signing key %s: cosign cannot verify its own signatures with a key of this type: create a key with cosign generate-key-pair", s.Key)
 		}
 	}
 	return checkJSON(s.TrustedRoot, s.SigningConfig)
 }
 
-// verifiable tells whether cosign verifies what it has signed with a key: it does not
-// with Ed25519 (which it hashes when it signs) or P-384 (which it takes for P-256).
-func verifiable(key any) bool {
+// canVerify reports whether cosign can verify its own signatures with a key. It
+// cannot with Ed25519, which it hashes when signing, or P-384, which it treats as
+// P-256.
+func canVerify(key any) bool {
 	if ec, ok := key.(*ecdsa.PrivateKey); ok {
 		return ec.Curve == elliptic.P256()
 	}
@@ -76,28 +77,27 @@ func verifiable(key any) bool {
 	return ok
 }
 
-// Trust says whose signature is trusted: a key's, or an identity's.
+// Trust specifies whose signature is trusted: that of a key or an identity.
 type Trust struct {
-	// Key is a file with a public key.
+	// Key is the path of a public key.
 	Key string
-	// Identity is the whole name, such as
+	// Identity is the complete name, such as
 	// "https://github.com/owner/name/.github/workflows/deliver.yml@refs/heads/main";
-	// Pattern is a regular expression that the whole name matches.
+	// Pattern is a regular expression for the complete name.
 	Identity, Pattern string
-	// Issuer certified the identity; empty means [GitHubIssuer].
+	// Issuer is the OIDC issuer; if empty, [GitHubIssuer].
 	Issuer string
-	// TrustedRoot is a file that names another sigstore.
+	// TrustedRoot is a file that configures another sigstore instance.
 	TrustedRoot string
 }
 
-// Check is a usage error where nobody is trusted, or the files cannot be what they
-// are named for.
+// Check validates the trusted key or identity, and the files.
 func (t Trust) Check() error {
 	switch identity := t.Identity != "" || t.Pattern != ""; {
 	case t.Key != "" && identity, t.Identity != "" && t.Pattern != "":
-		return outcome.Usagef("a key, an identity and a pattern say different things about who is trusted: leave out all but one of them")
+		return outcome.Usagef("a key, an identity and a pattern exclude each other: give only one")
 	case t.Key == "" && !identity:
-		return outcome.Usagef("whose signature is trusted must be said: give a public key, or an identity")
+		return outcome.Usagef("no trusted signer: give a public key or an identity")
 	}
 	if _, err := regexp.Compile(t.Pattern); err != nil {
 		return outcome.Usagef("pattern %q of the trusted identity: %w", t.Pattern, err)
@@ -108,25 +108,25 @@ func (t Trust) Check() error {
 			return err
 		}
 		if block.Type != "PUBLIC KEY" {
-			return outcome.Usagef("public key %s: it has a PEM block %q: extract the public half with cosign public-key --key FILE, or openssl pkey -in FILE -pubout", t.Key, block.Type)
+			return outcome.Usagef("public key %s: it has a PEM block %q: extract the public key with cosign public-key --key FILE, or openssl pkey -in FILE -pubout", t.Key, block.Type)
 		}
 	}
 	return checkJSON(t.TrustedRoot)
 }
 
-// Required returns whose signature is required: nil where none is. It is a usage error
-// to name somebody without requiring a signature.
+// Required returns the trust if a signature is required, else nil. A key or an
+// identity without a required signature is a usage error.
 func (t Trust) Required(required bool) (*Trust, error) {
 	switch {
 	case required:
 		return &t, t.Check()
 	case t.Key != "" || t.Identity != "" || t.Pattern != "":
-		return nil, outcome.Usagef("--key and --identity say whose signature is required: add --require-signature")
+		return nil, outcome.Usagef("--key and --identity need --require-signature: add it")
 	}
 	return nil, nil
 }
 
-// String is who is trusted, for people.
+// String describes whose signature is trusted.
 func (t Trust) String() string {
 	if t.Key != "" {
 		return "the given key"
@@ -137,11 +137,11 @@ func (t Trust) String() string {
 func readPEM(what, file string) (*pem.Block, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, outcome.Usagef("reading the %s: %w: name a PEM file, such as cosign generate-key-pair makes", what, err)
+		return nil, outcome.Usagef("reading the %s: %w: want a PEM file, such as cosign generate-key-pair creates", what, err)
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {
-		return nil, outcome.Usagef("%s %s: it is no PEM file, such as cosign generate-key-pair makes", what, file)
+		return nil, outcome.Usagef("%s %s: it is not a PEM file, such as cosign generate-key-pair creates", what, file)
 	}
 	return block, nil
 }
@@ -153,23 +153,23 @@ func checkJSON(files ...string) error {
 		}
 		data, err := os.ReadFile(file)
 		if err == nil && !json.Valid(data) {
-			err = errors.New("it is no JSON")
+			err = errors.New("it is not JSON")
 		}
 		if err != nil {
-			return outcome.Usagef("reading %s: %w: write it with cosign trusted-root create or cosign signing-config create", file, err)
+			return outcome.Usagef("reading %s: %w: create it with cosign trusted-root create or cosign signing-config create", file, err)
 		}
 	}
 	return nil
 }
 
-// Verify is a refusal of an image that nobody trusted has signed, in one line. What
-// cannot be found out is another error.
+// Verify refuses an image without a trusted signature. Other failures are other
+// errors.
 func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository string, image v1.Hash, trust Trust) error {
-	dir, done, err := room()
+	dir, cleanup, err := tempDir()
 	if err != nil {
 		return err
 	}
-	defer done()
+	defer cleanup()
 	c, err := newCosign(ctx, t, from, repository, image, dir)
 	if err != nil {
 		return err
@@ -177,23 +177,23 @@ func (t Tools) Verify(ctx context.Context, from *registry.Registry, repository s
 	return c.verify(ctx, trust)
 }
 
-// cosign runs cosign about one image.
+// cosign runs cosign on one image.
 type cosign struct {
 	Tools
 	step  step.Step
 	dir   string
 	image string
-	flags []string // of every signature
+	flags []string // for every signature
 }
 
-// cosignFolder has copies of what cosign reads, so that a container can be given it.
+// cosignFolder has copies of cosign's input files, for use in a container.
 const cosignFolder = "cosign"
 
 func newCosign(ctx context.Context, tools Tools, in *registry.Registry, repository string, image v1.Hash, dir string) (cosign, error) {
 	c := cosign{Tools: tools, dir: dir, image: in.Reference(repository, image)}
 	c.step = step.Step{Fresh: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
 	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil { //nolint:gosec // a container's user reads it
-		return c, fmt.Errorf("making room for cosign: %w", err)
+		return c, fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	login, ok, err := in.Login(ctx)
 	if err != nil || !ok {
@@ -202,21 +202,24 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 	account, err := json.Marshal(map[string]any{"auths": map[string]any{
 		in.Host: map[string]string{"auth": base64.StdEncoding.EncodeToString([]byte(login.Username + ":" + login.Password))},
 	}})
-	// Docker's client reads logins from the environment if it has a configuration.
+	// Docker's client reads credentials from the environment if it has a
+	// configuration file.
 	c.step.Env["DOCKER_CONFIG"], c.step.Secrets["DOCKER_AUTH_CONFIG"] = step.Out+"/"+cosignFolder, string(account)
-	return c, errors.Join(err, c.put("config.json", []byte("{}"), 0o644))
+	return c, errors.Join(err, c.writeFile("config.json", []byte("{}"), 0o644))
 }
 
-// put gives cosign a file. A container's user reads what is not secret.
-func (c cosign) put(name string, content []byte, mode os.FileMode) error {
+// writeFile writes an input file of cosign. Files without secrets are readable by a
+// container's user.
+func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
 	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
-		return fmt.Errorf("making room for cosign: %w", err)
+		return fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	return nil
 }
 
-// flag gives cosign the copy of a file, and is the flag that names it: none without a file.
-func (c cosign) flag(flag, name, from string) ([]string, error) {
+// fileFlag copies an input file and returns the flag that names the copy; no flag
+// without a file.
+func (c cosign) fileFlag(fileFlag, name, from string) ([]string, error) {
 	if from == "" {
 		return nil, nil
 	}
@@ -224,56 +227,55 @@ func (c cosign) flag(flag, name, from string) ([]string, error) {
 	if err != nil {
 		return nil, outcome.Usagef("reading %s: %w", from, err)
 	}
-	return []string{flag + "=" + there(name)}, c.put(name, content, 0o644)
+	return []string{fileFlag + "=" + cosignPath(name)}, c.writeFile(name, content, 0o644)
 }
 
-// there is the address that cosign has a file under.
-func there(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
+// cosignPath returns the path of an input file for cosign.
+func cosignPath(name string) string { return step.Out + "/" + cosignFolder + "/" + name }
 
-// signAs makes the flags of signatures, and says by whom the signer is known.
-func (c *cosign) signAs(ctx context.Context, s Signer, run Run) (own Trust, err error) {
+// useSigner sets the flags for signatures and returns the trust that verifies them.
+func (c *cosign) useSigner(ctx context.Context, s Signer, run Run) (trust Trust, err error) {
 	maps.Copy(c.step.Secrets, s.Identity)
-	root, failed := c.flag("--trusted-root", "trusted-root.json", s.TrustedRoot)
-	config, err := c.flag("--signing-config", "signing-config.json", s.SigningConfig)
+	root, failed := c.fileFlag("--trusted-root", "trusted-root.json", s.TrustedRoot)
+	config, err := c.fileFlag("--signing-config", "signing-config.json", s.SigningConfig)
 	if err := errors.Join(failed, err); err != nil {
-		return own, err
+		return trust, err
 	}
 	c.flags = slices.Concat(root, config)
 	if s.Key == "" {
 		return Trust{Identity: run.builder(), TrustedRoot: s.TrustedRoot}, nil
 	}
-	if err := c.key(ctx, s.Key); err != nil {
-		return own, err
+	if err := c.importKey(ctx, s.Key); err != nil {
+		return trust, err
 	}
-	c.flags = append(c.flags, "--key="+there("cosign.key"))
+	c.flags = append(c.flags, "--key="+cosignPath("cosign.key"))
 	if s.SigningConfig == "" {
-		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key needs no public log
+		c.flags = append(c.flags, "--use-signing-config=false", "--tlog-upload=false") // a key does not need a transparency log
 	}
 	return Trust{Key: filepath.Join(c.dir, cosignFolder, "cosign.pub")}, nil
 }
 
-// key gives cosign the private key, in its own form, and has it write the public
-// half.
-func (c *cosign) key(ctx context.Context, file string) error {
+// importKey converts the private key to cosign's format and writes the public key.
+func (c *cosign) importKey(ctx context.Context, file string) error {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return outcome.Usagef("reading the signing key: %w", err)
 	}
-	c.step.Secrets[PasswordVariable] = os.Getenv(PasswordVariable) // set, or cosign asks for it at the terminal
-	name, args := "imported.pem", []string{"import-key-pair", "--key=" + there("imported.pem"), "--output-key-prefix=" + there("cosign")}
+	c.step.Secrets[PasswordEnv] = os.Getenv(PasswordEnv) // if unset, cosign prompts for it
+	name, args := "imported.pem", []string{"import-key-pair", "--key=" + cosignPath("imported.pem"), "--output-key-prefix=" + cosignPath("cosign")}
 	if bytes.Contains(content, []byte("BEGIN ENCRYPTED ")) {
-		name, args = "cosign.key", []string{"public-key", "--key=" + there("cosign.key"), "--outfile=" + there("cosign.pub")}
+		name, args = "cosign.key", []string{"public-key", "--key=" + cosignPath("cosign.key"), "--outfile=" + cosignPath("cosign.pub")}
 	}
-	if err = c.put(name, content, 0o600); err == nil {
+	if err = c.writeFile(name, content, 0o600); err == nil {
 		err = c.run(ctx, tool.Cosign, c.step, c.dir, args...)
 	}
 	if err != nil {
-		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", file, PasswordVariable, err)
+		return fmt.Errorf("using the signing key %s, with the password in %s if it has one: %w", file, PasswordEnv, err)
 	}
 	return nil
 }
 
-// sign runs cosign sign or attest; input is a file that it reads beside.
+// sign runs cosign sign or attest; input is a further input file.
 func (c cosign) sign(ctx context.Context, command, input string, flags ...string) error {
 	s := c.step
 	if input != "" {
@@ -282,37 +284,37 @@ func (c cosign) sign(ctx context.Context, command, input string, flags ...string
 	return c.run(ctx, tool.Cosign, s, c.dir, slices.Concat([]string{command, "--yes"}, c.flags, flags, []string{c.image})...)
 }
 
-// unsigned and foreign are what cosign says where there is no signature, or none
-// that is trusted.
+// unsignedPattern and untrustedPattern match cosign's errors about a missing or an
+// untrusted signature.
 var (
-	unsigned = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
-	foreign  = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
+	unsignedPattern  = regexp.MustCompile(`no signatures found|no attestations found|no matching attestations: *$`)
+	untrustedPattern = regexp.MustCompile(`no matching signatures|no matching attestations|none of the expected identities matched|no certificate found`)
 )
 
-// verify is a refusal of an image that nobody trusted has signed.
+// verify refuses an image without a trusted signature.
 func (c cosign) verify(ctx context.Context, trust Trust) error {
-	who, failed := c.flag("--key", "trusted.pub", trust.Key)
-	root, err := c.flag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
+	args, failed := c.fileFlag("--key", "trusted.pub", trust.Key)
+	root, err := c.fileFlag("--trusted-root", "trusted-root.json", trust.TrustedRoot)
 	if err := errors.Join(failed, err); err != nil {
 		return err
 	}
 	switch {
 	case trust.Key != "":
-		who = append(who, "--insecure-ignore-tlog=true") // who has the key is trusted without a log
+		args = append(args, "--insecure-ignore-tlog=true") // a key is trusted without a transparency log
 	case trust.Identity != "":
-		who = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
-	default: // a pattern that matches a part would trust more than was meant
-		who = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
+		args = []string{"--certificate-identity=" + trust.Identity, "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
+	default: // anchored: a partial match would trust more
+		args = []string{"--certificate-identity-regexp=^(?:" + trust.Pattern + ")$", "--certificate-oidc-issuer=" + cmp.Or(trust.Issuer, GitHubIssuer)}
 	}
-	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, who, root, []string{c.image})...)
+	err = c.run(ctx, tool.Cosign, c.step, c.dir, slices.Concat([]string{"verify"}, args, root, []string{c.image})...)
 	var exit *exitError
 	switch {
 	case !errors.As(err, &exit):
 		return err
-	case exit.code == 10 || unsigned.MatchString(exit.said):
-		return outcome.Refusedf("%s: it is not signed: publish it with --sign-key, or from a job that may ask for its identity", c.image)
-	case exit.code == 12 || exit.code == 13 || foreign.MatchString(exit.said):
-		return outcome.Refusedf("%s: %s has not signed it: %s", c.image, trust, exit.said)
+	case exit.code == 10 || unsignedPattern.MatchString(exit.stderr):
+		return outcome.Refusedf("%s is not signed: publish it with --sign-key, or from a job with the permission id-token: write", c.image)
+	case exit.code == 12 || exit.code == 13 || untrustedPattern.MatchString(exit.stderr):
+		return outcome.Refusedf("%s is not signed by %s: %s", c.image, trust, exit.stderr)
 	}
-	return fmt.Errorf("looking for signatures of %s: %w", c.image, err)
+	return fmt.Errorf("verifying the signature of %s: %w", c.image, err)
 }

@@ -1,7 +1,6 @@
-// Package supplychain says of images what is in them, where they come from and who
-// stands for them, and finds known vulnerabilities in them. Well-kept tools do the
-// work, as steps: syft describes, cosign signs and verifies, Trivy scans. Of its own
-// is what only the pipeline knows: an image's provenance, and what Amazon ECR found.
+// Package supplychain attaches bills of materials, provenance and signatures to
+// images, and scans images for vulnerabilities. It runs syft, cosign and Trivy as
+// steps. Its own code covers an image's provenance and the findings of Amazon ECR.
 package supplychain
 
 import (
@@ -23,13 +22,13 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// limit bounds one run of a tool, with all that it asks of others.
-const limit = 10 * time.Minute
+// toolTimeout limits one run of a tool, including its network requests.
+const toolTimeout = 10 * time.Minute
 
-// Subject is an image that is attested or scanned.
+// Subject is an image to attest or scan.
 type Subject struct {
 	Service string
-	// Repository has the image; empty means that it is not published.
+	// Repository is the image's repository; empty if it is not published.
 	Repository string
 	Index      v1.ImageIndex
 }
@@ -37,12 +36,12 @@ type Subject struct {
 // Tools runs the tools.
 type Tools struct {
 	Exec step.Executor
-	// Image names the container image of a tool.
+	// Image returns the container image of a tool.
 	Image func(tool string) string
 }
 
-// Require is a usage error where one of the tools cannot be had: it says how to get
-// it. It is asked before anything is changed.
+// Require checks that tools are installed before anything is changed. A missing
+// tool is a usage error that explains how to install it.
 func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 	for _, required := range tools {
 		err := t.run(ctx, required, step.Step{}, os.TempDir(), "version")
@@ -56,45 +55,44 @@ func (t Tools) Require(ctx context.Context, tools ...tool.Tool) error {
 	return nil
 }
 
-// run runs a tool, which must do its work; what it ended with otherwise is an
-// [*exitError].
+// run runs a tool. A nonzero exit code is an [*exitError].
 func (t Tools) run(ctx context.Context, of tool.Tool, s step.Step, dir string, args ...string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%s has not ended within %s", of.Name, limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, fmt.Errorf("%s did not finish within %s", of.Name, toolTimeout))
 	defer cancel()
 	s.Name, s.Image, s.Dir, s.Args = of.Name+" "+args[0], t.Image(of.Name), ".", of.Command(args...)
-	s.Include = []string{"ci/images.lock.json"} // nothing of the tree, which must not be empty
+	s.Include = []string{"ci/images.lock.json"} // no source files, but the tree must not be empty
 	result, err := of.Run(ctx, t.Exec, s, dir)
 	if err != nil {
 		return err
 	}
 	if result.ExitCode != 0 {
-		return &exitError{step: s.Name, code: result.ExitCode, said: lastWords(result.Stderr)}
+		return &exitError{step: s.Name, code: result.ExitCode, stderr: errorTail(result.Stderr)}
 	}
 	return nil
 }
 
-// exitError is the error of a tool that did not do its work.
+// exitError is the error of a tool that exited with a nonzero code.
 type exitError struct {
-	step string
-	code int
-	said string
+	step   string
+	code   int
+	stderr string
 }
 
 func (e *exitError) Error() string {
-	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.said, "it says nothing"))
+	return fmt.Sprintf("%s ended with exit code %d: %s", e.step, e.code, cmp.Or(e.stderr, "no error output"))
 }
 
-// lastWords is what a tool said last, in one line.
-func lastWords(said string) string {
-	_, last, ok := strings.Cut(said, "error during command execution: ") // cosign's
+// errorTail returns the end of a tool's error output in one line.
+func errorTail(stderr string) string {
+	_, last, ok := strings.Cut(stderr, "error during command execution: ") // cosign's
 	lines := strings.Split(strings.TrimSpace(last), "\n")
 	if !ok {
-		lines = strings.Split(strings.TrimSpace(said), "\n")
+		lines = strings.Split(strings.TrimSpace(stderr), "\n")
 		lines = lines[max(0, len(lines)-3):]
 	}
 	text := ""
 	for _, line := range lines {
-		if !strings.HasSuffix(text, strings.TrimSpace(line)) { // an error that joins others repeats the last
+		if !strings.HasSuffix(text, strings.TrimSpace(line)) { // joined errors repeat the last one
 			text += " " + line
 		}
 	}
@@ -104,16 +102,16 @@ func lastWords(said string) string {
 // layoutFolder has the OCI layout of an image.
 const layoutFolder = "image"
 
-// write writes the image's layout below dir.
-func (s Subject) write(dir string) error {
+// writeLayout writes the image's layout below dir.
+func (s Subject) writeLayout(dir string) error {
 	if _, err := layout.Write(filepath.Join(dir, layoutFolder), s.Index); err != nil {
 		return fmt.Errorf("writing the layout of the image: %w", err)
 	}
 	return nil
 }
 
-// platforms are the image's: tools look at one after the other. Another index and an
-// artifact name none.
+// platforms returns the descriptors of the image's platforms. Nested indexes and
+// artifacts have no platform.
 func (s Subject) platforms() ([]v1.Descriptor, error) {
 	manifest, err := s.Index.IndexManifest()
 	if err != nil {
@@ -122,16 +120,16 @@ func (s Subject) platforms() ([]v1.Descriptor, error) {
 	return slices.DeleteFunc(slices.Clone(manifest.Manifests), func(d v1.Descriptor) bool { return d.Platform == nil }), nil
 }
 
-// fileOf begins the names of what is written about a platform.
-func fileOf(platform v1.Descriptor) string {
+// platformFileName returns the file name prefix for a platform.
+func platformFileName(platform v1.Descriptor) string {
 	return strings.ReplaceAll(platform.Platform.String(), "/", "-")
 }
 
-// room makes a folder that tools share.
-func room() (dir string, done func(), err error) {
+// tempDir creates a directory that tools share.
+func tempDir() (dir string, done func(), err error) {
 	dir, err = os.MkdirTemp("", "slipway-supply-")
 	if err != nil {
-		return "", nil, fmt.Errorf("making room for the tools: %w", err)
+		return "", nil, fmt.Errorf("creating a temporary directory for the tools: %w", err)
 	}
 	return dir, func() { _ = os.RemoveAll(dir) }, nil
 }

@@ -58,7 +58,7 @@ func TestReal(t *testing.T) {
 	trust := supplychain.Trust{Key: public}
 	err = tools.Verify(t.Context(), to, "app", digest, trust)
 	require.Equal(t, outcome.Refused, outcome.Of(err), err)
-	require.ErrorContains(t, err, "it is not signed")
+	require.ErrorContains(t, err, "is not signed")
 
 	a := supplychain.Attestor{Tools: tools, Registry: to}
 	said, err := a.Attest(t.Context(), subject, build)
@@ -86,7 +86,7 @@ func TestReal(t *testing.T) {
 	} {
 		err := tools.Verify(t.Context(), to, "app", digest, stranger)
 		require.Equal(t, outcome.Refused, outcome.Of(err), "%s: %v", name, err)
-		require.ErrorContains(t, err, "has not signed it: ", name)
+		require.ErrorContains(t, err, "is not signed by ", name)
 		t.Log(err)
 	}
 }

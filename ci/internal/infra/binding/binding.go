@@ -1,6 +1,6 @@
-// Package binding ties a saved plan to what it was made from: the commit, the
-// configuration, the providers, the variables, the state, the account. A plan
-// is applied only while all of it is as it was.
+// Package binding binds a saved plan to its inputs: the commit, the configuration,
+// the providers, the variables, the state, the account. A plan is applied only
+// while they are unchanged.
 package binding
 
 import (
@@ -23,65 +23,65 @@ const File = "binding.json"
 // Format is the version of the file's format.
 const Format = 1
 
-// Binding is what a saved plan was made from. It holds no secret.
+// Binding has the inputs of a saved plan. It contains no secrets.
 type Binding struct {
 	Format    int       `json:"format"`
 	CreatedAt time.Time `json:"created_at"`
-	// Commit is the full id of the tree's commit; Dirty says that the
-	// configuration, or a local module or file that it reads, differed from it. How
-	// it differed is in Files.
+	// Commit is the full ID of the tree's commit. Dirty means that the
+	// configuration, or a local module or file that it reads, differed from the
+	// commit; Files has the differing hashes.
 	Commit string `json:"commit"`
 	Dirty  bool   `json:"dirty"`
 	// Root is the root module's folder in the source tree.
 	Root string `json:"root"`
-	// ConfigurationHash is over Files: the SHA-256 of every file that
-	// decides what Terraform makes, by path in the source tree.
+	// ConfigurationHash is the hash of Files: the SHA-256 of every file that
+	// determines what Terraform plans, by path in the source tree.
 	ConfigurationHash string            `json:"configuration_hash"`
 	Files             map[string]string `json:"files"`
-	// Modules are the folders of local modules outside of Root. Outside are those, and
-	// other files, that the repository does not have: they are in Files, and in no
-	// commit.
+	// Modules are the folders of local modules outside of Root. Outside are those
+	// modules and other files that are not in the repository: they are in Files,
+	// but in no commit.
 	Modules []string `json:"modules,omitempty"`
 	Outside []string `json:"outside,omitempty"`
-	// ProviderLockHash is over the lock file of the providers; "" without one.
+	// ProviderLockHash is the hash of the dependency lock file; "" without one.
 	ProviderLockHash string `json:"provider_lock_hash"`
-	// VariablesHash is over Variables: the fingerprint of each value or file
-	// that sets variables, by where it comes from.
+	// VariablesHash is the hash of Variables: the fingerprint of each value or file
+	// that sets variables, by source.
 	VariablesHash    string            `json:"variables_hash"`
 	Variables        map[string]string `json:"variables"`
 	State            State             `json:"state"`
 	Backend          Backend           `json:"backend"`
 	Workspace        string            `json:"workspace"`
 	TerraformVersion string            `json:"terraform_version"`
-	// Account and Region are AWS's; "" where none was asked or none answered.
+	// Account and Region are AWS's; "" if unknown.
 	Account string `json:"account,omitempty"`
 	Region  string `json:"region,omitempty"`
-	// RefreshOnly says that the plan only takes drift over into the state.
+	// RefreshOnly means that the plan only updates the state.
 	RefreshOnly bool `json:"refresh_only"`
-	// Partial says what leaves a part of the configuration out of the plan.
+	// Partial lists what omits a part of the configuration from the plan.
 	Partial []string `json:"partial,omitempty"`
 	// PlanSHA256 is the hash of tfplan.
 	PlanSHA256 string `json:"plan_sha256"`
-	// Digest is over everything above. Whoever hands it on by another way than
-	// the plan directory lets apply see that the directory is the reviewed one.
+	// Digest is the hash of everything above. Pass it to apply separately from the
+	// plan directory to verify that the directory is the reviewed one.
 	Digest string `json:"digest"`
 }
 
-// State is one version of a state. A state that does not exist yet has neither
+// State is a version of a state. A state that does not exist yet has neither
 // lineage nor serial.
 type State struct {
 	Lineage string `json:"lineage"`
 	Serial  uint64 `json:"serial"`
 }
 
-// Backend is where the state is, without credentials.
+// Backend is the backend's configuration, without credentials.
 type Backend struct {
 	Type   string         `json:"type"`
 	Config map[string]any `json:"config,omitempty"`
 }
 
-// Seal completes b: its hashes over maps, and its digest.
-func (b Binding) Seal() Binding {
+// Sealed returns b with its hashes and digest.
+func (b Binding) Sealed() Binding {
 	b.Format = Format
 	b.CreatedAt = b.CreatedAt.UTC().Truncate(time.Second)
 	b.ConfigurationHash, b.VariablesHash = hashOf(b.Files), hashOf(b.Variables)
@@ -106,12 +106,12 @@ func (b Binding) Write(name string) error {
 	return nil
 }
 
-// Read reads a binding and checks that it is as it was written. One that is
-// not is refused; one that is not there is a usage error.
+// Read reads a binding and verifies its digest. A modified one is refused; a
+// missing one is a usage error.
 func Read(name string) (Binding, error) {
 	data, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return Binding{}, outcome.Usagef("no %s: name a directory that slipway plan wrote with --plan, or run slipway plan", name)
+		return Binding{}, outcome.Usagef("no %s: choose a plan directory with --plan, or run slipway plan", name)
 	}
 	if err != nil {
 		return Binding{}, fmt.Errorf("reading the plan's binding: %w", err)
@@ -121,20 +121,20 @@ func Read(name string) (Binding, error) {
 	decoder.DisallowUnknownFields()
 	decoder.UseNumber()
 	if err := decoder.Decode(&b); err != nil {
-		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (%w): plan again", name, err)
+		return Binding{}, outcome.Refusedf("%s is not a valid binding (%w): plan again", name, err)
 	}
 	switch _, err := decoder.Token(); {
 	case !errors.Is(err, io.EOF):
-		return Binding{}, outcome.Refusedf("%s is not as slipway plan wrote it (something follows it): plan again", name)
+		return Binding{}, outcome.Refusedf("%s is not a valid binding (data after the document): plan again", name)
 	case b.Format != Format:
-		return Binding{}, outcome.Refusedf("%s has format %d, and this slipway reads %d: plan again with this one", name, b.Format, Format)
+		return Binding{}, outcome.Refusedf("%s has format %d, and this version of slipway reads %d: plan again", name, b.Format, Format)
 	case b.Digest != b.digest(), b.ConfigurationHash != hashOf(b.Files), b.VariablesHash != hashOf(b.Variables):
-		return Binding{}, outcome.Refusedf("%s was changed after the plan was made (its digest does not fit): plan again", name)
+		return Binding{}, outcome.Refusedf("%s was changed after the plan was made (its digest does not match): plan again", name)
 	}
 	return b, nil
 }
 
-// hashOf is the SHA-256 of a value's JSON, in which keys are sorted.
+// hashOf returns the SHA-256 of a value's JSON, whose keys are sorted.
 func hashOf(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -143,13 +143,13 @@ func hashOf(value any) string {
 	return Hash(data)
 }
 
-// Hash is the SHA-256 of data as it stands in a binding.
+// Hash returns the SHA-256 of data in the format of a binding.
 func Hash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-// HashFile is [Hash] of a file.
+// HashFile returns the [Hash] of a file.
 func HashFile(name string) (string, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {

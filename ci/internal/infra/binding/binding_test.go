@@ -21,7 +21,7 @@ func example() binding.Binding {
 		Commit:    "c", Root: "terraform", Files: map[string]string{"a.tf": "sha256:1"}, Variables: map[string]string{"TF_VAR_x": "hmac-sha256:2"},
 		State: binding.State{Lineage: "l", Serial: 18446744073709551615}, Workspace: "default", TerraformVersion: "1.11.4",
 		Backend: binding.Backend{Type: "s3", Config: map[string]any{"bucket": "b", "encrypt": true}}, PlanSHA256: "sha256:3",
-	}.Seal()
+	}.Sealed()
 }
 
 func TestWhatIsWrittenIsRead(t *testing.T) {
@@ -32,7 +32,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	require.Equal(t, example(), got)
 	require.Equal(t, "s3 bucket=b encrypt=true", got.Backend.String())
 	require.Empty(t, got.Compare(example()))
-	require.NoError(t, binding.Refusal(nil))
+	require.NoError(t, binding.MismatchError(nil))
 	require.ErrorContains(t, example().Write(filepath.Join(name, "x")), "writing the plan's binding")
 }
 
@@ -54,7 +54,7 @@ func TestReadRefusesEveryChangedByte(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(name, append(data, "{}"...), 0o644))
 	_, err = binding.Read(name)
-	require.ErrorContains(t, err, "something follows it")
+	require.ErrorContains(t, err, "data after the document")
 	_, err = binding.Read(dir)
 	require.ErrorContains(t, err, "reading the plan's binding")
 	_, err = binding.Read(filepath.Join(dir, "nope"))
@@ -74,8 +74,8 @@ func TestCompareSaysExactlyWhatDiffers(t *testing.T) {
 		"a variable": {func(b *binding.Binding) {
 			b.Variables = map[string]string{"TF_VAR_y": "hmac-sha256:" + strings.Repeat("0", 64)}
 		}, "variables (TF_VAR_x): bound hmac-sha256:2, now none; variables (TF_VAR_y): bound none, now 000000000000"},
-		"lineage":         {func(b *binding.Binding) { b.State.Lineage = "m" }, "state lineage: bound l, now m (the state has moved on"},
-		"serial":          {func(b *binding.Binding) { b.State.Serial = 4 }, "state serial: bound 18446744073709551615, now 4 (the state has moved on"},
+		"lineage":         {func(b *binding.Binding) { b.State.Lineage = "m" }, "state lineage: bound l, now m (the state has changed"},
+		"serial":          {func(b *binding.Binding) { b.State.Serial = 4 }, "state serial: bound 18446744073709551615, now 4 (the state has changed"},
 		"workspace":       {func(b *binding.Binding) { b.Workspace = "w" }, "workspace: bound default, now w"},
 		"backend":         {func(b *binding.Binding) { b.Backend = binding.Backend{Type: "local"} }, "backend: bound s3 bucket=b encrypt=true, now local"},
 		"terraform":       {func(b *binding.Binding) { b.TerraformVersion = "2" }, "Terraform: bound 1.11.4, now 2"},
@@ -87,7 +87,7 @@ func TestCompareSaysExactlyWhatDiffers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			now := example()
 			tt.change(&now)
-			err := binding.Refusal(example().Compare(now))
+			err := binding.MismatchError(example().Compare(now))
 			if tt.want == "" {
 				require.NoError(t, err)
 				return

@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Difference is one thing that is not as it was when the plan was made.
+// Difference is an input that changed after the plan was made.
 type Difference struct {
 	What       string
 	Bound, Now string
@@ -26,8 +26,8 @@ func orNone(value string) string {
 	return value
 }
 
-// Compare tells what differs between what the plan was made from and what is
-// here now. The account counts where it was known then.
+// Compare returns the inputs that differ from the current ones. Account and region
+// count only if they are known.
 func (b Binding) Compare(now Binding) []Difference {
 	var found []Difference
 	differ := func(what, bound, current string) {
@@ -38,7 +38,7 @@ func (b Binding) Compare(now Binding) []Difference {
 	differ("commit", b.Commit, now.Commit)
 	differ("folder", b.Root, now.Root)
 	found = append(found, compareMaps("configuration", b.Files, now.Files)...)
-	differ("provider lock file", short(b.ProviderLockHash), short(now.ProviderLockHash))
+	differ("provider lock file", shortHash(b.ProviderLockHash), shortHash(now.ProviderLockHash))
 	found = append(found, compareMaps("variables", b.Variables, now.Variables)...)
 	differ("backend", b.Backend.String(), now.Backend.String())
 	differ("workspace", b.Workspace, now.Workspace)
@@ -53,30 +53,30 @@ func (b Binding) Compare(now Binding) []Difference {
 		differ("region", b.Region, now.Region)
 	}
 	differ("Terraform", b.TerraformVersion, now.TerraformVersion)
-	differ("plan file", short(b.PlanSHA256), short(now.PlanSHA256))
+	differ("plan file", shortHash(b.PlanSHA256), shortHash(now.PlanSHA256))
 	return found
 }
 
-// Refusal is the error of a plan that is not for what is here now; nil where
-// nothing differs.
-func Refusal(differences []Difference) error {
+// MismatchError returns the refusal of a plan whose inputs changed, or nil without
+// differences.
+func MismatchError(differences []Difference) error {
 	if len(differences) == 0 {
 		return nil
 	}
 	lines := make([]string, len(differences))
-	moved := true
+	stateOnly := true
 	for i, d := range differences {
 		lines[i] = d.String()
-		moved = moved && strings.HasPrefix(d.What, "state ")
+		stateOnly = stateOnly && strings.HasPrefix(d.What, "state ")
 	}
 	hint := ""
-	if moved {
-		hint = " (the state has moved on, perhaps because this plan was applied already)"
+	if stateOnly {
+		hint = " (the state has changed, perhaps because this plan was already applied)"
 	}
-	return outcome.Refusedf("the plan is not for what is here now: %s%s: plan again", strings.Join(lines, "; "), hint)
+	return outcome.Refusedf("the inputs of the plan have changed: %s%s: plan again", strings.Join(lines, "; "), hint)
 }
 
-// compareMaps names the entries that differ.
+// compareMaps returns the entries that differ.
 func compareMaps(what string, bound, now map[string]string) []Difference {
 	names := slices.Collect(maps.Keys(bound))
 	for name := range now {
@@ -88,13 +88,13 @@ func compareMaps(what string, bound, now map[string]string) []Difference {
 	var found []Difference
 	for _, name := range names {
 		if bound[name] != now[name] {
-			found = append(found, Difference{what + " (" + name + ")", short(bound[name]), short(now[name])})
+			found = append(found, Difference{what + " (" + name + ")", shortHash(bound[name]), shortHash(now[name])})
 		}
 	}
 	return found
 }
 
-// String is the backend's address.
+// String returns the backend's type and settings.
 func (b Backend) String() string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(b.Config)) {
@@ -103,8 +103,8 @@ func (b Backend) String() string {
 	return strings.TrimSpace(b.Type + " " + strings.Join(parts, " "))
 }
 
-// short is as much of a hash as a person compares.
-func short(hash string) string {
+// shortHash returns the first 12 characters of a hash.
+func shortHash(hash string) string {
 	if _, text, ok := strings.Cut(hash, "sha256:"); ok && len(text) > 12 {
 		return text[:12]
 	}

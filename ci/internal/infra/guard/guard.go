@@ -1,6 +1,6 @@
-// Package guard keeps a plan from destroying what cannot be made again: data,
-// history, names that others know, the network that everything stands in. What
-// it does not know may be all of that, and is guarded.
+// Package guard refuses plans that destroy resources which cannot be recreated:
+// data, history, well-known names, the network. Unknown resource types are
+// protected as well.
 package guard
 
 import (
@@ -11,10 +11,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Loss says what is lost when a resource of this kind is destroyed; "" for a
-// kind that an apply makes again as it was. A replaced one is destroyed as well.
+// Loss returns what is lost when a resource of a type is destroyed or replaced; ""
+// for a type that apply recreates without loss.
 func Loss(kind string) string {
-	if harmless[kind] {
+	if recreatable[kind] {
 		return ""
 	}
 	if loss := losses[kind]; loss != "" {
@@ -23,27 +23,27 @@ func Loss(kind string) string {
 	words := "_" + kind + "_"
 	for _, class := range classes {
 		for _, word := range class.words {
-			// The plural, too: providers write both.
+			// Providers use singular and plural.
 			if strings.Contains(words, "_"+word+"_") || strings.Contains(words, "_"+word+"s_") {
 				return class.loss
 			}
 		}
 	}
-	return "not known: slipway does not know this kind of resource"
+	return "unknown: slipway does not know this resource type"
 }
 
-// Doomed is a resource that a plan destroys, be it to make it anew.
-type Doomed struct {
+// Destroyed is a resource that a plan destroys or replaces.
+type Destroyed struct {
 	Address, Type string
 	Replaced      bool
 }
 
-// Check refuses a plan that destroys guarded resources, except those whose
-// addresses are allowed. An allowed address that the plan does not destroy is
-// a usage error: whoever wrote it had another plan in mind.
-func Check(doomed []Doomed, allowed []string) error {
-	addresses := make([]string, len(doomed))
-	for i, d := range doomed {
+// Check refuses a plan that destroys protected resources, except those whose
+// addresses are allowed. Allowing an address that the plan does not destroy is a
+// usage error: it was meant for another plan.
+func Check(destroyed []Destroyed, allowed []string) error {
+	addresses := make([]string, len(destroyed))
+	for i, d := range destroyed {
 		addresses[i] = d.Address
 	}
 	for _, address := range allowed {
@@ -56,7 +56,7 @@ func Check(doomed []Doomed, allowed []string) error {
 		return outcome.Usagef("--allow-destroy %s: the plan does not destroy it (it destroys %s)", address, orNothing(addresses))
 	}
 	var refused, flags []string
-	for _, d := range doomed {
+	for _, d := range destroyed {
 		loss := Loss(d.Type)
 		if loss == "" || slices.Contains(allowed, d.Address) {
 			continue
@@ -71,7 +71,7 @@ func Check(doomed []Doomed, allowed []string) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	return outcome.Refusedf("the plan would %s: if that is meant, say so with %s", strings.Join(refused, ", "), strings.Join(flags, " "))
+	return outcome.Refusedf("the plan would %s: to allow it, add %s", strings.Join(refused, ", "), strings.Join(flags, " "))
 }
 
 func orNothing(addresses []string) string {
@@ -81,7 +81,7 @@ func orNothing(addresses []string) string {
 	return strings.Join(addresses, ", ")
 }
 
-// quote makes an address safe to copy into a shell.
+// quote quotes an address for a shell.
 func quote(address string) string {
 	if !strings.ContainsAny(address, `"[ $`) {
 		return address

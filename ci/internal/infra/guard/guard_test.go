@@ -15,25 +15,25 @@ import (
 )
 
 func TestCheck(t *testing.T) {
-	vpc := guard.Doomed{Address: "aws_vpc.main", Type: "aws_vpc"}
-	repository := guard.Doomed{Address: `aws_ecr_repository.service["backend"]`, Type: "aws_ecr_repository", Replaced: true}
-	rule := guard.Doomed{Address: "aws_lb_listener_rule.api", Type: "aws_lb_listener_rule"}
+	vpc := guard.Destroyed{Address: "aws_vpc.main", Type: "aws_vpc"}
+	repository := guard.Destroyed{Address: `aws_ecr_repository.service["backend"]`, Type: "aws_ecr_repository", Replaced: true}
+	rule := guard.Destroyed{Address: "aws_lb_listener_rule.api", Type: "aws_lb_listener_rule"}
 	tests := map[string]struct {
-		doomed  []guard.Doomed
+		doomed  []guard.Destroyed
 		allowed []string
 		code    outcome.Code
 		want    string
 	}{
 		"nothing destroyed":            {code: outcome.Done},
-		"nothing guarded":              {doomed: []guard.Doomed{rule}, code: outcome.Done},
-		"a guarded one":                {[]guard.Doomed{rule, vpc}, nil, outcome.Refused, "the plan would destroy aws_vpc.main (lost: the network, with everything in it): if that is meant, say so with --allow-destroy aws_vpc.main"},
-		"a guarded one, allowed":       {[]guard.Doomed{vpc}, []string{"aws_vpc.main"}, outcome.Done, ""},
-		"two, one of them allowed":     {[]guard.Doomed{vpc, repository}, []string{"aws_vpc.main"}, outcome.Refused, `replace aws_ecr_repository.service["backend"] (lost: every image in it, those to roll back to included): if that is meant, say so with --allow-destroy 'aws_ecr_repository.service["backend"]'`},
-		"an unknown one":               {[]guard.Doomed{{Address: "acme_thing.x", Type: "acme_thing"}}, nil, outcome.Refused, "destroy acme_thing.x (lost: not known: slipway does not know this kind of resource): if that is meant, say so with --allow-destroy acme_thing.x"},
-		"a deposed one":                {[]guard.Doomed{{Address: "aws_ebs_volume.a (deposed 0badcafe)", Type: "aws_ebs_volume"}}, nil, outcome.Refused, "--allow-destroy 'aws_ebs_volume.a (deposed 0badcafe)'"},
-		"an unguarded one, allowed":    {[]guard.Doomed{rule}, []string{rule.Address}, outcome.Done, ""},
-		"a type instead of an address": {[]guard.Doomed{vpc}, []string{"aws_vpc"}, outcome.Usage, "--allow-destroy aws_vpc: the plan does not destroy it: did you mean aws_vpc.main?"},
-		"another address":              {[]guard.Doomed{vpc}, []string{"aws_lb.main.xyz"}, outcome.Usage, "--allow-destroy aws_lb.main.xyz: the plan does not destroy it (it destroys aws_vpc.main)"},
+		"nothing guarded":              {doomed: []guard.Destroyed{rule}, code: outcome.Done},
+		"a guarded one":                {[]guard.Destroyed{rule, vpc}, nil, outcome.Refused, "the plan would destroy aws_vpc.main (lost: the network, with everything in it): to allow it, add --allow-destroy aws_vpc.main"},
+		"a guarded one, allowed":       {[]guard.Destroyed{vpc}, []string{"aws_vpc.main"}, outcome.Done, ""},
+		"two, one of them allowed":     {[]guard.Destroyed{vpc, repository}, []string{"aws_vpc.main"}, outcome.Refused, `replace aws_ecr_repository.service["backend"] (lost: every image in it, those to roll back to included): to allow it, add --allow-destroy 'aws_ecr_repository.service["backend"]'`},
+		"an unknown one":               {[]guard.Destroyed{{Address: "acme_thing.x", Type: "acme_thing"}}, nil, outcome.Refused, "destroy acme_thing.x (lost: unknown: slipway does not know this resource type): to allow it, add --allow-destroy acme_thing.x"},
+		"a deposed one":                {[]guard.Destroyed{{Address: "aws_ebs_volume.a (deposed 0badcafe)", Type: "aws_ebs_volume"}}, nil, outcome.Refused, "--allow-destroy 'aws_ebs_volume.a (deposed 0badcafe)'"},
+		"an unguarded one, allowed":    {[]guard.Destroyed{rule}, []string{rule.Address}, outcome.Done, ""},
+		"a type instead of an address": {[]guard.Destroyed{vpc}, []string{"aws_vpc"}, outcome.Usage, "--allow-destroy aws_vpc: the plan does not destroy it: did you mean aws_vpc.main?"},
+		"another address":              {[]guard.Destroyed{vpc}, []string{"aws_lb.main.xyz"}, outcome.Usage, "--allow-destroy aws_lb.main.xyz: the plan does not destroy it (it destroys aws_vpc.main)"},
 		"an address, and no change":    {nil, []string{"aws_vpc.main"}, outcome.Usage, "(it destroys nothing)"},
 	}
 	for name, tt := range tests {
@@ -77,10 +77,10 @@ func TestLoss(t *testing.T) {
 		"DNS name":      {"aws_lb", "aws_alb"},
 		"port":          {"aws_lb_listener"},
 		"in use":        {"aws_iam_role", "aws_iam_policy", "aws_iam_user"},
-		"way into":      {"aws_iam_openid_connect_provider"},
+		"access to":     {"aws_iam_openid_connect_provider"},
 		"tasks":         {"aws_ecs_service"},
 		"versions":      {"aws_lambda_function", "helm_release"},
-		"not known: slipway does not know this kind of resource": {"acme_thing", "aws_thing_of_tomorrow", "time_static", "aws", ""},
+		"unknown: slipway does not know this resource type": {"acme_thing", "aws_thing_of_tomorrow", "time_static", "aws", ""},
 	}
 	for want, kinds := range tests {
 		for _, kind := range kinds {

@@ -7,8 +7,9 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// texts are all texts of a file in JSON: each is a template to Terraform.
-func texts(body hcl.Body) []string {
+// jsonStrings returns all strings in a JSON file: Terraform treats each as a
+// template.
+func jsonStrings(body hcl.Body) []string {
 	data, err := os.ReadFile(body.MissingItemRange().Filename)
 	if err != nil {
 		return nil

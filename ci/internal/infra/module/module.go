@@ -1,6 +1,6 @@
-// Package module reads a Terraform configuration as far as that goes without
-// Terraform: which variables it declares, which local modules it calls, which
-// files it reads. What is not a constant there, it does not know.
+// Package module parses a Terraform configuration without Terraform: the variables
+// that it declares, the local modules that it calls, the files that it reads. It
+// evaluates constants only.
 package module
 
 import (
@@ -18,25 +18,25 @@ import (
 
 // Module is one folder of a configuration.
 type Module struct {
-	// Variables are those that it declares, and whether each is ephemeral: no plan
-	// has its value.
+	// Variables maps the declared variables to whether each is ephemeral, so that
+	// no plan has its value.
 	Variables map[string]bool
-	// Calls are the folders of the local modules that it calls, as full names.
+	// Calls are the absolute paths of the local modules that it calls.
 	Calls []string
-	// Reads are the files, and the folders of files, that it reads besides, as full
-	// names. They exist.
+	// Reads are the absolute paths of existing files and folders that it reads
+	// besides.
 	Reads []string
 }
 
-// parts are the blocks that are read.
-var parts = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
+// bodySchema has the block types that are read.
+var bodySchema = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{
 	{Type: "variable", LabelNames: []string{"name"}},
 	{Type: "module", LabelNames: []string{"name"}},
 	{Type: "locals"},
 }}
 
-// Read reads the module in dir of the configuration whose root module is in root.
-// A file that cannot be read is Terraform's to tell of.
+// Read parses the module in dir of the configuration whose root module is in root.
+// Syntax errors are left for Terraform to report.
 func Read(dir, root string) (Module, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -47,7 +47,7 @@ func Read(dir, root string) (Module, error) {
 	for _, entry := range entries {
 		name := filepath.Join(dir, entry.Name())
 		if entry.Type()&fs.ModeSymlink != 0 {
-			m.Reads = append(m.Reads, name) // what it leads to, that is
+			m.Reads = append(m.Reads, name) // its target
 		}
 		var file *hcl.File
 		switch {
@@ -61,10 +61,10 @@ func Read(dir, root string) (Module, error) {
 			bodies = append(bodies, file.Body)
 		}
 	}
-	e := evaluation{dir: dir, root: root}
+	e := evaluator{dir: dir, root: root}
 	e.evaluate(bodies)
 	for _, body := range bodies {
-		content, _, _ := body.PartialContent(parts)
+		content, _, _ := body.PartialContent(bodySchema)
 		for _, block := range content.Blocks {
 			attributes, _ := block.Body.JustAttributes()
 			switch block.Type {
@@ -73,7 +73,7 @@ func Read(dir, root string) (Module, error) {
 				m.Variables[name] = m.Variables[name] || isTrue(attributes["ephemeral"])
 			case "module":
 				if source := e.text(attributes["source"]); isLocal(source) {
-					m.Calls = append(m.Calls, below(dir, source))
+					m.Calls = append(m.Calls, resolvePath(dir, source))
 				}
 			}
 		}
@@ -86,13 +86,13 @@ func Read(dir, root string) (Module, error) {
 	return m, nil
 }
 
-// isLocal tells whether a module's source is a folder of this machine.
+// isLocal reports whether a module's source is a local path.
 func isLocal(source string) bool {
 	return strings.HasPrefix(source, "./") || strings.HasPrefix(source, "../") || filepath.IsAbs(source)
 }
 
-// below is the full name of what name means in dir.
-func below(dir, name string) string {
+// resolvePath returns the absolute path of name in dir.
+func resolvePath(dir, name string) string {
 	if filepath.IsAbs(name) {
 		return filepath.Clean(name)
 	}
@@ -107,17 +107,17 @@ func isTrue(attribute *hcl.Attribute) bool {
 	return value.Type() == cty.Bool && value.IsKnown() && !value.IsNull() && value.True()
 }
 
-// Assignment is one variable that a file of variables sets.
+// Assignment is a variable that a variables file sets.
 type Assignment struct {
 	Name string
-	// Source is the value as the file has it.
+	// Source is the value's source text.
 	Source []byte
-	// Texts are the texts in the value.
-	Texts []string
+	// Strings are the strings in the value.
+	Strings []string
 }
 
-// Assignments are the variables that a file sets, by its content and in the order
-// of their names. A file that cannot be read is Terraform's to tell of, and sets none.
+// Assignments returns the variables that a file's content sets, sorted by name.
+// Syntax errors are left for Terraform to report.
 func Assignments(name string, data []byte) []Assignment {
 	parser := hclparse.NewParser()
 	var file *hcl.File
@@ -133,10 +133,10 @@ func Assignments(name string, data []byte) []Assignment {
 	var found []Assignment
 	for _, attribute := range attributes {
 		a := Assignment{Name: attribute.Name, Source: attribute.Expr.Range().SliceBytes(data)}
-		value, _ := attribute.Expr.Value(nil) // what is no constant, Terraform refuses
+		value, _ := attribute.Expr.Value(nil) // Terraform refuses values that are not constant
 		_ = cty.Walk(value, func(_ cty.Path, part cty.Value) (bool, error) {
 			if part.Type() == cty.String && part.IsKnown() && !part.IsNull() {
-				a.Texts = append(a.Texts, part.AsString())
+				a.Strings = append(a.Strings, part.AsString())
 			}
 			return true, nil
 		})

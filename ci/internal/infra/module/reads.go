@@ -12,21 +12,21 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// readers are Terraform's functions whose first argument is a file or a folder.
-var readers = map[string]bool{
+// fileFunctions are Terraform's functions whose first argument is a file or a
+// folder.
+var fileFunctions = map[string]bool{
 	"file": true, "filebase64": true, "filebase64sha256": true, "filebase64sha512": true, "filemd5": true, "filesha1": true, "filesha256": true,
 	"filesha512": true, "fileexists": true, "fileset": true, "templatefile": true,
 }
 
-// evaluation knows what is constant in a module.
-type evaluation struct {
+// evaluator evaluates the constants of a module.
+type evaluator struct {
 	dir, root string
 	context   *hcl.EvalContext
 }
 
-// evaluate finds out the locals that are constant: names of files are often made of
-// them, in any order.
-func (e *evaluation) evaluate(bodies []hcl.Body) {
+// evaluate evaluates constant locals in any order: paths often contain them.
+func (e *evaluator) evaluate(bodies []hcl.Body) {
 	onPath := func(change func(string) string) function.Function {
 		return function.New(&function.Spec{
 			Params: []function.Parameter{{Name: "path", Type: cty.String}}, Type: function.StaticReturnType(cty.String),
@@ -42,13 +42,13 @@ func (e *evaluation) evaluate(bodies []hcl.Body) {
 			"local": cty.EmptyObjectVal,
 		},
 		Functions: map[string]function.Function{
-			"abspath": onPath(func(name string) string { return below(e.root, name) }), "dirname": onPath(filepath.Dir), "basename": onPath(filepath.Base),
+			"abspath": onPath(func(name string) string { return resolvePath(e.root, name) }), "dirname": onPath(filepath.Dir), "basename": onPath(filepath.Base),
 			"format": stdlib.FormatFunc, "join": stdlib.JoinFunc, "trimsuffix": stdlib.TrimSuffixFunc, "replace": stdlib.ReplaceFunc,
 		},
 	}
 	locals := map[string]hcl.Expression{}
 	for _, body := range bodies {
-		content, _, _ := body.PartialContent(parts)
+		content, _, _ := body.PartialContent(bodySchema)
 		for _, block := range content.Blocks {
 			if block.Type != "locals" {
 				continue
@@ -72,8 +72,8 @@ func (e *evaluation) evaluate(bodies []hcl.Body) {
 	}
 }
 
-// text is a constant text, or "".
-func (e *evaluation) text(attribute *hcl.Attribute) string {
+// text returns a constant string, or "".
+func (e *evaluator) text(attribute *hcl.Attribute) string {
 	if attribute == nil {
 		return ""
 	}
@@ -81,7 +81,7 @@ func (e *evaluation) text(attribute *hcl.Attribute) string {
 	return text
 }
 
-func (e *evaluation) constant(expression hcl.Expression) (string, bool) {
+func (e *evaluator) constant(expression hcl.Expression) (string, bool) {
 	value, problems := expression.Value(e.context)
 	if problems.HasErrors() || value.Type() != cty.String || !value.IsKnown() || value.IsNull() {
 		return "", false
@@ -89,22 +89,21 @@ func (e *evaluation) constant(expression hcl.Expression) (string, bool) {
 	return value.AsString(), true
 }
 
-// reads are the files and folders that a body names: in a call of a function that
-// reads, or as a text that is a path.
-func (e *evaluation) reads(body hcl.Body) []string {
+// reads returns the files and folders that a body names: in a call of a file
+// function, or as a string that is a path.
+func (e *evaluator) reads(body hcl.Body) []string {
 	var found []string
 	add := func(expression hclsyntax.Expression, isPath bool) {
 		text, whole := e.constant(expression)
 		if !whole {
-			text, isPath = e.beginning(expression), true
+			text, isPath = e.literalDir(expression), true
 		}
-		isPath = isPath || isLocal(text) && (!filepath.IsAbs(text) || len(expression.Variables()) > 0) // "/health" is none
+		isPath = isPath || isLocal(text) && (!filepath.IsAbs(text) || len(expression.Variables()) > 0) // "/health" is not a path
 		if text == "" || strings.ContainsRune(text, 0) || !isPath {
 			return
 		}
-		name := below(e.root, text)
-		// The folder that the root module is in, and those above it, are what
-		// names of files begin with.
+		name := resolvePath(e.root, text)
+		// The root module's folder and those above it are only prefixes of paths.
 		if inside, err := filepath.Rel(name, e.root); err == nil && filepath.IsLocal(inside) {
 			return
 		}
@@ -115,7 +114,7 @@ func (e *evaluation) reads(body hcl.Body) []string {
 	visit := func(node hclsyntax.Node) hcl.Diagnostics {
 		switch n := node.(type) {
 		case *hclsyntax.FunctionCallExpr:
-			if readers[strings.TrimPrefix(n.Name, "core::")] && len(n.Args) > 0 {
+			if fileFunctions[strings.TrimPrefix(n.Name, "core::")] && len(n.Args) > 0 {
 				add(n.Args[0], true)
 			}
 		case *hclsyntax.TemplateExpr:
@@ -131,7 +130,7 @@ func (e *evaluation) reads(body hcl.Body) []string {
 		_ = hclsyntax.VisitAll(native, visit)
 		return found
 	}
-	for _, text := range texts(body) {
+	for _, text := range jsonStrings(body) {
 		if template, problems := hclsyntax.ParseTemplate([]byte(text), "", hcl.InitialPos); !problems.HasErrors() {
 			_ = hclsyntax.VisitAll(template, visit)
 		}
@@ -139,9 +138,9 @@ func (e *evaluation) reads(body hcl.Body) []string {
 	return found
 }
 
-// beginning is the folder that a template begins with, if the template is a path:
+// literalDir returns the constant folder at the start of a path template:
 // "policies" of "${path.module}/policies/${each.key}.json".
-func (e *evaluation) beginning(expression hclsyntax.Expression) string {
+func (e *evaluator) literalDir(expression hclsyntax.Expression) string {
 	template, ok := expression.(*hclsyntax.TemplateExpr)
 	if !ok {
 		return ""

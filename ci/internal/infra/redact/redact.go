@@ -1,7 +1,7 @@
-// Package redact takes the sensitive values out of a Terraform plan in JSON.
+// Package redact removes the sensitive values from a Terraform plan in JSON.
 //
-// `terraform show -json` writes every value in clear, and beside it which ones
-// are sensitive. What this package returns has the same shape without them.
+// `terraform show -json` writes every value in clear text and marks the sensitive
+// ones. The redacted plan has the same structure.
 // https://developer.hashicorp.com/terraform/internals/json-format
 package redact
 
@@ -14,42 +14,40 @@ import (
 	"strings"
 )
 
-// What stands for a sensitive value. The second one stands for a value that
-// differs from the one before: that it changes is no secret.
+// Replacements for a sensitive value. Changed replaces a value that differs from
+// the previous one, which is not secret.
 const (
 	Value   = "(sensitive value)"
 	Changed = "(sensitive value, changes)"
 )
 
-// shortest is the least length, in bytes, of a sensitive text that is looked
-// for everywhere else in the plan: shorter ones occur by chance.
-const shortest = 6
+// minSecretLength is the minimum length in bytes of a sensitive string that is
+// searched for in the rest of the plan: shorter ones occur by chance.
+const minSecretLength = 6
 
-// terraform-json's own sanitize package is not enough: it leaves drift,
-// defaults and literals of the configuration, and whatever section it does not
-// know yet, as they are.
+// The sanitize package of terraform-json is not enough: it does not redact drift,
+// defaults and literals of the configuration, or sections that it does not know.
 
-// Plan returns the plan without its sensitive values: those that Terraform
-// marks in values, changes, drift, outputs and variables; defaults and
-// literals of the configuration that go into them; and any text elsewhere in
-// the document that contains one.
+// Plan returns the plan without its sensitive values: those that Terraform marks in
+// values, changes, drift, outputs and variables; defaults and literals of the
+// configuration that set them; and any string elsewhere that contains one.
 func Plan(document []byte) ([]byte, error) {
-	redacted, _, err := PlanAndWords(document)
+	redacted, _, err := PlanWithRedactor(document)
 	return redacted, err
 }
 
-// PlanAndWords is [Plan] that also returns what takes the same values, and other
-// secrets, out of any text about the plan: the whole text goes. The plan is not
-// looked through for the others.
-func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean func(string) string, err error) {
+// PlanWithRedactor is like [Plan] and also returns a function that redacts any text
+// that contains one of the values or one of secrets. The plan itself is not
+// searched for secrets.
+func PlanWithRedactor(document []byte, secrets ...string) (redacted []byte, redactText func(string) string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.UseNumber() // a number stays as it is written
+	decoder.UseNumber() // keep numbers as written
 	var plan map[string]any
 	if err := decoder.Decode(&plan); err != nil {
 		return nil, nil, fmt.Errorf("reading the plan as JSON: %w", err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return nil, nil, fmt.Errorf("reading the plan as JSON: there is more than one document")
+		return nil, nil, fmt.Errorf("reading the plan as JSON: more than one document")
 	}
 	if plan == nil {
 		return nil, nil, fmt.Errorf("reading the plan as JSON: it is null")
@@ -60,7 +58,7 @@ func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean fu
 	r.walk(plan)
 	r.scrubber().object(plan, false)
 	for _, secret := range secrets {
-		r.keep(secret)
+		r.remember(secret)
 	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
@@ -71,13 +69,13 @@ func PlanAndWords(document []byte, secrets ...string) (redacted []byte, clean fu
 	return out.Bytes(), r.scrubber().text, nil
 }
 
-// redactor keeps the sensitive texts that it has met.
+// redactor collects the sensitive strings of a plan.
 type redactor struct {
 	secrets map[string]bool
 }
 
-// variables redacts the values of sensitive variables of the root module. The
-// plan marks them in the configuration alone.
+// variables redacts the values of the root module's sensitive variables. The plan
+// marks them only in the configuration.
 func (r *redactor) variables(plan map[string]any) {
 	declared := object(object(plan, "configuration"), "root_module")
 	values := object(plan, "variables")
@@ -86,25 +84,24 @@ func (r *redactor) variables(plan map[string]any) {
 			continue
 		}
 		if value, ok := values[name].(map[string]any); ok {
-			r.hideKey(value, "value")
+			r.maskKey(value, "value")
 		}
 	}
 }
 
-// credential is what the settings of providers are called that are secret.
-var credential = regexp.MustCompile(`(?i)secret|token|passw|key|credential|auth|cert`)
+// secretSetting matches the names of secret provider settings.
+var secretSetting = regexp.MustCompile(`(?i)secret|token|passw|key|credential|auth|cert`)
 
-// configuration redacts what the configuration says in clear about things
-// that are sensitive.
+// configuration redacts sensitive literals of the configuration.
 func (r *redactor) configuration(plan map[string]any) {
 	config := object(plan, "configuration")
 	for _, provider := range object(config, "provider_config") {
-		// The schema of a provider, which says what is sensitive, is not in
-		// the plan: all of its literals go. A region is no secret, though, and
-		// must not be looked for in every ARN.
+		// The plan does not have the provider's schema, which marks sensitive
+		// settings: redact all literals. But only secret settings are searched for
+		// elsewhere: a region occurs in every ARN.
 		p, _ := provider.(map[string]any)
 		for name, expression := range object(p, "expressions") {
-			if credential.MatchString(name) {
+			if secretSetting.MatchString(name) {
 				r.literals(expression)
 			} else {
 				new(redactor).literals(expression)
@@ -157,7 +154,7 @@ func (r *redactor) module(module map[string]any, sensitive map[string]map[string
 func (r *redactor) defaults(module map[string]any) {
 	for _, variable := range object(module, "variables") {
 		if v, ok := variable.(map[string]any); ok && isTrue(v["sensitive"]) {
-			r.hideKey(v, "default")
+			r.maskKey(v, "default")
 		}
 	}
 }
@@ -166,7 +163,7 @@ func (r *redactor) defaults(module map[string]any) {
 func (r *redactor) literals(expression any) {
 	switch e := expression.(type) {
 	case map[string]any:
-		r.hideKey(e, "constant_value")
+		r.maskKey(e, "constant_value")
 		for _, inner := range e {
 			r.literals(inner)
 		}
@@ -177,8 +174,8 @@ func (r *redactor) literals(expression any) {
 	}
 }
 
-// sensitiveAttributes are the attributes, by type of resource, that any change
-// or value of the plan marks, as a whole or in part.
+// sensitiveAttributes returns the attributes, by resource type, that any change or
+// value of the plan marks as sensitive, entirely or in part.
 func sensitiveAttributes(node any) map[string]map[string]bool {
 	found := map[string]map[string]bool{}
 	var visit func(any)
@@ -190,7 +187,7 @@ func sensitiveAttributes(node any) map[string]map[string]bool {
 			for _, marks := range []any{n["sensitive_values"], change["before_sensitive"], change["after_sensitive"]} {
 				if m, ok := marks.(map[string]any); ok && kind != "" {
 					for name, mark := range m {
-						if Marked(mark) {
+						if IsMarked(mark) {
 							if found[kind] == nil {
 								found[kind] = map[string]bool{}
 							}
@@ -212,9 +209,8 @@ func sensitiveAttributes(node any) map[string]map[string]bool {
 	return found
 }
 
-// walk redacts, wherever in the document, values that stand beside their
-// marks. It knows the marks and not the sections, so that a section which a
-// later Terraform adds is redacted, too.
+// walk redacts marked values anywhere in the document. It does not depend on
+// sections, so that sections of later Terraform versions are redacted as well.
 func (r *redactor) walk(node any) {
 	switch n := node.(type) {
 	case map[string]any:
@@ -226,7 +222,7 @@ func (r *redactor) walk(node any) {
 			n["config_values"] = r.mask(n["config_values"], marks, Value)
 		}
 		if isTrue(n["sensitive"]) {
-			r.hideKey(n, "value")
+			r.maskKey(n, "value")
 		}
 		for _, inner := range n {
 			r.walk(inner)
@@ -238,36 +234,36 @@ func (r *redactor) walk(node any) {
 	}
 }
 
-// change redacts a change: what is sensitive before or after is hidden on both
-// sides, since one that becomes public was a secret, and the other way about.
+// change redacts a change on both sides if either is sensitive: a value that
+// becomes public was a secret, and vice versa.
 func (r *redactor) change(n map[string]any) {
 	before, marked := n["before_sensitive"]
 	after, alsoMarked := n["after_sensitive"]
 	if !marked && !alsoMarked {
 		return
 	}
-	// First what is new: it is compared with the old, which is in clear yet.
+	// The new value first: it is compared with the old one, still in clear text.
 	n["after"] = r.maskChanged(n["before"], n["after"], after)
 	n["before"] = r.mask(n["before"], before, Value)
-	// The other side's marks, where the values still have the same place.
+	// The other side's marks, for values at the same path.
 	n["before"] = r.mask(n["before"], after, Value)
 	n["after"] = r.mask(n["after"], before, Value)
-	if Marked(before) || Marked(after) {
+	if IsMarked(before) || IsMarked(after) {
 		if config, ok := n["generated_config"].(string); ok {
-			r.keep(config)
+			r.remember(config)
 			n["generated_config"] = Value
 		}
 	}
 }
 
-// mask replaces what marks marks in value by text. Marks are true for a whole
-// value, or have its shape.
+// mask replaces the marked parts of value by text. Marks are true for a whole
+// value, or have its structure.
 func (r *redactor) mask(value, marks any, text string) any {
 	if isTrue(marks) {
 		if value == nil || value == Value || value == Changed {
 			return value
 		}
-		r.keep(value)
+		r.remember(value)
 		return text
 	}
 	switch v := value.(type) {
@@ -289,7 +285,7 @@ func (r *redactor) mask(value, marks any, text string) any {
 	return value
 }
 
-// maskChanged is mask for the value after a change.
+// maskChanged is like mask, for the value after a change.
 func (r *redactor) maskChanged(before, after, marks any) any {
 	if isTrue(marks) {
 		if after == nil {
@@ -324,38 +320,38 @@ func (r *redactor) maskChanged(before, after, marks any) any {
 	return after
 }
 
-// hideKey redacts one key of n, if it is there.
-func (r *redactor) hideKey(n map[string]any, key string) {
+// maskKey redacts one key of n, if present.
+func (r *redactor) maskKey(n map[string]any, key string) {
 	if value, ok := n[key]; ok && value != nil {
 		n[key] = r.mask(value, true, Value)
 	}
 }
 
-// keep remembers the texts in a sensitive value, to look for them elsewhere.
-func (r *redactor) keep(value any) {
+// remember collects the strings in a sensitive value.
+func (r *redactor) remember(value any) {
 	switch v := value.(type) {
 	case string:
-		if len(v) >= shortest && v != Value && v != Changed {
+		if len(v) >= minSecretLength && v != Value && v != Changed {
 			if r.secrets == nil {
 				r.secrets = map[string]bool{}
 			}
 			r.secrets[v] = true
 		}
 	case json.Number:
-		r.keep(v.String())
+		r.remember(v.String())
 	case map[string]any:
 		for _, inner := range v {
-			r.keep(inner)
+			r.remember(inner)
 		}
 	case []any:
 		for _, inner := range v {
-			r.keep(inner)
+			r.remember(inner)
 		}
 	}
 }
 
-// scrubber is what replaces every text that contains a sensitive one. What the
-// text says besides is lost: half a secret's neighbourhood is no good either.
+// scrubber returns a scrubber that replaces every string that contains a sensitive
+// one. It replaces the whole string, because the rest may reveal the secret.
 func (r *redactor) scrubber() scrubber {
 	pairs := make([]string, 0, 2*len(r.secrets))
 	for secret := range r.secrets {
@@ -369,10 +365,10 @@ type scrubber struct {
 	finder  *strings.Replacer
 }
 
-// grammar are the keys whose values say what the plan does and to what. They
-// come from Terraform and the source, and are never made of a value; a secret
-// that is the word "create" must not turn a creation into nothing.
-var grammar = map[string]bool{
+// structuralKeys are the keys that describe the plan's actions. Their values come
+// from Terraform and the source, never from a sensitive value: a secret that is the
+// word "create" must not change an action.
+var structuralKeys = map[string]bool{
 	"actions": true, "action_reason": true, "address": true, "previous_address": true, "module_address": true,
 	"mode": true, "type": true, "name": true, "index": true, "provider_name": true, "provider_config_key": true,
 	"full_name": true, "references": true, "replace_paths": true, "resource": true, "attribute": true,
@@ -380,26 +376,26 @@ var grammar = map[string]bool{
 	"version_constraint": true, "to_display": true, "module": true, "depends_on": true, "timestamp": true,
 }
 
-// data are the keys below which everything is a value.
-var data = map[string]bool{
+// valueKeys are the keys below which everything is a value.
+var valueKeys = map[string]bool{
 	"before": true, "after": true, "values": true, "value": true, "constant_value": true, "default": true,
 	"config_values": true, "before_identity": true, "after_identity": true, "importing": true,
 }
 
-// object scrubs the values of n; inData tells that n is itself a value, where
-// a key that looks like grammar is an attribute.
+// object scrubs the values of n. inData means that n is itself a value, so that
+// structural keys are ordinary attributes.
 func (s scrubber) object(n map[string]any, inData bool) {
 	for key, inner := range n {
-		if !inData && grammar[key] {
+		if !inData && structuralKeys[key] {
 			if _, nested := inner.(map[string]any); !nested {
 				continue
 			}
 		}
-		n[key] = s.node(inner, inData || data[key])
+		n[key] = s.node(inner, inData || valueKeys[key])
 	}
 }
 
-// text is a text, or what stands for it.
+// text returns text, or the replacement for a sensitive one.
 func (s scrubber) text(text string) string {
 	if len(s.secrets) > 0 && text != Value && text != Changed && s.finder.Replace(text) != text {
 		return Value
@@ -440,20 +436,21 @@ func isTrue(node any) bool {
 	return ok && yes
 }
 
-// Marked tells whether the marks of a value, true or trees of true, mark anything.
-func Marked(marks any) bool {
+// IsMarked reports whether the marks of a value, true or trees of true, mark
+// anything.
+func IsMarked(marks any) bool {
 	switch m := marks.(type) {
 	case bool:
 		return m
 	case map[string]any:
 		for _, inner := range m {
-			if Marked(inner) {
+			if IsMarked(inner) {
 				return true
 			}
 		}
 	case []any:
 		for _, inner := range m {
-			if Marked(inner) {
+			if IsMarked(inner) {
 				return true
 			}
 		}

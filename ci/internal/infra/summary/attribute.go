@@ -16,24 +16,24 @@ import (
 	"dagger/slipway/internal/infra/redact"
 )
 
-// Attribute is one value of a resource that changes. A document in a text, as
-// policies and container definitions are, is compared inside.
+// Attribute is a changed value of a resource. JSON in a string, such as a policy or
+// container definitions, is compared by its content.
 type Attribute struct {
 	Path   string `json:"path"`
 	Before any    `json:"before"`
 	After  any    `json:"after"`
-	// Unknown says that the new value is known after the apply.
+	// Unknown means that the new value is known after apply.
 	Unknown bool `json:"unknown,omitempty"`
-	// Forces says that the resource is replaced for its sake.
+	// Forces means that the change forces a replacement.
 	Forces bool `json:"forces_replacement,omitempty"`
 }
 
-// path leads to a value: names of attributes and keys, and indexes.
+// path is the path of a value: attribute names, keys and indexes.
 type path []any
 
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]*$`)
 
-// String writes the path as Terraform does.
+// String formats the path as Terraform does.
 func (p path) String() string {
 	var b strings.Builder
 	for i, step := range p {
@@ -56,9 +56,9 @@ func (p path) String() string {
 
 func (p path) child(step any) path { return append(slices.Clip(p), step) }
 
-// forced tells whether p lies on one of the paths that force a replacement, or
-// below it. Indexes do not count: those of a set are not to be relied on.
-func (p path) forced(paths []any) bool {
+// isForced reports whether p is on or below one of the paths that force a
+// replacement. Indexes are ignored: those of sets are not stable.
+func (p path) isForced(paths []any) bool {
 	for _, candidate := range paths {
 		other, ok := candidate.([]any)
 		if !ok || len(other) == 0 {
@@ -79,15 +79,15 @@ func (p path) forced(paths []any) bool {
 
 // comparison collects the attributes that differ.
 type comparison struct {
-	forcing   []any
-	replacing bool
-	found     []Attribute
-	renewed   int
+	forcing    []any
+	replacing  bool
+	found      []Attribute
+	recomputed int
 }
 
-// attributes are the values that an action changes. A created resource shows
-// what the configuration sets, a destroyed one its name.
-func attributes(a Action, change *tfjson.Change) (found []Attribute, renewed int) {
+// attributes returns the values that an action changes. A created resource has the
+// configured values, a destroyed one has none.
+func attributes(a Action, change *tfjson.Change) (found []Attribute, recomputed int) {
 	c := comparison{forcing: change.ReplacePaths, replacing: a == Replace, found: []Attribute{}}
 	switch a {
 	case Destroy, Forget, Move, Import:
@@ -95,17 +95,17 @@ func attributes(a Action, change *tfjson.Change) (found []Attribute, renewed int
 	case Create, Read:
 		after, _ := change.After.(map[string]any)
 		for _, name := range slices.Sorted(maps.Keys(after)) {
-			if name != "tags_all" && !empty(after[name]) {
+			if name != "tags_all" && !isEmpty(after[name]) {
 				c.found = append(c.found, Attribute{Path: name, After: after[name]})
 			}
 		}
 		return c.found, 0
 	}
 	c.compare(nil, change.Before, change.After, change.AfterUnknown)
-	return c.found, c.renewed
+	return c.found, c.recomputed
 }
 
-func empty(value any) bool {
+func isEmpty(value any) bool {
 	switch v := value.(type) {
 	case nil:
 		return true
@@ -119,8 +119,8 @@ func empty(value any) bool {
 	return false
 }
 
-// deepest is how deep values are compared part by part.
-const deepest = 32
+// maxDepth is the depth to which values are compared by their parts.
+const maxDepth = 32
 
 func (c *comparison) compare(p path, before, after, unknown any) {
 	if unknown == true {
@@ -131,9 +131,9 @@ func (c *comparison) compare(p path, before, after, unknown any) {
 		c.add(Attribute{Before: before, After: after}, p)
 		return
 	}
-	if len(p) < deepest {
-		if inner, ok := document(before); ok {
-			if innerAfter, ok := document(after); ok {
+	if len(p) < maxDepth {
+		if inner, ok := parseJSON(before); ok {
+			if innerAfter, ok := parseJSON(after); ok {
 				before, after = inner, innerAfter
 			}
 		}
@@ -150,7 +150,7 @@ func (c *comparison) compare(p path, before, after, unknown any) {
 			return
 		}
 	}
-	if same := reflect.DeepEqual(before, after) || (empty(before) && empty(after)); !same {
+	if same := reflect.DeepEqual(before, after) || (isEmpty(before) && isEmpty(after)); !same {
 		c.add(Attribute{Before: before, After: after}, p)
 	}
 }
@@ -168,46 +168,46 @@ func (c *comparison) compareMaps(p path, before, after map[string]any, unknown a
 	}
 }
 
-// compareLists leaves out the elements that both lists have, since many lists
-// of a plan are sets in no order, and compares the others one by one.
+// compareLists omits the elements that both lists have, because many lists are
+// unordered sets, and compares the others one by one.
 func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 	unknowns, _ := unknown.([]any)
 	kept := map[string]int{}
 	for _, element := range before {
-		kept[key(element)]++
+		kept[jsonKey(element)]++
 	}
 	type place struct{ index, value any }
-	var gone, come []place
+	var removed, added []place
 	common := map[string]int{}
 	for i, element := range after {
-		k := key(element)
-		if hidden := i < len(unknowns) && redact.Marked(unknowns[i]); kept[k] > 0 && !hidden {
+		k := jsonKey(element)
+		if hidden := i < len(unknowns) && redact.IsMarked(unknowns[i]); kept[k] > 0 && !hidden {
 			kept[k]--
 			common[k]++
 			continue
 		}
-		come = append(come, place{i, element})
+		added = append(added, place{i, element})
 	}
 	for i, element := range before {
-		if k := key(element); common[k] > 0 {
+		if k := jsonKey(element); common[k] > 0 {
 			common[k]--
 			continue
 		}
-		gone = append(gone, place{i, element})
+		removed = append(removed, place{i, element})
 	}
-	if len(gone) == 0 && len(come) == 0 && !reflect.DeepEqual(before, after) {
-		c.add(Attribute{Before: before, After: after}, p) // another order
+	if len(removed) == 0 && len(added) == 0 && !reflect.DeepEqual(before, after) {
+		c.add(Attribute{Before: before, After: after}, p) // only the order changed
 		return
 	}
-	for i := range max(len(gone), len(come)) {
+	for i := range max(len(removed), len(added)) {
 		var was, is place
 		var hidden any
-		if i < len(gone) {
-			was = gone[i]
+		if i < len(removed) {
+			was = removed[i]
 			is.index = was.index
 		}
-		if i < len(come) {
-			is = come[i]
+		if i < len(added) {
+			is = added[i]
 			if n, ok := is.index.(int); ok && n < len(unknowns) {
 				hidden = unknowns[n]
 			}
@@ -217,11 +217,11 @@ func (c *comparison) compareLists(p path, before, after []any, unknown any) {
 }
 
 func (c *comparison) add(a Attribute, p path) {
-	a.Path, a.Forces = p.String(), p.forced(c.forcing)
+	a.Path, a.Forces = p.String(), p.isForced(c.forcing)
 	if c.replacing && !a.Forces {
 		switch {
 		case a.Unknown:
-			c.renewed++
+			c.recomputed++
 			return
 		case a.After == nil && (a.Before == false || a.Before == json.Number("0")):
 			return // a default that is not known yet
@@ -230,8 +230,8 @@ func (c *comparison) add(a Attribute, p path) {
 	c.found = append(c.found, a)
 }
 
-// key is what two equal values have in common.
-func key(value any) string {
+// jsonKey returns a string that is equal for equal values.
+func jsonKey(value any) string {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Sprint(value)
@@ -239,8 +239,8 @@ func key(value any) string {
 	return string(data)
 }
 
-// document reads a text that is a JSON object or list.
-func document(value any) (any, bool) {
+// parseJSON parses a string that is a JSON object or list.
+func parseJSON(value any) (any, bool) {
 	text, ok := value.(string)
 	trimmed := strings.TrimSpace(text)
 	if !ok || trimmed == "" || (trimmed[0] != '{' && trimmed[0] != '[') {

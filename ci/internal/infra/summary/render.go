@@ -12,36 +12,36 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Limits of what a resource shows.
+// Display limits of a resource.
 const (
-	longestValue   = 160 // characters of a value
-	mostAttributes = 40  // attributes of a resource
+	maxValueLength = 160 // characters of a value
+	maxAttributes  = 40  // attributes of a resource
 )
 
-// verbs are the actions as headings and counts name them, and the sign of a
-// line, which GitHub colours in a diff.
+// verbs are the names of actions in headings and counts, and their signs, which
+// GitHub colours in a diff.
 var verbs = map[Action]struct{ done, sign string }{
 	Destroy: {"destroyed", "-"}, Replace: {"replaced", "-"}, Update: {"updated", "!"}, Create: {"created", "+"},
-	Forget: {"forgotten (they stay in the account)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
+	Forget: {"removed from the state (not destroyed)", "-"}, Import: {"imported", "+"}, Move: {"moved", "!"}, Read: {"read", "!"},
 }
 
-// Headline is the plan in one line.
+// Headline returns the plan in one line.
 func (s Summary) Headline() string {
-	head, nothing := "Plan: ", "No changes: the platform is as the configuration says."
+	head, nothing := "Plan: ", "No changes: the infrastructure matches the configuration."
 	if len(s.Partial) > 0 {
-		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), longestValue))
-		nothing = head + "no changes in the part that it looks at."
+		head = fmt.Sprintf("Partial plan (%s): ", clip(strings.Join(s.Partial, ", "), maxValueLength))
+		nothing = head + "no changes in the planned part."
 	}
 	if s.RefreshOnly {
 		switch {
 		case len(s.Drift) == 0 && len(s.Partial) > 0:
-			return head + "no drift in the part that it looks at."
+			return head + "no drift in the planned part."
 		case len(s.Drift) == 0:
-			return "No drift: the platform is as Terraform left it."
+			return "No drift: the infrastructure matches the state."
 		case len(s.Partial) > 0:
-			return head + fmt.Sprintf("others have changed %s.", outcome.Count(len(s.Drift), "resource"))
+			return head + outcome.Count(len(s.Drift), "resource") + " changed outside of Terraform."
 		}
-		return fmt.Sprintf("Drift: others have changed %s.", outcome.Count(len(s.Drift), "resource"))
+		return fmt.Sprintf("Drift: %s changed outside of Terraform.", outcome.Count(len(s.Drift), "resource"))
 	}
 	var parts []string
 	for _, a := range order {
@@ -72,7 +72,7 @@ func (s Summary) Text(w io.Writer) error {
 		}
 	}
 	if len(s.Drift) > 0 {
-		b.WriteString("\nChanged by others since Terraform last looked:\n")
+		b.WriteString("\nChanged outside of Terraform:\n")
 		for _, r := range s.Drift {
 			b.WriteString("\n" + r.title() + "\n" + r.lines("  "))
 		}
@@ -84,7 +84,7 @@ func (s Summary) Text(w io.Writer) error {
 		b.WriteString("\nwarning: " + warning + "\n")
 	}
 	if len(s.Deferred) > 0 {
-		b.WriteString("\nleft for the next plan: " + strings.Join(s.Deferred, ", ") + "\n")
+		b.WriteString("\ndeferred to a later plan: " + strings.Join(s.Deferred, ", ") + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -94,7 +94,7 @@ func (s Summary) Text(w io.Writer) error {
 func (s Summary) JSON(w io.Writer) error { return report.WriteJSON(w, s) }
 
 // Markdown writes the summary for a pull request or a job, at most
-// [report.MarkdownLimit] bytes: when there is more, resources lose their details, the
+// [report.MarkdownLimit] bytes: a longer one omits the details of resources, the
 // last ones first.
 func (s Summary) Markdown(w io.Writer) error {
 	_, err := io.WriteString(w, s.markdown(report.MarkdownLimit))
@@ -107,7 +107,7 @@ func (s Summary) markdown(limit int) string {
 	b.WriteString(s.counts())
 	b.WriteString(s.losses())
 	for _, check := range s.Checks {
-		b.WriteString("> [!WARNING]\n> check failed: " + markup.Replace(clip(check, 400)) + "\n\n")
+		b.WriteString("> [!WARNING]\n> check failed: " + escapeHTML.Replace(clip(check, 400)) + "\n\n")
 	}
 	b.WriteString(s.warnings())
 	tail := s.outputs() + s.deferred()
@@ -116,11 +116,11 @@ func (s Summary) markdown(limit int) string {
 	}
 	b.WriteString(section("Changes", s.Resources, limit*3/4-b.Len()))
 	b.WriteString(tail)
-	b.WriteString(section("Changed by others since Terraform last looked", s.Drift, limit-b.Len()-200))
+	b.WriteString(section("Changed outside of Terraform", s.Drift, limit-b.Len()-200))
 	return b.String()
 }
 
-// counts is the table of what happens how often.
+// counts returns the table of actions.
 func (s Summary) counts() string {
 	var head, line, row []string
 	for _, a := range order {
@@ -136,12 +136,12 @@ func (s Summary) counts() string {
 	return fmt.Sprintf("| %s |\n|%s|\n| %s |\n\n", strings.Join(head, " | "), strings.Join(line, "|"), strings.Join(row, " | "))
 }
 
-// losses warns of guarded resources that are destroyed.
+// losses returns a warning about protected resources that are destroyed.
 func (s Summary) losses() string {
 	var lost []string
 	for _, r := range s.Resources {
 		if r.Loss != "" {
-			lost = append(lost, fmt.Sprintf("> - %s: %s", code(r.Address), r.Loss))
+			lost = append(lost, fmt.Sprintf("> - %s: %s", codeSpan(r.Address), r.Loss))
 		}
 	}
 	if len(lost) == 0 {
@@ -151,10 +151,10 @@ func (s Summary) losses() string {
 	if more := len(lost) - most; more > 0 {
 		lost = append(lost[:most], fmt.Sprintf("> - and %d more", more))
 	}
-	return "> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
+	return "> [!CAUTION]\n> This destroys resources that cannot be recreated without loss. It is refused unless each is allowed with `--allow-destroy`:\n" + strings.Join(lost, "\n") + "\n\n"
 }
 
-// warnings are Terraform's, as many as there is room for.
+// warnings returns Terraform's warnings, up to a limit.
 func (s Summary) warnings() string {
 	if len(s.Warnings) == 0 {
 		return ""
@@ -167,13 +167,13 @@ func (s Summary) warnings() string {
 			fmt.Fprintf(&b, "> - and %d more\n", len(s.Warnings)-most)
 			break
 		}
-		b.WriteString("> - " + markup.Replace(clip(warning, 400)) + "\n")
+		b.WriteString("> - " + escapeHTML.Replace(clip(warning, 400)) + "\n")
 	}
 	return b.String() + "\n"
 }
 
-// section is a heading and a block per resource within budget bytes; then
-// lines without details; then a count.
+// section returns a heading and a block for each resource within budget bytes, then
+// lines without details, then a count.
 func section(title string, resources []Resource, budget int) string {
 	if len(resources) == 0 {
 		return ""
@@ -194,7 +194,7 @@ func section(title string, resources []Resource, budget int) string {
 	}
 	b.WriteString("\nWithout their details, which are in plan.json:\n\n")
 	for _, r := range resources[len(resources)-left:] {
-		line := "- " + string(r.Action) + " " + code(r.Address) + "\n"
+		line := "- " + string(r.Action) + " " + codeSpan(r.Address) + "\n"
 		if b.Len()+len(line) > budget {
 			fmt.Fprintf(&b, "- and %d more\n", left)
 			break
@@ -206,10 +206,10 @@ func section(title string, resources []Resource, budget int) string {
 	return b.String()
 }
 
-// block is a resource in Markdown.
+// block returns a resource in Markdown.
 func (r Resource) block() string {
 	lines := r.lines("")
-	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, markup.Replace(r.Address), markup.Replace(r.aside()))
+	title := fmt.Sprintf("<b>%s</b> <code>%s</code>%s", r.Action, escapeHTML.Replace(r.Address), escapeHTML.Replace(r.details()))
 	if lines == "" {
 		return title + "\n\n"
 	}
@@ -221,16 +221,16 @@ func (r Resource) block() string {
 	return fmt.Sprintf("<details%s><summary>%s</summary>\n\n%sdiff\n%s%s\n</details>\n\n", open, title, fence, lines, fence)
 }
 
-func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.aside() }
+func (r Resource) title() string { return string(r.Action) + " " + r.Address + r.details() }
 
-// aside is what there is to say of a resource besides its values.
-func (r Resource) aside() string {
+// details returns the reason, move, import and loss of a resource.
+func (r Resource) details() string {
 	var b strings.Builder
-	if r.Because != "" {
-		b.WriteString(": " + r.Because)
+	if r.Reason != "" {
+		b.WriteString(": " + r.Reason)
 	}
-	if r.From != "" {
-		b.WriteString(", moved from " + r.From)
+	if r.PreviousAddress != "" {
+		b.WriteString(", moved from " + r.PreviousAddress)
 	}
 	if r.ID != "" {
 		b.WriteString(", imported: " + r.ID)
@@ -241,18 +241,18 @@ func (r Resource) aside() string {
 	return b.String()
 }
 
-// lines are the values that change, one a line.
+// lines returns the changed values, one per line.
 func (r Resource) lines(indent string) string {
 	var b strings.Builder
 	for i, a := range r.Attributes {
-		if i == mostAttributes {
+		if i == maxAttributes {
 			fmt.Fprintf(&b, "%s… and %d more\n", indent, len(r.Attributes)-i)
 			break
 		}
 		b.WriteString(indent + a.line(r.Action) + "\n")
 	}
-	if r.Renewed > 0 {
-		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Renewed)
+	if r.Recomputed > 0 {
+		fmt.Fprintf(&b, "%s… and %d known after apply\n", indent, r.Recomputed)
 	}
 	return b.String()
 }
@@ -261,17 +261,17 @@ func (a Attribute) line(action Action) string {
 	var line string
 	switch {
 	case action == Create || action == Read:
-		return "+ " + a.Path + " = " + shown(a.After)
+		return "+ " + a.Path + " = " + clippedValue(a.After)
 	case a.Unknown && a.Before == nil:
 		line = "+ " + a.Path + " = (known after apply)"
 	case a.Unknown:
-		line = "! " + a.Path + ": " + shown(a.Before) + " -> (known after apply)"
+		line = "! " + a.Path + ": " + clippedValue(a.Before) + " -> (known after apply)"
 	case a.Before == nil:
-		line = "+ " + a.Path + " = " + shown(a.After)
+		line = "+ " + a.Path + " = " + clippedValue(a.After)
 	case a.After == nil:
-		line = "- " + a.Path + " = " + shown(a.Before)
+		line = "- " + a.Path + " = " + clippedValue(a.Before)
 	default:
-		before, after := difference(value(a.Before), value(a.After))
+		before, after := clipDifference(value(a.Before), value(a.After))
 		line = "! " + a.Path + ": " + before + " -> " + after
 	}
 	if a.Forces {
@@ -285,7 +285,7 @@ func (o Output) line() string {
 	return a.line(Update)
 }
 
-// outputs are the outputs in Markdown.
+// outputs returns the outputs in Markdown.
 func (s Summary) outputs() string {
 	if len(s.Outputs) == 0 {
 		return ""
@@ -304,15 +304,15 @@ func (s Summary) deferred() string {
 	}
 	coded := make([]string, len(s.Deferred))
 	for i, address := range s.Deferred {
-		coded[i] = code(address)
+		coded[i] = codeSpan(address)
 	}
-	return "Left for the next plan: " + strings.Join(coded, ", ") + "\n\n"
+	return "Deferred to a later plan: " + strings.Join(coded, ", ") + "\n\n"
 }
 
-// markup makes a text harmless in HTML.
-var markup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+// escapeHTML escapes text for HTML.
+var escapeHTML = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
 
-// value writes a value on one line, JSON as JSON does.
+// value formats a value on one line, as JSON.
 func value(v any) string {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
@@ -326,12 +326,12 @@ func value(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// shown is a value as one line has room for.
-func shown(v any) string { return clip(value(v), longestValue) }
+// clippedValue formats a value, clipped to one line's length.
+func clippedValue(v any) string { return clip(value(v), maxValueLength) }
 
-// difference clips two values so that what differs is seen.
-func difference(before, after string) (clippedBefore, clippedAfter string) {
-	if utf8.RuneCountInString(before) <= longestValue && utf8.RuneCountInString(after) <= longestValue {
+// clipDifference clips two values so that the difference is visible.
+func clipDifference(before, after string) (clippedBefore, clippedAfter string) {
+	if utf8.RuneCountInString(before) <= maxValueLength && utf8.RuneCountInString(after) <= maxValueLength {
 		return before, after
 	}
 	left, right := []rune(before), []rune(after)
@@ -342,7 +342,7 @@ func difference(before, after string) (clippedBefore, clippedAfter string) {
 	if from := same - 20; from > 0 {
 		before, after = "…"+string(left[from:]), "…"+string(right[from:])
 	}
-	return clip(before, longestValue), clip(after, longestValue)
+	return clip(before, maxValueLength), clip(after, maxValueLength)
 }
 
 // clip shortens a text to at most n characters.
@@ -353,10 +353,10 @@ func clip(text string, n int) string {
 	return string([]rune(text)[:n]) + "…"
 }
 
-// code makes a code span that text cannot close.
-func code(text string) string {
+// codeSpan returns a code span that text cannot close.
+func codeSpan(text string) string {
 	if !slices.Contains([]byte(text), '`') {
 		return "`" + text + "`"
 	}
-	return "<code>" + markup.Replace(text) + "</code>"
+	return "<code>" + escapeHTML.Replace(text) + "</code>"
 }

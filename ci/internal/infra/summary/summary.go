@@ -1,6 +1,6 @@
-// Package summary says what a Terraform plan changes, for people and for
-// programs. It reads a plan that [redact.Plan] has been over, and so cannot
-// repeat a sensitive value.
+// Package summary summarises the changes of a Terraform plan for people and
+// programs. Its input is redacted by [redact.Plan], so that it cannot show a
+// sensitive value.
 package summary
 
 import (
@@ -17,77 +17,76 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Action is what happens to a resource or an output.
+// Action is the change to a resource or an output.
 type Action string
 
-// The actions, the ones that lose something first.
+// The actions, destructive ones first.
 const (
 	Destroy Action = "destroy"
 	Replace Action = "replace"
 	Update  Action = "update"
 	Create  Action = "create"
-	Forget  Action = "forget" // leaves the state, and stays in the account
-	Import  Action = "import" // enters the state as it is
-	Move    Action = "move"   // gets another address
-	Read    Action = "read"   // a data source that is read while applying
-	None    Action = "none"
+	Forget  Action = "forget" // removed from the state, not destroyed
+	Import  Action = "import" // added to the state unchanged
+	Move    Action = "move"   // another address
+	Read    Action = "read"   // a data source that is read during apply
+	NoOp    Action = "none"
 )
 
-// order is how actions follow each other in a summary.
-var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Read, None}
+// order is the order of actions in a summary.
+var order = []Action{Destroy, Replace, Update, Create, Forget, Import, Move, Read, NoOp}
 
-// Summary is what a plan changes.
+// Summary summarises the changes of a plan.
 type Summary struct {
 	Terraform string `json:"terraform_version"`
-	// RefreshOnly says that the plan takes drift over into the state, and
-	// changes nothing else.
+	// RefreshOnly means that the plan only updates the state.
 	RefreshOnly bool           `json:"refresh_only"`
 	Counts      map[Action]int `json:"counts"`
-	// Resources are those that change, destroyed and replaced ones first.
+	// Resources are the changed resources, destroyed and replaced ones first.
 	Resources []Resource `json:"resources"`
-	// Drift is what others have changed since Terraform last looked.
+	// Drift lists resources that were changed outside of Terraform.
 	Drift   []Resource `json:"drift"`
 	Outputs []Output   `json:"outputs"`
-	// Checks are the failed checks and conditions, a line each.
+	// Checks are the failed checks and conditions, one line each.
 	Checks []string `json:"checks"`
-	// Partial says what leaves a part of the configuration out of the plan, such
-	// as "-target=aws_vpc.main"; a plan of all of it has none.
+	// Partial lists what omits a part of the configuration from the plan, such as
+	// "-target=aws_vpc.main"; empty for a complete plan.
 	Partial []string `json:"partial,omitempty"`
-	// Warnings are Terraform's, a line each.
+	// Warnings are Terraform's warnings, one line each.
 	Warnings []string `json:"warnings"`
-	// Deferred are resources that this plan leaves for another one.
+	// Deferred are resources that Terraform defers to a later plan.
 	Deferred []string `json:"deferred,omitempty"`
 }
 
-// Resource is one resource that changes.
+// Resource is a changed resource.
 type Resource struct {
 	Address string `json:"address"`
 	Type    string `json:"type"`
 	Action  Action `json:"action"`
-	// Because is why it is replaced or destroyed, in words.
-	Because string `json:"because,omitempty"`
-	// From is the address before a move; ID is what is imported.
-	From string `json:"from,omitempty"`
-	ID   string `json:"id,omitempty"`
-	// Loss is what is lost with it when it is destroyed, for any kind but those
-	// that an apply makes again as they were.
+	// Reason is why it is replaced or destroyed.
+	Reason string `json:"because,omitempty"`
+	// PreviousAddress is the address before a move; ID is the ID of an import.
+	PreviousAddress string `json:"from,omitempty"`
+	ID              string `json:"id,omitempty"`
+	// Loss is what is lost when it is destroyed; empty for types that apply
+	// recreates without loss.
 	Loss       string      `json:"loss,omitempty"`
 	Attributes []Attribute `json:"attributes"`
-	// Renewed counts the attributes of a replaced resource that are AWS's to
-	// give, and are known after the apply.
-	Renewed int `json:"renewed,omitempty"`
+	// Recomputed counts the computed attributes of a replaced resource, which are
+	// known after apply.
+	Recomputed int `json:"renewed,omitempty"`
 }
 
-// Output is one output of the root module that changes.
+// Output is a changed output of the root module.
 type Output struct {
 	Name    string `json:"name"`
 	Action  Action `json:"action"`
 	Before  any    `json:"before"`
 	After   any    `json:"after"`
-	Unknown bool   `json:"unknown,omitempty"` // the new value is known after the apply
+	Unknown bool   `json:"unknown,omitempty"` // the new value is known after apply
 }
 
-// Parse reads a redacted plan.
+// Parse parses a redacted plan.
 func Parse(redacted []byte) (*tfjson.Plan, error) {
 	plan := &tfjson.Plan{}
 	plan.UseJSONNumber(true)
@@ -97,7 +96,7 @@ func Parse(redacted []byte) (*tfjson.Plan, error) {
 	return plan, nil
 }
 
-// New says what plan changes.
+// New returns the summary of a plan.
 func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	s := Summary{Terraform: plan.TerraformVersion, RefreshOnly: refreshOnly, Counts: map[Action]int{}, Resources: []Resource{}, Outputs: []Output{}, Checks: failedChecks(plan.Checks), Warnings: []string{}}
 	for _, change := range plan.ResourceChanges {
@@ -110,7 +109,7 @@ func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	s.Drift = Drift(plan)
 	for _, name := range slices.Sorted(maps.Keys(plan.OutputChanges)) {
 		change := plan.OutputChanges[name]
-		if change == nil || action(change.Actions) == None {
+		if change == nil || action(change.Actions) == NoOp {
 			continue
 		}
 		s.Outputs = append(s.Outputs, Output{
@@ -125,16 +124,16 @@ func New(plan *tfjson.Plan, refreshOnly bool) Summary {
 	return s
 }
 
-// Drift tells what others have changed since Terraform last looked.
+// Drift returns the resources that were changed outside of Terraform.
 func Drift(plan *tfjson.Plan) []Resource {
 	drift := []Resource{}
 	for _, change := range plan.ResourceDrift {
 		if r, ok := resource(change); ok {
-			r.Loss, r.Because = "", ""
+			r.Loss, r.Reason = "", ""
 			if r.Action == Destroy {
-				r.Because = "it is gone"
+				r.Reason = "it was deleted"
 			}
-			// What moved is no drift, nor is nothing in place of empty.
+			// A move is not drift, nor is null in place of an empty value.
 			if r.Action == Move || (r.Action == Update && len(r.Attributes) == 0) {
 				continue
 			}
@@ -145,24 +144,24 @@ func Drift(plan *tfjson.Plan) []Resource {
 	return drift
 }
 
-// Changes tells whether applying the plan changes anything. Reading a data
-// source does not.
+// Changes reports whether applying the plan changes anything. Reading a data source
+// does not count.
 func (s Summary) Changes() bool {
 	return len(s.Resources) > s.Counts[Read] || len(s.Outputs) > 0 || (s.RefreshOnly && len(s.Drift) > 0)
 }
 
-// Doomed are the resources that the plan destroys or replaces.
-func (s Summary) Doomed() []guard.Doomed {
-	var doomed []guard.Doomed
+// Destroyed returns the resources that the plan destroys or replaces.
+func (s Summary) Destroyed() []guard.Destroyed {
+	var destroyed []guard.Destroyed
 	for _, r := range s.Resources {
 		if r.Action == Destroy || r.Action == Replace {
-			doomed = append(doomed, guard.Doomed{Address: r.Address, Type: r.Type, Replaced: r.Action == Replace})
+			destroyed = append(destroyed, guard.Destroyed{Address: r.Address, Type: r.Type, Replaced: r.Action == Replace})
 		}
 	}
-	return doomed
+	return destroyed
 }
 
-// resource makes a Resource of a change; false where nothing happens.
+// resource converts a change; it returns false for a no-op.
 func resource(change *tfjson.ResourceChange) (Resource, bool) {
 	if change == nil || change.Change == nil {
 		return Resource{}, false
@@ -173,30 +172,30 @@ func resource(change *tfjson.ResourceChange) (Resource, bool) {
 		r.Address += " (deposed " + change.DeposedKey + ")"
 	}
 	if change.PreviousAddress != "" && change.PreviousAddress != change.Address {
-		r.From = change.PreviousAddress
+		r.PreviousAddress = change.PreviousAddress
 	}
 	if c.Importing != nil {
 		r.ID = cmp.Or(c.Importing.ID, "by its identity")
 	}
-	if r.Action == None {
+	if r.Action == NoOp {
 		switch {
 		case r.ID != "":
 			r.Action = Import
-		case r.From != "":
+		case r.PreviousAddress != "":
 			r.Action = Move
 		default:
 			return Resource{}, false
 		}
 	}
-	r.Because = because(change)
+	r.Reason = reason(change)
 	if r.Action == Destroy || r.Action == Replace {
 		r.Loss = guard.Loss(change.Type)
 	}
-	r.Attributes, r.Renewed = attributes(r.Action, c)
+	r.Attributes, r.Recomputed = attributes(r.Action, c)
 	return r, true
 }
 
-// action makes one of Terraform's lists of actions.
+// action combines Terraform's list of actions.
 func action(actions tfjson.Actions) Action {
 	has := func(a tfjson.Action) bool { return slices.Contains(actions, a) }
 	switch {
@@ -213,32 +212,32 @@ func action(actions tfjson.Actions) Action {
 	case has(tfjson.ActionRead):
 		return Read
 	case len(actions) == 0 || actions.NoOp():
-		return None
+		return NoOp
 	}
-	// What a later Terraform may do besides is a change until it is known.
+	// Unknown actions of later Terraform versions count as updates.
 	return Update
 }
 
-// reasons are Terraform's reasons in words. An unknown one is told as it is.
+// reasons are texts for Terraform's reasons. Unknown ones are shown unchanged.
 var reasons = map[tfjson.ActionReason]string{
-	tfjson.ActionReasonReplaceBecauseTainted:         "it is tainted: a part of it failed when it was made",
-	tfjson.ActionReasonReplaceByRequest:              "somebody asked for it (-replace)",
+	tfjson.ActionReasonReplaceBecauseTainted:         "it is tainted: its creation failed in part",
+	tfjson.ActionReasonReplaceByRequest:              "requested with -replace",
 	tfjson.ActionReasonReplaceByTriggers:             "something in its replace_triggered_by changes",
-	tfjson.ActionReasonDeleteBecauseNoResourceConfig: "the configuration has it no more",
-	tfjson.ActionReasonDeleteBecauseWrongRepetition:  "count or for_each came or went",
-	tfjson.ActionReasonDeleteBecauseCountIndex:       "count is lower now",
-	tfjson.ActionReasonDeleteBecauseEachKey:          "for_each has its key no more",
-	tfjson.ActionReasonDeleteBecauseNoModule:         "its module is called no more",
-	tfjson.ActionReasonDeleteBecauseNoMoveTarget:     "it moves to an address that the configuration does not have",
-	tfjson.ActionReasonReadBecauseConfigUnknown:      "what it asks for is known after the apply",
-	tfjson.ActionReasonReadBecauseDependencyPending:  "what it depends on changes",
+	tfjson.ActionReasonDeleteBecauseNoResourceConfig: "it is no longer in the configuration",
+	tfjson.ActionReasonDeleteBecauseWrongRepetition:  "count or for_each was added or removed",
+	tfjson.ActionReasonDeleteBecauseCountIndex:       "count is lower than its index",
+	tfjson.ActionReasonDeleteBecauseEachKey:          "its key is no longer in for_each",
+	tfjson.ActionReasonDeleteBecauseNoModule:         "its module is no longer called",
+	tfjson.ActionReasonDeleteBecauseNoMoveTarget:     "it is moved to an address that the configuration does not have",
+	tfjson.ActionReasonReadBecauseConfigUnknown:      "its configuration is known after apply",
+	tfjson.ActionReasonReadBecauseDependencyPending:  "a dependency changes",
 	tfjson.ActionReasonReadBecauseCheckNested:        "a check reads it",
-	tfjson.ActionReasonReplaceBecauseCannotUpdate:    "it cannot be changed in place",
+	tfjson.ActionReasonReplaceBecauseCannotUpdate:    "it cannot be updated in place",
 	tfjson.ActionReasonNone:                          "",
 }
 
-// because is why a resource is replaced, destroyed or read.
-func because(change *tfjson.ResourceChange) string {
+// reason returns why a resource is replaced, destroyed or read.
+func reason(change *tfjson.ResourceChange) string {
 	var forced []string
 	for _, p := range change.Change.ReplacePaths {
 		if steps, ok := p.([]any); ok {
@@ -247,7 +246,7 @@ func because(change *tfjson.ResourceChange) string {
 	}
 	if len(forced) > 0 {
 		slices.Sort(forced)
-		return strings.Join(slices.Compact(forced), ", ") + " cannot be changed in place"
+		return strings.Join(slices.Compact(forced), ", ") + " cannot be updated in place"
 	}
 	if words, ok := reasons[change.ActionReason]; ok {
 		return words
@@ -264,7 +263,7 @@ func sortResources(resources []Resource) {
 	})
 }
 
-// failedChecks are the checks and conditions that fail, a line each.
+// failedChecks returns the failed checks and conditions, one line each.
 func failedChecks(checks []tfjson.CheckResultStatic) []string {
 	failed := []string{}
 	for _, check := range checks {

@@ -69,7 +69,7 @@ const everything = `{"format_version":"1.2","terraform_version":"1.11.4",
 func TestNew(t *testing.T) {
 	s := summarise(t, everything)
 
-	require.Equal(t, "Plan: 2 destroyed, 1 replaced, 2 updated, 1 created, 1 forgotten (they stay in the account), 1 imported, 1 moved, 1 read, 3 outputs changed.", s.Headline())
+	require.Equal(t, "Plan: 2 destroyed, 1 replaced, 2 updated, 1 created, 1 removed from the state (not destroyed), 1 imported, 1 moved, 1 read, 3 outputs changed.", s.Headline())
 	require.True(t, s.Changes())
 	var order []string
 	for _, r := range s.Resources {
@@ -82,7 +82,7 @@ func TestNew(t *testing.T) {
 	require.Equal(t, []string{"check.dns: no answer"}, s.Checks)
 	require.Equal(t, []string{"aws_late.r"}, s.Deferred)
 	var doomed []string
-	for _, d := range s.Doomed() {
+	for _, d := range s.Destroyed() {
 		doomed = append(doomed, fmt.Sprint(d.Address, " ", d.Replaced))
 	}
 	require.Equal(t, []string{"aws_lambda_function.f (deposed 0badcafe) false", "aws_vpc.old false", "aws_lb.main true"}, doomed)
@@ -93,15 +93,15 @@ func TestText(t *testing.T) {
 	require.NoError(t, summarise(t, everything).Text(&b))
 	for _, want := range []string{
 		"\ndestroy aws_lambda_function.f (deposed 0badcafe): something new (lost: a program, with its versions and history)\n",
-		"\ndestroy aws_vpc.old: the configuration has it no more (lost: the network, with everything in it)\n",
-		"\nreplace aws_lb.main: name cannot be changed in place (lost: the front door, and its DNS name)\n  ! name: \"old\" -> \"new\"  # forces replacement\n  … and 1 known after apply\n",
+		"\ndestroy aws_vpc.old: it is no longer in the configuration (lost: the network, with everything in it)\n",
+		"\nreplace aws_lb.main: name cannot be updated in place (lost: the load balancer, and its DNS name)\n  ! name: \"old\" -> \"new\"  # forces replacement\n  … and 1 known after apply\n",
 		"\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 2\n  ! policy.Statement[0].Action: \"s3:Get*\" -> \"s3:*\"\n  + revision = (known after apply)\n  ! subnets[0]: \"b\" -> \"c\"\n  - tags[\"a/b\"] = \"1\"\n",
 		"\ncreate aws_sns_topic.new[\"x\"]\n  + fifo = false\n  + name = \"t\"\n\n",
 		"\nforget aws_eip.kept\n", "\nimport aws_kms_key.in, imported: key-1\n", "\nmove aws_kms_key.moved, moved from aws_kms_key.was\n",
-		"\nread data.aws_ami.x: what it depends on changes\n  + owner = \"me\"\n",
+		"\nread data.aws_ami.x: a dependency changes\n  + owner = \"me\"\n",
 		"\nOutputs:\n  - gone = 1\n  + id = (known after apply)\n  ! url: \"http://a\" -> \"http://b\"\n",
-		"\nChanged by others since Terraform last looked:\n\ndestroy aws_vpc.gone: it is gone\n\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 5\n",
-		"\ncheck failed: check.dns: no answer\n", "\nleft for the next plan: aws_late.r\n",
+		"\nChanged outside of Terraform:\n\ndestroy aws_vpc.gone: it was deleted\n\nupdate aws_ecs_service.api\n  ! desired_count: 1 -> 5\n",
+		"\ncheck failed: check.dns: no answer\n", "\ndeferred to a later plan: aws_late.r\n",
 	} {
 		require.Contains(t, b.String(), want)
 	}
@@ -113,13 +113,13 @@ func TestMarkdown(t *testing.T) {
 	require.NoError(t, summarise(t, everything).Markdown(&b))
 	for _, want := range []string{
 		"| destroy | replace | update | create | forget | import | move | read |\n|---:|---:|",
-		"> [!CAUTION]\n> This loses what cannot be made again, or may, and is refused unless each is named with `--allow-destroy`:\n> - `aws_lambda_function.f (deposed 0badcafe)`: a program, with its versions and history\n> - `aws_vpc.old`: the network, with everything in it\n> - `aws_lb.main`: ",
+		"> [!CAUTION]\n> This destroys resources that cannot be recreated without loss. It is refused unless each is allowed with `--allow-destroy`:\n> - `aws_lambda_function.f (deposed 0badcafe)`: a program, with its versions and history\n> - `aws_vpc.old`: the network, with everything in it\n> - `aws_lb.main`: ",
 		"> [!WARNING]\n> check failed: check.dns: no answer\n",
-		"<details open><summary><b>replace</b> <code>aws_lb.main</code>: name cannot be changed in place",
-		"<b>destroy</b> <code>aws_vpc.old</code>: the configuration has it no more",
+		"<details open><summary><b>replace</b> <code>aws_lb.main</code>: name cannot be updated in place",
+		"<b>destroy</b> <code>aws_vpc.old</code>: it is no longer in the configuration",
 		"#### Outputs\n\n```diff\n- gone = 1\n",
-		"Left for the next plan: `aws_late.r`\n",
-		"#### Changed by others since Terraform last looked\n\n<b>destroy</b> <code>aws_vpc.gone</code>: it is gone\n",
+		"Deferred to a later plan: `aws_late.r`\n",
+		"#### Changed outside of Terraform\n\n<b>destroy</b> <code>aws_vpc.gone</code>: it was deleted\n",
 	} {
 		require.Contains(t, b.String(), want)
 	}
@@ -135,23 +135,23 @@ func TestJSON(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal(b.Bytes(), &got))
 	require.Equal(t, 2, got.Counts["destroy"])
-	require.Equal(t, "the configuration has it no more", got.Resources[1].Because)
+	require.Equal(t, "it is no longer in the configuration", got.Resources[1].Because)
 	require.Len(t, got.Drift, 2)
 }
 
 func TestNoChange(t *testing.T) {
 	s := summarise(t, document(changes(resource("aws_vpc.a", `"no-op"`, ""))))
 	require.False(t, s.Changes())
-	require.Equal(t, "No changes: the platform is as the configuration says.", s.Headline())
+	require.Equal(t, "No changes: the infrastructure matches the configuration.", s.Headline())
 
 	plan, err := summary.Parse([]byte(everything))
 	require.NoError(t, err)
 	drift := summary.New(plan, true)
-	require.Equal(t, "Drift: others have changed 2 resources.", drift.Headline())
+	require.Equal(t, "Drift: 2 resources changed outside of Terraform.", drift.Headline())
 	require.True(t, drift.Changes())
 	require.Len(t, summary.Drift(plan), 2)
 	plan.ResourceDrift, plan.ResourceChanges, plan.OutputChanges = nil, nil, nil
-	require.Equal(t, "No drift: the platform is as Terraform left it.", summary.New(plan, true).Headline())
+	require.Equal(t, "No drift: the infrastructure matches the state.", summary.New(plan, true).Headline())
 }
 
 func TestReadingDataAloneIsNoChange(t *testing.T) {

@@ -13,7 +13,7 @@ const (
 	SeverityWarning = "warning"
 )
 
-// Diagnostic is an error or a warning of Terraform's.
+// Diagnostic is an error or warning of Terraform.
 type Diagnostic struct {
 	Severity string `json:"severity"`
 	Summary  string `json:"summary"`
@@ -22,21 +22,21 @@ type Diagnostic struct {
 	Range    *Range `json:"range"`
 }
 
-// Range is the place in the configuration, relative to the root module.
+// Range is a location in the configuration, relative to the root module.
 type Range struct {
 	Filename string   `json:"filename"`
 	Start    Position `json:"start"`
 }
 
-// Position is a place in a file, counted from 1.
+// Position is a position in a file; both start at 1.
 type Position struct {
 	Line   int `json:"line"`
 	Column int `json:"column"`
 }
 
-// Place is where in the source tree d points to: "terraform/main.tf:3", the
-// address of a resource, or "".
-func (d Diagnostic) Place(dir string) string {
+// Location returns where d is in the source tree, such as "terraform/main.tf:3", or
+// the address of a resource, or "".
+func (d Diagnostic) Location(dir string) string {
 	switch {
 	case d.Range != nil && d.Range.Filename != "":
 		return fmt.Sprintf("%s:%d", path.Join(dir, d.Range.Filename), d.Range.Start.Line)
@@ -45,16 +45,16 @@ func (d Diagnostic) Place(dir string) string {
 	}
 }
 
-// Line is d in one line: where, what and why.
+// Line returns d in one line with its location.
 func (d Diagnostic) Line(dir string) string {
 	line := d.Message()
-	if place := d.Place(dir); place != "" {
+	if place := d.Location(dir); place != "" {
 		line = place + ": " + line
 	}
 	return line
 }
 
-// Message is d in one line without its place.
+// Message returns d in one line without its location.
 func (d Diagnostic) Message() string {
 	message := outcome.OneLine(d.Summary)
 	if detail := outcome.OneLine(d.Detail); detail != "" {

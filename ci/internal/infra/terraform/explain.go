@@ -12,65 +12,65 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// NotInstalled is what to do about a Terraform that is not there.
-const NotInstalled = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger, which brings it"
+// NotInstalledHint is the message for a missing Terraform.
+const NotInstalledHint = "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run the stage with Dagger"
 
-// known is a mishap that Terraform reports in many words, and its mend.
-type known struct {
+// knownError is a Terraform error with a shorter explanation.
+type knownError struct {
 	code outcome.Code
-	// pattern is matched against summary and detail, in one line.
+	// pattern matches summary and detail in one line.
 	pattern *regexp.Regexp
-	// say makes the line; match is what pattern found.
-	say func(d Diagnostic, match []string, dir string) string
+	// message returns the explanation; match has pattern's submatches.
+	message func(d Diagnostic, match []string, dir string) string
 }
 
-// ChangedVariable is an error of Terraform's whose detail has values in it.
+// ChangedVariable is the summary of an error whose detail contains variable values.
 const ChangedVariable = "Can't change variable when applying a saved plan"
 
 const unsupported = "Unsupported Terraform Core version"
 
-// The order matters: what is more special comes first.
-var mishaps = []known{
-	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), sayLock},
-	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), say("the state has changed since the plan was made: plan again")},
-	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), say("tfplan is not a plan that Terraform can read: plan again")},
-	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), sayVersion},
-	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), say("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
-	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), say("there are no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
-	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), say("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
-	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), sayBucket},
-	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), sayTable},
-	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), sayNoLock},
-	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), sayProvider},
-	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), sayBackend},
-	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), sayChecksum},
-	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), sayProvider},
-	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), say("the lock file of the providers does not hold what the configuration asks for: run terraform init in %s and commit .terraform.lock.hcl")},
-	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), sayFlag},
-	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), say("TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
-	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), sayEphemeral},
-	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), sayUnset},
-	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), sayChanged},
-	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), sayAsIs},
+// Specific errors come first.
+var knownErrors = []knownError{
+	{outcome.Refused, regexp.MustCompile(`Error acquiring the state lock:? .*Lock Info: ID: +\S`), stateLocked},
+	{outcome.Refused, regexp.MustCompile(`Saved plan is stale`), fixed("the state has changed since the plan was made: plan again")},
+	{outcome.Refused, regexp.MustCompile(`Failed to load "[^"]*" as a plan file|Failed to read plan from plan file|not a valid plan file`), fixed("tfplan is not a plan that Terraform can read: plan again")},
+	{outcome.Usage, regexp.MustCompile(unsupported + `: .*?does not support Terraform version (\S+?)\.? `), wrongVersion},
+	{outcome.Usage, regexp.MustCompile(`ExpiredToken|security token included in the request is expired|RequestExpired|token has expired`), fixed("the AWS credentials have expired: renew them (aws sso login, or rerun the job) and run the same command again")},
+	{outcome.Usage, regexp.MustCompile(`No valid credential sources found|failed to refresh cached credentials|NoCredentialProviders`), fixed("no AWS credentials: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")},
+	{outcome.Usage, regexp.MustCompile(`InvalidClientTokenId|InvalidAccessKeyId|UnrecognizedClientException`), fixed("AWS does not know these credentials: check AWS_ACCESS_KEY_ID and AWS_PROFILE")},
+	{outcome.Usage, regexp.MustCompile(`S3 bucket "([^"]*)" does not exist|NoSuchBucket`), missingBucket},
+	{outcome.Usage, regexp.MustCompile(`from DynamoDB table "([^"]*)": .*ResourceNotFoundException`), missingLockTable},
+	{outcome.Failed, regexp.MustCompile(`Error acquiring the state lock:? (?:Error message: )?(.*?)(?: Terraform acquires a state lock.*)?$`), lockNotTaken},
+	{outcome.Usage, regexp.MustCompile(`Failed to query available provider packages: Could not retrieve the list of available versions for provider (\S+): (.*?)(?: To see which modules are currently depending on .*)?$`), providerNotInstalled},
+	{outcome.Usage, regexp.MustCompile(`Missing Required Value: The attribute "([^"]*)" is required by the backend`), missingBackendSetting},
+	{outcome.Usage, regexp.MustCompile(`for (?:\S+/)?([^/\s]+/[^/\s]+) (\S+)(?: \(in [^)]*\))? (?:doesn't|does not) match any of the checksums`), missingChecksum},
+	{outcome.Usage, regexp.MustCompile(`Failed to install provider: Error while installing (\S+ \S+): (.*)`), providerNotInstalled},
+	{outcome.Usage, regexp.MustCompile(`Provider dependency changes detected`), fixed("the dependency lock file does not match the configuration: run terraform init in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`flag provided but not defined: (-\S+)`), unknownFlag},
+	{outcome.Usage, regexp.MustCompile(`-upgrade flag conflicts with -lockfile=readonly`), fixed("TF_CLI_ARGS_init has -upgrade, which the dependency lock file forbids: unset it; to upgrade, run terraform init -upgrade in %s and commit .terraform.lock.hcl")},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was set during the plan phase`), ephemeralNotSet},
+	{outcome.Usage, regexp.MustCompile(`ephemeral input variable "([^"]*)" was not set during the planning phase`), ephemeralUnexpected},
+	{outcome.Refused, regexp.MustCompile(ChangedVariable + `: .*?The variable (\S+) cannot be set`), variableChanged},
+	{outcome.Usage, regexp.MustCompile(`Invalid value for variable|No value for required variable|Value for undeclared variable|Invalid value for input variable|No value for variable`), unchanged},
 }
 
-// Explain makes one line, with an exit code, of why an invocation of command
-// in dir failed: the errors of its stream, or else what it wrote to stderr.
+// Explain explains in one line, with an exit code, why a command failed in dir:
+// from the errors of its messages, or else from stderr.
 func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string) error {
-	stderr = logged.ReplaceAllString(stderr, "")
-	said := plain(stderr)
-	if match := cliConfig.FindStringSubmatch(said); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, aboutProviders)) {
-		return outcome.Usagef("Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): %s", match[1])
+	stderr = logLines.ReplaceAllString(stderr, "")
+	text := onOneLine(stderr)
+	if match := cliConfig.FindStringSubmatch(text); match != nil && (len(errs) == 0 || slices.ContainsFunc(errs, isProviderError)) {
+		return outcome.Usagef("invalid Terraform CLI configuration (TF_CLI_CONFIG_FILE or ~/.terraformrc): %s", match[1])
 	}
 	all := errs
-	if len(all) == 0 { // not every command has a stream
-		all = []Diagnostic{{Detail: box.ReplaceAllString(stderr, "")}}
+	if len(all) == 0 { // not every command has messages
+		all = []Diagnostic{{Detail: frames.ReplaceAllString(stderr, "")}}
 	}
 	for _, d := range all {
 		line := outcome.OneLine(d.Summary + ": " + d.Detail)
-		for _, mishap := range mishaps {
-			if match := mishap.pattern.FindStringSubmatch(line); match != nil {
-				return outcome.With(mishap.code, errors.New(mishap.say(d, match, dir)))
+		for _, known := range knownErrors {
+			if match := known.pattern.FindStringSubmatch(line); match != nil {
+				return outcome.With(known.code, errors.New(known.message(d, match, dir)))
 			}
 		}
 	}
@@ -85,17 +85,17 @@ func Explain(command, dir string, errs []Diagnostic, exitCode int, stderr string
 		}
 		return outcome.With(code, errors.New(text))
 	}
-	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(said, "it gave no reason"))
+	return fmt.Errorf("terraform %s ended with exit code %d: %s", command, exitCode, cmp.Or(text, "no error output"))
 }
 
-// AboutSource tells whether errors of command are about what stands in the
-// source, and no other Terraform, network or account would do without them.
-func AboutSource(command string, errs []Diagnostic) bool {
+// IsSourceError reports whether errors of a command are in the source, so that
+// another Terraform, network or account would not help.
+func IsSourceError(command string, errs []Diagnostic) bool {
 	return len(errs) > 0 && errs[0].inSource(command) && !strings.HasPrefix(errs[0].Summary, unsupported)
 }
 
-// inSource tells whether d is about what stands in the source: whatever has a
-// place before anything is asked, and a file of variables at any time.
+// inSource reports whether d is in the source: any location during init, a
+// variables file at any time.
 func (d Diagnostic) inSource(command string) bool {
 	if d.Range == nil || d.Range.Filename == "" {
 		return false
@@ -104,83 +104,83 @@ func (d Diagnostic) inSource(command string) bool {
 	return command == "init" || strings.HasSuffix(name, ".tfvars") || strings.HasSuffix(name, ".tfvars.json")
 }
 
-// cliConfig finds an error of Terraform's own configuration, which is in no
-// stream. A warning about it is no reason to fail.
+// cliConfig matches an error in Terraform's CLI configuration, which is written to
+// stderr only. A warning about it is not a failure.
 var cliConfig = regexp.MustCompile(`problems with the CLI configuration: (Error: .*?)(?: As a result of the above problems.*)?$`)
 
-// aboutProviders tells whether d is about getting a provider, where Terraform goes by
-// its own configuration; with one that it cannot read it asks the registry.
-func aboutProviders(d Diagnostic) bool { return providerTrouble.MatchString(d.Summary) }
+// isProviderError reports whether d is about installing a provider, which uses the
+// CLI configuration; if that cannot be read, Terraform uses the registry.
+func isProviderError(d Diagnostic) bool { return providerError.MatchString(d.Summary) }
 
-var providerTrouble = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
+var providerError = regexp.MustCompile(`^Failed to (?:query available provider packages|install provider)`)
 
-// box are the frames and colours that Terraform draws around an error.
-var box = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
+// frames matches the frames and colours around Terraform's errors.
+var frames = regexp.MustCompile("\x1b\\[[0-9;]*m|[╷│╵]")
 
-// logged are the lines of Terraform's log, which TF_LOG turns on.
-var logged = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
+// logLines matches the lines of Terraform's log, which TF_LOG enables.
+var logLines = regexp.MustCompile(`(?m)^(?:\d{4}-\d\d-\d\dT\S+ \[(?:TRACE|DEBUG|INFO|WARN|ERROR)\]|\{"@level":).*\n?`)
 
-func plain(text string) string {
-	return outcome.OneLine(box.ReplaceAllString(text, ""))
+func onOneLine(text string) string {
+	return outcome.OneLine(frames.ReplaceAllString(text, ""))
 }
 
-// say makes a line that is always the same, but for the folder that it names.
-func say(text string) func(Diagnostic, []string, string) string {
+// fixed returns a constant message in which %s is the folder.
+func fixed(text string) func(Diagnostic, []string, string) string {
 	return func(_ Diagnostic, _ []string, dir string) string { return strings.ReplaceAll(text, "%s", dir) }
 }
 
-func sayAsIs(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
+func unchanged(d Diagnostic, _ []string, dir string) string { return d.Line(dir) }
 
-func sayFlag(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("TF_CLI_ARGS, or that of one command, adds the option %s to a command of Terraform's that does not have it: unset it, or name the command that has (TF_CLI_ARGS_plan)", match[1])
+func unknownFlag(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("TF_CLI_ARGS or TF_CLI_ARGS_COMMAND adds the option %s to a Terraform command that does not support it: unset it, or set it for one command (TF_CLI_ARGS_plan)", match[1])
 }
 
-// sayChecksum names the platform of this process: a container's is the same.
-func sayChecksum(_ Diagnostic, match []string, dir string) string {
+// missingChecksum names the platform of this process; containers have the same.
+func missingChecksum(_ Diagnostic, match []string, dir string) string {
 	here := runtime.GOOS + "_" + runtime.GOARCH
 	platforms := []string{here, "linux_amd64", "darwin_arm64"}
 	slices.Sort(platforms)
-	return fmt.Sprintf("%[1]s/.terraform.lock.hcl has no checksum of provider %[2]s %[3]s for %[4]s, as when it was written on another kind of machine: "+
-		"run terraform -chdir=%[1]s providers lock -platform=%[5]s, and commit the file; if it was written on this kind, the package is not the one that was locked",
+	return fmt.Sprintf("%[1]s/.terraform.lock.hcl has no checksum of provider %[2]s %[3]s for %[4]s, perhaps because it was written on another platform: "+
+		"run terraform -chdir=%[1]s providers lock -platform=%[5]s, and commit the file; if it was written on this platform, the package is not the locked one",
 		dir, match[1], match[2], here, strings.Join(slices.Compact(platforms), " -platform="))
 }
 
-func sayEphemeral(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_%[1]s", match[1])
+func ephemeralNotSet(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_%[1]s", match[1])
 }
 
-func sayUnset(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: give it none, or plan again with one", match[1])
+func ephemeralUnexpected(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s is ephemeral and had no value when the plan was made: omit it, or plan again with it", match[1])
 }
 
-// Terraform's own words have both values in them.
-func sayChanged(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("variable %s is not what it was when the plan was made: plan again", match[1])
+// Terraform's message contains both values.
+func variableChanged(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("variable %s has changed since the plan was made: plan again", match[1])
 }
 
-func sayLock(d Diagnostic, _ []string, _ string) string {
-	lock, _ := ParseLock(d.Detail) // the pattern has seen its ID
+func stateLocked(d Diagnostic, _ []string, _ string) string {
+	lock, _ := ParseLock(d.Detail) // the pattern requires its ID
 	return lock.String()
 }
 
-func sayNoLock(_ Diagnostic, match []string, _ string) string {
-	return "the state's lock cannot be taken: " + match[1]
+func lockNotTaken(_ Diagnostic, match []string, _ string) string {
+	return "the state lock cannot be acquired: " + match[1]
 }
 
-func sayTable(_ Diagnostic, match []string, _ string) string {
-	return fmt.Sprintf("the DynamoDB table %q for the state's lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
+func missingLockTable(_ Diagnostic, match []string, _ string) string {
+	return fmt.Sprintf("the DynamoDB table %q for the state lock does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config dynamodb_table=NAME", match[1])
 }
 
-func sayBackend(d Diagnostic, match []string, dir string) string {
-	return fmt.Sprintf("%s: the backend has no %s: name one with --backend-config %s=VALUE", cmp.Or(d.Place(dir), dir), match[1], match[1])
+func missingBackendSetting(d Diagnostic, match []string, dir string) string {
+	return fmt.Sprintf("%s: the backend has no %s: name one with --backend-config %s=VALUE", cmp.Or(d.Location(dir), dir), match[1], match[1])
 }
 
-func sayVersion(d Diagnostic, match []string, dir string) string {
-	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration asks for another version (required_version): install that one, or run the stage with Dagger, which brings it",
-		cmp.Or(d.Place(dir), dir), match[1])
+func wrongVersion(d Diagnostic, match []string, dir string) string {
+	return fmt.Sprintf("%s: Terraform %s is installed, and the configuration requires another version (required_version): install it, or run the stage with Dagger",
+		cmp.Or(d.Location(dir), dir), match[1])
 }
 
-func sayBucket(_ Diagnostic, match []string, _ string) string {
+func missingBucket(_ Diagnostic, match []string, _ string) string {
 	name := ""
 	if match[1] != "" {
 		name = fmt.Sprintf(" %q", match[1])
@@ -188,7 +188,7 @@ func sayBucket(_ Diagnostic, match []string, _ string) string {
 	return "the bucket" + name + " for the state does not exist in this account and region: apply terraform/bootstrap once, or name another with --backend-config bucket=NAME"
 }
 
-func sayProvider(_ Diagnostic, match []string, _ string) string {
+func providerNotInstalled(_ Diagnostic, match []string, _ string) string {
 	return fmt.Sprintf("provider %s cannot be installed: %s: check the network, or the provider_installation of Terraform's CLI configuration (TF_CLI_CONFIG_FILE)",
 		strings.TrimSuffix(match[1], ":"), strings.TrimSuffix(match[2], "."))
 }

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Lock is who holds the lock of a state, as Terraform tells it.
+// Lock is a state lock, as Terraform reports it.
 type Lock struct {
 	ID, Path, Operation, Who, Version string
-	// Created is when it was taken; zero if Terraform did not say.
+	// Created is when it was acquired; zero if unknown.
 	Created time.Time
 }
 
 var lockField = regexp.MustCompile(`(?m)^\s*(ID|Path|Operation|Who|Version|Created):[ \t]*(.*?)\s*$`)
 
-// lockTime is how Terraform writes the time of a lock: Go's time.Time.String.
+// lockTime is the format of a lock's time: that of time.Time.String.
 const lockTime = "2006-01-02 15:04:05.999999999 -0700 MST"
 
-// ParseLock finds the holder of a lock in the detail of a diagnostic; false
-// where it names none.
+// ParseLock parses the lock in the detail of a diagnostic; it returns false if
+// there is no lock.
 func ParseLock(detail string) (Lock, bool) {
 	_, info, found := strings.Cut(detail, "Lock Info:")
 	if !found {
@@ -47,12 +47,12 @@ func ParseLock(detail string) (Lock, bool) {
 	return l, l.ID != ""
 }
 
-// String says who holds the lock, since when, and how it is taken from them.
+// String describes who holds the lock, since when, and how to release it.
 func (l Lock) String() string {
 	since := ""
 	if !l.Created.IsZero() {
 		since = " since " + l.Created.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("the state is locked by %s%s (terraform %s, lock %s): wait for it with --lock-timeout, or, if that run is surely dead, run terraform force-unlock %s",
-		cmp.Or(l.Who, "somebody"), since, cmp.Or(l.Operation, "run"), l.ID, l.ID)
+	return fmt.Sprintf("the state is locked by %s%s (terraform %s, lock %s): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock %s",
+		cmp.Or(l.Who, "another run"), since, cmp.Or(l.Operation, "run"), l.ID, l.ID)
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Message is one line of Terraform's machine-readable output.
+// Message is a line of Terraform's machine-readable output.
 // https://developer.hashicorp.com/terraform/internals/machine-readable-ui
 type Message struct {
 	Level      string       `json:"@level"`
@@ -30,7 +30,7 @@ type Message struct {
 	Summary    *TestSummary `json:"test_summary"`
 }
 
-// The types of message that the pipeline reads.
+// The message types that the pipeline reads.
 const (
 	TypeDiagnostic    = "diagnostic"
 	TypeApplyStart    = "apply_start"
@@ -40,7 +40,7 @@ const (
 	TypeChangeSummary = "change_summary"
 )
 
-// Hook is what happens to one resource.
+// Hook is the operation on one resource.
 type Hook struct {
 	Resource struct {
 		Address string `json:"addr"`
@@ -50,7 +50,7 @@ type Hook struct {
 	Elapsed float64 `json:"elapsed_seconds"` // seconds
 }
 
-// Counts are Terraform's own counts of a plan or an apply.
+// Counts are Terraform's counts of a plan or an apply.
 type Counts struct {
 	Add       int    `json:"add"`
 	Change    int    `json:"change"`
@@ -62,13 +62,13 @@ type Counts struct {
 // Outputs are the root module's outputs by name.
 type Outputs map[string]Output
 
-// Output is one output. Terraform leaves the value of a sensitive one out.
+// Output is an output. A sensitive one has no value.
 type Output struct {
 	Sensitive bool            `json:"sensitive"`
 	Value     json.RawMessage `json:"value,omitempty"`
 }
 
-// TestRun is where a run of `terraform test` is.
+// TestRun is the state of a run of `terraform test`.
 type TestRun struct {
 	Path string `json:"path"`
 	Run  string `json:"run"`
@@ -76,10 +76,10 @@ type TestRun struct {
 	Status string `json:"status"`
 }
 
-// Failed tells whether the run has ended otherwise than it should.
-func (r TestRun) Failed() bool { return r.Status == "fail" || r.Status == "error" }
+// HasFailed reports whether the run failed.
+func (r TestRun) HasFailed() bool { return r.Status == "fail" || r.Status == "error" }
 
-// TestSummary is the end of `terraform test`.
+// TestSummary is the result of `terraform test`.
 type TestSummary struct {
 	Status  string `json:"status"`
 	Passed  int    `json:"passed"`
@@ -88,8 +88,7 @@ type TestSummary struct {
 	Skipped int    `json:"skipped"`
 }
 
-// ReadMessages reads the messages of a stream. Lines that are none, which
-// Terraform mixes in here and there, are passed over.
+// ReadMessages reads the messages of a stream and skips other lines.
 func ReadMessages(r io.Reader) ([]Message, error) {
 	var messages []Message
 	reader := bufio.NewReader(r)
@@ -107,28 +106,27 @@ func ReadMessages(r io.Reader) ([]Message, error) {
 	}
 }
 
-// ReadStream reads the messages that a step kept in a file. A file that is not
-// there has none.
+// ReadStream reads the messages in a step's output file. A missing file has none.
 func ReadStream(name string) ([]Message, error) {
 	file, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+		return nil, fmt.Errorf("reading Terraform's output: %w", err)
 	}
 	defer file.Close()
 	messages, err := ReadMessages(file)
 	if err != nil {
-		return nil, fmt.Errorf("reading what Terraform said: %w", err)
+		return nil, fmt.Errorf("reading Terraform's output: %w", err)
 	}
 	return messages, nil
 }
 
-const announcement = "Terraform encountered problems during initialisation"
+const initAnnouncement = "Terraform encountered problems during initialisation"
 
-// parseMessage reads one line. A line that has another shape than expected in
-// one of its parts is still read as far as its type and text go.
+// parseMessage parses one line. It accepts a message whose other parts have an
+// unexpected type.
 func parseMessage(line []byte) (Message, bool) {
 	var m Message
 	line = bytes.TrimSpace(line)
@@ -142,7 +140,7 @@ func parseMessage(line []byte) (Message, bool) {
 	return m, m.Type != ""
 }
 
-// Warnings are the warnings among the messages, in their order.
+// Warnings returns the warnings among the messages.
 func Warnings(messages []Message) []Diagnostic {
 	var found []Diagnostic
 	for _, m := range messages {
@@ -153,12 +151,12 @@ func Warnings(messages []Message) []Diagnostic {
 	return found
 }
 
-// Errors are the errors among the messages, in their order, without the one
-// that only announces the others.
+// Errors returns the errors among the messages, except for the one that only
+// announces others.
 func Errors(messages []Message) []Diagnostic {
 	var found []Diagnostic
 	for _, m := range messages {
-		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, announcement) {
+		if m.Diagnostic != nil && m.Diagnostic.Severity == SeverityError && !strings.HasPrefix(m.Diagnostic.Summary, initAnnouncement) {
 			found = append(found, *m.Diagnostic)
 		}
 	}

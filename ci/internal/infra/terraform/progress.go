@@ -7,15 +7,14 @@ import (
 	"sync"
 )
 
-// longest is the longest line that Progress keeps, in bytes. Terraform's
-// messages are far shorter; the plan as JSON, which it must not tell, is one
-// line of any length.
-const longest = 1 << 20
+// maxLine is the maximum length in bytes of a line that Progress keeps. Terraform's
+// messages are much shorter, but the JSON plan, which it must not show, is one line
+// of any length.
+const maxLine = 1 << 20
 
-// Progress is a writer that takes Terraform's streams as they come and tells
-// people the text of what happens to resources, one line each, and of tests which
-// failed and how many there were. It tells no diagnostics, which the stage does, and
-// nothing of any other output.
+// Progress is a writer that reads Terraform's messages as they arrive and writes a
+// line for each change to a resource, each failed test and the number of tests. It
+// omits diagnostics, which the stage reports, and all other output.
 type Progress struct {
 	W io.Writer
 
@@ -24,7 +23,7 @@ type Progress struct {
 	tooLong bool
 }
 
-// Write implements io.Writer. It never fails: telling is not what the run is for.
+// Write implements io.Writer. It never fails, because progress is not essential.
 func (p *Progress) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,35 +32,35 @@ func (p *Progress) Write(data []byte) (int, error) {
 		rest = after
 		p.add(part)
 		if ended {
-			p.tell()
+			p.writeLine()
 		}
 	}
 	return len(data), nil
 }
 
 func (p *Progress) add(part []byte) {
-	if p.tooLong = p.tooLong || len(p.line)+len(part) > longest; p.tooLong {
+	if p.tooLong = p.tooLong || len(p.line)+len(part) > maxLine; p.tooLong {
 		p.line = nil
 		return
 	}
 	p.line = append(p.line, part...)
 }
 
-func (p *Progress) tell() {
+func (p *Progress) writeLine() {
 	if m, ok := parseMessage(p.line); ok {
 		switch {
-		case m.Run != nil && m.Run.Failed():
+		case m.Run != nil && m.Run.HasFailed():
 			_, _ = fmt.Fprintf(p.W, "%s: run %q: %s\n", m.Run.Path, m.Run.Run, m.Run.Status)
-		case told[m.Type] && m.Text != "":
+		case progressTypes[m.Type] && m.Text != "":
 			_, _ = io.WriteString(p.W, m.Text+"\n")
 		}
 	}
 	p.line, p.tooLong = p.line[:0], false
 }
 
-// told are the types of message that people want to see. Outputs of
-// provisioners are not among them: they may hold anything.
-var told = map[string]bool{
+// progressTypes are the message types to show. The output of provisioners is not
+// shown: it may contain secrets.
+var progressTypes = map[string]bool{
 	TypeChangeSummary: true,
 	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
 	"provision_errored": true, "test_summary": true,

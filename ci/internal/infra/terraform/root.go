@@ -1,8 +1,8 @@
-// Package terraform is what the pipeline knows of the tool: its invocations as
-// steps, its machine-readable words, and what they mean to a human.
+// Package terraform runs Terraform: its commands as steps, its machine-readable
+// messages, and explanations of its errors.
 //
-// Every step keeps Terraform's data in the output directory, never in the
-// source tree, so that a run leaves nothing behind and starts from nothing.
+// Every step keeps Terraform's data in the output directory, not in the source
+// tree, so that runs are independent of each other.
 package terraform
 
 import (
@@ -14,95 +14,96 @@ import (
 	"dagger/slipway/internal/exec/step"
 )
 
-// What the steps leave in the output directory.
+// Files in the output directory.
 const (
 	DataDir  = "data"      // TF_DATA_DIR: providers, modules, the backend's settings
 	PlanFile = "tfplan"    // the saved plan
-	ShowFile = "show.json" // the plan as JSON: it has secrets in clear
-	// LostState is where Terraform leaves, beside the configuration, a state that
-	// the backend does not take.
-	LostState = "errored.tfstate"
-	PullFile  = "state.json" // the state: it has secrets in clear, too
+	ShowFile = "show.json" // the plan as JSON, with secrets in clear text
+	// ErroredState is the file to which Terraform writes, next to the
+	// configuration, a state that the backend does not accept.
+	ErroredState = "errored.tfstate"
+	StateFile    = "state.json" // the state, with secrets in clear text
 )
 
-// StreamFile is where the invocation of a command keeps its words.
+// StreamFile returns the file name for the messages of a command.
 func StreamFile(command string) string { return command + ".jsonl" }
 
-// Root is a root module: a folder that Terraform runs in.
+// Root is a root module.
 type Root struct {
 	// Dir is its folder, slash-separated and relative to the source tree.
 	Dir string
-	// Image is the container image that has Terraform.
+	// Image is the container image with Terraform.
 	Image string
-	// Program is the Terraform to run; empty means the one on PATH.
+	// Program is the Terraform executable; if empty, that on PATH.
 	Program string
-	// Include lists the parts of the source tree that Terraform reads; empty
-	// means Dir alone.
+	// Include lists the parts of the source tree that Terraform reads; if empty,
+	// only Dir.
 	Include []string
 }
 
-// Backend says where the state is, as far as the configuration leaves it open.
+// Backend has the backend settings that the configuration leaves open.
 type Backend struct {
 	// Config are the values of -backend-config: KEY=VALUE, or a file.
 	Config []string
 }
 
-// PlanOptions say what to plan.
+// PlanOptions specify what to plan.
 type PlanOptions struct {
 	// Vars are the values of -var; VarFiles are those of -var-file.
 	Vars, VarFiles []string
-	// RefreshOnly plans no change of the platform and takes over into the
-	// state what others have changed.
+	// RefreshOnly plans to update the state with changes that were made outside of
+	// Terraform, and nothing else.
 	RefreshOnly bool
-	// Destroy plans the end of the platform.
+	// Destroy plans to destroy everything.
 	Destroy bool
-	// NoLock reads the state without locking it, as a role must that may only
-	// read. Another run may change it meanwhile; the plan is refused then.
+	// NoLock reads the state without locking it, for a role with read access only.
+	// If another run changes the state meanwhile, the plan is refused.
 	NoLock bool
-	// LockTimeout is how long to wait for somebody else's lock; 0 is not at all.
+	// LockTimeout is how long to wait for a lock that another run holds; 0 does not
+	// wait.
 	LockTimeout time.Duration
 }
 
-// InitStep installs providers and modules and connects to the backend. The
-// lock file of the providers is obeyed, never written.
+// InitStep installs providers and modules and connects to the backend. It never
+// changes the dependency lock file.
 func (r Root) InitStep(b Backend) step.Step {
 	args := []string{"init", "-input=false", "-json", "-no-color", "-lockfile=readonly"}
 	for _, config := range b.Config {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh, s.Keep = true, providers()
+	s.Fresh, s.Keep = true, providerDirs()
 	s.Pass = append(s.Pass, "AWS_*")
 	return s
 }
 
-// OfflineInitStep installs providers and modules and asks no backend.
+// OfflineInitStep installs providers and modules without a backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Keep = providers()
+	s.Keep = providerDirs()
 	return s
 }
 
-// providers are what nobody but Terraform reads of what init leaves: hundreds of
+// providerDirs are the outputs of init that only Terraform reads: hundreds of
 // megabytes.
-func providers() []string { return []string{DataDir + "/providers"} }
+func providerDirs() []string { return []string{DataDir + "/providers"} }
 
-// ValidateStep checks the configuration in itself.
+// ValidateStep validates the configuration.
 func (r Root) ValidateStep() step.Step {
-	return r.inited(plainly(r.step("validate", "validate", "-json", "-no-color")))
+	return r.afterInit(withoutCLIArgs(r.step("validate", "validate", "-json", "-no-color")))
 }
 
-// FormatStep tells which files are not formatted, and how they would be.
+// FormatStep prints the differences of unformatted files.
 func (r Root) FormatStep() step.Step {
-	return plainly(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
+	return withoutCLIArgs(r.step("fmt", "fmt", "-check", "-diff", "-recursive", "-no-color"))
 }
 
-// TestStep runs the tests beside the configuration.
+// TestStep runs the module's tests.
 func (r Root) TestStep() step.Step {
-	return r.inited(r.step("test", "test", "-json", "-no-color"))
+	return r.afterInit(r.step("test", "test", "-json", "-no-color"))
 }
 
-// PlanStep saves a plan. Its exit code is 0 for no change, 2 for changes.
+// PlanStep saves a plan. Its exit code is 0 without changes and 2 with changes.
 func (r Root) PlanStep(o PlanOptions) step.Step {
 	args := []string{"plan", "-input=false", "-json", "-no-color", "-detailed-exitcode", "-out=" + step.Out + "/" + PlanFile}
 	if o.RefreshOnly {
@@ -111,62 +112,62 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 	if o.Destroy {
 		args = append(args, "-destroy")
 	}
-	args = append(args, locking(o.NoLock, o.LockTimeout)...)
+	args = append(args, lockArgs(o.NoLock, o.LockTimeout)...)
 	for _, value := range o.Vars {
 		args = append(args, "-var="+value)
 	}
 	for _, file := range o.VarFiles {
 		args = append(args, "-var-file="+file)
 	}
-	return r.live(r.step("plan", args...))
+	return r.withBackend(r.step("plan", args...))
 }
 
 // ShowStep writes the saved plan as JSON. It needs no credentials.
 func (r Root) ShowStep() step.Step {
-	s := r.inited(plainly(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
+	s := r.afterInit(withoutCLIArgs(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
 	s.Stdout, s.Fresh = ShowFile, true
 	return s
 }
 
-// PullStep reads the state as it is now.
-func (r Root) PullStep() step.Step {
-	s := r.live(plainly(r.step("state pull", "state", "pull")))
-	s.Stdout, s.Careful = PullFile, false
+// StatePullStep reads the current state.
+func (r Root) StatePullStep() step.Step {
+	s := r.withBackend(withoutCLIArgs(r.step("state pull", "state", "pull")))
+	s.Stdout, s.Careful = StateFile, false
 	return s
 }
 
-// ApplyOptions say how to apply a saved plan.
+// ApplyOptions specify how to apply a saved plan.
 type ApplyOptions struct {
 	LockTimeout time.Duration
 	// Vars are ephemeral variables, NAME=VALUE, and VarFiles files in the output
-	// directory that set some: a plan has all others in itself.
+	// directory that set some: the plan contains all others.
 	Vars, VarFiles []string
 }
 
-// ApplyStep applies the saved plan and nothing else, under the state's lock.
+// ApplyStep applies exactly the saved plan, under the state's lock.
 func (r Root) ApplyStep(o ApplyOptions) step.Step {
-	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, locking(false, o.LockTimeout)...)
+	args := append([]string{"apply", "-input=false", "-json", "-no-color"}, lockArgs(false, o.LockTimeout)...)
 	for _, value := range o.Vars {
 		args = append(args, "-var="+value)
 	}
 	for _, file := range o.VarFiles {
 		args = append(args, "-var-file="+step.Out+"/"+file)
 	}
-	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
+	s := r.withBackend(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
-	s.Leaves = []string{LostState}
+	s.Leaves = []string{ErroredState}
 	return s
 }
 
-// plainly takes s what the environment adds to every command: an option of plan,
-// such as -target, is none of those that only read.
-func plainly(s step.Step) step.Step {
+// withoutCLIArgs removes options that the environment adds to every command:
+// read-only commands do not accept those of plan, such as -target.
+func withoutCLIArgs(s step.Step) step.Step {
 	s.Env["TF_CLI_ARGS"] = ""
 	return s
 }
 
-func locking(none bool, timeout time.Duration) []string {
+func lockArgs(none bool, timeout time.Duration) []string {
 	switch {
 	case none:
 		return []string{"-lock=false"}
@@ -176,7 +177,7 @@ func locking(none bool, timeout time.Duration) []string {
 	return nil
 }
 
-// step is an invocation of Terraform in the root.
+// step returns a step that runs Terraform in the root module.
 func (r Root) step(name string, args ...string) step.Step {
 	include := r.Include
 	if len(include) == 0 {
@@ -189,9 +190,9 @@ func (r Root) step(name string, args ...string) step.Step {
 		Args:  append([]string{cmp.Or(r.Program, program)}, args...),
 		Env: map[string]string{
 			"TF_DATA_DIR":        step.Out + "/" + DataDir,
-			"TF_IN_AUTOMATION":   "1", // no advice to run what the pipeline runs
+			"TF_IN_AUTOMATION":   "1", // no hints about next commands
 			"TF_INPUT":           "0",
-			"CHECKPOINT_DISABLE": "1", // no question to HashiCorp about newer versions
+			"CHECKPOINT_DISABLE": "1", // no check for new versions
 		},
 		Stdout:  StreamFile(args[0]),
 		Include: slices.Clone(include),
@@ -199,15 +200,15 @@ func (r Root) step(name string, args ...string) step.Step {
 	}
 }
 
-// inited makes s one that needs what init left.
-func (Root) inited(s step.Step) step.Step {
+// afterInit adds the outputs of init as inputs.
+func (Root) afterInit(s step.Step) step.Step {
 	s.Inputs = append(s.Inputs, DataDir)
 	return s
 }
 
-// live makes s one that talks to the backend and to AWS.
-func (r Root) live(s step.Step) step.Step {
-	s = r.inited(s)
+// withBackend adds access to the backend and to AWS.
+func (r Root) withBackend(s step.Step) step.Step {
+	s = r.afterInit(s)
 	s.Fresh, s.Careful = true, true
 	s.Pass = append(s.Pass, "AWS_*")
 	return s

@@ -50,7 +50,7 @@ func TestSteps(t *testing.T) {
 			true, true,
 		},
 		"show":       {root.ShowStep(), "show -json -no-color @out@/tfplan", "show.json", []string{"data", "tfplan"}, true, false},
-		"state pull": {root.PullStep(), "state pull", "state.json", []string{"data"}, true, false},
+		"state pull": {root.StatePullStep(), "state pull", "state.json", []string{"data"}, true, false},
 		"apply":      {root.ApplyStep(terraform.ApplyOptions{}), "apply -input=false -json -no-color @out@/tfplan", "apply.jsonl", []string{"data", "tfplan"}, true, true},
 		"apply that waits": {
 			root.ApplyStep(terraform.ApplyOptions{LockTimeout: time.Minute, Vars: []string{"a=b"}, VarFiles: []string{"x.tfvars"}}),
@@ -90,14 +90,14 @@ func TestProgram(t *testing.T) {
 
 func TestOutputsWithNoise(t *testing.T) {
 	for _, output := range []string{"[command]/usr/bin/terraform-bin show\n{}\n", "{}\n::debug::Terraform exited with code 0.\n::debug::stderr: ", "::error::Terraform exited with code 1."} {
-		require.True(t, terraform.IsWrapped([]byte(output)), output)
+		require.True(t, terraform.IsWrapperOutput([]byte(output)), output)
 	}
-	require.False(t, terraform.IsWrapped([]byte(`{"x":"\n[command]x ::debug::Terraform exited with code 0"}`)))
+	require.False(t, terraform.IsWrapperOutput([]byte(`{"x":"\n[command]x ::debug::Terraform exited with code 0"}`)))
 	for output, want := range map[string]string{
 		"": "", "{}": "{}", "{}\n": "{}\n", "no JSON": "no JSON", "{": "{",
 		"Switching to v1.11.4 {x}\n{broken\n{\n \"a\": 1\n}\nbye\n": "{\n \"a\": 1\n}",
 	} {
-		require.Equal(t, want, string(terraform.Document([]byte(output))))
+		require.Equal(t, want, string(terraform.JSONDocument([]byte(output))))
 	}
 }
 
@@ -137,7 +137,7 @@ func TestReadStream(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, messages)
 	_, err = terraform.ReadStream(dir)
-	require.ErrorContains(t, err, "reading what Terraform said")
+	require.ErrorContains(t, err, "reading Terraform's output")
 	name := filepath.Join(dir, "said")
 	require.NoError(t, os.WriteFile(name, []byte(`{"type":"version"}`), 0o644))
 	messages, err = terraform.ReadStream(name)
@@ -158,7 +158,7 @@ func TestParseLock(t *testing.T) {
 		_, ok := terraform.ParseLock(detail)
 		require.False(t, ok, detail)
 	}
-	require.Equal(t, "the state is locked by somebody (terraform run, lock 1): wait for it with --lock-timeout, or, if that run is surely dead, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
+	require.Equal(t, "the state is locked by another run (terraform run, lock 1): wait for it with --lock-timeout or, if that run has certainly ended, run terraform force-unlock 1", terraform.Lock{ID: "1"}.String())
 }
 
 func TestExplain(t *testing.T) {
@@ -175,11 +175,11 @@ func TestExplain(t *testing.T) {
 		},
 		"no permission to lock": {
 			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: AccessDenied: not you\n\nTerraform acquires a state lock to protect"}},
-			code: outcome.Failed, want: "the state's lock cannot be taken: AccessDenied: not you",
+			code: outcome.Failed, want: "the state lock cannot be acquired: AccessDenied: not you",
 		},
 		"a table that is not there": {
 			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: operation error DynamoDB: PutItem, ResourceNotFoundException\nUnable to retrieve item from DynamoDB table \"locks\": operation error DynamoDB: GetItem, ResourceNotFoundException: no\n\nTerraform acquires a state lock"}},
-			code: outcome.Usage, want: `the DynamoDB table "locks" for the state's lock does not exist`,
+			code: outcome.Usage, want: `the DynamoDB table "locks" for the state lock does not exist`,
 		},
 		"a lock with expired credentials": {
 			errs: []terraform.Diagnostic{{Summary: "Error acquiring the state lock", Detail: "Error message: ExpiredToken: old"}},
@@ -191,7 +191,7 @@ func TestExplain(t *testing.T) {
 		},
 		"no credentials": {
 			errs: []terraform.Diagnostic{{Summary: "No valid credential sources found", Detail: "Please see"}}, code: outcome.Usage,
-			want: "there are no AWS credentials: set AWS_PROFILE",
+			want: "no AWS credentials: set AWS_PROFILE",
 		},
 		"a bucket without a name": {
 			errs: []terraform.Diagnostic{{Summary: "Error", Detail: "api error NoSuchBucket: no"}}, code: outcome.Usage, want: "the bucket for the state does not exist",
@@ -203,7 +203,7 @@ func TestExplain(t *testing.T) {
 		"a lock file of another platform": {
 			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: the local package for registry.terraform.io/hashicorp/aws 5.100.0 doesn't match any of the checksums previously recorded in the dependency lock file (this might be because the available checksums are for packages targeting different platforms); for more information: https://developer.hashicorp.com/terraform/language/files/dependency-lock#checksum-verification"}},
 			code: outcome.Usage,
-			want: "terraform/.terraform.lock.hcl has no checksum of provider hashicorp/aws 5.100.0 for " + runtime.GOOS + "_" + runtime.GOARCH + ", as when it was written on another kind of machine: run terraform -chdir=terraform providers lock -platform=",
+			want: "terraform/.terraform.lock.hcl has no checksum of provider hashicorp/aws 5.100.0 for " + runtime.GOOS + "_" + runtime.GOARCH + ", perhaps because it was written on another platform: run terraform -chdir=terraform providers lock -platform=",
 		},
 		"the same, of what is installed": {
 			errs: []terraform.Diagnostic{{Summary: "Required plugins are not installed", Detail: "The installed provider plugins are not consistent with the packages selected in the dependency lock file:\n  - registry.terraform.io/hashicorp/aws: the cached package for registry.terraform.io/hashicorp/aws 5.100.0 (in .terraform/providers) does not match any of the checksums recorded in the dependency lock file"}},
@@ -211,19 +211,19 @@ func TestExplain(t *testing.T) {
 		},
 		"an option of another command": {
 			stderr: "\x1b[31mError parsing command-line flags: flag provided but not defined: -chdir\x1b[0m\n", code: outcome.Usage,
-			want: "TF_CLI_ARGS, or that of one command, adds the option -chdir to a command of Terraform's that does not have it: unset it",
+			want: "TF_CLI_ARGS or TF_CLI_ARGS_COMMAND adds the option -chdir to a Terraform command that does not support it: unset it",
 		},
 		"an upgrade": {
 			errs: []terraform.Diagnostic{{Summary: "The -upgrade flag conflicts with -lockfile=readonly."}}, code: outcome.Usage,
-			want: "TF_CLI_ARGS_init has -upgrade, and the lock file of the providers is obeyed here: unset it; to upgrade, run terraform init -upgrade in terraform",
+			want: "TF_CLI_ARGS_init has -upgrade, which the dependency lock file forbids: unset it; to upgrade, run terraform init -upgrade in terraform",
 		},
 		"an ephemeral variable": {
 			errs: []terraform.Diagnostic{{Summary: "No value for required variable", Detail: "The ephemeral input variable \"token\" was set during the plan phase, and so must also be set during the apply phase."}},
-			code: outcome.Usage, want: "variable token is ephemeral, so that the plan does not have its value: give it to apply, too, with --var, --var-file or TF_VAR_token",
+			code: outcome.Usage, want: "variable token is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_token",
 		},
 		"a variable that is another one": {
 			errs: []terraform.Diagnostic{{Summary: "Can't change variable when applying a saved plan", Detail: "The variable pw cannot be set using the -var and -var-file options when applying a saved plan file. The saved plan specifies \"hunter2\" as the value"}},
-			code: outcome.Refused, want: "variable pw is not what it was when the plan was made: plan again",
+			code: outcome.Refused, want: "variable pw has changed since the plan was made: plan again",
 		},
 		"a log": {
 			stderr: "2026-11-29T09:18:29.123Z [DEBUG] very: much\n{\"@level\":\"debug\"}\nError: oh no\n2026-11-29T09:18:29.123Z [TRACE] more\n", code: outcome.Failed,
@@ -240,7 +240,7 @@ func TestExplain(t *testing.T) {
 		"a provider, because of Terraform's own configuration": {
 			errs:   []terraform.Diagnostic{{Summary: "Failed to query available provider packages", Detail: "Could not retrieve the list of available versions for provider hashicorp/aws: no such host"}},
 			stderr: "There are some problems with the CLI configuration:\n╷\n│ Error: Error parsing rc: At 2:2\n│\n╵\n\nAs a result of the above problems, Terraform may not behave as intended.\n",
-			code:   outcome.Usage, want: "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): Error: Error parsing rc: At 2:2",
+			code:   outcome.Usage, want: "invalid Terraform CLI configuration (TF_CLI_CONFIG_FILE or ~/.terraformrc): Error: Error parsing rc: At 2:2",
 		},
 		"something else, in spite of Terraform's own configuration": {
 			errs: []terraform.Diagnostic{{Summary: "Odd", Range: at}}, stderr: "There are some problems with the CLI configuration:\nError: x",
@@ -260,7 +260,7 @@ func TestExplain(t *testing.T) {
 		},
 		"its own configuration": {
 			stderr: "There are some problems with the CLI configuration:\n\x1b[31m╷\n│ Error: Error parsing rc: At 2:2\n╵\n", code: outcome.Usage,
-			want: "Terraform's own configuration is wrong (TF_CLI_CONFIG_FILE, or ~/.terraformrc): Error: Error parsing rc: At 2:2",
+			want: "invalid Terraform CLI configuration (TF_CLI_CONFIG_FILE or ~/.terraformrc): Error: Error parsing rc: At 2:2",
 		},
 		"words without a stream": {stderr: "panic: oh\nno\n", code: outcome.Failed, want: "terraform plan ended with exit code 7: panic: oh no"},
 		"an error without a stream": {
@@ -270,7 +270,7 @@ func TestExplain(t *testing.T) {
 		"a file of variables": {
 			errs: []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "a.tfvars"}}}, code: outcome.Usage, want: "terraform plan: terraform/a.tfvars:0: Odd",
 		},
-		"no word at all": {code: outcome.Failed, want: "terraform plan ended with exit code 7: it gave no reason"},
+		"no word at all": {code: outcome.Failed, want: "terraform plan ended with exit code 7: no error output"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -285,12 +285,12 @@ func TestExplain(t *testing.T) {
 
 func TestAboutSource(t *testing.T) {
 	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
-	require.True(t, terraform.AboutSource("init", placed))
-	require.False(t, terraform.AboutSource("plan", placed), "it may be what AWS says")
+	require.True(t, terraform.IsSourceError("init", placed))
+	require.False(t, terraform.IsSourceError("plan", placed), "it may be what AWS says")
 	placed[0].Summary = "Unsupported Terraform Core version"
-	require.False(t, terraform.AboutSource("init", placed))
-	require.False(t, terraform.AboutSource("init", []terraform.Diagnostic{{Summary: "Odd"}}))
-	require.False(t, terraform.AboutSource("init", nil))
+	require.False(t, terraform.IsSourceError("init", placed))
+	require.False(t, terraform.IsSourceError("init", []terraform.Diagnostic{{Summary: "Odd"}}))
+	require.False(t, terraform.IsSourceError("init", nil))
 }
 
 func TestProgress(t *testing.T) {

@@ -72,7 +72,7 @@ func connect(endpoint, accessKey string, carrier http.RoundTripper) aws.Config {
 		BaseEndpoint: &endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
 		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: carrier},
-		Retryer:      awsauth.Retryer,
+		Retryer:      awsauth.NewRetryer,
 	}
 }
 

@@ -49,7 +49,7 @@ func (r *rehearsal) prepare(ctx context.Context, built []image.Image) (versions,
 		if v.next[n].Service.Name != r.victim.Name {
 			continue
 		}
-		v.next[n], err = image.Program(r.victim, image.HostPlatform(), program, string(r.options.Scenario))
+		v.next[n], err = image.FromBinary(r.victim, image.HostPlatform(), program, string(r.options.Scenario))
 		if err != nil {
 			return versions{}, err
 		}

@@ -190,7 +190,7 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 	for _, img := range r.images.previous {
 		published, err := target.Publish(ctx, registry.Publication{
 			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
-			Latest: registry.Latest{Reason: "a rehearsal has no need of it"},
+			Latest: registry.LatestPolicy{Reason: "a rehearsal has no need of it"},
 		})
 		if err != nil {
 			return fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
@@ -262,7 +262,7 @@ func (r *rehearsal) check(ctx context.Context, version string) error {
 func (r *rehearsal) notes() []string {
 	var baseless []string
 	for _, img := range r.images.next {
-		if img.Baseless != "" {
+		if img.MissingBase != "" {
 			baseless = append(baseless, img.Service.Name)
 		}
 	}

@@ -36,7 +36,7 @@ func NewAccount(config aws.Config) Account {
 func (d Delivery) engine() rollout.Engine {
 	return rollout.Engine{
 		ECS: d.Account.ecs, Logs: d.Account.logs, Health: d.Account.elb, Clock: d.clock(), Event: d.Recorder.Event,
-		Renew: func() { awsauth.Renew(d.Account.config) }, Explain: awsauth.Explain,
+		Renew: func() { awsauth.InvalidateCredentials(d.Account.config) }, Explain: awsauth.Explain,
 	}
 }
 

@@ -63,7 +63,7 @@ func (d Delivery) attestor(ctx context.Context, to *registry.Registry, sha strin
 
 func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build supplychain.Build, img image.Image) error {
 	service := img.Service
-	if service.Kind == platform.Nginx && img.Baseless == "" {
+	if service.Kind == platform.Nginx && img.MissingBase == "" {
 		build.Bases = []image.Pin{d.Lock.Images["nginx"]}
 	}
 	attached, err := a.Attest(ctx, supplychain.Subject{Service: service.Name, Repository: service.Repository(), Index: img.Index}, build)
@@ -77,7 +77,7 @@ func (d Delivery) attestOne(ctx context.Context, a supplychain.Attestor, build s
 func (d Delivery) origin(ctx context.Context, sha string) (supplychain.Build, error) {
 	run := d.Attestations.Run
 	if run == (supplychain.Run{}) {
-		run = supplychain.RunOf(os.Getenv)
+		run = supplychain.RunFromEnv(os.Getenv)
 	}
 	build := supplychain.Build{Commit: sha, Run: run, Repository: run.Source(), Ref: run.Ref}
 	if build.Repository != "" {

@@ -113,7 +113,7 @@ func (d Delivery) build(ctx context.Context, sha string, services []platform.Ser
 	}
 	var built []image.Image
 	err = d.stage("build", func() (err error) {
-		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, Exact: true, Cache: d.Cache}.Build(ctx, services)
+		built, err = image.Builder{Source: d.Source, Exec: d.Exec, Lock: d.Lock, Platforms: platforms, RequireCommitted: true, Cache: d.Cache}.Build(ctx, services)
 		for _, img := range built {
 			if img.Note != "" {
 				d.Recorder.Event(img.Service.Name, "is "+img.Note)

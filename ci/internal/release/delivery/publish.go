@@ -30,7 +30,7 @@ type Destination struct {
 	// if the registry has no such API.
 	find func(ctx context.Context, services []platform.Service, sha string) error
 	// latestByRepository returns for each repository whether the tag latest may move.
-	latestByRepository func(ctx context.Context, repositories []string) map[string]registry.Latest
+	latestByRepository func(ctx context.Context, repositories []string) map[string]registry.LatestPolicy
 }
 
 // Destination returns the account's own registry.
@@ -46,11 +46,11 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 			_, _, err := account.Find(ctx, services, sha)
 			return err
 		},
-		latestByRepository: func(ctx context.Context, repositories []string) map[string]registry.Latest {
-			movable, err := account.Movable(ctx, repositories, latestTag)
-			byRepository := map[string]registry.Latest{}
+		latestByRepository: func(ctx context.Context, repositories []string) map[string]registry.LatestPolicy {
+			movable, err := account.TagMutable(ctx, repositories, latestTag)
+			byRepository := map[string]registry.LatestPolicy{}
 			for _, name := range repositories {
-				latest := registry.Latest{Move: movable[name], Reason: "repository " + name + " does not let it move"}
+				latest := registry.LatestPolicy{Move: movable[name], Reason: "repository " + name + " does not let it move"}
 				if err != nil {
 					latest.Reason = awsauth.Explain(err).Error()
 				}
@@ -65,7 +65,7 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 // the login of Docker's configuration.
 func ExternalRegistry(address string) (Destination, error) {
 	r, err := registry.New(address, registry.Options{
-		Keychain: authn.DefaultKeychain, NoRepository: "create it there, or use another with --registry HOST/PREFIX",
+		Keychain: authn.DefaultKeychain, RepositoryHint: "create it there, or use another with --registry HOST/PREFIX",
 	})
 	return Destination{Registry: r}, err
 }
@@ -140,7 +140,7 @@ func (d Delivery) checkLocked(to Destination, services []platform.Service) error
 		return nil
 	}
 	for _, service := range services {
-		if unlocked := d.Lock.Unlocked(service); unlocked != "" {
+		if unlocked := d.Lock.UnlockedBase(service); unlocked != "" {
 			return outcome.Refusedf("publishing %s: %s", service.Name, unlocked)
 		}
 	}
@@ -174,8 +174,8 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 // publish publishes images and tags them with the commit.
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attestFunc, latest *bool) ([]PublishedImage, error) {
 	for _, img := range images { // before anything is sent
-		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so the image has no web server: build it where the registry of its base image can be reached", img.Service.Name, img.Baseless)
+		if img.MissingBase != "" && !registry.IsLoopback(to.Registry.Host) {
+			return nil, outcome.Refusedf("publishing %s: %s, so the image has no web server: build it where the registry of its base image can be reached", img.Service.Name, img.MissingBase)
 		}
 	}
 	move := to.latest(ctx, repositories(images), latest)
@@ -191,7 +191,7 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 	return published, group.Wait()
 }
 
-func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attestFunc) (PublishedImage, error) {
+func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.LatestPolicy, attest attestFunc) (PublishedImage, error) {
 	platforms, err := img.Platforms()
 	if err != nil {
 		return PublishedImage{}, err
@@ -212,24 +212,24 @@ func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, im
 		state = "published "
 	}
 	d.Recorder.Event(img.Service.Name, state+one.Digest)
-	if img.Baseless != "" {
-		d.Recorder.Event(img.Service.Name, "is built without its base, for an embedded registry only: "+img.Baseless)
+	if img.MissingBase != "" {
+		d.Recorder.Event(img.Service.Name, "is built without its base, for an embedded registry only: "+img.MissingBase)
 	}
-	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.Baseless}, nil
+	return PublishedImage{Service: img.Service.Name, Platforms: platforms, Published: one, Baseless: img.MissingBase}, nil
 }
 
 // latest returns for each repository whether to move the tag latest: as requested, or
 // else as the registry allows.
-func (to Destination) latest(ctx context.Context, repositories []string, requested *bool) map[string]registry.Latest {
-	byRepository := map[string]registry.Latest{}
+func (to Destination) latest(ctx context.Context, repositories []string, requested *bool) map[string]registry.LatestPolicy {
+	byRepository := map[string]registry.LatestPolicy{}
 	switch {
 	case requested != nil && !*requested:
 		for _, name := range repositories {
-			byRepository[name] = registry.Latest{Reason: "--latest=false"}
+			byRepository[name] = registry.LatestPolicy{Reason: "--latest=false"}
 		}
 	case requested == nil && to.latestByRepository == nil:
 		for _, name := range repositories {
-			byRepository[name] = registry.Latest{Reason: "the registry does not report whether it may move: use --latest to try"}
+			byRepository[name] = registry.LatestPolicy{Reason: "the registry does not report whether it may move: use --latest to try"}
 		}
 	case to.latestByRepository != nil:
 		byRepository = to.latestByRepository(ctx, repositories)
@@ -239,7 +239,7 @@ func (to Destination) latest(ctx context.Context, repositories []string, request
 		}
 	default:
 		for _, name := range repositories {
-			byRepository[name] = registry.Latest{Move: true, Always: true}
+			byRepository[name] = registry.LatestPolicy{Move: true, Always: true}
 		}
 	}
 	return byRepository

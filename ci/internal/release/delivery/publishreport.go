@@ -16,7 +16,7 @@ func (p Published) JSON(w io.Writer) error { return report.WriteJSON(w, p) }
 func (p Published) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, i := range p.Images {
-		fmt.Fprintf(&b, "%-12s %-9s %s  %s\n", i.Service, i.state(), i.Image, sentText(i.Sent))
+		fmt.Fprintf(&b, "%-12s %-9s %s  %s\n", i.Service, i.state(), i.Image, sentText(i.UploadStats))
 		fmt.Fprintf(&b, "%-12s tag %s; latest %s\n", "", i.Tag, latestText(i.Latest))
 	}
 	_, err := io.WriteString(w, b.String())
@@ -28,7 +28,7 @@ func (p Published) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Published `%s` to %s.\n\n| service | image | platforms | state | sent | latest |\n|---|---|---|---|---|---|\n", p.SHA, p.Registry)
 	for _, i := range p.Images {
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", i.Service, i.Image, strings.Join(i.Platforms, ", "), i.state(), sentText(i.Sent), latestText(i.Latest))
+		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", i.Service, i.Image, strings.Join(i.Platforms, ", "), i.state(), sentText(i.UploadStats), latestText(i.Latest))
 	}
 	return report.WriteMarkdown(w, b.String())
 }
@@ -40,7 +40,7 @@ func (i PublishedImage) state() string {
 	return "unchanged"
 }
 
-func sentText(s registry.Sent) string {
+func sentText(s registry.UploadStats) string {
 	line := fmt.Sprintf("%d blobs, %.1f MB", s.Blobs, float64(s.Bytes)/1e6)
 	if s.Mounted > 0 {
 		line += fmt.Sprintf(", %d mounted", s.Mounted)
@@ -48,7 +48,7 @@ func sentText(s registry.Sent) string {
 	return line
 }
 
-func latestText(m registry.Moved) string {
+func latestText(m registry.LatestResult) string {
 	if m.Reason == "" {
 		return m.Result
 	}

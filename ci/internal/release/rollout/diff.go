@@ -89,7 +89,7 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 		}
 	case []any:
 		if words := stringList(v); words != nil {
-			for n, shown := range leak.Args(words) {
+			for n, shown := range leak.RedactArgs(words) {
 				add(join(path, fmt.Sprint(n)), words[n], shown)
 			}
 			return
@@ -100,7 +100,7 @@ func flattenInto(flat map[string]field, path, name string, value any) {
 		}
 	default:
 		text := fmt.Sprint(v)
-		add(path, text, leak.Value(name, text))
+		add(path, text, leak.RedactValue(name, text))
 	}
 }
 

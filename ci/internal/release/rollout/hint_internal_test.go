@@ -129,7 +129,7 @@ func TestHints(t *testing.T) {
 			require.Empty(t, got, tt.reason)
 		}
 		require.Contains(t, got, tt.want, tt.reason)
-		require.Equal(t, tt.reason, leak.Hide(tt.reason), "no reason looks like a secret")
+		require.Equal(t, tt.reason, leak.Redact(tt.reason), "no reason looks like a secret")
 		if len(tt.reason) > 128 {
 			cut := hintFor(report.Cause{Reason: tt.reason[:125] + "..."}, service, 1)
 			require.True(t, general[cut] || cut == got, "%s\n%s", tt.reason[:128], cut)

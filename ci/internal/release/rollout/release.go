@@ -195,7 +195,7 @@ func (p releasePlan) version() string {
 func (e Engine) failedReport(request Request, p releasePlan, err error) report.Release {
 	err = e.explain(err)
 	release := report.Release{SHA: cmp.Or(request.Version, p.version()), ID: p.id}
-	release.Fail(outcome.With(outcome.Of(err), errors.New(leak.Hide(err.Error()))))
+	release.Fail(outcome.With(outcome.Of(err), errors.New(leak.Redact(err.Error()))))
 	for n, target := range request.Targets {
 		service := report.Service{
 			Name: target.Service.Name, Result: report.Unchanged, To: report.Version{Image: target.Image, SHA: request.Version},

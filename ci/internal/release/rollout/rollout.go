@@ -133,7 +133,7 @@ func (e Engine) explain(err error) error {
 
 // oneLine formats an error as one line without secrets: ECS may quote what it rejects.
 func (e Engine) oneLine(err error) string {
-	return strings.ReplaceAll(leak.Hide(e.explain(err).Error()), "\n", "; ")
+	return strings.ReplaceAll(leak.Redact(e.explain(err).Error()), "\n", "; ")
 }
 
 // callTimeout limits one call including its retries.

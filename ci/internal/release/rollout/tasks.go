@@ -99,7 +99,7 @@ func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, e
 	for _, event := range out.Events {
 		lines = append(lines, strings.TrimRight(aws.ToString(event.Message), "\r\n"))
 	}
-	return leak.Lines(lines), nil
+	return leak.RedactLines(lines), nil
 }
 
 // targetHealth is the health of a target.

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// configuration is that of Docker's registry: everything in one folder, on a free
+// configuration is that of Docker's registry: all data in one folder, on a free
 // port of this machine.
 const configuration = `version: 0.1
 log: {level: info, formatter: text}
@@ -20,12 +20,12 @@ storage: {filesystem: {rootdirectory: %ROOT%}, delete: {enabled: true}}
 http: {addr: "127.0.0.1:0"}
 `
 
-// listening is how Docker's registry says where it is.
+// listening matches the address in the registry's log.
 var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:\d+)`)
 
-// Docker starts Docker's own registry, version 2, and returns its host and port.
-// The test is skipped where it is not installed.
-func Docker(t testing.TB) (host string) {
+// StartDocker starts Docker's own registry, version 2, and returns its host and
+// port. It skips the test if the registry is not installed.
+func StartDocker(t testing.TB) (host string) {
 	t.Helper()
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
@@ -36,7 +36,7 @@ func Docker(t testing.TB) (host string) {
 	require.NoError(t, os.WriteFile(file, []byte(regexp.MustCompile("%ROOT%").ReplaceAllLiteralString(configuration, filepath.Join(dir, "root"))), 0o600))
 	cmd := exec.Command(program, "serve", file)
 	cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	says, err := cmd.StderrPipe()
+	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
 	drained := make(chan struct{})
@@ -45,7 +45,7 @@ func Docker(t testing.TB) (host string) {
 		<-drained
 		_ = cmd.Wait()
 	})
-	lines := bufio.NewReader(says)
+	lines := bufio.NewReader(stderr)
 	for host == "" {
 		line, err := lines.ReadString('\n')
 		if found := listening.FindStringSubmatch(line); found != nil {

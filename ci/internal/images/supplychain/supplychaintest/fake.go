@@ -1,5 +1,5 @@
-// Package supplychaintest has stand-ins for the tools that describe, sign and scan
-// images: programs on PATH that do by a few lines of shell what the real ones do.
+// Package supplychaintest has fakes of syft, cosign and Trivy: shell scripts on
+// PATH.
 package supplychaintest
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// scripts are the stand-ins. The signature of an image is a line with it and the
-// second line of the key; an identity signs as the workflow of the job.
+// scripts are the fakes. An image's signature is a line with its digest and the
+// second line of the key; a job signs with its workflow's name.
 var scripts = map[string]string{
 	"syft": `
 file="${4#--output=spdx-json=}"
@@ -45,13 +45,13 @@ verify)
 esac`,
 }
 
-// Tools are the stand-ins of a test.
+// Tools are the installed fakes of a test.
 type Tools struct {
 	testing.TB
 	dir string
 }
 
-// Install puts stand-ins of the tools first on PATH, all of them if none is named.
+// Install puts fakes of the tools first on PATH, by default all of them.
 func Install(t testing.TB, names ...string) Tools {
 	t.Helper()
 	tools := Tools{t, t.TempDir()}
@@ -68,15 +68,15 @@ func Install(t testing.TB, names ...string) Tools {
 	return tools
 }
 
-// Finds sets what Trivy finds, as its JSON.
-func (f Tools) Finds(report string) {
+// SetTrivyReport sets Trivy's JSON report.
+func (f Tools) SetTrivyReport(report string) {
 	require.NoError(f, os.WriteFile(filepath.Join(f.dir, "trivy.json"), []byte(report), 0o600))
 }
 
-// Ran are the command lines that ran since the last call.
-func (f Tools) Ran() []string {
+// Commands returns the command lines since the last call.
+func (f Tools) Commands() []string {
 	file := filepath.Join(f.dir, "log")
-	log, _ := os.ReadFile(file) // nothing may have run
+	log, _ := os.ReadFile(file) // absent if nothing ran
 	_ = os.Remove(file)
 	if len(log) == 0 {
 		return nil
@@ -84,7 +84,7 @@ func (f Tools) Ran() []string {
 	return strings.Split(strings.TrimSpace(string(log)), "\n")
 }
 
-// Keys makes a key pair, as the stand-in takes it: both have the same content.
+// Keys creates a key pair for the fakes: both files have the same content.
 func Keys(t testing.TB, content string) (private, public string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -90,7 +90,7 @@ func (t *Tokens) assumeRole(ctx context.Context, in *sts.AssumeRoleInput) (*sts.
 
 func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRoleWithWebIdentityInput) (*sts.AssumeRoleWithWebIdentityOutput, error) {
 	var claims claims
-	if err := awsauth.Claims(aws.ToString(in.WebIdentityToken), &claims); err != nil {
+	if err := awsauth.ParseClaims(aws.ToString(in.WebIdentityToken), &claims); err != nil {
 		return nil, wire.Errorf("InvalidIdentityToken", "The ID Token provided is not a valid JWT. (%v)", err)
 	}
 	if claims.Expires > 0 && time.Now().After(time.Unix(int64(claims.Expires), 0)) {

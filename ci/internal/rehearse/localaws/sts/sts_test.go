@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 		code string
 	}{
 		"expired":           {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"exp": 1})}, "ExpiredTokenException"},
-		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it is no JSON web token"},
+		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it is not a JSON Web Token"},
 		"no base64":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.?.c")}, "its claims are not in base64"},
 		"no claims":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.Yg.c")}, "its claims are not in JSON"},
 		"strange claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},

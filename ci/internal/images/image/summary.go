@@ -8,7 +8,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Summary is what a build made, and its JSON.
+// Summary describes the images that a build made.
 type Summary struct {
 	Images []Description `json:"images"`
 }
@@ -20,14 +20,14 @@ type Description struct {
 	Platforms []string `json:"platforms"`
 	// Size is in bytes: see [Image.Size].
 	Size int64 `json:"size"`
-	// Baseless says why the image lacks its base; absent when it is complete.
-	Baseless string `json:"baseless,omitempty"`
-	// Note says what makes the digest another one than elsewhere; absent when
-	// nothing does.
+	// MissingBase is why the image lacks its base image; empty if it is complete.
+	MissingBase string `json:"baseless,omitempty"`
+	// Note is why the digest differs from that of another machine's build; empty if
+	// it does not.
 	Note string `json:"note,omitempty"`
 }
 
-// Describe describes images.
+// Describe returns the summary of images.
 func Describe(images []Image) (Summary, error) {
 	var descriptions Summary
 	for _, img := range images {
@@ -43,17 +43,18 @@ func Describe(images []Image) (Summary, error) {
 		if err != nil {
 			return Summary{}, fmt.Errorf("describing the image of %s: %w", img.Service.Name, err)
 		}
-		descriptions.Images = append(descriptions.Images, Description{img.Service.Name, digest.String(), platforms, size, img.Baseless, img.Note})
+		descriptions.Images = append(descriptions.Images, Description{img.Service.Name, digest.String(), platforms, size, img.MissingBase, img.Note})
 	}
 	return descriptions, nil
 }
 
-// Remarks are lines about images that are not what they would be elsewhere.
-func (s Summary) Remarks() []string {
+// Notes returns a line for each image that differs from what another machine would
+// build.
+func (s Summary) Notes() []string {
 	var remarks []string
 	for _, d := range s.Images {
-		if d.Baseless != "" {
-			remarks = append(remarks, d.Service+" is built without its base, good for rehearsal only: "+d.Baseless)
+		if d.MissingBase != "" {
+			remarks = append(remarks, d.Service+" was built without its base image, for rehearsals only: "+d.MissingBase)
 		}
 		if d.Note != "" {
 			remarks = append(remarks, d.Service+" is "+d.Note)

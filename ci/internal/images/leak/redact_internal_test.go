@@ -31,7 +31,7 @@ func TestEveryForm(t *testing.T) {
 		}
 	}
 	for _, example := range examples {
-		require.Equal(t, "it is (hidden), no?", Hide("it is "+example+", no?"), example)
+		require.Equal(t, "it is (hidden), no?", Redact("it is "+example+", no?"), example)
 	}
 }
 

@@ -99,13 +99,13 @@ func TestSecretsStayOut(t *testing.T) {
 		service       int
 		want          string
 	}{
-		"a key in a site":                  {"web/site/key.txt", "\n" + key, 1, "web/site/key.txt:2 has a private key"},
-		"an access key in a script":        {"web/site/app.js", "const id = '" + id + "'", 1, "web/site/app.js:1 has an AWS access key id"},
-		"a key in the configuration":       {"web/nginx/tls.key", key, 1, "web/nginx/tls.key:1 has a private key"},
-		"a file whose name breaks lines":   {"web/site/a\nb", key, 1, `"web/site/a\nb":1 has a private key`},
-		"a key that is embedded":           {"api/page.html", key, 0, "api/page.html:1 has a private key"},
-		"an access key in a program":       {"api/id.go", "package main\n\nvar page = \"" + id + "\"\n", 0, "api/id.go:3 has an AWS access key id"},
-		"an access key put together there": {"api/id.go", "package main\n\nvar page = \"" + id[:9] + "\" + \"" + id[9:] + "\"\n", 0, "the binary of api has an AWS access key id"},
+		"a key in a site":                  {"web/site/key.txt", "\n" + key, 1, "web/site/key.txt:2 contains a private key"},
+		"an access key in a script":        {"web/site/app.js", "const id = '" + id + "'", 1, "web/site/app.js:1 contains an AWS access key id"},
+		"a key in the configuration":       {"web/nginx/tls.key", key, 1, "web/nginx/tls.key:1 contains a private key"},
+		"a file whose name breaks lines":   {"web/site/a\nb", key, 1, `"web/site/a\nb":1 contains a private key`},
+		"a key that is embedded":           {"api/page.html", key, 0, "api/page.html:1 contains a private key"},
+		"an access key in a program":       {"api/id.go", "package main\n\nvar page = \"" + id + "\"\n", 0, "api/id.go:3 contains an AWS access key id"},
+		"an access key put together there": {"api/id.go", "package main\n\nvar page = \"" + id[:9] + "\" + \"" + id[9:] + "\"\n", 0, "the binary of api contains an AWS access key id"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -15,10 +15,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// flaw says what is wrong with the form of a value, "" for nothing: what copying,
-// files and shells leave at its ends. Words, which are loose, may have spaces in
-// them. It never repeats the value.
-func flaw(value string, loose bool) string {
+// formError describes what is wrong with the format of a value, or returns "":
+// leftovers of copying, files and shells. A loose value may contain spaces. The
+// value is never repeated.
+func formError(value string, loose bool) string {
 	const quotes = "\"'`“”‘’"
 	switch {
 	case strings.HasPrefix(value, "\ufeff"):
@@ -38,20 +38,20 @@ func flaw(value string, loose bool) string {
 	case !loose && strings.ContainsFunc(value, unicode.IsSpace):
 		return "has a space in it"
 	case !loose && strings.ContainsFunc(value, func(r rune) bool { return r > unicode.MaxASCII }):
-		return "has a character in it that none has"
+		return "has an invalid character"
 	}
 	return ""
 }
 
-// checkForm finds values that the SDK would take as they are, and then fail on
-// with words about something else.
+// checkForm finds malformed values, for which the SDK would fail later with an
+// unrelated error.
 func (o Options) checkForm() error {
 	given := [][2]string{
-		{"the region that was given", o.Region},
-		{"the role that was given", o.Role},
-		{"the endpoint that was given", o.Endpoint},
-		{"the URL for the job's identity", o.TokenURL},
-		{"the token for the job's identity", o.Token},
+		{"the given region", o.Region},
+		{"the given role", o.Role},
+		{"the given endpoint", o.Endpoint},
+		{"the URL for the job's OIDC token", o.TokenURL},
+		{"the token for the job's OIDC token request", o.Token},
 	}
 	names := []string{
 		"AWS_REGION", "AWS_DEFAULT_REGION",
@@ -70,42 +70,42 @@ func (o Options) checkForm() error {
 		given = append(given, [2]string{name, os.Getenv(name)})
 	}
 	for _, in := range given {
-		if found := flaw(in[1], slices.Contains(words, in[0])); found != "" {
+		if found := formError(in[1], slices.Contains(words, in[0])); found != "" {
 			return outcome.Usagef("%s %s: set it again without it", in[0], found)
 		}
 	}
 	return nil
 }
 
-// checkCredentials is checkForm for credentials, wherever they come from.
+// checkCredentials is like checkForm for credentials of any source.
 func checkCredentials(c aws.Credentials) error {
 	for _, in := range [][2]string{{"AccessKeyId", c.AccessKeyID}, {"SecretAccessKey", c.SecretAccessKey}, {"SessionToken", c.SessionToken}} {
-		if found := flaw(in[1], false); found != "" {
+		if found := formError(in[1], false); found != "" {
 			return outcome.Usagef("the %s of the AWS credentials (%s) %s: set it again without it", in[0], c.Source, found)
 		}
 	}
 	return nil
 }
 
-// checkFiles finds configuration files in an encoding that AWS's tools do not
-// read: the SDK passes over what such a file says.
+// checkFiles finds configuration files in an encoding that AWS's tools do not read:
+// the SDK ignores their content.
 func checkFiles() error {
 	for _, file := range []string{configFile(), credentialsFile()} {
 		f, err := os.Open(file)
 		if err != nil {
-			continue // the SDK says what is wrong with it
+			continue // the SDK reports it
 		}
 		head, _ := io.ReadAll(io.LimitReader(f, 1024)) // as above
 		f.Close()
-		if encoding := foreign(head); encoding != "" {
+		if encoding := encodingError(head); encoding != "" {
 			return outcome.Usagef("%s %s: save it as UTF-8 without byte order mark", file, encoding)
 		}
 	}
 	return nil
 }
 
-// foreign says which encoding a text has that is not plain UTF-8.
-func foreign(head []byte) string {
+// encodingError describes an encoding other than plain UTF-8, or returns "".
+func encodingError(head []byte) string {
 	switch {
 	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
 		return "begins with a byte order mark"

@@ -193,7 +193,7 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 		"a filter that is missing":       {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb"), []string{"web/site/a.enc has filter=rot in .gitattributes, and git has no such filter here: configure it"}},
 		"a filter that fails":            {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb", "filter.rot.smudge", "false"), []string{"web/site/a.enc is what filter=rot makes of the commit, and that fails: ", "external filter 'false' failed", ": mend the filter"}},
 		"a filter that only cleans":      {web, filtered("*.ipynb filter=strip\n", "web/site/a.ipynb", "{}", "{}", "filter.strip.clean", "cat"), nil},
-		"line endings that text hides":   {web, filtered("*.html text\n", "web/site/index.html", "a\nb\n", "a\r\nb\r\n"), []string{"git has changed the line endings of web/site/index.html here"}},
+		"line endings that text hides":   {web, filtered("*.html text\n", "web/site/index.html", "a\nb\n", "a\r\nb\r\n"), []string{"git converted the line endings of web/site/index.html (core.autocrlf)"}},
 		"line endings as attributes say": {web, filtered("*.html text eol=crlf\n", "web/site/index.html", "a\nb\n", "a\r\nb\r\n"), nil},
 		"line endings not as they say":   {web, filtered("*.html text eol=crlf\n", "web/site/index.html", "a\nb\n", "a\nb\n"), []string{"web/site/index.html differs"}},
 		"an id that is written":          {web, filtered("*.txt ident\n", "web/site/id.txt", "$Id$\n", "$Id: 055c8729cdcc372500a08db659c045e16c4409fb $\n"), nil},
@@ -302,7 +302,7 @@ func TestExact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := committed(t)
 			b := builder(t, dir)
-			b.Exact = true
+			b.RequireCommitted = true
 			p, err := platform.Load(dir)
 			require.NoError(t, err)
 			sourcetest.Write(t, dir, file, "package shared\n\nconst Other = 1\n")

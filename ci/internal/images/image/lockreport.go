@@ -10,31 +10,32 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Renewals is what became of the lock file's images: `lock` returns it.
-type Renewals struct {
-	Images []Renewed `json:"images"`
+// LockReport is the result of the lock command.
+type LockReport struct {
+	Images []LockedImage `json:"images"`
 }
 
-// Renewed is one image of [Renewals].
-type Renewed struct {
-	Renewal
+// LockedImage is one image of a [LockReport].
+type LockedImage struct {
+	Resolved
 	State LockState `json:"state"`
 }
 
-// LockState is how an image of the lock file stands, in words.
+// LockState is the state of an image of the lock file.
 type LockState string
 
-// The states. Of a check the second and third, of a renewal the last.
+// The states. A check returns the second and third, an update the last.
 const (
 	UpToDate  LockState = "up to date"
 	NotLocked LockState = "not locked"
 	Stale     LockState = "stale"
-	Locked    LockState = "locked" // to what its registry has now
+	Locked    LockState = "locked" // to the registry's current digest
 )
 
-// NewRenewals tells what became of images: with check they were only looked at.
-func NewRenewals(renewals []Renewal, check bool) Renewals {
-	all := Renewals{Images: []Renewed{}}
+// NewLockReport returns the report of an update, or of a check that changed
+// nothing.
+func NewLockReport(renewals []Resolved, check bool) LockReport {
+	all := LockReport{Images: []LockedImage{}}
 	for _, r := range renewals {
 		state := Locked
 		switch {
@@ -45,21 +46,21 @@ func NewRenewals(renewals []Renewal, check bool) Renewals {
 		case check:
 			state = Stale
 		}
-		all.Images = append(all.Images, Renewed{r, state})
+		all.Images = append(all.Images, LockedImage{r, state})
 	}
 	return all
 }
 
-// Stale tells whether one of the images was not what its registry has.
-func (r Renewals) Stale() bool {
-	return slices.ContainsFunc(r.Images, func(one Renewed) bool { return one.Stale() })
+// Stale reports whether a locked digest was out of date.
+func (r LockReport) Stale() bool {
+	return slices.ContainsFunc(r.Images, func(one LockedImage) bool { return one.Stale() })
 }
 
-// JSON writes what became of the images for programs.
-func (r Renewals) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
+// JSON writes the report for programs.
+func (r LockReport) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
 
-// Text writes what became of the images for a terminal.
-func (r Renewals) Text(w io.Writer) error {
+// Text writes the report for a terminal.
+func (r LockReport) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, one := range r.Images {
 		fmt.Fprintf(&b, "%-12s %-10s  %s@%s  %s\n", one.Image, one.State, one.Reference, one.Digest, strings.Join(one.Platforms, ","))
@@ -71,8 +72,8 @@ func (r Renewals) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes what became of the images for a job summary.
-func (r Renewals) Markdown(w io.Writer) error {
+// Markdown writes the report for a job summary.
+func (r LockReport) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| image | state | before | now | platforms |\n|---|---|---|---|---|\n")
 	for _, one := range r.Images {

@@ -20,12 +20,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// facts fills in what of a binding can be read from the tree alone, and from which
-// modules Terraform was seen to call.
-func (s Stage) facts(ctx context.Context, modules []string) (binding.Binding, error) {
+// readInputs returns the part of a binding that comes from the source tree, given
+// the local modules that Terraform installed.
+func (s Stage) readInputs(ctx context.Context, modules []string) (binding.Binding, error) {
 	b := binding.Binding{Root: s.dir(), Workspace: s.workspace()}
-	// What else is changed in the tree, a plan directory for one, is nothing
-	// to Terraform.
+	// Other changes in the tree, such as a plan directory, do not matter.
 	revision, err := source.Tree{Dir: s.folder()}.Revision(ctx)
 	if err != nil {
 		return b, err
@@ -34,13 +33,13 @@ func (s Stage) facts(ctx context.Context, modules []string) (binding.Binding, er
 	if err != nil {
 		return b, err
 	}
-	b.Commit, b.Dirty = revision.SHA, revision.Dirty || c.differs
+	b.Commit, b.Dirty = revision.SHA, revision.Dirty || c.dirty
 	b.Files, b.Modules, b.Outside = c.files, c.modules, c.outside
 	b.ProviderLockHash = b.Files[path.Join(s.dir(), lockFile)]
 	return b, nil
 }
 
-// workspace is the one that Terraform takes: a run's own data directory has
+// workspace returns the workspace that Terraform uses: a new data directory has
 // none selected.
 func (s Stage) workspace() string {
 	if name := s.variable("TF_WORKSPACE"); name != "" {
@@ -49,7 +48,7 @@ func (s Stage) workspace() string {
 	return "default"
 }
 
-// variable is the value of an environment variable; the last one counts.
+// variable returns the value of an environment variable; the last one wins.
 func (s Stage) variable(name string) string {
 	value := ""
 	for _, entry := range s.environ() {
@@ -60,9 +59,9 @@ func (s Stage) variable(name string) string {
 	return value
 }
 
-// declared are the variables of the root module, and whether each is ephemeral. An
-// environment variable for any other one is nothing to Terraform.
-func (s Stage) declared() (map[string]bool, error) {
+// declaredVariables maps the root module's variables to whether each is ephemeral.
+// Terraform ignores environment variables for any others.
+func (s Stage) declaredVariables() (map[string]bool, error) {
 	m, err := module.Read(s.folder(), s.folder())
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
@@ -70,13 +69,13 @@ func (s Stage) declared() (map[string]bool, error) {
 	return m.Variables, nil
 }
 
-// variables are the fingerprints of everything that sets a variable: files
-// that Terraform reads by itself, the environment, and options. Ephemeral ones are
-// not among them: a plan does not hold their values, which may be others when it is
+// variables returns the fingerprints of all variable values: in files that
+// Terraform loads automatically, the environment and options. Ephemeral variables
+// are left out: a plan does not contain their values, which may differ when it is
 // applied.
 func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[string]string, error) {
 	found := map[string]string{}
-	declared, err := s.declared()
+	declared, err := s.declaredVariables()
 	if err != nil {
 		return nil, err
 	}
@@ -85,15 +84,15 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		return nil, fmt.Errorf("reading the variables: %w", err)
 	}
 	for _, entry := range entries {
-		if !isAutomatic(entry.Name()) || entry.IsDir() {
+		if !isAutoVariablesFile(entry.Name()) || entry.IsDir() {
 			continue
 		}
 		data, err := os.ReadFile(filepath.Join(s.folder(), entry.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("reading the variables: %w", err)
 		}
-		if held, _ := apart(entry.Name(), data, declared); held != nil {
-			found[entry.Name()] = p.Fingerprint(held)
+		if planned, _ := splitVariables(entry.Name(), data, declared); planned != nil {
+			found[entry.Name()] = p.Fingerprint(planned)
 		}
 	}
 	for name, ephemeral := range declared {
@@ -112,25 +111,25 @@ func (s Stage) variables(p binding.PlanFile, o terraform.PlanOptions) (map[strin
 		if err != nil {
 			return nil, outcome.Usagef("--var-file: %w", err)
 		}
-		if held, _ := apart(file, data, declared); held != nil {
+		if planned, _ := splitVariables(file, data, declared); planned != nil {
 			key := flagVarFile + filepath.Base(file)
-			for found[key] != "" { // another file of the same name
+			for found[key] != "" { // another file with the same name
 				key += " again"
 			}
-			found[key] = p.Fingerprint(held)
+			found[key] = p.Fingerprint(planned)
 		}
 	}
 	return found, nil
 }
 
-// What the names of variables that options set begin with.
+// Prefixes of the keys of variables that options set.
 const (
 	flagVar     = "--var "
 	flagVarFile = "--var-file "
 )
 
-// withoutFlags drops what options set: a saved plan has it in itself, and who
-// applies it need not say it again.
+// withoutFlags removes the variables that options set: a saved plan contains them,
+// so that apply does not need them again.
 func withoutFlags(variables map[string]string) map[string]string {
 	kept := maps.Clone(variables)
 	maps.DeleteFunc(kept, func(name, _ string) bool {
@@ -139,9 +138,9 @@ func withoutFlags(variables map[string]string) map[string]string {
 	return kept
 }
 
-// inRoot makes the name of a file, which is relative to the working directory,
-// relative to the root module, where Terraform runs, also in a container. A
-// file outside the tree keeps its full name.
+// inRoot converts a path relative to the working directory to one relative to the
+// root module, where Terraform runs, also in a container. A file outside of the
+// tree keeps its absolute path.
 func (s Stage) inRoot(file string) (string, error) {
 	full, err := filepath.Abs(file)
 	if err != nil {
@@ -170,17 +169,16 @@ func (s Stage) fromRoot(file string) string {
 	return filepath.Join(s.folder(), filepath.FromSlash(file))
 }
 
-// resolve checks what options say and makes names of files relative to the
-// root module.
+// resolve validates the options and makes paths relative to the root module.
 func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	for _, assignment := range o.Vars {
 		if name, _, ok := strings.Cut(assignment, "="); !ok || name == "" {
-			return o, outcome.Usagef("--var: write NAME=VALUE") // and repeat nothing: it may be a value
+			return o, outcome.Usagef("invalid --var: want NAME=VALUE") // the argument may be a secret value
 		}
 	}
 	o.VarFiles = slices.Clone(o.VarFiles)
 	for i, file := range o.VarFiles {
-		name, err := s.existing(file)
+		name, err := s.resolveFile(file)
 		if err != nil {
 			return o, outcome.Usagef("--var-file %s: %w", file, err)
 		}
@@ -189,23 +187,23 @@ func (s Stage) resolve(o terraform.PlanOptions) (terraform.PlanOptions, error) {
 	return o, nil
 }
 
-// resolveBackend is resolve for the backend.
+// resolveBackend is like resolve for the backend.
 func (s Stage) resolveBackend() (terraform.Backend, error) {
 	b := terraform.Backend{Config: slices.Clone(s.Backend.Config)}
 	for i, value := range b.Config {
 		if strings.Contains(value, "=") {
 			continue
 		}
-		name, err := s.existing(value)
+		name, err := s.resolveFile(value)
 		if err != nil {
-			return b, outcome.Usagef("--backend-config %s: write KEY=VALUE, or name a file (%w)", value, err)
+			return b, outcome.Usagef("invalid --backend-config %q: want KEY=VALUE or a file (%w)", value, err)
 		}
 		b.Config[i] = name
 	}
 	return b, nil
 }
 
-func (s Stage) existing(file string) (string, error) {
+func (s Stage) resolveFile(file string) (string, error) {
 	if _, err := os.Stat(file); err != nil {
 		var bare *os.PathError
 		if errors.As(err, &bare) {
@@ -216,31 +214,31 @@ func (s Stage) existing(file string) (string, error) {
 	return s.inRoot(file)
 }
 
-// secretKey finds settings of a backend that may be secret.
+// secretKey matches backend settings that may be secret.
 var secretKey = regexp.MustCompile(`(?i)secret|token|password|access_key|credential|sas|private|client_|conn_str`)
 
-// backend reads which backend init connected to. A configuration without one
-// keeps its state in a file.
-func (w *work) backend() (binding.Backend, error) {
+// backend returns the backend that init connected to. Without a backend block,
+// Terraform uses a local state file.
+func (w *workDir) backend() (binding.Backend, error) {
 	data, err := os.ReadFile(w.file(terraform.DataDir + "/terraform.tfstate"))
 	if errors.Is(err, os.ErrNotExist) {
 		return binding.Backend{Type: "local"}, nil
 	}
 	if err != nil {
-		return binding.Backend{}, fmt.Errorf("reading which backend is used: %w", err)
+		return binding.Backend{}, fmt.Errorf("reading the backend configuration: %w", err)
 	}
 	var state struct {
 		Backend binding.Backend `json:"backend"`
 	}
 	if err := json.Unmarshal(data, &state); err != nil {
-		return binding.Backend{}, fmt.Errorf("reading which backend is used: %w", err)
+		return binding.Backend{}, fmt.Errorf("reading the backend configuration: %w", err)
 	}
-	maps.DeleteFunc(state.Backend.Config, func(key string, value any) bool { return secretKey.MatchString(key) || !plain(value) })
+	maps.DeleteFunc(state.Backend.Config, func(key string, value any) bool { return secretKey.MatchString(key) || !isPlain(value) })
 	return state.Backend, nil
 }
 
-// plain tells whether a setting is one value without credentials in it.
-func plain(value any) bool {
+// isPlain reports whether a setting is a single value without credentials.
+func isPlain(value any) bool {
 	switch v := value.(type) {
 	case string:
 		return !strings.Contains(v, "://") || !strings.Contains(v, "@")

@@ -13,12 +13,12 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// noCredentials names the ways to have some.
+// noCredentials lists the ways to provide credentials.
 const noCredentials = "no AWS credentials: set AWS_PROFILE to a profile (after `aws sso login`), or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or, in GitHub Actions, SLIPWAY_ROLE_ARN with `permissions: id-token: write`" //nolint:gosec // advice, not a credential
 
-// askedInstance tells whether the search for credentials ended at the EC2
-// instance's metadata, which is the SDK's last resort.
-func askedInstance(err error) bool {
+// isIMDSError reports whether the last credentials source was EC2 instance
+// metadata, the SDK's last resort.
+func isIMDSError(err error) bool {
 	for err != nil {
 		var operation *smithy.OperationError
 		if !errors.As(err, &operation) {
@@ -32,14 +32,14 @@ func askedInstance(err error) bool {
 	return false
 }
 
-// Sources of credentials with a login that people renew.
+// Credential sources with an interactive login.
 var (
 	ssoSources   = []aws.CredentialSource{aws.CredentialSourceSSO, aws.CredentialSourceSSOLegacy, aws.CredentialSourceProfileSSO, aws.CredentialSourceProfileSSOLegacy}
 	loginSources = []aws.CredentialSource{aws.CredentialSourceLogin, aws.CredentialSourceProfileLogin}
 )
 
-// explainCredentials says why a source gave no credentials. It repeats nothing
-// of an error that it does not know.
+// explainCredentials explains why a source returned no credentials. It does not
+// repeat the text of unknown errors.
 func explainCredentials(err error, sources []aws.CredentialSource) error {
 	from := func(some ...aws.CredentialSource) bool {
 		return slices.ContainsFunc(sources, func(s aws.CredentialSource) bool { return slices.Contains(some, s) })
@@ -47,28 +47,28 @@ func explainCredentials(err error, sources []aws.CredentialSource) error {
 	var known *explainedError
 	switch code := errorCode(err); {
 	case errors.As(err, &known), outcome.Of(err) == outcome.Usage:
-		return unwrapped(err)
-	case askedInstance(err):
+		return withoutSDKText(err)
+	case isIMDSError(err):
 		return explained(outcome.Usage, err, "%s", noCredentials)
 	case explainEndpoint(err) != nil:
 		return explainEndpoint(err)
 	case from(ssoSources...) && code == "ForbiddenException":
 		return explained(outcome.Usage, err, "AWS SSO does not give this user the role of profile %s: choose another with AWS_PROFILE, or have it assigned", profileName())
 	case from(ssoSources...) && (code == "" || slices.Contains([]string{"UnauthorizedException", "InvalidGrantException", "ExpiredTokenException"}, code)):
-		return explained(outcome.Usage, err, "the AWS SSO session of profile %s has expired or was never opened: %s", profileName(), loginCommand("sso login"))
+		return explained(outcome.Usage, err, "the AWS SSO session of profile %s has expired or does not exist: %s", profileName(), loginCommand("sso login"))
 	case from(loginSources...):
 		return explained(outcome.Usage, err, "the AWS login of profile %s has expired: %s", profileName(), loginCommand("login"))
 	case from(aws.CredentialSourceProcess):
-		return explained(outcome.Usage, err, "the credential_process of profile %s gives no credentials: run it by hand to see why (what it printed is not shown, because it may hold keys)", profileName())
+		return explained(outcome.Usage, err, "the credential_process of profile %s gives no credentials: run it by hand to see why (its output is not shown, because it may contain keys)", profileName())
 	}
 	if found := explainCode(err); found != nil {
 		return found
 	}
-	return explained(outcome.Usage, err, "the source of AWS credentials gives none%s: try it with `aws sts get-caller-identity`", codeSuffix(err))
+	return explained(outcome.Usage, err, "the source of the AWS credentials returned none%s: test it with `aws sts get-caller-identity`", codeSuffix(err))
 }
 
-// unwrapped takes the SDK's words away from an error that is explained already.
-func unwrapped(err error) error {
+// withoutSDKText removes the SDK's text from an error that is explained already.
+func withoutSDKText(err error) error {
 	var known *explainedError
 	if errors.As(err, &known) {
 		return outcome.With(outcome.Of(err), known)
@@ -82,12 +82,12 @@ func unwrapped(err error) error {
 
 func codeSuffix(err error) string {
 	if code := errorCode(err); code != "" {
-		return " (" + action(err) + " answers " + code + ")"
+		return " (" + iamAction(err) + " returned " + code + ")"
 	}
 	return ""
 }
 
-// profileName is the profile in use.
+// profileName returns the profile in use.
 func profileName() string {
 	if name := profile(); name != "" {
 		return name
@@ -95,7 +95,7 @@ func profileName() string {
 	return "default"
 }
 
-// shellWord is a word as a shell takes it.
+// shellWord quotes a word for a shell.
 func shellWord(word string) string {
 	if strings.ContainsFunc(word, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@/:", r)
@@ -105,7 +105,7 @@ func shellWord(word string) string {
 	return word
 }
 
-// loginCommand is the AWS CLI's command for the profile in use.
+// loginCommand returns the AWS CLI's command for the profile in use.
 func loginCommand(command string) string {
 	if name := profile(); name != "" {
 		return "aws " + command + " --profile " + shellWord(name)
@@ -113,35 +113,34 @@ func loginCommand(command string) string {
 	return "aws " + command
 }
 
-// explainConfig says what is wrong with AWS's own configuration files and
-// variables. The SDK's words about a file's syntax may quote it, and so are
-// left out.
+// explainConfig explains an error in AWS's configuration files and variables. The
+// SDK's text about a file's syntax may quote the file, and is left out.
 func explainConfig(err error) error {
 	var unreadable config.SharedConfigLoadError
 	var absent config.SharedConfigProfileNotExistError
 	switch {
 	case errors.As(err, &unreadable):
-		return explained(outcome.Usage, err, "%s is not in the format of AWS's configuration files: correct it (aws configure list tells what is read)", unreadable.Filename)
+		return explained(outcome.Usage, err, "%s is not a valid AWS configuration file: correct it (aws configure list shows what is read)", unreadable.Filename)
 	case errors.As(err, &absent):
 		return unknownProfile(absent.Profile, profiles())
 	case errors.As(err, new(config.AssumeRoleTokenProviderNotSetError)):
-		return explained(outcome.Usage, err, "profile %[1]s wants a code (mfa_serial), and nobody is asked for one here: let the AWS CLI ask for it, and hand its session on: eval \"$(aws configure export-credentials --profile %[1]s --format env)\"", shellWord(profileName()))
+		return explained(outcome.Usage, err, "profile %[1]s requires an MFA code (mfa_serial), which slipway does not prompt for: use a session of the AWS CLI: eval \"$(aws configure export-credentials --profile %[1]s --format env)\"", shellWord(profileName()))
 	}
 	return explained(outcome.Usage, err, "AWS's configuration: %s", err.Error())
 }
 
-// explain says why the role was not given for the job's identity.
+// explain explains why the role could not be assumed with the job's OIDC token.
 func (w *webIdentity) explain(err error) error {
 	switch code := errorCode(err); code {
 	case "AccessDenied":
 		return explained(outcome.Usage, err, "AWS does not let this job assume %s: the role's trust policy must name token.actions.githubusercontent.com, the audience %s and this repository with its branch or environment", w.role, audienceSTS)
 	case "InvalidIdentityToken", "IDPRejectedClaim":
-		return explained(outcome.Usage, err, "AWS does not accept the job's identity for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audienceSTS)
+		return explained(outcome.Usage, err, "AWS does not accept the job's OIDC token for %s (%s): the account must have the OIDC provider token.actions.githubusercontent.com with the audience %s", w.role, code, audienceSTS)
 	case "ExpiredTokenException":
-		return explained(outcome.Failed, err, "the job's identity expired before AWS took it for %s: rerun the job (on a runner of one's own, set its clock)", w.role)
+		return explained(outcome.Failed, err, "the job's OIDC token expired before AWS accepted it for %s: rerun the job (on a self-hosted runner, check the clock)", w.role)
 	}
 	if found := explainEndpoint(err); found != nil {
 		return found
 	}
-	return explained(outcome.Failed, err, "assuming %s: AWS gives no session%s", w.role, codeSuffix(err))
+	return explained(outcome.Failed, err, "assuming %s: AWS returned no session%s", w.role, codeSuffix(err))
 }

@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Result is how an apply ended, in a word.
+// Result is the result of a stage.
 type Result string
 
 // The results.
@@ -26,61 +26,61 @@ const (
 	Interrupted Result = "interrupted"
 )
 
-// Applied is what came of a plan.
-type Applied struct {
+// ApplyReport is the result of applying a plan.
+type ApplyReport struct {
 	Result Result `json:"result"`
-	// Applied are the changes that are done; Failed those that Terraform
-	// tried in vain; Unfinished those that it had begun when it ended; and
-	// NotReached those that it did not begin.
+	// Applied are the completed changes; Failed those that Terraform could not
+	// make; Unfinished those that were in progress when it ended; NotReached those
+	// that it did not start.
 	Applied    []Change `json:"applied"`
 	Failed     []Change `json:"failed"`
 	Unfinished []Change `json:"unfinished"`
 	NotReached []Change `json:"not_reached"`
-	// Errors are Terraform's, a line each.
+	// Errors are Terraform's errors, one line each.
 	Errors []string `json:"errors"`
-	// Warnings are Terraform's, too.
+	// Warnings are Terraform's warnings.
 	Warnings []string          `json:"warnings"`
 	Outputs  terraform.Outputs `json:"outputs"`
-	// Next is what to do about it.
+	// Next is the next step.
 	Next string `json:"next,omitempty"`
 
-	complete bool // Terraform said so
+	completed bool // Terraform reported it
 }
 
-// Change is one change to one resource.
+// Change is a change to one resource.
 type Change struct {
 	Address string         `json:"address"`
 	Action  summary.Action `json:"action"`
-	// ID is what AWS calls the resource, where Terraform said.
+	// ID is the resource's ID, if Terraform reported it.
 	ID string `json:"id,omitempty"`
-	// Seconds is how long it took.
+	// Seconds is how long the change took.
 	Seconds float64 `json:"seconds,omitempty"`
 	Error   string  `json:"error,omitempty"`
 }
 
-// progress is how far a resource got.
+// progress is the state of one resource's change.
 type progress struct {
 	started, errored bool
-	done             map[string]bool // actions that are complete
+	done             map[string]bool // completed actions
 	id               string
 	seconds          float64
 }
 
-// newApplied reads from the messages of an apply what came of a plan.
-func newApplied(s summary.Summary, messages []terraform.Message, dir string) Applied {
-	a := Applied{
+// newApplyReport derives the report from the messages of terraform apply.
+func newApplyReport(s summary.Summary, messages []terraform.Message, dir string) ApplyReport {
+	a := ApplyReport{
 		Applied: []Change{}, Failed: []Change{}, Unfinished: []Change{}, NotReached: []Change{}, Errors: []string{}, Outputs: terraform.Outputs{},
 	}
-	state := map[string]*progress{}
+	progressByAddress := map[string]*progress{}
 	reasons := map[string]string{}
 	for _, m := range messages {
 		switch m.Type {
 		case terraform.TypeApplyStart, terraform.TypeApplyComplete, terraform.TypeApplyErrored:
 			if m.Hook != nil {
-				follow(state, m)
+				record(progressByAddress, m)
 			}
 		case terraform.TypeChangeSummary:
-			a.complete = m.Changes != nil && m.Changes.Operation == "apply"
+			a.completed = m.Changes != nil && m.Changes.Operation == "apply"
 		case terraform.TypeOutputs:
 			a.Outputs = m.Outputs
 		}
@@ -93,18 +93,18 @@ func newApplied(s summary.Summary, messages []terraform.Message, dir string) App
 	}
 	for _, r := range s.Resources {
 		if r.Action == summary.Move || r.Action == summary.Import || r.Action == summary.Forget {
-			continue // changes of the state alone, which come with all the others
+			continue // these change only the state, together with all others
 		}
-		a.sort(r, state[r.Address], reasons[r.Address])
+		a.addChange(r, progressByAddress[r.Address], reasons[r.Address])
 	}
 	return a
 }
 
-func follow(state map[string]*progress, m terraform.Message) {
-	p := state[m.Hook.Resource.Address]
+func record(progressByAddress map[string]*progress, m terraform.Message) {
+	p := progressByAddress[m.Hook.Resource.Address]
 	if p == nil {
 		p = &progress{done: map[string]bool{}}
-		state[m.Hook.Resource.Address] = p
+		progressByAddress[m.Hook.Resource.Address] = p
 	}
 	p.started = true
 	switch m.Type {
@@ -118,8 +118,8 @@ func follow(state map[string]*progress, m terraform.Message) {
 	}
 }
 
-// sort puts a planned change where it belongs.
-func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
+// addChange adds a planned change to its group.
+func (a *ApplyReport) addChange(r summary.Resource, p *progress, reason string) {
 	c := Change{Address: r.Address, Action: r.Action}
 	if p != nil {
 		c.ID, c.Seconds = p.id, p.seconds
@@ -131,7 +131,7 @@ func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
 	case p != nil && p.errored:
 		c.Error = cmp.Or(reason, "see the errors")
 		a.Failed = append(a.Failed, c)
-	case a.complete: // not every change has messages of its own
+	case a.completed: // not every change has its own messages
 		a.Applied = append(a.Applied, c)
 	case p == nil:
 		a.NotReached = append(a.NotReached, c)
@@ -145,7 +145,7 @@ func (a *Applied) sort(r summary.Resource, p *progress, reason string) {
 	}
 }
 
-// finished tells whether everything that an action is made of is complete.
+// finished reports whether all parts of an action are complete.
 func (p progress) finished(action summary.Action) bool {
 	if action == summary.Replace {
 		return p.done["delete"] && p.done["create"]
@@ -153,28 +153,28 @@ func (p progress) finished(action summary.Action) bool {
 	return len(p.done) > 0
 }
 
-// began tells whether anything of the platform can have changed.
-func (a *Applied) began() bool {
-	return a.complete || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
+// started reports whether the infrastructure may have changed.
+func (a *ApplyReport) started() bool {
+	return a.completed || len(a.Applied)+len(a.Failed)+len(a.Unfinished) > 0
 }
 
-func (a *Applied) next(text string) {
+func (a *ApplyReport) setNext(text string) {
 	if a.Next == "" {
 		a.Next = text
 	}
 }
 
-// tally is the apply in numbers.
-func (a *Applied) tally() string {
+// counts summarises the report in numbers.
+func (a *ApplyReport) counts() string {
 	text := fmt.Sprintf("%d applied, %d failed, %d not reached", len(a.Applied), len(a.Failed), len(a.NotReached))
 	if n := len(a.Unfinished); n > 0 {
-		text += fmt.Sprintf(", %d begun and not finished", n)
+		text += fmt.Sprintf(", %d unfinished", n)
 	}
 	return text
 }
 
-// groups are the changes by what became of them, what needs a human first.
-func (a *Applied) groups() []struct {
+// groups returns the changes by result, failures first.
+func (a *ApplyReport) groups() []struct {
 	title   string
 	changes []Change
 } {
@@ -183,25 +183,25 @@ func (a *Applied) groups() []struct {
 		changes []Change
 	}{
 		{"Failed", a.Failed},
-		{"Begun and not finished", a.Unfinished},
+		{"Unfinished", a.Unfinished},
 		{"Not reached", a.NotReached},
 		{"Applied", a.Applied},
 	}
 }
 
 // Text writes the report for a terminal.
-func (a Applied) Text(w io.Writer) error {
+func (a ApplyReport) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.tally())
+	fmt.Fprintf(&b, "apply %s: %s\n", a.Result, a.counts())
 	for _, group := range a.groups() {
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(strings.SplitN(group.title, " and", 2)[0]), c.Action, c.Address, c.aside())
+			fmt.Fprintf(&b, "  %-12s %-8s %s%s\n", strings.ToLower(group.title), c.Action, c.Address, c.details())
 		}
 	}
 	if len(a.Outputs) > 0 {
 		b.WriteString("\nOutputs:\n")
 		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
-			fmt.Fprintf(&b, "  %s = %s\n", name, shownOutput(a.Outputs[name]))
+			fmt.Fprintf(&b, "  %s = %s\n", name, outputText(a.Outputs[name]))
 		}
 	}
 	for _, warning := range a.Warnings {
@@ -214,24 +214,24 @@ func (a Applied) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes the report for a job.
-func (a Applied) Markdown(w io.Writer) error {
+// Markdown writes the report for a job summary.
+func (a ApplyReport) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.tally())
+	fmt.Fprintf(&b, "### Apply %s: %s\n\n", a.Result, a.counts())
 	for _, group := range a.groups() {
 		if len(group.changes) == 0 {
 			continue
 		}
 		fmt.Fprintf(&b, "<details open><summary>%s (%d)</summary>\n\n", group.title, len(group.changes))
 		for _, c := range group.changes {
-			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, report.Inline(c.Address), report.Inline(c.aside()))
+			fmt.Fprintf(&b, "- %s <code>%s</code>%s\n", c.Action, report.Inline(c.Address), report.Inline(c.details()))
 		}
 		b.WriteString("\n</details>\n\n")
 	}
 	if len(a.Outputs) > 0 {
 		b.WriteString("| output | value |\n|---|---|\n")
 		for _, name := range slices.Sorted(maps.Keys(a.Outputs)) {
-			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, report.Inline(shownOutput(a.Outputs[name])))
+			fmt.Fprintf(&b, "| %s | <code>%s</code> |\n", name, report.Inline(outputText(a.Outputs[name])))
 		}
 		b.WriteString("\n")
 	}
@@ -245,9 +245,9 @@ func (a Applied) Markdown(w io.Writer) error {
 }
 
 // JSON writes the report as one document.
-func (a Applied) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
+func (a ApplyReport) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
-func (c Change) aside() string {
+func (c Change) details() string {
 	var b strings.Builder
 	if c.ID != "" {
 		b.WriteString(" (" + c.ID + ")")
@@ -261,7 +261,7 @@ func (c Change) aside() string {
 	return b.String()
 }
 
-func shownOutput(o terraform.Output) string {
+func outputText(o terraform.Output) string {
 	if o.Sensitive || o.Value == nil {
 		return "(sensitive value)"
 	}

@@ -1,16 +1,16 @@
 package guard
 
-// losses says what is lost with a resource of each kind that the platform is
-// made of, or that a word for its class would say less well.
+// losses maps the resource types of the platform, and types that classes would
+// describe less well, to what is lost with them.
 var losses = map[string]string{
 	"aws_vpc":                         "the network, with everything in it",
 	"aws_subnet":                      "a part of the network, with everything in it",
-	"aws_nat_gateway":                 "the tasks' way out, and the address that others may have allowed",
+	"aws_nat_gateway":                 "the tasks' internet access, and an address that others may have allowed",
 	"aws_eip":                         "a public address that others may have allowed",
-	"aws_lb":                          "the front door, and its DNS name",
-	"aws_alb":                         "the front door, and its DNS name",
-	"aws_lb_listener":                 "the front door's port",
-	"aws_alb_listener":                "the front door's port",
+	"aws_lb":                          "the load balancer, and its DNS name",
+	"aws_alb":                         "the load balancer, and its DNS name",
+	"aws_lb_listener":                 "the load balancer's port",
+	"aws_alb_listener":                "the load balancer's port",
 	"aws_acm_certificate":             "a certificate in use",
 	"aws_route53_zone":                "a zone, and its name servers",
 	"aws_ecs_cluster":                 "the cluster, with every service in it",
@@ -24,7 +24,7 @@ var losses = map[string]string{
 	"aws_ssm_parameter":               "a value that tasks read",
 	"aws_iam_role":                    "a role that may be in use",
 	"aws_iam_policy":                  "a policy that may be in use",
-	"aws_iam_openid_connect_provider": "the pipeline's way into the account",
+	"aws_iam_openid_connect_provider": "the pipeline's access to the account",
 	"aws_efs_file_system":             "its files",
 	"aws_elasticache_cluster":         "a cache, and what is in it",
 	"aws_sqs_queue":                   "its messages",
@@ -34,9 +34,9 @@ var losses = map[string]string{
 	"azurerm_key_vault":               "its keys and secrets",
 }
 
-// classes say what is lost with a resource whose kind has one of the words, of
-// any provider. The first class counts, so what says more comes first: a
-// snapshot of a database is a backup.
+// classes describe what is lost with a resource whose type contains one of the
+// words, for any provider. The first match counts, so that specific classes come
+// first: a database snapshot is a backup.
 var classes = []struct {
 	loss  string
 	words []string
@@ -75,14 +75,14 @@ var classes = []struct {
 	{"a program, with its versions and history", []string{"function", "lambda", "service", "job", "app", "application", "stack", "pipeline", "workflow", "release"}},
 }
 
-// harmless are the kinds that an apply makes again as they were: rules, links and
-// settings whose whole content is the configuration's. It is a closed list: a kind
-// is added by whoever knows that nothing is lost with it.
-var harmless = set(
-	// Terraform's own, and what stands for an action.
+// recreatable are the types that apply recreates without loss: rules, links and
+// settings that the configuration defines completely. The list is closed: add a
+// type only if nothing is lost with it.
+var recreatable = set(
+	// Terraform's own, and resources that represent an action.
 	"terraform_data", "null_resource", "time_sleep", "local_file", "local_sensitive_file",
 
-	// The network's rules and links.
+	// Network rules and links.
 	"aws_default_network_acl", "aws_default_route_table", "aws_default_security_group", "aws_egress_only_internet_gateway", "aws_eip_association",
 	"aws_flow_log", "aws_internet_gateway", "aws_internet_gateway_attachment", "aws_main_route_table_association", "aws_network_acl",
 	"aws_network_acl_association", "aws_network_acl_rule", "aws_network_interface_attachment", "aws_network_interface_sg_attachment", "aws_route",
@@ -91,15 +91,15 @@ var harmless = set(
 	"aws_vpc_endpoint_subnet_association", "aws_vpc_security_group_egress_rule", "aws_vpc_security_group_ingress_rule",
 	"aws_vpc_security_group_vpc_association",
 
-	// What a load balancer does with a request.
+	// Load balancer rules.
 	"aws_alb_listener_certificate", "aws_alb_listener_rule", "aws_alb_target_group", "aws_alb_target_group_attachment", "aws_lb_listener_certificate",
 	"aws_lb_listener_rule", "aws_lb_target_group", "aws_lb_target_group_attachment", "aws_wafv2_ip_set", "aws_wafv2_regex_pattern_set",
 	"aws_wafv2_rule_group", "aws_wafv2_web_acl", "aws_wafv2_web_acl_association", "aws_wafv2_web_acl_logging_configuration",
 
-	// Names that lead somewhere: the name stays its owner's.
+	// Aliases and records: the name stays with its owner.
 	"aws_acm_certificate_validation", "aws_kms_alias", "aws_lambda_alias", "aws_route53_record", "aws_route53_zone_association",
 
-	// Permissions that are attached to something else.
+	// Permissions attached to other resources.
 	"aws_iam_group_membership", "aws_iam_group_policy", "aws_iam_group_policy_attachment", "aws_iam_instance_profile", "aws_iam_policy_attachment",
 	"aws_iam_role_policies_exclusive", "aws_iam_role_policy", "aws_iam_role_policy_attachment", "aws_iam_role_policy_attachments_exclusive",
 	"aws_iam_user_group_membership", "aws_iam_user_policy", "aws_iam_user_policy_attachment", "aws_ecr_repository_policy",
@@ -107,7 +107,7 @@ var harmless = set(
 	"aws_sns_topic_policy", "aws_sqs_queue_policy", "aws_sqs_queue_redrive_allow_policy", "aws_sqs_queue_redrive_policy",
 	"aws_cloudwatch_log_resource_policy", "aws_s3_bucket_policy", "aws_efs_file_system_policy",
 
-	// Settings of something that stays.
+	// Settings of other resources.
 	"aws_dynamodb_contributor_insights", "aws_ecr_lifecycle_policy", "aws_ecr_pull_through_cache_rule", "aws_ecr_registry_scanning_configuration",
 	"aws_ecs_account_setting_default", "aws_ecs_capacity_provider", "aws_ecs_cluster_capacity_providers", "aws_efs_backup_policy", "aws_efs_mount_target",
 	"aws_lambda_event_source_mapping", "aws_lambda_function_event_invoke_config", "aws_s3_account_public_access_block", "aws_s3_bucket_accelerate_configuration",
@@ -117,23 +117,23 @@ var harmless = set(
 	"aws_s3_bucket_server_side_encryption_configuration", "aws_s3_bucket_versioning", "aws_s3_bucket_website_configuration",
 	"aws_secretsmanager_secret_rotation", "aws_sns_topic_subscription", "aws_volume_attachment",
 
-	// Settings that databases and caches share.
+	// Settings shared by databases and caches.
 	"aws_dax_parameter_group", "aws_dax_subnet_group", "aws_db_option_group", "aws_db_parameter_group", "aws_db_subnet_group",
 	"aws_docdb_cluster_parameter_group", "aws_docdb_subnet_group", "aws_elasticache_parameter_group", "aws_elasticache_subnet_group",
 	"aws_memorydb_parameter_group", "aws_memorydb_subnet_group", "aws_neptune_cluster_parameter_group", "aws_neptune_parameter_group",
 	"aws_neptune_subnet_group", "aws_rds_cluster_parameter_group", "aws_redshift_parameter_group", "aws_redshift_subnet_group",
 
-	// What runs of a release is the service's; revisions are registered anew.
+	// Services keep running; revisions are registered again.
 	"aws_ecs_task_definition",
 
-	// What watches, scales and starts.
+	// Monitoring, scaling and scheduling.
 	"aws_appautoscaling_policy", "aws_appautoscaling_scheduled_action", "aws_appautoscaling_target", "aws_autoscaling_attachment",
 	"aws_autoscaling_lifecycle_hook", "aws_autoscaling_notification", "aws_autoscaling_policy", "aws_autoscaling_schedule",
 	"aws_cloudwatch_composite_alarm", "aws_cloudwatch_dashboard", "aws_cloudwatch_event_rule", "aws_cloudwatch_event_target",
 	"aws_cloudwatch_log_metric_filter", "aws_cloudwatch_log_subscription_filter", "aws_cloudwatch_metric_alarm", "aws_cloudwatch_query_definition",
 	"aws_route53_health_check", "aws_scheduler_schedule",
 
-	// The parts of an API that its deployment is made of.
+	// Parts of an API that its deployment contains.
 	"aws_api_gateway_deployment", "aws_api_gateway_integration", "aws_api_gateway_integration_response", "aws_api_gateway_method",
 	"aws_api_gateway_method_response", "aws_api_gateway_method_settings", "aws_api_gateway_resource", "aws_apigatewayv2_api_mapping",
 	"aws_apigatewayv2_deployment", "aws_apigatewayv2_integration", "aws_apigatewayv2_route",

@@ -55,19 +55,19 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	require.ErrorContains(t, err, "1 applied, 0 failed, 0 not reached: terraform apply: Failed to save state")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
 	require.Equal(t, infra.Failed, applied.Result)
-	lost := filepath.Join(tr.out, infra.LostState)
-	require.Equal(t, "the state could not be saved, and is in "+lost+" with all its secrets: when the backend answers again, run terraform state push "+lost+
+	lost := filepath.Join(tr.out, infra.ErroredState)
+	require.Equal(t, "the state could not be written to the backend and is in "+lost+", secrets included: when the backend is available again, run terraform state push "+lost+
 		" in "+filepath.Join(tr.dir, "terraform")+" (after terraform init), delete the file, and plan again", applied.Next)
 	info, err := os.Stat(lost)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it has secrets in it")
-	require.NoFileExists(t, filepath.Join(tr.dir, "terraform", infra.LostState), "it is no part of the tree")
+	require.NoFileExists(t, filepath.Join(tr.dir, "terraform", infra.ErroredState), "it is no part of the tree")
 
 	// Until it is pushed, the backend's state is not what there is: another plan
 	// would make everything anew.
 	backend.full.Store(false)
 	_, err = tr.plan(t)
-	require.EqualError(t, err, lost+" is the state of an apply that could not be saved: run terraform state push with it, then delete it")
+	require.EqualError(t, err, lost+" is the state of an apply that could not be written to the backend: run terraform state push with it, then delete it")
 	require.Equal(t, outcome.Refused, outcome.Of(err))
 	_, err = tr.apply(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
@@ -84,8 +84,8 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 // TestAStateThatSomebodyLeftInTheTree is one of a terraform apply by hand.
 func TestAStateThatSomebodyLeftInTheTree(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
-	require.NoError(t, os.WriteFile(filepath.Join(tr.dir, "terraform", infra.LostState), []byte("{}"), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(tr.dir, "terraform", infra.ErroredState), []byte("{}"), 0o644))
 	_, err := tr.plan(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))
-	require.ErrorContains(t, err, filepath.Join("terraform", infra.LostState)+" is the state of an apply that could not be saved")
+	require.ErrorContains(t, err, filepath.Join("terraform", infra.ErroredState)+" is the state of an apply that could not be written to the backend")
 }

@@ -7,20 +7,20 @@ import (
 	"dagger/slipway/internal/clock"
 )
 
-// HasIdentity tells whether the job may ask GitHub for its identity.
+// CanRequestIDToken reports whether the job is allowed to request an OIDC token.
 // https://docs.github.com/en/actions/reference/security/oidc
-func HasIdentity() bool {
+func CanRequestIDToken() bool {
 	return os.Getenv("ACTIONS_ID_TOKEN_REQUEST_URL") != "" && os.Getenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN") != ""
 }
 
-// Identity asks GitHub for a job's identity, a JWT, for somebody other than AWS, with
-// the job's permission. It is good for minutes. No error repeats a token.
-func Identity(ctx context.Context, tokenURL, token, audience string) (string, error) {
+// RequestIDToken requests a job's OIDC token, a JWT, for an audience other than
+// AWS. It is valid for minutes. No error contains a token.
+func RequestIDToken(ctx context.Context, tokenURL, token, audience string) (string, error) {
 	address, err := parseTokenURL(tokenURL)
 	if err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, renewalLimit)
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	client := httpClient()
 	defer client.GetTransport().CloseIdleConnections()

@@ -15,13 +15,13 @@ func TestNamed(t *testing.T) {
 		"GITHUB_TOKEN", "AuthToken", "splunk-token", "dd-api-key", "SENTRY_DSN", "OAUTH", "BASIC_AUTH", "AWS_ACCESS_KEY_ID", "GITHUB_PAT",
 		"credentials", "AZURE_SAS", "sig", "X-Amz-Signature", "JWT", "session_cookie", "PASSWORD_SALT", "TOKENIZER_API_KEY", "connectionString",
 	} {
-		require.True(t, leak.Named(name), name)
+		require.True(t, leak.IsSecretName(name), name)
 	}
 	for _, name := range []string{
 		"KEYBOARD", "KEYCLOAK_URL", "MONKEY", "HOTKEYS", "AUTHOR", "GIT_AUTHORS", "COMPASS", "BYPASS", "PASSENGER", "TOKENIZER", "PATH", "LEVEL",
 		"VERSION", "DATABASE_URL", "CERTIFICATE", "HOST", "PORT", "privileged", "SIGNAL", "PWA", "",
 	} {
-		require.False(t, leak.Named(name), name)
+		require.False(t, leak.IsSecretName(name), name)
 	}
 }
 
@@ -126,19 +126,19 @@ func TestHide(t *testing.T) {
 		if want == "" {
 			want = text
 		}
-		got := leak.Hide(text)
+		got := leak.Redact(text)
 		require.Equal(t, want, got, text)
-		require.Equal(t, got, leak.Hide(got), "what is hidden stays as it is")
+		require.Equal(t, got, leak.Redact(got), "what is hidden stays as it is")
 	}
 }
 
 func TestValue(t *testing.T) {
-	require.Equal(t, "(hidden)", leak.Value("API_TOKEN", "x"))
-	require.Empty(t, leak.Value("API_TOKEN", ""))
-	require.Equal(t, "debug", leak.Value("LEVEL", "debug"))
-	require.Equal(t, "true", leak.Value("AUTH_ENABLED", "true"))
-	require.Equal(t, "arn:aws:secretsmanager:us-east-1:1:secret:x", leak.Value("SECRET_ARN", "arn:aws:secretsmanager:us-east-1:1:secret:x"))
-	require.Equal(t, "postgres://(hidden)@db/x", leak.Value("DATABASE_URL", "postgres://u:my CLEAR pass@db/x"))
+	require.Equal(t, "(hidden)", leak.RedactValue("API_TOKEN", "x"))
+	require.Empty(t, leak.RedactValue("API_TOKEN", ""))
+	require.Equal(t, "debug", leak.RedactValue("LEVEL", "debug"))
+	require.Equal(t, "true", leak.RedactValue("AUTH_ENABLED", "true"))
+	require.Equal(t, "arn:aws:secretsmanager:us-east-1:1:secret:x", leak.RedactValue("SECRET_ARN", "arn:aws:secretsmanager:us-east-1:1:secret:x"))
+	require.Equal(t, "postgres://(hidden)@db/x", leak.RedactValue("DATABASE_URL", "postgres://u:my CLEAR pass@db/x"))
 }
 
 func TestArgs(t *testing.T) {
@@ -155,14 +155,14 @@ func TestArgs(t *testing.T) {
 		"app|serve":                           "app|serve",
 	}
 	for args, want := range tests {
-		require.Equal(t, want, strings.Join(leak.Args(strings.Split(args, "|")), "|"))
+		require.Equal(t, want, strings.Join(leak.RedactArgs(strings.Split(args, "|")), "|"))
 	}
 }
 
 func TestLines(t *testing.T) {
-	require.Nil(t, leak.Lines(nil))
+	require.Nil(t, leak.RedactLines(nil))
 	require.Equal(t, []string{"connecting to postgres://(hidden)@db/x", "key (hidden)", "bye"},
-		leak.Lines([]string{"connecting to postgres://u:CLEAR@db/x", "key -----BEGIN PRIVATE KEY-----", "CLEAR", "-----END PRIVATE KEY-----", "bye"}))
+		leak.RedactLines([]string{"connecting to postgres://u:CLEAR@db/x", "key -----BEGIN PRIVATE KEY-----", "CLEAR", "-----END PRIVATE KEY-----", "bye"}))
 }
 
 func FuzzHide(f *testing.F) {
@@ -170,7 +170,7 @@ func FuzzHide(f *testing.F) {
 	f.Add("a://:@/@")
 	f.Add("--password ")
 	f.Fuzz(func(t *testing.T, text string) {
-		leak.Hide(text)
-		require.NotContains(t, leak.Hide("postgres://u:"+planted+"@db/x "+strings.ToLower(text)), planted)
+		leak.Redact(text)
+		require.NotContains(t, leak.Redact("postgres://u:"+planted+"@db/x "+strings.ToLower(text)), planted)
 	})
 }

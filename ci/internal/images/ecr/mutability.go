@@ -11,29 +11,29 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecr/types"
 )
 
-// describeMost is how many repositories are asked for at once: ECR's default page.
-const describeMost = 100
+// describePageSize is ECR's default page size.
+const describePageSize = 100
 
-// Movable tells of each repository whether a tag that it has may be made to name
-// another image. A repository that does not exist is an error.
-func (a Account) Movable(ctx context.Context, repositories []string, tag string) (map[string]bool, error) {
+// TagMutable returns for each repository whether an existing tag can be moved to
+// another image. A missing repository is an error.
+func (a Account) TagMutable(ctx context.Context, repositories []string, tag string) (map[string]bool, error) {
 	movable := map[string]bool{}
-	for names := range slices.Chunk(repositories, describeMost) {
+	for names := range slices.Chunk(repositories, describePageSize) {
 		out, err := a.API.DescribeRepositories(ctx, &ecr.DescribeRepositoriesInput{RepositoryNames: names})
 		if err != nil {
-			return nil, fmt.Errorf("asking whether tag %s may move: %w", tag, err)
+			return nil, fmt.Errorf("reading whether tag %s is mutable: %w", tag, err)
 		}
 		for _, r := range out.Repositories {
-			movable[aws.ToString(r.RepositoryName)] = mutable(r, tag)
+			movable[aws.ToString(r.RepositoryName)] = isMutable(r, tag)
 		}
 	}
 	return movable, nil
 }
 
-// mutable is ECR's rule: the repository's setting, and its contrary for tags that a
-// filter excludes. In a filter * stands for any characters.
+// isMutable implements ECR's rule: the repository's setting, inverted for tags that
+// an exclusion filter matches. In a filter, * matches any characters.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html
-func mutable(r types.Repository, tag string) bool {
+func isMutable(r types.Repository, tag string) bool {
 	excluded := slices.ContainsFunc(r.ImageTagMutabilityExclusionFilters, func(f types.ImageTagMutabilityExclusionFilter) bool {
 		ok, err := path.Match(aws.ToString(f.Filter), tag)
 		return err == nil && ok

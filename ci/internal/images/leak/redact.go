@@ -9,66 +9,66 @@ import (
 	"unicode"
 )
 
-// Hidden stands for a secret in what is shown.
-const Hidden = "(hidden)"
+// Redacted replaces a secret in text.
+const Redacted = "(hidden)"
 
-// Named tells whether a thing of this name, such as an environment variable, a
-// label or a flag, is a secret by its name.
-func Named(name string) bool {
+// IsSecretName reports whether the name of an environment variable, label or flag
+// suggests that its value is secret.
+func IsSecretName(name string) bool {
 	lower := strings.ReplaceAll(strings.ToLower(name), "tokeniz", "")
 	for _, part := range []string{"passw", "passphrase", "pwd", "secret", "token", "credential", "privatekey", "connectionstring", "connstr"} {
 		if strings.Contains(lower, part) {
 			return true
 		}
 	}
-	for word := range strings.FieldsFuncSeq(humps.ReplaceAllString(name, "${1}_$2"), func(r rune) bool { return !unicode.IsLetter(r) }) {
+	for word := range strings.FieldsFuncSeq(camelCase.ReplaceAllString(name, "${1}_$2"), func(r rune) bool { return !unicode.IsLetter(r) }) {
 		word = strings.ToLower(word)
-		if slices.Contains(secretWords, word) || secretEnd.MatchString(word) && !slices.Contains(harmless, word) {
+		if slices.Contains(secretWords, word) || secretSuffix.MatchString(word) && !slices.Contains(harmless, word) {
 			return true
 		}
 	}
 	return false
 }
 
-var humps = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+var camelCase = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
 var (
-	secretEnd   = regexp.MustCompile(`(?:keys?|auth|pass)$`) // DBPASS
-	secretWords = []string{"pw", "pat", "dsn", "private", "authorization", "bearer", "jwt", "cookie", "cookies", "cred", "creds", "salt", "pepper", "otp", "sig", "signature", "sas"}
-	harmless    = []string{"bypass", "compass", "monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "turnkey", "hotkey", "hotkeys", "mickey"}
+	secretSuffix = regexp.MustCompile(`(?:keys?|auth|pass)$`) // DBPASS
+	secretWords  = []string{"pw", "pat", "dsn", "private", "authorization", "bearer", "jwt", "cookie", "cookies", "cred", "creds", "salt", "pepper", "otp", "sig", "signature", "sas"}
+	harmless     = []string{"bypass", "compass", "monkey", "turkey", "donkey", "hockey", "jockey", "whiskey", "turnkey", "hotkey", "hotkeys", "mickey"}
 )
 
-// Value is a value as it may be shown: hidden as a whole if its name says that
-// it is a secret, and in part if it holds one. An ARN is a name, and no secret; nor is a
-// switch, such as AUTH_ENABLED.
-func Value(name, value string) string {
+// RedactValue redacts a whole value if its name is a secret's, otherwise the
+// secrets in it. ARNs and boolean values, such as that of AUTH_ENABLED, are not
+// secret.
+func RedactValue(name, value string) string {
 	if value == "" {
 		return ""
 	}
-	if Named(name) && !strings.HasPrefix(value, "arn:") && value != "true" && value != "false" {
-		return Hidden
+	if IsSecretName(name) && !strings.HasPrefix(value, "arn:") && value != "true" && value != "false" {
+		return Redacted
 	}
-	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may have a space, too
-		value = value[:whole[3]] + Hidden + value[whole[4]:]
+	if whole := wholeURL.FindStringSubmatchIndex(value); whole != nil { // a password may contain a space
+		value = value[:whole[3]] + Redacted + value[whole[4]:]
 	}
-	return Hide(value)
+	return Redact(value)
 }
 
-// wholeURL is a value that is the URL of something with a user, and not a page.
+// wholeURL matches a value that is a URL with user information.
 var wholeURL = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]*://)[^\n@]*\s[^\n]*(@)[^@\s]*$`)
 
-// Args are a command's arguments as they may be shown. The value of a flag may
-// be the argument after it.
-func Args(args []string) []string {
+// RedactArgs redacts a command's arguments, including the argument after a secret
+// flag.
+func RedactArgs(args []string) []string {
 	shown := slices.Clone(args)
 	client := slices.ContainsFunc(args, func(arg string) bool { return sqlClient.MatchString(arg) })
 	for i, arg := range args {
-		shown[i] = Hide(arg)
-		if i > 0 && flagged(args[i-1], arg) {
-			shown[i] = Hidden
+		shown[i] = Redact(arg)
+		if i > 0 && isSecretFlag(args[i-1], arg) {
+			shown[i] = Redacted
 		}
 		if client && gluedPassword.MatchString(arg) {
-			shown[i] = "-p" + Hidden
+			shown[i] = "-p" + Redacted
 		}
 	}
 	return shown
@@ -81,8 +81,8 @@ var (
 	plainValue    = regexp.MustCompile(`^[\d:./-]*$`) // such as a port
 )
 
-// flagged tells whether a flag makes the argument after it a secret.
-func flagged(flag, value string) bool {
+// isSecretFlag reports whether the argument after a flag is secret.
+func isSecretFlag(flag, value string) bool {
 	switch {
 	case !openFlag.MatchString(flag) || strings.HasPrefix(value, "-"):
 		return false
@@ -91,80 +91,80 @@ func flagged(flag, value string) bool {
 	case flag == "-u", flag == "-U", flag == "--user", flag == "--proxy-user":
 		return strings.Contains(value, ":")
 	}
-	return Named(flag)
+	return IsSecretName(flag)
 }
 
-// Lines are lines, such as those of a log, as they may be shown. A secret may
-// stand in several.
-func Lines(lines []string) []string {
+// RedactLines redacts lines, such as those of a log. A secret may span several.
+func RedactLines(lines []string) []string {
 	if len(lines) == 0 {
 		return lines
 	}
-	return strings.Split(Hide(strings.Join(lines, "\n")), "\n")
+	return strings.Split(Redact(strings.Join(lines, "\n")), "\n")
 }
 
-// Hide replaces the secrets in a text: keys and tokens by their form, passwords
-// in URLs and connection strings, and the values of names that say so. Rather
-// too much is hidden than too little.
+// Redact replaces the secrets in a text: keys and tokens by their format, passwords
+// in URLs and connection strings, and the values of secret names. It redacts too
+// much rather than too little.
 //
-// Most lines have no secret, and each expression is only run over a text that has what
-// all its matches have: a release hides in every line that it tells.
-func Hide(text string) string {
+// Most lines have no secret, and every line of a release's output is redacted: so
+// each expression runs only on text that contains what all of its matches contain.
+func Redact(text string) string {
 	if strings.Contains(text, "-----BEGIN ") {
-		text = keyBlock.ReplaceAllString(text, Hidden)
+		text = keyBlock.ReplaceAllString(text, Redacted)
 	}
 	if strings.Contains(text, "-----END ") {
-		text = keyEnd.ReplaceAllString(text, Hidden)
+		text = keyEnd.ReplaceAllString(text, Redacted)
 	}
-	if containsAny(text, tokenMarks) {
-		text = tokens.ReplaceAllString(text, Hidden)
+	if containsAny(text, tokenMarkers) {
+		text = tokens.ReplaceAllString(text, Redacted)
 	}
 	if strings.Contains(text, "://") {
-		text = scheme.ReplaceAllStringFunc(text, hideUser)
+		text = urlPattern.ReplaceAllStringFunc(text, redactURLUser)
 	}
 	if strings.Contains(text, "@") {
-		text = oracle.ReplaceAllString(text, "${1}"+Hidden+"@")
-		text = user.ReplaceAllStringFunc(text, func(match string) string {
-			part := user.FindStringSubmatch(match)
-			if digest.MatchString(part[4]) || part[2] == "mailto" || strings.Contains(part[3], "://") || strings.HasSuffix(part[3], Hidden) {
+		text = oracleUserInfo.ReplaceAllString(text, "${1}"+Redacted+"@")
+		text = userInfo.ReplaceAllStringFunc(text, func(match string) string {
+			part := userInfo.FindStringSubmatch(match)
+			if digestPrefix.MatchString(part[4]) || part[2] == "mailto" || strings.Contains(part[3], "://") || strings.HasSuffix(part[3], Redacted) {
 				return match
 			}
-			return part[1] + Hidden + "@" + part[4]
+			return part[1] + Redacted + "@" + part[4]
 		})
 	}
 	if strings.Contains(text, "login") {
-		text = netrc.ReplaceAllString(text, "${1}"+Hidden)
+		text = netrc.ReplaceAllString(text, "${1}"+Redacted)
 	}
 	if strings.Contains(text, "<") {
-		text = element.ReplaceAllString(text, "${1}"+Hidden+"<")
+		text = xmlElement.ReplaceAllString(text, "${1}"+Redacted+"<")
 	}
-	if strings.HasPrefix(text, "-") || containsAny(text, flagMarks) {
-		text = hideFlags(text)
+	if strings.HasPrefix(text, "-") || containsAny(text, flagMarkers) {
+		text = redactFlags(text)
 	}
 	if strings.ContainsAny(text, ":=") {
-		text = hidePairs(text)
+		text = redactPairs(text)
 	}
-	if containsAny(strings.ToLower(text), headerMarks) {
-		text = header.ReplaceAllStringFunc(text, func(match string) string {
-			part := header.FindStringSubmatch(match)
-			if !strings.ContainsAny(part[2], "0123456789=") { // a word
+	if containsAny(strings.ToLower(text), headerMarkers) {
+		text = authHeader.ReplaceAllStringFunc(text, func(match string) string {
+			part := authHeader.FindStringSubmatch(match)
+			if !strings.ContainsAny(part[2], "0123456789=") { // an ordinary word
 				return match
 			}
-			return part[1] + Hidden
+			return part[1] + Redacted
 		})
 	}
-	if longestWord(text) < randomLength {
+	if longestWord(text) < minRandomLength {
 		return text
 	}
-	return random.ReplaceAllStringFunc(text, func(word string) string {
+	return randomWord.ReplaceAllStringFunc(text, func(word string) string {
 		if isRandom(word) {
-			return Hidden
+			return Redacted
 		}
 		return word
 	})
 }
 
-// tokenForms are tokens that are known by their form. Each match has one of the marks.
+// tokenForms are tokens with a known format. Each match contains one of the
+// markers.
 var tokenForms = []struct{ pattern, marks string }{
 	{`(?:AKIA|ASIA)[A-Z2-7]{16}`, "AKIA ASIA"},
 	{`eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)*`, "eyJ"},
@@ -194,8 +194,8 @@ var tokenForms = []struct{ pattern, marks string }{
 	{`\bAGE-SECRET-KEY-1\w+`, "AGE-SECRET-KEY-1"},
 }
 
-// tokens is any of the forms.
-var tokens, tokenMarks = func() (*regexp.Regexp, []string) {
+// tokens matches any of the formats.
+var tokens, tokenMarkers = func() (*regexp.Regexp, []string) {
 	var patterns, marks []string
 	for _, form := range tokenForms {
 		patterns, marks = append(patterns, form.pattern), append(marks, strings.Fields(form.marks)...)
@@ -204,18 +204,19 @@ var tokens, tokenMarks = func() (*regexp.Regexp, []string) {
 }()
 
 var (
-	flagMarks   = []string{" -", "\t-", "\n-", "\f-", "\r-", `"-`, `'-`}
-	headerMarks = []string{"bearer", "ba"} // another letter than s counts for one where case does not
+	flagMarkers   = []string{" -", "\t-", "\n-", "\f-", "\r-", `"-`, `'-`}
+	headerMarkers = []string{"bearer", "ba"} // ſ folds to s, so "bas" would miss it
 )
 
 func containsAny(text string, marks []string) bool {
 	return slices.ContainsFunc(marks, func(mark string) bool { return strings.Contains(text, mark) })
 }
 
-// randomLength is how long a word is at least that [isRandom] is asked about.
-const randomLength = 32
+// minRandomLength is the minimum length of a word for [isRandom].
+const minRandomLength = 32
 
-// longestWord is the length of the longest run of what [random] takes.
+// longestWord returns the length of the longest run of characters that [randomWord]
+// matches.
 func longestWord(text string) int {
 	longest, from := 0, 0
 	for at := range len(text) + 1 {
@@ -234,38 +235,38 @@ var (
 	keyBlock = regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----|$)`)
 	keyEnd   = regexp.MustCompile(`(?:[A-Za-z0-9+/=]{16,}(?:\s|\\[rn])+)*[A-Za-z0-9+/=]*(?:\s|\\[rn])*-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----`)
 
-	scheme  = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>` + "`" + `]*`)
-	user    = regexp.MustCompile("(^|[\\s\"'`=,(\\[])([^\\s\"'`/:@=,(\\[]*):([^\\s\"'`/][^\\s\"'`]*[^\\s\"'`@/]|[^\\s\"'`@/])@([^\\s\"'`@]*)")
-	oracle  = regexp.MustCompile(`(oracle:\w{1,8}:)[^\s"']+@`)
-	element = regexp.MustCompile(`(?i)(<[^<>/]*(?:passw|pwd|secret|token)[^<>/]*>)[^<]+<`)
-	digest  = regexp.MustCompile(`^sha\d+:`)
-	netrc   = regexp.MustCompile(`(\blogin\s+\S+\s+password\s+)\S+`)
-	header  = regexp.MustCompile(`(?i)\b((?:bearer|basic)\s+)([\w.~+/=-]{6,})`)
-	random  = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_-]{%d,}={0,2}`, randomLength))
+	urlPattern     = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>` + "`" + `]*`)
+	userInfo       = regexp.MustCompile("(^|[\\s\"'`=,(\\[])([^\\s\"'`/:@=,(\\[]*):([^\\s\"'`/][^\\s\"'`]*[^\\s\"'`@/]|[^\\s\"'`@/])@([^\\s\"'`@]*)")
+	oracleUserInfo = regexp.MustCompile(`(oracle:\w{1,8}:)[^\s"']+@`)
+	xmlElement     = regexp.MustCompile(`(?i)(<[^<>/]*(?:passw|pwd|secret|token)[^<>/]*>)[^<]+<`)
+	digestPrefix   = regexp.MustCompile(`^sha\d+:`)
+	netrc          = regexp.MustCompile(`(\blogin\s+\S+\s+password\s+)\S+`)
+	authHeader     = regexp.MustCompile(`(?i)\b((?:bearer|basic)\s+)([\w.~+/=-]{6,})`)
+	randomWord     = regexp.MustCompile(fmt.Sprintf(`[A-Za-z0-9+/_-]{%d,}={0,2}`, minRandomLength))
 )
 
-// hideUser hides what stands before the host of a URL.
-func hideUser(url string) string {
+// redactURLUser redacts the user information of a URL.
+func redactURLUser(url string) string {
 	scheme, rest, _ := strings.Cut(url, "://")
 	authority := rest
 	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
 		authority = rest[:end]
 	}
 	at := strings.LastIndex(authority, "@")
-	if at < 0 { // or its password has a slash, as it should not
+	if at < 0 { // or its password has an unescaped slash
 		last := strings.LastIndex(rest, "@")
 		if last < 0 || rest[last-1] == '/' || !strings.Contains(authority, ":") {
 			return url
 		}
 		at = last
 	}
-	return scheme + "://" + Hidden + rest[at:]
+	return scheme + "://" + Redacted + rest[at:]
 }
 
 var inlineFlag = regexp.MustCompile(`(^|[\s"'])(--?[a-zA-Z][\w.-]*)(\s+)("[^"]*"|'[^']*'|[^\s"']+)`)
 
-// hideFlags hides the values of flags in a command line.
-func hideFlags(text string) string {
+// redactFlags redacts the values of secret flags in a command line.
+func redactFlags(text string) string {
 	client := sqlClient.MatchString(text)
 	var b strings.Builder
 	for {
@@ -274,31 +275,32 @@ func hideFlags(text string) string {
 			break
 		}
 		flag, value := text[m[4]:m[5]], text[m[8]:m[9]]
-		if !flagged(flag, strings.Trim(value, `"'`)) {
+		if !isSecretFlag(flag, strings.Trim(value, `"'`)) {
 			b.WriteString(text[:m[5]]) // the value may be a flag itself
 			text = text[m[5]:]
 			continue
 		}
-		b.WriteString(text[:m[8]] + Hidden)
+		b.WriteString(text[:m[8]] + Redacted)
 		text = text[m[9]:]
 	}
 	b.WriteString(text)
 	if !client {
 		return b.String()
 	}
-	return clientFlag.ReplaceAllString(b.String(), "${1}-p"+Hidden)
+	return clientFlag.ReplaceAllString(b.String(), "${1}-p"+Redacted)
 }
 
 var clientFlag = regexp.MustCompile(`(\s)-p[^\s=]+`)
 
-// pair is a name, and what stands between it and its value.
+// pair matches a name and the separator between it and its value.
 var pair = regexp.MustCompile(`([A-Za-z_][\w.$-]*)(\\*["']?\]?\s{0,3}(?:=>|:=|=|:)\s{0,3})`)
 
-// prose are the names that are believed without "=" or quotes, too: "token: x".
-var prose = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|private|secret)[._-]?key|authorization|cookie)$`)
+// unquotedNames match names whose values are secret even without "=" or quotes:
+// "token: x".
+var unquotedNames = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|token|secret|(?:api|access|private|secret)[._-]?key|authorization|cookie)$`)
 
-// hidePairs hides the values of names that say that they are secret.
-func hidePairs(text string) string {
+// redactPairs redacts the values of secret names.
+func redactPairs(text string) string {
 	var b strings.Builder
 	from := 0
 	for from < len(text) {
@@ -309,12 +311,12 @@ func hidePairs(text string) string {
 		name, between := text[from+m[2]:from+m[3]], text[from+m[4]:from+m[5]]
 		start, value := from+m[2], from+m[1]
 		end := value
-		if Named(name) && isPair(text[:start], name, between, text[value:]) {
+		if IsSecretName(name) && isPair(text[:start], name, between, text[value:]) {
 			end = value + valueLength(text[:start], name, text[value:])
 		}
 		b.WriteString(text[from:value])
-		if end > value && !strings.HasPrefix(text[value:end], Hidden) {
-			b.WriteString(Hidden)
+		if end > value && !strings.HasPrefix(text[value:end], Redacted) {
+			b.WriteString(Redacted)
 		} else {
 			b.WriteString(text[value:end])
 		}
@@ -323,27 +325,27 @@ func hidePairs(text string) string {
 	return b.String() + text[from:]
 }
 
-// isPair tells whether what was found is one. A colon is found in sentences and
-// in ARNs, too.
+// isPair reports whether a match is a name and a value. Colons occur in sentences
+// and ARNs as well.
 func isPair(before, name, between, value string) bool {
 	switch {
 	case strings.Contains(between, "=") || strings.ContainsAny(between, `"'`):
 		return true
-	case !prose.MatchString(name):
+	case !unquotedNames.MatchString(name):
 		return false
 	case strings.HasSuffix(before, ":"): // of an ARN
 		return false
 	}
-	// In a sentence a word stands before it, and words after it.
+	// In a sentence, words surround it.
 	word, _, more := strings.Cut(value, " ")
-	return sure.MatchString(name) || !more || !strings.HasSuffix(before, " ") || strings.HasSuffix(before, ", ") ||
+	return sentenceNames.MatchString(name) || !more || !strings.HasSuffix(before, " ") || strings.HasSuffix(before, ", ") ||
 		len(word) > len("401") && strings.ContainsAny(word, "0123456789")
 }
 
-// sure are the names that have a value in a sentence, too.
-var sure = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|[._-]?key|authorization)$`)
+// sentenceNames match names whose values are secret in a sentence as well.
+var sentenceNames = regexp.MustCompile(`(?i)(?:passw(?:or)?d|passphrase|pwd|[._-]?key|authorization)$`)
 
-// valueLength is how much of rest is the value of a name.
+// valueLength returns the length of the value at the start of rest.
 func valueLength(before, name, rest string) int {
 	unquoted := strings.TrimLeft(rest, `\`)
 	escapes := len(rest) - len(unquoted)
@@ -364,7 +366,7 @@ func valueLength(before, name, rest string) int {
 		}
 		return len(rest)
 	case '{', '[':
-		return bracketed(rest)
+		return bracketedLength(rest)
 	}
 	ends := " \t\r\n;\"'`"
 	switch {
@@ -381,10 +383,10 @@ func valueLength(before, name, rest string) int {
 	return len(rest)
 }
 
-// nextPair is a connection string that goes on.
+// nextPair matches a connection string with further pairs.
 var nextPair = regexp.MustCompile(`^[^;\r\n"]*;\s*[A-Za-z][\w .]*=`)
 
-func bracketed(text string) int {
+func bracketedLength(text string) int {
 	depth := 0
 	for at := range len(text) {
 		switch text[at] {
@@ -399,12 +401,11 @@ func bracketed(text string) int {
 	return len(text)
 }
 
-// secretKey has the form of an AWS secret access key.
+// secretKey matches the format of an AWS secret access key.
 var secretKey = regexp.MustCompile(`^[A-Za-z0-9+][A-Za-z0-9/+]{39}$`)
 
-// isRandom tells whether a word looks as if it were drawn: letters of both
-// cases and digits that change places all the time. A path, a digest and a
-// compound of words do not.
+// isRandom reports whether a word looks random: upper and lower case letters and
+// digits that alternate often. Paths, digests and compound words do not.
 func isRandom(word string) bool {
 	count := map[rune]int{}
 	var classes, changes int

@@ -7,8 +7,8 @@ import (
 
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report/outcome"
 )
@@ -108,7 +108,7 @@ func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop
 	if err != nil {
 		return "", nil, fmt.Errorf("finding the emulator's ports: %w", err)
 	}
-	var open []*forward.Forward
+	var open []*localaws.PortForward
 	stop = func() {
 		for _, f := range open {
 			_ = f.Close() // the container ends with the function
@@ -125,7 +125,7 @@ func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop
 			stop()
 			return "", nil, fmt.Errorf("finding the emulator's port %d: %w", number, err)
 		}
-		f, err := forward.Listen(ctx, fmt.Sprintf("127.0.0.1:%d", number), to)
+		f, err := localaws.ListenAndForward(ctx, fmt.Sprintf("127.0.0.1:%d", number), to)
 		if err != nil {
 			stop()
 			return "", nil, err

@@ -1,4 +1,4 @@
-package forward_test
+package localaws_test
 
 import (
 	"context"
@@ -9,23 +9,20 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
-	"dagger/slipway/internal/forward"
+	"dagger/slipway/internal/rehearse/localaws"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func TestRequestsArriveUnderTheNameTheyWereSentTo(t *testing.T) {
+func TestForwardKeepsHostHeader(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Host) }))
 	defer server.Close()
-	f, err := forward.Listen(t.Context(), "127.0.0.1:0", server.Listener.Addr().String())
+	f, err := localaws.ListenAndForward(t.Context(), "127.0.0.1:0", server.Listener.Addr().String())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
 
-	carrier := &http.Transport{}
-	defer carrier.CloseIdleConnections()
-	response, err := (&http.Client{Transport: carrier}).Get("http://" + f.Address())
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	response, err := (&http.Client{Transport: transport}).Get("http://" + f.Address())
 	require.NoError(t, err)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
@@ -33,8 +30,8 @@ func TestRequestsArriveUnderTheNameTheyWereSentTo(t *testing.T) {
 	require.Equal(t, f.Address(), string(body))
 }
 
-// TestEndOfOneSide is a peer that answers once the other side has ended.
-func TestEndOfOneSide(t *testing.T) {
+// TestForwardHalfClose has a peer that replies after the client has closed its write side.
+func TestForwardHalfClose(t *testing.T) {
 	far, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer far.Close()
@@ -47,7 +44,7 @@ func TestEndOfOneSide(t *testing.T) {
 		said, _ := io.ReadAll(connection)
 		_, _ = connection.Write(append(said, '!'))
 	}()
-	f, err := forward.Listen(t.Context(), "127.0.0.1:0", far.Addr().String())
+	f, err := localaws.ListenAndForward(t.Context(), "127.0.0.1:0", far.Addr().String())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
 	connection := dial(t, f)
@@ -59,11 +56,11 @@ func TestEndOfOneSide(t *testing.T) {
 	require.Equal(t, "hello!", string(answer))
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestForwardUnreachableTarget(t *testing.T) {
 	far, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, far.Close())
-	f, err := forward.Listen(t.Context(), "127.0.0.1:0", far.Addr().String())
+	f, err := localaws.ListenAndForward(t.Context(), "127.0.0.1:0", far.Addr().String())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, f.Close()) }()
 	answer, err := io.ReadAll(dial(t, f))
@@ -71,14 +68,14 @@ func TestNobodyThere(t *testing.T) {
 	require.Empty(t, answer)
 }
 
-func TestCloseEndsOpenConnections(t *testing.T) {
+func TestForwardCloseEndsOpenConnections(t *testing.T) {
 	far, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer far.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	f, err := forward.Listen(ctx, "127.0.0.1:0", far.Addr().String())
+	f, err := localaws.ListenAndForward(ctx, "127.0.0.1:0", far.Addr().String())
 	require.NoError(t, err)
-	cancel() // who asked for the forward may go: it lasts until it is closed
+	cancel() // the forward lasts until it is closed
 	connection := dial(t, f)
 	accepted, err := far.Accept()
 	require.NoError(t, err)
@@ -87,15 +84,15 @@ func TestCloseEndsOpenConnections(t *testing.T) {
 	_, _ = io.ReadAll(connection) // ends
 }
 
-func TestAddressInUse(t *testing.T) {
+func TestForwardAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer taken.Close()
-	_, err = forward.Listen(t.Context(), taken.Addr().String(), "127.0.0.1:1")
-	require.ErrorContains(t, err, "making "+taken.Addr().String()+" lead to 127.0.0.1:1")
+	_, err = localaws.ListenAndForward(t.Context(), taken.Addr().String(), "127.0.0.1:1")
+	require.ErrorContains(t, err, "forwarding "+taken.Addr().String()+" to 127.0.0.1:1")
 }
 
-func dial(t *testing.T, f *forward.Forward) net.Conn {
+func dial(t *testing.T, f *localaws.PortForward) net.Conn {
 	t.Helper()
 	connection, err := net.Dial("tcp", f.Address())
 	require.NoError(t, err)

@@ -156,7 +156,7 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 		server = s
 		for action := range spared {
 			service, name, _ := strings.Cut(action, ":")
-			s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
+			s.Inject(localaws.Fault{Kind: localaws.AccessDenied, Service: service, Action: name})
 		}
 	}
 	o.Up = func(endpoint string, _ report.Release) {

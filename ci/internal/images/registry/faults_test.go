@@ -86,7 +86,7 @@ func TestFaults(t *testing.T) {
 			want: "the registry does not take the login (401 Unauthorized): log in again",
 		},
 		"pushing is denied": {
-			spoil: fault(localaws.Fault{Kind: localaws.Denied, Action: "InitiateLayerUpload"}),
+			spoil: fault(localaws.Fault{Kind: localaws.AccessDenied, Action: "InitiateLayerUpload"}),
 			want:  "the registry denies it (403 DENIED: User: ",
 		},
 		"tagging is denied": {

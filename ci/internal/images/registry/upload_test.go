@@ -88,7 +88,7 @@ func TestLostAnswers(t *testing.T) {
 	for _, action := range []string{"CompleteLayerUpload", "PutImage", "InitiateLayerUpload", "UploadLayerPart", "BatchGetImage", "BatchCheckLayerAvailability"} {
 		t.Run(action, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-			defer f.Server.Inject(localaws.Fault{Kind: localaws.Lost, Action: action, Times: 3})()
+			defer f.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Action: action, Times: 3})()
 			image := index(t, noise(t, 1000))
 			_, err := f.direct().Publish(t.Context(), publication(image))
 			require.NoError(t, err)

@@ -25,12 +25,12 @@ func TestParseFault(t *testing.T) {
 	}{
 		"throttle":                          {want: localaws.Fault{Kind: localaws.Throttle}},
 		"throttle:rate=0.3":                 {want: localaws.Fault{Kind: localaws.Throttle, Rate: 0.3}},
-		"lost:action=UpdateService,times=1": {want: localaws.Fault{Kind: localaws.Lost, Action: "UpdateService", Times: 1}},
+		"lost:action=UpdateService,times=1": {want: localaws.Fault{Kind: localaws.LostResponse, Action: "UpdateService", Times: 1}},
 		"slow:service=ecs,delay=1m30s":      {want: localaws.Fault{Kind: localaws.Slow, Service: "ecs", Delay: 90 * time.Second}},
-		"stale:delay=5s,rate=1":             {want: localaws.Fault{Kind: localaws.Stale, Delay: 5 * time.Second, Rate: 1}},
+		"stale:delay=5s,rate=1":             {want: localaws.Fault{Kind: localaws.StaleRead, Delay: 5 * time.Second, Rate: 1}},
 		"5xx":                               {want: localaws.Fault{Kind: localaws.ServerError}},
 		"expired-token":                     {want: localaws.Fault{Kind: localaws.ExpiredToken}},
-		"denied:action=GetRole,service=iam": {want: localaws.Fault{Kind: localaws.Denied, Action: "GetRole", Service: "iam"}},
+		"denied:action=GetRole,service=iam": {want: localaws.Fault{Kind: localaws.AccessDenied, Action: "GetRole", Service: "iam"}},
 		"reset:times=2":                     {want: localaws.Fault{Kind: localaws.Reset, Times: 2}},
 		"5xx:after=4096":                    {want: localaws.Fault{Kind: localaws.ServerError, After: 4096}},
 		"reset:after=0":                     {err: `after=0: take a number of bytes above 0, such as after=65536`},
@@ -89,9 +89,9 @@ func TestFaultsAreWhatTheSDKTakesThemFor(t *testing.T) {
 		localaws.Throttle:     {true, true, []string{"ThrottlingException", "Throttling"}},
 		localaws.ServerError:  {true, false, []string{"InternalFailure"}},
 		localaws.Reset:        {true, false, nil},
-		localaws.Lost:         {true, false, nil},
+		localaws.LostResponse: {true, false, nil},
 		localaws.ExpiredToken: {false, false, []string{"ExpiredTokenException", "ExpiredToken"}},
-		localaws.Denied:       {false, false, []string{"AccessDeniedException", "AccessDenied"}},
+		localaws.AccessDenied: {false, false, []string{"AccessDeniedException", "AccessDenied"}},
 	}
 	retryer := retry.NewStandard()
 	throttles := retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}

@@ -49,20 +49,20 @@ type Call = wire.Call
 
 // Server is a running embedded AWS.
 type Server struct {
-	options  Options
-	listener net.Listener
-	http     *http.Server
-	serving  chan struct{}
-	dir      *workDir
-	quotas   *quotas // nil without Options.Throttle
-	store    *registry.Store
-	runtime  *task.Runtime
-	balancer *elb.Balancer
-	control  *ecs.Control
-	tokens   *sts.Tokens
-	roles    *iam.Roles
-	close    func() error
-	detach   func() bool // from the context that Start was given
+	options       Options
+	listener      net.Listener
+	http          *http.Server
+	served        chan struct{}
+	dir           *workDir
+	quotas        *quotas // nil without Options.Throttle
+	store         *registry.Store
+	runtime       *task.Runtime
+	balancer      *elb.Balancer
+	controlPlane  *ecs.ControlPlane
+	tokens        *sts.Tokens
+	roles         *iam.Roles
+	close         func() error
+	stopAfterFunc func() bool // from the context that Start was given
 
 	mu     sync.Mutex
 	calls  []Call
@@ -74,22 +74,22 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: name another address with --listen, or let port 0 take a free one", o.Listen, reason(err))
+		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: name another address with --listen, or let port 0 take a free one", o.Listen, systemError(err))
 	}
-	s := &Server{options: o, listener: l, serving: make(chan struct{})}
+	s := &Server{options: o, listener: l, served: make(chan struct{})}
 	if o.Throttle {
 		s.quotas = newQuotas()
 	}
-	if err := s.assemble(); err != nil {
+	if err := s.setUp(); err != nil {
 		_ = l.Close()
 		return nil, err
 	}
 	go func() {
-		defer close(s.serving)
+		defer close(s.served)
 		_ = s.http.Serve(l) // ends with ErrServerClosed
 	}()
 	s.close = sync.OnceValue(s.shutdown)
-	s.detach = context.AfterFunc(ctx, func() { _ = s.close() })
+	s.stopAfterFunc = context.AfterFunc(ctx, func() { _ = s.close() })
 	return s, nil
 }
 
@@ -107,7 +107,7 @@ func (o Options) withDefaults() Options {
 }
 
 // reason is the system's part of a network error, without what the caller says anyway.
-func reason(err error) error {
+func systemError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err
@@ -116,7 +116,7 @@ func reason(err error) error {
 }
 
 // assemble makes the services and connects them with one another.
-func (s *Server) assemble() error {
+func (s *Server) setUp() error {
 	dir, err := newWorkDir(s.options.Dir)
 	if err != nil {
 		return err
@@ -134,23 +134,25 @@ func (s *Server) assemble() error {
 		return fmt.Errorf("embedded AWS: %w", err)
 	}
 	streams := logs.NewStore(scope)
-	kept, params := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
+	secretStore, parameterStore := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
 	s.tokens, s.roles = sts.New(scope), iam.New(scope, c.Now)
 	s.balancer = elb.New(elb.Config{
 		Scope: scope, Clock: c,
-		Dial:    func(ctx context.Context, ip string, port int) (net.Conn, error) { return s.control.Dial(ctx, ip, port) },
-		Changed: func(group, ip string) { s.control.TargetChanged(group, ip) },
+		Dial: func(ctx context.Context, ip string, port int) (net.Conn, error) {
+			return s.controlPlane.Dial(ctx, ip, port)
+		},
+		OnTargetChange: func(group, ip string) { s.controlPlane.TargetChanged(group, ip) },
 	})
-	s.control = ecs.New(ecs.Config{
+	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: vault{kept, params}, Endpoint: s.Endpoint(), Role: s.roles.Assume,
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: s.roles.EnsureRole,
 	})
 	router := &wire.Router{
 		Services: []wire.Service{
-			s.control.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
-			s.tokens.Service(), s.roles.Service(), kept.Service(), params.Service(),
+			s.controlPlane.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
+			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(),
 		},
-		Observe: s.observe, Disturb: s.disturb,
+		Observe: s.recordCall, Inject: s.injectionFor,
 	}
 	s.http = &http.Server{
 		Handler: s.route(router), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Minute,
@@ -167,7 +169,7 @@ func (s *Server) route(apis http.Handler) http.Handler {
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
 			s.serveRegistry(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v4/"):
-			s.control.ServeMetadata(w, r)
+			s.controlPlane.ServeMetadata(w, r)
 		default:
 			apis.ServeHTTP(w, r)
 		}
@@ -186,12 +188,12 @@ func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
 // DenySimulated makes IAM's policy simulator deny an action, such as
 // iam:PassRole, on the resource with an ARN, or on all of them for "*". The
 // embedded AWS itself enforces no permission.
-func (s *Server) DenySimulated(action, resource string) { s.roles.Deny(action, resource) }
+func (s *Server) DenyInSimulator(action, resource string) { s.roles.Deny(action, resource) }
 
 // SetAlarm sets or clears a CloudWatch alarm, which is known by its name only.
 // Setting it fails the deployment in progress of every service whose deployment
 // configuration names it, and rolls it back where that says so.
-func (s *Server) SetAlarm(name string, alarming bool) { s.control.SetAlarm(name, alarming) }
+func (s *Server) SetAlarm(name string, alarming bool) { s.controlPlane.SetAlarm(name, alarming) }
 
 // Traffic counts a load balancer's requests: those answered below 500 and those
 // that failed.
@@ -220,22 +222,22 @@ func (s *Server) SetThrottle(on bool) {
 // Close stops every task, closes every listener and removes the working
 // directory. It may be called more than once.
 func (s *Server) Close() error {
-	s.detach()
+	s.stopAfterFunc()
 	return s.close()
 }
 
 // closing is how long API calls under way may take to end. Clients keep
 // connections that were never used, for which it would be waited in vain.
-const closing = 200 * time.Millisecond
+const shutdownTimeout = 200 * time.Millisecond
 
 func (s *Server) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
-	<-s.serving
-	s.control.Close()
+	<-s.served
+	s.controlPlane.Close()
 	s.balancer.Close()
 	s.runtime.Close()
 	s.store.Close()
@@ -245,7 +247,7 @@ func (s *Server) shutdown() error {
 // maxCalls bounds the record of calls; the oldest go first.
 const maxCalls = 100_000
 
-func (s *Server) observe(c Call) {
+func (s *Server) recordCall(c Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.calls) >= maxCalls {

@@ -73,7 +73,7 @@ func TestContextEndsTheServer(t *testing.T) {
 func TestForcedNamespacesNeedPrivilege(t *testing.T) {
 	s, err := localaws.Start(t.Context(), localaws.Options{Tasks: task.ModeNamespace})
 	if err != nil {
-		require.ErrorIs(t, err, task.ErrNamespaces)
+		require.ErrorIs(t, err, task.ErrNamespacesUnavailable)
 		return
 	}
 	require.Equal(t, task.ModeNamespace, s.TaskMode())
@@ -108,7 +108,7 @@ func TestFaults(t *testing.T) {
 		"throttle":      {localaws.Fault{Kind: localaws.Throttle}, "ThrottlingException"},
 		"5xx":           {localaws.Fault{Kind: localaws.ServerError, Service: "ecs"}, "InternalFailure"},
 		"reset":         {localaws.Fault{Kind: localaws.Reset, Action: "ListClusters"}, ""},
-		"lost":          {localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "ListClusters"}, ""},
+		"lost":          {localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: "ListClusters"}, ""},
 		"expired token": {localaws.Fault{Kind: localaws.ExpiredToken}, "ExpiredTokenException"},
 	}
 	p := localawstest.Start(t, localaws.Options{})
@@ -129,7 +129,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 
-	p.Server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "CreateCluster", Times: 1})
+	p.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: "CreateCluster", Times: 1})
 	_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}, once)
 	require.Error(t, err, "the answer is lost")
 	list, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{})
@@ -166,7 +166,7 @@ func TestStaleReads(t *testing.T) {
 		require.NoError(t, err)
 	}
 	create("a")
-	remove := p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Delay: 300 * time.Millisecond})
+	remove := p.Server.Inject(localaws.Fault{Kind: localaws.StaleRead, Service: "ecs", Delay: 300 * time.Millisecond})
 	require.Equal(t, 1, list())
 	create("b")
 	require.Equal(t, 1, list(), "the new cluster is not seen yet")
@@ -175,7 +175,7 @@ func TestStaleReads(t *testing.T) {
 	create("c")
 	require.Equal(t, 3, list())
 
-	defer p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.StaleRead, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
 	seen := map[int]int{}
 	for range 100 {
 		seen[list()]++

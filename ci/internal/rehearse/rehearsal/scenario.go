@@ -99,7 +99,7 @@ func (s Scenario) stage(ctx context.Context, to http.RoundTripper, hand stagehan
 		return halfway(to, func() { hand.deployOther(ctx) })
 	case LostAnswers:
 		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
-			hand.server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: action, Times: 1})
+			hand.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
 		}
 	case Throttled:
 		hand.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})

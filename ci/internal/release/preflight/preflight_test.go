@@ -200,7 +200,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Usage, []string{"service api: task role arn:aws:iam::000000000000:role/task does not exist, and arn:aws:iam::000000000000:role/ecs/task does: correct the ARN"}},
 		"a role for EC2":    {func(w *world) { w.trust("exec", strings.Replace(trust, "ecs-tasks", "ec2", 1)) }, outcome.Usage, []string{"execution role " + execRole + " cannot be assumed by tasks: allow sts:AssumeRole to the service ecs-tasks.amazonaws.com"}},
 		"a trust not JSON":  {func(w *world) { w.trust("exec", "{") }, outcome.Usage, []string{"services api, web: the trust policy of execution role " + execRole + " cannot be read"}},
-		"a role not passed": {func(w *world) { w.Server.DenySimulated("iam:PassRole", taskRole) }, outcome.Failed, []string{"services api, web: task role " + taskRole + " may not be passed to tasks by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + taskRole}},
+		"a role not passed": {func(w *world) { w.Server.DenyInSimulator("iam:PassRole", taskRole) }, outcome.Failed, []string{"services api, web: task role " + taskRole + " may not be passed to tasks by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + taskRole}},
 		"no log group":      {func(w *world) { w.container().LogConfiguration.Options["awslogs-group"] = "/ecs" }, outcome.Failed, []string{"service api: log group /ecs does not exist in account"}},
 		"no name of a log group": {func(w *world) { delete(w.container().LogConfiguration.Options, "awslogs-group") }, outcome.Usage, []string{
 			"service api: container api logs to awslogs without awslogs-group",
@@ -234,7 +234,7 @@ func TestFindings(t *testing.T) {
 		}},
 		"the image that runs is gone, by a role that knows no rules": {func(w *world) {
 			w.before(w.Repo + ":gone")
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribePullThroughCacheRules"})
 		}, outcome.Refused, []string{":gone of container api, which runs now, is gone"}},
 		"the repository of what runs is gone": {func(w *world) { w.before(strings.TrimSuffix(w.Repo, "app") + "old:1") }, outcome.Refused, []string{
 			"old:1 of container api, which runs now, is gone from Amazon ECR",
@@ -296,10 +296,10 @@ func TestFindings(t *testing.T) {
 		}, outcome.Failed, []string{"service api: parameter nope does not exist"}},
 		"expired credentials": {func(w *world) { w.Server.Inject(localaws.Fault{Kind: localaws.ExpiredToken, Service: "sts"}) }, outcome.Failed, []string{"credentials: they have expired: get new ones"}},
 		"images denied": {func(w *world) {
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "BatchGetImage"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "BatchGetImage"})
 		}, outcome.Failed, []string{"cannot be checked: the caller lacks ecr:BatchGetImage on arn:aws:ecr:us-east-1:000000000000:repository/app: allow it in the caller's policy"}},
 		"the registry denied": {func(w *world) {
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "GetAuthorizationToken"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "GetAuthorizationToken"})
 		}, outcome.Failed, []string{"images: the registry cannot be checked: the caller lacks ecr:GetAuthorizationToken on *"}},
 		"several at once": {func(w *world) {
 			w.container().PortMappings = nil
@@ -358,7 +358,7 @@ func TestNotes(t *testing.T) {
 	deny := func(actions ...string) func(w *world) {
 		return func(w *world) {
 			for _, action := range actions {
-				w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: action})
+				w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: action})
 			}
 		}
 	}
@@ -425,7 +425,7 @@ func TestNotes(t *testing.T) {
 		}, []string{"public-ecr/datadog/agent:latest: it is not cached, and comes by pull-through cache rule public-ecr when it is pulled"}},
 		"a sidecar that may be pulled through": {func(w *world) {
 			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/agent")
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribePullThroughCacheRules"})
 		}, []string{"not checked: whether a pull-through cache rule brings image "}},
 		"the image that runs is there":     {func(w *world) { w.before(w.Push(empty.Image, "now")) }, nil},
 		"what runs is in another registry": {func(w *world) { w.before("busybox:1") }, []string{"not checked: image busybox:1: its registry is not Amazon ECR"}},
@@ -572,7 +572,7 @@ func TestNotesNameSomeAndCountTheRest(t *testing.T) {
 		s.Definition.ContainerDefinitions[0].LogConfiguration.Options["awslogs-group"] = group
 		w.subjects = append(w.subjects, s)
 	}
-	w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribeLogGroups"})
+	w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribeLogGroups"})
 	notes, err := w.check(t)
 	require.NoError(t, err)
 	require.Equal(t, []string{"not checked: log group /ecs/test, a, b, c, d and 3 more: the caller lacks logs:DescribeLogGroups"}, notes)
@@ -606,7 +606,7 @@ func TestIdentityFails(t *testing.T) {
 	_, err := preflight.Checker{}.Identity(t.Context())
 	require.ErrorContains(t, err, "there is no STS client")
 	w := newWorld(t)
-	w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Service: "sts"})
+	w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Service: "sts"})
 	_, err = w.checker.Identity(t.Context())
 	require.ErrorContains(t, err, "asking who the credentials belong to")
 	_, err = w.check(t)

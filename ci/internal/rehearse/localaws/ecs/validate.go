@@ -14,7 +14,7 @@ import (
 )
 
 // normalize turns sizes such as "1 vCPU" and "2 GB" into the units ECS keeps.
-func normalize(in *awsecs.RegisterTaskDefinitionInput) {
+func normalizeSizes(in *awsecs.RegisterTaskDefinitionInput) {
 	convert := func(size *string, unit string) *string {
 		number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
 		value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
@@ -48,7 +48,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
 		}
 		names[*d.Name] = true
-		if name := shared(d); name != "" {
+		if name := duplicateSecretName(d); name != "" {
 			return wire.Errorf("ClientException", "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.", name)
 		}
 		for _, m := range d.PortMappings {
@@ -57,8 +57,8 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			}
 		}
 	}
-	if _, bad := startOrder(in.ContainerDefinitions); bad != "" {
-		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", bad)
+	if _, invalid := startOrder(in.ContainerDefinitions); invalid != "" {
+		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", invalid)
 	}
 	if err := validateTags(in.Tags); err != nil {
 		return err
@@ -86,7 +86,7 @@ func validateTags(tags []types.Tag) error {
 }
 
 // shared is the name of a secret that the container has for something else, too.
-func shared(d types.ContainerDefinition) string {
+func duplicateSecretName(d types.ContainerDefinition) string {
 	taken := map[string]bool{}
 	for _, v := range d.Environment {
 		taken[aws.ToString(v.Name)] = true
@@ -132,7 +132,7 @@ func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
 }
 
 // validateService checks what ECS checks before it creates or updates a service.
-func (c *Control) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
+func (c *ControlPlane) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
 	if desired != nil && *desired < 0 {
 		return wire.Errorf("InvalidParameterException", "desiredCount cannot be negative")
 	}

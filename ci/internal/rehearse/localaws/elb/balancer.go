@@ -31,23 +31,23 @@ type Config struct {
 	Clock *clock.Fast
 	Dial  Dialer
 	// Changed is told, without any lock held, that a target's state has changed.
-	Changed func(targetGroup, ip string)
+	OnTargetChange func(targetGroup, ip string)
 }
 
 // Balancer holds all load balancers, listeners, rules and target groups.
 type Balancer struct {
-	cfg       Config
-	ctx       context.Context
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup
-	transport *http.Transport // of requests
-	checker   *http.Client    // of health checks
+	cfg          Config
+	ctx          context.Context
+	cancel       context.CancelFunc
+	wg           sync.WaitGroup
+	transport    *http.Transport // of requests
+	healthClient *http.Client    // of health checks
 
-	mu        sync.Mutex
-	balancers []*loadBalancer
-	groups    []*targetGroup
-	tags      map[string]map[string]string // by ARN
-	credits   map[string]map[string]int    // of target groups to get requests, by rule
+	mu             sync.Mutex
+	balancers      []*loadBalancer
+	groups         []*targetGroup
+	tags           map[string]map[string]string // by ARN
+	currentWeights map[string]map[string]int    // of target groups to get requests, by rule
 }
 
 // loadBalancer is one ALB.
@@ -72,16 +72,16 @@ type port struct {
 // include the default rule.
 type listener struct {
 	types.Listener
-	lb      *loadBalancer
-	port    *port
-	rules   []*types.Rule
-	standby types.Rule // the default rule
+	lb          *loadBalancer
+	port        *port
+	rules       []*types.Rule
+	defaultRule types.Rule // the default rule
 }
 
 // New returns a Balancer without any resources.
 func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, credits: map[string]map[string]int{}}
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, currentWeights: map[string]map[string]int{}}
 	b.transport = &http.Transport{
 		Proxy:                 nil, // targets are tasks of this machine
 		DialContext:           b.dialAddress,
@@ -90,7 +90,7 @@ func New(cfg Config) *Balancer {
 		ResponseHeaderTimeout: time.Minute, // an ALB's idle timeout
 		DisableCompression:    true,
 	}
-	b.checker = &http.Client{
+	b.healthClient = &http.Client{
 		Transport:     &http.Transport{Proxy: nil, DialContext: b.dialAddress, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -101,10 +101,10 @@ func New(cfg Config) *Balancer {
 func (b *Balancer) Close() {
 	b.cancel()
 	b.mu.Lock()
-	doomed := b.balancers
+	balancers := b.balancers
 	b.balancers = nil
 	b.mu.Unlock()
-	for _, lb := range doomed {
+	for _, lb := range balancers {
 		lb.close()
 	}
 	b.wg.Wait()
@@ -125,7 +125,7 @@ func (b *Balancer) open(lb *loadBalancer) (*port, error) {
 	}
 	p := &port{lb: lb, socket: socket}
 	p.server = &http.Server{
-		Handler: front{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
+		Handler: portHandler{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	lb.ports = append(lb.ports, p)
@@ -191,11 +191,11 @@ func (b *Balancer) group(arn string) (*targetGroup, error) {
 }
 
 // users lists the ARNs of the load balancers that forward to a target group.
-func (b *Balancer) users(group string) []string {
+func (b *Balancer) forwardingLoadBalancers(group string) []string {
 	arns := []string{}
 	for _, lb := range b.balancers {
 		for _, l := range lb.listeners {
-			if l.uses(group) {
+			if l.forwardsTo(group) {
 				arns = append(arns, aws.ToString(lb.LoadBalancerArn))
 				break
 			}
@@ -204,10 +204,10 @@ func (b *Balancer) users(group string) []string {
 	return arns
 }
 
-func (l *listener) uses(group string) bool {
-	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.standby}) {
+func (l *listener) forwardsTo(group string) bool {
+	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.defaultRule}) {
 		for _, a := range r.Actions {
-			for _, t := range forwards(a) {
+			for _, t := range forwardTargetGroups(a) {
 				if aws.ToString(t.TargetGroupArn) == group {
 					return true
 				}
@@ -218,7 +218,7 @@ func (l *listener) uses(group string) bool {
 }
 
 // forwards lists the target groups of a forward action in either of its forms.
-func forwards(a types.Action) []types.TargetGroupTuple {
+func forwardTargetGroups(a types.Action) []types.TargetGroupTuple {
 	if a.ForwardConfig != nil && len(a.ForwardConfig.TargetGroups) > 0 {
 		return a.ForwardConfig.TargetGroups
 	}
@@ -229,7 +229,7 @@ func forwards(a types.Action) []types.TargetGroupTuple {
 }
 
 // path is the part of an ARN behind its resource type: app/NAME/ID.
-func path(arn string) string {
+func arnPath(arn string) string {
 	_, rest, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
 	return rest
 }

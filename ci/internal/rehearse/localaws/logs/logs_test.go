@@ -176,9 +176,9 @@ func second[T any](_ T, err error) error { return err }
 
 func TestAStreamIsBounded(t *testing.T) {
 	s := logs.NewStore(wire.Scope{})
-	require.Error(t, s.Open("g", "s", false))
-	require.NoError(t, s.Open("g", "s", true))
-	require.NoError(t, s.Open("g", "s", false), "it is there now")
+	require.Error(t, s.OpenStream("g", "s", false))
+	require.NoError(t, s.OpenStream("g", "s", true))
+	require.NoError(t, s.OpenStream("g", "s", false), "it is there now")
 	line := strings.Repeat("x", 1000)
 	for range 5000 {
 		s.Write("g", "s", time.Now(), line)

@@ -17,10 +17,10 @@ import (
 const maxStreamBytes = 1 << 20
 
 type event struct {
-	id       int64
-	at       int64 // milliseconds since 1970
-	ingested int64
-	text     string
+	id        int64
+	timestamp int64 // milliseconds since 1970
+	ingested  int64
+	text      string
 }
 
 type stream struct {
@@ -77,7 +77,7 @@ func (s *Store) stream(group, name string) (*stream, error) {
 
 // Open makes a stream ready to be written, as the awslogs driver does; the group
 // is made too if create says so.
-func (s *Store) Open(groupName, streamName string, create bool) error {
+func (s *Store) OpenStream(groupName, streamName string, create bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.groups[groupName]; !ok && create {
@@ -122,8 +122,8 @@ func (s *Store) Size(groupName, streamName string) int {
 
 func (s *Store) add(st *stream, at int64, text string) {
 	s.nextID++
-	e := event{id: s.nextID, at: at, ingested: time.Now().UnixMilli(), text: text}
-	i := sort.Search(len(st.events), func(i int) bool { return st.events[i].at > at })
+	e := event{id: s.nextID, timestamp: at, ingested: time.Now().UnixMilli(), text: text}
+	i := sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp > at })
 	st.events = slices.Insert(st.events, i, e)
 	st.bytes += len(text)
 	for st.bytes > maxStreamBytes && len(st.events) > 1 {
@@ -137,15 +137,15 @@ func (s *Store) add(st *stream, at int64, text string) {
 func (st *stream) between(from, to *int64) []event {
 	i, j := 0, len(st.events)
 	if from != nil {
-		i = sort.Search(len(st.events), func(i int) bool { return st.events[i].at >= *from })
+		i = sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp >= *from })
 	}
 	if to != nil {
-		j = sort.Search(len(st.events), func(i int) bool { return st.events[i].at >= *to })
+		j = sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp >= *to })
 	}
 	return st.events[i:max(i, j)]
 }
 
-func (g *group) sorted() []*stream {
+func (g *group) sortedStreams() []*stream {
 	all := make([]*stream, 0, len(g.streams))
 	for _, st := range g.streams {
 		all = append(all, st)

@@ -36,10 +36,10 @@ func (s *Store) Service() wire.Service {
 		Name:   "ssm",
 		Target: "AmazonSSM",
 		Operations: []wire.Operation{
-			wire.Guarded(&s.mu, "PutParameter", s.putParameter),
-			wire.Guarded(&s.mu, "DescribeParameters", s.describeParameters),
-			wire.Guarded(&s.mu, "GetParameters", s.getParameters),
-			wire.Guarded(&s.mu, "DeleteParameter", s.deleteParameter),
+			wire.NewLockedOperation(&s.mu, "PutParameter", s.putParameter),
+			wire.NewLockedOperation(&s.mu, "DescribeParameters", s.describeParameters),
+			wire.NewLockedOperation(&s.mu, "GetParameters", s.getParameters),
+			wire.NewLockedOperation(&s.mu, "DeleteParameter", s.deleteParameter),
 		},
 	}
 }
@@ -72,7 +72,7 @@ func (s *Store) arn(name string) string {
 
 func (s *Store) putParameter(ctx context.Context, in *ssm.PutParameterInput) (*ssm.PutParameterOutput, error) {
 	name := aws.ToString(in.Name)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	old, exists := s.parameters[name]
 	switch {
 	case name == "" || aws.ToString(in.Value) == "":
@@ -97,7 +97,7 @@ func (s *Store) putParameter(ctx context.Context, in *ssm.PutParameterInput) (*s
 }
 
 func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParametersInput) (*ssm.DescribeParametersOutput, error) {
-	wire.Touch(ctx, s.scope.ARN("ssm", "*")) // the action knows no single resource
+	wire.AddResources(ctx, s.scope.ARN("ssm", "*")) // the action knows no single resource
 	all := []types.ParameterMetadata{}
 	for _, name := range slices.Sorted(maps.Keys(s.parameters)) {
 		p := s.parameters[name]
@@ -112,7 +112,7 @@ func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParamete
 			})
 		}
 	}
-	page, next, err := wire.Page(all, in.NextToken, in.MaxResults, 10)
+	page, next, err := wire.Paginate(all, in.NextToken, in.MaxResults, 10)
 	return &ssm.DescribeParametersOutput{Parameters: page, NextToken: next}, err
 }
 
@@ -127,7 +127,7 @@ func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, er
 		default:
 			return false, wire.Errorf("InvalidFilterKey", "The embedded AWS filters parameters by Name and Type, not by %s.", aws.ToString(f.Key))
 		}
-		hit := slices.ContainsFunc(f.Values, func(value string) bool {
+		matched := slices.ContainsFunc(f.Values, func(value string) bool {
 			switch aws.ToString(f.Option) {
 			case "BeginsWith":
 				return strings.HasPrefix(text, value)
@@ -137,7 +137,7 @@ func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, er
 				return text == value
 			}
 		})
-		if !hit {
+		if !matched {
 			return false, nil
 		}
 	}
@@ -152,13 +152,13 @@ func (s *Store) getParameters(ctx context.Context, in *ssm.GetParametersInput) (
 	for _, name := range in.Names {
 		p, ok := s.find(name)
 		if !ok {
-			wire.Touch(ctx, s.arn(wire.Name(name)))
+			wire.AddResources(ctx, s.arn(wire.ResourceName(name)))
 			out.InvalidParameters = append(out.InvalidParameters, name)
 			continue
 		}
-		wire.Touch(ctx, *p.ARN)
+		wire.AddResources(ctx, *p.ARN)
 		if p.Type == types.ParameterTypeSecureString && !aws.ToBool(in.WithDecryption) {
-			p.Value = new("AQICAHh" + wire.Hex(64)) // cipher text
+			p.Value = new("AQICAHh" + wire.RandomHex(64)) // cipher text
 		}
 		out.Parameters = append(out.Parameters, p)
 	}
@@ -167,7 +167,7 @@ func (s *Store) getParameters(ctx context.Context, in *ssm.GetParametersInput) (
 
 func (s *Store) deleteParameter(ctx context.Context, in *ssm.DeleteParameterInput) (*ssm.DeleteParameterOutput, error) {
 	name := aws.ToString(in.Name)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	if _, ok := s.parameters[name]; !ok {
 		return nil, wire.Errorf("ParameterNotFound", "")
 	}

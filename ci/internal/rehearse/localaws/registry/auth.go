@@ -8,11 +8,11 @@ import (
 )
 
 // tokenLife is how long ECR's registry passwords are good for.
-const tokenLife = 12 * time.Hour
+const tokenLifetime = 12 * time.Hour
 
 // issueToken makes a new registry password.
 func (s *Store) issueToken() (string, time.Time) {
-	password, expires := wire.Hex(64), s.now().Add(tokenLife)
+	password, expires := wire.RandomHex(64), s.now().Add(tokenLifetime)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for old, end := range s.tokens {

@@ -37,7 +37,7 @@ func (s *Store) startUpload(repo string) (string, error) {
 	if _, err := s.repo(repo); err != nil {
 		return "", err
 	}
-	id := wire.UUID()
+	id := wire.NewUUID()
 	f, err := os.Create(filepath.Join(s.dir, "uploads", id))
 	if err != nil {
 		return "", fmt.Errorf("opening an upload: %w", err)
@@ -74,7 +74,7 @@ func (s *Store) uploadSize(repo, id string) (int64, error) {
 }
 
 // continues says whether the content of a request goes on where the upload ends.
-func (s *Store) continues(r *http.Request, repo, id string) error {
+func (s *Store) checkRange(r *http.Request, repo, id string) error {
 	from, _, ok := strings.Cut(r.Header.Get("Content-Range"), "-")
 	if !ok {
 		return nil
@@ -145,7 +145,7 @@ func (s *Store) abortUpload(repo, id string) error {
 }
 
 // mount makes a blob of one repository one of another without a transfer.
-func (s *Store) mount(to, from string, h v1.Hash) bool {
+func (s *Store) mountBlob(to, from string, h v1.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, dst := s.repos[from], s.repos[to]

@@ -18,7 +18,7 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 		return nil, err
 	}
 	if types.MediaType(m.MediaType).IsIndex() {
-		if m, err = s.pick(repo, m, platforms); err != nil {
+		if m, err = s.selectPlatform(repo, m, platforms); err != nil {
 			return nil, err
 		}
 	}
@@ -29,12 +29,12 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 	if err != nil {
 		return nil, fmt.Errorf("reading image %s: %w", m.Digest, err)
 	}
-	return img, suits(img, platforms)
+	return img, checkPlatform(img, platforms)
 }
 
 // suits looks at what a single image says it is for: one that says nothing is
 // for every platform.
-func suits(img v1.Image, platforms []v1.Platform) error {
+func checkPlatform(img v1.Image, platforms []v1.Platform) error {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return fmt.Errorf("reading an image's configuration: %w", err)
@@ -54,7 +54,7 @@ func (e PlatformError) Error() string {
 	return fmt.Sprintf("image Manifest does not contain descriptor matching platform '%s/%s'", e.Wanted.OS, e.Wanted.Architecture)
 }
 
-func (s *Store) pick(repo string, index *Manifest, platforms []v1.Platform) (*Manifest, error) {
+func (s *Store) selectPlatform(repo string, index *Manifest, platforms []v1.Platform) (*Manifest, error) {
 	for _, want := range platforms {
 		for _, d := range index.parsed.Manifests {
 			if d.Platform != nil && d.Platform.OS == want.OS && d.Platform.Architecture == want.Architecture {
@@ -68,7 +68,7 @@ func (s *Store) pick(repo string, index *Manifest, platforms []v1.Platform) (*Ma
 // Repository is the repository that an image reference names if it points to
 // this registry, by its address or by the account's ECR host name, along with
 // the tag or digest.
-func (s *Store) Repository(ref string) (repo, reference string, ok bool) {
+func (s *Store) ParseReference(ref string) (repo, reference string, ok bool) {
 	for _, host := range []string{s.host, s.scope.Account + ".dkr.ecr." + s.scope.Region + ".amazonaws.com"} {
 		rest, found := strings.CutPrefix(ref, host+"/")
 		if !found {

@@ -40,7 +40,7 @@ func TestRepositoryOfAReference(t *testing.T) {
 		"127.0.0.1:5001/app": {},
 	}
 	for ref, want := range tests {
-		repo, reference, ours := s.Repository(ref)
+		repo, reference, ours := s.ParseReference(ref)
 		require.Equal(t, want.ours, ours, ref)
 		require.Equal(t, want.repo, repo, ref)
 		require.Equal(t, want.reference, reference, ref)

@@ -17,7 +17,7 @@ import (
 func (s *Store) describeImageScanFindings(ctx context.Context, in *ecr.DescribeImageScanFindingsInput) (*ecr.DescribeImageScanFindingsOutput, error) {
 	name := aws.ToString(in.RepositoryName)
 	out := &ecr.DescribeImageScanFindingsOutput{RegistryId: &s.scope.Account, RepositoryName: in.RepositoryName, ImageId: in.ImageId}
-	return out, s.change(ctx, name, func(r *repository) error {
+	return out, s.withRepository(ctx, name, func(r *repository) error {
 		if in.ImageId == nil {
 			return wire.Errorf("InvalidParameterException", "Invalid parameter at 'imageId' failed to satisfy constraint: 'must not be null'")
 		}

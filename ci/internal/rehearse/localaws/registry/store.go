@@ -64,17 +64,17 @@ func (m manifestBody) artifactType() string {
 }
 
 type repository struct {
-	name       string
-	created    time.Time
-	mutability ecrtypes.ImageTagMutability
-	exclusions []ecrtypes.ImageTagMutabilityExclusionFilter
-	scanOnPush bool
-	encryption *ecrtypes.EncryptionConfiguration
-	lifecycle  string
-	resource   map[string]string // tags of the repository itself
-	manifests  map[v1.Hash]*Manifest
-	tags       map[string]v1.Hash
-	blobs      map[v1.Hash]int64
+	name         string
+	created      time.Time
+	mutability   ecrtypes.ImageTagMutability
+	exclusions   []ecrtypes.ImageTagMutabilityExclusionFilter
+	scanOnPush   bool
+	encryption   *ecrtypes.EncryptionConfiguration
+	lifecycle    string
+	resourceTags map[string]string // tags of the repository itself
+	manifests    map[v1.Hash]*Manifest
+	tags         map[string]v1.Hash
+	blobs        map[v1.Hash]int64
 }
 
 // Store holds repositories and manifests in memory and blobs on disk.
@@ -163,7 +163,7 @@ func (s *Store) PutManifest(repo, reference, mediaType string, raw []byte) (*Man
 	if byDigest && reference != digest.String() {
 		return nil, ErrDigestMismatch
 	}
-	if err := r.complete(m.parsed); err != nil {
+	if err := r.checkReferences(m.parsed); err != nil {
 		return nil, err
 	}
 	if _, taken := r.tags[reference]; taken && r.immutable(reference) {
@@ -181,7 +181,7 @@ func (s *Store) PutManifest(repo, reference, mediaType string, raw []byte) (*Man
 }
 
 // complete says whether everything a manifest refers to is in the repository.
-func (r *repository) complete(m manifestBody) error {
+func (r *repository) checkReferences(m manifestBody) error {
 	layers := m.Layers
 	if m.Config != nil {
 		layers = append(slices.Clone(layers), *m.Config)

@@ -43,9 +43,9 @@ func (t *Tokens) Service() wire.Service {
 		Version:   "2011-06-15",
 		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 		Operations: []wire.Operation{
-			wire.Op("GetCallerIdentity", t.getCallerIdentity),
-			wire.Op("AssumeRole", t.assumeRole),
-			wire.Op("AssumeRoleWithWebIdentity", t.assumeRoleWithWebIdentity),
+			wire.NewOperation("GetCallerIdentity", t.getCallerIdentity),
+			wire.NewOperation("AssumeRole", t.assumeRole),
+			wire.NewOperation("AssumeRoleWithWebIdentity", t.assumeRoleWithWebIdentity),
 		},
 	}
 }
@@ -60,7 +60,7 @@ func (t *Tokens) Expired(accessKey string) bool {
 
 // Who is the ARN of the session that an access key belongs to, or of the user
 // whom every other key belongs to.
-func (t *Tokens) Who(accessKey string) string {
+func (t *Tokens) CallerARN(accessKey string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.session(accessKey).arn
@@ -70,13 +70,13 @@ func (t *Tokens) session(accessKey string) session {
 	if s, ok := t.sessions[accessKey]; ok {
 		return s
 	}
-	return session{arn: t.scope.Global("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
+	return session{arn: t.scope.GlobalARN("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
 }
 
 func (t *Tokens) getCallerIdentity(ctx context.Context, _ *sts.GetCallerIdentityInput) (*sts.GetCallerIdentityOutput, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.session(wire.Caller(ctx))
+	s := t.session(wire.CallerAccessKey(ctx))
 	return &sts.GetCallerIdentityOutput{Account: &t.scope.Account, Arn: &s.arn, UserId: &s.id}, nil
 }
 
@@ -101,7 +101,7 @@ func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 	if err != nil {
 		return nil, err
 	}
-	provider := t.scope.Global("iam", "oidc-provider/"+strings.TrimPrefix(claims.Issuer, "https://"))
+	provider := t.scope.GlobalARN("iam", "oidc-provider/"+strings.TrimPrefix(claims.Issuer, "https://"))
 	return &sts.AssumeRoleWithWebIdentityOutput{
 		AssumedRoleUser: user, Credentials: credentials, SubjectFromWebIdentityToken: &claims.Subject,
 		Audience: new(claims.Audience.first()), Provider: &provider,
@@ -110,12 +110,12 @@ func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 
 // issue makes credentials for a session of a role.
 func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (*types.AssumedRoleUser, *types.Credentials, error) {
-	wire.Touch(ctx, role)
-	life := time.Hour
+	wire.AddResources(ctx, role)
+	duration := time.Hour
 	if seconds != nil {
-		life = time.Duration(*seconds) * time.Second
+		duration = time.Duration(*seconds) * time.Second
 	}
-	if life < 15*time.Minute || life > 12*time.Hour {
+	if duration < 15*time.Minute || duration > 12*time.Hour {
 		return nil, nil, wire.Errorf("ValidationError", "The requested DurationSeconds must be between 900 and 43200.")
 	}
 	_, roleName, ok := strings.Cut(role, ":role/")
@@ -124,14 +124,14 @@ func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (
 	}
 	id := "AROALOCALLOCALLOCALLO:" + name
 	s := session{
-		arn: t.scope.Global("sts", "assumed-role/"+wire.Name(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(life),
+		arn: t.scope.GlobalARN("sts", "assumed-role/"+wire.ResourceName(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(duration),
 	}
-	key := "ASIA" + strings.ToUpper(wire.Hex(16))
+	key := "ASIA" + strings.ToUpper(wire.RandomHex(16))
 	t.mu.Lock()
 	t.sessions[key] = s
 	t.mu.Unlock()
 	return &types.AssumedRoleUser{Arn: &s.arn, AssumedRoleId: &id}, &types.Credentials{
-		AccessKeyId: &key, SecretAccessKey: new(wire.Hex(40)), SessionToken: new(wire.Hex(64)), Expiration: &s.expires,
+		AccessKeyId: &key, SecretAccessKey: new(wire.RandomHex(40)), SessionToken: new(wire.RandomHex(64)), Expiration: &s.expires,
 	}, nil
 }
 

@@ -20,7 +20,7 @@ type Spec struct {
 	Ports      []int    // containerPorts
 	ReadOnly   bool     // the root file system must not be written to (ModeNamespace)
 	Mounts     []Mount  // the task's volumes (ModeNamespace)
-	Output     Sink     // nil drops the output
+	Output     LogFunc  // nil drops the output
 }
 
 // Mount is a volume of the task at a path of a container.

@@ -15,10 +15,10 @@ import (
 // isolation is how a container's process is set apart: a process group of its
 // own, death with its parent, and with root its root file system and user. As
 // the first of its own process namespace its death is that of all its children.
-func isolation(root string, who *identity, namespaces bool) *syscall.SysProcAttr {
+func sysProcAttr(root string, user *userIDs, namespaces bool) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Chroot: root}
-	if who != nil {
-		attr.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
+	if user != nil {
+		attr.Credential = &syscall.Credential{Uid: user.uid, Gid: user.gid}
 	}
 	if namespaces {
 		attr.Cloneflags = syscall.CLONE_NEWPID
@@ -34,7 +34,7 @@ func probeChroot(dir string) error {
 	if os.Geteuid() != 0 {
 		return os.ErrPermission
 	}
-	return probe(func() error {
+	return probeOnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return err
 		}
@@ -44,11 +44,11 @@ func probeChroot(dir string) error {
 
 // probeNamespaces says whether a task's namespaces can be made, by making some.
 func probeNamespaces() error {
-	return probe(func() error { return enterNamespaces("probe", "10.0.0.4") })
+	return probeOnThread(func() error { return enterNamespaces("probe", "10.0.0.4") })
 }
 
-func probe(setup func() error) error {
-	t, err := newThread(setup)
+func probeOnThread(setup func() error) error {
+	t, err := startOSThread(setup)
 	if err == nil {
 		t.close()
 	}
@@ -69,7 +69,7 @@ func enterNamespaces(hostname, ip string) error {
 	if err := unix.Sethostname([]byte(hostname)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
-	if err := bringUp(ip); err != nil {
+	if err := configureLoopback(ip); err != nil {
 		return fmt.Errorf("bringing the loopback interface up: %w", err)
 	}
 	// As in Docker's containers, any user may listen on low ports. Where /proc is
@@ -78,7 +78,7 @@ func enterNamespaces(hostname, ip string) error {
 	return nil
 }
 
-func bringUp(ip string) error {
+func configureLoopback(ip string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func bringUp(ip string) error {
 // dialInside connects to a port of the task from within its network. Only the
 // socket is made on the task's thread; it stays in that network wherever it is
 // used from.
-func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
+func (s *Sandbox) dialInNamespace(ctx context.Context, port int) (net.Conn, error) {
 	fd, err := -1, error(unix.ECONNREFUSED)
 	s.thread.do(func() {
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -118,7 +118,7 @@ func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "tcp "+s.ip)
 	defer f.Close() // the connection holds a duplicate
 	if errors.Is(err, unix.EINPROGRESS) {
-		err = awaitConnection(ctx, f)
+		err = waitConnected(ctx, f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dialling %s:%d: %w", s.ip, port, err)
@@ -127,7 +127,7 @@ func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
 }
 
 // awaitConnection waits until a non-blocking connect has succeeded or failed.
-func awaitConnection(ctx context.Context, f *os.File) error {
+func waitConnected(ctx context.Context, f *os.File) error {
 	defer context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) })()
 	raw, err := f.SyscallConn()
 	if err != nil {

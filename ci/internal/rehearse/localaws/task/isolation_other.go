@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-func isolation(string, *identity, bool) *syscall.SysProcAttr {
+func sysProcAttr(string, *userIDs, bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
@@ -26,6 +26,6 @@ func probeNamespaces() error { return os.ErrPermission }
 
 func enterNamespaces(string, string) error { return os.ErrPermission }
 
-func (s *Sandbox) dialInside(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
+func (s *Sandbox) dialInNamespace(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
 
 func (s *Sandbox) mountRoot(Spec) (string, error) { return "", os.ErrPermission }

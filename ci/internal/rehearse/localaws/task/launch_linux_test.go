@@ -20,7 +20,7 @@ func TestLaunchWaitsForAProgramThatIsBeingWritten(t *testing.T) {
 	writer, err := os.OpenFile(name, os.O_WRONLY, 0)
 	require.NoError(t, err)
 	defer writer.Close()
-	own, err := newThread(func() error { return nil })
+	own, err := startOSThread(func() error { return nil })
 	require.NoError(t, err)
 	defer own.close()
 	s := &Sandbox{thread: own}
@@ -32,17 +32,17 @@ func TestLaunchWaitsForAProgramThatIsBeingWritten(t *testing.T) {
 		}
 		return exec.Command(name), nil
 	}
-	cmd, err := s.launch(prepare)
+	cmd, err := s.startCommand(prepare)
 	require.NoError(t, err)
 	require.NoError(t, cmd.Wait())
 	require.Equal(t, 3, tries)
 
 	writer, err = os.OpenFile(name, os.O_WRONLY, 0)
 	require.NoError(t, err)
-	_, err = s.launch(prepare)
+	_, err = s.startCommand(prepare)
 	require.ErrorIs(t, err, syscall.ETXTBSY, "not for ever")
 
 	own.close()
-	_, err = s.launch(prepare)
+	_, err = s.startCommand(prepare)
 	require.Error(t, err, "a task that is gone starts nothing")
 }

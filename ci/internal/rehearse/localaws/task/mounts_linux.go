@@ -44,7 +44,7 @@ func (s *Sandbox) mountRoot(spec Spec) (string, error) {
 	root := filepath.Join(s.dir, "containers", spec.Name)
 	layers := filepath.Join(s.dir, "layers", spec.Name)
 	upper, work := filepath.Join(layers, "upper"), filepath.Join(layers, "work")
-	if err := s.mountScratch(); err != nil {
+	if err := s.mountTmpfs(); err != nil {
 		return "", err
 	}
 	for _, dir := range []string{root, upper, work} {
@@ -64,7 +64,7 @@ func (s *Sandbox) mountRoot(spec Spec) (string, error) {
 			return "", err
 		}
 	}
-	if _, err := place(root, spec.workDir()); err != nil {
+	if _, err := ensureDir(root, spec.workDir()); err != nil {
 		return "", fmt.Errorf("making the working directory: %w", err)
 	}
 	if spec.ReadOnly {
@@ -76,21 +76,21 @@ func (s *Sandbox) mountRoot(spec Spec) (string, error) {
 }
 
 // mountScratch puts a file system in memory where the task keeps what it writes.
-func (s *Sandbox) mountScratch() error {
-	if s.scratch {
+func (s *Sandbox) mountTmpfs() error {
+	if s.tmpfsMounted {
 		return nil
 	}
 	if err := unix.Mount("tmpfs", s.dir, "tmpfs", unix.MS_NOSUID, "mode=755"); err != nil {
 		return fmt.Errorf("mounting the scratch space: %w", err)
 	}
-	s.scratch = true
+	s.tmpfsMounted = true
 	return nil
 }
 
 // mountProc gives programs /proc, which their /dev/stdout leads to. Where that
 // is forbidden, in a container without its own, they go without.
 func (s *Sandbox) mountProc(root string, _ Spec) error {
-	at, err := place(root, "/proc")
+	at, err := ensureDir(root, "/proc")
 	if err != nil {
 		return fmt.Errorf("making /proc: %w", err)
 	}
@@ -102,7 +102,7 @@ func (s *Sandbox) mountProc(root string, _ Spec) error {
 }
 
 func (s *Sandbox) mountDev(root string, _ Spec) error {
-	at, err := place(root, "/dev")
+	at, err := ensureDir(root, "/dev")
 	if err != nil {
 		return fmt.Errorf("making /dev: %w", err)
 	}
@@ -141,7 +141,7 @@ func (s *Sandbox) mountVolumes(root string, spec Spec) error {
 		if err := os.Chmod(volume, 0o777|os.ModeSticky); err != nil {
 			return fmt.Errorf("making the volume %s: %w", m.Volume, err)
 		}
-		at, err := place(root, m.Path)
+		at, err := ensureDir(root, m.Path)
 		if err == nil {
 			err = unix.Mount(volume, at, "", unix.MS_BIND, "")
 		}
@@ -157,7 +157,7 @@ func (s *Sandbox) mountVolumes(root string, spec Spec) error {
 
 // writeHosts lets a container resolve its own name, as container runtimes do.
 func (s *Sandbox) writeHosts(root string, _ Spec) error {
-	etc, err := place(root, "/etc")
+	etc, err := ensureDir(root, "/etc")
 	if err != nil {
 		return fmt.Errorf("making /etc: %w", err)
 	}

@@ -13,11 +13,11 @@ const maxLine = 16 << 10
 
 // Sink takes a container's output, line by line. It may be called from several
 // goroutines, one for each container.
-type Sink func(at time.Time, line string)
+type LogFunc func(at time.Time, line string)
 
 // copyLines reads output until its end and hands every line to the sink; lines
 // longer than maxLine arrive in pieces.
-func copyLines(r io.Reader, sink Sink) {
+func copyLines(r io.Reader, sink LogFunc) {
 	b := bufio.NewReaderSize(r, maxLine)
 	for {
 		line, err := b.ReadSlice('\n')

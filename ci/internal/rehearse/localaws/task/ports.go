@@ -16,13 +16,13 @@ const (
 )
 
 // ports gives out ports in turn, so that two tasks starting at once get two.
-type ports struct {
+type portAllocator struct {
 	mu   sync.Mutex
 	next int
 }
 
 // free finds a loopback port that nobody listens on.
-func (p *ports) free() (string, error) {
+func (p *portAllocator) allocate() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range lastPort - firstPort + 1 {

@@ -53,7 +53,7 @@ func resolve(root, name string) (string, error) {
 
 // place makes sure that a root file system has a directory and returns where it
 // is on this machine. A link out of the root file system ends inside of it.
-func place(root, name string) (string, error) {
+func ensureDir(root, name string) (string, error) {
 	if at, err := resolve(root, name); err == nil {
 		return at, nil
 	}
@@ -76,7 +76,7 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 
 // lookPath finds a command in a root file system. It returns the path as the
 // container sees it and the file on this machine.
-func lookPath(root, workDir, command string, env []string) (inside, outside string, err error) {
+func lookPath(root, workDir, command string, env []string) (containerPath, hostPath string, err error) {
 	candidates := []string{command}
 	switch {
 	case path.IsAbs(command):
@@ -84,7 +84,7 @@ func lookPath(root, workDir, command string, env []string) (inside, outside stri
 		candidates = []string{path.Join("/", workDir, command)}
 	default:
 		candidates = nil
-		for dir := range strings.SplitSeq(lookup(env, "PATH", defaultPath), ":") {
+		for dir := range strings.SplitSeq(lookupEnv(env, "PATH", defaultPath), ":") {
 			candidates = append(candidates, path.Join("/", dir, command))
 		}
 	}
@@ -104,42 +104,42 @@ func lookPath(root, workDir, command string, env []string) (inside, outside stri
 }
 
 // lookup is the value of a variable in an environment, the last one winning.
-func lookup(env []string, key, standard string) string {
+func lookupEnv(env []string, key, defaultValue string) string {
 	for i := len(env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(env[i], key+"="); ok {
 			return value
 		}
 	}
-	return standard
+	return defaultValue
 }
 
 // identity is a container's user, as numbers.
-type identity struct{ uid, gid uint32 }
+type userIDs struct{ uid, gid uint32 }
 
 // userOf reads the USER of an image (name or number, with or without group)
 // against the root file system's own passwd and group files.
-func userOf(root, user string) (*identity, error) {
+func resolveUser(root, user string) (*userIDs, error) {
 	if user == "" {
 		return nil, nil //nolint:nilnil // no user named: the container runs as it is started
 	}
 	name, group, _ := strings.Cut(user, ":")
-	uid, gid, err := number(root, "etc/passwd", name)
+	uid, gid, err := lookupID(root, "etc/passwd", name)
 	if err != nil {
 		return nil, fmt.Errorf("unable to find user %s: %w", name, err)
 	}
 	if group != "" {
-		if gid, _, err = number(root, "etc/group", group); err != nil {
+		if gid, _, err = lookupID(root, "etc/group", group); err != nil {
 			return nil, fmt.Errorf("unable to find group %s: %w", group, err)
 		}
 	}
-	return &identity{uid, gid}, nil
+	return &userIDs{uid, gid}, nil
 }
 
 // number is the id that a name, or a number, has in a passwd or group file, and
 // the fourth field, which in passwd is the user's group. A number need not be in
 // the file.
-func number(root, file, name string) (id, group uint32, err error) {
-	for _, f := range entries(root, file) {
+func lookupID(root, file, name string) (id, group uint32, err error) {
+	for _, f := range readEntries(root, file) {
 		if f[0] == name || f[2] == name {
 			uid, _ := strconv.ParseUint(f[2], 10, 32)
 			gid, _ := strconv.ParseUint(f[3], 10, 32)
@@ -154,7 +154,7 @@ func number(root, file, name string) (id, group uint32, err error) {
 }
 
 // entries reads the lines of a passwd or group file, if there is one.
-func entries(root, file string) [][]string {
+func readEntries(root, file string) [][]string {
 	at, err := resolve(root, file)
 	if err != nil {
 		return nil

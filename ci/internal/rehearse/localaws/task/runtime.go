@@ -35,7 +35,7 @@ const (
 // Images is where a runtime finds images.
 type Images interface {
 	// Repository says which repository and tag or digest a reference names.
-	Repository(ref string) (repo, reference string, ok bool)
+	ParseReference(ref string) (repo, reference string, ok bool)
 	// Image opens the image, for the first of the platforms that there is.
 	Image(repo, reference string, platforms []v1.Platform) (v1.Image, error)
 }
@@ -53,21 +53,21 @@ type Runtime struct {
 	cfg    Config
 	mode   Mode
 	chroot bool
-	thread *thread // parent of every process in ModePort
-	ports  ports
+	thread *osThread // parent of every process in ModePort
+	ports  portAllocator
 
 	mu       sync.Mutex
-	unpacked map[v1.Hash]*unpacking
+	unpacked map[v1.Hash]*unpackState
 }
 
 // unpacking is one image's root file system, made by the first who needs it.
-type unpacking struct {
+type unpackState struct {
 	mu    sync.Mutex
 	ready bool
 }
 
 // ErrNamespaces says that ModeNamespace was asked for where it is not possible.
-var ErrNamespaces = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux")
+var ErrNamespacesUnavailable = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux")
 
 // NewRuntime finds out what the process may do and prepares to start tasks.
 func NewRuntime(cfg Config) (*Runtime, error) {
@@ -83,19 +83,19 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 		case err == nil:
 			mode = ModeNamespace
 		case mode == ModeNamespace:
-			return nil, fmt.Errorf("%w: %w", ErrNamespaces, err)
+			return nil, fmt.Errorf("%w: %w", ErrNamespacesUnavailable, err)
 		default:
 			mode = ModePort
 		}
 	}
-	t, err := newThread(func() error { return nil })
+	t, err := startOSThread(func() error { return nil })
 	if err != nil {
 		return nil, err
 	}
 	return &Runtime{
-		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpacking{},
+		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpackState{},
 		// Another embedded AWS on this machine probably starts somewhere else.
-		ports: ports{next: rand.IntN(lastPort - firstPort)},
+		ports: portAllocator{next: rand.IntN(lastPort - firstPort)},
 	}, nil
 }
 
@@ -120,22 +120,22 @@ func (e *PullError) Error() string { return "CannotPullContainerError: " + e.tex
 // Pull makes the image of a reference ready to run. Unpacking happens once for
 // each digest.
 func (rt *Runtime) Pull(ctx context.Context, ref string) (*Image, error) {
-	repo, reference, ok := rt.cfg.Images.Repository(ref)
+	repo, reference, ok := rt.cfg.Images.ParseReference(ref)
 	if !ok {
-		full := dockerName(ref)
-		return nil, unresolved(full, full+": not found")
+		full := normalizeReference(ref)
+		return nil, resolveError(full, full+": not found")
 	}
-	img, err := rt.cfg.Images.Image(repo, reference, platforms())
+	img, err := rt.cfg.Images.Image(repo, reference, preferredPlatforms())
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	digest, err := img.Digest()
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	dir := filepath.Join(rt.cfg.Dir, "rootfs", digest.Hex)
 	if err := rt.unpackOnce(ctx, digest, img, dir); err != nil {
@@ -148,7 +148,7 @@ func (rt *Runtime) unpackOnce(ctx context.Context, digest v1.Hash, img v1.Image,
 	rt.mu.Lock()
 	u, ok := rt.unpacked[digest]
 	if !ok {
-		u = &unpacking{}
+		u = &unpackState{}
 		rt.unpacked[digest] = u
 	}
 	rt.mu.Unlock()

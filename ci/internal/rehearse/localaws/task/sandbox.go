@@ -16,13 +16,13 @@ import (
 
 // Sandbox is what the containers of one task share: their network and host name.
 type Sandbox struct {
-	rt       *Runtime
-	hostname string
-	ip       string
-	thread   *thread // the task's own in ModeNamespace, the runtime's in ModePort
-	own      bool
-	dir      string // ModeNamespace: where the task's mounts are; empty for all others
-	scratch  bool   // dir is mounted; touched on the thread only
+	rt           *Runtime
+	hostname     string
+	ip           string
+	thread       *osThread // the task's own in ModeNamespace, the runtime's in ModePort
+	isolated     bool
+	dir          string // ModeNamespace: where the task's mounts are; empty for all others
+	tmpfsMounted bool   // dir is mounted; touched on the thread only
 
 	mu     sync.Mutex
 	routes map[int]string // container port → address on this machine
@@ -38,17 +38,17 @@ func (rt *Runtime) NewSandbox(hostname, ip string) (*Sandbox, error) {
 	if s.dir, err = os.MkdirTemp(filepath.Join(rt.cfg.Dir, "sandboxes"), "task-"); err != nil {
 		return nil, fmt.Errorf("making the directory of %s: %w", hostname, err)
 	}
-	if s.thread, err = newThread(func() error { return enterNamespaces(hostname, ip) }); err != nil {
+	if s.thread, err = startOSThread(func() error { return enterNamespaces(hostname, ip) }); err != nil {
 		_ = os.Remove(s.dir)
 		return nil, fmt.Errorf("making the namespaces of %s: %w", hostname, err)
 	}
-	s.own = true
+	s.isolated = true
 	return s, nil
 }
 
 // Close removes the surroundings. All containers must have ended.
 func (s *Sandbox) Close() {
-	if s.own {
+	if s.isolated {
 		s.thread.close()
 		_ = os.Remove(s.dir) // outside of the task's namespaces it is empty
 	}
@@ -57,23 +57,23 @@ func (s *Sandbox) Close() {
 // Start starts a container.
 func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	env = append([]string{"HOSTNAME=" + s.hostname}, env...)
-	if dir, ok := site(spec); ok {
+	if dir, ok := staticSite(spec); ok {
 		return s.startSite(spec, dir)
 	}
-	if s.own || len(spec.Ports) == 0 {
+	if s.isolated || len(spec.Ports) == 0 {
 		return s.startProcess(spec, spec.environment(env...))
 	}
-	port, err := s.rt.ports.free()
+	port, err := s.rt.ports.allocate()
 	if err != nil {
 		return nil, err
 	}
-	s.route(spec.Ports[0], net.JoinHostPort("127.0.0.1", port))
+	s.addRoute(spec.Ports[0], net.JoinHostPort("127.0.0.1", port))
 	// Last, so that it wins over a PORT in the task definition: two tasks of one
 	// definition cannot both have that port of the machine.
 	return s.startProcess(spec, append(spec.environment(env...), "PORT="+port))
 }
 
-func (s *Sandbox) route(port int, address string) {
+func (s *Sandbox) addRoute(port int, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.routes[port] = address
@@ -84,8 +84,8 @@ func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 	s.mu.Lock()
 	address, routed := s.routes[port]
 	s.mu.Unlock()
-	if !routed && s.own {
-		return s.dialInside(ctx, port)
+	if !routed && s.isolated {
+		return s.dialInNamespace(ctx, port)
 	}
 	if !routed {
 		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -96,7 +96,7 @@ func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 
 // drainTime bounds how long output is awaited after a container's end, in case
 // a process that left its group still holds the pipe.
-const drainTime = time.Second
+const outputDrainTimeout = time.Second
 
 // process is a container that runs as an operating system process.
 type process struct {
@@ -116,8 +116,8 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 		return nil, fmt.Errorf("making a pipe for the output of %s: %w", spec.Name, err)
 	}
 	var cmd *exec.Cmd
-	if p.root, err = s.rootOf(spec); err == nil {
-		cmd, err = s.launch(func() (*exec.Cmd, error) {
+	if p.root, err = s.makeRoot(spec); err == nil {
+		cmd, err = s.startCommand(func() (*exec.Cmd, error) {
 			cmd, err := s.command(spec, p.root, spec.argv(), env)
 			if err == nil {
 				cmd.Stdout, cmd.Stderr = w, w
@@ -128,7 +128,7 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
-		return p.unstartable(err)
+		return p.startFailure(err)
 	}
 	p.proc = cmd.Process
 	go func() {
@@ -140,7 +140,7 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 		}()
 		_ = cmd.Wait() // its verdict is in ProcessState
 		_ = killGroup(p.proc.Pid, syscall.SIGKILL)
-		_ = r.SetReadDeadline(time.Now().Add(drainTime))
+		_ = r.SetReadDeadline(time.Now().Add(outputDrainTimeout))
 		<-read
 		_ = r.Close()
 		p.code = exitCode(cmd.ProcessState)
@@ -150,9 +150,9 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 
 // rootOf makes the root file system a container sees: its own view of the image
 // where it can have one, otherwise the unpacked image itself.
-func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
-	if !s.own {
-		if _, err := place(spec.Image.Root, spec.workDir()); err != nil {
+func (s *Sandbox) makeRoot(spec Spec) (root string, err error) {
+	if !s.isolated {
+		if _, err := ensureDir(spec.Image.Root, spec.workDir()); err != nil {
 			return "", startErrorf("mkdir %s: %v", spec.workDir(), err)
 		}
 		return spec.Image.Root, nil
@@ -165,13 +165,13 @@ func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
 }
 
 // busyLimit is the longest wait for a program that is still being written.
-const busyLimit = 500 * time.Millisecond
+const maxBusyWait = 500 * time.Millisecond
 
 // launch starts the command that prepare makes. A program that was unpacked a
 // moment ago may be open for writing in a child that somebody else has just
 // forked and that has not become another program yet; Linux refuses to run it
 // until then (golang/go#22315).
-func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
+func (s *Sandbox) startCommand(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
 	for wait := time.Millisecond; ; wait *= 2 {
 		cmd, err := prepare()
 		if err != nil {
@@ -180,7 +180,7 @@ func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
 		if !s.thread.do(func() { err = cmd.Start() }) {
 			return nil, context.Canceled
 		}
-		if !errors.Is(err, syscall.ETXTBSY) || wait > busyLimit {
+		if !errors.Is(err, syscall.ETXTBSY) || wait > maxBusyWait {
 			return cmd, err
 		}
 		<-time.After(wait)
@@ -189,7 +189,7 @@ func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
 
 // unstartable tells a file for another kind of processor, which a container
 // runtime starts and loses, from what cannot be started at all.
-func (p *process) unstartable(err error) (Container, error) {
+func (p *process) startFailure(err error) (Container, error) {
 	var start *StartError
 	switch {
 	case errors.As(err, &start):

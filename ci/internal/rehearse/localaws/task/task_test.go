@@ -25,7 +25,7 @@ import (
 // shelf is a registry of images by reference.
 type shelf map[string]v1.Image
 
-func (s shelf) Repository(ref string) (repo, reference string, ok bool) {
+func (s shelf) ParseReference(ref string) (repo, reference string, ok bool) {
 	return ref, "latest", !strings.Contains(ref, "elsewhere")
 }
 
@@ -357,6 +357,6 @@ func TestNamespacesAreRefusedWithoutPrivilege(t *testing.T) {
 		return
 	}
 	_, err := NewRuntime(Config{Dir: t.TempDir(), Mode: ModeNamespace})
-	require.ErrorIs(t, err, ErrNamespaces)
+	require.ErrorIs(t, err, ErrNamespacesUnavailable)
 	require.NotEqual(t, "linux/root", runtime.GOOS)
 }

@@ -162,10 +162,10 @@ func TestUsers(t *testing.T) {
 	require.NoError(t, unpack(t.Context(), layered(t, []testapp.File{
 		file("etc/passwd", "root:x:0:0::/:/bin/sh\nweb:x:101:102::/:/bin/sh\nbroken\n"), file("etc/group", "root:x:0:\nstaff:x:50:\n"),
 	}), root))
-	for user, want := range map[string]*identity{
+	for user, want := range map[string]*userIDs{
 		"": nil, "0": {0, 0}, "web": {101, 102}, "101": {101, 102}, "65532": {65532, 0}, "65532:7": {65532, 7}, "web:staff": {101, 50}, "1:0": {1, 0},
 	} {
-		got, err := userOf(root, user)
+		got, err := resolveUser(root, user)
 		require.NoError(t, err, user)
 		require.Equal(t, want, got, user)
 	}

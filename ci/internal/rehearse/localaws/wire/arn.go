@@ -21,13 +21,13 @@ func (s Scope) ARN(service, resource string) string {
 }
 
 // Global names a resource of a service without regions, such as IAM or STS.
-func (s Scope) Global(service, resource string) string {
+func (s Scope) GlobalARN(service, resource string) string {
 	return "arn:aws:" + service + "::" + s.Account + ":" + resource
 }
 
 // Hex returns n random lower-case hexadecimal digits, the form of task ids (32)
 // and load balancer ids (16).
-func Hex(n int) string {
+func RandomHex(n int) string {
 	b := make([]byte, (n+1)/2)
 	_, _ = rand.Read(b) // never fails: crypto/rand aborts the program instead
 	return hex.EncodeToString(b)[:n]
@@ -35,7 +35,7 @@ func Hex(n int) string {
 
 // Digits returns n random decimal digits that do not begin with zero, the form
 // of deployment and service revision ids (19).
-func Digits(n int) string {
+func RandomDigits(n int) string {
 	var b strings.Builder
 	for i := range n {
 		lowest := int64(0)
@@ -49,7 +49,7 @@ func Digits(n int) string {
 }
 
 // UUID returns a random version 4 UUID, the form of request and event ids.
-func UUID() string {
+func NewUUID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b)
 	b[6] = b[6]&0x0f | 0x40
@@ -59,6 +59,6 @@ func UUID() string {
 
 // Name is the part of an ARN or of a path behind the last slash, and s itself
 // where there is none. AWS accepts short names and ARNs nearly everywhere.
-func Name(s string) string {
+func ResourceName(s string) string {
 	return s[strings.LastIndexByte(s, '/')+1:]
 }

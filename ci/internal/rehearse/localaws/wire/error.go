@@ -23,17 +23,17 @@ func Errorf(code, format string, args ...any) *Error {
 
 // AsStatus is the error with another HTTP status than 400, as the older services
 // answer: 404 for what is not there, 409 for what is there already.
-func (e *Error) AsStatus(status int) *Error {
+func (e *Error) WithStatus(status int) *Error {
 	e.Status = status
 	return e
 }
 
 // asError makes any error an AWS one: what is not known is a failure of the
 // service itself, which SDKs retry.
-func asError(err error) *Error {
-	var known *Error
-	if errors.As(err, &known) {
-		return known
+func toError(err error) *Error {
+	var awsError *Error
+	if errors.As(err, &awsError) {
+		return awsError
 	}
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}
 }

@@ -91,7 +91,7 @@ func TestDecodeJSON(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, test.err)
-			require.Equal(t, "SerializationException", asError(err).Code)
+			require.Equal(t, "SerializationException", toError(err).Code)
 		})
 	}
 }

@@ -138,7 +138,7 @@ func encodeXML(b *bytes.Buffer, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			if member := v.Field(f.index); !absent(member) {
+			if member := v.Field(f.index); !omitted(member) {
 				b.WriteString("<" + f.name + ">")
 				encodeXML(b, member)
 				b.WriteString("</" + f.name + ">")

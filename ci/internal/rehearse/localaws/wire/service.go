@@ -20,13 +20,13 @@ type Operation struct {
 }
 
 // Op makes an operation of a function over the SDK's structs.
-func Op[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
-	return Guarded(noLock{}, name, f)
+func NewOperation[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
+	return NewLockedOperation(noLock{}, name, f)
 }
 
 // Guarded is Op with a lock that is held until the output is encoded: the output
 // may share memory with the service's state.
-func Guarded[I, O any](mu sync.Locker, name string, f func(context.Context, *I) (*O, error)) Operation {
+func NewLockedOperation[I, O any](mu sync.Locker, name string, f func(context.Context, *I) (*O, error)) Operation {
 	return Operation{
 		Name:  name,
 		input: func() any { return new(I) },
@@ -69,22 +69,22 @@ func (s Service) find(name string) (Operation, bool) {
 }
 
 // record is the call under way, so that the operation can name its resources.
-type record struct{ call *Call }
+type callContext struct{ call *Call }
 
-type recordKey struct{}
+type callContextKey struct{}
 
 // Touch notes the ARNs a call acts upon, as an IAM policy's Resource would have
 // to name them. Outside of a call it does nothing.
-func Touch(ctx context.Context, arns ...string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+func AddResources(ctx context.Context, arns ...string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		r.call.Resources = append(r.call.Resources, arns...)
 	}
 }
 
 // Given notes the value of a key that an IAM policy's Condition may ask for, such
 // as ecs:cluster.
-func Given(ctx context.Context, key, value string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+func AddCondition(ctx context.Context, key, value string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		if r.call.Conditions == nil {
 			r.call.Conditions = map[string]string{}
 		}
@@ -95,15 +95,15 @@ func Given(ctx context.Context, key, value string) {
 // Requires notes that a call needs permission for another action too, as
 // RegisterTaskDefinition does for iam:PassRole. It is observed as a call of its own,
 // with conditions as Given notes them.
-func Requires(ctx context.Context, service, action, resource string, conditions map[string]string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
-		r.call.implied = append(r.call.implied, Call{Service: service, Action: action, Resources: []string{resource}, Conditions: conditions})
+func RequirePermission(ctx context.Context, service, action, resource string, conditions map[string]string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
+		r.call.requiredCalls = append(r.call.requiredCalls, Call{Service: service, Action: action, Resources: []string{resource}, Conditions: conditions})
 	}
 }
 
 // Caller is the access key id that signed the call, "" for an unsigned one.
-func Caller(ctx context.Context) string {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+func CallerAccessKey(ctx context.Context) string {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		return r.call.AccessKey
 	}
 	return ""

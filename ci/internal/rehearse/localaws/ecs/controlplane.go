@@ -23,13 +23,13 @@ type Balancer interface {
 	Attached(targetGroup string) (exists, attached bool)
 	Register(targetGroup, ip string, port int, zone *string) error
 	Drain(targetGroup, ip string, port int) <-chan struct{}
-	Drop(targetGroup, ip string, port int)
+	Remove(targetGroup, ip string, port int)
 	Health(targetGroup, ip string, port int) elb.Health
 }
 
 // Logs takes the tasks' output.
 type Logs interface {
-	Open(group, stream string, create bool) error
+	OpenStream(group, stream string, create bool) error
 	Write(group, stream string, at time.Time, text string)
 }
 
@@ -43,12 +43,12 @@ type Config struct {
 	Secrets  Secrets
 	Endpoint string // where tasks find their metadata
 	// Role, if set, is told the ARN of each role that a task definition names.
-	Role func(arn string)
+	OnRole func(arn string)
 }
 
 // Control is the control plane: everything there is, under one lock. Tasks and
 // services run in goroutines of their own and take the lock to change state.
-type Control struct {
+type ControlPlane struct {
 	cfg    Config
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -68,9 +68,9 @@ type Control struct {
 }
 
 // New returns a control plane with nothing in it.
-func New(cfg Config) *Control {
+func New(cfg Config) *ControlPlane {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Control{
+	return &ControlPlane{
 		cfg: cfg, ctx: ctx, cancel: cancel,
 		clusters: map[string]*cluster{}, families: map[string]*family{}, tasks: map[string]*taskRun{},
 		byIP: map[string]*taskRun{}, deployments: map[string]*serviceDeployment{}, revisions: map[string]*revision{},
@@ -79,43 +79,43 @@ func New(cfg Config) *Control {
 }
 
 // Service is the ECS API.
-func (c *Control) Service() wire.Service {
+func (c *ControlPlane) Service() wire.Service {
 	return wire.Service{
 		Name:   "ecs",
 		Target: "AmazonEC2ContainerServiceV20141113",
 		Operations: []wire.Operation{
-			wire.Guarded(&c.mu, "CreateCluster", c.createCluster),
-			wire.Guarded(&c.mu, "DescribeClusters", c.describeClusters),
-			wire.Guarded(&c.mu, "ListClusters", c.listClusters),
-			wire.Guarded(&c.mu, "DeleteCluster", c.deleteCluster),
-			wire.Guarded(&c.mu, "RegisterTaskDefinition", c.registerTaskDefinition),
-			wire.Guarded(&c.mu, "DescribeTaskDefinition", c.describeTaskDefinition),
-			wire.Guarded(&c.mu, "DeregisterTaskDefinition", c.deregisterTaskDefinition),
-			wire.Guarded(&c.mu, "DeleteTaskDefinitions", c.deleteTaskDefinitions),
-			wire.Guarded(&c.mu, "ListTaskDefinitions", c.listTaskDefinitions),
-			wire.Guarded(&c.mu, "ListTaskDefinitionFamilies", c.listTaskDefinitionFamilies),
-			wire.Guarded(&c.mu, "TagResource", c.tagResource),
-			wire.Guarded(&c.mu, "UntagResource", c.untagResource),
-			wire.Guarded(&c.mu, "ListTagsForResource", c.listTagsForResource),
-			wire.Guarded(&c.mu, "CreateService", c.createService),
-			wire.Guarded(&c.mu, "UpdateService", c.updateService),
-			wire.Guarded(&c.mu, "DescribeServices", c.describeServices),
-			wire.Guarded(&c.mu, "ListServices", c.listServices),
-			wire.Guarded(&c.mu, "DeleteService", c.deleteService),
-			wire.Guarded(&c.mu, "ListServiceDeployments", c.listServiceDeployments),
-			wire.Guarded(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
-			wire.Guarded(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
-			wire.Guarded(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
-			wire.Guarded(&c.mu, "RunTask", c.runTask),
-			wire.Guarded(&c.mu, "StopTask", c.stopTask),
-			wire.Guarded(&c.mu, "ListTasks", c.listTasks),
-			wire.Guarded(&c.mu, "DescribeTasks", c.describeTasks),
+			wire.NewLockedOperation(&c.mu, "CreateCluster", c.createCluster),
+			wire.NewLockedOperation(&c.mu, "DescribeClusters", c.describeClusters),
+			wire.NewLockedOperation(&c.mu, "ListClusters", c.listClusters),
+			wire.NewLockedOperation(&c.mu, "DeleteCluster", c.deleteCluster),
+			wire.NewLockedOperation(&c.mu, "RegisterTaskDefinition", c.registerTaskDefinition),
+			wire.NewLockedOperation(&c.mu, "DescribeTaskDefinition", c.describeTaskDefinition),
+			wire.NewLockedOperation(&c.mu, "DeregisterTaskDefinition", c.deregisterTaskDefinition),
+			wire.NewLockedOperation(&c.mu, "DeleteTaskDefinitions", c.deleteTaskDefinitions),
+			wire.NewLockedOperation(&c.mu, "ListTaskDefinitions", c.listTaskDefinitions),
+			wire.NewLockedOperation(&c.mu, "ListTaskDefinitionFamilies", c.listTaskDefinitionFamilies),
+			wire.NewLockedOperation(&c.mu, "TagResource", c.tagResource),
+			wire.NewLockedOperation(&c.mu, "UntagResource", c.untagResource),
+			wire.NewLockedOperation(&c.mu, "ListTagsForResource", c.listTagsForResource),
+			wire.NewLockedOperation(&c.mu, "CreateService", c.createService),
+			wire.NewLockedOperation(&c.mu, "UpdateService", c.updateService),
+			wire.NewLockedOperation(&c.mu, "DescribeServices", c.describeServices),
+			wire.NewLockedOperation(&c.mu, "ListServices", c.listServices),
+			wire.NewLockedOperation(&c.mu, "DeleteService", c.deleteService),
+			wire.NewLockedOperation(&c.mu, "ListServiceDeployments", c.listServiceDeployments),
+			wire.NewLockedOperation(&c.mu, "DescribeServiceDeployments", c.describeServiceDeployments),
+			wire.NewLockedOperation(&c.mu, "DescribeServiceRevisions", c.describeServiceRevisions),
+			wire.NewLockedOperation(&c.mu, "StopServiceDeployment", c.stopServiceDeployment),
+			wire.NewLockedOperation(&c.mu, "RunTask", c.runTask),
+			wire.NewLockedOperation(&c.mu, "StopTask", c.stopTask),
+			wire.NewLockedOperation(&c.mu, "ListTasks", c.listTasks),
+			wire.NewLockedOperation(&c.mu, "DescribeTasks", c.describeTasks),
 		},
 	}
 }
 
 // Close stops every task, quickly but not gently, and waits until nothing runs.
-func (c *Control) Close() {
+func (c *ControlPlane) Close() {
 	c.mu.Lock()
 	c.closed = true
 	for _, t := range c.tasks {
@@ -128,7 +128,7 @@ func (c *Control) Close() {
 
 // spawn starts a goroutine of the control plane; a closed one starts no more.
 // The lock is held.
-func (c *Control) spawn(f func()) {
+func (c *ControlPlane) spawn(f func()) {
 	if !c.closed {
 		c.wg.Go(f)
 	}
@@ -136,17 +136,17 @@ func (c *Control) spawn(f func()) {
 
 // TargetChanged wakes up the service whose task has the address. It fits
 // elb.Config.Changed.
-func (c *Control) TargetChanged(_, ip string) {
+func (c *ControlPlane) TargetChanged(_, ip string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t, ok := c.byIP[ip]; ok {
-		t.poke()
+		t.wakeService()
 	}
 }
 
 // Dial connects to a port of the task with the address, and to any other
 // address the ordinary way. It fits elb.Config.Dial.
-func (c *Control) Dial(ctx context.Context, ip string, port int) (net.Conn, error) {
+func (c *ControlPlane) Dial(ctx context.Context, ip string, port int) (net.Conn, error) {
 	c.mu.Lock()
 	t, ok := c.byIP[ip]
 	var sandbox *task.Sandbox
@@ -158,13 +158,13 @@ func (c *Control) Dial(ctx context.Context, ip string, port int) (net.Conn, erro
 	case sandbox != nil:
 		return sandbox.Dial(ctx, port)
 	case ok || isTaskAddress(ip):
-		return nil, fmt.Errorf("dialling task %s: %w", ip, errRefused)
+		return nil, fmt.Errorf("dialling task %s: %w", ip, errConnectionRefused)
 	}
 	var d net.Dialer
 	return d.DialContext(ctx, "tcp", net.JoinHostPort(ip, fmt.Sprint(port)))
 }
 
-var errRefused = errors.New("connection refused")
+var errConnectionRefused = errors.New("connection refused")
 
 // The tasks' addresses: 10.0.10.4 and up, as from a VPC's subnets, whose first
 // four addresses AWS keeps.
@@ -172,7 +172,7 @@ const firstAddress = 10<<8 | 4
 
 // allotIP gives out addresses in turn, so that one is not in use again soon
 // after its task has stopped.
-func (c *Control) allotIP() string {
+func (c *ControlPlane) allocateIP() string {
 	for {
 		n := firstAddress + c.nextIP
 		c.nextIP = (c.nextIP + 1) % (0xffff - firstAddress)

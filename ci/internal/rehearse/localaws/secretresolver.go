@@ -11,7 +11,7 @@ import (
 )
 
 // vault finds what tasks take secrets from. It fits ecs.Secrets.
-type vault struct {
+type secretResolver struct {
 	secrets    *secrets.Store
 	parameters *parameters.Store
 }
@@ -19,7 +19,7 @@ type vault struct {
 // Value tells a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME
 // with :KEY:STAGE:VERSION behind it, from a secret's name and from a parameter.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
-func (v vault) Value(ref string) (string, error) {
+func (v secretResolver) Value(ref string) (string, error) {
 	parts := strings.Split(ref, ":")
 	if len(parts) < 7 || parts[0] != "arn" || parts[2] != "secretsmanager" {
 		if value, ok := v.parameters.Value(ref); ok {
@@ -30,7 +30,7 @@ func (v vault) Value(ref string) (string, error) {
 	id, extra := strings.Join(parts[:7], ":"), slices.Concat(parts[7:], []string{"", "", ""})
 	value, err := v.secrets.Value(id, extra[1], extra[2])
 	if err == nil && extra[0] != "" {
-		value, err = member(value, extra[0])
+		value, err = jsonMember(value, extra[0])
 	} else if err != nil {
 		err = fmt.Errorf("failed to fetch secret %s from secrets manager: %w", id, err)
 	}
@@ -42,7 +42,7 @@ func (v vault) Value(ref string) (string, error) {
 
 // member is a member of a secret that is a JSON object; one that is not a text
 // is given as JSON.
-func member(secret, key string) (string, error) {
+func jsonMember(secret, key string) (string, error) {
 	var object map[string]json.RawMessage
 	raw, ok := json.RawMessage(nil), false
 	if json.Unmarshal([]byte(secret), &object) == nil {

@@ -10,70 +10,70 @@ import (
 // threshold, then with growing pauses. ECS's own pauses are much longer; these
 // keep a rehearsal quick and a crash loop cheap.
 const (
-	freeRetries  = 3
-	firstPause   = 250 * time.Millisecond
-	longestPause = 15 * time.Second
+	immediateRetries = 3
+	minBackoff       = 250 * time.Millisecond
+	maxBackoff       = 15 * time.Second
 )
 
 // succeeded notes that a task of a deployment got healthy.
-func (s *service) succeeded(d *deployment) {
+func (s *service) resetFailures(d *deployment) {
 	if b := s.record.DeploymentConfiguration.DeploymentCircuitBreaker; b.ResetOnHealthyTask == nil || *b.ResetOnHealthyTask {
-		d.failed = 0
+		d.failedTasks = 0
 	}
 }
 
 // countFailures counts the tasks that stopped without ever having been healthy,
 // or that their health checks have stopped.
 func (s *service) countFailures() {
-	for _, t := range s.members {
-		if !t.stopping || t.tried {
+	for _, t := range s.taskRuns {
+		if !t.stopping || t.counted {
 			continue
 		}
-		t.tried = true
+		t.counted = true
 		planned := t.record.StopCode == types.TaskStopCodeServiceSchedulerInitiated || t.record.StopCode == types.TaskStopCodeUserInitiated
-		if !t.unfit && (planned || t.proven) {
+		if !t.failedHealthCheck && (planned || t.wasHealthy) {
 			continue
 		}
 		d := t.deployment
-		d.failed++
+		d.failedTasks++
 		d.total++
-		d.updated = s.c.cfg.Clock.Now()
-		if d.record != nil && d == s.primary() && !d.record.over() {
-			d.record.failures = d.failed
+		d.updatedAt = s.c.cfg.Clock.Now()
+		if d.serviceDeployment != nil && d == s.primary() && !d.serviceDeployment.finished() {
+			d.serviceDeployment.failures = d.failedTasks
 		}
-		if d.failed >= freeRetries {
-			pause := min(firstPause<<min(d.failed-freeRetries, 8), longestPause)
-			d.earliest = time.Now().Add(s.c.cfg.Clock.Scaled(pause))
+		if d.failedTasks >= immediateRetries {
+			backoff := min(minBackoff<<min(d.failedTasks-immediateRetries, 8), maxBackoff)
+			d.nextStart = time.Now().Add(s.c.cfg.Clock.Scaled(backoff))
 		}
-		if d.failed == freeRetries+2 {
+		if d.failedTasks == immediateRetries+2 {
 			s.event("(service %s) is unable to consistently start tasks successfully. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.", s.name)
 		}
 	}
 }
 
 // breaker fails the deployment under way when too many of its tasks have.
-func (s *service) breaker() {
+func (s *service) checkCircuitBreaker() {
 	p := s.primary()
 	config := s.record.DeploymentConfiguration.DeploymentCircuitBreaker
-	if !config.Enable || p.state != types.DeploymentRolloutStateInProgress || p.failed < s.threshold() {
+	if !config.Enable || p.state != types.DeploymentRolloutStateInProgress || p.failedTasks < s.failureThreshold() {
 		return
 	}
-	rollingBack := p.record != nil && p.record.status == types.ServiceDeploymentStatusRollbackInProgress
+	rollingBack := p.serviceDeployment != nil && p.serviceDeployment.status == types.ServiceDeploymentStatusRollbackInProgress
 	s.event("(service %s) (deployment %s) deployment failed: tasks failed to start.", s.name, p.id)
 	if rollingBack {
-		p.state, p.reason = types.DeploymentRolloutStateFailed, breakerTripped(false).failed
-		p.record.become(types.ServiceDeploymentStatusRollbackFailed, p.record.reason, s.c.cfg.Clock.Now())
+		p.state, p.reason = types.DeploymentRolloutStateFailed, circuitBreakerRollback(false).failedReason
+		p.serviceDeployment.setStatus(types.ServiceDeploymentStatusRollbackFailed, p.serviceDeployment.reason, s.c.cfg.Clock.Now())
 		return
 	}
-	if p.record != nil {
-		p.record.breaker = types.ServiceDeploymentRollbackMonitorsStatusTriggered
+	if p.serviceDeployment != nil {
+		p.serviceDeployment.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusTriggered
 	}
-	s.rollBack(p, breakerTripped(config.Rollback))
+	s.rollBack(p, circuitBreakerRollback(config.Rollback))
 }
 
 // threshold is how many failed tasks trip the circuit breaker: half of the
 // desired count by default, at least 3 and at most 200.
-func (s *service) threshold() int {
+func (s *service) failureThreshold() int {
 	kind, value := types.ThresholdTypeBoundedPercent, 50
 	if t := s.record.DeploymentConfiguration.DeploymentCircuitBreaker.ThresholdConfiguration; t != nil {
 		kind, value = t.Type, int(t.Value)

@@ -14,7 +14,7 @@ import (
 
 func (s *Store) batchCheckLayerAvailability(ctx context.Context, in *ecr.BatchCheckLayerAvailabilityInput) (*ecr.BatchCheckLayerAvailabilityOutput, error) {
 	out := &ecr.BatchCheckLayerAvailabilityOutput{Layers: []ecrtypes.Layer{}, Failures: []ecrtypes.LayerFailure{}}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		for _, text := range in.LayerDigests {
 			h, err := v1.NewHash(text)
 			if err != nil {
@@ -38,7 +38,7 @@ const partSize = 10 << 20
 
 func (s *Store) initiateLayerUpload(ctx context.Context, in *ecr.InitiateLayerUploadInput) (*ecr.InitiateLayerUploadOutput, error) {
 	name := aws.ToString(in.RepositoryName)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	id, err := s.startUpload(name)
 	if err != nil {
 		return nil, s.awsError(err, name, "")
@@ -48,7 +48,7 @@ func (s *Store) initiateLayerUpload(ctx context.Context, in *ecr.InitiateLayerUp
 
 func (s *Store) uploadLayerPart(ctx context.Context, in *ecr.UploadLayerPartInput) (*ecr.UploadLayerPartOutput, error) {
 	name := aws.ToString(in.RepositoryName)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	size, err := s.appendUpload(name, aws.ToString(in.UploadId), bytes.NewReader(in.LayerPartBlob))
 	if err != nil {
 		return nil, s.awsError(err, name, "")
@@ -60,7 +60,7 @@ func (s *Store) uploadLayerPart(ctx context.Context, in *ecr.UploadLayerPartInpu
 
 func (s *Store) completeLayerUpload(ctx context.Context, in *ecr.CompleteLayerUploadInput) (*ecr.CompleteLayerUploadOutput, error) {
 	name := aws.ToString(in.RepositoryName)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	if len(in.LayerDigests) == 0 {
 		return nil, wire.Errorf("InvalidParameterException", "layerDigests must not be empty")
 	}

@@ -19,14 +19,14 @@ import (
 // nodes is the number of load balancer nodes that check a new target. Each does
 // so in its own rhythm, so a target that has just come up is found healthy after
 // a fraction of the interval.
-const nodes = 4
+const loadBalancerNodes = 4
 
 // shortestTimeout is the least real time a health check waits for its answer,
 // however fast the clock runs.
-const shortestTimeout = time.Second
+const minCheckTimeout = time.Second
 
 // probe is a target group's health check as it stands at one moment.
-type probe struct {
+type healthCheck struct {
 	enabled            bool
 	url                string
 	address            string
@@ -36,12 +36,12 @@ type probe struct {
 	healthy, unhealthy int
 }
 
-func (b *Balancer) probe(g *targetGroup, t *target) probe {
+func (b *Balancer) healthCheckOf(g *targetGroup, t *target) healthCheck {
 	port := aws.ToString(g.HealthCheckPort)
 	if port == "" || port == "traffic-port" {
 		port = strconv.Itoa(t.port)
 	}
-	p := probe{
+	p := healthCheck{
 		enabled:  aws.ToBool(g.HealthCheckEnabled),
 		address:  net.JoinHostPort(t.ip, port),
 		tcp:      g.HealthCheckProtocol == types.ProtocolEnumTcp,
@@ -57,12 +57,12 @@ func (b *Balancer) probe(g *targetGroup, t *target) probe {
 }
 
 // check watches a target's health until the target is gone or draining.
-func (b *Balancer) check(g *targetGroup, t *target) {
+func (b *Balancer) runHealthChecks(g *targetGroup, t *target) {
 	passed, failed := 0, 0
 	for {
 		b.mu.Lock()
-		p := b.probe(g, t)
-		attached := len(b.users(t.group)) > 0
+		p := b.healthCheckOf(g, t)
+		attached := len(b.forwardingLoadBalancers(t.group)) > 0
 		draining := t.state == types.TargetHealthStateEnumDraining
 		b.mu.Unlock()
 		if draining {
@@ -76,27 +76,27 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 				"Target group is not configured to receive traffic from the load balancer",
 			}
 		case p.enabled:
-			next = b.ask(t.serving, p)
+			next = b.checkTarget(t.ctx, p)
 		}
 		if next.State == types.TargetHealthStateEnumHealthy {
 			passed, failed = passed+1, 0
 		} else {
 			passed, failed = 0, failed+1
 		}
-		if t.serving.Err() != nil {
+		if t.ctx.Err() != nil {
 			return
 		}
-		fresh := b.judge(t, p, next, passed, failed)
+		isNew := b.applyThresholds(t, p, next, passed, failed)
 		wait := p.interval
-		if fresh {
-			wait /= nodes
+		if isNew {
+			wait /= loadBalancerNodes
 		}
 		timer := time.NewTimer(max(b.cfg.Clock.Scaled(wait), time.Millisecond))
 		select {
-		case <-t.serving.Done():
+		case <-t.ctx.Done():
 			timer.Stop()
 			return
-		case <-t.poke:
+		case <-t.wakeup:
 			timer.Stop()
 		case <-timer.C:
 		}
@@ -105,47 +105,47 @@ func (b *Balancer) check(g *targetGroup, t *target) {
 
 // judge applies the thresholds to a check's outcome. A new target is healthy
 // with its first good answer; it says whether the target is still new.
-func (b *Balancer) judge(t *target, p probe, got Health, passed, failed int) (fresh bool) {
+func (b *Balancer) applyThresholds(t *target, p healthCheck, got Health, passed, failed int) (isNew bool) {
 	b.mu.Lock()
-	before := Health{t.state, t.reason, t.text}
+	before := Health{t.state, t.reason, t.description}
 	if t.state == types.TargetHealthStateEnumDraining {
 		b.mu.Unlock()
 		return false
 	}
-	fresh = t.state == types.TargetHealthStateEnumInitial || t.state == types.TargetHealthStateEnumUnused
-	goodEnough, badEnough := p.healthy, p.unhealthy
-	if fresh {
-		goodEnough, badEnough = 1, p.unhealthy*nodes
+	isNew = t.state == types.TargetHealthStateEnumInitial || t.state == types.TargetHealthStateEnumUnused
+	passThreshold, failThreshold := p.healthy, p.unhealthy
+	if isNew {
+		passThreshold, failThreshold = 1, p.unhealthy*loadBalancerNodes
 	}
 	after := before
 	switch {
-	case got.State == types.TargetHealthStateEnumUnused, got.State == types.TargetHealthStateEnumHealthy && passed >= goodEnough,
-		got.State == types.TargetHealthStateEnumUnhealthy && failed >= badEnough:
+	case got.State == types.TargetHealthStateEnumUnused, got.State == types.TargetHealthStateEnumHealthy && passed >= passThreshold,
+		got.State == types.TargetHealthStateEnumUnhealthy && failed >= failThreshold:
 		after = got
-	case fresh:
+	case isNew:
 		after = Health{types.TargetHealthStateEnumInitial, types.TargetHealthReasonEnumInitialHealthChecking, "Initial health checks in progress"}
 	case before.State == types.TargetHealthStateEnumUnhealthy && got.State == types.TargetHealthStateEnumUnhealthy:
 		after = got // with the latest reason
 	}
-	t.state, t.reason, t.text = after.State, after.Reason, after.Text
+	t.state, t.reason, t.description = after.State, after.Reason, after.Description
 	b.mu.Unlock()
 	if before.State != after.State {
-		b.cfg.Changed(t.group, t.ip)
+		b.cfg.OnTargetChange(t.group, t.ip)
 	}
 	return after.State == types.TargetHealthStateEnumInitial
 }
 
 // ask makes one health check.
-func (b *Balancer) ask(ctx context.Context, p probe) Health {
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.Clock.AtLeast(p.timeout, shortestTimeout))
+func (b *Balancer) checkTarget(ctx context.Context, p healthCheck) Health {
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.Clock.AtLeast(p.timeout, minCheckTimeout))
 	defer cancel()
-	status, err := b.request(ctx, p)
+	status, err := b.sendCheck(ctx, p)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Health{types.TargetHealthStateEnumUnhealthy, types.TargetHealthReasonEnumTimeout, "Request timed out"}
 	case err != nil:
 		return Health{types.TargetHealthStateEnumUnhealthy, types.TargetHealthReasonEnumFailedHealthChecks, "Health checks failed"}
-	case p.tcp || matches(p.codes, status):
+	case p.tcp || statusMatches(p.codes, status):
 		return Health{State: types.TargetHealthStateEnumHealthy}
 	default:
 		return Health{
@@ -155,7 +155,7 @@ func (b *Balancer) ask(ctx context.Context, p probe) Health {
 	}
 }
 
-func (b *Balancer) request(ctx context.Context, p probe) (status int, err error) {
+func (b *Balancer) sendCheck(ctx context.Context, p healthCheck) (status int, err error) {
 	if p.tcp {
 		conn, err := b.dialAddress(ctx, "tcp", p.address)
 		if err == nil {
@@ -168,7 +168,7 @@ func (b *Balancer) request(ctx context.Context, p probe) (status int, err error)
 		return 0, err
 	}
 	req.Header.Set("User-Agent", "ELB-HealthChecker/2.0")
-	resp, err := b.checker.Do(req)
+	resp, err := b.healthClient.Do(req)
 	if err != nil {
 		return 0, err
 	}
@@ -178,7 +178,7 @@ func (b *Balancer) request(ctx context.Context, p probe) (status int, err error)
 }
 
 // matches says whether a status is among codes: "200", "200,302" or "200-299".
-func matches(codes string, status int) bool {
+func statusMatches(codes string, status int) bool {
 	for part := range strings.SplitSeq(codes, ",") {
 		low, high, ranged := strings.Cut(strings.TrimSpace(part), "-")
 		if !ranged {

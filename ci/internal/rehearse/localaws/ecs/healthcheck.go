@@ -14,31 +14,31 @@ import (
 // firstChecks is how often a container is checked, nominally, until it has been
 // healthy once. Docker waits a whole interval each time; asking more often only
 // finds a good answer sooner, a bad one counts once an interval all the same.
-const firstChecks = time.Second
+const initialCheckInterval = time.Second
 
 // shortestCheck is the least real time a health check command may take, however
 // fast the clock runs.
-const shortestCheck = 2 * time.Second
+const minCheckTimeout = 2 * time.Second
 
 // containerCheck is a container's health check with ECS's defaults filled in.
-type containerCheck struct {
+type healthCheck struct {
 	command                        []string
 	interval, timeout, startPeriod time.Duration
 	retries                        int
 }
 
 // checkOf reads a health check; nil means that there is none.
-func checkOf(h *types.HealthCheck) *containerCheck {
+func newHealthCheck(h *types.HealthCheck) *healthCheck {
 	if h == nil || len(h.Command) == 0 || h.Command[0] == "NONE" {
 		return nil
 	}
-	seconds := func(p *int32, standard int32) time.Duration {
+	seconds := func(p *int32, defaultValue int32) time.Duration {
 		if p != nil {
-			standard = *p
+			defaultValue = *p
 		}
-		return time.Duration(standard) * time.Second
+		return time.Duration(defaultValue) * time.Second
 	}
-	c := &containerCheck{
+	c := &healthCheck{
 		interval: seconds(h.Interval, 30), timeout: seconds(h.Timeout, 5), startPeriod: seconds(h.StartPeriod, 0), retries: 3,
 	}
 	if h.Retries != nil {
@@ -56,46 +56,46 @@ func checkOf(h *types.HealthCheck) *containerCheck {
 }
 
 // monitor runs a container's health check until the container ends.
-func (t *taskRun) monitor(ctx context.Context, p *part, check *containerCheck) {
+func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healthCheck) {
 	clock := t.c.cfg.Clock
-	began := time.Now()
-	counting := began.Add(clock.Scaled(max(check.startPeriod, check.interval)))
-	failed, proven := 0, false
+	startedAt := time.Now()
+	countFrom := startedAt.Add(clock.Scaled(max(check.startPeriod, check.interval)))
+	failed, wasHealthy := 0, false
 	for {
 		wait := check.interval
-		if !proven {
-			wait = min(firstChecks, check.interval)
+		if !wasHealthy {
+			wait = min(initialCheckInterval, check.interval)
 		}
-		if clock.Sleep(ctx, wait) != nil || ended(p.run) {
+		if clock.Sleep(ctx, wait) != nil || hasExited(p.run) {
 			return
 		}
-		deadline, cancel := context.WithTimeout(ctx, clock.AtLeast(check.timeout, shortestCheck))
+		deadline, cancel := context.WithTimeout(ctx, clock.AtLeast(check.timeout, minCheckTimeout))
 		err := p.run.Check(deadline, check.command)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
-			failed, proven = 0, true
-			t.update(func() { t.setHealth(p, types.HealthStatusHealthy) })
-		case proven || !time.Now().Before(counting):
+			failed, wasHealthy = 0, true
+			t.locked(func() { t.setHealth(p, types.HealthStatusHealthy) })
+		case wasHealthy || !time.Now().Before(countFrom):
 			failed++
-			counting = time.Now().Add(clock.Scaled(check.interval))
+			countFrom = time.Now().Add(clock.Scaled(check.interval))
 		}
 		if failed >= check.retries {
-			t.update(func() { t.setHealth(p, types.HealthStatusUnhealthy) })
+			t.locked(func() { t.setHealth(p, types.HealthStatusUnhealthy) })
 		}
 	}
 }
 
 // setHealth notes a container's health and draws the task's from it. The lock is
 // held.
-func (t *taskRun) setHealth(p *part, health types.HealthStatus) {
-	t.record.Containers[slices.Index(t.parts, p)].HealthStatus = health
+func (t *taskRun) setHealth(p *container, health types.HealthStatus) {
+	t.record.Containers[slices.Index(t.containers, p)].HealthStatus = health
 	p.health = health
 	overall := types.HealthStatusHealthy
-	for _, other := range t.parts {
-		if !aws.ToBool(other.definition.Essential) || checkOf(other.definition.HealthCheck) == nil {
+	for _, other := range t.containers {
+		if !aws.ToBool(other.definition.Essential) || newHealthCheck(other.definition.HealthCheck) == nil {
 			continue
 		}
 		switch other.health {
@@ -109,7 +109,7 @@ func (t *taskRun) setHealth(p *part, health types.HealthStatus) {
 	}
 	if t.record.HealthStatus != overall {
 		t.record.HealthStatus = overall
-		t.poke()
+		t.wakeService()
 	}
 }
 
@@ -117,21 +117,21 @@ func (t *taskRun) setHealth(p *part, health types.HealthStatus) {
 const dependencyPoll = 10 * time.Millisecond
 
 // standardStartTimeout is how long a container waits for those it depends on.
-const standardStartTimeout = 3 * time.Minute
+const defaultStartTimeout = 3 * time.Minute
 
 // await waits until every container that p depends on is as dependsOn says.
-func (t *taskRun) await(ctx context.Context, p *part) error {
-	limit := standardStartTimeout
+func (t *taskRun) waitForDependencies(ctx context.Context, p *container) error {
+	limit := defaultStartTimeout
 	if p.definition.StartTimeout != nil {
 		limit = time.Duration(*p.definition.StartTimeout) * time.Second
 	}
-	ctx, cancel := context.WithTimeout(ctx, t.c.cfg.Clock.AtLeast(limit, shortestCheck))
+	ctx, cancel := context.WithTimeout(ctx, t.c.cfg.Clock.AtLeast(limit, minCheckTimeout))
 	defer cancel()
 	for _, d := range p.definition.DependsOn {
-		i := slices.IndexFunc(t.parts, func(o *part) bool { return *o.definition.Name == aws.ToString(d.ContainerName) })
+		i := slices.IndexFunc(t.containers, func(o *container) bool { return *o.definition.Name == aws.ToString(d.ContainerName) })
 		tick := time.NewTicker(dependencyPoll)
 		for {
-			met, err := t.met(t.parts[i], d.Condition)
+			met, err := t.dependencyMet(t.containers[i], d.Condition)
 			if met || err != nil {
 				tick.Stop()
 				if err != nil {
@@ -142,7 +142,7 @@ func (t *taskRun) await(ctx context.Context, p *part) error {
 			select {
 			case <-ctx.Done():
 				tick.Stop()
-				return resourceError("container %s timed out waiting for its dependencies", *p.definition.Name)
+				return initializationError("container %s timed out waiting for its dependencies", *p.definition.Name)
 			case <-tick.C:
 			}
 		}
@@ -150,7 +150,7 @@ func (t *taskRun) await(ctx context.Context, p *part) error {
 	return nil
 }
 
-func ended(run task.Container) bool {
+func hasExited(run task.Container) bool {
 	select {
 	case <-run.Done():
 		return true
@@ -160,19 +160,19 @@ func ended(run task.Container) bool {
 }
 
 // met says whether a container is in a condition, or never will be.
-func (t *taskRun) met(p *part, condition types.ContainerCondition) (bool, error) {
-	ended, name := ended(p.run), *p.definition.Name
+func (t *taskRun) dependencyMet(p *container, condition types.ContainerCondition) (bool, error) {
+	exited, name := hasExited(p.run), *p.definition.Name
 	switch condition {
 	case types.ContainerConditionComplete:
-		return ended, nil
+		return exited, nil
 	case types.ContainerConditionSuccess:
-		if ended && p.run.ExitCode() != 0 {
-			return false, resourceError("dependency container %s did not exit successfully", name)
+		if exited && p.run.ExitCode() != 0 {
+			return false, initializationError("dependency container %s did not exit successfully", name)
 		}
-		return ended, nil
+		return exited, nil
 	case types.ContainerConditionHealthy:
-		if ended {
-			return false, resourceError("dependency container %s exited before it was healthy", name)
+		if exited {
+			return false, initializationError("dependency container %s exited before it was healthy", name)
 		}
 		t.c.mu.Lock()
 		defer t.c.mu.Unlock()
@@ -184,7 +184,7 @@ func (t *taskRun) met(p *part, condition types.ContainerCondition) (bool, error)
 
 // startOrder sorts containers so that each comes after those it depends on. It
 // says which container is part of a circle, if any, or depends on an unknown one.
-func startOrder(definitions []types.ContainerDefinition) (order []int, bad string) {
+func startOrder(definitions []types.ContainerDefinition) (order []int, invalid string) {
 	index := map[string]int{}
 	for i, d := range definitions {
 		index[aws.ToString(d.Name)] = i
@@ -205,8 +205,8 @@ func startOrder(definitions []types.ContainerDefinition) (order []int, bad strin
 			if !ok {
 				return aws.ToString(d.ContainerName)
 			}
-			if bad := visit(j); bad != "" {
-				return bad
+			if invalid := visit(j); invalid != "" {
+				return invalid
 			}
 		}
 		state[i] = visited
@@ -214,8 +214,8 @@ func startOrder(definitions []types.ContainerDefinition) (order []int, bad strin
 		return ""
 	}
 	for i := range definitions {
-		if bad := visit(i); bad != "" {
-			return nil, bad
+		if invalid := visit(i); invalid != "" {
+			return nil, invalid
 		}
 	}
 	return order, ""

@@ -11,8 +11,8 @@ import (
 // prefix begins the names of working directories, lockName is the file in them
 // that is locked as long as their server lives.
 const (
-	prefix   = "local-aws-"
-	lockName = "lock"
+	workDirPrefix = "local-aws-"
+	lockFile      = "lock"
 )
 
 // workDir is a directory that is one server's alone.
@@ -31,12 +31,12 @@ func newWorkDir(parent string) (*workDir, error) {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
 	}
-	sweep(parent)
-	path, err := os.MkdirTemp(parent, prefix)
+	removeStale(parent)
+	path, err := os.MkdirTemp(parent, workDirPrefix)
 	if err != nil {
 		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
 	}
-	lock, err := os.Create(filepath.Join(path, lockName))
+	lock, err := os.Create(filepath.Join(path, lockFile))
 	if err == nil {
 		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
@@ -48,16 +48,16 @@ func newWorkDir(parent string) (*workDir, error) {
 }
 
 // sweep removes the working directories below parent that nobody holds.
-func sweep(parent string) {
-	const young = time.Minute                                              // its server may be about to lock it
-	stale, _ := filepath.Glob(filepath.Join(parent, prefix+"*", lockName)) // the pattern is valid
+func removeStale(parent string) {
+	const minAge = time.Minute                                                    // its server may be about to lock it
+	stale, _ := filepath.Glob(filepath.Join(parent, workDirPrefix+"*", lockFile)) // the pattern is valid
 	for _, name := range stale {
 		lock, err := os.Open(name)
 		if err != nil {
 			continue
 		}
 		info, err := lock.Stat()
-		if err == nil && time.Since(info.ModTime()) > young && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+		if err == nil && time.Since(info.ModTime()) > minAge && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			_ = os.RemoveAll(filepath.Dir(name))
 		}
 		_ = lock.Close()

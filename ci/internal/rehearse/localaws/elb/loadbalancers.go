@@ -22,7 +22,7 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 			return &elbv2.CreateLoadBalancerOutput{LoadBalancers: []types.LoadBalancer{lb.LoadBalancer}}, nil
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+wire.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "loadbalancer/app/"+name+"/"+wire.RandomHex(16))
 	lb := &loadBalancer{attributes: map[string]string{
 		"idle_timeout.timeout_seconds": "60", "deletion_protection.enabled": "false", "routing.http2.enabled": "true",
 	}}
@@ -43,7 +43,7 @@ func (b *Balancer) createLoadBalancer(ctx context.Context, in *elbv2.CreateLoadB
 		return nil, err
 	}
 	lb.DNSName = new(first.socket.Addr().String())
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	b.setTags(arn, in.Tags)
 	b.balancers = append(b.balancers, lb)
 	return &elbv2.CreateLoadBalancerOutput{LoadBalancers: []types.LoadBalancer{lb.LoadBalancer}}, nil
@@ -60,12 +60,12 @@ func (b *Balancer) describeLoadBalancers(ctx context.Context, in *elbv2.Describe
 	for _, lb := range all {
 		described = append(described, lb.LoadBalancer)
 	}
-	page, next, err := wire.Page(described, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Paginate(described, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeLoadBalancersOutput{LoadBalancers: page, NextMarker: next}, err
 }
 
 func (b *Balancer) deleteLoadBalancer(ctx context.Context, in *elbv2.DeleteLoadBalancerInput) (*elbv2.DeleteLoadBalancerOutput, error) {
-	wire.Touch(ctx, aws.ToString(in.LoadBalancerArn))
+	wire.AddResources(ctx, aws.ToString(in.LoadBalancerArn))
 	for i, lb := range b.balancers {
 		if aws.ToString(lb.LoadBalancerArn) == aws.ToString(in.LoadBalancerArn) {
 			lb.close()
@@ -81,8 +81,8 @@ func (b *Balancer) describeLoadBalancerAttributes(ctx context.Context, in *elbv2
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.LoadBalancerArn))
-	return &elbv2.DescribeLoadBalancerAttributesOutput{Attributes: pairs[types.LoadBalancerAttribute](lb.attributes)}, nil
+	wire.AddResources(ctx, aws.ToString(in.LoadBalancerArn))
+	return &elbv2.DescribeLoadBalancerAttributesOutput{Attributes: sortedPairs[types.LoadBalancerAttribute](lb.attributes)}, nil
 }
 
 func (b *Balancer) modifyLoadBalancerAttributes(ctx context.Context, in *elbv2.ModifyLoadBalancerAttributesInput) (*elbv2.ModifyLoadBalancerAttributesOutput, error) {
@@ -90,9 +90,9 @@ func (b *Balancer) modifyLoadBalancerAttributes(ctx context.Context, in *elbv2.M
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.LoadBalancerArn))
+	wire.AddResources(ctx, aws.ToString(in.LoadBalancerArn))
 	for _, a := range in.Attributes {
 		lb.attributes[aws.ToString(a.Key)] = aws.ToString(a.Value)
 	}
-	return &elbv2.ModifyLoadBalancerAttributesOutput{Attributes: pairs[types.LoadBalancerAttribute](lb.attributes)}, nil
+	return &elbv2.ModifyLoadBalancerAttributesOutput{Attributes: sortedPairs[types.LoadBalancerAttribute](lb.attributes)}, nil
 }

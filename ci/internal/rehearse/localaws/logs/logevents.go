@@ -20,8 +20,8 @@ import (
 const maxEvents = 10_000
 
 func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*cwl.GetLogEventsOutput, error) {
-	group := s.nameOf(in.LogGroupName, in.LogGroupIdentifier)
-	wire.Touch(ctx, s.arn(group)+":log-stream:"+aws.ToString(in.LogStreamName))
+	group := s.groupName(in.LogGroupName, in.LogGroupIdentifier)
+	wire.AddResources(ctx, s.arn(group)+":log-stream:"+aws.ToString(in.LogStreamName))
 	st, err := s.stream(group, aws.ToString(in.LogStreamName))
 	if err != nil {
 		return nil, err
@@ -51,14 +51,14 @@ func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*c
 		NextBackwardToken: new(fmt.Sprintf("b/%056d", from+st.dropped)),
 	}
 	for _, e := range events[from:to] {
-		out.Events = append(out.Events, types.OutputLogEvent{Timestamp: new(e.at), Message: new(e.text), IngestionTime: new(e.ingested)})
+		out.Events = append(out.Events, types.OutputLogEvent{Timestamp: new(e.timestamp), Message: new(e.text), IngestionTime: new(e.ingested)})
 	}
 	return out, nil
 }
 
 func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInput) (*cwl.FilterLogEventsOutput, error) {
-	group := s.named(ctx, in.LogGroupName, in.LogGroupIdentifier)
-	match, err := pattern(aws.ToString(in.FilterPattern))
+	group := s.requestGroup(ctx, in.LogGroupName, in.LogGroupIdentifier)
+	match, err := compileFilterPattern(aws.ToString(in.FilterPattern))
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInpu
 		return nil, err
 	}
 	all := []types.FilteredLogEvent{}
-	for _, st := range g.sorted() {
+	for _, st := range g.sortedStreams() {
 		if !strings.HasPrefix(st.name, aws.ToString(in.LogStreamNamePrefix)) ||
 			len(in.LogStreamNames) > 0 && !slices.Contains(in.LogStreamNames, st.name) {
 			continue
@@ -75,28 +75,28 @@ func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInpu
 		for _, e := range st.between(in.StartTime, in.EndTime) {
 			if match(e.text) {
 				all = append(all, types.FilteredLogEvent{
-					EventId: new(fmt.Sprintf("%056d", e.id)), LogStreamName: &st.name, Timestamp: new(e.at),
+					EventId: new(fmt.Sprintf("%056d", e.id)), LogStreamName: &st.name, Timestamp: new(e.timestamp),
 					IngestionTime: new(e.ingested), Message: new(e.text),
 				})
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b types.FilteredLogEvent) int { return cmp.Compare(*a.Timestamp, *b.Timestamp) })
-	page, next, err := wire.Page(all, in.NextToken, in.Limit, maxEvents)
+	page, next, err := wire.Paginate(all, in.NextToken, in.Limit, maxEvents)
 	return &cwl.FilterLogEventsOutput{Events: page, NextToken: next, SearchedLogStreams: []types.SearchedLogStream{}}, err
 }
 
-var term = regexp.MustCompile(`([?-]?)("[^"]*"|\S+)`)
+var filterTerm = regexp.MustCompile(`([?-]?)("[^"]*"|\S+)`)
 
 // pattern compiles an unstructured filter pattern: words and "phrases" that must
 // all occur, ?words of which one must, and -words that must not.
-func pattern(text string) (func(string) bool, error) {
+func compileFilterPattern(text string) (func(string) bool, error) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.HasPrefix(text, "%") {
 		return nil, wire.Errorf("InvalidParameterException", "Invalid filter pattern: the embedded AWS knows words and phrases only")
 	}
 	var must, some, not []string
-	for _, m := range term.FindAllStringSubmatch(text, -1) {
+	for _, m := range filterTerm.FindAllStringSubmatch(text, -1) {
 		word := strings.Trim(m[2], `"`)
 		switch m[1] {
 		case "?":

@@ -13,9 +13,9 @@ import (
 )
 
 // orElse is *p, or the standard value where p is nil.
-func orElse[T any](p *T, standard T) *T {
+func orDefault[T any](p *T, defaultValue T) *T {
 	if p == nil {
-		return &standard
+		return &defaultValue
 	}
 	return p
 }
@@ -30,25 +30,25 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 			return nil, wire.Errorf("DuplicateTargetGroupName", "A target group with the same name '%s' exists, but with different settings", name)
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+wire.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "targetgroup/"+name+"/"+wire.RandomHex(16))
 	g := &targetGroup{attributes: map[string]string{
 		deregistrationDelay: "300", "stickiness.enabled": "false", "stickiness.type": "lb_cookie",
 		"slow_start.duration_seconds": "0", "load_balancing.algorithm.type": "round_robin",
 	}}
 	g.TargetGroup = types.TargetGroup{
 		TargetGroupArn: &arn, TargetGroupName: in.Name, Port: in.Port, Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp),
-		ProtocolVersion: orElse(in.ProtocolVersion, "HTTP1"), TargetType: cmp.Or(in.TargetType, types.TargetTypeEnumInstance),
+		ProtocolVersion: orDefault(in.ProtocolVersion, "HTTP1"), TargetType: cmp.Or(in.TargetType, types.TargetTypeEnumInstance),
 		VpcId: in.VpcId, IpAddressType: cmp.Or(in.IpAddressType, types.TargetGroupIpAddressTypeEnumIpv4),
-		HealthCheckEnabled: orElse(in.HealthCheckEnabled, true), HealthCheckPath: orElse(in.HealthCheckPath, "/"),
-		HealthCheckPort: orElse(in.HealthCheckPort, "traffic-port"), HealthCheckProtocol: cmp.Or(in.HealthCheckProtocol, types.ProtocolEnumHttp),
-		HealthCheckIntervalSeconds: orElse(in.HealthCheckIntervalSeconds, 30), HealthCheckTimeoutSeconds: orElse(in.HealthCheckTimeoutSeconds, 5),
-		HealthyThresholdCount: orElse(in.HealthyThresholdCount, 5), UnhealthyThresholdCount: orElse(in.UnhealthyThresholdCount, 2),
-		Matcher: orElse(in.Matcher, types.Matcher{HttpCode: new("200")}),
+		HealthCheckEnabled: orDefault(in.HealthCheckEnabled, true), HealthCheckPath: orDefault(in.HealthCheckPath, "/"),
+		HealthCheckPort: orDefault(in.HealthCheckPort, "traffic-port"), HealthCheckProtocol: cmp.Or(in.HealthCheckProtocol, types.ProtocolEnumHttp),
+		HealthCheckIntervalSeconds: orDefault(in.HealthCheckIntervalSeconds, 30), HealthCheckTimeoutSeconds: orDefault(in.HealthCheckTimeoutSeconds, 5),
+		HealthyThresholdCount: orDefault(in.HealthyThresholdCount, 5), UnhealthyThresholdCount: orDefault(in.UnhealthyThresholdCount, 2),
+		Matcher: orDefault(in.Matcher, types.Matcher{HttpCode: new("200")}),
 	}
 	if err := validateCheck(g.TargetGroup); err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	b.setTags(arn, in.Tags)
 	b.groups = append(b.groups, g)
 	return &elbv2.CreateTargetGroupOutput{TargetGroups: []types.TargetGroup{b.describe(g)}}, nil
@@ -75,10 +75,10 @@ func validateCheck(g types.TargetGroup) error {
 }
 
 func (b *Balancer) describeTargetGroups(ctx context.Context, in *elbv2.DescribeTargetGroupsInput) (*elbv2.DescribeTargetGroupsOutput, error) {
-	behind := slices.DeleteFunc(slices.Clone(b.groups), func(g *targetGroup) bool {
-		return in.LoadBalancerArn != nil && !slices.Contains(b.users(*g.TargetGroupArn), *in.LoadBalancerArn)
+	candidates := slices.DeleteFunc(slices.Clone(b.groups), func(g *targetGroup) bool {
+		return in.LoadBalancerArn != nil && !slices.Contains(b.forwardingLoadBalancers(*g.TargetGroupArn), *in.LoadBalancerArn)
 	})
-	all, missing := find(ctx, behind, in.TargetGroupArns, in.Names, func(g *targetGroup) (arn, name *string) {
+	all, missing := find(ctx, candidates, in.TargetGroupArns, in.Names, func(g *targetGroup) (arn, name *string) {
 		return g.TargetGroupArn, g.TargetGroupName
 	})
 	if len(missing) > 0 {
@@ -88,7 +88,7 @@ func (b *Balancer) describeTargetGroups(ctx context.Context, in *elbv2.DescribeT
 	for _, g := range all {
 		described = append(described, b.describe(g))
 	}
-	page, next, err := wire.Page(described, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Paginate(described, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeTargetGroupsOutput{TargetGroups: page, NextMarker: next}, err
 }
 
@@ -97,7 +97,7 @@ func (b *Balancer) modifyTargetGroup(ctx context.Context, in *elbv2.ModifyTarget
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
 	changed := g.TargetGroup
 	changed.HealthCheckEnabled = cmp.Or(in.HealthCheckEnabled, g.HealthCheckEnabled)
 	changed.HealthCheckPath = cmp.Or(in.HealthCheckPath, g.HealthCheckPath)
@@ -120,8 +120,8 @@ func (b *Balancer) modifyTargetGroup(ctx context.Context, in *elbv2.ModifyTarget
 
 func (b *Balancer) deleteTargetGroup(ctx context.Context, in *elbv2.DeleteTargetGroupInput) (*elbv2.DeleteTargetGroupOutput, error) {
 	arn := aws.ToString(in.TargetGroupArn)
-	wire.Touch(ctx, arn)
-	if len(b.users(arn)) > 0 {
+	wire.AddResources(ctx, arn)
+	if len(b.forwardingLoadBalancers(arn)) > 0 {
 		return nil, wire.Errorf("ResourceInUse", "Target group '%s' is currently in use by a listener or a rule", arn)
 	}
 	for i, g := range b.groups {
@@ -141,8 +141,8 @@ func (b *Balancer) describeTargetGroupAttributes(ctx context.Context, in *elbv2.
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
-	return &elbv2.DescribeTargetGroupAttributesOutput{Attributes: pairs[types.TargetGroupAttribute](g.attributes)}, nil
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
+	return &elbv2.DescribeTargetGroupAttributesOutput{Attributes: sortedPairs[types.TargetGroupAttribute](g.attributes)}, nil
 }
 
 func (b *Balancer) modifyTargetGroupAttributes(ctx context.Context, in *elbv2.ModifyTargetGroupAttributesInput) (*elbv2.ModifyTargetGroupAttributesOutput, error) {
@@ -150,9 +150,9 @@ func (b *Balancer) modifyTargetGroupAttributes(ctx context.Context, in *elbv2.Mo
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
 	for _, a := range in.Attributes {
 		g.attributes[aws.ToString(a.Key)] = aws.ToString(a.Value)
 	}
-	return &elbv2.ModifyTargetGroupAttributesOutput{Attributes: pairs[types.TargetGroupAttribute](g.attributes)}, nil
+	return &elbv2.ModifyTargetGroupAttributesOutput{Attributes: sortedPairs[types.TargetGroupAttribute](g.attributes)}, nil
 }

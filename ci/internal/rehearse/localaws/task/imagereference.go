@@ -13,7 +13,7 @@ import (
 
 // platforms lists what this machine prefers to run: its own, Linux on its
 // processor, and what nearly every image has.
-func platforms() []v1.Platform {
+func preferredPlatforms() []v1.Platform {
 	return []v1.Platform{
 		{OS: runtime.GOOS, Architecture: runtime.GOARCH},
 		{OS: "linux", Architecture: runtime.GOARCH},
@@ -22,25 +22,25 @@ func platforms() []v1.Platform {
 }
 
 // pullError words a failed pull as Fargate does in stoppedReason.
-func pullError(ref string, err error) error {
+func toPullError(ref string, err error) error {
 	var platform registry.PlatformError
 	switch {
 	case errors.Is(err, registry.ErrManifestUnknown), errors.Is(err, registry.ErrRepositoryUnknown):
-		return unresolved(ref, ref+": not found")
+		return resolveError(ref, ref+": not found")
 	case errors.As(err, &platform):
 		return &PullError{"pull image manifest has been retried 1 time(s): " + platform.Error()}
 	default:
-		return unresolved(ref, err.Error())
+		return resolveError(ref, err.Error())
 	}
 }
 
-func unresolved(ref, reason string) error {
+func resolveError(ref, reason string) error {
 	return &PullError{fmt.Sprintf("pull image manifest has been retried 1 time(s): failed to resolve ref %s: %s", ref, reason)}
 }
 
 // dockerName spells a reference without a host the way the container runtime
 // completes it.
-func dockerName(ref string) string {
+func normalizeReference(ref string) string {
 	first, _, nested := strings.Cut(ref, "/")
 	switch {
 	case !nested:

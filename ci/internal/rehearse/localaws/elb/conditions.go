@@ -13,29 +13,29 @@ import (
 )
 
 // all says whether a request meets every condition of a rule.
-func all(conditions []types.RuleCondition, r *http.Request) bool {
+func matchesAll(conditions []types.RuleCondition, r *http.Request) bool {
 	for _, c := range conditions {
-		if !meets(c, r) {
+		if !matchesCondition(c, r) {
 			return false
 		}
 	}
 	return true
 }
 
-func meets(c types.RuleCondition, r *http.Request) bool {
+func matchesCondition(c types.RuleCondition, r *http.Request) bool {
 	switch aws.ToString(c.Field) {
 	case "path-pattern":
-		return slices.ContainsFunc(values(c), func(p string) bool { return platform.MatchPattern(p, r.URL.Path) })
+		return slices.ContainsFunc(conditionValues(c), func(p string) bool { return platform.MatchPattern(p, r.URL.Path) })
 	case "host-header":
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = r.Host
 		}
-		return slices.ContainsFunc(values(c), func(p string) bool { return platform.MatchPattern(strings.ToLower(p), strings.ToLower(host)) })
+		return slices.ContainsFunc(conditionValues(c), func(p string) bool { return platform.MatchPattern(strings.ToLower(p), strings.ToLower(host)) })
 	case "http-request-method":
-		return slices.Contains(values(c), r.Method)
+		return slices.Contains(conditionValues(c), r.Method)
 	case "http-header":
-		return slices.ContainsFunc(values(c), func(p string) bool {
+		return slices.ContainsFunc(conditionValues(c), func(p string) bool {
 			return slices.ContainsFunc(r.Header.Values(aws.ToString(c.HttpHeaderConfig.HttpHeaderName)),
 				func(v string) bool { return platform.MatchPattern(strings.ToLower(p), strings.ToLower(v)) })
 		})
@@ -45,7 +45,7 @@ func meets(c types.RuleCondition, r *http.Request) bool {
 }
 
 // values lists a condition's values from whichever member holds them.
-func values(c types.RuleCondition) []string {
+func conditionValues(c types.RuleCondition) []string {
 	switch {
 	case c.PathPatternConfig != nil:
 		return c.PathPatternConfig.Values

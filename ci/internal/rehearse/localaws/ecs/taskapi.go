@@ -15,28 +15,28 @@ import (
 )
 
 // keptFor is how long a stopped task stays visible.
-const keptFor = time.Hour
+const stoppedTaskRetention = time.Hour
 
 // prune forgets tasks that stopped long ago.
-func (c *Control) prune() {
+func (c *ControlPlane) pruneStoppedTasks() {
 	for arn, t := range c.tasks {
-		if t.record.StoppedAt != nil && time.Since(*t.record.StoppedAt) > keptFor {
+		if t.record.StoppedAt != nil && time.Since(*t.record.StoppedAt) > stoppedTaskRetention {
 			delete(c.tasks, arn)
 			delete(c.tags, arn)
 		}
 	}
 }
 
-func (c *Control) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	d, err := c.usable(in.TaskDefinition)
+	d, err := c.activeTaskDefinition(in.TaskDefinition)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *d.TaskDefinitionArn)
+	wire.AddResources(ctx, *d.TaskDefinitionArn)
 	count := cmp.Or(aws.ToInt32(in.Count), 1)
 	if count < 1 || count > 10 {
 		return nil, wire.Errorf("InvalidParameterException", "Count must be between 1 and 10.")
@@ -55,52 +55,52 @@ func (c *Control) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs
 			c.setTags(t.arn, c.listTags(*d.TaskDefinitionArn))
 		}
 		c.setTags(t.arn, in.Tags)
-		c.spawn(t.live)
+		c.spawn(t.run)
 		out.Tasks = append(out.Tasks, t.describe(nil))
 	}
 	return out, nil
 }
 
 // task finds a task of a cluster by id or ARN.
-func (c *Control) task(cl *cluster, ref string) (*taskRun, string) {
-	arn := c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+wire.Name(ref))
+func (c *ControlPlane) task(cl *cluster, ref string) (*taskRun, string) {
+	arn := c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+wire.ResourceName(ref))
 	return c.tasks[arn], arn
 }
 
-func (c *Control) stopTask(ctx context.Context, in *awsecs.StopTaskInput) (*awsecs.StopTaskOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) stopTask(ctx context.Context, in *awsecs.StopTaskInput) (*awsecs.StopTaskOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
 	t, arn := c.task(cl, aws.ToString(in.Task))
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	if t == nil {
 		return nil, wire.Errorf("InvalidParameterException", "The referenced task was not found.")
 	}
-	t.gentle = t.up()
+	t.drainFirst = t.serving()
 	t.requestStop(types.TaskStopCodeUserInitiated, cmp.Or(aws.ToString(in.Reason), "Task stopped by user"))
-	t.poke()
+	t.wakeService()
 	return &awsecs.StopTaskOutput{Task: new(t.describe(nil))}, nil
 }
 
-func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*awsecs.ListTasksOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*awsecs.ListTasksOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, cl.arn)
+	wire.AddResources(ctx, cl.arn)
 	if in.ServiceName != nil {
-		if _, ok := cl.services[wire.Name(*in.ServiceName)]; !ok {
+		if _, ok := cl.services[wire.ResourceName(*in.ServiceName)]; !ok {
 			return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 		}
 	}
-	c.prune()
+	c.pruneStoppedTasks()
 	desired := cmp.Or(in.DesiredStatus, types.DesiredStatusRunning)
 	var found []*taskRun
 	for _, t := range c.tasks {
 		switch {
 		case t.cluster != cl, *t.record.DesiredStatus != string(desired):
-		case in.ServiceName != nil && *t.record.Group != "service:"+wire.Name(*in.ServiceName):
+		case in.ServiceName != nil && *t.record.Group != "service:"+wire.ResourceName(*in.ServiceName):
 		case in.Family != nil && *t.definition.Family != *in.Family:
 		case in.StartedBy != nil && aws.ToString(t.record.StartedBy) != *in.StartedBy:
 		case in.LaunchType != "" && in.LaunchType != t.record.LaunchType:
@@ -115,12 +115,12 @@ func (c *Control) listTasks(ctx context.Context, in *awsecs.ListTasksInput) (*aw
 	for _, t := range found {
 		arns = append(arns, t.arn)
 	}
-	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(arns, in.NextToken, in.MaxResults, 100)
 	return &awsecs.ListTasksOutput{TaskArns: page, NextToken: next}, err
 }
 
-func (c *Control) describeTasks(ctx context.Context, in *awsecs.DescribeTasksInput) (*awsecs.DescribeTasksOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) describeTasks(ctx context.Context, in *awsecs.DescribeTasksInput) (*awsecs.DescribeTasksOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (c *Control) describeTasks(ctx context.Context, in *awsecs.DescribeTasksInp
 	out := &awsecs.DescribeTasksOutput{Tasks: []types.Task{}, Failures: []types.Failure{}}
 	for _, ref := range in.Tasks {
 		t, arn := c.task(cl, ref)
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		if t == nil {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
 			continue

@@ -54,7 +54,7 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = s.serveReferrers(w, r, repo, rest)
 	}
 	if err != nil {
-		s.fail(w, err, repo, rest)
+		s.writeStoreError(w, err, repo, rest)
 	}
 }
 
@@ -115,34 +115,34 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 	query := r.URL.Query()
 	switch r.Method {
 	case http.MethodPost:
-		if h, err := v1.NewHash(query.Get("mount")); err == nil && s.mount(repo, query.Get("from"), h) {
-			return s.created(w, repo, h)
+		if h, err := v1.NewHash(query.Get("mount")); err == nil && s.mountBlob(repo, query.Get("from"), h) {
+			return s.writeCreated(w, repo, h)
 		}
 		id, err := s.startUpload(repo)
 		if err != nil {
 			return err
 		}
 		if query.Get("digest") != "" {
-			return s.finish(w, r, repo, id)
+			return s.completeUpload(w, r, repo, id)
 		}
-		return underWay(w, http.StatusAccepted, repo, id, 0)
+		return writeUploadStatus(w, http.StatusAccepted, repo, id, 0)
 	case http.MethodGet: // how far an upload came
 		size, err := s.uploadSize(repo, id)
 		if err != nil {
 			return err
 		}
-		return underWay(w, http.StatusNoContent, repo, id, size)
+		return writeUploadStatus(w, http.StatusNoContent, repo, id, size)
 	case http.MethodPatch:
-		if err := s.continues(r, repo, id); err != nil {
+		if err := s.checkRange(r, repo, id); err != nil {
 			return err
 		}
 		size, err := s.appendUpload(repo, id, r.Body)
 		if err != nil {
 			return err
 		}
-		return underWay(w, http.StatusAccepted, repo, id, size)
+		return writeUploadStatus(w, http.StatusAccepted, repo, id, size)
 	case http.MethodPut:
-		return s.finish(w, r, repo, id)
+		return s.completeUpload(w, r, repo, id)
 	case http.MethodDelete:
 		if err := s.abortUpload(repo, id); err != nil {
 			return err
@@ -155,7 +155,7 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 }
 
 // underWay tells where an upload goes on, and how much of it has come.
-func underWay(w http.ResponseWriter, status int, repo, id string, size int64) error {
+func writeUploadStatus(w http.ResponseWriter, status int, repo, id string, size int64) error {
 	w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
 	w.Header().Set("Docker-Upload-Uuid", id)
 	w.Header().Set("Range", fmt.Sprintf("0-%d", max(size-1, 0)))
@@ -164,12 +164,12 @@ func underWay(w http.ResponseWriter, status int, repo, id string, size int64) er
 }
 
 // finish takes the last part of an upload, which is all of it in a monolithic one.
-func (s *Store) finish(w http.ResponseWriter, r *http.Request, repo, id string) error {
+func (s *Store) completeUpload(w http.ResponseWriter, r *http.Request, repo, id string) error {
 	h, err := v1.NewHash(r.URL.Query().Get("digest"))
 	if err != nil {
 		return ErrDigestMismatch
 	}
-	if err := s.continues(r, repo, id); err != nil {
+	if err := s.checkRange(r, repo, id); err != nil {
 		return err
 	}
 	if _, err := s.appendUpload(repo, id, r.Body); err != nil {
@@ -178,10 +178,10 @@ func (s *Store) finish(w http.ResponseWriter, r *http.Request, repo, id string) 
 	if err := s.finishUpload(repo, id, h); err != nil {
 		return err
 	}
-	return s.created(w, repo, h)
+	return s.writeCreated(w, repo, h)
 }
 
-func (s *Store) created(w http.ResponseWriter, repo string, h v1.Hash) error {
+func (s *Store) writeCreated(w http.ResponseWriter, repo string, h v1.Hash) error {
 	w.Header().Set("Location", "/v2/"+repo+"/blobs/"+h.String())
 	w.Header().Set("Docker-Content-Digest", h.String())
 	w.WriteHeader(http.StatusCreated)
@@ -215,7 +215,7 @@ func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request, repo, digest s
 }
 
 // fail renders an error of the store with ECR's wording.
-func (s *Store) fail(w http.ResponseWriter, err error, repo, reference string) {
+func (s *Store) writeStoreError(w http.ResponseWriter, err error, repo, reference string) {
 	switch {
 	case errors.Is(err, ErrRepositoryUnknown):
 		writeError(w, http.StatusNotFound, "NAME_UNKNOWN",

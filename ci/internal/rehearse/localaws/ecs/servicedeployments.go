@@ -14,7 +14,7 @@ import (
 // counts says how many tasks of a deployment run, how many are coming up, and
 // how many it is to have.
 func (s *service) counts(d *deployment) (running, pending, wanted int32) {
-	for _, t := range s.tasks() {
+	for _, t := range s.activeTasks() {
 		switch {
 		case t.deployment != d:
 		case t.status() == "RUNNING":
@@ -34,7 +34,7 @@ func (s *service) counts(d *deployment) (running, pending, wanted int32) {
 func (s *service) describeDeployment(d *deployment, primary bool) types.Deployment {
 	out := types.Deployment{
 		Id: &d.id, Status: new(statusActive), TaskDefinition: d.revision.definition.TaskDefinitionArn,
-		CreatedAt: new(d.created), UpdatedAt: new(d.updated), FailedTasks: int32(d.failed), LaunchType: s.record.LaunchType,
+		CreatedAt: new(d.createdAt), UpdatedAt: new(d.updatedAt), FailedTasks: int32(d.failedTasks), LaunchType: s.record.LaunchType,
 		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), NetworkConfiguration: d.revision.network,
 		RolloutState: d.state, RolloutStateReason: new(d.reason),
 	}
@@ -45,49 +45,49 @@ func (s *service) describeDeployment(d *deployment, primary bool) types.Deployme
 	return out
 }
 
-func (c *Control) listServiceDeployments(ctx context.Context, in *awsecs.ListServiceDeploymentsInput) (*awsecs.ListServiceDeploymentsOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) listServiceDeployments(ctx context.Context, in *awsecs.ListServiceDeploymentsInput) (*awsecs.ListServiceDeploymentsOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
-	s, ok := cl.services[wire.Name(aws.ToString(in.Service))]
+	wire.AddResources(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(in.Service))))
+	s, ok := cl.services[wire.ResourceName(aws.ToString(in.Service))]
 	if !ok {
 		return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 	}
 	briefs := []types.ServiceDeploymentBrief{}
-	for _, d := range s.history {
+	for _, d := range s.serviceDeployments {
 		switch {
 		case len(in.Status) > 0 && !slices.Contains(in.Status, d.status):
 			continue
-		case in.CreatedAt != nil && in.CreatedAt.After != nil && d.created.Before(*in.CreatedAt.After):
+		case in.CreatedAt != nil && in.CreatedAt.After != nil && d.createdAt.Before(*in.CreatedAt.After):
 			continue
-		case in.CreatedAt != nil && in.CreatedAt.Before != nil && d.created.After(*in.CreatedAt.Before):
+		case in.CreatedAt != nil && in.CreatedAt.Before != nil && d.createdAt.After(*in.CreatedAt.Before):
 			continue
 		}
 		brief := types.ServiceDeploymentBrief{
 			ServiceDeploymentArn: &d.arn, ServiceArn: &s.arn, ClusterArn: &cl.arn, TargetServiceRevisionArn: &d.target.arn,
-			Status: d.status, CreatedAt: new(d.created), StartedAt: d.started, FinishedAt: d.finished,
+			Status: d.status, CreatedAt: new(d.createdAt), StartedAt: d.startedAt, FinishedAt: d.finishedAt,
 		}
 		if d.reason != "" {
 			brief.StatusReason = new(d.reason)
 		}
 		briefs = append(briefs, brief)
 	}
-	page, next, err := wire.Page(briefs, in.NextToken, in.MaxResults, 20)
+	page, next, err := wire.Paginate(briefs, in.NextToken, in.MaxResults, 20)
 	return &awsecs.ListServiceDeploymentsOutput{ServiceDeployments: page, NextToken: next}, err
 }
 
 // maxDescribed is how many service deployments or revisions one call describes.
 const maxDescribed = 20
 
-func (c *Control) describeServiceDeployments(ctx context.Context, in *awsecs.DescribeServiceDeploymentsInput) (*awsecs.DescribeServiceDeploymentsOutput, error) {
+func (c *ControlPlane) describeServiceDeployments(ctx context.Context, in *awsecs.DescribeServiceDeploymentsInput) (*awsecs.DescribeServiceDeploymentsOutput, error) {
 	if len(in.ServiceDeploymentArns) > maxDescribed {
 		return nil, wire.Errorf("InvalidParameterException", "Cannot describe more than %d service deployments.", maxDescribed)
 	}
 	out := &awsecs.DescribeServiceDeploymentsOutput{ServiceDeployments: []types.ServiceDeployment{}, Failures: []types.Failure{}}
 	for _, arn := range in.ServiceDeploymentArns {
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		if d, ok := c.deployments[arn]; ok {
 			out.ServiceDeployments = append(out.ServiceDeployments, d.describe())
 		} else {
@@ -100,12 +100,12 @@ func (c *Control) describeServiceDeployments(ctx context.Context, in *awsecs.Des
 func (d *serviceDeployment) describe() types.ServiceDeployment {
 	out := types.ServiceDeployment{
 		ServiceDeploymentArn: &d.arn, ServiceArn: &d.service.arn, ClusterArn: &d.service.cluster.arn,
-		CreatedAt: new(d.created), StartedAt: d.started, UpdatedAt: new(d.updated), StoppedAt: d.stopped, FinishedAt: d.finished,
+		CreatedAt: new(d.createdAt), StartedAt: d.startedAt, UpdatedAt: new(d.updatedAt), StoppedAt: d.stoppedAt, FinishedAt: d.finishedAt,
 		Status: d.status, DeploymentConfiguration: d.config, Rollback: d.rollback,
 		SourceServiceRevisions: append([]types.ServiceRevisionSummary{}, d.sources...),
 		TargetServiceRevision:  &types.ServiceRevisionSummary{Arn: &d.target.arn},
 		DeploymentCircuitBreaker: &types.ServiceDeploymentCircuitBreaker{
-			Status: d.breaker, FailureCount: int32(d.failures), Threshold: int32(d.service.threshold()),
+			Status: d.circuitBreaker, FailureCount: int32(d.failures), Threshold: int32(d.service.failureThreshold()),
 		},
 		Alarms: d.alarms.describe(),
 	}
@@ -122,13 +122,13 @@ func (d *serviceDeployment) describe() types.ServiceDeployment {
 	return out
 }
 
-func (c *Control) describeServiceRevisions(ctx context.Context, in *awsecs.DescribeServiceRevisionsInput) (*awsecs.DescribeServiceRevisionsOutput, error) {
+func (c *ControlPlane) describeServiceRevisions(ctx context.Context, in *awsecs.DescribeServiceRevisionsInput) (*awsecs.DescribeServiceRevisionsOutput, error) {
 	if len(in.ServiceRevisionArns) > maxDescribed {
 		return nil, wire.Errorf("InvalidParameterException", "Cannot describe more than %d service revisions.", maxDescribed)
 	}
 	out := &awsecs.DescribeServiceRevisionsOutput{ServiceRevisions: []types.ServiceRevision{}, Failures: []types.Failure{}}
 	for _, arn := range in.ServiceRevisionArns {
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		r, ok := c.revisions[arn]
 		if !ok {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
@@ -142,7 +142,7 @@ func (c *Control) describeServiceRevisions(ctx context.Context, in *awsecs.Descr
 func (r *revision) describe() types.ServiceRevision {
 	out := types.ServiceRevision{
 		ServiceRevisionArn: &r.arn, ServiceArn: &r.service.arn, ClusterArn: &r.service.cluster.arn,
-		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.created), LaunchType: r.service.record.LaunchType,
+		TaskDefinition: r.definition.TaskDefinitionArn, CreatedAt: new(r.createdAt), LaunchType: r.service.record.LaunchType,
 		PlatformVersion: new("1.4.0"), PlatformFamily: new("Linux"), LoadBalancers: r.loadBalancers, NetworkConfiguration: r.network,
 		ContainerImages: []types.ContainerImage{},
 	}
@@ -156,27 +156,27 @@ func (r *revision) describe() types.ServiceRevision {
 	return out
 }
 
-func (c *Control) stopServiceDeployment(ctx context.Context, in *awsecs.StopServiceDeploymentInput) (*awsecs.StopServiceDeploymentOutput, error) {
+func (c *ControlPlane) stopServiceDeployment(ctx context.Context, in *awsecs.StopServiceDeploymentInput) (*awsecs.StopServiceDeploymentOutput, error) {
 	arn := aws.ToString(in.ServiceDeploymentArn)
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	d, ok := c.deployments[arn]
 	if !ok {
 		return nil, wire.Errorf("ServiceDeploymentNotFoundException", "Service deployment not found.")
 	}
-	if d.over() {
+	if d.finished() {
 		return nil, wire.Errorf("ConflictException", "The service deployment cannot be stopped because it is in the %s state.", d.status)
 	}
 	now := c.cfg.Clock.Now()
 	switch {
 	case d.status == types.ServiceDeploymentStatusRollbackInProgress:
 		if in.StopType == types.StopServiceDeploymentStopTypeAbort {
-			d.become(types.ServiceDeploymentStatusStopRequested, d.reason, now)
+			d.setStatus(types.ServiceDeploymentStatusStopRequested, d.reason, now)
 		}
 	case in.StopType == types.StopServiceDeploymentStopTypeAbort:
-		d.become(types.ServiceDeploymentStatusStopRequested, userStopped(false).stopped, now)
+		d.setStatus(types.ServiceDeploymentStatusStopRequested, userRollback(false).stoppedReason, now)
 	default:
-		d.become(types.ServiceDeploymentStatusRollbackRequested, userStopped(true).status, now)
+		d.setStatus(types.ServiceDeploymentStatusRollbackRequested, userRollback(true).rolledBackReason, now)
 	}
-	d.service.poke()
+	d.service.wake()
 	return &awsecs.StopServiceDeploymentOutput{ServiceDeploymentArn: &arn}, nil
 }

@@ -21,7 +21,7 @@ type targetGroup struct {
 	types.TargetGroup
 	attributes map[string]string
 	targets    []*target
-	turn       atomic.Uint64 // round robin
+	next       atomic.Uint64 // round robin
 }
 
 // target is one registered address. Its fields are guarded by the Balancer's lock.
@@ -32,19 +32,19 @@ type target struct {
 	zone  *string
 	state types.TargetHealthStateEnum
 	// reason and text go with every state but healthy.
-	reason types.TargetHealthReasonEnum
-	text   string
+	reason      types.TargetHealthReasonEnum
+	description string
 
-	serving context.Context // done when the target must not be spoken to any more
-	stop    context.CancelFunc
-	poke    chan struct{} // wakes the checker up
+	ctx    context.Context // done when the target must not be spoken to any more
+	cancel context.CancelFunc
+	wakeup chan struct{} // wakes the checker up
 }
 
 // Health is a target's state as DescribeTargetHealth shows it.
 type Health struct {
-	State  types.TargetHealthStateEnum
-	Reason types.TargetHealthReasonEnum
-	Text   string // "Health checks failed with these codes: [500]"
+	State       types.TargetHealthStateEnum
+	Reason      types.TargetHealthReasonEnum
+	Description string // "Health checks failed with these codes: [500]"
 }
 
 var notRegistered = Health{
@@ -57,7 +57,7 @@ func (b *Balancer) Health(group, ip string, port int) Health {
 	defer b.mu.Unlock()
 	if g, err := b.group(group); err == nil {
 		if t := g.find(ip, port); t != nil {
-			return Health{t.state, t.reason, t.text}
+			return Health{t.state, t.reason, t.description}
 		}
 	}
 	return notRegistered
@@ -77,7 +77,7 @@ func (b *Balancer) Attached(group string) (exists, attached bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	_, err := b.group(group)
-	return err == nil, len(b.users(group)) > 0
+	return err == nil, len(b.forwardingLoadBalancers(group)) > 0
 }
 
 // Register adds a target and begins to check it. A target that drains comes back.
@@ -96,12 +96,12 @@ func (b *Balancer) Register(group, ip string, port int, zone *string) error {
 	}
 	t := &target{
 		group: group, ip: ip, port: port, zone: zone, state: types.TargetHealthStateEnumInitial,
-		reason: types.TargetHealthReasonEnumRegistrationInProgress, text: "Target registration is in progress",
-		poke: make(chan struct{}, 1),
+		reason: types.TargetHealthReasonEnumRegistrationInProgress, description: "Target registration is in progress",
+		wakeup: make(chan struct{}, 1),
 	}
-	t.serving, t.stop = context.WithCancel(b.ctx)
+	t.ctx, t.cancel = context.WithCancel(b.ctx)
 	g.targets = append(g.targets, t)
-	b.wg.Go(func() { b.check(g, t) })
+	b.wg.Go(func() { b.runHealthChecks(g, t) })
 	return nil
 }
 
@@ -119,18 +119,18 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 		return nil
 	}
 	t.state, t.reason = types.TargetHealthStateEnumDraining, types.TargetHealthReasonEnumDeregistrationInProgress
-	t.text = "Target deregistration is in progress"
+	t.description = "Target deregistration is in progress"
 	t.wake()
 	delay := g.delay()
 	b.wg.Go(func() {
-		_ = b.cfg.Clock.Sleep(t.serving, delay) // cut short when the target is gone already
+		_ = b.cfg.Clock.Sleep(t.ctx, delay) // cut short when the target is gone already
 		b.mu.Lock()
 		g.remove(t)
 		b.mu.Unlock()
 		// A pool keeps connections that were never used; servers that shut down
 		// wait for those. Closing the others' idle ones too costs a reconnection.
 		b.transport.CloseIdleConnections()
-		b.cfg.Changed(group, ip)
+		b.cfg.OnTargetChange(group, ip)
 	})
 	return nil
 }
@@ -147,14 +147,14 @@ func (b *Balancer) Drain(group, ip string, port int) <-chan struct{} {
 	defer b.mu.Unlock()
 	if g, err := b.group(group); err == nil {
 		if t := g.find(ip, port); t != nil {
-			return t.serving.Done()
+			return t.ctx.Done()
 		}
 	}
 	return gone
 }
 
 // Drop ends a target's draining at once: nothing listens there any more.
-func (b *Balancer) Drop(group, ip string, port int) {
+func (b *Balancer) Remove(group, ip string, port int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if g, err := b.group(group); err == nil {
@@ -165,7 +165,7 @@ func (b *Balancer) Drop(group, ip string, port int) {
 }
 
 func (g *targetGroup) remove(t *target) {
-	t.stop()
+	t.cancel()
 	for i, other := range g.targets {
 		if other == t {
 			g.targets = append(g.targets[:i:i], g.targets[i+1:]...)
@@ -176,7 +176,7 @@ func (g *targetGroup) remove(t *target) {
 
 func (t *target) wake() {
 	select {
-	case t.poke <- struct{}{}:
+	case t.wakeup <- struct{}{}:
 	default:
 	}
 }
@@ -208,7 +208,7 @@ func (g *targetGroup) pick() *target {
 	if len(healthy) == 0 {
 		return nil
 	}
-	return healthy[(g.turn.Add(1)-1)%uint64(len(healthy))]
+	return healthy[(g.next.Add(1)-1)%uint64(len(healthy))]
 }
 
 // dialAddress connects to "ip:port" through the Dialer.
@@ -229,6 +229,6 @@ func (b *Balancer) dialAddress(ctx context.Context, _, address string) (net.Conn
 // describe renders a group with the load balancers that use it.
 func (b *Balancer) describe(g *targetGroup) types.TargetGroup {
 	out := g.TargetGroup
-	out.LoadBalancerArns = b.users(aws.ToString(g.TargetGroupArn))
+	out.LoadBalancerArns = b.forwardingLoadBalancers(aws.ToString(g.TargetGroupArn))
 	return out
 }

@@ -22,9 +22,9 @@ type family struct {
 
 // definition finds a task definition by family (its newest active revision),
 // family:revision or ARN.
-func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
+func (c *ControlPlane) findTaskDefinition(ref string) (*types.TaskDefinition, error) {
 	unknown := wire.Errorf("ClientException", "TaskDefinition not found.")
-	name, number, pinned := strings.Cut(wire.Name(ref), ":")
+	name, number, pinned := strings.Cut(wire.ResourceName(ref), ":")
 	f, ok := c.families[name]
 	if !ok {
 		return nil, unknown
@@ -45,11 +45,11 @@ func (c *Control) definition(ref string) (*types.TaskDefinition, error) {
 }
 
 // usable is a task definition that new deployments and tasks may use.
-func (c *Control) usable(ref *string) (*types.TaskDefinition, error) {
+func (c *ControlPlane) activeTaskDefinition(ref *string) (*types.TaskDefinition, error) {
 	if aws.ToString(ref) == "" {
 		return nil, wire.Errorf("InvalidParameterException", "TaskDefinition can not be blank.")
 	}
-	d, err := c.definition(*ref)
+	d, err := c.findTaskDefinition(*ref)
 	if err != nil {
 		return nil, err
 	}
@@ -62,23 +62,23 @@ func (c *Control) usable(ref *string) (*types.TaskDefinition, error) {
 // tasksPrincipal is the service that roles of tasks are passed to.
 const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
-func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
+func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
 	name := aws.ToString(in.Family)
 	arns := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":*")
-	wire.Touch(ctx, arns)
+	wire.AddResources(ctx, arns)
 	if len(in.Tags) > 0 {
 		// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
-		wire.Requires(ctx, "ecs", "TagResource", arns, map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"})
+		wire.RequirePermission(ctx, "ecs", "TagResource", arns, map[string]string{"ecs:CreateAction": "RegisterTaskDefinition"})
 	}
-	normalize(in)
+	normalizeSizes(in)
 	if err := validateDefinition(in); err != nil {
 		return nil, err
 	}
 	for _, role := range []*string{in.ExecutionRoleArn, in.TaskRoleArn} {
 		if role != nil {
-			wire.Requires(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
-			if c.cfg.Role != nil {
-				c.cfg.Role(*role)
+			wire.RequirePermission(ctx, "iam", "PassRole", *role, map[string]string{"iam:PassedToService": tasksPrincipal})
+			if c.cfg.OnRole != nil {
+				c.cfg.OnRole(*role)
 			}
 		}
 	}
@@ -91,7 +91,7 @@ func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.Registe
 	arn := c.cfg.Scope.ARN("ecs", "task-definition/"+name+":"+strconv.Itoa(number))
 	d := &types.TaskDefinition{
 		TaskDefinitionArn: &arn, Family: &name, Revision: int32(number), Status: types.TaskDefinitionStatusActive,
-		ContainerDefinitions: completed(in), Cpu: in.Cpu, Memory: in.Memory, NetworkMode: in.NetworkMode,
+		ContainerDefinitions: withDefaults(in), Cpu: in.Cpu, Memory: in.Memory, NetworkMode: in.NetworkMode,
 		ExecutionRoleArn: in.ExecutionRoleArn, TaskRoleArn: in.TaskRoleArn, RuntimePlatform: in.RuntimePlatform,
 		RequiresCompatibilities: in.RequiresCompatibilities, EphemeralStorage: in.EphemeralStorage,
 		EnableFaultInjection: in.EnableFaultInjection,
@@ -99,8 +99,8 @@ func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.Registe
 		Volumes:              append([]types.Volume{}, in.Volumes...),
 		PlacementConstraints: append([]types.TaskDefinitionPlacementConstraint{}, in.PlacementConstraints...),
 		Compatibilities:      []types.Compatibility{types.CompatibilityEc2},
-		RequiresAttributes:   attributes(in), RegisteredAt: new(c.cfg.Clock.Now()),
-		RegisteredBy: new(c.cfg.Scope.Global("iam", "user/local")),
+		RequiresAttributes:   requiredAttributes(in), RegisteredAt: new(c.cfg.Clock.Now()),
+		RegisteredBy: new(c.cfg.Scope.GlobalARN("iam", "user/local")),
 	}
 	if in.NetworkMode == types.NetworkModeAwsvpc && in.Cpu != nil && in.Memory != nil {
 		d.Compatibilities = append(d.Compatibilities, types.CompatibilityFargate)
@@ -112,7 +112,7 @@ func (c *Control) registerTaskDefinition(ctx context.Context, in *awsecs.Registe
 
 // completed fills in what ECS fills in: essential by default, host ports equal
 // to container ports, empty lists instead of none.
-func completed(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefinition {
+func withDefaults(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefinition {
 	out := slices.Clone(in.ContainerDefinitions)
 	for i := range out {
 		d := &out[i]
@@ -135,7 +135,7 @@ func completed(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefiniti
 	return out
 }
 
-func attributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
+func requiredAttributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
 	list := []types.Attribute{{Name: new("com.amazonaws.ecs.capability.docker-remote-api.1.18")}}
 	if in.NetworkMode == types.NetworkModeAwsvpc {
 		list = append(list, types.Attribute{Name: new("ecs.capability.task-eni")})
@@ -146,12 +146,12 @@ func attributes(in *awsecs.RegisterTaskDefinitionInput) []types.Attribute {
 	return list
 }
 
-func (c *Control) describeTaskDefinition(ctx context.Context, in *awsecs.DescribeTaskDefinitionInput) (*awsecs.DescribeTaskDefinitionOutput, error) {
-	d, err := c.definition(aws.ToString(in.TaskDefinition))
+func (c *ControlPlane) describeTaskDefinition(ctx context.Context, in *awsecs.DescribeTaskDefinitionInput) (*awsecs.DescribeTaskDefinitionOutput, error) {
+	d, err := c.findTaskDefinition(aws.ToString(in.TaskDefinition))
 	if err != nil {
 		return nil, wire.Errorf("ClientException", "Unable to describe task definition.")
 	}
-	wire.Touch(ctx, *d.TaskDefinitionArn)
+	wire.AddResources(ctx, *d.TaskDefinitionArn)
 	out := &awsecs.DescribeTaskDefinitionOutput{TaskDefinition: d, Tags: []types.Tag{}}
 	if slices.Contains(in.Include, types.TaskDefinitionFieldTags) {
 		out.Tags = c.listTags(*d.TaskDefinitionArn)
@@ -159,26 +159,26 @@ func (c *Control) describeTaskDefinition(ctx context.Context, in *awsecs.Describ
 	return out, nil
 }
 
-func (c *Control) deregisterTaskDefinition(ctx context.Context, in *awsecs.DeregisterTaskDefinitionInput) (*awsecs.DeregisterTaskDefinitionOutput, error) {
+func (c *ControlPlane) deregisterTaskDefinition(ctx context.Context, in *awsecs.DeregisterTaskDefinitionInput) (*awsecs.DeregisterTaskDefinitionOutput, error) {
 	ref := aws.ToString(in.TaskDefinition)
-	if !strings.Contains(wire.Name(ref), ":") {
+	if !strings.Contains(wire.ResourceName(ref), ":") {
 		return nil, wire.Errorf("ClientException", "Revision is missing.")
 	}
-	d, err := c.definition(ref)
+	d, err := c.findTaskDefinition(ref)
 	if err != nil {
 		return nil, wire.Errorf("ClientException", "The specified task definition does not exist. Specify a valid account, family, revision and try again.")
 	}
-	wire.Touch(ctx, *d.TaskDefinitionArn)
+	wire.AddResources(ctx, *d.TaskDefinitionArn)
 	changed := *d // what was answered or deployed before keeps its own record
 	changed.Status, changed.DeregisteredAt = types.TaskDefinitionStatusInactive, new(c.cfg.Clock.Now())
 	c.families[*d.Family].revisions[d.Revision-1] = &changed
 	return &awsecs.DeregisterTaskDefinitionOutput{TaskDefinition: &changed}, nil
 }
 
-func (c *Control) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTaskDefinitionsInput) (*awsecs.DeleteTaskDefinitionsOutput, error) {
+func (c *ControlPlane) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTaskDefinitionsInput) (*awsecs.DeleteTaskDefinitionsOutput, error) {
 	out := &awsecs.DeleteTaskDefinitionsOutput{TaskDefinitions: []types.TaskDefinition{}, Failures: []types.Failure{}}
 	for _, ref := range in.TaskDefinitions {
-		d, err := c.definition(ref)
+		d, err := c.findTaskDefinition(ref)
 		switch {
 		case err != nil:
 			out.Failures = append(out.Failures, types.Failure{Arn: &ref, Reason: new("MISSING")})
@@ -189,21 +189,21 @@ func (c *Control) deleteTaskDefinitions(ctx context.Context, in *awsecs.DeleteTa
 			})
 			continue
 		}
-		wire.Touch(ctx, *d.TaskDefinitionArn)
-		gone := *d
-		gone.Status, gone.DeleteRequestedAt = types.TaskDefinitionStatusDeleteInProgress, new(c.cfg.Clock.Now())
+		wire.AddResources(ctx, *d.TaskDefinitionArn)
+		deleted := *d
+		deleted.Status, deleted.DeleteRequestedAt = types.TaskDefinitionStatusDeleteInProgress, new(c.cfg.Clock.Now())
 		c.families[*d.Family].revisions[d.Revision-1] = nil
 		if c.inUse(*d.TaskDefinitionArn) {
-			c.families[*d.Family].revisions[d.Revision-1] = &gone
+			c.families[*d.Family].revisions[d.Revision-1] = &deleted
 		}
-		out.TaskDefinitions = append(out.TaskDefinitions, gone)
+		out.TaskDefinitions = append(out.TaskDefinitions, deleted)
 	}
 	return out, nil
 }
 
 // inUse tells whether a service or a task refers to a revision. Then its deletion
 // stays in progress.
-func (c *Control) inUse(revision string) bool {
+func (c *ControlPlane) inUse(revision string) bool {
 	for _, t := range c.tasks {
 		if t.status() != "STOPPED" && *t.definition.TaskDefinitionArn == revision {
 			return true
@@ -219,7 +219,7 @@ func (c *Control) inUse(revision string) bool {
 	return false
 }
 
-func (c *Control) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefinitionsInput) (*awsecs.ListTaskDefinitionsOutput, error) {
+func (c *ControlPlane) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefinitionsInput) (*awsecs.ListTaskDefinitionsOutput, error) {
 	arns := []string{}
 	status := cmp.Or(in.Status, types.TaskDefinitionStatusActive)
 	for _, name := range slices.Sorted(maps.Keys(c.families)) {
@@ -235,14 +235,14 @@ func (c *Control) listTaskDefinitions(_ context.Context, in *awsecs.ListTaskDefi
 	if in.Sort == types.SortOrderDesc {
 		slices.Reverse(arns)
 	}
-	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(arns, in.NextToken, in.MaxResults, 100)
 	return &awsecs.ListTaskDefinitionsOutput{TaskDefinitionArns: page, NextToken: next}, err
 }
 
-func (c *Control) listTaskDefinitionFamilies(_ context.Context, in *awsecs.ListTaskDefinitionFamiliesInput) (*awsecs.ListTaskDefinitionFamiliesOutput, error) {
+func (c *ControlPlane) listTaskDefinitionFamilies(_ context.Context, in *awsecs.ListTaskDefinitionFamiliesInput) (*awsecs.ListTaskDefinitionFamiliesOutput, error) {
 	names := []string{}
 	for _, name := range slices.Sorted(maps.Keys(c.families)) {
-		_, err := c.definition(name)
+		_, err := c.findTaskDefinition(name)
 		active := err == nil
 		wanted := in.Status == types.TaskDefinitionFamilyStatusAll || in.Status == "" ||
 			active == (in.Status == types.TaskDefinitionFamilyStatusActive)
@@ -250,6 +250,6 @@ func (c *Control) listTaskDefinitionFamilies(_ context.Context, in *awsecs.ListT
 			names = append(names, name)
 		}
 	}
-	page, next, err := wire.Page(names, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(names, in.NextToken, in.MaxResults, 100)
 	return &awsecs.ListTaskDefinitionFamiliesOutput{Families: page, NextToken: next}, err
 }

@@ -22,7 +22,7 @@ const SiteLabel = "dev.slipway.site"
 
 // site says whether a container is a static site without a server: it carries
 // the label, and its program is not there.
-func site(spec Spec) (dir string, ok bool) {
+func staticSite(spec Spec) (dir string, ok bool) {
 	dir = spec.Image.Config.Labels[SiteLabel]
 	if dir == "" {
 		return "", false
@@ -42,7 +42,7 @@ type siteServer struct {
 	done   chan struct{}
 
 	mu     sync.Mutex
-	silent map[net.Conn]struct{} // connections that have not asked for anything yet
+	unused map[net.Conn]struct{} // connections that have not asked for anything yet
 }
 
 func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
@@ -60,13 +60,13 @@ func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 		return nil, fmt.Errorf("listening for the site of %s: %w", spec.Name, err)
 	}
 	for _, port := range spec.Ports {
-		s.route(port, l.Addr().String())
+		s.addRoute(port, l.Addr().String())
 	}
-	c := &siteServer{root: root, done: make(chan struct{}), silent: map[net.Conn]struct{}{}}
+	c := &siteServer{root: root, done: make(chan struct{}), unused: map[net.Conn]struct{}{}}
 	c.server = &http.Server{
 		Handler: siteHandler{root.FS()}, ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
-		ConnState: c.watch,
+		ConnState: c.trackConn,
 	}
 	if spec.Output != nil {
 		spec.Output(time.Now().UTC(), "the image has no web server: its site "+dir+" is served by the embedded AWS")
@@ -86,21 +86,21 @@ func (c *siteServer) ExitCode() int { return 0 }
 func (c *siteServer) Check(context.Context, []string) error { return nil }
 
 // watch keeps account of connections that have not asked for anything.
-func (c *siteServer) watch(conn net.Conn, state http.ConnState) {
+func (c *siteServer) trackConn(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.silent, conn)
+	delete(c.unused, conn)
 	if state == http.StateNew {
-		c.silent[conn] = struct{}{}
+		c.unused[conn] = struct{}{}
 	}
 }
 
 // hangUp closes those connections. Shutdown would wait for them for five
 // seconds, and a pool of connections leaves some.
-func (c *siteServer) hangUp() {
+func (c *siteServer) closeUnused() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for conn := range c.silent {
+	for conn := range c.unused {
 		_ = conn.Close() // one that is closed already is as good
 	}
 }
@@ -108,7 +108,7 @@ func (c *siteServer) hangUp() {
 // Stop lets requests under way end, for at most grace. The balancer sends
 // none any more.
 func (c *siteServer) Stop(grace time.Duration) {
-	c.hangUp()
+	c.closeUnused()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	if err := c.server.Shutdown(ctx); err != nil {

@@ -12,51 +12,51 @@ import (
 
 // settling is how long a task without any health check must run, nominally,
 // before the scheduler believes that it is up.
-const settling = time.Second
+const uncheckedStartTime = time.Second
 
 // verdict is what health checks say of a running task.
-type verdict struct {
-	healthy   bool
-	unhealthy string // why it must go, "" if it need not
-	event     string
+type healthResult struct {
+	healthy    bool
+	stopReason string // why it must go, "" if it need not
+	message    string
 }
 
 // judge applies the health checks to a task and stops it if they have failed. It
 // returns when the task has to be looked at again.
-func (s *service) judge(t *taskRun) time.Duration {
+func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	if t.stopping || t.status() != "RUNNING" {
-		return idle
+		return resyncInterval
 	}
 	age := time.Since(*t.record.StartedAt)
 	grace := time.Duration(aws.ToInt32(s.record.HealthCheckGracePeriodSeconds)) * time.Second
-	v, checked := s.health(t)
+	v, checked := s.taskHealth(t)
 	if !checked {
-		if wait := s.c.cfg.Clock.Scaled(settling) - age; wait > 0 {
+		if wait := s.c.cfg.Clock.Scaled(uncheckedStartTime) - age; wait > 0 {
 			return wait
 		}
 		v.healthy = true
 	}
-	if v.healthy && !t.proven {
-		t.proven = true
-		s.succeeded(t.deployment)
+	if v.healthy && !t.wasHealthy {
+		t.wasHealthy = true
+		s.resetFailures(t.deployment)
 	}
-	if v.unhealthy == "" {
-		return idle
+	if v.stopReason == "" {
+		return resyncInterval
 	}
 	if wait := s.c.cfg.Clock.Scaled(grace) - age; wait > 0 {
 		return wait
 	}
-	s.event("%s", v.event)
-	t.unfit = true
-	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, v.unhealthy)
+	s.event("%s", v.message)
+	t.failedHealthCheck = true
+	t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, v.stopReason)
 	s.event("(service %s) has stopped 1 running tasks: (task %s).", s.name, t.id)
-	s.tellDeregistered([]*taskRun{t})
-	return idle
+	s.reportDeregistered([]*taskRun{t})
+	return resyncInterval
 }
 
 // health asks the target groups and the containers' own checks; checked is false
 // for a task that has neither.
-func (s *service) health(t *taskRun) (v verdict, checked bool) {
+func (s *service) taskHealth(t *taskRun) (v healthResult, checked bool) {
 	v.healthy = true
 	for _, lb := range t.deployment.revision.loadBalancers {
 		checked = true
@@ -65,8 +65,8 @@ func (s *service) health(t *taskRun) (v verdict, checked bool) {
 		case elbtypes.TargetHealthStateEnumHealthy:
 		case elbtypes.TargetHealthStateEnumUnhealthy:
 			v.healthy = false
-			v.unhealthy = "Task failed ELB health checks in (target-group " + group + ")"
-			v.event = fmt.Sprintf("(service %s) (task %s) (port %d) is unhealthy in (target-group %s) due to (reason %s).", s.name, t.id, port, group, h.Text)
+			v.stopReason = "Task failed ELB health checks in (target-group " + group + ")"
+			v.message = fmt.Sprintf("(service %s) (task %s) (port %d) is unhealthy in (target-group %s) due to (reason %s).", s.name, t.id, port, group, h.Description)
 		default:
 			v.healthy = false
 		}
@@ -77,21 +77,21 @@ func (s *service) health(t *taskRun) (v verdict, checked bool) {
 	case types.HealthStatusUnhealthy:
 		checked = true
 		v.healthy = false
-		v.unhealthy = "Task failed container health checks"
-		v.event = fmt.Sprintf("(service %s) (task %s) failed container health checks.", s.name, t.id)
+		v.stopReason = "Task failed container health checks"
+		v.message = fmt.Sprintf("(service %s) (task %s) failed container health checks.", s.name, t.id)
 	default:
-		if t.hasContainerCheck() {
+		if t.hasHealthCheck() {
 			checked, v.healthy = true, false
 		}
 	}
 	return v, checked
 }
 
-func (t *taskRun) hasContainerCheck() bool {
-	return slices.ContainsFunc(t.parts, func(p *part) bool {
-		return checkOf(p.definition.HealthCheck) != nil && aws.ToBool(p.definition.Essential)
+func (t *taskRun) hasHealthCheck() bool {
+	return slices.ContainsFunc(t.containers, func(p *container) bool {
+		return newHealthCheck(p.definition.HealthCheck) != nil && aws.ToBool(p.definition.Essential)
 	})
 }
 
 // up says whether a task serves: it runs, has been healthy and is not leaving.
-func (t *taskRun) up() bool { return t.proven && !t.stopping && t.status() == "RUNNING" }
+func (t *taskRun) serving() bool { return t.wasHealthy && !t.stopping && t.status() == "RUNNING" }

@@ -18,12 +18,12 @@ func (t *taskRun) pullSecrets() error {
 	pull := func(ref *string) (string, error) {
 		value, err := t.c.cfg.Secrets.Value(aws.ToString(ref))
 		if err != nil {
-			return "", resourceError("unable to pull secrets or registry auth: execution resource retrieval failed: %v", err)
+			return "", initializationError("unable to pull secrets or registry auth: execution resource retrieval failed: %v", err)
 		}
 		return value, nil
 	}
 	t.secrets = map[string][]string{}
-	for _, p := range t.parts {
+	for _, p := range t.containers {
 		d := p.definition
 		for _, s := range d.Secrets {
 			value, err := pull(s.ValueFrom)

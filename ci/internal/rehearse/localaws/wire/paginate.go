@@ -7,7 +7,7 @@ import (
 
 // Page cuts the part of a list that a paginated call asked for, and makes the
 // token for the rest. Tokens are opaque to clients and hold an offset.
-func Page[T any](items []T, token *string, limit *int32, standard int) ([]T, *string, error) {
+func Paginate[T any](items []T, token *string, limit *int32, defaultSize int) ([]T, *string, error) {
 	from := 0
 	if token != nil && *token != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(*token)
@@ -18,7 +18,7 @@ func Page[T any](items []T, token *string, limit *int32, standard int) ([]T, *st
 			return nil, nil, Errorf("InvalidParameterException", "Invalid token.")
 		}
 	}
-	size := standard
+	size := defaultSize
 	if limit != nil && *limit > 0 {
 		size = int(*limit)
 	}

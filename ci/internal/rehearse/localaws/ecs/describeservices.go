@@ -10,8 +10,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServicesInput) (*awsecs.DescribeServicesOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) describeServices(ctx context.Context, in *awsecs.DescribeServicesInput) (*awsecs.DescribeServicesOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -23,9 +23,9 @@ func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServi
 	}
 	out := &awsecs.DescribeServicesOutput{Services: []types.Service{}, Failures: []types.Failure{}}
 	for _, ref := range in.Services {
-		arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(ref))
-		wire.Touch(ctx, arn)
-		if s, ok := cl.services[wire.Name(ref)]; ok {
+		arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(ref))
+		wire.AddResources(ctx, arn)
+		if s, ok := cl.services[wire.ResourceName(ref)]; ok {
 			out.Services = append(out.Services, c.describeService(s, slices.Contains(in.Include, types.ServiceFieldTags)))
 		} else {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
@@ -35,7 +35,7 @@ func (c *Control) describeServices(ctx context.Context, in *awsecs.DescribeServi
 }
 
 // describeService renders a service. Its counts are the sums of its deployments'.
-func (c *Control) describeService(s *service, tags bool) types.Service {
+func (c *ControlPlane) describeService(s *service, tags bool) types.Service {
 	out := s.record
 	out.Status, out.DesiredCount = &s.status, int32(s.desired)
 	out.Events = slices.Clone(s.events)
@@ -53,8 +53,8 @@ func (c *Control) describeService(s *service, tags bool) types.Service {
 			RequestedTaskCount: rendered.DesiredCount,
 		})
 	}
-	if len(s.history) > 0 {
-		out.CurrentServiceDeployment = &s.history[0].arn
+	if len(s.serviceDeployments) > 0 {
+		out.CurrentServiceDeployment = &s.serviceDeployments[0].arn
 	}
 	if s.status == statusInactive {
 		out.Deployments, out.CurrentServiceRevisions, out.CurrentServiceDeployment = []types.Deployment{}, nil, nil
@@ -65,8 +65,8 @@ func (c *Control) describeService(s *service, tags bool) types.Service {
 	return out
 }
 
-func (c *Control) listServices(ctx context.Context, in *awsecs.ListServicesInput) (*awsecs.ListServicesOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) listServices(ctx context.Context, in *awsecs.ListServicesInput) (*awsecs.ListServicesOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +77,6 @@ func (c *Control) listServices(ctx context.Context, in *awsecs.ListServicesInput
 		}
 	}
 	slices.Sort(arns)
-	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 10)
+	page, next, err := wire.Paginate(arns, in.NextToken, in.MaxResults, 10)
 	return &awsecs.ListServicesOutput{ServiceArns: page, NextToken: next}, err
 }

@@ -12,12 +12,12 @@ import (
 )
 
 // provisioning is how long a task waits for its network interface, nominally.
-const provisioning = 30 * time.Millisecond
+const provisioningTime = 30 * time.Millisecond
 
 // poke wakes up the task's service.
-func (t *taskRun) poke() {
+func (t *taskRun) wakeService() {
 	if t.service != nil {
-		t.service.poke()
+		t.service.wake()
 	}
 }
 
@@ -32,115 +32,115 @@ func (t *taskRun) requestStop(code types.TaskStopCode, reason string) {
 	t.record.StopCode, t.record.StoppedReason = code, &reason
 	t.record.StoppingAt = new(t.c.cfg.Clock.Now())
 	if t.status() == "RUNNING" {
-		t.set("DEACTIVATING")
+		t.setStatus("DEACTIVATING")
 	}
-	close(t.stopped)
+	close(t.stop)
 }
 
 // set changes the lifecycle state and tells the service. The lock is held.
-func (t *taskRun) set(status string) {
+func (t *taskRun) setStatus(status string) {
 	t.record.LastStatus = &status
 	t.record.Version++
-	t.poke()
+	t.wakeService()
 }
 
 // update runs f under the lock.
-func (t *taskRun) update(f func()) {
+func (t *taskRun) locked(f func()) {
 	t.c.mu.Lock()
 	defer t.c.mu.Unlock()
 	f()
 }
 
 // live is a task's whole life, in a goroutine of its own.
-func (t *taskRun) live() {
+func (t *taskRun) run() {
 	ctx, cancel := context.WithCancel(t.c.ctx)
 	defer cancel()
 	go func() {
 		select {
-		case <-t.stopped:
+		case <-t.stop:
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
 	if err := t.prepare(ctx); err != nil {
-		t.failStart(err)
-		t.end()
+		t.recordStartFailure(err)
+		t.release()
 		return
 	}
-	if err := t.start(ctx); err != nil {
-		t.failStart(err)
+	if err := t.markRunning(ctx); err != nil {
+		t.recordStartFailure(err)
 		t.stopContainers()
-		t.end()
+		t.release()
 		return
 	}
-	t.join()
-	t.watch(ctx)
-	t.leave()
+	t.registerTargets()
+	t.waitForExit(ctx)
+	t.deregisterTargets()
 	t.stopContainers()
-	t.end()
+	t.release()
 }
 
 // failStart records why a task did not come up, unless it was told to stop.
-func (t *taskRun) failStart(err error) {
-	t.update(func() { t.requestStop(types.TaskStopCodeTaskFailedToStart, trim(err.Error())) })
+func (t *taskRun) recordStartFailure(err error) {
+	t.locked(func() { t.requestStop(types.TaskStopCodeTaskFailedToStart, truncateReason(err.Error())) })
 }
 
 // maxReason is where stoppedReason ends (API reference of Task: 1024 characters).
-const maxReason = 1024
+const maxStoppedReason = 1024
 
-func trim(reason string) string {
-	if len(reason) > maxReason {
-		return reason[:maxReason]
+func truncateReason(reason string) string {
+	if len(reason) > maxStoppedReason {
+		return reason[:maxStoppedReason]
 	}
 	return reason
 }
 
 // prepare gets the task its address, its secrets and its images.
 func (t *taskRun) prepare(ctx context.Context) error {
-	if err := t.c.cfg.Clock.Sleep(ctx, provisioning); err != nil {
+	if err := t.c.cfg.Clock.Sleep(ctx, provisioningTime); err != nil {
 		return err
 	}
-	t.update(func() {
+	t.locked(func() {
 		t.record.Attachments[0].Status = new("ATTACHED")
 		t.record.PullStartedAt = new(t.c.cfg.Clock.Now())
-		t.set("PENDING")
+		t.setStatus("PENDING")
 	})
 	if err := t.pullSecrets(); err != nil {
 		return err
 	}
-	images := make([]*task.Image, len(t.parts))
-	for i, p := range t.parts {
+	images := make([]*task.Image, len(t.containers))
+	for i, p := range t.containers {
 		img, err := t.c.cfg.Runtime.Pull(ctx, *p.definition.Image)
 		if err != nil {
-			t.update(func() { t.record.Containers[i].Reason = new(err.Error()) })
+			t.locked(func() { t.record.Containers[i].Reason = new(err.Error()) })
 			return err
 		}
 		images[i] = img
 	}
-	t.update(func() {
+	t.locked(func() {
 		t.record.PullStoppedAt = new(t.c.cfg.Clock.Now())
 		for i, img := range images {
 			t.record.Containers[i].ImageDigest = new(img.Digest.String())
 			if t.deployment != nil {
-				t.deployment.revision.digests[*t.parts[i].definition.Name] = img.Digest.String()
+				t.deployment.revision.digests[*t.containers[i].definition.Name] = img.Digest.String()
 			}
 		}
 	})
-	if err := t.openLogs(); err != nil {
+	if err := t.createLogStreams(); err != nil {
 		return err
 	}
 	sandbox, err := t.c.cfg.Runtime.NewSandbox(t.hostname(), t.ip)
 	if err != nil {
-		return resourceError("%v", err)
+		return initializationError("%v", err)
 	}
-	t.update(func() { t.sandbox = sandbox })
+	t.locked(func() { t.sandbox = sandbox })
 	return t.startContainers(ctx, images)
 }
 
 // watch waits until an essential container ends or the task is told to stop.
-func (t *taskRun) watch(ctx context.Context) {
-	ended := make(chan *part, len(t.parts))
-	for _, p := range t.parts {
+func (t *taskRun) waitForExit(ctx context.Context) {
+	ended := make(chan *container, len(t.containers))
+	for _, p := range t.containers {
 		t.c.wg.Go(func() {
 			<-p.run.Done()
 			ended <- p
@@ -151,11 +151,11 @@ func (t *taskRun) watch(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case p := <-ended:
-			t.update(func() { t.exited(p) })
+			t.locked(func() { t.recordExit(p) })
 			if !aws.ToBool(p.definition.Essential) {
 				continue
 			}
-			t.update(func() {
+			t.locked(func() {
 				t.requestStop(types.TaskStopCodeEssentialContainerExited, "Essential container in task exited")
 			})
 			return
@@ -164,8 +164,8 @@ func (t *taskRun) watch(ctx context.Context) {
 }
 
 // exited notes a container's end. The lock is held.
-func (t *taskRun) exited(p *part) {
-	i := slices.Index(t.parts, p)
+func (t *taskRun) recordExit(p *container) {
+	i := slices.Index(t.containers, p)
 	rec := &t.record.Containers[i]
 	if rec.ExitCode == nil && p.run != nil {
 		rec.ExitCode = new(int32(p.run.ExitCode()))
@@ -174,17 +174,17 @@ func (t *taskRun) exited(p *part) {
 }
 
 // end takes the task's surroundings down and closes its record.
-func (t *taskRun) end() {
+func (t *taskRun) release() {
 	var sandbox *task.Sandbox
-	t.update(func() {
+	t.locked(func() {
 		sandbox = t.sandbox
 		t.sandbox = nil
-		t.set("DEPROVISIONING")
+		t.setStatus("DEPROVISIONING")
 	})
 	if sandbox != nil {
 		sandbox.Close()
 	}
-	t.update(func() {
+	t.locked(func() {
 		t.record.StoppedAt = new(t.c.cfg.Clock.Now())
 		t.record.Attachments[0].Status = new("DELETED")
 		for i := range t.record.Containers {
@@ -192,6 +192,6 @@ func (t *taskRun) end() {
 		}
 		t.record.Connectivity = types.ConnectivityDisconnected
 		delete(t.c.byIP, t.ip)
-		t.set("STOPPED")
+		t.setStatus("STOPPED")
 	})
 }

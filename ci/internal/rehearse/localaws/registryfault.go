@@ -22,7 +22,7 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 		At: time.Now().UTC(), Service: "ecr", Action: action, Region: s.options.Region,
 		Resources: []string{"arn:aws:ecr:" + s.options.Region + ":" + s.options.Account + ":repository/" + repo},
 	}
-	d := s.disturb(call)
+	d := s.injectionFor(call)
 	if d.Delay > 0 {
 		t := time.NewTimer(d.Delay)
 		defer t.Stop()
@@ -31,29 +31,29 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 		case <-t.C:
 		}
 	}
-	answer := &noted{ResponseWriter: w, status: http.StatusOK}
+	recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
 		call.Duration = time.Since(call.At)
-		if answer.status >= http.StatusBadRequest {
-			call.Err = http.StatusText(answer.status)
+		if recorder.status >= http.StatusBadRequest {
+			call.Err = http.StatusText(recorder.status)
 		}
-		s.observe(call)
+		s.recordCall(call)
 	}()
-	if d.After > 0 {
-		r.Body = &cut{ReadCloser: r.Body, left: d.After}
-		s.store.ServeHTTP(discard{http.Header{}}, r)
+	if d.AfterBytes > 0 {
+		r.Body = &truncatedBody{ReadCloser: r.Body, remaining: d.AfterBytes}
+		s.store.ServeHTTP(discardResponse{http.Header{}}, r)
 	}
 	switch {
-	case d.Effect:
-		s.store.ServeHTTP(discard{http.Header{}}, r)
-		answer.status = 0
+	case d.Execute:
+		s.store.ServeHTTP(discardResponse{http.Header{}}, r)
+		recorder.status = 0
 		panic(http.ErrAbortHandler)
 	case d.Reset:
 		panic(http.ErrAbortHandler)
 	case d.Err != nil:
-		refuse(answer, d.Err)
+		writeRegistryError(recorder, d.Err)
 	default:
-		s.store.ServeHTTP(answer, r)
+		s.store.ServeHTTP(recorder, r)
 	}
 }
 
@@ -92,15 +92,15 @@ func registryAction(r *http.Request) (action, repo string) {
 }
 
 // ofECR is any call of ECR.
-var ofECR = Call{Service: "ecr"}
+var ecrCall = Call{Service: "ecr"}
 
 // refuse renders a fault in the registry's shape of an error.
-func refuse(w http.ResponseWriter, e *wire.Error) {
+func writeRegistryError(w http.ResponseWriter, e *wire.Error) {
 	status, code := e.Status, "UNKNOWN"
 	switch e.Code {
-	case throttled(ofECR).Code:
+	case throttlingError(ecrCall).Code:
 		status, code = http.StatusTooManyRequests, "TOOMANYREQUESTS"
-	case expired(ofECR).Code, accessDenied(ofECR, "").Code:
+	case expiredTokenError(ecrCall).Code, accessDeniedError(ecrCall, "").Code:
 		status, code = http.StatusForbidden, "DENIED"
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -109,34 +109,34 @@ func refuse(w http.ResponseWriter, e *wire.Error) {
 }
 
 // noted keeps the status of an answer.
-type noted struct {
+type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
-func (n *noted) WriteHeader(status int) {
+func (n *statusRecorder) WriteHeader(status int) {
 	n.status = status
 	n.ResponseWriter.WriteHeader(status)
 }
 
 // discard takes an answer that is to be lost.
-type discard struct{ header http.Header }
+type discardResponse struct{ header http.Header }
 
-func (d discard) Header() http.Header         { return d.header }
-func (d discard) Write(b []byte) (int, error) { return len(b), nil }
-func (d discard) WriteHeader(int)             {}
+func (d discardResponse) Header() http.Header         { return d.header }
+func (d discardResponse) Write(b []byte) (int, error) { return len(b), nil }
+func (d discardResponse) WriteHeader(int)             {}
 
 // cut is a body that breaks off.
-type cut struct {
+type truncatedBody struct {
 	io.ReadCloser
-	left int64
+	remaining int64
 }
 
-func (c *cut) Read(p []byte) (int, error) {
-	if c.left == 0 {
+func (c *truncatedBody) Read(p []byte) (int, error) {
+	if c.remaining == 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.left)])
-	c.left -= int64(n)
+	n, err := c.ReadCloser.Read(p[:min(int64(len(p)), c.remaining)])
+	c.remaining -= int64(n)
 	return n, err
 }

@@ -10,18 +10,18 @@ import (
 type bucket struct {
 	burst, rate float64
 
-	tokens float64
-	filled time.Time
+	tokens     float64
+	refilledAt time.Time
 }
 
 // take takes one token if there is one.
 func (b *bucket) take(now time.Time) bool {
-	if b.filled.IsZero() {
+	if b.refilledAt.IsZero() {
 		b.tokens = b.burst
 	} else {
-		b.tokens = min(b.burst, b.tokens+now.Sub(b.filled).Seconds()*b.rate)
+		b.tokens = min(b.burst, b.tokens+now.Sub(b.refilledAt).Seconds()*b.rate)
 	}
-	b.filled = now
+	b.refilledAt = now
 	if b.tokens < 1 {
 		return false
 	}

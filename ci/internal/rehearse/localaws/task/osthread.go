@@ -9,7 +9,7 @@ import (
 // for it: the parent-death signal of a process is sent when the thread that
 // forked it ends, not when the program does (golang/go#27505), and namespaces
 // belong to threads.
-type thread struct {
+type osThread struct {
 	jobs  chan func()
 	quit  chan struct{}
 	done  chan struct{}
@@ -18,8 +18,8 @@ type thread struct {
 
 // newThread starts a thread and runs setup on it. When that fails the thread is
 // gone again.
-func newThread(setup func() error) (*thread, error) {
-	t := &thread{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
+func startOSThread(setup func() error) (*osThread, error) {
+	t := &osThread{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
 	t.close = sync.OnceFunc(func() {
 		close(t.quit)
 		<-t.done
@@ -53,7 +53,7 @@ func newThread(setup func() error) (*thread, error) {
 
 // do runs f on the thread and waits for it. It says whether the thread was still
 // there to do so.
-func (t *thread) do(f func()) bool {
+func (t *osThread) do(f func()) bool {
 	finished := make(chan struct{})
 	job := func() {
 		defer close(finished)

@@ -13,30 +13,30 @@ import (
 // taskRun is one task from its creation to an hour after its end. Everything
 // but the constants on top is guarded by the control plane's lock.
 type taskRun struct {
-	c          *Control
+	c          *ControlPlane
 	arn, id    string
 	ip         string
 	cluster    *cluster
 	service    *service // nil for RunTask's
 	definition *types.TaskDefinition
-	logOptions map[string]logStream
+	logStreams map[string]logStream
 	secrets    map[string][]string // NAME=value, by container
-	stopped    chan struct{}       // closed when the task must stop
+	stop       chan struct{}       // closed when the task must stop
 
-	deployment *deployment
-	record     types.Task
-	sandbox    *task.Sandbox
-	parts      []*part
-	stopping   bool // it was told to stop, or is ending by itself
-	gentle     bool // its targets drain before it is stopped
-	registered bool // its targets are registered
-	proven     bool // it has been healthy once
-	tried      bool // its fate was counted for the circuit breaker
-	unfit      bool // a health check has stopped it
+	deployment        *deployment
+	record            types.Task
+	sandbox           *task.Sandbox
+	containers        []*container
+	stopping          bool // it was told to stop, or is ending by itself
+	drainFirst        bool // its targets drain before it is stopped
+	registered        bool // its targets are registered
+	wasHealthy        bool // it has been healthy once
+	counted           bool // its fate was counted for the circuit breaker
+	failedHealthCheck bool // a health check has stopped it
 }
 
 // part is one container of a task.
-type part struct {
+type container struct {
 	definition *types.ContainerDefinition
 	run        task.Container
 	health     types.HealthStatus
@@ -52,14 +52,14 @@ func (t *taskRun) pending() bool {
 }
 
 // newTask makes a task and starts its life. The lock is held.
-func (c *Control) newTask(cl *cluster, d *types.TaskDefinition, group string) *taskRun {
-	id := wire.Hex(32)
+func (c *ControlPlane) newTask(cl *cluster, d *types.TaskDefinition, group string) *taskRun {
+	id := wire.RandomHex(32)
 	t := &taskRun{
-		c: c, id: id, arn: c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+id), ip: c.allotIP(),
-		cluster: cl, definition: d, stopped: make(chan struct{}),
+		c: c, id: id, arn: c.cfg.Scope.ARN("ecs", "task/"+cl.name+"/"+id), ip: c.allocateIP(),
+		cluster: cl, definition: d, stop: make(chan struct{}),
 	}
 	now := c.cfg.Clock.Now()
-	eni := wire.UUID()
+	eni := wire.NewUUID()
 	t.record = types.Task{
 		TaskArn: &t.arn, ClusterArn: &cl.arn, TaskDefinitionArn: d.TaskDefinitionArn, Group: &group,
 		LastStatus: new("PROVISIONING"), DesiredStatus: new("RUNNING"), HealthStatus: types.HealthStatusUnknown,
@@ -72,9 +72,9 @@ func (c *Control) newTask(cl *cluster, d *types.TaskDefinition, group string) *t
 	}
 	for i := range d.ContainerDefinitions {
 		cd := &d.ContainerDefinitions[i]
-		t.parts = append(t.parts, &part{definition: cd, health: types.HealthStatusUnknown})
+		t.containers = append(t.containers, &container{definition: cd, health: types.HealthStatusUnknown})
 		t.record.Containers = append(t.record.Containers, types.Container{
-			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+wire.UUID())),
+			ContainerArn: new(c.cfg.Scope.ARN("ecs", "container/"+cl.name+"/"+id+"/"+wire.NewUUID())),
 			TaskArn:      &t.arn, Name: cd.Name, Image: cd.Image, LastStatus: new("PENDING"), HealthStatus: types.HealthStatusUnknown,
 			Cpu: new(itoa(cd.Cpu)), NetworkBindings: []types.NetworkBinding{},
 			NetworkInterfaces: []types.NetworkInterface{{AttachmentId: &eni, PrivateIpv4Address: &t.ip}},
@@ -89,7 +89,7 @@ func (t *taskRun) networkInterface(id string) types.Attachment {
 	name := "ip-" + strings.ReplaceAll(t.ip, ".", "-") + ".ec2.internal"
 	return types.Attachment{Id: &id, Type: new("ElasticNetworkInterface"), Status: new("PRECREATED"), Details: []types.KeyValuePair{
 		{Name: new("subnetId"), Value: new("subnet-00000000")},
-		{Name: new("networkInterfaceId"), Value: new("eni-" + wire.Hex(17))},
+		{Name: new("networkInterfaceId"), Value: new("eni-" + wire.RandomHex(17))},
 		{Name: new("macAddress"), Value: new("0a:00:00:00:00:01")},
 		{Name: new("privateDnsName"), Value: &name},
 		{Name: new("privateIPv4Address"), Value: &t.ip},

@@ -66,7 +66,7 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 		require.ErrorContains(t, remote.Write(ref, img, options...), want)
 		remove()
 	}
-	p.Server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecr", Action: "PutImage", Times: 1})
+	p.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecr", Action: "PutImage", Times: 1})
 	_ = remote.Write(ref, img, options...) // the client may try again by itself
 	_, err = remote.Head(ref, options...)
 	require.NoError(t, err, "the image is there though the answer was lost")

@@ -19,12 +19,12 @@ type digest = v1.Hash
 
 func (s *Store) describeImages(ctx context.Context, in *ecr.DescribeImagesInput) (*ecr.DescribeImagesOutput, error) {
 	details := []ecrtypes.ImageDetail{}
-	err := s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
-		chosen := r.sorted()
+	err := s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+		chosen := r.sortedManifests()
 		if len(in.ImageIds) > 0 {
 			chosen = nil
 			for _, id := range in.ImageIds {
-				m, err := r.find(reference(id))
+				m, err := r.find(referenceOf(id))
 				if err != nil {
 					return s.imageNotFound(r.name, id)
 				}
@@ -35,8 +35,8 @@ func (s *Store) describeImages(ctx context.Context, in *ecr.DescribeImagesInput)
 		}
 		for _, m := range chosen {
 			tags := r.tagsOf(m.Digest)
-			if in.Filter == nil || matches(in.Filter.TagStatus, len(tags)) {
-				details = append(details, s.detail(r, m, tags))
+			if in.Filter == nil || matchesTagStatus(in.Filter.TagStatus, len(tags)) {
+				details = append(details, s.imageDetail(r, m, tags))
 			}
 		}
 		return nil
@@ -44,7 +44,7 @@ func (s *Store) describeImages(ctx context.Context, in *ecr.DescribeImagesInput)
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(details, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(details, in.NextToken, in.MaxResults, 100)
 	return &ecr.DescribeImagesOutput{ImageDetails: page, NextToken: next}, err
 }
 
@@ -60,7 +60,7 @@ func (s *Store) imageNotFound(repo string, id ecrtypes.ImageIdentifier) error {
 		quoted(id.ImageDigest), quoted(id.ImageTag), repo, s.scope.Account)
 }
 
-func matches(status ecrtypes.TagStatus, tags int) bool {
+func matchesTagStatus(status ecrtypes.TagStatus, tags int) bool {
 	switch status {
 	case ecrtypes.TagStatusTagged:
 		return tags > 0
@@ -71,10 +71,10 @@ func matches(status ecrtypes.TagStatus, tags int) bool {
 	}
 }
 
-func (s *Store) detail(r *repository, m *Manifest, tags []string) ecrtypes.ImageDetail {
+func (s *Store) imageDetail(r *repository, m *Manifest, tags []string) ecrtypes.ImageDetail {
 	d := ecrtypes.ImageDetail{
 		RegistryId: &s.scope.Account, RepositoryName: &r.name, ImageDigest: new(m.Digest.String()), ImageTags: tags,
-		ImageSizeInBytes: new(r.size(m)), ImagePushedAt: &m.PushedAt, ImageManifestMediaType: &m.MediaType,
+		ImageSizeInBytes: new(r.pullSize(m)), ImagePushedAt: &m.PushedAt, ImageManifestMediaType: &m.MediaType,
 	}
 	if kind := m.parsed.artifactType(); kind != "" {
 		d.ArtifactMediaType = &kind
@@ -87,21 +87,21 @@ func (s *Store) detail(r *repository, m *Manifest, tags []string) ecrtypes.Image
 
 // size is what pulling an image moves: its layers, or those of all the images of
 // an index.
-func (r *repository) size(m *Manifest) int64 {
+func (r *repository) pullSize(m *Manifest) int64 {
 	total := int64(0)
 	for _, l := range m.parsed.Layers {
 		total += l.Size
 	}
 	for _, d := range m.parsed.Manifests {
 		if child, ok := r.manifests[d.Digest]; ok {
-			total += r.size(child)
+			total += r.pullSize(child)
 		}
 	}
 	return total
 }
 
 // sorted lists a repository's manifests, oldest first.
-func (r *repository) sorted() []*Manifest {
+func (r *repository) sortedManifests() []*Manifest {
 	all := make([]*Manifest, 0, len(r.manifests))
 	for _, m := range r.manifests {
 		all = append(all, m)
@@ -112,7 +112,7 @@ func (r *repository) sorted() []*Manifest {
 	return all
 }
 
-func reference(id ecrtypes.ImageIdentifier) string {
+func referenceOf(id ecrtypes.ImageIdentifier) string {
 	if id.ImageDigest != nil {
 		return *id.ImageDigest
 	}
@@ -121,10 +121,10 @@ func reference(id ecrtypes.ImageIdentifier) string {
 
 func (s *Store) listImages(ctx context.Context, in *ecr.ListImagesInput) (*ecr.ListImagesOutput, error) {
 	ids := []ecrtypes.ImageIdentifier{}
-	err := s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
-		for _, m := range r.sorted() {
+	err := s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+		for _, m := range r.sortedManifests() {
 			tags := r.tagsOf(m.Digest)
-			if in.Filter != nil && !matches(in.Filter.TagStatus, len(tags)) {
+			if in.Filter != nil && !matchesTagStatus(in.Filter.TagStatus, len(tags)) {
 				continue
 			}
 			for _, tag := range tags {
@@ -139,17 +139,17 @@ func (s *Store) listImages(ctx context.Context, in *ecr.ListImagesInput) (*ecr.L
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := wire.Page(ids, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(ids, in.NextToken, in.MaxResults, 100)
 	return &ecr.ListImagesOutput{ImageIds: page, NextToken: next}, err
 }
 
 func (s *Store) batchGetImage(ctx context.Context, in *ecr.BatchGetImageInput) (*ecr.BatchGetImageOutput, error) {
 	out := &ecr.BatchGetImageOutput{Images: []ecrtypes.Image{}, Failures: []ecrtypes.ImageFailure{}}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		for _, id := range in.ImageIds {
-			m, err := r.find(reference(id))
+			m, err := r.find(referenceOf(id))
 			if err != nil {
-				out.Failures = append(out.Failures, imageMissing(id))
+				out.Failures = append(out.Failures, imageNotFoundFailure(id))
 				continue
 			}
 			out.Images = append(out.Images, s.image(r, m, id.ImageTag))
@@ -158,7 +158,7 @@ func (s *Store) batchGetImage(ctx context.Context, in *ecr.BatchGetImageInput) (
 	})
 }
 
-func imageMissing(id ecrtypes.ImageIdentifier) ecrtypes.ImageFailure {
+func imageNotFoundFailure(id ecrtypes.ImageIdentifier) ecrtypes.ImageFailure {
 	return ecrtypes.ImageFailure{
 		ImageId: &id, FailureCode: ecrtypes.ImageFailureCodeImageNotFound, FailureReason: new("Requested image not found"),
 	}
@@ -174,11 +174,11 @@ func (s *Store) image(r *repository, m *Manifest, tag *string) ecrtypes.Image {
 
 func (s *Store) batchDeleteImage(ctx context.Context, in *ecr.BatchDeleteImageInput) (*ecr.BatchDeleteImageOutput, error) {
 	out := &ecr.BatchDeleteImageOutput{ImageIds: []ecrtypes.ImageIdentifier{}, Failures: []ecrtypes.ImageFailure{}}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		for _, id := range in.ImageIds {
-			m, err := r.remove(reference(id))
+			m, err := r.remove(referenceOf(id))
 			if err != nil {
-				out.Failures = append(out.Failures, imageMissing(id))
+				out.Failures = append(out.Failures, imageNotFoundFailure(id))
 				continue
 			}
 			out.ImageIds = append(out.ImageIds, ecrtypes.ImageIdentifier{ImageDigest: new(m.Digest.String()), ImageTag: id.ImageTag})
@@ -189,7 +189,7 @@ func (s *Store) batchDeleteImage(ctx context.Context, in *ecr.BatchDeleteImageIn
 
 func (s *Store) putImage(ctx context.Context, in *ecr.PutImageInput) (*ecr.PutImageOutput, error) {
 	name, tag := aws.ToString(in.RepositoryName), aws.ToString(in.ImageTag)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	ref := tag
 	if ref == "" {
 		ref = aws.ToString(in.ImageDigest)
@@ -207,7 +207,7 @@ func (s *Store) putImage(ctx context.Context, in *ecr.PutImageInput) (*ecr.PutIm
 		return nil, s.awsError(err, name, tag)
 	}
 	out := &ecr.PutImageOutput{}
-	return out, s.change(ctx, name, func(r *repository) error {
+	return out, s.withRepository(ctx, name, func(r *repository) error {
 		out.Image = new(s.image(r, m, in.ImageTag))
 		return nil
 	})

@@ -25,7 +25,7 @@ import (
 
 // commandLimit bounds one run of Terraform: the slowest, an apply against moto,
 // takes a minute and a half on a busy machine.
-const commandLimit = 6 * time.Minute
+const commandTimeout = 6 * time.Minute
 
 // Account is the account of all that is planned and applied here. It is moto's.
 const Account = "123456789012"
@@ -56,7 +56,7 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 
 // Written is a workspace with a configuration of its own, and nothing of the
 // repository's.
-func Written(t testing.TB, configuration string, environment ...string) *Workspace {
+func NewFromSource(t testing.TB, configuration string, environment ...string) *Workspace {
 	t.Helper()
 	w := New(t, ".", environment...)
 	w.Dir = t.TempDir()
@@ -65,19 +65,19 @@ func Written(t testing.TB, configuration string, environment ...string) *Workspa
 }
 
 // Source is the repository's terraform/, without what Terraform leaves there.
-func Source() fs.FS { return visible{os.DirFS(terraformDir())} }
+func Source() fs.FS { return sourceFS{os.DirFS(terraformDir())} }
 
 // terraformDir is the repository's terraform/.
 func terraformDir() string { return sourcetest.Repository("terraform") }
 
 // For is the same workspace for a subtest, which then has its failures.
-func (w *Workspace) For(t testing.TB) *Workspace {
+func (w *Workspace) ForSubtest(t testing.TB) *Workspace {
 	return &Workspace{Dir: w.Dir, t: t, env: w.env}
 }
 
 // offline lets the provider plan without asking AWS for anything, and keeps the
 // state in the workspace.
-const offline = `provider "aws" {
+const offlineProvider = `provider "aws" {
   access_key                  = "none"
   secret_key                  = "none"
   skip_credentials_validation = true
@@ -94,7 +94,7 @@ terraform {
 // Offline cuts the workspace off from AWS. Data sources still ask, and fail.
 func (w *Workspace) Offline() {
 	w.t.Helper()
-	w.Write("offline_override.tf", offline)
+	w.Write("offline_override.tf", offlineProvider)
 }
 
 // Write adds a file to the workspace, such as an override.
@@ -155,14 +155,14 @@ func (w *Workspace) State() *tfjson.State {
 }
 
 func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), commandLimit)
+	ctx, cancel := context.WithTimeout(w.t.Context(), commandTimeout)
 	defer cancel()
-	var out, said bytes.Buffer
+	var out, errOut bytes.Buffer
 	if arguments[0] != "state" { // which has commands below it, and no colours
 		arguments = slices.Insert(slices.Clone(arguments), 1, "-no-color")
 	}
 	command := exec.CommandContext(ctx, "terraform", arguments...)
-	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &said
+	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &errOut
 	// Terraform stops its providers when it is asked to, and unlocks the state.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 20 * time.Second
@@ -170,5 +170,5 @@ func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) 
 	if ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	return out.String(), said.String(), err
+	return out.String(), errOut.String(), err
 }

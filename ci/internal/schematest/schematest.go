@@ -19,7 +19,7 @@ func RequireValid(t testing.TB, name string, document []byte) {
 	file := sourcetest.Repository(filepath.FromSlash(Dir), name+".json")
 	strict, err := jsonschema.FileLoader{}.Load("file://" + filepath.ToSlash(file))
 	require.NoError(t, err)
-	shut(strict)
+	rejectUnknownKeys(strict)
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
 	compiler.DefaultDraft(jsonschema.Draft2020)
@@ -32,7 +32,7 @@ func RequireValid(t testing.TB, name string, document []byte) {
 }
 
 // shut lets the objects of a schema have no keys but those that it tells of.
-func shut(node any) {
+func rejectUnknownKeys(node any) {
 	switch node := node.(type) {
 	case map[string]any:
 		if properties, ok := node["properties"].(map[string]any); ok {
@@ -41,11 +41,11 @@ func shut(node any) {
 			}
 		}
 		for _, child := range node {
-			shut(child)
+			rejectUnknownKeys(child)
 		}
 	case []any:
 		for _, child := range node {
-			shut(child)
+			rejectUnknownKeys(child)
 		}
 	}
 }

@@ -46,16 +46,16 @@ func Read(ctx context.Context, dir string) Info {
 	if !ok {
 		build = &debug.BuildInfo{}
 	}
-	info := of(build)
-	if info.Commit == "" && hasSlipway(dir) {
-		info.ask(ctx, source.Tree{Dir: dir})
+	info := fromBuildInfo(build)
+	if info.Commit == "" && isSlipwayTree(dir) {
+		info.readGit(ctx, source.Tree{Dir: dir})
 	}
-	info.name()
+	info.setVersion()
 	return info
 }
 
 // of is what a program's build says.
-func of(build *debug.BuildInfo) Info {
+func fromBuildInfo(build *debug.BuildInfo) Info {
 	info := Info{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range build.Settings {
 		switch s.Key {
@@ -73,14 +73,14 @@ func of(build *debug.BuildInfo) Info {
 }
 
 // hasSlipway tells whether the tree at dir has this program's own source.
-func hasSlipway(dir string) bool {
+func isSlipwayTree(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "ci", "cmd", "slipway", "main.go"))
 	return err == nil
 }
 
 // ask asks git. What it does not know stays unknown: a version is no reason to
 // fail.
-func (i *Info) ask(ctx context.Context, tree source.Tree) {
+func (i *Info) readGit(ctx context.Context, tree source.Tree) {
 	revision, err := tree.Revision(ctx)
 	if err != nil {
 		return
@@ -92,7 +92,7 @@ func (i *Info) ask(ctx context.Context, tree source.Tree) {
 }
 
 // name gives the version its short name.
-func (i *Info) name() {
+func (i *Info) setVersion() {
 	if i.Commit == "" {
 		i.Version = Devel
 		return

@@ -41,8 +41,8 @@ func TestOfABuild(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tt.want.Go, tt.want.Platform = runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH
-			got := of(tt.build)
-			got.name()
+			got := fromBuildInfo(tt.build)
+			got.setVersion()
 			require.Equal(t, tt.want, got)
 			var text, document, markdown bytes.Buffer
 			require.NoError(t, got.Text(&text))

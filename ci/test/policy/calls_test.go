@@ -18,13 +18,13 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/images/supplychain/supplychaintest"
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/test/policy"
 )
@@ -177,7 +177,7 @@ func run(t *testing.T, want outcome.Code, args ...string) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	var stdout bytes.Buffer
-	said := saidtest.New(": deployment ecs-svc/", func([]string) {
+	said := outputtest.NewMatchWriter(": deployment ecs-svc/", func([]string) {
 		if want == outcome.Interrupted {
 			cancel(outcome.Interruption("interrupted by the test"))
 		}
@@ -204,7 +204,7 @@ func TestDeployRole(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	t.Run("commands", func(t *testing.T) {
 		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
-			rehearsaltest.Environment(t, endpoint)
+			rehearsaltest.SetEnv(t, endpoint)
 			at := func(code outcome.Code, args ...string) {
 				t.Helper()
 				run(t, code, append(args, "--source", dir)...)
@@ -250,7 +250,7 @@ func TestBuildRole(t *testing.T) {
 	role := use(rolePolicies(t, "build"))
 	server, err := localaws.Start(t.Context(), localaws.Options{})
 	require.NoError(t, err)
-	rehearsaltest.Environment(t, server.Endpoint())
+	rehearsaltest.SetEnv(t, server.Endpoint())
 	terraform := ecr.New(ecr.Options{
 		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("terraform", "any", ""),
 	})

@@ -27,7 +27,7 @@ func TestSuites(t *testing.T) {
 			name := filepath.Base(suite)
 			t.Run(filepath.Join(configuration, strings.TrimSuffix(name, ".tftest.hcl")), func(t *testing.T) {
 				t.Parallel()
-				require.Contains(t, w.For(t).Run("test", "-filter=tests/"+name), "0 failed")
+				require.Contains(t, w.ForSubtest(t).Run("test", "-filter=tests/"+name), "0 failed")
 			})
 		}
 	}

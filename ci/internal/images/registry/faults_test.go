@@ -305,7 +305,7 @@ func TestFaults(t *testing.T) {
 func (f *fixture) at(host string) *registry.Registry {
 	f.Helper()
 	r, err := registry.New(host+"/repo", registry.Options{Clock: f.clock})
-	f.OK(err)
+	f.RequireNoError(err)
 	f.Cleanup(r.Close)
 	return r
 }

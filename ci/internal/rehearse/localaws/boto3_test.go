@@ -22,7 +22,7 @@ func TestPythonSDK(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{TimeScale: 10})
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "python3", "testdata/boto3_session.py",
-		p.Server.Endpoint(), p.Image("one"), p.Image("two"), p.Image("bad", "exit", "7"))
+		p.Server.Endpoint(), p.PushImage("one"), p.PushImage("two"), p.PushImage("bad", "exit", "7"))
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	require.NoError(t, err, stderr.String())

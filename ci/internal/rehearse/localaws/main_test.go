@@ -14,5 +14,5 @@ func TestMain(m *testing.M) {
 		beVictim()
 		return
 	}
-	testapp.Main(m, &binary)
+	testapp.RunTests(m, &binary)
 }

@@ -19,7 +19,7 @@ import (
 
 func TestRegistryRequestsAreCallsOfECR(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
-	ref, err := name.ParseReference(p.Image("one"))
+	ref, err := name.ParseReference(p.PushImage("one"))
 	require.NoError(t, err)
 	img, err := remote.Image(ref, p.RemoteOptions()...)
 	require.NoError(t, err)
@@ -54,7 +54,7 @@ func TestRegistryRequestsAreCallsOfECR(t *testing.T) {
 
 func TestFaultsOfTheRegistry(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
-	img, err := testapp.Service(binary, "one")
+	img, err := testapp.ServiceImage(binary, "one")
 	require.NoError(t, err)
 	ref, err := name.ParseReference(p.Repo + ":one")
 	require.NoError(t, err)

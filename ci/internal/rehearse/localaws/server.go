@@ -122,7 +122,7 @@ func (s *Server) setUp() error {
 		return err
 	}
 	s.dir = dir
-	o, c := s.options, clock.NewFast(s.options.TimeScale)
+	o, c := s.options, clock.NewScaled(s.options.TimeScale)
 	scope := wire.Scope{Region: o.Region, Account: o.Account}
 	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{

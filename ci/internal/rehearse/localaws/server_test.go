@@ -42,8 +42,8 @@ func TestUnusableDirectory(t *testing.T) {
 func TestCloseLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	p := localawstest.New(t, binary, localaws.Options{Dir: dir})
-	p.Create(p.Register(p.Image("one", "stubborn")))
-	p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one", "stubborn")))
+	p.WaitStable()
 	began := time.Now()
 	require.NoError(t, p.Server.Close())
 	require.Less(t, time.Since(began), 5*time.Second, "tasks that do not end when asked are killed")

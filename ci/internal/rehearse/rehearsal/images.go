@@ -17,11 +17,11 @@ import (
 // because a rehearsal has a Go toolchain at hand, and no binary for every
 // platform.
 //
-//go:embed saboteur/main.go
-var saboteur []byte
+//go:embed faultyapp/main.go
+var faultyAppSource []byte
 
 // versions are the images of one rehearsal, by service.
-type versions struct {
+type imageSets struct {
 	previous, next []image.Image
 }
 
@@ -29,41 +29,41 @@ type versions struct {
 // previous one from the same files with another label, which is enough for
 // another digest. In the scenarios where the new version fails, the victim's
 // program is replaced.
-func (r *rehearsal) prepare(ctx context.Context, built []image.Image) (versions, error) {
-	v := versions{next: append([]image.Image(nil), built...)}
+func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (imageSets, error) {
+	v := imageSets{next: append([]image.Image(nil), built...)}
 	for _, img := range built {
 		previous, err := image.WithLabel(img, "dev.slipway.rehearsal", "previous")
 		if err != nil {
-			return versions{}, err
+			return imageSets{}, err
 		}
 		v.previous = append(v.previous, previous)
 	}
-	if !r.options.Scenario.faulty() {
+	if !r.options.Scenario.usesFaultyApp() {
 		return v, nil
 	}
-	program, err := r.compileSaboteur(ctx)
+	program, err := r.compileFaultyApp(ctx)
 	if err != nil {
-		return versions{}, err
+		return imageSets{}, err
 	}
 	for n := range v.next {
-		if v.next[n].Service.Name != r.victim.Name {
+		if v.next[n].Service.Name != r.target.Name {
 			continue
 		}
-		v.next[n], err = image.Program(r.victim, image.HostPlatform(), program, string(r.options.Scenario))
+		v.next[n], err = image.Program(r.target, image.HostPlatform(), program, string(r.options.Scenario))
 		if err != nil {
-			return versions{}, err
+			return imageSets{}, err
 		}
 	}
 	return v, nil
 }
 
-func (r *rehearsal) compileSaboteur(ctx context.Context) ([]byte, error) {
+func (r *rehearsal) compileFaultyApp(ctx context.Context) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "slipway-saboteur-")
 	if err != nil {
 		return nil, fmt.Errorf("making room for the failing program: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), saboteur, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), faultyAppSource, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the failing program: %w", err)
 	}
 	host := step.Host{Source: dir}
@@ -84,7 +84,7 @@ func (r *rehearsal) compileSaboteur(ctx context.Context) ([]byte, error) {
 
 // chooseVictim is the service that the scenario strikes: the first that has a
 // program of its own, else the first.
-func chooseVictim(services []platform.Service) platform.Service {
+func chooseTarget(services []platform.Service) platform.Service {
 	for _, s := range services {
 		if s.Kind == platform.Go {
 			return s

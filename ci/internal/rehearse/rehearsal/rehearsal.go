@@ -58,19 +58,19 @@ type Options struct {
 
 // rehearsal is one under way.
 type rehearsal struct {
-	options  Options
-	recorder *report.Recorder
-	victim   platform.Service
-	version  string
-	dirty    bool // the tree holds more than its commit
-	images   versions
-	others   *site // the platform, as everybody sees it but the delivery
+	options     Options
+	recorder    *report.Recorder
+	target      platform.Service
+	version     string
+	dirty       bool // the tree holds more than its commit
+	images      imageSets
+	environment *environment // the platform, as everybody sees it but the delivery
 }
 
 // Run rehearses a delivery and returns the release's report. Nothing of it is
 // left when it returns: no process, no socket, no file.
 func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
-	r := &rehearsal{options: options, recorder: recorder, victim: chooseVictim(options.Platform.Services)}
+	r := &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services)}
 	release, err := r.run(ctx)
 	if err != nil {
 		release.Fail(err)
@@ -128,20 +128,20 @@ func (r *rehearsal) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.images, err = r.prepare(ctx, built)
+	r.images, err = r.prepareImages(ctx, built)
 	return err
 }
 
 // deliver publishes the next version, starts the previous one and releases the next
 // one over it, as a delivery to any account does.
 func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
-	carrier := http.DefaultTransport.(*http.Transport).Clone()
-	defer carrier.CloseIdleConnections()
-	r.others = newSite(connect(server.Endpoint(), others, carrier))
-	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherCaller, transport))
+	if err := r.environment.createRepositories(ctx, r.options.Platform.Services); err != nil {
 		return report.Release{}, err
 	}
-	d := r.delivery(server, carrier)
+	d := r.delivery(server, transport)
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return report.Release{}, err
@@ -167,11 +167,11 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 }
 
 // delivery is the one that is rehearsed. It knows nothing of the scenario.
-func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper) delivery.Delivery {
+func (r *rehearsal) delivery(server *localaws.Server, transport http.RoundTripper) delivery.Delivery {
 	d := delivery.Delivery{
-		Account: delivery.NewAccount(connect(server.Endpoint(), Pipeline, carrier)),
+		Account: delivery.NewAccount(awsConfig(server.Endpoint(), Pipeline, transport)),
 		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
-		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: patience,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: smokeTimeout,
 	}
 	if r.dirty {
 		d.Version = r.version
@@ -181,7 +181,7 @@ func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper)
 
 // bootstrap brings about what is there before the first delivery.
 func (r *rehearsal) bootstrap(ctx context.Context) error {
-	target, err := account.Account{API: r.others.ecr}.Login(ctx)
+	target, err := account.Account{API: r.environment.ecr}.Login(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,20 +197,20 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		}
 		references[img.Service.Name] = published.Image
 	}
-	return r.others.bootstrap(ctx, r.options.Platform.Services, references)
+	return r.environment.bootstrap(ctx, r.options.Platform.Services, references)
 }
 
 // release releases the next version while requests flow, and checks by the
 // front door what came of it.
 func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d delivery.Delivery) (report.Release, error) {
-	flow := startTraffic(ctx, r.others.url, trafficPaths(r.options.Platform.Services))
-	stopStatus := r.showStatus(ctx, flow)
+	load := startTraffic(ctx, r.environment.url, trafficPaths(r.options.Platform.Services))
+	stopStatus := r.reportStatus(ctx, load)
 	defer stopStatus()
 	release := r.deploy(ctx, server, d)
-	err := r.afterwards(ctx, release)
-	counted := flow.end()
-	release.Traffic, release.URL = &counted, r.others.url
-	if failure := flow.firstFailure.Load(); failure != nil {
+	err := r.verifyRestored(ctx, release)
+	counted := load.close()
+	release.Traffic, release.URL = &counted, r.environment.url
+	if failure := load.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "the first request that failed: "+*failure)
 	}
 	release.Notes = append(release.Notes, r.notes()...)
@@ -219,57 +219,57 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d deli
 
 // deploy deploys, as the scenario has it.
 func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d delivery.Delivery) report.Release {
-	struck, interrupt := context.WithCancelCause(ctx)
+	faultCtx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
-	carrier := http.DefaultTransport.(*http.Transport).Clone()
-	defer carrier.CloseIdleConnections()
-	hand := stagehand{site: r.others, server: server, victim: r.victim, interrupt: interrupt}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	faults := faultEnvironment{environment: r.environment, server: server, target: r.target, interrupt: interrupt}
 	o := delivery.Options{SHA: r.version, NoBuild: true}
-	doomed := r.delivery(server, r.options.Scenario.stage(ctx, carrier, hand))
+	interrupted := r.delivery(server, r.options.Scenario.inject(ctx, transport, faults))
 	if r.options.Scenario != Killed {
-		return doomed.Deploy(struck, o)
+		return interrupted.Deploy(faultCtx, o)
 	}
-	doomed.Recorder = r.recorder.Until(struck)
-	doomed.Clock = &afterlife{alive: struck}
-	doomed.Deploy(struck, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
+	interrupted.Recorder = r.recorder.Until(faultCtx)
+	interrupted.Clock = &killedClock{alive: faultCtx}
+	interrupted.Deploy(faultCtx, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
 	r.recorder.Event("", errKilled.Error()+": the next process carries on")
 	return d.Deploy(ctx, o)
 }
 
 // afterwards checks that a system which is said to be restored serves the
 // previous version. The release's word alone is not enough.
-func (r *rehearsal) afterwards(ctx context.Context, release report.Release) error {
+func (r *rehearsal) verifyRestored(ctx context.Context, release report.Release) error {
 	if release.Result != report.Restored && release.Result != report.Interrupted {
 		return nil
 	}
 	ctx = context.WithoutCancel(ctx) // whoever interrupts wants to know, too
-	err := r.stage("smoke", func() error { return r.check(ctx, previousVersion) })
+	err := r.stage("smoke", func() error { return r.smokeTest(ctx, previousVersion) })
 	if err != nil {
 		return outcome.With(outcome.Unrestored, fmt.Errorf("the release says that it is restored, and it is not: %w", err))
 	}
 	return nil
 }
 
-func (r *rehearsal) check(ctx context.Context, version string) error {
+func (r *rehearsal) smokeTest(ctx context.Context, version string) error {
 	versions := map[string]string{}
 	for _, s := range r.options.Platform.Services {
 		versions[s.Name] = version
 	}
-	tester := smoke.Tester{Clock: clock.Real{}, Patience: patience}
-	return tester.Run(ctx, r.others.url, smoke.Checks(r.options.Platform.Services, versions))
+	tester := smoke.Tester{Clock: clock.Real{}, Patience: smokeTimeout}
+	return tester.Run(ctx, r.environment.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 
 func (r *rehearsal) notes() []string {
-	var baseless []string
+	var withoutBase []string
 	for _, img := range r.images.next {
 		if img.Baseless != "" {
-			baseless = append(baseless, img.Service.Name)
+			withoutBase = append(withoutBase, img.Service.Name)
 		}
 	}
-	if len(baseless) == 0 {
+	if len(withoutBase) == 0 {
 		return nil
 	}
-	return []string{"built without its base, its site served by the embedded load balancer: " + strings.Join(baseless, ", ")}
+	return []string{"built without its base, its site served by the embedded load balancer: " + strings.Join(withoutBase, ", ")}
 }
 
 // trafficPaths is one path of each service.

@@ -59,7 +59,7 @@ func ParseScenario(name string) (Scenario, error) {
 }
 
 // faulty tells whether the new version's program is replaced by one that fails.
-func (s Scenario) faulty() bool {
+func (s Scenario) usesFaultyApp() bool {
 	return s == Crash || s == Unhealthy || s == Hang || s == WrongVersion
 }
 
@@ -68,10 +68,10 @@ var errInterrupted = outcome.Interruption("interrupted half-way, as the scenario
 
 // stagehand has at hand what a scenario needs for its mishap. Its site is that of
 // the others: no mishap is of the delivery's own making.
-type stagehand struct {
-	*site
+type faultEnvironment struct {
+	*environment
 	server    *localaws.Server
-	victim    platform.Service
+	target    platform.Service
 	interrupt context.CancelCauseFunc
 }
 
@@ -83,38 +83,38 @@ const (
 
 // stage puts the scenario's mishap between the delivery and the embedded AWS.
 // Whatever the delivery is, it does not know.
-func (s Scenario) stage(ctx context.Context, to http.RoundTripper, hand stagehand) http.RoundTripper {
+func (s Scenario) inject(ctx context.Context, to http.RoundTripper, env faultEnvironment) http.RoundTripper {
 	switch s {
 	case MissingImage:
-		return &between{to: to, after: func(call call, _ []byte) { hand.removeImage(ctx, call) }}
+		return &interceptor{next: to, after: func(call apiCall, _ []byte) { env.deleteImage(ctx, call) }}
 	case Cancel:
-		return halfway(to, func() { hand.interrupt(errInterrupted) })
+		return onFirstNewTask(to, func() { env.interrupt(errInterrupted) })
 	case Killed:
-		return mortal(to, func() { hand.interrupt(errKilled) })
+		return killAfterUpdate(to, func() { env.interrupt(errKilled) })
 	case Alarm:
-		return halfway(to, func() { hand.server.SetAlarm(alarmOf(hand.victim), true) })
+		return onFirstNewTask(to, func() { env.server.SetAlarm(alarmName(env.target), true) })
 	case Stopped:
-		return halfway(to, func() { hand.stopDeployment(ctx) })
+		return onFirstNewTask(to, func() { env.stopDeployment(ctx) })
 	case Replaced:
-		return halfway(to, func() { hand.deployOther(ctx) })
+		return onFirstNewTask(to, func() { env.deployHotfix(ctx) })
 	case LostAnswers:
 		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
-			hand.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
+			env.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
 		}
 	case Throttled:
-		hand.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
+		env.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
 	case Outage:
-		return halfway(to, func() {
-			time.AfterFunc(outageLength, hand.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
+		return onFirstNewTask(to, func() {
+			time.AfterFunc(outageLength, env.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
 		})
 	}
 	return to
 }
 
 // stopDeployment stops the victim's deployment, as somebody does at the console.
-func (h stagehand) stopDeployment(ctx context.Context) {
+func (h faultEnvironment) stopDeployment(ctx context.Context) {
 	list, err := h.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()),
+		Cluster: aws.String(platform.Cluster), Service: aws.String(h.target.ServiceName()),
 	})
 	if err != nil || len(list.ServiceDeployments) == 0 {
 		return // the scenario's result tells that nothing was stopped
@@ -125,32 +125,32 @@ func (h stagehand) stopDeployment(ctx context.Context) {
 }
 
 // deployOther deploys a revision of its own to the victim, as a hotfix by hand.
-func (h stagehand) deployOther(ctx context.Context) {
-	images, err := h.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(h.victim.Family() + ":1")})
+func (h faultEnvironment) deployHotfix(ctx context.Context) {
+	images, err := h.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(h.target.Family() + ":1")})
 	if err != nil {
 		return // as above
 	}
-	definition, err := h.ecs.RegisterTaskDefinition(ctx, taskDefinition(h.victim, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
+	definition, err := h.ecs.RegisterTaskDefinition(ctx, taskDefinition(h.target, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
 	if err != nil {
 		return
 	}
 	_, _ = h.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+		Cluster: aws.String(platform.Cluster), Service: aws.String(h.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
 	})
 }
 
 // removeImage deletes the victim's new image once its revision is registered, as a
 // lifecycle policy does that counts too few.
-func (h stagehand) removeImage(ctx context.Context, call call) {
+func (h faultEnvironment) deleteImage(ctx context.Context, call apiCall) {
 	var in struct {
 		Family               string
 		ContainerDefinitions []struct{ Image string }
 	}
-	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != h.victim.Family() {
+	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != h.target.Family() {
 		return
 	}
 	_, digest, _ := strings.Cut(in.ContainerDefinitions[0].Image, "@")
 	_, _ = h.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
-		RepositoryName: aws.String(h.victim.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+		RepositoryName: aws.String(h.target.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
 	})
 }

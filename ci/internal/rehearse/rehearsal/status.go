@@ -18,7 +18,7 @@ const statusInterval = 250 * time.Millisecond
 
 // showStatus shows tasks and requests until the function that it returns is
 // called.
-func (r *rehearsal) showStatus(ctx context.Context, flow *traffic) (stop func()) {
+func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func()) {
 	if !r.options.Live {
 		return func() {}
 	}
@@ -34,15 +34,15 @@ func (r *rehearsal) showStatus(ctx context.Context, flow *traffic) (stop func())
 				r.recorder.Status(nil)
 				return
 			case <-ticker.C:
-				r.recorder.Status(append(r.taskLines(ctx), trafficLine(flow)))
+				r.recorder.Status(append(r.taskLines(ctx), trafficLine(load)))
 			}
 		}
 	}()
 	return func() { cancel(); <-done }
 }
 
-func trafficLine(flow *traffic) string {
-	count := flow.count()
+func trafficLine(load *traffic) string {
+	count := load.count()
 	return fmt.Sprintf("  %d requests served, %d failed", count.Served, count.Failed)
 }
 
@@ -51,7 +51,7 @@ func trafficLine(flow *traffic) string {
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
-		out, err := r.others.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+		out, err := r.environment.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
 			Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
 		})
 		if err != nil || len(out.Services) == 0 {

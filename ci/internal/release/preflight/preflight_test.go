@@ -60,17 +60,17 @@ func newWorld(t *testing.T) *world {
 	ctx := t.Context()
 	role := func(name, path string) {
 		_, err := p.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: &path, AssumeRolePolicyDocument: aws.String(trust)})
-		p.OK(err)
+		p.RequireNoError(err)
 	}
 	role("exec", "/")
 	role("task", "/ecs/")
 	made, err := p.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("db"), SecretString: aws.String(`{"password":"x"}`)})
-	p.OK(err)
+	p.RequireNoError(err)
 	for _, name := range []string{"/app/key", "plain"} {
 		_, err = p.SSM.PutParameter(ctx, &ssm.PutParameterInput{Name: &name, Value: aws.String("v")})
-		p.OK(err)
+		p.RequireNoError(err)
 	}
-	w := &world{Platform: p, secret: *made.ARN, other: p.LoneGroup()}
+	w := &world{Platform: p, secret: *made.ARN, other: p.UnattachedGroup()}
 	w.checker = preflight.Checker{
 		STS: p.STS, ECS: p.ECS, ECR: p.ECR, IAM: p.IAM, Logs: p.Logs, ELB: p.ELB, Secrets: p.Secrets, Parameters: p.SSM, Region: "us-east-1",
 	}
@@ -84,14 +84,14 @@ func (w *world) push(platforms ...v1.Platform) string {
 	index := v1.ImageIndex(empty.Index)
 	for _, p := range append(platforms, v1.Platform{OS: "unknown", Architecture: "unknown"}) {
 		img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture})
-		w.OK(err)
+		w.RequireNoError(err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}})
 	}
 	ref, err := name.ParseReference(w.Repo + ":index")
-	w.OK(err)
-	w.OK(remote.WriteIndex(ref, index, w.RemoteOptions()...))
+	w.RequireNoError(err)
+	w.RequireNoError(remote.WriteIndex(ref, index, w.RemoteOptions()...))
 	digest, err := index.Digest()
-	w.OK(err)
+	w.RequireNoError(err)
 	return w.Repo + "@" + digest.String()
 }
 
@@ -176,7 +176,7 @@ func TestFindings(t *testing.T) {
 		}},
 		"an inactive cluster": {func(w *world) {
 			_, err := w.ECS.DeleteCluster(w.Context(), &ecs.DeleteClusterInput{Cluster: aws.String("test")})
-			w.OK(err)
+			w.RequireNoError(err)
 		}, outcome.Failed, []string{"cluster test is INACTIVE, not ACTIVE: create it with Terraform"}},
 		"no service":          {func(w *world) { w.subjects[0].Running = ecstypes.Service{} }, outcome.Failed, []string{"service api: cluster test has no ECS service ecs-api-service: create it"}},
 		"a draining service":  {func(w *world) { w.subjects[0].Running.Status = aws.String("DRAINING") }, outcome.Failed, []string{"service api: ECS service ecs-api-service is DRAINING, not ACTIVE"}},
@@ -274,7 +274,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Usage, []string{"service api: its task definition has no execution role, which Fargate needs to read secrets"}},
 		"targets are instances": {func(w *world) {
 			group, err := w.ELB.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{Name: aws.String("old"), Port: aws.Int32(80), TargetType: elbtypes.TargetTypeEnumInstance, HealthCheckPath: aws.String("/health")})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.subjects[0].Running.LoadBalancers[0].TargetGroupArn = group.TargetGroups[0].TargetGroupArn
 		}, outcome.Usage, []string{"target group old takes targets of type instance", "no load balancer forwards to target group old"}},
 		"no secret": {func(w *world) {
@@ -282,7 +282,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Failed, []string{"service api: secret arn:aws:secretsmanager:us-east-1:000000000000:secret:nope-123456 does not exist"}},
 		"a deleted secret": {func(w *world) {
 			_, err := w.Secrets.DeleteSecret(w.Context(), &secretsmanager.DeleteSecretInput{SecretId: &w.secret})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.container().Secrets = nil
 			w.subjects[1].Definition.ContainerDefinitions[0].Secrets = nil
 		}, outcome.Failed, []string{"services api, web: secret arn:"}},
@@ -338,7 +338,7 @@ func (w *world) before(image string) {
 
 func (w *world) healthAt(port, path string) {
 	_, err := w.ELB.ModifyTargetGroup(w.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &w.Group, HealthCheckPort: &port, HealthCheckPath: &path})
-	w.OK(err)
+	w.RequireNoError(err)
 }
 
 func digestOf(ref string) string { return ref[strings.IndexByte(ref, '@')+1:] }
@@ -351,7 +351,7 @@ func (w *world) onARM(image string) {
 
 func (w *world) trust(role, document string) {
 	_, err := w.IAM.UpdateAssumeRolePolicy(w.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: &role, PolicyDocument: &document})
-	w.OK(err)
+	w.RequireNoError(err)
 }
 
 func TestNotes(t *testing.T) {
@@ -459,7 +459,7 @@ func TestNotes(t *testing.T) {
 		}, []string{"not checked: log group /ecs/test: logs:DescribeLogGroups: InternalFailure"}},
 		"a session of a role": {func(w *world) {
 			out, err := w.STS.AssumeRole(w.Context(), &sts.AssumeRoleInput{RoleArn: aws.String(taskRole), RoleSessionName: aws.String("s")})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.checker.STS = as{w.STS, func(o *sts.Options) {
 				o.Credentials = credentials.NewStaticCredentialsProvider(*out.Credentials.AccessKeyId, "x", "y")
 			}}

@@ -97,7 +97,7 @@ func (s *service) remainingBakeTime(p *deployment) time.Duration {
 	if p.readyAt.IsZero() {
 		p.readyAt = time.Now()
 	}
-	return time.Until(p.readyAt.Add(s.c.cfg.Clock.Scaled(time.Duration(minutes) * time.Minute)))
+	return time.Until(p.readyAt.Add(s.c.cfg.Clock.Scale(time.Duration(minutes) * time.Minute)))
 }
 
 // end notes that the alarms are watched no more.

@@ -16,12 +16,12 @@ import (
 func watched(t *testing.T, rollback bool) (p *localawstest.Platform, good string) {
 	t.Helper()
 	p = localawstest.New(t, binary, localaws.Options{TimeScale: 20})
-	good = p.Register(p.Image("one"))
-	p.Create(good, func(in *ecs.CreateServiceInput) {
+	good = p.RegisterTaskDefinition(p.PushImage("one"))
+	p.CreateService(good, func(in *ecs.CreateServiceInput) {
 		in.DeploymentConfiguration.Alarms = &ecstypes.DeploymentAlarms{Enable: true, Rollback: rollback, AlarmNames: []string{"5xx", "slow"}}
 		in.DeploymentConfiguration.BakeTimeInMinutes = aws.Int32(1)
 	})
-	p.Stable()
+	p.WaitStable()
 	return p, good
 }
 
@@ -40,19 +40,19 @@ func TestAlarmRollsBack(t *testing.T) {
 		Status: ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete, AlarmNames: []string{"5xx", "slow"},
 	}, withoutEmpty(history(p)[0].Alarms))
 
-	id := p.Update(p.Register(p.Image("two")))
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 	bake(p, id)
-	require.Equal(t, ecstypes.DeploymentRolloutStateInProgress, p.Service().Deployments[0].RolloutState)
+	require.Equal(t, ecstypes.DeploymentRolloutStateInProgress, p.DescribeService().Deployments[0].RolloutState)
 	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoring, history(p)[0].Alarms.Status)
 	p.Server.SetAlarm("of another service", true)
 	p.Server.SetAlarm("5xx", true)
 	p.Server.SetAlarm("5xx", true)
 	s := p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
 	require.Equal(t, "ECS deployment alarm: rolling back to deploymentId "+idOf(p)+".", *s.Deployments[0].RolloutStateReason)
-	s = p.Stable()
+	s = p.WaitStable()
 	require.Equal(t, good, *s.TaskDefinition)
 	require.Equal(t, "one", p.Version())
-	require.Contains(t, localawstest.Messages(s), "(service app) (deployment "+id+") deployment failed: alarm detected.")
+	require.Contains(t, localawstest.EventMessages(s), "(service app) (deployment "+id+") deployment failed: alarm detected.")
 	latest := history(p)[0]
 	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, latest.Status)
 	require.Equal(t, "Service deployment rolled back because one or more deployment alarms were triggered.", *latest.StatusReason)
@@ -60,14 +60,14 @@ func TestAlarmRollsBack(t *testing.T) {
 	require.Equal(t, []string{"5xx"}, latest.Alarms.TriggeredAlarmNames)
 
 	// One that is set already is watched by no deployment, which completes.
-	p.Update(p.Register(p.Image("three")))
-	p.Stable()
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("three")))
+	p.WaitStable()
 	require.Equal(t, "three", p.Version())
 	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusDisabled, history(p)[0].Alarms.Status)
 	p.Server.SetAlarm("5xx", false)
-	p.Update(p.Register(p.Image("four")))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("four")))
 	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoring, history(p)[0].Alarms.Status)
-	p.Stable()
+	p.WaitStable()
 }
 
 // idOf is the id of the deployment before the newest one: the first.
@@ -87,7 +87,7 @@ func withoutEmpty(a *ecstypes.ServiceDeploymentAlarms) *ecstypes.ServiceDeployme
 func TestAlarmWithoutRollbackOnlyStops(t *testing.T) {
 	t.Parallel()
 	p, _ := watched(t, false)
-	id := p.Update(p.Register(p.Image("two")))
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 	bake(p, id)
 	p.Server.SetAlarm("slow", true)
 	s := p.Eventually(func(s ecstypes.Service) bool {
@@ -102,7 +102,7 @@ func TestAlarmWithoutRollbackOnlyStops(t *testing.T) {
 func TestNewerDeploymentEndsTheWatch(t *testing.T) {
 	t.Parallel()
 	p, _ := watched(t, true)
-	bake(p, p.Update(p.Register(p.Image("two"))))
-	p.Update(p.Register(p.Image("three")))
+	bake(p, p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two"))))
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("three")))
 	require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete, history(p)[1].Alarms.Status)
 }

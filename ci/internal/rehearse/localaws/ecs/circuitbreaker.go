@@ -43,7 +43,7 @@ func (s *service) countFailures() {
 		}
 		if d.failedTasks >= immediateRetries {
 			backoff := min(minBackoff<<min(d.failedTasks-immediateRetries, 8), maxBackoff)
-			d.nextStart = time.Now().Add(s.c.cfg.Clock.Scaled(backoff))
+			d.nextStart = time.Now().Add(s.c.cfg.Clock.Scale(backoff))
 		}
 		if d.failedTasks == immediateRetries+2 {
 			s.event("(service %s) is unable to consistently start tasks successfully. For more information, see the Troubleshooting section of the Amazon ECS Developer Guide.", s.name)

@@ -36,7 +36,7 @@ type Logs interface {
 // Config of a Control.
 type Config struct {
 	Scope    wire.Scope
-	Clock    *clock.Fast
+	Clock    *clock.Scaled
 	Runtime  *task.Runtime
 	Balancer Balancer
 	Logs     Logs

@@ -28,13 +28,13 @@ func env(key, value string) func(*ecstypes.ContainerDefinition) {
 func history(p *localawstest.Platform) []ecstypes.ServiceDeployment {
 	p.Helper()
 	list, err := p.ECS.ListServiceDeployments(p.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
-	p.OK(err)
+	p.RequireNoError(err)
 	var arns []string
 	for _, d := range list.ServiceDeployments {
 		arns = append(arns, *d.ServiceDeploymentArn)
 	}
 	out, err := p.ECS.DescribeServiceDeployments(p.Context(), &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: arns})
-	p.OK(err)
+	p.RequireNoError(err)
 	require.Empty(p, out.Failures)
 	return out.ServiceDeployments
 }
@@ -48,8 +48,10 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		event      func(p *localawstest.Platform, task string) string
 	}{
 		"answers its health check with 500": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Image("sick"), env("HEALTH_STATUS", "500")) },
-			stopCode:   ecstypes.TaskStopCodeServiceSchedulerInitiated,
+			definition: func(p *localawstest.Platform) string {
+				return p.RegisterTaskDefinition(p.PushImage("sick"), env("HEALTH_STATUS", "500"))
+			},
+			stopCode: ecstypes.TaskStopCodeServiceSchedulerInitiated,
 			reason: func(p *localawstest.Platform) string {
 				return "Task failed ELB health checks in (target-group " + p.Group + ")"
 			},
@@ -59,7 +61,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 			},
 		},
 		"never listens": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Image("hang", "hang")) },
+			definition: func(p *localawstest.Platform) string { return p.RegisterTaskDefinition(p.PushImage("hang", "hang")) },
 			stopCode:   ecstypes.TaskStopCodeServiceSchedulerInitiated,
 			reason: func(p *localawstest.Platform) string {
 				return "Task failed ELB health checks in (target-group " + p.Group + ")"
@@ -69,7 +71,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 			},
 		},
 		"has no image": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Repo + ":nowhere") },
+			definition: func(p *localawstest.Platform) string { return p.RegisterTaskDefinition(p.Repo + ":nowhere") },
 			stopCode:   ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(p *localawstest.Platform) string {
 				return "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref " +
@@ -78,7 +80,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"has no program": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) { d.EntryPoint = []string{"/nowhere"} })
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) { d.EntryPoint = []string{"/nowhere"} })
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -89,7 +91,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"has no log group": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) { d.LogConfiguration.Options["awslogs-group"] = "/nowhere" })
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) { d.LogConfiguration.Options["awslogs-group"] = "/nowhere" })
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -99,15 +101,15 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"is for another processor": {
 			definition: func(p *localawstest.Platform) string {
-				img, err := testapp.Service(p.Binary(), "riscv")
-				p.OK(err)
+				img, err := testapp.ServiceImage(p.Binary(), "riscv")
+				p.RequireNoError(err)
 				file, err := img.ConfigFile()
-				p.OK(err)
+				p.RequireNoError(err)
 				file = file.DeepCopy()
 				file.Architecture = "riscv64"
 				img, err = mutate.ConfigFile(img, file)
-				p.OK(err)
-				return p.Register(p.Push(img, "riscv"))
+				p.RequireNoError(err)
+				return p.RegisterTaskDefinition(p.Push(img, "riscv"))
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -117,7 +119,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"wants a secret": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) {
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) {
 					d.Secrets = []ecstypes.Secret{{Name: aws.String("KEY"), ValueFrom: aws.String("arn:aws:ssm:us-east-1:000000000000:parameter/key")}}
 				})
 			},
@@ -132,19 +134,19 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := localawstest.New(t, binary, quick)
-			good := p.Register(p.Image("one"))
-			p.Create(good)
-			p.Stable()
-			id := p.Update(test.definition(p))
+			good := p.RegisterTaskDefinition(p.PushImage("one"))
+			p.CreateService(good)
+			p.WaitStable()
+			id := p.UpdateService(test.definition(p))
 			p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
-			s := p.Stable()
+			s := p.WaitStable()
 
 			require.Equal(t, good, *s.TaskDefinition)
 			require.Equal(t, "one", p.Version())
-			events := localawstest.Messages(s)
+			events := localawstest.EventMessages(s)
 			require.Contains(t, events, "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
 			matching := 0
-			for _, task := range p.Tasks(ecstypes.DesiredStatusStopped) {
+			for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 				require.Equal(t, id, *task.StartedBy, "no task of the good version was stopped")
 				if task.StopCode == test.stopCode && *task.StoppedReason == test.reason(p) {
 					matching++
@@ -168,7 +170,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 func TestFirstDeploymentHasNothingToGoBackTo(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Repo + ":nowhere"))
+	p.CreateService(p.RegisterTaskDefinition(p.Repo + ":nowhere"))
 	s := p.Eventually(func(s ecstypes.Service) bool {
 		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
 	})
@@ -177,19 +179,19 @@ func TestFirstDeploymentHasNothingToGoBackTo(t *testing.T) {
 	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackFailed, history(p)[0].Status)
 
 	// The service is not lost: a good definition brings it up.
-	p.Update(p.Register(p.Image("one")))
-	p.Stable()
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
 	require.Equal(t, "one", p.Version())
 }
 
 func TestBreakerWithoutRollbackStops(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) {
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 		in.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback = false
 	})
-	p.Stable()
-	id := p.Update(p.Register(p.Image("bad", "exit", "1")))
+	p.WaitStable()
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "1")))
 	s := p.Eventually(func(s ecstypes.Service) bool {
 		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
 	})
@@ -209,13 +211,13 @@ func TestBreakerWithoutRollbackStops(t *testing.T) {
 func TestNewerUpdateReplacesDeployment(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	p.Stable()
-	hanging, good := p.Register(p.Image("hang", "hang")), p.Register(p.Image("three"))
-	hung := p.Update(hanging)
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
+	hanging, good := p.RegisterTaskDefinition(p.PushImage("hang", "hang")), p.RegisterTaskDefinition(p.PushImage("three"))
+	hung := p.UpdateService(hanging)
 	p.Eventually(func(s ecstypes.Service) bool { return s.Deployments[0].RunningCount > 0 })
-	last := p.Update(good)
-	s := p.Stable()
+	last := p.UpdateService(good)
+	s := p.WaitStable()
 	require.Equal(t, last, *s.Deployments[0].Id)
 	require.NotEqual(t, hung, last)
 	require.Equal(t, "three", p.Version())
@@ -243,9 +245,9 @@ func TestStopServiceDeployment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := localawstest.New(t, binary, quick)
-			p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration = nil })
-			p.Stable()
-			p.Update(p.Register(p.Image("hang", "hang")))
+			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration = nil })
+			p.WaitStable()
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("hang", "hang")))
 			current := history(p)[0]
 			out, err := p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{
 				ServiceDeploymentArn: current.ServiceDeploymentArn, StopType: test.kind,
@@ -269,21 +271,21 @@ func TestStopServiceDeployment(t *testing.T) {
 func TestUnhealthyTaskIsReplaced(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	before := p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	before := p.WaitStable()
 	p.Get("/sick")
 	p.Eventually(func(s ecstypes.Service) bool {
-		return len(s.Events) > len(before.Events) && s.RunningCount == 2 && s.PendingCount == 0 && len(p.Tasks(ecstypes.DesiredStatusStopped)) == 1
+		return len(s.Events) > len(before.Events) && s.RunningCount == 2 && s.PendingCount == 0 && len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 1
 	})
-	gone := p.Tasks(ecstypes.DesiredStatusStopped)[0]
+	gone := p.DescribeTasks(ecstypes.DesiredStatusStopped)[0]
 	require.Equal(t, "Task failed ELB health checks in (target-group "+p.Group+")", *gone.StoppedReason)
-	after := p.Stable()
+	after := p.WaitStable()
 	require.Equal(t, *before.Deployments[0].Id, *after.Deployments[0].Id, "no new deployment")
 	p.Get("/die")
 	p.Eventually(func(s ecstypes.Service) bool {
-		return len(p.Tasks(ecstypes.DesiredStatusStopped)) == 2 && s.RunningCount == 2
+		return len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 2 && s.RunningCount == 2
 	})
-	for _, task := range p.Tasks(ecstypes.DesiredStatusStopped) {
+	for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 		if *task.TaskArn != *gone.TaskArn {
 			require.Equal(t, ecstypes.TaskStopCodeEssentialContainerExited, task.StopCode)
 			require.Equal(t, int32(3), *task.Containers[0].ExitCode)

@@ -59,7 +59,7 @@ func newHealthCheck(h *types.HealthCheck) *healthCheck {
 func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healthCheck) {
 	clock := t.c.cfg.Clock
 	startedAt := time.Now()
-	countFrom := startedAt.Add(clock.Scaled(max(check.startPeriod, check.interval)))
+	countFrom := startedAt.Add(clock.Scale(max(check.startPeriod, check.interval)))
 	failed, wasHealthy := 0, false
 	for {
 		wait := check.interval
@@ -80,7 +80,7 @@ func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healt
 			t.locked(func() { t.setHealth(p, types.HealthStatusHealthy) })
 		case wasHealthy || !time.Now().Before(countFrom):
 			failed++
-			countFrom = time.Now().Add(clock.Scaled(check.interval))
+			countFrom = time.Now().Add(clock.Scale(check.interval))
 		}
 		if failed >= check.retries {
 			t.locked(func() { t.setHealth(p, types.HealthStatusUnhealthy) })

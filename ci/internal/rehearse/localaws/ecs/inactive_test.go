@@ -14,15 +14,15 @@ import (
 func deregister(p *localawstest.Platform, definition string) {
 	p.Helper()
 	_, err := p.ECS.DeregisterTaskDefinition(p.Context(), &ecs.DeregisterTaskDefinitionInput{TaskDefinition: &definition})
-	p.OK(err)
+	p.RequireNoError(err)
 }
 
 func TestDeregisteredRevision(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	good := p.Register(p.Image("one"))
-	p.Create(good)
-	p.Stable()
+	good := p.RegisterTaskDefinition(p.PushImage("one"))
+	p.CreateService(good)
+	p.WaitStable()
 	deregister(p, good)
 	require.Equal(t, "one", p.Version(), "it keeps running")
 	_, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), TaskDefinition: &good})
@@ -39,47 +39,47 @@ func TestDeregisteredRevision(t *testing.T) {
 	require.Equal(t, ecstypes.TaskDefinitionStatusDeleteInProgress, described.TaskDefinition.Status)
 
 	// A task that ends is replaced by one of the same revision.
-	tasks := p.Tasks(ecstypes.DesiredStatusRunning)
+	tasks := p.DescribeTasks(ecstypes.DesiredStatusRunning)
 	_, err = p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: tasks[0].TaskArn})
 	require.NoError(t, err)
 	p.Eventually(func(s ecstypes.Service) bool { return s.RunningCount < 2 })
-	p.Stable()
+	p.WaitStable()
 
 	// The circuit breaker goes back to it, and so does a stop that asks for it.
-	id := p.Update(p.Register(p.Image("bad", "exit", "7")))
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "7")))
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
-	require.Equal(t, good, *p.Stable().TaskDefinition)
+	require.Equal(t, good, *p.WaitStable().TaskDefinition)
 	require.Equal(t, "one", p.Version())
 
-	id = p.Update(p.Register(p.Image("hang", "hang")))
+	id = p.UpdateService(p.RegisterTaskDefinition(p.PushImage("hang", "hang")))
 	_, err = p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{
 		ServiceDeploymentArn: history(p)[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
 	})
 	require.NoError(t, err)
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
-	require.Equal(t, good, *p.Stable().TaskDefinition)
+	require.Equal(t, good, *p.WaitStable().TaskDefinition)
 	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, history(p)[0].Status)
 }
 
 func TestDesiredCountZeroCompletesAtOnce(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
-	p.Stable()
-	id := p.Update(p.Register(p.Image("two")))
-	s := p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
+	p.WaitStable()
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	s := p.WaitStable()
 	require.Equal(t, id, *s.Deployments[0].Id)
-	require.Empty(t, p.Tasks(ecstypes.DesiredStatusStopped), "nothing was started for it")
+	require.Empty(t, p.DescribeTasks(ecstypes.DesiredStatusStopped), "nothing was started for it")
 	require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, history(p)[0].Status)
 
 	// Scaling to nothing during a deployment completes it, too.
 	p2 := localawstest.New(t, binary, quick)
-	p2.Create(p2.Register(p2.Image("one")))
-	p2.Stable()
-	id = p2.Update(p2.Register(p2.Image("hang", "hang")))
+	p2.CreateService(p2.RegisterTaskDefinition(p2.PushImage("one")))
+	p2.WaitStable()
+	id = p2.UpdateService(p2.RegisterTaskDefinition(p2.PushImage("hang", "hang")))
 	_, err := p2.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), DesiredCount: aws.Int32(0)})
 	require.NoError(t, err)
-	require.Equal(t, id, *p2.Stable().Deployments[0].Id)
+	require.Equal(t, id, *p2.WaitStable().Deployments[0].Id)
 }
 
 func TestSizeSpellings(t *testing.T) {

@@ -18,12 +18,12 @@ import (
 // stopped runs one task and waits until it has stopped.
 func stopped(p *localawstest.Platform, definition string) ecstypes.Task {
 	p.Helper()
-	out, err := p.ECS.RunTask(p.Context(), &ecs.RunTaskInput{Cluster: aws.String("test"), TaskDefinition: &definition, NetworkConfiguration: localawstest.Network})
-	p.OK(err)
+	out, err := p.ECS.RunTask(p.Context(), &ecs.RunTaskInput{Cluster: aws.String("test"), TaskDefinition: &definition, NetworkConfiguration: localawstest.NetworkConfiguration})
+	p.RequireNoError(err)
 	var last ecstypes.Task
 	require.Eventually(p, func() bool {
 		seen, err := p.ECS.DescribeTasks(p.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("test"), Tasks: []string{*out.Tasks[0].TaskArn}})
-		p.OK(err)
+		p.RequireNoError(err)
 		last = seen.Tasks[0]
 		return *last.LastStatus == "STOPPED"
 	}, 20*time.Second, 10*time.Millisecond)
@@ -44,7 +44,7 @@ func TestSecretsReachTheContainer(t *testing.T) {
 	require.NoError(t, err)
 	_, err = p.SSM.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String("/app/key"), Value: aws.String("k3y")})
 	require.NoError(t, err)
-	task := stopped(p, p.Register(p.Image("env", "env"),
+	task := stopped(p, p.RegisterTaskDefinition(p.PushImage("env", "env"),
 		secret("WHOLE", *made.ARN), secret("PASSWORD", *made.ARN+":password::"), secret("PORT_OF_DB", *made.ARN+":port:AWSCURRENT:"),
 		secret("KEY", "/app/key"), secret("KEY_BY_ARN", "arn:aws:ssm:us-east-1:000000000000:parameter/app/key"),
 		func(d *ecstypes.ContainerDefinition) {
@@ -67,7 +67,7 @@ func TestSecretsReachTheContainer(t *testing.T) {
 func TestMissingSecretsStopTheTask(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	image := p.Image("one")
+	image := p.PushImage("one")
 	made, err := p.Secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("text"), SecretString: aws.String("text")})
 	require.NoError(t, err)
 	const head = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
@@ -88,7 +88,7 @@ func TestMissingSecretsStopTheTask(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			task := stopped(p, p.Register(image, test.change))
+			task := stopped(p, p.RegisterTaskDefinition(image, test.change))
 			require.Equal(t, ecstypes.TaskStopCodeTaskFailedToStart, task.StopCode)
 			require.Equal(t, test.want, *task.StoppedReason)
 		})

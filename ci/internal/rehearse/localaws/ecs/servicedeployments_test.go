@@ -16,8 +16,8 @@ import (
 func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	before := p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	before := p.WaitStable()
 	noop, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{
 		Cluster: aws.String("test"), Service: aws.String("app"), TaskDefinition: before.TaskDefinition,
 	})
@@ -26,10 +26,10 @@ func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 	_, err = p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), ForceNewDeployment: true})
 	require.NoError(t, err)
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != *before.Deployments[0].Id })
-	after := p.Stable()
+	after := p.WaitStable()
 	require.Equal(t, *before.TaskDefinition, *after.TaskDefinition)
-	require.Len(t, p.Tasks(ecstypes.DesiredStatusStopped), 2)
-	for _, task := range p.Tasks(ecstypes.DesiredStatusStopped) {
+	require.Len(t, p.DescribeTasks(ecstypes.DesiredStatusStopped), 2)
+	for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 		require.Equal(t, "Scaling activity initiated by (deployment "+*after.Deployments[0].Id+")", *task.StoppedReason)
 		require.Equal(t, ecstypes.TaskStopCodeServiceSchedulerInitiated, task.StopCode)
 		require.Equal(t, int32(0), *task.Containers[0].ExitCode, "it ends by itself when asked to")
@@ -39,9 +39,9 @@ func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 func TestRevisionHasTheDeploymentsDigits(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	image := p.Image("one")
-	p.Create(p.Register(image))
-	s := p.Stable()
+	image := p.PushImage("one")
+	p.CreateService(p.RegisterTaskDefinition(image))
+	s := p.WaitStable()
 	digits := strings.TrimPrefix(*s.Deployments[0].Id, "ecs-svc/")
 	require.Len(t, digits, 19)
 	d := history(p)[0]
@@ -84,11 +84,11 @@ func TestPercentagesBoundADeployment(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := localawstest.New(t, binary, quick)
-			p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) {
+			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 				in.DeploymentConfiguration.MinimumHealthyPercent, in.DeploymentConfiguration.MaximumPercent = &test.least, &test.most
 			})
-			p.Stable()
-			p.Update(p.Register(p.Image("two")))
+			p.WaitStable()
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 			seen := extremes{2, 2}
 			p.Eventually(func(s ecstypes.Service) bool {
 				seen.least, seen.most = min(seen.least, s.RunningCount), max(seen.most, s.RunningCount+s.PendingCount)
@@ -104,9 +104,9 @@ func TestPercentagesBoundADeployment(t *testing.T) {
 func TestImpossiblePercentagesAreTold(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration.MaximumPercent = aws.Int32(100) })
-	p.Stable()
-	p.Update(p.Register(p.Image("two")))
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration.MaximumPercent = aws.Int32(100) })
+	p.WaitStable()
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 	p.Eventually(func(s ecstypes.Service) bool {
 		return strings.Contains(*s.Events[0].Message, "was unable to stop or start tasks during a deployment because of the service deployment configuration")
 	})
@@ -115,7 +115,7 @@ func TestImpossiblePercentagesAreTold(t *testing.T) {
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{MaximumPercent: aws.Int32(150)},
 	})
 	require.NoError(t, err)
-	s := p.Stable()
+	s := p.WaitStable()
 	require.Equal(t, "two", p.Version())
 	require.True(t, s.DeploymentConfiguration.DeploymentCircuitBreaker.Enable, "what is not named stays")
 }
@@ -123,8 +123,8 @@ func TestImpossiblePercentagesAreTold(t *testing.T) {
 func TestScaling(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(1) })
-	id := *p.Stable().Deployments[0].Id
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(1) })
+	id := *p.WaitStable().Deployments[0].Id
 	scale := func(n int32) {
 		_, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{Cluster: aws.String("test"), Service: aws.String("app"), DesiredCount: &n})
 		require.NoError(t, err)
@@ -137,8 +137,8 @@ func TestScaling(t *testing.T) {
 	scale(0)
 	status, _ := p.Get("/")
 	require.Equal(t, 503, status)
-	id = p.Update(p.Register(p.Image("two")))
-	p.Stable()
+	id = p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
+	p.WaitStable()
 	scale(1)
 	require.Equal(t, "two", p.Version())
 }
@@ -146,20 +146,20 @@ func TestScaling(t *testing.T) {
 func TestStoppingATaskOfAService(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	p.Stable()
-	victim := p.Tasks(ecstypes.DesiredStatusRunning)[0]
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
+	victim := p.DescribeTasks(ecstypes.DesiredStatusRunning)[0]
 	out, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: victim.TaskArn, Reason: aws.String("chaos")})
 	require.NoError(t, err)
 	require.Equal(t, "STOPPED", *out.Task.DesiredStatus)
 	p.Eventually(func(s ecstypes.Service) bool {
-		stopped := p.Tasks(ecstypes.DesiredStatusStopped)
+		stopped := p.DescribeTasks(ecstypes.DesiredStatusStopped)
 		return s.RunningCount == 2 && len(stopped) == 1 && *stopped[0].LastStatus == "STOPPED"
 	})
-	gone := p.Tasks(ecstypes.DesiredStatusStopped)[0]
+	gone := p.DescribeTasks(ecstypes.DesiredStatusStopped)[0]
 	require.Equal(t, ecstypes.TaskStopCodeUserInitiated, gone.StopCode)
 	require.Equal(t, "chaos", *gone.StoppedReason)
-	require.Zero(t, p.Service().Deployments[0].FailedTasks)
+	require.Zero(t, p.DescribeService().Deployments[0].FailedTasks)
 	for _, at := range []any{gone.CreatedAt, gone.PullStartedAt, gone.PullStoppedAt, gone.StartedAt, gone.StoppingAt, gone.ExecutionStoppedAt, gone.StoppedAt} {
 		require.NotNil(t, at)
 	}

@@ -21,9 +21,9 @@ import (
 // run runs a task of a definition and waits until it is in a state.
 func run(p *localawstest.Platform, in *ecs.RunTaskInput, state string) ecstypes.Task {
 	p.Helper()
-	in.Cluster, in.NetworkConfiguration = aws.String("test"), localawstest.Network
+	in.Cluster, in.NetworkConfiguration = aws.String("test"), localawstest.NetworkConfiguration
 	out, err := p.ECS.RunTask(p.Context(), in)
-	p.OK(err)
+	p.RequireNoError(err)
 	return await(p, *out.Tasks[0].TaskArn, state)
 }
 
@@ -49,7 +49,7 @@ func output(p *localawstest.Platform, t ecstypes.Task, container string) []strin
 		LogGroupName: aws.String(localawstest.LogGroup), LogStreamName: aws.String("ecs/" + container + "/" + localawstest.TaskID(t)),
 		StartFromHead: aws.Bool(true),
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	var lines []string
 	for _, e := range out.Events {
 		lines = append(lines, *e.Message)
@@ -60,7 +60,7 @@ func output(p *localawstest.Platform, t ecstypes.Task, container string) []strin
 func TestRunTask(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	definition := p.Register(p.Image("job", "exit", "0"))
+	definition := p.RegisterTaskDefinition(p.PushImage("job", "exit", "0"))
 	done := run(p, &ecs.RunTaskInput{
 		TaskDefinition: &definition, StartedBy: aws.String("cron"), Tags: []ecstypes.Tag{{Key: aws.String("a"), Value: aws.String("b")}},
 		Overrides: &ecstypes.TaskOverride{ContainerOverrides: []ecstypes.ContainerOverride{{
@@ -107,7 +107,7 @@ func TestStopTask(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := localawstest.New(t, binary, quick)
-			definition := p.Register(p.Image("one", test.args...), func(d *ecstypes.ContainerDefinition) { d.StopTimeout = aws.Int32(5) })
+			definition := p.RegisterTaskDefinition(p.PushImage("one", test.args...), func(d *ecstypes.ContainerDefinition) { d.StopTimeout = aws.Int32(5) })
 			running := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "RUNNING")
 			require.Eventually(t, func() bool { return len(output(p, running, "app")) > 0 }, 10*time.Second, 10*time.Millisecond)
 			_, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: aws.String(localawstest.TaskID(running))})
@@ -127,9 +127,9 @@ func check(seconds int32) *ecstypes.HealthCheck {
 func TestContainerHealthCheck(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one"), func(d *ecstypes.ContainerDefinition) { d.HealthCheck = check(5) }))
-	s := p.Stable()
-	for _, running := range p.Tasks(ecstypes.DesiredStatusRunning) {
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one"), func(d *ecstypes.ContainerDefinition) { d.HealthCheck = check(5) }))
+	s := p.WaitStable()
+	for _, running := range p.DescribeTasks(ecstypes.DesiredStatusRunning) {
 		require.Equal(t, ecstypes.HealthStatusHealthy, running.HealthStatus)
 		require.Equal(t, ecstypes.HealthStatusHealthy, running.Containers[0].HealthStatus)
 	}
@@ -139,15 +139,15 @@ func TestContainerHealthCheck(t *testing.T) {
 	})
 	require.NoError(t, err)
 	p.Eventually(func(now ecstypes.Service) bool { return *now.Deployments[0].Id != *s.Deployments[0].Id })
-	p.Stable()
-	id := p.Update(p.Register(p.Image("two"), env("HEALTH_STATUS", "500"), func(d *ecstypes.ContainerDefinition) { d.HealthCheck = check(5) }))
+	p.WaitStable()
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two"), env("HEALTH_STATUS", "500"), func(d *ecstypes.ContainerDefinition) { d.HealthCheck = check(5) }))
 	p.Eventually(func(now ecstypes.Service) bool { return *now.Deployments[0].Id != id })
-	s = p.Stable()
+	s = p.WaitStable()
 	failed := 0
-	for _, stopped := range p.Tasks(ecstypes.DesiredStatusStopped) {
+	for _, stopped := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 		if *stopped.StartedBy == id && *stopped.StoppedReason == "Task failed container health checks" {
 			failed++
-			require.Contains(t, localawstest.Messages(s), "(service app) (task "+localawstest.TaskID(stopped)+") failed container health checks.")
+			require.Contains(t, localawstest.EventMessages(s), "(service app) (task "+localawstest.TaskID(stopped)+") failed container health checks.")
 		}
 	}
 	require.GreaterOrEqual(t, failed, 3)
@@ -156,7 +156,7 @@ func TestContainerHealthCheck(t *testing.T) {
 func TestContainersDependOnOneAnother(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, quick)
-	image := p.Image("one")
+	image := p.PushImage("one")
 	logs := &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": localawstest.LogGroup, "awslogs-stream-prefix": "ecs"}}
 	dependOn := func(name string, c ecstypes.ContainerCondition) []ecstypes.ContainerDependency {
 		return []ecstypes.ContainerDependency{{ContainerName: &name, Condition: c}}
@@ -198,12 +198,12 @@ func TestContainersDependOnOneAnother(t *testing.T) {
 func TestTaskMetadata(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{Tasks: task.ModePort})
-	p.Create(p.Register(p.Image("one")))
-	p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
 	_, body := p.Get("/")
 	require.Contains(t, body, "ECS_CONTAINER_METADATA_URI_V4="+p.Server.Endpoint()+"/v4/")
 	require.Contains(t, body, "AWS_REGION=us-east-1")
-	running := p.Tasks(ecstypes.DesiredStatusRunning)[0]
+	running := p.DescribeTasks(ecstypes.DesiredStatusRunning)[0]
 	for path, want := range map[string]string{
 		"/v4/" + localawstest.TaskID(running):           `"Name":"app"`,
 		"/v4/" + localawstest.TaskID(running) + "/task": `"TaskARN":"` + *running.TaskArn + `"`,

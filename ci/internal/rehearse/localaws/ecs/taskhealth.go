@@ -31,7 +31,7 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	grace := time.Duration(aws.ToInt32(s.record.HealthCheckGracePeriodSeconds)) * time.Second
 	v, checked := s.taskHealth(t)
 	if !checked {
-		if wait := s.c.cfg.Clock.Scaled(uncheckedStartTime) - age; wait > 0 {
+		if wait := s.c.cfg.Clock.Scale(uncheckedStartTime) - age; wait > 0 {
 			return wait
 		}
 		v.healthy = true
@@ -43,7 +43,7 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	if v.stopReason == "" {
 		return resyncInterval
 	}
-	if wait := s.c.cfg.Clock.Scaled(grace) - age; wait > 0 {
+	if wait := s.c.cfg.Clock.Scale(grace) - age; wait > 0 {
 		return wait
 	}
 	s.event("%s", v.message)

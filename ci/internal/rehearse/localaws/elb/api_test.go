@@ -14,7 +14,7 @@ import (
 func TestRecords(t *testing.T) {
 	f := start(t)
 	ctx := t.Context()
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	again, err := f.ELB.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{Name: aws.String("lb"), Subnets: []string{"a", "b"}})
 	require.NoError(t, err)
 	require.Equal(t, f.lb, *again.LoadBalancers[0].LoadBalancerArn, "creation is idempotent")
@@ -64,7 +64,7 @@ func TestRecords(t *testing.T) {
 
 func TestMistakes(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	listener := f.listen(80, forward(group))
 	none := aws.String("arn:none")
 	rule := &elbv2.CreateRuleInput{ListenerArn: &listener, Priority: aws.Int32(1), Actions: forward(group), Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/x"}}}}

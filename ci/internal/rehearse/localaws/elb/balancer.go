@@ -28,7 +28,7 @@ type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
 // Config of a Balancer.
 type Config struct {
 	Scope wire.Scope
-	Clock *clock.Fast
+	Clock *clock.Scaled
 	Dial  Dialer
 	// Changed is told, without any lock held, that a target's state has changed.
 	OnTargetChange func(targetGroup, ip string)

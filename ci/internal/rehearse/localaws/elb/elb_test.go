@@ -95,26 +95,26 @@ func forward(groups ...string) []types.Action {
 func (f *fixture) listen(port int32, actions []types.Action) string {
 	f.Helper()
 	out, err := f.ELB.CreateListener(f.Context(), &elbv2.CreateListenerInput{LoadBalancerArn: &f.lb, Port: &port, Protocol: types.ProtocolEnumHttp, DefaultActions: actions})
-	f.OK(err)
+	f.RequireNoError(err)
 	return *out.Listeners[0].ListenerArn
 }
 
 func (f *fixture) register(group string, b *backend) {
 	f.Helper()
 	_, err := f.ELB.RegisterTargets(f.Context(), &elbv2.RegisterTargetsInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 }
 
 func (f *fixture) deregister(group string, b *backend) {
 	f.Helper()
 	_, err := f.ELB.DeregisterTargets(f.Context(), &elbv2.DeregisterTargetsInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 }
 
 func (f *fixture) health(group string, b *backend) *types.TargetHealth {
 	f.Helper()
 	out, err := f.ELB.DescribeTargetHealth(f.Context(), &elbv2.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 	require.Len(f, out.TargetHealthDescriptions, 1)
 	return out.TargetHealthDescriptions[0].TargetHealth
 }
@@ -132,7 +132,7 @@ func (f *fixture) await(group string, b *backend, state types.TargetHealthStateE
 
 func TestTargetHealth(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	b := newBackend(t, "one")
 	require.Equal(t, types.TargetHealthReasonEnumNotRegistered, f.health(group, b).Reason)
 	f.register(group, b)
@@ -175,7 +175,7 @@ func TestTargetHealth(t *testing.T) {
 
 func TestHealthCheckSettings(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/nowhere")
+	group := f.NewTargetGroup("g", "/nowhere")
 	b := newBackend(t, "one")
 	f.listen(80, forward(group))
 	modify := func(in elbv2.ModifyTargetGroupInput) {
@@ -199,7 +199,7 @@ func TestHealthCheckSettings(t *testing.T) {
 
 func TestRouting(t *testing.T) {
 	f := start(t)
-	api, page := f.NewGroup("api", "/health"), f.NewGroup("page", "/health")
+	api, page := f.NewTargetGroup("api", "/health"), f.NewTargetGroup("page", "/health")
 	one, two, web := newBackend(t, "one"), newBackend(t, "two"), newBackend(t, "web")
 	listener := f.listen(80, forward(page))
 	status, _ := f.Get("/")
@@ -288,7 +288,7 @@ func TestRouting(t *testing.T) {
 
 func TestOnlyHealthyTargetsAreUsedUnlessThereAreNone(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	good, bad := newBackend(t, "good"), newBackend(t, "bad")
 	bad.status.Store(http.StatusInternalServerError)
 	f.listen(80, forward(group))
@@ -308,7 +308,7 @@ func TestOnlyHealthyTargetsAreUsedUnlessThereAreNone(t *testing.T) {
 
 func TestDrainingFinishesRequests(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	old, young := newBackend(t, "old"), newBackend(t, "new")
 	f.listen(80, forward(group))
 	f.register(group, old)
@@ -340,7 +340,7 @@ func TestDrainingFinishesRequests(t *testing.T) {
 
 func TestFailuresOfTargets(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	b := newBackend(t, "one")
 	f.listen(80, forward(group))
 	f.register(group, b)
@@ -376,7 +376,7 @@ func TestWeights(t *testing.T) {
 	groups := map[string]string{}
 	for _, name := range []string{"blue", "green", "grey"} {
 		b := newBackend(t, name)
-		groups[name] = f.NewGroup(name, "/health")
+		groups[name] = f.NewTargetGroup(name, "/health")
 		f.register(groups[name], b)
 	}
 	weighted := func(weights map[string]int32, sticky bool) []types.Action {

@@ -91,7 +91,7 @@ func (b *Balancer) runHealthChecks(g *targetGroup, t *target) {
 		if isNew {
 			wait /= loadBalancerNodes
 		}
-		timer := time.NewTimer(max(b.cfg.Clock.Scaled(wait), time.Millisecond))
+		timer := time.NewTimer(max(b.cfg.Clock.Scale(wait), time.Millisecond))
 		select {
 		case <-t.ctx.Done():
 			timer.Stop()

@@ -51,7 +51,7 @@ func start(t *testing.T, in *ecr.CreateRepositoryInput) *fixture {
 func (r *fixture) ref(reference string) name.Reference {
 	r.Helper()
 	ref, err := name.ParseReference(r.Repo + reference)
-	r.OK(err)
+	r.RequireNoError(err)
 	return ref
 }
 
@@ -196,16 +196,16 @@ func TestRefusedPushes(t *testing.T) {
 func (r *fixture) send(method, path, body string, header map[string]string) *http.Response {
 	r.Helper()
 	req, err := http.NewRequestWithContext(r.Context(), method, r.Server.Endpoint()+path, strings.NewReader(body))
-	r.OK(err)
+	r.RequireNoError(err)
 	req.Header.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
 	for key, value := range header {
 		req.Header.Set(key, value)
 	}
 	auth, err := authn.Authorization(r.Context(), r.Auth())
-	r.OK(err)
+	r.RequireNoError(err)
 	req.SetBasicAuth(auth.Username, auth.Password)
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	r.OK(err)
+	r.RequireNoError(err)
 	r.Cleanup(func() { _ = resp.Body.Close() })
 	return resp
 }
@@ -213,7 +213,7 @@ func (r *fixture) send(method, path, body string, header map[string]string) *htt
 func (r *fixture) body(resp *http.Response) string {
 	r.Helper()
 	raw, err := io.ReadAll(resp.Body)
-	r.OK(err)
+	r.RequireNoError(err)
 	return string(raw)
 }
 

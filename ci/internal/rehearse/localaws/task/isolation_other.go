@@ -26,6 +26,8 @@ func probeNamespaces() error { return os.ErrPermission }
 
 func enterNamespaces(string, string) error { return os.ErrPermission }
 
-func (s *Sandbox) dialInNamespace(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
+func (s *Sandbox) dialInNamespace(context.Context, int) (net.Conn, error) {
+	return nil, os.ErrPermission
+}
 
 func (s *Sandbox) mountRoot(Spec) (string, error) { return "", os.ErrPermission }

@@ -27,12 +27,12 @@ func beVictim() {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
-	img, err := testapp.Service(os.Getenv(victimBinary), "one", "spawn")
+	img, err := testapp.ServiceImage(os.Getenv(victimBinary), "one", "spawn")
 	if err != nil {
 		fail(err)
 	}
 	rt, err := NewRuntime(Config{
-		Dir: os.Getenv(victimDir), Mode: Mode(os.Getenv(victim)), Images: shelf{"app": img}, Clock: clock.NewFast(1),
+		Dir: os.Getenv(victimDir), Mode: Mode(os.Getenv(victim)), Images: shelf{"app": img}, Clock: clock.NewScaled(1),
 	})
 	if err != nil {
 		fail(err)

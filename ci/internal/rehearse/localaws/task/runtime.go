@@ -45,7 +45,7 @@ type Config struct {
 	Dir    string // images are unpacked below it
 	Mode   Mode
 	Images Images
-	Clock  *clock.Fast
+	Clock  *clock.Scaled
 }
 
 // Runtime unpacks images and starts tasks.

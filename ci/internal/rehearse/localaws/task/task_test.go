@@ -65,7 +65,7 @@ func ways(t *testing.T) []way {
 
 func newRuntime(t *testing.T, w way, images shelf) *Runtime {
 	t.Helper()
-	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewFast(1)})
+	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewScaled(1)})
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
 	if w.inPlace {
@@ -146,7 +146,7 @@ func (s started) ready(t *testing.T) {
 
 func service(t *testing.T, args ...string) v1.Image {
 	t.Helper()
-	img, err := testapp.Service(binary, "one", args...)
+	img, err := testapp.ServiceImage(binary, "one", args...)
 	require.NoError(t, err)
 	return img
 }

@@ -35,7 +35,7 @@ func Run(t *testing.T, o rehearsal.Options) report.Release {
 
 // Up delivers the tree at dir, at its commit, and calls up while the platform runs:
 // with the address of the embedded AWS, and the release.
-func Up(t *testing.T, dir string, up func(endpoint string, release report.Release)) report.Release {
+func Deliver(t *testing.T, dir string, up func(endpoint string, release report.Release)) report.Release {
 	t.Helper()
 	ran := false
 	o := Options(t, dir, rehearsal.Happy)
@@ -50,7 +50,7 @@ func Up(t *testing.T, dir string, up func(endpoint string, release report.Releas
 }
 
 // Environment leads commands to an embedded AWS, as the pipeline.
-func Environment(t *testing.T, endpoint string) {
+func SetEnv(t *testing.T, endpoint string) {
 	t.Helper()
 	for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
 		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
@@ -62,10 +62,10 @@ func Environment(t *testing.T, endpoint string) {
 
 // In runs steps against an embedded AWS in which the services of the tree at dir
 // run, at its commit. The environment leads there.
-func In(t *testing.T, dir string, steps func()) {
+func RunWithAWS(t *testing.T, dir string, steps func()) {
 	t.Helper()
-	Up(t, dir, func(endpoint string, _ report.Release) {
-		Environment(t, endpoint)
+	Deliver(t, dir, func(endpoint string, _ report.Release) {
+		SetEnv(t, endpoint)
 		steps()
 	})
 }

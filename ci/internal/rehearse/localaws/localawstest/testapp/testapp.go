@@ -38,7 +38,7 @@ func Build(ctx context.Context, dir string) (string, error) {
 
 // Main runs tests with the service compiled to a file, whose name it puts into binary,
 // and fails where a goroutine is left.
-func Main(m *testing.M, binary *string) {
+func RunTests(m *testing.M, binary *string) {
 	dir, err := os.MkdirTemp("", "testapp-")
 	if err == nil {
 		*binary, err = Build(context.Background(), dir)
@@ -106,7 +106,7 @@ func Image(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 
 // Service makes an image of the service that Build has compiled. The version is
 // in its environment, so every version is an image of its own.
-func Service(binary, version string, args ...string) (v1.Image, error) {
+func ServiceImage(binary, version string, args ...string) (v1.Image, error) {
 	body, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, fmt.Errorf("reading the test service: %w", err)

@@ -8,9 +8,9 @@ import (
 
 // visible is a configuration without what Terraform leaves beside it: providers,
 // state, plans.
-type visible struct{ fs.FS }
+type sourceFS struct{ fs.FS }
 
-func (v visible) ReadDir(name string) ([]fs.DirEntry, error) {
+func (v sourceFS) ReadDir(name string) ([]fs.DirEntry, error) {
 	entries, err := fs.ReadDir(v.FS, name)
 	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
 		return e.Name() == ".terraform" || strings.Contains(e.Name(), ".tfstate") || strings.HasSuffix(e.Name(), "tfplan")

@@ -19,26 +19,26 @@ import (
 
 // between stands between a delivery and the embedded AWS. It sees every call, and
 // what AWS answers.
-type between struct {
-	to http.RoundTripper
+type interceptor struct {
+	next http.RoundTripper
 	// before, if set, may refuse a call.
-	before func(call) error
+	before func(apiCall) error
 	// after, if set, is told of a call that AWS has carried out.
-	after func(call call, output []byte)
+	after func(call apiCall, output []byte)
 }
 
 // call is one call of a service that speaks AWS's JSON protocol, as Amazon ECS does:
 // https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html. One of any other
 // service has no action.
-type call struct {
+type apiCall struct {
 	action string
 	input  []byte
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (b *between) RoundTrip(request *http.Request) (*http.Response, error) {
+func (b *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
 	_, action, _ := strings.Cut(request.Header.Get("X-Amz-Target"), ".")
-	c := call{action: action}
+	c := apiCall{action: action}
 	if request.Body != nil {
 		input, err := io.ReadAll(request.Body)
 		_ = request.Body.Close() // it is read
@@ -53,24 +53,24 @@ func (b *between) RoundTrip(request *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	answer, err := b.to.RoundTrip(request)
-	if err != nil || b.after == nil || answer.StatusCode != http.StatusOK {
-		return answer, err
+	response, err := b.next.RoundTrip(request)
+	if err != nil || b.after == nil || response.StatusCode != http.StatusOK {
+		return response, err
 	}
-	output, err := io.ReadAll(answer.Body)
-	_ = answer.Body.Close() // it is read
+	output, err := io.ReadAll(response.Body)
+	_ = response.Body.Close() // it is read
 	if err != nil {
 		return nil, err
 	}
-	answer.Body = io.NopCloser(bytes.NewReader(output))
+	response.Body = io.NopCloser(bytes.NewReader(output))
 	b.after(c, output)
-	return answer, nil
+	return response, nil
 }
 
 // halfway strikes once it has seen a task of the new version run.
-func halfway(to http.RoundTripper, strike func()) http.RoundTripper {
+func onFirstNewTask(to http.RoundTripper, inject func()) http.RoundTripper {
 	var once sync.Once
-	return &between{to: to, after: func(c call, output []byte) {
+	return &interceptor{next: to, after: func(c apiCall, output []byte) {
 		var seen struct {
 			Services []struct {
 				Deployments []struct{ RunningCount int }
@@ -81,7 +81,7 @@ func halfway(to http.RoundTripper, strike func()) http.RoundTripper {
 		}
 		for _, service := range seen.Services {
 			if len(service.Deployments) > 1 && service.Deployments[0].RunningCount > 0 {
-				once.Do(strike)
+				once.Do(inject)
 			}
 		}
 	}}
@@ -91,20 +91,20 @@ func halfway(to http.RoundTripper, strike func()) http.RoundTripper {
 var errKilled = outcome.Interruption("killed half-way, as the scenario has it")
 
 // mortal dies once it has changed one service: none of its calls arrives any more.
-func mortal(to http.RoundTripper, die func()) http.RoundTripper {
-	var changed, dead atomic.Bool
-	return &between{
-		to: to,
-		before: func(c call) error {
-			if dead.Load() || c.action == "UpdateService" && changed.Swap(true) {
+func killAfterUpdate(to http.RoundTripper, kill func()) http.RoundTripper {
+	var changed, killed atomic.Bool
+	return &interceptor{
+		next: to,
+		before: func(c apiCall) error {
+			if killed.Load() || c.action == "UpdateService" && changed.Swap(true) {
 				return &aws.RequestCanceledError{Err: errKilled} // which the SDK does not repeat
 			}
 			return nil
 		},
-		after: func(c call, _ []byte) {
+		after: func(c apiCall, _ []byte) {
 			if c.action == "UpdateService" {
-				dead.Store(true)
-				die()
+				killed.Store(true)
+				kill()
 			}
 		},
 	}
@@ -112,20 +112,20 @@ func mortal(to http.RoundTripper, die func()) http.RoundTripper {
 
 // afterlife is the clock of a process that is killed when alive ends. Its code still
 // runs, and would wait and try in vain: the time for that passes at once.
-type afterlife struct {
+type killedClock struct {
 	clock.Real
-	alive  context.Context //nolint:containedctx // it is what the clock tells of
-	passed atomic.Int64
+	alive   context.Context //nolint:containedctx // it is what the clock tells of
+	skipped atomic.Int64
 }
 
 // Now tells the time.
-func (a *afterlife) Now() time.Time { return a.Real.Now().Add(time.Duration(a.passed.Load())) }
+func (a *killedClock) Now() time.Time { return a.Real.Now().Add(time.Duration(a.skipped.Load())) }
 
 // Sleep waits for d, or until ctx ends, or passes at once.
-func (a *afterlife) Sleep(ctx context.Context, d time.Duration) error {
+func (a *killedClock) Sleep(ctx context.Context, d time.Duration) error {
 	if a.alive.Err() == nil {
 		return a.Real.Sleep(ctx, d)
 	}
-	a.passed.Add(int64(d))
+	a.skipped.Add(int64(d))
 	return nil
 }

@@ -26,31 +26,33 @@ import (
 // Settings of the rehearsed platform, quicker than production's so that a
 // rollout takes seconds.
 const (
-	healthInterval = 1     // seconds between health checks
-	healthCount    = 2     // checks that make a target healthy or unhealthy
-	drainSeconds   = 1     // deregistration delay
-	stopSeconds    = 5     // from SIGTERM to SIGKILL
-	lastPriority   = 50000 // of a listener rule: the greatest that AWS takes
-	callTimeout    = 30 * time.Second
-	startLimit     = time.Minute
-	startPoll      = 100 * time.Millisecond
+	healthInterval    = 1     // seconds between health checks
+	healthThreshold   = 2     // checks that make a target healthy or unhealthy
+	drainSeconds      = 1     // deregistration delay
+	stopSeconds       = 5     // from SIGTERM to SIGKILL
+	maxPriority       = 50000 // of a listener rule: the greatest that AWS takes
+	callTimeout       = 30 * time.Second
+	startTimeout      = time.Minute
+	startPollInterval = 100 * time.Millisecond
 	// patience of the smoke test: all targets have switched once the old ones
 	// are drained.
-	patience = 2 * drainSeconds * time.Second
+	smokeTimeout = 2 * drainSeconds * time.Second
 )
 
 // The roles of tasks: what Fargate pulls images and writes logs with, and what a
 // service itself has. The embedded AWS wants their names, as AWS does, and grants
 // nothing to them.
 const (
-	roles         = "arn:aws:iam::000000000000:role/"
-	executionRole = roles + "ecs-task-execution-role"
+	roleARNPrefix = "arn:aws:iam::000000000000:role/"
+	executionRole = roleARNPrefix + "ecs-task-execution-role"
 )
 
-func taskRole(service platform.Service) string { return roles + "ecs-" + service.Name + "-task-role" }
+func taskRole(service platform.Service) string {
+	return roleARNPrefix + "ecs-" + service.Name + "-task-role"
+}
 
 // site is where the rehearsed platform runs, as everybody sees it but the delivery.
-type site struct {
+type environment struct {
 	ecs  *ecs.Client
 	ecr  *ecr.Client
 	elb  *elb.Client
@@ -61,30 +63,30 @@ type site struct {
 // Who signs calls: the delivery that is rehearsed, and everybody else, who are
 // Terraform, people and who watches.
 const (
-	Pipeline = "pipeline"
-	others   = "others"
+	Pipeline    = "pipeline"
+	otherCaller = "others"
 )
 
 // connect leads clients to the embedded AWS, which takes any access key.
-func connect(endpoint, accessKey string, carrier http.RoundTripper) aws.Config {
+func awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Config {
 	return aws.Config{
 		Region:       platform.DefaultRegion,
 		BaseEndpoint: &endpoint,
 		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
-		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: carrier},
+		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: transport},
 		Retryer:      awsauth.Retryer,
 	}
 }
 
-func newSite(config aws.Config) *site {
-	return &site{
+func newEnvironment(config aws.Config) *environment {
+	return &environment{
 		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
 	}
 }
 
 // repositories creates the repositories.
-func (s *site) repositories(ctx context.Context, services []platform.Service) error {
+func (s *environment) createRepositories(ctx context.Context, services []platform.Service) error {
 	for _, service := range services {
 		_, err := s.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
@@ -98,27 +100,27 @@ func (s *site) repositories(ctx context.Context, services []platform.Service) er
 
 // bootstrap creates what Terraform creates on AWS and starts the services with
 // the given images. It returns when all of them are stable.
-func (s *site) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
+func (s *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
 	if _, err := s.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
 		return fmt.Errorf("creating cluster %s: %w", platform.Cluster, err)
 	}
-	listener, err := s.loadBalancer(ctx)
+	listener, err := s.createLoadBalancer(ctx)
 	if err != nil {
 		return err
 	}
 	for _, service := range services {
-		group, err := s.targetGroup(ctx, service, listener)
+		group, err := s.createTargetGroup(ctx, service, listener)
 		if err != nil {
 			return err
 		}
-		if err := s.service(ctx, service, images[service.Name], group); err != nil {
+		if err := s.createService(ctx, service, images[service.Name], group); err != nil {
 			return err
 		}
 	}
 	return s.waitComplete(ctx, services)
 }
 
-func (s *site) loadBalancer(ctx context.Context) (listener string, err error) {
+func (s *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
 	balancers, err := s.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
 		Name: aws.String(platform.LoadBalancer), Type: elbtypes.LoadBalancerTypeEnumApplication,
 		Subnets: []string{"subnet-0a", "subnet-0b"},
@@ -141,13 +143,13 @@ func (s *site) loadBalancer(ctx context.Context) (listener string, err error) {
 	return aws.ToString(listeners.Listeners[0].ListenerArn), nil
 }
 
-func (s *site) targetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
+func (s *environment) createTargetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
 	groups, err := s.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
 		Name: aws.String(service.TargetGroup()), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
 		TargetType: elbtypes.TargetTypeEnumIp, VpcId: aws.String("vpc-0"),
 		HealthCheckPath:            &service.HealthPath,
 		HealthCheckIntervalSeconds: aws.Int32(healthInterval), HealthCheckTimeoutSeconds: aws.Int32(healthInterval),
-		HealthyThresholdCount: aws.Int32(healthCount), UnhealthyThresholdCount: aws.Int32(healthCount),
+		HealthyThresholdCount: aws.Int32(healthThreshold), UnhealthyThresholdCount: aws.Int32(healthThreshold),
 	})
 	if err != nil {
 		return "", fmt.Errorf("creating target group %s: %w", service.TargetGroup(), err)
@@ -165,7 +167,7 @@ func (s *site) targetGroup(ctx context.Context, service platform.Service, listen
 	for _, route := range service.Routes {
 		priority := platform.RoutePriority(route)
 		if route == platform.CatchAll {
-			priority = lastPriority
+			priority = maxPriority
 		}
 		_, err = s.elb.CreateRule(ctx, &elb.CreateRuleInput{
 			ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
@@ -180,7 +182,7 @@ func (s *site) targetGroup(ctx context.Context, service platform.Service, listen
 }
 
 // service registers the first revision and creates the service.
-func (s *site) service(ctx context.Context, service platform.Service, imageReference, group string) error {
+func (s *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
 	if _, err := s.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
 		return fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
 	}
@@ -195,7 +197,7 @@ func (s *site) service(ctx context.Context, service platform.Service, imageRefer
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			MinimumHealthyPercent: aws.Int32(100), MaximumPercent: aws.Int32(200),
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
-			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmOf(service)}},
+			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmName(service)}},
 		},
 		LoadBalancers: []ecstypes.LoadBalancer{{
 			TargetGroupArn: &group, ContainerName: aws.String(service.Container()), ContainerPort: aws.Int32(int32(service.Port)),
@@ -211,7 +213,7 @@ func (s *site) service(ctx context.Context, service platform.Service, imageRefer
 }
 
 // alarmOf is the deployment alarm of a service.
-func alarmOf(service platform.Service) string { return service.ServiceName() + "-errors" }
+func alarmName(service platform.Service) string { return service.ServiceName() + "-errors" }
 
 func taskDefinition(service platform.Service, imageReference string) *ecs.RegisterTaskDefinitionInput {
 	return &ecs.RegisterTaskDefinitionInput{
@@ -241,8 +243,8 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 // waitComplete waits until the first deployment of every service is complete.
 // The SDK's own waiter is not enough: it counts running tasks, and a task that
 // runs may not be healthy yet.
-func (s *site) waitComplete(ctx context.Context, services []platform.Service) error {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+func (s *environment) waitComplete(ctx context.Context, services []platform.Service) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	wait := clock.Real{}
 	for _, service := range services {
@@ -258,10 +260,10 @@ func (s *site) waitComplete(ctx context.Context, services []platform.Service) er
 				break
 			}
 			if first.RolloutState == ecstypes.DeploymentRolloutStateFailed {
-				return fmt.Errorf("starting the previous version of %s: %s", service.Name, s.whyStopped(ctx, service))
+				return fmt.Errorf("starting the previous version of %s: %s", service.Name, s.stoppedReason(ctx, service))
 			}
-			if err := wait.Sleep(ctx, startPoll); err != nil {
-				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, s.whyStopped(ctx, service))
+			if err := wait.Sleep(ctx, startPollInterval); err != nil {
+				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, s.stoppedReason(ctx, service))
 			}
 		}
 	}
@@ -269,7 +271,7 @@ func (s *site) waitComplete(ctx context.Context, services []platform.Service) er
 }
 
 // whyStopped is why a task of the service stopped, as far as that can be told.
-func (s *site) whyStopped(ctx context.Context, service platform.Service) string {
+func (s *environment) stoppedReason(ctx context.Context, service platform.Service) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	list, err := s.ecs.ListTasks(ctx, &ecs.ListTasksInput{

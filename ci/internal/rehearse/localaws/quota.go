@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// bucket is a token bucket as AWS documents them: calls in a burst, and calls a
-// second that refill it.
+// bucket is a token bucket as AWS documents it: the calls in a burst, and the calls
+// per second that refill it.
 type bucket struct {
 	burst, rate float64
 
@@ -14,7 +14,7 @@ type bucket struct {
 	refilledAt time.Time
 }
 
-// take takes one token if there is one.
+// take takes one token and reports whether there was one.
 func (b *bucket) take(now time.Time) bool {
 	if b.refilledAt.IsZero() {
 		b.tokens = b.burst
@@ -53,7 +53,7 @@ var limits = []struct {
 	{500, 500, []string{"ecr.GetAuthorizationToken"}},
 }
 
-// quotas says which calls go beyond the documented rates.
+// quotas limits calls to the documented request rates.
 type quotas struct {
 	mu      sync.Mutex
 	buckets map[string]*bucket // by "service.Action"
@@ -70,8 +70,8 @@ func newQuotas() *quotas {
 	return q
 }
 
-// allow counts a call and says whether it is within its quota. Actions without
-// a documented one always are.
+// allow counts a call and reports whether it is within its quota. Actions without a
+// documented quota always are.
 func (q *quotas) allow(service, action string, now time.Time) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

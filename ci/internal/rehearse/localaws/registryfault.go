@@ -10,8 +10,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// serveRegistry serves a request of the registry's protocol as a call of the ECR
-// action behind it: recorded, and disturbed by the same faults and quotas.
+// serveRegistry serves a request of the registry's protocol as a call of the
+// corresponding ECR action: it is recorded, and subject to the same faults and quotas.
 func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	action, repo := registryAction(r)
 	if action == "" { // the version check, which needs no permission
@@ -57,8 +57,8 @@ func (s *Server) serveRegistry(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// registryAction is the ECR action that a request needs permission for, and the
-// repository it is about.
+// registryAction returns the ECR action that a request needs permission for, and its
+// repository.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
 func registryAction(r *http.Request) (action, repo string) {
 	path := strings.Trim(strings.TrimPrefix(r.URL.Path, "/v2"), "/")
@@ -91,10 +91,10 @@ func registryAction(r *http.Request) (action, repo string) {
 	return "", ""
 }
 
-// ofECR is any call of ECR.
+// ecrCall is any call of ECR.
 var ecrCall = Call{Service: "ecr"}
 
-// refuse renders a fault in the registry's shape of an error.
+// writeRegistryError writes an error in the format of the registry's protocol.
 func writeRegistryError(w http.ResponseWriter, e *wire.Error) {
 	status, code := e.Status, "UNKNOWN"
 	switch e.Code {
@@ -108,7 +108,7 @@ func writeRegistryError(w http.ResponseWriter, e *wire.Error) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"errors": []map[string]string{{"code": code, "message": e.Message}}})
 }
 
-// noted keeps the status of an answer.
+// statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
@@ -119,14 +119,14 @@ func (n *statusRecorder) WriteHeader(status int) {
 	n.ResponseWriter.WriteHeader(status)
 }
 
-// discard takes an answer that is to be lost.
+// discardResponse drops the response of a call whose connection is closed.
 type discardResponse struct{ header http.Header }
 
 func (d discardResponse) Header() http.Header         { return d.header }
 func (d discardResponse) Write(b []byte) (int, error) { return len(b), nil }
 func (d discardResponse) WriteHeader(int)             {}
 
-// cut is a body that breaks off.
+// truncatedBody is a request body that ends early.
 type truncatedBody struct {
 	io.ReadCloser
 	remaining int64

@@ -10,14 +10,15 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/secrets"
 )
 
-// vault finds what tasks take secrets from. It fits ecs.Secrets.
+// secretResolver resolves the secrets of task definitions. It implements ecs.Secrets.
 type secretResolver struct {
 	secrets    *secrets.Store
 	parameters *parameters.Store
 }
 
-// Value tells a secret's ARN, arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME
-// with :KEY:STAGE:VERSION behind it, from a secret's name and from a parameter.
+// Value returns the value of ref: a parameter's name or ARN, or a secret's ARN,
+// arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME, which :KEY:STAGE:VERSION may
+// follow.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/secrets-envvar-secrets-manager.html
 func (v secretResolver) Value(ref string) (string, error) {
 	parts := strings.Split(ref, ":")
@@ -40,8 +41,8 @@ func (v secretResolver) Value(ref string) (string, error) {
 	return value, nil
 }
 
-// member is a member of a secret that is a JSON object; one that is not a text
-// is given as JSON.
+// jsonMember returns a member of a secret that is a JSON object. A member that is not
+// a string is returned as JSON.
 func jsonMember(secret, key string) (string, error) {
 	var object map[string]json.RawMessage
 	raw, ok := json.RawMessage(nil), false

@@ -1,9 +1,8 @@
-// Package localaws is an AWS inside this process, for rehearsals and tests: ECS,
-// ECR with its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles,
-// Secrets Manager, SSM parameters and STS, spoken to over HTTP by unmodified
-// clients. Nothing is pretended: tasks are processes
-// started from their images' files, load balancers route requests to them, and
-// deployments proceed or fail by what really happens.
+// Package localaws is an AWS in this process, for rehearsals and tests: ECS, ECR and
+// its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles, Secrets Manager,
+// SSM parameters and STS, served over HTTP to unmodified clients. Tasks are processes
+// started from the files of their images, load balancers route requests to them, and
+// deployments succeed or fail by what these processes do.
 package localaws
 
 import (
@@ -32,19 +31,19 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Options say how an embedded AWS is to be. The zero value is good.
+// Options configure an embedded AWS. The zero value is usable.
 type Options struct {
 	Listen    string        // address of the API and registry; 127.0.0.1:0 by default
 	Region    string        // us-east-1 by default
 	Account   string        // 000000000000 by default
-	Dir       string        // working directory; a temporary one by default. Close removes what it made there
-	TimeScale float64       // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
-	Throttle  bool          // refuse calls beyond AWS's documented request rates
+	Dir       string        // parent of the working directory, which Close removes; the system's temporary directory by default
+	TimeScale float64       // 1 is real time; with 10, the waits of ECS and ELB are ten times shorter
+	Throttle  bool          // throttle calls above AWS's documented request rates
 	Latency   time.Duration // added to every call, in real time
-	Tasks     task.Mode     // how tasks are kept apart; the best the machine allows by default
+	Tasks     task.Mode     // how tasks are isolated; by default as well as the machine allows
 }
 
-// Call is one API call as it was received and answered.
+// Call is one recorded API call.
 type Call = wire.Call
 
 // Server is a running embedded AWS.
@@ -62,7 +61,7 @@ type Server struct {
 	tokens        *sts.Tokens
 	roles         *iam.Roles
 	close         func() error
-	stopAfterFunc func() bool // from the context that Start was given
+	stopAfterFunc func() bool // of the context passed to Start
 
 	mu     sync.Mutex
 	calls  []Call
@@ -74,7 +73,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: name another address with --listen, or let port 0 take a free one", o.Listen, systemError(err))
+		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: choose another address with --listen, or port 0 for a free port", o.Listen, systemError(err))
 	}
 	s := &Server{options: o, listener: l, served: make(chan struct{})}
 	if o.Throttle {
@@ -106,7 +105,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// reason is the system's part of a network error, without what the caller says anyway.
+// systemError returns the operating system's part of a network error, without the
+// operation and address, which the caller adds.
 func systemError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -115,7 +115,7 @@ func systemError(err error) error {
 	return err
 }
 
-// assemble makes the services and connects them with one another.
+// setUp creates the services and connects them.
 func (s *Server) setUp() error {
 	dir, err := newWorkDir(s.options.Dir)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *Server) setUp() error {
 	return nil
 }
 
-// route tells the registry and the task metadata from the AWS APIs.
+// route sends a request to the registry, the task metadata endpoint or the AWS APIs.
 func (s *Server) route(apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -176,40 +176,40 @@ func (s *Server) route(apis http.Handler) http.Handler {
 	})
 }
 
-// Endpoint is the base URL of all AWS APIs, as AWS_ENDPOINT_URL wants it.
+// Endpoint returns the base URL of all AWS APIs, the value for AWS_ENDPOINT_URL.
 func (s *Server) Endpoint() string { return "http://" + s.Registry() }
 
-// Registry is the host and port of the registry, with which image references begin.
+// Registry returns the host and port of the registry, with which image references begin.
 func (s *Server) Registry() string { return s.listener.Addr().String() }
 
-// TaskMode says how tasks are kept apart: by namespaces or by ports.
+// TaskMode returns how tasks are isolated: by namespaces or by ports.
 func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
 
-// DenySimulated makes IAM's policy simulator deny an action, such as
-// iam:PassRole, on the resource with an ARN, or on all of them for "*". The
-// embedded AWS itself enforces no permission.
+// DenyInSimulator makes IAM's policy simulator deny an action, such as iam:PassRole,
+// on the resource with an ARN, or on all resources for "*". The embedded AWS itself
+// enforces no permissions.
 func (s *Server) DenyInSimulator(action, resource string) { s.roles.Deny(action, resource) }
 
-// SetAlarm sets or clears a CloudWatch alarm, which is known by its name only.
-// Setting it fails the deployment in progress of every service whose deployment
-// configuration names it, and rolls it back where that says so.
+// SetAlarm sets or clears the CloudWatch alarm with a name. Setting it fails the
+// deployments in progress of all services whose deployment configuration names it,
+// and rolls them back if configured.
 func (s *Server) SetAlarm(name string, alarming bool) { s.controlPlane.SetAlarm(name, alarming) }
 
-// Traffic counts a load balancer's requests: those answered below 500 and those
-// that failed.
+// Traffic returns how many requests of a load balancer got a status below 500, and
+// how many failed.
 func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
 	return s.balancer.Traffic(loadBalancer)
 }
 
-// ListenerAddress is where a listener of a load balancer is reached, as host and
-// port; "" if there is none on that port. The first listener's is the load
-// balancer's DNSName.
+// ListenerAddress returns the host and port at which a listener of a load balancer is
+// served, or "" if it has no listener on that port. The first listener's address is
+// the load balancer's DNSName.
 func (s *Server) ListenerAddress(loadBalancer string, port int32) string {
 	return s.balancer.Address(loadBalancer, port)
 }
 
-// SetThrottle turns Options.Throttle on, with full buckets, or off: setting up
-// many services takes longer than AWS's rates allow.
+// SetThrottle turns Options.Throttle on, with full buckets, or off, such as while
+// many services are created.
 func (s *Server) SetThrottle(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,15 +219,15 @@ func (s *Server) SetThrottle(on bool) {
 	}
 }
 
-// Close stops every task, closes every listener and removes the working
-// directory. It may be called more than once.
+// Close stops all tasks, closes all listeners and removes the working directory. It
+// may be called more than once.
 func (s *Server) Close() error {
 	s.stopAfterFunc()
 	return s.close()
 }
 
-// closing is how long API calls under way may take to end. Clients keep
-// connections that were never used, for which it would be waited in vain.
+// shutdownTimeout is how long API calls in progress may take to end. Shutdown would
+// otherwise wait for connections that clients opened and never used.
 const shutdownTimeout = 200 * time.Millisecond
 
 func (s *Server) shutdown() error {
@@ -244,7 +244,7 @@ func (s *Server) shutdown() error {
 	return s.dir.remove()
 }
 
-// maxCalls bounds the record of calls; the oldest go first.
+// maxCalls bounds the recorded calls; the oldest are dropped first.
 const maxCalls = 100_000
 
 func (s *Server) recordCall(c Call) {
@@ -256,8 +256,8 @@ func (s *Server) recordCall(c Call) {
 	s.calls = append(s.calls, c)
 }
 
-// Calls lists the API calls so far, oldest first. Requests of the registry's
-// protocol are among them as the ECR actions that they need permission for.
+// Calls returns the API calls so far, oldest first. They include requests of the
+// registry's protocol, as the ECR actions that these need permission for.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,33 +8,33 @@ import (
 	"time"
 )
 
-// prefix begins the names of working directories, lockName is the file in them
-// that is locked as long as their server lives.
+// workDirPrefix begins the names of working directories. A server locks the lockFile
+// of its own while it runs.
 const (
 	workDirPrefix = "local-aws-"
 	lockFile      = "lock"
 )
 
-// workDir is a directory that is one server's alone.
+// workDir is the working directory of one server.
 type workDir struct {
 	path string
 	lock *os.File
 }
 
-// newWorkDir makes a working directory below parent ("" is the system's place
-// for temporary files). It removes those of servers that were killed: they could
-// not do it themselves.
+// newWorkDir creates a working directory below parent; "" means the system's
+// temporary directory. It removes the directories of servers that were killed, which
+// could not do so themselves.
 func newWorkDir(parent string) (*workDir, error) {
 	if parent == "" {
 		parent = os.TempDir()
 	}
 	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
+		return nil, fmt.Errorf("embedded AWS: creating its directory: %w", err)
 	}
 	removeStale(parent)
 	path, err := os.MkdirTemp(parent, workDirPrefix)
 	if err != nil {
-		return nil, fmt.Errorf("embedded AWS: making its directory: %w", err)
+		return nil, fmt.Errorf("embedded AWS: creating its directory: %w", err)
 	}
 	lock, err := os.Create(filepath.Join(path, lockFile))
 	if err == nil {
@@ -47,9 +47,9 @@ func newWorkDir(parent string) (*workDir, error) {
 	return &workDir{path: path, lock: lock}, nil
 }
 
-// sweep removes the working directories below parent that nobody holds.
+// removeStale removes the working directories below parent that no server has locked.
 func removeStale(parent string) {
-	const minAge = time.Minute                                                    // its server may be about to lock it
+	const minAge = time.Minute                                                    // a newer one's server may be about to lock it
 	stale, _ := filepath.Glob(filepath.Join(parent, workDirPrefix+"*", lockFile)) // the pattern is valid
 	for _, name := range stale {
 		lock, err := os.Open(name)
@@ -64,7 +64,7 @@ func removeStale(parent string) {
 	}
 }
 
-// remove deletes the directory with everything in it.
+// remove deletes the directory and its contents.
 func (d *workDir) remove() error {
 	defer d.lock.Close()
 	if err := os.RemoveAll(d.path); err != nil {

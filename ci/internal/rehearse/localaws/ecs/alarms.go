@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// alarms is what a service deployment makes of CloudWatch alarms.
+// alarmMonitor is how a service deployment monitors CloudWatch alarms.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html
 type alarmMonitor struct {
 	status    types.ServiceDeploymentRollbackMonitorsStatus
@@ -17,8 +17,8 @@ type alarmMonitor struct {
 	rollback  bool
 }
 
-// SetAlarm sets or clears an alarm. A deployment under way of a service that
-// watches it fails; one that starts while the alarm is set does not watch any.
+// SetAlarm sets or clears an alarm. Deployments in progress that monitor it fail. A
+// deployment that starts while one of its alarms is set monitors none.
 func (c *ControlPlane) SetAlarm(name string, alarming bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -34,7 +34,7 @@ func (c *ControlPlane) SetAlarm(name string, alarming bool) {
 	}
 }
 
-// newAlarms is the state of the alarms for a deployment that starts.
+// newAlarms returns the alarm monitor of a deployment that starts.
 func (c *ControlPlane) newAlarms(config *types.DeploymentAlarms) alarmMonitor {
 	a := alarmMonitor{status: types.ServiceDeploymentRollbackMonitorsStatusDisabled}
 	if config == nil {
@@ -47,7 +47,7 @@ func (c *ControlPlane) newAlarms(config *types.DeploymentAlarms) alarmMonitor {
 	return a
 }
 
-// alarm tells the deployment under way that an alarm has gone off.
+// triggerAlarm records an alarm for the deployment in progress.
 func (s *service) triggerAlarm(name string) {
 	if s.status != statusActive {
 		return
@@ -60,13 +60,13 @@ func (s *service) triggerAlarm(name string) {
 	s.wake()
 }
 
-// watching says whether a service deployment would fail by an alarm.
+// monitorsAlarms reports whether an alarm fails a service deployment.
 func (d *serviceDeployment) monitorsAlarms() bool {
 	return d.alarms.status == types.ServiceDeploymentRollbackMonitorsStatusMonitoring &&
 		(d.status == types.ServiceDeploymentStatusPending || d.status == types.ServiceDeploymentStatusInProgress)
 }
 
-// heedAlarms fails the deployment under way if an alarm has gone off.
+// checkAlarms fails the deployment in progress if an alarm was triggered.
 func (s *service) checkAlarms() {
 	p := s.primary()
 	if p.serviceDeployment == nil || !p.serviceDeployment.monitorsAlarms() || len(p.serviceDeployment.alarms.triggered) == 0 {
@@ -86,9 +86,9 @@ func alarmRollback(back bool) rollbackCause {
 	}
 }
 
-// baking is how long a deployment whose tasks are all up goes on watching its
-// alarms. ECS computes the bake time from the alarms' own settings, which are
-// not known here: it is the configuration's.
+// remainingBakeTime returns how long a deployment whose tasks are all healthy still
+// monitors its alarms. ECS derives the bake time from the alarms' settings; here it is
+// the one of the deployment configuration.
 func (s *service) remainingBakeTime(p *deployment) time.Duration {
 	minutes := aws.ToInt32(s.record.DeploymentConfiguration.BakeTimeInMinutes)
 	if p.serviceDeployment == nil || !p.serviceDeployment.monitorsAlarms() || minutes == 0 {
@@ -100,7 +100,7 @@ func (s *service) remainingBakeTime(p *deployment) time.Duration {
 	return time.Until(p.readyAt.Add(s.c.cfg.Clock.Scale(time.Duration(minutes) * time.Minute)))
 }
 
-// end notes that the alarms are watched no more.
+// complete ends the monitoring.
 func (a *alarmMonitor) complete() {
 	if a.status == types.ServiceDeploymentRollbackMonitorsStatusMonitoring {
 		a.status = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete

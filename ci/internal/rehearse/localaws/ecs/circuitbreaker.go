@@ -6,24 +6,25 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// Failed tasks are tried again at once as often as the circuit breaker's least
-// threshold, then with growing pauses. ECS's own pauses are much longer; these
-// keep a rehearsal quick and a crash loop cheap.
+// Failed tasks are replaced at once up to the circuit breaker's minimum threshold, then
+// with exponential backoff. ECS's backoff is much longer; this one keeps a rehearsal
+// fast and a crash loop cheap.
 const (
 	immediateRetries = 3
 	minBackoff       = 250 * time.Millisecond
 	maxBackoff       = 15 * time.Second
 )
 
-// succeeded notes that a task of a deployment got healthy.
+// resetFailures resets the failure count of a deployment, one of whose tasks has become
+// healthy.
 func (s *service) resetFailures(d *deployment) {
 	if b := s.record.DeploymentConfiguration.DeploymentCircuitBreaker; b.ResetOnHealthyTask == nil || *b.ResetOnHealthyTask {
 		d.failedTasks = 0
 	}
 }
 
-// countFailures counts the tasks that stopped without ever having been healthy,
-// or that their health checks have stopped.
+// countFailures counts the tasks that stopped before they were healthy, or because of
+// their health checks.
 func (s *service) countFailures() {
 	for _, t := range s.taskRuns {
 		if !t.stopping || t.counted {
@@ -51,7 +52,7 @@ func (s *service) countFailures() {
 	}
 }
 
-// breaker fails the deployment under way when too many of its tasks have.
+// checkCircuitBreaker fails the deployment in progress if too many of its tasks failed.
 func (s *service) checkCircuitBreaker() {
 	p := s.primary()
 	config := s.record.DeploymentConfiguration.DeploymentCircuitBreaker
@@ -71,8 +72,8 @@ func (s *service) checkCircuitBreaker() {
 	s.rollBack(p, circuitBreakerRollback(config.Rollback))
 }
 
-// threshold is how many failed tasks trip the circuit breaker: half of the
-// desired count by default, at least 3 and at most 200.
+// failureThreshold returns how many failed tasks trip the circuit breaker: by default
+// half of the desired count, at least 3 and at most 200.
 func (s *service) failureThreshold() int {
 	kind, value := types.ThresholdTypeBoundedPercent, 50
 	if t := s.record.DeploymentConfiguration.DeploymentCircuitBreaker.ThresholdConfiguration; t != nil {

@@ -31,7 +31,8 @@ func (c *ControlPlane) cluster(ref *string) (*cluster, error) {
 	return cl, nil
 }
 
-// within is the cluster that a call acts in, which policies may limit it to.
+// clusterForCall returns a call's cluster, and records it as the condition key
+// ecs:cluster.
 func (c *ControlPlane) clusterForCall(ctx context.Context, ref *string) (*cluster, error) {
 	cl, err := c.cluster(ref)
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 
 func itoa(n int32) string { return strconv.Itoa(int(n)) }
 
-// resourceError is a task that could not be set up, in Fargate's words.
+// initializationError reports a task that could not be set up, with Fargate's message.
 func initializationError(format string, args ...any) error {
 	return errors.New("ResourceInitializationError: " + fmt.Sprintf(format, args...))
 }
 
-// openLogs makes the streams that the containers' output goes to.
+// createLogStreams creates the log streams of the containers.
 func (t *taskRun) createLogStreams() error {
 	t.logStreams = map[string]logStream{}
 	for _, p := range t.containers {
@@ -43,11 +43,11 @@ func (t *taskRun) createLogStreams() error {
 	return nil
 }
 
-// startContainers starts what the task definition lists, in the order of its
+// startContainers starts the containers of the task definition in the order of their
 // dependencies.
 func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) error {
 	t.locked(func() { t.setStatus("ACTIVATING") })
-	order, _ := startOrder(t.definition.ContainerDefinitions) // checked when it was registered
+	order, _ := startOrder(t.definition.ContainerDefinitions) // validated when it was registered
 	for _, i := range order {
 		if err := t.startContainer(ctx, i, images[i]); err != nil {
 			t.locked(func() { t.record.Containers[i].Reason = new(truncateReason(err.Error())) })
@@ -81,7 +81,7 @@ func (t *taskRun) startContainer(ctx context.Context, i int, img *task.Image) er
 	return nil
 }
 
-// start makes the task RUNNING.
+// markRunning sets the task's status to RUNNING.
 func (t *taskRun) markRunning(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) t
 	return spec
 }
 
-// environment is what Fargate tells every container.
+// environment returns the variables that Fargate sets in every container.
 func (t *taskRun) environment() []string {
 	region := t.c.cfg.Scope.Region
 	env := []string{"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"}
@@ -135,14 +135,14 @@ func (t *taskRun) environment() []string {
 	return env
 }
 
-// standardStopTimeout is how long Fargate waits between SIGTERM and SIGKILL.
+// defaultStopTimeout is how long Fargate waits between SIGTERM and SIGKILL.
 const defaultStopTimeout = 30 * time.Second
 
-// shortestGrace is the least real time a container gets to stop, however fast
-// the clock runs.
+// minStopGrace is the minimum time between SIGTERM and SIGKILL in real time, whatever
+// the clock's scale.
 const minStopGrace = time.Second
 
-// stopContainers ends every container that runs, all at once.
+// stopContainers stops all running containers at once.
 func (t *taskRun) stopContainers() {
 	var wg sync.WaitGroup
 	for _, p := range t.containers {
@@ -155,7 +155,7 @@ func (t *taskRun) stopContainers() {
 		}
 		wg.Go(func() {
 			if t.c.ctx.Err() != nil {
-				p.run.Stop(0) // the whole AWS goes down, nobody waits for answers
+				p.run.Stop(0) // the embedded AWS is closing
 			} else {
 				p.run.Stop(t.c.cfg.Clock.AtLeast(grace, minStopGrace))
 			}
@@ -172,7 +172,7 @@ func (t *taskRun) stopContainers() {
 	})
 }
 
-// join registers the task with its service's target groups.
+// registerTargets registers the task with its service's target groups.
 func (t *taskRun) registerTargets() {
 	t.locked(func() {
 		if t.service == nil || t.stopping {
@@ -191,8 +191,8 @@ func (t *taskRun) registerTargets() {
 	})
 }
 
-// leave takes the task out of its target groups. A healthy one keeps running
-// until the groups have let go of it, so that no request is lost.
+// deregisterTargets removes the task from its target groups. A healthy task keeps
+// running until it is drained, so that no request is lost.
 func (t *taskRun) deregisterTargets() {
 	var groups []types.LoadBalancer
 	drainFirst := false
@@ -213,8 +213,7 @@ func (t *taskRun) deregisterTargets() {
 	t.locked(func() { t.setStatus("STOPPING") })
 }
 
-// drain waits until a target group has let go of the task, unless the task ends
-// by itself: then there is nothing to spare.
+// waitDrained waits until a target group has drained the task, or the task has exited.
 func (t *taskRun) waitDrained(group string, port int) {
 	select {
 	case <-t.c.cfg.Balancer.Drain(group, t.ip, port):

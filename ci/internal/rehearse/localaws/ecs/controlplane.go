@@ -1,5 +1,5 @@
-// Package ecs is the embedded Elastic Container Service: the control plane, the
-// service scheduler with its deployments, and the life of tasks.
+// Package ecs is the embedded Elastic Container Service: the API, the service
+// scheduler with its deployments, and the lifecycle of tasks.
 package ecs
 
 import (
@@ -18,7 +18,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Balancer is what the scheduler asks of load balancing.
+// Balancer is the load balancing that the scheduler needs.
 type Balancer interface {
 	Attached(targetGroup string) (exists, attached bool)
 	Register(targetGroup, ip string, port int, zone *string) error
@@ -27,13 +27,13 @@ type Balancer interface {
 	Health(targetGroup, ip string, port int) elb.Health
 }
 
-// Logs takes the tasks' output.
+// Logs receives the tasks' output.
 type Logs interface {
 	OpenStream(group, stream string, create bool) error
 	Write(group, stream string, at time.Time, text string)
 }
 
-// Config of a Control.
+// Config configures a [ControlPlane].
 type Config struct {
 	Scope    wire.Scope
 	Clock    *clock.Scaled
@@ -41,13 +41,13 @@ type Config struct {
 	Balancer Balancer
 	Logs     Logs
 	Secrets  Secrets
-	Endpoint string // where tasks find their metadata
-	// Role, if set, is told the ARN of each role that a task definition names.
+	Endpoint string // base URL of the task metadata endpoint
+	// OnRole, if set, is called with the ARN of each role in a task definition.
 	OnRole func(arn string)
 }
 
-// Control is the control plane: everything there is, under one lock. Tasks and
-// services run in goroutines of their own and take the lock to change state.
+// ControlPlane is the control plane: all state, under one lock. Tasks and services run
+// in goroutines of their own and take the lock to change it.
 type ControlPlane struct {
 	cfg    Config
 	ctx    context.Context
@@ -67,7 +67,7 @@ type ControlPlane struct {
 	nextIP      int
 }
 
-// New returns a control plane with nothing in it.
+// New returns a control plane without any resource.
 func New(cfg Config) *ControlPlane {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &ControlPlane{
@@ -78,7 +78,7 @@ func New(cfg Config) *ControlPlane {
 	}
 }
 
-// Service is the ECS API.
+// Service returns the ECS API.
 func (c *ControlPlane) Service() wire.Service {
 	return wire.Service{
 		Name:   "ecs",
@@ -114,7 +114,7 @@ func (c *ControlPlane) Service() wire.Service {
 	}
 }
 
-// Close stops every task, quickly but not gently, and waits until nothing runs.
+// Close stops all tasks without draining them, and waits for their end.
 func (c *ControlPlane) Close() {
 	c.mu.Lock()
 	c.closed = true
@@ -126,16 +126,15 @@ func (c *ControlPlane) Close() {
 	c.wg.Wait()
 }
 
-// spawn starts a goroutine of the control plane; a closed one starts no more.
-// The lock is held.
+// spawn starts a goroutine unless the control plane is closed. The lock is held.
 func (c *ControlPlane) spawn(f func()) {
 	if !c.closed {
 		c.wg.Go(f)
 	}
 }
 
-// TargetChanged wakes up the service whose task has the address. It fits
-// elb.Config.Changed.
+// TargetChanged wakes the service whose task has the address. It implements
+// elb.Config.OnTargetChange.
 func (c *ControlPlane) TargetChanged(_, ip string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,8 +143,8 @@ func (c *ControlPlane) TargetChanged(_, ip string) {
 	}
 }
 
-// Dial connects to a port of the task with the address, and to any other
-// address the ordinary way. It fits elb.Config.Dial.
+// Dial connects to a port of the task with the address, or to any other address. It
+// implements elb.Config.Dial.
 func (c *ControlPlane) Dial(ctx context.Context, ip string, port int) (net.Conn, error) {
 	c.mu.Lock()
 	t, ok := c.byIP[ip]
@@ -166,12 +165,12 @@ func (c *ControlPlane) Dial(ctx context.Context, ip string, port int) (net.Conn,
 
 var errConnectionRefused = errors.New("connection refused")
 
-// The tasks' addresses: 10.0.10.4 and up, as from a VPC's subnets, whose first
-// four addresses AWS keeps.
+// firstAddress is the first address of tasks, 10.0.10.4: AWS reserves the first four
+// addresses of a subnet.
 const firstAddress = 10<<8 | 4
 
-// allotIP gives out addresses in turn, so that one is not in use again soon
-// after its task has stopped.
+// allocateIP allocates addresses in turn, so that the address of a stopped task is not
+// reused soon.
 func (c *ControlPlane) allocateIP() string {
 	for {
 		n := firstAddress + c.nextIP

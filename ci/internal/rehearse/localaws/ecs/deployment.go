@@ -9,9 +9,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// revision is a service revision: what a deployment aims at. Its id has the same
-// digits as the deployment that introduced it, which is how clients of AWS find
-// the one from the other.
+// revision is a service revision, the target of a deployment. Its id has the same
+// digits as the deployment that created it, by which clients find one from the other.
 type revision struct {
 	arn           string
 	definition    *types.TaskDefinition
@@ -19,7 +18,7 @@ type revision struct {
 	network       *types.NetworkConfiguration
 	createdAt     time.Time
 	service       *service
-	digests       map[string]string // by container, as they were first pulled
+	digests       map[string]string // by container, as first pulled
 }
 
 // deployment is one entry of a service's deployments.
@@ -30,14 +29,14 @@ type deployment struct {
 	updatedAt         time.Time
 	state             types.DeploymentRolloutState
 	reason            string
-	failedTasks       int // tasks that failed since the last one that got healthy
-	total             int // tasks that failed in all
+	failedTasks       int // tasks that failed since the last healthy one
+	total             int // all tasks that failed
 	nextStart         time.Time
-	readyAt           time.Time // when all its tasks were up, while its alarms are watched on
+	readyAt           time.Time // when all its tasks were healthy and the bake time began
 	serviceDeployment *serviceDeployment
 }
 
-// serviceDeployment is the record of a deployment in the service deployments API.
+// serviceDeployment is a deployment in the service deployments API.
 type serviceDeployment struct {
 	arn            string
 	service        *service
@@ -57,7 +56,7 @@ type serviceDeployment struct {
 	rollback       *types.Rollback
 }
 
-// over says whether a service deployment has come to an end.
+// finished reports whether a service deployment has a final status.
 func (d *serviceDeployment) finished() bool {
 	switch d.status {
 	case types.ServiceDeploymentStatusSuccessful, types.ServiceDeploymentStatusStopped,
@@ -68,7 +67,7 @@ func (d *serviceDeployment) finished() bool {
 	}
 }
 
-// become changes a service deployment's status.
+// setStatus changes a service deployment's status.
 func (d *serviceDeployment) setStatus(status types.ServiceDeploymentStatus, reason string, now time.Time) {
 	d.status, d.reason, d.updatedAt = status, reason, now
 	if d.finished() {
@@ -79,8 +78,8 @@ func (d *serviceDeployment) setStatus(status types.ServiceDeploymentStatus, reas
 	}
 }
 
-// deploy starts a deployment. With back it returns to the revision of an earlier
-// one; the tasks of that revision that still run are kept. The lock is held.
+// startDeployment starts a deployment of a task definition, or with rollbackTo of an
+// earlier deployment's revision, whose running tasks are kept. The lock is held.
 func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deployment) *deployment {
 	now := s.c.cfg.Clock.Now()
 	digits := wire.RandomDigits(19)
@@ -108,7 +107,7 @@ func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deploymen
 	return next
 }
 
-// adopt makes the tasks of a revision those of a new deployment.
+// adoptTasks assigns the running tasks of a new deployment's revision to it.
 func (s *service) adoptTasks(next *deployment) {
 	for _, t := range s.activeTasks() {
 		if t.deployment.revision == next.revision && !t.stopping {
@@ -143,9 +142,9 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 	return d
 }
 
-// rollBack ends a deployment as failed and returns to the last one that was
-// completed. Without one, or if the service does not want it, nothing more is
-// started and what runs is left running.
+// rollBack fails a deployment and rolls back to the last completed one. Without one, or
+// if the service is not configured to roll back, no more tasks are started, and running
+// ones keep running.
 func (s *service) rollBack(failed *deployment, cause rollbackCause) {
 	now := s.c.cfg.Clock.Now()
 	failed.state, failed.reason, failed.updatedAt = types.DeploymentRolloutStateFailed, cause.failedReason, now
@@ -173,13 +172,13 @@ func (s *service) rollBack(failed *deployment, cause rollbackCause) {
 	next.reason = fmt.Sprintf("%s: rolling back to deploymentId %s.", cause.reasonPrefix, target.id)
 }
 
-// rollbackCause is the wording of one kind of rollback.
+// rollbackCause holds ECS's messages for one kind of failed deployment.
 type rollbackCause struct {
-	rollBack         bool   // go back, not only stop
-	reasonPrefix     string // begins rolloutStateReason of the deployment that goes back
-	failedReason     string // rolloutStateReason of the deployment that failed
-	rolledBackReason string // statusReason of the service deployment that is rolled back
-	stoppedReason    string // statusReason of the service deployment that is only stopped
+	rollBack         bool   // roll back, not only stop
+	reasonPrefix     string // begins rolloutStateReason of the rollback's deployment
+	failedReason     string // rolloutStateReason of the failed deployment
+	rolledBackReason string // statusReason of a service deployment that is rolled back
+	stoppedReason    string // statusReason of a service deployment that is only stopped
 }
 
 func circuitBreakerRollback(rollbackTo bool) rollbackCause {

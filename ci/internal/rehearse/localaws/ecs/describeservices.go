@@ -34,7 +34,8 @@ func (c *ControlPlane) describeServices(ctx context.Context, in *awsecs.Describe
 	return out, nil
 }
 
-// describeService renders a service. Its counts are the sums of its deployments'.
+// describeService returns a service as the API does. Its counts are the sums of its
+// deployments'.
 func (c *ControlPlane) describeService(s *service, tags bool) types.Service {
 	out := s.record
 	out.Status, out.DesiredCount = &s.status, int32(s.desired)

@@ -11,23 +11,23 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
-// firstChecks is how often a container is checked, nominally, until it has been
-// healthy once. Docker waits a whole interval each time; asking more often only
-// finds a good answer sooner, a bad one counts once an interval all the same.
+// initialCheckInterval is the nominal interval of checks until a container is healthy
+// for the first time. Docker waits a whole interval each time. Checking more often only
+// finds a healthy container sooner: a failure counts at most once per interval.
 const initialCheckInterval = time.Second
 
-// shortestCheck is the least real time a health check command may take, however
-// fast the clock runs.
+// minCheckTimeout is the minimum timeout of a health check command in real time,
+// whatever the clock's scale.
 const minCheckTimeout = 2 * time.Second
 
-// containerCheck is a container's health check with ECS's defaults filled in.
+// healthCheck is a container's health check, with ECS's defaults.
 type healthCheck struct {
 	command                        []string
 	interval, timeout, startPeriod time.Duration
 	retries                        int
 }
 
-// checkOf reads a health check; nil means that there is none.
+// newHealthCheck returns the health check of a container definition, or nil for none.
 func newHealthCheck(h *types.HealthCheck) *healthCheck {
 	if h == nil || len(h.Command) == 0 || h.Command[0] == "NONE" {
 		return nil
@@ -55,7 +55,7 @@ func newHealthCheck(h *types.HealthCheck) *healthCheck {
 	return c
 }
 
-// monitor runs a container's health check until the container ends.
+// runHealthCheck runs a container's health check until the container exits.
 func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healthCheck) {
 	clock := t.c.cfg.Clock
 	startedAt := time.Now()
@@ -88,8 +88,7 @@ func (t *taskRun) runHealthCheck(ctx context.Context, p *container, check *healt
 	}
 }
 
-// setHealth notes a container's health and draws the task's from it. The lock is
-// held.
+// setHealth sets a container's health status and derives the task's. The lock is held.
 func (t *taskRun) setHealth(p *container, health types.HealthStatus) {
 	t.record.Containers[slices.Index(t.containers, p)].HealthStatus = health
 	p.health = health
@@ -113,13 +112,13 @@ func (t *taskRun) setHealth(p *container, health types.HealthStatus) {
 	}
 }
 
-// dependencyPoll is how often a condition of dependsOn is looked at, in real time.
+// dependencyPoll is how often a condition of dependsOn is checked, in real time.
 const dependencyPoll = 10 * time.Millisecond
 
-// standardStartTimeout is how long a container waits for those it depends on.
+// defaultStartTimeout is how long a container waits for its dependencies.
 const defaultStartTimeout = 3 * time.Minute
 
-// await waits until every container that p depends on is as dependsOn says.
+// waitForDependencies waits until the conditions of a container's dependsOn are met.
 func (t *taskRun) waitForDependencies(ctx context.Context, p *container) error {
 	limit := defaultStartTimeout
 	if p.definition.StartTimeout != nil {
@@ -159,7 +158,8 @@ func hasExited(run task.Container) bool {
 	}
 }
 
-// met says whether a container is in a condition, or never will be.
+// dependencyMet reports whether a container meets a condition. An error means that it
+// never will.
 func (t *taskRun) dependencyMet(p *container, condition types.ContainerCondition) (bool, error) {
 	exited, name := hasExited(p.run), *p.definition.Name
 	switch condition {
@@ -177,13 +177,13 @@ func (t *taskRun) dependencyMet(p *container, condition types.ContainerCondition
 		t.c.mu.Lock()
 		defer t.c.mu.Unlock()
 		return p.health == types.HealthStatusHealthy, nil
-	default: // START: it was started before
+	default: // START: dependencies are started first
 		return true, nil
 	}
 }
 
-// startOrder sorts containers so that each comes after those it depends on. It
-// says which container is part of a circle, if any, or depends on an unknown one.
+// startOrder sorts containers so that each comes after its dependencies. invalid is a
+// container that is unknown or part of a cycle, if any.
 func startOrder(definitions []types.ContainerDefinition) (order []int, invalid string) {
 	index := map[string]int{}
 	for i, d := range definitions {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ServeMetadata answers the task metadata endpoint version 4 below /v4/<task id>:
-// the container's part at the root, the task's at /task.
+// ServeMetadata serves the task metadata endpoint version 4 below /v4/<task id>: the
+// container's metadata at the root, the task's at /task.
 func (c *ControlPlane) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	id, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v4/"), "/")
 	c.mu.Lock()

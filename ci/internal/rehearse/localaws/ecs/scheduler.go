@@ -9,11 +9,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// idle is how often the scheduler looks at a service that nothing happens to,
-// in real time. It is a safety net: every change pokes the service.
+// resyncInterval is how often the scheduler reconciles an unchanged service, in real
+// time. It is a safety net: every change wakes the service.
 const resyncInterval = 10 * time.Second
 
-// schedule is a service's scheduler: it acts whenever something has changed.
+// runScheduler reconciles a service whenever something has changed, until it is deleted.
 func (s *service) runScheduler() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -33,8 +33,8 @@ func (s *service) runScheduler() {
 	}
 }
 
-// tasks lists the service's tasks that have not stopped, oldest first. The lock
-// is held, as in everything below.
+// activeTasks returns the service's tasks that have not stopped, oldest first. The lock
+// is held, as in all functions below.
 func (s *service) activeTasks() []*taskRun {
 	var list []*taskRun
 	for _, t := range s.taskRuns {
@@ -45,8 +45,8 @@ func (s *service) activeTasks() []*taskRun {
 	return list
 }
 
-// reconcile brings the service one step closer to what is wanted and returns
-// when to look again if nothing happens before.
+// reconcile brings the service one step closer to its desired state. It returns when to
+// reconcile again if nothing changes before.
 func (s *service) reconcile() time.Duration {
 	if s.c.closed {
 		return resyncInterval
@@ -69,7 +69,8 @@ func (s *service) reconcile() time.Duration {
 	return max(next, time.Millisecond)
 }
 
-// begin moves a new service deployment on, and carries out requested stops.
+// advanceServiceDeployment starts a pending service deployment, or stops one as
+// requested.
 func (s *service) advanceServiceDeployment() {
 	p := s.primary()
 	rec := p.serviceDeployment
@@ -97,7 +98,8 @@ func (s *service) reportRegistered() {
 	}
 }
 
-// scaleUp starts tasks of the primary deployment as far as maximumPercent allows.
+// scaleUp starts tasks of the primary deployment, as far as maximumPercent allows. It
+// returns when to try again.
 func (s *service) scaleUp() time.Duration {
 	p := s.primary()
 	current, all := 0, 0
@@ -147,8 +149,8 @@ func (s *service) startTask(d *deployment) *taskRun {
 	return t
 }
 
-// scaleDown stops tasks of older deployments, and of the primary one where there
-// are too many, as far as minimumHealthyPercent allows.
+// scaleDown stops tasks of older deployments, and surplus ones of the primary, as far
+// as minimumHealthyPercent allows.
 func (s *service) scaleDown() {
 	p := s.primary()
 	var current, older []*taskRun
@@ -176,7 +178,7 @@ func (s *service) scaleDown() {
 	var stopping []*taskRun
 	for _, t := range older {
 		switch {
-		case !t.serving(): // it serves nobody
+		case !t.serving():
 			stopping = append(stopping, t)
 		case serving > minHealthy && (atCapacity || serving > s.desired || currentServing >= s.desired):
 			stopping = append(stopping, t)
@@ -194,7 +196,7 @@ func (s *service) scaleDown() {
 	}
 }
 
-// stop ends tasks the way a scaling activity does: they drain first.
+// stopTasks stops tasks as a scaling activity does: serving ones drain first.
 func (s *service) stopTasks(stopping []*taskRun, reason string) {
 	if len(stopping) == 0 {
 		return
@@ -210,7 +212,7 @@ func (s *service) stopTasks(stopping []*taskRun, reason string) {
 	s.reportDeregistered(stopping)
 }
 
-// tellDeregistered sends the events about targets that leave.
+// reportDeregistered adds the events about deregistered targets.
 func (s *service) reportDeregistered(tasks []*taskRun) {
 	groups, drains := map[string]int{}, map[string]int{}
 	for _, t := range tasks {
@@ -232,8 +234,7 @@ func (s *service) reportDeregistered(tasks []*taskRun) {
 	}
 }
 
-// retire forgets tasks that have stopped, and older deployments whose tasks are
-// all gone.
+// removeStopped removes stopped tasks, and older deployments without tasks.
 func (s *service) removeStopped() {
 	s.taskRuns = slices.DeleteFunc(s.taskRuns, func(t *taskRun) bool { return t.counted && t.status() == "STOPPED" })
 	tasks := s.activeTasks()
@@ -242,9 +243,8 @@ func (s *service) removeStopped() {
 	})
 }
 
-// finish completes the deployment, and the service's deletion, when everything
-// is as it was wanted: as many tasks as desired, all healthy, and no others. It
-// returns when to look again.
+// completeIfStable completes the deployment, or the service's deletion, once all desired
+// tasks are healthy and no others are left. It returns when to try again.
 func (s *service) completeIfStable() time.Duration {
 	tasks := s.activeTasks()
 	if s.status == statusDraining && len(tasks) == 0 {
@@ -268,7 +268,7 @@ func (s *service) completeIfStable() time.Duration {
 	return resyncInterval
 }
 
-// complete marks a deployment as successful.
+// completeDeployment marks a deployment as successful.
 func (s *service) completeDeployment(p *deployment) {
 	now := s.c.cfg.Clock.Now()
 	p.state, p.updatedAt = types.DeploymentRolloutStateCompleted, now

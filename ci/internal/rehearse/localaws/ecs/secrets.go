@@ -4,16 +4,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 )
 
-// Secrets is where tasks take secrets from.
+// Secrets resolves the secrets of tasks.
 type Secrets interface {
-	// Value is the text behind a valueFrom: the ARN of a secret, with the parts
-	// that ECS adds, or a parameter's name or ARN. Its error is what Fargate says
-	// of a secret that it cannot get.
+	// Value returns the value of a valueFrom: the ARN of a secret, with ECS's suffixes,
+	// or a parameter's name or ARN. Its error has Fargate's message.
 	Value(valueFrom string) (string, error)
 }
 
-// pullSecrets gets everything secret that the containers need, which an
-// execution role does before anything else.
+// pullSecrets resolves the secrets of the containers, which Fargate does with the
+// execution role before anything else.
 func (t *taskRun) pullSecrets() error {
 	pull := func(ref *string) (string, error) {
 		value, err := t.c.cfg.Secrets.Value(aws.ToString(ref))

@@ -21,11 +21,10 @@ const (
 	statusPrimary  = "PRIMARY"
 )
 
-// maxServiceEvents is how many events DescribeServices shows.
+// maxServiceEvents is how many events DescribeServices returns.
 const maxServiceEvents = 100
 
-// service is a service with everything the scheduler knows of it, guarded by the
-// control plane's lock.
+// service is a service and its scheduler's state. The control plane's lock guards it.
 type service struct {
 	c       *ControlPlane
 	cluster *cluster
@@ -33,7 +32,7 @@ type service struct {
 	name    string
 	status  string
 	desired int
-	// record holds the settings as DescribeServices answers them.
+	// record holds the settings as DescribeServices returns them.
 	record             types.Service
 	deployments        []*deployment // the PRIMARY first
 	taskRuns           []*taskRun    // oldest first; without those that stopped and were counted
@@ -42,12 +41,12 @@ type service struct {
 	events             []types.ServiceEvent
 	registered         map[string]int // targets registered since the last event, by group
 	steady             bool
-	blockedReported    bool // the event about a configuration that allows no progress was sent
+	blockedReported    bool // the event about a configuration without progress was added
 	wakeup             chan struct{}
 	deleted            chan struct{} // closed when the service is deleted
 }
 
-// poke makes the scheduler look at the service.
+// wake makes the scheduler reconcile the service.
 func (s *service) wake() {
 	select {
 	case s.wakeup <- struct{}{}:
@@ -128,8 +127,8 @@ func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServi
 	return &awsecs.CreateServiceOutput{Service: new(c.describeService(s, true))}, nil
 }
 
-// complete fills a deployment configuration in from an older one, then with
-// ECS's defaults.
+// mergeDeploymentConfiguration returns a deployment configuration with missing fields
+// from an older one, or ECS's defaults.
 func mergeDeploymentConfiguration(in, old *types.DeploymentConfiguration) *types.DeploymentConfiguration {
 	if in == nil {
 		in = &types.DeploymentConfiguration{}
@@ -161,7 +160,7 @@ func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServi
 	if err != nil && cl.services[wire.ResourceName(aws.ToString(in.Service))] == nil {
 		return nil, err
 	}
-	if err != nil || s.status != statusActive { // one that was deleted is not active for an hour
+	if err != nil || s.status != statusActive { // a deleted service stays inactive for an hour
 		return nil, wire.Errorf("ServiceNotActiveException", "Service was not ACTIVE.")
 	}
 	d := s.primary().revision.definition

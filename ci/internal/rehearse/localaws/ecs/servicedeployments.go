@@ -11,8 +11,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// counts says how many tasks of a deployment run, how many are coming up, and
-// how many it is to have.
+// counts returns how many tasks of a deployment are running, pending and desired.
 func (s *service) counts(d *deployment) (running, pending, wanted int32) {
 	for _, t := range s.activeTasks() {
 		switch {
@@ -78,7 +77,7 @@ func (c *ControlPlane) listServiceDeployments(ctx context.Context, in *awsecs.Li
 	return &awsecs.ListServiceDeploymentsOutput{ServiceDeployments: page, NextToken: next}, err
 }
 
-// maxDescribed is how many service deployments or revisions one call describes.
+// maxDescribed is the maximum of service deployments or revisions in one call.
 const maxDescribed = 20
 
 func (c *ControlPlane) describeServiceDeployments(ctx context.Context, in *awsecs.DescribeServiceDeploymentsInput) (*awsecs.DescribeServiceDeploymentsOutput, error) {

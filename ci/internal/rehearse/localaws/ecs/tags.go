@@ -60,7 +60,7 @@ func (c *ControlPlane) listTagsForResource(ctx context.Context, in *awsecs.ListT
 	return &awsecs.ListTagsForResourceOutput{Tags: c.listTags(arn)}, nil
 }
 
-// exists says whether an ARN is that of something here.
+// exists returns an error if no resource has the ARN.
 func (c *ControlPlane) exists(arn string) error {
 	if _, ok := c.tasks[arn]; ok {
 		return nil

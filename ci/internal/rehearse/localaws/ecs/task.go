@@ -10,8 +10,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// taskRun is one task from its creation to an hour after its end. Everything
-// but the constants on top is guarded by the control plane's lock.
+// taskRun is one task, from its creation to an hour after its end. The control plane's
+// lock guards the fields below stop.
 type taskRun struct {
 	c          *ControlPlane
 	arn, id    string
@@ -27,15 +27,15 @@ type taskRun struct {
 	record            types.Task
 	sandbox           *task.Sandbox
 	containers        []*container
-	stopping          bool // it was told to stop, or is ending by itself
+	stopping          bool // it is to stop, or is ending by itself
 	drainFirst        bool // its targets drain before it is stopped
 	registered        bool // its targets are registered
-	wasHealthy        bool // it has been healthy once
-	counted           bool // its fate was counted for the circuit breaker
-	failedHealthCheck bool // a health check has stopped it
+	wasHealthy        bool // it was healthy once
+	counted           bool // the circuit breaker has counted it
+	failedHealthCheck bool // a failed health check stopped it
 }
 
-// part is one container of a task.
+// container is one container of a task.
 type container struct {
 	definition *types.ContainerDefinition
 	run        task.Container
@@ -44,14 +44,14 @@ type container struct {
 
 type logStream struct{ group, stream string }
 
-// status is the lifecycle state, PROVISIONING to STOPPED.
+// status returns the lifecycle status, PROVISIONING to STOPPED.
 func (t *taskRun) status() string { return *t.record.LastStatus }
 
 func (t *taskRun) pending() bool {
 	return slices.Contains([]string{"PROVISIONING", "PENDING", "ACTIVATING"}, t.status())
 }
 
-// newTask makes a task and starts its life. The lock is held.
+// newTask creates a task, whose run the caller starts. The lock is held.
 func (c *ControlPlane) newTask(cl *cluster, d *types.TaskDefinition, group string) *taskRun {
 	id := wire.RandomHex(32)
 	t := &taskRun{

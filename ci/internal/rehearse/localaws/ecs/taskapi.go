@@ -14,10 +14,10 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// keptFor is how long a stopped task stays visible.
+// stoppedTaskRetention is how long a stopped task stays visible.
 const stoppedTaskRetention = time.Hour
 
-// prune forgets tasks that stopped long ago.
+// pruneStoppedTasks removes tasks that stopped long ago.
 func (c *ControlPlane) pruneStoppedTasks() {
 	for arn, t := range c.tasks {
 		if t.record.StoppedAt != nil && time.Since(*t.record.StoppedAt) > stoppedTaskRetention {
@@ -147,7 +147,7 @@ func (c *ControlPlane) describeTasks(ctx context.Context, in *awsecs.DescribeTas
 	return out, nil
 }
 
-// describe copies a task's record, which goes on changing.
+// describe returns a copy of a task's record, which continues to change.
 func (t *taskRun) describe(tags []types.Tag) types.Task {
 	out := t.record
 	out.Containers = slices.Clone(out.Containers)

@@ -15,12 +15,12 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// family is the revisions of one task definition, the first at index 0.
+// family holds the revisions of a task definition family, the first at index 0.
 type family struct {
 	revisions []*types.TaskDefinition
 }
 
-// definition finds a task definition by family (its newest active revision),
+// findTaskDefinition finds a task definition by family (its newest active revision),
 // family:revision or ARN.
 func (c *ControlPlane) findTaskDefinition(ref string) (*types.TaskDefinition, error) {
 	unknown := wire.Errorf("ClientException", "TaskDefinition not found.")
@@ -44,7 +44,7 @@ func (c *ControlPlane) findTaskDefinition(ref string) (*types.TaskDefinition, er
 	return nil, unknown
 }
 
-// usable is a task definition that new deployments and tasks may use.
+// activeTaskDefinition finds a task definition that new deployments and tasks may use.
 func (c *ControlPlane) activeTaskDefinition(ref *string) (*types.TaskDefinition, error) {
 	if aws.ToString(ref) == "" {
 		return nil, wire.Errorf("InvalidParameterException", "TaskDefinition can not be blank.")
@@ -59,7 +59,7 @@ func (c *ControlPlane) activeTaskDefinition(ref *string) (*types.TaskDefinition,
 	return d, nil
 }
 
-// tasksPrincipal is the service that roles of tasks are passed to.
+// tasksPrincipal is the service principal that the roles of tasks are passed to.
 const tasksPrincipal = "ecs-tasks.amazonaws.com"
 
 func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.RegisterTaskDefinitionInput) (*awsecs.RegisterTaskDefinitionOutput, error) {
@@ -110,8 +110,8 @@ func (c *ControlPlane) registerTaskDefinition(ctx context.Context, in *awsecs.Re
 	return &awsecs.RegisterTaskDefinitionOutput{TaskDefinition: d, Tags: c.listTags(arn)}, nil
 }
 
-// completed fills in what ECS fills in: essential by default, host ports equal
-// to container ports, empty lists instead of none.
+// withDefaults returns the container definitions with ECS's defaults: essential, host
+// ports equal to container ports, and empty lists instead of none.
 func withDefaults(in *awsecs.RegisterTaskDefinitionInput) []types.ContainerDefinition {
 	out := slices.Clone(in.ContainerDefinitions)
 	for i := range out {
@@ -169,7 +169,7 @@ func (c *ControlPlane) deregisterTaskDefinition(ctx context.Context, in *awsecs.
 		return nil, wire.Errorf("ClientException", "The specified task definition does not exist. Specify a valid account, family, revision and try again.")
 	}
 	wire.AddResources(ctx, *d.TaskDefinitionArn)
-	changed := *d // what was answered or deployed before keeps its own record
+	changed := *d // earlier responses and deployments keep the old record
 	changed.Status, changed.DeregisteredAt = types.TaskDefinitionStatusInactive, new(c.cfg.Clock.Now())
 	c.families[*d.Family].revisions[d.Revision-1] = &changed
 	return &awsecs.DeregisterTaskDefinitionOutput{TaskDefinition: &changed}, nil
@@ -201,8 +201,8 @@ func (c *ControlPlane) deleteTaskDefinitions(ctx context.Context, in *awsecs.Del
 	return out, nil
 }
 
-// inUse tells whether a service or a task refers to a revision. Then its deletion
-// stays in progress.
+// inUse reports whether a service or a task uses a revision, whose deletion then stays
+// in progress.
 func (c *ControlPlane) inUse(revision string) bool {
 	for _, t := range c.tasks {
 		if t.status() != "STOPPED" && *t.definition.TaskDefinitionArn == revision {

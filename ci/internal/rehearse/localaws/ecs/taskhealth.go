@@ -10,19 +10,19 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// settling is how long a task without any health check must run, nominally,
-// before the scheduler believes that it is up.
+// uncheckedStartTime is how long a task without any health check must run, nominally,
+// before it counts as healthy.
 const uncheckedStartTime = time.Second
 
-// verdict is what health checks say of a running task.
+// healthResult is the result of a running task's health checks.
 type healthResult struct {
 	healthy    bool
-	stopReason string // why it must go, "" if it need not
+	stopReason string // why the task must stop, or ""
 	message    string
 }
 
-// judge applies the health checks to a task and stops it if they have failed. It
-// returns when the task has to be looked at again.
+// evaluateHealth stops a task whose health checks have failed. It returns when to
+// evaluate the task again.
 func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	if t.stopping || t.status() != "RUNNING" {
 		return resyncInterval
@@ -54,8 +54,8 @@ func (s *service) evaluateHealth(t *taskRun) time.Duration {
 	return resyncInterval
 }
 
-// health asks the target groups and the containers' own checks; checked is false
-// for a task that has neither.
+// taskHealth returns the result of a task's target groups and container health checks.
+// checked is false for a task that has neither.
 func (s *service) taskHealth(t *taskRun) (v healthResult, checked bool) {
 	v.healthy = true
 	for _, lb := range t.deployment.revision.loadBalancers {
@@ -93,5 +93,5 @@ func (t *taskRun) hasHealthCheck() bool {
 	})
 }
 
-// up says whether a task serves: it runs, has been healthy and is not leaving.
+// serving reports whether a task is running, was healthy and is not stopping.
 func (t *taskRun) serving() bool { return t.wasHealthy && !t.stopping && t.status() == "RUNNING" }

@@ -11,18 +11,18 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
-// provisioning is how long a task waits for its network interface, nominally.
+// provisioningTime is how long a task waits for its network interface, nominally.
 const provisioningTime = 30 * time.Millisecond
 
-// poke wakes up the task's service.
+// wakeService wakes the task's service.
 func (t *taskRun) wakeService() {
 	if t.service != nil {
 		t.service.wake()
 	}
 }
 
-// requestStop tells a task to stop, for a reason that its record will show. Only
-// the first request counts. The lock is held.
+// requestStop requests a task to stop, for a reason that its record shows. Only the
+// first request counts. The lock is held.
 func (t *taskRun) requestStop(code types.TaskStopCode, reason string) {
 	if t.stopping || t.status() == "STOPPED" {
 		return
@@ -37,21 +37,21 @@ func (t *taskRun) requestStop(code types.TaskStopCode, reason string) {
 	close(t.stop)
 }
 
-// set changes the lifecycle state and tells the service. The lock is held.
+// setStatus changes the lifecycle status and wakes the service. The lock is held.
 func (t *taskRun) setStatus(status string) {
 	t.record.LastStatus = &status
 	t.record.Version++
 	t.wakeService()
 }
 
-// update runs f under the lock.
+// locked runs f under the lock.
 func (t *taskRun) locked(f func()) {
 	t.c.mu.Lock()
 	defer t.c.mu.Unlock()
 	f()
 }
 
-// live is a task's whole life, in a goroutine of its own.
+// run runs a task from its start to its end, in a goroutine of its own.
 func (t *taskRun) run() {
 	ctx, cancel := context.WithCancel(t.c.ctx)
 	defer cancel()
@@ -80,12 +80,12 @@ func (t *taskRun) run() {
 	t.release()
 }
 
-// failStart records why a task did not come up, unless it was told to stop.
+// recordStartFailure records why a task did not start, unless it was requested to stop.
 func (t *taskRun) recordStartFailure(err error) {
 	t.locked(func() { t.requestStop(types.TaskStopCodeTaskFailedToStart, truncateReason(err.Error())) })
 }
 
-// maxReason is where stoppedReason ends (API reference of Task: 1024 characters).
+// maxStoppedReason is the maximum length of stoppedReason (API reference of Task).
 const maxStoppedReason = 1024
 
 func truncateReason(reason string) string {
@@ -95,7 +95,8 @@ func truncateReason(reason string) string {
 	return reason
 }
 
-// prepare gets the task its address, its secrets and its images.
+// prepare attaches the network interface, pulls secrets and images, and starts the
+// containers.
 func (t *taskRun) prepare(ctx context.Context) error {
 	if err := t.c.cfg.Clock.Sleep(ctx, provisioningTime); err != nil {
 		return err
@@ -137,7 +138,7 @@ func (t *taskRun) prepare(ctx context.Context) error {
 	return t.startContainers(ctx, images)
 }
 
-// watch waits until an essential container ends or the task is told to stop.
+// waitForExit waits until an essential container exits or the task is to stop.
 func (t *taskRun) waitForExit(ctx context.Context) {
 	ended := make(chan *container, len(t.containers))
 	for _, p := range t.containers {
@@ -163,7 +164,7 @@ func (t *taskRun) waitForExit(ctx context.Context) {
 	}
 }
 
-// exited notes a container's end. The lock is held.
+// recordExit records a container's exit. The lock is held.
 func (t *taskRun) recordExit(p *container) {
 	i := slices.Index(t.containers, p)
 	rec := &t.record.Containers[i]
@@ -173,7 +174,7 @@ func (t *taskRun) recordExit(p *container) {
 	rec.LastStatus = new("STOPPED")
 }
 
-// end takes the task's surroundings down and closes its record.
+// release removes the task's sandbox and completes its record.
 func (t *taskRun) release() {
 	var sandbox *task.Sandbox
 	t.locked(func() {

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// normalize turns sizes such as "1 vCPU" and "2 GB" into the units ECS keeps.
+// normalizeSizes converts sizes such as "1 vCPU" and "2 GB" to ECS's units.
 func normalizeSizes(in *awsecs.RegisterTaskDefinitionInput) {
 	convert := func(size *string, unit string) *string {
 		number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
@@ -69,7 +69,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 	return nil
 }
 
-// maxTags is how many tags a resource takes.
+// maxTags is the maximum number of tags of a resource.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 const maxTags = 50
 
@@ -85,7 +85,8 @@ func validateTags(tags []types.Tag) error {
 	return nil
 }
 
-// shared is the name of a secret that the container has for something else, too.
+// duplicateSecretName returns the name of a secret that the container also uses for
+// another secret or variable, or "".
 func duplicateSecretName(d types.ContainerDefinition) string {
 	taken := map[string]bool{}
 	for _, v := range d.Environment {
@@ -131,7 +132,7 @@ func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
 	return nil
 }
 
-// validateService checks what ECS checks before it creates or updates a service.
+// validateService validates a service before it is created or updated, as ECS does.
 func (c *ControlPlane) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
 	if desired != nil && *desired < 0 {
 		return wire.Errorf("InvalidParameterException", "desiredCount cannot be negative")

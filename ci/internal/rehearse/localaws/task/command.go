@@ -5,9 +5,9 @@ import (
 	"path/filepath"
 )
 
-// command prepares a process of a container: in the image's root file system
-// where the machine lets us change to it, otherwise with the program file of
-// the image run in place.
+// command prepares a process of a container. It runs in the image's root file system
+// if this process may change its root; otherwise the program is run from the unpacked
+// image.
 func (s *Sandbox) command(spec Spec, root string, argv, env []string) (*exec.Cmd, error) {
 	if len(argv) == 0 || argv[0] == "" {
 		return nil, startErrorf("no command specified")

@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/registry"
 )
 
-// platforms lists what this machine prefers to run: its own, Linux on its
-// processor, and what nearly every image has.
+// preferredPlatforms returns the image platforms in the order of preference: this
+// machine's, Linux on its architecture, and the one that nearly every image has.
 func preferredPlatforms() []v1.Platform {
 	return []v1.Platform{
 		{OS: runtime.GOOS, Architecture: runtime.GOARCH},
@@ -21,7 +21,7 @@ func preferredPlatforms() []v1.Platform {
 	}
 }
 
-// pullError words a failed pull as Fargate does in stoppedReason.
+// toPullError returns the error of a failed pull with Fargate's stoppedReason.
 func toPullError(ref string, err error) error {
 	var platform registry.PlatformError
 	switch {
@@ -38,8 +38,8 @@ func resolveError(ref, reason string) error {
 	return &PullError{fmt.Sprintf("pull image manifest has been retried 1 time(s): failed to resolve ref %s: %s", ref, reason)}
 }
 
-// dockerName spells a reference without a host the way the container runtime
-// completes it.
+// normalizeReference completes a reference without a host as the container runtime
+// does.
 func normalizeReference(ref string) string {
 	first, _, nested := strings.Cut(ref, "/")
 	switch {

@@ -15,8 +15,8 @@ func sysProcAttr(string, *userIDs, bool) *syscall.SysProcAttr {
 
 func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
 
-// Outside of Linux a root file system of an image is of no use, and there are no
-// namespaces: programs run in place.
+// Systems other than Linux cannot use an image's root file system and have no
+// namespaces: programs are run from the unpacked image.
 
 func probeChroot(string) error { return os.ErrPermission }
 

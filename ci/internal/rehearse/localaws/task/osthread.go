@@ -5,19 +5,17 @@ import (
 	"sync"
 )
 
-// thread is an operating system thread of its own. Two properties of Linux ask
-// for it: the parent-death signal of a process is sent when the thread that
-// forked it ends, not when the program does (golang/go#27505), and namespaces
-// belong to threads.
+// osThread is an operating system thread that runs functions. Linux requires it for two
+// reasons: the parent-death signal of a process is sent when the thread that forked it
+// ends, not the program (golang/go#27505), and namespaces belong to threads.
 type osThread struct {
 	jobs  chan func()
 	quit  chan struct{}
 	done  chan struct{}
-	close func() // ends the thread and waits for it; may be called again
+	close func() // ends the thread and waits for its end; may be called again
 }
 
-// newThread starts a thread and runs setup on it. When that fails the thread is
-// gone again.
+// startOSThread starts a thread and runs setup on it. If setup fails, the thread ends.
 func startOSThread(setup func() error) (*osThread, error) {
 	t := &osThread{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
 	t.close = sync.OnceFunc(func() {
@@ -27,8 +25,8 @@ func startOSThread(setup func() error) (*osThread, error) {
 	ready := make(chan error)
 	go func() {
 		defer close(t.done)
-		// Never unlocked: the runtime ends the thread with the goroutine, and
-		// nobody inherits the namespaces it may have entered.
+		// Never unlocked: the runtime ends the thread with the goroutine, so that no
+		// other goroutine gets its namespaces.
 		runtime.LockOSThread()
 		err := setup()
 		ready <- err
@@ -51,8 +49,8 @@ func startOSThread(setup func() error) (*osThread, error) {
 	return t, nil
 }
 
-// do runs f on the thread and waits for it. It says whether the thread was still
-// there to do so.
+// do runs f on the thread and waits for it. It returns false, without running f, if the
+// thread has ended.
 func (t *osThread) do(f func()) bool {
 	finished := make(chan struct{})
 	job := func() {

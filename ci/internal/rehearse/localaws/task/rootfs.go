@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// maxLinks is the kernel's own limit for symbolic links in one path.
+// maxLinks is the kernel's limit of symbolic links in a path.
 const maxLinks = 40
 
-// resolve follows a path inside a root file system to the file it means there,
-// and returns that file's place on this machine. Absolute links start at the
-// root file system again, and ".." stops there.
+// resolve resolves a path and its symbolic links within a root file system, and returns
+// the path of the file on this machine. Absolute links and ".." stay within the root.
 func resolve(root, name string) (string, error) {
 	rest := strings.Split(path.Clean("/"+name), "/")
 	at := "/"
@@ -51,8 +50,8 @@ func resolve(root, name string) (string, error) {
 	return filepath.Join(root, filepath.FromSlash(at)), nil
 }
 
-// place makes sure that a root file system has a directory and returns where it
-// is on this machine. A link out of the root file system ends inside of it.
+// ensureDir creates a directory of a root file system, if it is missing, and returns
+// its path on this machine. Symbolic links cannot leave the root.
 func ensureDir(root, name string) (string, error) {
 	if at, err := resolve(root, name); err == nil {
 		return at, nil
@@ -74,8 +73,8 @@ func ensureDir(root, name string) (string, error) {
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// lookPath finds a command in a root file system. It returns the path as the
-// container sees it and the file on this machine.
+// lookPath finds a command in a root file system. It returns its path in the container
+// and on this machine.
 func lookPath(root, workDir, command string, env []string) (containerPath, hostPath string, err error) {
 	candidates := []string{command}
 	switch {
@@ -103,7 +102,7 @@ func lookPath(root, workDir, command string, env []string) (containerPath, hostP
 	return "", "", fmt.Errorf("exec: %q: executable file not found in $PATH", command)
 }
 
-// lookup is the value of a variable in an environment, the last one winning.
+// lookupEnv returns the last value of a variable in an environment, or a default.
 func lookupEnv(env []string, key, defaultValue string) string {
 	for i := len(env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(env[i], key+"="); ok {
@@ -113,14 +112,14 @@ func lookupEnv(env []string, key, defaultValue string) string {
 	return defaultValue
 }
 
-// identity is a container's user, as numbers.
+// userIDs are the ids of a container's user.
 type userIDs struct{ uid, gid uint32 }
 
-// userOf reads the USER of an image (name or number, with or without group)
-// against the root file system's own passwd and group files.
+// resolveUser resolves the USER of an image (name or id, with or without a group) by
+// the passwd and group files of the root file system.
 func resolveUser(root, user string) (*userIDs, error) {
 	if user == "" {
-		return nil, nil //nolint:nilnil // no user named: the container runs as it is started
+		return nil, nil //nolint:nilnil // no user: the container runs as this process's
 	}
 	name, group, _ := strings.Cut(user, ":")
 	uid, gid, err := lookupID(root, "etc/passwd", name)
@@ -135,9 +134,8 @@ func resolveUser(root, user string) (*userIDs, error) {
 	return &userIDs{uid, gid}, nil
 }
 
-// number is the id that a name, or a number, has in a passwd or group file, and
-// the fourth field, which in passwd is the user's group. A number need not be in
-// the file.
+// lookupID returns the id of a name or id in a passwd or group file, and the fourth
+// field, which in passwd is the user's group. An id need not be in the file.
 func lookupID(root, file, name string) (id, group uint32, err error) {
 	for _, f := range readEntries(root, file) {
 		if f[0] == name || f[2] == name {
@@ -153,7 +151,7 @@ func lookupID(root, file, name string) (id, group uint32, err error) {
 	return uint32(n), 0, nil
 }
 
-// entries reads the lines of a passwd or group file, if there is one.
+// readEntries returns the lines of a passwd or group file, if it exists.
 func readEntries(root, file string) [][]string {
 	at, err := resolve(root, file)
 	if err != nil {

@@ -16,12 +16,12 @@ import (
 	"time"
 )
 
-// SiteLabel is the image label that names the directory of a static site. An
-// image that was built without its web server still says with it what to serve.
+// SiteLabel is the image label with the directory of a static site. It is what the
+// embedded AWS serves of an image that was built without its web server.
 const SiteLabel = "dev.slipway.site"
 
-// site says whether a container is a static site without a server: it carries
-// the label, and its program is not there.
+// staticSite returns the directory of a container that is a static site without a web
+// server: it has the label, and its program does not exist.
 func staticSite(spec Spec) (dir string, ok bool) {
 	dir = spec.Image.Config.Labels[SiteLabel]
 	if dir == "" {
@@ -35,20 +35,20 @@ func staticSite(spec Spec) (dir string, ok bool) {
 	return dir, err != nil
 }
 
-// siteServer stands in for the web server an image was built without.
+// siteServer serves a static site in place of its web server.
 type siteServer struct {
 	server *http.Server
 	root   *os.Root
 	done   chan struct{}
 
 	mu     sync.Mutex
-	unused map[net.Conn]struct{} // connections that have not asked for anything yet
+	unused map[net.Conn]struct{} // connections without a request
 }
 
 func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 	host, err := resolve(spec.Image.Root, dir)
 	if err != nil {
-		return nil, startErrorf("the label %s names %s, which the image does not have", SiteLabel, dir)
+		return nil, startErrorf("label %s: %s does not exist in the image", SiteLabel, dir)
 	}
 	root, err := os.OpenRoot(host)
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 		ConnState: c.trackConn,
 	}
 	if spec.Output != nil {
-		spec.Output(time.Now().UTC(), "the image has no web server: its site "+dir+" is served by the embedded AWS")
+		spec.Output(time.Now().UTC(), "the image has no web server: the embedded AWS serves its site "+dir)
 	}
 	go func() {
 		defer close(c.done)
@@ -85,7 +85,7 @@ func (c *siteServer) ExitCode() int { return 0 }
 
 func (c *siteServer) Check(context.Context, []string) error { return nil }
 
-// watch keeps account of connections that have not asked for anything.
+// trackConn keeps track of the connections without a request.
 func (c *siteServer) trackConn(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,18 +95,18 @@ func (c *siteServer) trackConn(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// hangUp closes those connections. Shutdown would wait for them for five
-// seconds, and a pool of connections leaves some.
+// closeUnused closes those connections. Clients with a connection pool leave some, for
+// which Shutdown would wait five seconds.
 func (c *siteServer) closeUnused() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.unused {
-		_ = conn.Close() // one that is closed already is as good
+		_ = conn.Close() // it may be closed already
 	}
 }
 
-// Stop lets requests under way end, for at most grace. The balancer sends
-// none any more.
+// Stop waits for requests in progress, for at most grace. The load balancer sends no
+// new ones.
 func (c *siteServer) Stop(grace time.Duration) {
 	c.closeUnused()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
@@ -117,7 +117,7 @@ func (c *siteServer) Stop(grace time.Duration) {
 	<-c.done
 }
 
-// siteHandler serves a directory the way a plain web server does.
+// siteHandler serves a directory as a web server does.
 type siteHandler struct{ files fs.FS }
 
 func (h siteHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	whiteout       = ".wh."         // marks a file of a lower layer as deleted
-	opaqueWhiteout = ".wh..wh..opq" // marks everything in a directory as deleted
+	whiteout       = ".wh."         // deletes a file of a lower layer
+	opaqueWhiteout = ".wh..wh..opq" // deletes the contents of a directory
 )
 
-// unpack writes an image's file system to dir. All writing goes through an
-// os.Root: no entry, and no symbolic link an earlier entry made, can reach
-// outside of dir.
+// unpack writes an image's file system to dir. It writes through an os.Root, so that no
+// entry and no symbolic link can reach outside of dir.
 func unpack(ctx context.Context, img v1.Image, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the root directory: %w", err)
+		return fmt.Errorf("creating the root directory: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -69,11 +68,11 @@ func unpackLayer(ctx context.Context, layer v1.Layer, root *os.Root) error {
 	}
 }
 
-// extraction is one layer being applied.
+// layerExtractor extracts one layer over the lower ones.
 type layerExtractor struct {
 	root      *os.Root
-	extracted map[string]bool // what this layer brought, which its own whiteouts spare
-	setOwner  bool            // set owners; only root may
+	extracted map[string]bool // files of this layer, which its whiteouts do not delete
+	setOwner  bool            // only root may
 }
 
 func (e layerExtractor) extract(h *tar.Header, content io.Reader) error {
@@ -82,7 +81,7 @@ func (e layerExtractor) extract(h *tar.Header, content io.Reader) error {
 		return nil
 	}
 	if !filepath.IsLocal(name) {
-		return errors.New("the path leads out of the image")
+		return errors.New("the path leads outside of the image")
 	}
 	if base := path.Base(name); strings.HasPrefix(base, whiteout) {
 		return e.applyWhiteout(path.Dir(name), base)
@@ -110,13 +109,12 @@ func (e layerExtractor) extract(h *tar.Header, content io.Reader) error {
 	case tar.TypeLink:
 		return e.root.Link(path.Clean(strings.TrimLeft(h.Linkname, "/")), name)
 	default:
-		return nil // devices and pipes: a task gets none from its image
+		return nil // devices and pipes are not extracted
 	}
 	return e.setAttributes(name, h)
 }
 
-// makeRoom removes what a lower layer has at this place, except a directory
-// that stays one.
+// removeConflict removes a lower layer's file at a path, unless both are directories.
 func (e layerExtractor) removeConflict(name string, h *tar.Header) error {
 	info, err := e.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && h.Typeflag == tar.TypeDir {
@@ -142,7 +140,7 @@ func (e layerExtractor) writeFile(name string, content io.Reader) error {
 
 func (e layerExtractor) setAttributes(name string, h *tar.Header) error {
 	if e.setOwner {
-		// A user namespace may not have the owner; the file then stays ours.
+		// A user namespace may lack the owner; the file then keeps this process's.
 		_ = e.root.Lchown(name, h.Uid, h.Gid)
 	}
 	if h.Typeflag == tar.TypeSymlink {
@@ -150,7 +148,7 @@ func (e layerExtractor) setAttributes(name string, h *tar.Header) error {
 	}
 	mode := h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 	if !e.setOwner {
-		mode |= 0o600 // so that it can be read and removed again
+		mode |= 0o600 // so that this process can read and remove it
 		if h.Typeflag == tar.TypeDir {
 			mode |= 0o100
 		}
@@ -158,7 +156,7 @@ func (e layerExtractor) setAttributes(name string, h *tar.Header) error {
 	return e.root.Chmod(name, mode)
 }
 
-// delete applies a whiteout.
+// applyWhiteout deletes what a whiteout hides.
 func (e layerExtractor) applyWhiteout(dir, base string) error {
 	if base != opaqueWhiteout {
 		name := path.Join(dir, strings.TrimPrefix(base, whiteout))
@@ -178,7 +176,7 @@ func (e layerExtractor) applyWhiteout(dir, base string) error {
 		return nil
 	}
 	for i := len(hidden) - 1; i >= 0 && err == nil; i-- {
-		// Deepest first; a directory that holds something of this layer stays.
+		// Deepest first; a directory with files of this layer stays.
 		if rmErr := e.root.Remove(hidden[i]); rmErr != nil && !errors.Is(rmErr, fs.ErrExist) {
 			err = rmErr
 		}

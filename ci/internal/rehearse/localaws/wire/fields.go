@@ -21,9 +21,9 @@ type field struct {
 	jsonName string // as in AWS JSON: taskDefinition
 }
 
-// keepsCapitals says whether a struct's members keep their capital letter in AWS
-// JSON. Those of Secrets Manager and Systems Manager all do; of everything in
-// ECS, ECR and CloudWatch Logs that is served here, one struct does.
+// usesPascalCase reports whether a struct's members begin with a capital letter in AWS
+// JSON. All members of Secrets Manager and Systems Manager do, and one struct of those
+// served here of ECS, ECR and CloudWatch Logs.
 func usesPascalCase(t reflect.Type) bool {
 	return t == reflect.TypeFor[ecrtypes.Tag]() ||
 		strings.Contains(t.PkgPath(), "/service/secretsmanager") || strings.Contains(t.PkgPath(), "/service/ssm")
@@ -31,8 +31,8 @@ func usesPascalCase(t reflect.Type) bool {
 
 var fieldCache sync.Map // reflect.Type → []field
 
-// fieldsOf lists the members of an SDK struct that travel: the exported ones
-// except ResultMetadata, which the SDK adds on the client's side.
+// fieldsOf returns the members of an SDK struct that are sent: the exported ones
+// except ResultMetadata, which the client's SDK adds.
 func fieldsOf(t reflect.Type) []field {
 	if cached, ok := fieldCache.Load(t); ok {
 		return cached.([]field)
@@ -60,9 +60,9 @@ func lowerFirst(s string) string {
 	return s
 }
 
-// absent says whether a member is left out of a message. The SDK's structs
-// spell "not there" as nil, and as the empty string for enumerations; numbers
-// and booleans that are not pointers always travel, as they do from AWS.
+// omitted reports whether a member is left out of a message: nil, or an empty string
+// for enumerations. Numbers and booleans that are not pointers are always sent, as by
+// AWS.
 func omitted(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// past keeps earlier answers, so that a read can be answered as things were a
-// while ago: AWS's reads are eventually consistent.
+// readHistory records responses, so that a read can return an earlier state: AWS's
+// reads are eventually consistent.
 type readHistory struct {
 	mu        sync.Mutex
 	responses map[string][]response // by request, oldest first
@@ -18,10 +18,10 @@ type response struct {
 	body []byte
 }
 
-// maxAnswers is how many answers to one request are kept.
+// maxResponses is how many responses to one request are kept.
 const maxResponses = 256
 
-// keep adds an answer to a request.
+// record adds a response to a request.
 func (p *readHistory) record(request string, body []byte, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -35,10 +35,9 @@ func (p *readHistory) record(request string, body []byte, now time.Time) {
 	p.responses[request] = list
 }
 
-// asOf is the newest answer to a request that was given no later than a moment,
-// and the oldest that is known if all are later. There is none for a request
-// that was never made.
-func (p *readHistory) asOf(request string, moment time.Time) ([]byte, bool) {
+// asOf returns the newest response to a request that is no later than a moment, or the
+// oldest one if all are later. ok is false if the request was never recorded.
+func (p *readHistory) asOf(request string, moment time.Time) (body []byte, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list := p.responses[request]

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// EncodeJSON writes an SDK output struct as AWS JSON 1.1: member names begin
-// with a lower-case letter, times are seconds since 1970 with milliseconds,
-// blobs are base64.
+// EncodeJSON encodes an SDK output struct as AWS JSON 1.1: member names begin with a
+// lower-case letter, times are Unix seconds with milliseconds, blobs are base64.
 func EncodeJSON(out any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := encodeJSON(&b, reflect.ValueOf(out)); err != nil {
@@ -43,7 +42,7 @@ func encodeJSON(b *bytes.Buffer, v reflect.Value) error {
 	case reflect.Map:
 		return encodeMap(b, v)
 	case reflect.Interface:
-		return fmt.Errorf("encoding %s: unions are not spoken here", v.Type())
+		return fmt.Errorf("encoding %s: unions are not supported", v.Type())
 	default:
 		return encodeScalar(b, v.Interface())
 	}
@@ -110,9 +109,8 @@ func encodeMap(b *bytes.Buffer, v reflect.Value) error {
 	return nil
 }
 
-// DecodeJSON reads an AWS JSON 1.1 request into an SDK input struct. Members
-// the struct does not know are ignored, as AWS does; a member of the wrong type
-// is a SerializationException.
+// DecodeJSON decodes an AWS JSON 1.1 request into an SDK input struct. Unknown members
+// are ignored, as by AWS; a member of the wrong type is a SerializationException.
 func DecodeJSON(r io.Reader, in any) error {
 	d := json.NewDecoder(r)
 	d.UseNumber()
@@ -177,7 +175,7 @@ func decodeObject(x map[string]any, v reflect.Value, path string) error {
 			m.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
 		}
 		v.Set(m)
-	case reflect.Interface: // a union or document no operation here looks at
+	case reflect.Interface: // a union or document that no operation here reads
 	default:
 		return typeMismatch(path, "an object", v)
 	}
@@ -190,13 +188,13 @@ func decodeLeaf(leaf any, v reflect.Value, path string) error {
 		if v.Type() == bytesType {
 			raw, err := base64.StdEncoding.DecodeString(x)
 			if err != nil {
-				return typeMismatch(path, "text that is not base64", v)
+				return typeMismatch(path, "a string that is not base64", v)
 			}
 			v.SetBytes(raw)
 			return nil
 		}
 		if v.Kind() != reflect.String {
-			return typeMismatch(path, "text", v)
+			return typeMismatch(path, "a string", v)
 		}
 		v.SetString(x)
 	case bool:
@@ -233,7 +231,7 @@ func decodeNumber(text string, v reflect.Value, path string) error {
 func decodeTime(tree any, v reflect.Value, path string) error {
 	n, ok := tree.(json.Number)
 	if !ok {
-		return typeMismatch(path, "something else", v)
+		return typeMismatch(path, "not a number", v)
 	}
 	seconds, err := n.Float64()
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// Page cuts the part of a list that a paginated call asked for, and makes the
-// token for the rest. Tokens are opaque to clients and hold an offset.
+// Paginate returns the page of a list that a call requests, and the token of the next
+// page, or nil. A token holds an offset and is opaque to clients.
 func Paginate[T any](items []T, token *string, limit *int32, defaultSize int) ([]T, *string, error) {
 	from := 0
 	if token != nil && *token != "" {

@@ -18,15 +18,14 @@ import (
 // through the ECR API (20 MiB, base64).
 const maxBody = 32 << 20
 
-// Call is one API call as it was received and answered.
+// Call is one API call, for the record.
 type Call struct {
 	At        time.Time
 	Duration  time.Duration
 	Service   string   // ecs
 	Action    string   // UpdateService
 	Resources []string // ARNs, as an IAM policy would name them
-	// Conditions are the values of the service's own condition keys, as far as
-	// they are known.
+	// Conditions are the known values of the service's condition keys.
 	Conditions map[string]string
 	AccessKey  string
 	Region     string
@@ -35,25 +34,25 @@ type Call struct {
 	requiredCalls []Call
 }
 
-// Disturbance is what a Disturber wants done to a call.
+// Injection is a fault to inject into a call.
 type Injection struct {
-	Delay      time.Duration // waited before anything else
-	Err        *Error        // answered instead of the operation
-	Reset      bool          // the connection is cut without an answer
+	Delay      time.Duration // before anything else
+	Err        *Error        // returned instead of the operation's result
+	Reset      bool          // the connection is closed without a response
 	Execute    bool          // with Err or Reset: the operation takes effect first
-	AfterBytes int64         // with Err or Reset: so many bytes of an upload are taken in first
-	// Remember keeps the answer to a read, Stale answers one as it was that long
-	// ago, as far as was remembered.
+	AfterBytes int64         // with Err or Reset: so many bytes of an upload are read first
+	// RecordResponse records the response to a read. StaleBy returns the one recorded
+	// that long ago, or the oldest.
 	RecordResponse bool
 	StaleBy        time.Duration
 }
 
-// Router finds the service and operation of a request, runs it and answers.
+// Router finds and runs the operation of a request and writes the response.
 type Router struct {
 	Services []Service
-	// Observe receives every call after it was answered.
+	// Observe is called with every call once it has run.
 	Observe func(Call)
-	// Disturb may spoil a call; nil leaves all calls alone.
+	// Inject returns the fault to inject into a call; nil injects none.
 	Inject func(Call) Injection
 
 	history readHistory
@@ -61,17 +60,17 @@ type Router struct {
 
 var credential = regexp.MustCompile(`Credential=([^/]*)/[^/]*/([^/]*)/([^/,]*)/aws4_request`)
 
-// protocol is how one request is read and answered.
+// parsedRequest is a request's service and operation, and with them its protocol.
 type parsedRequest struct {
 	service Service
 	action  string
 	found   bool
 	op      Operation
-	form    url.Values // of a Query request; nil says AWS JSON
+	form    url.Values // of a Query request; nil for AWS JSON
 }
 
-// ServeHTTP answers an AWS API request; whatever it is, the answer has the shape
-// that an AWS SDK can read.
+// ServeHTTP serves an AWS API request. An SDK can decode every response, including
+// those to unknown requests.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	requestID := NewUUID()
@@ -98,7 +97,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		rt.Observe(*call)
 	}
 	if errors.Is(err, http.ErrAbortHandler) {
-		panic(http.ErrAbortHandler) // net/http's way to cut a connection without an answer
+		panic(http.ErrAbortHandler) // net/http closes the connection without a response
 	}
 	p.respond(w, requestID, body, err)
 }
@@ -131,8 +130,8 @@ func (rt *Router) parseRequest(r *http.Request) (parsedRequest, bool) {
 
 func (rt *Router) run(r *http.Request, p parsedRequest, call *Call, requestID string) ([]byte, error) {
 	ctx := context.WithValue(r.Context(), callContextKey{}, callContext{call})
-	// Read before anything waits: net/http notices that a client has gone only
-	// once its request was read.
+	// Read before any wait: net/http notices that a client has disconnected only once
+	// its request was read.
 	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, Errorf("SerializationException", "reading the request: %v", err)
@@ -164,7 +163,7 @@ func (rt *Router) run(r *http.Request, p parsedRequest, call *Call, requestID st
 	return body, err
 }
 
-// invoke runs the operation, or finds what it would have answered earlier.
+// invoke runs the operation, or returns an earlier response of it.
 func (rt *Router) invoke(ctx context.Context, raw []byte, p parsedRequest, d Injection, requestID string) ([]byte, error) {
 	if !d.RecordResponse {
 		return p.invoke(ctx, bytes.NewReader(raw), requestID)
@@ -226,8 +225,8 @@ func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []b
 	_, _ = w.Write(body)
 }
 
-// notAnAPI answers what is neither protocol, S3's REST calls for example, in
-// the REST services' error shape.
+// writeNotImplemented responds to a request of neither protocol, such as a REST call
+// of S3, in the error format of the REST services.
 func writeNotImplemented(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Fast tells real time and shortens every wait by a factor. Time stamps stay
-// real on purpose: clients compare them with their own clock (createdAt filters,
-// token expiry), and would misjudge a record that lies in the future.
+// Scaled is a clock with real time stamps, whose waits are shorter by a factor. Clients
+// compare time stamps with their own clock (createdAt filters, token expiry), so these
+// must not lie in the future.
 type Scaled struct {
 	scale float64
 }
 
-// NewFast returns a clock whose waits take 1/scale of their nominal length. A scale
-// of zero or less means real time.
+// NewScaled returns a clock whose waits take 1/scale of their nominal length. A scale of
+// zero or less means real time.
 func NewScaled(scale float64) *Scaled {
 	if scale <= 0 {
 		scale = 1
@@ -21,14 +21,14 @@ func NewScaled(scale float64) *Scaled {
 	return &Scaled{scale: scale}
 }
 
-// Now is the current real time in UTC, rounded up to the millisecond: that is as
-// much as AWS's records hold, and what was made after a moment must not seem to
-// have been made before it.
+// Now returns the current time in UTC, rounded up to the millisecond, which is the
+// precision of AWS's time stamps: a record must not seem to be older than a moment
+// before its creation.
 func (c *Scaled) Now() time.Time {
 	return time.Now().UTC().Add(time.Millisecond - time.Nanosecond).Truncate(time.Millisecond)
 }
 
-// Scaled is the real time that a nominal duration takes on this clock.
+// Scale returns the real time that a nominal duration takes on this clock.
 func (c *Scaled) Scale(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
@@ -36,15 +36,13 @@ func (c *Scaled) Scale(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / c.scale)
 }
 
-// AtLeast is Scaled with a floor in real time. It serves deadlines of real work
-// (a health check's answer, a process that must stop), which does not get
-// faster because the clock does.
+// AtLeast is like [Scaled.Scale] with a minimum in real time. It is for timeouts of real
+// work, such as a health check or the stop of a process, which does not scale.
 func (c *Scaled) AtLeast(d, floor time.Duration) time.Duration {
 	return max(c.Scale(d), min(d, floor))
 }
 
-// Sleep waits for the nominal duration d or until ctx is done, whose cause it
-// then returns.
+// Sleep waits for the nominal duration d, or until ctx ends, and then returns its cause.
 func (c *Scaled) Sleep(ctx context.Context, d time.Duration) error {
 	return Real{}.Sleep(ctx, c.Scale(d))
 }

@@ -13,13 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// motoLimit is how long moto may take to answer for the first time. It is Python
-// that loads all of botocore.
+// motoTimeout is how long moto may take to start: it loads all of botocore.
 const motoTimeout = time.Minute
 
-// Moto starts moto's imitation of AWS on a free port and returns the environment
-// that leads clients there. It ends with the test, which is skipped where moto is
-// not installed.
+// Moto starts moto, an emulator of AWS, on a free port and returns the environment of
+// its clients. It ends with the test, which is skipped if moto is not installed.
 func Moto(t testing.TB) (endpoint string, environment []string) {
 	t.Helper()
 	if _, err := exec.LookPath("moto_server"); err != nil {
@@ -35,7 +33,7 @@ func Moto(t testing.TB) (endpoint string, environment []string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var output bytes.Buffer
 	command := exec.CommandContext(ctx, "moto_server", "-H", host, "-p", port)
-	// Without the second, tasks of a service would never run.
+	// Without MOTO_ECS_SERVICE_RUNNING, the tasks of a service would never run.
 	command.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ECS_SERVICE_RUNNING=1")
 	command.Stdout, command.Stderr = &output, &output
 	require.NoError(t, command.Start())
@@ -54,7 +52,7 @@ func Moto(t testing.TB) (endpoint string, environment []string) {
 	}
 }
 
-// await asks until the server answers.
+// waitReady waits until the server responds.
 func waitReady(t testing.TB, endpoint string, ended chan error, output *bytes.Buffer) {
 	t.Helper()
 	client := &http.Client{Timeout: time.Second}
@@ -72,7 +70,7 @@ func waitReady(t testing.TB, endpoint string, ended chan error, output *bytes.Bu
 			ended <- err
 			t.Fatalf("moto_server ended: %v\n%s", err, output)
 		case <-limit:
-			t.Fatalf("moto_server did not answer within %s", motoTimeout)
+			t.Fatalf("moto_server did not respond within %s", motoTimeout)
 		case <-tick.C:
 		}
 	}

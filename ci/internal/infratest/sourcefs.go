@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// visible is a configuration without what Terraform leaves beside it: providers,
-// state, plans.
+// sourceFS is a configuration without Terraform's own files: providers, state, plans.
 type sourceFS struct{ fs.FS }
 
 func (v sourceFS) ReadDir(name string) ([]fs.DirEntry, error) {

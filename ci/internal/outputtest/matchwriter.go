@@ -1,4 +1,4 @@
-// Package outputtest lets tests listen to what a program says.
+// Package outputtest lets tests wait for the output of a program.
 package outputtest
 
 import (
@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// Listener is a writer that keeps what is written to it, and tells once that a
-// pattern has come. It is safe for concurrent use.
+// MatchWriter is a writer that keeps its input and calls a function once a pattern
+// matches. It is safe for concurrent use.
 type MatchWriter struct {
 	pattern *regexp.Regexp
 
 	mu      sync.Mutex
-	onMatch func(match []string) // nil once it was told
+	onMatch func(match []string) // nil once it was called
 	text    bytes.Buffer
 }
 
-// New listens for a pattern. heard is called while it is written, with the first
-// match and its groups.
+// NewMatchWriter returns a writer that calls onMatch, during Write, with the first match
+// of a pattern and its groups.
 func NewMatchWriter(pattern string, onMatch func(match []string)) *MatchWriter {
 	return &MatchWriter{pattern: regexp.MustCompile(pattern), onMatch: onMatch}
 }
@@ -37,7 +37,7 @@ func (l *MatchWriter) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// String is all that was said so far.
+// String returns everything written so far.
 func (l *MatchWriter) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

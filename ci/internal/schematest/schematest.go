@@ -1,4 +1,4 @@
-// Package schematest holds documents of real runs to the schemas of docs/schema.
+// Package schematest validates documents of tests by the schemas in docs/schema.
 package schematest
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RequireValid fails the test unless a document is as the committed schema of that
-// name says, and has nothing that the schema does not tell of.
+// RequireValid fails the test unless a document is valid by the schema of that name and
+// has no keys that the schema lacks.
 func RequireValid(t testing.TB, name string, document []byte) {
 	t.Helper()
 	file := sourcetest.Repository(filepath.FromSlash(Dir), name+".json")
@@ -31,7 +31,7 @@ func RequireValid(t testing.TB, name string, document []byte) {
 	require.NoError(t, compiled.Validate(value), "docs/schema/%s.json, which go -C ci/test generate ./schema writes, and the document\n%s", name, document)
 }
 
-// shut lets the objects of a schema have no keys but those that it tells of.
+// rejectUnknownKeys makes a schema reject keys that it does not define.
 func rejectUnknownKeys(node any) {
 	switch node := node.(type) {
 	case map[string]any:

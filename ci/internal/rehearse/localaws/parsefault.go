@@ -24,17 +24,17 @@ func ParseFault(text string) (Fault, error) {
 	kind, rest, more := strings.Cut(text, ":")
 	f := Fault{Kind: FaultKind(kind)}
 	if !slices.Contains(faultKinds, kind) {
-		return Fault{}, fmt.Errorf("invalid fault %q: unknown kind %q: %s", text, kind, suggestion(kind, faultKinds))
+		return Fault{}, fmt.Errorf("unknown kind %q: %s", kind, suggestion(kind, faultKinds))
 	}
 	if more {
 		for _, pair := range strings.Split(rest, ",") {
 			if err := f.setField(pair); err != nil {
-				return Fault{}, fmt.Errorf("invalid fault %q: %w", text, err)
+				return Fault{}, err
 			}
 		}
 	}
 	if f.Delay == 0 && (f.Kind == Slow || f.Kind == StaleRead) {
-		return Fault{}, fmt.Errorf("invalid fault %q: %s needs a delay: want %s:delay=2s", text, kind, kind)
+		return Fault{}, fmt.Errorf("%s needs a delay: want %s:delay=2s", kind, kind)
 	}
 	return f, nil
 }

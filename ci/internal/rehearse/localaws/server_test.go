@@ -27,7 +27,7 @@ func TestBusyPort(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: l.Addr().String()})
-	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: name another address with --listen, or let port 0 take a free one")
+	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: choose another address with --listen, or port 0 for a free port")
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: "nonsense"})
 	require.ErrorContains(t, err, "embedded AWS: listening on nonsense:")
 }
@@ -36,7 +36,7 @@ func TestUnusableDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := localaws.Start(t.Context(), localaws.Options{Dir: filepath.Join(file, "sub")})
-	require.ErrorContains(t, err, "embedded AWS: making its directory: mkdir "+file)
+	require.ErrorContains(t, err, "embedded AWS: creating its directory: mkdir "+file)
 }
 
 func TestCloseLeavesNothingBehind(t *testing.T) {

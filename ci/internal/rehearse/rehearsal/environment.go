@@ -23,25 +23,24 @@ import (
 	"dagger/slipway/internal/release/rollout"
 )
 
-// Settings of the rehearsed platform, quicker than production's so that a
-// rollout takes seconds.
+// Settings of the rehearsed platform, shorter than production's, so that a rollout takes
+// seconds.
 const (
 	healthInterval    = 1     // seconds between health checks
-	healthThreshold   = 2     // checks that make a target healthy or unhealthy
+	healthThreshold   = 2     // checks until a target is healthy or unhealthy
 	drainSeconds      = 1     // deregistration delay
 	stopSeconds       = 5     // from SIGTERM to SIGKILL
-	maxPriority       = 50000 // of a listener rule: the greatest that AWS takes
+	maxPriority       = 50000 // of a listener rule, the maximum of AWS
 	callTimeout       = 30 * time.Second
 	startTimeout      = time.Minute
 	startPollInterval = 100 * time.Millisecond
-	// patience of the smoke test: all targets have switched once the old ones
-	// are drained.
+	// smokeTimeout is how long the smoke test retries: until the old targets are
+	// drained.
 	smokeTimeout = 2 * drainSeconds * time.Second
 )
 
-// The roles of tasks: what Fargate pulls images and writes logs with, and what a
-// service itself has. The embedded AWS wants their names, as AWS does, and grants
-// nothing to them.
+// The roles of tasks: one for Fargate to pull images and write logs, and one for each
+// service. The embedded AWS grants them nothing.
 const (
 	roleARNPrefix = "arn:aws:iam::000000000000:role/"
 	executionRole = roleARNPrefix + "ecs-task-execution-role"
@@ -51,7 +50,7 @@ func taskRole(service platform.Service) string {
 	return roleARNPrefix + "ecs-" + service.Name + "-task-role"
 }
 
-// site is where the rehearsed platform runs, as everybody sees it but the delivery.
+// environment is the rehearsed platform, with clients for all calls but the delivery's.
 type environment struct {
 	ecs  *ecs.Client
 	ecr  *ecr.Client
@@ -60,14 +59,15 @@ type environment struct {
 	url  string // of the load balancer
 }
 
-// Who signs calls: the delivery that is rehearsed, and everybody else, who are
-// Terraform, people and who watches.
+// Access keys that sign calls: of the rehearsed delivery, and of all other callers, such
+// as Terraform and operators.
 const (
 	Pipeline    = "pipeline"
 	otherCaller = "others"
 )
 
-// connect leads clients to the embedded AWS, which takes any access key.
+// awsConfig returns a client configuration for the embedded AWS, which accepts any
+// access key.
 func awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Config {
 	return aws.Config{
 		Region:       platform.DefaultRegion,
@@ -85,7 +85,7 @@ func newEnvironment(config aws.Config) *environment {
 	}
 }
 
-// repositories creates the repositories.
+// createRepositories creates the services' repositories.
 func (s *environment) createRepositories(ctx context.Context, services []platform.Service) error {
 	for _, service := range services {
 		_, err := s.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
@@ -98,8 +98,8 @@ func (s *environment) createRepositories(ctx context.Context, services []platfor
 	return nil
 }
 
-// bootstrap creates what Terraform creates on AWS and starts the services with
-// the given images. It returns when all of them are stable.
+// bootstrap creates the resources that Terraform creates on AWS and starts the services
+// with the given images. It returns when all of them are stable.
 func (s *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
 	if _, err := s.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
 		return fmt.Errorf("creating cluster %s: %w", platform.Cluster, err)
@@ -181,7 +181,7 @@ func (s *environment) createTargetGroup(ctx context.Context, service platform.Se
 	return aws.ToString(group), nil
 }
 
-// service registers the first revision and creates the service.
+// createService registers the first revision and creates the service.
 func (s *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
 	if _, err := s.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
 		return fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
@@ -212,7 +212,7 @@ func (s *environment) createService(ctx context.Context, service platform.Servic
 	return nil
 }
 
-// alarmOf is the deployment alarm of a service.
+// alarmName returns the name of a service's deployment alarm.
 func alarmName(service platform.Service) string { return service.ServiceName() + "-errors" }
 
 func taskDefinition(service platform.Service, imageReference string) *ecs.RegisterTaskDefinitionInput {
@@ -240,9 +240,8 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 	}
 }
 
-// waitComplete waits until the first deployment of every service is complete.
-// The SDK's own waiter is not enough: it counts running tasks, and a task that
-// runs may not be healthy yet.
+// waitComplete waits until the first deployment of every service is complete. The SDK's
+// waiter is not enough: it counts running tasks, which may not be healthy yet.
 func (s *environment) waitComplete(ctx context.Context, services []platform.Service) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -270,7 +269,7 @@ func (s *environment) waitComplete(ctx context.Context, services []platform.Serv
 	return nil
 }
 
-// whyStopped is why a task of the service stopped, as far as that can be told.
+// stoppedReason returns why a task of the service stopped, as far as it is known.
 func (s *environment) stoppedReason(ctx context.Context, service platform.Service) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()

@@ -17,19 +17,18 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// between stands between a delivery and the embedded AWS. It sees every call, and
-// what AWS answers.
+// interceptor intercepts the calls of a delivery to the embedded AWS.
 type interceptor struct {
 	next http.RoundTripper
-	// before, if set, may refuse a call.
+	// before, if set, is called before a call, which an error prevents.
 	before func(apiCall) error
-	// after, if set, is told of a call that AWS has carried out.
+	// after, if set, is called after a successful call.
 	after func(call apiCall, output []byte)
 }
 
-// call is one call of a service that speaks AWS's JSON protocol, as Amazon ECS does:
-// https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html. One of any other
-// service has no action.
+// apiCall is a call of a service with AWS's JSON protocol, such as ECS. The action is
+// empty for other services.
+// https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html
 type apiCall struct {
 	action string
 	input  []byte
@@ -67,7 +66,7 @@ func (b *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
 	return response, nil
 }
 
-// halfway strikes once it has seen a task of the new version run.
+// onFirstNewTask calls inject once, when a task of the new version is running.
 func onFirstNewTask(to http.RoundTripper, inject func()) http.RoundTripper {
 	var once sync.Once
 	return &interceptor{next: to, after: func(c apiCall, output []byte) {
@@ -87,17 +86,18 @@ func onFirstNewTask(to http.RoundTripper, inject func()) http.RoundTripper {
 	}}
 }
 
-// errKilled is what a process that is no more gets of its calls.
-var errKilled = outcome.Interruption("killed half-way, as the scenario has it")
+// errKilled is the error of all calls of a killed process.
+var errKilled = outcome.Interruption("killed by the rehearsal's scenario")
 
-// mortal dies once it has changed one service: none of its calls arrives any more.
+// killAfterUpdate calls kill after the first UpdateService. All later calls fail, as if
+// the process had been killed.
 func killAfterUpdate(to http.RoundTripper, kill func()) http.RoundTripper {
 	var changed, killed atomic.Bool
 	return &interceptor{
 		next: to,
 		before: func(c apiCall) error {
 			if killed.Load() || c.action == "UpdateService" && changed.Swap(true) {
-				return &aws.RequestCanceledError{Err: errKilled} // which the SDK does not repeat
+				return &aws.RequestCanceledError{Err: errKilled} // which the SDK does not retry
 			}
 			return nil
 		},
@@ -110,18 +110,19 @@ func killAfterUpdate(to http.RoundTripper, kill func()) http.RoundTripper {
 	}
 }
 
-// afterlife is the clock of a process that is killed when alive ends. Its code still
-// runs, and would wait and try in vain: the time for that passes at once.
+// killedClock is the clock of a process that counts as killed when alive ends. Its code
+// still runs: Sleep then returns at once, so that its timeouts do not delay the
+// rehearsal.
 type killedClock struct {
 	clock.Real
-	alive   context.Context //nolint:containedctx // it is what the clock tells of
+	alive   context.Context //nolint:containedctx // the process's lifetime
 	skipped atomic.Int64
 }
 
-// Now tells the time.
+// Now returns the time, including skipped waits.
 func (a *killedClock) Now() time.Time { return a.Real.Now().Add(time.Duration(a.skipped.Load())) }
 
-// Sleep waits for d, or until ctx ends, or passes at once.
+// Sleep waits for d or until ctx ends. After the process was killed, it returns at once.
 func (a *killedClock) Sleep(ctx context.Context, d time.Duration) error {
 	if a.alive.Err() == nil {
 		return a.Real.Sleep(ctx, d)

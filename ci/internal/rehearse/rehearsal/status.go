@@ -13,11 +13,10 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// statusInterval is how often a person sees how things stand.
+// statusInterval is how often the status is shown.
 const statusInterval = 250 * time.Millisecond
 
-// showStatus shows tasks and requests until the function that it returns is
-// called.
+// reportStatus shows tasks and requests until stop is called.
 func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func()) {
 	if !r.options.Live {
 		return func() {}
@@ -46,8 +45,8 @@ func trafficLine(load *traffic) string {
 	return fmt.Sprintf("  %d requests served, %d failed", count.Served, count.Failed)
 }
 
-// taskLines is one line for each service with its deployments' tasks. A
-// reading that fails shows nothing: the release says what matters.
+// taskLines returns one line for each service with the tasks of its deployments. It
+// omits a service that cannot be read: the release reports errors.
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
@@ -66,8 +65,8 @@ func (r *rehearsal) taskLines(ctx context.Context) []string {
 	return lines
 }
 
-// describeDeployment draws a deployment's tasks: running ones, and those that
-// are still to come.
+// describeDeployment returns a deployment's revision with a symbol for each running and
+// each missing task.
 func describeDeployment(d ecstypes.Deployment) string {
 	definition := aws.ToString(d.TaskDefinition)
 	missing := max(0, d.DesiredCount-d.RunningCount)

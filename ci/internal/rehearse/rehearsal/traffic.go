@@ -12,15 +12,15 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// The load: enough that a rollout of a few seconds sees a thousand requests,
-// little enough that the machine has time for the rollout.
+// The load: about a thousand requests in a rollout of a few seconds, but not so many that
+// they slow it down.
 const (
 	clients         = 4
 	requestInterval = 5 * time.Millisecond
 	requestTimeout  = 5 * time.Second
 )
 
-// traffic asks the system for pages while a release goes on, and counts.
+// traffic sends requests during a release and counts the results.
 type traffic struct {
 	served, failed atomic.Int64
 	firstFailure   atomic.Pointer[string]
@@ -29,8 +29,7 @@ type traffic struct {
 	client         *http.Client
 }
 
-// startTraffic starts clients that ask for paths below base, one after the
-// other, until stopped.
+// startTraffic starts clients that request the paths below base in turn.
 func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel, client: &http.Client{
@@ -76,17 +75,17 @@ func (t *traffic) get(ctx context.Context, url string) error {
 		return err
 	}
 	if response.StatusCode >= http.StatusInternalServerError {
-		return errors.New(url + " answers " + response.Status)
+		return errors.New(url + " responded with status " + response.Status)
 	}
 	return nil
 }
 
-// count is what has flowed so far.
+// count returns the results so far.
 func (t *traffic) count() report.Traffic {
 	return report.Traffic{Served: t.served.Load(), Failed: t.failed.Load()}
 }
 
-// end stops the clients and waits for them.
+// close stops the clients and returns the results.
 func (t *traffic) close() report.Traffic {
 	t.stop()
 	t.done.Wait()

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the ELBv2 API.
+// Service returns the ELBv2 API.
 func (b *Balancer) Service() wire.Service {
 	return wire.Service{
 		Name:      "elasticloadbalancing",
@@ -69,7 +69,7 @@ func (b *Balancer) deregisterTargets(ctx context.Context, in *elbv2.DeregisterTa
 	return &elbv2.DeregisterTargetsOutput{}, nil
 }
 
-// portOf is a target's port, which is the group's where none is named.
+// portOf returns a target's port, by default that of its group.
 func (b *Balancer) portOf(group *string, t types.TargetDescription) int {
 	if t.Port != nil {
 		return int(*t.Port)
@@ -156,8 +156,8 @@ func (b *Balancer) describeTags(ctx context.Context, in *elbv2.DescribeTagsInput
 	return out, nil
 }
 
-// find finds resources by ARN or name, all of them if neither is given; missing are
-// those that are not there.
+// find returns the resources with the given ARNs or names, or all if none are given.
+// missing are the ARNs and names without a resource.
 func find[R any](ctx context.Context, all []R, arns, names []string, of func(R) (arn, name *string)) (found []R, missing []string) {
 	known := map[string]bool{}
 	for _, r := range all {
@@ -171,7 +171,7 @@ func find[R any](ctx context.Context, all []R, arns, names []string, of func(R) 
 	return found, slices.DeleteFunc(slices.Concat(arns, names), func(wanted string) bool { return known[wanted] })
 }
 
-// pairs lists tags or attributes by their keys: the types have the same fields.
+// sortedPairs returns tags or attributes sorted by key. Their types have the same fields.
 func sortedPairs[P types.Tag | types.LoadBalancerAttribute | types.TargetGroupAttribute](values map[string]string) []P {
 	list := []P{}
 	for _, key := range slices.Sorted(maps.Keys(values)) {

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// all says whether a request meets every condition of a rule.
+// matchesAll reports whether a request matches all conditions of a rule.
 func matchesAll(conditions []types.RuleCondition, r *http.Request) bool {
 	for _, c := range conditions {
 		if !matchesCondition(c, r) {
@@ -44,7 +44,7 @@ func matchesCondition(c types.RuleCondition, r *http.Request) bool {
 	}
 }
 
-// values lists a condition's values from whichever member holds them.
+// conditionValues returns a condition's values from the member that holds them.
 func conditionValues(c types.RuleCondition) []string {
 	switch {
 	case c.PathPatternConfig != nil:

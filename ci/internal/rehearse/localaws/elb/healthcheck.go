@@ -16,16 +16,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// nodes is the number of load balancer nodes that check a new target. Each does
-// so in its own rhythm, so a target that has just come up is found healthy after
-// a fraction of the interval.
+// loadBalancerNodes is the number of load balancer nodes that check a new target. They
+// check at different times, so that a new target is found healthy after a fraction of
+// the interval.
 const loadBalancerNodes = 4
 
-// shortestTimeout is the least real time a health check waits for its answer,
-// however fast the clock runs.
+// minCheckTimeout is the minimum timeout of a health check in real time, whatever the
+// clock's scale.
 const minCheckTimeout = time.Second
 
-// probe is a target group's health check as it stands at one moment.
+// healthCheck holds the current settings of a target's health check.
 type healthCheck struct {
 	enabled            bool
 	url                string
@@ -56,7 +56,7 @@ func (b *Balancer) healthCheckOf(g *targetGroup, t *target) healthCheck {
 	return p
 }
 
-// check watches a target's health until the target is gone or draining.
+// runHealthChecks checks a target's health until it is removed or draining.
 func (b *Balancer) runHealthChecks(g *targetGroup, t *target) {
 	passed, failed := 0, 0
 	for {
@@ -103,8 +103,8 @@ func (b *Balancer) runHealthChecks(g *targetGroup, t *target) {
 	}
 }
 
-// judge applies the thresholds to a check's outcome. A new target is healthy
-// with its first good answer; it says whether the target is still new.
+// applyThresholds updates a target's state with a check's result. A new target is
+// healthy after its first successful check. It reports whether the target is still new.
 func (b *Balancer) applyThresholds(t *target, p healthCheck, got Health, passed, failed int) (isNew bool) {
 	b.mu.Lock()
 	before := Health{t.state, t.reason, t.description}
@@ -135,7 +135,7 @@ func (b *Balancer) applyThresholds(t *target, p healthCheck, got Health, passed,
 	return after.State == types.TargetHealthStateEnumInitial
 }
 
-// ask makes one health check.
+// checkTarget performs one health check.
 func (b *Balancer) checkTarget(ctx context.Context, p healthCheck) Health {
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.Clock.AtLeast(p.timeout, minCheckTimeout))
 	defer cancel()
@@ -177,7 +177,8 @@ func (b *Balancer) sendCheck(ctx context.Context, p healthCheck) (status int, er
 	return resp.StatusCode, nil
 }
 
-// matches says whether a status is among codes: "200", "200,302" or "200-299".
+// statusMatches reports whether a status is one of codes: "200", "200,302" or
+// "200-299".
 func statusMatches(codes string, status int) bool {
 	for part := range strings.SplitSeq(codes, ",") {
 		low, high, ranged := strings.Cut(strings.TrimSpace(part), "-")

@@ -46,7 +46,7 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 	return &elbv2.CreateListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
 }
 
-// setDefault makes actions the default rule's.
+// setDefault sets the actions of the default rule.
 func (l *listener) setDefault(b *Balancer, actions []types.Action) {
 	actions = normalizeActions(actions)
 	l.DefaultActions = actions
@@ -57,7 +57,7 @@ func (l *listener) setDefault(b *Balancer, actions []types.Action) {
 	l.defaultRule = types.Rule{RuleArn: arn, Priority: new("default"), IsDefault: new(true), Actions: actions, Conditions: []types.RuleCondition{}}
 }
 
-// spellOut gives a forward action both of its forms, as ELB answers them.
+// normalizeActions gives forward actions both of their forms, as ELB returns them.
 func normalizeActions(actions []types.Action) []types.Action {
 	actions = slices.Clone(actions)
 	for i, a := range actions {
@@ -94,7 +94,7 @@ func (b *Balancer) validateActions(actions []types.Action) error {
 	return nil
 }
 
-// wakeAll lets every checker see that target groups may have come into use.
+// wakeHealthChecks checks all targets: a load balancer may now forward to their groups.
 func (b *Balancer) wakeHealthChecks() {
 	for _, g := range b.groups {
 		for _, t := range g.targets {

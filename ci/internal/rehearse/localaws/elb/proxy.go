@@ -23,26 +23,26 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// traffic counts a load balancer's answers.
+// traffic counts the requests of a load balancer.
 type traffic struct{ served, failed atomic.Int64 }
 
-// counted notes the status an answer begins with.
+// statusRecorder records the status of a response.
 type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
 func (c *statusRecorder) WriteHeader(status int) {
-	if status >= 200 { // 1xx answers are provisional
+	if status >= 200 { // 1xx responses are informational
 		c.status = status
 	}
 	c.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach the real writer.
+// Unwrap supports http.ResponseController.
 func (c *statusRecorder) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// front is the HTTP handler of one port of a load balancer.
+// portHandler serves one port of a load balancer.
 type portHandler struct {
 	balancer *Balancer
 	port     *port
@@ -54,7 +54,7 @@ func (f portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panicked := recover()
 		counts := &f.port.lb.traffic
 		switch {
-		case r.Context().Err() != nil && (panicked != nil || c.status >= 500): // the client went away
+		case r.Context().Err() != nil && (panicked != nil || c.status >= 500): // the client disconnected
 		case panicked != nil || c.status >= 500:
 			counts.failed.Add(1)
 		default:
@@ -95,7 +95,7 @@ func (f portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// route finds the first rule that matches.
+// route returns the first rule that matches, or the default rule.
 func (l *listener) route(r *http.Request) *types.Rule {
 	for _, rule := range l.rules {
 		if matchesAll(rule.Conditions, r) {
@@ -105,7 +105,7 @@ func (l *listener) route(r *http.Request) *types.Rule {
 	return &l.defaultRule
 }
 
-// last is the action that routes; those before it authenticate.
+// routingAction returns the last action, which routes; those before it authenticate.
 func routingAction(actions []types.Action) types.Action {
 	if len(actions) == 0 {
 		return types.Action{}
@@ -113,9 +113,9 @@ func routingAction(actions []types.Action) types.Action {
 	return actions[len(actions)-1]
 }
 
-// choose picks one of the groups that a rule's forward action names: that of the
-// request's cookie, or else by weight, in turns as smooth as the weights allow. A
-// weight of 0 gets no new requests.
+// chooseTargetGroup returns one of the groups of a rule's forward action: that of the
+// request's cookie, otherwise by smooth weighted round robin. A group with weight 0 gets
+// no new requests.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html
 func (b *Balancer) chooseTargetGroup(rule string, action types.Action, r *http.Request) *targetGroup {
 	credit := b.currentWeights[rule]
@@ -157,16 +157,16 @@ func (b *Balancer) chooseTargetGroup(rule string, action types.Action, r *http.R
 	return best
 }
 
-// stickyCookie keeps a client with the target group that it came to first.
+// stickyCookie keeps a client at its first target group.
 const stickyCookie = "AWSALBTG"
 
-// cookie is what the cookie says for the group.
+// stickyCookieValue returns the cookie's value for the group.
 func (g *targetGroup) stickyCookieValue() string {
 	sum := sha256.Sum256([]byte(aws.ToString(g.TargetGroupArn)))
 	return hex.EncodeToString(sum[:16])
 }
 
-// stickiness is for how many seconds a client stays with a group, 0 for not at all.
+// stickinessSeconds returns for how many seconds a client stays with a group, or 0.
 func stickinessSeconds(action types.Action) int {
 	if action.ForwardConfig == nil || action.ForwardConfig.TargetGroupStickinessConfig == nil ||
 		!aws.ToBool(action.ForwardConfig.TargetGroupStickinessConfig.Enabled) {
@@ -177,12 +177,12 @@ func stickinessSeconds(action types.Action) int {
 
 func setStickyCookie(w http.ResponseWriter, action types.Action, g *targetGroup) {
 	if seconds := stickinessSeconds(action); seconds > 0 {
-		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.stickyCookieValue(), Path: "/", MaxAge: seconds}) //nolint:gosec // as the ALB sets it
+		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.stickyCookieValue(), Path: "/", MaxAge: seconds}) //nolint:gosec // as an ALB sets it
 	}
 }
 
-// forward proxies a request to a target. When the target's deregistration delay
-// ends before the answer does, the connection is cut, as an ALB does.
+// forward proxies a request to a target. If the target's deregistration delay ends
+// before the response, the connection is closed, as by an ALB.
 func (f portHandler) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -215,7 +215,7 @@ func (f portHandler) forward(w http.ResponseWriter, r *http.Request, via types.L
 	proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// page is an ALB's own error page.
+// writeErrorPage writes the error page of an ALB.
 func writeErrorPage(w http.ResponseWriter, status int) {
 	title := fmt.Sprintf("%d %s", status, strings.ReplaceAll(http.StatusText(status), "Unavailable", "Temporarily Unavailable"))
 	w.Header().Set("Server", "awselb/2.0")

@@ -27,7 +27,7 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 	}
 	for _, c := range in.Conditions {
 		if !slices.Contains([]string{"path-pattern", "host-header", "http-request-method", "http-header"}, aws.ToString(c.Field)) {
-			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not route by '%s'", aws.ToString(c.Field))
+			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not support conditions on '%s'", aws.ToString(c.Field))
 		}
 	}
 	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/"+wire.RandomHex(16))
@@ -44,7 +44,8 @@ func rulePriority(r *types.Rule) int {
 	return n
 }
 
-// conditions gives path and host conditions both of their forms, as ELB answers them.
+// normalizeConditions gives path and host conditions both of their forms, as ELB
+// returns them.
 func normalizeConditions(list []types.RuleCondition) []types.RuleCondition {
 	list = slices.Clone(list)
 	for i, c := range list {
@@ -58,7 +59,7 @@ func normalizeConditions(list []types.RuleCondition) []types.RuleCondition {
 	return list
 }
 
-// rule finds a rule and its listener. The default rule counts.
+// rule finds a rule, which may be a default rule, and its listener.
 func (b *Balancer) rule(arn string) (*listener, *types.Rule, error) {
 	for _, lb := range b.balancers {
 		for _, l := range lb.listeners {

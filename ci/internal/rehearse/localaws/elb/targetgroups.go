@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// orElse is *p, or the standard value where p is nil.
+// orDefault returns p, or a pointer to the default value if p is nil.
 func orDefault[T any](p *T, defaultValue T) *T {
 	if p == nil {
 		return &defaultValue
@@ -54,8 +54,8 @@ func (b *Balancer) createTargetGroup(ctx context.Context, in *elbv2.CreateTarget
 	return &elbv2.CreateTargetGroupOutput{TargetGroups: []types.TargetGroup{b.describe(g)}}, nil
 }
 
-// validateCheck applies AWS's limits, except that intervals and timeouts may be
-// as short as a second, so that rehearsals are quick.
+// validateCheck applies AWS's limits to a health check, except that its interval and
+// timeout may be one second, which keeps rehearsals fast.
 func validateCheck(g types.TargetGroup) error {
 	interval, timeout := aws.ToInt32(g.HealthCheckIntervalSeconds), aws.ToInt32(g.HealthCheckTimeoutSeconds)
 	switch {

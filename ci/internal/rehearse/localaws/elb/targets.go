@@ -12,8 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 )
 
-// DeregistrationDelay is the attribute that says for how many seconds a target
-// that is taken out may finish its requests.
+// deregistrationDelay is the attribute with the seconds that a deregistered target has
+// to complete its requests.
 const deregistrationDelay = "deregistration_delay.timeout_seconds"
 
 // targetGroup is a target group with its targets.
@@ -24,23 +24,23 @@ type targetGroup struct {
 	next       atomic.Uint64 // round robin
 }
 
-// target is one registered address. Its fields are guarded by the Balancer's lock.
+// target is a registered target. The Balancer's lock guards its fields.
 type target struct {
 	group string // ARN
 	ip    string
 	port  int
 	zone  *string
 	state types.TargetHealthStateEnum
-	// reason and text go with every state but healthy.
+	// reason and description are set in every state but healthy.
 	reason      types.TargetHealthReasonEnum
 	description string
 
-	ctx    context.Context // done when the target must not be spoken to any more
+	ctx    context.Context // done when the target gets no more requests
 	cancel context.CancelFunc
-	wakeup chan struct{} // wakes the checker up
+	wakeup chan struct{} // starts the next health check at once
 }
 
-// Health is a target's state as DescribeTargetHealth shows it.
+// Health is a target's health as DescribeTargetHealth returns it.
 type Health struct {
 	State       types.TargetHealthStateEnum
 	Reason      types.TargetHealthReasonEnum
@@ -51,7 +51,7 @@ var notRegistered = Health{
 	types.TargetHealthStateEnumUnused, types.TargetHealthReasonEnumNotRegistered, "Target is not registered to the target group",
 }
 
-// Health is the state of one target.
+// Health returns the health of a target.
 func (b *Balancer) Health(group, ip string, port int) Health {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,7 +72,8 @@ func (g *targetGroup) find(ip string, port int) *target {
 	return nil
 }
 
-// Attached says whether a target group exists and a load balancer forwards to it.
+// Attached reports whether a target group exists, and whether a load balancer forwards
+// to it.
 func (b *Balancer) Attached(group string) (exists, attached bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +81,7 @@ func (b *Balancer) Attached(group string) (exists, attached bool) {
 	return err == nil, len(b.forwardingLoadBalancers(group)) > 0
 }
 
-// Register adds a target and begins to check it. A target that drains comes back.
+// Register adds a target and starts its health checks. It may be draining.
 func (b *Balancer) Register(group, ip string, port int, zone *string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,8 +106,8 @@ func (b *Balancer) Register(group, ip string, port int, zone *string) error {
 	return nil
 }
 
-// Deregister takes a target out: it gets no new requests, has the deregistration
-// delay to finish those it has, and is then forgotten.
+// Deregister drains a target: it gets no new requests, and is removed after the
+// deregistration delay.
 func (b *Balancer) Deregister(group, ip string, port int) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -123,25 +124,25 @@ func (b *Balancer) Deregister(group, ip string, port int) error {
 	t.wake()
 	delay := g.delay()
 	b.wg.Go(func() {
-		_ = b.cfg.Clock.Sleep(t.ctx, delay) // cut short when the target is gone already
+		_ = b.cfg.Clock.Sleep(t.ctx, delay) // returns early if the target is removed
 		b.mu.Lock()
 		g.remove(t)
 		b.mu.Unlock()
-		// A pool keeps connections that were never used; servers that shut down
-		// wait for those. Closing the others' idle ones too costs a reconnection.
+		// A server that shuts down waits for connections without a request, which
+		// the pool may hold. Other targets only lose their idle connections.
 		b.transport.CloseIdleConnections()
 		b.cfg.OnTargetChange(group, ip)
 	})
 	return nil
 }
 
-// Drain deregisters a target and returns a channel that is closed when the target
-// is no longer spoken to.
+// Drain deregisters a target and returns a channel that is closed when the target gets
+// no more requests.
 func (b *Balancer) Drain(group, ip string, port int) <-chan struct{} {
 	gone := make(chan struct{})
 	close(gone)
 	if b.Deregister(group, ip, port) != nil {
-		return gone // the group has been deleted, and its targets with it
+		return gone // the group was deleted with its targets
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,7 +154,7 @@ func (b *Balancer) Drain(group, ip string, port int) <-chan struct{} {
 	return gone
 }
 
-// Drop ends a target's draining at once: nothing listens there any more.
+// Remove removes a target at once, without draining it.
 func (b *Balancer) Remove(group, ip string, port int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -189,8 +190,8 @@ func (g *targetGroup) delay() time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// pick chooses the target of a request: the healthy ones take turns. When none
-// is healthy an ALB fails open and uses all that are registered.
+// pick returns the target of a request, by round robin over the healthy ones. If none is
+// healthy, an ALB fails open to all registered ones.
 func (g *targetGroup) pick() *target {
 	var healthy, others []*target
 	for _, t := range g.targets {
@@ -211,7 +212,7 @@ func (g *targetGroup) pick() *target {
 	return healthy[(g.next.Add(1)-1)%uint64(len(healthy))]
 }
 
-// dialAddress connects to "ip:port" through the Dialer.
+// dialAddress connects to "ip:port" with the configured Dialer.
 func (b *Balancer) dialAddress(ctx context.Context, _, address string) (net.Conn, error) {
 	ip, text, err := net.SplitHostPort(address)
 	if err != nil {
@@ -226,7 +227,7 @@ func (b *Balancer) dialAddress(ctx context.Context, _, address string) (net.Conn
 	return b.cfg.Dial(ctx, ip, port)
 }
 
-// describe renders a group with the load balancers that use it.
+// describe returns a target group as the API does.
 func (b *Balancer) describe(g *targetGroup) types.TargetGroup {
 	out := g.TargetGroup
 	out.LoadBalancerArns = b.forwardingLoadBalancers(aws.ToString(g.TargetGroupArn))

@@ -1,6 +1,6 @@
-// Package iam is the embedded Identity and Access Management: roles, and the
-// policy simulator. Nothing is enforced: a role that was never created may be
-// used all the same, and the simulator allows what it was not told to deny.
+// Package iam is the embedded Identity and Access Management: roles and the policy
+// simulator. Nothing is enforced: a role need not exist to be used, and the simulator
+// allows all that it was not configured to deny.
 package iam
 
 import (
@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// role is a role with its policies by name and by ARN.
+// role is a role with its inline policies by name and its attached ones by ARN.
 type role struct {
 	types.Role
 	inline   map[string]string
@@ -37,24 +37,24 @@ type Roles struct {
 	denied map[permission]bool
 }
 
-// grant is an action on a resource, "*" for every resource.
+// permission is an action on a resource, or "*" for all resources.
 type permission struct{ action, resource string }
 
-// New returns an account without any role.
+// New returns an account without roles.
 func New(scope wire.Scope, now func() time.Time) *Roles {
 	return &Roles{scope: scope, now: now, roles: map[string]*role{}, denied: map[permission]bool{}}
 }
 
-// Deny makes the policy simulator deny an action, such as iam:PassRole, on the
-// resource with an ARN, or on all of them for "*".
+// Deny makes the policy simulator deny an action, such as iam:PassRole, on the resource
+// with an ARN, or on all resources for "*".
 func (r *Roles) Deny(action, resource string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.denied[permission{action, resource}] = true
 }
 
-// Assume makes a role that something names and nobody has created, with ECS tasks
-// trusted: AWS would have refused whoever named a role that does not exist.
+// EnsureRole creates a role that ECS tasks may assume, unless it exists. AWS would have
+// refused a task definition with a missing role.
 func (r *Roles) EnsureRole(arn string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -74,7 +74,7 @@ func (r *Roles) EnsureRole(arn string) {
 // ecsTrust lets ECS tasks assume a role.
 const ecsTrustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// Service is the IAM API.
+// Service returns the IAM API.
 func (r *Roles) Service() wire.Service {
 	return wire.Service{
 		Name:      "iam",
@@ -135,7 +135,7 @@ func (r *Roles) createRole(ctx context.Context, in *iam.CreateRoleInput) (*iam.C
 	return &iam.CreateRoleOutput{Role: &created.Role}, nil
 }
 
-// encoded is a policy document as IAM answers it: URL-encoded after RFC 3986.
+// encodeDocument encodes a policy document as IAM does: URL-encoded by RFC 3986.
 func encodeDocument(document *string) *string {
 	if document == nil {
 		return nil

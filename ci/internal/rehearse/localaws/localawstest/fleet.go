@@ -26,8 +26,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws"
 )
 
-// Fleet is a platform of many small services without a load balancer, under the
-// names that the pipeline derives.
+// Fleet is a platform of many small services without a load balancer, with the names
+// that the pipeline derives.
 type Fleet struct {
 	testing.TB
 	Server   *localaws.Server
@@ -38,14 +38,14 @@ type Fleet struct {
 	Services []platform.Service
 }
 
-// fleetJobs is how many services are set up at a time.
+// fleetConcurrency is how many services are created at a time.
 const fleetConcurrency = 8
 
 // NewFleet starts an embedded AWS with count services that run img, one task
 // each, and waits until all are complete.
 func NewFleet(t testing.TB, o localaws.Options, count int, img v1.Image) *Fleet {
 	t.Helper()
-	ctx := context.Background() // a benchmark's own ends before its clean-up
+	ctx := context.Background() // a benchmark's context ends before its clean-up
 	server, err := localaws.Start(ctx, o)
 	require.NoError(t, err)
 	transport := &http.Transport{MaxIdleConnsPerHost: fleetConcurrency}
@@ -99,7 +99,7 @@ func (f *Fleet) Push(img v1.Image, tag string) map[string]string {
 		repository := f.Server.Registry() + "/" + s.Repository()
 		images[s.Name] = repository + "@" + digest.String()
 		group.Go(func() error {
-			_, _ = f.ECR.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(s.Repository())}) // it may be there
+			_, _ = f.ECR.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(s.Repository())}) // it may exist
 			reference, err := name.ParseReference(repository + ":" + tag)
 			if err != nil {
 				return err
@@ -153,7 +153,7 @@ func (f *Fleet) WaitComplete() {
 	}
 }
 
-// Finished is when the last deployment of a service came to its end.
+// LastDeployment returns the last deployment of a service.
 func (f *Fleet) LastDeployment(s platform.Service) ecstypes.ServiceDeploymentBrief {
 	f.Helper()
 	out, err := f.ECS.ListServiceDeployments(context.Background(), &ecs.ListServiceDeploymentsInput{
@@ -163,7 +163,8 @@ func (f *Fleet) LastDeployment(s platform.Service) ecstypes.ServiceDeploymentBri
 	return out.ServiceDeployments[0]
 }
 
-// RolledBack is when ECS began to roll the last deployment of a service back.
+// RollbackStartedAt returns when ECS began to roll back the last deployment of a
+// service.
 func (f *Fleet) RollbackStartedAt(s platform.Service) *time.Time {
 	f.Helper()
 	out, err := f.ECS.DescribeServiceDeployments(context.Background(), &ecs.DescribeServiceDeploymentsInput{
@@ -174,8 +175,8 @@ func (f *Fleet) RollbackStartedAt(s platform.Service) *time.Time {
 	return out.ServiceDeployments[0].Rollback.StartedAt
 }
 
-// poll asks until something is so.
-func waitUntil(t testing.TB, done func() (bool, string)) {
+// waitUntil polls until done returns true. last describes the current state.
+func waitUntil(t testing.TB, done func() (ok bool, last string)) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -184,6 +185,6 @@ func waitUntil(t testing.TB, done func() (bool, string)) {
 		if ok {
 			return
 		}
-		require.True(t, time.Now().Before(deadline), "it did not get there: %s", last)
+		require.True(t, time.Now().Before(deadline), "timed out waiting: %s", last)
 	}
 }

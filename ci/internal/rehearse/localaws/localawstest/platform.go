@@ -1,5 +1,5 @@
-// Package localawstest sets up an embedded AWS for tests: clients, and the
-// surroundings that every service needs.
+// Package localawstest sets up an embedded AWS for tests: clients, and the resources
+// that every service needs.
 package localawstest
 
 import (
@@ -34,8 +34,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// Platform is an embedded AWS with its clients and, from New, what every service
-// needs: a cluster "test", a repository "app", a log group and a load balancer
+// Platform is an embedded AWS with its clients and, from New, the resources that every
+// service needs: a cluster "test", a repository "app", a log group and a load balancer
 // "alb" with one target group.
 type Platform struct {
 	*testing.T
@@ -55,10 +55,10 @@ type Platform struct {
 	binary string // the compiled test service
 }
 
-// LogGroup is where the tasks' output goes.
+// LogGroup is the log group of all tasks.
 const LogGroup = "/ecs/test"
 
-// Start starts an embedded AWS and makes clients for it.
+// Start starts an embedded AWS and creates clients for it.
 func Start(t *testing.T, o localaws.Options) *Platform {
 	t.Helper()
 	server, err := localaws.Start(t.Context(), o)
@@ -77,7 +77,7 @@ func Start(t *testing.T, o localaws.Options) *Platform {
 	}
 }
 
-// New adds the surroundings of a service.
+// New starts an embedded AWS with the resources that every service needs.
 func New(t *testing.T, binary string, o localaws.Options) *Platform {
 	t.Helper()
 	p := Start(t, o)
@@ -102,7 +102,7 @@ func New(t *testing.T, binary string, o localaws.Options) *Platform {
 	return p
 }
 
-// NewGroup makes a target group with quick health checks and returns its ARN.
+// NewTargetGroup creates a target group with fast health checks and returns its ARN.
 func (p *Platform) NewTargetGroup(name, path string) string {
 	p.Helper()
 	group, err := p.ELB.CreateTargetGroup(p.Context(), &elbv2.CreateTargetGroupInput{
@@ -119,19 +119,19 @@ func (p *Platform) NewTargetGroup(name, path string) string {
 	return arn
 }
 
-// LoneGroup makes a target group that no load balancer forwards to.
+// UnattachedGroup creates a target group that no load balancer forwards to.
 func (p *Platform) UnattachedGroup() string {
 	p.Helper()
 	return p.NewTargetGroup("lone", "/")
 }
 
-// OK fails the test if there is an error.
+// RequireNoError fails the test on an error.
 func (p *Platform) RequireNoError(err error) {
 	p.Helper()
 	require.NoError(p, err)
 }
 
-// Auth logs in to the registry the way clients do.
+// Auth logs in to the registry as clients do.
 func (p *Platform) Auth() authn.Authenticator {
 	p.Helper()
 	out, err := p.ECR.GetAuthorizationToken(p.Context(), &ecr.GetAuthorizationTokenInput{})
@@ -142,7 +142,8 @@ func (p *Platform) Auth() authn.Authenticator {
 	return &authn.Basic{Username: user, Password: password}
 }
 
-// RemoteOptions are what go-containerregistry needs to reach the registry.
+// RemoteOptions returns the options with which go-containerregistry reaches the
+// registry.
 func (p *Platform) RemoteOptions() []remote.Option {
 	transport := &http.Transport{}
 	p.Cleanup(transport.CloseIdleConnections)
@@ -160,10 +161,10 @@ func (p *Platform) Push(img v1.Image, tag string) string {
 	return p.Repo + "@" + digest.String()
 }
 
-// Binary is the compiled test service.
+// Binary returns the file of the compiled test service.
 func (p *Platform) Binary() string { return p.binary }
 
-// Image pushes the test service.
+// PushImage pushes an image of the test service and returns its reference by digest.
 func (p *Platform) PushImage(version string, args ...string) string {
 	p.Helper()
 	img, err := testapp.ServiceImage(p.binary, version, args...)
@@ -171,8 +172,8 @@ func (p *Platform) PushImage(version string, args ...string) string {
 	return p.Push(img, version)
 }
 
-// Register registers a revision of the family "app" and returns its ARN. Each
-// change may alter the only container.
+// RegisterTaskDefinition registers a revision of the family "app" and returns its ARN.
+// Each change may alter its only container.
 func (p *Platform) RegisterTaskDefinition(image string, changes ...func(*ecstypes.ContainerDefinition)) string {
 	p.Helper()
 	container := ecstypes.ContainerDefinition{
@@ -195,10 +196,10 @@ func (p *Platform) RegisterTaskDefinition(image string, changes ...func(*ecstype
 	return *out.TaskDefinition.TaskDefinitionArn
 }
 
-// Network is the network configuration of every service and task.
+// NetworkConfiguration is the network configuration of all services and tasks.
 var NetworkConfiguration = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}}
 
-// Create creates the service "app" with two tasks behind the load balancer.
+// CreateService creates the service "app" with two tasks behind the load balancer.
 func (p *Platform) CreateService(definition string, changes ...func(*ecs.CreateServiceInput)) {
 	p.Helper()
 	in := &ecs.CreateServiceInput{
@@ -216,7 +217,7 @@ func (p *Platform) CreateService(definition string, changes ...func(*ecs.CreateS
 	p.RequireNoError(err)
 }
 
-// Update deploys another task definition and returns the new deployment's id.
+// UpdateService deploys another task definition and returns the new deployment's id.
 func (p *Platform) UpdateService(definition string) string {
 	p.Helper()
 	out, err := p.ECS.UpdateService(p.Context(), &ecs.UpdateServiceInput{
@@ -226,7 +227,7 @@ func (p *Platform) UpdateService(definition string) string {
 	return *out.Service.Deployments[0].Id
 }
 
-// Service describes the service "app".
+// DescribeService returns the service "app".
 func (p *Platform) DescribeService() ecstypes.Service {
 	p.Helper()
 	out, err := p.ECS.DescribeServices(p.Context(), &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}})
@@ -235,7 +236,7 @@ func (p *Platform) DescribeService() ecstypes.Service {
 	return out.Services[0]
 }
 
-// Eventually polls the service until it is as wanted.
+// Eventually polls the service until wanted returns true.
 func (p *Platform) Eventually(wanted func(ecstypes.Service) bool) ecstypes.Service {
 	p.Helper()
 	last := p.DescribeService()
@@ -244,14 +245,14 @@ func (p *Platform) Eventually(wanted func(ecstypes.Service) bool) ecstypes.Servi
 	for deadline := time.Now().Add(30 * time.Second); !wanted(last); last = p.DescribeService() {
 		if time.Now().After(deadline) {
 			text, _ := json.MarshalIndent(last, "", "  ")
-			require.Fail(p, "the service did not get there", "%s", text)
+			require.Fail(p, "timed out waiting for the service", "%s", text)
 		}
 		<-tick.C
 	}
 	return last
 }
 
-// Stable waits until the service has one completed deployment.
+// WaitStable waits until the service has one completed deployment.
 func (p *Platform) WaitStable() ecstypes.Service {
 	p.Helper()
 	return p.Eventually(func(s ecstypes.Service) bool {
@@ -259,7 +260,7 @@ func (p *Platform) WaitStable() ecstypes.Service {
 	})
 }
 
-// Messages lists a service's events, oldest first.
+// EventMessages returns the messages of a service's events, oldest first.
 func EventMessages(s ecstypes.Service) []string {
 	var list []string
 	for _, e := range slices.Backward(s.Events) {
@@ -268,7 +269,7 @@ func EventMessages(s ecstypes.Service) []string {
 	return list
 }
 
-// Tasks describes the service's tasks with a desired status.
+// DescribeTasks returns the service's tasks with a desired status.
 func (p *Platform) DescribeTasks(status ecstypes.DesiredStatus) []ecstypes.Task {
 	p.Helper()
 	list, err := p.ECS.ListTasks(p.Context(), &ecs.ListTasksInput{Cluster: aws.String("test"), ServiceName: aws.String("app"), DesiredStatus: status})
@@ -281,7 +282,7 @@ func (p *Platform) DescribeTasks(status ecstypes.DesiredStatus) []ecstypes.Task 
 	return out.Tasks
 }
 
-// Get asks the load balancer.
+// Get requests a path from the load balancer.
 func (p *Platform) Get(path string) (status int, body string) {
 	p.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
@@ -293,7 +294,7 @@ func (p *Platform) Get(path string) (status int, body string) {
 	return resp.StatusCode, string(raw)
 }
 
-// Version is what the test service behind the load balancer says it is.
+// Version returns the version that the test service reports through the load balancer.
 func (p *Platform) Version() string {
 	p.Helper()
 	status, body := p.Get("/")
@@ -303,7 +304,7 @@ func (p *Platform) Version() string {
 	return answer.Version
 }
 
-// TaskID is the last part of a task's ARN.
+// TaskID returns the last part of a task's ARN.
 func TaskID(t ecstypes.Task) string {
 	return (*t.TaskArn)[strings.LastIndexByte(*t.TaskArn, '/')+1:]
 }

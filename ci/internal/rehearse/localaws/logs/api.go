@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the CloudWatch Logs API.
+// Service returns the CloudWatch Logs API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "logs",
@@ -35,7 +35,7 @@ func (s *Store) Service() wire.Service {
 	}
 }
 
-// named is the group of a call that may name it by ARN instead.
+// requestGroup returns the name of a call's log group, which may be given as ARN.
 func (s *Store) requestGroup(ctx context.Context, name, identifier *string) string {
 	group := s.groupName(name, identifier)
 	wire.AddResources(ctx, s.arn(group))
@@ -174,7 +174,7 @@ func (s *Store) describe(group string, st *stream) types.LogStream {
 		CreationTime: new(st.created.UnixMilli()),
 	}
 	if n := len(st.events); n > 0 {
-		// Copies: the events move when older ones arrive late.
+		// Copies: events move when older ones arrive late.
 		out.FirstEventTimestamp, out.LastEventTimestamp = new(st.events[0].timestamp), new(st.events[n-1].timestamp)
 		out.LastIngestionTime = new(st.events[n-1].ingested)
 	}

@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// maxEvents is the most events one answer holds.
+// maxEvents is the maximum number of events in one response.
 const maxEvents = 10_000
 
 func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*cwl.GetLogEventsOutput, error) {
@@ -46,7 +46,7 @@ func (s *Store) getLogEvents(ctx context.Context, in *cwl.GetLogEventsInput) (*c
 	}
 	out := &cwl.GetLogEventsOutput{
 		Events: []types.OutputLogEvent{},
-		// At either end the token repeats, which is how clients know they are there.
+		// At either end the token repeats, by which clients recognise the end.
 		NextForwardToken:  new(fmt.Sprintf("f/%056d", to+st.dropped)),
 		NextBackwardToken: new(fmt.Sprintf("b/%056d", from+st.dropped)),
 	}
@@ -88,12 +88,12 @@ func (s *Store) filterLogEvents(ctx context.Context, in *cwl.FilterLogEventsInpu
 
 var filterTerm = regexp.MustCompile(`([?-]?)("[^"]*"|\S+)`)
 
-// pattern compiles an unstructured filter pattern: words and "phrases" that must
-// all occur, ?words of which one must, and -words that must not.
+// compileFilterPattern compiles an unstructured filter pattern: words and "phrases" that
+// must all occur, ?words of which one must, and -words that must not.
 func compileFilterPattern(text string) (func(string) bool, error) {
 	text = strings.TrimSpace(text)
 	if strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.HasPrefix(text, "%") {
-		return nil, wire.Errorf("InvalidParameterException", "Invalid filter pattern: the embedded AWS knows words and phrases only")
+		return nil, wire.Errorf("InvalidParameterException", "Invalid filter pattern: the embedded AWS supports only words and phrases")
 	}
 	var must, some, not []string
 	for _, m := range filterTerm.FindAllStringSubmatch(text, -1) {

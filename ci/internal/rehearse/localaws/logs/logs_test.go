@@ -112,7 +112,7 @@ func TestFilterLogEvents(t *testing.T) {
 		require.Empty(t, out.Events)
 	}
 	_, err := p.Logs.FilterLogEvents(t.Context(), &cwl.FilterLogEventsInput{LogGroupName: group, FilterPattern: aws.String("{ $.level = error }")})
-	require.ErrorContains(t, err, "the embedded AWS knows words and phrases only")
+	require.ErrorContains(t, err, "the embedded AWS supports only words and phrases")
 }
 
 func TestGroupsAndStreams(t *testing.T) {

@@ -25,12 +25,12 @@ type Store struct {
 	parameters map[string]types.Parameter // by name
 }
 
-// New returns a store without any parameter.
+// New returns a store without parameters.
 func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, parameters: map[string]types.Parameter{}}
 }
 
-// Service is the part of the SSM API that is about parameters.
+// Service returns the parameters' part of the SSM API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "ssm",
@@ -44,9 +44,9 @@ func (s *Store) Service() wire.Service {
 	}
 }
 
-// Value is the text of a parameter that is named by its name or ARN; false says
-// that there is none.
-func (s *Store) Value(ref string) (string, bool) {
+// Value returns the value of the parameter with a name or ARN. ok is false if it does
+// not exist.
+func (s *Store) Value(ref string) (value string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.find(ref)
@@ -65,7 +65,7 @@ func (s *Store) find(ref string) (types.Parameter, bool) {
 	return types.Parameter{}, false
 }
 
-// arn is a parameter's ARN: a name that begins with a slash does not get two.
+// arn returns a parameter's ARN, with a single slash before a name that begins with one.
 func (s *Store) arn(name string) string {
 	return s.scope.ARN("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
 }
@@ -97,7 +97,7 @@ func (s *Store) putParameter(ctx context.Context, in *ssm.PutParameterInput) (*s
 }
 
 func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParametersInput) (*ssm.DescribeParametersOutput, error) {
-	wire.AddResources(ctx, s.scope.ARN("ssm", "*")) // the action knows no single resource
+	wire.AddResources(ctx, s.scope.ARN("ssm", "*")) // the action has no resource
 	all := []types.ParameterMetadata{}
 	for _, name := range slices.Sorted(maps.Keys(s.parameters)) {
 		p := s.parameters[name]
@@ -116,7 +116,7 @@ func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParamete
 	return &ssm.DescribeParametersOutput{Parameters: page, NextToken: next}, err
 }
 
-// matches applies the filters that are served: by name and by type.
+// matches reports whether a parameter matches filters by name and by type.
 func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, error) {
 	for _, f := range filters {
 		text := *p.Name
@@ -125,7 +125,7 @@ func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, er
 		case "Type":
 			text = string(p.Type)
 		default:
-			return false, wire.Errorf("InvalidFilterKey", "The embedded AWS filters parameters by Name and Type, not by %s.", aws.ToString(f.Key))
+			return false, wire.Errorf("InvalidFilterKey", "The embedded AWS supports the filter keys Name and Type, not %s.", aws.ToString(f.Key))
 		}
 		matched := slices.ContainsFunc(f.Values, func(value string) bool {
 			switch aws.ToString(f.Option) {

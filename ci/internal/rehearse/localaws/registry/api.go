@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the ECR API.
+// Service returns the ECR API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "ecr",
@@ -47,7 +47,7 @@ func (s *Store) Service() wire.Service {
 
 func (s *Store) arn(repo string) string { return s.scope.ARN("ecr", "repository/"+repo) }
 
-// awsError renders an error of the store as ECR's API does.
+// awsError returns an error of the store as ECR's API does.
 func (s *Store) awsError(err error, repo, tag string) error {
 	switch {
 	case err == nil:
@@ -79,7 +79,7 @@ func (s *Store) getAuthorizationToken(_ context.Context, _ *ecr.GetAuthorization
 	}}}, nil
 }
 
-// repositoryName is ECR's rule for names.
+// repositoryNamePattern is ECR's constraint on repository names.
 var repositoryNamePattern = regexp.MustCompile(`^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
 
 func (s *Store) createRepository(ctx context.Context, in *ecr.CreateRepositoryInput) (*ecr.CreateRepositoryOutput, error) {
@@ -194,7 +194,7 @@ func (s *Store) getLifecyclePolicy(ctx context.Context, in *ecr.GetLifecyclePoli
 	})
 }
 
-// change runs f on one repository under the lock.
+// withRepository runs f on a repository under the lock.
 func (s *Store) withRepository(ctx context.Context, name string, f func(*repository) error) error {
 	wire.AddResources(ctx, s.arn(name))
 	s.mu.Lock()

@@ -7,10 +7,10 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// tokenLife is how long ECR's registry passwords are good for.
+// tokenLifetime is how long ECR's registry passwords are valid.
 const tokenLifetime = 12 * time.Hour
 
-// issueToken makes a new registry password.
+// issueToken returns a new registry password and its expiry.
 func (s *Store) issueToken() (string, time.Time) {
 	password, expires := wire.RandomHex(64), s.now().Add(tokenLifetime)
 	s.mu.Lock()
@@ -24,8 +24,7 @@ func (s *Store) issueToken() (string, time.Time) {
 	return password, expires
 }
 
-// authorized says whether a request carries a password that GetAuthorizationToken
-// has issued.
+// authorized reports whether a request has a valid password of GetAuthorizationToken.
 func (s *Store) authorized(r *http.Request) bool {
 	user, password, ok := r.BasicAuth()
 	if !ok || user != "AWS" {

@@ -13,16 +13,16 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// maxManifest is the largest manifest taken, as the distribution specification
+// maxManifest is the maximum size of a manifest, as the distribution specification
 // recommends.
 const maxManifest = 4 << 20
 
 var (
 	errUploadUnknown = errors.New("upload does not exist")
-	errRange         = errors.New("the content does not go on where the upload ends")
+	errRange         = errors.New("the content does not start at the end of the upload")
 )
 
-// ServeHTTP speaks the OCI distribution protocol below /v2/.
+// ServeHTTP serves the OCI distribution protocol below /v2/.
 func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
 	if !s.authorized(r) {
@@ -58,7 +58,7 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// splitPath takes <repository>/<kind>/<rest> apart; repositories may hold slashes.
+// splitPath splits <repository>/<kind>/<rest>. Repositories may contain slashes.
 func splitPath(path string) (repo, kind, rest string, ok bool) {
 	parts := strings.Split(path, "/")
 	n := len(parts)
@@ -104,7 +104,7 @@ func (s *Store) serveManifest(w http.ResponseWriter, r *http.Request, repo, refe
 		w.Header().Set("Docker-Content-Digest", m.Digest.String())
 		w.WriteHeader(http.StatusCreated)
 		return nil
-	default: // ECR deletes images through its API only
+	default: // ECR deletes images only by its API
 		return errUnsupported
 	}
 }
@@ -126,7 +126,7 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 			return s.completeUpload(w, r, repo, id)
 		}
 		return writeUploadStatus(w, http.StatusAccepted, repo, id, 0)
-	case http.MethodGet: // how far an upload came
+	case http.MethodGet: // the status of an upload
 		size, err := s.uploadSize(repo, id)
 		if err != nil {
 			return err
@@ -154,7 +154,7 @@ func (s *Store) serveUpload(w http.ResponseWriter, r *http.Request, repo, id str
 	}
 }
 
-// underWay tells where an upload goes on, and how much of it has come.
+// writeUploadStatus writes the location and size of an upload.
 func writeUploadStatus(w http.ResponseWriter, status int, repo, id string, size int64) error {
 	w.Header().Set("Location", "/v2/"+repo+"/blobs/uploads/"+id)
 	w.Header().Set("Docker-Upload-Uuid", id)
@@ -163,7 +163,7 @@ func writeUploadStatus(w http.ResponseWriter, status int, repo, id string, size 
 	return nil
 }
 
-// finish takes the last part of an upload, which is all of it in a monolithic one.
+// completeUpload handles the last part of an upload, which is all of a monolithic one.
 func (s *Store) completeUpload(w http.ResponseWriter, r *http.Request, repo, id string) error {
 	h, err := v1.NewHash(r.URL.Query().Get("digest"))
 	if err != nil {
@@ -214,7 +214,7 @@ func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request, repo, digest s
 	return nil
 }
 
-// fail renders an error of the store with ECR's wording.
+// writeStoreError writes an error of the store with ECR's message.
 func (s *Store) writeStoreError(w http.ResponseWriter, err error, repo, reference string) {
 	switch {
 	case errors.Is(err, ErrRepositoryUnknown):

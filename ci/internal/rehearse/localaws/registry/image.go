@@ -10,8 +10,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image opens an image of a repository for reading. An index is resolved to the
-// first of the wanted platforms it has.
+// Image opens an image of a repository. An index is resolved to the first of the
+// platforms that it has.
 func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image, error) {
 	m, err := s.Manifest(repo, reference)
 	if err != nil {
@@ -32,8 +32,8 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 	return img, checkPlatform(img, platforms)
 }
 
-// suits looks at what a single image says it is for: one that says nothing is
-// for every platform.
+// checkPlatform returns an error unless an image is for one of the platforms. An image
+// without a platform is for all of them.
 func checkPlatform(img v1.Image, platforms []v1.Platform) error {
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -47,7 +47,7 @@ func checkPlatform(img v1.Image, platforms []v1.Platform) error {
 	return PlatformError{platforms[0]}
 }
 
-// PlatformError says that an index has no image for the wanted platforms.
+// PlatformError reports that an index has no image for the wanted platforms.
 type PlatformError struct{ Wanted v1.Platform }
 
 func (e PlatformError) Error() string {
@@ -65,9 +65,8 @@ func (s *Store) selectPlatform(repo string, index *Manifest, platforms []v1.Plat
 	return nil, PlatformError{platforms[0]}
 }
 
-// Repository is the repository that an image reference names if it points to
-// this registry, by its address or by the account's ECR host name, along with
-// the tag or digest.
+// ParseReference returns the repository and the tag or digest of an image reference. ok
+// is false unless its host is this registry's address or the account's ECR host name.
 func (s *Store) ParseReference(ref string) (repo, reference string, ok bool) {
 	for _, host := range []string{s.host, s.scope.Account + ".dkr.ecr." + s.scope.Region + ".amazonaws.com"} {
 		rest, found := strings.CutPrefix(ref, host+"/")
@@ -87,7 +86,7 @@ func (s *Store) ParseReference(ref string) (repo, reference string, ok bool) {
 	return "", "", false
 }
 
-// storedImage is the part of an image that go-containerregistry needs to know.
+// storedImage provides an image of the store to go-containerregistry.
 type storedImage struct {
 	store    *Store
 	manifest *Manifest

@@ -85,8 +85,7 @@ func (s *Store) imageDetail(r *repository, m *Manifest, tags []string) ecrtypes.
 	return d
 }
 
-// size is what pulling an image moves: its layers, or those of all the images of
-// an index.
+// pullSize returns the size of an image's layers, or of those of all images of an index.
 func (r *repository) pullSize(m *Manifest) int64 {
 	total := int64(0)
 	for _, l := range m.parsed.Layers {
@@ -100,7 +99,7 @@ func (r *repository) pullSize(m *Manifest) int64 {
 	return total
 }
 
-// sorted lists a repository's manifests, oldest first.
+// sortedManifests returns a repository's manifests, oldest first.
 func (r *repository) sortedManifests() []*Manifest {
 	all := make([]*Manifest, 0, len(r.manifests))
 	for _, m := range r.manifests {

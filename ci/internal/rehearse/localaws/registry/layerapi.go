@@ -33,7 +33,7 @@ func (s *Store) batchCheckLayerAvailability(ctx context.Context, in *ecr.BatchCh
 	})
 }
 
-// partSize is the part size ECR asks for.
+// partSize is the part size that ECR requests.
 const partSize = 10 << 20
 
 func (s *Store) initiateLayerUpload(ctx context.Context, in *ecr.InitiateLayerUploadInput) (*ecr.InitiateLayerUploadOutput, error) {

@@ -10,9 +10,9 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// describeImageScanFindings answers as ECR does for images that its basic scan
-// cannot read: the embedded one has no database of vulnerabilities, and must not
-// say that there are none.
+// describeImageScanFindings responds as ECR does for images that its basic scan does not
+// support: the embedded ECR has no database of vulnerabilities, and must not report that
+// an image has none.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html
 func (s *Store) describeImageScanFindings(ctx context.Context, in *ecr.DescribeImageScanFindingsInput) (*ecr.DescribeImageScanFindingsOutput, error) {
 	name := aws.ToString(in.RepositoryName)

@@ -1,5 +1,5 @@
-// Package secrets is the embedded Secrets Manager: secrets with one version
-// each, in memory.
+// Package secrets is the embedded Secrets Manager: secrets with one version each, in
+// memory.
 package secrets
 
 import (
@@ -15,10 +15,10 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// current is the staging label of a secret's version in force.
+// currentStage is the staging label of a secret's current version.
 const currentStage = "AWSCURRENT"
 
-// window is how many days a deleted secret can still be restored, by default.
+// recoveryWindowDays is for how many days a deleted secret can be restored by default.
 const recoveryWindowDays = 30
 
 type secret struct {
@@ -27,7 +27,7 @@ type secret struct {
 	text               *string
 	binary             []byte
 	created            time.Time
-	deletionDate       *time.Time // when it will be gone, or nil
+	deletionDate       *time.Time // nil unless deleted
 	tags               []types.Tag
 }
 
@@ -40,12 +40,12 @@ type Store struct {
 	secrets map[string]*secret // by name
 }
 
-// New returns a store without any secret.
+// New returns a store without secrets.
 func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, secrets: map[string]*secret{}}
 }
 
-// Service is the Secrets Manager API.
+// Service returns the Secrets Manager API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "secretsmanager",
@@ -59,8 +59,8 @@ func (s *Store) Service() wire.Service {
 	}
 }
 
-// Value is the text of a secret that is named by its name or ARN, in the version
-// with an id or a staging label, or the current one where both are empty.
+// Value returns the text of the secret with a name or ARN, in the version with an id or
+// staging label, or the current version if both are empty.
 func (s *Store) Value(ref, stage, version string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Store) find(ref string) (*secret, error) {
 	return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 }
 
-// usable finds a secret's version that may be read.
+// readable finds a secret in a version that may be read.
 func (s *Store) readable(ref, stage, version string) (*secret, error) {
 	found, err := s.find(ref)
 	switch {
@@ -108,7 +108,8 @@ func (s *Store) requestSecret(ctx context.Context, ref *string) (*secret, error)
 	return found, nil
 }
 
-// arn is the ARN that a reference stands for, as far as it is known.
+// arn returns the ARN of a reference, without the six characters that are added to a
+// name.
 func (s *Store) arn(ref string) string {
 	if strings.HasPrefix(ref, "arn:") {
 		return ref

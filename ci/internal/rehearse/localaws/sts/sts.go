@@ -1,5 +1,5 @@
-// Package sts is the embedded Security Token Service. Web identity tokens are
-// read, not verified: there is no identity provider to ask.
+// Package sts is the embedded Security Token Service. Web identity tokens are read, not
+// verified, because it has no identity provider.
 package sts
 
 import (
@@ -17,13 +17,13 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// session is who holds credentials that were issued here.
+// session is the session of issued credentials.
 type session struct {
 	arn, id string
 	expires time.Time
 }
 
-// Tokens issues temporary credentials and remembers whose they are.
+// Tokens issues temporary credentials and records their sessions.
 type Tokens struct {
 	scope wire.Scope
 
@@ -31,12 +31,12 @@ type Tokens struct {
 	sessions map[string]session // by access key id
 }
 
-// New returns an issuer that has issued nothing yet.
+// New returns an issuer without sessions.
 func New(scope wire.Scope) *Tokens {
 	return &Tokens{scope: scope, sessions: map[string]session{}}
 }
 
-// Service is the STS API.
+// Service returns the STS API.
 func (t *Tokens) Service() wire.Service {
 	return wire.Service{
 		Name:      "sts",
@@ -50,7 +50,7 @@ func (t *Tokens) Service() wire.Service {
 	}
 }
 
-// Expired says whether an access key was issued here and is no longer good.
+// Expired reports whether an access key was issued here and has expired.
 func (t *Tokens) Expired(accessKey string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,8 +58,8 @@ func (t *Tokens) Expired(accessKey string) bool {
 	return ok && time.Now().After(s.expires)
 }
 
-// Who is the ARN of the session that an access key belongs to, or of the user
-// whom every other key belongs to.
+// CallerARN returns the ARN of an access key's session, or of the local user, which has
+// all other keys.
 func (t *Tokens) CallerARN(accessKey string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,7 +108,7 @@ func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 	}, nil
 }
 
-// issue makes credentials for a session of a role.
+// issue returns credentials for a session of a role.
 func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (*types.AssumedRoleUser, *types.Credentials, error) {
 	wire.AddResources(ctx, role)
 	duration := time.Hour
@@ -135,7 +135,7 @@ func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (
 	}, nil
 }
 
-// audience is a claim that is text or a list of texts.
+// audience is a claim that is a string or a list of strings.
 type audience []string
 
 func (a *audience) UnmarshalJSON(raw []byte) error {

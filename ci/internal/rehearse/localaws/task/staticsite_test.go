@@ -34,7 +34,7 @@ func TestSitesWithoutServer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(t *testing.T, w way) {
 				c := run(t, w, siteImage(t, config), nil)
-				require.Equal(t, []string{"the image has no web server: its site /srv is served by the embedded AWS"}, c.output.all())
+				require.Equal(t, []string{"the image has no web server: the embedded AWS serves its site /srv"}, c.output.all())
 				for path, want := range map[string]struct {
 					status int
 					body   string
@@ -91,5 +91,5 @@ func TestASiteThatIsNotThere(t *testing.T) {
 	require.NoError(t, err)
 	defer s.Close()
 	_, err = s.Start(Spec{Name: "app", Image: pulled})
-	require.ErrorContains(t, err, "the label dev.slipway.site names /none, which the image does not have")
+	require.ErrorContains(t, err, "label dev.slipway.site: /none does not exist in the image")
 }

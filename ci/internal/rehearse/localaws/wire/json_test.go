@@ -61,7 +61,7 @@ func TestJSONLeavesOutWhatIsNotThere(t *testing.T) {
 	require.NoError(t, err)
 	require.JSONEq(t, `{"count":0,"enabled":false,"names":[]}`, string(raw))
 	_, err = EncodeJSON(struct{ Union any }{1})
-	require.ErrorContains(t, err, "unions are not spoken here")
+	require.ErrorContains(t, err, "unions are not supported")
 }
 
 func TestDecodeJSON(t *testing.T) {
@@ -71,16 +71,16 @@ func TestDecodeJSON(t *testing.T) {
 		"unknown member":      {`{"future":{"a":[1,{"b":2}]}}`, ""},
 		"null member":         {`{"taskDefinition":null}`, ""},
 		"no JSON":             {`{`, "SerializationException: the request is not JSON"},
-		"text for a number":   {`{"count":"seven"}`, "request.count is text where int32 is expected"},
+		"text for a number":   {`{"count":"seven"}`, "request.count is a string where int32 is expected"},
 		"number for text":     {`{"taskDefinition":7}`, "request.taskDefinition is a number where string is expected"},
 		"list for text":       {`{"taskDefinition":[]}`, "request.taskDefinition is a list where string is expected"},
 		"object for text":     {`{"names":[{}]}`, "request.names[0] is an object where string is expected"},
 		"boolean for a list":  {`{"names":true}`, "request.names is a boolean where []string is expected"},
 		"too large":           {`{"count":5000000000}`, "request.count is the number 5000000000 where int32 is expected"},
-		"text for a time":     {`{"at":"yesterday"}`, "request.at is something else where time.Time is expected"},
-		"no base64":           {`{"raw":"?"}`, "request.raw is text that is not base64"},
+		"text for a time":     {`{"at":"yesterday"}`, "request.at is not a number where time.Time is expected"},
+		"no base64":           {`{"raw":"?"}`, "request.raw is a string that is not base64"},
 		"deep inside":         {`{"parts":[{"count":1},{"count":true}]}`, "request.parts[1].count is a boolean"},
-		"inside a map":        {`{"nested":{"x":{"count":"1"}}}`, "request.nested.x.count is text"},
+		"inside a map":        {`{"nested":{"x":{"count":"1"}}}`, "request.nested.x.count is a string"},
 		"number out of range": {`{"ratio":1e999}`, "request.ratio is the number 1e999"},
 	}
 	for name, test := range tests {

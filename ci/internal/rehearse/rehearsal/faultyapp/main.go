@@ -1,6 +1,6 @@
-// Command saboteur is the new version that goes wrong in a rehearsal: it takes
-// the place of a service's binary and fails as its argument says. It has the
-// standard library only, because it is compiled from this one file.
+// Command faultyapp is the new version in a rehearsal's scenarios: it replaces a
+// service's program and fails as its argument says. It uses only the standard library,
+// because it is compiled from this file alone.
 package main
 
 import (
@@ -27,17 +27,17 @@ func main() {
 	case "wrong-version":
 		serve("200 OK", `{"status":"ok","version":"of yesterday"}`, "answering %q\n")
 	case "hang":
-		fmt.Println("waiting for a lock that nobody releases")
+		fmt.Println("waiting for a lock that is never released")
 		stop := make(chan os.Signal, 1)
 		signal.Notify(stop, syscall.SIGTERM)
 		<-stop
 	default:
-		fmt.Fprintf(os.Stderr, "no fault %q: say crash, unhealthy, wrong-version or hang\n", fault)
+		fmt.Fprintf(os.Stderr, "unknown fault %q: want crash, unhealthy, wrong-version or hang\n", fault)
 		os.Exit(2)
 	}
 }
 
-// serve answers every request alike, its health check's among them, and logs it.
+// serve logs each request and gives all the same response, also to health checks.
 func serve(status, body, log string) {
 	port := os.Getenv("PORT")
 	if port == "" {

@@ -44,7 +44,7 @@ func TestLoadDefaults(t *testing.T) {
 	}, cfg)
 }
 
-func TestLoadTakesWhatIsSet(t *testing.T) {
+func TestLoadFromEnvironment(t *testing.T) {
 	cfg, err := config.Load(environment(
 		"PORT", "65535",
 		"HOSTNAME", "ip-10-0-10-7",
@@ -100,7 +100,7 @@ func TestLoadLevels(t *testing.T) {
 	}
 }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadInvalid(t *testing.T) {
 	const longest = 9223372036 * time.Second
 	tests := map[string]struct {
 		env  []string
@@ -147,7 +147,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadReportsAllMistakesAtOnce(t *testing.T) {
+func TestLoadReportsAllErrors(t *testing.T) {
 	_, err := config.Load(environment("PORT", "x", "LOG_LEVEL", "x", "IDLE_TIMEOUT", "x", "VERSION", "?"))
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")

@@ -135,7 +135,7 @@ func converse(addr string, keep bool) (answers int64, closing bool, err error) {
 	return answers, closing, nil
 }
 
-func TestDrainDelayKeepsAnswering(t *testing.T) {
+func TestDrainDelayKeepsServing(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.DrainDelay = 500 * time.Millisecond })
 	r := run(t, s)
 	client := newClient(t)
@@ -156,9 +156,9 @@ func TestDrainDelayKeepsAnswering(t *testing.T) {
 	require.NoError(t, <-r.result)
 }
 
-// TestDrainClosesSilentConnections holds a connection as Go's HTTP client does
+// TestDrainClosesUnusedConnections holds a connection as Go's HTTP client does
 // when another one became free while it dialled: open, and never used.
-func TestDrainClosesSilentConnections(t *testing.T) {
+func TestDrainClosesUnusedConnections(t *testing.T) {
 	s, _ := newServer(t, nil)
 	r := run(t, s)
 	conn, err := net.Dial("tcp", r.addr)
@@ -198,7 +198,7 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-func TestDrainGivesUp(t *testing.T) {
+func TestDrainTimeout(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.DrainTimeout = 100 * time.Millisecond })
 	arrived, release := slowly(s)
 	r := run(t, s)
@@ -217,7 +217,7 @@ func TestDrainGivesUp(t *testing.T) {
 	<-answered
 }
 
-func TestServeStoppedBeforeItStarts(t *testing.T) {
+func TestServeContextAlreadyDone(t *testing.T) {
 	s, _ := newServer(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -233,7 +233,7 @@ type broken struct{ net.Listener }
 
 func (broken) Accept() (net.Conn, error) { return nil, errors.New("out of file descriptors") }
 
-func TestServeReportsABrokenListener(t *testing.T) {
+func TestServeBrokenListener(t *testing.T) {
 	s, _ := newServer(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -244,10 +244,10 @@ func TestServeReportsABrokenListener(t *testing.T) {
 	require.ErrorIs(t, err, net.ErrClosed, "the listener must be closed")
 }
 
-func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
+func TestLingeringListenerAcceptsBacklog(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln := linger(inner, slog.New(slog.DiscardHandler))
+	ln := newLingeringListener(inner, slog.New(slog.DiscardHandler))
 	const queued = 5
 	for range queued {
 		conn, err := net.Dial("tcp", inner.Addr().String())
@@ -288,13 +288,13 @@ func TestTooManyOpenFiles(t *testing.T) {
 		defer func() { _, _ = conn.Close(), other.Close() }()
 		logged := &lines{}
 		begin := time.Now()
-		ln := linger(&poor{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn},
+		ln := newLingeringListener(&poor{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn},
 			slog.New(slog.NewJSONHandler(logged, nil)))
 		accepted, err := ln.Accept()
 		require.NoError(t, err, "it waits, and goes on")
-		require.Equal(t, conn, accepted.(*silentConn).Conn)
+		require.Equal(t, conn, accepted.(*trackedConn).Conn)
 		require.Equal(t, 4*acceptPause, time.Since(begin))
-		require.Contains(t, logged.with(t, "connections wait")[0]["error"], "too many open files")
+		require.Contains(t, logged.with(t, "cannot accept connections, trying again")[0]["error"], "too many open files")
 
 		ln.Listener = &poor{failures: []error{syscall.EINVAL}}
 		_, err = ln.Accept()

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestLimit(t *testing.T) {
+func TestRateLimit(t *testing.T) {
 	s, logged := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 1, 60 })
 	r := run(t, s)
 	as := func(target, client string) answer {
@@ -26,7 +26,7 @@ func TestLimit(t *testing.T) {
 	last := logged.with(t, "request")[60]
 	require.Equal(t, "203.0.113.7", last["client"])
 	require.InDelta(t, 429, last["status"], 0)
-	require.EqualValues(t, 1, s.meter.limited.Get())
+	require.EqualValues(t, 1, s.metrics.rateLimited.Get())
 
 	require.Equal(t, 200, as("/api/", "203.0.113.8").StatusCode, "another client")
 	require.Equal(t, 200, as("/health", "203.0.113.7").StatusCode, "not below /api")
@@ -35,9 +35,9 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestLimitIsNoLess has a burst that is smaller than the rate, or no multiple of
+// TestLimitAtLeastConfigured has a burst that is smaller than the rate, or no multiple of
 // it: nobody may do less than the rate says.
-func TestLimitIsNoLess(t *testing.T) {
+func TestLimitAtLeastConfigured(t *testing.T) {
 	for burst, most := range map[int]int{1: 100, 100: 100, 101: 200, 250: 300} {
 		s, _ := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 100, burst })
 		header := ask(t, s, http.MethodGet, "/api/", "X-Forwarded-For", "203.0.113.7").Header
@@ -46,14 +46,14 @@ func TestLimitIsNoLess(t *testing.T) {
 	}
 }
 
-func TestHousehold(t *testing.T) {
+func TestRateLimitKey(t *testing.T) {
 	for client, want := range map[string]string{
 		"2001:db8:0:1::1": "2001:db8:0:1::",
 		"2001:db8:0:1::2": "2001:db8:0:1::",
 		"2001:db8:0:2::1": "2001:db8:0:2::",
 		"203.0.113.7":     "203.0.113.7",
 	} {
-		require.Equal(t, want, household(netip.MustParseAddr(client)).String())
+		require.Equal(t, want, rateLimitKey(netip.MustParseAddr(client)).String())
 	}
-	require.Equal(t, netip.Addr{}, household(netip.Addr{}))
+	require.Equal(t, netip.Addr{}, rateLimitKey(netip.Addr{}))
 }

@@ -41,7 +41,7 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 	require.Equal(t, documented, there)
 }
 
-func TestAnswersAreAsDocumented(t *testing.T) {
+func TestResponsesMatchDocument(t *testing.T) {
 	doc := document(t)
 	s, _ := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 1, 60 })
 	r := run(t, s)

@@ -205,8 +205,8 @@ func TestPanic(t *testing.T) {
 	require.InDelta(t, 500, requests[0]["status"], 0)
 }
 
-// TestRefusals sends what no well-behaved client would, over a real socket.
-func TestRefusals(t *testing.T) {
+// TestErrors sends what no well-behaved client would, over a real socket.
+func TestErrors(t *testing.T) {
 	tests := map[string]struct {
 		sent   string
 		status int
@@ -246,10 +246,10 @@ func TestRefusals(t *testing.T) {
 	require.Len(t, logged.with(t, "refused"), 6)
 }
 
-// TestHeadersOfALoadBalancer sends as much as an Application Load Balancer
+// TestLargeLoadBalancerHeaders sends as much as an Application Load Balancer
 // forwards: up to 16 KB in a line and 64 KB from the client, and what it adds
 // where it authenticates users.
-func TestHeadersOfALoadBalancer(t *testing.T) {
+func TestLargeLoadBalancerHeaders(t *testing.T) {
 	line := func(kilobytes int) string { return strings.Repeat("a", kilobytes<<10) }
 	tests := map[string][]string{
 		"claims":             {"X-Amzn-Oidc-Data", line(9)},
@@ -270,9 +270,9 @@ func TestHeadersOfALoadBalancer(t *testing.T) {
 	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/?"+line(15)).StatusCode, "the longest line of a request")
 }
 
-// TestConnectionsAreBounded: beyond, they are told and closed, and those that
+// TestMaxConnections: beyond, they are told and closed, and those that
 // are open are served.
-func TestConnectionsAreBounded(t *testing.T) {
+func TestMaxConnections(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.MaxConnections = 2 })
 	r := run(t, s)
 	exchange := func(conn net.Conn) (int, error) {

@@ -32,7 +32,7 @@ func collector(t *testing.T, status int) (url string, asked <-chan *http.Request
 	return server.URL, requests
 }
 
-func TestSpansArrive(t *testing.T) {
+func TestSpansAreSent(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 	url, asked := collector(t, 200)
 	provider, err := Start(t.Context(), url+"/otlp/v1/traces", map[string]string{"Authorization": "Bearer x"}, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
@@ -57,13 +57,13 @@ func TestStartFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := Start(ctx, "http://127.0.0.1:1", nil, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "starting the exporter of traces")
+	require.ErrorContains(t, err, "creating the trace exporter")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "nonsense")
 	_, err = Start(t.Context(), "http://127.0.0.1:1", nil, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "describing the service in traces")
+	require.ErrorContains(t, err, "creating the trace resource")
 }
 
-func TestTroubleIsLogged(t *testing.T) {
+func TestExportErrorsAreLogged(t *testing.T) {
 	var logged strings.Builder
 	url, asked := collector(t, 401)
 	provider, err := Start(t.Context(), url, map[string]string{"X-Key": "hunter2"}, identity.New("web-1", "v7"), slog.New(slog.NewTextHandler(&logged, nil)))
@@ -74,6 +74,6 @@ func TestTroubleIsLogged(t *testing.T) {
 	require.ErrorContains(t, provider.ForceFlush(t.Context()), "401")
 	<-asked
 	require.NoError(t, provider.Shutdown(t.Context()))
-	require.Contains(t, logged.String(), `level=WARN msg=traces error="unexpected EOF"`)
+	require.Contains(t, logged.String(), `level=WARN msg="cannot send traces" error="unexpected EOF"`)
 	require.NotContains(t, logged.String(), "hunter2")
 }

@@ -24,9 +24,9 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// TestHostile sends what breaks servers, over a real socket, and asks afterwards
+// TestMalformedRequests sends what breaks servers, over a real socket, and asks afterwards
 // whether this one still stands.
-func TestHostile(t *testing.T) {
+func TestMalformedRequests(t *testing.T) {
 	tests := map[string]struct {
 		sent   string
 		status int // 0: the connection may end without an answer

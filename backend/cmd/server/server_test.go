@@ -145,8 +145,8 @@ func TestServe(t *testing.T) {
 	require.Equal(t, []string{"started", "draining", "stopped"}, messages)
 }
 
-// TestServeTells has a collector and an admin listener.
-func TestServeTells(t *testing.T) {
+// TestServeLogs has a collector and an admin listener.
+func TestServeLogs(t *testing.T) {
 	spans := make(chan string, 10)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -176,8 +176,8 @@ func TestServeTells(t *testing.T) {
 	require.Contains(t, p.stdout.String(), `"OTEL_EXPORTER_OTLP_HEADERS":["X-Tenant"]`)
 }
 
-// TestServeCollectorAway has a collector that accepts and never answers.
-func TestServeCollectorAway(t *testing.T) {
+// TestServeUnreachableCollector has a collector that accepts and never answers.
+func TestServeUnreachableCollector(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
@@ -185,10 +185,10 @@ func TestServeCollectorAway(t *testing.T) {
 	getJSON(t, p.url+"/api/")
 	p.stop()
 	require.Equal(t, exitOK, <-p.exit)
-	require.Contains(t, p.stdout.String(), "the last spans are lost")
+	require.Contains(t, p.stdout.String(), "dropped the last spans")
 }
 
-func TestServeRefusesToStart(t *testing.T) {
+func TestServeStartFails(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
@@ -202,12 +202,12 @@ func TestServeRefusesToStart(t *testing.T) {
 	stderr = output{}
 	vars = map[string]string{"PORT": freePort(t), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 	require.Equal(t, exitFailed, run(t.Context(), nil, env(vars), io.Discard, &stderr))
-	require.Contains(t, stderr.String(), "server: describing the service in traces")
+	require.Contains(t, stderr.String(), "server: creating the trace resource")
 }
 
-// TestServeSilentMetadata has an endpoint that never answers: it must neither
+// TestServeMetadataTimeout has an endpoint that never answers: it must neither
 // delay the start nor outlive the stop.
-func TestServeSilentMetadata(t *testing.T) {
+func TestServeMetadataTimeout(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
@@ -217,7 +217,7 @@ func TestServeSilentMetadata(t *testing.T) {
 	require.NotEmpty(t, getJSON(t, p.url+"/api/")["ip"])
 	p.stop()
 	require.Equal(t, exitOK, <-p.exit)
-	require.Contains(t, p.stdout.String(), "keeping the host's address")
+	require.Contains(t, p.stdout.String(), "cannot read the task's address, using the host's")
 }
 
 func TestServeStopsOnSignals(t *testing.T) {
@@ -244,7 +244,7 @@ func TestServeDrainTimesOut(t *testing.T) {
 	require.Contains(t, p.stdout.String(), `"level":"ERROR","msg":"stopped"`)
 }
 
-func TestServeMisconfigured(t *testing.T) {
+func TestServeInvalidConfig(t *testing.T) {
 	var stdout, stderr output
 	code := run(t.Context(), nil, env(map[string]string{"PORT": "http", "LOG_LEVEL": "loud"}), &stdout, &stderr)
 	require.Equal(t, exitUsage, code)
@@ -282,14 +282,14 @@ func TestListenError(t *testing.T) {
 	}
 }
 
-func TestHealthcheck(t *testing.T) {
+func TestHealthCheck(t *testing.T) {
 	tests := map[string]struct {
 		answer func(http.ResponseWriter)
 		code   int
 		stderr string
 	}{
 		"healthy":  {func(w http.ResponseWriter) { w.WriteHeader(200) }, exitOK, `^$`},
-		"draining": {func(w http.ResponseWriter) { w.WriteHeader(503) }, exitFailed, `^unhealthy: http://127\.0\.0\.1:\d+/health answered 503 Service Unavailable\n$`},
+		"draining": {func(w http.ResponseWriter) { w.WriteHeader(503) }, exitFailed, `^unhealthy: http://127\.0\.0\.1:\d+/health responded with status 503 Service Unavailable\n$`},
 		"broken":   {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, exitFailed, `^unhealthy: Get "http://127\.0\.0\.1:\d+/health": EOF\n$`},
 	}
 	for name, test := range tests {
@@ -311,14 +311,14 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
-func TestHealthcheckNobodyThere(t *testing.T) {
+func TestHealthCheckUnreachable(t *testing.T) {
 	var stderr output
 	code := run(t.Context(), []string{"healthcheck"}, env(map[string]string{"PORT": freePort(t)}), io.Discard, &stderr)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, stderr.String(), "connection refused")
 }
 
-func TestHealthcheckHangingServer(t *testing.T) {
+func TestHealthCheckTimeout(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
@@ -332,7 +332,7 @@ func TestHealthcheckHangingServer(t *testing.T) {
 	require.Less(t, time.Since(begin), 5*time.Second)
 }
 
-func TestHealthcheckMisconfigured(t *testing.T) {
+func TestHealthCheckInvalidConfig(t *testing.T) {
 	var stderr output
 	vars := env(map[string]string{"PORT": "x", "LOG_LEVEL": "x"})
 	require.Equal(t, exitFailed, run(t.Context(), []string{"healthcheck"}, vars, io.Discard, &stderr))

@@ -27,13 +27,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
 		// Nor does its store.
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/internal/memory.(*Storage).gc"),
-		// fasthttp never ends its clock, and its worker pool's cleaner notices
-		// up to ten seconds late that the server is gone.
+		// fasthttp never stops its clock, and its worker pool stops up to ten seconds
+		// after the server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-// output is a buffer that the program may write while the test reads.
+// output is a buffer for concurrent use by the program and the test.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -176,7 +176,7 @@ func TestServeLogs(t *testing.T) {
 	require.Contains(t, p.stdout.String(), `"OTEL_EXPORTER_OTLP_HEADERS":["X-Tenant"]`)
 }
 
-// TestServeUnreachableCollector has a collector that accepts and never answers.
+// TestServeUnreachableCollector has a collector that never responds.
 func TestServeUnreachableCollector(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -205,8 +205,8 @@ func TestServeStartFails(t *testing.T) {
 	require.Contains(t, stderr.String(), "server: creating the trace resource")
 }
 
-// TestServeMetadataTimeout has an endpoint that never answers: it must neither
-// delay the start nor outlive the stop.
+// TestServeMetadataTimeout has an endpoint that never responds, which must delay neither
+// the start nor the stop.
 func TestServeMetadataTimeout(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -230,8 +230,7 @@ func TestServeStopsOnSignals(t *testing.T) {
 	}
 }
 
-// TestServeDrainTimesOut holds a request open: half of one, so that the server
-// waits for the rest.
+// TestServeDrainTimesOut sends half a request, so that the server waits for the rest.
 func TestServeDrainTimesOut(t *testing.T) {
 	p := start(t, map[string]string{"PORT": freePort(t), "DRAIN_TIMEOUT": "50ms"})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))

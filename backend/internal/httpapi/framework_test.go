@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOnlyThisPackageUsesTheFramework keeps the way open to another one, as docs/adr
-// says. Benchmarks may compare with it.
+// TestOnlyThisPackageUsesTheFramework keeps the framework replaceable, as docs/adr
+// requires. Benchmarks may use it for comparison.
 func TestOnlyThisPackageUsesTheFramework(t *testing.T) {
 	files := 0
 	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {

@@ -24,12 +24,12 @@ func dial(t *testing.T, addr string) net.Conn {
 	return conn
 }
 
-// TestMalformedRequests sends what breaks servers, over a real socket, and asks afterwards
-// whether this one still stands.
+// TestMalformedRequests sends malformed requests over a socket, and checks that the server
+// still works.
 func TestMalformedRequests(t *testing.T) {
 	tests := map[string]struct {
 		sent   string
-		status int // 0: the connection may end without an answer
+		status int // 0: the connection may be closed without a response
 	}{
 		"unknown method":            {"BREW /api/ HTTP/1.1\r\nHost: x\r\n\r\n", 501},
 		"method of control bytes":   {"G\x00T /api/ HTTP/1.1\r\nHost: x\r\n\r\n", 501},
@@ -81,14 +81,14 @@ func TestMalformedRequests(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/health").StatusCode)
-	for _, line := range logged.with(t, "request") { // each of which is valid JSON
+	require.Equal(t, 200, sendOver(t, r, http.MethodGet, "/health").StatusCode)
+	for _, line := range logged.withMessage(t, "request") { // each of which is valid JSON
 		require.NotEqual(t, "ERROR", line["level"])
 	}
-	require.Empty(t, logged.with(t, "panic"))
+	require.Empty(t, logged.withMessage(t, "panic"))
 }
 
-// TestSlowClients has many of them, who must not keep others waiting.
+// TestSlowClients has many slow clients, which must not delay others.
 func TestSlowClients(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.ReadTimeout = time.Second })
 	r := run(t, s)
@@ -99,7 +99,7 @@ func TestSlowClients(t *testing.T) {
 		require.NoError(t, err)
 		slow = append(slow, conn)
 	}
-	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/").StatusCode)
+	require.Equal(t, 200, sendOver(t, r, http.MethodGet, "/api/").StatusCode)
 	for _, conn := range slow {
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err)
@@ -108,7 +108,7 @@ func TestSlowClients(t *testing.T) {
 	}
 }
 
-// FuzzHeaders gives the whole of the middleware headers that a client makes up.
+// FuzzHeaders calls the middleware with arbitrary headers.
 func FuzzHeaders(f *testing.F) {
 	f.Add("0b4a1f0e-6f6e-4f4e-9d8e-0d6e1d2c3b4a", "203.0.113.7", traceParent, "Root="+traceOfALB, "/api/", "GET")
 	f.Add("\xff", ",", "00-", "Root=1-", "/%", "BREW")
@@ -125,18 +125,18 @@ func FuzzHeaders(f *testing.F) {
 			req.Header.Set(name, value)
 		}
 		ctx.Init(&req, &net.TCPAddr{IP: net.IPv4(10, 0, 1, 5)}, nil)
-		direct(s)(&ctx)
+		handlerOf(s)(&ctx)
 
 		require.Contains(t, []int{200, 304, 404, 405, 501}, ctx.Response.StatusCode())
 		if ctx.Response.StatusCode() != 501 { // which never gets as far as the log
-			require.Len(t, logged.with(t, "request"), 1)
+			require.Len(t, logged.withMessage(t, "request"), 1)
 		}
 		if ctx.Response.StatusCode() == 304 || len(ctx.Response.Body()) == 0 {
 			return
 		}
 		require.True(t, json.Valid(ctx.Response.Body()))
 		require.Regexp(t, `\A[A-Za-z0-9._-]{8,128}\z`, string(ctx.Response.Header.Peek("X-Request-ID")))
-		for _, line := range logged.with(t, "request") {
+		for _, line := range logged.withMessage(t, "request") {
 			require.Regexp(t, `\A[0-9a-f-]*\z`, line["trace_id"])
 			require.NotEqual(t, "ERROR", line["level"])
 		}

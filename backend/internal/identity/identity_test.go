@@ -90,8 +90,8 @@ func TestFirstIPv4(t *testing.T) {
 	}
 }
 
-// answer is the documentation's example, shortened.
-const answer = `{"DockerId": "cd189a933e5849daa93386466019ab50-2495160603", "Name": "curl",
+// exampleResponse is the documentation's example, shortened.
+const exampleResponse = `{"DockerId": "cd189a933e5849daa93386466019ab50-2495160603", "Name": "curl",
 	"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["192.0.2.3"], "AttachmentIndex": 0}],
 	"Limits": {"CPU": 10, "Memory": 128}}`
 
@@ -102,7 +102,7 @@ func TestResolve(t *testing.T) {
 		ip     string
 		err    string
 	}{
-		"Fargate":        {200, answer, "192.0.2.3", ""},
+		"Fargate":        {200, exampleResponse, "192.0.2.3", ""},
 		"v6 comes first": {200, `{"Networks":[{"IPv4Addresses":["2001:db8::1"]},{"IPv4Addresses":["10.0.0.9"]}]}`, "10.0.0.9", ""},
 		"no networks":    {200, `{}`, "", "the response has no IPv4 address"},
 		"nonsense":       {200, `{"Networks":[{"IPv4Addresses":["<script>"]}]}`, "", "the response has no IPv4 address"},
@@ -145,8 +145,8 @@ func TestResolveBadEndpoint(t *testing.T) {
 	require.Error(t, instance.Resolve(t.Context(), "ftp://127.0.0.1/"))
 }
 
-// silent is an endpoint that accepts and never answers.
-func silent(t *testing.T) string {
+// silentEndpoint starts an endpoint that never responds.
+func silentEndpoint(t *testing.T) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
@@ -155,7 +155,7 @@ func silent(t *testing.T) string {
 
 func TestResolveTimeout(t *testing.T) {
 	start := time.Now()
-	err := New("web-1", "v7").Resolve(t.Context(), silent(t))
+	err := New("web-1", "v7").Resolve(t.Context(), silentEndpoint(t))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.GreaterOrEqual(t, time.Since(start), metadataTimeout)
 }
@@ -163,5 +163,5 @@ func TestResolveTimeout(t *testing.T) {
 func TestResolveContextCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, New("web-1", "v7").Resolve(ctx, silent(t)), context.Canceled)
+	require.ErrorIs(t, New("web-1", "v7").Resolve(ctx, silentEndpoint(t)), context.Canceled)
 }

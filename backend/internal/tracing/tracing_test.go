@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collector answers with a status, and gives what it was sent.
-func collector(t *testing.T, status int) (url string, asked <-chan *http.Request) {
+// startCollector starts a collector that responds with a status and returns its requests.
+func startCollector(t *testing.T, status int) (url string, asked <-chan *http.Request) {
 	t.Helper()
 	requests := make(chan *http.Request, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -34,7 +34,7 @@ func collector(t *testing.T, status int) (url string, asked <-chan *http.Request
 
 func TestSpansAreSent(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	url, asked := collector(t, 200)
+	url, asked := startCollector(t, 200)
 	provider, err := Start(t.Context(), url+"/otlp/v1/traces", map[string]string{"Authorization": "Bearer x"}, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	_, span := provider.Tracer("test").Start(t.Context(), "GET /api/")
@@ -47,7 +47,7 @@ func TestSpansAreSent(t *testing.T) {
 	require.Equal(t, "application/x-protobuf", request.Header.Get("Content-Type"))
 	body, err := io.ReadAll(request.Body)
 	require.NoError(t, err)
-	// Protocol buffers hold text as it is.
+	// Protocol buffers contain strings unchanged.
 	for _, want := range []string{"GET /api/", "service.name", "slipway-backend", "service.version", "v7", "service.instance.id", "web-1", "deployment.environment.name"} {
 		require.Contains(t, string(body), want)
 	}
@@ -65,7 +65,7 @@ func TestStartFails(t *testing.T) {
 
 func TestExportErrorsAreLogged(t *testing.T) {
 	var logged strings.Builder
-	url, asked := collector(t, 401)
+	url, asked := startCollector(t, 401)
 	provider, err := Start(t.Context(), url, map[string]string{"X-Key": "hunter2"}, identity.New("web-1", "v7"), slog.New(slog.NewTextHandler(&logged, nil)))
 	require.NoError(t, err)
 	otel.Handle(io.ErrUnexpectedEOF)

@@ -13,9 +13,9 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-// TestPythonSDK lets an unmodified boto3 speak to the embedded AWS: it parses
-// answers by AWS's own models, which is a check of every shape.
-func TestPythonSDK(t *testing.T) {
+// TestBoto3 calls the embedded AWS with boto3, which validates the responses by AWS's
+// models.
+func TestBoto3(t *testing.T) {
 	if err := exec.Command("python3", "-c", "import boto3").Run(); err != nil {
 		t.Skip("needs python3 with boto3:", err)
 	}

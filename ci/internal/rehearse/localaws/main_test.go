@@ -10,8 +10,8 @@ import (
 var binary string // the compiled test service
 
 func TestMain(m *testing.M) {
-	if os.Getenv(victim) != "" {
-		beVictim()
+	if os.Getenv(childDirVariable) != "" {
+		runKilledChild()
 		return
 	}
 	testapp.RunTests(m, &binary)

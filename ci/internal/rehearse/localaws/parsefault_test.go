@@ -60,9 +60,8 @@ func TestParseFault(t *testing.T) {
 	}
 }
 
-// TestFaultsAreWhatTheSDKTakesThemFor lets the SDK's own retryer judge the
-// faults, in both protocols.
-func TestFaultsAreWhatTheSDKTakesThemFor(t *testing.T) {
+// TestFaultsAreClassifiedBySDK checks which faults the SDK retries, in both protocols.
+func TestFaultsAreClassifiedBySDK(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	calls := map[string]func() error{
 		"AWS JSON": func() error {

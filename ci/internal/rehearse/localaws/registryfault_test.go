@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-func TestRegistryRequestsAreCallsOfECR(t *testing.T) {
+func TestRegistryRequestsAreRecordedAsECRCalls(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
 	ref, err := name.ParseReference(p.PushImage("one"))
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ func TestRegistryRequestsAreCallsOfECR(t *testing.T) {
 	}, actions)
 }
 
-func TestFaultsOfTheRegistry(t *testing.T) {
+func TestRegistryFaults(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
 	img, err := testapp.ServiceImage(binary, "one")
 	require.NoError(t, err)
@@ -73,7 +73,7 @@ func TestFaultsOfTheRegistry(t *testing.T) {
 	require.Equal(t, http.StatusText(http.StatusTooManyRequests), lastError(p, "PutImage", "Too Many Requests"))
 }
 
-// lastError finds a call of an action that failed in a way.
+// lastError returns the error of an action's last call with an error code.
 func lastError(p *localawstest.Platform, action, code string) string {
 	for _, c := range p.Server.Calls() {
 		if c.Action == action && c.Err == code {
@@ -83,8 +83,8 @@ func lastError(p *localawstest.Platform, action, code string) string {
 	return ""
 }
 
-// A fault in the middle of an upload leaves what came before it.
-func TestFaultsInTheMiddleOfAnUpload(t *testing.T) {
+// TestFaultsDuringUpload checks that an upload keeps the bytes before a fault.
+func TestFaultsDuringUpload(t *testing.T) {
 	for kind, status := range map[localaws.FaultKind]int{localaws.ServerError: http.StatusInternalServerError, localaws.Throttle: http.StatusTooManyRequests, localaws.Reset: 0} {
 		t.Run(string(kind), func(t *testing.T) {
 			p := localawstest.New(t, binary, localaws.Options{})

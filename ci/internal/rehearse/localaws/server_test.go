@@ -32,14 +32,14 @@ func TestBusyPort(t *testing.T) {
 	require.ErrorContains(t, err, "embedded AWS: listening on nonsense:")
 }
 
-func TestUnusableDirectory(t *testing.T) {
+func TestInvalidDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := localaws.Start(t.Context(), localaws.Options{Dir: filepath.Join(file, "sub")})
 	require.ErrorContains(t, err, "embedded AWS: creating its directory: mkdir "+file)
 }
 
-func TestCloseLeavesNothingBehind(t *testing.T) {
+func TestCloseRemovesEverything(t *testing.T) {
 	dir := t.TempDir()
 	p := localawstest.New(t, binary, localaws.Options{Dir: dir})
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one", "stubborn")))
@@ -57,7 +57,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestContextEndsTheServer(t *testing.T) {
+func TestContextStopsServer(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := localaws.Start(ctx, localaws.Options{Dir: dir})
@@ -70,7 +70,7 @@ func TestContextEndsTheServer(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-func TestForcedNamespacesNeedPrivilege(t *testing.T) {
+func TestNamespacesNeedPrivilege(t *testing.T) {
 	s, err := localaws.Start(t.Context(), localaws.Options{Tasks: task.ModeNamespace})
 	if err != nil {
 		require.ErrorIs(t, err, task.ErrNamespacesUnavailable)
@@ -185,7 +185,7 @@ func TestStaleReads(t *testing.T) {
 	require.Positive(t, seen[3], "the truth")
 }
 
-func TestThrottlingLikeAWS(t *testing.T) {
+func TestThrottling(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{Throttle: true})
 	once := func(o *ecs.Options) { o.RetryMaxAttempts = 1 }
 	describe := func() error {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// options are those of a rehearsal of a small tree.
+// options returns the options of a rehearsal of a small tree.
 func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	t.Helper()
 	o := rehearsaltest.Options(t, sourcetest.New(t), scenario)
@@ -31,7 +31,7 @@ func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	return o
 }
 
-// silent is a view that shows nothing.
+// silent is a view without output.
 type silent struct{ report.Plain }
 
 func (silent) Line(string) {}
@@ -90,7 +90,7 @@ func TestScenarios(t *testing.T) {
 			require.Contains(t, names, "deploy")
 			require.Contains(t, names, "preflight", "every scenario is a whole delivery")
 			if tt.scenario != rehearsal.Replaced {
-				require.Contains(t, names, "smoke", "the front door is asked, whatever came of the release")
+				require.Contains(t, names, "smoke", "the smoke test runs after every release")
 			}
 
 			if tt.reason == "" {
@@ -130,14 +130,14 @@ func TestCompileError(t *testing.T) {
 	require.Contains(t, got.Error, "building api")
 }
 
-// TestWrongVersion has a service that says another version than it was given.
+// TestWrongVersion has a service that reports a fixed version.
 func TestWrongVersion(t *testing.T) {
 	o := options(t, rehearsal.Happy)
 	main, err := os.ReadFile(o.Source.Dir + "/api/main.go")
 	require.NoError(t, err)
 	sourcetest.Write(t, o.Source.Dir, "api/main.go", strings.Replace(string(main), `os.Getenv("VERSION")`, `"fixed"`, 1))
 	got := rehearse(t.Context(), o)
-	require.Equal(t, outcome.Unrestored, got.ExitCode, "neither version can be told at the front door")
+	require.Equal(t, outcome.Unrestored, got.ExitCode, "the smoke test fails for both versions")
 	require.Contains(t, got.Error, `/api/ answers with version "fixed", not "previous"`)
 }
 
@@ -155,7 +155,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestChangedTree rehearses what no commit holds, and calls it so.
+// TestChangedTree rehearses a tree that differs from its commit.
 func TestChangedTree(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>not committed</title>")
@@ -165,7 +165,7 @@ func TestChangedTree(t *testing.T) {
 	require.Equal(t, got.SHA, got.Services[0].To.SHA)
 }
 
-// TestCache keeps what was built for the next rehearsal.
+// TestCache checks the build cache.
 func TestCache(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -178,7 +178,7 @@ func TestCache(t *testing.T) {
 	require.Len(t, kept, 3, "the binary, and a layer of each service")
 }
 
-// trigger is a view that acts on a line.
+// trigger is a view that calls a function on a line.
 type trigger struct {
 	silent
 	at string

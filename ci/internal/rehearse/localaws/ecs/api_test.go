@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-func TestMistakesAreAnsweredAsByAWS(t *testing.T) {
+func TestErrors(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	definition := p.RegisterTaskDefinition(p.Repo + ":none")
@@ -183,7 +183,7 @@ func TestTaskDefinitions(t *testing.T) {
 	require.True(t, strings.HasSuffix(p.RegisterTaskDefinition("nginx"), "app:4"), "numbers are not used again")
 }
 
-func TestSizesInWords(t *testing.T) {
+func TestSizesWithUnits(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	out, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
@@ -200,9 +200,9 @@ func TestSizesInWords(t *testing.T) {
 	require.Equal(t, map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}, calls[len(calls)-2].Conditions)
 }
 
-// TestWhatPoliciesAskFor: a policy can be limited to a cluster, to the revisions
-// that a service may be given, and to tags that are set as something is made.
-func TestWhatPoliciesAskFor(t *testing.T) {
+// TestRecordedPermissions checks the condition keys and the additional actions of calls:
+// clusters, task definitions of services, and tags at creation.
+func TestRecordedPermissions(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	ctx := t.Context()
@@ -260,8 +260,8 @@ func TestTags(t *testing.T) {
 	require.Len(t, d.Tags, 1)
 }
 
-// TestTaskTags: tasks get the tags of their revision or service if the service says
-// so, and those of ECS itself.
+// TestTaskTags checks that tasks get the tags of their task definition or service, as
+// configured, and those of ECS.
 func TestTaskTags(t *testing.T) {
 	t.Parallel()
 	for propagate, want := range map[ecstypes.PropagateTags]map[string]string{
@@ -271,7 +271,7 @@ func TestTaskTags(t *testing.T) {
 	} {
 		t.Run(string(propagate), func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
+			p := localawstest.New(t, binary, fastOptions)
 			definition := p.RegisterTaskDefinition(p.PushImage("one"))
 			tag := func(value string) []ecstypes.Tag {
 				return []ecstypes.Tag{{Key: aws.String("of"), Value: &value}}
@@ -295,7 +295,7 @@ func TestTaskTags(t *testing.T) {
 	}
 }
 
-func TestTagsThatAreRefused(t *testing.T) {
+func TestInvalidTags(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	var many []ecstypes.Tag
@@ -312,9 +312,9 @@ func TestTagsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestClustersAndServicesAreListedAndDeleted(t *testing.T) {
+func TestListAndDelete(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	ctx := t.Context()
 	definition := p.RegisterTaskDefinition(p.PushImage("one"))
 	for i := range 12 {

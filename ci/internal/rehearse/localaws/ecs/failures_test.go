@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// quick makes the waits of ECS and ELB five times shorter.
-var quick = localaws.Options{TimeScale: 5}
+// fastOptions shorten the waits of ECS and ELB to a fifth.
+var fastOptions = localaws.Options{TimeScale: 5}
 
 func env(key, value string) func(*ecstypes.ContainerDefinition) {
 	return func(d *ecstypes.ContainerDefinition) {
@@ -24,8 +24,8 @@ func env(key, value string) func(*ecstypes.ContainerDefinition) {
 	}
 }
 
-// history lists the service's service deployments, newest first.
-func history(p *localawstest.Platform) []ecstypes.ServiceDeployment {
+// serviceDeployments returns the service's deployments, newest first.
+func serviceDeployments(p *localawstest.Platform) []ecstypes.ServiceDeployment {
 	p.Helper()
 	list, err := p.ECS.ListServiceDeployments(p.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
 	p.RequireNoError(err)
@@ -133,7 +133,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
+			p := localawstest.New(t, binary, fastOptions)
 			good := p.RegisterTaskDefinition(p.PushImage("one"))
 			p.CreateService(good)
 			p.WaitStable()
@@ -156,7 +156,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 				}
 			}
 			require.GreaterOrEqual(t, matching, 3)
-			latest := history(p)[0]
+			latest := serviceDeployments(p)[0]
 			require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, latest.Status)
 			require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusTriggered, latest.DeploymentCircuitBreaker.Status)
 			require.GreaterOrEqual(t, latest.DeploymentCircuitBreaker.FailureCount, int32(3))
@@ -167,26 +167,26 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 	}
 }
 
-func TestFirstDeploymentHasNothingToGoBackTo(t *testing.T) {
+func TestFirstDeploymentHasNoRollbackCandidate(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.Repo + ":nowhere"))
 	s := p.Eventually(func(s ecstypes.Service) bool {
 		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
 	})
 	require.Len(t, s.Deployments, 1)
 	require.Equal(t, "ECS deployment circuit breaker: tasks failed to start.", *s.Deployments[0].RolloutStateReason)
-	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackFailed, history(p)[0].Status)
+	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackFailed, serviceDeployments(p)[0].Status)
 
-	// The service is not lost: a good definition brings it up.
+	// A valid task definition still starts the service.
 	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	p.WaitStable()
 	require.Equal(t, "one", p.Version())
 }
 
-func TestBreakerWithoutRollbackStops(t *testing.T) {
+func TestCircuitBreakerWithoutRollback(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 		in.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback = false
 	})
@@ -199,7 +199,7 @@ func TestBreakerWithoutRollbackStops(t *testing.T) {
 	require.Len(t, s.Deployments, 2, "the old tasks go on")
 	require.Equal(t, int32(2), s.Deployments[1].RunningCount)
 	require.Equal(t, "one", p.Version())
-	latest := history(p)[0]
+	latest := serviceDeployments(p)[0]
 	require.Equal(t, ecstypes.ServiceDeploymentStatusStopped, latest.Status)
 	require.Equal(t, "Service deployment stopped because the circuit breaker threshold was exceeded.", *latest.StatusReason)
 
@@ -210,7 +210,7 @@ func TestBreakerWithoutRollbackStops(t *testing.T) {
 
 func TestNewerUpdateReplacesDeployment(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	p.WaitStable()
 	hanging, good := p.RegisterTaskDefinition(p.PushImage("hang", "hang")), p.RegisterTaskDefinition(p.PushImage("three"))
@@ -221,7 +221,7 @@ func TestNewerUpdateReplacesDeployment(t *testing.T) {
 	require.Equal(t, last, *s.Deployments[0].Id)
 	require.NotEqual(t, hung, last)
 	require.Equal(t, "three", p.Version())
-	h := history(p)
+	h := serviceDeployments(p)
 	require.Len(t, h, 3)
 	require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, h[0].Status)
 	require.Len(t, h[0].SourceServiceRevisions, 2)
@@ -244,17 +244,17 @@ func TestStopServiceDeployment(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
+			p := localawstest.New(t, binary, fastOptions)
 			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration = nil })
 			p.WaitStable()
 			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("hang", "hang")))
-			current := history(p)[0]
+			current := serviceDeployments(p)[0]
 			out, err := p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{
 				ServiceDeploymentArn: current.ServiceDeploymentArn, StopType: test.kind,
 			})
 			require.NoError(t, err)
 			require.Equal(t, *current.ServiceDeploymentArn, *out.ServiceDeploymentArn)
-			p.Eventually(func(ecstypes.Service) bool { return history(p)[0].Status == test.status })
+			p.Eventually(func(ecstypes.Service) bool { return serviceDeployments(p)[0].Status == test.status })
 			require.Equal(t, test.version, p.Version())
 
 			_, err = p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{ServiceDeploymentArn: current.ServiceDeploymentArn})
@@ -270,7 +270,7 @@ func TestStopServiceDeployment(t *testing.T) {
 
 func TestUnhealthyTaskIsReplaced(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	before := p.WaitStable()
 	p.Get("/sick")

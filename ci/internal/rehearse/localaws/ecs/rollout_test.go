@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
-// load sends requests without pause until it is stopped and counts the answers.
+// load sends requests until it is stopped and counts the responses.
 func load(p *localawstest.Platform) (stop func() (good, bad int64)) {
 	var good, bad atomic.Int64
 	ctx, cancel := context.WithCancel(p.Context())
@@ -59,8 +59,8 @@ func load(p *localawstest.Platform) (stop func() (good, bad int64)) {
 	}
 }
 
-// modes lists the ways to keep tasks apart that this machine can do.
-func modes(t *testing.T) []task.Mode {
+// taskModes returns the task modes that this machine supports.
+func taskModes(t *testing.T) []task.Mode {
 	t.Helper()
 	p := localawstest.Start(t, localaws.Options{})
 	if p.Server.TaskMode() == task.ModeNamespace {
@@ -71,7 +71,7 @@ func modes(t *testing.T) []task.Mode {
 }
 
 func TestRollingUpdateLosesNoRequest(t *testing.T) {
-	for _, mode := range modes(t) {
+	for _, mode := range taskModes(t) {
 		t.Run(string(mode), func(t *testing.T) { rollingUpdate(t, mode) })
 	}
 }

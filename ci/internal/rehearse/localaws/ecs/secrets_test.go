@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-// stopped runs one task and waits until it has stopped.
-func stopped(p *localawstest.Platform, definition string) ecstypes.Task {
+// runUntilStopped runs a task and waits until it has stopped.
+func runUntilStopped(p *localawstest.Platform, definition string) ecstypes.Task {
 	p.Helper()
 	out, err := p.ECS.RunTask(p.Context(), &ecs.RunTaskInput{Cluster: aws.String("test"), TaskDefinition: &definition, NetworkConfiguration: localawstest.NetworkConfiguration})
 	p.RequireNoError(err)
@@ -38,13 +38,13 @@ func secret(name, from string) func(*ecstypes.ContainerDefinition) {
 
 func TestSecretsReachTheContainer(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	ctx := t.Context()
 	made, err := p.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("db"), SecretString: aws.String(`{"password":"hunter2","port":5432}`)})
 	require.NoError(t, err)
 	_, err = p.SSM.PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String("/app/key"), Value: aws.String("k3y")})
 	require.NoError(t, err)
-	task := stopped(p, p.RegisterTaskDefinition(p.PushImage("env", "env"),
+	task := runUntilStopped(p, p.RegisterTaskDefinition(p.PushImage("env", "env"),
 		secret("WHOLE", *made.ARN), secret("PASSWORD", *made.ARN+":password::"), secret("PORT_OF_DB", *made.ARN+":port:AWSCURRENT:"),
 		secret("KEY", "/app/key"), secret("KEY_BY_ARN", "arn:aws:ssm:us-east-1:000000000000:parameter/app/key"),
 		func(d *ecstypes.ContainerDefinition) {
@@ -66,7 +66,7 @@ func TestSecretsReachTheContainer(t *testing.T) {
 
 func TestMissingSecretsStopTheTask(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	image := p.PushImage("one")
 	made, err := p.Secrets.CreateSecret(t.Context(), &secretsmanager.CreateSecretInput{Name: aws.String("text"), SecretString: aws.String("text")})
 	require.NoError(t, err)
@@ -88,7 +88,7 @@ func TestMissingSecretsStopTheTask(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			task := stopped(p, p.RegisterTaskDefinition(image, test.change))
+			task := runUntilStopped(p, p.RegisterTaskDefinition(image, test.change))
 			require.Equal(t, ecstypes.TaskStopCodeTaskFailedToStart, task.StopCode)
 			require.Equal(t, test.want, *task.StoppedReason)
 		})

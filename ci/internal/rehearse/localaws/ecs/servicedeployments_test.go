@@ -15,7 +15,7 @@ import (
 
 func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	before := p.WaitStable()
 	noop, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{
@@ -36,15 +36,15 @@ func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 	}
 }
 
-func TestRevisionHasTheDeploymentsDigits(t *testing.T) {
+func TestRevisionIDMatchesDeploymentID(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	image := p.PushImage("one")
 	p.CreateService(p.RegisterTaskDefinition(image))
 	s := p.WaitStable()
 	digits := strings.TrimPrefix(*s.Deployments[0].Id, "ecs-svc/")
 	require.Len(t, digits, 19)
-	d := history(p)[0]
+	d := serviceDeployments(p)[0]
 	require.Equal(t, *s.CurrentServiceDeployment, *d.ServiceDeploymentArn)
 	require.True(t, strings.HasSuffix(*d.TargetServiceRevision.Arn, "service-revision/test/app/"+digits))
 	require.Equal(t, int32(2), d.TargetServiceRevision.RunningTaskCount)
@@ -66,30 +66,30 @@ func TestRevisionHasTheDeploymentsDigits(t *testing.T) {
 	require.Len(t, done.ServiceDeployments, 1)
 }
 
-// extremes are the least and most tasks of a service seen during a deployment.
-type extremes struct{ least, most int32 }
+// taskCounts are the minimum and maximum of a service's tasks during a deployment.
+type taskCounts struct{ least, most int32 }
 
 func TestPercentagesBoundADeployment(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		least, most int32 // percent
-		want        extremes
+		want        taskCounts
 	}{
-		"all at once, down in between": {0, 100, extremes{0, 2}},
-		"one by one, down to half":     {50, 100, extremes{1, 2}},
-		"one more at a time":           {100, 150, extremes{2, 3}},
-		"double":                       {100, 200, extremes{2, 4}},
+		"all at once, down in between": {0, 100, taskCounts{0, 2}},
+		"one by one, down to half":     {50, 100, taskCounts{1, 2}},
+		"one more at a time":           {100, 150, taskCounts{2, 3}},
+		"double":                       {100, 200, taskCounts{2, 4}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
+			p := localawstest.New(t, binary, fastOptions)
 			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 				in.DeploymentConfiguration.MinimumHealthyPercent, in.DeploymentConfiguration.MaximumPercent = &test.least, &test.most
 			})
 			p.WaitStable()
 			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
-			seen := extremes{2, 2}
+			seen := taskCounts{2, 2}
 			p.Eventually(func(s ecstypes.Service) bool {
 				seen.least, seen.most = min(seen.least, s.RunningCount), max(seen.most, s.RunningCount+s.PendingCount)
 				return len(s.Deployments) == 1 && s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateCompleted
@@ -101,9 +101,9 @@ func TestPercentagesBoundADeployment(t *testing.T) {
 	}
 }
 
-func TestImpossiblePercentagesAreTold(t *testing.T) {
+func TestBlockedDeploymentIsReported(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration.MaximumPercent = aws.Int32(100) })
 	p.WaitStable()
 	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
@@ -122,7 +122,7 @@ func TestImpossiblePercentagesAreTold(t *testing.T) {
 
 func TestScaling(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(1) })
 	id := *p.WaitStable().Deployments[0].Id
 	scale := func(n int32) {
@@ -143,9 +143,9 @@ func TestScaling(t *testing.T) {
 	require.Equal(t, "two", p.Version())
 }
 
-func TestStoppingATaskOfAService(t *testing.T) {
+func TestStopServiceTask(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	p.WaitStable()
 	victim := p.DescribeTasks(ecstypes.DesiredStatusRunning)[0]

@@ -18,17 +18,17 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
-// run runs a task of a definition and waits until it is in a state.
+// run runs a task of a task definition and waits until it has a status.
 func run(p *localawstest.Platform, in *ecs.RunTaskInput, state string) ecstypes.Task {
 	p.Helper()
 	in.Cluster, in.NetworkConfiguration = aws.String("test"), localawstest.NetworkConfiguration
 	out, err := p.ECS.RunTask(p.Context(), in)
 	p.RequireNoError(err)
-	return await(p, *out.Tasks[0].TaskArn, state)
+	return waitForStatus(p, *out.Tasks[0].TaskArn, state)
 }
 
-// await waits until a task is in a state.
-func await(p *localawstest.Platform, arn, state string) ecstypes.Task {
+// waitForStatus waits until a task has a status.
+func waitForStatus(p *localawstest.Platform, arn, state string) ecstypes.Task {
 	p.Helper()
 	var last ecstypes.Task
 	require.Eventually(p, func() bool {
@@ -42,7 +42,7 @@ func await(p *localawstest.Platform, arn, state string) ecstypes.Task {
 	return last
 }
 
-// output is everything a container of a task has written.
+// output returns the output of a task's container.
 func output(p *localawstest.Platform, t ecstypes.Task, container string) []string {
 	p.Helper()
 	out, err := p.Logs.GetLogEvents(p.Context(), &cloudwatchlogs.GetLogEventsInput{
@@ -59,7 +59,7 @@ func output(p *localawstest.Platform, t ecstypes.Task, container string) []strin
 
 func TestRunTask(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	definition := p.RegisterTaskDefinition(p.PushImage("job", "exit", "0"))
 	done := run(p, &ecs.RunTaskInput{
 		TaskDefinition: &definition, StartedBy: aws.String("cron"), Tags: []ecstypes.Tag{{Key: aws.String("a"), Value: aws.String("b")}},
@@ -106,13 +106,13 @@ func TestStopTask(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
+			p := localawstest.New(t, binary, fastOptions)
 			definition := p.RegisterTaskDefinition(p.PushImage("one", test.args...), func(d *ecstypes.ContainerDefinition) { d.StopTimeout = aws.Int32(5) })
 			running := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "RUNNING")
 			require.Eventually(t, func() bool { return len(output(p, running, "app")) > 0 }, 10*time.Second, 10*time.Millisecond)
 			_, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: aws.String(localawstest.TaskID(running))})
 			require.NoError(t, err)
-			done := await(p, *running.TaskArn, "STOPPED")
+			done := waitForStatus(p, *running.TaskArn, "STOPPED")
 			require.Equal(t, test.code, *done.Containers[0].ExitCode)
 			require.Equal(t, "Task stopped by user", *done.StoppedReason)
 			require.Equal(t, ecstypes.TaskStopCodeUserInitiated, done.StopCode)
@@ -126,14 +126,14 @@ func check(seconds int32) *ecstypes.HealthCheck {
 
 func TestContainerHealthCheck(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one"), func(d *ecstypes.ContainerDefinition) { d.HealthCheck = check(5) }))
 	s := p.WaitStable()
 	for _, running := range p.DescribeTasks(ecstypes.DesiredStatusRunning) {
 		require.Equal(t, ecstypes.HealthStatusHealthy, running.HealthStatus)
 		require.Equal(t, ecstypes.HealthStatusHealthy, running.Containers[0].HealthStatus)
 	}
-	// A service without a load balancer has only this check to tell a bad version.
+	// Without a load balancer, this is a service's only health check.
 	_, err := p.ECS.UpdateService(t.Context(), &ecs.UpdateServiceInput{
 		Cluster: aws.String("test"), Service: aws.String("app"), LoadBalancers: []ecstypes.LoadBalancer{},
 	})
@@ -153,9 +153,9 @@ func TestContainerHealthCheck(t *testing.T) {
 	require.GreaterOrEqual(t, failed, 3)
 }
 
-func TestContainersDependOnOneAnother(t *testing.T) {
+func TestContainerDependencies(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	image := p.PushImage("one")
 	logs := &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{"awslogs-group": localawstest.LogGroup, "awslogs-stream-prefix": "ecs"}}
 	dependOn := func(name string, c ecstypes.ContainerCondition) []ecstypes.ContainerDependency {

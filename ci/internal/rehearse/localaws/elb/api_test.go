@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRecords(t *testing.T) {
+func TestDescribe(t *testing.T) {
 	f := start(t)
 	ctx := t.Context()
 	group := f.NewTargetGroup("g", "/health")
@@ -62,7 +62,7 @@ func TestRecords(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestMistakes(t *testing.T) {
+func TestErrors(t *testing.T) {
 	f := start(t)
 	group := f.NewTargetGroup("g", "/health")
 	listener := f.listen(80, forward(group))

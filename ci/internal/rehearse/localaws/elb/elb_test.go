@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend is a target: an HTTP server whose health can be changed.
+// backend is a target: an HTTP server with a configurable health.
 type backend struct {
 	name   string
 	host   string
@@ -119,8 +119,8 @@ func (f *fixture) health(group string, b *backend) *types.TargetHealth {
 	return out.TargetHealthDescriptions[0].TargetHealth
 }
 
-// await waits until a target is in a state.
-func (f *fixture) await(group string, b *backend, state types.TargetHealthStateEnum) *types.TargetHealth {
+// waitForState waits until a target has a state.
+func (f *fixture) waitForState(group string, b *backend, state types.TargetHealthStateEnum) *types.TargetHealth {
 	f.Helper()
 	var last *types.TargetHealth
 	require.Eventually(f, func() bool {
@@ -136,24 +136,24 @@ func TestTargetHealth(t *testing.T) {
 	b := newBackend(t, "one")
 	require.Equal(t, types.TargetHealthReasonEnumNotRegistered, f.health(group, b).Reason)
 	f.register(group, b)
-	unused := f.await(group, b, types.TargetHealthStateEnumUnused)
+	unused := f.waitForState(group, b, types.TargetHealthStateEnumUnused)
 	require.Equal(t, types.TargetHealthReasonEnumNotInUse, unused.Reason)
 	f.listen(80, forward(group))
-	require.Empty(t, f.await(group, b, types.TargetHealthStateEnumHealthy).Reason)
+	require.Empty(t, f.waitForState(group, b, types.TargetHealthStateEnumHealthy).Reason)
 
 	b.status.Store(http.StatusInternalServerError)
-	sick := f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	sick := f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumResponseCodeMismatch, sick.Reason)
 	require.Equal(t, "Health checks failed with these codes: [500]", *sick.Description)
 	b.status.Store(http.StatusOK)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 
 	b.delay.Store(int64(1500 * time.Millisecond))
-	slow := f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	slow := f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumTimeout, slow.Reason)
 	require.Equal(t, "Request timed out", *slow.Description)
 	b.delay.Store(0)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 
 	f.deregister(group, b)
 	leaving := f.health(group, b)
@@ -161,14 +161,14 @@ func TestTargetHealth(t *testing.T) {
 	require.Equal(t, types.TargetHealthReasonEnumDeregistrationInProgress, leaving.Reason)
 	require.Equal(t, "Target deregistration is in progress", *leaving.Description)
 	f.register(group, b) // it may come back while it drains
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, b)
-	f.await(group, b, types.TargetHealthStateEnumUnused)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnused)
 
 	closed := &backend{host: "127.0.0.1", port: 1}
 	f.register(group, closed)
 	require.Contains(t, []types.TargetHealthStateEnum{"initial", "unhealthy"}, f.health(group, closed).State)
-	dead := f.await(group, closed, types.TargetHealthStateEnumUnhealthy)
+	dead := f.waitForState(group, closed, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumFailedHealthChecks, dead.Reason)
 	require.Equal(t, "Health checks failed", *dead.Description)
 }
@@ -186,13 +186,13 @@ func TestHealthCheckSettings(t *testing.T) {
 	b.status.Store(http.StatusNoContent)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPath: aws.String("/health"), Matcher: &types.Matcher{HttpCode: aws.String("200-203,301")}})
 	f.register(group, b)
-	f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	modify(elbv2.ModifyTargetGroupInput{Matcher: &types.Matcher{HttpCode: aws.String("200-204")}})
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPort: aws.String("1")})
-	f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPort: aws.String("traffic-port"), HealthCheckProtocol: types.ProtocolEnumTcp})
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	_, err := f.ELB.ModifyTargetGroup(t.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &group, HealthCheckTimeoutSeconds: aws.Int32(30)})
 	require.ErrorContains(t, err, "Health check interval must be greater than the timeout.")
 }
@@ -225,9 +225,9 @@ func TestRouting(t *testing.T) {
 	f.register(api, one)
 	f.register(api, two)
 	f.register(page, web)
-	f.await(api, one, types.TargetHealthStateEnumHealthy)
-	f.await(api, two, types.TargetHealthStateEnumHealthy)
-	f.await(page, web, types.TargetHealthStateEnumHealthy)
+	f.waitForState(api, one, types.TargetHealthStateEnumHealthy)
+	f.waitForState(api, two, types.TargetHealthStateEnumHealthy)
+	f.waitForState(page, web, types.TargetHealthStateEnumHealthy)
 
 	answers := map[string]int{}
 	for range 10 {
@@ -286,7 +286,7 @@ func TestRouting(t *testing.T) {
 	require.Equal(t, "default", *rules.Rules[5].Priority)
 }
 
-func TestOnlyHealthyTargetsAreUsedUnlessThereAreNone(t *testing.T) {
+func TestRoutesToHealthyTargets(t *testing.T) {
 	f := start(t)
 	group := f.NewTargetGroup("g", "/health")
 	good, bad := newBackend(t, "good"), newBackend(t, "bad")
@@ -294,14 +294,14 @@ func TestOnlyHealthyTargetsAreUsedUnlessThereAreNone(t *testing.T) {
 	f.listen(80, forward(group))
 	f.register(group, good)
 	f.register(group, bad)
-	f.await(group, good, types.TargetHealthStateEnumHealthy)
-	f.await(group, bad, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, good, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, bad, types.TargetHealthStateEnumUnhealthy)
 	for range 6 {
 		_, body := f.Get("/")
 		require.Equal(t, "good", body)
 	}
 	good.status.Store(http.StatusInternalServerError)
-	f.await(group, good, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, good, types.TargetHealthStateEnumUnhealthy)
 	status, _ := f.Get("/")
 	require.Equal(t, http.StatusOK, status, "it fails open")
 }
@@ -312,7 +312,7 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	old, young := newBackend(t, "old"), newBackend(t, "new")
 	f.listen(80, forward(group))
 	f.register(group, old)
-	f.await(group, old, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, old, types.TargetHealthStateEnumHealthy)
 	_, err := f.ELB.ModifyTargetGroupAttributes(t.Context(), &elbv2.ModifyTargetGroupAttributesInput{
 		TargetGroupArn: &group, Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("10")}},
 	})
@@ -324,7 +324,7 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	}
 	require.Eventually(t, func() bool { return old.asked.Load() == 2 }, 5*time.Second, time.Millisecond)
 	f.register(group, young)
-	f.await(group, young, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, young, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, old)
 	for range 5 {
 		_, body := f.Get("/")
@@ -338,13 +338,13 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	require.Equal(t, int64(1), failed)
 }
 
-func TestFailuresOfTargets(t *testing.T) {
+func TestTargetErrors(t *testing.T) {
 	f := start(t)
 	group := f.NewTargetGroup("g", "/health")
 	b := newBackend(t, "one")
 	f.listen(80, forward(group))
 	f.register(group, b)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	status, body := f.Get("/cut")
 	require.Equal(t, http.StatusBadGateway, status)
 	require.Contains(t, body, "<title>502 Bad Gateway</title>")
@@ -369,8 +369,8 @@ func TestFailuresOfTargets(t *testing.T) {
 	require.Zero(t, served+failed)
 }
 
-// TestWeights: requests are shared out by weight, exactly over as many as the weights
-// sum up to, whatever other rules get in between.
+// TestWeights checks that requests are distributed by weight, exactly over as many as the
+// sum of the weights, also with requests for other rules in between.
 func TestWeights(t *testing.T) {
 	f := start(t)
 	groups := map[string]string{}

@@ -93,7 +93,7 @@ func TestImages(t *testing.T) {
 	require.Equal(t, string(raw), *got.Images[0].ImageManifest)
 	require.Equal(t, ecrtypes.ImageFailureCodeImageNotFound, got.Failures[0].FailureCode)
 
-	// A tag is added without a push, the way promotions do.
+	// A tag is added without a push, as in a promotion.
 	put := &ecr.PutImageInput{RepositoryName: app, ImageTag: aws.String("prod"), ImageManifest: got.Images[0].ImageManifest, ImageManifestMediaType: got.Images[0].ImageManifestMediaType}
 	out, err := r.ECR.PutImage(ctx, put)
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestImages(t *testing.T) {
 	require.Len(t, list.ImageIds, 1)
 }
 
-func TestUploadsThroughTheAPI(t *testing.T) {
+func TestLayerUploadAPI(t *testing.T) {
 	r := start(t, &ecr.CreateRepositoryInput{})
 	ctx := t.Context()
 	sum := sha256.Sum256([]byte("hello"))

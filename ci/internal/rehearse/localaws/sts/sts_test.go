@@ -26,7 +26,7 @@ func token(t *testing.T, claims map[string]any) *string {
 	return aws.String("e30." + base64.RawURLEncoding.EncodeToString(raw) + ".c2ln")
 }
 
-// with signs a call with other credentials.
+// with returns an option to sign a call with other credentials.
 func with(c *ststypes.Credentials) func(*sts.Options) {
 	return func(o *sts.Options) {
 		o.Credentials = credentials.NewStaticCredentialsProvider(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)

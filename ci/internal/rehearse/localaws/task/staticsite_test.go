@@ -26,13 +26,13 @@ func siteImage(t *testing.T, config v1.Config, more ...testapp.File) v1.Image {
 	return img
 }
 
-func TestSitesWithoutServer(t *testing.T) {
+func TestStaticSite(t *testing.T) {
 	for name, config := range map[string]v1.Config{
 		"no command":            {},
 		"its program is absent": {Entrypoint: []string{"/docker-entrypoint.sh"}, Cmd: []string{"nginx"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w way) {
+			forEachMode(t, func(t *testing.T, w testMode) {
 				c := run(t, w, siteImage(t, config), nil)
 				require.Equal(t, []string{"the image has no web server: the embedded AWS serves its site /srv"}, c.output.all())
 				for path, want := range map[string]struct {
@@ -59,8 +59,8 @@ func TestSitesWithoutServer(t *testing.T) {
 	}
 }
 
-func TestSiteDetails(t *testing.T) {
-	w := way{"in place", ModePort, true}
+func TestStaticSiteRequests(t *testing.T) {
+	w := testMode{"in place", ModePort, true}
 	c := run(t, w, siteImage(t, v1.Config{}, file("srv/404.html", "lost")), nil)
 	_, body, err := c.get(t, "/none")
 	require.NoError(t, err)
@@ -70,21 +70,21 @@ func TestSiteDetails(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, recorder.Code)
 }
 
-func TestASiteWithItsServerIsAnOrdinaryImage(t *testing.T) {
+func TestStaticSiteWithServer(t *testing.T) {
 	body, err := os.ReadFile(binary)
 	require.NoError(t, err)
 	img := siteImage(t, v1.Config{Entrypoint: []string{"/app", "exit", "5"}}, testapp.File{Name: "app", Body: body, Mode: 0o755})
-	c := run(t, way{"in place", ModePort, true}, img, nil)
+	c := run(t, testMode{"in place", ModePort, true}, img, nil)
 	<-c.Done()
 	require.Equal(t, 5, c.ExitCode())
 }
 
-func TestASiteThatIsNotThere(t *testing.T) {
+func TestMissingStaticSite(t *testing.T) {
 	layer, err := testapp.Layer(file("x", ""))
 	require.NoError(t, err)
 	img, err := testapp.Image(v1.Config{Labels: map[string]string{SiteLabel: "/none"}}, layer)
 	require.NoError(t, err)
-	rt := newRuntime(t, way{"in place", ModePort, true}, shelf{"app": img})
+	rt := newRuntime(t, testMode{"in place", ModePort, true}, fakeRegistry{"app": img})
 	pulled, err := rt.Pull(t.Context(), "app")
 	require.NoError(t, err)
 	s, err := rt.NewSandbox("task", "10.0.10.4")

@@ -35,7 +35,7 @@ func link(name, target string) testapp.File {
 	return testapp.File{Name: name, Link: target, Mode: 0o777}
 }
 
-// tree lists the files below a directory with their content, links with "→".
+// tree returns the files below a directory with their contents, and links with "→".
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -95,7 +95,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-func TestUnpackDoesNotLeaveItsDirectory(t *testing.T) {
+func TestUnpackStaysInDirectory(t *testing.T) {
 	tests := map[string][]testapp.File{
 		"dots":                     {file("../evil", "x")},
 		"dots inside":              {file("a/../../evil", "x")},

@@ -47,7 +47,7 @@ func full() message {
 func TestJSON(t *testing.T) {
 	raw, err := EncodeJSON(full())
 	require.NoError(t, err)
-	//nolint:testifylint // the text counts: read as JSON, the large number would lose digits
+	//nolint:testifylint // compared as text: decoded as JSON, the large number would lose digits
 	require.Equal(t, `{"taskDefinition":"app:1","color":"red","count":7,"enabled":true,"optional":false,"ratio":0.5,"big":1152921504606846976,`+
 		`"at":1700000000.123,"raw":"aGk=","names":["a","b"],"parts":[{"name":"p","count":1}],"part":{"name":"q","count":2},`+
 		`"tags":{"a":"1","b":"2"},"nested":{"n":{"count":3}}}`, string(raw))
@@ -56,7 +56,7 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, full(), back)
 }
 
-func TestJSONLeavesOutWhatIsNotThere(t *testing.T) {
+func TestJSONOmitsMissing(t *testing.T) {
 	raw, err := EncodeJSON(&message{Names: []string{}, ResultMetadata: "x", hidden: "y"})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"count":0,"enabled":false,"names":[]}`, string(raw))
@@ -106,7 +106,7 @@ func FuzzDecodeJSON(f *testing.F) {
 		if DecodeJSON(strings.NewReader(text), &m) != nil {
 			return
 		}
-		// What was understood can be said again and means the same.
+		// Encoding what was decoded returns the same.
 		again, err := EncodeJSON(m)
 		require.NoError(t, err)
 		var back message

@@ -40,7 +40,7 @@ func TestEncodeXML(t *testing.T) {
 		string(EncodeXMLError("ns", "id", &Error{Code: "C", Message: "a < b", Status: http.StatusInternalServerError})))
 }
 
-func TestPage(t *testing.T) {
+func TestPaginate(t *testing.T) {
 	items := []int{1, 2, 3, 4, 5}
 	var seen []int
 	var token *string

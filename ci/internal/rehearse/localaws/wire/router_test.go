@@ -27,8 +27,8 @@ func echo(ctx context.Context, in *message) (*message, error) {
 	return &message{TaskDefinition: new(CallerAccessKey(ctx) + " sent " + *in.TaskDefinition)}, nil
 }
 
-// serve starts a router with one service for each protocol and returns its URL
-// and the call it has observed.
+// serve starts a router with one service for each protocol and returns its URL and the
+// observed call.
 func serve(t *testing.T, disturb func(Call) Injection) (url string, calls chan Call) {
 	t.Helper()
 	calls = make(chan Call, 1)
@@ -61,7 +61,7 @@ func send(t *testing.T, url, target, body string) (status int, header http.Heade
 	return resp.StatusCode, resp.Header, string(raw), nil
 }
 
-func TestRouterAnswers(t *testing.T) {
+func TestRouterResponses(t *testing.T) {
 	tests := map[string]struct {
 		target, body string
 		status       int
@@ -106,7 +106,7 @@ func TestRouterAnswers(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestRouterDisturbs(t *testing.T) {
+func TestRouterInjections(t *testing.T) {
 	tests := map[string]struct {
 		d       Injection
 		status  int // 0 for a cut connection
@@ -136,7 +136,7 @@ func TestRouterDisturbs(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestOutsideOfACall(t *testing.T) {
+func TestOutsideCall(t *testing.T) {
 	AddResources(t.Context(), "arn:x")
 	require.Empty(t, CallerAccessKey(t.Context()))
 }

@@ -19,7 +19,7 @@ func deregister(p *localawstest.Platform, definition string) {
 
 func TestDeregisteredRevision(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	good := p.RegisterTaskDefinition(p.PushImage("one"))
 	p.CreateService(good)
 	p.WaitStable()
@@ -30,7 +30,7 @@ func TestDeregisteredRevision(t *testing.T) {
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "TaskDefinition is inactive", *refused.Message)
 
-	// Deleting it takes as long as it is used.
+	// Its deletion is in progress as long as it is used.
 	gone, err := p.ECS.DeleteTaskDefinitions(t.Context(), &ecs.DeleteTaskDefinitionsInput{TaskDefinitions: []string{good}})
 	require.NoError(t, err)
 	require.Equal(t, ecstypes.TaskDefinitionStatusDeleteInProgress, gone.TaskDefinitions[0].Status)
@@ -38,14 +38,14 @@ func TestDeregisteredRevision(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, ecstypes.TaskDefinitionStatusDeleteInProgress, described.TaskDefinition.Status)
 
-	// A task that ends is replaced by one of the same revision.
+	// A task that exits is replaced by one of the same revision.
 	tasks := p.DescribeTasks(ecstypes.DesiredStatusRunning)
 	_, err = p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: tasks[0].TaskArn})
 	require.NoError(t, err)
 	p.Eventually(func(s ecstypes.Service) bool { return s.RunningCount < 2 })
 	p.WaitStable()
 
-	// The circuit breaker goes back to it, and so does a stop that asks for it.
+	// The circuit breaker and StopServiceDeployment roll back to it.
 	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "7")))
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
 	require.Equal(t, good, *p.WaitStable().TaskDefinition)
@@ -53,27 +53,27 @@ func TestDeregisteredRevision(t *testing.T) {
 
 	id = p.UpdateService(p.RegisterTaskDefinition(p.PushImage("hang", "hang")))
 	_, err = p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{
-		ServiceDeploymentArn: history(p)[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
+		ServiceDeploymentArn: serviceDeployments(p)[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
 	})
 	require.NoError(t, err)
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
 	require.Equal(t, good, *p.WaitStable().TaskDefinition)
-	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, history(p)[0].Status)
+	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, serviceDeployments(p)[0].Status)
 }
 
 func TestDesiredCountZeroCompletesAtOnce(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
 	p.WaitStable()
 	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 	s := p.WaitStable()
 	require.Equal(t, id, *s.Deployments[0].Id)
 	require.Empty(t, p.DescribeTasks(ecstypes.DesiredStatusStopped), "nothing was started for it")
-	require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, history(p)[0].Status)
+	require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, serviceDeployments(p)[0].Status)
 
-	// Scaling to nothing during a deployment completes it, too.
-	p2 := localawstest.New(t, binary, quick)
+	// Scaling to 0 also completes a deployment in progress.
+	p2 := localawstest.New(t, binary, fastOptions)
 	p2.CreateService(p2.RegisterTaskDefinition(p2.PushImage("one")))
 	p2.WaitStable()
 	id = p2.UpdateService(p2.RegisterTaskDefinition(p2.PushImage("hang", "hang")))
@@ -82,9 +82,9 @@ func TestDesiredCountZeroCompletesAtOnce(t *testing.T) {
 	require.Equal(t, id, *p2.WaitStable().Deployments[0].Id)
 }
 
-func TestSizeSpellings(t *testing.T) {
+func TestSizeFormats(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	tests := map[string]struct{ cpu, memory, wantCPU, wantMemory string }{
 		"numbers":         {"256", "512", "256", "512"},
 		"without a zero":  {".25 vCPU", ".5 GB", "256", "512"},
@@ -106,9 +106,9 @@ func TestSizeSpellings(t *testing.T) {
 	}
 }
 
-func TestSecretAndVariableOfOneName(t *testing.T) {
+func TestSecretAndVariableWithSameName(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	_, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
 		Family: aws.String("twice"), ContainerDefinitions: []ecstypes.ContainerDefinition{{
 			Name: aws.String("app"), Image: aws.String("app"), Environment: []ecstypes.KeyValuePair{{Name: aws.String("KEY"), Value: aws.String("x")}},

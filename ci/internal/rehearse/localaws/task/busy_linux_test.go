@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLaunchWaitsForAProgramThatIsBeingWritten holds a program open for
-// writing, as a child that was forked at the wrong moment does.
-func TestLaunchWaitsForAProgramThatIsBeingWritten(t *testing.T) {
+// TestStartRetriesBusyProgram holds a program open for writing, as a child does that was
+// forked while it was unpacked.
+func TestStartRetriesBusyProgram(t *testing.T) {
 	self, err := os.ReadFile("/bin/true")
 	require.NoError(t, err)
 	name := filepath.Join(t.TempDir(), "program")

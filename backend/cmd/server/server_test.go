@@ -141,7 +141,7 @@ func TestServe(t *testing.T) {
 			requests++
 		}
 	}
-	require.Equal(t, 1+asked, requests, "whatever waited to be written is written")
+	require.Equal(t, 1+asked, requests, "remaining spans are sent")
 	require.Equal(t, []string{"started", "draining", "stopped"}, messages)
 }
 

@@ -150,7 +150,7 @@ func TestDrainDelayKeepsServing(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, status, resp.StatusCode)
-		require.True(t, resp.Close, "a draining server must say that it closes the connection")
+		require.True(t, resp.Close, "a draining server must send Connection: close")
 	}
 	require.NoError(t, <-r.result)
 }
@@ -170,7 +170,7 @@ func TestDrainClosesUnusedConnections(t *testing.T) {
 	start := time.Now()
 	r.stop()
 	require.NoError(t, <-r.result)
-	require.Less(t, time.Since(start), s.opts.ReadTimeout/2, "a connection that never asked must not be waited for")
+	require.Less(t, time.Since(start), s.opts.ReadTimeout/2, "a connection without a request must not be waited for")
 }
 
 func TestDrainClosesIdleConnections(t *testing.T) {

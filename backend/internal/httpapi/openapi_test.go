@@ -95,5 +95,5 @@ func TestResponsesMatchDocument(t *testing.T) {
 			require.NoError(t, openapi3filter.ValidateResponse(t.Context(), input))
 		})
 	}
-	require.Len(t, asked, doc.Paths.Len(), "each path is asked for")
+	require.Len(t, asked, doc.Paths.Len(), "each path is requested")
 }

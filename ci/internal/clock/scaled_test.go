@@ -16,7 +16,7 @@ func TestFastShortensWaits(t *testing.T) {
 	require.Zero(t, c.Scale(-time.Second))
 	require.Equal(t, 2*time.Second, c.AtLeast(10*time.Second, 2*time.Second), "the floor")
 	require.Equal(t, 10*time.Second, c.AtLeast(100*time.Second, 2*time.Second), "above the floor")
-	require.Equal(t, time.Second, c.AtLeast(time.Second, 2*time.Second), "never longer than asked for")
+	require.Equal(t, time.Second, c.AtLeast(time.Second, 2*time.Second), "never longer than the nominal duration")
 	began := time.Now()
 	require.NoError(t, c.Sleep(t.Context(), 200*time.Millisecond))
 	require.GreaterOrEqual(t, time.Since(began), 20*time.Millisecond)

@@ -36,7 +36,7 @@ func TestOfABuild(t *testing.T) {
 			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
 			"slipway 4d91040c9a3e-dirty (commit " + commit + ", ",
 		},
-		"nobody knows": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
+		"unknown": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -62,7 +62,7 @@ func TestOfABuild(t *testing.T) {
 // of its own.
 func TestReadAsksTheTree(t *testing.T) {
 	dir := sourcetest.New(t)
-	require.Equal(t, Devel, Read(t.Context(), dir).Version, "another tree says nothing about this program")
+	require.Equal(t, Devel, Read(t.Context(), dir).Version, "another tree is not this program's source")
 
 	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
 	sourcetest.Commit(t, dir, "the program")

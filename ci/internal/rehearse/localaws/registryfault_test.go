@@ -32,7 +32,7 @@ func TestRegistryRequestsAreRecordedAsECRCalls(t *testing.T) {
 	require.NoError(t, content.Close())
 	_, err = remote.List(ref.Context(), p.RemoteOptions()...)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { // the last answer is noted after the client has it
+	require.Eventually(t, func() bool { // the last call is recorded after its response
 		calls := p.Server.Calls()
 		return calls[len(calls)-1].Action == "ListImages"
 	}, 5*time.Second, time.Millisecond)

@@ -46,7 +46,7 @@ func TestCloseRemovesEverything(t *testing.T) {
 	p.WaitStable()
 	began := time.Now()
 	require.NoError(t, p.Server.Close())
-	require.Less(t, time.Since(began), 5*time.Second, "tasks that do not end when asked are killed")
+	require.Less(t, time.Since(began), 5*time.Second, "tasks that ignore SIGTERM are killed")
 	require.NoError(t, p.Server.Close(), "a second time changes nothing")
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)

@@ -68,9 +68,9 @@ func TestScenarios(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(string(tt.scenario), func(t *testing.T) {
 			got := rehearse(t.Context(), options(t, tt.scenario))
-			told := fmt.Sprintf("%+v", got)
-			require.Equal(t, tt.result, got.Result, told)
-			require.Equal(t, tt.code, got.ExitCode, told)
+			details := fmt.Sprintf("%+v", got)
+			require.Equal(t, tt.result, got.Result, details)
+			require.Equal(t, tt.code, got.ExitCode, details)
 			require.Regexp(t, "^[0-9a-f]{40}$", got.SHA)
 			require.Len(t, got.Services, 2)
 			require.Equal(t, "previous", got.Services[0].From.SHA)
@@ -96,7 +96,7 @@ func TestScenarios(t *testing.T) {
 			if tt.reason == "" {
 				return
 			}
-			require.NotEmpty(t, got.Services[0].Causes, told)
+			require.NotEmpty(t, got.Services[0].Causes, details)
 			cause := got.Services[0].Causes[0]
 			require.Contains(t, cause.Reason, tt.reason)
 			if tt.exit != nil {

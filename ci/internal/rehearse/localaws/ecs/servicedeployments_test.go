@@ -32,7 +32,7 @@ func TestForcedDeploymentOfTheSameDefinition(t *testing.T) {
 	for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 		require.Equal(t, "Scaling activity initiated by (deployment "+*after.Deployments[0].Id+")", *task.StoppedReason)
 		require.Equal(t, ecstypes.TaskStopCodeServiceSchedulerInitiated, task.StopCode)
-		require.Equal(t, int32(0), *task.Containers[0].ExitCode, "it ends by itself when asked to")
+		require.Equal(t, int32(0), *task.Containers[0].ExitCode, "it exits by itself on SIGTERM")
 	}
 }
 
@@ -117,7 +117,7 @@ func TestBlockedDeploymentIsReported(t *testing.T) {
 	require.NoError(t, err)
 	s := p.WaitStable()
 	require.Equal(t, "two", p.Version())
-	require.True(t, s.DeploymentConfiguration.DeploymentCircuitBreaker.Enable, "what is not named stays")
+	require.True(t, s.DeploymentConfiguration.DeploymentCircuitBreaker.Enable, "missing fields keep their values")
 }
 
 func TestScaling(t *testing.T) {
@@ -148,8 +148,8 @@ func TestStopServiceTask(t *testing.T) {
 	p := localawstest.New(t, binary, fastOptions)
 	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
 	p.WaitStable()
-	victim := p.DescribeTasks(ecstypes.DesiredStatusRunning)[0]
-	out, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: victim.TaskArn, Reason: aws.String("chaos")})
+	stopped := p.DescribeTasks(ecstypes.DesiredStatusRunning)[0]
+	out, err := p.ECS.StopTask(t.Context(), &ecs.StopTaskInput{Cluster: aws.String("test"), Task: stopped.TaskArn, Reason: aws.String("chaos")})
 	require.NoError(t, err)
 	require.Equal(t, "STOPPED", *out.Task.DesiredStatus)
 	p.Eventually(func(s ecstypes.Service) bool {

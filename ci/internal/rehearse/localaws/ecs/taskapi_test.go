@@ -100,7 +100,7 @@ func TestStopTask(t *testing.T) {
 		args []string
 		code int32
 	}{
-		"ends when asked":        {nil, 0},
+		"exits on SIGTERM":       {nil, 0},
 		"is killed when it must": {[]string{"stubborn"}, 137},
 	}
 	for name, test := range tests {

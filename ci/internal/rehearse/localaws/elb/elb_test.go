@@ -27,13 +27,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // backend is a target: an HTTP server with a configurable health.
 type backend struct {
-	name   string
-	host   string
-	port   int32
-	status atomic.Int32
-	delay  atomic.Int64 // of health checks
-	asked  atomic.Int32 // requests other than health checks
-	last   atomic.Pointer[http.Request]
+	name     string
+	host     string
+	port     int32
+	status   atomic.Int32
+	delay    atomic.Int64 // of health checks
+	requests atomic.Int32 // requests other than health checks
+	last     atomic.Pointer[http.Request]
 }
 
 func newBackend(t *testing.T, name string) *backend {
@@ -46,7 +46,7 @@ func newBackend(t *testing.T, name string) *backend {
 			w.WriteHeader(int(b.status.Load()))
 			return
 		}
-		b.asked.Add(1)
+		b.requests.Add(1)
 		b.last.Store(r.Clone(context.Background()))
 		if d, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
 			time.Sleep(d)
@@ -245,7 +245,7 @@ func TestRouting(t *testing.T) {
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	ask := func(method, path, host, header string) (*http.Response, string) {
+	send := func(method, path, host, header string) (*http.Response, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, f.URL+path, nil)
 		require.NoError(t, err)
 		req.Host, req.Header["X-Kind"] = host, []string{header}
@@ -257,14 +257,14 @@ func TestRouting(t *testing.T) {
 		require.NoError(t, err)
 		return resp, string(raw)
 	}
-	resp, _ := ask("GET", "/moved/here?a=b", "example.org:80", "")
+	resp, _ := send("GET", "/moved/here?a=b", "example.org:80", "")
 	require.Equal(t, http.StatusMovedPermanently, resp.StatusCode)
 	require.Equal(t, "http://example.org:80/new/moved/here?from=old", resp.Header.Get("Location"))
 	for _, api := range []struct{ method, host, header string }{{"GET", "api.example.org", ""}, {"GET", "", "APIs"}, {"PATCH", "", ""}} {
-		_, body := ask(api.method, "/", api.host, api.header)
+		_, body := send(api.method, "/", api.host, api.header)
 		require.Contains(t, []string{"one", "two"}, body, "%v", api)
 	}
-	_, body = ask("GET", "/", "shop.example.org", "")
+	_, body = send("GET", "/", "shop.example.org", "")
 	require.Equal(t, "web", body)
 	seen := web.last.Load()
 	require.Equal(t, "shop.example.org", seen.Host)
@@ -322,7 +322,7 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	for i, path := range []string{"/?for=500ms", "/?for=3s"} { // within the delay of 10 s at tenfold speed, and beyond
 		wg.Go(func() { statuses[i], bodies[i] = f.Get(path) })
 	}
-	require.Eventually(t, func() bool { return old.asked.Load() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, 5*time.Second, time.Millisecond)
 	f.register(group, young)
 	f.waitForState(group, young, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, old)
@@ -352,7 +352,7 @@ func TestTargetErrors(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+"/?for=200ms", nil)
 	require.NoError(t, err)
-	asked := b.asked.Load()
+	asked := b.requests.Load()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
@@ -360,7 +360,7 @@ func TestTargetErrors(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	})
-	require.Eventually(t, func() bool { return b.asked.Load() > asked }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.requests.Load() > asked }, 5*time.Second, time.Millisecond)
 	cancel()
 	wg.Wait()
 	_, failed := f.Server.Traffic("lb")

@@ -171,11 +171,11 @@ func TestScanFindings(t *testing.T) {
 	}{"a repository that scans": {true, nil}, "one that does not": {false, new(*ecrtypes.ScanNotFoundException)}} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, &ecr.CreateRepositoryInput{ImageScanningConfiguration: &ecrtypes.ImageScanningConfiguration{ScanOnPush: tt.onPush}})
-			ask := func(id *ecrtypes.ImageIdentifier) (*ecr.DescribeImageScanFindingsOutput, error) {
+			describe := func(id *ecrtypes.ImageIdentifier) (*ecr.DescribeImageScanFindingsOutput, error) {
 				return r.ECR.DescribeImageScanFindings(t.Context(), &ecr.DescribeImageScanFindingsInput{RepositoryName: app, ImageId: id})
 			}
 			require.NoError(t, remote.Write(r.ref(":v1"), image(t, 1), r.options...))
-			out, err := ask(&ecrtypes.ImageIdentifier{ImageTag: aws.String("v1")})
+			out, err := describe(&ecrtypes.ImageIdentifier{ImageTag: aws.String("v1")})
 			if tt.want != nil {
 				require.ErrorAs(t, err, tt.want)
 			} else {
@@ -183,7 +183,7 @@ func TestScanFindings(t *testing.T) {
 				require.Equal(t, ecrtypes.ScanStatusFailed, out.ImageScanStatus.Status)
 				require.Contains(t, *out.ImageScanStatus.Description, "UnsupportedImageError")
 			}
-			_, err = ask(&ecrtypes.ImageIdentifier{ImageDigest: aws.String("sha256:00")})
+			_, err = describe(&ecrtypes.ImageIdentifier{ImageDigest: aws.String("sha256:00")})
 			var gone *ecrtypes.ImageNotFoundException
 			require.ErrorAs(t, err, &gone)
 		})

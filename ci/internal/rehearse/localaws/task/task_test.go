@@ -230,7 +230,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"its own":      {[]string{"exit", "7"}, false, []int{7}},
 		"none":         {[]string{"exit", "0"}, false, []int{0}},
-		"asked to":     {[]string{"hang"}, true, []int{143, 2, 137}}, // the first process of a container survives an unhandled SIGTERM; Go's runtime may then exit with 2
+		"SIGTERM":      {[]string{"hang"}, true, []int{143, 2, 137}}, // the first process of a container survives an unhandled SIGTERM; Go's runtime may then exit with 2
 		"killed":       {[]string{"stubborn"}, true, []int{137}},
 		"with a child": {[]string{"spawn"}, true, []int{143, 2, 137}},
 	}
@@ -264,7 +264,7 @@ func TestLongLinesAreSplit(t *testing.T) {
 	copyLines(strings.NewReader("short\r\n"+strings.Repeat("x", maxLine+10)+"\n\nend"), out.add)
 	got := out.all()
 	require.Equal(t, []int{5, maxLine, 10, 0, 3}, []int{len(got[0]), len(got[1]), len(got[2]), len(got[3]), len(got[4])})
-	copyLines(strings.NewReader("nobody listens\n"), nil)
+	copyLines(strings.NewReader("no sink\n"), nil)
 }
 
 func TestTaskDefinitionCommand(t *testing.T) {

@@ -107,10 +107,10 @@ func TestUnpackStaysInDirectory(t *testing.T) {
 	for name, files := range tests {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
-			victim := filepath.Join(parent, "victim")
-			require.NoError(t, os.WriteFile(victim, nil, 0o600))
+			outsideFile := filepath.Join(parent, "victim")
+			require.NoError(t, os.WriteFile(outsideFile, nil, 0o600))
 			require.Error(t, unpack(t.Context(), layered(t, files), filepath.Join(parent, "root")))
-			require.FileExists(t, victim)
+			require.FileExists(t, outsideFile)
 			require.NoFileExists(t, filepath.Join(parent, "evil"))
 			require.NoFileExists(t, "/evil")
 		})

@@ -167,7 +167,7 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 	release := rehearsaltest.Run(t, o)
 	require.Len(t, release.Services, 2, "%+v", release)
 	// The registry is logged in to, and its requests are signed by nobody.
-	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.Pipeline && c.AccessKey != "" })
+	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.PipelineAccessKey && c.AccessKey != "" })
 }
 
 // run runs the command, and wants its exit code. Once it tells that a deployment

@@ -62,8 +62,8 @@ type environment struct {
 // Access keys that sign calls: of the rehearsed delivery, and of all other callers, such
 // as Terraform and operators.
 const (
-	Pipeline    = "pipeline"
-	otherCaller = "others"
+	PipelineAccessKey = "pipeline"
+	otherAccessKey    = "others"
 )
 
 // awsConfig returns a client configuration for the embedded AWS, which accepts any

@@ -47,7 +47,7 @@ type Options struct {
 	// Live shows the tasks and requests during the release.
 	Live bool
 	// Started, if set, is called with the embedded AWS before its first call. The
-	// delivery's calls are signed with the access key [Pipeline], or sent to the
+	// delivery's calls are signed with the access key [PipelineAccessKey], or sent to the
 	// registry; all other calls are signed with another key.
 	Started func(*localaws.Server)
 	// Up, if set, is called after the release, while the system still runs, with the
@@ -136,7 +136,7 @@ func (r *rehearsal) build(ctx context.Context) error {
 func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
-	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherCaller, transport))
+	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherAccessKey, transport))
 	if err := r.environment.createRepositories(ctx, r.options.Platform.Services); err != nil {
 		return report.Release{}, err
 	}
@@ -168,7 +168,7 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 // delivery returns the rehearsed delivery. It has no knowledge of the scenario.
 func (r *rehearsal) delivery(server *localaws.Server, transport http.RoundTripper) delivery.Delivery {
 	d := delivery.Delivery{
-		Account: delivery.NewAccount(awsConfig(server.Endpoint(), Pipeline, transport)),
+		Account: delivery.NewAccount(awsConfig(server.Endpoint(), PipelineAccessKey, transport)),
 		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
 		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, Patience: smokeTimeout,
 	}

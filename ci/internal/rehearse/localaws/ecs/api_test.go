@@ -110,18 +110,18 @@ func TestErrors(t *testing.T) {
 			create(func(in *ecs.CreateServiceInput) { in.LoadBalancers[0].TargetGroupArn = &lone }),
 			"InvalidParameterException", "The target group with targetGroupArn " + lone + " does not have an associated load balancer.",
 		},
-		"no family":       {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("") }), "ClientException", "Family can not be blank."},
-		"strange family":  {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("a b") }), "ClientException", "Family contains invalid characters."},
-		"no container":    {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions = []ecstypes.ContainerDefinition{} }), "ClientException", "Container list cannot be empty."},
-		"no image":        {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Image = nil }), "ClientException", "Container.image should not be null or empty."},
-		"nameless":        {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Name = nil }), "ClientException", "Container.name should not be null or empty."},
-		"bridge":          {register(func(in *ecs.RegisterTaskDefinitionInput) { in.NetworkMode = ecstypes.NetworkModeBridge }), "ClientException", "Fargate only supports network mode ‘awsvpc’."},
-		"no size":         {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Cpu = nil }), "ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level."},
-		"impossible size": {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Memory = aws.String("8192") }), "ClientException", "No Fargate configuration exists for given values: 256 CPU, 8192 memory."},
-		"circle": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+		"no family":         {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("") }), "ClientException", "Family can not be blank."},
+		"invalid family":    {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("a b") }), "ClientException", "Family contains invalid characters."},
+		"no container":      {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions = []ecstypes.ContainerDefinition{} }), "ClientException", "Container list cannot be empty."},
+		"no image":          {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Image = nil }), "ClientException", "Container.image should not be null or empty."},
+		"no container name": {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Name = nil }), "ClientException", "Container.name should not be null or empty."},
+		"bridge":            {register(func(in *ecs.RegisterTaskDefinitionInput) { in.NetworkMode = ecstypes.NetworkModeBridge }), "ClientException", "Fargate only supports network mode ‘awsvpc’."},
+		"no size":           {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Cpu = nil }), "ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level."},
+		"invalid size":      {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Memory = aws.String("8192") }), "ClientException", "No Fargate configuration exists for given values: 256 CPU, 8192 memory."},
+		"dependency cycle": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions[0].DependsOn = []ecstypes.ContainerDependency{{ContainerName: aws.String("c"), Condition: ecstypes.ContainerConditionStart}}
 		}), "ClientException", "Container dependencies are not valid: c is unknown or depends on itself."},
-		"twice the same name": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+		"duplicate name": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions = append(in.ContainerDefinitions, in.ContainerDefinitions[0])
 		}), "ClientException", "Container name 'c' is used more than once."},
 		"other host port": {register(func(in *ecs.RegisterTaskDefinitionInput) {

@@ -99,7 +99,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 					"failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. : exit status 1"
 			},
 		},
-		"is for another processor": {
+		"has another architecture": {
 			definition: func(p *localawstest.Platform) string {
 				img, err := testapp.ServiceImage(p.Binary(), "riscv")
 				p.RequireNoError(err)
@@ -117,7 +117,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 					"image Manifest does not contain descriptor matching platform '" + runtime.GOOS + "/" + runtime.GOARCH + "'"
 			},
 		},
-		"wants a secret": {
+		"has a missing secret": {
 			definition: func(p *localawstest.Platform) string {
 				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) {
 					d.Secrets = []ecstypes.Secret{{Name: aws.String("KEY"), ValueFrom: aws.String("arn:aws:ssm:us-east-1:000000000000:parameter/key")}}

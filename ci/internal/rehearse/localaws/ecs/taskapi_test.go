@@ -100,8 +100,8 @@ func TestStopTask(t *testing.T) {
 		args []string
 		code int32
 	}{
-		"exits on SIGTERM":       {nil, 0},
-		"is killed when it must": {[]string{"stubborn"}, 137},
+		"exits on SIGTERM": {nil, 0},
+		"ignores SIGTERM":  {[]string{"stubborn"}, 137},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -75,7 +75,7 @@ func TestRefusals(t *testing.T) {
 		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it is no JSON web token"},
 		"no base64":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.?.c")}, "its claims are not in base64"},
 		"no claims":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.Yg.c")}, "its claims are not in JSON"},
-		"strange claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},
+		"invalid claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},
 		"no role":           {sts.AssumeRoleWithWebIdentityInput{RoleArn: aws.String("arn:aws:iam::000000000000:user/x"), WebIdentityToken: good}, "ValidationError"},
 		"too short":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: good, DurationSeconds: aws.Int32(60)}, "between 900 and 43200"},
 		"several audiences": {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: good}, ""},

@@ -61,7 +61,7 @@ func TestUnpack(t *testing.T) {
 		layers [][]testapp.File
 		want   map[string]string
 	}{
-		"layers lie over one another": {
+		"layers are merged": {
 			[][]testapp.File{{file("a", "1"), file("dir/b", "1")}, {file("a", "2"), file("/abs", "3"), file("./dot", "4")}},
 			map[string]string{"a": "2", "dir/b": "1", "abs": "3", "dot": "4"},
 		},
@@ -69,15 +69,15 @@ func TestUnpack(t *testing.T) {
 			[][]testapp.File{{file("a", "1"), file("dir/b", "1"), file("dir/c", "1")}, {file(".wh.a", ""), file("dir/.wh.b", ""), file("dir/.wh.none", "")}},
 			map[string]string{"dir/c": "1"},
 		},
-		"opaque directories hide what is below": {
+		"opaque directories hide lower layers": {
 			[][]testapp.File{{file("dir/a", "1"), file("dir/sub/b", "1"), file("other", "1")}, {file("dir/new", "2"), file("dir/.wh..wh..opq", ""), file("none/.wh..wh..opq", "")}},
 			map[string]string{"dir/new": "2", "other": "1"},
 		},
-		"a whiteout spares its own layer": {
+		"a whiteout keeps files of its layer": {
 			[][]testapp.File{{file("a", "1")}, {file("a", "2"), file(".wh.a", "")}},
 			map[string]string{"a": "2"},
 		},
-		"kinds change": {
+		"file types change": {
 			[][]testapp.File{{file("x/a", "1"), file("y", "1"), link("z", "y")}, {file("x", "2"), {Name: "y/", Mode: 0o755}, file("y/b", "2"), file("z", "2")}},
 			map[string]string{"x": "2", "y/b": "2", "z": "2"},
 		},

@@ -53,7 +53,7 @@ func Deliver(t *testing.T, dir string, up func(endpoint string, release report.R
 func SetEnv(t *testing.T, endpoint string) {
 	t.Helper()
 	for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
-		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.PipelineAccessKey, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)

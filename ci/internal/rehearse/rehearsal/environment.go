@@ -86,9 +86,9 @@ func newEnvironment(config aws.Config) *environment {
 }
 
 // createRepositories creates the services' repositories.
-func (s *environment) createRepositories(ctx context.Context, services []platform.Service) error {
+func (e *environment) createRepositories(ctx context.Context, services []platform.Service) error {
 	for _, service := range services {
-		_, err := s.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
+		_, err := e.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
 			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
 		})
 		if err != nil {
@@ -100,36 +100,36 @@ func (s *environment) createRepositories(ctx context.Context, services []platfor
 
 // bootstrap creates the resources that Terraform creates on AWS and starts the services
 // with the given images. It returns when all of them are stable.
-func (s *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
-	if _, err := s.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
+func (e *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
+	if _, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
 		return fmt.Errorf("creating cluster %s: %w", platform.Cluster, err)
 	}
-	listener, err := s.createLoadBalancer(ctx)
+	listener, err := e.createLoadBalancer(ctx)
 	if err != nil {
 		return err
 	}
 	for _, service := range services {
-		group, err := s.createTargetGroup(ctx, service, listener)
+		group, err := e.createTargetGroup(ctx, service, listener)
 		if err != nil {
 			return err
 		}
-		if err := s.createService(ctx, service, images[service.Name], group); err != nil {
+		if err := e.createService(ctx, service, images[service.Name], group); err != nil {
 			return err
 		}
 	}
-	return s.waitComplete(ctx, services)
+	return e.waitComplete(ctx, services)
 }
 
-func (s *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
-	balancers, err := s.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
+func (e *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
+	balancers, err := e.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
 		Name: aws.String(platform.LoadBalancer), Type: elbtypes.LoadBalancerTypeEnumApplication,
 		Subnets: []string{"subnet-0a", "subnet-0b"},
 	})
 	if err != nil {
 		return "", fmt.Errorf("creating load balancer %s: %w", platform.LoadBalancer, err)
 	}
-	s.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
-	listeners, err := s.elb.CreateListener(ctx, &elb.CreateListenerInput{
+	e.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
+	listeners, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
 		LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn,
 		Protocol:        elbtypes.ProtocolEnumHttp, Port: aws.Int32(80),
 		DefaultActions: []elbtypes.Action{{
@@ -143,8 +143,8 @@ func (s *environment) createLoadBalancer(ctx context.Context) (listener string, 
 	return aws.ToString(listeners.Listeners[0].ListenerArn), nil
 }
 
-func (s *environment) createTargetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
-	groups, err := s.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
+func (e *environment) createTargetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
+	groups, err := e.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
 		Name: aws.String(service.TargetGroup()), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
 		TargetType: elbtypes.TargetTypeEnumIp, VpcId: aws.String("vpc-0"),
 		HealthCheckPath:            &service.HealthPath,
@@ -155,7 +155,7 @@ func (s *environment) createTargetGroup(ctx context.Context, service platform.Se
 		return "", fmt.Errorf("creating target group %s: %w", service.TargetGroup(), err)
 	}
 	group := groups.TargetGroups[0].TargetGroupArn
-	_, err = s.elb.ModifyTargetGroupAttributes(ctx, &elb.ModifyTargetGroupAttributesInput{
+	_, err = e.elb.ModifyTargetGroupAttributes(ctx, &elb.ModifyTargetGroupAttributesInput{
 		TargetGroupArn: group,
 		Attributes: []elbtypes.TargetGroupAttribute{{
 			Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String(strconv.Itoa(drainSeconds)),
@@ -169,7 +169,7 @@ func (s *environment) createTargetGroup(ctx context.Context, service platform.Se
 		if route == platform.CatchAll {
 			priority = maxPriority
 		}
-		_, err = s.elb.CreateRule(ctx, &elb.CreateRuleInput{
+		_, err = e.elb.CreateRule(ctx, &elb.CreateRuleInput{
 			ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
 			Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{route}}},
 			Actions:    []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: group}},
@@ -182,15 +182,15 @@ func (s *environment) createTargetGroup(ctx context.Context, service platform.Se
 }
 
 // createService registers the first revision and creates the service.
-func (s *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
-	if _, err := s.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
+func (e *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
+	if _, err := e.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
 		return fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
 	}
-	definition, err := s.ecs.RegisterTaskDefinition(ctx, taskDefinition(service, imageReference))
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(service, imageReference))
 	if err != nil {
 		return fmt.Errorf("registering %s: %w", service.Family(), err)
 	}
-	_, err = s.ecs.CreateService(ctx, &ecs.CreateServiceInput{
+	_, err = e.ecs.CreateService(ctx, &ecs.CreateServiceInput{
 		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()),
 		TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
 		DesiredCount:   aws.Int32(int32(service.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate,
@@ -242,13 +242,13 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 
 // waitComplete waits until the first deployment of every service is complete. The SDK's
 // waiter is not enough: it counts running tasks, which may not be healthy yet.
-func (s *environment) waitComplete(ctx context.Context, services []platform.Service) error {
+func (e *environment) waitComplete(ctx context.Context, services []platform.Service) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	wait := clock.Real{}
 	for _, service := range services {
 		for {
-			out, err := s.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+			out, err := e.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
 				Cluster: aws.String(platform.Cluster), Services: []string{service.ServiceName()},
 			})
 			if err != nil {
@@ -259,10 +259,10 @@ func (s *environment) waitComplete(ctx context.Context, services []platform.Serv
 				break
 			}
 			if first.RolloutState == ecstypes.DeploymentRolloutStateFailed {
-				return fmt.Errorf("starting the previous version of %s: %s", service.Name, s.stoppedReason(ctx, service))
+				return fmt.Errorf("starting the previous version of %s: %s", service.Name, e.stoppedReason(ctx, service))
 			}
 			if err := wait.Sleep(ctx, startPollInterval); err != nil {
-				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, s.stoppedReason(ctx, service))
+				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, e.stoppedReason(ctx, service))
 			}
 		}
 	}
@@ -270,16 +270,16 @@ func (s *environment) waitComplete(ctx context.Context, services []platform.Serv
 }
 
 // stoppedReason returns why a task of the service stopped, as far as it is known.
-func (s *environment) stoppedReason(ctx context.Context, service platform.Service) string {
+func (e *environment) stoppedReason(ctx context.Context, service platform.Service) string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
-	list, err := s.ecs.ListTasks(ctx, &ecs.ListTasksInput{
+	list, err := e.ecs.ListTasks(ctx, &ecs.ListTasksInput{
 		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()), DesiredStatus: ecstypes.DesiredStatusStopped,
 	})
 	if err != nil || len(list.TaskArns) == 0 {
 		return "no task has stopped"
 	}
-	out, err := s.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(platform.Cluster), Tasks: list.TaskArns[:1]})
+	out, err := e.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(platform.Cluster), Tasks: list.TaskArns[:1]})
 	if err != nil || len(out.Tasks) == 0 {
 		return "its tasks stopped"
 	}

@@ -35,7 +35,7 @@ type apiCall struct {
 }
 
 // RoundTrip implements [http.RoundTripper].
-func (b *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
+func (i *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
 	_, action, _ := strings.Cut(request.Header.Get("X-Amz-Target"), ".")
 	c := apiCall{action: action}
 	if request.Body != nil {
@@ -47,13 +47,13 @@ func (b *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
 		request = request.Clone(request.Context())
 		c.input, request.Body = input, io.NopCloser(bytes.NewReader(input))
 	}
-	if b.before != nil {
-		if err := b.before(c); err != nil {
+	if i.before != nil {
+		if err := i.before(c); err != nil {
 			return nil, err
 		}
 	}
-	response, err := b.next.RoundTrip(request)
-	if err != nil || b.after == nil || response.StatusCode != http.StatusOK {
+	response, err := i.next.RoundTrip(request)
+	if err != nil || i.after == nil || response.StatusCode != http.StatusOK {
 		return response, err
 	}
 	output, err := io.ReadAll(response.Body)
@@ -62,7 +62,7 @@ func (b *interceptor) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response.Body = io.NopCloser(bytes.NewReader(output))
-	b.after(c, output)
+	i.after(c, output)
 	return response, nil
 }
 
@@ -120,13 +120,13 @@ type killedClock struct {
 }
 
 // Now returns the time, including skipped waits.
-func (a *killedClock) Now() time.Time { return a.Real.Now().Add(time.Duration(a.skipped.Load())) }
+func (c *killedClock) Now() time.Time { return c.Real.Now().Add(time.Duration(c.skipped.Load())) }
 
 // Sleep waits for d or until ctx ends. After the process was killed, it returns at once.
-func (a *killedClock) Sleep(ctx context.Context, d time.Duration) error {
-	if a.alive.Err() == nil {
-		return a.Real.Sleep(ctx, d)
+func (c *killedClock) Sleep(ctx context.Context, d time.Duration) error {
+	if c.alive.Err() == nil {
+		return c.Real.Sleep(ctx, d)
 	}
-	a.skipped.Add(int64(d))
+	c.skipped.Add(int64(d))
 	return nil
 }

@@ -82,74 +82,74 @@ const (
 
 // inject returns a transport for the delivery that injects the scenario's fault between
 // it and the embedded AWS.
-func (s Scenario) inject(ctx context.Context, to http.RoundTripper, env faultEnvironment) http.RoundTripper {
+func (s Scenario) inject(ctx context.Context, to http.RoundTripper, faults faultEnvironment) http.RoundTripper {
 	switch s {
 	case MissingImage:
-		return &interceptor{next: to, after: func(call apiCall, _ []byte) { env.deleteImage(ctx, call) }}
+		return &interceptor{next: to, after: func(call apiCall, _ []byte) { faults.deleteImage(ctx, call) }}
 	case Cancel:
-		return onFirstNewTask(to, func() { env.interrupt(errInterrupted) })
+		return onFirstNewTask(to, func() { faults.interrupt(errInterrupted) })
 	case Killed:
-		return killAfterUpdate(to, func() { env.interrupt(errKilled) })
+		return killAfterUpdate(to, func() { faults.interrupt(errKilled) })
 	case Alarm:
-		return onFirstNewTask(to, func() { env.server.SetAlarm(alarmName(env.target), true) })
+		return onFirstNewTask(to, func() { faults.server.SetAlarm(alarmName(faults.target), true) })
 	case Stopped:
-		return onFirstNewTask(to, func() { env.stopDeployment(ctx) })
+		return onFirstNewTask(to, func() { faults.stopDeployment(ctx) })
 	case Replaced:
-		return onFirstNewTask(to, func() { env.deployHotfix(ctx) })
+		return onFirstNewTask(to, func() { faults.deployHotfix(ctx) })
 	case LostAnswers:
 		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
-			env.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
+			faults.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
 		}
 	case Throttled:
-		env.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
+		faults.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
 	case Outage:
 		return onFirstNewTask(to, func() {
-			time.AfterFunc(outageLength, env.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
+			time.AfterFunc(outageLength, faults.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
 		})
 	}
 	return to
 }
 
 // stopDeployment stops the target's deployment, as an operator does in the console.
-func (h faultEnvironment) stopDeployment(ctx context.Context) {
-	list, err := h.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.target.ServiceName()),
+func (e faultEnvironment) stopDeployment(ctx context.Context) {
+	list, err := e.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()),
 	})
 	if err != nil || len(list.ServiceDeployments) == 0 {
 		return // the scenario's result shows that nothing was stopped
 	}
-	_, _ = h.ecs.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
+	_, _ = e.ecs.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
 		ServiceDeploymentArn: list.ServiceDeployments[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
 	})
 }
 
 // deployHotfix deploys another revision of the target, as an operator does for a hotfix.
-func (h faultEnvironment) deployHotfix(ctx context.Context) {
-	images, err := h.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(h.target.Family() + ":1")})
+func (e faultEnvironment) deployHotfix(ctx context.Context) {
+	images, err := e.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(e.target.Family() + ":1")})
 	if err != nil {
 		return // as above
 	}
-	definition, err := h.ecs.RegisterTaskDefinition(ctx, taskDefinition(h.target, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(e.target, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
 	if err != nil {
 		return
 	}
-	_, _ = h.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+	_, _ = e.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
 	})
 }
 
 // deleteImage deletes the target's new image once its revision is registered, as a too
 // strict lifecycle policy does.
-func (h faultEnvironment) deleteImage(ctx context.Context, call apiCall) {
+func (e faultEnvironment) deleteImage(ctx context.Context, call apiCall) {
 	var in struct {
 		Family               string
 		ContainerDefinitions []struct{ Image string }
 	}
-	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != h.target.Family() {
+	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != e.target.Family() {
 		return
 	}
 	_, digest, _ := strings.Cut(in.ContainerDefinitions[0].Image, "@")
-	_, _ = h.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
-		RepositoryName: aws.String(h.target.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+	_, _ = e.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
+		RepositoryName: aws.String(e.target.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
 	})
 }

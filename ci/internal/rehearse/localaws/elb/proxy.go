@@ -48,11 +48,11 @@ type portHandler struct {
 	port     *port
 }
 
-func (f portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
 		panicked := recover()
-		counts := &f.port.lb.traffic
+		counts := &h.port.lb.traffic
 		switch {
 		case r.Context().Err() != nil && (panicked != nil || c.status >= 500): // the client disconnected
 		case panicked != nil || c.status >= 500:
@@ -64,25 +64,25 @@ func (f portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(panicked)
 		}
 	}()
-	f.serve(c, r)
+	h.serve(c, r)
 }
 
-func (f portHandler) serve(w http.ResponseWriter, r *http.Request) {
-	f.balancer.mu.Lock()
+func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
+	h.balancer.mu.Lock()
 	var action types.Action
 	var t *target
 	via := types.Listener{}
-	if l := f.port.listener; l != nil {
+	if l := h.port.listener; l != nil {
 		rule := l.route(r)
 		via, action = l.Listener, routingAction(rule.Actions)
 		if action.Type == types.ActionTypeEnumForward {
-			if g := f.balancer.chooseTargetGroup(aws.ToString(rule.RuleArn), action, r); g != nil {
+			if g := h.balancer.chooseTargetGroup(aws.ToString(rule.RuleArn), action, r); g != nil {
 				t = g.pick()
 				setStickyCookie(w, action, g)
 			}
 		}
 	}
-	f.balancer.mu.Unlock()
+	h.balancer.mu.Unlock()
 	switch {
 	case action.Type == types.ActionTypeEnumFixedResponse && action.FixedResponseConfig != nil:
 		writeFixedResponse(w, action.FixedResponseConfig)
@@ -91,7 +91,7 @@ func (f portHandler) serve(w http.ResponseWriter, r *http.Request) {
 	case t == nil:
 		writeErrorPage(w, http.StatusServiceUnavailable)
 	default:
-		f.forward(w, r, via, t)
+		h.forward(w, r, via, t)
 	}
 }
 
@@ -183,14 +183,14 @@ func setStickyCookie(w http.ResponseWriter, action types.Action, g *targetGroup)
 
 // forward proxies a request to a target. If the target's deregistration delay ends
 // before the response, the connection is closed, as by an ALB.
-func (f portHandler) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
+func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(t.ctx, cancel)()
 	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
 	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
 	proxy := &httputil.ReverseProxy{
-		Transport: f.balancer.transport,
+		Transport: h.balancer.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: address})
 			p.Out.Host = p.In.Host

@@ -22,25 +22,25 @@ type response struct {
 const maxResponses = 256
 
 // record adds a response to a request.
-func (p *readHistory) record(request string, body []byte, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.responses == nil {
-		p.responses = map[string][]response{}
+func (h *readHistory) record(request string, body []byte, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.responses == nil {
+		h.responses = map[string][]response{}
 	}
-	list := slices.Concat(p.responses[request], []response{{now, body}})
+	list := slices.Concat(h.responses[request], []response{{now, body}})
 	if len(list) > maxResponses {
 		list = slices.Delete(list, 0, len(list)-maxResponses)
 	}
-	p.responses[request] = list
+	h.responses[request] = list
 }
 
 // asOf returns the newest response to a request that is no later than a moment, or the
 // oldest one if all are later. ok is false if the request was never recorded.
-func (p *readHistory) asOf(request string, moment time.Time) (body []byte, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := p.responses[request]
+func (h *readHistory) asOf(request string, moment time.Time) (body []byte, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.responses[request]
 	if len(list) == 0 {
 		return nil, false
 	}

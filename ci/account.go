@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/dagger"
-	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/images/supplychain"
+	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/release/smoke"
 	"dagger/slipway/internal/report/outcome"
@@ -130,7 +130,7 @@ func door(ctx context.Context, options awsauth.Options) (stop func()) {
 	if err != nil || !net.ParseIP(at.Hostname()).IsLoopback() {
 		return stop
 	}
-	opened, err := forward.Listen(ctx, at.Host, strings.TrimPrefix(options.Endpoint, "http://"))
+	opened, err := localaws.ListenAndForward(ctx, at.Host, strings.TrimPrefix(options.Endpoint, "http://"))
 	if err != nil {
 		return stop // its port leads there already
 	}
@@ -149,7 +149,7 @@ func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop
 	if err != nil {
 		return "", nil, fmt.Errorf("finding the emulator's ports: %w", err)
 	}
-	var open []*forward.Forward
+	var open []*localaws.PortForward
 	stop = func() {
 		for _, f := range open {
 			_ = f.Close() // the container ends with the function
@@ -166,7 +166,7 @@ func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop
 			stop()
 			return "", nil, fmt.Errorf("finding the emulator's port %d: %w", number, err)
 		}
-		f, err := forward.Listen(ctx, fmt.Sprintf("127.0.0.1:%d", number), to)
+		f, err := localaws.ListenAndForward(ctx, fmt.Sprintf("127.0.0.1:%d", number), to)
 		if err != nil {
 			stop()
 			return "", nil, err

@@ -13,14 +13,14 @@ import (
 	"slipway/backend/internal/config"
 )
 
-// healthcheckTimeout is below the five seconds that ECS and Docker allow a
-// container's health check by default.
-const healthcheckTimeout = 2 * time.Second
+// healthCheckTimeout is below the default timeout of container health checks in ECS and
+// Docker, five seconds.
+const healthCheckTimeout = 2 * time.Second
 
-// healthcheck asks the server on this host for its health. It is the health
-// check of an image that has no shell and no curl. Docker reserves every exit
-// code but 0 and 1.
-func healthcheck(ctx context.Context, getenv func(string) string, stderr io.Writer) int {
+// healthCheck is the health check of the image, which has no shell and no curl. It
+// requests the health of the server on this host. Docker reserves all exit codes except
+// 0 and 1.
+func healthCheck(ctx context.Context, getenv func(string) string, stderr io.Writer) int {
 	if err := checkHealth(ctx, getenv); err != nil {
 		_, _ = fmt.Fprintf(stderr, "unhealthy: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 		return exitFailed
@@ -33,15 +33,14 @@ func checkHealth(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	ctx, cancel := context.WithTimeout(ctx, healthCheckTimeout)
 	defer cancel()
 	url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(cfg.Port)) + "/health"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	// A transport of its own, because a proxy from the environment has no
-	// business with this host's loopback.
+	// A new transport, so that a proxy in the environment is not used for loopback.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -49,7 +48,7 @@ func checkHealth(ctx context.Context, getenv func(string) string) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", url, resp.Status)
+		return fmt.Errorf("%s responded with status %s", url, resp.Status)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-// Command server is the backend: it tells clients which instance of it answers.
+// Command server is the backend: an API that returns which instance serves a request.
 package main
 
 import (
@@ -9,9 +9,8 @@ import (
 )
 
 func main() {
-	// The runtime takes the processors from the container's limit by itself, but
-	// not the memory. Without a limit, or with one of the operator's own in
-	// GOMEMLIMIT, nothing is set.
+	// The runtime reads the container's CPU limit, but not its memory limit. Set does
+	// nothing without a limit or if GOMEMLIMIT is set.
 	_, _ = memlimit.Set()
 	os.Exit(run(context.Background(), os.Args[1:], os.Getenv, os.Stdout, os.Stderr))
 }

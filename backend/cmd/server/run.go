@@ -21,7 +21,7 @@ const usage = `usage: server [command]
 
 Without a command it serves the API until SIGTERM or SIGINT.
 
-  healthcheck  ask the server on this host whether it is healthy; exit 0 or 1
+  healthcheck  check the health of the server on this host; exit 0 or 1
   version      print the version
 
 Environment: PORT, HOSTNAME, VERSION, LOG_LEVEL, READ_TIMEOUT, WRITE_TIMEOUT,
@@ -31,14 +31,14 @@ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_HEADERS and OpenTelemetry's
 other variables for traces.
 `
 
-// run is the program: it returns the exit code and touches nothing global
-// except the process's signals.
+// run runs the program and returns its exit code. Its only global state is the process's
+// signals.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) int {
 	switch command := strings.Join(args, " "); command {
 	case "":
 		return serve(ctx, getenv, stdout, stderr)
 	case "healthcheck":
-		return healthcheck(ctx, getenv, stderr)
+		return healthCheck(ctx, getenv, stderr)
 	case "version":
 		return printVersion(getenv, stdout, stderr)
 	case "help", "-h", "--help":
@@ -53,13 +53,13 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 func printVersion(getenv func(string) string, stdout, stderr io.Writer) int {
 	cfg, err := config.Load(getenv)
 	if err != nil {
-		return misconfigured(stderr, err)
+		return printConfigError(stderr, err)
 	}
 	_, _ = fmt.Fprintln(stdout, identity.New(cfg.Hostname, cfg.Version).Version)
 	return exitOK
 }
 
-func misconfigured(stderr io.Writer, err error) int {
+func printConfigError(stderr io.Writer, err error) int {
 	for line := range strings.Lines(err.Error()) {
 		_, _ = fmt.Fprintf(stderr, "server: %s\n", strings.TrimSuffix(line, "\n"))
 	}

@@ -25,17 +25,17 @@ import (
 	"slipway/backend/internal/tracing"
 )
 
-// serve runs the server until ctx is done or the process is told to stop.
+// serve runs the server until ctx is done or the process gets SIGTERM or SIGINT.
 func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Writer) int {
 	cfg, err := config.Load(getenv)
 	if err != nil {
-		return misconfigured(stderr, err)
+		return printConfigError(stderr, err)
 	}
 	log := slog.New(slog.NewJSONHandler(stdout, &slog.HandlerOptions{Level: cfg.LogLevel}))
 
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	// Once stopping, a second signal ends the process the hard way.
+	// A second signal terminates the process at once.
 	context.AfterFunc(ctx, stop)
 
 	ln, err := listen(ctx, cfg.Port)
@@ -44,10 +44,10 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		return exitFailed
 	}
 	instance := identity.New(cfg.Hostname, cfg.Version)
-	var beside sync.WaitGroup // what runs beside the API
-	defer beside.Wait()
-	ended, end := context.WithCancel(context.WithoutCancel(ctx)) // after the drain
-	defer end()
+	var background sync.WaitGroup // goroutines besides the API's
+	defer background.Wait()
+	backgroundCtx, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // after the drain
+	defer stopBackground()
 
 	var tracer trace.TracerProvider
 	if cfg.TraceURL != "" {
@@ -56,7 +56,7 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 			_, _ = fmt.Fprintf(stderr, "server: %v\n", errors.Join(err, ln.Close()))
 			return exitFailed
 		}
-		defer flush(ended, provider, log)
+		defer flushSpans(backgroundCtx, provider, log)
 		tracer = provider
 	}
 	server := httpapi.New(httpapi.Options{
@@ -74,13 +74,13 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		Tracer:         tracer,
 	})
 	if cfg.AdminAddr != "" {
-		admins, err := bind(ctx, cfg.AdminAddr)
+		adminListener, err := listenTCP(ctx, cfg.AdminAddr)
 		if err != nil {
 			_, _ = fmt.Fprintf(stderr, "server: ADMIN_ADDR=%q: %v\n", cfg.AdminAddr, errors.Join(err, ln.Close()))
 			return exitFailed
 		}
-		beside.Go(func() {
-			if err := admin.Serve(ended, admins, server.WriteMetrics); err != nil {
+		background.Go(func() {
+			if err := admin.Serve(backgroundCtx, adminListener, server.WriteMetrics); err != nil {
 				log.Error("metrics", slog.Any("error", err))
 			}
 		})
@@ -93,11 +93,10 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 		slog.Int64("gomemlimit", debug.SetMemoryLimit(-1)),
 		slog.Any("config", cfg))
 
-	// Beside the serving, not before it: the address is good to know, but
-	// nothing to wait for.
-	beside.Go(func() {
+	// In the background: the server does not wait for its address.
+	background.Go(func() {
 		if err := instance.Resolve(ctx, cfg.MetadataURI); err != nil {
-			log.Warn("keeping the host's address", slog.String("ip", instance.IP()), slog.Any("error", err))
+			log.Warn("cannot read the task's address, using the host's", slog.String("ip", instance.IP()), slog.Any("error", err))
 		}
 	})
 	err = server.Serve(ctx, ln)
@@ -112,31 +111,30 @@ func serve(ctx context.Context, getenv func(string) string, stdout, stderr io.Wr
 	return exitOK
 }
 
-// flush sends the last spans. A collector that is away must not keep the
-// process until it is killed.
-func flush(ctx context.Context, provider *sdk.TracerProvider, log *slog.Logger) {
+// flushSpans sends the remaining spans, with a timeout for an unreachable collector.
+func flushSpans(ctx context.Context, provider *sdk.TracerProvider, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(ctx, config.FlushTimeout)
 	defer cancel()
 	if err := provider.Shutdown(ctx); err != nil {
-		log.Warn("the last spans are lost", slog.Any("error", err))
+		log.Warn("dropped the last spans", slog.Any("error", err))
 	}
 }
 
-// listen binds the port on all interfaces, IPv4 and IPv6.
+// listen listens on the port on all interfaces, IPv4 and IPv6.
 func listen(ctx context.Context, port int) (net.Listener, error) {
-	ln, err := bind(ctx, net.JoinHostPort("", strconv.Itoa(port)))
+	ln, err := listenTCP(ctx, net.JoinHostPort("", strconv.Itoa(port)))
 	if err != nil {
 		return nil, listenError(port, err)
 	}
 	return ln, nil
 }
 
-func bind(ctx context.Context, address string) (net.Listener, error) {
+func listenTCP(ctx context.Context, address string) (net.Listener, error) {
 	var lc net.ListenConfig
 	return lc.Listen(ctx, "tcp", address)
 }
 
-// listenError says what to do about err where that is known.
+// listenError adds the next step to known errors.
 func listenError(port int, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):

@@ -1,5 +1,5 @@
-// Package admin serves metrics and profiles, on a listener of its own that no
-// client of the API can reach.
+// Package admin serves metrics and profiles on a separate listener that clients of the
+// API cannot reach.
 package admin
 
 import (
@@ -15,13 +15,13 @@ import (
 
 const (
 	readTimeout  = 5 * time.Second
-	writeTimeout = 2 * time.Minute // a CPU profile takes 30 seconds unless told otherwise
+	writeTimeout = 2 * time.Minute // a CPU profile takes 30 seconds by default
 	idleTimeout  = 2 * time.Minute
 	headerLimit  = 8 << 10
 )
 
-// Serve answers on ln, and closes it, until ctx is done. metrics writes them in
-// the text format of Prometheus.
+// Serve serves requests on ln until ctx is done, and closes it. metrics writes the
+// metrics in the text format of Prometheus.
 func Serve(ctx context.Context, ln net.Listener, metrics func(io.Writer)) error {
 	server := &http.Server{
 		Handler:           handler(metrics),
@@ -31,7 +31,7 @@ func Serve(ctx context.Context, ln net.Listener, metrics func(io.Writer)) error 
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerLimit,
 	}
-	// Nothing here is worth to wait for at the end.
+	// Requests in progress are not awaited.
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving metrics on %s: %w", ln.Addr(), err)

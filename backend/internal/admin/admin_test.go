@@ -46,7 +46,7 @@ func TestServe(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestServeReportsABrokenListener(t *testing.T) {
+func TestServeBrokenListener(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, ln.Close())

@@ -1,4 +1,4 @@
-// Package config turns the environment into a validated configuration.
+// Package config loads and validates the configuration from the environment.
 package config
 
 import (
@@ -12,43 +12,40 @@ import (
 )
 
 const (
-	// DefaultPort is where the service listens when PORT is not set.
+	// DefaultPort is the port if PORT is not set.
 	DefaultPort = 8000
 
-	// defaultStopTimeout is how long ECS waits between SIGTERM and SIGKILL
-	// unless the task definition says otherwise (API reference,
-	// ContainerDefinition, stopTimeout). A drain that takes longer would be cut
-	// off.
+	// defaultStopTimeout is how long ECS waits by default between SIGTERM and SIGKILL
+	// (API reference, ContainerDefinition, stopTimeout). SIGKILL would interrupt a
+	// longer drain.
 	defaultStopTimeout = 30 * time.Second
 
-	// FlushTimeout bounds what is done after the drain: sending the last spans.
+	// FlushTimeout bounds the sending of the last spans after the drain.
 	FlushTimeout = 2 * time.Second
 
-	// albIdleTimeout is after how long an Application Load Balancer drops an
-	// idle connection by default. The server has to hold it for longer, or it
-	// closes a connection on which the load balancer is just sending a request,
-	// and the client sees a 502.
+	// albIdleTimeout is the default idle timeout of an Application Load Balancer. The
+	// server's must be longer: otherwise it may close a connection on which the load
+	// balancer is sending a request, and the client gets a 502.
 	albIdleTimeout = 60 * time.Second
 )
 
-// versionPattern admits commit ids, semantic versions and image tags.
+// versionPattern matches commit ids, semantic versions and image tags.
 var versionPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$`)
 
-// Config is everything the environment decides. Load is the only way to one
-// that is valid.
+// Config is the configuration. Load returns a valid one.
 type Config struct {
 	// Port is the TCP port to listen on, on all interfaces. PORT, 8000.
 	Port int
-	// Hostname overrides what the operating system calls this host; empty
-	// means to ask it. HOSTNAME.
+	// Hostname overrides the host name of the operating system; empty means not to.
+	// HOSTNAME.
 	Hostname string
-	// Version names the release that runs; empty means to ask the binary.
-	// VERSION, set by the release in the task definition.
+	// Version is the running version; empty means the one in the binary. VERSION, which
+	// a release sets in the task definition.
 	Version string
-	// MetadataURI is the container metadata endpoint of ECS, empty outside of
-	// it. ECS_CONTAINER_METADATA_URI_V4, set by the ECS agent.
+	// MetadataURI is the container metadata endpoint of ECS; empty outside ECS.
+	// ECS_CONTAINER_METADATA_URI_V4, which the ECS agent sets.
 	MetadataURI string
-	// LogLevel is the least severe level that is written. LOG_LEVEL, info.
+	// LogLevel is the minimum level of log entries. LOG_LEVEL, info.
 	LogLevel slog.Level
 	// ReadTimeout bounds reading one request, headers and body. READ_TIMEOUT, 10s.
 	ReadTimeout time.Duration
@@ -56,45 +53,42 @@ type Config struct {
 	WriteTimeout time.Duration
 	// IdleTimeout is how long an idle connection is kept. IDLE_TIMEOUT, 75s.
 	IdleTimeout time.Duration
-	// DrainDelay is how long the server answers on after SIGTERM, reporting
-	// itself as not ready, so that load balancers can notice. DRAIN_DELAY, 0s:
-	// ECS deregisters the target before it stops the task.
+	// DrainDelay is how long the server still serves new requests after SIGTERM while
+	// its health check fails, so that load balancers can notice. DRAIN_DELAY, 0s: ECS
+	// deregisters the target before it stops the task.
 	DrainDelay time.Duration
 	// DrainTimeout bounds the wait for requests in flight. DRAIN_TIMEOUT, 20s.
 	DrainTimeout time.Duration
-	// StopTimeout is when the process is killed after SIGTERM: the stopTimeout
-	// of the task definition. STOP_TIMEOUT, 30s, as in ECS.
+	// StopTimeout is the time from SIGTERM to SIGKILL: the stopTimeout of the task
+	// definition. STOP_TIMEOUT, 30s, as in ECS.
 	StopTimeout time.Duration
 
 	// TrustedHops is how many proxies in front of the server append to
 	// X-Forwarded-For: 1 behind a load balancer or an Nginx, 2 behind both, 0 if
 	// clients connect directly. TRUSTED_HOPS, 1.
 	TrustedHops int
-	// RateLimit is how many requests to /api a client may make per second, and
-	// RateBurst at once, rounded up to whole seconds of RateLimit: that is how
-	// long requests are counted before the count begins anew. A RateLimit of 0
-	// means no limit. RATE_LIMIT, 100; RATE_BURST, 200.
+	// RateLimit is how many requests to /api a client may make per second. RateBurst is
+	// how many at once, rounded up to whole seconds of RateLimit, after which the count
+	// restarts. A RateLimit of 0 means no limit. RATE_LIMIT, 100; RATE_BURST, 200.
 	RateLimit, RateBurst int
-	// MaxConnections bounds the open connections, and with them the memory that
-	// clients can make the server use: 96 KB each. MAX_CONNECTIONS, 2048.
+	// MaxConnections bounds the open connections, and so the memory of their buffers:
+	// 96 KB each. MAX_CONNECTIONS, 2048.
 	MaxConnections int
 
-	// AdminAddr is where metrics and profiles are served, "host:port"; empty
-	// means nowhere. ADMIN_ADDR. Loopback suffices for a sidecar, which shares
-	// the task's network.
+	// AdminAddr is the address of metrics and profiles, "host:port"; empty means none.
+	// ADMIN_ADDR. Loopback suffices for a sidecar, which shares the task's network.
 	AdminAddr string
-	// TraceURL is where spans are sent by OTLP over HTTP; empty means nowhere.
-	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT and
-	// /v1/traces behind it.
+	// TraceURL is the URL of a collector for OTLP over HTTP; empty means none.
+	// OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, or OTEL_EXPORTER_OTLP_ENDPOINT followed by
+	// /v1/traces.
 	TraceURL string
-	// TraceHeaders go with the spans. They are how collectors are told secrets.
+	// TraceHeaders are sent with the spans; they may contain secrets.
 	// OTEL_EXPORTER_OTLP_TRACES_HEADERS, or OTEL_EXPORTER_OTLP_HEADERS:
-	// "name=value,name=value", values URL-encoded.
+	// "name=value,name=value", with URL-encoded values.
 	TraceHeaders map[string]string
 }
 
-// LogValue is the configuration as it may be printed: under the variables'
-// names, without what could be secret.
+// LogValue returns the configuration for the log: by variable, without secrets.
 func (c Config) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.Int("PORT", c.Port),
@@ -115,11 +109,10 @@ func (c Config) LogValue() slog.Value {
 	)
 }
 
-// Load reads the configuration through getenv, where an empty value counts as
-// not set. The error joins one line per mistake, each naming the variable, the
-// value and what would be right.
+// Load loads the configuration with getenv. An empty value counts as not set. The error
+// has one line for each invalid variable, with its value and what is valid.
 func Load(getenv func(string) string) (Config, error) {
-	r := reader{getenv: getenv}
+	r := envReader{getenv: getenv}
 	cfg := Config{
 		Port:         r.port("PORT", DefaultPort),
 		Hostname:     getenv("HOSTNAME"),

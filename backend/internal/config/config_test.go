@@ -13,8 +13,8 @@ import (
 	"slipway/backend/internal/config"
 )
 
-// environment makes a getenv of alternating names and values.
-func environment(pairs ...string) func(string) string {
+// getenvOf returns a getenv of alternating names and values.
+func getenvOf(pairs ...string) func(string) string {
 	return func(name string) string {
 		for i := 0; i < len(pairs); i += 2 {
 			if pairs[i] == name {
@@ -26,7 +26,7 @@ func environment(pairs ...string) func(string) string {
 }
 
 func TestLoadDefaults(t *testing.T) {
-	cfg, err := config.Load(environment())
+	cfg, err := config.Load(getenvOf())
 	require.NoError(t, err)
 	require.Equal(t, config.Config{
 		Port:         8000,
@@ -44,8 +44,8 @@ func TestLoadDefaults(t *testing.T) {
 	}, cfg)
 }
 
-func TestLoadTakesWhatIsSet(t *testing.T) {
-	cfg, err := config.Load(environment(
+func TestLoadFromEnvironment(t *testing.T) {
+	cfg, err := config.Load(getenvOf(
 		"PORT", "65535",
 		"HOSTNAME", "ip-10-0-10-7",
 		"VERSION", "v1.2.3+exp",
@@ -94,13 +94,13 @@ func TestLoadLevels(t *testing.T) {
 	for name, level := range map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 	} {
-		cfg, err := config.Load(environment("LOG_LEVEL", name))
+		cfg, err := config.Load(getenvOf("LOG_LEVEL", name))
 		require.NoError(t, err)
 		require.Equal(t, level, cfg.LogLevel)
 	}
 }
 
-func TestLoadRefuses(t *testing.T) {
+func TestLoadInvalid(t *testing.T) {
 	const longest = 9223372036 * time.Second
 	tests := map[string]struct {
 		env  []string
@@ -138,7 +138,7 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := config.Load(environment(test.env...))
+			cfg, err := config.Load(getenvOf(test.env...))
 			require.ErrorContains(t, err, test.want)
 			require.NotContains(t, err.Error(), "\n", "one mistake, one line")
 			require.NotContains(t, err.Error(), "hunter2", "no secret in messages")
@@ -147,8 +147,8 @@ func TestLoadRefuses(t *testing.T) {
 	}
 }
 
-func TestLoadReportsAllMistakesAtOnce(t *testing.T) {
-	_, err := config.Load(environment("PORT", "x", "LOG_LEVEL", "x", "IDLE_TIMEOUT", "x", "VERSION", "?"))
+func TestLoadReportsAllErrors(t *testing.T) {
+	_, err := config.Load(getenvOf("PORT", "x", "LOG_LEVEL", "x", "IDLE_TIMEOUT", "x", "VERSION", "?"))
 	require.Error(t, err)
 	lines := strings.Split(err.Error(), "\n")
 	require.Len(t, lines, 4)
@@ -158,7 +158,7 @@ func TestLoadReportsAllMistakesAtOnce(t *testing.T) {
 }
 
 func TestTraceEndpoint(t *testing.T) {
-	cfg, err := config.Load(environment(
+	cfg, err := config.Load(getenvOf(
 		"OTEL_EXPORTER_OTLP_ENDPOINT", "http://all:4318", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces/as/it/is",
 		"OTEL_EXPORTER_OTLP_HEADERS", "a=all", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a=traces"))
 	require.NoError(t, err)
@@ -167,7 +167,7 @@ func TestTraceEndpoint(t *testing.T) {
 }
 
 func TestLogValueHidesSecrets(t *testing.T) {
-	cfg, err := config.Load(environment(
+	cfg, err := config.Load(getenvOf(
 		"OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318/x",
 		"OTEL_EXPORTER_OTLP_HEADERS", "Authorization=hunter2,X-Tenant=hunter2"))
 	require.NoError(t, err)
@@ -177,12 +177,12 @@ func TestLogValueHidesSecrets(t *testing.T) {
 	require.Contains(t, logged.String(), `"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT":"https://collector:4318/x/v1/traces"`)
 	require.Contains(t, logged.String(), `"OTEL_EXPORTER_OTLP_HEADERS":["Authorization","X-Tenant"]`)
 	require.Contains(t, logged.String(), `"PORT":8000`)
-	// Whatever is added to the configuration later has to be thought of there.
+	// A new field must be considered there.
 	require.Len(t, cfg.LogValue().Group(), reflect.TypeFor[config.Config]().NumField()-3,
 		"all but hostname, version and metadata endpoint, which are printed as identity")
 }
 
-// FuzzLoad checks what the server relies on, whatever the environment holds.
+// FuzzLoad checks the guarantees of a configuration for any environment.
 func FuzzLoad(f *testing.F) {
 	f.Add("8000", "v1.2.3", "info", "10s", "0s")
 	f.Add("", "", "", "", "")
@@ -191,7 +191,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("+80", "\xff", "4", "60.000000001s", "29.999999999s")
 	f.Add("1", "1", "warn", "http://u:p@[::1]:4318/?q#f", "a=%41, b=c")
 	f.Fuzz(func(t *testing.T, port, version, level, timeout, drain string) {
-		cfg, err := config.Load(environment("PORT", port, "VERSION", version, "LOG_LEVEL", level,
+		cfg, err := config.Load(getenvOf("PORT", port, "VERSION", version, "LOG_LEVEL", level,
 			"READ_TIMEOUT", timeout, "IDLE_TIMEOUT", timeout, "DRAIN_DELAY", drain, "DRAIN_TIMEOUT", drain,
 			"TRUSTED_HOPS", port, "RATE_LIMIT", port, "ADMIN_ADDR", level, "OTEL_EXPORTER_OTLP_ENDPOINT", timeout,
 			"OTEL_EXPORTER_OTLP_HEADERS", drain))

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// reader collects every mistake instead of stopping at the first.
-type reader struct {
+// envReader reads variables and collects all errors.
+type envReader struct {
 	getenv func(string) string
 	errs   []error
 }
 
-func (r *reader) fail(name, value, want string) {
+func (r *envReader) fail(name, value, want string) {
 	r.errs = append(r.errs, fmt.Errorf("%s=%q: %s", name, value, want))
 }
 
-func (r *reader) port(name string, fallback int) int {
+func (r *envReader) port(name string, fallback int) int {
 	value := r.getenv(name)
 	if value == "" {
 		return fallback
@@ -34,7 +34,7 @@ func (r *reader) port(name string, fallback int) int {
 	return int(port)
 }
 
-func (r *reader) version(name string) string {
+func (r *envReader) version(name string) string {
 	value := r.getenv(name)
 	if value != "" && !versionPattern.MatchString(value) {
 		r.fail(name, value, "must be 1 to 128 letters, digits and . _ + -, like a commit id or v1.2.3")
@@ -43,7 +43,7 @@ func (r *reader) version(name string) string {
 	return value
 }
 
-func (r *reader) level(name string, fallback slog.Level) slog.Level {
+func (r *envReader) level(name string, fallback slog.Level) slog.Level {
 	switch value := r.getenv(name); value {
 	case "":
 		return fallback
@@ -61,7 +61,7 @@ func (r *reader) level(name string, fallback slog.Level) slog.Level {
 	}
 }
 
-func (r *reader) duration(name string, fallback, least time.Duration) time.Duration {
+func (r *envReader) duration(name string, fallback, least time.Duration) time.Duration {
 	value := r.getenv(name)
 	if value == "" {
 		return fallback
@@ -74,7 +74,7 @@ func (r *reader) duration(name string, fallback, least time.Duration) time.Durat
 	return duration
 }
 
-func (r *reader) number(name string, fallback, least, most int) int {
+func (r *envReader) number(name string, fallback, least, most int) int {
 	value := r.getenv(name)
 	if value == "" {
 		return fallback
@@ -87,7 +87,7 @@ func (r *reader) number(name string, fallback, least, most int) int {
 	return number
 }
 
-func (r *reader) address(name string) string {
+func (r *envReader) address(name string) string {
 	value := r.getenv(name)
 	if value == "" {
 		return ""
@@ -100,9 +100,9 @@ func (r *reader) address(name string) string {
 	return value
 }
 
-// traceURL follows the rules of OpenTelemetry for exporters over HTTP:
+// traceURL returns the URL for traces by OpenTelemetry's rules for exporters over HTTP:
 // https://opentelemetry.io/docs/specs/otel/protocol/exporter/#endpoint-urls-for-otlphttp
-func (r *reader) traceURL() string {
+func (r *envReader) traceURL() string {
 	name, path := "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", ""
 	if r.getenv(name) == "" {
 		name, path = "OTEL_EXPORTER_OTLP_ENDPOINT", "v1/traces"
@@ -113,7 +113,7 @@ func (r *reader) traceURL() string {
 	}
 	parsed, err := url.Parse(value)
 	if err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "" || parsed.User != nil || parsed.RawQuery != "" {
-		// The value stays out of the message: it may hold a password.
+		// The message omits the value, which may contain a password.
 		r.errs = append(r.errs, fmt.Errorf("%s=(hidden): must be a URL like http://127.0.0.1:4318; secrets belong in OTEL_EXPORTER_OTLP_HEADERS", name))
 		return ""
 	}
@@ -123,18 +123,18 @@ func (r *reader) traceURL() string {
 // headerName is a token of RFC 9110, section 5.6.2.
 var headerName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
 
-// traceHeaders follows the same rules: the one for traces wins.
-func (r *reader) traceHeaders() map[string]string {
+// traceHeaders returns the headers by the same rules: those for traces have precedence.
+func (r *envReader) traceHeaders() map[string]string {
 	headers := r.headers("OTEL_EXPORTER_OTLP_HEADERS")
-	if own := r.headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"); own != nil {
-		return own
+	if traces := r.headers("OTEL_EXPORTER_OTLP_TRACES_HEADERS"); traces != nil {
+		return traces
 	}
 	return headers
 }
 
-// headers reads what OpenTelemetry writes like W3C Baggage. Values are secret,
-// so that a message only counts the pairs.
-func (r *reader) headers(name string) map[string]string {
+// headers reads headers in the format of W3C Baggage. Values are secret, so that a
+// message only has the number of the pair.
+func (r *envReader) headers(name string) map[string]string {
 	value := strings.TrimSpace(r.getenv(name))
 	if value == "" {
 		return nil
@@ -144,7 +144,7 @@ func (r *reader) headers(name string) map[string]string {
 		key, encoded, found := strings.Cut(pair, "=")
 		key = strings.TrimSpace(key)
 		decoded, err := url.PathUnescape(strings.TrimSpace(encoded))
-		if !found || err != nil || !headerName.MatchString(key) || strings.ContainsFunc(decoded, isControl) {
+		if !found || err != nil || !headerName.MatchString(key) || strings.ContainsFunc(decoded, isControlCharacter) {
 			r.errs = append(r.errs, fmt.Errorf("%s=(hidden): pair %d must be like name=value, the value URL-encoded", name, i+1))
 			return nil
 		}
@@ -153,4 +153,4 @@ func (r *reader) headers(name string) map[string]string {
 	return headers
 }
 
-func isControl(c rune) bool { return c < ' ' || c == 0x7f }
+func isControlCharacter(c rune) bool { return c < ' ' || c == 0x7f }

@@ -1,4 +1,4 @@
-// Package forwarded finds out who asks, where proxies stand between.
+// Package forwarded finds the address of a client behind proxies.
 package forwarded
 
 import (
@@ -6,18 +6,17 @@ import (
 	"net/netip"
 )
 
-// Client is the address of who made a request that peer passed on. lines are
-// the values of the header X-Forwarded-For, one for each line of it, and hops
-// is how many proxies append to it, each the address that it was asked by.
+// ClientAddress returns the address of the client of a request that came from peer. lines
+// are the values of the X-Forwarded-For headers. hops is how many trusted proxies append
+// to it, each the address of its own client.
 //
-// Only what those proxies wrote can be believed, which is at the end: what
-// stands before it is the client's own invention. So the address is the hops-th
-// from the right; if it is not there or malformed, the nearest right of it; and
-// if there is none, peer. Proxies of ours have private addresses: any other peer
-// is itself the client.
+// Only the entries of those proxies, at the end, can be trusted: a client can send any
+// others. The address is the hops-th from the right, or if that is missing or malformed,
+// the nearest to the right of it, or else peer. Trusted proxies have private addresses: a
+// peer with any other address is the client.
 //
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html
-func Client(peer netip.Addr, lines [][]byte, hops int) netip.Addr {
+func ClientAddress(peer netip.Addr, lines [][]byte, hops int) netip.Addr {
 	client := peer.Unmap()
 	if !client.IsPrivate() && !client.IsLoopback() {
 		return client
@@ -26,7 +25,7 @@ func Client(peer netip.Addr, lines [][]byte, hops int) netip.Addr {
 		for rest := lines[i]; rest != nil && hops > 0; hops-- {
 			var entry []byte
 			rest, entry = cutLast(rest)
-			address, ok := parse(entry)
+			address, ok := parseAddress(entry)
 			if !ok {
 				return client
 			}
@@ -36,7 +35,7 @@ func Client(peer netip.Addr, lines [][]byte, hops int) netip.Addr {
 	return client
 }
 
-// cutLast takes the last entry off a list. The rest of a single one is nil.
+// cutLast returns the last entry of a list and the rest, which is nil for a single entry.
 func cutLast(list []byte) (rest, last []byte) {
 	if i := bytes.LastIndexByte(list, ','); i >= 0 {
 		return list[:i:i], list[i+1:]
@@ -44,14 +43,14 @@ func cutLast(list []byte) (rest, last []byte) {
 	return nil, list
 }
 
-// longest is the length of an address of version 6 in brackets with a port.
-const longest = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
+// maxAddressLength is the length of an IPv6 address in brackets with a port.
+const maxAddressLength = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535")
 
-// parse reads an address with or without a port, which an Application Load
-// Balancer adds if it is told to preserve it.
-func parse(entry []byte) (netip.Addr, bool) {
+// parseAddress parses an address with or without a port, which an Application Load
+// Balancer can be configured to preserve.
+func parseAddress(entry []byte) (netip.Addr, bool) {
 	entry = bytes.Trim(entry, " \t")
-	if len(entry) > longest || bytes.IndexByte(entry, '%') >= 0 { // a zone means nothing on another host
+	if len(entry) > maxAddressLength || bytes.IndexByte(entry, '%') >= 0 { // a zone has no meaning on another host
 		return netip.Addr{}, false
 	}
 	text := string(entry)

@@ -46,7 +46,7 @@ func TestClient(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, netip.MustParseAddr(tt.want), forwarded.Client(netip.MustParseAddr(tt.peer), bytesOf(tt.lines), tt.hops))
+			require.Equal(t, netip.MustParseAddr(tt.want), forwarded.ClientAddress(netip.MustParseAddr(tt.peer), bytesOf(tt.lines), tt.hops))
 		})
 	}
 }
@@ -59,8 +59,7 @@ func bytesOf(lines []string) [][]byte {
 	return all
 }
 
-// FuzzClient checks that whatever a client writes, it cannot choose its
-// address: the proxy's own entry is found behind it.
+// FuzzClient checks that a client cannot choose its address: the proxy's entry is used.
 func FuzzClient(f *testing.F) {
 	f.Add("", 1)
 	f.Add("6.6.6.6, 7.7.7.7", 1)
@@ -69,12 +68,12 @@ func FuzzClient(f *testing.F) {
 	f.Fuzz(func(t *testing.T, forged string, hops int) {
 		peer, own := netip.MustParseAddr("10.0.1.5"), netip.MustParseAddr("203.0.113.7")
 		for _, lines := range [][]string{{forged, own.String()}, {forged + "," + own.String()}} {
-			require.Equal(t, own, forwarded.Client(peer, bytesOf(lines), 1))
-			client := forwarded.Client(peer, bytesOf(lines), hops)
+			require.Equal(t, own, forwarded.ClientAddress(peer, bytesOf(lines), 1))
+			client := forwarded.ClientAddress(peer, bytesOf(lines), hops)
 			require.True(t, client.IsValid())
 			require.Empty(t, client.Zone())
 			require.False(t, client.Is4In6())
 		}
-		require.Equal(t, own, forwarded.Client(own, bytesOf([]string{forged}), hops))
+		require.Equal(t, own, forwarded.ClientAddress(own, bytesOf([]string{forged}), hops))
 	})
 }

@@ -11,18 +11,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// discard is not io.Discard, for which slog does nothing at all.
+// discard is not io.Discard, for which slog formats nothing.
 type discard struct{ io.Writer }
 
-// BenchmarkRequests asks past the socket, as a load balancer does, and a bare
-// application of the framework for comparison.
+// BenchmarkRequests calls the handler without a socket, with the headers of a load
+// balancer, and compares it with an application of the framework alone.
 func BenchmarkRequests(b *testing.B) {
 	opts := options(slog.New(slog.NewJSONHandler(discard{io.Discard}, nil)))
 	opts.RateLimit, opts.RateBurst = 1_000_000, 1_000_000
 	s := New(opts)
 	bare := fiber.New()
 	bare.Get("/bare", s.getInstance)
-	for path, handler := range map[string]fasthttp.RequestHandler{"/api/": direct(s), "/health": direct(s), "/bare": bare.Handler()} {
+	for path, handler := range map[string]fasthttp.RequestHandler{"/api/": handlerOf(s), "/health": handlerOf(s), "/bare": bare.Handler()} {
 		b.Run(path[1:], func(b *testing.B) {
 			b.ReportAllocs()
 			var req fasthttp.Request

@@ -14,30 +14,30 @@ import (
 )
 
 const (
-	// lingerTime is how long a closing listener still accepts. It only has to
-	// cover what the kernel has queued already.
-	lingerTime = 20 * time.Millisecond
-	// acceptPause is how long connections are left waiting when the host has
-	// nothing left to accept them with. Those that end give it back.
+	// lingerTimeout is how long a closing listener still accepts connections, to take
+	// those that the kernel has already queued.
+	lingerTimeout = 20 * time.Millisecond
+	// acceptPause is the pause before another accept when the host has run out of
+	// resources, which connections release when they end.
 	acceptPause = 100 * time.Millisecond
 )
 
-// exhausted are the errors of accept(2) that say so.
-var exhausted = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
+// exhaustionErrors are the errors of accept(2) when the host has run out of resources.
+var exhaustionErrors = []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}
 
-// Serve answers requests on ln, and closes it, until ctx is done; then it
-// drains, so that no request is lost:
+// Serve serves requests on ln until ctx is done, and then drains, so that no request is
+// lost, and closes ln:
 //
-//  1. The health check fails, and every response says "Connection: close", so
-//     that clients and load balancers move on to other instances. For
-//     DrainDelay everything is answered as before.
-//  2. The listener takes in what the kernel has queued, and closes. Idle
-//     connections are closed, and those that have never asked for anything.
-//  3. For at most DrainTimeout, requests in flight are completed.
+//  1. The health check fails and every response has "Connection: close", so that clients
+//     and load balancers use other instances. For DrainDelay, requests are served as
+//     before.
+//  2. The listener accepts the connections that the kernel has queued, and closes. Idle
+//     connections are closed, and those without a request.
+//  3. Requests in flight are completed, for at most DrainTimeout.
 //
-// The error is nil if every request was answered. Serve can be called once.
+// The error is nil if all requests were completed. Serve can be called once.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	lingering := linger(ln, s.opts.Log)
+	lingering := newLingeringListener(ln, s.opts.Log)
 	served := make(chan error, 1)
 	go func() { served <- s.app.Listener(lingering) }()
 	select {
@@ -51,10 +51,10 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		slog.String("delay", s.opts.DrainDelay.String()),
 		slog.String("timeout", s.opts.DrainTimeout.String()))
 	<-time.After(s.opts.DrainDelay)
-	hangUp := time.AfterFunc(2*lingerTime, lingering.hangUp)
-	defer hangUp.Stop()
+	closeUnused := time.AfterFunc(2*lingerTimeout, lingering.closeUnused)
+	defer closeUnused.Stop()
 	err := s.app.ShutdownWithTimeout(s.opts.DrainTimeout)
-	// The framework closes the listener only if it had got as far as serving.
+	// The framework closes the listener only if it was serving.
 	_ = lingering.Close()
 	<-served
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -63,82 +63,82 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	return err
 }
 
-// lingeringListener accepts for another moment after Close. Without that,
-// connections that the kernel has established but nobody has accepted yet are
-// reset, although their clients may already have sent a request.
+// lingeringListener still accepts connections for a moment after Close. Otherwise,
+// connections that the kernel has established but the server has not accepted are reset,
+// although their clients may already have sent a request.
 type lingeringListener struct {
 	net.Listener
 	log     *slog.Logger
 	closing atomic.Bool
 
 	mu     sync.Mutex
-	silent map[*silentConn]struct{}
+	unused map[*trackedConn]struct{}
 }
 
-func linger(ln net.Listener, log *slog.Logger) *lingeringListener {
-	return &lingeringListener{Listener: ln, log: log, silent: map[*silentConn]struct{}{}}
+func newLingeringListener(ln net.Listener, log *slog.Logger) *lingeringListener {
+	return &lingeringListener{Listener: ln, log: log, unused: map[*trackedConn]struct{}{}}
 }
 
 func (l *lingeringListener) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
-	// The framework would end the server, with all that it serves.
+	// The framework would stop the server.
 	var code syscall.Errno
-	for errors.As(err, &code) && slices.Contains(exhausted, code) {
-		l.log.Error("connections wait", slog.Any("error", err))
+	for errors.As(err, &code) && slices.Contains(exhaustionErrors, code) {
+		l.log.Error("cannot accept connections, trying again", slog.Any("error", err))
 		<-time.After(acceptPause)
 		conn, err = l.Listener.Accept()
 	}
 	if err != nil && l.closing.Load() {
-		// The end of the linger time is no passing timeout: say so in the only
-		// words that the framework takes for a regular end.
+		// Not a temporary timeout: net.ErrClosed is the only error that the framework
+		// treats as a regular end.
 		return nil, errors.Join(net.ErrClosed, l.Listener.Close())
 	}
 	if err != nil {
 		return nil, err
 	}
-	silent := &silentConn{Conn: conn, listener: l}
+	tracked := &trackedConn{Conn: conn, listener: l}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.silent[silent] = struct{}{}
-	return silent, nil
+	l.unused[tracked] = struct{}{}
+	return tracked, nil
 }
 
-// hangUp ends the wait for connections that have never asked for anything.
-// The framework takes them for busy and would wait for its read timeout.
-// Clients that keep a pool of connections, Go's among them, leave such ones.
-func (l *lingeringListener) hangUp() {
+// closeUnused ends the wait for connections without a request. The framework treats them
+// as busy and would wait for its read timeout. Clients with a connection pool, such as
+// Go's, leave some.
+func (l *lingeringListener) closeUnused() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for conn := range l.silent {
-		// An error means that the connection is gone already.
+	for conn := range l.unused {
+		// An error means that the connection is already closed.
 		_ = conn.SetReadDeadline(time.Now())
 	}
 }
 
-// heard takes note that a connection has asked, or is gone.
-func (l *lingeringListener) heard(conn *silentConn) {
+// markUsed records that a connection has sent a request or is closed.
+func (l *lingeringListener) markUsed(conn *trackedConn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.silent, conn)
+	delete(l.unused, conn)
 }
 
-// silentConn tells its listener of its first byte and of its end.
-type silentConn struct {
+// trackedConn calls markUsed at its first byte and its end.
+type trackedConn struct {
 	net.Conn
 	listener *lingeringListener
 	once     sync.Once
 }
 
-func (c *silentConn) Read(p []byte) (int, error) {
+func (c *trackedConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		c.once.Do(func() { c.listener.heard(c) })
+		c.once.Do(func() { c.listener.markUsed(c) })
 	}
 	return n, err
 }
 
-func (c *silentConn) Close() error {
-	c.once.Do(func() { c.listener.heard(c) })
+func (c *trackedConn) Close() error {
+	c.once.Do(func() { c.listener.markUsed(c) })
 	return c.Conn.Close()
 }
 
@@ -147,5 +147,5 @@ func (l *lingeringListener) Close() error {
 	if l.closing.Swap(true) || !ok {
 		return l.Listener.Close()
 	}
-	return tcp.SetDeadline(time.Now().Add(lingerTime))
+	return tcp.SetDeadline(time.Now().Add(lingerTimeout))
 }

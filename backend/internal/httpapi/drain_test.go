@@ -20,8 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// slowly adds a route /slow, which reports its arrival and answers when told.
-func slowly(s *Server) (arrived chan struct{}, release chan struct{}) {
+// addSlowRoute adds a route /slow, which sends to arrived and responds after release.
+func addSlowRoute(s *Server) (arrived chan struct{}, release chan struct{}) {
 	arrived, release = make(chan struct{}, 100), make(chan struct{})
 	s.app.Get("/slow", func(c *fiber.Ctx) error {
 		arrived <- struct{}{}
@@ -34,7 +34,7 @@ func slowly(s *Server) (arrived chan struct{}, release chan struct{}) {
 func TestDrainCompletesRequestsInFlight(t *testing.T) {
 	const count = 50
 	s, logged := newServer(t, nil)
-	arrived, release := slowly(s)
+	arrived, release := addSlowRoute(s)
 	r := run(t, s)
 	client := newClient(t)
 
@@ -69,15 +69,14 @@ func TestDrainCompletesRequestsInFlight(t *testing.T) {
 	pending.Wait()
 	require.NoError(t, <-r.result)
 	require.Zero(t, lost.Load(), "lost requests")
-	lines := logged.with(t, "draining")
+	lines := logged.withMessage(t, "draining")
 	require.Len(t, lines, 1)
 	require.InDelta(t, count, lines[0]["in_flight"], 0)
 }
 
-// TestDrainUnderLoad stops a server while clients of both kinds keep asking:
-// with one connection that is kept, and with a new connection for each request.
-// Nobody retries. Like a load balancer, they leave when they are told to, and
-// by then every request must have been answered.
+// TestDrainUnderLoad stops a server while clients send requests: with one connection, and
+// with a new connection for each request. They do not retry. Like a load balancer, they
+// stop at "Connection: close", and all their requests must have succeeded.
 func TestDrainUnderLoad(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.DrainDelay = 500 * time.Millisecond })
 	r := run(t, s)
@@ -86,7 +85,7 @@ func TestDrainUnderLoad(t *testing.T) {
 	for i := range 8 {
 		clients.Go(func() {
 			for told := false; !told; {
-				n, closing, err := converse(r.addr, i%2 == 0)
+				n, closing, err := sendRequests(r.addr, i%2 == 0)
 				answered.Add(n)
 				told = closing
 				if err != nil {
@@ -105,9 +104,9 @@ func TestDrainUnderLoad(t *testing.T) {
 	require.Zero(t, lost.Load(), "lost requests")
 }
 
-// converse asks on one connection, up to 100 times or only once. It returns how
-// many answers it got and whether the last of them told it to leave.
-func converse(addr string, keep bool) (answers int64, closing bool, err error) {
+// sendRequests sends requests on one connection, up to 100 or only one. It returns the
+// number of responses and whether the last one had "Connection: close".
+func sendRequests(addr string, keep bool) (answers int64, closing bool, err error) {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return 0, false, err
@@ -135,7 +134,7 @@ func converse(addr string, keep bool) (answers int64, closing bool, err error) {
 	return answers, closing, nil
 }
 
-func TestDrainDelayKeepsAnswering(t *testing.T) {
+func TestDrainDelayKeepsServing(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.DrainDelay = 500 * time.Millisecond })
 	r := run(t, s)
 	client := newClient(t)
@@ -151,14 +150,14 @@ func TestDrainDelayKeepsAnswering(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, status, resp.StatusCode)
-		require.True(t, resp.Close, "a draining server must say that it closes the connection")
+		require.True(t, resp.Close, "a draining server must send Connection: close")
 	}
 	require.NoError(t, <-r.result)
 }
 
-// TestDrainClosesSilentConnections holds a connection as Go's HTTP client does
-// when another one became free while it dialled: open, and never used.
-func TestDrainClosesSilentConnections(t *testing.T) {
+// TestDrainClosesUnusedConnections holds a connection without a request, as Go's HTTP
+// client does if another one became idle while it dialled.
+func TestDrainClosesUnusedConnections(t *testing.T) {
 	s, _ := newServer(t, nil)
 	r := run(t, s)
 	conn, err := net.Dial("tcp", r.addr)
@@ -171,7 +170,7 @@ func TestDrainClosesSilentConnections(t *testing.T) {
 	start := time.Now()
 	r.stop()
 	require.NoError(t, <-r.result)
-	require.Less(t, time.Since(start), s.opts.ReadTimeout/2, "a connection that never asked must not be waited for")
+	require.Less(t, time.Since(start), s.opts.ReadTimeout/2, "a connection without a request must not be waited for")
 }
 
 func TestDrainClosesIdleConnections(t *testing.T) {
@@ -198,9 +197,9 @@ func TestDrainClosesIdleConnections(t *testing.T) {
 	require.ErrorIs(t, err, io.EOF)
 }
 
-func TestDrainGivesUp(t *testing.T) {
+func TestDrainTimeout(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.DrainTimeout = 100 * time.Millisecond })
-	arrived, release := slowly(s)
+	arrived, release := addSlowRoute(s)
 	r := run(t, s)
 	client := newClient(t)
 	answered := make(chan struct{})
@@ -217,7 +216,7 @@ func TestDrainGivesUp(t *testing.T) {
 	<-answered
 }
 
-func TestServeStoppedBeforeItStarts(t *testing.T) {
+func TestServeContextAlreadyDone(t *testing.T) {
 	s, _ := newServer(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -228,26 +227,26 @@ func TestServeStoppedBeforeItStarts(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// broken is a listener that fails.
-type broken struct{ net.Listener }
+// brokenListener is a listener that fails.
+type brokenListener struct{ net.Listener }
 
-func (broken) Accept() (net.Conn, error) { return nil, errors.New("out of file descriptors") }
+func (brokenListener) Accept() (net.Conn, error) { return nil, errors.New("out of file descriptors") }
 
-func TestServeReportsABrokenListener(t *testing.T) {
+func TestServeBrokenListener(t *testing.T) {
 	s, _ := newServer(t, nil)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	err = s.Serve(t.Context(), broken{ln})
+	err = s.Serve(t.Context(), brokenListener{ln})
 	require.ErrorContains(t, err, "serving on "+ln.Addr().String())
 	require.ErrorContains(t, err, "out of file descriptors")
 	_, err = ln.Accept()
 	require.ErrorIs(t, err, net.ErrClosed, "the listener must be closed")
 }
 
-func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
+func TestLingeringListenerAcceptsBacklog(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ln := linger(inner, slog.New(slog.DiscardHandler))
+	ln := newLingeringListener(inner, slog.New(slog.DiscardHandler))
 	const queued = 5
 	for range queued {
 		conn, err := net.Dial("tcp", inner.Addr().String())
@@ -266,14 +265,14 @@ func TestLingeringListenerTakesInTheBacklog(t *testing.T) {
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
-// poor is a listener whose host has nothing left to accept with, for a while.
-type poor struct {
+// exhaustedListener is a listener whose host runs out of resources for a while.
+type exhaustedListener struct {
 	net.Listener
 	failures []error
 	conn     net.Conn
 }
 
-func (p *poor) Accept() (net.Conn, error) {
+func (p *exhaustedListener) Accept() (net.Conn, error) {
 	if len(p.failures) == 0 {
 		return p.conn, nil
 	}
@@ -286,17 +285,17 @@ func TestTooManyOpenFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, other := net.Pipe()
 		defer func() { _, _ = conn.Close(), other.Close() }()
-		logged := &lines{}
+		logged := &logEntries{}
 		begin := time.Now()
-		ln := linger(&poor{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn},
+		ln := newLingeringListener(&exhaustedListener{failures: []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, conn: conn},
 			slog.New(slog.NewJSONHandler(logged, nil)))
 		accepted, err := ln.Accept()
 		require.NoError(t, err, "it waits, and goes on")
-		require.Equal(t, conn, accepted.(*silentConn).Conn)
+		require.Equal(t, conn, accepted.(*trackedConn).Conn)
 		require.Equal(t, 4*acceptPause, time.Since(begin))
-		require.Contains(t, logged.with(t, "connections wait")[0]["error"], "too many open files")
+		require.Contains(t, logged.withMessage(t, "cannot accept connections, trying again")[0]["error"], "too many open files")
 
-		ln.Listener = &poor{failures: []error{syscall.EINVAL}}
+		ln.Listener = &exhaustedListener{failures: []error{syscall.EINVAL}}
 		_, err = ln.Accept()
 		require.ErrorIs(t, err, syscall.EINVAL)
 	})

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestOnlyHereIsTheFramework keeps the way open to another one, as docs/adr
-// says. Benchmarks may compare with it.
-func TestOnlyHereIsTheFramework(t *testing.T) {
+// TestOnlyThisPackageUsesTheFramework keeps the framework replaceable, as docs/adr
+// requires. Benchmarks may use it for comparison.
+func TestOnlyThisPackageUsesTheFramework(t *testing.T) {
 	files := 0
 	require.NoError(t, filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {

@@ -11,21 +11,21 @@ import (
 	"github.com/gofiber/fiber/v2/utils"
 )
 
-// openAPI describes the API, by OpenAPI 3.0.
+// openAPI is the OpenAPI 3.0 document of the API.
 //
 //go:embed openapi.json
 var openAPI []byte
 
-// instanceBody answers GET /api/. The first three fields are what the page and
-// other clients have always relied on.
+// instanceBody is the response to GET /api/. The page and other clients rely on the first
+// three fields.
 type instanceBody struct {
 	Hostname  string    `json:"hostname"`
 	IP        string    `json:"ip"`
 	Status    string    `json:"status"`
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
-	// Requests counts what this process was asked since it started, this
-	// request included, health checks not.
+	// Requests is the number of requests to this process, including this one and
+	// without health checks.
 	Requests uint64 `json:"requests"`
 }
 
@@ -41,8 +41,8 @@ func (s *Server) getInstance(c *fiber.Ctx) error {
 	})
 }
 
-// getHealth says whether the instance wants requests. A draining one does not,
-// though it still answers those that come.
+// getHealth returns whether the instance is ready for requests. A draining one is not,
+// although it still serves them.
 func (s *Server) getHealth(c *fiber.Ctx) error {
 	if s.draining.Load() {
 		return c.Status(fiber.StatusServiceUnavailable).JSON(fiber.Map{"status": "draining"})
@@ -50,24 +50,23 @@ func (s *Server) getHealth(c *fiber.Ctx) error {
 	return s.getLiveness(c)
 }
 
-// getLiveness says that the process is alive, which it is until it ends. Who
-// restarts what is not alive must not restart what drains.
+// getLiveness always succeeds: a draining instance must not be restarted.
 func (s *Server) getLiveness(c *fiber.Ctx) error { return c.JSON(fiber.Map{"status": "ok"}) }
 
-// getDocument may be cached, as long as it is asked whether it is still true.
-func (s *Server) getDocument(c *fiber.Ctx) error {
+// getOpenAPI returns the OpenAPI document. Caches must revalidate it.
+func (s *Server) getOpenAPI(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "no-cache")
 	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
 	return c.Send(openAPI)
 }
 
-// handleError turns whatever went wrong into JSON. The text is that of the
-// status, never of the error: errors hold the client's own input or internals.
+// handleError writes an error as JSON. Its text is that of the status, not of the error,
+// which may contain the client's input or internals.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
 	status := statusOf(err)
 	id := c.GetRespHeader(fiber.HeaderXRequestID)
 	if id == "" {
-		// No middleware has seen the request, because it could not be read.
+		// The request could not be parsed, so that no middleware has run.
 		id = utils.UUIDv4()
 		c.Set(fiber.HeaderXRequestID, id)
 		c.Set(fiber.HeaderCacheControl, "no-store")
@@ -80,7 +79,7 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 	return c.Status(status).JSON(fiber.Map{"error": strings.ToLower(utils.StatusMessage(status)), "request_id": id})
 }
 
-// statusOf is the status that handleError gives to err.
+// statusOf returns the status that handleError gives an error.
 func statusOf(err error) int {
 	var failure *fiber.Error
 	if errors.As(err, &failure) {

@@ -25,26 +25,26 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
 		// Nor does its store.
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/internal/memory.(*Storage).gc"),
-		// fasthttp never ends its clock, and its worker pool's cleaner notices
-		// up to ten seconds late that the server is gone.
+		// fasthttp never stops its clock, and its worker pool stops up to ten seconds
+		// after the server.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 }
 
-// lines collects what is logged.
-type lines struct {
+// logEntries collects the log.
+type logEntries struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (j *lines) Write(p []byte) (int, error) {
+func (j *logEntries) Write(p []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.buf.Write(p)
 }
 
-// with returns what was logged with msg.
-func (j *lines) with(t *testing.T, msg string) []map[string]any {
+// withMessage returns the log entries with msg.
+func (j *logEntries) withMessage(t *testing.T, msg string) []map[string]any {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var found []map[string]any
@@ -59,9 +59,9 @@ func (j *lines) with(t *testing.T, msg string) []map[string]any {
 	return found
 }
 
-func newServer(t *testing.T, change func(*Options)) (*Server, *lines) {
+func newServer(t *testing.T, change func(*Options)) (*Server, *logEntries) {
 	t.Helper()
-	logged := &lines{}
+	logged := &logEntries{}
 	opts := options(slog.New(slog.NewJSONHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if change != nil {
 		change(&opts)
@@ -83,20 +83,20 @@ func options(log *slog.Logger) Options {
 	}
 }
 
-// running is a server on a real socket.
-type running struct {
+// runningServer is a server on a socket.
+type runningServer struct {
 	url    string
 	addr   string
 	stop   context.CancelFunc
 	result chan error // what Serve returned
 }
 
-func run(t *testing.T, s *Server) running {
+func run(t *testing.T, s *Server) runningServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(t.Context())
-	r := running{url: "http://" + ln.Addr().String(), addr: ln.Addr().String(), stop: stop, result: make(chan error, 1)}
+	r := runningServer{url: "http://" + ln.Addr().String(), addr: ln.Addr().String(), stop: stop, result: make(chan error, 1)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -123,14 +123,14 @@ func get(ctx context.Context, client *http.Client, url string) (*http.Response, 
 	return client.Do(req)
 }
 
-// direct is the way into a server past the socket.
-func direct(s *Server) fasthttp.RequestHandler {
+// handlerOf returns a server's handler, to call it without a socket.
+func handlerOf(s *Server) fasthttp.RequestHandler {
 	s.app.Handler() // puts the routes in order, as serving does
 	return s.app.Server().Handler
 }
 
-// askOver asks over a socket, so that there is a peer.
-func askOver(t *testing.T, r running, method, target string, header ...string) answer {
+// sendOver sends a request over a socket, so that it has a peer.
+func sendOver(t *testing.T, r runningServer, method, target string, header ...string) response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+target, http.NoBody)
 	require.NoError(t, err)
@@ -142,5 +142,5 @@ func askOver(t *testing.T, r running, method, target string, header ...string) a
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	return answer{resp, string(body)}
+	return response{resp, string(body)}
 }

@@ -10,10 +10,10 @@ import (
 
 func TestMetrics(t *testing.T) {
 	s, _ := newServer(t, nil)
-	ask(t, s, http.MethodGet, "/api")
-	ask(t, s, http.MethodGet, "/health")
+	send(t, s, http.MethodGet, "/api")
+	send(t, s, http.MethodGet, "/health")
 	for _, target := range []string{"/a", "/b", `/"c"`, "/api/nothing"} {
-		ask(t, s, http.MethodGet, target)
+		send(t, s, http.MethodGet, target)
 	}
 	var text strings.Builder
 	s.WriteMetrics(&text)

@@ -18,54 +18,54 @@ import (
 	"slipway/backend/internal/forwarded"
 )
 
-// requestIDPattern says which ids are taken over from a client. They end up in
-// logs and in answers, so they are short and hold nothing that means anything
-// to a terminal, a log query or HTML.
+// requestIDPattern matches valid request ids of clients. They are short and have no
+// special characters of terminals, log queries or HTML, because logs and responses
+// contain them.
 var requestIDPattern = regexp.MustCompile(`^[A-Za-z0-9._-]{8,128}$`)
 
-// clientKey is where a request's client is kept in its context.
+// clientKey is the context key of a request's client address.
 type clientKey struct{}
 
-// identify finds out who asks, and drops a request id that is not acceptable.
-func (s *Server) identify(c *fiber.Ctx) error {
+// identifyClient stores the client's address and removes an invalid request id.
+func (s *Server) identifyClient(c *fiber.Ctx) error {
 	header := &c.Request().Header
 	if !requestIDPattern.Match(header.Peek(fiber.HeaderXRequestID)) {
 		header.Del(fiber.HeaderXRequestID)
 	}
 	peer, _ := netip.AddrFromSlice(c.Context().RemoteIP()) // of a TCP connection, which has one
-	c.Locals(clientKey{}, forwarded.Client(peer, header.PeekAll(fiber.HeaderXForwardedFor), s.opts.TrustedHops))
+	c.Locals(clientKey{}, forwarded.ClientAddress(peer, header.PeekAll(fiber.HeaderXForwardedFor), s.opts.TrustedHops))
 	return c.Next()
 }
 
-func clientOf(c *fiber.Ctx) netip.Addr {
+func clientAddress(c *fiber.Ctx) netip.Addr {
 	client, _ := c.Locals(clientKey{}).(netip.Addr)
 	return client
 }
 
-// household is what the limiter counts as one client: of version 6, everybody
-// gets at least a /64 (RFC 6177), so that single addresses mean nothing.
-func household(client netip.Addr) netip.Addr {
+// rateLimitKey returns what counts as one client of the rate limit: an IPv4 address or an
+// IPv6 /64, the least that a subscriber gets (RFC 6177).
+func rateLimitKey(client netip.Addr) netip.Addr {
 	if prefix, err := client.Prefix(64); err == nil && client.Is6() {
 		return prefix.Addr()
 	}
 	return client
 }
 
-func (s *Server) limited(*fiber.Ctx) error {
-	s.meter.limited.Inc()
+func (s *Server) handleRateLimit(*fiber.Ctx) error {
+	s.metrics.rateLimited.Inc()
 	return fiber.ErrTooManyRequests
 }
 
-// noStore is for everybody, because nearly every answer is about this very
-// moment.
+// noStore forbids caching, because nearly all responses describe the current state.
 func noStore(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.Next()
 }
 
-// isProbe tells health checks, which come every few seconds from every load
-// balancer node. They are logged at debug level, not counted and not traced.
-func isProbe(c *fiber.Ctx) bool {
+// isHealthCheck reports whether a request is a health check, which each load balancer
+// node sends every few seconds. Health checks are logged at debug level, not counted and
+// not traced.
+func isHealthCheck(c *fiber.Ctx) bool {
 	switch c.Path() {
 	case "/health", "/api/health", "/livez", "/readyz":
 		return true
@@ -73,11 +73,11 @@ func isProbe(c *fiber.Ctx) bool {
 	return false
 }
 
-// account counts, times and logs a request, once it is answered. Query strings
-// stay out of the log: that is where people put secrets.
-func (s *Server) account(c *fiber.Ctx) error {
+// logRequest counts, measures and logs a request. The log omits query strings, which may
+// contain secrets.
+func (s *Server) logRequest(c *fiber.Ctx) error {
 	start, level := time.Now(), slog.LevelDebug
-	if !isProbe(c) {
+	if !isHealthCheck(c) {
 		s.requests.Add(1)
 		level = slog.LevelInfo
 	}
@@ -87,7 +87,7 @@ func (s *Server) account(c *fiber.Ctx) error {
 		status = statusOf(err)
 	}
 	took := time.Since(start)
-	s.meter.add(c, status, took)
+	s.metrics.record(c, status, took)
 	s.opts.Log.LogAttrs(c.Context(), level, "request",
 		slog.String("request_id", c.GetRespHeader(fiber.HeaderXRequestID)),
 		slog.String("trace_id", traceID(c)),
@@ -95,7 +95,7 @@ func (s *Server) account(c *fiber.Ctx) error {
 		slog.String("path", c.Path()),
 		slog.Int("status", status),
 		slog.Float64("duration_ms", float64(took.Microseconds())/1000),
-		slog.String("client", clientOf(c).String()))
+		slog.String("client", clientAddress(c).String()))
 	return err
 }
 
@@ -106,36 +106,36 @@ func (s *Server) logPanic(c *fiber.Ctx, reason any) {
 		slog.String("stack", string(debug.Stack())))
 }
 
-// trace makes a span of every request that is no health check. Spans outlive the
-// request, so that they need copies of its strings.
+// trace creates a span for each request except health checks. Spans outlive the request,
+// so that they need copies of its strings.
 func (s *Server) trace() fiber.Handler {
 	return otelfiber.Middleware(
 		otelfiber.WithTracerProvider(s.opts.Tracer),
 		otelfiber.WithPropagators(propagation.TraceContext{}),
-		otelfiber.WithNext(isProbe),
+		otelfiber.WithNext(isHealthCheck),
 		otelfiber.WithSpanNameFormatter(func(c *fiber.Ctx) string {
 			return utils.CopyString(c.Method()) + " " + routeOf(c, c.Response().StatusCode())
 		}),
-		otelfiber.WithCollectClientIP(false), // it knows the peer only
+		otelfiber.WithCollectClientIP(false), // it only knows the peer
 		otelfiber.WithCustomAttributes(func(c *fiber.Ctx) []attribute.KeyValue {
 			path := utils.CopyString(c.Path())
 			return []attribute.KeyValue{
-				// In place of its own, which hold the query.
+				// Instead of its own attributes, which contain the query.
 				attribute.String("http.target", path),
 				attribute.String("http.url", path),
-				attribute.String("http.client_ip", clientOf(c).String()),
+				attribute.String("http.client_ip", clientAddress(c).String()),
 				attribute.String("request.id", utils.CopyString(c.GetRespHeader(fiber.HeaderXRequestID))),
 			}
 		}))
 }
 
-// amznRoot finds the trace in the header that load balancers add:
+// amznTraceRoot matches the trace id in the header that load balancers add:
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-request-tracing.html
-var amznRoot = regexp.MustCompile(`(?:^|;)Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)`)
+var amznTraceRoot = regexp.MustCompile(`(?:^|;)Root=(1-[0-9a-f]{8}-[0-9a-f]{24})(?:;|$)`)
 
-// traceID is which trace a request belongs to: its span's, or else the client's,
-// or else the load balancer's, in its own notation, by which its access log can be
-// searched. Anything malformed is none.
+// traceID returns the trace id of a request: of its span, otherwise the client's,
+// otherwise the load balancer's, in the format of its access log. It is empty if the
+// header is malformed.
 func traceID(c *fiber.Ctx) string {
 	ctx := c.UserContext()
 	if parent := c.Get("traceparent"); parent != "" && !trace.SpanContextFromContext(ctx).IsValid() {
@@ -144,7 +144,7 @@ func traceID(c *fiber.Ctx) string {
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		return span.TraceID().String()
 	}
-	if root := amznRoot.FindStringSubmatch(c.Get("X-Amzn-Trace-Id")); root != nil {
+	if root := amznTraceRoot.FindStringSubmatch(c.Get("X-Amzn-Trace-Id")); root != nil {
 		return root[1]
 	}
 	return ""

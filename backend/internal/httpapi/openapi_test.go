@@ -22,7 +22,7 @@ func document(t *testing.T) *openapi3.T {
 	return doc
 }
 
-// TestEveryRouteIsDocumented, and every documented one is there.
+// TestEveryRouteIsDocumented checks that the routes and the document agree.
 func TestEveryRouteIsDocumented(t *testing.T) {
 	var documented, there []string
 	for path, item := range document(t).Paths.Map() {
@@ -41,15 +41,15 @@ func TestEveryRouteIsDocumented(t *testing.T) {
 	require.Equal(t, documented, there)
 }
 
-func TestAnswersAreAsDocumented(t *testing.T) {
+func TestResponsesMatchDocument(t *testing.T) {
 	doc := document(t)
 	s, _ := newServer(t, func(o *Options) { o.RateLimit, o.RateBurst = 1, 60 })
 	r := run(t, s)
-	etag := ask(t, s, http.MethodGet, "/api/openapi.json").Header.Get("ETag")
+	etag := send(t, s, http.MethodGet, "/api/openapi.json").Header.Get("ETag")
 	require.NotEmpty(t, etag)
 	often := func() {
 		for range s.opts.RateBurst {
-			askOver(t, r, http.MethodGet, "/api/", "X-Forwarded-For", "203.0.113.7")
+			sendOver(t, r, http.MethodGet, "/api/", "X-Forwarded-For", "203.0.113.7")
 		}
 	}
 	drain := func() { s.draining.Store(true) }
@@ -79,7 +79,7 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 			if tt.before != nil {
 				tt.before()
 			}
-			resp := askOver(t, r, http.MethodGet, tt.path, tt.header...)
+			resp := sendOver(t, r, http.MethodGet, tt.path, tt.header...)
 			require.Equal(t, tt.status, resp.StatusCode)
 			asked[tt.path] = true
 			item := doc.Paths.Value(tt.path)
@@ -95,5 +95,5 @@ func TestAnswersAreAsDocumented(t *testing.T) {
 			require.NoError(t, openapi3filter.ValidateResponse(t.Context(), input))
 		})
 	}
-	require.Len(t, asked, doc.Paths.Len(), "each path is asked for")
+	require.Len(t, asked, doc.Paths.Len(), "each path is requested")
 }

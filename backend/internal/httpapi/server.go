@@ -1,5 +1,5 @@
-// Package httpapi serves the service's API over HTTP. It is the only package
-// that knows the web framework.
+// Package httpapi serves the API over HTTP. It is the only package that uses the web
+// framework.
 package httpapi
 
 import (
@@ -22,18 +22,18 @@ import (
 )
 
 const (
-	// bodyLimit bounds a request's body in bytes; no route reads one.
+	// bodyLimit is the maximum size of a request's body; no route reads one.
 	bodyLimit = 16 << 10
-	// headerLimit bounds a request's line and headers in bytes: the 64 KB that an
-	// Application Load Balancer takes from a client, and what it adds where it
-	// authenticates users, a token and claims of up to 16 KB each. It is also
-	// what each connection's read buffer costs.
+	// headerLimit is the maximum size of a request's line and headers: the 64 KB that an
+	// Application Load Balancer accepts, and the token and claims of up to 16 KB each
+	// that it adds for authenticated users. It is also the size of each connection's
+	// read buffer.
 	// https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
 	headerLimit = 96 << 10
 )
 
-// Options are what a Server needs to know. All fields are required, except
-// where they say what their zero value means; a zero DrainDelay means none.
+// Options configure a Server. All fields are required, except those that document their
+// zero value. A DrainDelay of 0 means none.
 type Options struct {
 	Instance *identity.Instance
 	Log      *slog.Logger
@@ -45,28 +45,28 @@ type Options struct {
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration
 
-	// TrustedHops: see forwarded.Client.
+	// TrustedHops: see forwarded.ClientAddress.
 	TrustedHops int
-	// RateLimit bounds each client's requests to /api a second, counted over as
-	// many seconds as RateBurst needs. A RateLimit of 0 means no bound.
+	// RateLimit bounds each client's requests to /api per second, counted over as many
+	// seconds as RateBurst needs. A RateLimit of 0 means no limit.
 	RateLimit, RateBurst int
-	// MaxConnections bounds the connections that are open at a time.
+	// MaxConnections bounds the open connections.
 	MaxConnections int
-	// Tracer makes spans; nil means none.
+	// Tracer creates spans; nil means none.
 	Tracer trace.TracerProvider
 }
 
-// Server answers the API's requests.
+// Server serves the API.
 type Server struct {
 	opts     Options
 	app      *fiber.App
-	meter    *meter
+	metrics  *requestMetrics
 	requests atomic.Uint64 // without health checks
 	inFlight atomic.Int64
 	draining atomic.Bool
 }
 
-// New builds a server; Serve runs it.
+// New returns a server, which Serve runs.
 func New(opts Options) *Server {
 	s := &Server{opts: opts}
 	s.app = fiber.New(fiber.Config{
@@ -81,27 +81,26 @@ func New(opts Options) *Server {
 		IdleTimeout:           opts.IdleTimeout,
 		ErrorHandler:          s.handleError,
 	})
-	s.meter = s.newMeter()
+	s.metrics = s.newRequestMetrics()
 	s.app.Server().CloseOnShutdown = true
-	s.app.Server().Handler = s.front(s.app.Server().Handler)
-	s.use()
-	s.route()
+	s.app.Server().Handler = s.wrapHandler(s.app.Server().Handler)
+	s.installMiddleware()
+	s.installRoutes()
 	return s
 }
 
-// use installs the middleware. The order matters: what comes first sees
-// everything that happens after it, so every line of the access log has a
-// request id.
-func (s *Server) use() {
-	// First and last: a panic of a handler is an error for the log and the span,
-	// and one of the middleware does not end the process.
+// installMiddleware installs the middleware. Each one wraps those after it; so every
+// entry of the access log has a request id.
+func (s *Server) installMiddleware() {
+	// First and last: the log and the span get a handler's panic as an error, and a panic
+	// in the middleware does not end the process.
 	recoverer := recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: s.logPanic})
-	s.app.Use(recoverer, s.identify, requestid.New(requestid.Config{Generator: utils.UUIDv4}))
+	s.app.Use(recoverer, s.identifyClient, requestid.New(requestid.Config{Generator: utils.UUIDv4}))
 	if s.opts.Tracer != nil {
 		s.app.Use(s.trace())
 	}
-	s.app.Use(s.account, recoverer, noStore, helmet.New(helmet.Config{
-		// Nothing here is a page, so nothing may be loaded or framed.
+	s.app.Use(s.logRequest, recoverer, noStore, helmet.New(helmet.Config{
+		// No response is a page, so nothing may be loaded or framed.
 		ContentSecurityPolicy: "default-src 'none'; frame-ancestors 'none'",
 		XFrameOptions:         "DENY",
 		ReferrerPolicy:        "no-referrer",
@@ -109,30 +108,29 @@ func (s *Server) use() {
 	if s.opts.RateLimit > 0 {
 		seconds := (s.opts.RateBurst + s.opts.RateLimit - 1) / s.opts.RateLimit
 		s.app.Use("/api", limiter.New(limiter.Config{
-			// Nobody else can come from loopback, and who is there can do worse.
-			Next:         func(c *fiber.Ctx) bool { return clientOf(c).IsLoopback() },
-			KeyGenerator: func(c *fiber.Ctx) string { return household(clientOf(c)).String() },
+			// Only processes of this host connect from loopback.
+			Next:         func(c *fiber.Ctx) bool { return clientAddress(c).IsLoopback() },
+			KeyGenerator: func(c *fiber.Ctx) string { return rateLimitKey(clientAddress(c)).String() },
 			Max:          seconds * s.opts.RateLimit,
 			Expiration:   time.Duration(seconds) * time.Second,
-			LimitReached: s.limited,
+			LimitReached: s.handleRateLimit,
 		}))
 	}
 }
 
-// route installs the handlers. Each route stands in openapi.json.
-func (s *Server) route() {
+// installRoutes installs the handlers. openapi.json documents each route.
+func (s *Server) installRoutes() {
 	s.app.Get("/health", s.getHealth)
 	s.app.Get("/livez", s.getLiveness)
 	s.app.Get("/readyz", s.getHealth)
 	s.app.Get("/api/health", s.getHealth)
-	s.app.Get("/api/openapi.json", etag.New(), s.getDocument)
+	s.app.Get("/api/openapi.json", etag.New(), s.getOpenAPI)
 	s.app.Get("/api/", s.getInstance)
 }
 
-// front wraps the framework's handler to do what the framework gives no hook
-// for: it refuses methods that HTTP does not know, which would otherwise get a
-// bare text answer, and tells clients to go elsewhere while draining.
-func (s *Server) front(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+// wrapHandler wraps the framework's handler, for what the framework has no hook for: JSON
+// errors for unknown methods, and "Connection: close" while draining.
+func (s *Server) wrapHandler(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		s.inFlight.Add(1)
 		defer s.inFlight.Add(-1)

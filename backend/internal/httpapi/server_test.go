@@ -18,19 +18,19 @@ import (
 
 const uuidV4 = `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`
 
-// answer is a response whose body has been read.
-type answer struct {
+// response is a response with its body.
+type response struct {
 	*http.Response
 	text string
 }
 
-func (a answer) json(t *testing.T) map[string]any {
+func (a response) json(t *testing.T) map[string]any {
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal([]byte(a.text), &fields), a.text)
 	return fields
 }
 
-func ask(t *testing.T, s *Server, method, target string, header ...string) answer {
+func send(t *testing.T, s *Server, method, target string, header ...string) response {
 	t.Helper()
 	req := httptest.NewRequestWithContext(t.Context(), method, target, http.NoBody)
 	for i := 0; i < len(header); i += 2 {
@@ -41,7 +41,7 @@ func ask(t *testing.T, s *Server, method, target string, header ...string) answe
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
-	return answer{resp, string(body)}
+	return response{resp, string(body)}
 }
 
 func TestRoutes(t *testing.T) {
@@ -70,7 +70,7 @@ func TestRoutes(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			resp := ask(t, s, test.method, test.target)
+			resp := send(t, s, test.method, test.target)
 			require.Equal(t, test.status, resp.StatusCode)
 			require.Equal(t, "application/json", resp.Header.Get("Content-Type"))
 			require.Equal(t, test.allow, resp.Header.Get("Allow"))
@@ -88,10 +88,10 @@ func TestRoutes(t *testing.T) {
 func TestInstance(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for range 3 {
-		ask(t, s, http.MethodGet, "/health")
+		send(t, s, http.MethodGet, "/health")
 	}
 	for asked := 1; asked <= 2; asked++ {
-		fields := ask(t, s, http.MethodGet, "/api/").json(t)
+		fields := send(t, s, http.MethodGet, "/api/").json(t)
 		started, err := time.Parse(time.RFC3339, fields["started_at"].(string))
 		require.NoError(t, err)
 		require.WithinDuration(t, s.opts.Instance.StartedAt, started, time.Millisecond)
@@ -109,11 +109,11 @@ func TestInstance(t *testing.T) {
 func TestHealth(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for _, target := range []string{"/health", "/api/health"} {
-		require.JSONEq(t, `{"status":"ok"}`, ask(t, s, http.MethodGet, target).text)
+		require.JSONEq(t, `{"status":"ok"}`, send(t, s, http.MethodGet, target).text)
 	}
 	s.draining.Store(true)
 	for _, target := range []string{"/health", "/api/health"} {
-		resp := ask(t, s, http.MethodGet, target)
+		resp := send(t, s, http.MethodGet, target)
 		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
 		require.JSONEq(t, `{"status":"draining"}`, resp.text)
 	}
@@ -122,7 +122,7 @@ func TestHealth(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	s, _ := newServer(t, nil)
 	for _, target := range []string{"/api/", "/health", "/nope"} {
-		header := ask(t, s, http.MethodGet, target).Header
+		header := send(t, s, http.MethodGet, target).Header
 		require.Equal(t, "no-store", header.Get("Cache-Control"))
 		require.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
 		require.Equal(t, "DENY", header.Get("X-Frame-Options"))
@@ -151,23 +151,23 @@ func TestRequestID(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, logged := newServer(t, nil)
-			id := ask(t, s, http.MethodGet, "/nope", "X-Request-ID", test.sent).Header.Get("X-Request-ID")
+			id := send(t, s, http.MethodGet, "/nope", "X-Request-ID", test.sent).Header.Get("X-Request-ID")
 			if test.kept {
 				require.Equal(t, test.sent, id)
 			} else {
 				require.Regexp(t, uuidV4, id)
 			}
-			require.Equal(t, id, logged.with(t, "request")[0]["request_id"])
+			require.Equal(t, id, logged.withMessage(t, "request")[0]["request_id"])
 		})
 	}
 }
 
 func TestAccessLog(t *testing.T) {
 	s, logged := newServer(t, nil)
-	ask(t, s, http.MethodGet, "/api/?token=secret")
-	ask(t, s, http.MethodPost, "/nope")
-	ask(t, s, http.MethodGet, "/health")
-	lines := logged.with(t, "request")
+	send(t, s, http.MethodGet, "/api/?token=secret")
+	send(t, s, http.MethodPost, "/nope")
+	send(t, s, http.MethodGet, "/health")
+	lines := logged.withMessage(t, "request")
 	require.Len(t, lines, 3)
 	for i, want := range []struct {
 		level, method, path string
@@ -190,23 +190,23 @@ func TestAccessLog(t *testing.T) {
 func TestPanic(t *testing.T) {
 	s, logged := newServer(t, nil)
 	s.app.Get("/panic", func(*fiber.Ctx) error { panic("database password is hunter2") })
-	resp := ask(t, s, http.MethodGet, "/panic")
+	resp := send(t, s, http.MethodGet, "/panic")
 	require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
 	id := resp.Header.Get("X-Request-ID")
 	require.Equal(t, map[string]any{"error": "internal server error", "request_id": id}, resp.json(t))
 
-	panics := logged.with(t, "panic")
+	panics := logged.withMessage(t, "panic")
 	require.Len(t, panics, 1)
 	require.Equal(t, id, panics[0]["request_id"])
 	require.Equal(t, "database password is hunter2", panics[0]["reason"])
 	require.Contains(t, panics[0]["stack"], "TestPanic")
-	requests := logged.with(t, "request")
+	requests := logged.withMessage(t, "request")
 	require.Len(t, requests, 1)
 	require.InDelta(t, 500, requests[0]["status"], 0)
 }
 
-// TestRefusals sends what no well-behaved client would, over a real socket.
-func TestRefusals(t *testing.T) {
+// TestErrors sends invalid requests over a socket.
+func TestErrors(t *testing.T) {
 	tests := map[string]struct {
 		sent   string
 		status int
@@ -243,13 +243,13 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
-	require.Len(t, logged.with(t, "refused"), 6)
+	require.Len(t, logged.withMessage(t, "refused"), 6)
 }
 
-// TestHeadersOfALoadBalancer sends as much as an Application Load Balancer
-// forwards: up to 16 KB in a line and 64 KB from the client, and what it adds
-// where it authenticates users.
-func TestHeadersOfALoadBalancer(t *testing.T) {
+// TestLargeLoadBalancerHeaders sends the largest headers that an Application Load Balancer
+// forwards: up to 16 KB in a line and 64 KB from the client, and those that it adds for
+// authenticated users.
+func TestLargeLoadBalancerHeaders(t *testing.T) {
 	line := func(kilobytes int) string { return strings.Repeat("a", kilobytes<<10) }
 	tests := map[string][]string{
 		"claims":             {"X-Amzn-Oidc-Data", line(9)},
@@ -264,15 +264,15 @@ func TestHeadersOfALoadBalancer(t *testing.T) {
 	r := run(t, s)
 	for name, header := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/", header...).StatusCode)
+			require.Equal(t, 200, sendOver(t, r, http.MethodGet, "/api/", header...).StatusCode)
 		})
 	}
-	require.Equal(t, 200, askOver(t, r, http.MethodGet, "/api/?"+line(15)).StatusCode, "the longest line of a request")
+	require.Equal(t, 200, sendOver(t, r, http.MethodGet, "/api/?"+line(15)).StatusCode, "the longest line of a request")
 }
 
-// TestConnectionsAreBounded: beyond, they are told and closed, and those that
-// are open are served.
-func TestConnectionsAreBounded(t *testing.T) {
+// TestMaxConnections checks that surplus connections get an error and are closed, while
+// open ones are served.
+func TestMaxConnections(t *testing.T) {
 	s, _ := newServer(t, func(o *Options) { o.MaxConnections = 2 })
 	r := run(t, s)
 	exchange := func(conn net.Conn) (int, error) {

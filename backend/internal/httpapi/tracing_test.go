@@ -36,8 +36,8 @@ func TestTraceIDInTheLog(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s, logged := newServer(t, nil)
-			ask(t, s, http.MethodGet, "/api/", tt.header...)
-			require.Equal(t, tt.want, logged.with(t, "request")[0]["trace_id"])
+			send(t, s, http.MethodGet, "/api/", tt.header...)
+			require.Equal(t, tt.want, logged.withMessage(t, "request")[0]["trace_id"])
 		})
 	}
 }
@@ -48,10 +48,10 @@ func TestSpans(t *testing.T) {
 		o.Tracer = sdk.NewTracerProvider(sdk.WithSpanProcessor(recorder))
 	})
 	s.app.Get("/panic", func(*fiber.Ctx) error { panic("x") })
-	askOver(t, run(t, s), http.MethodGet, "/api/?token=hunter2", "traceparent", traceParent, "X-Forwarded-For", "203.0.113.7")
-	ask(t, s, http.MethodGet, "/health")
-	ask(t, s, http.MethodDelete, "/nothing")
-	ask(t, s, http.MethodGet, "/panic")
+	sendOver(t, run(t, s), http.MethodGet, "/api/?token=hunter2", "traceparent", traceParent, "X-Forwarded-For", "203.0.113.7")
+	send(t, s, http.MethodGet, "/health")
+	send(t, s, http.MethodDelete, "/nothing")
+	send(t, s, http.MethodGet, "/panic")
 
 	spans := recorder.Ended()
 	require.Len(t, spans, 3, "health checks have none")
@@ -62,7 +62,7 @@ func TestSpans(t *testing.T) {
 	for _, attribute := range spans[0].Attributes() {
 		attributes[string(attribute.Key)] = fmt.Sprint(attribute.Value.AsInterface())
 	}
-	lines := logged.with(t, "request")
+	lines := logged.withMessage(t, "request")
 	for name, want := range map[string]string{
 		"http.method": "GET", "http.target": "/api/", "http.url": "/api/", "http.route": "/api/", "http.status_code": "200",
 		"http.client_ip": "203.0.113.7", "request.id": lines[0]["request_id"].(string),

@@ -13,19 +13,18 @@ import (
 )
 
 const (
-	// metadataTimeout bounds the one request to the metadata endpoint, which
-	// answers from the same host within milliseconds or not at all.
+	// metadataTimeout is the timeout of the request to the metadata endpoint, which is on
+	// the same host and responds within milliseconds.
 	metadataTimeout = 500 * time.Millisecond
-	// metadataLimit is far above the few kilobytes of a real answer.
+	// metadataLimit is the maximum size of the response, usually a few kilobytes.
 	metadataLimit = 256 << 10
-	// loopback stands in where a host has no other IPv4 address.
+	// loopback is the address of a host without another IPv4 address.
 	loopback = "127.0.0.1"
 )
 
-// Resolve asks the container metadata endpoint of ECS (version 4, the value of
-// ECS_CONTAINER_METADATA_URI_V4) for the task's address and adopts it. It takes
-// at most half a second. An empty uri means that there is no ECS, and does
-// nothing; after an error the host's own address stays in place.
+// Resolve sets the address to the task's, from the container metadata endpoint of ECS
+// (version 4, the value of ECS_CONTAINER_METADATA_URI_V4). It takes at most half a
+// second. It does nothing if uri is empty, and keeps the host's address after an error.
 func (i *Instance) Resolve(ctx context.Context, uri string) error {
 	if uri == "" {
 		return nil
@@ -38,7 +37,7 @@ func (i *Instance) Resolve(ctx context.Context, uri string) error {
 	return nil
 }
 
-// containerMetadata is the part of the endpoint's answer that is needed here.
+// containerMetadata is the used part of the endpoint's response.
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
 type containerMetadata struct {
 	Networks []struct {
@@ -53,8 +52,8 @@ func taskIP(ctx context.Context, uri string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// A transport of its own: the endpoint is link-local, so a proxy from the
-	// environment must not see the request, and no connection should outlive it.
+	// A new transport: the endpoint is link-local, so that a proxy in the environment
+	// must not be used, and the connection is not kept.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -62,11 +61,11 @@ func taskIP(ctx context.Context, uri string) (string, error) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("answered %s", resp.Status)
+		return "", fmt.Errorf("status %s", resp.Status)
 	}
 	var metadata containerMetadata
 	if err := json.NewDecoder(io.LimitReader(resp.Body, metadataLimit)).Decode(&metadata); err != nil {
-		return "", fmt.Errorf("decoding the answer: %w", err)
+		return "", fmt.Errorf("decoding the response: %w", err)
 	}
 	for _, network := range metadata.Networks {
 		for _, address := range network.IPv4Addresses {
@@ -75,7 +74,7 @@ func taskIP(ctx context.Context, uri string) (string, error) {
 			}
 		}
 	}
-	return "", errors.New("the answer holds no IPv4 address")
+	return "", errors.New("the response has no IPv4 address")
 }
 
 func hostIP() string {
@@ -86,8 +85,8 @@ func hostIP() string {
 	return firstIPv4(addresses)
 }
 
-// firstIPv4 passes over link-local addresses too: a Fargate task has one on
-// the interface over which it reaches the metadata endpoint.
+// firstIPv4 returns the first IPv4 address that is neither loopback nor link-local, such
+// as that of a Fargate task's interface to the metadata endpoint.
 func firstIPv4(addresses []net.Addr) string {
 	for _, address := range addresses {
 		prefix, ok := address.(*net.IPNet)

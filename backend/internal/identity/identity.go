@@ -1,4 +1,4 @@
-// Package identity tells which instance of the service this process is.
+// Package identity describes this instance of the service.
 package identity
 
 import (
@@ -8,51 +8,50 @@ import (
 	"time"
 )
 
-// Instance is one running process of the service. It is safe for concurrent
-// use.
+// Instance is one running process of the service. It is safe for concurrent use.
 type Instance struct {
-	// Hostname is the container's name; on Fargate it holds the private
-	// address as in ip-10-0-10-7.ec2.internal.
+	// Hostname is the container's host name; on Fargate it contains the private address:
+	// ip-10-0-10-7.ec2.internal.
 	Hostname string
-	// Version names the release that runs.
+	// Version is the running version.
 	Version string
-	// StartedAt is when the process came up, in UTC.
+	// StartedAt is when the process started, in UTC.
 	StartedAt time.Time
 
 	ip atomic.Pointer[string]
 }
 
-// New describes this process. An empty hostname or version is looked up: the
-// hostname with the operating system, the version in the binary. The address
-// is at first the host's own; Resolve asks ECS for a better one.
+// New returns the instance of this process. An empty hostname is that of the operating
+// system, and an empty version that of the binary. The address is the host's until
+// Resolve sets the task's.
 func New(hostname, version string) *Instance {
 	if hostname == "" {
-		hostname = hostnameOr("unknown", os.Hostname)
+		hostname = lookupHostname("unknown", os.Hostname)
 	}
 	if version == "" {
 		info, _ := debug.ReadBuildInfo()
-		version = Version(info)
+		version = buildVersion(info)
 	}
 	instance := &Instance{Hostname: hostname, Version: version, StartedAt: time.Now().UTC()}
 	instance.setIP(hostIP())
 	return instance
 }
 
-// IP is the best address known so far.
+// IP returns the task's address once it is resolved, before that the host's.
 func (i *Instance) IP() string { return *i.ip.Load() }
 
 func (i *Instance) setIP(ip string) { i.ip.Store(&ip) }
 
-// Version is the main module's version as the Go tool recorded it, or "dev"
-// where it recorded none, as in a build from a working tree.
-func Version(info *debug.BuildInfo) string {
+// buildVersion returns the main module's version in the build information, or "dev" if it
+// has none, as in a build from a working tree.
+func buildVersion(info *debug.BuildInfo) string {
 	if info == nil || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "dev"
 	}
 	return info.Main.Version
 }
 
-func hostnameOr(fallback string, lookup func() (string, error)) string {
+func lookupHostname(fallback string, lookup func() (string, error)) string {
 	if name, err := lookup(); err == nil && name != "" {
 		return name
 	}

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNewTakesWhatIsGiven(t *testing.T) {
+func TestNewWithValues(t *testing.T) {
 	before := time.Now()
 	instance := New("web-1", "v7")
 	require.Equal(t, "web-1", instance.Hostname)
@@ -28,7 +28,7 @@ func TestNewTakesWhatIsGiven(t *testing.T) {
 	require.Equal(t, time.UTC, instance.StartedAt.Location())
 }
 
-func TestNewLooksUpTheRest(t *testing.T) {
+func TestNewWithDefaults(t *testing.T) {
 	hostname, err := os.Hostname()
 	require.NoError(t, err)
 	instance := New("", "")
@@ -47,11 +47,11 @@ func TestVersion(t *testing.T) {
 		"released":      {&debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}, "v1.2.3"},
 	}
 	for name, test := range tests {
-		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, Version(test.info)) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, test.want, buildVersion(test.info)) })
 	}
 }
 
-func TestHostnameOr(t *testing.T) {
+func TestLookupHostname(t *testing.T) {
 	tests := map[string]struct {
 		name string
 		err  error
@@ -63,7 +63,7 @@ func TestHostnameOr(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, test.want, hostnameOr("unknown", func() (string, error) { return test.name, test.err }))
+			require.Equal(t, test.want, lookupHostname("unknown", func() (string, error) { return test.name, test.err }))
 		})
 	}
 }
@@ -90,8 +90,8 @@ func TestFirstIPv4(t *testing.T) {
 	}
 }
 
-// answer is the documentation's example, shortened.
-const answer = `{"DockerId": "cd189a933e5849daa93386466019ab50-2495160603", "Name": "curl",
+// exampleResponse is the documentation's example, shortened.
+const exampleResponse = `{"DockerId": "cd189a933e5849daa93386466019ab50-2495160603", "Name": "curl",
 	"Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": ["192.0.2.3"], "AttachmentIndex": 0}],
 	"Limits": {"CPU": 10, "Memory": 128}}`
 
@@ -102,13 +102,13 @@ func TestResolve(t *testing.T) {
 		ip     string
 		err    string
 	}{
-		"Fargate":        {200, answer, "192.0.2.3", ""},
+		"Fargate":        {200, exampleResponse, "192.0.2.3", ""},
 		"v6 comes first": {200, `{"Networks":[{"IPv4Addresses":["2001:db8::1"]},{"IPv4Addresses":["10.0.0.9"]}]}`, "10.0.0.9", ""},
-		"no networks":    {200, `{}`, "", "the answer holds no IPv4 address"},
-		"nonsense":       {200, `{"Networks":[{"IPv4Addresses":["<script>"]}]}`, "", "the answer holds no IPv4 address"},
-		"not JSON":       {200, `<html>`, "", "decoding the answer"},
-		"endless":        {200, `{"Name":"` + strings.Repeat("x", metadataLimit) + `"}`, "", "decoding the answer"},
-		"refused":        {403, ``, "", "answered 403 Forbidden"},
+		"no networks":    {200, `{}`, "", "the response has no IPv4 address"},
+		"nonsense":       {200, `{"Networks":[{"IPv4Addresses":["<script>"]}]}`, "", "the response has no IPv4 address"},
+		"not JSON":       {200, `<html>`, "", "decoding the response"},
+		"endless":        {200, `{"Name":"` + strings.Repeat("x", metadataLimit) + `"}`, "", "decoding the response"},
+		"refused":        {403, ``, "", "status 403 Forbidden"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -145,23 +145,23 @@ func TestResolveBadEndpoint(t *testing.T) {
 	require.Error(t, instance.Resolve(t.Context(), "ftp://127.0.0.1/"))
 }
 
-// silent is an endpoint that accepts and never answers.
-func silent(t *testing.T) string {
+// silentEndpoint starts an endpoint that never responds.
+func silentEndpoint(t *testing.T) string {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	return "http://" + ln.Addr().String()
 }
 
-func TestResolveGivesUp(t *testing.T) {
+func TestResolveTimeout(t *testing.T) {
 	start := time.Now()
-	err := New("web-1", "v7").Resolve(t.Context(), silent(t))
+	err := New("web-1", "v7").Resolve(t.Context(), silentEndpoint(t))
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.GreaterOrEqual(t, time.Since(start), metadataTimeout)
 }
 
-func TestResolveStopsWithItsCaller(t *testing.T) {
+func TestResolveContextCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, New("web-1", "v7").Resolve(ctx, silent(t)), context.Canceled)
+	require.ErrorIs(t, New("web-1", "v7").Resolve(ctx, silentEndpoint(t)), context.Canceled)
 }

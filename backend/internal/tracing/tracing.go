@@ -1,4 +1,4 @@
-// Package tracing sends spans to a collector, by OTLP over HTTP.
+// Package tracing sends spans to a collector by OTLP over HTTP.
 package tracing
 
 import (
@@ -15,22 +15,21 @@ import (
 	"slipway/backend/internal/identity"
 )
 
-// ServiceName is what traces call the service, unless OTEL_SERVICE_NAME does.
+// ServiceName is the service's name in traces, unless OTEL_SERVICE_NAME is set.
 const ServiceName = "slipway-backend"
 
-// Start makes a provider that sends spans to url with headers; its Shutdown
-// sends those that are left. It connects to nothing yet, so that a collector
-// that is away delays nothing. What goes wrong later is logged, and the spans
-// are dropped.
+// Start returns a provider that sends spans to url with headers. Its Shutdown sends the
+// remaining spans. Start does not connect, so that an unreachable collector does not
+// delay it. Later errors are logged and the spans dropped.
 //
-// OpenTelemetry's own variables apply too (OTEL_TRACES_SAMPLER, OTEL_BSP_…,
+// OpenTelemetry's variables also apply (OTEL_TRACES_SAMPLER, OTEL_BSP_…,
 // OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_TIMEOUT and others).
 func Start(ctx context.Context, url string, headers map[string]string, instance *identity.Instance, log *slog.Logger) (*sdk.TracerProvider, error) {
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(url), otlptracehttp.WithHeaders(headers))
 	if err != nil {
-		return nil, fmt.Errorf("starting the exporter of traces: %w", err)
+		return nil, fmt.Errorf("creating the trace exporter: %w", err)
 	}
-	described, err := resource.New(ctx,
+	attributes, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
 		resource.WithAttributes(
 			semconv.ServiceName(ServiceName),
@@ -38,10 +37,10 @@ func Start(ctx context.Context, url string, headers map[string]string, instance 
 			semconv.ServiceInstanceID(instance.Hostname)),
 		resource.WithFromEnv())
 	if err != nil {
-		return nil, fmt.Errorf("describing the service in traces: %w", err)
+		return nil, fmt.Errorf("creating the trace resource: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		log.Warn("traces", slog.Any("error", err))
+		log.Warn("cannot send traces", slog.Any("error", err))
 	}))
-	return sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(described)), nil
+	return sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(attributes)), nil
 }

@@ -18,8 +18,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// collector answers with a status, and gives what it was sent.
-func collector(t *testing.T, status int) (url string, asked <-chan *http.Request) {
+// startCollector starts a collector that responds with a status and returns its requests.
+func startCollector(t *testing.T, status int) (url string, asked <-chan *http.Request) {
 	t.Helper()
 	requests := make(chan *http.Request, 10)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,9 +32,9 @@ func collector(t *testing.T, status int) (url string, asked <-chan *http.Request
 	return server.URL, requests
 }
 
-func TestSpansArrive(t *testing.T) {
+func TestSpansAreSent(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	url, asked := collector(t, 200)
+	url, asked := startCollector(t, 200)
 	provider, err := Start(t.Context(), url+"/otlp/v1/traces", map[string]string{"Authorization": "Bearer x"}, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
 	_, span := provider.Tracer("test").Start(t.Context(), "GET /api/")
@@ -47,7 +47,7 @@ func TestSpansArrive(t *testing.T) {
 	require.Equal(t, "application/x-protobuf", request.Header.Get("Content-Type"))
 	body, err := io.ReadAll(request.Body)
 	require.NoError(t, err)
-	// Protocol buffers hold text as it is.
+	// Protocol buffers contain strings unchanged.
 	for _, want := range []string{"GET /api/", "service.name", "slipway-backend", "service.version", "v7", "service.instance.id", "web-1", "deployment.environment.name"} {
 		require.Contains(t, string(body), want)
 	}
@@ -57,15 +57,15 @@ func TestStartFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := Start(ctx, "http://127.0.0.1:1", nil, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "starting the exporter of traces")
+	require.ErrorContains(t, err, "creating the trace exporter")
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "nonsense")
 	_, err = Start(t.Context(), "http://127.0.0.1:1", nil, identity.New("web-1", "v7"), slog.New(slog.DiscardHandler))
-	require.ErrorContains(t, err, "describing the service in traces")
+	require.ErrorContains(t, err, "creating the trace resource")
 }
 
-func TestTroubleIsLogged(t *testing.T) {
+func TestExportErrorsAreLogged(t *testing.T) {
 	var logged strings.Builder
-	url, asked := collector(t, 401)
+	url, asked := startCollector(t, 401)
 	provider, err := Start(t.Context(), url, map[string]string{"X-Key": "hunter2"}, identity.New("web-1", "v7"), slog.New(slog.NewTextHandler(&logged, nil)))
 	require.NoError(t, err)
 	otel.Handle(io.ErrUnexpectedEOF)
@@ -74,6 +74,6 @@ func TestTroubleIsLogged(t *testing.T) {
 	require.ErrorContains(t, provider.ForceFlush(t.Context()), "401")
 	<-asked
 	require.NoError(t, provider.Shutdown(t.Context()))
-	require.Contains(t, logged.String(), `level=WARN msg=traces error="unexpected EOF"`)
+	require.Contains(t, logged.String(), `level=WARN msg="cannot send traces" error="unexpected EOF"`)
 	require.NotContains(t, logged.String(), "hunter2")
 }

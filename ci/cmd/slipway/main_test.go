@@ -17,7 +17,7 @@ import (
 
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/saidtest"
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -48,13 +48,13 @@ const midway = `deployment \S+ started\n`
 // reader goes away: production is on the new version or where it was.
 func TestReleaseOutlivesItsTerminal(t *testing.T) {
 	dir := sourcetest.New(t)
-	rehearsaltest.In(t, dir, func() {
+	rehearsaltest.RunWithAWS(t, dir, func() {
 		before := running(t, dir)
 		sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>two</title>")
 		sourcetest.Commit(t, dir, "second")
 
 		hungUp := slipway(t, "deploy", "--source", dir)
-		said := saidtest.New(midway, func([]string) { _ = hungUp.Process.Signal(syscall.SIGHUP) })
+		said := outputtest.NewMatchWriter(midway, func([]string) { _ = hungUp.Process.Signal(syscall.SIGHUP) })
 		hungUp.Stderr = said
 		_ = hungUp.Run()
 		require.Equal(t, int(outcome.Interrupted), hungUp.ProcessState.ExitCode(), said)
@@ -63,7 +63,7 @@ func TestReleaseOutlivesItsTerminal(t *testing.T) {
 		unread := slipway(t, "deploy", "--source", dir)
 		reader, writer, err := os.Pipe()
 		require.NoError(t, err)
-		said = saidtest.New(midway, func([]string) { _ = reader.Close() })
+		said = outputtest.NewMatchWriter(midway, func([]string) { _ = reader.Close() })
 		unread.Stdout, unread.Stderr = writer, writer
 		require.NoError(t, unread.Start())
 		require.NoError(t, writer.Close())

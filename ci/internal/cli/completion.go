@@ -38,7 +38,7 @@ func (a *app) flagValues() map[string]values {
 		"to":           a.commits,
 		"of":           a.commits,
 		"min-coverage": a.modules,
-		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.Lost, localaws.Stale, localaws.Denied),
+		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.LostResponse, localaws.StaleRead, localaws.AccessDenied),
 	}
 }
 

@@ -73,7 +73,7 @@ func parseFaults(texts []string) ([]localaws.Fault, error) {
 	for _, text := range texts {
 		fault, err := localaws.ParseFault(text)
 		if err != nil {
-			return nil, outcome.Usagef("--fault: %w", err)
+			return nil, outcome.Usagef("invalid --fault %q: %w", text, err)
 		}
 		faults = append(faults, fault)
 	}

@@ -151,7 +151,7 @@ func TestPublishToImmutableRepositories(t *testing.T) {
 
 	sourcetest.Write(t, dir, "readme", "more")
 	sourcetest.Commit(t, dir, "second")
-	defer p.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribeRepositories"})()
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribeRepositories"})()
 	code, stdout, stderr = run(t, publish...)
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "latest left: reading whether tag latest is mutable: ")

@@ -27,7 +27,7 @@ import (
 func inPlatform(t *testing.T, steps func(dir string)) {
 	t.Helper()
 	dir := sourcetest.New(t)
-	rehearsaltest.In(t, dir, func() { steps(dir) })
+	rehearsaltest.RunWithAWS(t, dir, func() { steps(dir) })
 }
 
 // decode reads the one JSON document on standard output.

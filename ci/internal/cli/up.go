@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"dagger/slipway/internal/forward"
 	"dagger/slipway/internal/pipeline"
+	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -68,7 +68,7 @@ func (a *app) serve(cmd *cobra.Command, listener net.Listener, door string) erro
 	if err != nil {
 		return fmt.Errorf("reading the front door's address: %w", err)
 	}
-	f := forward.New(cmd.Context(), listener, address.Host)
+	f := localaws.Forward(cmd.Context(), listener, address.Host)
 	fmt.Fprintf(a.stderr, "the services are up at http://%s: press Ctrl-C to take them down\n", f.Address())
 	<-cmd.Context().Done()
 	return f.Close()

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 )
 
@@ -19,7 +19,7 @@ func TestUp(t *testing.T) {
 	dir := sourcetest.New(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	found, ended := make(chan string, 1), make(chan outcome.Code, 1)
-	w := saidtest.New(`up at (http://\S+):`, func(match []string) { found <- match[1] })
+	w := outputtest.NewMatchWriter(`up at (http://\S+):`, func(match []string) { found <- match[1] })
 	go func() {
 		ended <- cli.Run(ctx, []string{"up", "--source", dir, "--listen", "127.0.0.1:0"}, io.Discard, w, nil)
 	}()

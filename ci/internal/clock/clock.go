@@ -1,5 +1,5 @@
-// Package clock is the computer's clock, in the shape that whoever waits can be
-// tested with another one, and a clock whose waits are shorter.
+// Package clock provides the system clock, which tests replace with a fake one, and a
+// clock with shorter waits.
 package clock
 
 import (
@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Real is the computer's clock.
+// Real is the system clock.
 type Real struct{}
 
-// Now tells the time.
+// Now returns the current time.
 func (Real) Now() time.Time { return time.Now() }
 
-// Sleep waits for d, or until ctx ends and returns its cause.
+// Sleep waits for d, or until ctx ends, and then returns its cause.
 func (Real) Sleep(ctx context.Context, d time.Duration) error {
 	if d <= 0 {
 		return context.Cause(ctx)

@@ -13,13 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// motoLimit is how long moto may take to answer for the first time. It is Python
-// that loads all of botocore.
-const motoLimit = time.Minute
+// motoTimeout is how long moto may take to start: it loads all of botocore.
+const motoTimeout = time.Minute
 
-// Moto starts moto's imitation of AWS on a free port and returns the environment
-// that leads clients there. It ends with the test, which is skipped where moto is
-// not installed.
+// Moto starts moto, an emulator of AWS, on a free port and returns the environment of
+// its clients. It ends with the test, which is skipped if moto is not installed.
 func Moto(t testing.TB) (endpoint string, environment []string) {
 	t.Helper()
 	if _, err := exec.LookPath("moto_server"); err != nil {
@@ -33,11 +31,11 @@ func Moto(t testing.TB) (endpoint string, environment []string) {
 	require.NoError(t, err)
 
 	ctx, cancel := context.WithCancel(context.Background())
-	var said bytes.Buffer
+	var output bytes.Buffer
 	command := exec.CommandContext(ctx, "moto_server", "-H", host, "-p", port)
-	// Without the second, tasks of a service would never run.
+	// Without MOTO_ECS_SERVICE_RUNNING, the tasks of a service would never run.
 	command.Env = append(os.Environ(), "MOTO_IAM_LOAD_MANAGED_POLICIES=true", "MOTO_ECS_SERVICE_RUNNING=1")
-	command.Stdout, command.Stderr = &said, &said
+	command.Stdout, command.Stderr = &output, &output
 	require.NoError(t, command.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
@@ -47,21 +45,21 @@ func Moto(t testing.TB) (endpoint string, environment []string) {
 	})
 
 	endpoint = "http://" + address
-	await(t, endpoint, ended, &said)
+	waitReady(t, endpoint, ended, &output)
 	return endpoint, []string{
 		"AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=us-east-1", "AWS_ACCESS_KEY_ID=any", "AWS_SECRET_ACCESS_KEY=any",
 		"AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_CONFIG_FILE=" + os.DevNull, "AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
 }
 
-// await asks until the server answers.
-func await(t testing.TB, endpoint string, ended chan error, said *bytes.Buffer) {
+// waitReady waits until the server responds.
+func waitReady(t testing.TB, endpoint string, ended chan error, output *bytes.Buffer) {
 	t.Helper()
 	client := &http.Client{Timeout: time.Second}
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.After(motoLimit)
+	limit := time.After(motoTimeout)
 	for {
 		if response, err := client.Get(endpoint + "/moto-api/"); err == nil {
 			response.Body.Close()
@@ -70,9 +68,9 @@ func await(t testing.TB, endpoint string, ended chan error, said *bytes.Buffer) 
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("moto_server ended: %v\n%s", err, said)
+			t.Fatalf("moto_server ended: %v\n%s", err, output)
 		case <-limit:
-			t.Fatalf("moto_server did not answer within %s", motoLimit)
+			t.Fatalf("moto_server did not respond within %s", motoTimeout)
 		case <-tick.C:
 		}
 	}

@@ -1,6 +1,6 @@
 // Package infratest runs the repository's Terraform for tests: on a copy of the
-// configuration, without an account, or against moto's imitation of AWS. What
-// needs a tool that is not there is skipped, and says how to get it.
+// configuration, without an account or with moto, an emulator of AWS. Tests that need a
+// missing tool are skipped, with how to install it.
 package infratest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"dagger/slipway/internal/saidtest"
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/sourcetest"
 
 	tfjson "github.com/hashicorp/terraform-json"
@@ -26,9 +26,9 @@ import (
 
 // commandLimit bounds one run of Terraform: the slowest, an apply against moto,
 // takes a minute and a half on a busy machine.
-const commandLimit = 6 * time.Minute
+const commandTimeout = 6 * time.Minute
 
-// Account is the account of all that is planned and applied here. It is moto's.
+// Account is the AWS account of all plans. It is moto's.
 const Account = "123456789012"
 
 // Workspace is a copy of one of the configurations below terraform/.
@@ -41,9 +41,9 @@ type Workspace struct {
 	attached bool
 }
 
-// New copies terraform/ and returns the workspace of a configuration in it: "."
-// is the platform, "bootstrap" what it stands on. Variables of the environment
-// are added to this process's. The test is skipped where there is no Terraform.
+// New copies terraform/ and returns the workspace of a configuration in it: "." is the
+// platform, "bootstrap" its prerequisites. environment is added to this process's. The
+// test is skipped if Terraform is not installed.
 func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
@@ -57,9 +57,9 @@ func New(t testing.TB, configuration string, environment ...string) *Workspace {
 	}
 }
 
-// Written is a workspace with a configuration of its own, and nothing of the
+// NewFromSource returns a workspace with the given configuration instead of the
 // repository's.
-func Written(t testing.TB, configuration string, environment ...string) *Workspace {
+func NewFromSource(t testing.TB, configuration string, environment ...string) *Workspace {
 	t.Helper()
 	w := New(t, ".", environment...)
 	w.Dir = t.TempDir()
@@ -67,22 +67,22 @@ func Written(t testing.TB, configuration string, environment ...string) *Workspa
 	return w
 }
 
-// Source is the repository's terraform/, without what Terraform leaves there.
-func Source() fs.FS { return visible{os.DirFS(terraformDir())} }
+// Source returns the repository's terraform/, without Terraform's own files.
+func Source() fs.FS { return sourceFS{os.DirFS(terraformDir())} }
 
-// terraformDir is the repository's terraform/.
+// terraformDir returns the path of the repository's terraform/.
 func terraformDir() string { return sourcetest.Repository("terraform") }
 
-// For is the same workspace for a subtest, which then has its failures.
-func (w *Workspace) For(t testing.TB) *Workspace {
+// ForSubtest returns the same workspace for a subtest, which reports its failures.
+func (w *Workspace) ForSubtest(t testing.TB) *Workspace {
 	same := *w
 	same.t = t
 	return &same
 }
 
-// offline lets the provider plan without asking AWS for anything, and keeps the
-// state in the workspace.
-const offline = `provider "aws" {
+// offlineProvider lets the provider plan without calling AWS, and keeps the state in the
+// workspace.
+const offlineProvider = `provider "aws" {
   access_key                  = "none"
   secret_key                  = "none"
   skip_credentials_validation = true
@@ -96,10 +96,10 @@ terraform {
 }
 `
 
-// Offline cuts the workspace off from AWS. Data sources still ask, and fail.
+// Offline makes the workspace plan without AWS. Data sources still call it, and fail.
 func (w *Workspace) Offline() {
 	w.t.Helper()
-	w.Write("offline_override.tf", offline)
+	w.Write("offline_override.tf", offlineProvider)
 }
 
 // Write adds a file to the workspace, such as an override.
@@ -108,8 +108,8 @@ func (w *Workspace) Write(name, content string) {
 	require.NoError(w.t, os.WriteFile(filepath.Join(w.Dir, name), []byte(content), 0o644))
 }
 
-// Init initialises the workspace. The test is skipped where the provider cannot
-// be got: without a network, and without a mirror in TF_CLI_CONFIG_FILE.
+// Init initialises the workspace. The test is skipped if the provider cannot be
+// installed: without a network or a mirror in TF_CLI_CONFIG_FILE.
 func (w *Workspace) Init(arguments ...string) {
 	w.t.Helper()
 	_, stderr, err := w.try(append([]string{"init"}, arguments...)...)
@@ -119,7 +119,7 @@ func (w *Workspace) Init(arguments ...string) {
 	}
 	for _, absent := range []string{"Failed to query available provider packages", "Failed to install provider"} {
 		if strings.Contains(stderr, absent) {
-			w.t.Skipf("the AWS provider cannot be got (name a mirror's configuration in TF_CLI_CONFIG_FILE, or connect to the registry):\n%s", stderr)
+			w.t.Skipf("cannot install the AWS provider: set TF_CLI_CONFIG_FILE to the configuration of a mirror, or connect to the registry:\n%s", stderr)
 		}
 	}
 	require.NoError(w.t, err, stderr)
@@ -135,11 +135,11 @@ func (w *Workspace) attach() {
 	if len(programs) != 1 || w.attached {
 		return
 	}
-	said := make(chan string, 1)
-	heard := saidtest.New(`(TF_REATTACH_PROVIDERS=)'(.*)'`, func(match []string) { said <- match[1] + match[2] })
+	address := make(chan string, 1)
+	output := outputtest.NewMatchWriter(`(TF_REATTACH_PROVIDERS=)'(.*)'`, func(match []string) { address <- match[1] + match[2] })
 	command := exec.Command(programs[0], "-debug")
 	// It is configured again and again, which it does not take with a bundle of certificates.
-	command.Env, command.Stdout = append(slices.Clone(w.env), "AWS_CA_BUNDLE="), heard
+	command.Env, command.Stdout = append(slices.Clone(w.env), "AWS_CA_BUNDLE="), output
 	require.NoError(w.t, command.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- command.Wait() }()
@@ -148,18 +148,18 @@ func (w *Workspace) attach() {
 		<-ended
 	})
 	select {
-	case variable := <-said:
+	case variable := <-address:
 		w.env, w.attached = append(w.env, variable), true
 	case err := <-ended:
 		ended <- err
-		require.FailNow(w.t, "the provider ended", "%v\n%s", err, heard)
+		require.FailNow(w.t, "the provider ended", "%v\n%s", err, output)
 	case <-w.t.Context().Done():
 		require.FailNow(w.t, "the provider did not start")
 	}
 }
 
-// Run runs Terraform and returns its standard output. A failure fails the test
-// with what Terraform said.
+// Run runs Terraform and returns its standard output. If it fails, the test fails with
+// its output.
 func (w *Workspace) Run(arguments ...string) string {
 	w.t.Helper()
 	stdout, stderr, err := w.try(arguments...)
@@ -167,7 +167,7 @@ func (w *Workspace) Run(arguments ...string) string {
 	return stdout
 }
 
-// Fail runs Terraform, wants it to fail, and returns all that it said.
+// Fail runs Terraform, requires it to fail, and returns its output.
 func (w *Workspace) Fail(arguments ...string) string {
 	w.t.Helper()
 	stdout, stderr, err := w.try(arguments...)
@@ -176,7 +176,7 @@ func (w *Workspace) Fail(arguments ...string) string {
 	return stdout + stderr
 }
 
-// Plan plans, and returns the plan that is then in the workspace's file "plan".
+// Plan writes a plan to the workspace's file "plan" and returns it.
 func (w *Workspace) Plan(arguments ...string) *tfjson.Plan {
 	w.t.Helper()
 	w.Run(append([]string{"plan", "-out=plan"}, arguments...)...)
@@ -185,7 +185,7 @@ func (w *Workspace) Plan(arguments ...string) *tfjson.Plan {
 	return plan
 }
 
-// State is what was applied last.
+// State returns the current state.
 func (w *Workspace) State() *tfjson.State {
 	w.t.Helper()
 	state := &tfjson.State{}
@@ -194,20 +194,20 @@ func (w *Workspace) State() *tfjson.State {
 }
 
 func (w *Workspace) try(arguments ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(w.t.Context(), commandLimit)
+	ctx, cancel := context.WithTimeout(w.t.Context(), commandTimeout)
 	defer cancel()
-	var out, said bytes.Buffer
-	if arguments[0] != "state" { // which has commands below it, and no colours
+	var out, errOut bytes.Buffer
+	if arguments[0] != "state" { // it has subcommands, and no colours
 		arguments = slices.Insert(slices.Clone(arguments), 1, "-no-color")
 	}
 	command := exec.CommandContext(ctx, "terraform", arguments...)
-	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &said
-	// Terraform stops its providers when it is asked to, and unlocks the state.
+	command.Dir, command.Env, command.Stdout, command.Stderr = w.Dir, w.env, &out, &errOut
+	// On an interrupt, Terraform stops its providers and unlocks the state.
 	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
 	command.WaitDelay = 20 * time.Second
 	err = command.Run()
 	if ctx.Err() != nil {
 		err = errors.Join(context.Cause(ctx), err)
 	}
-	return out.String(), said.String(), err
+	return out.String(), errOut.String(), err
 }

@@ -8,22 +8,22 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Dir is where the schemas are in the source tree.
+// Dir is the directory of the schemas in the source tree.
 const Dir = "docs/schema"
 
-// Document is one kind of JSON document.
+// Document is a kind of JSON document with a schema.
 type Document struct {
 	Name  string // of the schema, such as "release"
 	Title string
-	// Commands are those that print it with --output json; none for a file.
+	// Commands are the commands that print it with --output json; none for a file.
 	Commands []string
 	Type     reflect.Type
 }
 
-// File is the name of the schema's file in [Dir].
+// File returns the name of the schema's file in [Dir].
 func (d Document) File() string { return d.Name + ".json" }
 
-// Documents are the documents that have a schema: those that programs of users read.
+// Documents returns the documents with a schema: those that users' programs read.
 func Documents() []Document {
 	return []Document{
 		{"release", "Report of a release", []string{"deploy", "rollback", "rehearse"}, reflect.TypeFor[report.Release]()},

@@ -1,4 +1,4 @@
-// Package schematest holds documents of real runs to the schemas of docs/schema.
+// Package schematest validates documents of tests by the schemas in docs/schema.
 package schematest
 
 import (
@@ -12,14 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// RequireValid fails the test unless a document is as the committed schema of that
-// name says, and has nothing that the schema does not tell of.
+// RequireValid fails the test unless a document is valid by the schema of that name and
+// has no keys that the schema lacks.
 func RequireValid(t testing.TB, name string, document []byte) {
 	t.Helper()
 	file := sourcetest.Repository(filepath.FromSlash(Dir), name+".json")
 	strict, err := jsonschema.FileLoader{}.Load("file://" + filepath.ToSlash(file))
 	require.NoError(t, err)
-	shut(strict)
+	rejectUnknownKeys(strict)
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
 	compiler.DefaultDraft(jsonschema.Draft2020)
@@ -31,8 +31,8 @@ func RequireValid(t testing.TB, name string, document []byte) {
 	require.NoError(t, compiled.Validate(value), "docs/schema/%s.json, which go -C ci/test generate ./schema writes, and the document\n%s", name, document)
 }
 
-// shut lets the objects of a schema have no keys but those that it tells of.
-func shut(node any) {
+// rejectUnknownKeys makes a schema reject keys that it does not define.
+func rejectUnknownKeys(node any) {
 	switch node := node.(type) {
 	case map[string]any:
 		if properties, ok := node["properties"].(map[string]any); ok {
@@ -41,11 +41,11 @@ func shut(node any) {
 			}
 		}
 		for _, child := range node {
-			shut(child)
+			rejectUnknownKeys(child)
 		}
 	case []any:
 		for _, child := range node {
-			shut(child)
+			rejectUnknownKeys(child)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestRepositoryIsFoundInOnePlace: a test that finds files outside of the module by
-// itself does not tell Go what it depends on, and Go takes a kept result for a new one.
+// TestRepositoryIsFoundInOnePlace checks that tests find files outside of the module by
+// sourcetest.Repository: otherwise Go's test cache does not depend on them.
 func TestRepositoryIsFoundInOnePlace(t *testing.T) {
 	module := sourcetest.Repository("ci")
 	files := 0

@@ -1,5 +1,5 @@
-// Package sourcetest makes small source trees for tests: a git repository with
-// a Go service, a site, a services file and a lock file.
+// Package sourcetest creates small source trees for tests: a git repository with a Go
+// service, a site, a services file and a lock file.
 package sourcetest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// Services is the services file of the tree that New makes.
+// Services is the services file of the tree that [New] creates.
 const Services = `{"services": {
   "api": {"path": "api", "kind": "go", "port": 8000, "health_path": "/health", "routes": ["/api", "/api/*", "/health"], "cpu": 256, "memory": 512, "desired_count": 2},
   "web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}
@@ -65,10 +65,9 @@ func serve(conn net.Conn) {
 }
 `
 
-// Repository is the path of a file or folder of this repository, named from its root;
-// without a name, of the root, and all of it is meant. Tests that read what lies
-// outside of their module, or that have a program read it, find it by this: it tells
-// Go, which keeps results, what they depend on. See [source.DigestVariable].
+// Repository returns the path of a file or folder of this repository, or of its root.
+// Tests must use it to read files outside of their module, also with another program: it
+// makes Go's test cache depend on these files. See [source.DigestVariable].
 func Repository(name ...string) string {
 	part := source.Whole
 	if len(name) > 0 {
@@ -87,7 +86,7 @@ func Root(parts ...string) string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..")
 }
 
-// Files are the files of the tree that New makes.
+// Files returns the files of the tree that [New] creates.
 func Files() map[string]string {
 	return map[string]string{
 		"terraform/services.auto.tfvars.json": Services,
@@ -101,7 +100,7 @@ func Files() map[string]string {
 	}
 }
 
-// New makes a tree with [Files], all committed, and returns its root.
+// New creates a tree with [Files], commits them, and returns its root.
 func New(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -128,7 +127,7 @@ func Commit(t testing.TB, dir, message string) {
 	Git(t, dir, "commit", "-q", "-m", message)
 }
 
-// Git runs a git command in a tree, apart from the machine's configuration.
+// Git runs a git command in a tree, without the machine's configuration.
 func Git(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("git", args...)

@@ -1,5 +1,4 @@
-// Package version tells which slipway runs: the commit that it was made of, the
-// Go that made it, and for which platform.
+// Package version describes this build of slipway: its commit, Go version and platform.
 package version
 
 import (
@@ -17,45 +16,43 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// Devel is the version of a program of which nobody knows the commit.
+// Devel is the version of a build with an unknown commit.
 const Devel = "devel"
 
-// Info is a version.
+// Info describes a build.
 type Info struct {
 	// Version is the commit in short, "-dirty" where the tree held more than the
 	// commit, or [Devel].
 	Version string `json:"version"`
-	// Commit is its full id; "" where it is not known.
+	// Commit is its full id, or "" if it is unknown.
 	Commit string `json:"commit"`
-	// Modified tells whether files differed from the commit.
+	// Modified reports whether files differed from the commit.
 	Modified bool `json:"modified"`
-	// CommittedAt is the commit's time; nil where it is not known.
+	// CommittedAt is the commit's time, or nil if it is unknown.
 	CommittedAt *time.Time `json:"committed_at,omitempty"`
-	// Go is the version of Go that made it.
+	// Go is the version of Go that built it.
 	Go string `json:"go"`
-	// Platform is the operating system and architecture that it is for, such as
-	// linux/amd64.
+	// Platform is its operating system and architecture, such as linux/amd64.
 	Platform string `json:"platform"`
 }
 
-// Read tells what the go command wrote into this program. It writes no commit
-// where it runs a program without keeping it (go run): then the tree at dir is
-// asked, if it is one that slipway can be made of.
+// Read returns the build information of this program. "go run" records no commit; then
+// it is that of the tree at dir, if that contains slipway's source.
 func Read(ctx context.Context, dir string) Info {
 	build, ok := debug.ReadBuildInfo()
 	if !ok {
 		build = &debug.BuildInfo{}
 	}
-	info := of(build)
-	if info.Commit == "" && hasSlipway(dir) {
-		info.ask(ctx, source.Tree{Dir: dir})
+	info := fromBuildInfo(build)
+	if info.Commit == "" && isSlipwayTree(dir) {
+		info.readGit(ctx, source.Tree{Dir: dir})
 	}
-	info.name()
+	info.setVersion()
 	return info
 }
 
-// of is what a program's build says.
-func of(build *debug.BuildInfo) Info {
+// fromBuildInfo returns what the go command recorded in the program.
+func fromBuildInfo(build *debug.BuildInfo) Info {
 	info := Info{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range build.Settings {
 		switch s.Key {
@@ -72,15 +69,14 @@ func of(build *debug.BuildInfo) Info {
 	return info
 }
 
-// hasSlipway tells whether the tree at dir has this program's own source.
-func hasSlipway(dir string) bool {
+// isSlipwayTree reports whether the tree at dir contains slipway's source.
+func isSlipwayTree(dir string) bool {
 	_, err := os.Stat(filepath.Join(dir, "ci", "cmd", "slipway", "main.go"))
 	return err == nil
 }
 
-// ask asks git. What it does not know stays unknown: a version is no reason to
-// fail.
-func (i *Info) ask(ctx context.Context, tree source.Tree) {
+// readGit reads the commit from git. If that fails, it stays unknown.
+func (i *Info) readGit(ctx context.Context, tree source.Tree) {
 	revision, err := tree.Revision(ctx)
 	if err != nil {
 		return
@@ -91,8 +87,8 @@ func (i *Info) ask(ctx context.Context, tree source.Tree) {
 	}
 }
 
-// name gives the version its short name.
-func (i *Info) name() {
+// setVersion sets the short version from the commit.
+func (i *Info) setVersion() {
 	if i.Commit == "" {
 		i.Version = Devel
 		return
@@ -122,8 +118,7 @@ func (i Info) Markdown(w io.Writer) error {
 	return err
 }
 
-// details are the whole commit and what the program was made with, for whoever
-// reports a fault.
+// details returns the full commit, Go version and platform, for bug reports.
 func (i Info) details() []string {
 	var details []string
 	if i.Commit != "" {

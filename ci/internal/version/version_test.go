@@ -36,13 +36,13 @@ func TestOfABuild(t *testing.T) {
 			Info{Version: "4d91040c9a3e-dirty", Commit: commit, Modified: true},
 			"slipway 4d91040c9a3e-dirty (commit " + commit + ", ",
 		},
-		"nobody knows": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
+		"unknown": {built(debug.BuildSetting{Key: "vcs.time", Value: "yesterday"}), Info{Version: Devel}, "slipway devel (go"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			tt.want.Go, tt.want.Platform = runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH
-			got := of(tt.build)
-			got.name()
+			got := fromBuildInfo(tt.build)
+			got.setVersion()
 			require.Equal(t, tt.want, got)
 			var text, document, markdown bytes.Buffer
 			require.NoError(t, got.Text(&text))
@@ -62,7 +62,7 @@ func TestOfABuild(t *testing.T) {
 // of its own.
 func TestReadAsksTheTree(t *testing.T) {
 	dir := sourcetest.New(t)
-	require.Equal(t, Devel, Read(t.Context(), dir).Version, "another tree says nothing about this program")
+	require.Equal(t, Devel, Read(t.Context(), dir).Version, "another tree is not this program's source")
 
 	sourcetest.Write(t, dir, "ci/cmd/slipway/main.go", "package main\n")
 	sourcetest.Commit(t, dir, "the program")

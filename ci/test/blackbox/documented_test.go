@@ -132,7 +132,7 @@ func TestDocumentedLines(t *testing.T) {
 	withoutTerraform := err != nil
 
 	tree := documentedTree(t)
-	rehearsaltest.Up(t, tree, func(endpoint string, _ report.Release) {
+	rehearsaltest.Deliver(t, tree, func(endpoint string, _ report.Release) {
 		moto := startMotoWithIssuer(t)
 		// What ran so far was built for this machine alone: a commit of its own is built for all.
 		sourcetest.Write(t, tree, "web/site/index.html", "<!doctype html><title>two</title>")

@@ -30,7 +30,7 @@ func inPlatform(t *testing.T, steps func(dir string, p pipeline)) {
 	t.Helper()
 	client := connect(t)
 	dir := sourcetest.New(t)
-	rehearsaltest.Up(t, dir, func(endpoint string, release report.Release) {
+	rehearsaltest.Deliver(t, dir, func(endpoint string, release report.Release) {
 		id, err := client.Host().Service(ports(t, endpoint, release.URL), sdk.HostServiceOpts{Host: "127.0.0.1"}).ID(t.Context())
 		require.NoError(t, err)
 		steps(dir, newPipeline(t, dir).with("aws", id))

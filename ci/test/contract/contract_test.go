@@ -155,7 +155,7 @@ func TestRehearsal(t *testing.T) {
 	require.NoError(t, os.RemoveAll(filepath.Join(dir, "api")))
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "api"), os.DirFS(backendFolder)))
 	sourcetest.Commit(t, dir, "the real backend")
-	release := rehearsaltest.Up(t, dir, func(_ string, release report.Release) {
+	release := rehearsaltest.Deliver(t, dir, func(_ string, release report.Release) {
 		require.NotEmpty(t, release.URL)
 		require.NoError(t, contract.Check(t.Context(), release.URL, release.SHA))
 	})

@@ -101,7 +101,7 @@ func TestThirdService(t *testing.T) {
 		w.Init("-backend=false")
 		require.Contains(t, w.Run("test", "-filter=tests/file.tftest.hcl", "-verbose"), `aws_ecs_service.service["orders"]`)
 	})
-	rehearsaltest.In(t, dir, func() { deliverThird(t, dir) })
+	rehearsaltest.RunWithAWS(t, dir, func() { deliverThird(t, dir) })
 }
 
 // deliverThird releases a change of the third service, and takes it back.

@@ -88,7 +88,7 @@ var hints = []string{
 
 // unseen is what nobody meets who delivers: messages about the command line itself,
 // which name their mend, and those of the embedded AWS and of tests.
-var unseen = []string{"cli", "rehearse", "check/lint", "forward", "sourcetest", "infratest"}
+var unseen = []string{"cli", "rehearse", "check/lint", "sourcetest", "infratest"}
 
 // callers are the functions that take a message for people.
 var callers = []string{"Usagef", "Refusedf", "explained", "fail", "usage", "refuse", "say", "note"}

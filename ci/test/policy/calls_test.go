@@ -18,13 +18,13 @@ import (
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/images/supplychain/supplychaintest"
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/rehearsal"
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/saidtest"
 	"dagger/slipway/internal/sourcetest"
 	"dagger/slipway/test/policy"
 )
@@ -156,7 +156,7 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 		server = s
 		for action := range spared {
 			service, name, _ := strings.Cut(action, ":")
-			s.Inject(localaws.Fault{Kind: localaws.Denied, Service: service, Action: name})
+			s.Inject(localaws.Fault{Kind: localaws.AccessDenied, Service: service, Action: name})
 		}
 	}
 	o.Up = func(endpoint string, _ report.Release) {
@@ -167,7 +167,7 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 	release := rehearsaltest.Run(t, o)
 	require.Len(t, release.Services, 2, "%+v", release)
 	// The registry is logged in to, and its requests are signed by nobody.
-	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.Pipeline && c.AccessKey != "" })
+	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.PipelineAccessKey && c.AccessKey != "" })
 }
 
 // run runs the command, and wants its exit code. Once it tells that a deployment
@@ -177,7 +177,7 @@ func run(t *testing.T, want outcome.Code, args ...string) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	var stdout bytes.Buffer
-	said := saidtest.New(": deployment ecs-svc/", func([]string) {
+	said := outputtest.NewMatchWriter(": deployment ecs-svc/", func([]string) {
 		if want == outcome.Interrupted {
 			cancel(outcome.Interruption("interrupted by the test"))
 		}
@@ -204,7 +204,7 @@ func TestDeployRole(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	t.Run("commands", func(t *testing.T) {
 		role.add(t, rehearse(t, rehearsal.Happy, func(dir, endpoint string) {
-			rehearsaltest.Environment(t, endpoint)
+			rehearsaltest.SetEnv(t, endpoint)
 			at := func(code outcome.Code, args ...string) {
 				t.Helper()
 				run(t, code, append(args, "--source", dir)...)
@@ -250,7 +250,7 @@ func TestBuildRole(t *testing.T) {
 	role := use(rolePolicies(t, "build"))
 	server, err := localaws.Start(t.Context(), localaws.Options{})
 	require.NoError(t, err)
-	rehearsaltest.Environment(t, server.Endpoint())
+	rehearsaltest.SetEnv(t, server.Endpoint())
 	terraform := ecr.New(ecr.Options{
 		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), Credentials: credentials.NewStaticCredentialsProvider("terraform", "any", ""),
 	})

@@ -38,7 +38,7 @@ func ForPlatform(dir string, p platform.Platform) Options {
 		// few lines, and the program that a rehearsal compiles. Packages for tests,
 		// which are called like net/http/httptest, prove nothing by being run.
 		o.Exclude = []string{
-			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearse/rehearsal/saboteur/*.go",
+			Pipeline + "/*.go", Pipeline + "/cmd/**", Pipeline + "/internal/rehearse/rehearsal/faultyapp/*.go",
 			Pipeline + "/**/*test/**", "!" + Pipeline + "/internal/check/gotest/**", // this one is none
 		}
 	}

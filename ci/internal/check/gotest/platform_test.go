@@ -31,7 +31,7 @@ func TestForPlatform(t *testing.T) {
 	require.True(t, o.Exclude.Match("ci/main.go"))
 	require.False(t, o.Exclude.Match("ci/internal/images/image/image.go"))
 	require.False(t, o.Exclude.Match("ci/internal/check/gotest/run.go"))
-	require.True(t, o.Exclude.Match("ci/internal/rehearse/rehearsal/saboteur/main.go"))
+	require.True(t, o.Exclude.Match("ci/internal/rehearse/rehearsal/faultyapp/main.go"))
 	require.False(t, o.Exclude.Match("ci/internal/check/gotest/testdata.go"))
 	require.True(t, o.Exclude.Match("ci/internal/sourcetest/sourcetest.go"))
 	require.True(t, o.Exclude.Match("ci/internal/rehearse/localaws/localawstest/platform.go"))

@@ -86,7 +86,7 @@ func TestFaults(t *testing.T) {
 			want: "the registry rejected the credentials (401 Unauthorized): log in again",
 		},
 		"pushing is denied": {
-			spoil: fault(localaws.Fault{Kind: localaws.Denied, Action: "InitiateLayerUpload"}),
+			spoil: fault(localaws.Fault{Kind: localaws.AccessDenied, Action: "InitiateLayerUpload"}),
 			want:  "the registry denied access (403 DENIED: User: ",
 		},
 		"tagging is denied": {
@@ -305,7 +305,7 @@ func TestFaults(t *testing.T) {
 func (f *fixture) at(host string) *registry.Registry {
 	f.Helper()
 	r, err := registry.New(host+"/repo", registry.Options{Clock: f.clock})
-	f.OK(err)
+	f.RequireNoError(err)
 	f.Cleanup(r.Close)
 	return r
 }

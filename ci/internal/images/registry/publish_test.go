@@ -104,7 +104,7 @@ func TestPublish(t *testing.T) {
 func (f *fixture) tag(repository, tag string) name.Reference {
 	f.Helper()
 	ref, err := name.ParseReference(f.Server.Registry() + "/repo/" + repository + ":" + tag)
-	f.OK(err)
+	f.RequireNoError(err)
 	return ref
 }
 
@@ -346,7 +346,7 @@ func TestRaceForATag(t *testing.T) {
 			var raced atomic.Bool
 			f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) && raced.CompareAndSwap(false, true) {
-					f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
+					f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 				}
 				return false
 			}
@@ -366,7 +366,7 @@ func TestRaceForATag(t *testing.T) {
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
 		f.gate.OnResponse = func(answer *http.Response) error {
 			if answer.Request.Method == http.MethodPut && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
-				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
+				f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
 			return nil
 		}
@@ -378,7 +378,7 @@ func TestRaceForATag(t *testing.T) {
 		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
 		f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPost {
-				f.OK(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
+				f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
 			return false
 		}

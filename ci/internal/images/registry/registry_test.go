@@ -75,7 +75,7 @@ func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 		c(&o)
 	}
 	r, err := registry.New(f.gate.Host+"/repo", o)
-	f.OK(err)
+	f.RequireNoError(err)
 	f.Cleanup(r.Close)
 	return r
 }
@@ -84,7 +84,7 @@ func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 func (f *fixture) names(repository, tag string) string {
 	f.Helper()
 	out, err := f.ECR.ListImages(f.Context(), &ecr.ListImagesInput{RepositoryName: aws.String("repo/" + repository)})
-	f.OK(err)
+	f.RequireNoError(err)
 	for _, id := range out.ImageIds {
 		if aws.ToString(id.ImageTag) == tag {
 			return *id.ImageDigest

@@ -55,11 +55,11 @@ func (f *fixture) lacking(layer v1.Layer) v1.ImageIndex {
 	f.Helper()
 	image := index(f.T, layer)
 	children, err := partial.FindImages(image, func(v1.Descriptor) bool { return true })
-	f.OK(err)
+	f.RequireNoError(err)
 	for _, child := range children {
 		config, err := partial.ConfigLayer(child)
-		f.OK(err)
-		f.OK(remote.WriteLayer(f.tag("a", sha).Context(), config, f.RemoteOptions()...))
+		f.RequireNoError(err)
+		f.RequireNoError(remote.WriteLayer(f.tag("a", sha).Context(), config, f.RemoteOptions()...))
 	}
 	return image
 }
@@ -78,7 +78,7 @@ func (f *fixture) called(action string) (n int) {
 func (f *fixture) direct() *registry.Registry {
 	f.Helper()
 	r, err := registry.New(f.Server.Registry()+"/repo", registry.Options{Auth: f.Auth(), Clock: f.clock})
-	f.OK(err)
+	f.RequireNoError(err)
 	f.Cleanup(r.Close)
 	return r
 }
@@ -88,7 +88,7 @@ func TestLostAnswers(t *testing.T) {
 	for _, action := range []string{"CompleteLayerUpload", "PutImage", "InitiateLayerUpload", "UploadLayerPart", "BatchGetImage", "BatchCheckLayerAvailability"} {
 		t.Run(action, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-			defer f.Server.Inject(localaws.Fault{Kind: localaws.Lost, Action: action, Times: 3})()
+			defer f.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Action: action, Times: 3})()
 			image := index(t, noise(t, 1000))
 			_, err := f.direct().Publish(t.Context(), publication(image))
 			require.NoError(t, err)

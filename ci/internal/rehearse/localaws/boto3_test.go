@@ -13,16 +13,16 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-// TestPythonSDK lets an unmodified boto3 speak to the embedded AWS: it parses
-// answers by AWS's own models, which is a check of every shape.
-func TestPythonSDK(t *testing.T) {
+// TestBoto3 calls the embedded AWS with boto3, which validates the responses by AWS's
+// models.
+func TestBoto3(t *testing.T) {
 	if err := exec.Command("python3", "-c", "import boto3").Run(); err != nil {
 		t.Skip("needs python3 with boto3:", err)
 	}
 	p := localawstest.New(t, binary, localaws.Options{TimeScale: 10})
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "python3", "testdata/boto3_session.py",
-		p.Server.Endpoint(), p.Image("one"), p.Image("two"), p.Image("bad", "exit", "7"))
+		p.Server.Endpoint(), p.PushImage("one"), p.PushImage("two"), p.PushImage("bad", "exit", "7"))
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	require.NoError(t, err, stderr.String())

@@ -11,43 +11,43 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// FaultKind is a way in which a call goes wrong.
+// FaultKind is the way in which a call fails.
 type FaultKind string
 
 const (
 	Throttle     FaultKind = "throttle"      // ThrottlingException: Rate exceeded
 	ServerError  FaultKind = "5xx"           // InternalFailure, HTTP 500
-	Reset        FaultKind = "reset"         // the connection is cut, nothing was done
-	Slow         FaultKind = "slow"          // answered after Delay
+	Reset        FaultKind = "reset"         // the connection is closed and nothing is done
+	Slow         FaultKind = "slow"          // the response comes after Delay
 	ExpiredToken FaultKind = "expired-token" // ExpiredTokenException
-	Lost         FaultKind = "lost"          // done, but the connection is cut before the answer
-	Stale        FaultKind = "stale"         // a read is answered as things were Delay ago; with a Rate, out of order
-	Denied       FaultKind = "denied"        // AccessDeniedException: the caller's policies do not allow the action
+	LostResponse FaultKind = "lost"          // the call takes effect, but the connection is closed before the response
+	StaleRead    FaultKind = "stale"         // a read returns the state of Delay ago; with a Rate, out of order
+	AccessDenied FaultKind = "denied"        // AccessDeniedException
 )
 
-// Fault says which calls go wrong and how.
+// Fault describes which calls fail and how.
 type Fault struct {
 	Kind    FaultKind
 	Service string        // ecs; "" is every service
 	Action  string        // UpdateService; "" is every action
-	Rate    float64       // share of the calls that are hit; 0 means all
-	Times   int           // how many calls are hit at most; 0 means no limit
-	Delay   time.Duration // added to every call hit, whatever the kind but Stale
-	// After is how many bytes of an upload are taken in before it goes wrong. Only
-	// the registry's protocol has uploads.
+	Rate    float64       // share of the calls that fail; 0 means all
+	Times   int           // maximum number of calls that fail; 0 means no limit
+	Delay   time.Duration // added to each affected call of every kind but StaleRead
+	// After is how many bytes of an upload are read before the fault. Only the
+	// registry's protocol has uploads.
 	After int64
 }
 
-// activeFault is a fault that was injected, with what is left of it.
+// activeFault is an injected fault and how many calls it still affects.
 type activeFault struct {
 	Fault
-	left int
+	remaining int
 }
 
-// Inject makes calls go wrong from now on, until remove is called. Several
-// faults may be active; a call is hit by the first that applies.
+// Inject makes calls fail until remove is called. Several faults may be active; the
+// first that matches a call affects it.
 func (s *Server) Inject(f Fault) (remove func()) {
-	active := &activeFault{Fault: f, left: f.Times}
+	active := &activeFault{Fault: f, remaining: f.Times}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, active)
@@ -58,99 +58,99 @@ func (s *Server) Inject(f Fault) (remove func()) {
 	}
 }
 
-// disturb decides what happens to a call. It fits wire.Router.Disturb.
-func (s *Server) disturb(c Call) wire.Disturbance {
-	d := s.choose(c)
+// injectionFor returns what happens to a call. It implements wire.Router.Inject.
+func (s *Server) injectionFor(c Call) wire.Injection {
+	d := s.chooseInjection(c)
 	d.Delay += s.options.Latency
 	return d
 }
 
-// choose picks what a fault, an expired token or a quota does to a call.
-func (s *Server) choose(c Call) wire.Disturbance {
+// chooseInjection returns what an expired token, a fault or a quota does to a call.
+func (s *Server) chooseInjection(c Call) wire.Injection {
 	if s.tokens.Expired(c.AccessKey) {
-		return wire.Disturbance{Err: expired(c)}
+		return wire.Injection{Err: expiredTokenError(c)}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var d wire.Disturbance
+	var d wire.Injection
 	for _, f := range s.faults {
-		if !f.concerns(c) {
+		if !f.matches(c) {
 			continue
 		}
-		d.Remember = d.Remember || f.Kind == Stale // from now on, also when this call is not hit
-		if f.Times > 0 && f.left == 0 || f.Rate > 0 && rand.Float64() >= f.Rate {
+		d.RecordResponse = d.RecordResponse || f.Kind == StaleRead // also if this call is not affected
+		if f.Times > 0 && f.remaining == 0 || f.Rate > 0 && rand.Float64() >= f.Rate {
 			continue
 		}
-		f.left--
-		remember := d.Remember
-		d = f.disturbance(c, s.tokens.Who(c.AccessKey))
-		d.Remember = remember
+		f.remaining--
+		remember := d.RecordResponse
+		d = f.injection(c, s.tokens.CallerARN(c.AccessKey))
+		d.RecordResponse = remember
 		return d
 	}
 	if s.quotas != nil && !s.quotas.allow(c.Service, c.Action, c.At) {
-		d.Err = throttled(c)
+		d.Err = throttlingError(c)
 	}
 	return d
 }
 
-// concerns says whether a fault is about a call.
-func (f *activeFault) concerns(c Call) bool {
-	if f.Kind == Stale && !strings.HasPrefix(c.Action, "Describe") && !strings.HasPrefix(c.Action, "List") {
+// matches reports whether a fault applies to a call.
+func (f *activeFault) matches(c Call) bool {
+	if f.Kind == StaleRead && !strings.HasPrefix(c.Action, "Describe") && !strings.HasPrefix(c.Action, "List") {
 		return false
 	}
 	return (f.Service == "" || f.Service == c.Service) && (f.Action == "" || f.Action == c.Action)
 }
 
-// disturbance is what a fault does to the call of somebody with an ARN.
-func (f *activeFault) disturbance(c Call, caller string) wire.Disturbance {
-	d := wire.Disturbance{Delay: f.Delay, After: f.After}
+// injection returns what a fault does to a call. caller is the ARN of its caller.
+func (f *activeFault) injection(c Call, caller string) wire.Injection {
+	d := wire.Injection{Delay: f.Delay, AfterBytes: f.After}
 	switch f.Kind {
 	case Throttle:
-		d.Err = throttled(c)
+		d.Err = throttlingError(c)
 	case ServerError:
 		d.Err = &wire.Error{Code: "InternalFailure", Message: "The request processing has failed because of an unknown error, exception or failure.", Status: http.StatusInternalServerError}
 	case Reset:
 		d.Reset = true
-	case Lost:
-		d.Reset, d.Effect = true, true
+	case LostResponse:
+		d.Reset, d.Execute = true, true
 	case ExpiredToken:
-		d.Err = expired(c)
-	case Denied:
-		d.Err = accessDenied(c, caller)
-	case Stale:
-		d.Delay, d.Stale = 0, f.Delay
-	case Slow: // the delay is all
+		d.Err = expiredTokenError(c)
+	case AccessDenied:
+		d.Err = accessDeniedError(c, caller)
+	case StaleRead:
+		d.Delay, d.StaleBy = 0, f.Delay
+	case Slow: // the delay is all that happens
 	}
 	return d
 }
 
-// asQuery says whether a call is of a service with the older Query protocol,
-// which has codes and statuses of its own for what goes wrong everywhere.
+// usesQueryProtocol reports whether a call's service has the older Query protocol,
+// whose common errors have other codes and statuses.
 // https://docs.aws.amazon.com/IAM/latest/APIReference/CommonErrors.html
-func asQuery(c Call) bool {
+func usesQueryProtocol(c Call) bool {
 	return slices.Contains([]string{"elasticloadbalancing", "iam", "sts"}, c.Service)
 }
 
-func throttled(c Call) *wire.Error {
-	if asQuery(c) {
+func throttlingError(c Call) *wire.Error {
+	if usesQueryProtocol(c) {
 		return wire.Errorf("Throttling", "Rate exceeded")
 	}
 	return wire.Errorf("ThrottlingException", "Rate exceeded")
 }
 
-func expired(c Call) *wire.Error {
+func expiredTokenError(c Call) *wire.Error {
 	const text = "The security token included in the request is expired"
-	if asQuery(c) {
-		return wire.Errorf("ExpiredToken", text).AsStatus(http.StatusForbidden)
+	if usesQueryProtocol(c) {
+		return wire.Errorf("ExpiredToken", text).WithStatus(http.StatusForbidden)
 	}
 	return wire.Errorf("ExpiredTokenException", text)
 }
 
-func accessDenied(c Call, caller string) *wire.Error {
+func accessDeniedError(c Call, caller string) *wire.Error {
 	action := c.Service + ":" + c.Action
 	text := fmt.Sprintf("User: %s is not authorized to perform: %s because no identity-based policy allows the %s action", caller, action, action)
-	if asQuery(c) {
-		return wire.Errorf("AccessDenied", "%s", text).AsStatus(http.StatusForbidden)
+	if usesQueryProtocol(c) {
+		return wire.Errorf("AccessDenied", "%s", text).WithStatus(http.StatusForbidden)
 	}
 	return wire.Errorf("AccessDeniedException", "%s", text)
 }

@@ -17,12 +17,12 @@ import (
 	"dagger/slipway/internal/rehearse/localaws"
 )
 
-// victim is set in the environment of a copy of the test program that only
-// holds an embedded AWS, in the directory that is its value, until it is killed.
-const victim = "LOCALAWS_VICTIM"
+// childDirVariable is set in a copy of the test program that runs an embedded AWS, in the
+// directory that is the value, until it is killed.
+const childDirVariable = "LOCALAWS_CHILD_DIR"
 
-func beVictim() {
-	s, err := localaws.Start(context.Background(), localaws.Options{Dir: os.Getenv(victim)})
+func runKilledChild() {
+	s, err := localaws.Start(context.Background(), localaws.Options{Dir: os.Getenv(childDirVariable)})
 	if err != nil {
 		fmt.Println("error", err)
 		return
@@ -31,12 +31,12 @@ func beVictim() {
 	select {} // until it is killed
 }
 
-func TestDirectoryOfAKilledServerIsRemoved(t *testing.T) {
+func TestDirectoryOfKilledServerIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), victim+"="+dir)
+	cmd.Env = append(os.Environ(), childDirVariable+"="+dir)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

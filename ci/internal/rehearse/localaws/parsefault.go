@@ -10,44 +10,43 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// kinds lists every way in which a call may go wrong.
-var kinds = []string{
-	string(Throttle), string(ServerError), string(Reset), string(Slow), string(ExpiredToken), string(Lost), string(Stale), string(Denied),
+// faultKinds lists the names of all kinds of faults.
+var faultKinds = []string{
+	string(Throttle), string(ServerError), string(Reset), string(Slow), string(ExpiredToken), string(LostResponse), string(StaleRead), string(AccessDenied),
 }
 
-// keys lists what may be said about a fault, by the names of its fields.
-var keys = []string{"service", "action", "rate", "times", "delay", "after"}
+// faultKeys lists the keys that a fault may set.
+var faultKeys = []string{"service", "action", "rate", "times", "delay", "after"}
 
-// ParseFault reads a fault as people write it: KIND[:key=value,…], such as
-// throttle:rate=0.3 or lost:action=UpdateService,times=1. An error names the
-// part that is wrong and what to write instead.
+// ParseFault parses a fault of the form KIND[:key=value,…], such as
+// throttle:rate=0.3 or lost:action=UpdateService,times=1.
 func ParseFault(text string) (Fault, error) {
 	kind, rest, more := strings.Cut(text, ":")
 	f := Fault{Kind: FaultKind(kind)}
-	if !slices.Contains(kinds, kind) {
-		return Fault{}, fmt.Errorf("fault %q: there is no kind %q: %s", text, kind, instead(kind, kinds))
+	if !slices.Contains(faultKinds, kind) {
+		return Fault{}, fmt.Errorf("unknown kind %q: %s", kind, suggestion(kind, faultKinds))
 	}
 	if more {
 		for _, pair := range strings.Split(rest, ",") {
-			if err := f.set(pair); err != nil {
-				return Fault{}, fmt.Errorf("fault %q: %w", text, err)
+			if err := f.setField(pair); err != nil {
+				return Fault{}, err
 			}
 		}
 	}
-	if f.Delay == 0 && (f.Kind == Slow || f.Kind == Stale) {
-		return Fault{}, fmt.Errorf("fault %q: %s needs a delay: write %s:delay=2s", text, kind, kind)
+	if f.Delay == 0 && (f.Kind == Slow || f.Kind == StaleRead) {
+		return Fault{}, fmt.Errorf("%s needs a delay: want %s:delay=2s", kind, kind)
 	}
 	return f, nil
 }
 
 // set sets one field of a fault from key=value.
-func (f *Fault) set(pair string) error {
+func (f *Fault) setField(pair string) error {
 	key, value, ok := strings.Cut(pair, "=")
-	if !slices.Contains(keys, key) {
-		return fmt.Errorf("there is no key %q: %s", key, instead(key, keys))
+	if !slices.Contains(faultKeys, key) {
+		return fmt.Errorf("unknown key %q: %s", key, suggestion(key, faultKeys))
 	}
 	if !ok || value == "" {
-		return fmt.Errorf("%s has no value: write %s=%s", key, key, example[key])
+		return fmt.Errorf("missing value of %s: want %s=%s", key, key, keyExamples[key])
 	}
 	valid := true
 	switch key {
@@ -69,21 +68,21 @@ func (f *Fault) set(pair string) error {
 		f.After, valid = after, err == nil && after > 0
 	}
 	if !valid {
-		return fmt.Errorf("%s=%s: take %s, such as %s=%s", key, value, wanted[key], key, example[key])
+		return fmt.Errorf("%s=%s: want %s, such as %s=%s", key, value, keyConstraints[key], key, keyExamples[key])
 	}
 	return nil
 }
 
-// What values look like, and which ones are taken, by key.
+// Examples of values, and the range of valid ones, by key.
 var (
-	example = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s", "after": "65536"}
-	wanted  = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0", "after": "a number of bytes above 0"}
+	keyExamples    = map[string]string{"service": "ecs", "action": "UpdateService", "rate": "0.3", "times": "1", "delay": "2s", "after": "65536"}
+	keyConstraints = map[string]string{"rate": "a share above 0 and up to 1", "times": "a whole number above 0", "delay": "a duration above 0", "after": "a number of bytes above 0"}
 )
 
-// instead says what to write in place of a name that is unknown.
-func instead(name string, known []string) string {
+// suggestion returns what to write instead of an unknown name.
+func suggestion(name string, known []string) string {
 	if near := outcome.Nearest(name, known); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "take one of " + strings.Join(known, ", ")
+	return "want one of " + strings.Join(known, ", ")
 }

@@ -25,26 +25,26 @@ func TestParseFault(t *testing.T) {
 	}{
 		"throttle":                          {want: localaws.Fault{Kind: localaws.Throttle}},
 		"throttle:rate=0.3":                 {want: localaws.Fault{Kind: localaws.Throttle, Rate: 0.3}},
-		"lost:action=UpdateService,times=1": {want: localaws.Fault{Kind: localaws.Lost, Action: "UpdateService", Times: 1}},
+		"lost:action=UpdateService,times=1": {want: localaws.Fault{Kind: localaws.LostResponse, Action: "UpdateService", Times: 1}},
 		"slow:service=ecs,delay=1m30s":      {want: localaws.Fault{Kind: localaws.Slow, Service: "ecs", Delay: 90 * time.Second}},
-		"stale:delay=5s,rate=1":             {want: localaws.Fault{Kind: localaws.Stale, Delay: 5 * time.Second, Rate: 1}},
+		"stale:delay=5s,rate=1":             {want: localaws.Fault{Kind: localaws.StaleRead, Delay: 5 * time.Second, Rate: 1}},
 		"5xx":                               {want: localaws.Fault{Kind: localaws.ServerError}},
 		"expired-token":                     {want: localaws.Fault{Kind: localaws.ExpiredToken}},
-		"denied:action=GetRole,service=iam": {want: localaws.Fault{Kind: localaws.Denied, Action: "GetRole", Service: "iam"}},
+		"denied:action=GetRole,service=iam": {want: localaws.Fault{Kind: localaws.AccessDenied, Action: "GetRole", Service: "iam"}},
 		"reset:times=2":                     {want: localaws.Fault{Kind: localaws.Reset, Times: 2}},
 		"5xx:after=4096":                    {want: localaws.Fault{Kind: localaws.ServerError, After: 4096}},
-		"reset:after=0":                     {err: `after=0: take a number of bytes above 0, such as after=65536`},
-		"throtle":                           {err: `fault "throtle": there is no kind "throtle": did you mean throttle?`},
-		"":                                  {err: `fault "": there is no kind "": take one of throttle, 5xx, reset, slow, expired-token, lost, stale, denied`},
-		"lost:":                             {err: `there is no key "": take one of service, action, rate, times, delay, after`},
-		"lost:acton=UpdateService":          {err: `fault "lost:acton=UpdateService": there is no key "acton": did you mean action?`},
-		"lost:action":                       {err: `action has no value: write action=UpdateService`},
-		"lost:times=1,,":                    {err: `there is no key ""`},
-		"throttle:rate=2":                   {err: `rate=2: take a share above 0 and up to 1, such as rate=0.3`},
-		"throttle:rate=NaN":                 {err: `rate=NaN: take a share`},
-		"throttle:times=0":                  {err: `times=0: take a whole number above 0, such as times=1`},
-		"slow:delay=5":                      {err: `delay=5: take a duration above 0, such as delay=2s`},
-		"slow":                              {err: `fault "slow": slow needs a delay: write slow:delay=2s`},
+		"reset:after=0":                     {err: `after=0: want a number of bytes above 0, such as after=65536`},
+		"throtle":                           {err: `unknown kind "throtle": did you mean throttle?`},
+		"":                                  {err: `unknown kind "": want one of throttle, 5xx, reset, slow, expired-token, lost, stale, denied`},
+		"lost:":                             {err: `unknown key "": want one of service, action, rate, times, delay, after`},
+		"lost:acton=UpdateService":          {err: `unknown key "acton": did you mean action?`},
+		"lost:action":                       {err: `missing value of action: want action=UpdateService`},
+		"lost:times=1,,":                    {err: `unknown key ""`},
+		"throttle:rate=2":                   {err: `rate=2: want a share above 0 and up to 1, such as rate=0.3`},
+		"throttle:rate=NaN":                 {err: `rate=NaN: want a share`},
+		"throttle:times=0":                  {err: `times=0: want a whole number above 0, such as times=1`},
+		"slow:delay=5":                      {err: `delay=5: want a duration above 0, such as delay=2s`},
+		"slow":                              {err: `slow needs a delay: want slow:delay=2s`},
 		"stale:service=ecs":                 {err: `stale needs a delay`},
 	}
 	for text, test := range tests {
@@ -60,9 +60,8 @@ func TestParseFault(t *testing.T) {
 	}
 }
 
-// TestFaultsAreWhatTheSDKTakesThemFor lets the SDK's own retryer judge the
-// faults, in both protocols.
-func TestFaultsAreWhatTheSDKTakesThemFor(t *testing.T) {
+// TestFaultsAreClassifiedBySDK checks which faults the SDK retries, in both protocols.
+func TestFaultsAreClassifiedBySDK(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	calls := map[string]func() error{
 		"AWS JSON": func() error {
@@ -89,9 +88,9 @@ func TestFaultsAreWhatTheSDKTakesThemFor(t *testing.T) {
 		localaws.Throttle:     {true, true, []string{"ThrottlingException", "Throttling"}},
 		localaws.ServerError:  {true, false, []string{"InternalFailure"}},
 		localaws.Reset:        {true, false, nil},
-		localaws.Lost:         {true, false, nil},
+		localaws.LostResponse: {true, false, nil},
 		localaws.ExpiredToken: {false, false, []string{"ExpiredTokenException", "ExpiredToken"}},
-		localaws.Denied:       {false, false, []string{"AccessDeniedException", "AccessDenied"}},
+		localaws.AccessDenied: {false, false, []string{"AccessDeniedException", "AccessDenied"}},
 	}
 	retryer := retry.NewStandard()
 	throttles := retry.ThrottleErrorCode{Codes: retry.DefaultThrottleErrorCodes}

@@ -1,9 +1,8 @@
-// Package localaws is an AWS inside this process, for rehearsals and tests: ECS,
-// ECR with its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles,
-// Secrets Manager, SSM parameters and STS, spoken to over HTTP by unmodified
-// clients. Nothing is pretended: tasks are processes
-// started from their images' files, load balancers route requests to them, and
-// deployments proceed or fail by what really happens.
+// Package localaws is an AWS in this process, for rehearsals and tests: ECS, ECR and
+// its registry, Elastic Load Balancing, CloudWatch Logs, IAM roles, Secrets Manager,
+// SSM parameters and STS, served over HTTP to unmodified clients. Tasks are processes
+// started from the files of their images, load balancers route requests to them, and
+// deployments succeed or fail by what these processes do.
 package localaws
 
 import (
@@ -32,37 +31,37 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Options say how an embedded AWS is to be. The zero value is good.
+// Options configure an embedded AWS. The zero value is usable.
 type Options struct {
 	Listen    string        // address of the API and registry; 127.0.0.1:0 by default
 	Region    string        // us-east-1 by default
 	Account   string        // 000000000000 by default
-	Dir       string        // working directory; a temporary one by default. Close removes what it made there
-	TimeScale float64       // 1 is real time; 10 makes the waits of ECS and ELB ten times shorter
-	Throttle  bool          // refuse calls beyond AWS's documented request rates
+	Dir       string        // parent of the working directory, which Close removes; the system's temporary directory by default
+	TimeScale float64       // 1 is real time; with 10, the waits of ECS and ELB are ten times shorter
+	Throttle  bool          // throttle calls above AWS's documented request rates
 	Latency   time.Duration // added to every call, in real time
-	Tasks     task.Mode     // how tasks are kept apart; the best the machine allows by default
+	Tasks     task.Mode     // how tasks are isolated; by default as well as the machine allows
 }
 
-// Call is one API call as it was received and answered.
+// Call is one recorded API call.
 type Call = wire.Call
 
 // Server is a running embedded AWS.
 type Server struct {
-	options  Options
-	listener net.Listener
-	http     *http.Server
-	serving  chan struct{}
-	dir      *workDir
-	quotas   *quotas // nil without Options.Throttle
-	store    *registry.Store
-	runtime  *task.Runtime
-	balancer *elb.Balancer
-	control  *ecs.Control
-	tokens   *sts.Tokens
-	roles    *iam.Roles
-	close    func() error
-	detach   func() bool // from the context that Start was given
+	options       Options
+	listener      net.Listener
+	http          *http.Server
+	served        chan struct{}
+	dir           *workDir
+	quotas        *quotas // nil without Options.Throttle
+	store         *registry.Store
+	runtime       *task.Runtime
+	balancer      *elb.Balancer
+	controlPlane  *ecs.ControlPlane
+	tokens        *sts.Tokens
+	roles         *iam.Roles
+	close         func() error
+	stopAfterFunc func() bool // of the context passed to Start
 
 	mu     sync.Mutex
 	calls  []Call
@@ -74,22 +73,22 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: name another address with --listen, or let port 0 take a free one", o.Listen, reason(err))
+		return nil, fmt.Errorf("embedded AWS: listening on %s: %w: choose another address with --listen, or port 0 for a free port", o.Listen, systemError(err))
 	}
-	s := &Server{options: o, listener: l, serving: make(chan struct{})}
+	s := &Server{options: o, listener: l, served: make(chan struct{})}
 	if o.Throttle {
 		s.quotas = newQuotas()
 	}
-	if err := s.assemble(); err != nil {
+	if err := s.setUp(); err != nil {
 		_ = l.Close()
 		return nil, err
 	}
 	go func() {
-		defer close(s.serving)
+		defer close(s.served)
 		_ = s.http.Serve(l) // ends with ErrServerClosed
 	}()
 	s.close = sync.OnceValue(s.shutdown)
-	s.detach = context.AfterFunc(ctx, func() { _ = s.close() })
+	s.stopAfterFunc = context.AfterFunc(ctx, func() { _ = s.close() })
 	return s, nil
 }
 
@@ -106,8 +105,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// reason is the system's part of a network error, without what the caller says anyway.
-func reason(err error) error {
+// systemError returns the operating system's part of a network error, without the
+// operation and address, which the caller adds.
+func systemError(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err
@@ -115,14 +115,14 @@ func reason(err error) error {
 	return err
 }
 
-// assemble makes the services and connects them with one another.
-func (s *Server) assemble() error {
+// setUp creates the services and connects them.
+func (s *Server) setUp() error {
 	dir, err := newWorkDir(s.options.Dir)
 	if err != nil {
 		return err
 	}
 	s.dir = dir
-	o, c := s.options, clock.NewFast(s.options.TimeScale)
+	o, c := s.options, clock.NewScaled(s.options.TimeScale)
 	scope := wire.Scope{Region: o.Region, Account: o.Account}
 	if s.store, err = registry.NewStore(filepath.Join(dir.path, "registry"), s.Registry(), scope, c.Now); err == nil {
 		s.runtime, err = task.NewRuntime(task.Config{
@@ -134,23 +134,25 @@ func (s *Server) assemble() error {
 		return fmt.Errorf("embedded AWS: %w", err)
 	}
 	streams := logs.NewStore(scope)
-	kept, params := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
+	secretStore, parameterStore := secrets.New(scope, c.Now), parameters.New(scope, c.Now)
 	s.tokens, s.roles = sts.New(scope), iam.New(scope, c.Now)
 	s.balancer = elb.New(elb.Config{
 		Scope: scope, Clock: c,
-		Dial:    func(ctx context.Context, ip string, port int) (net.Conn, error) { return s.control.Dial(ctx, ip, port) },
-		Changed: func(group, ip string) { s.control.TargetChanged(group, ip) },
+		Dial: func(ctx context.Context, ip string, port int) (net.Conn, error) {
+			return s.controlPlane.Dial(ctx, ip, port)
+		},
+		OnTargetChange: func(group, ip string) { s.controlPlane.TargetChanged(group, ip) },
 	})
-	s.control = ecs.New(ecs.Config{
+	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: vault{kept, params}, Endpoint: s.Endpoint(), Role: s.roles.Assume,
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: s.roles.EnsureRole,
 	})
 	router := &wire.Router{
 		Services: []wire.Service{
-			s.control.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
-			s.tokens.Service(), s.roles.Service(), kept.Service(), params.Service(),
+			s.controlPlane.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),
+			s.tokens.Service(), s.roles.Service(), secretStore.Service(), parameterStore.Service(),
 		},
-		Observe: s.observe, Disturb: s.disturb,
+		Observe: s.recordCall, Inject: s.injectionFor,
 	}
 	s.http = &http.Server{
 		Handler: s.route(router), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 10 * time.Minute,
@@ -160,8 +162,8 @@ func (s *Server) assemble() error {
 	return nil
 }
 
-// route tells the registry and the task metadata from the AWS APIs, and what is sent to
-// a load balancer: where one port leads to this machine, it leads to all there is.
+// route sends a request to the registry, the task metadata endpoint, a load balancer (by
+// its Host header, so that one forwarded port leads to all of them) or the AWS APIs.
 func (s *Server) route(apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		door := s.balancer.Door(r.Host)
@@ -173,47 +175,47 @@ func (s *Server) route(apis http.Handler) http.Handler {
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):
 			s.serveRegistry(w, r)
 		case strings.HasPrefix(r.URL.Path, "/v4/"):
-			s.control.ServeMetadata(w, r)
+			s.controlPlane.ServeMetadata(w, r)
 		default:
 			apis.ServeHTTP(w, r)
 		}
 	})
 }
 
-// Endpoint is the base URL of all AWS APIs, as AWS_ENDPOINT_URL wants it.
+// Endpoint returns the base URL of all AWS APIs, the value for AWS_ENDPOINT_URL.
 func (s *Server) Endpoint() string { return "http://" + s.Registry() }
 
-// Registry is the host and port of the registry, with which image references begin.
+// Registry returns the host and port of the registry, with which image references begin.
 func (s *Server) Registry() string { return s.listener.Addr().String() }
 
-// TaskMode says how tasks are kept apart: by namespaces or by ports.
+// TaskMode returns how tasks are isolated: by namespaces or by ports.
 func (s *Server) TaskMode() task.Mode { return s.runtime.Mode() }
 
-// DenySimulated makes IAM's policy simulator deny an action, such as
-// iam:PassRole, on the resource with an ARN, or on all of them for "*". The
-// embedded AWS itself enforces no permission.
-func (s *Server) DenySimulated(action, resource string) { s.roles.Deny(action, resource) }
+// DenyInSimulator makes IAM's policy simulator deny an action, such as iam:PassRole,
+// on the resource with an ARN, or on all resources for "*". The embedded AWS itself
+// enforces no permissions.
+func (s *Server) DenyInSimulator(action, resource string) { s.roles.Deny(action, resource) }
 
-// SetAlarm sets or clears a CloudWatch alarm, which is known by its name only.
-// Setting it fails the deployment in progress of every service whose deployment
-// configuration names it, and rolls it back where that says so.
-func (s *Server) SetAlarm(name string, alarming bool) { s.control.SetAlarm(name, alarming) }
+// SetAlarm sets or clears the CloudWatch alarm with a name. Setting it fails the
+// deployments in progress of all services whose deployment configuration names it,
+// and rolls them back if configured.
+func (s *Server) SetAlarm(name string, alarming bool) { s.controlPlane.SetAlarm(name, alarming) }
 
-// Traffic counts a load balancer's requests: those answered below 500 and those
-// that failed.
+// Traffic returns how many requests of a load balancer got a status below 500, and
+// how many failed.
 func (s *Server) Traffic(loadBalancer string) (served, failed int64) {
 	return s.balancer.Traffic(loadBalancer)
 }
 
-// ListenerAddress is where a listener of a load balancer is reached, as host and
-// port; "" if there is none on that port. The first listener's is the load
-// balancer's DNSName.
+// ListenerAddress returns the host and port at which a listener of a load balancer is
+// served, or "" if it has no listener on that port. The first listener's address is
+// the load balancer's DNSName.
 func (s *Server) ListenerAddress(loadBalancer string, port int32) string {
 	return s.balancer.Address(loadBalancer, port)
 }
 
-// SetThrottle turns Options.Throttle on, with full buckets, or off: setting up
-// many services takes longer than AWS's rates allow.
+// SetThrottle turns Options.Throttle on, with full buckets, or off, such as while
+// many services are created.
 func (s *Server) SetThrottle(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,35 +225,35 @@ func (s *Server) SetThrottle(on bool) {
 	}
 }
 
-// Close stops every task, closes every listener and removes the working
-// directory. It may be called more than once.
+// Close stops all tasks, closes all listeners and removes the working directory. It
+// may be called more than once.
 func (s *Server) Close() error {
-	s.detach()
+	s.stopAfterFunc()
 	return s.close()
 }
 
-// closing is how long API calls under way may take to end. Clients keep
-// connections that were never used, for which it would be waited in vain.
-const closing = 200 * time.Millisecond
+// shutdownTimeout is how long API calls in progress may take to end. Shutdown would
+// otherwise wait for connections that clients opened and never used.
+const shutdownTimeout = 200 * time.Millisecond
 
 func (s *Server) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), closing)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(ctx); err != nil {
 		_ = s.http.Close()
 	}
-	<-s.serving
-	s.control.Close()
+	<-s.served
+	s.controlPlane.Close()
 	s.balancer.Close()
 	s.runtime.Close()
 	s.store.Close()
 	return s.dir.remove()
 }
 
-// maxCalls bounds the record of calls; the oldest go first.
+// maxCalls bounds the recorded calls; the oldest are dropped first.
 const maxCalls = 100_000
 
-func (s *Server) observe(c Call) {
+func (s *Server) recordCall(c Call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.calls) >= maxCalls {
@@ -260,8 +262,8 @@ func (s *Server) observe(c Call) {
 	s.calls = append(s.calls, c)
 }
 
-// Calls lists the API calls so far, oldest first. Requests of the registry's
-// protocol are among them as the ECR actions that they need permission for.
+// Calls returns the API calls so far, oldest first. They include requests of the
+// registry's protocol, as the ECR actions that these need permission for.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -28,26 +28,26 @@ func TestBusyPort(t *testing.T) {
 	require.NoError(t, err)
 	defer l.Close()
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: l.Addr().String()})
-	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: name another address with --listen, or let port 0 take a free one")
+	require.EqualError(t, err, "embedded AWS: listening on "+l.Addr().String()+": bind: address already in use: choose another address with --listen, or port 0 for a free port")
 	_, err = localaws.Start(t.Context(), localaws.Options{Listen: "nonsense"})
 	require.ErrorContains(t, err, "embedded AWS: listening on nonsense:")
 }
 
-func TestUnusableDirectory(t *testing.T) {
+func TestInvalidDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	_, err := localaws.Start(t.Context(), localaws.Options{Dir: filepath.Join(file, "sub")})
-	require.ErrorContains(t, err, "embedded AWS: making its directory: mkdir "+file)
+	require.ErrorContains(t, err, "embedded AWS: creating its directory: mkdir "+file)
 }
 
-func TestCloseLeavesNothingBehind(t *testing.T) {
+func TestCloseRemovesEverything(t *testing.T) {
 	dir := t.TempDir()
 	p := localawstest.New(t, binary, localaws.Options{Dir: dir})
-	p.Create(p.Register(p.Image("one", "stubborn")))
-	p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one", "stubborn")))
+	p.WaitStable()
 	began := time.Now()
 	require.NoError(t, p.Server.Close())
-	require.Less(t, time.Since(began), 5*time.Second, "tasks that do not end when asked are killed")
+	require.Less(t, time.Since(began), 5*time.Second, "tasks that ignore SIGTERM are killed")
 	require.NoError(t, p.Server.Close(), "a second time changes nothing")
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -58,7 +58,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestContextEndsTheServer(t *testing.T) {
+func TestContextStopsServer(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := localaws.Start(ctx, localaws.Options{Dir: dir})
@@ -89,10 +89,10 @@ func TestBalancersAnswerAtTheEndpoint(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, ask("aws:4566"), "as containers call it")
 }
 
-func TestForcedNamespacesNeedPrivilege(t *testing.T) {
+func TestNamespacesNeedPrivilege(t *testing.T) {
 	s, err := localaws.Start(t.Context(), localaws.Options{Tasks: task.ModeNamespace})
 	if err != nil {
-		require.ErrorIs(t, err, task.ErrNamespaces)
+		require.ErrorIs(t, err, task.ErrNamespacesUnavailable)
 		return
 	}
 	require.Equal(t, task.ModeNamespace, s.TaskMode())
@@ -127,7 +127,7 @@ func TestFaults(t *testing.T) {
 		"throttle":      {localaws.Fault{Kind: localaws.Throttle}, "ThrottlingException"},
 		"5xx":           {localaws.Fault{Kind: localaws.ServerError, Service: "ecs"}, "InternalFailure"},
 		"reset":         {localaws.Fault{Kind: localaws.Reset, Action: "ListClusters"}, ""},
-		"lost":          {localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "ListClusters"}, ""},
+		"lost":          {localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: "ListClusters"}, ""},
 		"expired token": {localaws.Fault{Kind: localaws.ExpiredToken}, "ExpiredTokenException"},
 	}
 	p := localawstest.Start(t, localaws.Options{})
@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 		})
 	}
 
-	p.Server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: "CreateCluster", Times: 1})
+	p.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: "CreateCluster", Times: 1})
 	_, err := p.ECS.CreateCluster(t.Context(), &ecs.CreateClusterInput{ClusterName: aws.String("c")}, once)
 	require.Error(t, err, "the answer is lost")
 	list, err := p.ECS.ListClusters(t.Context(), &ecs.ListClustersInput{})
@@ -185,7 +185,7 @@ func TestStaleReads(t *testing.T) {
 		require.NoError(t, err)
 	}
 	create("a")
-	remove := p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Delay: 300 * time.Millisecond})
+	remove := p.Server.Inject(localaws.Fault{Kind: localaws.StaleRead, Service: "ecs", Delay: 300 * time.Millisecond})
 	require.Equal(t, 1, list())
 	create("b")
 	require.Equal(t, 1, list(), "the new cluster is not seen yet")
@@ -194,7 +194,7 @@ func TestStaleReads(t *testing.T) {
 	create("c")
 	require.Equal(t, 3, list())
 
-	defer p.Server.Inject(localaws.Fault{Kind: localaws.Stale, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
+	defer p.Server.Inject(localaws.Fault{Kind: localaws.StaleRead, Service: "ecs", Action: "ListClusters", Rate: 0.5, Delay: time.Hour})()
 	seen := map[int]int{}
 	for range 100 {
 		seen[list()]++
@@ -204,7 +204,7 @@ func TestStaleReads(t *testing.T) {
 	require.Positive(t, seen[3], "the truth")
 }
 
-func TestThrottlingLikeAWS(t *testing.T) {
+func TestThrottling(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{Throttle: true})
 	once := func(o *ecs.Options) { o.RetryMaxAttempts = 1 }
 	describe := func() error {

@@ -13,78 +13,76 @@ import (
 	"dagger/slipway/internal/images/image"
 )
 
-// saboteur is the program of a version that fails. It is kept as source
-// because a rehearsal has a Go toolchain at hand, and no binary for every
-// platform.
+// faultyAppSource is the source of the program of a faulty version. A rehearsal has a Go
+// toolchain to compile it with.
 //
-//go:embed saboteur/main.go
-var saboteur []byte
+//go:embed faultyapp/main.go
+var faultyAppSource []byte
 
-// versions are the images of one rehearsal, by service.
-type versions struct {
+// imageSets are the images of both versions in a rehearsal, one for each service.
+type imageSets struct {
 	previous, next []image.Image
 }
 
-// prepare makes both versions of each service: the next one from the tree, the
-// previous one from the same files with another label, which is enough for
-// another digest. In the scenarios where the new version fails, the victim's
-// program is replaced.
-func (r *rehearsal) prepare(ctx context.Context, built []image.Image) (versions, error) {
-	v := versions{next: append([]image.Image(nil), built...)}
+// prepareImages returns the images of both versions. The next one is built from the
+// tree; the previous one has the same files and another label, and so another digest. In
+// scenarios with a faulty version, the faulty app replaces the target's program.
+func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (imageSets, error) {
+	v := imageSets{next: append([]image.Image(nil), built...)}
 	for _, img := range built {
 		previous, err := image.WithLabel(img, "dev.slipway.rehearsal", "previous")
 		if err != nil {
-			return versions{}, err
+			return imageSets{}, err
 		}
 		v.previous = append(v.previous, previous)
 	}
-	if !r.options.Scenario.faulty() {
+	if !r.options.Scenario.usesFaultyApp() {
 		return v, nil
 	}
-	program, err := r.compileSaboteur(ctx)
+	program, err := r.compileFaultyApp(ctx)
 	if err != nil {
-		return versions{}, err
+		return imageSets{}, err
 	}
 	for n := range v.next {
-		if v.next[n].Service.Name != r.victim.Name {
+		if v.next[n].Service.Name != r.target.Name {
 			continue
 		}
-		v.next[n], err = image.FromBinary(r.victim, image.HostPlatform(), program, string(r.options.Scenario))
+		v.next[n], err = image.FromBinary(r.target, image.HostPlatform(), program, string(r.options.Scenario))
 		if err != nil {
-			return versions{}, err
+			return imageSets{}, err
 		}
 	}
 	return v, nil
 }
 
-func (r *rehearsal) compileSaboteur(ctx context.Context) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "slipway-saboteur-")
+func (r *rehearsal) compileFaultyApp(ctx context.Context) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "slipway-faultyapp-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the failing program: %w", err)
+		return nil, fmt.Errorf("creating a directory for the faulty app: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	if err := os.WriteFile(filepath.Join(dir, "main.go"), saboteur, 0o600); err != nil {
-		return nil, fmt.Errorf("writing the failing program: %w", err)
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), faultyAppSource, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the faulty app: %w", err)
 	}
 	host := step.Host{Source: dir}
 	result, err := host.Run(ctx, step.Step{
-		Name: "compile the failing program",
+		Name: "compile the faulty app",
 		Dir:  ".",
-		Args: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", step.Out + "/saboteur", "main.go"},
+		Args: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", step.Out + "/faultyapp", "main.go"},
 		Env:  map[string]string{"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "", "GOTMPDIR": step.Out},
 	}, dir)
 	if err != nil {
 		return nil, err
 	}
 	if result.ExitCode != 0 {
-		return nil, fmt.Errorf("compiling the failing program: %s", strings.TrimSpace(result.Stderr))
+		return nil, fmt.Errorf("compiling the faulty app: %s", strings.TrimSpace(result.Stderr))
 	}
-	return os.ReadFile(filepath.Join(dir, "saboteur"))
+	return os.ReadFile(filepath.Join(dir, "faultyapp"))
 }
 
-// chooseVictim is the service that the scenario strikes: the first that has a
-// program of its own, else the first.
-func chooseVictim(services []platform.Service) platform.Service {
+// chooseTarget returns the service that faults are injected into: the first Go service,
+// otherwise the first service.
+func chooseTarget(services []platform.Service) platform.Service {
 	for _, s := range services {
 		if s.Kind == platform.Go {
 			return s

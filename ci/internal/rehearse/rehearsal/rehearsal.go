@@ -1,6 +1,6 @@
-// Package rehearsal delivers the real services, for real, on one machine: real
-// tests, real images, real processes behind a real load balancer, released by
-// the same code that talks to AWS. Only the AWS is an embedded one.
+// Package rehearsal rehearses a whole delivery on one machine: it tests and builds the
+// services, and releases their images on an embedded AWS, where they run as processes
+// behind a load balancer. The code is the same as for AWS.
 package rehearsal
 
 import (
@@ -27,50 +27,49 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// previousVersion is what the version is called that runs before the release.
+// previousVersion is the name of the version that runs before the release.
 const previousVersion = "previous"
 
-// Options say what is rehearsed.
+// Options configure a rehearsal.
 type Options struct {
 	Source   source.Tree
 	Platform platform.Platform
 	Lock     image.Lock
 	Exec     step.Executor
 	Scenario Scenario
-	// Cache keeps what saves time to the next build, see [image.Builder]; empty
-	// keeps nothing.
+	// Cache is the directory of the build cache, see [image.Builder]; empty means
+	// none.
 	Cache string
-	// Test tests the services, while their images are built; nil skips that.
+	// Test tests the services while their images are built; nil skips the tests.
 	Test func(context.Context) error
 	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
 	Listen string
-	// Live tells that somebody watches: then the tasks and requests are shown.
+	// Live shows the tasks and requests during the release.
 	Live bool
-	// Started, if set, is called with the embedded AWS before it is asked for
-	// anything. What the delivery calls is signed with the access key [Pipeline], or
-	// sent to the registry; whatever else happens in it is signed with another.
+	// Started, if set, is called with the embedded AWS before its first call. The
+	// delivery's calls are signed with the access key [PipelineAccessKey], or sent to the
+	// registry; all other calls are signed with another key.
 	Started func(*localaws.Server)
-	// Up, if set, is called when the release is over and the system still
-	// runs, with the endpoint of the embedded AWS. The system is taken down when
-	// it returns.
+	// Up, if set, is called after the release, while the system still runs, with the
+	// endpoint of the embedded AWS. The system is stopped when it returns.
 	Up func(endpoint string, release report.Release)
 }
 
-// rehearsal is one under way.
+// rehearsal is the state of a rehearsal.
 type rehearsal struct {
-	options  Options
-	recorder *report.Recorder
-	victim   platform.Service
-	version  string
-	dirty    bool // the tree holds more than its commit
-	images   versions
-	others   *site // the platform, as everybody sees it but the delivery
+	options     Options
+	recorder    *report.Recorder
+	target      platform.Service
+	version     string
+	dirty       bool // the tree differs from its commit
+	images      imageSets
+	environment *environment // for all calls but the delivery's
 }
 
-// Run rehearses a delivery and returns the release's report. Nothing of it is
-// left when it returns: no process, no socket, no file.
+// Run rehearses a delivery and returns the release's report. It leaves no process,
+// socket or file behind.
 func Run(ctx context.Context, options Options, recorder *report.Recorder) report.Release {
-	r := &rehearsal{options: options, recorder: recorder, victim: chooseVictim(options.Platform.Services)}
+	r := &rehearsal{options: options, recorder: recorder, target: chooseTarget(options.Platform.Services)}
 	release, err := r.run(ctx)
 	if err != nil {
 		release.Fail(err)
@@ -80,16 +79,16 @@ func Run(ctx context.Context, options Options, recorder *report.Recorder) report
 	return release
 }
 
-// run starts the system and goes through the stages. An error is one outside the release itself.
+// run starts the embedded AWS and runs the stages. Its errors are those outside the
+// release.
 func (r *rehearsal) run(ctx context.Context) (report.Release, error) {
 	revision, err := r.options.Source.Revision(ctx)
 	if err != nil {
 		return report.Release{}, err
 	}
 	r.version, r.dirty = revision.Version(), revision.Dirty
-	// The system starts before anything else does, so that an address that is
-	// taken is found out at once. It outlives an interruption: what ran before
-	// is restored in it.
+	// The embedded AWS starts first, so that an address in use fails at once. It
+	// outlives an interruption, after which the previous version is restored.
 	server, err := localaws.Start(context.WithoutCancel(ctx), localaws.Options{Listen: r.options.Listen})
 	if err != nil {
 		return report.Release{}, err
@@ -128,20 +127,20 @@ func (r *rehearsal) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.images, err = r.prepare(ctx, built)
+	r.images, err = r.prepareImages(ctx, built)
 	return err
 }
 
-// deliver publishes the next version, starts the previous one and releases the next
-// one over it, as a delivery to any account does.
+// deliver publishes the next version, starts the previous one, and releases the next one
+// as in any account.
 func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (report.Release, error) {
-	carrier := http.DefaultTransport.(*http.Transport).Clone()
-	defer carrier.CloseIdleConnections()
-	r.others = newSite(connect(server.Endpoint(), others, carrier))
-	if err := r.others.repositories(ctx, r.options.Platform.Services); err != nil {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherAccessKey, transport))
+	if err := r.environment.createRepositories(ctx, r.options.Platform.Services); err != nil {
 		return report.Release{}, err
 	}
-	d := r.delivery(server, carrier)
+	d := r.delivery(server, transport)
 	to, err := d.Account.Destination(ctx)
 	if err != nil {
 		return report.Release{}, err
@@ -166,12 +165,12 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	return release, nil
 }
 
-// delivery is the one that is rehearsed. It knows nothing of the scenario.
-func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper) delivery.Delivery {
+// delivery returns the rehearsed delivery. It has no knowledge of the scenario.
+func (r *rehearsal) delivery(server *localaws.Server, transport http.RoundTripper) delivery.Delivery {
 	d := delivery.Delivery{
-		Account: delivery.NewAccount(connect(server.Endpoint(), Pipeline, carrier)),
+		Account: delivery.NewAccount(awsConfig(server.Endpoint(), PipelineAccessKey, transport)),
 		Source:  r.options.Source, All: r.options.Platform.Services, Services: r.options.Platform.Services,
-		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: patience,
+		Lock: r.options.Lock, Exec: r.options.Exec, Recorder: r.recorder, SmokeTimeout: smokeTimeout,
 	}
 	if r.dirty {
 		d.Version = r.version
@@ -179,9 +178,9 @@ func (r *rehearsal) delivery(server *localaws.Server, carrier http.RoundTripper)
 	return d
 }
 
-// bootstrap brings about what is there before the first delivery.
+// bootstrap creates the platform and starts the previous version.
 func (r *rehearsal) bootstrap(ctx context.Context) error {
-	target, err := account.Account{API: r.others.ecr}.Login(ctx)
+	target, err := account.Account{API: r.environment.ecr}.Login(ctx)
 	if err != nil {
 		return err
 	}
@@ -190,89 +189,89 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 	for _, img := range r.images.previous {
 		published, err := target.Publish(ctx, registry.Publication{
 			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
-			Latest: registry.LatestPolicy{Reason: "a rehearsal has no need of it"},
+			Latest: registry.LatestPolicy{Reason: "not needed in a rehearsal"},
 		})
 		if err != nil {
 			return fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
 		}
 		references[img.Service.Name] = published.Image
 	}
-	return r.others.bootstrap(ctx, r.options.Platform.Services, references)
+	return r.environment.bootstrap(ctx, r.options.Platform.Services, references)
 }
 
-// release releases the next version while requests flow, and checks by the
-// front door what came of it.
+// release releases the next version while clients send requests, and verifies the
+// result through the load balancer.
 func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d delivery.Delivery) (report.Release, error) {
-	flow := startTraffic(ctx, r.others.url, trafficPaths(r.options.Platform.Services))
-	stopStatus := r.showStatus(ctx, flow)
+	load := startTraffic(ctx, r.environment.url, trafficPaths(r.options.Platform.Services))
+	stopStatus := r.reportStatus(ctx, load)
 	defer stopStatus()
 	release := r.deploy(ctx, server, d)
-	err := r.afterwards(ctx, release)
-	counted := flow.end()
-	release.Traffic, release.URL = &counted, r.others.url
-	if failure := flow.firstFailure.Load(); failure != nil {
-		release.Notes = append(release.Notes, "the first request that failed: "+*failure)
+	err := r.verifyRestored(ctx, release)
+	counted := load.close()
+	release.Traffic, release.URL = &counted, r.environment.url
+	if failure := load.firstFailure.Load(); failure != nil {
+		release.Notes = append(release.Notes, "first failed request: "+*failure)
 	}
 	release.Notes = append(release.Notes, r.notes()...)
 	return release, err
 }
 
-// deploy deploys, as the scenario has it.
+// deploy deploys the next version, with the faults of the scenario.
 func (r *rehearsal) deploy(ctx context.Context, server *localaws.Server, d delivery.Delivery) report.Release {
-	struck, interrupt := context.WithCancelCause(ctx)
+	faultCtx, interrupt := context.WithCancelCause(ctx)
 	defer interrupt(nil)
-	carrier := http.DefaultTransport.(*http.Transport).Clone()
-	defer carrier.CloseIdleConnections()
-	hand := stagehand{site: r.others, server: server, victim: r.victim, interrupt: interrupt}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	faults := faultEnvironment{environment: r.environment, server: server, target: r.target, interrupt: interrupt}
 	o := delivery.Options{SHA: r.version, NoBuild: true}
-	doomed := r.delivery(server, r.options.Scenario.stage(ctx, carrier, hand))
+	interrupted := r.delivery(server, r.options.Scenario.inject(ctx, transport, faults))
 	if r.options.Scenario != Killed {
-		return doomed.Deploy(struck, o)
+		return interrupted.Deploy(faultCtx, o)
 	}
-	doomed.Recorder = r.recorder.WithContext(struck)
-	doomed.Clock = &afterlife{alive: struck}
-	doomed.Deploy(struck, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
-	r.recorder.Event("", errKilled.Error()+": the next process carries on")
+	interrupted.Recorder = r.recorder.WithContext(faultCtx)
+	interrupted.Clock = &killedClock{alive: faultCtx}
+	interrupted.Deploy(faultCtx, delivery.Options{SHA: r.version, NoBuild: true, RestoreTimeout: delivery.MinTimeout})
+	r.recorder.Event("", errKilled.Error()+": another process continues the release")
 	return d.Deploy(ctx, o)
 }
 
-// afterwards checks that a system which is said to be restored serves the
-// previous version. The release's word alone is not enough.
-func (r *rehearsal) afterwards(ctx context.Context, release report.Release) error {
+// verifyRestored runs the smoke test for the previous version if the release reports
+// that it was restored.
+func (r *rehearsal) verifyRestored(ctx context.Context, release report.Release) error {
 	if release.Result != report.Restored && release.Result != report.Interrupted {
 		return nil
 	}
-	ctx = context.WithoutCancel(ctx) // whoever interrupts wants to know, too
-	err := r.stage("smoke", func() error { return r.check(ctx, previousVersion) })
+	ctx = context.WithoutCancel(ctx) // also after an interruption
+	err := r.stage("smoke", func() error { return r.smokeTest(ctx, previousVersion) })
 	if err != nil {
-		return outcome.With(outcome.Unrestored, fmt.Errorf("the release says that it is restored, and it is not: %w", err))
+		return outcome.With(outcome.Unrestored, fmt.Errorf("the release reports the previous version as restored, but the smoke test fails: %w", err))
 	}
 	return nil
 }
 
-func (r *rehearsal) check(ctx context.Context, version string) error {
+func (r *rehearsal) smokeTest(ctx context.Context, version string) error {
 	versions := map[string]string{}
 	for _, s := range r.options.Platform.Services {
 		versions[s.Name] = version
 	}
-	tester := smoke.Tester{Clock: clock.Real{}, Timeout: patience}
-	return tester.Run(ctx, r.others.url, smoke.Checks(r.options.Platform.Services, versions))
+	tester := smoke.Tester{Clock: clock.Real{}, Timeout: smokeTimeout}
+	return tester.Run(ctx, r.environment.url, smoke.Checks(r.options.Platform.Services, versions))
 }
 
 func (r *rehearsal) notes() []string {
-	var baseless []string
+	var withoutBase []string
 	for _, img := range r.images.next {
 		if img.MissingBase != "" {
-			baseless = append(baseless, img.Service.Name)
+			withoutBase = append(withoutBase, img.Service.Name)
 		}
 	}
-	if len(baseless) == 0 {
+	if len(withoutBase) == 0 {
 		return nil
 	}
-	return []string{"built without its base, its site served by the embedded load balancer: " + strings.Join(baseless, ", ")}
+	return []string{"built without the base image, site served by the embedded load balancer: " + strings.Join(withoutBase, ", ")}
 }
 
-// trafficPaths is one path of each service.
+// trafficPaths returns one path of each service.
 func trafficPaths(services []platform.Service) []string {
 	var paths []string
 	for _, s := range services {

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// options are those of a rehearsal of a small tree.
+// options returns the options of a rehearsal of a small tree.
 func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	t.Helper()
 	o := rehearsaltest.Options(t, sourcetest.New(t), scenario)
@@ -31,7 +31,7 @@ func options(t *testing.T, scenario rehearsal.Scenario) rehearsal.Options {
 	return o
 }
 
-// silent is a view that shows nothing.
+// silent is a view without output.
 type silent struct{ report.Plain }
 
 func (silent) Line(string) {}
@@ -72,9 +72,9 @@ func TestScenarios(t *testing.T) {
 			o := rehearsaltest.Options(t, dir, tt.scenario)
 			o.Live, o.Cache = true, cache
 			got := rehearse(t.Context(), o)
-			told := fmt.Sprintf("%+v", got)
-			require.Equal(t, tt.result, got.Result, told)
-			require.Equal(t, tt.code, got.ExitCode, told)
+			details := fmt.Sprintf("%+v", got)
+			require.Equal(t, tt.result, got.Result, details)
+			require.Equal(t, tt.code, got.ExitCode, details)
 			require.Regexp(t, "^[0-9a-f]{40}$", got.SHA)
 			require.Len(t, got.Services, 2)
 			require.Equal(t, "previous", got.Services[0].From.SHA)
@@ -94,13 +94,13 @@ func TestScenarios(t *testing.T) {
 			require.Contains(t, names, "deploy")
 			require.Contains(t, names, "preflight", "every scenario is a whole delivery")
 			if tt.scenario != rehearsal.Replaced {
-				require.Contains(t, names, "smoke", "the front door is asked, whatever came of the release")
+				require.Contains(t, names, "smoke", "the smoke test runs after every release")
 			}
 
 			if tt.reason == "" {
 				return
 			}
-			require.NotEmpty(t, got.Services[0].Causes, told)
+			require.NotEmpty(t, got.Services[0].Causes, details)
 			cause := got.Services[0].Causes[0]
 			require.Contains(t, cause.Reason, tt.reason)
 			if tt.exit != nil {
@@ -134,14 +134,14 @@ func TestCompileError(t *testing.T) {
 	require.Contains(t, got.Error, "building api")
 }
 
-// TestWrongVersion has a service that says another version than it was given.
+// TestWrongVersion has a service that reports a fixed version.
 func TestWrongVersion(t *testing.T) {
 	o := options(t, rehearsal.Happy)
 	main, err := os.ReadFile(o.Source.Dir + "/api/main.go")
 	require.NoError(t, err)
 	sourcetest.Write(t, o.Source.Dir, "api/main.go", strings.Replace(string(main), `os.Getenv("VERSION")`, `"fixed"`, 1))
 	got := rehearse(t.Context(), o)
-	require.Equal(t, outcome.Unrestored, got.ExitCode, "neither version can be told at the front door")
+	require.Equal(t, outcome.Unrestored, got.ExitCode, "the smoke test fails for both versions")
 	require.Contains(t, got.Error, `/api/ returned version "fixed", want "previous"`)
 }
 
@@ -163,7 +163,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestChangedTree rehearses what no commit holds, and calls it so.
+// TestChangedTree rehearses a tree that differs from its commit.
 func TestChangedTree(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>not committed</title>")
@@ -173,7 +173,7 @@ func TestChangedTree(t *testing.T) {
 	require.Equal(t, got.SHA, got.Services[0].To.SHA)
 }
 
-// TestCache keeps what was built for the next rehearsal.
+// TestCache checks the build cache.
 func TestCache(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -186,7 +186,7 @@ func TestCache(t *testing.T) {
 	require.Len(t, kept, 3, "the binary, and a layer of each service")
 }
 
-// trigger is a view that acts on a line.
+// trigger is a view that calls a function on a line.
 type trigger struct {
 	silent
 	at string
@@ -206,6 +206,6 @@ func TestParseScenario(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 	_, err := rehearsal.ParseScenario("sunny")
-	require.EqualError(t, err, `no scenario "sunny": take one of happy, crash, unhealthy, missing-image, hang, cancel, wrong-version, alarm, stopped, replaced, killed, lost-answers, throttled, outage`)
+	require.EqualError(t, err, `invalid --scenario "sunny": want one of happy, crash, unhealthy, missing-image, hang, cancel, wrong-version, alarm, stopped, replaced, killed, lost-answers, throttled, outage`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

@@ -18,35 +18,35 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Scenario is what happens to the new version.
+// Scenario is the fault that a rehearsal injects.
 type Scenario string
 
 // The scenarios.
 const (
-	Happy        Scenario = "happy"         // all goes well
-	Crash        Scenario = "crash"         // exits with 1 at its start
-	Unhealthy    Scenario = "unhealthy"     // answers 500 on its health path
-	MissingImage Scenario = "missing-image" // its image is gone when tasks pull it
-	Hang         Scenario = "hang"          // never listens
-	Cancel       Scenario = "cancel"        // the release is interrupted half-way
-	WrongVersion Scenario = "wrong-version" // healthy, and not what it should be
-	Alarm        Scenario = "alarm"         // a deployment alarm goes off half-way
-	Stopped      Scenario = "stopped"       // somebody stops the deployment half-way
-	Replaced     Scenario = "replaced"      // somebody else deploys half-way
-	Killed       Scenario = "killed"        // the process is killed after its first change, and another one carries on
-	LostAnswers  Scenario = "lost-answers"  // ECS takes changes whose answers never come
-	Throttled    Scenario = "throttled"     // ECS refuses three calls of ten
-	Outage       Scenario = "outage"        // ECS cannot be reached for a while, half-way
+	Happy        Scenario = "happy"         // no fault
+	Crash        Scenario = "crash"         // the new version exits with 1 at its start
+	Unhealthy    Scenario = "unhealthy"     // it responds with 500 on its health path
+	MissingImage Scenario = "missing-image" // its image is deleted before tasks pull it
+	Hang         Scenario = "hang"          // it never listens
+	Cancel       Scenario = "cancel"        // the release is interrupted during the rollout
+	WrongVersion Scenario = "wrong-version" // it is healthy but reports another version
+	Alarm        Scenario = "alarm"         // a deployment alarm is set during the rollout
+	Stopped      Scenario = "stopped"       // an operator stops the deployment
+	Replaced     Scenario = "replaced"      // an operator deploys another revision
+	Killed       Scenario = "killed"        // the process is killed after its first update, and another one continues
+	LostAnswers  Scenario = "lost-answers"  // changes in ECS succeed, but their responses are lost
+	Throttled    Scenario = "throttled"     // ECS throttles three calls of ten
+	Outage       Scenario = "outage"        // ECS is unreachable for a while during the rollout
 )
 
-// Scenarios lists them all.
+// Scenarios returns all scenarios.
 func Scenarios() []Scenario {
 	return []Scenario{
 		Happy, Crash, Unhealthy, MissingImage, Hang, Cancel, WrongVersion, Alarm, Stopped, Replaced, Killed, LostAnswers, Throttled, Outage,
 	}
 }
 
-// ParseScenario finds a scenario by its name; an unknown one is a usage error.
+// ParseScenario returns the scenario with a name. An unknown name is a usage error.
 func ParseScenario(name string) (Scenario, error) {
 	var names []string
 	for _, s := range Scenarios() {
@@ -55,102 +55,101 @@ func ParseScenario(name string) (Scenario, error) {
 		}
 		names = append(names, string(s))
 	}
-	return "", outcome.Usagef("no scenario %q: take one of %s", name, strings.Join(names, ", "))
+	return "", outcome.Usagef("invalid --scenario %q: want one of %s", name, strings.Join(names, ", "))
 }
 
-// faulty tells whether the new version's program is replaced by one that fails.
-func (s Scenario) faulty() bool {
+// usesFaultyApp reports whether the faulty app replaces the new version's program.
+func (s Scenario) usesFaultyApp() bool {
 	return s == Crash || s == Unhealthy || s == Hang || s == WrongVersion
 }
 
-// errInterrupted is the cause of a release that the cancel scenario interrupts.
-var errInterrupted = outcome.Interruption("interrupted half-way, as the scenario has it")
+// errInterrupted is the cause of the interruption in the cancel scenario.
+var errInterrupted = outcome.Interruption("interrupted by the rehearsal's scenario")
 
-// stagehand has at hand what a scenario needs for its mishap. Its site is that of
-// the others: no mishap is of the delivery's own making.
-type stagehand struct {
-	*site
+// faultEnvironment is what faults need. Their calls are not the delivery's.
+type faultEnvironment struct {
+	*environment
 	server    *localaws.Server
-	victim    platform.Service
+	target    platform.Service
 	interrupt context.CancelCauseFunc
 }
 
-// Sizes of mishaps.
+// Settings of faults.
 const (
 	throttledShare = 0.3
 	outageLength   = 3 * time.Second
 )
 
-// stage puts the scenario's mishap between the delivery and the embedded AWS.
-// Whatever the delivery is, it does not know.
-func (s Scenario) stage(ctx context.Context, to http.RoundTripper, hand stagehand) http.RoundTripper {
+// inject returns a transport for the delivery that injects the scenario's fault between
+// it and the embedded AWS.
+func (s Scenario) inject(ctx context.Context, to http.RoundTripper, faults faultEnvironment) http.RoundTripper {
 	switch s {
 	case MissingImage:
-		return &between{to: to, after: func(call call, _ []byte) { hand.removeImage(ctx, call) }}
+		return &interceptor{next: to, after: func(call apiCall, _ []byte) { faults.deleteImage(ctx, call) }}
 	case Cancel:
-		return halfway(to, func() { hand.interrupt(errInterrupted) })
+		return onFirstNewTask(to, func() { faults.interrupt(errInterrupted) })
 	case Killed:
-		return mortal(to, func() { hand.interrupt(errKilled) })
+		return killAfterUpdate(to, func() { faults.interrupt(errKilled) })
 	case Alarm:
-		return halfway(to, func() { hand.server.SetAlarm(alarmOf(hand.victim), true) })
+		return onFirstNewTask(to, func() { faults.server.SetAlarm(alarmName(faults.target), true) })
 	case Stopped:
-		return halfway(to, func() { hand.stopDeployment(ctx) })
+		return onFirstNewTask(to, func() { faults.stopDeployment(ctx) })
 	case Replaced:
-		return halfway(to, func() { hand.deployOther(ctx) })
+		return onFirstNewTask(to, func() { faults.deployHotfix(ctx) })
 	case LostAnswers:
 		for _, action := range []string{"RegisterTaskDefinition", "UpdateService"} {
-			hand.server.Inject(localaws.Fault{Kind: localaws.Lost, Service: "ecs", Action: action, Times: 1})
+			faults.server.Inject(localaws.Fault{Kind: localaws.LostResponse, Service: "ecs", Action: action, Times: 1})
 		}
 	case Throttled:
-		hand.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
+		faults.server.Inject(localaws.Fault{Kind: localaws.Throttle, Service: "ecs", Rate: throttledShare})
 	case Outage:
-		return halfway(to, func() {
-			time.AfterFunc(outageLength, hand.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
+		return onFirstNewTask(to, func() {
+			time.AfterFunc(outageLength, faults.server.Inject(localaws.Fault{Kind: localaws.Reset, Service: "ecs"}))
 		})
 	}
 	return to
 }
 
-// stopDeployment stops the victim's deployment, as somebody does at the console.
-func (h stagehand) stopDeployment(ctx context.Context) {
-	list, err := h.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()),
+// stopDeployment stops the target's deployment, as an operator does in the console.
+func (e faultEnvironment) stopDeployment(ctx context.Context) {
+	list, err := e.ecs.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()),
 	})
 	if err != nil || len(list.ServiceDeployments) == 0 {
-		return // the scenario's result tells that nothing was stopped
+		return // the scenario's result shows that nothing was stopped
 	}
-	_, _ = h.ecs.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
+	_, _ = e.ecs.StopServiceDeployment(ctx, &ecs.StopServiceDeploymentInput{
 		ServiceDeploymentArn: list.ServiceDeployments[0].ServiceDeploymentArn, StopType: ecstypes.StopServiceDeploymentStopTypeRollback,
 	})
 }
 
-// deployOther deploys a revision of its own to the victim, as a hotfix by hand.
-func (h stagehand) deployOther(ctx context.Context) {
-	images, err := h.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(h.victim.Family() + ":1")})
+// deployHotfix deploys another revision of the target, as an operator does for a hotfix.
+func (e faultEnvironment) deployHotfix(ctx context.Context) {
+	images, err := e.ecs.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String(e.target.Family() + ":1")})
 	if err != nil {
 		return // as above
 	}
-	definition, err := h.ecs.RegisterTaskDefinition(ctx, taskDefinition(h.victim, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(e.target, aws.ToString(images.TaskDefinition.ContainerDefinitions[0].Image)))
 	if err != nil {
 		return
 	}
-	_, _ = h.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
-		Cluster: aws.String(platform.Cluster), Service: aws.String(h.victim.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+	_, _ = e.ecs.UpdateService(ctx, &ecs.UpdateServiceInput{
+		Cluster: aws.String(platform.Cluster), Service: aws.String(e.target.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
 	})
 }
 
-// removeImage deletes the victim's new image once its revision is registered, as a
-// lifecycle policy does that counts too few.
-func (h stagehand) removeImage(ctx context.Context, call call) {
+// deleteImage deletes the target's new image once its revision is registered, as a too
+// strict lifecycle policy does.
+func (e faultEnvironment) deleteImage(ctx context.Context, call apiCall) {
 	var in struct {
 		Family               string
 		ContainerDefinitions []struct{ Image string }
 	}
-	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != h.victim.Family() {
+	if call.action != "RegisterTaskDefinition" || json.Unmarshal(call.input, &in) != nil || in.Family != e.target.Family() {
 		return
 	}
 	_, digest, _ := strings.Cut(in.ContainerDefinitions[0].Image, "@")
-	_, _ = h.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
-		RepositoryName: aws.String(h.victim.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
+	_, _ = e.ecr.BatchDeleteImage(ctx, &ecr.BatchDeleteImageInput{ // as above
+		RepositoryName: aws.String(e.target.Repository()), ImageIds: []ecrtypes.ImageIdentifier{{ImageDigest: &digest}},
 	})
 }

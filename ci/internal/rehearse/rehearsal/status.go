@@ -13,12 +13,11 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// statusInterval is how often a person sees how things stand.
+// statusInterval is how often the status is shown.
 const statusInterval = 250 * time.Millisecond
 
-// showStatus shows tasks and requests until the function that it returns is
-// called.
-func (r *rehearsal) showStatus(ctx context.Context, flow *traffic) (stop func()) {
+// reportStatus shows tasks and requests until stop is called.
+func (r *rehearsal) reportStatus(ctx context.Context, load *traffic) (stop func()) {
 	if !r.options.Live {
 		return func() {}
 	}
@@ -34,24 +33,24 @@ func (r *rehearsal) showStatus(ctx context.Context, flow *traffic) (stop func())
 				r.recorder.Status(nil)
 				return
 			case <-ticker.C:
-				r.recorder.Status(append(r.taskLines(ctx), trafficLine(flow)))
+				r.recorder.Status(append(r.taskLines(ctx), trafficLine(load)))
 			}
 		}
 	}()
 	return func() { cancel(); <-done }
 }
 
-func trafficLine(flow *traffic) string {
-	count := flow.count()
+func trafficLine(load *traffic) string {
+	count := load.count()
 	return fmt.Sprintf("  %d requests served, %d failed", count.Served, count.Failed)
 }
 
-// taskLines is one line for each service with its deployments' tasks. A
-// reading that fails shows nothing: the release says what matters.
+// taskLines returns one line for each service with the tasks of its deployments. It
+// omits a service that cannot be read: the release reports errors.
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
-		out, err := r.others.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+		out, err := r.environment.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
 			Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
 		})
 		if err != nil || len(out.Services) == 0 {
@@ -66,8 +65,8 @@ func (r *rehearsal) taskLines(ctx context.Context) []string {
 	return lines
 }
 
-// describeDeployment draws a deployment's tasks: running ones, and those that
-// are still to come.
+// describeDeployment returns a deployment's revision with a symbol for each running and
+// each missing task.
 func describeDeployment(d ecstypes.Deployment) string {
 	definition := aws.ToString(d.TaskDefinition)
 	missing := max(0, d.DesiredCount-d.RunningCount)

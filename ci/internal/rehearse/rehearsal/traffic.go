@@ -12,15 +12,15 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// The load: enough that a rollout of a few seconds sees a thousand requests,
-// little enough that the machine has time for the rollout.
+// The load: about a thousand requests in a rollout of a few seconds, but not so many that
+// they slow it down.
 const (
-	clients        = 4
-	pause          = 5 * time.Millisecond
-	requestTimeout = 5 * time.Second
+	clients         = 4
+	requestInterval = 5 * time.Millisecond
+	requestTimeout  = 5 * time.Second
 )
 
-// traffic asks the system for pages while a release goes on, and counts.
+// traffic sends requests during a release and counts the results.
 type traffic struct {
 	served, failed atomic.Int64
 	firstFailure   atomic.Pointer[string]
@@ -29,8 +29,7 @@ type traffic struct {
 	client         *http.Client
 }
 
-// startTraffic starts clients that ask for paths below base, one after the
-// other, until stopped.
+// startTraffic starts clients that request the paths below base in turn.
 func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t := &traffic{stop: cancel, client: &http.Client{
@@ -44,10 +43,10 @@ func startTraffic(ctx context.Context, base string, paths []string) *traffic {
 }
 
 func (t *traffic) run(ctx context.Context, base string, paths []string, n int) {
-	ticker := time.NewTicker(pause)
+	ticker := time.NewTicker(requestInterval)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		if err := t.ask(ctx, base+paths[n%len(paths)]); err == nil {
+		if err := t.get(ctx, base+paths[n%len(paths)]); err == nil {
 			t.served.Add(1)
 		} else if ctx.Err() == nil {
 			t.failed.Add(1)
@@ -62,32 +61,32 @@ func (t *traffic) run(ctx context.Context, base string, paths []string, n int) {
 	}
 }
 
-func (t *traffic) ask(ctx context.Context, url string) error {
+func (t *traffic) get(ctx context.Context, url string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
-	answer, err := t.client.Do(request)
+	response, err := t.client.Do(request)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
 		return err
 	}
-	if answer.StatusCode >= http.StatusInternalServerError {
-		return errors.New(url + " answers " + answer.Status)
+	if response.StatusCode >= http.StatusInternalServerError {
+		return errors.New(url + " responded with status " + response.Status)
 	}
 	return nil
 }
 
-// count is what has flowed so far.
+// count returns the results so far.
 func (t *traffic) count() report.Traffic {
 	return report.Traffic{Served: t.served.Load(), Failed: t.failed.Load()}
 }
 
-// end stops the clients and waits for them.
-func (t *traffic) end() report.Traffic {
+// close stops the clients and returns the results.
+func (t *traffic) close() report.Traffic {
 	t.stop()
 	t.done.Wait()
 	t.client.CloseIdleConnections()

@@ -60,17 +60,17 @@ func newFixture(t *testing.T) *fixture {
 	ctx := t.Context()
 	role := func(name, path string) {
 		_, err := p.IAM.CreateRole(ctx, &iam.CreateRoleInput{RoleName: &name, Path: &path, AssumeRolePolicyDocument: aws.String(trust)})
-		p.OK(err)
+		p.RequireNoError(err)
 	}
 	role("exec", "/")
 	role("task", "/ecs/")
 	made, err := p.Secrets.CreateSecret(ctx, &secretsmanager.CreateSecretInput{Name: aws.String("db"), SecretString: aws.String(`{"password":"x"}`)})
-	p.OK(err)
+	p.RequireNoError(err)
 	for _, name := range []string{"/app/key", "plain"} {
 		_, err = p.SSM.PutParameter(ctx, &ssm.PutParameterInput{Name: &name, Value: aws.String("v")})
-		p.OK(err)
+		p.RequireNoError(err)
 	}
-	w := &fixture{Platform: p, secret: *made.ARN, other: p.LoneGroup()}
+	w := &fixture{Platform: p, secret: *made.ARN, other: p.UnattachedGroup()}
 	w.checker = preflight.Checker{
 		STS: p.STS, ECS: p.ECS, ECR: p.ECR, IAM: p.IAM, Logs: p.Logs, ELB: p.ELB, Secrets: p.Secrets, Parameters: p.SSM, Region: "us-east-1",
 	}
@@ -84,14 +84,14 @@ func (w *fixture) push(platforms ...v1.Platform) string {
 	index := v1.ImageIndex(empty.Index)
 	for _, p := range append(platforms, v1.Platform{OS: "unknown", Architecture: "unknown"}) {
 		img, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: p.OS, Architecture: p.Architecture})
-		w.OK(err)
+		w.RequireNoError(err)
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: &p}})
 	}
 	ref, err := name.ParseReference(w.Repo + ":index")
-	w.OK(err)
-	w.OK(remote.WriteIndex(ref, index, w.RemoteOptions()...))
+	w.RequireNoError(err)
+	w.RequireNoError(remote.WriteIndex(ref, index, w.RemoteOptions()...))
 	digest, err := index.Digest()
-	w.OK(err)
+	w.RequireNoError(err)
 	return w.Repo + "@" + digest.String()
 }
 
@@ -176,7 +176,7 @@ func TestFindings(t *testing.T) {
 		}},
 		"an inactive cluster": {func(w *fixture) {
 			_, err := w.ECS.DeleteCluster(w.Context(), &ecs.DeleteClusterInput{Cluster: aws.String("test")})
-			w.OK(err)
+			w.RequireNoError(err)
 		}, outcome.Failed, []string{"cluster test is INACTIVE, not ACTIVE: create it with Terraform"}},
 		"no service":          {func(w *fixture) { w.changes[0].ECSService = ecstypes.Service{} }, outcome.Failed, []string{"service api: cluster test has no ECS service ecs-api-service: create it"}},
 		"a draining service":  {func(w *fixture) { w.changes[0].ECSService.Status = aws.String("DRAINING") }, outcome.Failed, []string{"service api: ECS service ecs-api-service is DRAINING, not ACTIVE"}},
@@ -200,7 +200,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Usage, []string{"service api: task role arn:aws:iam::000000000000:role/task does not exist, but arn:aws:iam::000000000000:role/ecs/task does: correct the ARN"}},
 		"a role for EC2":          {func(w *fixture) { w.trust("exec", strings.Replace(trust, "ecs-tasks", "ec2", 1)) }, outcome.Usage, []string{"execution role " + execRole + " cannot be assumed by tasks: allow sts:AssumeRole for the service ecs-tasks.amazonaws.com"}},
 		"an invalid trust policy": {func(w *fixture) { w.trust("exec", "{") }, outcome.Usage, []string{"services api, web: cannot parse the trust policy of execution role " + execRole + ""}},
-		"a role not passed":       {func(w *fixture) { w.Server.DenySimulated("iam:PassRole", taskRole) }, outcome.Failed, []string{"services api, web: task role " + taskRole + " may not be passed to tasks by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + taskRole}},
+		"a role not passed":       {func(w *fixture) { w.Server.DenyInSimulator("iam:PassRole", taskRole) }, outcome.Failed, []string{"services api, web: task role " + taskRole + " may not be passed to tasks by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + taskRole}},
 		"no log group":            {func(w *fixture) { w.container().LogConfiguration.Options["awslogs-group"] = "/ecs" }, outcome.Failed, []string{"service api: log group /ecs does not exist in account"}},
 		"no name of a log group": {func(w *fixture) { delete(w.container().LogConfiguration.Options, "awslogs-group") }, outcome.Usage, []string{
 			"service api: container api uses the awslogs driver without awslogs-group",
@@ -234,7 +234,7 @@ func TestFindings(t *testing.T) {
 		}},
 		"the image that runs is gone, by a role that knows no rules": {func(w *fixture) {
 			w.runNow(w.Repo + ":gone")
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribePullThroughCacheRules"})
 		}, outcome.Refused, []string{":gone of container api, which runs now, is gone"}},
 		"the repository of what runs is gone": {func(w *fixture) { w.runNow(strings.TrimSuffix(w.Repo, "app") + "old:1") }, outcome.Refused, []string{
 			"old:1 of container api, which runs now, is gone from Amazon ECR",
@@ -274,7 +274,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Usage, []string{"service api: its task definition has no execution role, which Fargate needs to read secrets"}},
 		"targets are instances": {func(w *fixture) {
 			group, err := w.ELB.CreateTargetGroup(w.Context(), &elbv2.CreateTargetGroupInput{Name: aws.String("old"), Port: aws.Int32(80), TargetType: elbtypes.TargetTypeEnumInstance, HealthCheckPath: aws.String("/health")})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.changes[0].ECSService.LoadBalancers[0].TargetGroupArn = group.TargetGroups[0].TargetGroupArn
 		}, outcome.Usage, []string{"target group old has target type instance", "target group old is not attached to a load balancer"}},
 		"no secret": {func(w *fixture) {
@@ -282,7 +282,7 @@ func TestFindings(t *testing.T) {
 		}, outcome.Failed, []string{"service api: secret arn:aws:secretsmanager:us-east-1:000000000000:secret:nope-123456 does not exist"}},
 		"a deleted secret": {func(w *fixture) {
 			_, err := w.Secrets.DeleteSecret(w.Context(), &secretsmanager.DeleteSecretInput{SecretId: &w.secret})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.container().Secrets = nil
 			w.changes[1].Definition.ContainerDefinitions[0].Secrets = nil
 		}, outcome.Failed, []string{"services api, web: secret arn:"}},
@@ -296,10 +296,10 @@ func TestFindings(t *testing.T) {
 		}, outcome.Failed, []string{"service api: parameter nope does not exist"}},
 		"expired credentials": {func(w *fixture) { w.Server.Inject(localaws.Fault{Kind: localaws.ExpiredToken, Service: "sts"}) }, outcome.Failed, []string{"credentials: expired: renew them"}},
 		"images denied": {func(w *fixture) {
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "BatchGetImage"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "BatchGetImage"})
 		}, outcome.Failed, []string{"cannot be checked: the caller lacks ecr:BatchGetImage on arn:aws:ecr:us-east-1:000000000000:repository/app: allow it in the caller's policy"}},
 		"the registry denied": {func(w *fixture) {
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "GetAuthorizationToken"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "GetAuthorizationToken"})
 		}, outcome.Failed, []string{"images: the registry cannot be checked: the caller lacks ecr:GetAuthorizationToken on *"}},
 		"several at once": {func(w *fixture) {
 			w.container().PortMappings = nil
@@ -338,7 +338,7 @@ func (w *fixture) runNow(image string) {
 
 func (w *fixture) healthAt(port, path string) {
 	_, err := w.ELB.ModifyTargetGroup(w.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &w.Group, HealthCheckPort: &port, HealthCheckPath: &path})
-	w.OK(err)
+	w.RequireNoError(err)
 }
 
 func digestOf(ref string) string { return ref[strings.IndexByte(ref, '@')+1:] }
@@ -351,14 +351,14 @@ func (w *fixture) onARM(image string) {
 
 func (w *fixture) trust(role, document string) {
 	_, err := w.IAM.UpdateAssumeRolePolicy(w.Context(), &iam.UpdateAssumeRolePolicyInput{RoleName: &role, PolicyDocument: &document})
-	w.OK(err)
+	w.RequireNoError(err)
 }
 
 func TestNotes(t *testing.T) {
 	deny := func(actions ...string) func(w *fixture) {
 		return func(w *fixture) {
 			for _, action := range actions {
-				w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: action})
+				w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: action})
 			}
 		}
 	}
@@ -425,7 +425,7 @@ func TestNotes(t *testing.T) {
 		}, []string{"public-ecr/datadog/agent:latest: it is not cached yet; pull-through cache rule public-ecr fetches it"}},
 		"a sidecar with unknown rules": {func(w *fixture) {
 			w.sidecar(strings.TrimSuffix(w.Repo, "app") + "public-ecr/agent")
-			w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribePullThroughCacheRules"})
+			w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribePullThroughCacheRules"})
 		}, []string{"not checked: pull-through cache rule of image "}},
 		"the image that runs is there":     {func(w *fixture) { w.runNow(w.Push(empty.Image, "now")) }, nil},
 		"what runs is in another registry": {func(w *fixture) { w.runNow("busybox:1") }, []string{"not checked: image busybox:1: its registry is not Amazon ECR"}},
@@ -459,7 +459,7 @@ func TestNotes(t *testing.T) {
 		}, []string{"not checked: log group /ecs/test: logs:DescribeLogGroups: InternalFailure"}},
 		"a session of a role": {func(w *fixture) {
 			out, err := w.STS.AssumeRole(w.Context(), &sts.AssumeRoleInput{RoleArn: aws.String(taskRole), RoleSessionName: aws.String("s")})
-			w.OK(err)
+			w.RequireNoError(err)
 			w.checker.STS = stsAs{w.STS, func(o *sts.Options) {
 				o.Credentials = credentials.NewStaticCredentialsProvider(*out.Credentials.AccessKeyId, "x", "y")
 			}}
@@ -572,7 +572,7 @@ func TestNotesAreSummarized(t *testing.T) {
 		s.Definition.ContainerDefinitions[0].LogConfiguration.Options["awslogs-group"] = group
 		w.changes = append(w.changes, s)
 	}
-	w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Action: "DescribeLogGroups"})
+	w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Action: "DescribeLogGroups"})
 	notes, err := w.check(t)
 	require.NoError(t, err)
 	require.Equal(t, []string{"not checked: log group /ecs/test, a, b, c, d and 3 more: the caller lacks logs:DescribeLogGroups"}, notes)
@@ -606,7 +606,7 @@ func TestIdentityFails(t *testing.T) {
 	_, err := preflight.Checker{}.Identity(t.Context())
 	require.ErrorContains(t, err, "no STS client")
 	w := newFixture(t)
-	w.Server.Inject(localaws.Fault{Kind: localaws.Denied, Service: "sts"})
+	w.Server.Inject(localaws.Fault{Kind: localaws.AccessDenied, Service: "sts"})
 	_, err = w.checker.Identity(t.Context())
 	require.ErrorContains(t, err, "calling sts:GetCallerIdentity")
 	_, err = w.check(t)

@@ -24,12 +24,12 @@ import (
 func TestConcurrentReleases(t *testing.T) {
 	binary, err := testapp.Build(t.Context(), t.TempDir())
 	require.NoError(t, err)
-	old, err := testapp.Service(binary, "old", "hang")
+	old, err := testapp.ServiceImage(binary, "old", "hang")
 	require.NoError(t, err)
 	f := localawstest.NewFleet(t, localaws.Options{TimeScale: 20}, 3, old)
 	pushed := []map[string]string{}
 	for _, version := range []string{"one", "two"} {
-		img, err := testapp.Service(binary, version, "hang")
+		img, err := testapp.ServiceImage(binary, version, "hang")
 		require.NoError(t, err)
 		pushed = append(pushed, f.Push(img, version))
 	}

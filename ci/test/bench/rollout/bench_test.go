@@ -51,10 +51,10 @@ func TestMain(m *testing.M) {
 // fleet starts count services; next are the references of another version.
 func fleet(b testing.TB, o localaws.Options, count int, next ...string) (f *localawstest.Fleet, images map[string]string) {
 	b.Helper()
-	old, err := testapp.Service(binary, "old", "hang")
+	old, err := testapp.ServiceImage(binary, "old", "hang")
 	require.NoError(b, err)
 	f = localawstest.NewFleet(b, o, count, old)
-	img, err := testapp.Service(binary, "new", next...)
+	img, err := testapp.ServiceImage(binary, "new", next...)
 	require.NoError(b, err)
 	return f, f.Push(img, "new")
 }
@@ -136,7 +136,7 @@ func BenchmarkComplete(b *testing.B) {
 			others := waitBeside(b, f.Server.Endpoint(), time.Minute)
 			got := release(f, fmt.Sprint(n), versions[n%2])
 			require.Equal(b, outcome.Done, got.code)
-			complete := *f.Finished(f.Services[0]).FinishedAt
+			complete := *f.LastDeployment(f.Services[0]).FinishedAt
 			lags["slipway"] = append(lags["slipway"], got.ended.Sub(complete))
 			for name, at := range others() {
 				lags[name] = append(lags[name], at.Sub(complete))
@@ -152,7 +152,7 @@ func BenchmarkComplete(b *testing.B) {
 
 func mustImage(b testing.TB, version string) v1.Image {
 	b.Helper()
-	made, err := testapp.Service(binary, version, "hang")
+	made, err := testapp.ServiceImage(binary, version, "hang")
 	require.NoError(b, err)
 	return made
 }
@@ -169,7 +169,7 @@ func BenchmarkFailure(b *testing.B) {
 			others := waitBeside(b, f.Server.Endpoint(), time.Minute)
 			got := release(f, fmt.Sprint(n), images)
 			require.Equal(b, outcome.Restored, got.code)
-			tripped := *f.RolledBack(f.Services[0])
+			tripped := *f.RollbackStartedAt(f.Services[0])
 			lags["slipway"] = append(lags["slipway"], got.failed.Sub(tripped))
 			for name, at := range others() {
 				lags[name+"-says-stable"] = append(lags[name+"-says-stable"], at.Sub(tripped))

@@ -232,7 +232,7 @@ func TestRecorder(t *testing.T) {
 	require.Empty(t, made, "they are taken once")
 
 	for want, say := range map[string]func(){
-		"is not signed":    func() { send(http.MethodGet, "/", "", "") },
+		"is not signed":       func() { send(http.MethodGet, "/", "", "") },
 		"its JSON":            func() { send(http.MethodPost, "/", "ecs", "{", "X-Amz-Target", "a.b") },
 		"its form":            func() { send(http.MethodPost, "/", "ec2", "%", "Content-Type", form) },
 		"which action of ssm": func() { send(http.MethodGet, "/", "ssm", "") },

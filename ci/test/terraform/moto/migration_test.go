@@ -32,7 +32,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 
 	reference, err := os.ReadFile("testdata/reference.tf")
 	require.NoError(t, err)
-	old := infratest.Written(t, string(reference), environment...)
+	old := infratest.NewFromSource(t, string(reference), environment...)
 	old.Init()
 	started := time.Now()
 	old.Run("apply", "-auto-approve")

@@ -58,7 +58,7 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 
 	t.Run("bootstrap", func(t *testing.T) {
 		t.Parallel()
-		w := bootstrap.For(t)
+		w := bootstrap.ForSubtest(t)
 		require.NoError(t, os.Remove(filepath.Join(w.Dir, "later_override.tf")))
 		require.Len(t, terraform.Changes(w.Plan(variables...)), strings.Count(later, "resource"))
 		w.Run("apply", "plan")

@@ -16,12 +16,12 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-func TestMistakesAreAnsweredAsByAWS(t *testing.T) {
+func TestErrors(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
-	definition := p.Register(p.Repo + ":none")
-	p.Create(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
-	lone := p.LoneGroup()
+	definition := p.RegisterTaskDefinition(p.Repo + ":none")
+	p.CreateService(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
+	lone := p.UnattachedGroup()
 	cluster := aws.String("test")
 	register := func(change func(*ecs.RegisterTaskDefinitionInput)) func(context.Context) error {
 		return func(ctx context.Context) error {
@@ -38,7 +38,7 @@ func TestMistakesAreAnsweredAsByAWS(t *testing.T) {
 	create := func(change func(*ecs.CreateServiceInput)) func(context.Context) error {
 		return func(ctx context.Context) error {
 			in := &ecs.CreateServiceInput{
-				Cluster: cluster, ServiceName: aws.String("new"), TaskDefinition: &definition, NetworkConfiguration: localawstest.Network,
+				Cluster: cluster, ServiceName: aws.String("new"), TaskDefinition: &definition, NetworkConfiguration: localawstest.NetworkConfiguration,
 				LoadBalancers: []ecstypes.LoadBalancer{{TargetGroupArn: &p.Group, ContainerName: aws.String("app"), ContainerPort: aws.Int32(8000)}},
 			}
 			change(in)
@@ -110,18 +110,18 @@ func TestMistakesAreAnsweredAsByAWS(t *testing.T) {
 			create(func(in *ecs.CreateServiceInput) { in.LoadBalancers[0].TargetGroupArn = &lone }),
 			"InvalidParameterException", "The target group with targetGroupArn " + lone + " does not have an associated load balancer.",
 		},
-		"no family":       {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("") }), "ClientException", "Family can not be blank."},
-		"strange family":  {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("a b") }), "ClientException", "Family contains invalid characters."},
-		"no container":    {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions = []ecstypes.ContainerDefinition{} }), "ClientException", "Container list cannot be empty."},
-		"no image":        {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Image = nil }), "ClientException", "Container.image should not be null or empty."},
-		"nameless":        {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Name = nil }), "ClientException", "Container.name should not be null or empty."},
-		"bridge":          {register(func(in *ecs.RegisterTaskDefinitionInput) { in.NetworkMode = ecstypes.NetworkModeBridge }), "ClientException", "Fargate only supports network mode ‘awsvpc’."},
-		"no size":         {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Cpu = nil }), "ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level."},
-		"impossible size": {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Memory = aws.String("8192") }), "ClientException", "No Fargate configuration exists for given values: 256 CPU, 8192 memory."},
-		"circle": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+		"no family":         {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("") }), "ClientException", "Family can not be blank."},
+		"invalid family":    {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Family = aws.String("a b") }), "ClientException", "Family contains invalid characters."},
+		"no container":      {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions = []ecstypes.ContainerDefinition{} }), "ClientException", "Container list cannot be empty."},
+		"no image":          {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Image = nil }), "ClientException", "Container.image should not be null or empty."},
+		"no container name": {register(func(in *ecs.RegisterTaskDefinitionInput) { in.ContainerDefinitions[0].Name = nil }), "ClientException", "Container.name should not be null or empty."},
+		"bridge":            {register(func(in *ecs.RegisterTaskDefinitionInput) { in.NetworkMode = ecstypes.NetworkModeBridge }), "ClientException", "Fargate only supports network mode ‘awsvpc’."},
+		"no size":           {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Cpu = nil }), "ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level."},
+		"invalid size":      {register(func(in *ecs.RegisterTaskDefinitionInput) { in.Memory = aws.String("8192") }), "ClientException", "No Fargate configuration exists for given values: 256 CPU, 8192 memory."},
+		"dependency cycle": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions[0].DependsOn = []ecstypes.ContainerDependency{{ContainerName: aws.String("c"), Condition: ecstypes.ContainerConditionStart}}
 		}), "ClientException", "Container dependencies are not valid: c is unknown or depends on itself."},
-		"twice the same name": {register(func(in *ecs.RegisterTaskDefinitionInput) {
+		"duplicate name": {register(func(in *ecs.RegisterTaskDefinitionInput) {
 			in.ContainerDefinitions = append(in.ContainerDefinitions, in.ContainerDefinitions[0])
 		}), "ClientException", "Container name 'c' is used more than once."},
 		"other host port": {register(func(in *ecs.RegisterTaskDefinitionInput) {
@@ -147,7 +147,7 @@ func TestTaskDefinitions(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{})
 	ctx := t.Context()
 	for range 3 {
-		p.Register("nginx")
+		p.RegisterTaskDefinition("nginx")
 	}
 	latest, err := p.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("app")})
 	require.NoError(t, err)
@@ -180,10 +180,10 @@ func TestTaskDefinitions(t *testing.T) {
 	require.Len(t, deleted.Failures, 2)
 	_, err = p.ECS.DescribeTaskDefinition(ctx, &ecs.DescribeTaskDefinitionInput{TaskDefinition: aws.String("app:3")})
 	require.Error(t, err)
-	require.True(t, strings.HasSuffix(p.Register("nginx"), "app:4"), "numbers are not used again")
+	require.True(t, strings.HasSuffix(p.RegisterTaskDefinition("nginx"), "app:4"), "numbers are not used again")
 }
 
-func TestSizesInWords(t *testing.T) {
+func TestSizesWithUnits(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	out, err := p.ECS.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
@@ -200,14 +200,14 @@ func TestSizesInWords(t *testing.T) {
 	require.Equal(t, map[string]string{"iam:PassedToService": "ecs-tasks.amazonaws.com"}, calls[len(calls)-2].Conditions)
 }
 
-// TestWhatPoliciesAskFor: a policy can be limited to a cluster, to the revisions
-// that a service may be given, and to tags that are set as something is made.
-func TestWhatPoliciesAskFor(t *testing.T) {
+// TestRecordedPermissions checks the condition keys and the additional actions of calls:
+// clusters, task definitions of services, and tags at creation.
+func TestRecordedPermissions(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	ctx := t.Context()
-	definition := p.Register("nginx")
-	p.Create(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
+	definition := p.RegisterTaskDefinition("nginx")
+	p.CreateService(definition, func(in *ecs.CreateServiceInput) { in.DesiredCount = aws.Int32(0) })
 	_, err := p.ECS.RegisterTaskDefinition(ctx, &ecs.RegisterTaskDefinitionInput{
 		Family:               aws.String("f"),
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{Name: aws.String("c"), Image: aws.String("i"), Memory: aws.Int32(128)}},
@@ -236,15 +236,15 @@ func TestTags(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	ctx := t.Context()
-	definition := p.Register("nginx")
-	p.Create(definition, func(in *ecs.CreateServiceInput) {
+	definition := p.RegisterTaskDefinition("nginx")
+	p.CreateService(definition, func(in *ecs.CreateServiceInput) {
 		in.DesiredCount = aws.Int32(0)
 		in.Tags = []ecstypes.Tag{{Key: aws.String("sha"), Value: aws.String("1")}}
 	})
 	s, err := p.ECS.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}, Include: []ecstypes.ServiceField{ecstypes.ServiceFieldTags}})
 	require.NoError(t, err)
 	require.Equal(t, "1", *s.Services[0].Tags[0].Value)
-	require.Empty(t, p.Service().Tags, "tags are answered on request only")
+	require.Empty(t, p.DescribeService().Tags, "tags are answered on request only")
 	for _, arn := range []string{definition, *s.Services[0].ServiceArn, *s.Services[0].ClusterArn} {
 		_, err := p.ECS.TagResource(ctx, &ecs.TagResourceInput{ResourceArn: &arn, Tags: []ecstypes.Tag{{Key: aws.String("b"), Value: aws.String("2")}, {Key: aws.String("a"), Value: aws.String("1")}}})
 		require.NoError(t, err)
@@ -260,8 +260,8 @@ func TestTags(t *testing.T) {
 	require.Len(t, d.Tags, 1)
 }
 
-// TestTaskTags: tasks get the tags of their revision or service if the service says
-// so, and those of ECS itself.
+// TestTaskTags checks that tasks get the tags of their task definition or service, as
+// configured, and those of ECS.
 func TestTaskTags(t *testing.T) {
 	t.Parallel()
 	for propagate, want := range map[ecstypes.PropagateTags]map[string]string{
@@ -271,19 +271,19 @@ func TestTaskTags(t *testing.T) {
 	} {
 		t.Run(string(propagate), func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
-			definition := p.Register(p.Image("one"))
+			p := localawstest.New(t, binary, fastOptions)
+			definition := p.RegisterTaskDefinition(p.PushImage("one"))
 			tag := func(value string) []ecstypes.Tag {
 				return []ecstypes.Tag{{Key: aws.String("of"), Value: &value}}
 			}
 			_, err := p.ECS.TagResource(t.Context(), &ecs.TagResourceInput{ResourceArn: &definition, Tags: tag("revision")})
 			require.NoError(t, err)
-			p.Create(definition, func(in *ecs.CreateServiceInput) {
+			p.CreateService(definition, func(in *ecs.CreateServiceInput) {
 				in.PropagateTags, in.EnableECSManagedTags, in.Tags = propagate, true, tag("service")
 			})
-			p.Stable()
+			p.WaitStable()
 			out, err := p.ECS.DescribeTasks(t.Context(), &ecs.DescribeTasksInput{
-				Cluster: aws.String("test"), Tasks: []string{*p.Tasks(ecstypes.DesiredStatusRunning)[0].TaskArn}, Include: []ecstypes.TaskField{ecstypes.TaskFieldTags},
+				Cluster: aws.String("test"), Tasks: []string{*p.DescribeTasks(ecstypes.DesiredStatusRunning)[0].TaskArn}, Include: []ecstypes.TaskField{ecstypes.TaskFieldTags},
 			})
 			require.NoError(t, err)
 			got := map[string]string{}
@@ -295,7 +295,7 @@ func TestTaskTags(t *testing.T) {
 	}
 }
 
-func TestTagsThatAreRefused(t *testing.T) {
+func TestInvalidTags(t *testing.T) {
 	t.Parallel()
 	p := localawstest.New(t, binary, localaws.Options{})
 	var many []ecstypes.Tag
@@ -312,18 +312,18 @@ func TestTagsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestClustersAndServicesAreListedAndDeleted(t *testing.T) {
+func TestListAndDelete(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
+	p := localawstest.New(t, binary, fastOptions)
 	ctx := t.Context()
-	definition := p.Register(p.Image("one"))
+	definition := p.RegisterTaskDefinition(p.PushImage("one"))
 	for i := range 12 {
-		p.Create(definition, func(in *ecs.CreateServiceInput) {
+		p.CreateService(definition, func(in *ecs.CreateServiceInput) {
 			in.ServiceName, in.DesiredCount, in.LoadBalancers = aws.String(fmt.Sprintf("s%02d", i)), aws.Int32(0), nil
 		})
 	}
-	p.Create(definition)
-	p.Stable()
+	p.CreateService(definition)
+	p.WaitStable()
 	clusters, err := p.ECS.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{"test", "none"}, Include: []ecstypes.ClusterField{ecstypes.ClusterFieldTags}})
 	require.NoError(t, err)
 	require.Equal(t, int32(13), clusters.Clusters[0].ActiveServicesCount)

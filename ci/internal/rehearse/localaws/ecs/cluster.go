@@ -22,8 +22,8 @@ type cluster struct {
 }
 
 // cluster finds an active cluster by name or ARN; nil means "default".
-func (c *Control) cluster(ref *string) (*cluster, error) {
-	name := wire.Name(cmp.Or(aws.ToString(ref), "default"))
+func (c *ControlPlane) cluster(ref *string) (*cluster, error) {
+	name := wire.ResourceName(cmp.Or(aws.ToString(ref), "default"))
 	cl, ok := c.clusters[name]
 	if !ok || cl.status != "ACTIVE" {
 		return nil, wire.Errorf("ClusterNotFoundException", "Cluster not found.")
@@ -31,17 +31,18 @@ func (c *Control) cluster(ref *string) (*cluster, error) {
 	return cl, nil
 }
 
-// within is the cluster that a call acts in, which policies may limit it to.
-func (c *Control) within(ctx context.Context, ref *string) (*cluster, error) {
+// clusterForCall returns a call's cluster, and records it as the condition key
+// ecs:cluster.
+func (c *ControlPlane) clusterForCall(ctx context.Context, ref *string) (*cluster, error) {
 	cl, err := c.cluster(ref)
 	if err != nil {
 		return nil, err
 	}
-	wire.Given(ctx, "ecs:cluster", cl.arn)
+	wire.AddCondition(ctx, "ecs:cluster", cl.arn)
 	return cl, nil
 }
 
-func (c *Control) createCluster(ctx context.Context, in *awsecs.CreateClusterInput) (*awsecs.CreateClusterOutput, error) {
+func (c *ControlPlane) createCluster(ctx context.Context, in *awsecs.CreateClusterInput) (*awsecs.CreateClusterOutput, error) {
 	name := cmp.Or(aws.ToString(in.ClusterName), "default")
 	cl, ok := c.clusters[name]
 	if !ok || cl.status != "ACTIVE" {
@@ -55,11 +56,11 @@ func (c *Control) createCluster(ctx context.Context, in *awsecs.CreateClusterInp
 		c.clusters[name] = cl
 		c.setTags(cl.arn, in.Tags)
 	}
-	wire.Touch(ctx, cl.arn)
+	wire.AddResources(ctx, cl.arn)
 	return &awsecs.CreateClusterOutput{Cluster: new(c.describeCluster(cl, true))}, nil
 }
 
-func (c *Control) describeCluster(cl *cluster, tags bool) types.Cluster {
+func (c *ControlPlane) describeCluster(cl *cluster, tags bool) types.Cluster {
 	out := types.Cluster{
 		ClusterArn: &cl.arn, ClusterName: &cl.name, Status: &cl.status, Settings: cl.settings,
 		CapacityProviders: append([]string{}, cl.providers...), Statistics: []types.KeyValuePair{},
@@ -85,16 +86,16 @@ func (c *Control) describeCluster(cl *cluster, tags bool) types.Cluster {
 	return out
 }
 
-func (c *Control) describeClusters(ctx context.Context, in *awsecs.DescribeClustersInput) (*awsecs.DescribeClustersOutput, error) {
+func (c *ControlPlane) describeClusters(ctx context.Context, in *awsecs.DescribeClustersInput) (*awsecs.DescribeClustersOutput, error) {
 	refs := in.Clusters
 	if len(refs) == 0 {
 		refs = []string{"default"}
 	}
 	out := &awsecs.DescribeClustersOutput{Clusters: []types.Cluster{}, Failures: []types.Failure{}}
 	for _, ref := range refs {
-		arn := c.cfg.Scope.ARN("ecs", "cluster/"+wire.Name(ref))
-		wire.Touch(ctx, arn)
-		if cl, ok := c.clusters[wire.Name(ref)]; ok {
+		arn := c.cfg.Scope.ARN("ecs", "cluster/"+wire.ResourceName(ref))
+		wire.AddResources(ctx, arn)
+		if cl, ok := c.clusters[wire.ResourceName(ref)]; ok {
 			out.Clusters = append(out.Clusters, c.describeCluster(cl, slices.Contains(in.Include, types.ClusterFieldTags)))
 		} else {
 			out.Failures = append(out.Failures, types.Failure{Arn: &arn, Reason: new("MISSING")})
@@ -103,23 +104,23 @@ func (c *Control) describeClusters(ctx context.Context, in *awsecs.DescribeClust
 	return out, nil
 }
 
-func (c *Control) listClusters(_ context.Context, in *awsecs.ListClustersInput) (*awsecs.ListClustersOutput, error) {
+func (c *ControlPlane) listClusters(_ context.Context, in *awsecs.ListClustersInput) (*awsecs.ListClustersOutput, error) {
 	arns := []string{}
 	for _, name := range slices.Sorted(maps.Keys(c.clusters)) {
 		if c.clusters[name].status == "ACTIVE" {
 			arns = append(arns, c.clusters[name].arn)
 		}
 	}
-	page, next, err := wire.Page(arns, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(arns, in.NextToken, in.MaxResults, 100)
 	return &awsecs.ListClustersOutput{ClusterArns: page, NextToken: next}, err
 }
 
-func (c *Control) deleteCluster(ctx context.Context, in *awsecs.DeleteClusterInput) (*awsecs.DeleteClusterOutput, error) {
+func (c *ControlPlane) deleteCluster(ctx context.Context, in *awsecs.DeleteClusterInput) (*awsecs.DeleteClusterOutput, error) {
 	cl, err := c.cluster(in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, cl.arn)
+	wire.AddResources(ctx, cl.arn)
 	for _, s := range cl.services {
 		if s.status == statusActive {
 			return nil, wire.Errorf("ClusterContainsServicesException", "The Cluster cannot be deleted while Services are active.")

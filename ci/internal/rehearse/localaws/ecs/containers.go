@@ -16,15 +16,15 @@ import (
 
 func itoa(n int32) string { return strconv.Itoa(int(n)) }
 
-// resourceError is a task that could not be set up, in Fargate's words.
-func resourceError(format string, args ...any) error {
+// initializationError reports a task that could not be set up, with Fargate's message.
+func initializationError(format string, args ...any) error {
 	return errors.New("ResourceInitializationError: " + fmt.Sprintf(format, args...))
 }
 
-// openLogs makes the streams that the containers' output goes to.
-func (t *taskRun) openLogs() error {
-	t.logOptions = map[string]logStream{}
-	for _, p := range t.parts {
+// createLogStreams creates the log streams of the containers.
+func (t *taskRun) createLogStreams() error {
+	t.logStreams = map[string]logStream{}
+	for _, p := range t.containers {
 		log := p.definition.LogConfiguration
 		if log == nil || log.LogDriver != types.LogDriverAwslogs {
 			continue
@@ -34,23 +34,23 @@ func (t *taskRun) openLogs() error {
 		if prefix := log.Options["awslogs-stream-prefix"]; prefix != "" {
 			stream.stream = prefix + "/" + stream.stream
 		}
-		if err := t.c.cfg.Logs.Open(stream.group, stream.stream, log.Options["awslogs-create-group"] == "true"); err != nil {
-			return resourceError("failed to validate logger args: create stream has been retried 1 times: "+
+		if err := t.c.cfg.Logs.OpenStream(stream.group, stream.stream, log.Options["awslogs-create-group"] == "true"); err != nil {
+			return initializationError("failed to validate logger args: create stream has been retried 1 times: "+
 				"failed to create Cloudwatch log stream: %v : exit status 1", err)
 		}
-		t.logOptions[name] = stream
+		t.logStreams[name] = stream
 	}
 	return nil
 }
 
-// startContainers starts what the task definition lists, in the order of its
+// startContainers starts the containers of the task definition in the order of their
 // dependencies.
 func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) error {
-	t.update(func() { t.set("ACTIVATING") })
-	order, _ := startOrder(t.definition.ContainerDefinitions) // checked when it was registered
+	t.locked(func() { t.setStatus("ACTIVATING") })
+	order, _ := startOrder(t.definition.ContainerDefinitions) // validated when it was registered
 	for _, i := range order {
 		if err := t.startContainer(ctx, i, images[i]); err != nil {
-			t.update(func() { t.record.Containers[i].Reason = new(trim(err.Error())) })
+			t.locked(func() { t.record.Containers[i].Reason = new(truncateReason(err.Error())) })
 			t.stopContainers()
 			return err
 		}
@@ -59,41 +59,41 @@ func (t *taskRun) startContainers(ctx context.Context, images []*task.Image) err
 }
 
 func (t *taskRun) startContainer(ctx context.Context, i int, img *task.Image) error {
-	p := t.parts[i]
-	if err := t.await(ctx, p); err != nil {
+	p := t.containers[i]
+	if err := t.waitForDependencies(ctx, p); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	run, err := t.sandbox.Start(t.spec(p.definition, img), t.environment()...)
+	run, err := t.sandbox.Start(t.containerSpec(p.definition, img), t.environment()...)
 	if err != nil {
 		return err
 	}
-	t.update(func() {
+	t.locked(func() {
 		p.run = run
 		t.record.Containers[i].LastStatus = new("RUNNING")
 		t.record.Containers[i].RuntimeId = new(fmt.Sprintf("%s-%010d", t.id, i))
 	})
-	if check := checkOf(p.definition.HealthCheck); check != nil {
-		t.c.wg.Go(func() { t.monitor(ctx, p, check) })
+	if check := newHealthCheck(p.definition.HealthCheck); check != nil {
+		t.c.wg.Go(func() { t.runHealthCheck(ctx, p, check) })
 	}
 	return nil
 }
 
-// start makes the task RUNNING.
-func (t *taskRun) start(ctx context.Context) error {
+// markRunning sets the task's status to RUNNING.
+func (t *taskRun) markRunning(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t.update(func() {
+	t.locked(func() {
 		t.record.StartedAt = new(t.c.cfg.Clock.Now())
-		t.set("RUNNING")
+		t.setStatus("RUNNING")
 	})
 	return nil
 }
 
-func (t *taskRun) spec(d *types.ContainerDefinition, img *task.Image) task.Spec {
+func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) task.Spec {
 	spec := task.Spec{
 		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
 		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
@@ -119,13 +119,13 @@ func (t *taskRun) spec(d *types.ContainerDefinition, img *task.Image) task.Spec 
 	for _, m := range d.PortMappings {
 		spec.Ports = append(spec.Ports, int(aws.ToInt32(m.ContainerPort)))
 	}
-	if out, ok := t.logOptions[*d.Name]; ok {
+	if out, ok := t.logStreams[*d.Name]; ok {
 		spec.Output = func(at time.Time, line string) { t.c.cfg.Logs.Write(out.group, out.stream, at, line) }
 	}
 	return spec
 }
 
-// environment is what Fargate tells every container.
+// environment returns the variables that Fargate sets in every container.
 func (t *taskRun) environment() []string {
 	region := t.c.cfg.Scope.Region
 	env := []string{"AWS_REGION=" + region, "AWS_DEFAULT_REGION=" + region, "AWS_EXECUTION_ENV=AWS_ECS_FARGATE"}
@@ -135,46 +135,46 @@ func (t *taskRun) environment() []string {
 	return env
 }
 
-// standardStopTimeout is how long Fargate waits between SIGTERM and SIGKILL.
-const standardStopTimeout = 30 * time.Second
+// defaultStopTimeout is how long Fargate waits between SIGTERM and SIGKILL.
+const defaultStopTimeout = 30 * time.Second
 
-// shortestGrace is the least real time a container gets to stop, however fast
-// the clock runs.
-const shortestGrace = time.Second
+// minStopGrace is the minimum time between SIGTERM and SIGKILL in real time, whatever
+// the clock's scale.
+const minStopGrace = time.Second
 
-// stopContainers ends every container that runs, all at once.
+// stopContainers stops all running containers at once.
 func (t *taskRun) stopContainers() {
 	var wg sync.WaitGroup
-	for _, p := range t.parts {
+	for _, p := range t.containers {
 		if p.run == nil {
 			continue
 		}
-		grace := standardStopTimeout
+		grace := defaultStopTimeout
 		if p.definition.StopTimeout != nil {
 			grace = time.Duration(*p.definition.StopTimeout) * time.Second
 		}
 		wg.Go(func() {
 			if t.c.ctx.Err() != nil {
-				p.run.Stop(0) // the whole AWS goes down, nobody waits for answers
+				p.run.Stop(0) // the embedded AWS is closing
 			} else {
-				p.run.Stop(t.c.cfg.Clock.AtLeast(grace, shortestGrace))
+				p.run.Stop(t.c.cfg.Clock.AtLeast(grace, minStopGrace))
 			}
 		})
 	}
 	wg.Wait()
-	t.update(func() {
+	t.locked(func() {
 		t.record.ExecutionStoppedAt = new(t.c.cfg.Clock.Now())
-		for _, p := range t.parts {
+		for _, p := range t.containers {
 			if p.run != nil {
-				t.exited(p)
+				t.recordExit(p)
 			}
 		}
 	})
 }
 
-// join registers the task with its service's target groups.
-func (t *taskRun) join() {
-	t.update(func() {
+// registerTargets registers the task with its service's target groups.
+func (t *taskRun) registerTargets() {
+	t.locked(func() {
 		if t.service == nil || t.stopping {
 			return
 		}
@@ -187,39 +187,38 @@ func (t *taskRun) join() {
 			}
 			t.service.registered[group]++
 		}
-		t.service.poke()
+		t.service.wake()
 	})
 }
 
-// leave takes the task out of its target groups. A healthy one keeps running
-// until the groups have let go of it, so that no request is lost.
-func (t *taskRun) leave() {
+// deregisterTargets removes the task from its target groups. A healthy task keeps
+// running until it is drained, so that no request is lost.
+func (t *taskRun) deregisterTargets() {
 	var groups []types.LoadBalancer
-	gentle := false
-	t.update(func() {
+	drainFirst := false
+	t.locked(func() {
 		if t.registered {
 			groups = t.deployment.revision.loadBalancers
 		}
-		gentle = t.gentle
+		drainFirst = t.drainFirst
 	})
 	for _, lb := range groups {
 		group, port := aws.ToString(lb.TargetGroupArn), int(aws.ToInt32(lb.ContainerPort))
-		if !gentle {
-			t.c.cfg.Balancer.Drop(group, t.ip, port)
+		if !drainFirst {
+			t.c.cfg.Balancer.Remove(group, t.ip, port)
 			continue
 		}
-		t.drain(group, port)
+		t.waitDrained(group, port)
 	}
-	t.update(func() { t.set("STOPPING") })
+	t.locked(func() { t.setStatus("STOPPING") })
 }
 
-// drain waits until a target group has let go of the task, unless the task ends
-// by itself: then there is nothing to spare.
-func (t *taskRun) drain(group string, port int) {
+// waitDrained waits until a target group has drained the task, or the task has exited.
+func (t *taskRun) waitDrained(group string, port int) {
 	select {
 	case <-t.c.cfg.Balancer.Drain(group, t.ip, port):
 	case <-t.c.ctx.Done():
-	case <-t.parts[0].run.Done():
-		t.c.cfg.Balancer.Drop(group, t.ip, port)
+	case <-t.containers[0].run.Done():
+		t.c.cfg.Balancer.Remove(group, t.ip, port)
 	}
 }

@@ -9,56 +9,55 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// revision is a service revision: what a deployment aims at. Its id has the same
-// digits as the deployment that introduced it, which is how clients of AWS find
-// the one from the other.
+// revision is a service revision, the target of a deployment. Its id has the same
+// digits as the deployment that created it, by which clients find one from the other.
 type revision struct {
 	arn           string
 	definition    *types.TaskDefinition
 	loadBalancers []types.LoadBalancer
 	network       *types.NetworkConfiguration
-	created       time.Time
+	createdAt     time.Time
 	service       *service
-	digests       map[string]string // by container, as they were first pulled
+	digests       map[string]string // by container, as first pulled
 }
 
 // deployment is one entry of a service's deployments.
 type deployment struct {
-	id       string // ecs-svc/1234567890123456789
-	revision *revision
-	created  time.Time
-	updated  time.Time
-	state    types.DeploymentRolloutState
-	reason   string
-	failed   int // tasks that failed since the last one that got healthy
-	total    int // tasks that failed in all
-	earliest time.Time
-	ready    time.Time // when all its tasks were up, while its alarms are watched on
-	record   *serviceDeployment
+	id                string // ecs-svc/1234567890123456789
+	revision          *revision
+	createdAt         time.Time
+	updatedAt         time.Time
+	state             types.DeploymentRolloutState
+	reason            string
+	failedTasks       int // tasks that failed since the last healthy one
+	total             int // all tasks that failed
+	nextStart         time.Time
+	readyAt           time.Time // when all its tasks were healthy and the bake time began
+	serviceDeployment *serviceDeployment
 }
 
-// serviceDeployment is the record of a deployment in the service deployments API.
+// serviceDeployment is a deployment in the service deployments API.
 type serviceDeployment struct {
-	arn      string
-	service  *service
-	target   *revision
-	sources  []types.ServiceRevisionSummary
-	status   types.ServiceDeploymentStatus
-	reason   string
-	breaker  types.ServiceDeploymentRollbackMonitorsStatus
-	alarms   alarms
-	failures int
-	config   *types.DeploymentConfiguration
-	created  time.Time
-	started  *time.Time
-	updated  time.Time
-	stopped  *time.Time
-	finished *time.Time
-	rollback *types.Rollback
+	arn            string
+	service        *service
+	target         *revision
+	sources        []types.ServiceRevisionSummary
+	status         types.ServiceDeploymentStatus
+	reason         string
+	circuitBreaker types.ServiceDeploymentRollbackMonitorsStatus
+	alarms         alarmMonitor
+	failures       int
+	config         *types.DeploymentConfiguration
+	createdAt      time.Time
+	startedAt      *time.Time
+	updatedAt      time.Time
+	stoppedAt      *time.Time
+	finishedAt     *time.Time
+	rollback       *types.Rollback
 }
 
-// over says whether a service deployment has come to an end.
-func (d *serviceDeployment) over() bool {
+// finished reports whether a service deployment has a final status.
+func (d *serviceDeployment) finished() bool {
 	switch d.status {
 	case types.ServiceDeploymentStatusSuccessful, types.ServiceDeploymentStatusStopped,
 		types.ServiceDeploymentStatusRollbackSuccessful, types.ServiceDeploymentStatusRollbackFailed:
@@ -68,49 +67,49 @@ func (d *serviceDeployment) over() bool {
 	}
 }
 
-// become changes a service deployment's status.
-func (d *serviceDeployment) become(status types.ServiceDeploymentStatus, reason string, now time.Time) {
-	d.status, d.reason, d.updated = status, reason, now
-	if d.over() {
-		d.finished = &now
+// setStatus changes a service deployment's status.
+func (d *serviceDeployment) setStatus(status types.ServiceDeploymentStatus, reason string, now time.Time) {
+	d.status, d.reason, d.updatedAt = status, reason, now
+	if d.finished() {
+		d.finishedAt = &now
 	}
 	if status == types.ServiceDeploymentStatusStopped {
-		d.stopped = &now
+		d.stoppedAt = &now
 	}
 }
 
-// deploy starts a deployment. With back it returns to the revision of an earlier
-// one; the tasks of that revision that still run are kept. The lock is held.
-func (s *service) deploy(d *types.TaskDefinition, back *deployment) *deployment {
+// startDeployment starts a deployment of a task definition, or with rollbackTo of an
+// earlier deployment's revision, whose running tasks are kept. The lock is held.
+func (s *service) startDeployment(d *types.TaskDefinition, rollbackTo *deployment) *deployment {
 	now := s.c.cfg.Clock.Now()
-	digits := wire.Digits(19)
+	digits := wire.RandomDigits(19)
 	next := &deployment{
-		id: "ecs-svc/" + digits, created: now, updated: now, state: types.DeploymentRolloutStateInProgress,
+		id: "ecs-svc/" + digits, createdAt: now, updatedAt: now, state: types.DeploymentRolloutStateInProgress,
 	}
 	next.reason = "ECS deployment " + next.id + " in progress."
-	if back != nil {
-		next.revision = back.revision
-		s.record.TaskDefinition = back.revision.definition.TaskDefinitionArn
-		s.record.LoadBalancers, s.record.NetworkConfiguration = back.revision.loadBalancers, back.revision.network
-		s.adopt(next)
+	if rollbackTo != nil {
+		next.revision = rollbackTo.revision
+		s.record.TaskDefinition = rollbackTo.revision.definition.TaskDefinitionArn
+		s.record.LoadBalancers, s.record.NetworkConfiguration = rollbackTo.revision.loadBalancers, rollbackTo.revision.network
+		s.adoptTasks(next)
 	} else {
 		next.revision = &revision{
 			arn:        s.c.cfg.Scope.ARN("ecs", "service-revision/"+s.cluster.name+"/"+s.name+"/"+digits),
-			definition: d, loadBalancers: s.record.LoadBalancers, network: s.record.NetworkConfiguration, created: now, service: s,
+			definition: d, loadBalancers: s.record.LoadBalancers, network: s.record.NetworkConfiguration, createdAt: now, service: s,
 			digests: map[string]string{},
 		}
 		s.c.revisions[next.revision.arn] = next.revision
-		next.record = s.newServiceDeployment(next.revision, now)
+		next.serviceDeployment = s.newServiceDeployment(next.revision, now)
 	}
 	s.deployments = append([]*deployment{next}, s.deployments...)
-	s.steady, s.stuck = false, false
-	s.poke()
+	s.steady, s.blockedReported = false, false
+	s.wake()
 	return next
 }
 
-// adopt makes the tasks of a revision those of a new deployment.
-func (s *service) adopt(next *deployment) {
-	for _, t := range s.tasks() {
+// adoptTasks assigns the running tasks of a new deployment's revision to it.
+func (s *service) adoptTasks(next *deployment) {
+	for _, t := range s.activeTasks() {
 		if t.deployment.revision == next.revision && !t.stopping {
 			t.deployment = next
 		}
@@ -119,12 +118,12 @@ func (s *service) adopt(next *deployment) {
 
 func (s *service) newServiceDeployment(target *revision, now time.Time) *serviceDeployment {
 	d := &serviceDeployment{
-		arn:     s.c.cfg.Scope.ARN("ecs", "service-deployment/"+s.cluster.name+"/"+s.name+"/"+wire.Hex(21)),
-		service: s, target: target, status: types.ServiceDeploymentStatusPending, created: now, updated: now,
-		config: s.record.DeploymentConfiguration, breaker: types.ServiceDeploymentRollbackMonitorsStatusDisabled,
+		arn:     s.c.cfg.Scope.ARN("ecs", "service-deployment/"+s.cluster.name+"/"+s.name+"/"+wire.RandomHex(21)),
+		service: s, target: target, status: types.ServiceDeploymentStatusPending, createdAt: now, updatedAt: now,
+		config: s.record.DeploymentConfiguration, circuitBreaker: types.ServiceDeploymentRollbackMonitorsStatusDisabled,
 	}
 	if d.config.DeploymentCircuitBreaker.Enable {
-		d.breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoring
+		d.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoring
 	}
 	d.alarms = s.c.newAlarms(d.config.Alarms)
 	for _, old := range s.deployments {
@@ -133,69 +132,69 @@ func (s *service) newServiceDeployment(target *revision, now time.Time) *service
 			Arn: &old.revision.arn, RunningTaskCount: running, PendingTaskCount: pending, RequestedTaskCount: wanted,
 		})
 	}
-	if len(s.history) > 0 && !s.history[0].over() {
-		s.history[0].become(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
-		s.history[0].breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
-		s.history[0].alarms.end()
+	if len(s.serviceDeployments) > 0 && !s.serviceDeployments[0].finished() {
+		s.serviceDeployments[0].setStatus(types.ServiceDeploymentStatusStopped, "Service deployment stopped because a newer service deployment was started.", now)
+		s.serviceDeployments[0].circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
+		s.serviceDeployments[0].alarms.complete()
 	}
-	s.history = append([]*serviceDeployment{d}, s.history...)
+	s.serviceDeployments = append([]*serviceDeployment{d}, s.serviceDeployments...)
 	s.c.deployments[d.arn] = d
 	return d
 }
 
-// rollBack ends a deployment as failed and returns to the last one that was
-// completed. Without one, or if the service does not want it, nothing more is
-// started and what runs is left running.
-func (s *service) rollBack(failed *deployment, why rollbackCause) {
+// rollBack fails a deployment and rolls back to the last completed one. Without one, or
+// if the service is not configured to roll back, no more tasks are started, and running
+// ones keep running.
+func (s *service) rollBack(failed *deployment, cause rollbackCause) {
 	now := s.c.cfg.Clock.Now()
-	failed.state, failed.reason, failed.updated = types.DeploymentRolloutStateFailed, why.failed, now
-	rec := failed.record
+	failed.state, failed.reason, failed.updatedAt = types.DeploymentRolloutStateFailed, cause.failedReason, now
+	rec := failed.serviceDeployment
 	if rec != nil {
-		rec.alarms.end()
+		rec.alarms.complete()
 	}
-	if !why.back || rec == nil {
+	if !cause.rollBack || rec == nil {
 		if rec != nil {
-			rec.become(types.ServiceDeploymentStatusStopped, why.stopped, now)
+			rec.setStatus(types.ServiceDeploymentStatusStopped, cause.stoppedReason, now)
 		}
 		return
 	}
-	if s.completed == nil {
+	if s.lastCompleted == nil {
 		s.event("(service %s) was unable to roll back: no rollback candidate was found.", s.name)
-		rec.become(types.ServiceDeploymentStatusRollbackFailed, why.status+" No rollback candidate was found to run the rollback.", now)
+		rec.setStatus(types.ServiceDeploymentStatusRollbackFailed, cause.rolledBackReason+" No rollback candidate was found to run the rollback.", now)
 		return
 	}
-	target := s.completed
+	target := s.lastCompleted
 	s.event("(service %s) rolling back to deployment %s.", s.name, target.id)
-	rec.become(types.ServiceDeploymentStatusRollbackInProgress, why.status, now)
-	rec.rollback = &types.Rollback{Reason: new(why.status), StartedAt: &now, ServiceRevisionArn: &target.revision.arn}
-	next := s.deploy(nil, target)
-	next.record = rec
-	next.reason = fmt.Sprintf("%s: rolling back to deploymentId %s.", why.who, target.id)
+	rec.setStatus(types.ServiceDeploymentStatusRollbackInProgress, cause.rolledBackReason, now)
+	rec.rollback = &types.Rollback{Reason: new(cause.rolledBackReason), StartedAt: &now, ServiceRevisionArn: &target.revision.arn}
+	next := s.startDeployment(nil, target)
+	next.serviceDeployment = rec
+	next.reason = fmt.Sprintf("%s: rolling back to deploymentId %s.", cause.reasonPrefix, target.id)
 }
 
-// rollbackCause is the wording of one kind of rollback.
+// rollbackCause holds ECS's messages for one kind of failed deployment.
 type rollbackCause struct {
-	back    bool   // go back, not only stop
-	who     string // begins rolloutStateReason of the deployment that goes back
-	failed  string // rolloutStateReason of the deployment that failed
-	status  string // statusReason of the service deployment that is rolled back
-	stopped string // statusReason of the service deployment that is only stopped
+	rollBack         bool   // roll back, not only stop
+	reasonPrefix     string // begins rolloutStateReason of the rollback's deployment
+	failedReason     string // rolloutStateReason of the failed deployment
+	rolledBackReason string // statusReason of a service deployment that is rolled back
+	stoppedReason    string // statusReason of a service deployment that is only stopped
 }
 
-func breakerTripped(back bool) rollbackCause {
+func circuitBreakerRollback(rollbackTo bool) rollbackCause {
 	return rollbackCause{
-		back: back, who: "ECS deployment circuit breaker",
-		failed:  "ECS deployment circuit breaker: tasks failed to start.",
-		status:  "Service deployment rolled back because the circuit breaker threshold was exceeded.",
-		stopped: "Service deployment stopped because the circuit breaker threshold was exceeded.",
+		rollBack: rollbackTo, reasonPrefix: "ECS deployment circuit breaker",
+		failedReason:     "ECS deployment circuit breaker: tasks failed to start.",
+		rolledBackReason: "Service deployment rolled back because the circuit breaker threshold was exceeded.",
+		stoppedReason:    "Service deployment stopped because the circuit breaker threshold was exceeded.",
 	}
 }
 
-func userStopped(back bool) rollbackCause {
+func userRollback(rollbackTo bool) rollbackCause {
 	return rollbackCause{
-		back: back, who: "ECS deployment stopped by user",
-		failed:  "ECS deployment stopped by user.",
-		status:  "Service deployment rolled back because of a user request.",
-		stopped: "Service deployment stopped because of a user request.",
+		rollBack: rollbackTo, reasonPrefix: "ECS deployment stopped by user",
+		failedReason:     "ECS deployment stopped by user.",
+		rolledBackReason: "Service deployment rolled back because of a user request.",
+		stoppedReason:    "Service deployment stopped because of a user request.",
 	}
 }

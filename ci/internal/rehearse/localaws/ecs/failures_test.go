@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// quick makes the waits of ECS and ELB five times shorter.
-var quick = localaws.Options{TimeScale: 5}
+// fastOptions shorten the waits of ECS and ELB to a fifth.
+var fastOptions = localaws.Options{TimeScale: 5}
 
 func env(key, value string) func(*ecstypes.ContainerDefinition) {
 	return func(d *ecstypes.ContainerDefinition) {
@@ -24,17 +24,17 @@ func env(key, value string) func(*ecstypes.ContainerDefinition) {
 	}
 }
 
-// history lists the service's service deployments, newest first.
-func history(p *localawstest.Platform) []ecstypes.ServiceDeployment {
+// serviceDeployments returns the service's deployments, newest first.
+func serviceDeployments(p *localawstest.Platform) []ecstypes.ServiceDeployment {
 	p.Helper()
 	list, err := p.ECS.ListServiceDeployments(p.Context(), &ecs.ListServiceDeploymentsInput{Cluster: aws.String("test"), Service: aws.String("app")})
-	p.OK(err)
+	p.RequireNoError(err)
 	var arns []string
 	for _, d := range list.ServiceDeployments {
 		arns = append(arns, *d.ServiceDeploymentArn)
 	}
 	out, err := p.ECS.DescribeServiceDeployments(p.Context(), &ecs.DescribeServiceDeploymentsInput{ServiceDeploymentArns: arns})
-	p.OK(err)
+	p.RequireNoError(err)
 	require.Empty(p, out.Failures)
 	return out.ServiceDeployments
 }
@@ -48,8 +48,10 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		event      func(p *localawstest.Platform, task string) string
 	}{
 		"answers its health check with 500": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Image("sick"), env("HEALTH_STATUS", "500")) },
-			stopCode:   ecstypes.TaskStopCodeServiceSchedulerInitiated,
+			definition: func(p *localawstest.Platform) string {
+				return p.RegisterTaskDefinition(p.PushImage("sick"), env("HEALTH_STATUS", "500"))
+			},
+			stopCode: ecstypes.TaskStopCodeServiceSchedulerInitiated,
 			reason: func(p *localawstest.Platform) string {
 				return "Task failed ELB health checks in (target-group " + p.Group + ")"
 			},
@@ -59,7 +61,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 			},
 		},
 		"never listens": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Image("hang", "hang")) },
+			definition: func(p *localawstest.Platform) string { return p.RegisterTaskDefinition(p.PushImage("hang", "hang")) },
 			stopCode:   ecstypes.TaskStopCodeServiceSchedulerInitiated,
 			reason: func(p *localawstest.Platform) string {
 				return "Task failed ELB health checks in (target-group " + p.Group + ")"
@@ -69,7 +71,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 			},
 		},
 		"has no image": {
-			definition: func(p *localawstest.Platform) string { return p.Register(p.Repo + ":nowhere") },
+			definition: func(p *localawstest.Platform) string { return p.RegisterTaskDefinition(p.Repo + ":nowhere") },
 			stopCode:   ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(p *localawstest.Platform) string {
 				return "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref " +
@@ -78,7 +80,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"has no program": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) { d.EntryPoint = []string{"/nowhere"} })
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) { d.EntryPoint = []string{"/nowhere"} })
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -89,7 +91,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 		},
 		"has no log group": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) { d.LogConfiguration.Options["awslogs-group"] = "/nowhere" })
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) { d.LogConfiguration.Options["awslogs-group"] = "/nowhere" })
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -97,17 +99,17 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 					"failed to create Cloudwatch log stream: ResourceNotFoundException: The specified log group does not exist. : exit status 1"
 			},
 		},
-		"is for another processor": {
+		"has another architecture": {
 			definition: func(p *localawstest.Platform) string {
-				img, err := testapp.Service(p.Binary(), "riscv")
-				p.OK(err)
+				img, err := testapp.ServiceImage(p.Binary(), "riscv")
+				p.RequireNoError(err)
 				file, err := img.ConfigFile()
-				p.OK(err)
+				p.RequireNoError(err)
 				file = file.DeepCopy()
 				file.Architecture = "riscv64"
 				img, err = mutate.ConfigFile(img, file)
-				p.OK(err)
-				return p.Register(p.Push(img, "riscv"))
+				p.RequireNoError(err)
+				return p.RegisterTaskDefinition(p.Push(img, "riscv"))
 			},
 			stopCode: ecstypes.TaskStopCodeTaskFailedToStart,
 			reason: func(*localawstest.Platform) string {
@@ -115,9 +117,9 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 					"image Manifest does not contain descriptor matching platform '" + runtime.GOOS + "/" + runtime.GOARCH + "'"
 			},
 		},
-		"wants a secret": {
+		"has a missing secret": {
 			definition: func(p *localawstest.Platform) string {
-				return p.Register(p.Image("two"), func(d *ecstypes.ContainerDefinition) {
+				return p.RegisterTaskDefinition(p.PushImage("two"), func(d *ecstypes.ContainerDefinition) {
 					d.Secrets = []ecstypes.Secret{{Name: aws.String("KEY"), ValueFrom: aws.String("arn:aws:ssm:us-east-1:000000000000:parameter/key")}}
 				})
 			},
@@ -131,20 +133,20 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
-			good := p.Register(p.Image("one"))
-			p.Create(good)
-			p.Stable()
-			id := p.Update(test.definition(p))
+			p := localawstest.New(t, binary, fastOptions)
+			good := p.RegisterTaskDefinition(p.PushImage("one"))
+			p.CreateService(good)
+			p.WaitStable()
+			id := p.UpdateService(test.definition(p))
 			p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
-			s := p.Stable()
+			s := p.WaitStable()
 
 			require.Equal(t, good, *s.TaskDefinition)
 			require.Equal(t, "one", p.Version())
-			events := localawstest.Messages(s)
+			events := localawstest.EventMessages(s)
 			require.Contains(t, events, "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
 			matching := 0
-			for _, task := range p.Tasks(ecstypes.DesiredStatusStopped) {
+			for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 				require.Equal(t, id, *task.StartedBy, "no task of the good version was stopped")
 				if task.StopCode == test.stopCode && *task.StoppedReason == test.reason(p) {
 					matching++
@@ -154,7 +156,7 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 				}
 			}
 			require.GreaterOrEqual(t, matching, 3)
-			latest := history(p)[0]
+			latest := serviceDeployments(p)[0]
 			require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, latest.Status)
 			require.Equal(t, ecstypes.ServiceDeploymentRollbackMonitorsStatusTriggered, latest.DeploymentCircuitBreaker.Status)
 			require.GreaterOrEqual(t, latest.DeploymentCircuitBreaker.FailureCount, int32(3))
@@ -165,31 +167,31 @@ func TestFailedDeploymentsAreRolledBack(t *testing.T) {
 	}
 }
 
-func TestFirstDeploymentHasNothingToGoBackTo(t *testing.T) {
+func TestFirstDeploymentHasNoRollbackCandidate(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Repo + ":nowhere"))
+	p := localawstest.New(t, binary, fastOptions)
+	p.CreateService(p.RegisterTaskDefinition(p.Repo + ":nowhere"))
 	s := p.Eventually(func(s ecstypes.Service) bool {
 		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
 	})
 	require.Len(t, s.Deployments, 1)
 	require.Equal(t, "ECS deployment circuit breaker: tasks failed to start.", *s.Deployments[0].RolloutStateReason)
-	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackFailed, history(p)[0].Status)
+	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackFailed, serviceDeployments(p)[0].Status)
 
-	// The service is not lost: a good definition brings it up.
-	p.Update(p.Register(p.Image("one")))
-	p.Stable()
+	// A valid task definition still starts the service.
+	p.UpdateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
 	require.Equal(t, "one", p.Version())
 }
 
-func TestBreakerWithoutRollbackStops(t *testing.T) {
+func TestCircuitBreakerWithoutRollback(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) {
+	p := localawstest.New(t, binary, fastOptions)
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) {
 		in.DeploymentConfiguration.DeploymentCircuitBreaker.Rollback = false
 	})
-	p.Stable()
-	id := p.Update(p.Register(p.Image("bad", "exit", "1")))
+	p.WaitStable()
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "1")))
 	s := p.Eventually(func(s ecstypes.Service) bool {
 		return s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateFailed
 	})
@@ -197,7 +199,7 @@ func TestBreakerWithoutRollbackStops(t *testing.T) {
 	require.Len(t, s.Deployments, 2, "the old tasks go on")
 	require.Equal(t, int32(2), s.Deployments[1].RunningCount)
 	require.Equal(t, "one", p.Version())
-	latest := history(p)[0]
+	latest := serviceDeployments(p)[0]
 	require.Equal(t, ecstypes.ServiceDeploymentStatusStopped, latest.Status)
 	require.Equal(t, "Service deployment stopped because the circuit breaker threshold was exceeded.", *latest.StatusReason)
 
@@ -208,18 +210,18 @@ func TestBreakerWithoutRollbackStops(t *testing.T) {
 
 func TestNewerUpdateReplacesDeployment(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	p.Stable()
-	hanging, good := p.Register(p.Image("hang", "hang")), p.Register(p.Image("three"))
-	hung := p.Update(hanging)
+	p := localawstest.New(t, binary, fastOptions)
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	p.WaitStable()
+	hanging, good := p.RegisterTaskDefinition(p.PushImage("hang", "hang")), p.RegisterTaskDefinition(p.PushImage("three"))
+	hung := p.UpdateService(hanging)
 	p.Eventually(func(s ecstypes.Service) bool { return s.Deployments[0].RunningCount > 0 })
-	last := p.Update(good)
-	s := p.Stable()
+	last := p.UpdateService(good)
+	s := p.WaitStable()
 	require.Equal(t, last, *s.Deployments[0].Id)
 	require.NotEqual(t, hung, last)
 	require.Equal(t, "three", p.Version())
-	h := history(p)
+	h := serviceDeployments(p)
 	require.Len(t, h, 3)
 	require.Equal(t, ecstypes.ServiceDeploymentStatusSuccessful, h[0].Status)
 	require.Len(t, h[0].SourceServiceRevisions, 2)
@@ -242,17 +244,17 @@ func TestStopServiceDeployment(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := localawstest.New(t, binary, quick)
-			p.Create(p.Register(p.Image("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration = nil })
-			p.Stable()
-			p.Update(p.Register(p.Image("hang", "hang")))
-			current := history(p)[0]
+			p := localawstest.New(t, binary, fastOptions)
+			p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")), func(in *ecs.CreateServiceInput) { in.DeploymentConfiguration = nil })
+			p.WaitStable()
+			p.UpdateService(p.RegisterTaskDefinition(p.PushImage("hang", "hang")))
+			current := serviceDeployments(p)[0]
 			out, err := p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{
 				ServiceDeploymentArn: current.ServiceDeploymentArn, StopType: test.kind,
 			})
 			require.NoError(t, err)
 			require.Equal(t, *current.ServiceDeploymentArn, *out.ServiceDeploymentArn)
-			p.Eventually(func(ecstypes.Service) bool { return history(p)[0].Status == test.status })
+			p.Eventually(func(ecstypes.Service) bool { return serviceDeployments(p)[0].Status == test.status })
 			require.Equal(t, test.version, p.Version())
 
 			_, err = p.ECS.StopServiceDeployment(t.Context(), &ecs.StopServiceDeploymentInput{ServiceDeploymentArn: current.ServiceDeploymentArn})
@@ -268,22 +270,22 @@ func TestStopServiceDeployment(t *testing.T) {
 
 func TestUnhealthyTaskIsReplaced(t *testing.T) {
 	t.Parallel()
-	p := localawstest.New(t, binary, quick)
-	p.Create(p.Register(p.Image("one")))
-	before := p.Stable()
+	p := localawstest.New(t, binary, fastOptions)
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	before := p.WaitStable()
 	p.Get("/sick")
 	p.Eventually(func(s ecstypes.Service) bool {
-		return len(s.Events) > len(before.Events) && s.RunningCount == 2 && s.PendingCount == 0 && len(p.Tasks(ecstypes.DesiredStatusStopped)) == 1
+		return len(s.Events) > len(before.Events) && s.RunningCount == 2 && s.PendingCount == 0 && len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 1
 	})
-	gone := p.Tasks(ecstypes.DesiredStatusStopped)[0]
+	gone := p.DescribeTasks(ecstypes.DesiredStatusStopped)[0]
 	require.Equal(t, "Task failed ELB health checks in (target-group "+p.Group+")", *gone.StoppedReason)
-	after := p.Stable()
+	after := p.WaitStable()
 	require.Equal(t, *before.Deployments[0].Id, *after.Deployments[0].Id, "no new deployment")
 	p.Get("/die")
 	p.Eventually(func(s ecstypes.Service) bool {
-		return len(p.Tasks(ecstypes.DesiredStatusStopped)) == 2 && s.RunningCount == 2
+		return len(p.DescribeTasks(ecstypes.DesiredStatusStopped)) == 2 && s.RunningCount == 2
 	})
-	for _, task := range p.Tasks(ecstypes.DesiredStatusStopped) {
+	for _, task := range p.DescribeTasks(ecstypes.DesiredStatusStopped) {
 		if *task.TaskArn != *gone.TaskArn {
 			require.Equal(t, ecstypes.TaskStopCodeEssentialContainerExited, task.StopCode)
 			require.Equal(t, int32(3), *task.Containers[0].ExitCode)

@@ -8,4 +8,4 @@ import (
 
 var binary string // the compiled test service
 
-func TestMain(m *testing.M) { testapp.Main(m, &binary) }
+func TestMain(m *testing.M) { testapp.RunTests(m, &binary) }

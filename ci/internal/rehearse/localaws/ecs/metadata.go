@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// ServeMetadata answers the task metadata endpoint version 4 below /v4/<task id>:
-// the container's part at the root, the task's at /task.
-func (c *Control) ServeMetadata(w http.ResponseWriter, r *http.Request) {
+// ServeMetadata serves the task metadata endpoint version 4 below /v4/<task id>: the
+// container's metadata at the root, the task's at /task.
+func (c *ControlPlane) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	id, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v4/"), "/")
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -28,8 +28,8 @@ func (c *Control) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 }
 
 func (t *taskRun) metadata() map[string]any {
-	containers := make([]map[string]any, len(t.parts))
-	for i := range t.parts {
+	containers := make([]map[string]any, len(t.containers))
+	for i := range t.containers {
 		containers[i] = t.metadataOf(i)
 	}
 	return map[string]any{

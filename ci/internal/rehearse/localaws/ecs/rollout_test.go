@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/task"
 )
 
-// load sends requests without pause until it is stopped and counts the answers.
+// load sends requests until it is stopped and counts the responses.
 func load(p *localawstest.Platform) (stop func() (good, bad int64)) {
 	var good, bad atomic.Int64
 	ctx, cancel := context.WithCancel(p.Context())
@@ -59,8 +59,8 @@ func load(p *localawstest.Platform) (stop func() (good, bad int64)) {
 	}
 }
 
-// modes lists the ways to keep tasks apart that this machine can do.
-func modes(t *testing.T) []task.Mode {
+// taskModes returns the task modes that this machine supports.
+func taskModes(t *testing.T) []task.Mode {
 	t.Helper()
 	p := localawstest.Start(t, localaws.Options{})
 	if p.Server.TaskMode() == task.ModeNamespace {
@@ -71,26 +71,26 @@ func modes(t *testing.T) []task.Mode {
 }
 
 func TestRollingUpdateLosesNoRequest(t *testing.T) {
-	for _, mode := range modes(t) {
+	for _, mode := range taskModes(t) {
 		t.Run(string(mode), func(t *testing.T) { rollingUpdate(t, mode) })
 	}
 }
 
 func rollingUpdate(t *testing.T, mode task.Mode) {
 	p := localawstest.New(t, binary, localaws.Options{Tasks: mode})
-	p.Create(p.Register(p.Image("one")))
-	s := p.Stable()
+	p.CreateService(p.RegisterTaskDefinition(p.PushImage("one")))
+	s := p.WaitStable()
 	require.Equal(t, "one", p.Version())
 	require.Equal(t, int32(2), s.RunningCount)
 
 	stop := load(p)
 	began := time.Now()
-	id := p.Update(p.Register(p.Image("two")))
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("two")))
 	two := p.Eventually(func(s ecstypes.Service) bool { return len(s.Deployments) == 2 })
 	require.Equal(t, "PRIMARY", *two.Deployments[0].Status)
 	require.Equal(t, id, *two.Deployments[0].Id)
 	require.Equal(t, "ACTIVE", *two.Deployments[1].Status)
-	s = p.Stable()
+	s = p.WaitStable()
 	took := time.Since(began)
 	good, bad := stop()
 	t.Logf("rolled in %s, %d requests served, %d failed", took, good, bad)
@@ -102,27 +102,27 @@ func rollingUpdate(t *testing.T, mode task.Mode) {
 	served, failed := p.Server.Traffic("alb")
 	require.Zero(t, failed)
 	require.GreaterOrEqual(t, served, good)
-	for _, m := range localawstest.Messages(s) {
+	for _, m := range localawstest.EventMessages(s) {
 		t.Log(m)
 	}
 }
 
 func TestCircuitBreakerRollsBack(t *testing.T) {
 	p := localawstest.New(t, binary, localaws.Options{Tasks: task.ModePort})
-	good := p.Register(p.Image("one"))
-	p.Create(good)
-	before := p.Stable()
+	good := p.RegisterTaskDefinition(p.PushImage("one"))
+	p.CreateService(good)
+	before := p.WaitStable()
 	began := time.Now()
-	id := p.Update(p.Register(p.Image("bad", "exit", "7")))
+	id := p.UpdateService(p.RegisterTaskDefinition(p.PushImage("bad", "exit", "7")))
 	p.Eventually(func(s ecstypes.Service) bool { return *s.Deployments[0].Id != id })
 	t.Logf("circuit breaker tripped after %s", time.Since(began))
-	s := p.Stable()
+	s := p.WaitStable()
 	require.Equal(t, good, *s.TaskDefinition)
 	require.NotEqual(t, *before.Deployments[0].Id, *s.Deployments[0].Id)
 	require.Equal(t, "one", p.Version())
-	require.Contains(t, localawstest.Messages(s), "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
+	require.Contains(t, localawstest.EventMessages(s), "(service app) (deployment "+id+") deployment failed: tasks failed to start.")
 
-	stopped := p.Tasks(ecstypes.DesiredStatusStopped)
+	stopped := p.DescribeTasks(ecstypes.DesiredStatusStopped)
 	require.NotEmpty(t, stopped)
 	failed := 0
 	for _, task := range stopped {
@@ -147,7 +147,7 @@ func TestCircuitBreakerRollsBack(t *testing.T) {
 	require.Len(t, list.ServiceDeployments, 2)
 	require.Equal(t, ecstypes.ServiceDeploymentStatusRollbackSuccessful, list.ServiceDeployments[0].Status)
 	require.Equal(t, "Service deployment rolled back because the circuit breaker threshold was exceeded.", *list.ServiceDeployments[0].StatusReason)
-	for _, m := range localawstest.Messages(s) {
+	for _, m := range localawstest.EventMessages(s) {
 		t.Log(m)
 	}
 }

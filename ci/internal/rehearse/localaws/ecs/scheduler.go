@@ -9,19 +9,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 )
 
-// idle is how often the scheduler looks at a service that nothing happens to,
-// in real time. It is a safety net: every change pokes the service.
-const idle = 10 * time.Second
+// resyncInterval is how often the scheduler reconciles an unchanged service, in real
+// time. It is a safety net: every change wakes the service.
+const resyncInterval = 10 * time.Second
 
-// schedule is a service's scheduler: it acts whenever something has changed.
-func (s *service) schedule() {
+// runScheduler reconciles a service whenever something has changed, until it is deleted.
+func (s *service) runScheduler() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-s.c.ctx.Done():
 			return
-		case <-s.gone:
+		case <-s.deleted:
 			return
 		case <-s.wakeup:
 		case <-timer.C:
@@ -33,11 +33,11 @@ func (s *service) schedule() {
 	}
 }
 
-// tasks lists the service's tasks that have not stopped, oldest first. The lock
-// is held, as in everything below.
-func (s *service) tasks() []*taskRun {
+// activeTasks returns the service's tasks that have not stopped, oldest first. The lock
+// is held, as in all functions below.
+func (s *service) activeTasks() []*taskRun {
 	var list []*taskRun
-	for _, t := range s.members {
+	for _, t := range s.taskRuns {
 		if t.status() != "STOPPED" {
 			list = append(list, t)
 		}
@@ -45,92 +45,94 @@ func (s *service) tasks() []*taskRun {
 	return list
 }
 
-// reconcile brings the service one step closer to what is wanted and returns
-// when to look again if nothing happens before.
+// reconcile brings the service one step closer to its desired state. It returns when to
+// reconcile again if nothing changes before.
 func (s *service) reconcile() time.Duration {
 	if s.c.closed {
-		return idle
+		return resyncInterval
 	}
-	next := idle
-	s.begin()
-	s.tellRegistered()
-	for _, t := range s.tasks() {
-		next = min(next, s.judge(t))
+	next := resyncInterval
+	s.advanceServiceDeployment()
+	s.reportRegistered()
+	for _, t := range s.activeTasks() {
+		next = min(next, s.evaluateHealth(t))
 	}
 	s.countFailures()
-	s.breaker()
-	s.heedAlarms()
+	s.checkCircuitBreaker()
+	s.checkAlarms()
 	if s.primary().state != types.DeploymentRolloutStateFailed || s.status == statusDraining {
 		next = min(next, s.scaleUp())
 		s.scaleDown()
 	}
-	s.retire()
-	next = min(next, s.finish())
+	s.removeStopped()
+	next = min(next, s.completeIfStable())
 	return max(next, time.Millisecond)
 }
 
-// begin moves a new service deployment on, and carries out requested stops.
-func (s *service) begin() {
+// advanceServiceDeployment starts a pending service deployment, or stops one as
+// requested.
+func (s *service) advanceServiceDeployment() {
 	p := s.primary()
-	rec := p.record
+	rec := p.serviceDeployment
 	if rec == nil {
 		return
 	}
 	now := s.c.cfg.Clock.Now()
 	switch rec.status {
 	case types.ServiceDeploymentStatusPending:
-		rec.started = &now
-		rec.become(types.ServiceDeploymentStatusInProgress, "", now)
+		rec.startedAt = &now
+		rec.setStatus(types.ServiceDeploymentStatusInProgress, "", now)
 	case types.ServiceDeploymentStatusRollbackRequested:
 		s.event("(service %s) (deployment %s) deployment stopped: rollback requested by user.", s.name, p.id)
-		s.rollBack(p, userStopped(true))
+		s.rollBack(p, userRollback(true))
 	case types.ServiceDeploymentStatusStopRequested:
 		s.event("(service %s) (deployment %s) deployment stopped by user.", s.name, p.id)
-		s.rollBack(p, userStopped(false))
+		s.rollBack(p, userRollback(false))
 	}
 }
 
-func (s *service) tellRegistered() {
+func (s *service) reportRegistered() {
 	for group, n := range s.registered {
 		s.event("(service %s) registered %d targets in (target-group %s)", s.name, n, group)
 		delete(s.registered, group)
 	}
 }
 
-// scaleUp starts tasks of the primary deployment as far as maximumPercent allows.
+// scaleUp starts tasks of the primary deployment, as far as maximumPercent allows. It
+// returns when to try again.
 func (s *service) scaleUp() time.Duration {
 	p := s.primary()
-	mine, all := 0, 0
-	for _, t := range s.tasks() {
+	current, all := 0, 0
+	for _, t := range s.activeTasks() {
 		if t.stopping {
 			continue
 		}
 		all++
 		if t.deployment == p {
-			mine++
+			current++
 		}
 	}
-	limit := s.desired * int(*s.record.DeploymentConfiguration.MaximumPercent) / 100
-	missing := min(s.desired-mine, limit-all)
+	maxTasks := s.desired * int(*s.record.DeploymentConfiguration.MaximumPercent) / 100
+	missing := min(s.desired-current, maxTasks-all)
 	if missing <= 0 {
-		return idle
+		return resyncInterval
 	}
-	if wait := time.Until(p.earliest); wait > 0 {
+	if wait := time.Until(p.nextStart); wait > 0 {
 		return wait
 	}
 	var names []string
 	for range missing {
-		names = append(names, "(task "+s.launch(p).id+")")
+		names = append(names, "(task "+s.startTask(p).id+")")
 	}
 	s.steady = false
 	s.event("(service %s) has started %d tasks: %s.", s.name, missing, strings.Join(names, " "))
-	return idle
+	return resyncInterval
 }
 
-func (s *service) launch(d *deployment) *taskRun {
+func (s *service) startTask(d *deployment) *taskRun {
 	t := s.c.newTask(s.cluster, d.revision.definition, "service:"+s.name)
 	t.service, t.deployment = s, d
-	s.members = append(s.members, t)
+	s.taskRuns = append(s.taskRuns, t)
 	t.record.StartedBy = new(d.id)
 	switch s.record.PropagateTags {
 	case types.PropagateTagsService:
@@ -143,77 +145,77 @@ func (s *service) launch(d *deployment) *taskRun {
 			{Key: new("aws:ecs:clusterName"), Value: &s.cluster.name}, {Key: new("aws:ecs:serviceName"), Value: &s.name},
 		})
 	}
-	s.c.spawn(t.live)
+	s.c.spawn(t.run)
 	return t
 }
 
-// scaleDown stops tasks of older deployments, and of the primary one where there
-// are too many, as far as minimumHealthyPercent allows.
+// scaleDown stops tasks of older deployments, and surplus ones of the primary, as far
+// as minimumHealthyPercent allows.
 func (s *service) scaleDown() {
 	p := s.primary()
-	var mine, older []*taskRun
-	up, mineUp := 0, 0
-	for _, t := range s.tasks() {
+	var current, older []*taskRun
+	serving, currentServing := 0, 0
+	for _, t := range s.activeTasks() {
 		if t.stopping {
 			continue
 		}
-		if t.up() {
-			up++
+		if t.serving() {
+			serving++
 		}
 		if t.deployment == p {
-			mine = append(mine, t)
-			if t.up() {
-				mineUp++
+			current = append(current, t)
+			if t.serving() {
+				currentServing++
 			}
 		} else {
 			older = append(older, t)
 		}
 	}
 	config := s.record.DeploymentConfiguration
-	floor := (s.desired*int(*config.MinimumHealthyPercent) + 99) / 100
-	limit := s.desired * int(*config.MaximumPercent) / 100
-	cramped := len(mine) < s.desired && len(mine)+len(older) >= limit
-	var doomed []*taskRun
+	minHealthy := (s.desired*int(*config.MinimumHealthyPercent) + 99) / 100
+	maxTasks := s.desired * int(*config.MaximumPercent) / 100
+	atCapacity := len(current) < s.desired && len(current)+len(older) >= maxTasks
+	var stopping []*taskRun
 	for _, t := range older {
 		switch {
-		case !t.up(): // it serves nobody
-			doomed = append(doomed, t)
-		case up > floor && (cramped || up > s.desired || mineUp >= s.desired):
-			doomed = append(doomed, t)
-			up--
+		case !t.serving():
+			stopping = append(stopping, t)
+		case serving > minHealthy && (atCapacity || serving > s.desired || currentServing >= s.desired):
+			stopping = append(stopping, t)
+			serving--
 		}
 	}
-	for i := len(mine) - 1; i >= s.desired; i-- {
-		doomed = append(doomed, mine[i])
+	for i := len(current) - 1; i >= s.desired; i-- {
+		stopping = append(stopping, current[i])
 	}
-	s.stop(doomed, "Scaling activity initiated by (deployment "+p.id+")")
-	if cramped && len(doomed) == 0 && up <= floor && up >= s.desired && !s.stuck {
-		s.stuck = true
+	s.stopTasks(stopping, "Scaling activity initiated by (deployment "+p.id+")")
+	if atCapacity && len(stopping) == 0 && serving <= minHealthy && serving >= s.desired && !s.blockedReported {
+		s.blockedReported = true
 		s.event("(service %s) was unable to stop or start tasks during a deployment because of the service deployment configuration. "+
 			"Update the minimumHealthyPercent or maximumPercent value and try again.", s.name)
 	}
 }
 
-// stop ends tasks the way a scaling activity does: they drain first.
-func (s *service) stop(doomed []*taskRun, reason string) {
-	if len(doomed) == 0 {
+// stopTasks stops tasks as a scaling activity does: serving ones drain first.
+func (s *service) stopTasks(stopping []*taskRun, reason string) {
+	if len(stopping) == 0 {
 		return
 	}
 	var names []string
-	for _, t := range doomed {
-		t.gentle = t.up()
+	for _, t := range stopping {
+		t.drainFirst = t.serving()
 		t.requestStop(types.TaskStopCodeServiceSchedulerInitiated, reason)
 		names = append(names, "(task "+t.id+")")
 	}
 	s.steady = false
-	s.event("(service %s) has stopped %d running tasks: %s.", s.name, len(doomed), strings.Join(names, " "))
-	s.tellDeregistered(doomed)
+	s.event("(service %s) has stopped %d running tasks: %s.", s.name, len(stopping), strings.Join(names, " "))
+	s.reportDeregistered(stopping)
 }
 
-// tellDeregistered sends the events about targets that leave.
-func (s *service) tellDeregistered(leaving []*taskRun) {
+// reportDeregistered adds the events about deregistered targets.
+func (s *service) reportDeregistered(tasks []*taskRun) {
 	groups, drains := map[string]int{}, map[string]int{}
-	for _, t := range leaving {
+	for _, t := range tasks {
 		if !t.registered {
 			continue
 		}
@@ -232,60 +234,58 @@ func (s *service) tellDeregistered(leaving []*taskRun) {
 	}
 }
 
-// retire forgets tasks that have stopped, and older deployments whose tasks are
-// all gone.
-func (s *service) retire() {
-	s.members = slices.DeleteFunc(s.members, func(t *taskRun) bool { return t.tried && t.status() == "STOPPED" })
-	tasks := s.tasks()
+// removeStopped removes stopped tasks, and older deployments without tasks.
+func (s *service) removeStopped() {
+	s.taskRuns = slices.DeleteFunc(s.taskRuns, func(t *taskRun) bool { return t.counted && t.status() == "STOPPED" })
+	tasks := s.activeTasks()
 	s.deployments = slices.DeleteFunc(s.deployments, func(d *deployment) bool {
 		return d != s.deployments[0] && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment == d })
 	})
 }
 
-// finish completes the deployment, and the service's deletion, when everything
-// is as it was wanted: as many tasks as desired, all healthy, and no others. It
-// returns when to look again.
-func (s *service) finish() time.Duration {
-	tasks := s.tasks()
+// completeIfStable completes the deployment, or the service's deletion, once all desired
+// tasks are healthy and no others are left. It returns when to try again.
+func (s *service) completeIfStable() time.Duration {
+	tasks := s.activeTasks()
 	if s.status == statusDraining && len(tasks) == 0 {
 		s.status = statusInactive
-		close(s.gone)
-		return idle
+		close(s.deleted)
+		return resyncInterval
 	}
 	p := s.primary()
-	ready := len(tasks) == s.desired && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment != p || !t.up() })
+	ready := len(tasks) == s.desired && !slices.ContainsFunc(tasks, func(t *taskRun) bool { return t.deployment != p || !t.serving() })
 	if !ready || s.steady || s.status != statusActive || p.state == types.DeploymentRolloutStateFailed {
-		return idle
+		return resyncInterval
 	}
-	if wait := s.baking(p); wait > 0 {
+	if wait := s.remainingBakeTime(p); wait > 0 {
 		return wait
 	}
 	s.steady = true
 	if p.state == types.DeploymentRolloutStateInProgress {
-		s.complete(p)
+		s.completeDeployment(p)
 	}
 	s.event("(service %s) has reached a steady state.", s.name)
-	return idle
+	return resyncInterval
 }
 
-// complete marks a deployment as successful.
-func (s *service) complete(p *deployment) {
+// completeDeployment marks a deployment as successful.
+func (s *service) completeDeployment(p *deployment) {
 	now := s.c.cfg.Clock.Now()
-	p.state, p.updated = types.DeploymentRolloutStateCompleted, now
+	p.state, p.updatedAt = types.DeploymentRolloutStateCompleted, now
 	p.reason = "ECS deployment " + p.id + " completed."
-	s.completed = p
+	s.lastCompleted = p
 	s.event("(service %s) (deployment %s) deployment completed.", s.name, p.id)
-	rec := p.record
-	if rec == nil || rec.over() {
+	rec := p.serviceDeployment
+	if rec == nil || rec.finished() {
 		return
 	}
 	if rec.status == types.ServiceDeploymentStatusRollbackInProgress {
-		rec.become(types.ServiceDeploymentStatusRollbackSuccessful, rec.reason, now)
+		rec.setStatus(types.ServiceDeploymentStatusRollbackSuccessful, rec.reason, now)
 		return
 	}
-	if rec.breaker == types.ServiceDeploymentRollbackMonitorsStatusMonitoring {
-		rec.breaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
+	if rec.circuitBreaker == types.ServiceDeploymentRollbackMonitorsStatusMonitoring {
+		rec.circuitBreaker = types.ServiceDeploymentRollbackMonitorsStatusMonitoringComplete
 	}
-	rec.alarms.end()
-	rec.become(types.ServiceDeploymentStatusSuccessful, "", now)
+	rec.alarms.complete()
+	rec.setStatus(types.ServiceDeploymentStatusSuccessful, "", now)
 }

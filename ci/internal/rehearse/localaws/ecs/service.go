@@ -21,34 +21,33 @@ const (
 	statusPrimary  = "PRIMARY"
 )
 
-// maxServiceEvents is how many events DescribeServices shows.
+// maxServiceEvents is how many events DescribeServices returns.
 const maxServiceEvents = 100
 
-// service is a service with everything the scheduler knows of it, guarded by the
-// control plane's lock.
+// service is a service and its scheduler's state. The control plane's lock guards it.
 type service struct {
-	c       *Control
+	c       *ControlPlane
 	cluster *cluster
 	arn     string
 	name    string
 	status  string
 	desired int
-	// record holds the settings as DescribeServices answers them.
-	record      types.Service
-	deployments []*deployment // the PRIMARY first
-	members     []*taskRun    // oldest first; without those that stopped and were counted
-	history     []*serviceDeployment
-	completed   *deployment // the last one that reached COMPLETED
-	events      []types.ServiceEvent
-	registered  map[string]int // targets registered since the last event, by group
-	steady      bool
-	stuck       bool // the event about a configuration that allows no progress was sent
-	wakeup      chan struct{}
-	gone        chan struct{} // closed when the service is deleted
+	// record holds the settings as DescribeServices returns them.
+	record             types.Service
+	deployments        []*deployment // the PRIMARY first
+	taskRuns           []*taskRun    // oldest first; without those that stopped and were counted
+	serviceDeployments []*serviceDeployment
+	lastCompleted      *deployment // the last one that reached COMPLETED
+	events             []types.ServiceEvent
+	registered         map[string]int // targets registered since the last event, by group
+	steady             bool
+	blockedReported    bool // the event about a configuration without progress was added
+	wakeup             chan struct{}
+	deleted            chan struct{} // closed when the service is deleted
 }
 
-// poke makes the scheduler look at the service.
-func (s *service) poke() {
+// wake makes the scheduler reconcile the service.
+func (s *service) wake() {
 	select {
 	case s.wakeup <- struct{}{}:
 	default:
@@ -60,7 +59,7 @@ func (s *service) primary() *deployment { return s.deployments[0] }
 // event adds a service event. The lock is held.
 func (s *service) event(format string, args ...any) {
 	s.events = slices.Insert(s.events, 0, types.ServiceEvent{
-		Id: new(wire.UUID()), CreatedAt: new(s.c.cfg.Clock.Now()), Message: new(fmt.Sprintf(format, args...)),
+		Id: new(wire.NewUUID()), CreatedAt: new(s.c.cfg.Clock.Now()), Message: new(fmt.Sprintf(format, args...)),
 	})
 	if len(s.events) > maxServiceEvents {
 		s.events = s.events[:maxServiceEvents]
@@ -68,29 +67,29 @@ func (s *service) event(format string, args ...any) {
 }
 
 // service finds a service that has not been deleted.
-func (c *Control) service(cl *cluster, ref *string) (*service, error) {
-	s, ok := cl.services[wire.Name(aws.ToString(ref))]
+func (c *ControlPlane) service(cl *cluster, ref *string) (*service, error) {
+	s, ok := cl.services[wire.ResourceName(aws.ToString(ref))]
 	if !ok || s.status == statusInactive {
 		return nil, wire.Errorf("ServiceNotFoundException", "Service not found.")
 	}
 	return s, nil
 }
 
-func (c *Control) createService(ctx context.Context, in *awsecs.CreateServiceInput) (*awsecs.CreateServiceOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) createService(ctx context.Context, in *awsecs.CreateServiceInput) (*awsecs.CreateServiceOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
 	name := aws.ToString(in.ServiceName)
 	arn := c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+name)
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	if !familyName.MatchString(name) {
 		return nil, wire.Errorf("InvalidParameterException", "Service name must contain 1 to 255 letters, numbers, hyphens and underscores.")
 	}
 	if old, ok := cl.services[name]; ok && old.status != statusInactive {
 		return nil, wire.Errorf("InvalidParameterException", "Creation of service was not idempotent.")
 	}
-	d, err := c.usable(in.TaskDefinition)
+	d, err := c.activeTaskDefinition(in.TaskDefinition)
 	if err != nil {
 		return nil, err
 	}
@@ -99,13 +98,13 @@ func (c *Control) createService(ctx context.Context, in *awsecs.CreateServiceInp
 	}
 	s := &service{
 		c: c, cluster: cl, arn: arn, name: name, status: statusActive, desired: int(aws.ToInt32(in.DesiredCount)),
-		registered: map[string]int{}, wakeup: make(chan struct{}, 1), gone: make(chan struct{}),
+		registered: map[string]int{}, wakeup: make(chan struct{}, 1), deleted: make(chan struct{}),
 	}
 	s.record = types.Service{
 		ServiceArn: &s.arn, ServiceName: &s.name, ClusterArn: &cl.arn, CreatedAt: new(c.cfg.Clock.Now()),
-		CreatedBy: new(c.cfg.Scope.Global("iam", "user/local")), LaunchType: cmp.Or(in.LaunchType, types.LaunchTypeFargate),
+		CreatedBy: new(c.cfg.Scope.GlobalARN("iam", "user/local")), LaunchType: cmp.Or(in.LaunchType, types.LaunchTypeFargate),
 		PlatformVersion: cmp.Or(in.PlatformVersion, new("LATEST")), PlatformFamily: new("Linux"),
-		DeploymentConfiguration: complete(in.DeploymentConfiguration, nil),
+		DeploymentConfiguration: mergeDeploymentConfiguration(in.DeploymentConfiguration, nil),
 		DeploymentController:    cmp.Or(in.DeploymentController, &types.DeploymentController{Type: types.DeploymentControllerTypeEcs}),
 		NetworkConfiguration:    in.NetworkConfiguration, HealthCheckGracePeriodSeconds: in.HealthCheckGracePeriodSeconds,
 		EnableECSManagedTags: in.EnableECSManagedTags, EnableExecuteCommand: in.EnableExecuteCommand,
@@ -123,14 +122,14 @@ func (c *Control) createService(ctx context.Context, in *awsecs.CreateServiceInp
 	}
 	cl.services[name] = s
 	c.setTags(arn, in.Tags)
-	s.deploy(d, nil)
-	c.spawn(s.schedule)
+	s.startDeployment(d, nil)
+	c.spawn(s.runScheduler)
 	return &awsecs.CreateServiceOutput{Service: new(c.describeService(s, true))}, nil
 }
 
-// complete fills a deployment configuration in from an older one, then with
-// ECS's defaults.
-func complete(in, old *types.DeploymentConfiguration) *types.DeploymentConfiguration {
+// mergeDeploymentConfiguration returns a deployment configuration with missing fields
+// from an older one, or ECS's defaults.
+func mergeDeploymentConfiguration(in, old *types.DeploymentConfiguration) *types.DeploymentConfiguration {
 	if in == nil {
 		in = &types.DeploymentConfiguration{}
 	}
@@ -151,25 +150,25 @@ func complete(in, old *types.DeploymentConfiguration) *types.DeploymentConfigura
 	return &out
 }
 
-func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInput) (*awsecs.UpdateServiceOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) updateService(ctx context.Context, in *awsecs.UpdateServiceInput) (*awsecs.UpdateServiceOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
+	wire.AddResources(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(in.Service))))
 	s, err := c.service(cl, in.Service)
-	if err != nil && cl.services[wire.Name(aws.ToString(in.Service))] == nil {
+	if err != nil && cl.services[wire.ResourceName(aws.ToString(in.Service))] == nil {
 		return nil, err
 	}
-	if err != nil || s.status != statusActive { // one that was deleted is not active for an hour
+	if err != nil || s.status != statusActive { // a deleted service stays inactive for an hour
 		return nil, wire.Errorf("ServiceNotActiveException", "Service was not ACTIVE.")
 	}
 	d := s.primary().revision.definition
 	if in.TaskDefinition != nil {
-		if d, err = c.usable(in.TaskDefinition); err != nil {
+		if d, err = c.activeTaskDefinition(in.TaskDefinition); err != nil {
 			return nil, err
 		}
-		wire.Given(ctx, "ecs:task-definition", *d.TaskDefinitionArn)
+		wire.AddCondition(ctx, "ecs:task-definition", *d.TaskDefinitionArn)
 	}
 	lbs, network := s.record.LoadBalancers, cmp.Or(in.NetworkConfiguration, s.record.NetworkConfiguration)
 	if in.LoadBalancers != nil {
@@ -184,7 +183,7 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 		in.PlatformVersion != nil && *in.PlatformVersion != *rec.PlatformVersion
 	rec.LoadBalancers, rec.NetworkConfiguration, rec.TaskDefinition = lbs, network, d.TaskDefinitionArn
 	rec.PlatformVersion = cmp.Or(in.PlatformVersion, rec.PlatformVersion)
-	rec.DeploymentConfiguration = complete(in.DeploymentConfiguration, rec.DeploymentConfiguration)
+	rec.DeploymentConfiguration = mergeDeploymentConfiguration(in.DeploymentConfiguration, rec.DeploymentConfiguration)
 	rec.HealthCheckGracePeriodSeconds = cmp.Or(in.HealthCheckGracePeriodSeconds, rec.HealthCheckGracePeriodSeconds)
 	if in.EnableExecuteCommand != nil {
 		rec.EnableExecuteCommand = *in.EnableExecuteCommand
@@ -195,22 +194,22 @@ func (c *Control) updateService(ctx context.Context, in *awsecs.UpdateServiceInp
 	rec.PropagateTags = cmp.Or(in.PropagateTags, rec.PropagateTags)
 	if in.DesiredCount != nil {
 		s.desired = int(*in.DesiredCount)
-		s.primary().updated = c.cfg.Clock.Now()
+		s.primary().updatedAt = c.cfg.Clock.Now()
 	}
 	if rollout {
-		s.deploy(d, nil)
+		s.startDeployment(d, nil)
 	}
 	s.steady = false
-	s.poke()
+	s.wake()
 	return &awsecs.UpdateServiceOutput{Service: new(c.describeService(s, false))}, nil
 }
 
-func (c *Control) deleteService(ctx context.Context, in *awsecs.DeleteServiceInput) (*awsecs.DeleteServiceOutput, error) {
-	cl, err := c.within(ctx, in.Cluster)
+func (c *ControlPlane) deleteService(ctx context.Context, in *awsecs.DeleteServiceInput) (*awsecs.DeleteServiceOutput, error) {
+	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.Name(aws.ToString(in.Service))))
+	wire.AddResources(ctx, c.cfg.Scope.ARN("ecs", "service/"+cl.name+"/"+wire.ResourceName(aws.ToString(in.Service))))
 	s, err := c.service(cl, in.Service)
 	if err != nil {
 		return nil, err
@@ -219,6 +218,6 @@ func (c *Control) deleteService(ctx context.Context, in *awsecs.DeleteServiceInp
 		return nil, wire.Errorf("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.")
 	}
 	s.status, s.desired = statusDraining, 0
-	s.poke()
+	s.wake()
 	return &awsecs.DeleteServiceOutput{Service: new(c.describeService(s, false))}, nil
 }

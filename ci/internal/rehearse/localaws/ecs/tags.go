@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-func (c *Control) setTags(arn string, tags []types.Tag) {
+func (c *ControlPlane) setTags(arn string, tags []types.Tag) {
 	if c.tags[arn] == nil {
 		c.tags[arn] = map[string]string{}
 	}
@@ -21,7 +21,7 @@ func (c *Control) setTags(arn string, tags []types.Tag) {
 	}
 }
 
-func (c *Control) listTags(arn string) []types.Tag {
+func (c *ControlPlane) listTags(arn string) []types.Tag {
 	tags := []types.Tag{}
 	for _, key := range slices.Sorted(maps.Keys(c.tags[arn])) {
 		tags = append(tags, types.Tag{Key: &key, Value: new(c.tags[arn][key])})
@@ -29,9 +29,9 @@ func (c *Control) listTags(arn string) []types.Tag {
 	return tags
 }
 
-func (c *Control) tagResource(ctx context.Context, in *awsecs.TagResourceInput) (*awsecs.TagResourceOutput, error) {
+func (c *ControlPlane) tagResource(ctx context.Context, in *awsecs.TagResourceInput) (*awsecs.TagResourceOutput, error) {
 	arn := aws.ToString(in.ResourceArn)
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	if err := c.exists(arn); err != nil {
 		return nil, err
 	}
@@ -39,9 +39,9 @@ func (c *Control) tagResource(ctx context.Context, in *awsecs.TagResourceInput) 
 	return &awsecs.TagResourceOutput{}, nil
 }
 
-func (c *Control) untagResource(ctx context.Context, in *awsecs.UntagResourceInput) (*awsecs.UntagResourceOutput, error) {
+func (c *ControlPlane) untagResource(ctx context.Context, in *awsecs.UntagResourceInput) (*awsecs.UntagResourceOutput, error) {
 	arn := aws.ToString(in.ResourceArn)
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	if err := c.exists(arn); err != nil {
 		return nil, err
 	}
@@ -51,29 +51,29 @@ func (c *Control) untagResource(ctx context.Context, in *awsecs.UntagResourceInp
 	return &awsecs.UntagResourceOutput{}, nil
 }
 
-func (c *Control) listTagsForResource(ctx context.Context, in *awsecs.ListTagsForResourceInput) (*awsecs.ListTagsForResourceOutput, error) {
+func (c *ControlPlane) listTagsForResource(ctx context.Context, in *awsecs.ListTagsForResourceInput) (*awsecs.ListTagsForResourceOutput, error) {
 	arn := aws.ToString(in.ResourceArn)
-	wire.Touch(ctx, arn)
+	wire.AddResources(ctx, arn)
 	if err := c.exists(arn); err != nil {
 		return nil, err
 	}
 	return &awsecs.ListTagsForResourceOutput{Tags: c.listTags(arn)}, nil
 }
 
-// exists says whether an ARN is that of something here.
-func (c *Control) exists(arn string) error {
+// exists returns an error if no resource has the ARN.
+func (c *ControlPlane) exists(arn string) error {
 	if _, ok := c.tasks[arn]; ok {
 		return nil
 	}
-	if cl, ok := c.clusters[wire.Name(arn)]; ok && cl.arn == arn {
+	if cl, ok := c.clusters[wire.ResourceName(arn)]; ok && cl.arn == arn {
 		return nil
 	}
 	for _, cl := range c.clusters {
-		if s, ok := cl.services[wire.Name(arn)]; ok && s.arn == arn {
+		if s, ok := cl.services[wire.ResourceName(arn)]; ok && s.arn == arn {
 			return nil
 		}
 	}
-	if d, err := c.definition(arn); err == nil && aws.ToString(d.TaskDefinitionArn) == arn {
+	if d, err := c.findTaskDefinition(arn); err == nil && aws.ToString(d.TaskDefinitionArn) == arn {
 		return nil
 	}
 	return wire.Errorf("InvalidParameterException", "The specified resource is not found: %s", arn)

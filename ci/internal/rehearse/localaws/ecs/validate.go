@@ -13,8 +13,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// normalize turns sizes such as "1 vCPU" and "2 GB" into the units ECS keeps.
-func normalize(in *awsecs.RegisterTaskDefinitionInput) {
+// normalizeSizes converts sizes such as "1 vCPU" and "2 GB" to ECS's units.
+func normalizeSizes(in *awsecs.RegisterTaskDefinitionInput) {
 	convert := func(size *string, unit string) *string {
 		number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
 		value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
@@ -48,7 +48,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
 		}
 		names[*d.Name] = true
-		if name := shared(d); name != "" {
+		if name := duplicateSecretName(d); name != "" {
 			return wire.Errorf("ClientException", "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.", name)
 		}
 		for _, m := range d.PortMappings {
@@ -57,8 +57,8 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			}
 		}
 	}
-	if _, bad := startOrder(in.ContainerDefinitions); bad != "" {
-		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", bad)
+	if _, invalid := startOrder(in.ContainerDefinitions); invalid != "" {
+		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", invalid)
 	}
 	if err := validateTags(in.Tags); err != nil {
 		return err
@@ -69,7 +69,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 	return nil
 }
 
-// maxTags is how many tags a resource takes.
+// maxTags is the maximum number of tags of a resource.
 // https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RegisterTaskDefinition.html
 const maxTags = 50
 
@@ -85,8 +85,9 @@ func validateTags(tags []types.Tag) error {
 	return nil
 }
 
-// shared is the name of a secret that the container has for something else, too.
-func shared(d types.ContainerDefinition) string {
+// duplicateSecretName returns the name of a secret that the container also uses for
+// another secret or variable, or "".
+func duplicateSecretName(d types.ContainerDefinition) string {
 	taken := map[string]bool{}
 	for _, v := range d.Environment {
 		taken[aws.ToString(v.Name)] = true
@@ -131,8 +132,8 @@ func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
 	return nil
 }
 
-// validateService checks what ECS checks before it creates or updates a service.
-func (c *Control) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
+// validateService validates a service before it is created or updated, as ECS does.
+func (c *ControlPlane) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
 	if desired != nil && *desired < 0 {
 		return wire.Errorf("InvalidParameterException", "desiredCount cannot be negative")
 	}

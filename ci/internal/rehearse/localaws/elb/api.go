@@ -13,44 +13,44 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the ELBv2 API.
+// Service returns the ELBv2 API.
 func (b *Balancer) Service() wire.Service {
 	return wire.Service{
 		Name:      "elasticloadbalancing",
 		Version:   "2015-12-01",
 		Namespace: "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
 		Operations: []wire.Operation{
-			wire.Guarded(&b.mu, "CreateLoadBalancer", b.createLoadBalancer),
-			wire.Guarded(&b.mu, "DescribeLoadBalancers", b.describeLoadBalancers),
-			wire.Guarded(&b.mu, "DeleteLoadBalancer", b.deleteLoadBalancer),
-			wire.Guarded(&b.mu, "DescribeLoadBalancerAttributes", b.describeLoadBalancerAttributes),
-			wire.Guarded(&b.mu, "ModifyLoadBalancerAttributes", b.modifyLoadBalancerAttributes),
-			wire.Guarded(&b.mu, "CreateTargetGroup", b.createTargetGroup),
-			wire.Guarded(&b.mu, "DescribeTargetGroups", b.describeTargetGroups),
-			wire.Guarded(&b.mu, "ModifyTargetGroup", b.modifyTargetGroup),
-			wire.Guarded(&b.mu, "DeleteTargetGroup", b.deleteTargetGroup),
-			wire.Guarded(&b.mu, "DescribeTargetGroupAttributes", b.describeTargetGroupAttributes),
-			wire.Guarded(&b.mu, "ModifyTargetGroupAttributes", b.modifyTargetGroupAttributes),
-			wire.Guarded(&b.mu, "CreateListener", b.createListener),
-			wire.Guarded(&b.mu, "DescribeListeners", b.describeListeners),
-			wire.Guarded(&b.mu, "ModifyListener", b.modifyListener),
-			wire.Guarded(&b.mu, "DeleteListener", b.deleteListener),
-			wire.Guarded(&b.mu, "CreateRule", b.createRule),
-			wire.Guarded(&b.mu, "DescribeRules", b.describeRules),
-			wire.Guarded(&b.mu, "ModifyRule", b.modifyRule),
-			wire.Guarded(&b.mu, "DeleteRule", b.deleteRule),
-			wire.Op("RegisterTargets", b.registerTargets),
-			wire.Op("DeregisterTargets", b.deregisterTargets),
-			wire.Guarded(&b.mu, "DescribeTargetHealth", b.describeTargetHealth),
-			wire.Guarded(&b.mu, "AddTags", b.addTags),
-			wire.Guarded(&b.mu, "RemoveTags", b.removeTags),
-			wire.Guarded(&b.mu, "DescribeTags", b.describeTags),
+			wire.NewLockedOperation(&b.mu, "CreateLoadBalancer", b.createLoadBalancer),
+			wire.NewLockedOperation(&b.mu, "DescribeLoadBalancers", b.describeLoadBalancers),
+			wire.NewLockedOperation(&b.mu, "DeleteLoadBalancer", b.deleteLoadBalancer),
+			wire.NewLockedOperation(&b.mu, "DescribeLoadBalancerAttributes", b.describeLoadBalancerAttributes),
+			wire.NewLockedOperation(&b.mu, "ModifyLoadBalancerAttributes", b.modifyLoadBalancerAttributes),
+			wire.NewLockedOperation(&b.mu, "CreateTargetGroup", b.createTargetGroup),
+			wire.NewLockedOperation(&b.mu, "DescribeTargetGroups", b.describeTargetGroups),
+			wire.NewLockedOperation(&b.mu, "ModifyTargetGroup", b.modifyTargetGroup),
+			wire.NewLockedOperation(&b.mu, "DeleteTargetGroup", b.deleteTargetGroup),
+			wire.NewLockedOperation(&b.mu, "DescribeTargetGroupAttributes", b.describeTargetGroupAttributes),
+			wire.NewLockedOperation(&b.mu, "ModifyTargetGroupAttributes", b.modifyTargetGroupAttributes),
+			wire.NewLockedOperation(&b.mu, "CreateListener", b.createListener),
+			wire.NewLockedOperation(&b.mu, "DescribeListeners", b.describeListeners),
+			wire.NewLockedOperation(&b.mu, "ModifyListener", b.modifyListener),
+			wire.NewLockedOperation(&b.mu, "DeleteListener", b.deleteListener),
+			wire.NewLockedOperation(&b.mu, "CreateRule", b.createRule),
+			wire.NewLockedOperation(&b.mu, "DescribeRules", b.describeRules),
+			wire.NewLockedOperation(&b.mu, "ModifyRule", b.modifyRule),
+			wire.NewLockedOperation(&b.mu, "DeleteRule", b.deleteRule),
+			wire.NewOperation("RegisterTargets", b.registerTargets),
+			wire.NewOperation("DeregisterTargets", b.deregisterTargets),
+			wire.NewLockedOperation(&b.mu, "DescribeTargetHealth", b.describeTargetHealth),
+			wire.NewLockedOperation(&b.mu, "AddTags", b.addTags),
+			wire.NewLockedOperation(&b.mu, "RemoveTags", b.removeTags),
+			wire.NewLockedOperation(&b.mu, "DescribeTags", b.describeTags),
 		},
 	}
 }
 
 func (b *Balancer) registerTargets(ctx context.Context, in *elbv2.RegisterTargetsInput) (*elbv2.RegisterTargetsOutput, error) {
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
 	for _, t := range in.Targets {
 		if err := b.Register(aws.ToString(in.TargetGroupArn), aws.ToString(t.Id), b.portOf(in.TargetGroupArn, t), t.AvailabilityZone); err != nil {
 			return nil, err
@@ -60,7 +60,7 @@ func (b *Balancer) registerTargets(ctx context.Context, in *elbv2.RegisterTarget
 }
 
 func (b *Balancer) deregisterTargets(ctx context.Context, in *elbv2.DeregisterTargetsInput) (*elbv2.DeregisterTargetsOutput, error) {
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
 	for _, t := range in.Targets {
 		if err := b.Deregister(aws.ToString(in.TargetGroupArn), aws.ToString(t.Id), b.portOf(in.TargetGroupArn, t)); err != nil {
 			return nil, err
@@ -69,7 +69,7 @@ func (b *Balancer) deregisterTargets(ctx context.Context, in *elbv2.DeregisterTa
 	return &elbv2.DeregisterTargetsOutput{}, nil
 }
 
-// portOf is a target's port, which is the group's where none is named.
+// portOf returns a target's port, by default that of its group.
 func (b *Balancer) portOf(group *string, t types.TargetDescription) int {
 	if t.Port != nil {
 		return int(*t.Port)
@@ -88,7 +88,7 @@ func (b *Balancer) describeTargetHealth(ctx context.Context, in *elbv2.DescribeT
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, aws.ToString(in.TargetGroupArn))
+	wire.AddResources(ctx, aws.ToString(in.TargetGroupArn))
 	wanted := func(t *target) bool {
 		return len(in.Targets) == 0 || slices.ContainsFunc(in.Targets, func(d types.TargetDescription) bool {
 			return aws.ToString(d.Id) == t.ip && (d.Port == nil || int(*d.Port) == t.port)
@@ -100,10 +100,10 @@ func (b *Balancer) describeTargetHealth(ctx context.Context, in *elbv2.DescribeT
 			continue
 		}
 		health := &types.TargetHealth{State: t.state, Reason: t.reason}
-		if t.text != "" {
-			health.Description = new(t.text)
+		if t.description != "" {
+			health.Description = new(t.description)
 		}
-		_, port, _ := strings.Cut(b.probe(g, t).address, ":")
+		_, port, _ := strings.Cut(b.healthCheckOf(g, t).address, ":")
 		out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, types.TargetHealthDescription{
 			Target:          &types.TargetDescription{Id: &t.ip, Port: new(int32(t.port)), AvailabilityZone: t.zone},
 			HealthCheckPort: &port, TargetHealth: health,
@@ -113,7 +113,7 @@ func (b *Balancer) describeTargetHealth(ctx context.Context, in *elbv2.DescribeT
 		if g.find(aws.ToString(d.Id), int(aws.ToInt32(d.Port))) == nil && d.Port != nil {
 			out.TargetHealthDescriptions = append(out.TargetHealthDescriptions, types.TargetHealthDescription{
 				Target:       &d,
-				TargetHealth: &types.TargetHealth{State: notRegistered.State, Reason: notRegistered.Reason, Description: new(notRegistered.Text)},
+				TargetHealth: &types.TargetHealth{State: notRegistered.State, Reason: notRegistered.Reason, Description: new(notRegistered.Description)},
 			})
 		}
 	}
@@ -131,7 +131,7 @@ func (b *Balancer) setTags(arn string, tags []types.Tag) {
 
 func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.AddTagsOutput, error) {
 	for _, arn := range in.ResourceArns {
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		b.setTags(arn, in.Tags)
 	}
 	return &elbv2.AddTagsOutput{}, nil
@@ -139,7 +139,7 @@ func (b *Balancer) addTags(ctx context.Context, in *elbv2.AddTagsInput) (*elbv2.
 
 func (b *Balancer) removeTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*elbv2.RemoveTagsOutput, error) {
 	for _, arn := range in.ResourceArns {
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		for _, key := range in.TagKeys {
 			delete(b.tags[arn], key)
 		}
@@ -150,29 +150,29 @@ func (b *Balancer) removeTags(ctx context.Context, in *elbv2.RemoveTagsInput) (*
 func (b *Balancer) describeTags(ctx context.Context, in *elbv2.DescribeTagsInput) (*elbv2.DescribeTagsOutput, error) {
 	out := &elbv2.DescribeTagsOutput{TagDescriptions: []types.TagDescription{}}
 	for _, arn := range in.ResourceArns {
-		wire.Touch(ctx, arn)
-		out.TagDescriptions = append(out.TagDescriptions, types.TagDescription{ResourceArn: &arn, Tags: pairs[types.Tag](b.tags[arn])})
+		wire.AddResources(ctx, arn)
+		out.TagDescriptions = append(out.TagDescriptions, types.TagDescription{ResourceArn: &arn, Tags: sortedPairs[types.Tag](b.tags[arn])})
 	}
 	return out, nil
 }
 
-// find finds resources by ARN or name, all of them if neither is given; missing are
-// those that are not there.
+// find returns the resources with the given ARNs or names, or all if none are given.
+// missing are the ARNs and names without a resource.
 func find[R any](ctx context.Context, all []R, arns, names []string, of func(R) (arn, name *string)) (found []R, missing []string) {
 	known := map[string]bool{}
 	for _, r := range all {
 		arn, name := of(r)
 		if len(arns)+len(names) == 0 || slices.Contains(arns, *arn) || slices.Contains(names, *name) {
 			known[*arn], known[*name] = true, true
-			wire.Touch(ctx, *arn)
+			wire.AddResources(ctx, *arn)
 			found = append(found, r)
 		}
 	}
 	return found, slices.DeleteFunc(slices.Concat(arns, names), func(wanted string) bool { return known[wanted] })
 }
 
-// pairs lists tags or attributes by their keys: the types have the same fields.
-func pairs[P types.Tag | types.LoadBalancerAttribute | types.TargetGroupAttribute](values map[string]string) []P {
+// sortedPairs returns tags or attributes sorted by key. Their types have the same fields.
+func sortedPairs[P types.Tag | types.LoadBalancerAttribute | types.TargetGroupAttribute](values map[string]string) []P {
 	list := []P{}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		list = append(list, P(types.Tag{Key: &key, Value: new(values[key])}))

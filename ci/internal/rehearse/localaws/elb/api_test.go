@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestRecords(t *testing.T) {
+func TestDescribe(t *testing.T) {
 	f := start(t)
 	ctx := t.Context()
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	again, err := f.ELB.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{Name: aws.String("lb"), Subnets: []string{"a", "b"}})
 	require.NoError(t, err)
 	require.Equal(t, f.lb, *again.LoadBalancers[0].LoadBalancerArn, "creation is idempotent")
@@ -62,9 +62,9 @@ func TestRecords(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestMistakes(t *testing.T) {
+func TestErrors(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	listener := f.listen(80, forward(group))
 	none := aws.String("arn:none")
 	rule := &elbv2.CreateRuleInput{ListenerArn: &listener, Priority: aws.Int32(1), Actions: forward(group), Conditions: []types.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{"/x"}}}}
@@ -105,7 +105,7 @@ func TestMistakes(t *testing.T) {
 		"group's target": {func(ctx context.Context) error {
 			return second(f.ELB.RegisterTargets(ctx, &elbv2.RegisterTargetsInput{TargetGroupArn: none, Targets: []types.TargetDescription{{Id: aws.String("127.0.0.1")}}}))
 		}, "TargetGroupNotFound"},
-		"group's leaver": {func(ctx context.Context) error {
+		"deregistration": {func(ctx context.Context) error {
 			return second(f.ELB.DeregisterTargets(ctx, &elbv2.DeregisterTargetsInput{TargetGroupArn: none, Targets: []types.TargetDescription{{Id: aws.String("127.0.0.1")}}}))
 		}, "TargetGroupNotFound"},
 		"unknown listener": {func(ctx context.Context) error {
@@ -120,11 +120,11 @@ func TestMistakes(t *testing.T) {
 		"busy port": {func(ctx context.Context) error {
 			return second(f.ELB.CreateListener(ctx, &elbv2.CreateListenerInput{LoadBalancerArn: &f.lb, Port: aws.Int32(80), DefaultActions: forward(group)}))
 		}, "DuplicateListener"},
-		"listener to nowhere": {func(ctx context.Context) error {
+		"listener without a group": {func(ctx context.Context) error {
 			return second(f.ELB.CreateListener(ctx, &elbv2.CreateListenerInput{LoadBalancerArn: &f.lb, Port: aws.Int32(81), DefaultActions: forward(*none)}))
 		}, "TargetGroupNotFound"},
 		"busy priority": {func(ctx context.Context) error { return second(f.ELB.CreateRule(ctx, rule)) }, "PriorityInUse"},
-		"odd condition": {func(ctx context.Context) error {
+		"unsupported condition": {func(ctx context.Context) error {
 			odd := *rule
 			odd.Priority, odd.Conditions = aws.Int32(2), []types.RuleCondition{{Field: aws.String("source-ip")}}
 			return second(f.ELB.CreateRule(ctx, &odd))

@@ -1,5 +1,5 @@
-// Package elb is the embedded Elastic Load Balancing: the ELBv2 API, target
-// health checks, and application load balancers that really route.
+// Package elb is the embedded Elastic Load Balancing: the ELBv2 API, target health
+// checks, and application load balancers that route requests.
 package elb
 
 import (
@@ -21,46 +21,45 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Dialer connects to a target: the port of a task, known by the task's address,
-// or an ordinary address.
+// Dialer connects to a target: a port at the address of a task, or of another host.
 type Dialer func(ctx context.Context, ip string, port int) (net.Conn, error)
 
-// Config of a Balancer.
+// Config configures a [Balancer].
 type Config struct {
 	Scope wire.Scope
-	Clock *clock.Fast
+	Clock *clock.Scaled
 	Dial  Dialer
-	// Changed is told, without any lock held, that a target's state has changed.
-	Changed func(targetGroup, ip string)
+	// OnTargetChange is called, without a lock held, when a target's state has changed.
+	OnTargetChange func(targetGroup, ip string)
 }
 
 // Balancer holds all load balancers, listeners, rules and target groups.
 type Balancer struct {
-	cfg       Config
-	ctx       context.Context
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup
-	transport *http.Transport // of requests
-	checker   *http.Client    // of health checks
+	cfg          Config
+	ctx          context.Context
+	cancel       context.CancelFunc
+	wg           sync.WaitGroup
+	transport    *http.Transport // of requests
+	healthClient *http.Client    // of health checks
 
-	mu        sync.Mutex
-	balancers []*loadBalancer
-	groups    []*targetGroup
-	tags      map[string]map[string]string // by ARN
-	credits   map[string]map[string]int    // of target groups to get requests, by rule
+	mu             sync.Mutex
+	balancers      []*loadBalancer
+	groups         []*targetGroup
+	tags           map[string]map[string]string // by ARN
+	currentWeights map[string]map[string]int    // of target groups, by rule; see chooseTargetGroup
 }
 
 // loadBalancer is one ALB.
 type loadBalancer struct {
 	types.LoadBalancer
 	attributes map[string]string
-	ports      []*port // the first is DNSName's and stays as long as the load balancer
+	ports      []*port // the first one is DNSName's and is never closed before the load balancer
 	listeners  []*listener
 	traffic    traffic
 }
 
-// port is a port of this machine on which a load balancer is reached. Without a
-// listener it answers that there is no service.
+// port is a local port of a load balancer. Without a listener it responds with status
+// 503.
 type port struct {
 	lb       *loadBalancer
 	socket   net.Listener
@@ -72,39 +71,40 @@ type port struct {
 // include the default rule.
 type listener struct {
 	types.Listener
-	lb      *loadBalancer
-	port    *port
-	rules   []*types.Rule
-	standby types.Rule // the default rule
+	lb          *loadBalancer
+	port        *port
+	rules       []*types.Rule
+	defaultRule types.Rule // the default rule
 }
 
-// New returns a Balancer without any resources.
+// New returns a Balancer without resources.
 func New(cfg Config) *Balancer {
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, credits: map[string]map[string]int{}}
+	b := &Balancer{cfg: cfg, ctx: ctx, cancel: cancel, tags: map[string]map[string]string{}, currentWeights: map[string]map[string]int{}}
 	b.transport = &http.Transport{
-		Proxy:                 nil, // targets are tasks of this machine
+		Proxy:                 nil, // targets are local
 		DialContext:           b.dialAddress,
 		MaxIdleConnsPerHost:   32,
 		IdleConnTimeout:       time.Minute,
 		ResponseHeaderTimeout: time.Minute, // an ALB's idle timeout
 		DisableCompression:    true,
 	}
-	b.checker = &http.Client{
+	b.healthClient = &http.Client{
 		Transport:     &http.Transport{Proxy: nil, DialContext: b.dialAddress, DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return b
 }
 
-// Close stops serving and checking. No target is dialled after it returns.
+// Close stops all load balancers and health checks. No target is dialled after it
+// returns.
 func (b *Balancer) Close() {
 	b.cancel()
 	b.mu.Lock()
-	doomed := b.balancers
+	balancers := b.balancers
 	b.balancers = nil
 	b.mu.Unlock()
-	for _, lb := range doomed {
+	for _, lb := range balancers {
 		lb.close()
 	}
 	b.wg.Wait()
@@ -117,15 +117,15 @@ func (lb *loadBalancer) close() {
 	}
 }
 
-// open takes a free port of this machine for a load balancer and serves it.
+// open serves a load balancer on a free local port.
 func (b *Balancer) open(lb *loadBalancer) (*port, error) {
 	socket, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("finding a port for load balancer %s: %w", aws.ToString(lb.LoadBalancerName), err)
+		return nil, fmt.Errorf("listening for load balancer %s: %w", aws.ToString(lb.LoadBalancerName), err)
 	}
 	p := &port{lb: lb, socket: socket}
 	p.server = &http.Server{
-		Handler: front{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
+		Handler: portHandler{b, p}, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute,
 		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	lb.ports = append(lb.ports, p)
@@ -133,8 +133,8 @@ func (b *Balancer) open(lb *loadBalancer) (*port, error) {
 	return p, nil
 }
 
-// Traffic counts the requests of a load balancer: those answered below 500, and
-// those that failed. Requests whose client went away count as neither.
+// Traffic returns how many requests of a load balancer got a status below 500, and how
+// many failed. Requests whose client disconnected count as neither.
 func (b *Balancer) Traffic(name string) (served, failed int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,8 +146,9 @@ func (b *Balancer) Traffic(name string) (served, failed int64) {
 	return 0, 0
 }
 
-// Address is where a listener of a load balancer is really reached; "" if there
-// is none on that port. The first listener's is the load balancer's DNSName.
+// Address returns the local address of a listener of a load balancer, or "" if it has
+// no listener on that port. The first listener's address is the load balancer's
+// DNSName.
 func (b *Balancer) Address(name string, port int32) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -205,12 +206,13 @@ func (b *Balancer) group(arn string) (*targetGroup, error) {
 	return nil, wire.Errorf("TargetGroupNotFound", "One or more target groups not found")
 }
 
-// users lists the ARNs of the load balancers that forward to a target group.
-func (b *Balancer) users(group string) []string {
+// forwardingLoadBalancers returns the ARNs of the load balancers that forward to a
+// target group.
+func (b *Balancer) forwardingLoadBalancers(group string) []string {
 	arns := []string{}
 	for _, lb := range b.balancers {
 		for _, l := range lb.listeners {
-			if l.uses(group) {
+			if l.forwardsTo(group) {
 				arns = append(arns, aws.ToString(lb.LoadBalancerArn))
 				break
 			}
@@ -219,10 +221,10 @@ func (b *Balancer) users(group string) []string {
 	return arns
 }
 
-func (l *listener) uses(group string) bool {
-	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.standby}) {
+func (l *listener) forwardsTo(group string) bool {
+	for _, r := range slices.Concat(l.rules, []*types.Rule{&l.defaultRule}) {
 		for _, a := range r.Actions {
-			for _, t := range forwards(a) {
+			for _, t := range forwardTargetGroups(a) {
 				if aws.ToString(t.TargetGroupArn) == group {
 					return true
 				}
@@ -232,8 +234,9 @@ func (l *listener) uses(group string) bool {
 	return false
 }
 
-// forwards lists the target groups of a forward action in either of its forms.
-func forwards(a types.Action) []types.TargetGroupTuple {
+// forwardTargetGroups returns the target groups of a forward action in either of its
+// forms.
+func forwardTargetGroups(a types.Action) []types.TargetGroupTuple {
 	if a.ForwardConfig != nil && len(a.ForwardConfig.TargetGroups) > 0 {
 		return a.ForwardConfig.TargetGroups
 	}
@@ -243,8 +246,8 @@ func forwards(a types.Action) []types.TargetGroupTuple {
 	return nil
 }
 
-// path is the part of an ARN behind its resource type: app/NAME/ID.
-func path(arn string) string {
+// arnPath returns the part of an ARN after its resource type: app/NAME/ID.
+func arnPath(arn string) string {
 	_, rest, _ := strings.Cut(arn[strings.LastIndexByte(arn, ':')+1:], "/")
 	return rest
 }

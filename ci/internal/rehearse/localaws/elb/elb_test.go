@@ -25,15 +25,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// backend is a target: an HTTP server whose health can be changed.
+// backend is a target: an HTTP server with a configurable health.
 type backend struct {
-	name   string
-	host   string
-	port   int32
-	status atomic.Int32
-	delay  atomic.Int64 // of health checks
-	asked  atomic.Int32 // requests other than health checks
-	last   atomic.Pointer[http.Request]
+	name     string
+	host     string
+	port     int32
+	status   atomic.Int32
+	delay    atomic.Int64 // of health checks
+	requests atomic.Int32 // requests other than health checks
+	last     atomic.Pointer[http.Request]
 }
 
 func newBackend(t *testing.T, name string) *backend {
@@ -46,7 +46,7 @@ func newBackend(t *testing.T, name string) *backend {
 			w.WriteHeader(int(b.status.Load()))
 			return
 		}
-		b.asked.Add(1)
+		b.requests.Add(1)
 		b.last.Store(r.Clone(context.Background()))
 		if d, err := time.ParseDuration(r.URL.Query().Get("for")); err == nil {
 			time.Sleep(d)
@@ -95,32 +95,32 @@ func forward(groups ...string) []types.Action {
 func (f *fixture) listen(port int32, actions []types.Action) string {
 	f.Helper()
 	out, err := f.ELB.CreateListener(f.Context(), &elbv2.CreateListenerInput{LoadBalancerArn: &f.lb, Port: &port, Protocol: types.ProtocolEnumHttp, DefaultActions: actions})
-	f.OK(err)
+	f.RequireNoError(err)
 	return *out.Listeners[0].ListenerArn
 }
 
 func (f *fixture) register(group string, b *backend) {
 	f.Helper()
 	_, err := f.ELB.RegisterTargets(f.Context(), &elbv2.RegisterTargetsInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 }
 
 func (f *fixture) deregister(group string, b *backend) {
 	f.Helper()
 	_, err := f.ELB.DeregisterTargets(f.Context(), &elbv2.DeregisterTargetsInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 }
 
 func (f *fixture) health(group string, b *backend) *types.TargetHealth {
 	f.Helper()
 	out, err := f.ELB.DescribeTargetHealth(f.Context(), &elbv2.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: b.target()})
-	f.OK(err)
+	f.RequireNoError(err)
 	require.Len(f, out.TargetHealthDescriptions, 1)
 	return out.TargetHealthDescriptions[0].TargetHealth
 }
 
-// await waits until a target is in a state.
-func (f *fixture) await(group string, b *backend, state types.TargetHealthStateEnum) *types.TargetHealth {
+// waitForState waits until a target has a state.
+func (f *fixture) waitForState(group string, b *backend, state types.TargetHealthStateEnum) *types.TargetHealth {
 	f.Helper()
 	var last *types.TargetHealth
 	require.Eventually(f, func() bool {
@@ -132,28 +132,28 @@ func (f *fixture) await(group string, b *backend, state types.TargetHealthStateE
 
 func TestTargetHealth(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	b := newBackend(t, "one")
 	require.Equal(t, types.TargetHealthReasonEnumNotRegistered, f.health(group, b).Reason)
 	f.register(group, b)
-	unused := f.await(group, b, types.TargetHealthStateEnumUnused)
+	unused := f.waitForState(group, b, types.TargetHealthStateEnumUnused)
 	require.Equal(t, types.TargetHealthReasonEnumNotInUse, unused.Reason)
 	f.listen(80, forward(group))
-	require.Empty(t, f.await(group, b, types.TargetHealthStateEnumHealthy).Reason)
+	require.Empty(t, f.waitForState(group, b, types.TargetHealthStateEnumHealthy).Reason)
 
 	b.status.Store(http.StatusInternalServerError)
-	sick := f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	sick := f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumResponseCodeMismatch, sick.Reason)
 	require.Equal(t, "Health checks failed with these codes: [500]", *sick.Description)
 	b.status.Store(http.StatusOK)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 
 	b.delay.Store(int64(1500 * time.Millisecond))
-	slow := f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	slow := f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumTimeout, slow.Reason)
 	require.Equal(t, "Request timed out", *slow.Description)
 	b.delay.Store(0)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 
 	f.deregister(group, b)
 	leaving := f.health(group, b)
@@ -161,21 +161,21 @@ func TestTargetHealth(t *testing.T) {
 	require.Equal(t, types.TargetHealthReasonEnumDeregistrationInProgress, leaving.Reason)
 	require.Equal(t, "Target deregistration is in progress", *leaving.Description)
 	f.register(group, b) // it may come back while it drains
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, b)
-	f.await(group, b, types.TargetHealthStateEnumUnused)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnused)
 
 	closed := &backend{host: "127.0.0.1", port: 1}
 	f.register(group, closed)
 	require.Contains(t, []types.TargetHealthStateEnum{"initial", "unhealthy"}, f.health(group, closed).State)
-	dead := f.await(group, closed, types.TargetHealthStateEnumUnhealthy)
+	dead := f.waitForState(group, closed, types.TargetHealthStateEnumUnhealthy)
 	require.Equal(t, types.TargetHealthReasonEnumFailedHealthChecks, dead.Reason)
 	require.Equal(t, "Health checks failed", *dead.Description)
 }
 
 func TestHealthCheckSettings(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/nowhere")
+	group := f.NewTargetGroup("g", "/nowhere")
 	b := newBackend(t, "one")
 	f.listen(80, forward(group))
 	modify := func(in elbv2.ModifyTargetGroupInput) {
@@ -186,20 +186,20 @@ func TestHealthCheckSettings(t *testing.T) {
 	b.status.Store(http.StatusNoContent)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPath: aws.String("/health"), Matcher: &types.Matcher{HttpCode: aws.String("200-203,301")}})
 	f.register(group, b)
-	f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	modify(elbv2.ModifyTargetGroupInput{Matcher: &types.Matcher{HttpCode: aws.String("200-204")}})
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPort: aws.String("1")})
-	f.await(group, b, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumUnhealthy)
 	modify(elbv2.ModifyTargetGroupInput{HealthCheckPort: aws.String("traffic-port"), HealthCheckProtocol: types.ProtocolEnumTcp})
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	_, err := f.ELB.ModifyTargetGroup(t.Context(), &elbv2.ModifyTargetGroupInput{TargetGroupArn: &group, HealthCheckTimeoutSeconds: aws.Int32(30)})
 	require.ErrorContains(t, err, "Health check interval must be greater than the timeout.")
 }
 
 func TestRouting(t *testing.T) {
 	f := start(t)
-	api, page := f.NewGroup("api", "/health"), f.NewGroup("page", "/health")
+	api, page := f.NewTargetGroup("api", "/health"), f.NewTargetGroup("page", "/health")
 	one, two, web := newBackend(t, "one"), newBackend(t, "two"), newBackend(t, "web")
 	listener := f.listen(80, forward(page))
 	status, _ := f.Get("/")
@@ -225,9 +225,9 @@ func TestRouting(t *testing.T) {
 	f.register(api, one)
 	f.register(api, two)
 	f.register(page, web)
-	f.await(api, one, types.TargetHealthStateEnumHealthy)
-	f.await(api, two, types.TargetHealthStateEnumHealthy)
-	f.await(page, web, types.TargetHealthStateEnumHealthy)
+	f.waitForState(api, one, types.TargetHealthStateEnumHealthy)
+	f.waitForState(api, two, types.TargetHealthStateEnumHealthy)
+	f.waitForState(page, web, types.TargetHealthStateEnumHealthy)
 
 	answers := map[string]int{}
 	for range 10 {
@@ -245,7 +245,7 @@ func TestRouting(t *testing.T) {
 		Transport:     &http.Transport{DisableKeepAlives: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	ask := func(method, path, host, header string) (*http.Response, string) {
+	send := func(method, path, host, header string) (*http.Response, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, f.URL+path, nil)
 		require.NoError(t, err)
 		req.Host, req.Header["X-Kind"] = host, []string{header}
@@ -257,14 +257,14 @@ func TestRouting(t *testing.T) {
 		require.NoError(t, err)
 		return resp, string(raw)
 	}
-	resp, _ := ask("GET", "/moved/here?a=b", "example.org:80", "")
+	resp, _ := send("GET", "/moved/here?a=b", "example.org:80", "")
 	require.Equal(t, http.StatusMovedPermanently, resp.StatusCode)
 	require.Equal(t, "http://example.org:80/new/moved/here?from=old", resp.Header.Get("Location"))
 	for _, api := range []struct{ method, host, header string }{{"GET", "api.example.org", ""}, {"GET", "", "APIs"}, {"PATCH", "", ""}} {
-		_, body := ask(api.method, "/", api.host, api.header)
+		_, body := send(api.method, "/", api.host, api.header)
 		require.Contains(t, []string{"one", "two"}, body, "%v", api)
 	}
-	_, body = ask("GET", "/", "shop.example.org", "")
+	_, body = send("GET", "/", "shop.example.org", "")
 	require.Equal(t, "web", body)
 	seen := web.last.Load()
 	require.Equal(t, "shop.example.org", seen.Host)
@@ -286,33 +286,33 @@ func TestRouting(t *testing.T) {
 	require.Equal(t, "default", *rules.Rules[5].Priority)
 }
 
-func TestOnlyHealthyTargetsAreUsedUnlessThereAreNone(t *testing.T) {
+func TestRoutesToHealthyTargets(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	good, bad := newBackend(t, "good"), newBackend(t, "bad")
 	bad.status.Store(http.StatusInternalServerError)
 	f.listen(80, forward(group))
 	f.register(group, good)
 	f.register(group, bad)
-	f.await(group, good, types.TargetHealthStateEnumHealthy)
-	f.await(group, bad, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, good, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, bad, types.TargetHealthStateEnumUnhealthy)
 	for range 6 {
 		_, body := f.Get("/")
 		require.Equal(t, "good", body)
 	}
 	good.status.Store(http.StatusInternalServerError)
-	f.await(group, good, types.TargetHealthStateEnumUnhealthy)
+	f.waitForState(group, good, types.TargetHealthStateEnumUnhealthy)
 	status, _ := f.Get("/")
 	require.Equal(t, http.StatusOK, status, "it fails open")
 }
 
 func TestDrainingFinishesRequests(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	old, young := newBackend(t, "old"), newBackend(t, "new")
 	f.listen(80, forward(group))
 	f.register(group, old)
-	f.await(group, old, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, old, types.TargetHealthStateEnumHealthy)
 	_, err := f.ELB.ModifyTargetGroupAttributes(t.Context(), &elbv2.ModifyTargetGroupAttributesInput{
 		TargetGroupArn: &group, Attributes: []types.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("10")}},
 	})
@@ -322,9 +322,9 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	for i, path := range []string{"/?for=500ms", "/?for=3s"} { // within the delay of 10 s at tenfold speed, and beyond
 		wg.Go(func() { statuses[i], bodies[i] = f.Get(path) })
 	}
-	require.Eventually(t, func() bool { return old.asked.Load() == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return old.requests.Load() == 2 }, 5*time.Second, time.Millisecond)
 	f.register(group, young)
-	f.await(group, young, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, young, types.TargetHealthStateEnumHealthy)
 	f.deregister(group, old)
 	for range 5 {
 		_, body := f.Get("/")
@@ -338,13 +338,13 @@ func TestDrainingFinishesRequests(t *testing.T) {
 	require.Equal(t, int64(1), failed)
 }
 
-func TestFailuresOfTargets(t *testing.T) {
+func TestTargetErrors(t *testing.T) {
 	f := start(t)
-	group := f.NewGroup("g", "/health")
+	group := f.NewTargetGroup("g", "/health")
 	b := newBackend(t, "one")
 	f.listen(80, forward(group))
 	f.register(group, b)
-	f.await(group, b, types.TargetHealthStateEnumHealthy)
+	f.waitForState(group, b, types.TargetHealthStateEnumHealthy)
 	status, body := f.Get("/cut")
 	require.Equal(t, http.StatusBadGateway, status)
 	require.Contains(t, body, "<title>502 Bad Gateway</title>")
@@ -352,7 +352,7 @@ func TestFailuresOfTargets(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, f.URL+"/?for=200ms", nil)
 	require.NoError(t, err)
-	asked := b.asked.Load()
+	asked := b.requests.Load()
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
@@ -360,7 +360,7 @@ func TestFailuresOfTargets(t *testing.T) {
 			_ = resp.Body.Close()
 		}
 	})
-	require.Eventually(t, func() bool { return b.asked.Load() > asked }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return b.requests.Load() > asked }, 5*time.Second, time.Millisecond)
 	cancel()
 	wg.Wait()
 	_, failed := f.Server.Traffic("lb")
@@ -369,14 +369,14 @@ func TestFailuresOfTargets(t *testing.T) {
 	require.Zero(t, served+failed)
 }
 
-// TestWeights: requests are shared out by weight, exactly over as many as the weights
-// sum up to, whatever other rules get in between.
+// TestWeights checks that requests are distributed by weight, exactly over as many as the
+// sum of the weights, also with requests for other rules in between.
 func TestWeights(t *testing.T) {
 	f := start(t)
 	groups := map[string]string{}
 	for _, name := range []string{"blue", "green", "grey"} {
 		b := newBackend(t, name)
-		groups[name] = f.NewGroup(name, "/health")
+		groups[name] = f.NewTargetGroup(name, "/health")
 		f.register(groups[name], b)
 	}
 	weighted := func(weights map[string]int32, sticky bool) []types.Action {

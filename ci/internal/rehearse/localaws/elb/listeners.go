@@ -31,37 +31,37 @@ func (b *Balancer) createListener(ctx context.Context, in *elbv2.CreateListenerI
 			return nil, err
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+path(*lb.LoadBalancerArn)+"/"+wire.Hex(16))
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener/"+arnPath(*lb.LoadBalancerArn)+"/"+wire.RandomHex(16))
 	l := &listener{lb: lb, port: at}
 	l.Listener = types.Listener{
 		ListenerArn: &arn, LoadBalancerArn: lb.LoadBalancerArn, Port: in.Port,
 		Protocol: cmp.Or(in.Protocol, types.ProtocolEnumHttp), Certificates: in.Certificates, SslPolicy: in.SslPolicy,
 	}
 	l.setDefault(b, in.DefaultActions)
-	wire.Touch(ctx, *lb.LoadBalancerArn)
+	wire.AddResources(ctx, *lb.LoadBalancerArn)
 	b.setTags(arn, in.Tags)
 	lb.listeners = append(lb.listeners, l)
 	at.listener = l
-	b.wakeAll()
+	b.wakeHealthChecks()
 	return &elbv2.CreateListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
 }
 
-// setDefault makes actions the default rule's.
+// setDefault sets the actions of the default rule.
 func (l *listener) setDefault(b *Balancer, actions []types.Action) {
-	actions = spellOut(actions)
+	actions = normalizeActions(actions)
 	l.DefaultActions = actions
-	arn := l.standby.RuleArn
+	arn := l.defaultRule.RuleArn
 	if arn == nil {
-		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+wire.Hex(16)))
+		arn = new(b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/"+wire.RandomHex(16)))
 	}
-	l.standby = types.Rule{RuleArn: arn, Priority: new("default"), IsDefault: new(true), Actions: actions, Conditions: []types.RuleCondition{}}
+	l.defaultRule = types.Rule{RuleArn: arn, Priority: new("default"), IsDefault: new(true), Actions: actions, Conditions: []types.RuleCondition{}}
 }
 
-// spellOut gives a forward action both of its forms, as ELB answers them.
-func spellOut(actions []types.Action) []types.Action {
+// normalizeActions gives forward actions both of their forms, as ELB returns them.
+func normalizeActions(actions []types.Action) []types.Action {
 	actions = slices.Clone(actions)
 	for i, a := range actions {
-		tuples := forwards(a)
+		tuples := forwardTargetGroups(a)
 		if a.Type != types.ActionTypeEnumForward || len(tuples) == 0 {
 			continue
 		}
@@ -70,7 +70,7 @@ func spellOut(actions []types.Action) []types.Action {
 			config.TargetGroupStickinessConfig = a.ForwardConfig.TargetGroupStickinessConfig
 		}
 		for _, t := range tuples {
-			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: orElse(t.Weight, 1)})
+			config.TargetGroups = append(config.TargetGroups, types.TargetGroupTuple{TargetGroupArn: t.TargetGroupArn, Weight: orDefault(t.Weight, 1)})
 		}
 		actions[i].ForwardConfig = &config
 		if len(tuples) == 1 {
@@ -85,7 +85,7 @@ func (b *Balancer) validateActions(actions []types.Action) error {
 		return wire.Errorf("ValidationError", "At least one action must be specified")
 	}
 	for _, a := range actions {
-		for _, t := range forwards(a) {
+		for _, t := range forwardTargetGroups(a) {
 			if _, err := b.group(aws.ToString(t.TargetGroupArn)); err != nil {
 				return err
 			}
@@ -94,8 +94,8 @@ func (b *Balancer) validateActions(actions []types.Action) error {
 	return nil
 }
 
-// wakeAll lets every checker see that target groups may have come into use.
-func (b *Balancer) wakeAll() {
+// wakeHealthChecks checks all targets: a load balancer may now forward to their groups.
+func (b *Balancer) wakeHealthChecks() {
 	for _, g := range b.groups {
 		for _, t := range g.targets {
 			t.wake()
@@ -110,7 +110,7 @@ func (b *Balancer) describeListeners(ctx context.Context, in *elbv2.DescribeList
 		if err != nil {
 			return nil, err
 		}
-		wire.Touch(ctx, *in.LoadBalancerArn)
+		wire.AddResources(ctx, *in.LoadBalancerArn)
 		for _, l := range lb.listeners {
 			out = append(out, l.Listener)
 		}
@@ -120,10 +120,10 @@ func (b *Balancer) describeListeners(ctx context.Context, in *elbv2.DescribeList
 		if err != nil {
 			return nil, err
 		}
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		out = append(out, l.Listener)
 	}
-	page, next, err := wire.Page(out, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Paginate(out, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeListenersOutput{Listeners: page, NextMarker: next}, err
 }
 
@@ -132,7 +132,7 @@ func (b *Balancer) modifyListener(ctx context.Context, in *elbv2.ModifyListenerI
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *in.ListenerArn)
+	wire.AddResources(ctx, *in.ListenerArn)
 	if in.DefaultActions != nil {
 		if err := b.validateActions(in.DefaultActions); err != nil {
 			return nil, err
@@ -140,7 +140,7 @@ func (b *Balancer) modifyListener(ctx context.Context, in *elbv2.ModifyListenerI
 		l.setDefault(b, in.DefaultActions)
 	}
 	l.Port, l.Protocol = cmp.Or(in.Port, l.Port), cmp.Or(in.Protocol, l.Protocol)
-	b.wakeAll()
+	b.wakeHealthChecks()
 	return &elbv2.ModifyListenerOutput{Listeners: []types.Listener{l.Listener}}, nil
 }
 
@@ -149,7 +149,7 @@ func (b *Balancer) deleteListener(ctx context.Context, in *elbv2.DeleteListenerI
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *in.ListenerArn)
+	wire.AddResources(ctx, *in.ListenerArn)
 	l.port.listener = nil
 	if l.port != l.lb.ports[0] {
 		_ = l.port.server.Close()

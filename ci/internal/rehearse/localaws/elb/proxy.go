@@ -23,116 +23,116 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// traffic counts a load balancer's answers.
+// traffic counts the requests of a load balancer.
 type traffic struct{ served, failed atomic.Int64 }
 
-// counted notes the status an answer begins with.
-type counted struct {
+// statusRecorder records the status of a response.
+type statusRecorder struct {
 	http.ResponseWriter
 	status int
 }
 
-func (c *counted) WriteHeader(status int) {
-	if status >= 200 { // 1xx answers are provisional
+func (c *statusRecorder) WriteHeader(status int) {
+	if status >= 200 { // 1xx responses are informational
 		c.status = status
 	}
 	c.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach the real writer.
-func (c *counted) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+// Unwrap supports http.ResponseController.
+func (c *statusRecorder) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
-// front is the HTTP handler of one port of a load balancer.
-type front struct {
+// portHandler serves one port of a load balancer.
+type portHandler struct {
 	balancer *Balancer
 	port     *port
 }
 
-func (f front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &counted{ResponseWriter: w, status: http.StatusOK}
+func (h portHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
 	defer func() {
-		broken := recover()
-		tally := &f.port.lb.traffic
+		panicked := recover()
+		counts := &h.port.lb.traffic
 		switch {
-		case r.Context().Err() != nil && (broken != nil || c.status >= 500): // the client went away
-		case broken != nil || c.status >= 500:
-			tally.failed.Add(1)
+		case r.Context().Err() != nil && (panicked != nil || c.status >= 500): // the client disconnected
+		case panicked != nil || c.status >= 500:
+			counts.failed.Add(1)
 		default:
-			tally.served.Add(1)
+			counts.served.Add(1)
 		}
-		if broken != nil {
-			panic(broken)
+		if panicked != nil {
+			panic(panicked)
 		}
 	}()
-	f.act(c, r)
+	h.serve(c, r)
 }
 
-func (f front) act(w http.ResponseWriter, r *http.Request) {
-	f.balancer.mu.Lock()
+func (h portHandler) serve(w http.ResponseWriter, r *http.Request) {
+	h.balancer.mu.Lock()
 	var action types.Action
 	var t *target
 	via := types.Listener{}
-	if l := f.port.listener; l != nil {
+	if l := h.port.listener; l != nil {
 		rule := l.route(r)
-		via, action = l.Listener, last(rule.Actions)
+		via, action = l.Listener, routingAction(rule.Actions)
 		if action.Type == types.ActionTypeEnumForward {
-			if g := f.balancer.choose(aws.ToString(rule.RuleArn), action, r); g != nil {
+			if g := h.balancer.chooseTargetGroup(aws.ToString(rule.RuleArn), action, r); g != nil {
 				t = g.pick()
-				stick(w, action, g)
+				setStickyCookie(w, action, g)
 			}
 		}
 	}
-	f.balancer.mu.Unlock()
+	h.balancer.mu.Unlock()
 	switch {
 	case action.Type == types.ActionTypeEnumFixedResponse && action.FixedResponseConfig != nil:
-		fixed(w, action.FixedResponseConfig)
+		writeFixedResponse(w, action.FixedResponseConfig)
 	case action.Type == types.ActionTypeEnumRedirect && action.RedirectConfig != nil:
-		redirect(w, r, action.RedirectConfig, aws.ToInt32(via.Port))
+		writeRedirect(w, r, action.RedirectConfig, aws.ToInt32(via.Port))
 	case t == nil:
-		page(w, http.StatusServiceUnavailable)
+		writeErrorPage(w, http.StatusServiceUnavailable)
 	default:
-		f.forward(w, r, via, t)
+		h.forward(w, r, via, t)
 	}
 }
 
-// route finds the first rule that matches.
+// route returns the first rule that matches, or the default rule.
 func (l *listener) route(r *http.Request) *types.Rule {
 	for _, rule := range l.rules {
-		if all(rule.Conditions, r) {
+		if matchesAll(rule.Conditions, r) {
 			return rule
 		}
 	}
-	return &l.standby
+	return &l.defaultRule
 }
 
-// last is the action that routes; those before it authenticate.
-func last(actions []types.Action) types.Action {
+// routingAction returns the last action, which routes; those before it authenticate.
+func routingAction(actions []types.Action) types.Action {
 	if len(actions) == 0 {
 		return types.Action{}
 	}
 	return actions[len(actions)-1]
 }
 
-// choose picks one of the groups that a rule's forward action names: that of the
-// request's cookie, or else by weight, in turns as smooth as the weights allow. A
-// weight of 0 gets no new requests.
+// chooseTargetGroup returns one of the groups of a rule's forward action: that of the
+// request's cookie, otherwise by smooth weighted round robin. A group with weight 0 gets
+// no new requests.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-action-types.html
-func (b *Balancer) choose(rule string, action types.Action, r *http.Request) *targetGroup {
-	credit := b.credits[rule]
+func (b *Balancer) chooseTargetGroup(rule string, action types.Action, r *http.Request) *targetGroup {
+	credit := b.currentWeights[rule]
 	if credit == nil {
 		credit = map[string]int{}
-		b.credits[rule] = credit
+		b.currentWeights[rule] = credit
 	}
-	if cookie, err := r.Cookie(stickyCookie); err == nil && stickiness(action) > 0 {
-		for _, tuple := range forwards(action) {
-			if g, err := b.group(aws.ToString(tuple.TargetGroupArn)); err == nil && g.cookie() == cookie.Value {
+	if cookie, err := r.Cookie(stickyCookie); err == nil && stickinessSeconds(action) > 0 {
+		for _, tuple := range forwardTargetGroups(action) {
+			if g, err := b.group(aws.ToString(tuple.TargetGroupArn)); err == nil && g.stickyCookieValue() == cookie.Value {
 				return g
 			}
 		}
 	}
 	var best *targetGroup
 	total := 0
-	for _, tuple := range forwards(action) {
+	for _, tuple := range forwardTargetGroups(action) {
 		g, err := b.group(aws.ToString(tuple.TargetGroupArn))
 		if err != nil {
 			continue
@@ -157,17 +157,17 @@ func (b *Balancer) choose(rule string, action types.Action, r *http.Request) *ta
 	return best
 }
 
-// stickyCookie keeps a client with the target group that it came to first.
+// stickyCookie keeps a client at its first target group.
 const stickyCookie = "AWSALBTG"
 
-// cookie is what the cookie says for the group.
-func (g *targetGroup) cookie() string {
+// stickyCookieValue returns the cookie's value for the group.
+func (g *targetGroup) stickyCookieValue() string {
 	sum := sha256.Sum256([]byte(aws.ToString(g.TargetGroupArn)))
 	return hex.EncodeToString(sum[:16])
 }
 
-// stickiness is for how many seconds a client stays with a group, 0 for not at all.
-func stickiness(action types.Action) int {
+// stickinessSeconds returns for how many seconds a client stays with a group, or 0.
+func stickinessSeconds(action types.Action) int {
 	if action.ForwardConfig == nil || action.ForwardConfig.TargetGroupStickinessConfig == nil ||
 		!aws.ToBool(action.ForwardConfig.TargetGroupStickinessConfig.Enabled) {
 		return 0
@@ -175,22 +175,22 @@ func stickiness(action types.Action) int {
 	return int(aws.ToInt32(action.ForwardConfig.TargetGroupStickinessConfig.DurationSeconds))
 }
 
-func stick(w http.ResponseWriter, action types.Action, g *targetGroup) {
-	if seconds := stickiness(action); seconds > 0 {
-		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.cookie(), Path: "/", MaxAge: seconds}) //nolint:gosec // as the ALB sets it
+func setStickyCookie(w http.ResponseWriter, action types.Action, g *targetGroup) {
+	if seconds := stickinessSeconds(action); seconds > 0 {
+		http.SetCookie(w, &http.Cookie{Name: stickyCookie, Value: g.stickyCookieValue(), Path: "/", MaxAge: seconds}) //nolint:gosec // as an ALB sets it
 	}
 }
 
-// forward proxies a request to a target. When the target's deregistration delay
-// ends before the answer does, the connection is cut, as an ALB does.
-func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
+// forward proxies a request to a target. If the target's deregistration delay ends
+// before the response, the connection is closed, as by an ALB.
+func (h portHandler) forward(w http.ResponseWriter, r *http.Request, via types.Listener, t *target) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	defer context.AfterFunc(t.serving, cancel)()
+	defer context.AfterFunc(t.ctx, cancel)()
 	address := net.JoinHostPort(t.ip, strconv.Itoa(t.port))
 	port := strconv.Itoa(int(aws.ToInt32(via.Port)))
 	proxy := &httputil.ReverseProxy{
-		Transport: f.balancer.transport,
+		Transport: h.balancer.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(&url.URL{Scheme: "http", Host: address})
 			p.Out.Host = p.In.Host
@@ -200,23 +200,23 @@ func (f front) forward(w http.ResponseWriter, r *http.Request, via types.Listene
 			p.Out.Header.Set("X-Forwarded-Proto", strings.ToLower(string(via.Protocol)))
 			p.Out.Header.Set("X-Forwarded-Port", port)
 			if p.Out.Header.Get("X-Amzn-Trace-Id") == "" {
-				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+wire.Hex(8)+"-"+wire.Hex(24))
+				p.Out.Header.Set("X-Amzn-Trace-Id", "Root=1-"+wire.RandomHex(8)+"-"+wire.RandomHex(24))
 			}
 		},
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			var timeout net.Error
 			if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-				page(w, http.StatusGatewayTimeout)
+				writeErrorPage(w, http.StatusGatewayTimeout)
 				return
 			}
-			page(w, http.StatusBadGateway)
+			writeErrorPage(w, http.StatusBadGateway)
 		},
 	}
 	proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
-// page is an ALB's own error page.
-func page(w http.ResponseWriter, status int) {
+// writeErrorPage writes the error page of an ALB.
+func writeErrorPage(w http.ResponseWriter, status int) {
 	title := fmt.Sprintf("%d %s", status, strings.ReplaceAll(http.StatusText(status), "Unavailable", "Temporarily Unavailable"))
 	w.Header().Set("Server", "awselb/2.0")
 	w.Header().Set("Content-Type", "text/html")
@@ -224,7 +224,7 @@ func page(w http.ResponseWriter, status int) {
 	_, _ = fmt.Fprintf(w, "<html>\r\n<head><title>%s</title></head>\r\n<body>\r\n<center><h1>%s</h1></center>\r\n</body>\r\n</html>\r\n", title, title)
 }
 
-func fixed(w http.ResponseWriter, c *types.FixedResponseActionConfig) {
+func writeFixedResponse(w http.ResponseWriter, c *types.FixedResponseActionConfig) {
 	status, err := strconv.Atoi(aws.ToString(c.StatusCode))
 	if err != nil || status < 200 || status > 599 {
 		status = http.StatusInternalServerError
@@ -235,7 +235,7 @@ func fixed(w http.ResponseWriter, c *types.FixedResponseActionConfig) {
 	_, _ = w.Write([]byte(aws.ToString(c.MessageBody)))
 }
 
-func redirect(w http.ResponseWriter, r *http.Request, c *types.RedirectActionConfig, port int32) {
+func writeRedirect(w http.ResponseWriter, r *http.Request, c *types.RedirectActionConfig, port int32) {
 	host, _, err := net.SplitHostPort(r.Host)
 	if err != nil {
 		host = r.Host
@@ -244,7 +244,7 @@ func redirect(w http.ResponseWriter, r *http.Request, c *types.RedirectActionCon
 		"#{protocol}", "http", "#{host}", host, "#{port}", strconv.Itoa(int(port)),
 		"#{path}", strings.TrimPrefix(r.URL.Path, "/"), "#{query}", r.URL.RawQuery,
 	).Replace
-	or := func(p *string, standard string) string { return fill(cmp.Or(aws.ToString(p), standard)) }
+	or := func(p *string, defaultValue string) string { return fill(cmp.Or(aws.ToString(p), defaultValue)) }
 	target := url.URL{
 		Scheme:   strings.ToLower(or(c.Protocol, "#{protocol}")),
 		Host:     net.JoinHostPort(or(c.Host, "#{host}"), or(c.Port, "#{port}")),

@@ -17,7 +17,7 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *in.ListenerArn)
+	wire.AddResources(ctx, *in.ListenerArn)
 	priority := strconv.Itoa(int(aws.ToInt32(in.Priority)))
 	if slices.ContainsFunc(l.rules, func(r *types.Rule) bool { return *r.Priority == priority }) {
 		return nil, wire.Errorf("PriorityInUse", "Priority '%s' is currently in use", priority)
@@ -27,42 +27,43 @@ func (b *Balancer) createRule(ctx context.Context, in *elbv2.CreateRuleInput) (*
 	}
 	for _, c := range in.Conditions {
 		if !slices.Contains([]string{"path-pattern", "host-header", "http-request-method", "http-header"}, aws.ToString(c.Field)) {
-			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not route by '%s'", aws.ToString(c.Field))
+			return nil, wire.Errorf("UnsupportedFeature", "The embedded AWS does not support conditions on '%s'", aws.ToString(c.Field))
 		}
 	}
-	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+path(*l.ListenerArn)+"/"+wire.Hex(16))
-	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: conditions(in.Conditions), Actions: spellOut(in.Actions)}
+	arn := b.cfg.Scope.ARN("elasticloadbalancing", "listener-rule/"+arnPath(*l.ListenerArn)+"/"+wire.RandomHex(16))
+	r := &types.Rule{RuleArn: &arn, Priority: &priority, IsDefault: new(false), Conditions: normalizeConditions(in.Conditions), Actions: normalizeActions(in.Actions)}
 	b.setTags(arn, in.Tags)
 	l.rules = append(l.rules, r)
-	slices.SortFunc(l.rules, func(x, y *types.Rule) int { return number(x) - number(y) })
-	b.wakeAll()
+	slices.SortFunc(l.rules, func(x, y *types.Rule) int { return rulePriority(x) - rulePriority(y) })
+	b.wakeHealthChecks()
 	return &elbv2.CreateRuleOutput{Rules: []types.Rule{*r}}, nil
 }
 
-func number(r *types.Rule) int {
+func rulePriority(r *types.Rule) int {
 	n, _ := strconv.Atoi(*r.Priority)
 	return n
 }
 
-// conditions gives path and host conditions both of their forms, as ELB answers them.
-func conditions(list []types.RuleCondition) []types.RuleCondition {
+// normalizeConditions gives path and host conditions both of their forms, as ELB
+// returns them.
+func normalizeConditions(list []types.RuleCondition) []types.RuleCondition {
 	list = slices.Clone(list)
 	for i, c := range list {
 		switch aws.ToString(c.Field) {
 		case "path-pattern":
-			list[i].Values, list[i].PathPatternConfig = values(c), &types.PathPatternConditionConfig{Values: values(c)}
+			list[i].Values, list[i].PathPatternConfig = conditionValues(c), &types.PathPatternConditionConfig{Values: conditionValues(c)}
 		case "host-header":
-			list[i].Values, list[i].HostHeaderConfig = values(c), &types.HostHeaderConditionConfig{Values: values(c)}
+			list[i].Values, list[i].HostHeaderConfig = conditionValues(c), &types.HostHeaderConditionConfig{Values: conditionValues(c)}
 		}
 	}
 	return list
 }
 
-// rule finds a rule and its listener. The default rule counts.
+// rule finds a rule, which may be a default rule, and its listener.
 func (b *Balancer) rule(arn string) (*listener, *types.Rule, error) {
 	for _, lb := range b.balancers {
 		for _, l := range lb.listeners {
-			for _, r := range append(slices.Clone(l.rules), &l.standby) {
+			for _, r := range append(slices.Clone(l.rules), &l.defaultRule) {
 				if aws.ToString(r.RuleArn) == arn {
 					return l, r, nil
 				}
@@ -79,8 +80,8 @@ func (b *Balancer) describeRules(ctx context.Context, in *elbv2.DescribeRulesInp
 		if err != nil {
 			return nil, err
 		}
-		wire.Touch(ctx, *in.ListenerArn)
-		for _, r := range append(slices.Clone(l.rules), &l.standby) {
+		wire.AddResources(ctx, *in.ListenerArn)
+		for _, r := range append(slices.Clone(l.rules), &l.defaultRule) {
 			out = append(out, *r)
 		}
 	}
@@ -89,10 +90,10 @@ func (b *Balancer) describeRules(ctx context.Context, in *elbv2.DescribeRulesInp
 		if err != nil {
 			return nil, err
 		}
-		wire.Touch(ctx, arn)
+		wire.AddResources(ctx, arn)
 		out = append(out, *r)
 	}
-	page, next, err := wire.Page(out, in.Marker, in.PageSize, 400)
+	page, next, err := wire.Paginate(out, in.Marker, in.PageSize, 400)
 	return &elbv2.DescribeRulesOutput{Rules: page, NextMarker: next}, err
 }
 
@@ -101,17 +102,17 @@ func (b *Balancer) modifyRule(ctx context.Context, in *elbv2.ModifyRuleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *in.RuleArn)
+	wire.AddResources(ctx, *in.RuleArn)
 	if in.Actions != nil {
 		if err := b.validateActions(in.Actions); err != nil {
 			return nil, err
 		}
-		r.Actions = spellOut(in.Actions)
+		r.Actions = normalizeActions(in.Actions)
 	}
 	if in.Conditions != nil {
-		r.Conditions = conditions(in.Conditions)
+		r.Conditions = normalizeConditions(in.Conditions)
 	}
-	b.wakeAll()
+	b.wakeHealthChecks()
 	return &elbv2.ModifyRuleOutput{Rules: []types.Rule{*r}}, nil
 }
 
@@ -120,11 +121,11 @@ func (b *Balancer) deleteRule(ctx context.Context, in *elbv2.DeleteRuleInput) (*
 	if err != nil {
 		return nil, err
 	}
-	wire.Touch(ctx, *in.RuleArn)
+	wire.AddResources(ctx, *in.RuleArn)
 	if aws.ToBool(r.IsDefault) {
 		return nil, wire.Errorf("OperationNotPermitted", "Default rule '%s' cannot be deleted", *in.RuleArn)
 	}
-	delete(b.credits, *in.RuleArn)
+	delete(b.currentWeights, *in.RuleArn)
 	l.rules = slices.DeleteFunc(l.rules, func(other *types.Rule) bool { return other == r })
 	return &elbv2.DeleteRuleOutput{}, nil
 }

@@ -1,6 +1,6 @@
-// Package iam is the embedded Identity and Access Management: roles, and the
-// policy simulator. Nothing is enforced: a role that was never created may be
-// used all the same, and the simulator allows what it was not told to deny.
+// Package iam is the embedded Identity and Access Management: roles and the policy
+// simulator. Nothing is enforced: a role need not exist to be used, and the simulator
+// allows all that it was not configured to deny.
 package iam
 
 import (
@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// role is a role with its policies by name and by ARN.
+// role is a role with its inline policies by name and its attached ones by ARN.
 type role struct {
 	types.Role
 	inline   map[string]string
@@ -34,64 +34,64 @@ type Roles struct {
 
 	mu     sync.Mutex
 	roles  map[string]*role
-	denied map[grant]bool
+	denied map[permission]bool
 }
 
-// grant is an action on a resource, "*" for every resource.
-type grant struct{ action, resource string }
+// permission is an action on a resource, or "*" for all resources.
+type permission struct{ action, resource string }
 
-// New returns an account without any role.
+// New returns an account without roles.
 func New(scope wire.Scope, now func() time.Time) *Roles {
-	return &Roles{scope: scope, now: now, roles: map[string]*role{}, denied: map[grant]bool{}}
+	return &Roles{scope: scope, now: now, roles: map[string]*role{}, denied: map[permission]bool{}}
 }
 
-// Deny makes the policy simulator deny an action, such as iam:PassRole, on the
-// resource with an ARN, or on all of them for "*".
+// Deny makes the policy simulator deny an action, such as iam:PassRole, on the resource
+// with an ARN, or on all resources for "*".
 func (r *Roles) Deny(action, resource string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.denied[grant{action, resource}] = true
+	r.denied[permission{action, resource}] = true
 }
 
-// Assume makes a role that something names and nobody has created, with ECS tasks
-// trusted: AWS would have refused whoever named a role that does not exist.
-func (r *Roles) Assume(arn string) {
+// EnsureRole creates a role that ECS tasks may assume, unless it exists. AWS would have
+// refused a task definition with a missing role.
+func (r *Roles) EnsureRole(arn string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	name := wire.Name(arn)
+	name := wire.ResourceName(arn)
 	if _, ok := r.roles[name]; ok {
 		return
 	}
 	r.roles[name] = &role{
 		Role: types.Role{
-			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(wire.Hex(17))), Path: new("/"), CreateDate: new(r.now()),
-			AssumeRolePolicyDocument: new(url.QueryEscape(ecsTrust)), MaxSessionDuration: new(int32(3600)),
+			Arn: &arn, RoleName: &name, RoleId: new("AROA" + strings.ToUpper(wire.RandomHex(17))), Path: new("/"), CreateDate: new(r.now()),
+			AssumeRolePolicyDocument: new(url.QueryEscape(ecsTrustPolicy)), MaxSessionDuration: new(int32(3600)),
 		},
 		inline: map[string]string{}, attached: map[string]bool{},
 	}
 }
 
 // ecsTrust lets ECS tasks assume a role.
-const ecsTrust = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
+const ecsTrustPolicy = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ecs-tasks.amazonaws.com"},"Action":"sts:AssumeRole"}]}`
 
-// Service is the IAM API.
+// Service returns the IAM API.
 func (r *Roles) Service() wire.Service {
 	return wire.Service{
 		Name:      "iam",
 		Version:   "2010-05-08",
 		Namespace: "https://iam.amazonaws.com/doc/2010-05-08/",
 		Operations: []wire.Operation{
-			wire.Guarded(&r.mu, "CreateRole", r.createRole),
-			wire.Guarded(&r.mu, "GetRole", r.getRole),
-			wire.Guarded(&r.mu, "DeleteRole", r.deleteRole),
-			wire.Guarded(&r.mu, "UpdateAssumeRolePolicy", r.updateAssumeRolePolicy),
-			wire.Guarded(&r.mu, "PutRolePolicy", r.putRolePolicy),
-			wire.Guarded(&r.mu, "ListRolePolicies", r.listRolePolicies),
-			wire.Guarded(&r.mu, "DeleteRolePolicy", r.deleteRolePolicy),
-			wire.Guarded(&r.mu, "AttachRolePolicy", r.attachRolePolicy),
-			wire.Guarded(&r.mu, "ListAttachedRolePolicies", r.listAttachedRolePolicies),
-			wire.Guarded(&r.mu, "DetachRolePolicy", r.detachRolePolicy),
-			wire.Guarded(&r.mu, "SimulatePrincipalPolicy", r.simulatePrincipalPolicy),
+			wire.NewLockedOperation(&r.mu, "CreateRole", r.createRole),
+			wire.NewLockedOperation(&r.mu, "GetRole", r.getRole),
+			wire.NewLockedOperation(&r.mu, "DeleteRole", r.deleteRole),
+			wire.NewLockedOperation(&r.mu, "UpdateAssumeRolePolicy", r.updateAssumeRolePolicy),
+			wire.NewLockedOperation(&r.mu, "PutRolePolicy", r.putRolePolicy),
+			wire.NewLockedOperation(&r.mu, "ListRolePolicies", r.listRolePolicies),
+			wire.NewLockedOperation(&r.mu, "DeleteRolePolicy", r.deleteRolePolicy),
+			wire.NewLockedOperation(&r.mu, "AttachRolePolicy", r.attachRolePolicy),
+			wire.NewLockedOperation(&r.mu, "ListAttachedRolePolicies", r.listAttachedRolePolicies),
+			wire.NewLockedOperation(&r.mu, "DetachRolePolicy", r.detachRolePolicy),
+			wire.NewLockedOperation(&r.mu, "SimulatePrincipalPolicy", r.simulatePrincipalPolicy),
 		},
 	}
 }
@@ -99,10 +99,10 @@ func (r *Roles) Service() wire.Service {
 func (r *Roles) role(ctx context.Context, name *string) (*role, error) {
 	found, ok := r.roles[aws.ToString(name)]
 	if !ok {
-		wire.Touch(ctx, r.scope.Global("iam", "role/"+aws.ToString(name)))
-		return nil, wire.Errorf("NoSuchEntity", "The role with name %s cannot be found.", aws.ToString(name)).AsStatus(http.StatusNotFound)
+		wire.AddResources(ctx, r.scope.GlobalARN("iam", "role/"+aws.ToString(name)))
+		return nil, wire.Errorf("NoSuchEntity", "The role with name %s cannot be found.", aws.ToString(name)).WithStatus(http.StatusNotFound)
 	}
-	wire.Touch(ctx, aws.ToString(found.Arn))
+	wire.AddResources(ctx, aws.ToString(found.Arn))
 	return found, nil
 }
 
@@ -111,8 +111,8 @@ func (r *Roles) createRole(ctx context.Context, in *iam.CreateRoleInput) (*iam.C
 	if path == "" {
 		path = "/"
 	}
-	arn := r.scope.Global("iam", "role"+path+name)
-	wire.Touch(ctx, arn)
+	arn := r.scope.GlobalARN("iam", "role"+path+name)
+	wire.AddResources(ctx, arn)
 	switch {
 	case name == "" || len(name) > 64:
 		return nil, wire.Errorf("ValidationError", "The role name must have 1 to 64 characters.")
@@ -120,13 +120,13 @@ func (r *Roles) createRole(ctx context.Context, in *iam.CreateRoleInput) (*iam.C
 		return nil, wire.Errorf("ValidationError", "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
 	}
 	if _, ok := r.roles[name]; ok {
-		return nil, wire.Errorf("EntityAlreadyExists", "Role with name %s already exists.", name).AsStatus(http.StatusConflict)
+		return nil, wire.Errorf("EntityAlreadyExists", "Role with name %s already exists.", name).WithStatus(http.StatusConflict)
 	}
 	created := &role{inline: map[string]string{}, attached: map[string]bool{}}
 	created.Role = types.Role{
-		Arn: &arn, RoleName: &name, Path: &path, RoleId: new("AROA" + strings.ToUpper(wire.Hex(17))), CreateDate: new(r.now()),
-		AssumeRolePolicyDocument: encoded(in.AssumeRolePolicyDocument), Description: in.Description,
-		MaxSessionDuration: in.MaxSessionDuration, PermissionsBoundary: boundary(in.PermissionsBoundary), Tags: in.Tags,
+		Arn: &arn, RoleName: &name, Path: &path, RoleId: new("AROA" + strings.ToUpper(wire.RandomHex(17))), CreateDate: new(r.now()),
+		AssumeRolePolicyDocument: encodeDocument(in.AssumeRolePolicyDocument), Description: in.Description,
+		MaxSessionDuration: in.MaxSessionDuration, PermissionsBoundary: permissionsBoundary(in.PermissionsBoundary), Tags: in.Tags,
 	}
 	if created.MaxSessionDuration == nil {
 		created.MaxSessionDuration = new(int32(3600))
@@ -135,15 +135,15 @@ func (r *Roles) createRole(ctx context.Context, in *iam.CreateRoleInput) (*iam.C
 	return &iam.CreateRoleOutput{Role: &created.Role}, nil
 }
 
-// encoded is a policy document as IAM answers it: URL-encoded after RFC 3986.
-func encoded(document *string) *string {
+// encodeDocument encodes a policy document as IAM does: URL-encoded by RFC 3986.
+func encodeDocument(document *string) *string {
 	if document == nil {
 		return nil
 	}
 	return new(strings.ReplaceAll(url.QueryEscape(*document), "+", "%20"))
 }
 
-func boundary(arn *string) *types.AttachedPermissionsBoundary {
+func permissionsBoundary(arn *string) *types.AttachedPermissionsBoundary {
 	if arn == nil {
 		return nil
 	}
@@ -166,7 +166,7 @@ func (r *Roles) deleteRole(ctx context.Context, in *iam.DeleteRoleInput) (*iam.D
 		return nil, err
 	}
 	if len(found.inline)+len(found.attached) > 0 {
-		return nil, wire.Errorf("DeleteConflict", "Cannot delete entity, must delete policies first.").AsStatus(http.StatusConflict)
+		return nil, wire.Errorf("DeleteConflict", "Cannot delete entity, must delete policies first.").WithStatus(http.StatusConflict)
 	}
 	delete(r.roles, *found.RoleName)
 	return &iam.DeleteRoleOutput{}, nil
@@ -177,7 +177,7 @@ func (r *Roles) updateAssumeRolePolicy(ctx context.Context, in *iam.UpdateAssume
 	if err != nil {
 		return nil, err
 	}
-	found.AssumeRolePolicyDocument = encoded(in.PolicyDocument)
+	found.AssumeRolePolicyDocument = encodeDocument(in.PolicyDocument)
 	return &iam.UpdateAssumeRolePolicyOutput{}, nil
 }
 
@@ -195,7 +195,7 @@ func (r *Roles) listRolePolicies(ctx context.Context, in *iam.ListRolePoliciesIn
 	if err != nil {
 		return nil, err
 	}
-	names, next, err := wire.Page(slices.Sorted(maps.Keys(found.inline)), in.Marker, in.MaxItems, 100)
+	names, next, err := wire.Paginate(slices.Sorted(maps.Keys(found.inline)), in.Marker, in.MaxItems, 100)
 	return &iam.ListRolePoliciesOutput{PolicyNames: append([]string{}, names...), Marker: next, IsTruncated: next != nil}, err
 }
 
@@ -205,7 +205,7 @@ func (r *Roles) deleteRolePolicy(ctx context.Context, in *iam.DeleteRolePolicyIn
 		return nil, err
 	}
 	if _, ok := found.inline[aws.ToString(in.PolicyName)]; !ok {
-		return nil, wire.Errorf("NoSuchEntity", "The role policy with name %s cannot be found.", aws.ToString(in.PolicyName)).AsStatus(http.StatusNotFound)
+		return nil, wire.Errorf("NoSuchEntity", "The role policy with name %s cannot be found.", aws.ToString(in.PolicyName)).WithStatus(http.StatusNotFound)
 	}
 	delete(found.inline, *in.PolicyName)
 	return &iam.DeleteRolePolicyOutput{}, nil
@@ -227,9 +227,9 @@ func (r *Roles) listAttachedRolePolicies(ctx context.Context, in *iam.ListAttach
 	}
 	all := []types.AttachedPolicy{}
 	for _, arn := range slices.Sorted(maps.Keys(found.attached)) {
-		all = append(all, types.AttachedPolicy{PolicyArn: &arn, PolicyName: new(wire.Name(arn))})
+		all = append(all, types.AttachedPolicy{PolicyArn: &arn, PolicyName: new(wire.ResourceName(arn))})
 	}
-	page, next, err := wire.Page(all, in.Marker, in.MaxItems, 100)
+	page, next, err := wire.Paginate(all, in.Marker, in.MaxItems, 100)
 	return &iam.ListAttachedRolePoliciesOutput{AttachedPolicies: page, Marker: next, IsTruncated: next != nil}, err
 }
 
@@ -239,7 +239,7 @@ func (r *Roles) detachRolePolicy(ctx context.Context, in *iam.DetachRolePolicyIn
 		return nil, err
 	}
 	if arn := aws.ToString(in.PolicyArn); !found.attached[arn] {
-		return nil, wire.Errorf("NoSuchEntity", "Policy %s was not found.", arn).AsStatus(http.StatusNotFound)
+		return nil, wire.Errorf("NoSuchEntity", "Policy %s was not found.", arn).WithStatus(http.StatusNotFound)
 	}
 	delete(found.attached, *in.PolicyArn)
 	return &iam.DetachRolePolicyOutput{}, nil
@@ -247,8 +247,8 @@ func (r *Roles) detachRolePolicy(ctx context.Context, in *iam.DetachRolePolicyIn
 
 func (r *Roles) simulatePrincipalPolicy(ctx context.Context, in *iam.SimulatePrincipalPolicyInput) (*iam.SimulatePrincipalPolicyOutput, error) {
 	source := aws.ToString(in.PolicySourceArn)
-	wire.Touch(ctx, source)
-	if !strings.HasPrefix(source, r.scope.Global("iam", "")) {
+	wire.AddResources(ctx, source)
+	if !strings.HasPrefix(source, r.scope.GlobalARN("iam", "")) {
 		return nil, wire.Errorf("InvalidInput", "Invalid Entity Arn: %s does not clearly define entity type and name.", source)
 	}
 	resources := in.ResourceArns
@@ -259,12 +259,12 @@ func (r *Roles) simulatePrincipalPolicy(ctx context.Context, in *iam.SimulatePri
 	for _, action := range in.ActionNames {
 		for _, resource := range resources {
 			decision := types.PolicyEvaluationDecisionTypeAllowed
-			if r.denied[grant{action, resource}] || r.denied[grant{action, "*"}] {
+			if r.denied[permission{action, resource}] || r.denied[permission{action, "*"}] {
 				decision = types.PolicyEvaluationDecisionTypeImplicitDeny
 			}
 			results = append(results, types.EvaluationResult{EvalActionName: &action, EvalResourceName: &resource, EvalDecision: decision})
 		}
 	}
-	page, next, err := wire.Page(results, in.Marker, in.MaxItems, 100)
+	page, next, err := wire.Paginate(results, in.Marker, in.MaxItems, 100)
 	return &iam.SimulatePrincipalPolicyOutput{EvaluationResults: page, Marker: next, IsTruncated: next != nil}, err
 }

@@ -162,8 +162,8 @@ func TestSimulator(t *testing.T) {
 		return decisions
 	}
 	require.Equal(t, []string{"iam:PassRole * allowed", "ecs:UpdateService * allowed"}, simulate())
-	p.Server.DenySimulated("iam:PassRole", "arn:b")
-	p.Server.DenySimulated("ecs:UpdateService", "*")
+	p.Server.DenyInSimulator("iam:PassRole", "arn:b")
+	p.Server.DenyInSimulator("ecs:UpdateService", "*")
 	require.Equal(t, []string{
 		"iam:PassRole arn:a allowed", "iam:PassRole arn:b implicitDeny", "ecs:UpdateService arn:a implicitDeny", "ecs:UpdateService arn:b implicitDeny",
 	}, simulate("arn:a", "arn:b"))

@@ -26,8 +26,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws"
 )
 
-// Fleet is a platform of many small services without a load balancer, under the
-// names that the pipeline derives.
+// Fleet is a platform of many small services without a load balancer, with the names
+// that the pipeline derives.
 type Fleet struct {
 	testing.TB
 	Server   *localaws.Server
@@ -38,20 +38,20 @@ type Fleet struct {
 	Services []platform.Service
 }
 
-// fleetJobs is how many services are set up at a time.
-const fleetJobs = 8
+// fleetConcurrency is how many services are created at a time.
+const fleetConcurrency = 8
 
 // NewFleet starts an embedded AWS with count services that run img, one task
 // each, and waits until all are complete.
 func NewFleet(t testing.TB, o localaws.Options, count int, img v1.Image) *Fleet {
 	t.Helper()
-	ctx := context.Background() // a benchmark's own ends before its clean-up
+	ctx := context.Background() // a benchmark's context ends before its clean-up
 	server, err := localaws.Start(ctx, o)
 	require.NoError(t, err)
-	carrier := &http.Transport{MaxIdleConnsPerHost: fleetJobs}
-	t.Cleanup(func() { carrier.CloseIdleConnections(); require.NoError(t, server.Close()) })
+	transport := &http.Transport{MaxIdleConnsPerHost: fleetConcurrency}
+	t.Cleanup(func() { transport.CloseIdleConnections(); require.NoError(t, server.Close()) })
 	config := aws.Config{
-		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), HTTPClient: &http.Client{Transport: carrier},
+		Region: platform.DefaultRegion, BaseEndpoint: aws.String(server.Endpoint()), HTTPClient: &http.Client{Transport: transport},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIATEST", "secret", ""), RetryMaxAttempts: 8,
 	}
 	f := &Fleet{
@@ -67,7 +67,7 @@ func NewFleet(t testing.TB, o localaws.Options, count int, img v1.Image) *Fleet 
 	}
 	images := f.Push(img, "old")
 	var group errgroup.Group
-	group.SetLimit(fleetJobs)
+	group.SetLimit(fleetConcurrency)
 	for _, s := range f.Services {
 		group.Go(func() error { return f.create(ctx, s, images[s.Name]) })
 	}
@@ -88,18 +88,18 @@ func (f *Fleet) Push(img v1.Image, tag string) map[string]string {
 	raw, err := base64.StdEncoding.DecodeString(*out.AuthorizationData[0].AuthorizationToken)
 	require.NoError(f, err)
 	user, password, _ := strings.Cut(string(raw), ":")
-	carrier := &http.Transport{}
-	defer carrier.CloseIdleConnections()
-	pusher, err := remote.NewPusher(remote.WithAuth(&authn.Basic{Username: user, Password: password}), remote.WithTransport(carrier))
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	pusher, err := remote.NewPusher(remote.WithAuth(&authn.Basic{Username: user, Password: password}), remote.WithTransport(transport))
 	require.NoError(f, err)
 	images := map[string]string{}
 	var group errgroup.Group
-	group.SetLimit(fleetJobs)
+	group.SetLimit(fleetConcurrency)
 	for _, s := range f.Services {
 		repository := f.Server.Registry() + "/" + s.Repository()
 		images[s.Name] = repository + "@" + digest.String()
 		group.Go(func() error {
-			_, _ = f.ECR.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(s.Repository())}) // it may be there
+			_, _ = f.ECR.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String(s.Repository())}) // it may exist
 			reference, err := name.ParseReference(repository + ":" + tag)
 			if err != nil {
 				return err
@@ -130,7 +130,7 @@ func (f *Fleet) create(ctx context.Context, s platform.Service, image string) er
 	}
 	_, err = f.ECS.CreateService(ctx, &ecs.CreateServiceInput{
 		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(s.ServiceName()), TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
-		DesiredCount: aws.Int32(int32(s.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: Network,
+		DesiredCount: aws.Int32(int32(s.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: NetworkConfiguration,
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
 		},
@@ -142,7 +142,7 @@ func (f *Fleet) create(ctx context.Context, s platform.Service, image string) er
 func (f *Fleet) WaitComplete() {
 	f.Helper()
 	for _, s := range f.Services {
-		poll(f, func() (bool, string) {
+		waitUntil(f, func() (bool, string) {
 			out, err := f.ECS.DescribeServices(context.Background(), &ecs.DescribeServicesInput{
 				Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
 			})
@@ -153,8 +153,8 @@ func (f *Fleet) WaitComplete() {
 	}
 }
 
-// Finished is when the last deployment of a service came to its end.
-func (f *Fleet) Finished(s platform.Service) ecstypes.ServiceDeploymentBrief {
+// LastDeployment returns the last deployment of a service.
+func (f *Fleet) LastDeployment(s platform.Service) ecstypes.ServiceDeploymentBrief {
 	f.Helper()
 	out, err := f.ECS.ListServiceDeployments(context.Background(), &ecs.ListServiceDeploymentsInput{
 		Cluster: aws.String(platform.Cluster), Service: aws.String(s.ServiceName()),
@@ -163,27 +163,28 @@ func (f *Fleet) Finished(s platform.Service) ecstypes.ServiceDeploymentBrief {
 	return out.ServiceDeployments[0]
 }
 
-// RolledBack is when ECS began to roll the last deployment of a service back.
-func (f *Fleet) RolledBack(s platform.Service) *time.Time {
+// RollbackStartedAt returns when ECS began to roll back the last deployment of a
+// service.
+func (f *Fleet) RollbackStartedAt(s platform.Service) *time.Time {
 	f.Helper()
 	out, err := f.ECS.DescribeServiceDeployments(context.Background(), &ecs.DescribeServiceDeploymentsInput{
-		ServiceDeploymentArns: []string{*f.Finished(s).ServiceDeploymentArn},
+		ServiceDeploymentArns: []string{*f.LastDeployment(s).ServiceDeploymentArn},
 	})
 	require.NoError(f, err)
 	require.NotNil(f, out.ServiceDeployments[0].Rollback)
 	return out.ServiceDeployments[0].Rollback.StartedAt
 }
 
-// poll asks until something is so.
-func poll(t testing.TB, so func() (bool, string)) {
+// waitUntil polls until done returns true. last describes the current state.
+func waitUntil(t testing.TB, done func() (ok bool, last string)) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(2 * time.Minute); ; <-tick.C {
-		ok, last := so()
+		ok, last := done()
 		if ok {
 			return
 		}
-		require.True(t, time.Now().Before(deadline), "it did not get there: %s", last)
+		require.True(t, time.Now().Before(deadline), "timed out waiting: %s", last)
 	}
 }

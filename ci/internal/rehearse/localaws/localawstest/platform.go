@@ -1,5 +1,5 @@
-// Package localawstest sets up an embedded AWS for tests: clients, and the
-// surroundings that every service needs.
+// Package localawstest sets up an embedded AWS for tests: clients, and the resources
+// that every service needs.
 package localawstest
 
 import (
@@ -34,8 +34,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// Platform is an embedded AWS with its clients and, from New, what every service
-// needs: a cluster "test", a repository "app", a log group and a load balancer
+// Platform is an embedded AWS with its clients and, from New, the resources that every
+// service needs: a cluster "test", a repository "app", a log group and a load balancer
 // "alb" with one target group.
 type Platform struct {
 	*testing.T
@@ -55,10 +55,10 @@ type Platform struct {
 	binary string // the compiled test service
 }
 
-// LogGroup is where the tasks' output goes.
+// LogGroup is the log group of all tasks.
 const LogGroup = "/ecs/test"
 
-// Start starts an embedded AWS and makes clients for it.
+// Start starts an embedded AWS and creates clients for it.
 func Start(t *testing.T, o localaws.Options) *Platform {
 	t.Helper()
 	server, err := localaws.Start(t.Context(), o)
@@ -77,72 +77,73 @@ func Start(t *testing.T, o localaws.Options) *Platform {
 	}
 }
 
-// New adds the surroundings of a service.
+// New starts an embedded AWS with the resources that every service needs.
 func New(t *testing.T, binary string, o localaws.Options) *Platform {
 	t.Helper()
 	p := Start(t, o)
 	p.binary = binary
 	ctx := t.Context()
 	_, err := p.ECS.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String("test")})
-	p.OK(err)
+	p.RequireNoError(err)
 	repo, err := p.ECR.CreateRepository(ctx, &ecr.CreateRepositoryInput{RepositoryName: aws.String("app")})
-	p.OK(err)
+	p.RequireNoError(err)
 	p.Repo = *repo.Repository.RepositoryUri
 	_, err = p.Logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(LogGroup)})
-	p.OK(err)
+	p.RequireNoError(err)
 	lb, err := p.ELB.CreateLoadBalancer(ctx, &elbv2.CreateLoadBalancerInput{Name: aws.String("alb"), Subnets: []string{"subnet-1", "subnet-2"}})
-	p.OK(err)
+	p.RequireNoError(err)
 	p.URL = "http://" + *lb.LoadBalancers[0].DNSName
-	p.Group = p.NewGroup("app", "/health")
+	p.Group = p.NewTargetGroup("app", "/health")
 	_, err = p.ELB.CreateListener(ctx, &elbv2.CreateListenerInput{
 		LoadBalancerArn: lb.LoadBalancers[0].LoadBalancerArn, Port: aws.Int32(80), Protocol: elbtypes.ProtocolEnumHttp,
 		DefaultActions: []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: &p.Group}},
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	return p
 }
 
-// NewGroup makes a target group with quick health checks and returns its ARN.
-func (p *Platform) NewGroup(name, path string) string {
+// NewTargetGroup creates a target group with fast health checks and returns its ARN.
+func (p *Platform) NewTargetGroup(name, path string) string {
 	p.Helper()
 	group, err := p.ELB.CreateTargetGroup(p.Context(), &elbv2.CreateTargetGroupInput{
 		Name: &name, Port: aws.Int32(8000), Protocol: elbtypes.ProtocolEnumHttp, TargetType: elbtypes.TargetTypeEnumIp,
 		VpcId: aws.String("vpc-1"), HealthCheckPath: &path, HealthCheckIntervalSeconds: aws.Int32(1), HealthCheckTimeoutSeconds: aws.Int32(1),
 		HealthyThresholdCount: aws.Int32(2), UnhealthyThresholdCount: aws.Int32(2),
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	arn := *group.TargetGroups[0].TargetGroupArn
 	_, err = p.ELB.ModifyTargetGroupAttributes(p.Context(), &elbv2.ModifyTargetGroupAttributesInput{
 		TargetGroupArn: &arn, Attributes: []elbtypes.TargetGroupAttribute{{Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String("1")}},
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	return arn
 }
 
-// LoneGroup makes a target group that no load balancer forwards to.
-func (p *Platform) LoneGroup() string {
+// UnattachedGroup creates a target group that no load balancer forwards to.
+func (p *Platform) UnattachedGroup() string {
 	p.Helper()
-	return p.NewGroup("lone", "/")
+	return p.NewTargetGroup("lone", "/")
 }
 
-// OK fails the test if there is an error.
-func (p *Platform) OK(err error) {
+// RequireNoError fails the test on an error.
+func (p *Platform) RequireNoError(err error) {
 	p.Helper()
 	require.NoError(p, err)
 }
 
-// Auth logs in to the registry the way clients do.
+// Auth logs in to the registry as clients do.
 func (p *Platform) Auth() authn.Authenticator {
 	p.Helper()
 	out, err := p.ECR.GetAuthorizationToken(p.Context(), &ecr.GetAuthorizationTokenInput{})
-	p.OK(err)
+	p.RequireNoError(err)
 	raw, err := base64.StdEncoding.DecodeString(*out.AuthorizationData[0].AuthorizationToken)
-	p.OK(err)
+	p.RequireNoError(err)
 	user, password, _ := strings.Cut(string(raw), ":")
 	return &authn.Basic{Username: user, Password: password}
 }
 
-// RemoteOptions are what go-containerregistry needs to reach the registry.
+// RemoteOptions returns the options with which go-containerregistry reaches the
+// registry.
 func (p *Platform) RemoteOptions() []remote.Option {
 	transport := &http.Transport{}
 	p.Cleanup(transport.CloseIdleConnections)
@@ -153,27 +154,27 @@ func (p *Platform) RemoteOptions() []remote.Option {
 func (p *Platform) Push(img v1.Image, tag string) string {
 	p.Helper()
 	ref, err := name.ParseReference(p.Repo + ":" + tag)
-	p.OK(err)
-	p.OK(remote.Write(ref, img, p.RemoteOptions()...))
+	p.RequireNoError(err)
+	p.RequireNoError(remote.Write(ref, img, p.RemoteOptions()...))
 	digest, err := img.Digest()
-	p.OK(err)
+	p.RequireNoError(err)
 	return p.Repo + "@" + digest.String()
 }
 
-// Binary is the compiled test service.
+// Binary returns the file of the compiled test service.
 func (p *Platform) Binary() string { return p.binary }
 
-// Image pushes the test service.
-func (p *Platform) Image(version string, args ...string) string {
+// PushImage pushes an image of the test service and returns its reference by digest.
+func (p *Platform) PushImage(version string, args ...string) string {
 	p.Helper()
-	img, err := testapp.Service(p.binary, version, args...)
-	p.OK(err)
+	img, err := testapp.ServiceImage(p.binary, version, args...)
+	p.RequireNoError(err)
 	return p.Push(img, version)
 }
 
-// Register registers a revision of the family "app" and returns its ARN. Each
-// change may alter the only container.
-func (p *Platform) Register(image string, changes ...func(*ecstypes.ContainerDefinition)) string {
+// RegisterTaskDefinition registers a revision of the family "app" and returns its ARN.
+// Each change may alter its only container.
+func (p *Platform) RegisterTaskDefinition(image string, changes ...func(*ecstypes.ContainerDefinition)) string {
 	p.Helper()
 	container := ecstypes.ContainerDefinition{
 		Name: aws.String("app"), Image: &image, Essential: aws.Bool(true),
@@ -191,19 +192,19 @@ func (p *Platform) Register(image string, changes ...func(*ecstypes.ContainerDef
 		ExecutionRoleArn:        aws.String("arn:aws:iam::000000000000:role/exec"),
 		ContainerDefinitions:    []ecstypes.ContainerDefinition{container},
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	return *out.TaskDefinition.TaskDefinitionArn
 }
 
-// Network is the network configuration of every service and task.
-var Network = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}}
+// NetworkConfiguration is the network configuration of all services and tasks.
+var NetworkConfiguration = &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}}
 
-// Create creates the service "app" with two tasks behind the load balancer.
-func (p *Platform) Create(definition string, changes ...func(*ecs.CreateServiceInput)) {
+// CreateService creates the service "app" with two tasks behind the load balancer.
+func (p *Platform) CreateService(definition string, changes ...func(*ecs.CreateServiceInput)) {
 	p.Helper()
 	in := &ecs.CreateServiceInput{
 		Cluster: aws.String("test"), ServiceName: aws.String("app"), TaskDefinition: &definition, DesiredCount: aws.Int32(2),
-		LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: Network,
+		LaunchType: ecstypes.LaunchTypeFargate, NetworkConfiguration: NetworkConfiguration,
 		LoadBalancers: []ecstypes.LoadBalancer{{TargetGroupArn: &p.Group, ContainerName: aws.String("app"), ContainerPort: aws.Int32(8000)}},
 		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
 			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
@@ -213,54 +214,54 @@ func (p *Platform) Create(definition string, changes ...func(*ecs.CreateServiceI
 		change(in)
 	}
 	_, err := p.ECS.CreateService(p.Context(), in)
-	p.OK(err)
+	p.RequireNoError(err)
 }
 
-// Update deploys another task definition and returns the new deployment's id.
-func (p *Platform) Update(definition string) string {
+// UpdateService deploys another task definition and returns the new deployment's id.
+func (p *Platform) UpdateService(definition string) string {
 	p.Helper()
 	out, err := p.ECS.UpdateService(p.Context(), &ecs.UpdateServiceInput{
 		Cluster: aws.String("test"), Service: aws.String("app"), TaskDefinition: &definition,
 	})
-	p.OK(err)
+	p.RequireNoError(err)
 	return *out.Service.Deployments[0].Id
 }
 
-// Service describes the service "app".
-func (p *Platform) Service() ecstypes.Service {
+// DescribeService returns the service "app".
+func (p *Platform) DescribeService() ecstypes.Service {
 	p.Helper()
 	out, err := p.ECS.DescribeServices(p.Context(), &ecs.DescribeServicesInput{Cluster: aws.String("test"), Services: []string{"app"}})
-	p.OK(err)
+	p.RequireNoError(err)
 	require.Empty(p, out.Failures)
 	return out.Services[0]
 }
 
-// Eventually polls the service until it is as wanted.
+// Eventually polls the service until wanted returns true.
 func (p *Platform) Eventually(wanted func(ecstypes.Service) bool) ecstypes.Service {
 	p.Helper()
-	last := p.Service()
+	last := p.DescribeService()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(30 * time.Second); !wanted(last); last = p.Service() {
+	for deadline := time.Now().Add(30 * time.Second); !wanted(last); last = p.DescribeService() {
 		if time.Now().After(deadline) {
 			text, _ := json.MarshalIndent(last, "", "  ")
-			require.Fail(p, "the service did not get there", "%s", text)
+			require.Fail(p, "timed out waiting for the service", "%s", text)
 		}
 		<-tick.C
 	}
 	return last
 }
 
-// Stable waits until the service has one completed deployment.
-func (p *Platform) Stable() ecstypes.Service {
+// WaitStable waits until the service has one completed deployment.
+func (p *Platform) WaitStable() ecstypes.Service {
 	p.Helper()
 	return p.Eventually(func(s ecstypes.Service) bool {
 		return len(s.Deployments) == 1 && s.Deployments[0].RolloutState == ecstypes.DeploymentRolloutStateCompleted && s.RunningCount == s.DesiredCount
 	})
 }
 
-// Messages lists a service's events, oldest first.
-func Messages(s ecstypes.Service) []string {
+// EventMessages returns the messages of a service's events, oldest first.
+func EventMessages(s ecstypes.Service) []string {
 	var list []string
 	for _, e := range slices.Backward(s.Events) {
 		list = append(list, *e.Message)
@@ -268,42 +269,42 @@ func Messages(s ecstypes.Service) []string {
 	return list
 }
 
-// Tasks describes the service's tasks with a desired status.
-func (p *Platform) Tasks(status ecstypes.DesiredStatus) []ecstypes.Task {
+// DescribeTasks returns the service's tasks with a desired status.
+func (p *Platform) DescribeTasks(status ecstypes.DesiredStatus) []ecstypes.Task {
 	p.Helper()
 	list, err := p.ECS.ListTasks(p.Context(), &ecs.ListTasksInput{Cluster: aws.String("test"), ServiceName: aws.String("app"), DesiredStatus: status})
-	p.OK(err)
+	p.RequireNoError(err)
 	if len(list.TaskArns) == 0 {
 		return nil
 	}
 	out, err := p.ECS.DescribeTasks(p.Context(), &ecs.DescribeTasksInput{Cluster: aws.String("test"), Tasks: list.TaskArns})
-	p.OK(err)
+	p.RequireNoError(err)
 	return out.Tasks
 }
 
-// Get asks the load balancer.
+// Get requests a path from the load balancer.
 func (p *Platform) Get(path string) (status int, body string) {
 	p.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	resp, err := client.Get(p.URL + path)
-	p.OK(err)
+	p.RequireNoError(err)
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(resp.Body)
-	p.OK(err)
+	p.RequireNoError(err)
 	return resp.StatusCode, string(raw)
 }
 
-// Version is what the test service behind the load balancer says it is.
+// Version returns the version that the test service reports through the load balancer.
 func (p *Platform) Version() string {
 	p.Helper()
 	status, body := p.Get("/")
 	require.Equal(p, http.StatusOK, status, body)
 	var answer struct{ Version string }
-	p.OK(json.Unmarshal([]byte(body), &answer))
+	p.RequireNoError(json.Unmarshal([]byte(body), &answer))
 	return answer.Version
 }
 
-// TaskID is the last part of a task's ARN.
+// TaskID returns the last part of a task's ARN.
 func TaskID(t ecstypes.Task) string {
 	return (*t.TaskArn)[strings.LastIndexByte(*t.TaskArn, '/')+1:]
 }

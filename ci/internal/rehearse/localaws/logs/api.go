@@ -13,36 +13,36 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the CloudWatch Logs API.
+// Service returns the CloudWatch Logs API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "logs",
 		Target: "Logs_20140328",
 		Operations: []wire.Operation{
-			wire.Guarded(&s.mu, "CreateLogGroup", s.createLogGroup),
-			wire.Guarded(&s.mu, "DeleteLogGroup", s.deleteLogGroup),
-			wire.Guarded(&s.mu, "DescribeLogGroups", s.describeLogGroups),
-			wire.Guarded(&s.mu, "PutRetentionPolicy", s.putRetentionPolicy),
-			wire.Guarded(&s.mu, "TagResource", s.tagResource),
-			wire.Guarded(&s.mu, "ListTagsForResource", s.listTagsForResource),
-			wire.Guarded(&s.mu, "CreateLogStream", s.createLogStream),
-			wire.Guarded(&s.mu, "DescribeLogStreams", s.describeLogStreams),
-			wire.Guarded(&s.mu, "DeleteLogStream", s.deleteLogStream),
-			wire.Guarded(&s.mu, "PutLogEvents", s.putLogEvents),
-			wire.Guarded(&s.mu, "GetLogEvents", s.getLogEvents),
-			wire.Guarded(&s.mu, "FilterLogEvents", s.filterLogEvents),
+			wire.NewLockedOperation(&s.mu, "CreateLogGroup", s.createLogGroup),
+			wire.NewLockedOperation(&s.mu, "DeleteLogGroup", s.deleteLogGroup),
+			wire.NewLockedOperation(&s.mu, "DescribeLogGroups", s.describeLogGroups),
+			wire.NewLockedOperation(&s.mu, "PutRetentionPolicy", s.putRetentionPolicy),
+			wire.NewLockedOperation(&s.mu, "TagResource", s.tagResource),
+			wire.NewLockedOperation(&s.mu, "ListTagsForResource", s.listTagsForResource),
+			wire.NewLockedOperation(&s.mu, "CreateLogStream", s.createLogStream),
+			wire.NewLockedOperation(&s.mu, "DescribeLogStreams", s.describeLogStreams),
+			wire.NewLockedOperation(&s.mu, "DeleteLogStream", s.deleteLogStream),
+			wire.NewLockedOperation(&s.mu, "PutLogEvents", s.putLogEvents),
+			wire.NewLockedOperation(&s.mu, "GetLogEvents", s.getLogEvents),
+			wire.NewLockedOperation(&s.mu, "FilterLogEvents", s.filterLogEvents),
 		},
 	}
 }
 
-// named is the group of a call that may name it by ARN instead.
-func (s *Store) named(ctx context.Context, name, identifier *string) string {
-	group := s.nameOf(name, identifier)
-	wire.Touch(ctx, s.arn(group))
+// requestGroup returns the name of a call's log group, which may be given as ARN.
+func (s *Store) requestGroup(ctx context.Context, name, identifier *string) string {
+	group := s.groupName(name, identifier)
+	wire.AddResources(ctx, s.arn(group))
 	return group
 }
 
-func (s *Store) nameOf(name, identifier *string) string {
+func (s *Store) groupName(name, identifier *string) string {
 	if group := aws.ToString(name); group != "" {
 		return group
 	}
@@ -50,7 +50,7 @@ func (s *Store) nameOf(name, identifier *string) string {
 }
 
 func (s *Store) createLogGroup(ctx context.Context, in *cwl.CreateLogGroupInput) (*cwl.CreateLogGroupOutput, error) {
-	name := s.named(ctx, in.LogGroupName, nil)
+	name := s.requestGroup(ctx, in.LogGroupName, nil)
 	if name == "" {
 		return nil, wire.Errorf("InvalidParameterException", "1 validation error detected: Value '' at 'logGroupName' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
@@ -64,7 +64,7 @@ func (s *Store) createLogGroup(ctx context.Context, in *cwl.CreateLogGroupInput)
 }
 
 func (s *Store) deleteLogGroup(ctx context.Context, in *cwl.DeleteLogGroupInput) (*cwl.DeleteLogGroupOutput, error) {
-	name := s.named(ctx, in.LogGroupName, nil)
+	name := s.requestGroup(ctx, in.LogGroupName, nil)
 	if _, err := s.group(name); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (s *Store) deleteLogGroup(ctx context.Context, in *cwl.DeleteLogGroupInput)
 }
 
 func (s *Store) describeLogGroups(ctx context.Context, in *cwl.DescribeLogGroupsInput) (*cwl.DescribeLogGroupsOutput, error) {
-	wire.Touch(ctx, s.arn("*"))
+	wire.AddResources(ctx, s.arn("*"))
 	all := []types.LogGroup{}
 	for _, name := range slices.Sorted(maps.Keys(s.groups)) {
 		if !strings.HasPrefix(name, aws.ToString(in.LogGroupNamePrefix)) || !strings.Contains(name, aws.ToString(in.LogGroupNamePattern)) {
@@ -88,12 +88,12 @@ func (s *Store) describeLogGroups(ctx context.Context, in *cwl.DescribeLogGroups
 			RetentionInDays: g.retention, StoredBytes: &size, MetricFilterCount: new(int32(0)), LogGroupClass: types.LogGroupClassStandard,
 		})
 	}
-	page, next, err := wire.Page(all, in.NextToken, in.Limit, 50)
+	page, next, err := wire.Paginate(all, in.NextToken, in.Limit, 50)
 	return &cwl.DescribeLogGroupsOutput{LogGroups: page, NextToken: next}, err
 }
 
 func (s *Store) putRetentionPolicy(ctx context.Context, in *cwl.PutRetentionPolicyInput) (*cwl.PutRetentionPolicyOutput, error) {
-	name := s.named(ctx, in.LogGroupName, nil)
+	name := s.requestGroup(ctx, in.LogGroupName, nil)
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (s *Store) putRetentionPolicy(ctx context.Context, in *cwl.PutRetentionPoli
 }
 
 func (s *Store) tagResource(ctx context.Context, in *cwl.TagResourceInput) (*cwl.TagResourceOutput, error) {
-	name := s.named(ctx, nil, in.ResourceArn)
+	name := s.requestGroup(ctx, nil, in.ResourceArn)
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -113,7 +113,7 @@ func (s *Store) tagResource(ctx context.Context, in *cwl.TagResourceInput) (*cwl
 }
 
 func (s *Store) listTagsForResource(ctx context.Context, in *cwl.ListTagsForResourceInput) (*cwl.ListTagsForResourceOutput, error) {
-	name := s.named(ctx, nil, in.ResourceArn)
+	name := s.requestGroup(ctx, nil, in.ResourceArn)
 	g, err := s.group(name)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func (s *Store) listTagsForResource(ctx context.Context, in *cwl.ListTagsForReso
 }
 
 func (s *Store) createLogStream(ctx context.Context, in *cwl.CreateLogStreamInput) (*cwl.CreateLogStreamOutput, error) {
-	group := s.named(ctx, in.LogGroupName, nil)
+	group := s.requestGroup(ctx, in.LogGroupName, nil)
 	g, err := s.group(group)
 	if err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (s *Store) createLogStream(ctx context.Context, in *cwl.CreateLogStreamInpu
 }
 
 func (s *Store) deleteLogStream(ctx context.Context, in *cwl.DeleteLogStreamInput) (*cwl.DeleteLogStreamOutput, error) {
-	group := s.named(ctx, in.LogGroupName, nil)
+	group := s.requestGroup(ctx, in.LogGroupName, nil)
 	if _, err := s.stream(group, aws.ToString(in.LogStreamName)); err != nil {
 		return nil, err
 	}
@@ -145,13 +145,13 @@ func (s *Store) deleteLogStream(ctx context.Context, in *cwl.DeleteLogStreamInpu
 }
 
 func (s *Store) describeLogStreams(ctx context.Context, in *cwl.DescribeLogStreamsInput) (*cwl.DescribeLogStreamsOutput, error) {
-	group := s.named(ctx, in.LogGroupName, in.LogGroupIdentifier)
+	group := s.requestGroup(ctx, in.LogGroupName, in.LogGroupIdentifier)
 	g, err := s.group(group)
 	if err != nil {
 		return nil, err
 	}
 	all := []types.LogStream{}
-	for _, st := range g.sorted() {
+	for _, st := range g.sortedStreams() {
 		if strings.HasPrefix(st.name, aws.ToString(in.LogStreamNamePrefix)) {
 			all = append(all, s.describe(group, st))
 		}
@@ -164,7 +164,7 @@ func (s *Store) describeLogStreams(ctx context.Context, in *cwl.DescribeLogStrea
 	if aws.ToBool(in.Descending) {
 		slices.Reverse(all)
 	}
-	page, next, err := wire.Page(all, in.NextToken, in.Limit, 50)
+	page, next, err := wire.Paginate(all, in.NextToken, in.Limit, 50)
 	return &cwl.DescribeLogStreamsOutput{LogStreams: page, NextToken: next}, err
 }
 
@@ -174,15 +174,15 @@ func (s *Store) describe(group string, st *stream) types.LogStream {
 		CreationTime: new(st.created.UnixMilli()),
 	}
 	if n := len(st.events); n > 0 {
-		// Copies: the events move when older ones arrive late.
-		out.FirstEventTimestamp, out.LastEventTimestamp = new(st.events[0].at), new(st.events[n-1].at)
+		// Copies: events move when older ones arrive late.
+		out.FirstEventTimestamp, out.LastEventTimestamp = new(st.events[0].timestamp), new(st.events[n-1].timestamp)
 		out.LastIngestionTime = new(st.events[n-1].ingested)
 	}
 	return out
 }
 
 func (s *Store) putLogEvents(ctx context.Context, in *cwl.PutLogEventsInput) (*cwl.PutLogEventsOutput, error) {
-	group := s.named(ctx, in.LogGroupName, nil)
+	group := s.requestGroup(ctx, in.LogGroupName, nil)
 	st, err := s.stream(group, aws.ToString(in.LogStreamName))
 	if err != nil {
 		return nil, err

@@ -21,8 +21,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var group, stream = aws.String("/app"), aws.String("web/1")
 
-// open makes a group with a stream and puts lines in it, a millisecond apart.
-func open(t *testing.T, lines ...string) *localawstest.Platform {
+// createStream creates a group with a stream and adds lines, a millisecond apart.
+func createStream(t *testing.T, lines ...string) *localawstest.Platform {
 	t.Helper()
 	p := localawstest.Start(t, localaws.Options{})
 	_, err := p.Logs.CreateLogGroup(t.Context(), &cwl.CreateLogGroupInput{LogGroupName: group, Tags: map[string]string{"a": "1"}})
@@ -49,7 +49,7 @@ func texts(events []types.OutputLogEvent) []string {
 }
 
 func TestGetLogEvents(t *testing.T) {
-	p := open(t, "a", "b", "c", "d", "e")
+	p := createStream(t, "a", "b", "c", "d", "e")
 	get := func(in cwl.GetLogEventsInput) *cwl.GetLogEventsOutput {
 		in.LogGroupName, in.LogStreamName = group, stream
 		out, err := p.Logs.GetLogEvents(t.Context(), &in)
@@ -85,7 +85,7 @@ func TestGetLogEvents(t *testing.T) {
 }
 
 func TestFilterLogEvents(t *testing.T) {
-	p := open(t, "GET /a 200", "GET /b 500", "POST /b 500 slow", "panic: out of memory")
+	p := createStream(t, "GET /a 200", "GET /b 500", "POST /b 500 slow", "panic: out of memory")
 	tests := map[string]struct {
 		pattern string
 		want    int
@@ -112,11 +112,11 @@ func TestFilterLogEvents(t *testing.T) {
 		require.Empty(t, out.Events)
 	}
 	_, err := p.Logs.FilterLogEvents(t.Context(), &cwl.FilterLogEventsInput{LogGroupName: group, FilterPattern: aws.String("{ $.level = error }")})
-	require.ErrorContains(t, err, "the embedded AWS knows words and phrases only")
+	require.ErrorContains(t, err, "the embedded AWS supports only words and phrases")
 }
 
 func TestGroupsAndStreams(t *testing.T) {
-	p := open(t, "a")
+	p := createStream(t, "a")
 	ctx := t.Context()
 	_, err := p.Logs.CreateLogGroup(ctx, &cwl.CreateLogGroupInput{LogGroupName: group})
 	var exists *types.ResourceAlreadyExistsException
@@ -152,8 +152,8 @@ func TestGroupsAndStreams(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestWhatIsNotThere(t *testing.T) {
-	p := open(t)
+func TestNotFound(t *testing.T) {
+	p := createStream(t)
 	ctx, none := t.Context(), aws.String("none")
 	for name, err := range map[string]error{
 		"delete group":     second(p.Logs.DeleteLogGroup(ctx, &cwl.DeleteLogGroupInput{LogGroupName: none})),
@@ -174,11 +174,11 @@ func TestWhatIsNotThere(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-func TestAStreamIsBounded(t *testing.T) {
+func TestStreamSizeLimit(t *testing.T) {
 	s := logs.NewStore(wire.Scope{})
-	require.Error(t, s.Open("g", "s", false))
-	require.NoError(t, s.Open("g", "s", true))
-	require.NoError(t, s.Open("g", "s", false), "it is there now")
+	require.Error(t, s.OpenStream("g", "s", false))
+	require.NoError(t, s.OpenStream("g", "s", true))
+	require.NoError(t, s.OpenStream("g", "s", false), "it is there now")
 	line := strings.Repeat("x", 1000)
 	for range 5000 {
 		s.Write("g", "s", time.Now(), line)

@@ -1,5 +1,4 @@
-// Package logs is the embedded CloudWatch Logs: groups, streams and events in
-// memory.
+// Package logs is the embedded CloudWatch Logs: groups, streams and events in memory.
 package logs
 
 import (
@@ -12,15 +11,15 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// maxStreamBytes bounds what one stream keeps; its oldest events go first. A
-// task that writes without end must not fill the memory of its test.
+// maxStreamBytes bounds the events of a stream, so that a task with much output does not
+// exhaust memory. The oldest events are dropped first.
 const maxStreamBytes = 1 << 20
 
 type event struct {
-	id       int64
-	at       int64 // milliseconds since 1970
-	ingested int64
-	text     string
+	id        int64
+	timestamp int64 // milliseconds since 1970
+	ingested  int64
+	text      string
 }
 
 type stream struct {
@@ -48,7 +47,7 @@ type Store struct {
 	nextID int64
 }
 
-// NewStore returns a store without any group.
+// NewStore returns a store without log groups.
 func NewStore(scope wire.Scope) *Store {
 	return &Store{scope: scope, groups: map[string]*group{}}
 }
@@ -75,9 +74,9 @@ func (s *Store) stream(group, name string) (*stream, error) {
 	return st, nil
 }
 
-// Open makes a stream ready to be written, as the awslogs driver does; the group
-// is made too if create says so.
-func (s *Store) Open(groupName, streamName string, create bool) error {
+// OpenStream creates a stream unless it exists, and with create also its group, as the
+// awslogs driver does.
+func (s *Store) OpenStream(groupName, streamName string, create bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.groups[groupName]; !ok && create {
@@ -99,8 +98,7 @@ func newGroup(name string) *group {
 
 func newStream(name string) *stream { return &stream{name: name, created: time.Now().UTC()} }
 
-// Write adds an event to a stream that Open has made. If it was deleted since,
-// the event is lost.
+// Write adds an event to an open stream. If the stream was deleted, the event is lost.
 func (s *Store) Write(groupName, streamName string, at time.Time, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +107,7 @@ func (s *Store) Write(groupName, streamName string, at time.Time, text string) {
 	}
 }
 
-// Size is how many bytes of text a stream holds.
+// Size returns the size of a stream's messages in bytes.
 func (s *Store) Size(groupName, streamName string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,8 +120,8 @@ func (s *Store) Size(groupName, streamName string) int {
 
 func (s *Store) add(st *stream, at int64, text string) {
 	s.nextID++
-	e := event{id: s.nextID, at: at, ingested: time.Now().UnixMilli(), text: text}
-	i := sort.Search(len(st.events), func(i int) bool { return st.events[i].at > at })
+	e := event{id: s.nextID, timestamp: at, ingested: time.Now().UnixMilli(), text: text}
+	i := sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp > at })
 	st.events = slices.Insert(st.events, i, e)
 	st.bytes += len(text)
 	for st.bytes > maxStreamBytes && len(st.events) > 1 {
@@ -133,19 +131,19 @@ func (s *Store) add(st *stream, at int64, text string) {
 	}
 }
 
-// between returns the events of [from, to); nil bounds are open.
+// between returns the events in [from, to); nil means unbounded.
 func (st *stream) between(from, to *int64) []event {
 	i, j := 0, len(st.events)
 	if from != nil {
-		i = sort.Search(len(st.events), func(i int) bool { return st.events[i].at >= *from })
+		i = sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp >= *from })
 	}
 	if to != nil {
-		j = sort.Search(len(st.events), func(i int) bool { return st.events[i].at >= *to })
+		j = sort.Search(len(st.events), func(i int) bool { return st.events[i].timestamp >= *to })
 	}
 	return st.events[i:max(i, j)]
 }
 
-func (g *group) sorted() []*stream {
+func (g *group) sortedStreams() []*stream {
 	all := make([]*stream, 0, len(g.streams))
 	for _, st := range g.streams {
 		all = append(all, st)

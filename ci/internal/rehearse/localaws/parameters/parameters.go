@@ -25,28 +25,28 @@ type Store struct {
 	parameters map[string]types.Parameter // by name
 }
 
-// New returns a store without any parameter.
+// New returns a store without parameters.
 func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, parameters: map[string]types.Parameter{}}
 }
 
-// Service is the part of the SSM API that is about parameters.
+// Service returns the parameters' part of the SSM API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "ssm",
 		Target: "AmazonSSM",
 		Operations: []wire.Operation{
-			wire.Guarded(&s.mu, "PutParameter", s.putParameter),
-			wire.Guarded(&s.mu, "DescribeParameters", s.describeParameters),
-			wire.Guarded(&s.mu, "GetParameters", s.getParameters),
-			wire.Guarded(&s.mu, "DeleteParameter", s.deleteParameter),
+			wire.NewLockedOperation(&s.mu, "PutParameter", s.putParameter),
+			wire.NewLockedOperation(&s.mu, "DescribeParameters", s.describeParameters),
+			wire.NewLockedOperation(&s.mu, "GetParameters", s.getParameters),
+			wire.NewLockedOperation(&s.mu, "DeleteParameter", s.deleteParameter),
 		},
 	}
 }
 
-// Value is the text of a parameter that is named by its name or ARN; false says
-// that there is none.
-func (s *Store) Value(ref string) (string, bool) {
+// Value returns the value of the parameter with a name or ARN. ok is false if it does
+// not exist.
+func (s *Store) Value(ref string) (value string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, ok := s.find(ref)
@@ -65,14 +65,14 @@ func (s *Store) find(ref string) (types.Parameter, bool) {
 	return types.Parameter{}, false
 }
 
-// arn is a parameter's ARN: a name that begins with a slash does not get two.
+// arn returns a parameter's ARN, with a single slash before a name that begins with one.
 func (s *Store) arn(name string) string {
 	return s.scope.ARN("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
 }
 
 func (s *Store) putParameter(ctx context.Context, in *ssm.PutParameterInput) (*ssm.PutParameterOutput, error) {
 	name := aws.ToString(in.Name)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	old, exists := s.parameters[name]
 	switch {
 	case name == "" || aws.ToString(in.Value) == "":
@@ -97,7 +97,7 @@ func (s *Store) putParameter(ctx context.Context, in *ssm.PutParameterInput) (*s
 }
 
 func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParametersInput) (*ssm.DescribeParametersOutput, error) {
-	wire.Touch(ctx, s.scope.ARN("ssm", "*")) // the action knows no single resource
+	wire.AddResources(ctx, s.scope.ARN("ssm", "*")) // the action has no resource
 	all := []types.ParameterMetadata{}
 	for _, name := range slices.Sorted(maps.Keys(s.parameters)) {
 		p := s.parameters[name]
@@ -112,11 +112,11 @@ func (s *Store) describeParameters(ctx context.Context, in *ssm.DescribeParamete
 			})
 		}
 	}
-	page, next, err := wire.Page(all, in.NextToken, in.MaxResults, 10)
+	page, next, err := wire.Paginate(all, in.NextToken, in.MaxResults, 10)
 	return &ssm.DescribeParametersOutput{Parameters: page, NextToken: next}, err
 }
 
-// matches applies the filters that are served: by name and by type.
+// matches reports whether a parameter matches filters by name and by type.
 func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, error) {
 	for _, f := range filters {
 		text := *p.Name
@@ -125,9 +125,9 @@ func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, er
 		case "Type":
 			text = string(p.Type)
 		default:
-			return false, wire.Errorf("InvalidFilterKey", "The embedded AWS filters parameters by Name and Type, not by %s.", aws.ToString(f.Key))
+			return false, wire.Errorf("InvalidFilterKey", "The embedded AWS supports the filter keys Name and Type, not %s.", aws.ToString(f.Key))
 		}
-		hit := slices.ContainsFunc(f.Values, func(value string) bool {
+		matched := slices.ContainsFunc(f.Values, func(value string) bool {
 			switch aws.ToString(f.Option) {
 			case "BeginsWith":
 				return strings.HasPrefix(text, value)
@@ -137,7 +137,7 @@ func matches(p types.Parameter, filters []types.ParameterStringFilter) (bool, er
 				return text == value
 			}
 		})
-		if !hit {
+		if !matched {
 			return false, nil
 		}
 	}
@@ -152,13 +152,13 @@ func (s *Store) getParameters(ctx context.Context, in *ssm.GetParametersInput) (
 	for _, name := range in.Names {
 		p, ok := s.find(name)
 		if !ok {
-			wire.Touch(ctx, s.arn(wire.Name(name)))
+			wire.AddResources(ctx, s.arn(wire.ResourceName(name)))
 			out.InvalidParameters = append(out.InvalidParameters, name)
 			continue
 		}
-		wire.Touch(ctx, *p.ARN)
+		wire.AddResources(ctx, *p.ARN)
 		if p.Type == types.ParameterTypeSecureString && !aws.ToBool(in.WithDecryption) {
-			p.Value = new("AQICAHh" + wire.Hex(64)) // cipher text
+			p.Value = new("AQICAHh" + wire.RandomHex(64)) // cipher text
 		}
 		out.Parameters = append(out.Parameters, p)
 	}
@@ -167,7 +167,7 @@ func (s *Store) getParameters(ctx context.Context, in *ssm.GetParametersInput) (
 
 func (s *Store) deleteParameter(ctx context.Context, in *ssm.DeleteParameterInput) (*ssm.DeleteParameterOutput, error) {
 	name := aws.ToString(in.Name)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	if _, ok := s.parameters[name]; !ok {
 		return nil, wire.Errorf("ParameterNotFound", "")
 	}

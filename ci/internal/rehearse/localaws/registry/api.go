@@ -15,39 +15,39 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Service is the ECR API.
+// Service returns the ECR API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "ecr",
 		Target: "AmazonEC2ContainerRegistry_V20150921",
 		Operations: []wire.Operation{
-			wire.Op("GetAuthorizationToken", s.getAuthorizationToken),
-			wire.Op("CreateRepository", s.createRepository),
-			wire.Op("DescribeRepositories", s.describeRepositories),
-			wire.Op("DeleteRepository", s.deleteRepository),
-			wire.Op("PutImageTagMutability", s.putImageTagMutability),
-			wire.Op("PutLifecyclePolicy", s.putLifecyclePolicy),
-			wire.Op("GetLifecyclePolicy", s.getLifecyclePolicy),
-			wire.Op("TagResource", s.tagResource),
-			wire.Op("UntagResource", s.untagResource),
-			wire.Op("ListTagsForResource", s.listTagsForResource),
-			wire.Op("DescribeImages", s.describeImages),
-			wire.Op("DescribeImageScanFindings", s.describeImageScanFindings),
-			wire.Op("ListImages", s.listImages),
-			wire.Op("BatchGetImage", s.batchGetImage),
-			wire.Op("BatchDeleteImage", s.batchDeleteImage),
-			wire.Op("PutImage", s.putImage),
-			wire.Op("BatchCheckLayerAvailability", s.batchCheckLayerAvailability),
-			wire.Op("InitiateLayerUpload", s.initiateLayerUpload),
-			wire.Op("UploadLayerPart", s.uploadLayerPart),
-			wire.Op("CompleteLayerUpload", s.completeLayerUpload),
+			wire.NewOperation("GetAuthorizationToken", s.getAuthorizationToken),
+			wire.NewOperation("CreateRepository", s.createRepository),
+			wire.NewOperation("DescribeRepositories", s.describeRepositories),
+			wire.NewOperation("DeleteRepository", s.deleteRepository),
+			wire.NewOperation("PutImageTagMutability", s.putImageTagMutability),
+			wire.NewOperation("PutLifecyclePolicy", s.putLifecyclePolicy),
+			wire.NewOperation("GetLifecyclePolicy", s.getLifecyclePolicy),
+			wire.NewOperation("TagResource", s.tagResource),
+			wire.NewOperation("UntagResource", s.untagResource),
+			wire.NewOperation("ListTagsForResource", s.listTagsForResource),
+			wire.NewOperation("DescribeImages", s.describeImages),
+			wire.NewOperation("DescribeImageScanFindings", s.describeImageScanFindings),
+			wire.NewOperation("ListImages", s.listImages),
+			wire.NewOperation("BatchGetImage", s.batchGetImage),
+			wire.NewOperation("BatchDeleteImage", s.batchDeleteImage),
+			wire.NewOperation("PutImage", s.putImage),
+			wire.NewOperation("BatchCheckLayerAvailability", s.batchCheckLayerAvailability),
+			wire.NewOperation("InitiateLayerUpload", s.initiateLayerUpload),
+			wire.NewOperation("UploadLayerPart", s.uploadLayerPart),
+			wire.NewOperation("CompleteLayerUpload", s.completeLayerUpload),
 		},
 	}
 }
 
 func (s *Store) arn(repo string) string { return s.scope.ARN("ecr", "repository/"+repo) }
 
-// awsError renders an error of the store as ECR's API does.
+// awsError returns an error of the store as ECR's API does.
 func (s *Store) awsError(err error, repo, tag string) error {
 	switch {
 	case err == nil:
@@ -79,15 +79,15 @@ func (s *Store) getAuthorizationToken(_ context.Context, _ *ecr.GetAuthorization
 	}}}, nil
 }
 
-// repositoryName is ECR's rule for names.
-var repositoryName = regexp.MustCompile(`^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
+// repositoryNamePattern is ECR's constraint on repository names.
+var repositoryNamePattern = regexp.MustCompile(`^(?:[a-z0-9]+(?:[._-][a-z0-9]+)*/)*[a-z0-9]+(?:[._-][a-z0-9]+)*$`)
 
 func (s *Store) createRepository(ctx context.Context, in *ecr.CreateRepositoryInput) (*ecr.CreateRepositoryOutput, error) {
 	name := aws.ToString(in.RepositoryName)
-	wire.Touch(ctx, s.arn(name))
-	if len(name) < 2 || len(name) > 256 || !repositoryName.MatchString(name) {
+	wire.AddResources(ctx, s.arn(name))
+	if len(name) < 2 || len(name) > 256 || !repositoryNamePattern.MatchString(name) {
 		return nil, wire.Errorf("InvalidParameterException",
-			"Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '%s''", repositoryName)
+			"Invalid parameter at 'repositoryName' failed to satisfy constraint: 'must satisfy regular expression '%s''", repositoryNamePattern)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +97,7 @@ func (s *Store) createRepository(ctx context.Context, in *ecr.CreateRepositoryIn
 	}
 	r := &repository{
 		name: name, created: s.now(), mutability: in.ImageTagMutability, exclusions: in.ImageTagMutabilityExclusionFilters,
-		encryption: in.EncryptionConfiguration, resource: map[string]string{},
+		encryption: in.EncryptionConfiguration, resourceTags: map[string]string{},
 		manifests: map[digest]*Manifest{}, tags: map[string]digest{}, blobs: map[digest]int64{},
 	}
 	if r.mutability == "" {
@@ -110,7 +110,7 @@ func (s *Store) createRepository(ctx context.Context, in *ecr.CreateRepositoryIn
 		r.scanOnPush = in.ImageScanningConfiguration.ScanOnPush
 	}
 	for _, t := range in.Tags {
-		r.resource[aws.ToString(t.Key)] = aws.ToString(t.Value)
+		r.resourceTags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 	}
 	s.repos[name] = r
 	return &ecr.CreateRepositoryOutput{Repository: s.describe(r)}, nil
@@ -138,20 +138,20 @@ func (s *Store) describeRepositories(ctx context.Context, in *ecr.DescribeReposi
 	}
 	all := []ecrtypes.Repository{}
 	for _, name := range names {
-		wire.Touch(ctx, s.arn(name))
+		wire.AddResources(ctx, s.arn(name))
 		r, err := s.repo(name)
 		if err != nil {
 			return nil, s.awsError(err, name, "")
 		}
 		all = append(all, *s.describe(r))
 	}
-	page, next, err := wire.Page(all, in.NextToken, in.MaxResults, 100)
+	page, next, err := wire.Paginate(all, in.NextToken, in.MaxResults, 100)
 	return &ecr.DescribeRepositoriesOutput{Repositories: page, NextToken: next}, err
 }
 
 func (s *Store) deleteRepository(ctx context.Context, in *ecr.DeleteRepositoryInput) (*ecr.DeleteRepositoryOutput, error) {
 	name := aws.ToString(in.RepositoryName)
-	wire.Touch(ctx, s.arn(name))
+	wire.AddResources(ctx, s.arn(name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.repo(name)
@@ -168,7 +168,7 @@ func (s *Store) deleteRepository(ctx context.Context, in *ecr.DeleteRepositoryIn
 
 func (s *Store) putImageTagMutability(ctx context.Context, in *ecr.PutImageTagMutabilityInput) (*ecr.PutImageTagMutabilityOutput, error) {
 	out := &ecr.PutImageTagMutabilityOutput{RegistryId: &s.scope.Account, RepositoryName: in.RepositoryName, ImageTagMutability: in.ImageTagMutability}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		r.mutability, r.exclusions = in.ImageTagMutability, in.ImageTagMutabilityExclusionFilters
 		return nil
 	})
@@ -176,7 +176,7 @@ func (s *Store) putImageTagMutability(ctx context.Context, in *ecr.PutImageTagMu
 
 func (s *Store) putLifecyclePolicy(ctx context.Context, in *ecr.PutLifecyclePolicyInput) (*ecr.PutLifecyclePolicyOutput, error) {
 	out := &ecr.PutLifecyclePolicyOutput{RegistryId: &s.scope.Account, RepositoryName: in.RepositoryName, LifecyclePolicyText: in.LifecyclePolicyText}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		r.lifecycle = aws.ToString(in.LifecyclePolicyText)
 		return nil
 	})
@@ -184,7 +184,7 @@ func (s *Store) putLifecyclePolicy(ctx context.Context, in *ecr.PutLifecyclePoli
 
 func (s *Store) getLifecyclePolicy(ctx context.Context, in *ecr.GetLifecyclePolicyInput) (*ecr.GetLifecyclePolicyOutput, error) {
 	out := &ecr.GetLifecyclePolicyOutput{RegistryId: &s.scope.Account, RepositoryName: in.RepositoryName}
-	return out, s.change(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
+	return out, s.withRepository(ctx, aws.ToString(in.RepositoryName), func(r *repository) error {
 		if r.lifecycle == "" {
 			return wire.Errorf("LifecyclePolicyNotFoundException",
 				"Lifecycle policy does not exist for the repository with name '%s' in the registry with id '%s'", r.name, s.scope.Account)
@@ -194,9 +194,9 @@ func (s *Store) getLifecyclePolicy(ctx context.Context, in *ecr.GetLifecyclePoli
 	})
 }
 
-// change runs f on one repository under the lock.
-func (s *Store) change(ctx context.Context, name string, f func(*repository) error) error {
-	wire.Touch(ctx, s.arn(name))
+// withRepository runs f on a repository under the lock.
+func (s *Store) withRepository(ctx context.Context, name string, f func(*repository) error) error {
+	wire.AddResources(ctx, s.arn(name))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, err := s.repo(name)
@@ -207,18 +207,18 @@ func (s *Store) change(ctx context.Context, name string, f func(*repository) err
 }
 
 func (s *Store) tagResource(ctx context.Context, in *ecr.TagResourceInput) (*ecr.TagResourceOutput, error) {
-	return &ecr.TagResourceOutput{}, s.change(ctx, s.nameOf(in.ResourceArn), func(r *repository) error {
+	return &ecr.TagResourceOutput{}, s.withRepository(ctx, s.repositoryName(in.ResourceArn), func(r *repository) error {
 		for _, t := range in.Tags {
-			r.resource[aws.ToString(t.Key)] = aws.ToString(t.Value)
+			r.resourceTags[aws.ToString(t.Key)] = aws.ToString(t.Value)
 		}
 		return nil
 	})
 }
 
 func (s *Store) untagResource(ctx context.Context, in *ecr.UntagResourceInput) (*ecr.UntagResourceOutput, error) {
-	return &ecr.UntagResourceOutput{}, s.change(ctx, s.nameOf(in.ResourceArn), func(r *repository) error {
+	return &ecr.UntagResourceOutput{}, s.withRepository(ctx, s.repositoryName(in.ResourceArn), func(r *repository) error {
 		for _, key := range in.TagKeys {
-			delete(r.resource, key)
+			delete(r.resourceTags, key)
 		}
 		return nil
 	})
@@ -226,8 +226,8 @@ func (s *Store) untagResource(ctx context.Context, in *ecr.UntagResourceInput) (
 
 func (s *Store) listTagsForResource(ctx context.Context, in *ecr.ListTagsForResourceInput) (*ecr.ListTagsForResourceOutput, error) {
 	out := &ecr.ListTagsForResourceOutput{Tags: []ecrtypes.Tag{}}
-	return out, s.change(ctx, s.nameOf(in.ResourceArn), func(r *repository) error {
-		for key, value := range r.resource {
+	return out, s.withRepository(ctx, s.repositoryName(in.ResourceArn), func(r *repository) error {
+		for key, value := range r.resourceTags {
 			out.Tags = append(out.Tags, ecrtypes.Tag{Key: &key, Value: &value})
 		}
 		slices.SortFunc(out.Tags, func(a, b ecrtypes.Tag) int { return strings.Compare(*a.Key, *b.Key) })
@@ -235,6 +235,6 @@ func (s *Store) listTagsForResource(ctx context.Context, in *ecr.ListTagsForReso
 	})
 }
 
-func (s *Store) nameOf(arn *string) string {
+func (s *Store) repositoryName(arn *string) string {
 	return strings.TrimPrefix(aws.ToString(arn), s.arn(""))
 }

@@ -93,7 +93,7 @@ func TestImages(t *testing.T) {
 	require.Equal(t, string(raw), *got.Images[0].ImageManifest)
 	require.Equal(t, ecrtypes.ImageFailureCodeImageNotFound, got.Failures[0].FailureCode)
 
-	// A tag is added without a push, the way promotions do.
+	// A tag is added without a push, as in a promotion.
 	put := &ecr.PutImageInput{RepositoryName: app, ImageTag: aws.String("prod"), ImageManifest: got.Images[0].ImageManifest, ImageManifestMediaType: got.Images[0].ImageManifestMediaType}
 	out, err := r.ECR.PutImage(ctx, put)
 	require.NoError(t, err)
@@ -125,7 +125,7 @@ func TestImages(t *testing.T) {
 	require.Len(t, list.ImageIds, 1)
 }
 
-func TestUploadsThroughTheAPI(t *testing.T) {
+func TestLayerUploadAPI(t *testing.T) {
 	r := start(t, &ecr.CreateRepositoryInput{})
 	ctx := t.Context()
 	sum := sha256.Sum256([]byte("hello"))
@@ -171,11 +171,11 @@ func TestScanFindings(t *testing.T) {
 	}{"a repository that scans": {true, nil}, "one that does not": {false, new(*ecrtypes.ScanNotFoundException)}} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, &ecr.CreateRepositoryInput{ImageScanningConfiguration: &ecrtypes.ImageScanningConfiguration{ScanOnPush: tt.onPush}})
-			ask := func(id *ecrtypes.ImageIdentifier) (*ecr.DescribeImageScanFindingsOutput, error) {
+			describe := func(id *ecrtypes.ImageIdentifier) (*ecr.DescribeImageScanFindingsOutput, error) {
 				return r.ECR.DescribeImageScanFindings(t.Context(), &ecr.DescribeImageScanFindingsInput{RepositoryName: app, ImageId: id})
 			}
 			require.NoError(t, remote.Write(r.ref(":v1"), image(t, 1), r.options...))
-			out, err := ask(&ecrtypes.ImageIdentifier{ImageTag: aws.String("v1")})
+			out, err := describe(&ecrtypes.ImageIdentifier{ImageTag: aws.String("v1")})
 			if tt.want != nil {
 				require.ErrorAs(t, err, tt.want)
 			} else {
@@ -183,7 +183,7 @@ func TestScanFindings(t *testing.T) {
 				require.Equal(t, ecrtypes.ScanStatusFailed, out.ImageScanStatus.Status)
 				require.Contains(t, *out.ImageScanStatus.Description, "UnsupportedImageError")
 			}
-			_, err = ask(&ecrtypes.ImageIdentifier{ImageDigest: aws.String("sha256:00")})
+			_, err = describe(&ecrtypes.ImageIdentifier{ImageDigest: aws.String("sha256:00")})
 			var gone *ecrtypes.ImageNotFoundException
 			require.ErrorAs(t, err, &gone)
 		})

@@ -7,12 +7,12 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// tokenLife is how long ECR's registry passwords are good for.
-const tokenLife = 12 * time.Hour
+// tokenLifetime is how long ECR's registry passwords are valid.
+const tokenLifetime = 12 * time.Hour
 
-// issueToken makes a new registry password.
+// issueToken returns a new registry password and its expiry.
 func (s *Store) issueToken() (string, time.Time) {
-	password, expires := wire.Hex(64), s.now().Add(tokenLife)
+	password, expires := wire.RandomHex(64), s.now().Add(tokenLifetime)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for old, end := range s.tokens {
@@ -24,8 +24,7 @@ func (s *Store) issueToken() (string, time.Time) {
 	return password, expires
 }
 
-// authorized says whether a request carries a password that GetAuthorizationToken
-// has issued.
+// authorized reports whether a request has a valid password of GetAuthorizationToken.
 func (s *Store) authorized(r *http.Request) bool {
 	user, password, ok := r.BasicAuth()
 	if !ok || user != "AWS" {

@@ -18,8 +18,8 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// upload is a blob on its way in. It is written straight to disk and hashed as
-// it comes, so that its size costs no memory.
+// upload is a blob upload in progress. It is written to disk and hashed as it arrives,
+// so that it needs no memory.
 type upload struct {
 	mu   sync.Mutex
 	repo string
@@ -30,17 +30,17 @@ type upload struct {
 
 func (s *Store) blobPath(h v1.Hash) string { return filepath.Join(s.dir, h.Algorithm, h.Hex) }
 
-// startUpload opens an upload and returns its id.
+// startUpload starts an upload and returns its id.
 func (s *Store) startUpload(repo string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.repo(repo); err != nil {
 		return "", err
 	}
-	id := wire.UUID()
+	id := wire.NewUUID()
 	f, err := os.Create(filepath.Join(s.dir, "uploads", id))
 	if err != nil {
-		return "", fmt.Errorf("opening an upload: %w", err)
+		return "", fmt.Errorf("starting an upload: %w", err)
 	}
 	s.uploads[id] = &upload{repo: repo, file: f, sum: sha256.New()}
 	return id, nil
@@ -62,7 +62,7 @@ func (s *Store) appendUpload(repo, id string, r io.Reader) (int64, error) {
 	return u.size, nil
 }
 
-// uploadSize is how much of an upload has come.
+// uploadSize returns the size of an upload so far.
 func (s *Store) uploadSize(repo, id string) (int64, error) {
 	u, err := s.upload(repo, id)
 	if err != nil {
@@ -73,8 +73,8 @@ func (s *Store) uploadSize(repo, id string) (int64, error) {
 	return u.size, nil
 }
 
-// continues says whether the content of a request goes on where the upload ends.
-func (s *Store) continues(r *http.Request, repo, id string) error {
+// checkRange returns an error unless a request's content starts at the upload's end.
+func (s *Store) checkRange(r *http.Request, repo, id string) error {
 	from, _, ok := strings.Cut(r.Header.Get("Content-Range"), "-")
 	if !ok {
 		return nil
@@ -99,8 +99,8 @@ func (s *Store) upload(repo, id string) (*upload, error) {
 	return u, nil
 }
 
-// finishUpload makes an upload a blob of its repository, if its content has the
-// digest it is said to have.
+// finishUpload adds an upload to its repository's blobs, if its content has the
+// declared digest.
 func (s *Store) finishUpload(repo, id string, want v1.Hash) error {
 	u, err := s.upload(repo, id)
 	if err != nil {
@@ -144,8 +144,8 @@ func (s *Store) abortUpload(repo, id string) error {
 	return os.Remove(u.file.Name())
 }
 
-// mount makes a blob of one repository one of another without a transfer.
-func (s *Store) mount(to, from string, h v1.Hash) bool {
+// mountBlob adds a blob of one repository to another without a transfer.
+func (s *Store) mountBlob(to, from string, h v1.Hash) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, dst := s.repos[from], s.repos[to]
@@ -159,7 +159,7 @@ func (s *Store) mount(to, from string, h v1.Hash) bool {
 	return ok
 }
 
-// blobSize says how large a repository's blob is.
+// blobSize returns the size of a repository's blob.
 func (s *Store) blobSize(repo string, h v1.Hash) (int64, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -174,7 +174,7 @@ func (s *Store) blobSize(repo string, h v1.Hash) (int64, error) {
 	return size, nil
 }
 
-// Blob opens a blob, whichever repository it belongs to.
+// Blob opens a blob of any repository.
 func (s *Store) Blob(h v1.Hash) (*os.File, error) {
 	f, err := os.Open(s.blobPath(h))
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *Store) Blob(h v1.Hash) (*os.File, error) {
 	return f, nil
 }
 
-// Close drops uploads that were never finished.
+// Close discards unfinished uploads.
 func (s *Store) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

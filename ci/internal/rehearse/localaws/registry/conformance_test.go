@@ -15,12 +15,12 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
 )
 
-// suite is the OCI distribution specification's own conformance suite.
+// suite is the conformance test suite of the OCI distribution specification.
 const suite = "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111"
 
-// TestConformance: the registry passes the specification's own suite for what it
-// serves. Like ECR it knows no SHA-512, deletes nothing by this protocol (the suite
-// skips that by itself), and mounts no blob without being told from where.
+// TestConformance runs the specification's test suite for the supported features. Like
+// ECR, the registry has no SHA-512, no deletion by this protocol (which the suite skips),
+// and no mount without a source repository.
 func TestConformance(t *testing.T) {
 	program, err := exec.LookPath("conformance")
 	if err != nil {

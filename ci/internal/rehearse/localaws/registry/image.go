@@ -10,15 +10,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
-// Image opens an image of a repository for reading. An index is resolved to the
-// first of the wanted platforms it has.
+// Image opens an image of a repository. An index is resolved to the first of the
+// platforms that it has.
 func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image, error) {
 	m, err := s.Manifest(repo, reference)
 	if err != nil {
 		return nil, err
 	}
 	if types.MediaType(m.MediaType).IsIndex() {
-		if m, err = s.pick(repo, m, platforms); err != nil {
+		if m, err = s.selectPlatform(repo, m, platforms); err != nil {
 			return nil, err
 		}
 	}
@@ -29,12 +29,12 @@ func (s *Store) Image(repo, reference string, platforms []v1.Platform) (v1.Image
 	if err != nil {
 		return nil, fmt.Errorf("reading image %s: %w", m.Digest, err)
 	}
-	return img, suits(img, platforms)
+	return img, checkPlatform(img, platforms)
 }
 
-// suits looks at what a single image says it is for: one that says nothing is
-// for every platform.
-func suits(img v1.Image, platforms []v1.Platform) error {
+// checkPlatform returns an error unless an image is for one of the platforms. An image
+// without a platform is for all of them.
+func checkPlatform(img v1.Image, platforms []v1.Platform) error {
 	config, err := img.ConfigFile()
 	if err != nil {
 		return fmt.Errorf("reading an image's configuration: %w", err)
@@ -47,14 +47,14 @@ func suits(img v1.Image, platforms []v1.Platform) error {
 	return PlatformError{platforms[0]}
 }
 
-// PlatformError says that an index has no image for the wanted platforms.
+// PlatformError reports that an index has no image for the wanted platforms.
 type PlatformError struct{ Wanted v1.Platform }
 
 func (e PlatformError) Error() string {
 	return fmt.Sprintf("image Manifest does not contain descriptor matching platform '%s/%s'", e.Wanted.OS, e.Wanted.Architecture)
 }
 
-func (s *Store) pick(repo string, index *Manifest, platforms []v1.Platform) (*Manifest, error) {
+func (s *Store) selectPlatform(repo string, index *Manifest, platforms []v1.Platform) (*Manifest, error) {
 	for _, want := range platforms {
 		for _, d := range index.parsed.Manifests {
 			if d.Platform != nil && d.Platform.OS == want.OS && d.Platform.Architecture == want.Architecture {
@@ -65,10 +65,9 @@ func (s *Store) pick(repo string, index *Manifest, platforms []v1.Platform) (*Ma
 	return nil, PlatformError{platforms[0]}
 }
 
-// Repository is the repository that an image reference names if it points to
-// this registry, by its address or by the account's ECR host name, along with
-// the tag or digest.
-func (s *Store) Repository(ref string) (repo, reference string, ok bool) {
+// ParseReference returns the repository and the tag or digest of an image reference. ok
+// is false unless its host is this registry's address or the account's ECR host name.
+func (s *Store) ParseReference(ref string) (repo, reference string, ok bool) {
 	for _, host := range []string{s.host, s.scope.Account + ".dkr.ecr." + s.scope.Region + ".amazonaws.com"} {
 		rest, found := strings.CutPrefix(ref, host+"/")
 		if !found {
@@ -87,7 +86,7 @@ func (s *Store) Repository(ref string) (repo, reference string, ok bool) {
 	return "", "", false
 }
 
-// storedImage is the part of an image that go-containerregistry needs to know.
+// storedImage provides an image of the store to go-containerregistry.
 type storedImage struct {
 	store    *Store
 	manifest *Manifest

@@ -22,7 +22,7 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-func TestRepositoryOfAReference(t *testing.T) {
+func TestParseReference(t *testing.T) {
 	s, err := registry.NewStore(t.TempDir(), "127.0.0.1:5000", wire.Scope{Region: "us-east-1", Account: "123456789012"}, time.Now)
 	require.NoError(t, err)
 	defer s.Close()
@@ -40,15 +40,14 @@ func TestRepositoryOfAReference(t *testing.T) {
 		"127.0.0.1:5001/app": {},
 	}
 	for ref, want := range tests {
-		repo, reference, ours := s.Repository(ref)
+		repo, reference, ours := s.ParseReference(ref)
 		require.Equal(t, want.ours, ours, ref)
 		require.Equal(t, want.repo, repo, ref)
 		require.Equal(t, want.reference, reference, ref)
 	}
 }
 
-// store returns a store that holds an image under "plain" and, as the only one
-// of an index, under "multi".
+// store returns a store with an image "plain", and an index "multi" of only that image.
 func store(t *testing.T) (*registry.Store, v1.Image) {
 	t.Helper()
 	s, err := registry.NewStore(t.TempDir(), "localhost", wire.Scope{}, time.Now)

@@ -51,7 +51,7 @@ func start(t *testing.T, in *ecr.CreateRepositoryInput) *fixture {
 func (r *fixture) ref(reference string) name.Reference {
 	r.Helper()
 	ref, err := name.ParseReference(r.Repo + reference)
-	r.OK(err)
+	r.RequireNoError(err)
 	return ref
 }
 
@@ -62,8 +62,8 @@ func image(t *testing.T, layers int64) v1.Image {
 	return img
 }
 
-// code is the registry's error code of a failed call.
-func code(t *testing.T, err error) string {
+// errorCode returns the registry's error code of a failed call.
+func errorCode(t *testing.T, err error) string {
 	t.Helper()
 	var answered *transport.Error
 	require.ErrorAs(t, err, &answered)
@@ -134,13 +134,13 @@ func TestIndexesAndReferrers(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, r.send(http.MethodPut, "/v2/team/app/manifests/orphan", string(raw), nil).StatusCode)
 }
 
-func TestRefusedPushes(t *testing.T) {
+func TestInvalidPushes(t *testing.T) {
 	t.Run("unknown repository", func(t *testing.T) {
 		r := start(t, &ecr.CreateRepositoryInput{})
 		ref, err := name.ParseReference(r.Server.Registry() + "/none:v1")
 		require.NoError(t, err)
 		err = remote.Write(ref, image(t, 1), r.options...)
-		require.Equal(t, "NAME_UNKNOWN", code(t, err))
+		require.Equal(t, "NAME_UNKNOWN", errorCode(t, err))
 		require.ErrorContains(t, err, "The repository with name 'none' does not exist in the registry with id '000000000000'")
 	})
 	t.Run("not logged in", func(t *testing.T) {
@@ -192,20 +192,20 @@ func TestRefusedPushes(t *testing.T) {
 	}
 }
 
-// send makes a request of the registry protocol.
+// send sends a request of the registry's protocol.
 func (r *fixture) send(method, path, body string, header map[string]string) *http.Response {
 	r.Helper()
 	req, err := http.NewRequestWithContext(r.Context(), method, r.Server.Endpoint()+path, strings.NewReader(body))
-	r.OK(err)
+	r.RequireNoError(err)
 	req.Header.Set("Content-Type", "application/vnd.oci.image.index.v1+json")
 	for key, value := range header {
 		req.Header.Set(key, value)
 	}
 	auth, err := authn.Authorization(r.Context(), r.Auth())
-	r.OK(err)
+	r.RequireNoError(err)
 	req.SetBasicAuth(auth.Username, auth.Password)
 	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
-	r.OK(err)
+	r.RequireNoError(err)
 	r.Cleanup(func() { _ = resp.Body.Close() })
 	return resp
 }
@@ -213,7 +213,7 @@ func (r *fixture) send(method, path, body string, header map[string]string) *htt
 func (r *fixture) body(resp *http.Response) string {
 	r.Helper()
 	raw, err := io.ReadAll(resp.Body)
-	r.OK(err)
+	r.RequireNoError(err)
 	return string(raw)
 }
 
@@ -253,7 +253,7 @@ func TestBlobs(t *testing.T) {
 	require.Equal(t, http.StatusOK, r.send(http.MethodHead, "/v2/second/blobs/"+sum, "", nil).StatusCode)
 }
 
-func TestUploadsTellHowFarTheyCame(t *testing.T) {
+func TestUploadStatus(t *testing.T) {
 	r := start(t, &ecr.CreateRepositoryInput{})
 	at := r.send(http.MethodPost, "/v2/team/app/blobs/uploads/", "", nil).Header.Get("Location")
 	require.Equal(t, http.StatusAccepted, r.send(http.MethodPatch, at, "hel", nil).StatusCode)
@@ -272,7 +272,7 @@ func TestUploadsTellHowFarTheyCame(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, r.send(http.MethodPatch, at+"x", "", map[string]string{"Content-Range": "0-0"}).StatusCode)
 }
 
-func TestStrangeRequests(t *testing.T) {
+func TestInvalidRequests(t *testing.T) {
 	r := start(t, &ecr.CreateRepositoryInput{})
 	digest := "sha256:" + strings.Repeat("0", 64)
 	tests := []struct {

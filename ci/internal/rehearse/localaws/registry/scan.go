@@ -10,14 +10,14 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// describeImageScanFindings answers as ECR does for images that its basic scan
-// cannot read: the embedded one has no database of vulnerabilities, and must not
-// say that there are none.
+// describeImageScanFindings responds as ECR does for images that its basic scan does not
+// support: the embedded ECR has no database of vulnerabilities, and must not report that
+// an image has none.
 // https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-scanning-troubleshooting.html
 func (s *Store) describeImageScanFindings(ctx context.Context, in *ecr.DescribeImageScanFindingsInput) (*ecr.DescribeImageScanFindingsOutput, error) {
 	name := aws.ToString(in.RepositoryName)
 	out := &ecr.DescribeImageScanFindingsOutput{RegistryId: &s.scope.Account, RepositoryName: in.RepositoryName, ImageId: in.ImageId}
-	return out, s.change(ctx, name, func(r *repository) error {
+	return out, s.withRepository(ctx, name, func(r *repository) error {
 		if in.ImageId == nil {
 			return wire.Errorf("InvalidParameterException", "Invalid parameter at 'imageId' failed to satisfy constraint: 'must not be null'")
 		}

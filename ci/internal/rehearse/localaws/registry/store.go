@@ -1,11 +1,10 @@
 // Package registry is the embedded ECR: the ECR API and the OCI distribution
 // protocol over one store.
 //
-// The protocol is served by this package itself and not by
-// go-containerregistry's pkg/registry, because that one keeps whole uploads in
-// memory, knows no repositories that must exist first and no immutable tags,
-// and shows its manifests to nobody: the ECR API and the tasks' image puller
-// need to look at the same store.
+// The package implements the protocol itself, because go-containerregistry's
+// pkg/registry keeps whole uploads in memory, creates repositories implicitly, has no
+// immutable tags, and does not give access to its manifests, which the ECR API and the
+// tasks need.
 package registry
 
 import (
@@ -26,17 +25,17 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// Errors of the store; the two protocols render them in their own shapes.
+// Errors of the store. Each of the two protocols has its own format for them.
 var (
 	ErrRepositoryUnknown = errors.New("repository does not exist")
 	ErrManifestUnknown   = errors.New("requested image not found")
 	ErrManifestInvalid   = errors.New("invalid manifest")
 	ErrBlobUnknown       = errors.New("layer does not exist")
 	ErrTagImmutable      = errors.New("tag is immutable")
-	ErrDigestMismatch    = errors.New("content does not have the digest it is pushed under")
+	ErrDigestMismatch    = errors.New("content does not match the digest")
 )
 
-// Manifest is an image manifest or image index as it was pushed.
+// Manifest is an image manifest or image index, as pushed.
 type Manifest struct {
 	Digest    v1.Hash
 	MediaType string
@@ -45,7 +44,7 @@ type Manifest struct {
 	parsed    manifestBody
 }
 
-// manifestBody is what the store has to know of any kind of manifest.
+// manifestBody holds the fields of all kinds of manifests that the store uses.
 type manifestBody struct {
 	MediaType    string            `json:"mediaType"`
 	ArtifactType string            `json:"artifactType"`
@@ -64,17 +63,17 @@ func (m manifestBody) artifactType() string {
 }
 
 type repository struct {
-	name       string
-	created    time.Time
-	mutability ecrtypes.ImageTagMutability
-	exclusions []ecrtypes.ImageTagMutabilityExclusionFilter
-	scanOnPush bool
-	encryption *ecrtypes.EncryptionConfiguration
-	lifecycle  string
-	resource   map[string]string // tags of the repository itself
-	manifests  map[v1.Hash]*Manifest
-	tags       map[string]v1.Hash
-	blobs      map[v1.Hash]int64
+	name         string
+	created      time.Time
+	mutability   ecrtypes.ImageTagMutability
+	exclusions   []ecrtypes.ImageTagMutabilityExclusionFilter
+	scanOnPush   bool
+	encryption   *ecrtypes.EncryptionConfiguration
+	lifecycle    string
+	resourceTags map[string]string // tags of the repository
+	manifests    map[v1.Hash]*Manifest
+	tags         map[string]v1.Hash
+	blobs        map[v1.Hash]int64
 }
 
 // Store holds repositories and manifests in memory and blobs on disk.
@@ -90,8 +89,8 @@ type Store struct {
 	tokens  map[string]time.Time // password → expiry
 }
 
-// NewStore keeps its blobs below dir; host is the address clients reach the
-// registry at, which repository URIs begin with.
+// NewStore returns a store that keeps its blobs below dir. host is the registry's
+// address, with which repository URIs begin.
 func NewStore(dir, host string, scope wire.Scope, now func() time.Time) (*Store, error) {
 	for _, sub := range []string{"sha256", "uploads"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -112,7 +111,7 @@ func (s *Store) repo(name string) (*repository, error) {
 	return r, nil
 }
 
-// Manifest looks a manifest up by tag or digest.
+// Manifest finds a manifest by tag or digest.
 func (s *Store) Manifest(repo, reference string) (*Manifest, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -139,8 +138,8 @@ func (r *repository) find(reference string) (*Manifest, error) {
 	return m, nil
 }
 
-// PutManifest stores a manifest under a tag or under its own digest. What the
-// manifest refers to must have been pushed before it.
+// PutManifest stores a manifest under a tag or its digest. Everything it refers to must
+// have been pushed before.
 func (s *Store) PutManifest(repo, reference, mediaType string, raw []byte) (*Manifest, error) {
 	digest, _, err := v1.SHA256(strings.NewReader(string(raw)))
 	if err != nil {
@@ -163,7 +162,7 @@ func (s *Store) PutManifest(repo, reference, mediaType string, raw []byte) (*Man
 	if byDigest && reference != digest.String() {
 		return nil, ErrDigestMismatch
 	}
-	if err := r.complete(m.parsed); err != nil {
+	if err := r.checkReferences(m.parsed); err != nil {
 		return nil, err
 	}
 	if _, taken := r.tags[reference]; taken && r.immutable(reference) {
@@ -180,8 +179,9 @@ func (s *Store) PutManifest(repo, reference, mediaType string, raw []byte) (*Man
 	return m, nil
 }
 
-// complete says whether everything a manifest refers to is in the repository.
-func (r *repository) complete(m manifestBody) error {
+// checkReferences returns an error unless the repository has everything that a manifest
+// refers to.
+func (r *repository) checkReferences(m manifestBody) error {
 	layers := m.Layers
 	if m.Config != nil {
 		layers = append(slices.Clone(layers), *m.Config)
@@ -199,8 +199,8 @@ func (r *repository) complete(m manifestBody) error {
 	return nil
 }
 
-// immutable says whether an existing tag may not be moved. ECR refuses even a
-// push of the same digest (aws/containers-roadmap#2380).
+// immutable reports whether an existing tag must not be moved. ECR refuses even a push
+// of the same digest (aws/containers-roadmap#2380).
 func (r *repository) immutable(tag string) bool {
 	excluded := slices.ContainsFunc(r.exclusions, func(f ecrtypes.ImageTagMutabilityExclusionFilter) bool {
 		ok, err := filepath.Match(aws.ToString(f.Filter), tag)
@@ -218,7 +218,7 @@ func (r *repository) immutable(tag string) bool {
 	}
 }
 
-// remove deletes one tag, or a manifest with every tag of it.
+// remove deletes one tag, or a manifest with all its tags.
 func (r *repository) remove(reference string) (*Manifest, error) {
 	m, err := r.find(reference)
 	if err != nil {
@@ -227,7 +227,7 @@ func (r *repository) remove(reference string) (*Manifest, error) {
 	if _, tagged := r.tags[reference]; tagged {
 		delete(r.tags, reference)
 		if len(r.tagsOf(m.Digest)) > 0 {
-			return m, nil // other tags keep the image
+			return m, nil // the image has other tags
 		}
 	}
 	for _, tag := range r.tagsOf(m.Digest) {

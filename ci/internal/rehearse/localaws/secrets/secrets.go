@@ -1,5 +1,5 @@
-// Package secrets is the embedded Secrets Manager: secrets with one version
-// each, in memory.
+// Package secrets is the embedded Secrets Manager: secrets with one version each, in
+// memory.
 package secrets
 
 import (
@@ -15,11 +15,11 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// current is the staging label of a secret's version in force.
-const current = "AWSCURRENT"
+// currentStage is the staging label of a secret's current version.
+const currentStage = "AWSCURRENT"
 
-// window is how many days a deleted secret can still be restored, by default.
-const window = 30
+// recoveryWindowDays is for how many days a deleted secret can be restored by default.
+const recoveryWindowDays = 30
 
 type secret struct {
 	arn, name, version string
@@ -27,7 +27,7 @@ type secret struct {
 	text               *string
 	binary             []byte
 	created            time.Time
-	deleted            *time.Time // when it will be gone, or nil
+	deletionDate       *time.Time // nil unless deleted
 	tags               []types.Tag
 }
 
@@ -40,31 +40,31 @@ type Store struct {
 	secrets map[string]*secret // by name
 }
 
-// New returns a store without any secret.
+// New returns a store without secrets.
 func New(scope wire.Scope, now func() time.Time) *Store {
 	return &Store{scope: scope, now: now, secrets: map[string]*secret{}}
 }
 
-// Service is the Secrets Manager API.
+// Service returns the Secrets Manager API.
 func (s *Store) Service() wire.Service {
 	return wire.Service{
 		Name:   "secretsmanager",
 		Target: "secretsmanager",
 		Operations: []wire.Operation{
-			wire.Guarded(&s.mu, "CreateSecret", s.createSecret),
-			wire.Guarded(&s.mu, "DescribeSecret", s.describeSecret),
-			wire.Guarded(&s.mu, "DeleteSecret", s.deleteSecret),
-			wire.Guarded(&s.mu, "GetSecretValue", s.getSecretValue),
+			wire.NewLockedOperation(&s.mu, "CreateSecret", s.createSecret),
+			wire.NewLockedOperation(&s.mu, "DescribeSecret", s.describeSecret),
+			wire.NewLockedOperation(&s.mu, "DeleteSecret", s.deleteSecret),
+			wire.NewLockedOperation(&s.mu, "GetSecretValue", s.getSecretValue),
 		},
 	}
 }
 
-// Value is the text of a secret that is named by its name or ARN, in the version
-// with an id or a staging label, or the current one where both are empty.
+// Value returns the text of the secret with a name or ARN, in the version with an id or
+// staging label, or the current version if both are empty.
 func (s *Store) Value(ref, stage, version string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found, err := s.usable(ref, stage, version)
+	found, err := s.readable(ref, stage, version)
 	if err != nil {
 		return "", err
 	}
@@ -82,15 +82,15 @@ func (s *Store) find(ref string) (*secret, error) {
 	return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
 }
 
-// usable finds a secret's version that may be read.
-func (s *Store) usable(ref, stage, version string) (*secret, error) {
+// readable finds a secret in a version that may be read.
+func (s *Store) readable(ref, stage, version string) (*secret, error) {
 	found, err := s.find(ref)
 	switch {
 	case err != nil:
 		return nil, err
-	case found.deleted != nil:
+	case found.deletionDate != nil:
 		return nil, wire.Errorf("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
-	case stage != "" && stage != current:
+	case stage != "" && stage != currentStage:
 		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for staging label: %s", stage)
 	case version != "" && version != found.version:
 		return nil, wire.Errorf("ResourceNotFoundException", "Secrets Manager can't find the specified secret value for VersionId: %s", version)
@@ -98,17 +98,18 @@ func (s *Store) usable(ref, stage, version string) (*secret, error) {
 	return found, nil
 }
 
-func (s *Store) named(ctx context.Context, ref *string) (*secret, error) {
+func (s *Store) requestSecret(ctx context.Context, ref *string) (*secret, error) {
 	found, err := s.find(aws.ToString(ref))
 	if err != nil {
-		wire.Touch(ctx, s.arn(aws.ToString(ref)))
+		wire.AddResources(ctx, s.arn(aws.ToString(ref)))
 		return nil, err
 	}
-	wire.Touch(ctx, found.arn)
+	wire.AddResources(ctx, found.arn)
 	return found, nil
 }
 
-// arn is the ARN that a reference stands for, as far as it is known.
+// arn returns the ARN of a reference, without the six characters that are added to a
+// name.
 func (s *Store) arn(ref string) string {
 	if strings.HasPrefix(ref, "arn:") {
 		return ref
@@ -118,8 +119,8 @@ func (s *Store) arn(ref string) string {
 
 func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecretInput) (*secretsmanager.CreateSecretOutput, error) {
 	name := aws.ToString(in.Name)
-	arn := s.arn(name) + "-" + wire.Hex(6)
-	wire.Touch(ctx, arn)
+	arn := s.arn(name) + "-" + wire.RandomHex(6)
+	wire.AddResources(ctx, arn)
 	if name == "" {
 		return nil, wire.Errorf("ValidationException", "Invalid name. Must be a valid name containing alphanumeric characters, or any of the following: -/_+=.@!")
 	}
@@ -127,7 +128,7 @@ func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecre
 		return nil, wire.Errorf("ResourceExistsException", "The operation failed because the secret %s already exists.", name)
 	}
 	made := &secret{
-		arn: arn, name: name, version: wire.UUID(), description: in.Description,
+		arn: arn, name: name, version: wire.NewUUID(), description: in.Description,
 		text: in.SecretString, binary: in.SecretBinary, created: s.now(), tags: in.Tags,
 	}
 	s.secrets[name] = made
@@ -135,43 +136,43 @@ func (s *Store) createSecret(ctx context.Context, in *secretsmanager.CreateSecre
 }
 
 func (s *Store) describeSecret(ctx context.Context, in *secretsmanager.DescribeSecretInput) (*secretsmanager.DescribeSecretOutput, error) {
-	found, err := s.named(ctx, in.SecretId)
+	found, err := s.requestSecret(ctx, in.SecretId)
 	if err != nil {
 		return nil, err
 	}
 	return &secretsmanager.DescribeSecretOutput{
 		ARN: &found.arn, Name: &found.name, Description: found.description, CreatedDate: &found.created,
-		DeletedDate: found.deleted, Tags: found.tags, VersionIdsToStages: map[string][]string{found.version: {current}},
+		DeletedDate: found.deletionDate, Tags: found.tags, VersionIdsToStages: map[string][]string{found.version: {currentStage}},
 	}, nil
 }
 
 func (s *Store) deleteSecret(ctx context.Context, in *secretsmanager.DeleteSecretInput) (*secretsmanager.DeleteSecretOutput, error) {
-	found, err := s.named(ctx, in.SecretId)
+	found, err := s.requestSecret(ctx, in.SecretId)
 	if err != nil {
 		return nil, err
 	}
-	days := int64(window)
+	days := int64(recoveryWindowDays)
 	if in.RecoveryWindowInDays != nil {
 		days = *in.RecoveryWindowInDays
 	}
-	found.deleted = new(s.now().AddDate(0, 0, int(days)))
+	found.deletionDate = new(s.now().AddDate(0, 0, int(days)))
 	if aws.ToBool(in.ForceDeleteWithoutRecovery) {
-		found.deleted = new(s.now())
+		found.deletionDate = new(s.now())
 		delete(s.secrets, found.name)
 	}
-	return &secretsmanager.DeleteSecretOutput{ARN: &found.arn, Name: &found.name, DeletionDate: found.deleted}, nil
+	return &secretsmanager.DeleteSecretOutput{ARN: &found.arn, Name: &found.name, DeletionDate: found.deletionDate}, nil
 }
 
 func (s *Store) getSecretValue(ctx context.Context, in *secretsmanager.GetSecretValueInput) (*secretsmanager.GetSecretValueOutput, error) {
-	if _, err := s.named(ctx, in.SecretId); err != nil {
+	if _, err := s.requestSecret(ctx, in.SecretId); err != nil {
 		return nil, err
 	}
-	found, err := s.usable(aws.ToString(in.SecretId), aws.ToString(in.VersionStage), aws.ToString(in.VersionId))
+	found, err := s.readable(aws.ToString(in.SecretId), aws.ToString(in.VersionStage), aws.ToString(in.VersionId))
 	if err != nil {
 		return nil, err
 	}
 	return &secretsmanager.GetSecretValueOutput{
-		ARN: &found.arn, Name: &found.name, VersionId: &found.version, VersionStages: []string{current},
+		ARN: &found.arn, Name: &found.name, VersionId: &found.version, VersionStages: []string{currentStage},
 		SecretString: found.text, SecretBinary: found.binary, CreatedDate: &found.created,
 	}, nil
 }

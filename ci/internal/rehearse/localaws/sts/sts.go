@@ -1,5 +1,5 @@
-// Package sts is the embedded Security Token Service. Web identity tokens are
-// read, not verified: there is no identity provider to ask.
+// Package sts is the embedded Security Token Service. Web identity tokens are read, not
+// verified, because it has no identity provider.
 package sts
 
 import (
@@ -17,13 +17,13 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/wire"
 )
 
-// session is who holds credentials that were issued here.
+// session is the session of issued credentials.
 type session struct {
 	arn, id string
 	expires time.Time
 }
 
-// Tokens issues temporary credentials and remembers whose they are.
+// Tokens issues temporary credentials and records their sessions.
 type Tokens struct {
 	scope wire.Scope
 
@@ -31,26 +31,26 @@ type Tokens struct {
 	sessions map[string]session // by access key id
 }
 
-// New returns an issuer that has issued nothing yet.
+// New returns an issuer without sessions.
 func New(scope wire.Scope) *Tokens {
 	return &Tokens{scope: scope, sessions: map[string]session{}}
 }
 
-// Service is the STS API.
+// Service returns the STS API.
 func (t *Tokens) Service() wire.Service {
 	return wire.Service{
 		Name:      "sts",
 		Version:   "2011-06-15",
 		Namespace: "https://sts.amazonaws.com/doc/2011-06-15/",
 		Operations: []wire.Operation{
-			wire.Op("GetCallerIdentity", t.getCallerIdentity),
-			wire.Op("AssumeRole", t.assumeRole),
-			wire.Op("AssumeRoleWithWebIdentity", t.assumeRoleWithWebIdentity),
+			wire.NewOperation("GetCallerIdentity", t.getCallerIdentity),
+			wire.NewOperation("AssumeRole", t.assumeRole),
+			wire.NewOperation("AssumeRoleWithWebIdentity", t.assumeRoleWithWebIdentity),
 		},
 	}
 }
 
-// Expired says whether an access key was issued here and is no longer good.
+// Expired reports whether an access key was issued here and has expired.
 func (t *Tokens) Expired(accessKey string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,9 +58,9 @@ func (t *Tokens) Expired(accessKey string) bool {
 	return ok && time.Now().After(s.expires)
 }
 
-// Who is the ARN of the session that an access key belongs to, or of the user
-// whom every other key belongs to.
-func (t *Tokens) Who(accessKey string) string {
+// CallerARN returns the ARN of an access key's session, or of the local user, which has
+// all other keys.
+func (t *Tokens) CallerARN(accessKey string) string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.session(accessKey).arn
@@ -70,13 +70,13 @@ func (t *Tokens) session(accessKey string) session {
 	if s, ok := t.sessions[accessKey]; ok {
 		return s
 	}
-	return session{arn: t.scope.Global("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
+	return session{arn: t.scope.GlobalARN("iam", "user/local"), id: "AIDALOCALLOCALLOCALLO"}
 }
 
 func (t *Tokens) getCallerIdentity(ctx context.Context, _ *sts.GetCallerIdentityInput) (*sts.GetCallerIdentityOutput, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.session(wire.Caller(ctx))
+	s := t.session(wire.CallerAccessKey(ctx))
 	return &sts.GetCallerIdentityOutput{Account: &t.scope.Account, Arn: &s.arn, UserId: &s.id}, nil
 }
 
@@ -101,21 +101,21 @@ func (t *Tokens) assumeRoleWithWebIdentity(ctx context.Context, in *sts.AssumeRo
 	if err != nil {
 		return nil, err
 	}
-	provider := t.scope.Global("iam", "oidc-provider/"+strings.TrimPrefix(claims.Issuer, "https://"))
+	provider := t.scope.GlobalARN("iam", "oidc-provider/"+strings.TrimPrefix(claims.Issuer, "https://"))
 	return &sts.AssumeRoleWithWebIdentityOutput{
 		AssumedRoleUser: user, Credentials: credentials, SubjectFromWebIdentityToken: &claims.Subject,
 		Audience: new(claims.Audience.first()), Provider: &provider,
 	}, nil
 }
 
-// issue makes credentials for a session of a role.
+// issue returns credentials for a session of a role.
 func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (*types.AssumedRoleUser, *types.Credentials, error) {
-	wire.Touch(ctx, role)
-	life := time.Hour
+	wire.AddResources(ctx, role)
+	duration := time.Hour
 	if seconds != nil {
-		life = time.Duration(*seconds) * time.Second
+		duration = time.Duration(*seconds) * time.Second
 	}
-	if life < 15*time.Minute || life > 12*time.Hour {
+	if duration < 15*time.Minute || duration > 12*time.Hour {
 		return nil, nil, wire.Errorf("ValidationError", "The requested DurationSeconds must be between 900 and 43200.")
 	}
 	_, roleName, ok := strings.Cut(role, ":role/")
@@ -124,18 +124,18 @@ func (t *Tokens) issue(ctx context.Context, role, name string, seconds *int32) (
 	}
 	id := "AROALOCALLOCALLOCALLO:" + name
 	s := session{
-		arn: t.scope.Global("sts", "assumed-role/"+wire.Name(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(life),
+		arn: t.scope.GlobalARN("sts", "assumed-role/"+wire.ResourceName(roleName)+"/"+name), id: id, expires: time.Now().UTC().Add(duration),
 	}
-	key := "ASIA" + strings.ToUpper(wire.Hex(16))
+	key := "ASIA" + strings.ToUpper(wire.RandomHex(16))
 	t.mu.Lock()
 	t.sessions[key] = s
 	t.mu.Unlock()
 	return &types.AssumedRoleUser{Arn: &s.arn, AssumedRoleId: &id}, &types.Credentials{
-		AccessKeyId: &key, SecretAccessKey: new(wire.Hex(40)), SessionToken: new(wire.Hex(64)), Expiration: &s.expires,
+		AccessKeyId: &key, SecretAccessKey: new(wire.RandomHex(40)), SessionToken: new(wire.RandomHex(64)), Expiration: &s.expires,
 	}, nil
 }
 
-// audience is a claim that is text or a list of texts.
+// audience is a claim that is a string or a list of strings.
 type audience []string
 
 func (a *audience) UnmarshalJSON(raw []byte) error {

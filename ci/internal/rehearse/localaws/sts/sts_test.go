@@ -29,7 +29,7 @@ func token(t *testing.T, claims map[string]any) *string {
 	return aws.String("e30." + base64.RawURLEncoding.EncodeToString(raw) + ".c2ln")
 }
 
-// with signs a call with other credentials.
+// with returns an option to sign a call with other credentials.
 func with(c *ststypes.Credentials) func(*sts.Options) {
 	return func(o *sts.Options) {
 		o.Credentials = credentials.NewStaticCredentialsProvider(*c.AccessKeyId, *c.SecretAccessKey, *c.SessionToken)
@@ -96,7 +96,7 @@ func TestRefusals(t *testing.T) {
 		"no JWT":            {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.b")}, "it is not a JSON Web Token"},
 		"no base64":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.?.c")}, "its claims are not in base64"},
 		"no claims":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: aws.String("a.Yg.c")}, "its claims are not in JSON"},
-		"strange claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},
+		"invalid claims":    {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: token(t, map[string]any{"aud": 7})}, "InvalidIdentityToken"},
 		"no role":           {sts.AssumeRoleWithWebIdentityInput{RoleArn: aws.String("arn:aws:iam::000000000000:user/x"), WebIdentityToken: good}, "ValidationError"},
 		"too short":         {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: good, DurationSeconds: aws.Int32(60)}, "between 900 and 43200"},
 		"several audiences": {sts.AssumeRoleWithWebIdentityInput{RoleArn: role, WebIdentityToken: good}, ""},

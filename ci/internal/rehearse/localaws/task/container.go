@@ -8,43 +8,41 @@ import (
 	"time"
 )
 
-// Spec is what a task definition says about one container.
+// Spec describes one container, as its task definition does.
 type Spec struct {
 	Name       string
 	Image      *Image
-	EntryPoint []string // nil keeps the image's
-	Command    []string // nil keeps the image's
-	Env        []string // KEY=value, over the image's
-	WorkDir    string   // "" keeps the image's
-	User       string   // "" keeps the image's
+	EntryPoint []string // nil uses the image's
+	Command    []string // nil uses the image's
+	Env        []string // KEY=value, overrides the image's
+	WorkDir    string   // "" uses the image's
+	User       string   // "" uses the image's
 	Ports      []int    // containerPorts
-	ReadOnly   bool     // the root file system must not be written to (ModeNamespace)
+	ReadOnly   bool     // the root file system is read-only (ModeNamespace)
 	Mounts     []Mount  // the task's volumes (ModeNamespace)
-	Output     Sink     // nil drops the output
+	Output     LogFunc  // nil drops the output
 }
 
-// Mount is a volume of the task at a path of a container.
+// Mount mounts a volume of the task at a path of a container.
 type Mount struct {
 	Volume   string
 	Path     string
 	ReadOnly bool
 }
 
-// Container is a container that was started.
+// Container is a started container.
 type Container interface {
-	// Done is closed when the container has ended and all its output was read.
+	// Done is closed when the container has exited and all its output was read.
 	Done() <-chan struct{}
-	// ExitCode is valid once Done is closed; 128 + n for signal n, as Docker counts.
+	// ExitCode is valid once Done is closed: 128 + n for signal n, as in Docker.
 	ExitCode() int
-	// Stop asks the container to end and kills it after grace. It waits until
-	// the container has ended.
+	// Stop sends SIGTERM, kills the container after grace, and waits for its end.
 	Stop(grace time.Duration)
-	// Check runs a health check command next to the container. A nil error is a
-	// healthy answer.
+	// Check runs a health check command in the container. A nil error means healthy.
 	Check(ctx context.Context, command []string) error
 }
 
-// StartError is a container that could not be started; its text is Fargate's.
+// StartError reports a container that could not be started, with Fargate's message.
 type StartError struct{ text string }
 
 func (e *StartError) Error() string {
@@ -54,9 +52,9 @@ func (e *StartError) Error() string {
 
 func startErrorf(format string, args ...any) error { return &StartError{fmt.Sprintf(format, args...)} }
 
-// argv is what a container runs: the image's entry point and command with the
-// task definition's overrides. As in Docker, a new entry point drops the
-// image's command.
+// argv returns the container's command line: the image's entry point and command, with
+// the task definition's overrides. As in Docker, a new entry point drops the image's
+// command.
 func (s Spec) argv() []string {
 	entry, command := s.Image.Config.Entrypoint, s.Image.Config.Cmd
 	if s.EntryPoint != nil {
@@ -85,8 +83,8 @@ func (s Spec) user() string {
 	return s.Image.Config.User
 }
 
-// environment is the container's whole environment: defaults, then the image's,
-// the platform's and the task definition's, later ones winning.
+// environment returns the container's environment: the defaults, the image's, the
+// platform's and the task definition's. Later ones override earlier ones.
 func (s Spec) environment(platform ...string) []string {
 	last := map[string]string{}
 	var order []string

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolation is how a container's process is set apart: a process group of its
-// own, death with its parent, and with root its root file system and user. As
-// the first of its own process namespace its death is that of all its children.
-func isolation(root string, who *identity, namespaces bool) *syscall.SysProcAttr {
+// sysProcAttr returns the attributes of a container's process: a process group of its
+// own, SIGKILL when its parent dies, and, as root, its root file system and user. It is
+// the first of its own process namespace, so that its children die with it.
+func sysProcAttr(root string, user *userIDs, namespaces bool) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL, Chroot: root}
-	if who != nil {
-		attr.Credential = &syscall.Credential{Uid: who.uid, Gid: who.gid}
+	if user != nil {
+		attr.Credential = &syscall.Credential{Uid: user.uid, Gid: user.gid}
 	}
 	if namespaces {
 		attr.Cloneflags = syscall.CLONE_NEWPID
@@ -28,13 +28,13 @@ func isolation(root string, who *identity, namespaces bool) *syscall.SysProcAttr
 
 func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
 
-// probeChroot says whether a process may change its root, by doing so on a
-// thread that is thrown away.
+// probeChroot returns nil if a process may change its root. It tries on a thread that
+// ends afterwards.
 func probeChroot(dir string) error {
 	if os.Geteuid() != 0 {
 		return os.ErrPermission
 	}
-	return probe(func() error {
+	return probeOnThread(func() error {
 		if err := unix.Unshare(unix.CLONE_FS); err != nil {
 			return err
 		}
@@ -42,23 +42,23 @@ func probeChroot(dir string) error {
 	})
 }
 
-// probeNamespaces says whether a task's namespaces can be made, by making some.
+// probeNamespaces returns nil if namespaces can be created. It creates some.
 func probeNamespaces() error {
-	return probe(func() error { return enterNamespaces("probe", "10.0.0.4") })
+	return probeOnThread(func() error { return enterNamespaces("probe", "10.0.0.4") })
 }
 
-func probe(setup func() error) error {
-	t, err := newThread(setup)
+func probeOnThread(setup func() error) error {
+	t, err := startOSThread(setup)
 	if err == nil {
 		t.close()
 	}
 	return err
 }
 
-// enterNamespaces gives the calling thread, and so the processes it forks, a
-// network with nothing but a loopback interface, a host name and mounts of
-// their own. The task's address is on the loopback interface too: a program
-// that listens on 127.0.0.1 only is as unreachable here as on Fargate.
+// enterNamespaces gives the calling thread, and so the processes it forks, their own
+// network with only a loopback interface, host name and mounts. The task's address is
+// an alias of the loopback interface, so that a program that listens on 127.0.0.1 only
+// is as unreachable as on Fargate.
 func enterNamespaces(hostname, ip string) error {
 	if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("unsharing namespaces: %w", err)
@@ -69,16 +69,16 @@ func enterNamespaces(hostname, ip string) error {
 	if err := unix.Sethostname([]byte(hostname)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
-	if err := bringUp(ip); err != nil {
+	if err := configureLoopback(ip); err != nil {
 		return fmt.Errorf("bringing the loopback interface up: %w", err)
 	}
-	// As in Docker's containers, any user may listen on low ports. Where /proc is
-	// read-only only root may, which is no reason to run nothing.
+	// As in Docker's containers, any user may listen on low ports; if /proc is
+	// read-only, only root may.
 	_ = os.WriteFile("/proc/sys/net/ipv4/ip_unprivileged_port_start", []byte("0"), 0)
 	return nil
 }
 
-func bringUp(ip string) error {
+func configureLoopback(ip string) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
@@ -102,10 +102,9 @@ func bringUp(ip string) error {
 	return unix.IoctlIfreq(fd, unix.SIOCSIFADDR, alias)
 }
 
-// dialInside connects to a port of the task from within its network. Only the
-// socket is made on the task's thread; it stays in that network wherever it is
-// used from.
-func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
+// dialInNamespace connects to a port of the task from within its network. Only the
+// socket is created on the task's thread; it stays in that network on any thread.
+func (s *Sandbox) dialInNamespace(ctx context.Context, port int) (net.Conn, error) {
 	fd, err := -1, error(unix.ECONNREFUSED)
 	s.thread.do(func() {
 		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -118,7 +117,7 @@ func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "tcp "+s.ip)
 	defer f.Close() // the connection holds a duplicate
 	if errors.Is(err, unix.EINPROGRESS) {
-		err = awaitConnection(ctx, f)
+		err = waitConnected(ctx, f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dialling %s:%d: %w", s.ip, port, err)
@@ -126,8 +125,8 @@ func (s *Sandbox) dialInside(ctx context.Context, port int) (net.Conn, error) {
 	return net.FileConn(f)
 }
 
-// awaitConnection waits until a non-blocking connect has succeeded or failed.
-func awaitConnection(ctx context.Context, f *os.File) error {
+// waitConnected waits until a non-blocking connect has succeeded or failed.
+func waitConnected(ctx context.Context, f *os.File) error {
 	defer context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) })()
 	raw, err := f.SyscallConn()
 	if err != nil {

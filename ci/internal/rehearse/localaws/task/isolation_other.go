@@ -9,14 +9,14 @@ import (
 	"syscall"
 )
 
-func isolation(string, *identity, bool) *syscall.SysProcAttr {
+func sysProcAttr(string, *userIDs, bool) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
 func killGroup(pid int, sig syscall.Signal) error { return syscall.Kill(-pid, sig) }
 
-// Outside of Linux a root file system of an image is of no use, and there are no
-// namespaces: programs run in place.
+// Systems other than Linux cannot use an image's root file system and have no
+// namespaces: programs are run from the unpacked image.
 
 func probeChroot(string) error { return os.ErrPermission }
 
@@ -26,6 +26,8 @@ func probeNamespaces() error { return os.ErrPermission }
 
 func enterNamespaces(string, string) error { return os.ErrPermission }
 
-func (s *Sandbox) dialInside(context.Context, int) (net.Conn, error) { return nil, os.ErrPermission }
+func (s *Sandbox) dialInNamespace(context.Context, int) (net.Conn, error) {
+	return nil, os.ErrPermission
+}
 
 func (s *Sandbox) mountRoot(Spec) (string, error) { return "", os.ErrPermission }

@@ -18,21 +18,21 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// victim is set in the environment of a copy of the test program that starts a
-// task and is then killed. Its value is the mode.
-const victim, victimDir, victimBinary = "TASK_VICTIM", "TASK_VICTIM_DIR", "TASK_VICTIM_BINARY"
+// childModeVariable is set in a copy of the test program that starts a task and is then
+// killed. Its value is the mode.
+const childModeVariable, childDirVariable, childBinaryVariable = "TASK_CHILD_MODE", "TASK_CHILD_DIR", "TASK_CHILD_BINARY"
 
-func beVictim() {
+func runKilledChild() {
 	fail := func(err error) {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
-	img, err := testapp.Service(os.Getenv(victimBinary), "one", "spawn")
+	img, err := testapp.ServiceImage(os.Getenv(childBinaryVariable), "one", "spawn")
 	if err != nil {
 		fail(err)
 	}
 	rt, err := NewRuntime(Config{
-		Dir: os.Getenv(victimDir), Mode: Mode(os.Getenv(victim)), Images: shelf{"app": img}, Clock: clock.NewFast(1),
+		Dir: os.Getenv(childDirVariable), Mode: Mode(os.Getenv(childModeVariable)), Images: fakeRegistry{"app": img}, Clock: clock.NewScaled(1),
 	})
 	if err != nil {
 		fail(err)
@@ -55,13 +55,13 @@ func beVictim() {
 	select {}
 }
 
-// alive says whether a process is there and no zombie.
+// alive reports whether a process exists and is not a zombie.
 func alive(pid int) bool {
 	raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err == nil && !strings.Contains(string(raw), ") Z ")
 }
 
-// children lists the processes that a process has started.
+// children returns the children of a process.
 func children(t *testing.T, pid int) []int {
 	t.Helper()
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
@@ -77,7 +77,7 @@ func children(t *testing.T, pid int) []int {
 	return list
 }
 
-func TestTasksDieWithTheirParent(t *testing.T) {
+func TestTasksAreKilledWithParent(t *testing.T) {
 	modes := []Mode{ModePort}
 	if probeNamespaces() == nil {
 		modes = append(modes, ModeNamespace)
@@ -87,7 +87,7 @@ func TestTasksDieWithTheirParent(t *testing.T) {
 			self, err := os.Executable()
 			require.NoError(t, err)
 			cmd := exec.Command(self)
-			cmd.Env = append(os.Environ(), victim+"="+string(mode), victimDir+"="+t.TempDir(), victimBinary+"="+binary)
+			cmd.Env = append(os.Environ(), childModeVariable+"="+string(mode), childDirVariable+"="+t.TempDir(), childBinaryVariable+"="+binary)
 			out, err := cmd.StdoutPipe()
 			require.NoError(t, err)
 			require.NoError(t, cmd.Start())

@@ -2,7 +2,7 @@
 
 package task
 
-// Only Linux lets a process die with its parent, so nobody is killed elsewhere.
-const victim = "TASK_VICTIM"
+// Only Linux has a parent-death signal, so that other systems have no such test.
+const childModeVariable = "TASK_CHILD_MODE"
 
-func beVictim() {}
+func runKilledChild() {}

@@ -10,9 +10,9 @@ import (
 var binary string // the compiled test service
 
 func TestMain(m *testing.M) {
-	if os.Getenv(victim) != "" {
-		beVictim()
+	if os.Getenv(childModeVariable) != "" {
+		runKilledChild()
 		return
 	}
-	testapp.Main(m, &binary)
+	testapp.RunTests(m, &binary)
 }

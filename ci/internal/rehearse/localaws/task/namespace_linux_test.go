@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/localawstest/testapp"
 )
 
-// TestOwnFiles looks at what a container sees of the file system, with the help
-// of the test service's command "files".
-func TestOwnFiles(t *testing.T) {
+// TestContainerFileSystem checks a container's file system with the test service's command
+// "files".
+func TestContainerFileSystem(t *testing.T) {
 	if probeNamespaces() != nil {
 		t.Skip("namespaces need root with CAP_SYS_ADMIN")
 	}
@@ -29,7 +29,7 @@ func TestOwnFiles(t *testing.T) {
 		PID                                                  int
 	}
 	look := func(change func(*Spec)) report {
-		c := run(t, way{"namespace", ModeNamespace, false}, img, change)
+		c := run(t, testMode{"namespace", ModeNamespace, false}, img, change)
 		<-c.Done()
 		require.Len(t, c.output.all(), 1)
 		var r report
@@ -54,11 +54,11 @@ func TestOwnFiles(t *testing.T) {
 	require.Equal(t, "ok", r.Null)
 }
 
-func TestAProgramThatListensOnLoopbackOnlyIsNotReached(t *testing.T) {
+func TestLoopbackListenerIsUnreachable(t *testing.T) {
 	if probeNamespaces() != nil {
 		t.Skip("namespaces need root with CAP_SYS_ADMIN")
 	}
-	c := run(t, way{"namespace", ModeNamespace, false}, service(t), func(s *Spec) { s.Env = []string{"LISTEN_HOST=127.0.0.1"} })
+	c := run(t, testMode{"namespace", ModeNamespace, false}, service(t), func(s *Spec) { s.Env = []string{"LISTEN_HOST=127.0.0.1"} })
 	require.Eventually(t, func() bool { return len(c.output.all()) > 0 }, 10*time.Second, time.Millisecond)
 	_, _, err := c.get(t, "/health")
 	require.ErrorContains(t, err, "connection refused")

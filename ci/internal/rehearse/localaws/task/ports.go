@@ -7,22 +7,22 @@ import (
 	"sync"
 )
 
-// The ports that tasks are given in ModePort. They lie below the range from which
-// systems take the local ports of outgoing connections: one of those could take
-// a task's port between its choice and the moment the task listens.
+// The ports of tasks in ModePort. They are below the ephemeral ports of systems: an
+// outgoing connection could take one of those before the task listens on it.
 const (
 	firstPort = 20000
 	lastPort  = 31999
 )
 
-// ports gives out ports in turn, so that two tasks starting at once get two.
-type ports struct {
+// portAllocator allocates ports in turn, so that tasks that start at once get
+// different ones.
+type portAllocator struct {
 	mu   sync.Mutex
 	next int
 }
 
-// free finds a loopback port that nobody listens on.
-func (p *ports) free() (string, error) {
+// allocate returns a free loopback port.
+func (p *portAllocator) allocate() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for range lastPort - firstPort + 1 {
@@ -33,5 +33,5 @@ func (p *ports) free() (string, error) {
 			return port, l.Close()
 		}
 	}
-	return "", errors.New("finding a free port for a task: all are in use")
+	return "", errors.New("allocating a port for a task: no free port")
 }

@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// maxLinks is the kernel's own limit for symbolic links in one path.
+// maxLinks is the kernel's limit of symbolic links in a path.
 const maxLinks = 40
 
-// resolve follows a path inside a root file system to the file it means there,
-// and returns that file's place on this machine. Absolute links start at the
-// root file system again, and ".." stops there.
+// resolve resolves a path and its symbolic links within a root file system, and returns
+// the path of the file on this machine. Absolute links and ".." stay within the root.
 func resolve(root, name string) (string, error) {
 	rest := strings.Split(path.Clean("/"+name), "/")
 	at := "/"
@@ -51,9 +50,9 @@ func resolve(root, name string) (string, error) {
 	return filepath.Join(root, filepath.FromSlash(at)), nil
 }
 
-// place makes sure that a root file system has a directory and returns where it
-// is on this machine. A link out of the root file system ends inside of it.
-func place(root, name string) (string, error) {
+// ensureDir creates a directory of a root file system, if it is missing, and returns
+// its path on this machine. Symbolic links cannot leave the root.
+func ensureDir(root, name string) (string, error) {
 	if at, err := resolve(root, name); err == nil {
 		return at, nil
 	}
@@ -74,9 +73,9 @@ func place(root, name string) (string, error) {
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// lookPath finds a command in a root file system. It returns the path as the
-// container sees it and the file on this machine.
-func lookPath(root, workDir, command string, env []string) (inside, outside string, err error) {
+// lookPath finds a command in a root file system. It returns its path in the container
+// and on this machine.
+func lookPath(root, workDir, command string, env []string) (containerPath, hostPath string, err error) {
 	candidates := []string{command}
 	switch {
 	case path.IsAbs(command):
@@ -84,7 +83,7 @@ func lookPath(root, workDir, command string, env []string) (inside, outside stri
 		candidates = []string{path.Join("/", workDir, command)}
 	default:
 		candidates = nil
-		for dir := range strings.SplitSeq(lookup(env, "PATH", defaultPath), ":") {
+		for dir := range strings.SplitSeq(lookupEnv(env, "PATH", defaultPath), ":") {
 			candidates = append(candidates, path.Join("/", dir, command))
 		}
 	}
@@ -103,43 +102,42 @@ func lookPath(root, workDir, command string, env []string) (inside, outside stri
 	return "", "", fmt.Errorf("exec: %q: executable file not found in $PATH", command)
 }
 
-// lookup is the value of a variable in an environment, the last one winning.
-func lookup(env []string, key, standard string) string {
+// lookupEnv returns the last value of a variable in an environment, or a default.
+func lookupEnv(env []string, key, defaultValue string) string {
 	for i := len(env) - 1; i >= 0; i-- {
 		if value, ok := strings.CutPrefix(env[i], key+"="); ok {
 			return value
 		}
 	}
-	return standard
+	return defaultValue
 }
 
-// identity is a container's user, as numbers.
-type identity struct{ uid, gid uint32 }
+// userIDs are the ids of a container's user.
+type userIDs struct{ uid, gid uint32 }
 
-// userOf reads the USER of an image (name or number, with or without group)
-// against the root file system's own passwd and group files.
-func userOf(root, user string) (*identity, error) {
+// resolveUser resolves the USER of an image (name or id, with or without a group) by
+// the passwd and group files of the root file system.
+func resolveUser(root, user string) (*userIDs, error) {
 	if user == "" {
-		return nil, nil //nolint:nilnil // no user named: the container runs as it is started
+		return nil, nil //nolint:nilnil // no user: the container runs as this process's
 	}
 	name, group, _ := strings.Cut(user, ":")
-	uid, gid, err := number(root, "etc/passwd", name)
+	uid, gid, err := lookupID(root, "etc/passwd", name)
 	if err != nil {
 		return nil, fmt.Errorf("unable to find user %s: %w", name, err)
 	}
 	if group != "" {
-		if gid, _, err = number(root, "etc/group", group); err != nil {
+		if gid, _, err = lookupID(root, "etc/group", group); err != nil {
 			return nil, fmt.Errorf("unable to find group %s: %w", group, err)
 		}
 	}
-	return &identity{uid, gid}, nil
+	return &userIDs{uid, gid}, nil
 }
 
-// number is the id that a name, or a number, has in a passwd or group file, and
-// the fourth field, which in passwd is the user's group. A number need not be in
-// the file.
-func number(root, file, name string) (id, group uint32, err error) {
-	for _, f := range entries(root, file) {
+// lookupID returns the id of a name or id in a passwd or group file, and the fourth
+// field, which in passwd is the user's group. An id need not be in the file.
+func lookupID(root, file, name string) (id, group uint32, err error) {
+	for _, f := range readEntries(root, file) {
 		if f[0] == name || f[2] == name {
 			uid, _ := strconv.ParseUint(f[2], 10, 32)
 			gid, _ := strconv.ParseUint(f[3], 10, 32)
@@ -153,8 +151,8 @@ func number(root, file, name string) (id, group uint32, err error) {
 	return uint32(n), 0, nil
 }
 
-// entries reads the lines of a passwd or group file, if there is one.
-func entries(root, file string) [][]string {
+// readEntries returns the lines of a passwd or group file, if it exists.
+func readEntries(root, file string) [][]string {
 	at, err := resolve(root, file)
 	if err != nil {
 		return nil

@@ -1,6 +1,6 @@
-// Package task runs container images as processes of this machine, without a
-// container engine: it unpacks the image, gives the task a network of its own
-// where the machine lets it, and starts, watches and stops its processes.
+// Package task runs container images as processes of this machine, without a container
+// engine: it unpacks the image, gives the task its own network where possible, and
+// starts and stops its processes.
 package task
 
 import (
@@ -17,11 +17,11 @@ import (
 	"dagger/slipway/internal/clock"
 )
 
-// Mode is how tasks that listen on the same port are kept apart.
+// Mode is how tasks are isolated from one another.
 type Mode string
 
 const (
-	// ModeAuto uses namespaces where the process may create them, ports elsewhere.
+	// ModeAuto uses namespaces if the process may create them, otherwise ports.
 	ModeAuto Mode = ""
 	// ModePort gives every task a free loopback port of the machine in the
 	// environment variable PORT, like the dynamic port mapping of bridge mode.
@@ -32,48 +32,50 @@ const (
 	ModeNamespace Mode = "namespace"
 )
 
-// Images is where a runtime finds images.
+// Images provides the images of a registry.
 type Images interface {
-	// Repository says which repository and tag or digest a reference names.
-	Repository(ref string) (repo, reference string, ok bool)
-	// Image opens the image, for the first of the platforms that there is.
+	// ParseReference returns the repository and the tag or digest of a reference. ok is
+	// false if it is not of this registry.
+	ParseReference(ref string) (repo, reference string, ok bool)
+	// Image opens an image, for the first of the platforms that it has.
 	Image(repo, reference string, platforms []v1.Platform) (v1.Image, error)
 }
 
 // Config of a runtime.
 type Config struct {
-	Dir    string // images are unpacked below it
+	Dir    string // for unpacked images
 	Mode   Mode
 	Images Images
-	Clock  *clock.Fast
+	Clock  *clock.Scaled
 }
 
-// Runtime unpacks images and starts tasks.
+// Runtime unpacks images and runs tasks.
 type Runtime struct {
 	cfg    Config
 	mode   Mode
 	chroot bool
-	thread *thread // parent of every process in ModePort
-	ports  ports
+	thread *osThread // parent of every process in ModePort
+	ports  portAllocator
 
 	mu       sync.Mutex
-	unpacked map[v1.Hash]*unpacking
+	unpacked map[v1.Hash]*unpackState
 }
 
-// unpacking is one image's root file system, made by the first who needs it.
-type unpacking struct {
+// unpackState is the state of an image's root file system, which its first task unpacks.
+type unpackState struct {
 	mu    sync.Mutex
 	ready bool
 }
 
-// ErrNamespaces says that ModeNamespace was asked for where it is not possible.
-var ErrNamespaces = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux")
+// ErrNamespacesUnavailable reports that ModeNamespace is not possible.
+var ErrNamespacesUnavailable = errors.New("namespaces need root with CAP_SYS_ADMIN on Linux")
 
-// NewRuntime finds out what the process may do and prepares to start tasks.
+// NewRuntime returns a runtime, in the best mode that this process may use if
+// cfg.Mode is ModeAuto.
 func NewRuntime(cfg Config) (*Runtime, error) {
 	for _, sub := range []string{"rootfs", "sandboxes"} {
 		if err := os.MkdirAll(filepath.Join(cfg.Dir, sub), 0o755); err != nil {
-			return nil, fmt.Errorf("preparing the tasks' directory: %w", err)
+			return nil, fmt.Errorf("creating the tasks' directory: %w", err)
 		}
 	}
 	mode := cfg.Mode
@@ -83,59 +85,58 @@ func NewRuntime(cfg Config) (*Runtime, error) {
 		case err == nil:
 			mode = ModeNamespace
 		case mode == ModeNamespace:
-			return nil, fmt.Errorf("%w: %w", ErrNamespaces, err)
+			return nil, fmt.Errorf("%w: %w", ErrNamespacesUnavailable, err)
 		default:
 			mode = ModePort
 		}
 	}
-	t, err := newThread(func() error { return nil })
+	t, err := startOSThread(func() error { return nil })
 	if err != nil {
 		return nil, err
 	}
 	return &Runtime{
-		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpacking{},
-		// Another embedded AWS on this machine probably starts somewhere else.
-		ports: ports{next: rand.IntN(lastPort - firstPort)},
+		cfg: cfg, mode: mode, chroot: probeChroot(cfg.Dir) == nil, thread: t, unpacked: map[v1.Hash]*unpackState{},
+		// Another embedded AWS on this machine probably starts at another port.
+		ports: portAllocator{next: rand.IntN(lastPort - firstPort)},
 	}, nil
 }
 
-// Mode is the mode in force: ModePort or ModeNamespace.
+// Mode returns the mode in use: ModePort or ModeNamespace.
 func (rt *Runtime) Mode() Mode { return rt.mode }
 
-// Close ends the runtime. Every task must have been stopped and closed before.
+// Close ends the runtime. All sandboxes must have been closed before.
 func (rt *Runtime) Close() { rt.thread.close() }
 
-// Image is an image ready to run.
+// Image is an unpacked image.
 type Image struct {
-	Digest v1.Hash // of the manifest that runs, not of the index it came from
+	Digest v1.Hash // of the manifest, not of its index
 	Root   string  // its root file system
 	Config v1.Config
 }
 
-// PullError is an image that cannot be had; its text is Fargate's.
+// PullError reports an image that could not be pulled, with Fargate's message.
 type PullError struct{ text string }
 
 func (e *PullError) Error() string { return "CannotPullContainerError: " + e.text }
 
-// Pull makes the image of a reference ready to run. Unpacking happens once for
-// each digest.
+// Pull unpacks the image of a reference, once for each digest.
 func (rt *Runtime) Pull(ctx context.Context, ref string) (*Image, error) {
-	repo, reference, ok := rt.cfg.Images.Repository(ref)
+	repo, reference, ok := rt.cfg.Images.ParseReference(ref)
 	if !ok {
-		full := dockerName(ref)
-		return nil, unresolved(full, full+": not found")
+		full := normalizeReference(ref)
+		return nil, resolveError(full, full+": not found")
 	}
-	img, err := rt.cfg.Images.Image(repo, reference, platforms())
+	img, err := rt.cfg.Images.Image(repo, reference, preferredPlatforms())
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	digest, err := img.Digest()
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, pullError(ref, err)
+		return nil, toPullError(ref, err)
 	}
 	dir := filepath.Join(rt.cfg.Dir, "rootfs", digest.Hex)
 	if err := rt.unpackOnce(ctx, digest, img, dir); err != nil {
@@ -148,7 +149,7 @@ func (rt *Runtime) unpackOnce(ctx context.Context, digest v1.Hash, img v1.Image,
 	rt.mu.Lock()
 	u, ok := rt.unpacked[digest]
 	if !ok {
-		u = &unpacking{}
+		u = &unpackState{}
 		rt.unpacked[digest] = u
 	}
 	rt.mu.Unlock()
@@ -159,7 +160,7 @@ func (rt *Runtime) unpackOnce(ctx context.Context, digest v1.Hash, img v1.Image,
 	}
 	partial := dir + ".partial"
 	if err := os.RemoveAll(partial); err != nil {
-		return fmt.Errorf("removing a half-unpacked image: %w", err)
+		return fmt.Errorf("removing a partly unpacked image: %w", err)
 	}
 	if err := unpack(ctx, img, partial); err != nil {
 		return err

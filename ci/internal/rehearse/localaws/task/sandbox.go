@@ -14,21 +14,21 @@ import (
 	"time"
 )
 
-// Sandbox is what the containers of one task share: their network and host name.
+// Sandbox is the network and host name that the containers of a task share.
 type Sandbox struct {
-	rt       *Runtime
-	hostname string
-	ip       string
-	thread   *thread // the task's own in ModeNamespace, the runtime's in ModePort
-	own      bool
-	dir      string // ModeNamespace: where the task's mounts are; empty for all others
-	scratch  bool   // dir is mounted; touched on the thread only
+	rt           *Runtime
+	hostname     string
+	ip           string
+	thread       *osThread // the sandbox's in ModeNamespace, the runtime's in ModePort
+	isolated     bool
+	dir          string // mount point in ModeNamespace; empty outside the namespace
+	tmpfsMounted bool   // used on the thread only
 
 	mu     sync.Mutex
 	routes map[int]string // container port → address on this machine
 }
 
-// NewSandbox makes the surroundings of a task that has this host name and address.
+// NewSandbox creates the sandbox of a task.
 func (rt *Runtime) NewSandbox(hostname, ip string) (*Sandbox, error) {
 	s := &Sandbox{rt: rt, hostname: hostname, ip: ip, thread: rt.thread, routes: map[int]string{}}
 	if rt.mode != ModeNamespace {
@@ -36,44 +36,44 @@ func (rt *Runtime) NewSandbox(hostname, ip string) (*Sandbox, error) {
 	}
 	var err error
 	if s.dir, err = os.MkdirTemp(filepath.Join(rt.cfg.Dir, "sandboxes"), "task-"); err != nil {
-		return nil, fmt.Errorf("making the directory of %s: %w", hostname, err)
+		return nil, fmt.Errorf("creating the directory of %s: %w", hostname, err)
 	}
-	if s.thread, err = newThread(func() error { return enterNamespaces(hostname, ip) }); err != nil {
+	if s.thread, err = startOSThread(func() error { return enterNamespaces(hostname, ip) }); err != nil {
 		_ = os.Remove(s.dir)
-		return nil, fmt.Errorf("making the namespaces of %s: %w", hostname, err)
+		return nil, fmt.Errorf("creating the namespaces of %s: %w", hostname, err)
 	}
-	s.own = true
+	s.isolated = true
 	return s, nil
 }
 
-// Close removes the surroundings. All containers must have ended.
+// Close removes the sandbox. All containers must have exited.
 func (s *Sandbox) Close() {
-	if s.own {
+	if s.isolated {
 		s.thread.close()
-		_ = os.Remove(s.dir) // outside of the task's namespaces it is empty
+		_ = os.Remove(s.dir) // it is empty outside the task's namespaces
 	}
 }
 
-// Start starts a container.
+// Start starts a container. env is added to its environment.
 func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	env = append([]string{"HOSTNAME=" + s.hostname}, env...)
-	if dir, ok := site(spec); ok {
+	if dir, ok := staticSite(spec); ok {
 		return s.startSite(spec, dir)
 	}
-	if s.own || len(spec.Ports) == 0 {
+	if s.isolated || len(spec.Ports) == 0 {
 		return s.startProcess(spec, spec.environment(env...))
 	}
-	port, err := s.rt.ports.free()
+	port, err := s.rt.ports.allocate()
 	if err != nil {
 		return nil, err
 	}
-	s.route(spec.Ports[0], net.JoinHostPort("127.0.0.1", port))
-	// Last, so that it wins over a PORT in the task definition: two tasks of one
-	// definition cannot both have that port of the machine.
+	s.addRoute(spec.Ports[0], net.JoinHostPort("127.0.0.1", port))
+	// PORT is last, so that it overrides one in the task definition: two tasks of a
+	// definition cannot use the same port of the machine.
 	return s.startProcess(spec, append(spec.environment(env...), "PORT="+port))
 }
 
-func (s *Sandbox) route(port int, address string) {
+func (s *Sandbox) addRoute(port int, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.routes[port] = address
@@ -84,8 +84,8 @@ func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 	s.mu.Lock()
 	address, routed := s.routes[port]
 	s.mu.Unlock()
-	if !routed && s.own {
-		return s.dialInside(ctx, port)
+	if !routed && s.isolated {
+		return s.dialInNamespace(ctx, port)
 	}
 	if !routed {
 		address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
@@ -94,16 +94,16 @@ func (s *Sandbox) Dial(ctx context.Context, port int) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp4", address)
 }
 
-// drainTime bounds how long output is awaited after a container's end, in case
-// a process that left its group still holds the pipe.
-const drainTime = time.Second
+// outputDrainTimeout bounds the wait for output after a container's exit: a process
+// that left its process group may still hold the pipe.
+const outputDrainTimeout = time.Second
 
 // process is a container that runs as an operating system process.
 type process struct {
 	sandbox *Sandbox
 	spec    Spec
 	env     []string
-	root    string // the root file system it sees
+	root    string // its root file system
 	proc    *os.Process
 	done    chan struct{}
 	code    int
@@ -113,11 +113,11 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	p := &process{sandbox: s, spec: spec, env: env, done: make(chan struct{})}
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("making a pipe for the output of %s: %w", spec.Name, err)
+		return nil, fmt.Errorf("creating a pipe for the output of %s: %w", spec.Name, err)
 	}
 	var cmd *exec.Cmd
-	if p.root, err = s.rootOf(spec); err == nil {
-		cmd, err = s.launch(func() (*exec.Cmd, error) {
+	if p.root, err = s.makeRoot(spec); err == nil {
+		cmd, err = s.startCommand(func() (*exec.Cmd, error) {
 			cmd, err := s.command(spec, p.root, spec.argv(), env)
 			if err == nil {
 				cmd.Stdout, cmd.Stderr = w, w
@@ -128,7 +128,7 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	_ = w.Close()
 	if err != nil {
 		_ = r.Close()
-		return p.unstartable(err)
+		return p.startFailure(err)
 	}
 	p.proc = cmd.Process
 	go func() {
@@ -138,9 +138,9 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 			defer close(read)
 			copyLines(r, spec.Output)
 		}()
-		_ = cmd.Wait() // its verdict is in ProcessState
+		_ = cmd.Wait() // the result is in ProcessState
 		_ = killGroup(p.proc.Pid, syscall.SIGKILL)
-		_ = r.SetReadDeadline(time.Now().Add(drainTime))
+		_ = r.SetReadDeadline(time.Now().Add(outputDrainTimeout))
 		<-read
 		_ = r.Close()
 		p.code = exitCode(cmd.ProcessState)
@@ -148,11 +148,11 @@ func (s *Sandbox) startProcess(spec Spec, env []string) (Container, error) {
 	return p, nil
 }
 
-// rootOf makes the root file system a container sees: its own view of the image
-// where it can have one, otherwise the unpacked image itself.
-func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
-	if !s.own {
-		if _, err := place(spec.Image.Root, spec.workDir()); err != nil {
+// makeRoot returns a container's root file system: its own mount of the image if the
+// sandbox is isolated, otherwise the unpacked image.
+func (s *Sandbox) makeRoot(spec Spec) (root string, err error) {
+	if !s.isolated {
+		if _, err := ensureDir(spec.Image.Root, spec.workDir()); err != nil {
 			return "", startErrorf("mkdir %s: %v", spec.workDir(), err)
 		}
 		return spec.Image.Root, nil
@@ -164,14 +164,13 @@ func (s *Sandbox) rootOf(spec Spec) (root string, err error) {
 	return root, nil
 }
 
-// busyLimit is the longest wait for a program that is still being written.
-const busyLimit = 500 * time.Millisecond
+// maxBusyWait is the longest pause before another attempt to start a busy program.
+const maxBusyWait = 500 * time.Millisecond
 
-// launch starts the command that prepare makes. A program that was unpacked a
-// moment ago may be open for writing in a child that somebody else has just
-// forked and that has not become another program yet; Linux refuses to run it
-// until then (golang/go#22315).
-func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
+// startCommand starts the command that prepare returns, again while Linux reports
+// ETXTBSY: a child that was forked while the program was unpacked holds it open for
+// writing until it executes another program (golang/go#22315).
+func (s *Sandbox) startCommand(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
 	for wait := time.Millisecond; ; wait *= 2 {
 		cmd, err := prepare()
 		if err != nil {
@@ -180,16 +179,16 @@ func (s *Sandbox) launch(prepare func() (*exec.Cmd, error)) (*exec.Cmd, error) {
 		if !s.thread.do(func() { err = cmd.Start() }) {
 			return nil, context.Canceled
 		}
-		if !errors.Is(err, syscall.ETXTBSY) || wait > busyLimit {
+		if !errors.Is(err, syscall.ETXTBSY) || wait > maxBusyWait {
 			return cmd, err
 		}
 		<-time.After(wait)
 	}
 }
 
-// unstartable tells a file for another kind of processor, which a container
-// runtime starts and loses, from what cannot be started at all.
-func (p *process) unstartable(err error) (Container, error) {
+// startFailure returns the result of a failed start: a container that has exited for a
+// program of another architecture, as with a container runtime, otherwise an error.
+func (p *process) startFailure(err error) (Container, error) {
 	var start *StartError
 	switch {
 	case errors.As(err, &start):

@@ -22,14 +22,14 @@ import (
 	"dagger/slipway/internal/rehearse/localaws/registry"
 )
 
-// shelf is a registry of images by reference.
-type shelf map[string]v1.Image
+// fakeRegistry is a registry of images by reference.
+type fakeRegistry map[string]v1.Image
 
-func (s shelf) Repository(ref string) (repo, reference string, ok bool) {
+func (s fakeRegistry) ParseReference(ref string) (repo, reference string, ok bool) {
 	return ref, "latest", !strings.Contains(ref, "elsewhere")
 }
 
-func (s shelf) Image(repo, _ string, _ []v1.Platform) (v1.Image, error) {
+func (s fakeRegistry) Image(repo, _ string, _ []v1.Platform) (v1.Image, error) {
 	switch img, ok := s[repo]; {
 	case ok:
 		return img, nil
@@ -40,42 +40,42 @@ func (s shelf) Image(repo, _ string, _ []v1.Platform) (v1.Image, error) {
 	}
 }
 
-// way is one of the ways in which a runtime can run tasks.
-type way struct {
-	name    string
-	mode    Mode
-	inPlace bool // without changing the root directory, as everybody but root has to
+// testMode is a mode in which a runtime can run tasks.
+type testMode struct {
+	name     string
+	mode     Mode
+	noChroot bool // without changing the root directory, as everybody but root has to
 }
 
-// ways lists what this machine can do of it.
-func ways(t *testing.T) []way {
+// testModes returns the modes that this machine supports.
+func testModes(t *testing.T) []testMode {
 	t.Helper()
-	list := []way{{"in place", ModePort, true}}
+	list := []testMode{{"in place", ModePort, true}}
 	if probeChroot(t.TempDir()) == nil {
-		list = append(list, way{"chroot", ModePort, false})
+		list = append(list, testMode{"chroot", ModePort, false})
 	}
 	if probeNamespaces() == nil {
-		list = append(list, way{"namespace", ModeNamespace, false})
+		list = append(list, testMode{"namespace", ModeNamespace, false})
 	}
 	if len(list) < 3 {
-		t.Logf("only %d of 3 ways to run tasks are possible here and tested", len(list))
+		t.Logf("this machine supports only %d of 3 task modes", len(list))
 	}
 	return list
 }
 
-func newRuntime(t *testing.T, w way, images shelf) *Runtime {
+func newRuntime(t *testing.T, w testMode, images fakeRegistry) *Runtime {
 	t.Helper()
-	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewFast(1)})
+	rt, err := NewRuntime(Config{Dir: t.TempDir(), Mode: w.mode, Images: images, Clock: clock.NewScaled(1)})
 	require.NoError(t, err)
 	t.Cleanup(rt.Close)
-	if w.inPlace {
+	if w.noChroot {
 		rt.chroot = false
 	}
 	require.Equal(t, w.mode, rt.Mode())
 	return rt
 }
 
-// lines collects output.
+// lines collects a container's output.
 type lines struct {
 	mu   sync.Mutex
 	list []string
@@ -93,17 +93,17 @@ func (l *lines) all() []string {
 	return slices.Clone(l.list)
 }
 
-// started is a container of a task of its own.
-type started struct {
+// startedContainer is a container in its own sandbox.
+type startedContainer struct {
 	Container
 	sandbox *Sandbox
 	output  *lines
 }
 
-// run starts an image the way w; the test's end stops it.
-func run(t *testing.T, w way, img v1.Image, change func(*Spec)) started {
+// run starts a container of an image in a mode. It is stopped when the test ends.
+func run(t *testing.T, w testMode, img v1.Image, change func(*Spec)) startedContainer {
 	t.Helper()
-	rt := newRuntime(t, w, shelf{"app": img})
+	rt := newRuntime(t, w, fakeRegistry{"app": img})
 	pulled, err := rt.Pull(t.Context(), "app")
 	require.NoError(t, err)
 	s, err := rt.NewSandbox("ip-10-0-10-9.ec2.internal", "10.0.10.9")
@@ -119,11 +119,11 @@ func run(t *testing.T, w way, img v1.Image, change func(*Spec)) started {
 		c.Stop(time.Second)
 		s.Close()
 	})
-	return started{c, s, out}
+	return startedContainer{c, s, out}
 }
 
-// get asks the container's server.
-func (s started) get(t *testing.T, path string) (status int, body string, err error) {
+// get sends a request to the container's server.
+func (s startedContainer) get(t *testing.T, path string) (status int, body string, err error) {
 	t.Helper()
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return s.sandbox.Dial(ctx, 8000) }}
 	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("http://task" + path)
@@ -135,8 +135,8 @@ func (s started) get(t *testing.T, path string) (status int, body string, err er
 	return resp.StatusCode, string(raw), err
 }
 
-// ready waits until the container answers.
-func (s started) ready(t *testing.T) {
+// ready waits until the container responds.
+func (s startedContainer) ready(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		status, _, err := s.get(t, "/health")
@@ -146,21 +146,21 @@ func (s started) ready(t *testing.T) {
 
 func service(t *testing.T, args ...string) v1.Image {
 	t.Helper()
-	img, err := testapp.Service(binary, "one", args...)
+	img, err := testapp.ServiceImage(binary, "one", args...)
 	require.NoError(t, err)
 	return img
 }
 
-// each runs a test in every way there is.
-func each(t *testing.T, test func(t *testing.T, w way)) {
+// forEachMode runs a test in all supported modes.
+func forEachMode(t *testing.T, test func(t *testing.T, w testMode)) {
 	t.Helper()
-	for _, w := range ways(t) {
+	for _, w := range testModes(t) {
 		t.Run(w.name, func(t *testing.T) { test(t, w) })
 	}
 }
 
 func TestServiceRuns(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	forEachMode(t, func(t *testing.T, w testMode) {
 		c := run(t, w, service(t), func(s *Spec) { s.Env = []string{"VERSION=two", "EXTRA=1"} })
 		c.ready(t)
 		_, body, err := c.get(t, "/")
@@ -180,7 +180,7 @@ func TestServiceRuns(t *testing.T) {
 		} else {
 			require.Regexp(t, `\nPORT=(2\d{4}|3[01]\d{3})$`, answer.Env)
 		}
-		if !w.inPlace {
+		if !w.noChroot {
 			require.Equal(t, 65532, answer.UID, "the image's user")
 		}
 		require.NoError(t, c.Check(t.Context(), []string{"/app", "check"}))
@@ -201,9 +201,9 @@ func TestServiceRuns(t *testing.T) {
 	})
 }
 
-func TestTwoTasksHaveOnePort(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
-		rt := newRuntime(t, w, shelf{"app": service(t)})
+func TestTwoTasksWithSamePort(t *testing.T) {
+	forEachMode(t, func(t *testing.T, w testMode) {
+		rt := newRuntime(t, w, fakeRegistry{"app": service(t)})
 		img, err := rt.Pull(t.Context(), "app")
 		require.NoError(t, err)
 		for _, ip := range []string{"10.0.10.4", "10.0.10.5"} {
@@ -213,7 +213,7 @@ func TestTwoTasksHaveOnePort(t *testing.T) {
 			require.NoError(t, err)
 			defer s.Close()
 			defer c.Stop(time.Second)
-			both := started{c, s, &lines{}}
+			both := startedContainer{c, s, &lines{}}
 			both.ready(t)
 			_, body, err := both.get(t, "/")
 			require.NoError(t, err)
@@ -230,13 +230,13 @@ func TestExitCodes(t *testing.T) {
 	}{
 		"its own":      {[]string{"exit", "7"}, false, []int{7}},
 		"none":         {[]string{"exit", "0"}, false, []int{0}},
-		"asked to":     {[]string{"hang"}, true, []int{143, 2, 137}}, // the first process of a container survives an unhandled SIGTERM; Go's runtime may then exit with 2
+		"SIGTERM":      {[]string{"hang"}, true, []int{143, 2, 137}}, // the first process of a container survives an unhandled SIGTERM; Go's runtime may then exit with 2
 		"killed":       {[]string{"stubborn"}, true, []int{137}},
 		"with a child": {[]string{"spawn"}, true, []int{143, 2, 137}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			each(t, func(t *testing.T, w way) {
+			forEachMode(t, func(t *testing.T, w testMode) {
 				c := run(t, w, service(t, test.args...), nil)
 				if test.stop {
 					if test.args[0] != "hang" {
@@ -252,7 +252,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestOutputIsComplete(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+	forEachMode(t, func(t *testing.T, w testMode) {
 		c := run(t, w, service(t, "exit", "1"), nil)
 		<-c.Done()
 		require.Equal(t, []string{"starting one", "panic: the database is on fire"}, c.output.all())
@@ -264,10 +264,10 @@ func TestLongLinesAreSplit(t *testing.T) {
 	copyLines(strings.NewReader("short\r\n"+strings.Repeat("x", maxLine+10)+"\n\nend"), out.add)
 	got := out.all()
 	require.Equal(t, []int{5, maxLine, 10, 0, 3}, []int{len(got[0]), len(got[1]), len(got[2]), len(got[3]), len(got[4])})
-	copyLines(strings.NewReader("nobody listens\n"), nil)
+	copyLines(strings.NewReader("no sink\n"), nil)
 }
 
-func TestCommandsOfTheTaskDefinition(t *testing.T) {
+func TestTaskDefinitionCommand(t *testing.T) {
 	img := Image{Config: v1.Config{Entrypoint: []string{"/entry"}, Cmd: []string{"image"}, WorkingDir: "/srv", User: "1"}}
 	tests := map[string]struct {
 		spec Spec
@@ -289,10 +289,10 @@ func TestCommandsOfTheTaskDefinition(t *testing.T) {
 	require.Equal(t, "2", Spec{Image: &img, User: "2"}.user())
 }
 
-func TestWhatCannotBeStarted(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	const wording = "CannotStartContainerError: ResourceInitializationError: failed to create new container runtime task: "
-	each(t, func(t *testing.T, w way) {
-		rt := newRuntime(t, w, shelf{"app": service(t)})
+	forEachMode(t, func(t *testing.T, w testMode) {
+		rt := newRuntime(t, w, fakeRegistry{"app": service(t)})
 		img, err := rt.Pull(t.Context(), "app")
 		require.NoError(t, err)
 		s, err := rt.NewSandbox("task", "10.0.10.4")
@@ -308,7 +308,7 @@ func TestWhatCannotBeStarted(t *testing.T) {
 			"no user":         {Spec{User: "nobody"}, "unable to find user nobody: no matching entries in passwd file"},
 			"no group":        {Spec{User: "1:staff"}, "unable to find group staff: no matching entries in group file"},
 		} {
-			if strings.HasPrefix(name, "no user") && w.inPlace || strings.HasPrefix(name, "no group") && w.inPlace {
+			if strings.HasPrefix(name, "no user") && w.noChroot || strings.HasPrefix(name, "no group") && w.noChroot {
 				continue // users are not looked at: only root can change them
 			}
 			test.spec.Image, test.spec.Name = img, strings.ReplaceAll(name, " ", "-")
@@ -320,8 +320,8 @@ func TestWhatCannotBeStarted(t *testing.T) {
 	})
 }
 
-func TestProgramsForOtherProcessorsAreLost(t *testing.T) {
-	each(t, func(t *testing.T, w way) {
+func TestProgramOfOtherArchitecture(t *testing.T) {
+	forEachMode(t, func(t *testing.T, w testMode) {
 		layer, err := testapp.Layer(testapp.File{Name: "app", Body: []byte("\x7fELF of another kind"), Mode: 0o755})
 		require.NoError(t, err)
 		img, err := testapp.Image(v1.Config{Entrypoint: []string{"/app"}}, layer)
@@ -335,7 +335,7 @@ func TestProgramsForOtherProcessorsAreLost(t *testing.T) {
 }
 
 func TestPullErrors(t *testing.T) {
-	rt := newRuntime(t, way{"", ModePort, true}, shelf{})
+	rt := newRuntime(t, testMode{"", ModePort, true}, fakeRegistry{})
 	const retried = "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
 	for ref, want := range map[string]string{
 		"app:v1":                     retried + "failed to resolve ref app:v1: app:v1: not found",
@@ -350,13 +350,13 @@ func TestPullErrors(t *testing.T) {
 	}
 }
 
-func TestNamespacesAreRefusedWithoutPrivilege(t *testing.T) {
+func TestNamespacesUnavailable(t *testing.T) {
 	if os.Geteuid() == 0 && probeNamespaces() == nil {
-		rt := newRuntime(t, way{"", ModeNamespace, false}, shelf{})
+		rt := newRuntime(t, testMode{"", ModeNamespace, false}, fakeRegistry{})
 		require.Equal(t, ModeNamespace, rt.Mode())
 		return
 	}
 	_, err := NewRuntime(Config{Dir: t.TempDir(), Mode: ModeNamespace})
-	require.ErrorIs(t, err, ErrNamespaces)
+	require.ErrorIs(t, err, ErrNamespacesUnavailable)
 	require.NotEqual(t, "linux/root", runtime.GOOS)
 }

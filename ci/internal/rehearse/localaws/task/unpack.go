@@ -16,16 +16,15 @@ import (
 )
 
 const (
-	whiteout       = ".wh."         // marks a file of a lower layer as deleted
-	opaqueWhiteout = ".wh..wh..opq" // marks everything in a directory as deleted
+	whiteout       = ".wh."         // deletes a file of a lower layer
+	opaqueWhiteout = ".wh..wh..opq" // deletes the contents of a directory
 )
 
-// unpack writes an image's file system to dir. All writing goes through an
-// os.Root: no entry, and no symbolic link an earlier entry made, can reach
-// outside of dir.
+// unpack writes an image's file system to dir. It writes through an os.Root, so that no
+// entry and no symbolic link can reach outside of dir.
 func unpack(ctx context.Context, img v1.Image, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the root directory: %w", err)
+		return fmt.Errorf("creating the root directory: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -50,7 +49,7 @@ func unpackLayer(ctx context.Context, layer v1.Layer, root *os.Root) error {
 		return fmt.Errorf("opening: %w", err)
 	}
 	defer content.Close()
-	e := extraction{root: root, written: map[string]bool{}, owner: os.Geteuid() == 0}
+	e := layerExtractor{root: root, extracted: map[string]bool{}, setOwner: os.Geteuid() == 0}
 	archive := tar.NewReader(content)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -63,44 +62,44 @@ func unpackLayer(ctx context.Context, layer v1.Layer, root *os.Root) error {
 		if err != nil {
 			return fmt.Errorf("reading: %w", err)
 		}
-		if err := e.entry(header, archive); err != nil {
+		if err := e.extract(header, archive); err != nil {
 			return fmt.Errorf("%s: %w", header.Name, err)
 		}
 	}
 }
 
-// extraction is one layer being applied.
-type extraction struct {
-	root    *os.Root
-	written map[string]bool // what this layer brought, which its own whiteouts spare
-	owner   bool            // set owners; only root may
+// layerExtractor extracts one layer over the lower ones.
+type layerExtractor struct {
+	root      *os.Root
+	extracted map[string]bool // files of this layer, which its whiteouts do not delete
+	setOwner  bool            // only root may
 }
 
-func (e extraction) entry(h *tar.Header, content io.Reader) error {
+func (e layerExtractor) extract(h *tar.Header, content io.Reader) error {
 	name := path.Clean(strings.TrimLeft(h.Name, "/"))
 	if name == "." {
 		return nil
 	}
 	if !filepath.IsLocal(name) {
-		return errors.New("the path leads out of the image")
+		return errors.New("the path leads outside of the image")
 	}
 	if base := path.Base(name); strings.HasPrefix(base, whiteout) {
-		return e.delete(path.Dir(name), base)
+		return e.applyWhiteout(path.Dir(name), base)
 	}
 	if err := e.root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return err
 	}
-	if err := e.makeRoom(name, h); err != nil {
+	if err := e.removeConflict(name, h); err != nil {
 		return err
 	}
-	e.written[name] = true
+	e.extracted[name] = true
 	switch h.Typeflag {
 	case tar.TypeDir:
 		if err := e.root.MkdirAll(name, 0o755); err != nil {
 			return err
 		}
 	case tar.TypeReg:
-		if err := e.file(name, content); err != nil {
+		if err := e.writeFile(name, content); err != nil {
 			return err
 		}
 	case tar.TypeSymlink:
@@ -110,14 +109,13 @@ func (e extraction) entry(h *tar.Header, content io.Reader) error {
 	case tar.TypeLink:
 		return e.root.Link(path.Clean(strings.TrimLeft(h.Linkname, "/")), name)
 	default:
-		return nil // devices and pipes: a task gets none from its image
+		return nil // devices and pipes are not extracted
 	}
-	return e.attributes(name, h)
+	return e.setAttributes(name, h)
 }
 
-// makeRoom removes what a lower layer has at this place, except a directory
-// that stays one.
-func (e extraction) makeRoom(name string, h *tar.Header) error {
+// removeConflict removes a lower layer's file at a path, unless both are directories.
+func (e layerExtractor) removeConflict(name string, h *tar.Header) error {
 	info, err := e.root.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.IsDir() && h.Typeflag == tar.TypeDir {
 		return nil
@@ -128,7 +126,7 @@ func (e extraction) makeRoom(name string, h *tar.Header) error {
 	return e.root.RemoveAll(name)
 }
 
-func (e extraction) file(name string, content io.Reader) error {
+func (e layerExtractor) writeFile(name string, content io.Reader) error {
 	f, err := e.root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
@@ -140,17 +138,17 @@ func (e extraction) file(name string, content io.Reader) error {
 	return f.Close()
 }
 
-func (e extraction) attributes(name string, h *tar.Header) error {
-	if e.owner {
-		// A user namespace may not have the owner; the file then stays ours.
+func (e layerExtractor) setAttributes(name string, h *tar.Header) error {
+	if e.setOwner {
+		// A user namespace may lack the owner; the file then keeps this process's.
 		_ = e.root.Lchown(name, h.Uid, h.Gid)
 	}
 	if h.Typeflag == tar.TypeSymlink {
 		return nil
 	}
 	mode := h.FileInfo().Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
-	if !e.owner {
-		mode |= 0o600 // so that it can be read and removed again
+	if !e.setOwner {
+		mode |= 0o600 // so that this process can read and remove it
 		if h.Typeflag == tar.TypeDir {
 			mode |= 0o100
 		}
@@ -158,28 +156,28 @@ func (e extraction) attributes(name string, h *tar.Header) error {
 	return e.root.Chmod(name, mode)
 }
 
-// delete applies a whiteout.
-func (e extraction) delete(dir, base string) error {
+// applyWhiteout deletes what a whiteout hides.
+func (e layerExtractor) applyWhiteout(dir, base string) error {
 	if base != opaqueWhiteout {
 		name := path.Join(dir, strings.TrimPrefix(base, whiteout))
-		if e.written[name] {
+		if e.extracted[name] {
 			return nil
 		}
 		return e.root.RemoveAll(name)
 	}
-	var doomed []string
+	var hidden []string
 	err := fs.WalkDir(e.root.FS(), dir, func(name string, _ fs.DirEntry, err error) error {
-		if err == nil && name != dir && !e.written[name] {
-			doomed = append(doomed, name)
+		if err == nil && name != dir && !e.extracted[name] {
+			hidden = append(hidden, name)
 		}
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for i := len(doomed) - 1; i >= 0 && err == nil; i-- {
-		// Deepest first; a directory that holds something of this layer stays.
-		if rmErr := e.root.Remove(doomed[i]); rmErr != nil && !errors.Is(rmErr, fs.ErrExist) {
+	for i := len(hidden) - 1; i >= 0 && err == nil; i-- {
+		// Deepest first; a directory with files of this layer stays.
+		if rmErr := e.root.Remove(hidden[i]); rmErr != nil && !errors.Is(rmErr, fs.ErrExist) {
 			err = rmErr
 		}
 	}

@@ -35,7 +35,7 @@ func link(name, target string) testapp.File {
 	return testapp.File{Name: name, Link: target, Mode: 0o777}
 }
 
-// tree lists the files below a directory with their content, links with "→".
+// tree returns the files below a directory with their contents, and links with "→".
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	found := map[string]string{}
@@ -61,7 +61,7 @@ func TestUnpack(t *testing.T) {
 		layers [][]testapp.File
 		want   map[string]string
 	}{
-		"layers lie over one another": {
+		"layers are merged": {
 			[][]testapp.File{{file("a", "1"), file("dir/b", "1")}, {file("a", "2"), file("/abs", "3"), file("./dot", "4")}},
 			map[string]string{"a": "2", "dir/b": "1", "abs": "3", "dot": "4"},
 		},
@@ -69,15 +69,15 @@ func TestUnpack(t *testing.T) {
 			[][]testapp.File{{file("a", "1"), file("dir/b", "1"), file("dir/c", "1")}, {file(".wh.a", ""), file("dir/.wh.b", ""), file("dir/.wh.none", "")}},
 			map[string]string{"dir/c": "1"},
 		},
-		"opaque directories hide what is below": {
+		"opaque directories hide lower layers": {
 			[][]testapp.File{{file("dir/a", "1"), file("dir/sub/b", "1"), file("other", "1")}, {file("dir/new", "2"), file("dir/.wh..wh..opq", ""), file("none/.wh..wh..opq", "")}},
 			map[string]string{"dir/new": "2", "other": "1"},
 		},
-		"a whiteout spares its own layer": {
+		"a whiteout keeps files of its layer": {
 			[][]testapp.File{{file("a", "1")}, {file("a", "2"), file(".wh.a", "")}},
 			map[string]string{"a": "2"},
 		},
-		"kinds change": {
+		"file types change": {
 			[][]testapp.File{{file("x/a", "1"), file("y", "1"), link("z", "y")}, {file("x", "2"), {Name: "y/", Mode: 0o755}, file("y/b", "2"), file("z", "2")}},
 			map[string]string{"x": "2", "y/b": "2", "z": "2"},
 		},
@@ -95,7 +95,7 @@ func TestUnpack(t *testing.T) {
 	}
 }
 
-func TestUnpackDoesNotLeaveItsDirectory(t *testing.T) {
+func TestUnpackStaysInDirectory(t *testing.T) {
 	tests := map[string][]testapp.File{
 		"dots":                     {file("../evil", "x")},
 		"dots inside":              {file("a/../../evil", "x")},
@@ -107,10 +107,10 @@ func TestUnpackDoesNotLeaveItsDirectory(t *testing.T) {
 	for name, files := range tests {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
-			victim := filepath.Join(parent, "victim")
-			require.NoError(t, os.WriteFile(victim, nil, 0o600))
+			outsideFile := filepath.Join(parent, "victim")
+			require.NoError(t, os.WriteFile(outsideFile, nil, 0o600))
 			require.Error(t, unpack(t.Context(), layered(t, files), filepath.Join(parent, "root")))
-			require.FileExists(t, victim)
+			require.FileExists(t, outsideFile)
 			require.NoFileExists(t, filepath.Join(parent, "evil"))
 			require.NoFileExists(t, "/evil")
 		})
@@ -162,10 +162,10 @@ func TestUsers(t *testing.T) {
 	require.NoError(t, unpack(t.Context(), layered(t, []testapp.File{
 		file("etc/passwd", "root:x:0:0::/:/bin/sh\nweb:x:101:102::/:/bin/sh\nbroken\n"), file("etc/group", "root:x:0:\nstaff:x:50:\n"),
 	}), root))
-	for user, want := range map[string]*identity{
+	for user, want := range map[string]*userIDs{
 		"": nil, "0": {0, 0}, "web": {101, 102}, "101": {101, 102}, "65532": {65532, 0}, "65532:7": {65532, 7}, "web:staff": {101, 50}, "1:0": {1, 0},
 	} {
-		got, err := userOf(root, user)
+		got, err := resolveUser(root, user)
 		require.NoError(t, err, user)
 		require.Equal(t, want, got, user)
 	}

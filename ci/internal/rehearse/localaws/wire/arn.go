@@ -15,27 +15,28 @@ type Scope struct {
 	Account string
 }
 
-// ARN names a regional resource.
+// ARN returns the ARN of a regional resource.
 func (s Scope) ARN(service, resource string) string {
 	return "arn:aws:" + service + ":" + s.Region + ":" + s.Account + ":" + resource
 }
 
-// Global names a resource of a service without regions, such as IAM or STS.
-func (s Scope) Global(service, resource string) string {
+// GlobalARN returns the ARN of a resource of a service without regions, such as IAM
+// or STS.
+func (s Scope) GlobalARN(service, resource string) string {
 	return "arn:aws:" + service + "::" + s.Account + ":" + resource
 }
 
-// Hex returns n random lower-case hexadecimal digits, the form of task ids (32)
+// RandomHex returns n random lower-case hexadecimal digits, the form of task ids (32)
 // and load balancer ids (16).
-func Hex(n int) string {
+func RandomHex(n int) string {
 	b := make([]byte, (n+1)/2)
 	_, _ = rand.Read(b) // never fails: crypto/rand aborts the program instead
 	return hex.EncodeToString(b)[:n]
 }
 
-// Digits returns n random decimal digits that do not begin with zero, the form
+// RandomDigits returns n random decimal digits that do not begin with zero, the form
 // of deployment and service revision ids (19).
-func Digits(n int) string {
+func RandomDigits(n int) string {
 	var b strings.Builder
 	for i := range n {
 		lowest := int64(0)
@@ -48,8 +49,8 @@ func Digits(n int) string {
 	return b.String()
 }
 
-// UUID returns a random version 4 UUID, the form of request and event ids.
-func UUID() string {
+// NewUUID returns a random version 4 UUID, the form of request and event ids.
+func NewUUID() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b)
 	b[6] = b[6]&0x0f | 0x40
@@ -57,8 +58,8 @@ func UUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// Name is the part of an ARN or of a path behind the last slash, and s itself
-// where there is none. AWS accepts short names and ARNs nearly everywhere.
-func Name(s string) string {
+// ResourceName returns the part of an ARN or path after the last slash, or s if it has
+// no slash. AWS accepts short names and ARNs nearly everywhere.
+func ResourceName(s string) string {
 	return s[strings.LastIndexByte(s, '/')+1:]
 }

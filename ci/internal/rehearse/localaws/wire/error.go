@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// Error is a failure in the shape AWS answers with: a code that SDKs turn into
-// a typed exception, a message for people, and the HTTP status.
+// Error is an error response of AWS: a code that SDKs turn into a typed exception, a
+// message, and the HTTP status.
 type Error struct {
 	Code    string
 	Message string
@@ -16,24 +16,24 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Errorf is a client error (HTTP 400), which nearly all of AWS's are.
+// Errorf returns a client error (HTTP 400), as nearly all of AWS's are.
 func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Status: http.StatusBadRequest}
 }
 
-// AsStatus is the error with another HTTP status than 400, as the older services
-// answer: 404 for what is not there, 409 for what is there already.
-func (e *Error) AsStatus(status int) *Error {
+// WithStatus sets another HTTP status than 400. The older services use 404 for a
+// missing resource and 409 for an existing one.
+func (e *Error) WithStatus(status int) *Error {
 	e.Status = status
 	return e
 }
 
-// asError makes any error an AWS one: what is not known is a failure of the
-// service itself, which SDKs retry.
-func asError(err error) *Error {
-	var known *Error
-	if errors.As(err, &known) {
-		return known
+// toError returns err as an error of AWS. An unknown one becomes an internal failure
+// of the service, which SDKs retry.
+func toError(err error) *Error {
+	var awsError *Error
+	if errors.As(err, &awsError) {
+		return awsError
 	}
 	return &Error{Code: "InternalFailure", Message: err.Error(), Status: http.StatusInternalServerError}
 }

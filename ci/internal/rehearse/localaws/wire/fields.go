@@ -16,23 +16,23 @@ var (
 
 // field is one member of an SDK struct.
 type field struct {
-	index int
-	name  string // as in Go and in the Query protocol: TaskDefinition
-	camel string // as in AWS JSON: taskDefinition
+	index    int
+	name     string // as in Go and in the Query protocol: TaskDefinition
+	jsonName string // as in AWS JSON: taskDefinition
 }
 
-// keepsCapitals says whether a struct's members keep their capital letter in AWS
-// JSON. Those of Secrets Manager and Systems Manager all do; of everything in
-// ECS, ECR and CloudWatch Logs that is served here, one struct does.
-func keepsCapitals(t reflect.Type) bool {
+// usesPascalCase reports whether a struct's members begin with a capital letter in AWS
+// JSON. All members of Secrets Manager and Systems Manager do, and one struct of those
+// served here of ECS, ECR and CloudWatch Logs.
+func usesPascalCase(t reflect.Type) bool {
 	return t == reflect.TypeFor[ecrtypes.Tag]() ||
 		strings.Contains(t.PkgPath(), "/service/secretsmanager") || strings.Contains(t.PkgPath(), "/service/ssm")
 }
 
 var fieldCache sync.Map // reflect.Type → []field
 
-// fieldsOf lists the members of an SDK struct that travel: the exported ones
-// except ResultMetadata, which the SDK adds on the client's side.
+// fieldsOf returns the members of an SDK struct that are sent: the exported ones
+// except ResultMetadata, which the client's SDK adds.
 func fieldsOf(t reflect.Type) []field {
 	if cached, ok := fieldCache.Load(t); ok {
 		return cached.([]field)
@@ -44,10 +44,10 @@ func fieldsOf(t reflect.Type) []field {
 			continue
 		}
 		camel := f.Name
-		if !keepsCapitals(t) {
+		if !usesPascalCase(t) {
 			camel = lowerFirst(camel)
 		}
-		fields = append(fields, field{index: i, name: f.Name, camel: camel})
+		fields = append(fields, field{index: i, name: f.Name, jsonName: camel})
 	}
 	fieldCache.Store(t, fields)
 	return fields
@@ -60,10 +60,10 @@ func lowerFirst(s string) string {
 	return s
 }
 
-// absent says whether a member is left out of a message. The SDK's structs
-// spell "not there" as nil, and as the empty string for enumerations; numbers
-// and booleans that are not pointers always travel, as they do from AWS.
-func absent(v reflect.Value) bool {
+// omitted reports whether a member is left out of a message: nil, or an empty string
+// for enumerations. Numbers and booleans that are not pointers are always sent, as by
+// AWS.
+func omitted(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map, reflect.Interface:
 		return v.IsNil()

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// EncodeJSON writes an SDK output struct as AWS JSON 1.1: member names begin
-// with a lower-case letter, times are seconds since 1970 with milliseconds,
-// blobs are base64.
+// EncodeJSON encodes an SDK output struct as AWS JSON 1.1: member names begin with a
+// lower-case letter, times are Unix seconds with milliseconds, blobs are base64.
 func EncodeJSON(out any) ([]byte, error) {
 	var b bytes.Buffer
 	if err := encodeJSON(&b, reflect.ValueOf(out)); err != nil {
@@ -43,7 +42,7 @@ func encodeJSON(b *bytes.Buffer, v reflect.Value) error {
 	case reflect.Map:
 		return encodeMap(b, v)
 	case reflect.Interface:
-		return fmt.Errorf("encoding %s: unions are not spoken here", v.Type())
+		return fmt.Errorf("encoding %s: unions are not supported", v.Type())
 	default:
 		return encodeScalar(b, v.Interface())
 	}
@@ -60,14 +59,14 @@ func encodeStruct(b *bytes.Buffer, v reflect.Value) error {
 	first := true
 	for _, f := range fieldsOf(v.Type()) {
 		member := v.Field(f.index)
-		if absent(member) {
+		if omitted(member) {
 			continue
 		}
 		if !first {
 			b.WriteByte(',')
 		}
 		first = false
-		b.WriteString(`"` + f.camel + `":`)
+		b.WriteString(`"` + f.jsonName + `":`)
 		if err := encodeJSON(b, member); err != nil {
 			return err
 		}
@@ -110,9 +109,8 @@ func encodeMap(b *bytes.Buffer, v reflect.Value) error {
 	return nil
 }
 
-// DecodeJSON reads an AWS JSON 1.1 request into an SDK input struct. Members
-// the struct does not know are ignored, as AWS does; a member of the wrong type
-// is a SerializationException.
+// DecodeJSON decodes an AWS JSON 1.1 request into an SDK input struct. Unknown members
+// are ignored, as by AWS; a member of the wrong type is a SerializationException.
 func DecodeJSON(r io.Reader, in any) error {
 	d := json.NewDecoder(r)
 	d.UseNumber()
@@ -126,43 +124,43 @@ func DecodeJSON(r io.Reader, in any) error {
 	return decodeJSON(tree, reflect.ValueOf(in).Elem(), "request")
 }
 
-func decodeJSON(tree any, v reflect.Value, where string) error {
+func decodeJSON(tree any, v reflect.Value, path string) error {
 	if tree == nil {
 		return nil
 	}
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
-		return decodeJSON(tree, v.Elem(), where)
+		return decodeJSON(tree, v.Elem(), path)
 	}
 	if v.Type() == timeType {
-		return decodeTime(tree, v, where)
+		return decodeTime(tree, v, path)
 	}
 	switch x := tree.(type) {
 	case map[string]any:
-		return decodeObject(x, v, where)
+		return decodeObject(x, v, path)
 	case []any:
 		if v.Kind() != reflect.Slice {
-			return mismatch(where, "a list", v)
+			return typeMismatch(path, "a list", v)
 		}
 		list := reflect.MakeSlice(v.Type(), len(x), len(x))
 		for i, item := range x {
-			if err := decodeJSON(item, list.Index(i), fmt.Sprintf("%s[%d]", where, i)); err != nil {
+			if err := decodeJSON(item, list.Index(i), fmt.Sprintf("%s[%d]", path, i)); err != nil {
 				return err
 			}
 		}
 		v.Set(list)
 		return nil
 	default:
-		return decodeLeaf(x, v, where)
+		return decodeLeaf(x, v, path)
 	}
 }
 
-func decodeObject(x map[string]any, v reflect.Value, where string) error {
+func decodeObject(x map[string]any, v reflect.Value, path string) error {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			if member, ok := x[f.camel]; ok {
-				if err := decodeJSON(member, v.Field(f.index), where+"."+f.camel); err != nil {
+			if member, ok := x[f.jsonName]; ok {
+				if err := decodeJSON(member, v.Field(f.index), path+"."+f.jsonName); err != nil {
 					return err
 				}
 			}
@@ -171,78 +169,78 @@ func decodeObject(x map[string]any, v reflect.Value, where string) error {
 		m := reflect.MakeMapWithSize(v.Type(), len(x))
 		for key, item := range x {
 			value := reflect.New(v.Type().Elem()).Elem()
-			if err := decodeJSON(item, value, where+"."+key); err != nil {
+			if err := decodeJSON(item, value, path+"."+key); err != nil {
 				return err
 			}
 			m.SetMapIndex(reflect.ValueOf(key).Convert(v.Type().Key()), value)
 		}
 		v.Set(m)
-	case reflect.Interface: // a union or document no operation here looks at
+	case reflect.Interface: // a union or document that no operation here reads
 	default:
-		return mismatch(where, "an object", v)
+		return typeMismatch(path, "an object", v)
 	}
 	return nil
 }
 
-func decodeLeaf(leaf any, v reflect.Value, where string) error {
+func decodeLeaf(leaf any, v reflect.Value, path string) error {
 	switch x := leaf.(type) {
 	case string:
 		if v.Type() == bytesType {
 			raw, err := base64.StdEncoding.DecodeString(x)
 			if err != nil {
-				return mismatch(where, "text that is not base64", v)
+				return typeMismatch(path, "a string that is not base64", v)
 			}
 			v.SetBytes(raw)
 			return nil
 		}
 		if v.Kind() != reflect.String {
-			return mismatch(where, "text", v)
+			return typeMismatch(path, "a string", v)
 		}
 		v.SetString(x)
 	case bool:
 		if v.Kind() != reflect.Bool {
-			return mismatch(where, "a boolean", v)
+			return typeMismatch(path, "a boolean", v)
 		}
 		v.SetBool(x)
 	case json.Number:
-		return decodeNumber(x.String(), v, where)
+		return decodeNumber(x.String(), v, path)
 	}
 	return nil
 }
 
-func decodeNumber(text string, v reflect.Value, where string) error {
+func decodeNumber(text string, v reflect.Value, path string) error {
 	switch v.Kind() {
 	case reflect.Int, reflect.Int32, reflect.Int64:
 		n, err := strconv.ParseInt(text, 10, v.Type().Bits())
 		if err != nil {
-			return mismatch(where, "the number "+text, v)
+			return typeMismatch(path, "the number "+text, v)
 		}
 		v.SetInt(n)
 	case reflect.Float32, reflect.Float64:
 		n, err := strconv.ParseFloat(text, 64)
 		if err != nil {
-			return mismatch(where, "the number "+text, v)
+			return typeMismatch(path, "the number "+text, v)
 		}
 		v.SetFloat(n)
 	default:
-		return mismatch(where, "a number", v)
+		return typeMismatch(path, "a number", v)
 	}
 	return nil
 }
 
-func decodeTime(tree any, v reflect.Value, where string) error {
+func decodeTime(tree any, v reflect.Value, path string) error {
 	n, ok := tree.(json.Number)
 	if !ok {
-		return mismatch(where, "something else", v)
+		return typeMismatch(path, "not a number", v)
 	}
 	seconds, err := n.Float64()
 	if err != nil {
-		return mismatch(where, "the number "+n.String(), v)
+		return typeMismatch(path, "the number "+n.String(), v)
 	}
 	v.Set(reflect.ValueOf(time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()))
 	return nil
 }
 
-func mismatch(where, got string, v reflect.Value) error {
-	return Errorf("SerializationException", "%s is %s where %s is expected", where, got, v.Type())
+func typeMismatch(path, got string, v reflect.Value) error {
+	return Errorf("SerializationException", "%s is %s where %s is expected", path, got, v.Type())
 }

@@ -47,7 +47,7 @@ func full() message {
 func TestJSON(t *testing.T) {
 	raw, err := EncodeJSON(full())
 	require.NoError(t, err)
-	//nolint:testifylint // the text counts: read as JSON, the large number would lose digits
+	//nolint:testifylint // compared as text: decoded as JSON, the large number would lose digits
 	require.Equal(t, `{"taskDefinition":"app:1","color":"red","count":7,"enabled":true,"optional":false,"ratio":0.5,"big":1152921504606846976,`+
 		`"at":1700000000.123,"raw":"aGk=","names":["a","b"],"parts":[{"name":"p","count":1}],"part":{"name":"q","count":2},`+
 		`"tags":{"a":"1","b":"2"},"nested":{"n":{"count":3}}}`, string(raw))
@@ -56,12 +56,12 @@ func TestJSON(t *testing.T) {
 	require.Equal(t, full(), back)
 }
 
-func TestJSONLeavesOutWhatIsNotThere(t *testing.T) {
+func TestJSONOmitsMissing(t *testing.T) {
 	raw, err := EncodeJSON(&message{Names: []string{}, ResultMetadata: "x", hidden: "y"})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"count":0,"enabled":false,"names":[]}`, string(raw))
 	_, err = EncodeJSON(struct{ Union any }{1})
-	require.ErrorContains(t, err, "unions are not spoken here")
+	require.ErrorContains(t, err, "unions are not supported")
 }
 
 func TestDecodeJSON(t *testing.T) {
@@ -71,16 +71,16 @@ func TestDecodeJSON(t *testing.T) {
 		"unknown member":      {`{"future":{"a":[1,{"b":2}]}}`, ""},
 		"null member":         {`{"taskDefinition":null}`, ""},
 		"no JSON":             {`{`, "SerializationException: the request is not JSON"},
-		"text for a number":   {`{"count":"seven"}`, "request.count is text where int32 is expected"},
+		"text for a number":   {`{"count":"seven"}`, "request.count is a string where int32 is expected"},
 		"number for text":     {`{"taskDefinition":7}`, "request.taskDefinition is a number where string is expected"},
 		"list for text":       {`{"taskDefinition":[]}`, "request.taskDefinition is a list where string is expected"},
 		"object for text":     {`{"names":[{}]}`, "request.names[0] is an object where string is expected"},
 		"boolean for a list":  {`{"names":true}`, "request.names is a boolean where []string is expected"},
 		"too large":           {`{"count":5000000000}`, "request.count is the number 5000000000 where int32 is expected"},
-		"text for a time":     {`{"at":"yesterday"}`, "request.at is something else where time.Time is expected"},
-		"no base64":           {`{"raw":"?"}`, "request.raw is text that is not base64"},
+		"text for a time":     {`{"at":"yesterday"}`, "request.at is not a number where time.Time is expected"},
+		"no base64":           {`{"raw":"?"}`, "request.raw is a string that is not base64"},
 		"deep inside":         {`{"parts":[{"count":1},{"count":true}]}`, "request.parts[1].count is a boolean"},
-		"inside a map":        {`{"nested":{"x":{"count":"1"}}}`, "request.nested.x.count is text"},
+		"inside a map":        {`{"nested":{"x":{"count":"1"}}}`, "request.nested.x.count is a string"},
 		"number out of range": {`{"ratio":1e999}`, "request.ratio is the number 1e999"},
 	}
 	for name, test := range tests {
@@ -91,7 +91,7 @@ func TestDecodeJSON(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, test.err)
-			require.Equal(t, "SerializationException", asError(err).Code)
+			require.Equal(t, "SerializationException", toError(err).Code)
 		})
 	}
 }
@@ -106,7 +106,7 @@ func FuzzDecodeJSON(f *testing.F) {
 		if DecodeJSON(strings.NewReader(text), &m) != nil {
 			return
 		}
-		// What was understood can be said again and means the same.
+		// Encoding what was decoded returns the same.
 		again, err := EncodeJSON(m)
 		require.NoError(t, err)
 		var back message

@@ -26,8 +26,8 @@ func DecodeQuery(form url.Values, in any) error {
 	return queryDecoder{form: form, known: keys}.decode("", reflect.ValueOf(in).Elem())
 }
 
-// queryDecoder knows every prefix of the form, so that a member that was not
-// sent is recognised without a walk over the whole form.
+// queryDecoder decodes a form. known holds every prefix of its keys, so that a missing
+// member is recognised without searching the whole form.
 type queryDecoder struct {
 	form  url.Values
 	known map[string]bool
@@ -114,7 +114,7 @@ func (d queryDecoder) malformed(path string, v reflect.Value) error {
 	return Errorf("MalformedInput", "%s: %q is not a valid %s", path, d.form.Get(path), v.Type())
 }
 
-// EncodeXML writes an SDK output struct as the answer to a Query request.
+// EncodeXML encodes an SDK output struct as the response to a Query request.
 func EncodeXML(action, namespace, requestID string, out any) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, `<%sResponse xmlns="%s"><%sResult>`, action, namespace, action)
@@ -138,7 +138,7 @@ func encodeXML(b *bytes.Buffer, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
 		for _, f := range fieldsOf(v.Type()) {
-			if member := v.Field(f.index); !absent(member) {
+			if member := v.Field(f.index); !omitted(member) {
 				b.WriteString("<" + f.name + ">")
 				encodeXML(b, member)
 				b.WriteString("</" + f.name + ">")
@@ -155,7 +155,7 @@ func encodeXML(b *bytes.Buffer, v reflect.Value) {
 	}
 }
 
-// EncodeXMLError is the Query protocol's shape of a failure.
+// EncodeXMLError encodes an error response of the Query protocol.
 func EncodeXMLError(namespace, requestID string, e *Error) []byte {
 	kind := "Sender"
 	if e.Status >= 500 {

@@ -40,22 +40,22 @@ func TestEncodeXML(t *testing.T) {
 		string(EncodeXMLError("ns", "id", &Error{Code: "C", Message: "a < b", Status: http.StatusInternalServerError})))
 }
 
-func TestPage(t *testing.T) {
+func TestPaginate(t *testing.T) {
 	items := []int{1, 2, 3, 4, 5}
 	var seen []int
 	var token *string
 	for range 3 {
-		page, next, err := Page(items, token, new(int32(2)), 100)
+		page, next, err := Paginate(items, token, new(int32(2)), 100)
 		require.NoError(t, err)
 		seen = append(seen, page...)
 		token = next
 	}
 	require.Equal(t, items, seen)
 	require.Nil(t, token)
-	all, next, err := Page(items, nil, nil, 100)
+	all, next, err := Paginate(items, nil, nil, 100)
 	require.NoError(t, err)
 	require.Equal(t, items, all)
 	require.Nil(t, next)
-	_, _, err = Page(items, new("?"), nil, 100)
+	_, _, err = Paginate(items, new("?"), nil, 100)
 	require.ErrorContains(t, err, "Invalid token.")
 }

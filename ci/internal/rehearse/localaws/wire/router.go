@@ -18,67 +18,66 @@ import (
 // through the ECR API (20 MiB, base64).
 const maxBody = 32 << 20
 
-// Call is one API call as it was received and answered.
+// Call is one API call, for the record.
 type Call struct {
 	At        time.Time
 	Duration  time.Duration
 	Service   string   // ecs
 	Action    string   // UpdateService
 	Resources []string // ARNs, as an IAM policy would name them
-	// Conditions are the values of the service's own condition keys, as far as
-	// they are known.
+	// Conditions are the known values of the service's condition keys.
 	Conditions map[string]string
 	AccessKey  string
 	Region     string
 	Err        string // the error's code, "" for success
 
-	implied []Call
+	requiredCalls []Call
 }
 
-// Disturbance is what a Disturber wants done to a call.
-type Disturbance struct {
-	Delay  time.Duration // waited before anything else
-	Err    *Error        // answered instead of the operation
-	Reset  bool          // the connection is cut without an answer
-	Effect bool          // with Err or Reset: the operation takes effect first
-	After  int64         // with Err or Reset: so many bytes of an upload are taken in first
-	// Remember keeps the answer to a read, Stale answers one as it was that long
-	// ago, as far as was remembered.
-	Remember bool
-	Stale    time.Duration
+// Injection is a fault to inject into a call.
+type Injection struct {
+	Delay      time.Duration // before anything else
+	Err        *Error        // returned instead of the operation's result
+	Reset      bool          // the connection is closed without a response
+	Execute    bool          // with Err or Reset: the operation takes effect first
+	AfterBytes int64         // with Err or Reset: so many bytes of an upload are read first
+	// RecordResponse records the response to a read. StaleBy returns the one recorded
+	// that long ago, or the oldest.
+	RecordResponse bool
+	StaleBy        time.Duration
 }
 
-// Router finds the service and operation of a request, runs it and answers.
+// Router finds and runs the operation of a request and writes the response.
 type Router struct {
 	Services []Service
-	// Observe receives every call after it was answered.
+	// Observe is called with every call once it has run.
 	Observe func(Call)
-	// Disturb may spoil a call; nil leaves all calls alone.
-	Disturb func(Call) Disturbance
+	// Inject returns the fault to inject into a call; nil injects none.
+	Inject func(Call) Injection
 
-	past past
+	history readHistory
 }
 
 var credential = regexp.MustCompile(`Credential=([^/]*)/[^/]*/([^/]*)/([^/,]*)/aws4_request`)
 
-// protocol is how one request is read and answered.
-type protocol struct {
+// parsedRequest is a request's service and operation, and with them its protocol.
+type parsedRequest struct {
 	service Service
 	action  string
 	found   bool
 	op      Operation
-	form    url.Values // of a Query request; nil says AWS JSON
+	form    url.Values // of a Query request; nil for AWS JSON
 }
 
-// ServeHTTP answers an AWS API request; whatever it is, the answer has the shape
-// that an AWS SDK can read.
+// ServeHTTP serves an AWS API request. An SDK can decode every response, including
+// those to unknown requests.
 func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	requestID := UUID()
+	requestID := NewUUID()
 	w.Header().Set("X-Amzn-Requestid", requestID)
-	p, known := rt.protocolOf(r)
+	p, known := rt.parseRequest(r)
 	if !known {
-		notAnAPI(w, requestID)
+		writeNotImplemented(w, requestID)
 		return
 	}
 	call := &Call{At: time.Now().UTC(), Service: p.service.Name, Action: p.action}
@@ -88,25 +87,25 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := rt.run(r, p, call, requestID)
 	call.Duration = time.Since(call.At)
 	if err != nil {
-		call.Err = asError(err).Code
+		call.Err = toError(err).Code
 	}
 	if rt.Observe != nil {
-		for _, other := range call.implied {
+		for _, other := range call.requiredCalls {
 			other.At, other.AccessKey, other.Region = call.At, call.AccessKey, call.Region
 			rt.Observe(other)
 		}
 		rt.Observe(*call)
 	}
 	if errors.Is(err, http.ErrAbortHandler) {
-		panic(http.ErrAbortHandler) // net/http's way to cut a connection without an answer
+		panic(http.ErrAbortHandler) // net/http closes the connection without a response
 	}
-	p.answer(w, requestID, body, err)
+	p.respond(w, requestID, body, err)
 }
 
-func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
+func (rt *Router) parseRequest(r *http.Request) (parsedRequest, bool) {
 	if target := r.Header.Get("X-Amz-Target"); target != "" {
 		prefix, action, _ := strings.Cut(target, ".")
-		p := protocol{service: Service{Name: prefix, Target: prefix}, action: action}
+		p := parsedRequest{service: Service{Name: prefix, Target: prefix}, action: action}
 		for _, s := range rt.Services {
 			if s.Target != "" && s.Target == prefix {
 				p.service = s
@@ -116,9 +115,9 @@ func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
 		return p, true
 	}
 	if err := r.ParseForm(); err != nil || r.Form.Get("Action") == "" {
-		return protocol{}, false
+		return parsedRequest{}, false
 	}
-	p := protocol{action: r.Form.Get("Action"), form: r.Form}
+	p := parsedRequest{action: r.Form.Get("Action"), form: r.Form}
 	p.service = Service{Name: "unknown", Version: r.Form.Get("Version"), Namespace: "http://webservices.amazon.com/AWSFault/2005-15-09"}
 	for _, s := range rt.Services {
 		if s.Version != "" && s.Version == r.Form.Get("Version") {
@@ -129,17 +128,17 @@ func (rt *Router) protocolOf(r *http.Request) (protocol, bool) {
 	return p, true
 }
 
-func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string) ([]byte, error) {
-	ctx := context.WithValue(r.Context(), recordKey{}, record{call})
-	// Read before anything waits: net/http notices that a client has gone only
-	// once its request was read.
+func (rt *Router) run(r *http.Request, p parsedRequest, call *Call, requestID string) ([]byte, error) {
+	ctx := context.WithValue(r.Context(), callContextKey{}, callContext{call})
+	// Read before any wait: net/http notices that a client has disconnected only once
+	// its request was read.
 	raw, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, Errorf("SerializationException", "reading the request: %v", err)
 	}
-	var d Disturbance
-	if rt.Disturb != nil {
-		d = rt.Disturb(*call)
+	var d Injection
+	if rt.Inject != nil {
+		d = rt.Inject(*call)
 	}
 	if d.Delay > 0 {
 		t := time.NewTimer(d.Delay)
@@ -150,9 +149,9 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 		case <-t.C:
 		}
 	}
-	spoilt := d.Err != nil || d.Reset
+	failed := d.Err != nil || d.Reset
 	var body []byte
-	if !spoilt || d.Effect {
+	if !failed || d.Execute {
 		body, err = rt.invoke(ctx, raw, p, d, requestID)
 	}
 	switch {
@@ -164,9 +163,9 @@ func (rt *Router) run(r *http.Request, p protocol, call *Call, requestID string)
 	return body, err
 }
 
-// invoke runs the operation, or finds what it would have answered earlier.
-func (rt *Router) invoke(ctx context.Context, raw []byte, p protocol, d Disturbance, requestID string) ([]byte, error) {
-	if !d.Remember {
+// invoke runs the operation, or returns an earlier response of it.
+func (rt *Router) invoke(ctx context.Context, raw []byte, p parsedRequest, d Injection, requestID string) ([]byte, error) {
+	if !d.RecordResponse {
 		return p.invoke(ctx, bytes.NewReader(raw), requestID)
 	}
 	request := p.service.Name + "." + p.action + " " + p.form.Encode() + string(raw)
@@ -175,16 +174,16 @@ func (rt *Router) invoke(ctx context.Context, raw []byte, p protocol, d Disturba
 		return nil, err
 	}
 	now := time.Now()
-	rt.past.keep(request, body, now)
-	if old, ok := rt.past.asOf(request, now.Add(-d.Stale)); ok && d.Stale > 0 {
-		return old, nil
+	rt.history.record(request, body, now)
+	if recorded, ok := rt.history.asOf(request, now.Add(-d.StaleBy)); ok && d.StaleBy > 0 {
+		return recorded, nil
 	}
 	return body, nil
 }
 
-func (p protocol) invoke(ctx context.Context, body io.Reader, requestID string) ([]byte, error) {
+func (p parsedRequest) invoke(ctx context.Context, body io.Reader, requestID string) ([]byte, error) {
 	if !p.found {
-		return nil, p.unknown()
+		return nil, p.unknownOperation()
 	}
 	in := p.op.input()
 	if p.form == nil {
@@ -201,20 +200,20 @@ func (p protocol) invoke(ctx context.Context, body io.Reader, requestID string) 
 	})
 }
 
-func (p protocol) unknown() *Error {
+func (p parsedRequest) unknownOperation() *Error {
 	if p.form != nil {
 		return Errorf("InvalidAction", "Could not find operation %s for version %s", p.action, p.service.Version)
 	}
 	return Errorf("UnknownOperationException", "The operation %s of %s is not served by the embedded AWS.", p.action, p.service.Name)
 }
 
-func (p protocol) answer(w http.ResponseWriter, requestID string, body []byte, err error) {
+func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []byte, err error) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	if p.form != nil {
 		w.Header().Set("Content-Type", "text/xml")
 	}
 	if err != nil {
-		e := asError(err)
+		e := toError(err)
 		if p.form != nil {
 			body = EncodeXMLError(p.service.Namespace, requestID, e)
 		} else {
@@ -226,9 +225,9 @@ func (p protocol) answer(w http.ResponseWriter, requestID string, body []byte, e
 	_, _ = w.Write(body)
 }
 
-// notAnAPI answers what is neither protocol, S3's REST calls for example, in
-// the REST services' error shape.
-func notAnAPI(w http.ResponseWriter, requestID string) {
+// writeNotImplemented responds to a request of neither protocol, such as a REST call
+// of S3, in the error format of the REST services.
+func writeNotImplemented(w http.ResponseWriter, requestID string) {
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(http.StatusNotImplemented)
 	_, _ = fmt.Fprintf(w, `<?xml version="1.0" encoding="UTF-8"?><Error><Code>NotImplemented</Code>`+

@@ -17,25 +17,25 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func echo(ctx context.Context, in *message) (*message, error) {
-	Touch(ctx, "arn:"+*in.TaskDefinition)
+	AddResources(ctx, "arn:"+*in.TaskDefinition)
 	if *in.TaskDefinition == "broken" {
 		return nil, errors.New("disk full")
 	}
 	if *in.TaskDefinition == "refused" {
 		return nil, Errorf("ClientException", "no %s", "way")
 	}
-	return &message{TaskDefinition: new(Caller(ctx) + " sent " + *in.TaskDefinition)}, nil
+	return &message{TaskDefinition: new(CallerAccessKey(ctx) + " sent " + *in.TaskDefinition)}, nil
 }
 
-// serve starts a router with one service for each protocol and returns its URL
-// and the call it has observed.
-func serve(t *testing.T, disturb func(Call) Disturbance) (url string, calls chan Call) {
+// serve starts a router with one service for each protocol and returns its URL and the
+// observed call.
+func serve(t *testing.T, disturb func(Call) Injection) (url string, calls chan Call) {
 	t.Helper()
 	calls = make(chan Call, 1)
-	ops := []Operation{Op("Echo", echo)}
+	ops := []Operation{NewOperation("Echo", echo)}
 	server := httptest.NewServer(&Router{
 		Services: []Service{{Name: "json", Target: "Json_2020", Operations: ops}, {Name: "query", Version: "2020-01-01", Namespace: "ns", Operations: ops}},
-		Observe:  func(c Call) { calls <- c }, Disturb: disturb,
+		Observe:  func(c Call) { calls <- c }, Inject: disturb,
 	})
 	t.Cleanup(server.Close)
 	return server.URL, calls
@@ -61,7 +61,7 @@ func send(t *testing.T, url, target, body string) (status int, header http.Heade
 	return resp.StatusCode, resp.Header, string(raw), nil
 }
 
-func TestRouterAnswers(t *testing.T) {
+func TestRouterResponses(t *testing.T) {
 	tests := map[string]struct {
 		target, body string
 		status       int
@@ -106,21 +106,21 @@ func TestRouterAnswers(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestRouterDisturbs(t *testing.T) {
+func TestRouterInjections(t *testing.T) {
 	tests := map[string]struct {
-		d       Disturbance
+		d       Injection
 		status  int // 0 for a cut connection
 		effects int
 	}{
-		"nothing":         {Disturbance{}, 200, 1},
-		"slow":            {Disturbance{Delay: 20 * time.Millisecond}, 200, 1},
-		"refused":         {Disturbance{Err: Errorf("ThrottlingException", "Rate exceeded")}, 400, 0},
-		"reset":           {Disturbance{Reset: true}, 0, 0},
-		"done, then lost": {Disturbance{Reset: true, Effect: true}, 0, 1},
+		"nothing":         {Injection{}, 200, 1},
+		"slow":            {Injection{Delay: 20 * time.Millisecond}, 200, 1},
+		"refused":         {Injection{Err: Errorf("ThrottlingException", "Rate exceeded")}, 400, 0},
+		"reset":           {Injection{Reset: true}, 0, 0},
+		"done, then lost": {Injection{Reset: true, Execute: true}, 0, 1},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			url, calls := serve(t, func(Call) Disturbance { return test.d })
+			url, calls := serve(t, func(Call) Injection { return test.d })
 			began := time.Now()
 			status, _, _, err := send(t, url, "Json_2020.Echo", `{"taskDefinition":"x"}`)
 			require.GreaterOrEqual(t, time.Since(began), test.d.Delay)
@@ -136,7 +136,7 @@ func TestRouterDisturbs(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestOutsideOfACall(t *testing.T) {
-	Touch(t.Context(), "arn:x")
-	require.Empty(t, Caller(t.Context()))
+func TestOutsideCall(t *testing.T) {
+	AddResources(t.Context(), "arn:x")
+	require.Empty(t, CallerAccessKey(t.Context()))
 }

@@ -1,7 +1,7 @@
-// Package wire speaks the two protocols of the AWS APIs that are served here,
-// AWS JSON 1.1 and AWS Query, by reflection over the SDK's own input and output
-// structs, so that no API shape is written down twice. It also makes the
-// identifiers that AWS hands out: ARNs, request ids, task and deployment ids.
+// Package wire implements the two protocols of the AWS APIs that are served here, AWS
+// JSON 1.1 and AWS Query, by reflection over the SDK's input and output structs, so
+// that no API is described twice. It also creates AWS's identifiers: ARNs, and the ids
+// of requests, tasks and deployments.
 package wire
 
 import (
@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// encoder renders an output struct in the protocol of the call.
+// encoder encodes an output struct in the protocol of the call.
 type encoder func(out any) ([]byte, error)
 
 // Operation is one action of a service.
@@ -19,14 +19,14 @@ type Operation struct {
 	call  func(ctx context.Context, in any, encode encoder) ([]byte, error)
 }
 
-// Op makes an operation of a function over the SDK's structs.
-func Op[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
-	return Guarded(noLock{}, name, f)
+// NewOperation returns an operation that a function over the SDK's structs implements.
+func NewOperation[I, O any](name string, f func(context.Context, *I) (*O, error)) Operation {
+	return NewLockedOperation(noLock{}, name, f)
 }
 
-// Guarded is Op with a lock that is held until the output is encoded: the output
-// may share memory with the service's state.
-func Guarded[I, O any](mu sync.Locker, name string, f func(context.Context, *I) (*O, error)) Operation {
+// NewLockedOperation is like [NewOperation], and holds a lock until the output is
+// encoded: the output may share memory with the service's state.
+func NewLockedOperation[I, O any](mu sync.Locker, name string, f func(context.Context, *I) (*O, error)) Operation {
 	return Operation{
 		Name:  name,
 		input: func() any { return new(I) },
@@ -50,7 +50,7 @@ func (noLock) Unlock() {}
 
 // Service is a set of operations under one name.
 type Service struct {
-	// Name is the one in signatures and IAM actions: ecs, ecr, logs, sts.
+	// Name is the name in signatures and IAM actions: ecs, ecr, logs, sts.
 	Name string
 	// Target is the prefix of X-Amz-Target in AWS JSON 1.1; empty for AWS Query.
 	Target string
@@ -68,23 +68,23 @@ func (s Service) find(name string) (Operation, bool) {
 	return Operation{}, false
 }
 
-// record is the call under way, so that the operation can name its resources.
-type record struct{ call *Call }
+// callContext holds the call in progress, to which its operation adds resources.
+type callContext struct{ call *Call }
 
-type recordKey struct{}
+type callContextKey struct{}
 
-// Touch notes the ARNs a call acts upon, as an IAM policy's Resource would have
-// to name them. Outside of a call it does nothing.
-func Touch(ctx context.Context, arns ...string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+// AddResources records the ARNs that a call acts on, as the Resource of an IAM policy
+// must name them. It does nothing outside a call.
+func AddResources(ctx context.Context, arns ...string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		r.call.Resources = append(r.call.Resources, arns...)
 	}
 }
 
-// Given notes the value of a key that an IAM policy's Condition may ask for, such
-// as ecs:cluster.
-func Given(ctx context.Context, key, value string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+// AddCondition records the value of a condition key of IAM policies, such as
+// ecs:cluster.
+func AddCondition(ctx context.Context, key, value string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		if r.call.Conditions == nil {
 			r.call.Conditions = map[string]string{}
 		}
@@ -92,18 +92,19 @@ func Given(ctx context.Context, key, value string) {
 	}
 }
 
-// Requires notes that a call needs permission for another action too, as
-// RegisterTaskDefinition does for iam:PassRole. It is observed as a call of its own,
-// with conditions as Given notes them.
-func Requires(ctx context.Context, service, action, resource string, conditions map[string]string) {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
-		r.call.implied = append(r.call.implied, Call{Service: service, Action: action, Resources: []string{resource}, Conditions: conditions})
+// RequirePermission records that a call also needs permission for another action, as
+// RegisterTaskDefinition does for iam:PassRole. [Router.Observe] gets it as a call of
+// its own.
+func RequirePermission(ctx context.Context, service, action, resource string, conditions map[string]string) {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
+		r.call.requiredCalls = append(r.call.requiredCalls, Call{Service: service, Action: action, Resources: []string{resource}, Conditions: conditions})
 	}
 }
 
-// Caller is the access key id that signed the call, "" for an unsigned one.
-func Caller(ctx context.Context) string {
-	if r, ok := ctx.Value(recordKey{}).(record); ok {
+// CallerAccessKey returns the access key id that signed the call, or "" for an
+// unsigned one.
+func CallerAccessKey(ctx context.Context) string {
+	if r, ok := ctx.Value(callContextKey{}).(callContext); ok {
 		return r.call.AccessKey
 	}
 	return ""

@@ -1,4 +1,4 @@
-// Package rehearsaltest gives tests a platform that runs.
+// Package rehearsaltest runs a platform on an embedded AWS for tests.
 package rehearsaltest
 
 import (
@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Options rehearse the tree at dir.
+// Options returns the options of a rehearsal of the tree at dir.
 func Options(t *testing.T, dir string, scenario rehearsal.Scenario) rehearsal.Options {
 	t.Helper()
 	tree, err := source.Open(t.Context(), dir)
@@ -27,15 +27,15 @@ func Options(t *testing.T, dir string, scenario rehearsal.Scenario) rehearsal.Op
 	return rehearsal.Options{Source: tree, Platform: p, Lock: lock, Exec: step.Host{Source: dir}, Scenario: scenario}
 }
 
-// Run rehearses, and lets the test's log have what is told.
+// Run runs a rehearsal. Its output goes to the test's log.
 func Run(t *testing.T, o rehearsal.Options) report.Release {
 	t.Helper()
 	return rehearsal.Run(t.Context(), o, report.NewRecorder(time.Now, report.Plain{W: t.Output()}))
 }
 
-// Up delivers the tree at dir, at its commit, and calls up while the platform runs:
-// with the address of the embedded AWS, and the release.
-func Up(t *testing.T, dir string, up func(endpoint string, release report.Release)) report.Release {
+// Deliver delivers the tree at dir, at its commit, and calls up while the platform runs,
+// with the endpoint of the embedded AWS and the release.
+func Deliver(t *testing.T, dir string, up func(endpoint string, release report.Release)) report.Release {
 	t.Helper()
 	ran := false
 	o := Options(t, dir, rehearsal.Happy)
@@ -49,23 +49,23 @@ func Up(t *testing.T, dir string, up func(endpoint string, release report.Releas
 	return release
 }
 
-// Environment leads commands to an embedded AWS, as the pipeline.
-func Environment(t *testing.T, endpoint string) {
+// SetEnv sets the environment of commands to an embedded AWS, as the pipeline.
+func SetEnv(t *testing.T, endpoint string) {
 	t.Helper()
 	for name, value := range map[string]string{ //nolint:gosec // the embedded AWS takes any credentials
-		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.Pipeline, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
+		"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": rehearsal.PipelineAccessKey, "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": platform.DefaultRegion,
 		"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
 	} {
 		t.Setenv(name, value)
 	}
 }
 
-// In runs steps against an embedded AWS in which the services of the tree at dir
-// run, at its commit. The environment leads there.
-func In(t *testing.T, dir string, steps func()) {
+// RunWithAWS delivers the tree at dir, at its commit, to an embedded AWS and runs steps
+// with the environment set to it.
+func RunWithAWS(t *testing.T, dir string, steps func()) {
 	t.Helper()
-	Up(t, dir, func(endpoint string, _ report.Release) {
-		Environment(t, endpoint)
+	Deliver(t, dir, func(endpoint string, _ report.Release) {
+		SetEnv(t, endpoint)
 		steps()
 	})
 }

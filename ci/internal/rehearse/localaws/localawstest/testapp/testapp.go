@@ -1,5 +1,5 @@
-// Package testapp makes the images that tests run: a small service whose
-// behaviour is chosen by its command line and environment, and static sites.
+// Package testapp creates the images that tests run: a small service whose behaviour
+// its command line and environment choose, and static sites.
 package testapp
 
 import (
@@ -23,13 +23,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// service is the program. What Go embeds it knows of: a kept result of the tests holds
-// until the program changes, whatever else does.
+// service is the source of the program, embedded so that Go's test cache tracks it.
 //
 //go:embed testdata/app/main.go
 var service []byte
 
-// Build compiles the service, static and for this machine, to a file in dir.
+// Build compiles the service for this machine, statically linked, to a file in dir.
 func Build(ctx context.Context, dir string) (string, error) {
 	binary, file := filepath.Join(dir, "app"), filepath.Join(dir, "main.go")
 	if err := os.WriteFile(file, service, 0o600); err != nil {
@@ -45,9 +44,9 @@ func Build(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
-// Main runs tests with the service compiled to a file, whose name it puts into binary,
-// and fails where a goroutine is left.
-func Main(m *testing.M, binary *string) {
+// RunTests runs a package's tests with the service compiled to a file, whose name it
+// stores in binary. It fails if goroutines leak.
+func RunTests(m *testing.M, binary *string) {
 	dir, err := os.MkdirTemp("", "testapp-")
 	if err == nil {
 		*binary, err = Build(context.Background(), dir)
@@ -63,8 +62,8 @@ func Main(m *testing.M, binary *string) {
 	}))
 }
 
-// File is one entry of an image's layer. A directory's name ends with a slash;
-// a link's target is in Link.
+// File is one entry of an image's layer. A directory's name ends with a slash; Link is
+// the target of a symbolic link.
 type File struct {
 	Name string
 	Body []byte
@@ -72,8 +71,7 @@ type File struct {
 	Link string
 }
 
-// Layer makes a layer of files. It is not compressed: tests push many, and have no
-// time to spare.
+// Layer returns a layer of files. It is not compressed, because tests push many.
 func Layer(files ...File) (v1.Layer, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -98,7 +96,7 @@ func Layer(files ...File) (v1.Layer, error) {
 	return static.NewLayer(b.Bytes(), types.OCIUncompressedLayer), nil
 }
 
-// Image makes an image for this machine from a configuration and layers.
+// Image returns an image for this machine with a configuration and layers.
 func Image(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	img, err := mutate.AppendLayers(empty.Image, layers...)
 	if err != nil {
@@ -113,9 +111,9 @@ func Image(config v1.Config, layers ...v1.Layer) (v1.Image, error) {
 	return mutate.ConfigFile(img, file)
 }
 
-// Service makes an image of the service that Build has compiled. The version is
-// in its environment, so every version is an image of its own.
-func Service(binary, version string, args ...string) (v1.Image, error) {
+// ServiceImage returns an image of the service that Build has compiled. The version is
+// in its environment, so that each version is a different image.
+func ServiceImage(binary, version string, args ...string) (v1.Image, error) {
 	body, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, fmt.Errorf("reading the test service: %w", err)

@@ -1,14 +1,14 @@
 // Command app is a service whose behaviour tests choose by its arguments and
-// environment. /sick makes it answer /health with 500 from then on, /die ends it.
+// environment. After /sick, /health responds with status 500; /die ends the process.
 //
-//	app            serve on $PORT (8000): / tells version and host name, /health answers $HEALTH_STATUS (200)
+//	app            serve on $PORT (8000): / returns version and host name, /health has status $HEALTH_STATUS (200)
 //	app exit N     print two lines and exit with N
 //	app env        print the environment
 //	app hang       do nothing, never listen
 //	app stubborn   serve, and ignore SIGTERM
 //	app spawn      start a copy of itself that hangs, then hang
-//	app files      tell what can be done with files
-//	app check      exit 0 if the copy that serves answers /health with 200, otherwise 1
+//	app files      report which files can be written
+//	app check      exit 0 if /health of the running service has status 200, otherwise 1
 package main
 
 import (
@@ -64,7 +64,7 @@ func main() {
 	}
 }
 
-// files tries out the file system of a container.
+// files reports what a container can do with its file system.
 func files() map[string]any {
 	try := func(err error) string {
 		if err != nil {
@@ -88,7 +88,7 @@ func files() map[string]any {
 	}
 }
 
-// sleep never returns. An empty select would be found to be a deadlock.
+// sleep never returns. The runtime would report an empty select as a deadlock.
 func sleep() {
 	for {
 		time.Sleep(time.Hour)

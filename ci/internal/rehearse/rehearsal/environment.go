@@ -1,0 +1,287 @@
+package rehearsal
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
+	"github.com/aws/aws-sdk-go-v2/service/ecr"
+	ecrtypes "github.com/aws/aws-sdk-go-v2/service/ecr/types"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
+	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
+	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/release/rollout"
+)
+
+// Settings of the rehearsed platform, shorter than production's, so that a rollout takes
+// seconds.
+const (
+	healthInterval    = 1     // seconds between health checks
+	healthThreshold   = 2     // checks until a target is healthy or unhealthy
+	drainSeconds      = 1     // deregistration delay
+	stopSeconds       = 5     // from SIGTERM to SIGKILL
+	maxPriority       = 50000 // of a listener rule, the maximum of AWS
+	callTimeout       = 30 * time.Second
+	startTimeout      = time.Minute
+	startPollInterval = 100 * time.Millisecond
+	// smokeTimeout is how long the smoke test retries: until the old targets are
+	// drained.
+	smokeTimeout = 2 * drainSeconds * time.Second
+)
+
+// The roles of tasks: one for Fargate to pull images and write logs, and one for each
+// service. The embedded AWS grants them nothing.
+const (
+	roleARNPrefix = "arn:aws:iam::000000000000:role/"
+	executionRole = roleARNPrefix + "ecs-task-execution-role"
+)
+
+func taskRole(service platform.Service) string {
+	return roleARNPrefix + "ecs-" + service.Name + "-task-role"
+}
+
+// environment is the rehearsed platform, with clients for all calls but the delivery's.
+type environment struct {
+	ecs  *ecs.Client
+	ecr  *ecr.Client
+	elb  *elb.Client
+	logs *cloudwatchlogs.Client
+	url  string // of the load balancer
+}
+
+// Access keys that sign calls: of the rehearsed delivery, and of all other callers, such
+// as Terraform and operators.
+const (
+	PipelineAccessKey = "pipeline"
+	otherAccessKey    = "others"
+)
+
+// awsConfig returns a client configuration for the embedded AWS, which accepts any
+// access key.
+func awsConfig(endpoint, accessKey string, transport http.RoundTripper) aws.Config {
+	return aws.Config{
+		Region:       platform.DefaultRegion,
+		BaseEndpoint: &endpoint,
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, "rehearsal", ""),
+		HTTPClient:   &http.Client{Timeout: callTimeout, Transport: transport},
+		Retryer:      awsauth.NewRetryer,
+	}
+}
+
+func newEnvironment(config aws.Config) *environment {
+	return &environment{
+		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
+		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
+	}
+}
+
+// createRepositories creates the services' repositories.
+func (e *environment) createRepositories(ctx context.Context, services []platform.Service) error {
+	for _, service := range services {
+		_, err := e.ecr.CreateRepository(ctx, &ecr.CreateRepositoryInput{
+			RepositoryName: aws.String(service.Repository()), ImageTagMutability: ecrtypes.ImageTagMutabilityImmutable,
+		})
+		if err != nil {
+			return fmt.Errorf("creating repository %s: %w", service.Repository(), err)
+		}
+	}
+	return nil
+}
+
+// bootstrap creates the resources that Terraform creates on AWS and starts the services
+// with the given images. It returns when all of them are stable.
+func (e *environment) bootstrap(ctx context.Context, services []platform.Service, images map[string]string) error {
+	if _, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(platform.Cluster)}); err != nil {
+		return fmt.Errorf("creating cluster %s: %w", platform.Cluster, err)
+	}
+	listener, err := e.createLoadBalancer(ctx)
+	if err != nil {
+		return err
+	}
+	for _, service := range services {
+		group, err := e.createTargetGroup(ctx, service, listener)
+		if err != nil {
+			return err
+		}
+		if err := e.createService(ctx, service, images[service.Name], group); err != nil {
+			return err
+		}
+	}
+	return e.waitComplete(ctx, services)
+}
+
+func (e *environment) createLoadBalancer(ctx context.Context) (listener string, err error) {
+	balancers, err := e.elb.CreateLoadBalancer(ctx, &elb.CreateLoadBalancerInput{
+		Name: aws.String(platform.LoadBalancer), Type: elbtypes.LoadBalancerTypeEnumApplication,
+		Subnets: []string{"subnet-0a", "subnet-0b"},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating load balancer %s: %w", platform.LoadBalancer, err)
+	}
+	e.url = "http://" + aws.ToString(balancers.LoadBalancers[0].DNSName)
+	listeners, err := e.elb.CreateListener(ctx, &elb.CreateListenerInput{
+		LoadBalancerArn: balancers.LoadBalancers[0].LoadBalancerArn,
+		Protocol:        elbtypes.ProtocolEnumHttp, Port: aws.Int32(80),
+		DefaultActions: []elbtypes.Action{{
+			Type:                elbtypes.ActionTypeEnumFixedResponse,
+			FixedResponseConfig: &elbtypes.FixedResponseActionConfig{StatusCode: aws.String("404"), ContentType: aws.String("text/plain"), MessageBody: aws.String("no service has this path")},
+		}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating the listener: %w", err)
+	}
+	return aws.ToString(listeners.Listeners[0].ListenerArn), nil
+}
+
+func (e *environment) createTargetGroup(ctx context.Context, service platform.Service, listener string) (string, error) {
+	groups, err := e.elb.CreateTargetGroup(ctx, &elb.CreateTargetGroupInput{
+		Name: aws.String(service.TargetGroup()), Protocol: elbtypes.ProtocolEnumHttp, Port: aws.Int32(int32(service.Port)),
+		TargetType: elbtypes.TargetTypeEnumIp, VpcId: aws.String("vpc-0"),
+		HealthCheckPath:            &service.HealthPath,
+		HealthCheckIntervalSeconds: aws.Int32(healthInterval), HealthCheckTimeoutSeconds: aws.Int32(healthInterval),
+		HealthyThresholdCount: aws.Int32(healthThreshold), UnhealthyThresholdCount: aws.Int32(healthThreshold),
+	})
+	if err != nil {
+		return "", fmt.Errorf("creating target group %s: %w", service.TargetGroup(), err)
+	}
+	group := groups.TargetGroups[0].TargetGroupArn
+	_, err = e.elb.ModifyTargetGroupAttributes(ctx, &elb.ModifyTargetGroupAttributesInput{
+		TargetGroupArn: group,
+		Attributes: []elbtypes.TargetGroupAttribute{{
+			Key: aws.String("deregistration_delay.timeout_seconds"), Value: aws.String(strconv.Itoa(drainSeconds)),
+		}},
+	})
+	if err != nil {
+		return "", fmt.Errorf("setting the deregistration delay of %s: %w", service.TargetGroup(), err)
+	}
+	for _, route := range service.Routes {
+		priority := platform.RoutePriority(route)
+		if route == platform.CatchAll {
+			priority = maxPriority
+		}
+		_, err = e.elb.CreateRule(ctx, &elb.CreateRuleInput{
+			ListenerArn: &listener, Priority: aws.Int32(int32(priority)),
+			Conditions: []elbtypes.RuleCondition{{Field: aws.String("path-pattern"), Values: []string{route}}},
+			Actions:    []elbtypes.Action{{Type: elbtypes.ActionTypeEnumForward, TargetGroupArn: group}},
+		})
+		if err != nil {
+			return "", fmt.Errorf("creating the rule of %s for %s: %w", service.Name, route, err)
+		}
+	}
+	return aws.ToString(group), nil
+}
+
+// createService registers the first revision and creates the service.
+func (e *environment) createService(ctx context.Context, service platform.Service, imageReference, group string) error {
+	if _, err := e.logs.CreateLogGroup(ctx, &cloudwatchlogs.CreateLogGroupInput{LogGroupName: aws.String(service.LogGroup())}); err != nil {
+		return fmt.Errorf("creating log group %s: %w", service.LogGroup(), err)
+	}
+	definition, err := e.ecs.RegisterTaskDefinition(ctx, taskDefinition(service, imageReference))
+	if err != nil {
+		return fmt.Errorf("registering %s: %w", service.Family(), err)
+	}
+	_, err = e.ecs.CreateService(ctx, &ecs.CreateServiceInput{
+		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()),
+		TaskDefinition: definition.TaskDefinition.TaskDefinitionArn,
+		DesiredCount:   aws.Int32(int32(service.DesiredCount)), LaunchType: ecstypes.LaunchTypeFargate,
+		DeploymentConfiguration: &ecstypes.DeploymentConfiguration{
+			MinimumHealthyPercent: aws.Int32(100), MaximumPercent: aws.Int32(200),
+			DeploymentCircuitBreaker: &ecstypes.DeploymentCircuitBreaker{Enable: true, Rollback: true},
+			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmName(service)}},
+		},
+		LoadBalancers: []ecstypes.LoadBalancer{{
+			TargetGroupArn: &group, ContainerName: aws.String(service.Container()), ContainerPort: aws.Int32(int32(service.Port)),
+		}},
+		NetworkConfiguration: &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{
+			Subnets: []string{"subnet-0c", "subnet-0d"}, SecurityGroups: []string{"sg-0"},
+		}},
+	})
+	if err != nil {
+		return fmt.Errorf("creating service %s: %w", service.ServiceName(), err)
+	}
+	return nil
+}
+
+// alarmName returns the name of a service's deployment alarm.
+func alarmName(service platform.Service) string { return service.ServiceName() + "-errors" }
+
+func taskDefinition(service platform.Service, imageReference string) *ecs.RegisterTaskDefinitionInput {
+	return &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String(service.Family()), NetworkMode: ecstypes.NetworkModeAwsvpc,
+		Cpu: aws.String(strconv.Itoa(service.CPU)), Memory: aws.String(strconv.Itoa(service.Memory)),
+		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate},
+		ExecutionRoleArn:        aws.String(executionRole), TaskRoleArn: aws.String(taskRole(service)),
+		ContainerDefinitions: []ecstypes.ContainerDefinition{{
+			Name: aws.String(service.Container()), Image: &imageReference, Essential: aws.Bool(true),
+			StopTimeout:  aws.Int32(stopSeconds),
+			PortMappings: []ecstypes.PortMapping{{ContainerPort: aws.Int32(int32(service.Port)), Protocol: ecstypes.TransportProtocolTcp}},
+			Environment: []ecstypes.KeyValuePair{
+				{Name: aws.String("PORT"), Value: aws.String(strconv.Itoa(service.Port))},
+				{Name: aws.String(rollout.VersionVariable), Value: aws.String(previousVersion)},
+			},
+			LogConfiguration: &ecstypes.LogConfiguration{
+				LogDriver: ecstypes.LogDriverAwslogs,
+				Options: map[string]string{
+					"awslogs-group": service.LogGroup(), "awslogs-region": platform.DefaultRegion, "awslogs-stream-prefix": "ecs",
+				},
+			},
+		}},
+		Tags: []ecstypes.Tag{{Key: aws.String(rollout.TagSHA), Value: aws.String(previousVersion)}},
+	}
+}
+
+// waitComplete waits until the first deployment of every service is complete. The SDK's
+// waiter is not enough: it counts running tasks, which may not be healthy yet.
+func (e *environment) waitComplete(ctx context.Context, services []platform.Service) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	wait := clock.Real{}
+	for _, service := range services {
+		for {
+			out, err := e.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
+				Cluster: aws.String(platform.Cluster), Services: []string{service.ServiceName()},
+			})
+			if err != nil {
+				return fmt.Errorf("waiting for the previous version of %s: %w", service.Name, err)
+			}
+			first := out.Services[0].Deployments[0]
+			if first.RolloutState == ecstypes.DeploymentRolloutStateCompleted {
+				break
+			}
+			if first.RolloutState == ecstypes.DeploymentRolloutStateFailed {
+				return fmt.Errorf("starting the previous version of %s: %s", service.Name, e.stoppedReason(ctx, service))
+			}
+			if err := wait.Sleep(ctx, startPollInterval); err != nil {
+				return fmt.Errorf("waiting for the previous version of %s: %w: %s", service.Name, err, e.stoppedReason(ctx, service))
+			}
+		}
+	}
+	return nil
+}
+
+// stoppedReason returns why a task of the service stopped, as far as it is known.
+func (e *environment) stoppedReason(ctx context.Context, service platform.Service) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
+	defer cancel()
+	list, err := e.ecs.ListTasks(ctx, &ecs.ListTasksInput{
+		Cluster: aws.String(platform.Cluster), ServiceName: aws.String(service.ServiceName()), DesiredStatus: ecstypes.DesiredStatusStopped,
+	})
+	if err != nil || len(list.TaskArns) == 0 {
+		return "no task has stopped"
+	}
+	out, err := e.ecs.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: aws.String(platform.Cluster), Tasks: list.TaskArns[:1]})
+	if err != nil || len(out.Tasks) == 0 {
+		return "its tasks stopped"
+	}
+	return aws.ToString(out.Tasks[0].StoppedReason)
+}

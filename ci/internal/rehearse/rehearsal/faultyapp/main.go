@@ -1,0 +1,67 @@
+// Command faultyapp is the new version in a rehearsal's scenarios: it replaces a
+// service's program and fails as its argument says. It uses only the standard library,
+// because it is compiled from this file alone.
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	fault := ""
+	if len(os.Args) > 1 {
+		fault = os.Args[1]
+	}
+	fmt.Printf("starting version %s\n", os.Getenv("VERSION"))
+	switch fault {
+	case "crash":
+		fmt.Fprintln(os.Stderr, "fatal: cannot read configuration: DATABASE_URL is not set")
+		os.Exit(1)
+	case "unhealthy":
+		serve("500 Internal Server Error", "", "error: no connection to the database, answering 500 to %q\n")
+	case "wrong-version":
+		serve("200 OK", `{"status":"ok","version":"of yesterday"}`, "answering %q\n")
+	case "hang":
+		fmt.Println("waiting for a lock that is never released")
+		stop := make(chan os.Signal, 1)
+		signal.Notify(stop, syscall.SIGTERM)
+		<-stop
+	default:
+		fmt.Fprintf(os.Stderr, "unknown fault %q: want crash, unhealthy, wrong-version or hang\n", fault)
+		os.Exit(2)
+	}
+}
+
+// serve logs each request and gives all the same response, also to health checks.
+func serve(status, body, log string) {
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8000"
+	}
+	listener, err := net.Listen("tcp", ":"+port)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fatal:", err)
+		os.Exit(1)
+	}
+	fmt.Printf("listening on port %s\n", port)
+	for {
+		connection, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer connection.Close()
+			line, err := bufio.NewReader(connection).ReadString('\n')
+			if err != nil {
+				return
+			}
+			fmt.Printf(log, line)
+			fmt.Fprintf(connection, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, len(body), body)
+		}()
+	}
+}

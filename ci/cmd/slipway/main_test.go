@@ -15,9 +15,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/rehearse/rehearsal/rehearsaltest"
 	"dagger/slipway/internal/report/outcome"
-	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/sourcetest"
 )
 

@@ -166,10 +166,10 @@ func (s *Server) setUp() error {
 // its Host header, so that one forwarded port leads to all of them) or the AWS APIs.
 func (s *Server) route(apis http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		door := s.balancer.Door(r.Host)
+		handler := s.balancer.HandlerOf(r.Host)
 		switch {
-		case door != nil:
-			door.ServeHTTP(w, r)
+		case handler != nil:
+			handler.ServeHTTP(w, r)
 		case r.URL.Path == sts.IdentityPath:
 			sts.ServeIdentity(w, r)
 		case r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/"):

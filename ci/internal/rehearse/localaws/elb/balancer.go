@@ -164,7 +164,7 @@ func (b *Balancer) Address(name string, port int32) string {
 
 // Door answers requests that were sent to an address of a load balancer, but reached
 // this machine by another port; nil if no load balancer has that address.
-func (b *Balancer) Door(address string) http.Handler {
+func (b *Balancer) HandlerOf(address string) http.Handler {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, lb := range b.balancers {

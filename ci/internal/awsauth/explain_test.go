@@ -73,7 +73,7 @@ func TestExplainAnswers(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.outcome, outcome.Of(err))
 			require.Equal(t, tt.outcome == outcome.Failed, awsauth.IsAccessDenied(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 			require.EqualError(t, awsauth.Explain(fmt.Errorf("deploying: %w", err)), "deploying: "+err.Error(), "once is enough")
 
 			coded := awsauth.Explain(outcome.With(outcome.Restored, raw))
@@ -83,7 +83,7 @@ func TestExplainAnswers(t *testing.T) {
 	}
 }
 
-func TestExplainLeavesTheRest(t *testing.T) {
+func TestExplainUnknownErrors(t *testing.T) {
 	clean(t, keys)
 	require.NoError(t, awsauth.Explain(nil))
 	other := errors.New("cluster not found")
@@ -127,13 +127,13 @@ func TestExplainEndpoints(t *testing.T) {
 			err := awsauth.Explain(describe(t, tt.endpoint))
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, outcome.Failed, outcome.Of(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 }
 
-// TestHalfAnAnswer is a connection that dies in the middle of an answer.
-func TestHalfAnAnswer(t *testing.T) {
+// TestTruncatedResponse is a connection that dies in the middle of an answer.
+func TestTruncatedResponse(t *testing.T) {
 	const answer = `{"services":[{"serviceName":"s"}],"failures":[]}`
 	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -157,7 +157,7 @@ func TestHalfAnAnswer(t *testing.T) {
 	require.EqualValues(t, 2, calls.Load())
 }
 
-func TestExplainSilence(t *testing.T) {
+func TestExplainTimeout(t *testing.T) {
 	clean(t, keys)
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: "http://127.0.0.1:1"})
 	require.NoError(t, err)
@@ -210,7 +210,7 @@ func TestExplainSources(t *testing.T) {
 			awsFiles(t, tt.config)
 			err := awsauth.Explain(describe(t, p.Server.Endpoint()))
 			require.ErrorContains(t, err, tt.want)
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 	for session, config := range map[string]string{"corp": sso, "https://corp.awsapps.com/start": legacy} {
@@ -235,7 +235,7 @@ func TestExplainSources(t *testing.T) {
 	})
 }
 
-func TestExplainExpiryMidway(t *testing.T) {
+func TestExplainExpiredSession(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	p.Server.Inject(localaws.Fault{Kind: localaws.ExpiredToken})
 	clean(t, keys)

@@ -87,7 +87,7 @@ func TestGitHub(t *testing.T) {
 	}
 }
 
-func TestHalfConfigured(t *testing.T) {
+func TestIncompleteOIDCSettings(t *testing.T) {
 	const url, token, in = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GITHUB_ACTIONS"
 	tests := map[string]struct {
 		env  map[string]string
@@ -160,7 +160,7 @@ func gives(ends time.Time) func() (*sts.AssumeRoleWithWebIdentityOutput, error) 
 	}
 }
 
-func TestAskingForTheIdentity(t *testing.T) {
+func TestRequestToken(t *testing.T) {
 	ms := time.Millisecond
 	tests := map[string]struct {
 		answers []func(http.ResponseWriter)
@@ -189,7 +189,7 @@ func TestAskingForTheIdentity(t *testing.T) {
 			require.Equal(t, len(tt.slept)+1, int(asked.Load()))
 			if tt.want != "" {
 				require.ErrorContains(t, err, tt.want)
-				requireDiscreet(t, err)
+				requireNoSecrets(t, err)
 				return
 			}
 			require.NoError(t, err)
@@ -210,14 +210,14 @@ func (c *fakeClock) total() (sum time.Duration) {
 	return sum
 }
 
-func TestNobodyAtGitHub(t *testing.T) {
+func TestGitHubUnreachable(t *testing.T) {
 	provider := func(clock *fakeClock) aws.CredentialsProvider {
 		return awsauth.NewWebIdentity(role, "http://127.0.0.1:1/"+plantedJWT, plantedToken, &fakeSTS{}, clock)
 	}
 	_, err := provider(&fakeClock{}).Retrieve(t.Context())
 	require.ErrorContains(t, err, "requesting the job's OIDC token from GitHub (127.0.0.1:1): connect: connection refused: rerun the job")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
-	requireDiscreet(t, err)
+	requireNoSecrets(t, err)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -225,7 +225,7 @@ func TestNobodyAtGitHub(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestAssumingTheRole(t *testing.T) {
+func TestAssumeRole(t *testing.T) {
 	tests := map[string]struct {
 		answer func() (*sts.AssumeRoleWithWebIdentityOutput, error)
 		code   outcome.Code
@@ -247,7 +247,7 @@ func TestAssumingTheRole(t *testing.T) {
 			_, err := awsauth.NewWebIdentity(role, url, plantedToken, &fakeSTS{answer: tt.answer}, &fakeClock{}).Retrieve(t.Context())
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.code, outcome.Of(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 }

@@ -60,7 +60,7 @@ func TestPlanThenApply(t *testing.T) {
 	require.JSONEq(t, `"spicy"`, string(applied.Outputs["flavour"].Value))
 }
 
-func TestNoSecretLeavesTheRun(t *testing.T) {
+func TestRunLeaksNoSecret(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	tr := platformTree(t)
@@ -95,7 +95,7 @@ func TestNoSecretLeavesTheRun(t *testing.T) {
 	require.Empty(t, left, "the run's own directory is gone")
 }
 
-func TestRefreshOnlyTellsDrift(t *testing.T) {
+func TestPlanRefreshOnlyShowsDrift(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": `resource "terraform_data" "a" {}`})
 	tr.Backend = terraform.Backend{}
 	tr.write(t, "main.tf", "terraform {\n  backend \"local\" {\n    path = \""+tr.state+"\"\n  }\n}\n\nresource \"terraform_data\" \"a\" {}\n")
@@ -129,7 +129,7 @@ func replaced(old, with string) func([]byte) []byte {
 	return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(with), 1) }
 }
 
-func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
+func TestApplyRefusesChangedInputs(t *testing.T) {
 	options := func(*infra.ApplyOptions) {}
 	tests := map[string]struct {
 		spoil func(t *testing.T, tr *tree)
@@ -380,7 +380,7 @@ func TestApplyBadInput(t *testing.T) {
 	}
 }
 
-func TestAPartialPlanIsAcknowledged(t *testing.T) {
+func TestApplyPartialPlan(t *testing.T) {
 	base := platformTree(t)
 	base.mustPlan(t)
 	again := base.remember(t)
@@ -419,7 +419,7 @@ func TestAPartialPlanIsAcknowledged(t *testing.T) {
 	}
 }
 
-func TestApplyNeedsSomebodyToAskForTheAccount(t *testing.T) {
+func TestApplyNeedsIdentity(t *testing.T) {
 	tr := platformTree(t)
 	tr.mustPlan(t)
 	reseal(t, tr, func(b *binding.Binding) { b.Account = "111111111111" })
@@ -458,7 +458,7 @@ resource "terraform_data" "third" {
 }
 `
 
-func TestApplyReportsAPartialFailureAndCarriesOn(t *testing.T) {
+func TestApplyPartialFailure(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": failing})
 	tr.mustPlan(t)
 
@@ -515,7 +515,7 @@ type ended struct {
 	err     error
 }
 
-func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
+func TestApplyInterrupted(t *testing.T) {
 	config, started, _ := waiting(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
@@ -539,7 +539,7 @@ func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
 	tr.mustPlan(t)
 }
 
-func TestTheLockOfSomebodyElse(t *testing.T) {
+func TestStateLocked(t *testing.T) {
 	config, started, release := waiting(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
@@ -585,7 +585,7 @@ func (s showing) Run(ctx context.Context, invocation step.Step, dir string) (ste
 	return result, err
 }
 
-func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
+func TestApplyRefusesDestroy(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
 	tr.Exec = showing{tr.Exec, `{"format_version":"1.2","resource_changes":[
 		{"address":"aws_vpc.main","mode":"managed","type":"aws_vpc","change":{"actions":["delete"],"before":{},"after":null}},

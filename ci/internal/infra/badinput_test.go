@@ -152,7 +152,7 @@ func isFile(name string) bool {
 	return err == nil && !info.IsDir()
 }
 
-func TestAFailedPlanLeavesNoPlan(t *testing.T) {
+func TestPlanFailureLeavesNoPlan(t *testing.T) {
 	tr := platformTree(t)
 	tr.mustPlan(t)
 	tr.write(t, "services.auto.tfvars.json", `{"services": {"backend": {"path": ""}}}`)
@@ -179,7 +179,7 @@ func aws(t *testing.T, serve http.HandlerFunc) {
 const identity = `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::123456789012:user/a</Arn><UserId>A</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
 
-func TestWhatKeepsTheBackendFromAnswering(t *testing.T) {
+func TestBackendFailures(t *testing.T) {
 	tests := map[string]struct {
 		serve http.HandlerFunc
 		want  string

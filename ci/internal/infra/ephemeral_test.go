@@ -134,8 +134,8 @@ func TestEphemeralVariables(t *testing.T) {
 	}
 }
 
-// TestWhatEphemeralVariablesLeaveOutOfABinding is nothing else.
-func TestWhatEphemeralVariablesLeaveOutOfABinding(t *testing.T) {
+// TestBindingOmitsEphemeralVariables is nothing else.
+func TestBindingOmitsEphemeralVariables(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": ephemeralConfiguration, "x.auto.tfvars": "token = \"committed\"\nflavour = \"spicy\"\n"})
 	planned := tr.mustPlan(t)
 	var b binding.Binding

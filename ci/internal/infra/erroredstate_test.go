@@ -41,8 +41,8 @@ func (h *httpState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAStateThatTheBackendDoesNotTakeIsKept: what was made would be known to nobody.
-func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
+// TestErroredStateIsSaved: what was made would be known to nobody.
+func TestErroredStateIsSaved(t *testing.T) {
 	backend := &httpState{}
 	server := httptest.NewServer(backend)
 	defer server.Close()
@@ -81,8 +81,8 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	require.False(t, tr.mustPlan(t).Summary.Changes())
 }
 
-// TestAStateThatSomebodyLeftInTheTree is one of a terraform apply by hand.
-func TestAStateThatSomebodyLeftInTheTree(t *testing.T) {
+// TestErroredStateInTree is one of a terraform apply by hand.
+func TestErroredStateInTree(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
 	require.NoError(t, os.WriteFile(filepath.Join(tr.dir, "terraform", infra.ErroredState), []byte("{}"), 0o644))
 	_, err := tr.plan(t)

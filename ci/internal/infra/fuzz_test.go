@@ -64,7 +64,7 @@ func everything(document []byte) (string, error) {
 	return all.String(), nil
 }
 
-func TestABigPlanHasNoSecret(t *testing.T) {
+func TestLargePlanHasNoSecret(t *testing.T) {
 	all, err := everything(bigPlan(500))
 	require.NoError(t, err)
 	require.NotContains(t, all, planted)

@@ -32,7 +32,7 @@ func hook(kind, address, action string) string {
 	return `{"type":"` + kind + `","hook":{"resource":{"addr":"` + address + `"},"action":"` + action + `","id_value":"id-` + address + `","elapsed_seconds":2}}`
 }
 
-func TestWhatBecameOfAPlan(t *testing.T) {
+func TestNewApplyReport(t *testing.T) {
 	planned := summary.Summary{Resources: []summary.Resource{
 		{Address: "a.replaced", Action: summary.Replace},
 		{Address: "a.half", Action: summary.Replace},
@@ -75,7 +75,7 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 	require.True(t, a.started())
 }
 
-func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
+func TestSaveErroredStateFails(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}}
 	w := &workDir{dir: t.TempDir()}
@@ -123,7 +123,7 @@ func TestPartial(t *testing.T) {
 	require.Equal(t, "Partial plan (-target=a.b): no drift in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
 }
 
-func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
+func TestWarningLines(t *testing.T) {
 	s, err := newShownPlan([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
 	require.NoError(t, err)
 	warnings := terraform.Warnings(stream(t,
@@ -137,7 +137,7 @@ func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
 		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.redact))
 }
 
-func TestValuesOfEphemeralVariables(t *testing.T) {
+func TestEphemeralValues(t *testing.T) {
 	dir := t.TempDir()
 	sourcetest.Write(t, dir, "terraform/main.tf", "variable \"a\" {\n  ephemeral = true\n}\nvariable \"b\" {}\n")
 	sourcetest.Write(t, dir, "terraform/x.auto.tfvars", "a = \"automatic\"\nb = \"kept\"\n")
@@ -156,7 +156,7 @@ func TestValuesOfEphemeralVariables(t *testing.T) {
 	require.Equal(t, "(sensitive value)", shown.redact("the token environment is old"))
 }
 
-func TestAnInterruptThatCameTooLate(t *testing.T) {
+func TestInterruptAfterApply(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := newApplyReport(summary.Summary{}, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
@@ -165,7 +165,7 @@ func TestAnInterruptThatCameTooLate(t *testing.T) {
 	require.Equal(t, Succeeded, a.Result)
 }
 
-func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
+func TestVariablesFilePaths(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}, Environ: []string{"TF_VAR_one=1", "TF_VAR_other=2"}}
 	for name, content := range map[string]string{
@@ -200,7 +200,7 @@ func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
 	require.Equal(t, []string{"k=v", "../prod.tfvars"}, b.Config)
 }
 
-func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
+func TestConfigurationFiles(t *testing.T) {
 	dir := sourcetest.New(t)
 	for _, name := range []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", ".terraform/modules/x.tf"} {
 		sourcetest.Write(t, dir, "terraform/"+name, "x")
@@ -247,7 +247,7 @@ func TestBackendWithoutCredentials(t *testing.T) {
 	require.ErrorContains(t, err, "reading the backend configuration")
 }
 
-func TestWhoAsksForTheAccount(t *testing.T) {
+func TestIdentityIsUsed(t *testing.T) {
 	plan := func(provider string) *shownPlan {
 		s, err := newShownPlan([]byte(`{"format_version":"1.2","configuration":{"provider_config":{"x":{"full_name":"`+provider+`"}}}}`), false)
 		require.NoError(t, err)
@@ -291,7 +291,7 @@ func (s saying) Run(_ context.Context, _ step.Step, dir string) (step.Result, er
 	return step.Result{ExitCode: s.code}, s.err
 }
 
-func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
+func TestUnexpectedOutput(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "terraform/main.tf", "# nothing\n")
 	sourcetest.Commit(t, dir, "platform")
@@ -339,7 +339,7 @@ func TestFormat(t *testing.T) {
 	require.ErrorContains(t, s.checkFormat(t.Context(), &v), "token too long")
 }
 
-func TestPlaces(t *testing.T) {
+func TestFindingLocation(t *testing.T) {
 	v := Validation{Result: Failed, Findings: []Finding{
 		{Root: "r", Severity: "error", Rule: "init", Message: "a | b"}, {File: "f", Severity: "warning"}, {File: "f", Line: 1}, {File: "f", Line: 1, Column: 2},
 	}}

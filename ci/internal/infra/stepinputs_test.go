@@ -92,7 +92,7 @@ func copyTree(to, from string) error {
 	})
 }
 
-func TestStepsNameAllThatTheyNeed(t *testing.T) {
+func TestStepsDeclareInputs(t *testing.T) {
 	tr := platformTree(t)
 	tr.write(t, "tests/platform.tftest.hcl", wellTested)
 	tr.Exec = isolated{tr.dir, t.TempDir()}

@@ -79,7 +79,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, services, missing)
 }
 
-func TestFindWithoutRepositories(t *testing.T) {
+func TestFindMissingRepositories(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	services := append(create(t, p, "api"), platform.Service{Name: "jobs"}, platform.Service{Name: "web"})
 	_, _, err := registry.Account{API: p.ECR}.Find(t.Context(), services, sha)
@@ -127,7 +127,7 @@ func data(endpoint, token string, expires time.Time) []types.AuthorizationData {
 	}}
 }
 
-func TestMovable(t *testing.T) {
+func TestTagMutable(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	filter := []types.ImageTagMutabilityExclusionFilter{{Filter: aws.String("la*st"), FilterType: types.ImageTagMutabilityExclusionFilterTypeWildcard}}
 	tests := map[string]struct {

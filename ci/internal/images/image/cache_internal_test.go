@@ -84,8 +84,8 @@ func TestCache(t *testing.T) {
 	})
 }
 
-// TestLayerFromTheCache: a kept layer is the one that would be made.
-func TestLayerFromTheCache(t *testing.T) {
+// TestCachedLayer: a kept layer is the one that would be made.
+func TestCachedLayer(t *testing.T) {
 	kept := cache{t.TempDir()}
 	files := []file{{path: "server", mode: 0o555, data: bytes.Repeat([]byte("content "), 1000), time: time.Unix(0, 0)}}
 	without, err := newLayer(cache{}, files)

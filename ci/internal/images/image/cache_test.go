@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestBuildFromTheCache: what is kept between builds saves time and changes
+// TestCachedBuild: what is kept between builds saves time and changes
 // nothing, whatever happened to it.
-func TestBuildFromTheCache(t *testing.T) {
+func TestCachedBuild(t *testing.T) {
 	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)

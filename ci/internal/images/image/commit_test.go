@@ -50,9 +50,9 @@ func pointer(content string) string {
 	return fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize %d\n", sha256.Sum256([]byte(content)), len(content))
 }
 
-// TestOnlyTheCommitEnters: what `git status` does not tell is refused, and only where
+// TestBuildRefusesUncommittedFiles: what `git status` does not tell is refused, and only where
 // it enters an image.
-func TestOnlyTheCommitEnters(t *testing.T) {
+func TestBuildRefusesUncommittedFiles(t *testing.T) {
 	const api, web = 0, 1
 	type change struct {
 		t   *testing.T
@@ -258,9 +258,9 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 	}
 }
 
-// TestFoldersThatAreNotThere: a service's folder that was not checked out is no
+// TestMissingServiceFolder: a service's folder that was not checked out is no
 // mistake in the services file.
-func TestFoldersThatAreNotThere(t *testing.T) {
+func TestMissingServiceFolder(t *testing.T) {
 	origin := committed(t)
 	module := sourcetest.New(t)
 	sourcetest.Git(t, origin, "rm", "-rq", "api")
@@ -296,8 +296,8 @@ func TestFoldersThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestExact: where the commit is meant, what git status tells counts as well.
-func TestExact(t *testing.T) {
+// TestRequireCommitted: where the commit is meant, what git status tells counts as well.
+func TestRequireCommitted(t *testing.T) {
 	for name, file := range map[string]string{"edited": "shared/shared.go", "new": "shared/new.go"} {
 		t.Run(name, func(t *testing.T) {
 			dir := committed(t)

@@ -26,9 +26,9 @@ func buildWeb(t *testing.T, dir string) (image.Image, error) {
 	return images[0], err
 }
 
-// TestWhatEnters: what git tracks and no pattern excludes, and what a pattern
+// TestIgnoreRules: what git tracks and no pattern excludes, and what a pattern
 // includes.
-func TestWhatEnters(t *testing.T) {
+func TestIgnoreRules(t *testing.T) {
 	const html, conf = "usr/share/nginx/html/", "etc/nginx/"
 	tests := map[string]struct {
 		ignored string
@@ -86,8 +86,8 @@ func TestBadPatterns(t *testing.T) {
 	require.ErrorContains(t, err, "reading web/.dockerignore")
 }
 
-// TestSecretsStayOut: nothing with a secret in it becomes an image.
-func TestSecretsStayOut(t *testing.T) {
+// TestBuildRefusesSecrets: nothing with a secret in it becomes an image.
+func TestBuildRefusesSecrets(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(private)

@@ -223,7 +223,7 @@ func TestBuildFails(t *testing.T) {
 	}
 }
 
-func TestBuildWithoutTheTool(t *testing.T) {
+func TestBuildWithoutGo(t *testing.T) {
 	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
@@ -332,7 +332,7 @@ func TestLayouts(t *testing.T) {
 	require.ErrorContains(t, err, "opening the layout of other")
 }
 
-func TestLayoutsIntoAFile(t *testing.T) {
+func TestWriteLayoutsToFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	err := image.WriteLayouts(file, nil)
@@ -340,7 +340,7 @@ func TestLayoutsIntoAFile(t *testing.T) {
 	require.ErrorContains(t, err, "choose another directory with --out")
 }
 
-func TestProgram(t *testing.T) {
+func TestFromBinary(t *testing.T) {
 	p, err := platform.Load(sourcetest.New(t))
 	require.NoError(t, err)
 	img, err := image.FromBinary(p.Services[0], image.HostPlatform(), []byte("#!"), "crash")

@@ -23,8 +23,8 @@ func programOf(t *testing.T, content []byte) image.Image {
 	return img
 }
 
-// TestLayoutsAtOnce: builds that write to the same place each leave it whole.
-func TestLayoutsAtOnce(t *testing.T) {
+// TestWriteLayoutsConcurrently: builds that write to the same place each leave it whole.
+func TestWriteLayoutsConcurrently(t *testing.T) {
 	out := t.TempDir()
 	var group errgroup.Group
 	for n := range 8 {
@@ -40,9 +40,9 @@ func TestLayoutsAtOnce(t *testing.T) {
 	require.Len(t, left, 1, "no temporary folder is left")
 }
 
-// TestLayoutsReplaceNothingElse: as in the source tree itself, where a service's
+// TestWriteLayoutsKeepsOtherFiles: as in the source tree itself, where a service's
 // folder has the name that its layout would have.
-func TestLayoutsReplaceNothingElse(t *testing.T) {
+func TestWriteLayoutsKeepsOtherFiles(t *testing.T) {
 	for name, file := range map[string]string{"a folder": "web/main.go", "a file": "web"} {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()
@@ -63,8 +63,8 @@ func TestLayoutsReplaceNothingElse(t *testing.T) {
 	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}), "an empty folder is nobody's")
 }
 
-// TestLayoutsWithoutRoom: what was there before stays, and nothing else.
-func TestLayoutsWithoutRoom(t *testing.T) {
+// TestWriteLayoutsDiskFull: what was there before stays, and nothing else.
+func TestWriteLayoutsDiskFull(t *testing.T) {
 	out := smallDisk(t)
 	before := programOf(t, []byte("small"))
 	require.NoError(t, image.WriteLayouts(out, []image.Image{before}))

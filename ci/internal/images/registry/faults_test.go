@@ -395,7 +395,7 @@ type failing struct{}
 func (failing) Read([]byte) (int, error) { return 0, errors.New("input/output error") }
 
 // Attaching and finding fail as clearly as publishing.
-func TestFaultsOfReferrers(t *testing.T) {
+func TestReferrersFaults(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	image := index(t, noise(t, 10))
 	_, err := f.registry.Publish(t.Context(), publication(image))

@@ -129,7 +129,7 @@ func TestPublishNested(t *testing.T) {
 	require.Equal(t, digestOf(t, nested), f.names("a", sha))
 }
 
-func TestPublishStrangeThings(t *testing.T) {
+func TestPublishInvalidImages(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	strange := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: noise(t, 10)})
 	_, err := f.registry.Publish(t.Context(), publication(strange))
@@ -210,7 +210,7 @@ func withoutMount(query string) string {
 }
 
 // A base that was pulled from the same registry is mounted from where it was.
-func TestMountOfAPulledBase(t *testing.T) {
+func TestMountPulledBase(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 5000))))
 	require.NoError(t, err)
@@ -226,7 +226,7 @@ func TestMountOfAPulledBase(t *testing.T) {
 	require.Equal(t, int64(2), got.Blobs)
 }
 
-func TestPublishManyAtOnce(t *testing.T) {
+func TestPublishConcurrently(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	base := noise(t, 50_000)
 	var group sync.WaitGroup
@@ -327,7 +327,7 @@ func TestLatestFails(t *testing.T) {
 
 // Two publishers race for a tag: the second writes when the first one's question
 // has been answered already.
-func TestRaceForATag(t *testing.T) {
+func TestTagRace(t *testing.T) {
 	tests := map[string]struct {
 		mutability ecrtypes.ImageTagMutability
 		same       bool

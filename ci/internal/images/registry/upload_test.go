@@ -84,7 +84,7 @@ func (f *fixture) direct() *registry.Registry {
 }
 
 // The answer to an upload's end may be lost: the blob is there all the same.
-func TestLostAnswers(t *testing.T) {
+func TestLostResponses(t *testing.T) {
 	for _, action := range []string{"CompleteLayerUpload", "PutImage", "InitiateLayerUpload", "UploadLayerPart", "BatchGetImage", "BatchCheckLayerAvailability"} {
 		t.Run(action, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)

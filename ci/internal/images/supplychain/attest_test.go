@@ -210,7 +210,7 @@ func TestAttestFails(t *testing.T) {
 	require.Empty(t, said)
 }
 
-func TestChecks(t *testing.T) {
+func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		file := filepath.Join(dir, name)

@@ -43,9 +43,9 @@ func openssl(t *testing.T) (private, public string) {
 	return private, public
 }
 
-// TestReal: what the real tools attach to an image they find again, and nobody else's
+// TestRealTools: what the real tools attach to an image they find again, and nobody else's
 // signature. It takes seconds: the stand-ins are for the rest.
-func TestReal(t *testing.T) {
+func TestRealTools(t *testing.T) {
 	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Get: "install it (apt-get install openssl)"})
 	to := embedded(t)
 	program, err := os.Executable()

@@ -95,9 +95,9 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// TestThePlatform says which kinds of the platform are guarded: whoever adds one
+// TestPlatformResourceTypes says which kinds of the platform are guarded: whoever adds one
 // decides for it.
-func TestThePlatform(t *testing.T) {
+func TestPlatformResourceTypes(t *testing.T) {
 	var kinds []string
 	for _, folder := range []string{"", "bootstrap"} {
 		files, err := filepath.Glob(sourcetest.Repository("terraform", folder, "*.tf"))

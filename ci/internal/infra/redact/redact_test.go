@@ -13,7 +13,7 @@ import (
 // secret is planted in every place where Terraform puts a sensitive value.
 const secret = "hunter2-correct-horse"
 
-func TestPlanHidesWhatIsMarked(t *testing.T) {
+func TestPlanRedactsMarkedValues(t *testing.T) {
 	tests := map[string]struct{ plan, want string }{
 		"a variable": {
 			`{"variables":{"password":{"value":"` + secret + `"},"region":{"value":"us-east-1"}},"configuration":{"root_module":{"variables":{"password":{"sensitive":true,"default":"` + secret + `"},"region":{}}}}}`,
@@ -78,13 +78,13 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 	}
 }
 
-func TestPlanKeepsNumbersAsTheyAreWritten(t *testing.T) {
+func TestPlanKeepsNumbers(t *testing.T) {
 	got, err := redact.Plan([]byte(`{"n":12345678901234567890.5,"html":"<a>&"}`))
 	require.NoError(t, err)
 	require.Contains(t, string(got), `"html":"<a>&","n":12345678901234567890.5`)
 }
 
-func TestPlanRefusesWhatIsNoPlan(t *testing.T) {
+func TestPlanInvalid(t *testing.T) {
 	for _, document := range []string{"", "{", "[]", "null", `{}{}`, `"text"`} {
 		_, err := redact.Plan([]byte(document))
 		require.ErrorContains(t, err, "reading the plan as JSON", document)

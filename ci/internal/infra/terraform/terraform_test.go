@@ -88,7 +88,7 @@ func TestProgram(t *testing.T) {
 	require.Equal(t, filepath.Join(dir, "terraform-bin"), root.ShowStep().Args[0])
 }
 
-func TestOutputsWithNoise(t *testing.T) {
+func TestJSONDocument(t *testing.T) {
 	for _, output := range []string{"[command]/usr/bin/terraform-bin show\n{}\n", "{}\n::debug::Terraform exited with code 0.\n::debug::stderr: ", "::error::Terraform exited with code 1."} {
 		require.True(t, terraform.IsWrapperOutput([]byte(output)), output)
 	}
@@ -283,7 +283,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestAboutSource(t *testing.T) {
+func TestIsSourceError(t *testing.T) {
 	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
 	require.True(t, terraform.IsSourceError("init", placed))
 	require.False(t, terraform.IsSourceError("plan", placed), "it may be what AWS says")

@@ -29,7 +29,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// describe asks an ECS at an address for its services.
+// describe calls ECS at an endpoint.
 func describe(t *testing.T, endpoint string) error {
 	t.Helper()
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: endpoint})
@@ -113,10 +113,10 @@ func TestExplainEndpoints(t *testing.T) {
 		endpoint string
 		want     string
 	}{
-		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
-		"no such host":      {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
-		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
-		"a region misspelt": {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
+		"connection refused": {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
+		"no such host":       {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
+		"a certificate":      {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
+		"a region misspelt":  {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestExplainEndpoints(t *testing.T) {
 	}
 }
 
-// TestTruncatedResponse is a connection that dies in the middle of an answer.
+// TestTruncatedResponse: the connection ends in the middle of a response.
 func TestTruncatedResponse(t *testing.T) {
 	const answer = `{"services":[{"serviceName":"s"}],"failures":[]}`
 	var calls atomic.Int64
@@ -192,10 +192,10 @@ func TestExplainSources(t *testing.T) {
 		env    map[string]string
 		want   string
 	}{
-		"nothing at all":     {want: "reading service s: no AWS credentials: set AWS_PROFILE to a profile"},
-		"SSO never opened":   {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or does not exist: aws sso login --profile work"},
-		"SSO of the old way": {config: legacy, env: map[string]string{"AWS_PROFILE": "work"}, want: "the AWS SSO session of profile work has expired"},
-		"login":              {config: "[default]\nlogin_session = arn:aws:sts::1:x\n", want: "the AWS login of profile default has expired: aws login"},
+		"nothing":          {want: "reading service s: no AWS credentials: set AWS_PROFILE to a profile"},
+		"SSO never opened": {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or does not exist: aws sso login --profile work"},
+		"legacy SSO":       {config: legacy, env: map[string]string{"AWS_PROFILE": "work"}, want: "the AWS SSO session of profile work has expired"},
+		"login":            {config: "[default]\nlogin_session = arn:aws:sts::1:x\n", want: "the AWS login of profile default has expired: aws login"},
 		"a process that leaks": {
 			config: "[default]\ncredential_process = echo " + plantedKey + "\n", want: "reading service s: the credential_process of profile default gives no credentials: run it by hand",
 		},

@@ -24,15 +24,15 @@ import (
 
 const role = "arn:aws:iam::000000000000:role/ci/deploy"
 
-// jwt makes an identity token that is good for a while.
+// jwt returns a token that expires after life.
 func jwt(t *testing.T, life time.Duration) string {
 	t.Helper()
 	claims := fmt.Sprintf(`{"iss":"https://token.actions.githubusercontent.com","sub":"repo:o/r","aud":"sts.amazonaws.com","exp":%d}`, time.Now().Add(life).Unix())
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
 }
 
-// github serves identity tokens: one answer for each attempt, the last again
-// and again. It checks what it is asked.
+// github serves OIDC tokens: one response per attempt, then the last one again. It
+// checks the requests.
 func github(t *testing.T, answers ...func(http.ResponseWriter)) (url string, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
@@ -130,7 +130,7 @@ func TestIncompleteOIDCSettings(t *testing.T) {
 	})
 }
 
-// fakeSTS answers with what the test wants.
+// fakeSTS returns the responses of a test.
 type fakeSTS struct {
 	answer func() (*sts.AssumeRoleWithWebIdentityOutput, error)
 	input  *sts.AssumeRoleWithWebIdentityInput
@@ -202,7 +202,7 @@ func TestRequestToken(t *testing.T) {
 	}
 }
 
-// total is how long the clock was waited on.
+// total returns the duration of all sleeps.
 func (c *fakeClock) total() (sum time.Duration) {
 	for _, d := range c.slept {
 		sum += d

@@ -108,7 +108,7 @@ func TestPlanRefreshOnlyShowsDrift(t *testing.T) {
 	require.Equal(t, infra.Succeeded, applied.Result)
 }
 
-// reseal changes a binding as somebody would who knows how it is sealed.
+// reseal changes a binding and recomputes its digest.
 func reseal(t *testing.T, tr tree, change func(*binding.Binding)) {
 	t.Helper()
 	name := filepath.Join(tr.out, infra.BindingFile)
@@ -159,7 +159,7 @@ func TestApplyRefusesChangedInputs(t *testing.T) {
 			},
 			want: "plan file: bound sha256:",
 		},
-		"a word of binding.json": {
+		"a change of binding.json": {
 			spoil: func(t *testing.T, tr *tree) {
 				edit(t, filepath.Join(tr.out, infra.BindingFile), replaced(`"workspace": "default"`, `"workspace": "defaulT"`))
 			},
@@ -177,13 +177,13 @@ func TestApplyRefusesChangedInputs(t *testing.T) {
 			},
 			want: "has format 9",
 		},
-		"a binding sealed anew, for another commit": {
+		"a resealed binding, another commit": {
 			spoil: func(t *testing.T, tr *tree) {
 				reseal(t, *tr, func(b *binding.Binding) { b.Commit = strings.Repeat("0", 40) })
 			},
 			want: "commit: bound 0000000000000000000000000000000000000000, now ",
 		},
-		"a binding sealed anew, for another serial": {
+		"a resealed binding, another serial": {
 			spoil: func(t *testing.T, tr *tree) { reseal(t, *tr, func(b *binding.Binding) { b.State.Serial += 7 }) },
 			want:  "state serial: bound ",
 		},
@@ -250,7 +250,7 @@ func TestApplyRefusesChangedInputs(t *testing.T) {
 			},
 			want: "now 11111111-2222-3333-4444-555555555555",
 		},
-		"no state any more": {
+		"a deleted state": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(tr.state)) },
 			want:  "now none",
 		},
@@ -435,7 +435,7 @@ func TestApplyNeedsIdentity(t *testing.T) {
 	tr.mustApply(t)
 }
 
-// failing is a platform that fails half way.
+// failing is a configuration whose apply fails halfway.
 const failing = `terraform {
   backend "local" {}
 }
@@ -482,7 +482,7 @@ func TestApplyPartialFailure(t *testing.T) {
 	require.Len(t, applied.Applied, 2)
 }
 
-// waiting is a platform whose second resource is made when a file is there.
+// waiting is a configuration whose second resource waits for a file.
 func waiting(t *testing.T) (configuration, started, release string) {
 	dir := t.TempDir()
 	started, release = filepath.Join(dir, "started"), filepath.Join(dir, "release")
@@ -571,7 +571,7 @@ func TestStateLocked(t *testing.T) {
 	require.Len(t, end.applied.Applied, 3)
 }
 
-// showing is Terraform, but for the plan that it shows.
+// showing is Terraform with another output of terraform show.
 type showing struct {
 	step.Executor
 	plan string
@@ -609,7 +609,7 @@ func TestApplyRefusesDestroy(t *testing.T) {
 	require.Empty(t, tr.stateNow(t))
 	tr.mustApply(t, allow("aws_vpc.main", `aws_ecr_repository.service["api"]`))
 
-	// What plan.json says is nothing to apply.
+	// plan.json does not affect apply.
 	edit(t, filepath.Join(tr.out, infra.PlanJSON), func([]byte) []byte { return []byte(`{"format_version":"1.2"}`) })
 	_, err = tr.apply(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))

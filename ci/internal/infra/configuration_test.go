@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestConfigurationOutsideRootModule: a module beside it decides as much as a file
-// in it, and so does what either reads.
+// TestConfigurationOutsideRootModule: sibling modules, and files that any module
+// reads, are part of the configuration.
 func TestConfigurationOutsideRootModule(t *testing.T) {
 	calls := func(source string) string { return "module \"m\" {\n  source = \"" + source + "\"\n}\n" }
 	tests := map[string]struct {
@@ -102,7 +102,7 @@ func TestFilesOutsideRepository(t *testing.T) {
 	require.Contains(t, SavedPlan{Binding: b}.boundTo(" "), ", and files outside of the repository (../key.pub, ../shared/x)")
 }
 
-// TestModuleInSubmodule is at the commit if the submodule is.
+// TestModuleInSubmodule: a module in a submodule is committed if the submodule is.
 func TestModuleInSubmodule(t *testing.T) {
 	library, dir := t.TempDir(), t.TempDir()
 	for _, repository := range []string{library, dir} {

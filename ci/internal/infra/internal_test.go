@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// stream reads messages as an apply would leave them.
+// stream parses messages like those of terraform apply.
 func stream(t *testing.T, lines ...string) []terraform.Message {
 	t.Helper()
 	messages, err := terraform.ReadMessages(strings.NewReader(strings.Join(lines, "\n")))
@@ -104,14 +104,14 @@ func TestPartial(t *testing.T) {
 		environ  []string
 		want     []string
 	}{
-		"whole":                             {&yes, nil, nil, nil},
-		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
-		"something is left for another one": {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
-		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
-		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
-		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
-		"an older one, whole":               {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
-		"not refreshed":                     {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
+		"whole":                            {&yes, nil, nil, nil},
+		"a word that looks like an option": {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
+		"something is deferred":            {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
+		"targets":                          {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
+		"files of targets":                 {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
+		"an older Terraform, or OpenTofu":  {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
+		"an older one, whole":              {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
+		"not refreshed":                    {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -275,7 +275,7 @@ type nobody struct{}
 
 func (nobody) Identity(context.Context) (account, region string, err error) { return "", "", errNobody }
 
-// saying is an executor whose tool leaves what it is told to.
+// saying is an executor that writes a given output.
 type saying struct {
 	files map[string]string
 	code  int
@@ -305,7 +305,7 @@ func TestUnexpectedOutput(t *testing.T) {
 		"nothing is left":     {saying{}, "reading the plan", "reading the output of terraform fmt"},
 		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
 		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
-		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
+		"no tfplan":           {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

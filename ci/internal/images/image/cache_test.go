@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestCachedBuild: what is kept between builds saves time and changes
-// nothing, whatever happened to it.
+// TestCachedBuild: the cache saves time and never changes the result, even if it is
+// damaged.
 func TestCachedBuild(t *testing.T) {
 	dir := small(t)
 	b := builder(t, dir)
@@ -55,7 +55,7 @@ func TestCachedBuild(t *testing.T) {
 		require.NoError(t, os.Remove(filepath.Join(dir, "api/extra.go")))
 		require.Equal(t, first, build(cache))
 	})
-	t.Run("another tree has a place of its own", func(t *testing.T) {
+	t.Run("another tree has its own cache entry", func(t *testing.T) {
 		other := builder(t, small(t))
 		other.Cache = cache
 		images, err := other.Build(t.Context(), p.Services[:1])

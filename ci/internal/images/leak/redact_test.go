@@ -25,13 +25,13 @@ func TestIsSecretName(t *testing.T) {
 	}
 }
 
-// planted is in every secret of these tests, and in nothing that is shown.
+// planted is in every secret of these tests, and in no redacted text.
 const planted = "CLEAR"
 
 func TestRedact(t *testing.T) {
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJDTEVBUiJ9.CLEAR-x_y"
 	tests := map[string]string{
-		// URLs: the host stays.
+		// URLs: the host is kept.
 		"postgres://shop:hunter2-CLEAR@db.internal:5432/shop":            "postgres://(hidden)@db.internal:5432/shop",
 		"rediss://:pw-CLEAR@cache:6379":                                  "rediss://(hidden)@cache:6379",
 		"https://tok-CLEAR@git.example.com/a.git":                        "https://(hidden)@git.example.com/a.git",
@@ -84,7 +84,7 @@ func TestRedact(t *testing.T) {
 		"mysqladmin ping -h db -u root -pCLEAR":           "mysqladmin ping -h db -u root -p(hidden)",
 		"sshpass -p CLEAR ssh h":                          "sshpass -p (hidden) ssh h",
 		"java -Dspring.datasource.password=CLEAR -jar a":  "java -Dspring.datasource.password=(hidden) -jar a",
-		// By their form.
+		// By their format.
 		jwt:                                    "(hidden)",
 		"got " + jwt:                           "got (hidden)",
 		"ghp_CLEAR" + strings.Repeat("a1", 16): "(hidden)",
@@ -98,7 +98,7 @@ func TestRedact(t *testing.T) {
 		"x -----BEGIN RSA PRIVATE KEY-----\nCLEAR\n-----END RSA PRIVATE KEY----- y": "x (hidden) y", // gitleaks:allow: planted, to be hidden
 		"-----BEGIN PRIVATE KEY-----\\nCLEAR":                                       "(hidden)",
 		strings.Repeat("CLEARabc", 8) + "\nCLEAR==\n-----END PRIVATE KEY-----\nz":   "(hidden)\nz",
-		// What is no secret.
+		// Not secret.
 		"postgres://db.internal:5432/shop": "",
 		"https://h:8080/@scope/x":          "",
 		"https://example.com/a@b":          "",

@@ -27,7 +27,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// publication is a publication to repository a.
+// publication returns a publication to repository a.
 func publication(image v1.ImageIndex) registry.Publication {
 	return registry.Publication{Repository: "a", Tag: sha, Index: image}
 }
@@ -100,7 +100,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// tag is a reference to a tag, at the registry itself.
+// tag returns the reference of a tag, without the proxy.
 func (f *fixture) tag(repository, tag string) name.Reference {
 	f.Helper()
 	ref, err := name.ParseReference(f.Server.Registry() + "/repo/" + repository + ":" + tag)
@@ -209,7 +209,8 @@ func withoutMount(query string) string {
 	return query
 }
 
-// A base that was pulled from the same registry is mounted from where it was.
+// TestMountPulledBase: a base image that was pulled from the same registry is
+// mounted from its repository.
 func TestMountPulledBase(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 5000))))
@@ -325,8 +326,8 @@ func TestLatestFails(t *testing.T) {
 	require.Equal(t, outcome.Interrupted, outcome.Of(err))
 }
 
-// Two publishers race for a tag: the second writes when the first one's question
-// has been answered already.
+// TestTagRace: of two publishers of a tag, the second writes after the first one's
+// check.
 func TestTagRace(t *testing.T) {
 	tests := map[string]struct {
 		mutability ecrtypes.ImageTagMutability

@@ -47,7 +47,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// roundTrip is a transport of one function.
+// roundTrip is a function as a transport.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
@@ -69,7 +69,7 @@ func TestTLSTransport(t *testing.T) {
 	}
 }
 
-// A connection on which nothing moves fails, and one that is slow does not.
+// TestDeadlineConn: a stalled connection fails, a slow one does not.
 func TestDeadlineConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = time.Minute
@@ -92,8 +92,9 @@ func TestDeadlineConn(t *testing.T) {
 	})
 }
 
-// An exchange has a connection of its own, also where the registry speaks HTTP/2:
-// on a shared one others' bytes would hide that nothing of its own moves.
+// TestTransportConnectionPerRequest: each concurrent request has its own
+// connection, also with a registry that supports HTTP/2: on a shared one, other
+// requests would hide a stall.
 func TestTransportConnectionPerRequest(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
 	server.EnableHTTP2 = true
@@ -111,7 +112,7 @@ func TestTransportConnectionPerRequest(t *testing.T) {
 	require.Equal(t, "HTTP/1.1", string(said))
 }
 
-// A body that can be had again is sent again, one that cannot is not.
+// TestRewind: only a body that can be read again is sent again.
 func TestRewind(t *testing.T) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost/", strings.NewReader("manifest"))
 	require.NoError(t, err)

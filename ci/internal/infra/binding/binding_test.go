@@ -161,7 +161,7 @@ func TestReadState(t *testing.T) {
 	require.ErrorContains(t, err, "reading the state")
 }
 
-// FuzzReadPlanFile reads files of any content: nothing panics.
+// FuzzReadPlanFile reads any content: nothing panics.
 func FuzzReadPlanFile(f *testing.F) {
 	f.Add([]byte("PK\x03\x04"))
 	f.Add([]byte{})

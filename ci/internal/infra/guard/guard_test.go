@@ -95,8 +95,8 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// TestPlatformResourceTypes says which kinds of the platform are guarded: whoever adds one
-// decides for it.
+// TestPlatformResourceTypes lists the protected resource types of the platform: a
+// new type needs a decision.
 func TestPlatformResourceTypes(t *testing.T) {
 	var kinds []string
 	for _, folder := range []string{"", "bootstrap"} {

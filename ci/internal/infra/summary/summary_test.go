@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// resource makes one entry of resource_changes.
+// resource returns an entry of resource_changes.
 func resource(address, actions, rest string) string {
 	kind, name, _ := strings.Cut(address, ".")
 	return fmt.Sprintf(`{"address":%q,"mode":"managed","type":%q,"name":%q,"change":{"actions":[%s]%s}}`, address, kind, name, actions, rest)
@@ -168,7 +168,7 @@ func TestAttributes(t *testing.T) {
 		"an unknown part":           {`{"l":[{"a":1,"b":2}]}`, `{"l":[{"a":1}]}`, `{"l":[{"b":true}]}`, `[]`, "! l[0].b: 2 -> (known after apply)"},
 		"a block that forces":       {`{"b":[{"n":1,"m":1}]}`, `{"b":[{"n":2,"m":2}]}`, `{}`, `[["b",0,"n"],[],7]`, "! b[0].m: 1 -> 2\n! b[0].n: 1 -> 2  # forces replacement"},
 		"all of a map forces":       {`{"b":{"n":1}}`, `{"b":{"n":2}}`, `{}`, `[["b"]]`, "! b.n: 1 -> 2  # forces replacement"},
-		"one kind becomes another":  {`{"x":"a"}`, `{"x":["a"]}`, `{}`, `[]`, `! x: "a" -> ["a"]`},
+		"another type":              {`{"x":"a"}`, `{"x":["a"]}`, `{}`, `[]`, `! x: "a" -> ["a"]`},
 		"nothing and empty":         {`{"x":"","y":[],"z":null}`, `{"x":null,"y":null,"z":{}}`, `{}`, `[]`, ""},
 		"a text that only looks so": {`{"x":"{a"}`, `{"x":"{b"}`, `{}`, `[]`, `! x: "{a" -> "{b"`},
 		"numbers as written":        {`{"x":1.0}`, `{"x":12345678901234567890}`, `{}`, `[]`, "! x: 1.0 -> 12345678901234567890"},

@@ -30,12 +30,12 @@ func TestRegion(t *testing.T) {
 		config string
 		want   string
 	}{
-		"nothing says":          {want: "us-east-1"},
-		"the profile":           {config: profile, want: "eu-west-3"},
-		"AWS_DEFAULT_REGION":    {env: map[string]string{"AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-2"},
-		"AWS_REGION":            {env: map[string]string{"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-1"},
-		"the option":            {option: "eu-north-1", env: map[string]string{"AWS_REGION": "eu-west-1"}, want: "eu-north-1"},
-		"another profile's own": {env: map[string]string{"AWS_PROFILE": "b"}, config: profile + "[profile b]\nregion=sa-east-1\n", want: "sa-east-1"},
+		"nothing specified":        {want: "us-east-1"},
+		"the profile":              {config: profile, want: "eu-west-3"},
+		"AWS_DEFAULT_REGION":       {env: map[string]string{"AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-2"},
+		"AWS_REGION":               {env: map[string]string{"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, config: profile, want: "eu-west-1"},
+		"the option":               {option: "eu-north-1", env: map[string]string{"AWS_REGION": "eu-west-1"}, want: "eu-north-1"},
+		"another profile's source": {env: map[string]string{"AWS_PROFILE": "b"}, config: profile + "[profile b]\nregion=sa-east-1\n", want: "sa-east-1"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,16 +123,16 @@ func TestCredentialsJSON(t *testing.T) {
 	})
 }
 
-// requireUsage checks an error that the user can mend.
+// requireUsage checks for a usage error.
 func requireUsage(t *testing.T, err error, want string) {
 	t.Helper()
 	require.ErrorContains(t, err, want)
 	require.Equal(t, outcome.Usage, outcome.Of(err), err.Error())
-	requireDiscreet(t, err)
+	requireNoSecrets(t, err)
 }
 
-// requireDiscreet checks that an error is one line without secrets.
-func requireDiscreet(t *testing.T, err error) {
+// requireNoSecrets checks that an error is one line without secrets.
+func requireNoSecrets(t *testing.T, err error) {
 	t.Helper()
 	for _, text := range []string{err.Error(), fmt.Sprintf("%+v", err)} {
 		for _, secret := range []string{plantedKey, plantedToken, plantedJWT, "\n"} {
@@ -141,7 +141,7 @@ func requireDiscreet(t *testing.T, err error) {
 	}
 }
 
-func TestChain(t *testing.T) {
+func TestCredentialChain(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	process := filepath.Join(t.TempDir(), "process.json")
 	require.NoError(t, os.WriteFile(process, []byte(exported(t, nil)), 0o600))
@@ -190,7 +190,7 @@ func TestChain(t *testing.T) {
 	}
 }
 
-func TestInstance(t *testing.T) {
+func TestIMDS(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/latest/api/token":
@@ -275,9 +275,9 @@ func TestMisconfigured(t *testing.T) {
 	})
 }
 
-// TestForm: what is left at the ends of a value by files, shells and copying is
-// named, with the variable, and never repeated.
-func TestForm(t *testing.T) {
+// TestMalformedValues: leftovers of files, shells and copying at the ends of a
+// value are reported with the variable, without the value.
+func TestMalformedValues(t *testing.T) {
 	const key, secret, session = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"
 	for flawed, want := range map[string]string{
 		plantedKey + "\n": "ends with a line break", plantedKey + "\r": "ends with a line break", plantedKey + "\r\n": "ends with a line break",
@@ -305,9 +305,9 @@ func TestForm(t *testing.T) {
 	}
 }
 
-// TestFilesFromWindows: CRLF is read; a byte order mark and UTF-16, of which the
-// SDK would see nothing, are named.
-func TestFilesFromWindows(t *testing.T) {
+// TestFileEncodings: CRLF is accepted; a byte order mark and UTF-16, which the SDK
+// ignores, are errors.
+func TestFileEncodings(t *testing.T) {
 	const settings, keys = "[profile prod]\r\nregion = eu-west-1\r\n", "[prod]\r\naws_access_key_id = x\r\naws_secret_access_key = y\r\n"
 	wide := func(order binary.AppendByteOrder, text string) string {
 		var raw []byte

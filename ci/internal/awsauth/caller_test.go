@@ -38,7 +38,7 @@ func TestCaller(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestWho(t *testing.T) {
+func TestGetCallerIdentity(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	clean(t, map[string]string{"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any"})
 	who, err := awsauth.Caller{}.GetCallerIdentity(t.Context())
@@ -63,7 +63,7 @@ func TestWho(t *testing.T) {
 	}, env)
 }
 
-func TestEnvironmentOfAJob(t *testing.T) {
+func TestJobEnvironment(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	url, _ := github(t, says(jwt(t, time.Minute)))
 	clean(t, map[string]string{

@@ -29,7 +29,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// describe asks an ECS at an address for its services.
+// describe calls ECS at an endpoint.
 func describe(t *testing.T, endpoint string) error {
 	t.Helper()
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: endpoint})
@@ -73,7 +73,7 @@ func TestExplainAnswers(t *testing.T) {
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.outcome, outcome.Of(err))
 			require.Equal(t, tt.outcome == outcome.Failed, awsauth.IsAccessDenied(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 			require.EqualError(t, awsauth.Explain(fmt.Errorf("deploying: %w", err)), "deploying: "+err.Error(), "once is enough")
 
 			coded := awsauth.Explain(outcome.With(outcome.Restored, raw))
@@ -83,7 +83,7 @@ func TestExplainAnswers(t *testing.T) {
 	}
 }
 
-func TestExplainLeavesTheRest(t *testing.T) {
+func TestExplainUnknownErrors(t *testing.T) {
 	clean(t, keys)
 	require.NoError(t, awsauth.Explain(nil))
 	other := errors.New("cluster not found")
@@ -113,10 +113,10 @@ func TestExplainEndpoints(t *testing.T) {
 		endpoint string
 		want     string
 	}{
-		"nobody there":      {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
-		"no such host":      {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
-		"a certificate":     {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
-		"a region misspelt": {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
+		"connection refused": {"http://127.0.0.1:1", "http://127.0.0.1:1 cannot be reached (connect: connection refused): check that the endpoint of AWS_ENDPOINT_URL or the profile's endpoint_url is correct and running"},
+		"no such host":       {"https://ecs.nowhere.invalid", "https://ecs.nowhere.invalid cannot be reached ("},
+		"a certificate":      {secure.URL, "its certificate is not trusted: x509: certificate signed by unknown authority; set AWS_CA_BUNDLE"},
+		"a region misspelt":  {"http://ecs.us-east-11.amazonaws.com:1", "check the region (AWS_REGION, --region) and the network"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -127,13 +127,13 @@ func TestExplainEndpoints(t *testing.T) {
 			err := awsauth.Explain(describe(t, tt.endpoint))
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, outcome.Failed, outcome.Of(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 }
 
-// TestHalfAnAnswer is a connection that dies in the middle of an answer.
-func TestHalfAnAnswer(t *testing.T) {
+// TestTruncatedResponse: the connection ends in the middle of a response.
+func TestTruncatedResponse(t *testing.T) {
 	const answer = `{"services":[{"serviceName":"s"}],"failures":[]}`
 	var calls atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -157,7 +157,7 @@ func TestHalfAnAnswer(t *testing.T) {
 	require.EqualValues(t, 2, calls.Load())
 }
 
-func TestExplainSilence(t *testing.T) {
+func TestExplainTimeout(t *testing.T) {
 	clean(t, keys)
 	cfg, err := awsauth.Load(t.Context(), awsauth.Options{Endpoint: "http://127.0.0.1:1"})
 	require.NoError(t, err)
@@ -192,10 +192,10 @@ func TestExplainSources(t *testing.T) {
 		env    map[string]string
 		want   string
 	}{
-		"nothing at all":     {want: "reading service s: no AWS credentials: set AWS_PROFILE to a profile"},
-		"SSO never opened":   {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or does not exist: aws sso login --profile work"},
-		"SSO of the old way": {config: legacy, env: map[string]string{"AWS_PROFILE": "work"}, want: "the AWS SSO session of profile work has expired"},
-		"login":              {config: "[default]\nlogin_session = arn:aws:sts::1:x\n", want: "the AWS login of profile default has expired: aws login"},
+		"nothing":          {want: "reading service s: no AWS credentials: set AWS_PROFILE to a profile"},
+		"SSO never opened": {config: sso, env: map[string]string{"AWS_PROFILE": "work"}, want: "reading service s: the AWS SSO session of profile work has expired or does not exist: aws sso login --profile work"},
+		"legacy SSO":       {config: legacy, env: map[string]string{"AWS_PROFILE": "work"}, want: "the AWS SSO session of profile work has expired"},
+		"login":            {config: "[default]\nlogin_session = arn:aws:sts::1:x\n", want: "the AWS login of profile default has expired: aws login"},
 		"a process that leaks": {
 			config: "[default]\ncredential_process = echo " + plantedKey + "\n", want: "reading service s: the credential_process of profile default gives no credentials: run it by hand",
 		},
@@ -210,7 +210,7 @@ func TestExplainSources(t *testing.T) {
 			awsFiles(t, tt.config)
 			err := awsauth.Explain(describe(t, p.Server.Endpoint()))
 			require.ErrorContains(t, err, tt.want)
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 	for session, config := range map[string]string{"corp": sso, "https://corp.awsapps.com/start": legacy} {
@@ -235,7 +235,7 @@ func TestExplainSources(t *testing.T) {
 	})
 }
 
-func TestExplainExpiryMidway(t *testing.T) {
+func TestExplainExpiredSession(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	p.Server.Inject(localaws.Fault{Kind: localaws.ExpiredToken})
 	clean(t, keys)

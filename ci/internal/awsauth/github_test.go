@@ -24,15 +24,15 @@ import (
 
 const role = "arn:aws:iam::000000000000:role/ci/deploy"
 
-// jwt makes an identity token that is good for a while.
+// jwt returns a token that expires after life.
 func jwt(t *testing.T, life time.Duration) string {
 	t.Helper()
 	claims := fmt.Sprintf(`{"iss":"https://token.actions.githubusercontent.com","sub":"repo:o/r","aud":"sts.amazonaws.com","exp":%d}`, time.Now().Add(life).Unix())
 	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".c2ln"
 }
 
-// github serves identity tokens: one answer for each attempt, the last again
-// and again. It checks what it is asked.
+// github serves OIDC tokens: one response per attempt, then the last one again. It
+// checks the requests.
 func github(t *testing.T, answers ...func(http.ResponseWriter)) (url string, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
@@ -87,7 +87,7 @@ func TestGitHub(t *testing.T) {
 	}
 }
 
-func TestHalfConfigured(t *testing.T) {
+func TestIncompleteOIDCSettings(t *testing.T) {
 	const url, token, in = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GITHUB_ACTIONS"
 	tests := map[string]struct {
 		env  map[string]string
@@ -130,7 +130,7 @@ func TestHalfConfigured(t *testing.T) {
 	})
 }
 
-// fakeSTS answers with what the test wants.
+// fakeSTS returns the responses of a test.
 type fakeSTS struct {
 	answer func() (*sts.AssumeRoleWithWebIdentityOutput, error)
 	input  *sts.AssumeRoleWithWebIdentityInput
@@ -160,7 +160,7 @@ func gives(ends time.Time) func() (*sts.AssumeRoleWithWebIdentityOutput, error) 
 	}
 }
 
-func TestAskingForTheIdentity(t *testing.T) {
+func TestRequestToken(t *testing.T) {
 	ms := time.Millisecond
 	tests := map[string]struct {
 		answers []func(http.ResponseWriter)
@@ -189,7 +189,7 @@ func TestAskingForTheIdentity(t *testing.T) {
 			require.Equal(t, len(tt.slept)+1, int(asked.Load()))
 			if tt.want != "" {
 				require.ErrorContains(t, err, tt.want)
-				requireDiscreet(t, err)
+				requireNoSecrets(t, err)
 				return
 			}
 			require.NoError(t, err)
@@ -202,7 +202,7 @@ func TestAskingForTheIdentity(t *testing.T) {
 	}
 }
 
-// total is how long the clock was waited on.
+// total returns the duration of all sleeps.
 func (c *fakeClock) total() (sum time.Duration) {
 	for _, d := range c.slept {
 		sum += d
@@ -210,14 +210,14 @@ func (c *fakeClock) total() (sum time.Duration) {
 	return sum
 }
 
-func TestNobodyAtGitHub(t *testing.T) {
+func TestGitHubUnreachable(t *testing.T) {
 	provider := func(clock *fakeClock) aws.CredentialsProvider {
 		return awsauth.NewWebIdentity(role, "http://127.0.0.1:1/"+plantedJWT, plantedToken, &fakeSTS{}, clock)
 	}
 	_, err := provider(&fakeClock{}).Retrieve(t.Context())
 	require.ErrorContains(t, err, "requesting the job's OIDC token from GitHub (127.0.0.1:1): connect: connection refused: rerun the job")
 	require.Equal(t, outcome.Failed, outcome.Of(err))
-	requireDiscreet(t, err)
+	requireNoSecrets(t, err)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -225,7 +225,7 @@ func TestNobodyAtGitHub(t *testing.T) {
 	require.Error(t, err)
 }
 
-func TestAssumingTheRole(t *testing.T) {
+func TestAssumeRole(t *testing.T) {
 	tests := map[string]struct {
 		answer func() (*sts.AssumeRoleWithWebIdentityOutput, error)
 		code   outcome.Code
@@ -247,7 +247,7 @@ func TestAssumingTheRole(t *testing.T) {
 			_, err := awsauth.NewWebIdentity(role, url, plantedToken, &fakeSTS{answer: tt.answer}, &fakeClock{}).Retrieve(t.Context())
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.code, outcome.Of(err))
-			requireDiscreet(t, err)
+			requireNoSecrets(t, err)
 		})
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-func TestIdentity(t *testing.T) {
+func TestRequestIDToken(t *testing.T) {
 	github := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+plantedToken {
 			w.WriteHeader(http.StatusForbidden)

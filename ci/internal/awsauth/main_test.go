@@ -18,15 +18,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Planted secrets: no error may repeat them.
+// Planted secrets, which no error may contain.
 const (
 	plantedKey   = "AKIAPLANTED"
 	plantedToken = "planted-runner-token"
 	plantedJWT   = "planted.jwt.value"
 )
 
-// clean takes everything out of the environment that credentials may come
-// from, then puts in what the test wants. Calls are made once.
+// clean removes all credentials settings from the environment and sets those of the
+// test. Calls are not retried.
 func clean(t *testing.T, env map[string]string) {
 	t.Helper()
 	for _, pair := range os.Environ() {
@@ -44,7 +44,7 @@ func clean(t *testing.T, env map[string]string) {
 	}
 }
 
-// awsFiles writes AWS's configuration file and names it in the environment.
+// awsFiles writes an AWS configuration file and sets AWS_CONFIG_FILE.
 func awsFiles(t *testing.T, content string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "config")
@@ -52,7 +52,7 @@ func awsFiles(t *testing.T, content string) {
 	t.Setenv("AWS_CONFIG_FILE", file)
 }
 
-// call makes one call with the loaded configuration, explained.
+// call makes one call with the loaded configuration and explains its error.
 func call(t *testing.T, o awsauth.Options) (*sts.GetCallerIdentityOutput, error) {
 	t.Helper()
 	cfg, err := awsauth.Load(t.Context(), o)
@@ -63,7 +63,7 @@ func call(t *testing.T, o awsauth.Options) (*sts.GetCallerIdentityOutput, error)
 	return out, awsauth.Explain(err)
 }
 
-// fakeClock jumps instead of waiting.
+// fakeClock advances instead of waiting.
 type fakeClock struct {
 	mu    sync.Mutex
 	now   time.Time

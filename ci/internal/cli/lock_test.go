@@ -158,7 +158,7 @@ func TestLock(t *testing.T) {
 		defer func() { b.password = "" }()
 		code, _, stderr := run(t, "lock", "--source", dir)
 		require.Equal(t, outcome.Failed, code)
-		require.Contains(t, stderr, "its registry gives it to nobody who is not logged in")
+		require.Contains(t, stderr, "its registry requires a login or has no such image")
 		config := t.TempDir()
 		auth := base64.StdEncoding.EncodeToString([]byte("me:" + b.password))
 		sourcetest.Write(t, config, "config.json", `{"auths": {"`+b.host+`": {"auth": "`+auth+`"}}}`)
@@ -181,15 +181,15 @@ func TestLockFails(t *testing.T) {
 		code      outcome.Code
 		want      string
 	}{
-		"a platform is missing":    {b.host + "/amd:1", nil, 0, outcome.Failed, "base " + b.host + "/amd:1 has no image for linux/arm64: take another one"},
-		"there is one only":        {b.host + "/single:1", nil, 0, outcome.Failed, "has one platform only: take one with linux/amd64 and linux/arm64"},
+		"a platform is missing":    {b.host + "/amd:1", nil, 0, outcome.Failed, "base " + b.host + "/amd:1 has no image for linux/arm64: choose another one"},
+		"there is one only":        {b.host + "/single:1", nil, 0, outcome.Failed, "has only one platform: choose an image with linux/amd64 and linux/arm64"},
 		"no such image":            {b.host + "/gone:1", nil, 0, outcome.Failed, "its registry has no such image: correct the reference in ci/images.lock.json"},
 		"nobody there":             {"127.0.0.1:1/nginx:1", nil, 0, outcome.Failed, "base 127.0.0.1:1/nginx:1: its registry cannot be reached"},
-		"a registry in trouble":    {b.host + "/amd:1", nil, http.StatusTeapot, outcome.Failed, "its registry answers 418"},
-		"no reference":             {"NGINX stable", nil, 0, outcome.Usage, `"NGINX stable" is no reference by tag`},
-		"a digest in its place":    {b.host + "/amd@sha256:" + strings.Repeat("0", 64), nil, 0, outcome.Usage, "is no reference by tag"},
+		"a registry in trouble":    {b.host + "/amd:1", nil, http.StatusTeapot, outcome.Failed, "its registry returned 418"},
+		"no reference":             {"NGINX stable", nil, 0, outcome.Usage, `invalid reference "NGINX stable"`},
+		"a digest in its place":    {b.host + "/amd@sha256:" + strings.Repeat("0", 64), nil, 0, outcome.Usage, "want an image with a tag"},
 		"an image that nobody has": {b.host + "/amd:1", []string{"--image", "ngin"}, 0, outcome.Usage, `no image "ngin" in ci/images.lock.json: did you mean nginx?`},
-		"and one unlike any":       {b.host + "/amd:1", []string{"--image", "xyzzy"}, 0, outcome.Usage, "there are go, nginx"},
+		"and one unlike any":       {b.host + "/amd:1", []string{"--image", "xyzzy"}, 0, outcome.Usage, "want one of go, nginx"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -224,7 +224,7 @@ func TestLockFails(t *testing.T) {
 		require.ErrorContains(t, err, "writing ci/images.lock.json: no such file or directory")
 		sourcetest.Write(t, dir, image.LockFile+"/folder/file", "")
 		err = image.Lock{}.Write(dir)
-		require.ErrorContains(t, err, "it is as it was")
+		require.ErrorContains(t, err, "the file is unchanged")
 	})
 }
 

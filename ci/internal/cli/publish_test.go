@@ -173,7 +173,7 @@ func TestPublishRefusesBadInput(t *testing.T) {
 		"a region elsewhere":     {[]string{"--region", "us-east-1", "--registry", "x.example"}, outcome.Usage, "leave out one of them"},
 		"an address with scheme": {[]string{"--registry", "https://x.example"}, outcome.Usage, "without https://"},
 		"an unknown service":     {[]string{"--service", "ap"}, outcome.Usage, `did you mean "api"?`},
-		"an unknown region":      {[]string{"--region", "nowhere_"}, outcome.Usage, "is no AWS region"},
+		"an unknown region":      {[]string{"--region", "nowhere_"}, outcome.Usage, "invalid AWS region"},
 		"a short commit":         {[]string{"--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
 		"no layouts":             {[]string{"--service", "web", "--from", "nowhere"}, outcome.Usage, "write it with slipway build --out nowhere"},
 		"no repository":          {nil, outcome.Usage, "has no repository ecs-microservices-api: Terraform creates it: run slipway plan, then slipway apply"},

@@ -233,7 +233,7 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 		"a revision of none":      {[]string{"rollback", "--to", "ecs-other-task:1"}, outcome.Usage, "no service has the family ecs-other-task"},
 		"a revision that is not":  {[]string{"rollback", "--to", "ecs-api-task:99"}, outcome.Failed, "ecs-api-task:99"},
 		"a commit never released": {[]string{"rollback", "--to", none}, outcome.Failed, "roll back to a commit that was released (slipway status)"},
-		"another region":          {[]string{"status", "--region", "eu-nowhere-1_"}, outcome.Usage, "is no AWS region"},
+		"another region":          {[]string{"status", "--region", "eu-nowhere-1_"}, outcome.Usage, "invalid AWS region"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

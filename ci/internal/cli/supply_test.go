@@ -274,7 +274,7 @@ func TestTrustIsSaid(t *testing.T) {
 		"nobody is trusted":           {[]string{"verify"}, "no trusted signer"},
 		"a private key":               {[]string{"verify", "--key", private}, "extract the public key"},
 		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "no trusted signer"},
-		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
+		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "need --require-signature"},
 		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
 		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is not a PEM file"},
 		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": want critical, high, medium, low or none`},

@@ -60,7 +60,7 @@ func TestPlanThenApply(t *testing.T) {
 	require.JSONEq(t, `"spicy"`, string(applied.Outputs["flavour"].Value))
 }
 
-func TestNoSecretLeavesTheRun(t *testing.T) {
+func TestRunLeaksNoSecret(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
 	tr := platformTree(t)
@@ -95,7 +95,7 @@ func TestNoSecretLeavesTheRun(t *testing.T) {
 	require.Empty(t, left, "the run's own directory is gone")
 }
 
-func TestRefreshOnlyTellsDrift(t *testing.T) {
+func TestPlanRefreshOnlyShowsDrift(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": `resource "terraform_data" "a" {}`})
 	tr.Backend = terraform.Backend{}
 	tr.write(t, "main.tf", "terraform {\n  backend \"local\" {\n    path = \""+tr.state+"\"\n  }\n}\n\nresource \"terraform_data\" \"a\" {}\n")
@@ -108,7 +108,7 @@ func TestRefreshOnlyTellsDrift(t *testing.T) {
 	require.Equal(t, infra.Succeeded, applied.Result)
 }
 
-// reseal changes a binding as somebody would who knows how it is sealed.
+// reseal changes a binding and recomputes its digest.
 func reseal(t *testing.T, tr tree, change func(*binding.Binding)) {
 	t.Helper()
 	name := filepath.Join(tr.out, infra.BindingFile)
@@ -129,7 +129,7 @@ func replaced(old, with string) func([]byte) []byte {
 	return func(data []byte) []byte { return bytes.Replace(data, []byte(old), []byte(with), 1) }
 }
 
-func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
+func TestApplyRefusesChangedInputs(t *testing.T) {
 	options := func(*infra.ApplyOptions) {}
 	tests := map[string]struct {
 		spoil func(t *testing.T, tr *tree)
@@ -159,7 +159,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			},
 			want: "plan file: bound sha256:",
 		},
-		"a word of binding.json": {
+		"a change of binding.json": {
 			spoil: func(t *testing.T, tr *tree) {
 				edit(t, filepath.Join(tr.out, infra.BindingFile), replaced(`"workspace": "default"`, `"workspace": "defaulT"`))
 			},
@@ -177,13 +177,13 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			},
 			want: "has format 9",
 		},
-		"a binding sealed anew, for another commit": {
+		"a resealed binding, another commit": {
 			spoil: func(t *testing.T, tr *tree) {
 				reseal(t, *tr, func(b *binding.Binding) { b.Commit = strings.Repeat("0", 40) })
 			},
 			want: "commit: bound 0000000000000000000000000000000000000000, now ",
 		},
-		"a binding sealed anew, for another serial": {
+		"a resealed binding, another serial": {
 			spoil: func(t *testing.T, tr *tree) { reseal(t, *tr, func(b *binding.Binding) { b.State.Serial += 7 }) },
 			want:  "state serial: bound ",
 		},
@@ -250,7 +250,7 @@ func TestApplyRefusesWhatIsNotAsItWasPlanned(t *testing.T) {
 			},
 			want: "now 11111111-2222-3333-4444-555555555555",
 		},
-		"no state any more": {
+		"a deleted state": {
 			spoil: func(t *testing.T, tr *tree) { require.NoError(t, os.Remove(tr.state)) },
 			want:  "now none",
 		},
@@ -380,7 +380,7 @@ func TestApplyBadInput(t *testing.T) {
 	}
 }
 
-func TestAPartialPlanIsAcknowledged(t *testing.T) {
+func TestApplyPartialPlan(t *testing.T) {
 	base := platformTree(t)
 	base.mustPlan(t)
 	again := base.remember(t)
@@ -419,7 +419,7 @@ func TestAPartialPlanIsAcknowledged(t *testing.T) {
 	}
 }
 
-func TestApplyNeedsSomebodyToAskForTheAccount(t *testing.T) {
+func TestApplyNeedsIdentity(t *testing.T) {
 	tr := platformTree(t)
 	tr.mustPlan(t)
 	reseal(t, tr, func(b *binding.Binding) { b.Account = "111111111111" })
@@ -435,7 +435,7 @@ func TestApplyNeedsSomebodyToAskForTheAccount(t *testing.T) {
 	tr.mustApply(t)
 }
 
-// failing is a platform that fails half way.
+// failing is a configuration whose apply fails halfway.
 const failing = `terraform {
   backend "local" {}
 }
@@ -458,7 +458,7 @@ resource "terraform_data" "third" {
 }
 `
 
-func TestApplyReportsAPartialFailureAndCarriesOn(t *testing.T) {
+func TestApplyPartialFailure(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": failing})
 	tr.mustPlan(t)
 
@@ -482,7 +482,7 @@ func TestApplyReportsAPartialFailureAndCarriesOn(t *testing.T) {
 	require.Len(t, applied.Applied, 2)
 }
 
-// waiting is a platform whose second resource is made when a file is there.
+// waiting is a configuration whose second resource waits for a file.
 func waiting(t *testing.T) (configuration, started, release string) {
 	dir := t.TempDir()
 	started, release = filepath.Join(dir, "started"), filepath.Join(dir, "release")
@@ -515,7 +515,7 @@ type ended struct {
 	err     error
 }
 
-func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
+func TestApplyInterrupted(t *testing.T) {
 	config, started, _ := waiting(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
@@ -539,7 +539,7 @@ func TestApplyInterruptedWaitsForTerraformAndReports(t *testing.T) {
 	tr.mustPlan(t)
 }
 
-func TestTheLockOfSomebodyElse(t *testing.T) {
+func TestStateLocked(t *testing.T) {
 	config, started, release := waiting(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
@@ -571,7 +571,7 @@ func TestTheLockOfSomebodyElse(t *testing.T) {
 	require.Len(t, end.applied.Applied, 3)
 }
 
-// showing is Terraform, but for the plan that it shows.
+// showing is Terraform with another output of terraform show.
 type showing struct {
 	step.Executor
 	plan string
@@ -585,7 +585,7 @@ func (s showing) Run(ctx context.Context, invocation step.Step, dir string) (ste
 	return result, err
 }
 
-func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
+func TestApplyRefusesDestroy(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
 	tr.Exec = showing{tr.Exec, `{"format_version":"1.2","resource_changes":[
 		{"address":"aws_vpc.main","mode":"managed","type":"aws_vpc","change":{"actions":["delete"],"before":{},"after":null}},
@@ -609,7 +609,7 @@ func TestApplyRefusesToDestroyWhatNobodyNamed(t *testing.T) {
 	require.Empty(t, tr.stateNow(t))
 	tr.mustApply(t, allow("aws_vpc.main", `aws_ecr_repository.service["api"]`))
 
-	// What plan.json says is nothing to apply.
+	// plan.json does not affect apply.
 	edit(t, filepath.Join(tr.out, infra.PlanJSON), func([]byte) []byte { return []byte(`{"format_version":"1.2"}`) })
 	_, err = tr.apply(t)
 	require.Equal(t, outcome.Refused, outcome.Of(err))

@@ -92,9 +92,9 @@ func TestPlanBadInput(t *testing.T) {
 			func(t *testing.T, _ *tree, _ *infra.PlanOptions) { hideTerraform(t) }, outcome.Usage,
 			"terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install",
 		},
-		"an account that cannot be asked": {
+		"an unavailable account": {
 			func(t *testing.T, tr *tree, _ *infra.PlanOptions) {
-				// The provider is configured, and never needed.
+				// The provider is configured but not needed.
 				tr.Identity = account{err: outcome.Usagef("the AWS credentials have expired")}
 				tr.Backend = terraform.Backend{Config: []string{"bucket=state", "key=k", "region=us-east-1", "use_path_style=true"}}
 				tr.write(t, "main.tf", strings.Replace(configuration, `backend "local"`, `backend "s3"`, 1))
@@ -134,7 +134,7 @@ func TestPlanBadInput(t *testing.T) {
 	}
 }
 
-// hideTerraform leaves git alone on PATH.
+// hideTerraform removes everything but git from PATH.
 func hideTerraform(t *testing.T) {
 	t.Helper()
 	bin := t.TempDir()
@@ -152,7 +152,7 @@ func isFile(name string) bool {
 	return err == nil && !info.IsDir()
 }
 
-func TestAFailedPlanLeavesNoPlan(t *testing.T) {
+func TestPlanFailureLeavesNoPlan(t *testing.T) {
 	tr := platformTree(t)
 	tr.mustPlan(t)
 	tr.write(t, "services.auto.tfvars.json", `{"services": {"backend": {"path": ""}}}`)
@@ -163,7 +163,7 @@ func TestAFailedPlanLeavesNoPlan(t *testing.T) {
 	require.Empty(t, entries, "an old plan is not left to be applied")
 }
 
-// aws is an S3 and an STS that answer with what serve writes.
+// aws serves S3 and STS with the responses of serve.
 func aws(t *testing.T, serve http.HandlerFunc) {
 	t.Helper()
 	server := httptest.NewServer(serve)
@@ -179,7 +179,7 @@ func aws(t *testing.T, serve http.HandlerFunc) {
 const identity = `<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::123456789012:user/a</Arn><UserId>A</UserId><Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>`
 
-func TestWhatKeepsTheBackendFromAnswering(t *testing.T) {
+func TestBackendFailures(t *testing.T) {
 	tests := map[string]struct {
 		serve http.HandlerFunc
 		want  string

@@ -15,9 +15,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestTheConfigurationIsMoreThanItsFolder: a module beside it decides as much as a file
-// in it, and so does what either reads.
-func TestTheConfigurationIsMoreThanItsFolder(t *testing.T) {
+// TestConfigurationOutsideRootModule: sibling modules, and files that any module
+// reads, are part of the configuration.
+func TestConfigurationOutsideRootModule(t *testing.T) {
 	calls := func(source string) string { return "module \"m\" {\n  source = \"" + source + "\"\n}\n" }
 	tests := map[string]struct {
 		files   map[string]string // committed
@@ -77,7 +77,7 @@ func TestTheConfigurationIsMoreThanItsFolder(t *testing.T) {
 	}
 }
 
-func TestWhatNoCommitHas(t *testing.T) {
+func TestFilesOutsideRepository(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "tree")
 	require.NoError(t, os.Mkdir(dir, 0o755))
@@ -102,8 +102,8 @@ func TestWhatNoCommitHas(t *testing.T) {
 	require.Contains(t, SavedPlan{Binding: b}.boundTo(" "), ", and files outside of the repository (../key.pub, ../shared/x)")
 }
 
-// TestAModuleInASubmodule is at the commit if the submodule is.
-func TestAModuleInASubmodule(t *testing.T) {
+// TestModuleInSubmodule: a module in a submodule is committed if the submodule is.
+func TestModuleInSubmodule(t *testing.T) {
 	library, dir := t.TempDir(), t.TempDir()
 	for _, repository := range []string{library, dir} {
 		sourcetest.Git(t, repository, "init", "-q", "-b", "main")
@@ -131,7 +131,7 @@ func TestAModuleInASubmodule(t *testing.T) {
 	require.True(t, c.dirty, "the submodule is at another commit")
 }
 
-func TestModulesThatTerraformFound(t *testing.T) {
+func TestModulesFoundByInit(t *testing.T) {
 	root := sourcetest.New(t)
 	sourcetest.Write(t, root, "modules/x/main.tf", "")
 	w := &workDir{dir: t.TempDir()}

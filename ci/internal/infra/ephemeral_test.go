@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// ephemeralConfiguration has a token that no plan holds, and a flavour that each does.
+// ephemeralConfiguration has an ephemeral and an ordinary variable.
 const ephemeralConfiguration = `terraform {
   backend "local" {}
 }
@@ -50,8 +50,8 @@ resource "terraform_data" "a" {
 }
 `
 
-// TestEphemeralVariables have a value when a plan is made, and another one, perhaps,
-// when it is applied; what else is set has to be as it was.
+// TestEphemeralVariables: ephemeral variables may change between plan and apply,
+// others may not.
 func TestEphemeralVariables(t *testing.T) {
 	const first, second = "first-" + secret, "second-" + secret
 	type options struct {
@@ -134,8 +134,8 @@ func TestEphemeralVariables(t *testing.T) {
 	}
 }
 
-// TestWhatEphemeralVariablesLeaveOutOfABinding is nothing else.
-func TestWhatEphemeralVariablesLeaveOutOfABinding(t *testing.T) {
+// TestBindingOmitsEphemeralVariables: a binding omits only ephemeral variables.
+func TestBindingOmitsEphemeralVariables(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": ephemeralConfiguration, "x.auto.tfvars": "token = \"committed\"\nflavour = \"spicy\"\n"})
 	planned := tr.mustPlan(t)
 	var b binding.Binding

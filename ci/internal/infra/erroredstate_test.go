@@ -16,8 +16,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// httpState is a backend that keeps a state in memory, and takes none while it is
-// full.
+// httpState is an HTTP backend in memory that rejects writes while it is full.
 type httpState struct {
 	state atomic.Pointer[[]byte]
 	full  atomic.Bool
@@ -41,8 +40,8 @@ func (h *httpState) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestAStateThatTheBackendDoesNotTakeIsKept: what was made would be known to nobody.
-func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
+// TestErroredStateIsSaved: otherwise the changes would be lost.
+func TestErroredStateIsSaved(t *testing.T) {
 	backend := &httpState{}
 	server := httptest.NewServer(backend)
 	defer server.Close()
@@ -63,8 +62,8 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), "it has secrets in it")
 	require.NoFileExists(t, filepath.Join(tr.dir, "terraform", infra.ErroredState), "it is no part of the tree")
 
-	// Until it is pushed, the backend's state is not what there is: another plan
-	// would make everything anew.
+	// Until the state is pushed, the backend's state is out of date: another plan
+	// would create everything again.
 	backend.full.Store(false)
 	_, err = tr.plan(t)
 	require.EqualError(t, err, lost+" is the state of an apply that could not be written to the backend: run terraform state push with it, then delete it")
@@ -81,8 +80,8 @@ func TestAStateThatTheBackendDoesNotTakeIsKept(t *testing.T) {
 	require.False(t, tr.mustPlan(t).Summary.Changes())
 }
 
-// TestAStateThatSomebodyLeftInTheTree is one of a terraform apply by hand.
-func TestAStateThatSomebodyLeftInTheTree(t *testing.T) {
+// TestErroredStateInTree: a manual terraform apply leaves it in the tree.
+func TestErroredStateInTree(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
 	require.NoError(t, os.WriteFile(filepath.Join(tr.dir, "terraform", infra.ErroredState), []byte("{}"), 0o644))
 	_, err := tr.plan(t)

@@ -9,11 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// planted is a secret in a plan. No seed and, with it in quotes, no mutation
-// of one has it anywhere else.
+// planted is a secret in a plan. No seed and no mutation of one, in quotes,
+// contains it elsewhere.
 const planted = "hunter2-correct-horse"
 
-// bigPlan is a plan of n resources, each with a sensitive attribute.
+// bigPlan returns a plan of n resources, each with a sensitive attribute.
 func bigPlan(n int) []byte {
 	kinds := []string{"aws_ecs_service", "aws_lb_listener_rule", "aws_subnet", "aws_iam_role", "aws_cloudwatch_log_group", "aws_ecr_repository", "aws_s3_bucket"}
 	actions := []string{`"no-op"`, `"update"`, `"create"`, `"delete"`, `"delete","create"`}
@@ -43,7 +43,7 @@ func bigPlan(n int) []byte {
 		`,"prior_state":{"format_version":"1.0","values":` + state + `}}`)
 }
 
-// everything is all that is written of a plan.
+// everything returns all documents about a plan.
 func everything(document []byte) (string, error) {
 	s, err := newShownPlan(document, false)
 	if err != nil {
@@ -64,15 +64,15 @@ func everything(document []byte) (string, error) {
 	return all.String(), nil
 }
 
-func TestABigPlanHasNoSecret(t *testing.T) {
+func TestLargePlanHasNoSecret(t *testing.T) {
 	all, err := everything(bigPlan(500))
 	require.NoError(t, err)
 	require.NotContains(t, all, planted)
 	require.Contains(t, all, "Plan: 100 destroyed, 100 replaced, 100 updated, 100 created.")
 }
 
-// FuzzPlan reads documents of any shape that has a secret where Terraform
-// marks one: nothing panics, and the secret is nowhere.
+// FuzzPlan reads documents of any shape with a marked secret: nothing panics, and
+// no document contains the secret.
 func FuzzPlan(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `[{}]`, `{"actions":["create"],"before":null,"after":{"a":[1]}}`, `{"address":"a.b","change":{"actions":["update"],"before":{"x":"{}"},"after":{"x":"[]"}}}`,
@@ -110,8 +110,8 @@ func FuzzPlan(f *testing.F) {
 	})
 }
 
-// BenchmarkPlan is everything that is made of a plan of 500 resources: it has
-// to take less than a second.
+// BenchmarkPlan creates all documents about a plan of 500 resources, which must
+// take less than a second.
 func BenchmarkPlan(b *testing.B) {
 	document := bigPlan(500)
 	b.SetBytes(int64(len(document)))

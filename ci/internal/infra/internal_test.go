@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// stream reads messages as an apply would leave them.
+// stream parses messages like those of terraform apply.
 func stream(t *testing.T, lines ...string) []terraform.Message {
 	t.Helper()
 	messages, err := terraform.ReadMessages(strings.NewReader(strings.Join(lines, "\n")))
@@ -32,7 +32,7 @@ func hook(kind, address, action string) string {
 	return `{"type":"` + kind + `","hook":{"resource":{"addr":"` + address + `"},"action":"` + action + `","id_value":"id-` + address + `","elapsed_seconds":2}}`
 }
 
-func TestWhatBecameOfAPlan(t *testing.T) {
+func TestNewApplyReport(t *testing.T) {
 	planned := summary.Summary{Resources: []summary.Resource{
 		{Address: "a.replaced", Action: summary.Replace},
 		{Address: "a.half", Action: summary.Replace},
@@ -75,7 +75,7 @@ func TestWhatBecameOfAPlan(t *testing.T) {
 	require.True(t, a.started())
 }
 
-func TestAStateThatCouldNotBeSavedIsTold(t *testing.T) {
+func TestSaveErroredStateFails(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}}
 	w := &workDir{dir: t.TempDir()}
@@ -104,14 +104,14 @@ func TestPartial(t *testing.T) {
 		environ  []string
 		want     []string
 	}{
-		"whole":                             {&yes, nil, nil, nil},
-		"a word that looks like an option":  {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
-		"something is left for another one": {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
-		"targets":                           {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
-		"files of targets":                  {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
-		"an older Terraform, or OpenTofu":   {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
-		"an older one, whole":               {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
-		"not refreshed":                     {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
+		"whole":                            {&yes, nil, nil, nil},
+		"a word that looks like an option": {&yes, nil, []string{`TF_CLI_ARGS_plan=-var "x=a -target=b" -refresh=true`}, nil},
+		"something is deferred":            {&no, nil, nil, []string{"Terraform reports it as incomplete"}},
+		"targets":                          {&no, warned, []string{"TF_CLI_ARGS=-target=a.b", "TF_CLI_ARGS_plan=-no-color --target 'c.d' -exclude=e.f"}, []string{"-target=a.b", "-target=c.d", "-exclude=e.f"}},
+		"files of targets":                 {&no, nil, []string{"TF_CLI_ARGS_plan=-target-file=a.txt"}, []string{"-target-file=a.txt"}},
+		"an older Terraform, or OpenTofu":  {nil, []terraform.Diagnostic{{Summary: "Resource exclusion is in effect"}}, []string{"TF_CLI_ARGS_plan=-exclude=a.b"}, []string{"-exclude=a.b"}},
+		"an older one, whole":              {nil, []terraform.Diagnostic{{Summary: "Argument is deprecated"}}, nil, nil},
+		"not refreshed":                    {&yes, nil, []string{"TF_CLI_ARGS_plan=-refresh=false"}, []string{"-refresh=false"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestPartial(t *testing.T) {
 	require.Equal(t, "Partial plan (-target=a.b): no drift in the planned part.", summary.Summary{Partial: []string{"-target=a.b"}, RefreshOnly: true}.Headline())
 }
 
-func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
+func TestWarningLines(t *testing.T) {
 	s, err := newShownPlan([]byte(`{"format_version":"1.2","variables":{"pw":{"value":"`+planted+`"}},"configuration":{"root_module":{"variables":{"pw":{"sensitive":true}}}}}`), false)
 	require.NoError(t, err)
 	warnings := terraform.Warnings(stream(t,
@@ -137,7 +137,7 @@ func TestWarningsAreToldOnceAndWithoutSecrets(t *testing.T) {
 		warningLines(warnings, "terraform", []string{"check.certificate: it expires"}, s.redact))
 }
 
-func TestValuesOfEphemeralVariables(t *testing.T) {
+func TestEphemeralValues(t *testing.T) {
 	dir := t.TempDir()
 	sourcetest.Write(t, dir, "terraform/main.tf", "variable \"a\" {\n  ephemeral = true\n}\nvariable \"b\" {}\n")
 	sourcetest.Write(t, dir, "terraform/x.auto.tfvars", "a = \"automatic\"\nb = \"kept\"\n")
@@ -156,7 +156,7 @@ func TestValuesOfEphemeralVariables(t *testing.T) {
 	require.Equal(t, "(sensitive value)", shown.redact("the token environment is old"))
 }
 
-func TestAnInterruptThatCameTooLate(t *testing.T) {
+func TestInterruptAfterApply(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a := newApplyReport(summary.Summary{}, stream(t, `{"type":"change_summary","changes":{"operation":"apply"}}`), "terraform")
@@ -165,7 +165,7 @@ func TestAnInterruptThatCameTooLate(t *testing.T) {
 	require.Equal(t, Succeeded, a.Result)
 }
 
-func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
+func TestVariablesFilePaths(t *testing.T) {
 	dir := t.TempDir()
 	s := Stage{Tree: source.Tree{Dir: dir}, Environ: []string{"TF_VAR_one=1", "TF_VAR_other=2"}}
 	for name, content := range map[string]string{
@@ -200,7 +200,7 @@ func TestFilesOfVariablesAreFoundFromEverywhere(t *testing.T) {
 	require.Equal(t, []string{"k=v", "../prod.tfvars"}, b.Config)
 }
 
-func TestConfigurationIsAllThatTerraformReads(t *testing.T) {
+func TestConfigurationFiles(t *testing.T) {
 	dir := sourcetest.New(t)
 	for _, name := range []string{"main.tf", "templates/user.tftpl", "policy.json", "modules/a/main.tf", ".terraform/modules/x.tf"} {
 		sourcetest.Write(t, dir, "terraform/"+name, "x")
@@ -247,7 +247,7 @@ func TestBackendWithoutCredentials(t *testing.T) {
 	require.ErrorContains(t, err, "reading the backend configuration")
 }
 
-func TestWhoAsksForTheAccount(t *testing.T) {
+func TestIdentityIsUsed(t *testing.T) {
 	plan := func(provider string) *shownPlan {
 		s, err := newShownPlan([]byte(`{"format_version":"1.2","configuration":{"provider_config":{"x":{"full_name":"`+provider+`"}}}}`), false)
 		require.NoError(t, err)
@@ -275,7 +275,7 @@ type nobody struct{}
 
 func (nobody) Identity(context.Context) (account, region string, err error) { return "", "", errNobody }
 
-// saying is an executor whose tool leaves what it is told to.
+// saying is an executor that writes a given output.
 type saying struct {
 	files map[string]string
 	code  int
@@ -291,7 +291,7 @@ func (s saying) Run(_ context.Context, _ step.Step, dir string) (step.Result, er
 	return step.Result{ExitCode: s.code}, s.err
 }
 
-func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
+func TestUnexpectedOutput(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "terraform/main.tf", "# nothing\n")
 	sourcetest.Commit(t, dir, "platform")
@@ -305,7 +305,7 @@ func TestToolsThatDoNotKeepTheirWord(t *testing.T) {
 		"nothing is left":     {saying{}, "reading the plan", "reading the output of terraform fmt"},
 		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
 		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
-		"there is no tfplan":  {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
+		"no tfplan":           {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -339,7 +339,7 @@ func TestFormat(t *testing.T) {
 	require.ErrorContains(t, s.checkFormat(t.Context(), &v), "token too long")
 }
 
-func TestPlaces(t *testing.T) {
+func TestFindingLocation(t *testing.T) {
 	v := Validation{Result: Failed, Findings: []Finding{
 		{Root: "r", Severity: "error", Rule: "init", Message: "a | b"}, {File: "f", Severity: "warning"}, {File: "f", Line: 1}, {File: "f", Line: 1, Column: 2},
 	}}

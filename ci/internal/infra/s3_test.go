@@ -49,7 +49,7 @@ func TestStateInS3(t *testing.T) {
 	require.Len(t, applied.NotReached, 1)
 	put(t, http.MethodDelete, endpoint+"/state/platform.tfstate.tflock", nil)
 
-	// The backend's settings come from the binding where nobody names others.
+	// Without other settings, the backend's come from the binding.
 	tr.Backend = terraform.Backend{}
 	tr.mustApply(t)
 	_, err = tr.apply(t)

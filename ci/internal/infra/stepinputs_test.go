@@ -16,8 +16,8 @@ import (
 	"dagger/slipway/internal/infra"
 )
 
-// isolated runs steps as containers do: each with nothing but what it names of
-// the tree, of the outputs before it and of the environment.
+// isolated runs steps as containers do: each has only the parts of the tree, the
+// outputs and the environment that it declares.
 type isolated struct {
 	source string
 	room   string // stands for the root of every container
@@ -92,7 +92,7 @@ func copyTree(to, from string) error {
 	})
 }
 
-func TestStepsNameAllThatTheyNeed(t *testing.T) {
+func TestStepsDeclareInputs(t *testing.T) {
 	tr := platformTree(t)
 	tr.write(t, "tests/platform.tftest.hcl", wellTested)
 	tr.Exec = isolated{tr.dir, t.TempDir()}

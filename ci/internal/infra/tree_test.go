@@ -23,10 +23,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// secret is planted in every sensitive place of the configuration.
+// secret is the value of every sensitive attribute.
 const secret = "hunter2-correct-horse"
 
-// configuration is a platform that needs no provider but Terraform's own.
+// configuration uses only Terraform's built-in provider.
 const configuration = `terraform {
   required_version = ">= 1.11"
   backend "local" {}
@@ -74,7 +74,7 @@ output "flavour" {
 const services = `{"services": {"backend": {"path": "backend"}, "frontend": {"path": "frontend"}}}
 `
 
-// tree is a source tree with a platform, and a state beside it.
+// tree is a source tree with a configuration and a local state.
 type tree struct {
 	infra.Stage
 	dir   string
@@ -82,7 +82,7 @@ type tree struct {
 	out   string // plan directory
 }
 
-// newTree makes a tree with files below terraform/, all committed.
+// newTree creates a tree with files below terraform/, all committed.
 func newTree(t *testing.T, files map[string]string) tree {
 	t.Helper()
 	if _, err := exec.LookPath("terraform"); err != nil {
@@ -106,15 +106,14 @@ func newTree(t *testing.T, files map[string]string) tree {
 	}
 }
 
-// platformTree is newTree with the platform of this file.
+// platformTree is newTree with the configuration of this file.
 func platformTree(t *testing.T) tree {
 	t.Helper()
 	t.Setenv("TF_VAR_password", secret)
 	return newTree(t, map[string]string{"main.tf": configuration, "services.auto.tfvars.json": services})
 }
 
-// offline keeps Terraform from asking any network, and from this machine's own
-// settings.
+// offline disables network access and this machine's settings.
 func offline(t *testing.T) {
 	t.Helper()
 	empty := t.TempDir()
@@ -160,7 +159,7 @@ func (tr tree) mustApply(t *testing.T, o ...func(*infra.ApplyOptions)) infra.App
 	return applied
 }
 
-// stateNow is the state's bytes; "" when there is none.
+// stateNow returns the state's content, or "".
 func (tr tree) stateNow(t *testing.T) string {
 	t.Helper()
 	data, err := os.ReadFile(tr.state)
@@ -171,8 +170,8 @@ func (tr tree) stateNow(t *testing.T) string {
 	return string(data)
 }
 
-// remember returns what puts the tree, its plan and its state back to how they
-// are now: that is faster than making them anew.
+// remember returns a function that restores the tree, its plan and its state, which
+// is faster than creating them again.
 func (tr tree) remember(t *testing.T) (again func(t *testing.T)) {
 	t.Helper()
 	head := strings.TrimSpace(sourcetest.Git(t, tr.dir, "rev-parse", "HEAD"))
@@ -210,7 +209,7 @@ func (tr tree) file(t *testing.T, name string) string {
 	return string(data)
 }
 
-// rendered is a document in all of its forms, one after the other.
+// rendered returns a document in all formats.
 func rendered(t *testing.T, d report.Document) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -220,7 +219,7 @@ func rendered(t *testing.T, d report.Document) string {
 	return b.String()
 }
 
-// account is an AWS that says whose it is.
+// account is an AWS account.
 type account struct {
 	id, region string
 	err        error

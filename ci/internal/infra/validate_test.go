@@ -130,7 +130,7 @@ func TestValidateBadInput(t *testing.T) {
 	}
 }
 
-func TestValidateTellsWhatInitFinds(t *testing.T) {
+func TestValidateReportsInitErrors(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "resource {\n}\n"})
 	found, err := tr.Validate(t.Context())
 	require.NoError(t, err)

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const sha = "0123456789012345678901234567890123456789"
 
-// create makes the repositories of services.
+// create creates the repositories of services.
 func create(t *testing.T, p *localawstest.Platform, names ...string) []platform.Service {
 	t.Helper()
 	var services []platform.Service
@@ -42,7 +42,7 @@ func create(t *testing.T, p *localawstest.Platform, names ...string) []platform.
 	return services
 }
 
-// push pushes an image with nothing in it and returns its reference by digest.
+// push pushes an empty image and returns its reference by digest.
 func push(t *testing.T, p *localawstest.Platform, s platform.Service) string {
 	t.Helper()
 	target, err := name.NewTag(p.Server.Registry() + "/" + s.Repository() + ":" + sha)
@@ -79,7 +79,7 @@ func TestFind(t *testing.T) {
 	require.Equal(t, services, missing)
 }
 
-func TestFindWithoutRepositories(t *testing.T) {
+func TestFindMissingRepositories(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	services := append(create(t, p, "api"), platform.Service{Name: "jobs"}, platform.Service{Name: "web"})
 	_, _, err := registry.Account{API: p.ECR}.Find(t.Context(), services, sha)
@@ -100,7 +100,7 @@ func TestFindFails(t *testing.T) {
 	}
 }
 
-// fakeAPI counts tokens and finds nothing.
+// fakeAPI counts token requests and finds no image.
 type fakeAPI struct {
 	data   []types.AuthorizationData
 	tokens int
@@ -120,14 +120,14 @@ func (f *fakeAPI) DescribeRepositories(context.Context, *ecr.DescribeRepositorie
 	return &ecr.DescribeRepositoriesOutput{}, nil
 }
 
-// data is an answer of GetAuthorizationToken.
+// data is a response of GetAuthorizationToken.
 func data(endpoint, token string, expires time.Time) []types.AuthorizationData {
 	return []types.AuthorizationData{{
 		ProxyEndpoint: &endpoint, AuthorizationToken: aws.String(base64.StdEncoding.EncodeToString([]byte(token))), ExpiresAt: &expires,
 	}}
 }
 
-func TestMovable(t *testing.T) {
+func TestTagMutable(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
 	filter := []types.ImageTagMutabilityExclusionFilter{{Filter: aws.String("la*st"), FilterType: types.ImageTagMutabilityExclusionFilterTypeWildcard}}
 	tests := map[string]struct {

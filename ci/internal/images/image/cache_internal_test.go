@@ -36,7 +36,7 @@ func TestCache(t *testing.T) {
 	require.Equal(t, "two", content)
 	require.Len(t, files(), 2, "one file a key")
 
-	t.Run("what is not whole is not there", func(t *testing.T) {
+	t.Run("an incomplete file counts as absent", func(t *testing.T) {
 		for _, damage := range []string{"tw", "twx", "", "two "} {
 			c.store(key, []byte("two"))
 			name := filepath.Join(c.dir, key+"-"+contentHash([]byte("two")))
@@ -84,8 +84,8 @@ func TestCache(t *testing.T) {
 	})
 }
 
-// TestLayerFromTheCache: a kept layer is the one that would be made.
-func TestLayerFromTheCache(t *testing.T) {
+// TestCachedLayer: a cached layer equals a new one.
+func TestCachedLayer(t *testing.T) {
 	kept := cache{t.TempDir()}
 	files := []file{{path: "server", mode: 0o555, data: bytes.Repeat([]byte("content "), 1000), time: time.Unix(0, 0)}}
 	without, err := newLayer(cache{}, files)

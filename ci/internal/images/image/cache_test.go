@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestBuildFromTheCache: what is kept between builds saves time and changes
-// nothing, whatever happened to it.
-func TestBuildFromTheCache(t *testing.T) {
+// TestCachedBuild: the cache saves time and never changes the result, even if it is
+// damaged.
+func TestCachedBuild(t *testing.T) {
 	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
@@ -55,7 +55,7 @@ func TestBuildFromTheCache(t *testing.T) {
 		require.NoError(t, os.Remove(filepath.Join(dir, "api/extra.go")))
 		require.Equal(t, first, build(cache))
 	})
-	t.Run("another tree has a place of its own", func(t *testing.T) {
+	t.Run("another tree has its own cache entry", func(t *testing.T) {
 		other := builder(t, small(t))
 		other.Cache = cache
 		images, err := other.Build(t.Context(), p.Services[:1])

@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// embedding is a program of three packages that needs nothing of the standard library.
+// embedding is a program of three packages without the standard library.
 var embedding = map[string]string{
 	"api/main.go":             "package main\n\nimport (\n\t_ \"embed\"\n\n\t\"example.com/api/inner\"\n\t\"example.com/shared\"\n)\n\n//go:embed pages/*.html\nvar page string\n\nfunc main() { print(page, inner.Text, shared.Text) }\n",
 	"api/pages/page.html":     "page",
@@ -34,7 +34,7 @@ var embedding = map[string]string{
 	"web/site/a b's.html":     "a name to quote",
 }
 
-// committed is a tree with that program.
+// committed returns a tree with that program.
 func committed(t *testing.T) string {
 	t.Helper()
 	dir := sourcetest.New(t)
@@ -45,14 +45,14 @@ func committed(t *testing.T) string {
 	return dir
 }
 
-// pointer is what Git LFS commits for a content.
+// pointer returns the Git LFS pointer of a content.
 func pointer(content string) string {
 	return fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize %d\n", sha256.Sum256([]byte(content)), len(content))
 }
 
-// TestOnlyTheCommitEnters: what `git status` does not tell is refused, and only where
-// it enters an image.
-func TestOnlyTheCommitEnters(t *testing.T) {
+// TestBuildRefusesUncommittedFiles: changes that `git status` does not show are
+// refused if they affect an image.
+func TestBuildRefusesUncommittedFiles(t *testing.T) {
 	const api, web = 0, 1
 	type change struct {
 		t   *testing.T
@@ -85,7 +85,7 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 			for n := 0; n < len(config); n += 2 {
 				git(c, "config", config[n], config[n+1])
 			}
-			// What an index has about the file says that it is unchanged.
+			// The index's stat data marks the file as unchanged.
 			git(c, "update-index", "--assume-unchanged", name)
 			write(c, name, here)
 		}
@@ -120,7 +120,7 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 		}, []string{"ci/images.lock.json differs"}},
 		"a file beside the site": {web, skip("web/README.md"), nil},
 		"another service's":      {web, skip("api/main.go"), nil},
-		"a page that was skipped, and gone": {web, func(c change) {
+		"a skipped page that is missing": {web, func(c change) {
 			git(c, "update-index", "--skip-worktree", "web/site/index.html")
 			require.NoError(c.t, os.Remove(filepath.Join(c.dir, "web/site/index.html")))
 		}, []string{"web/site/index.html is in the commit and not in the tree (git is told to skip it): git update-index --no-skip-worktree web/site/index.html, then rm -f web/site/index.html && git checkout HEAD -- web/site/index.html"}},
@@ -152,7 +152,7 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 			sparse("!/api/cmd/")(c)
 		}, []string{"api/cmd/server/main.go is in the commit and not in the tree"}},
 		"of a test":               {api, sparse("!/api/inner/inner_test.go", "!/api/testdata/", "!/api/other/", "!/api/pages/note.txt"), nil},
-		"of what is embedded":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
+		"of an embedded file":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
 		"of a replaced module":    {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit and not in the tree"}},
 		"a file that is compiled": {api, skip("api/inner/extra.go"), []string{"api/inner/extra.go differs"}},
 		"a file that is embedded": {api, assume("api/pages/page.html"), []string{"api/pages/page.html differs"}},
@@ -164,7 +164,7 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 			git(c, "update-index", "--skip-worktree", "shared/go.mod")
 			write(c, "shared/go.mod", "module example.com/shared\n\ngo 1.25\n")
 		}, []string{"shared/go.mod differs"}},
-		"what is not compiled": {api, func(c change) {
+		"a file that is not compiled": {api, func(c change) {
 			skip("api/other/other.go")(c)
 			assume("api/testdata/big.png")(c)
 			skip("api/inner/inner_test.go")(c)
@@ -258,9 +258,9 @@ func TestOnlyTheCommitEnters(t *testing.T) {
 	}
 }
 
-// TestFoldersThatAreNotThere: a service's folder that was not checked out is no
-// mistake in the services file.
-func TestFoldersThatAreNotThere(t *testing.T) {
+// TestMissingServiceFolder: a service's folder that is not checked out is not an
+// error in the services file.
+func TestMissingServiceFolder(t *testing.T) {
 	origin := committed(t)
 	module := sourcetest.New(t)
 	sourcetest.Git(t, origin, "rm", "-rq", "api")
@@ -296,8 +296,8 @@ func TestFoldersThatAreNotThere(t *testing.T) {
 	}
 }
 
-// TestExact: where the commit is meant, what git status tells counts as well.
-func TestExact(t *testing.T) {
+// TestRequireCommitted: changes that git status shows are refused as well.
+func TestRequireCommitted(t *testing.T) {
 	for name, file := range map[string]string{"edited": "shared/shared.go", "new": "shared/new.go"} {
 		t.Run(name, func(t *testing.T) {
 			dir := committed(t)
@@ -313,8 +313,8 @@ func TestExact(t *testing.T) {
 	}
 }
 
-// TestSubmodules: what is checked out is packed as the commit has it; what is not is
-// named with its command.
+// TestSubmodules: a submodule's files are included as committed; one that is not
+// checked out is reported with the command to run.
 func TestSubmodules(t *testing.T) {
 	library := func(files map[string]string) string {
 		dir := t.TempDir()
@@ -357,7 +357,7 @@ func TestSubmodules(t *testing.T) {
 		}, web, ""},
 		"one in it is not":             {[]string{"submodule", "--quiet", "update", "--init"}, nil, web, "web/site/icons/deep is a submodule that is not checked out: git -C web/site/icons submodule update --init deep"},
 		"a package is not":             {nil, nil, api, "api/greet is a submodule that is not checked out: git submodule update --init api/greet"},
-		"what is not compiled":         {[]string{"submodule", "--quiet", "update", "--init", "api/greet"}, nil, api, ""},
+		"a file that is not compiled":  {[]string{"submodule", "--quiet", "update", "--init", "api/greet"}, nil, api, ""},
 		"edited, and git status tells": {whole, func(dir string) { sourcetest.Write(t, dir, "web/site/icons/a.svg", "edited") }, web, ""},
 		"edited, and it does not": {whole, func(dir string) {
 			sourcetest.Git(t, filepath.Join(dir, "web/site/icons"), "update-index", "--assume-unchanged", "a.svg")

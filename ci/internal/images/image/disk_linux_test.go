@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// smallDisk is a directory on a file system of its own with room for 256 KiB.
+// smallDisk returns a directory on its own file system of 256 KiB.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -4,7 +4,7 @@ package image_test
 
 import "testing"
 
-// smallDisk is a directory on a file system of its own: on Linux only.
+// smallDisk returns a directory on its own small file system, on Linux only.
 func smallDisk(t *testing.T) string {
 	t.Helper()
 	t.Skip("a full disk takes a small file system, which this test makes on Linux only")

@@ -26,9 +26,9 @@ func buildWeb(t *testing.T, dir string) (image.Image, error) {
 	return images[0], err
 }
 
-// TestWhatEnters: what git tracks and no pattern excludes, and what a pattern
-// includes.
-func TestWhatEnters(t *testing.T) {
+// TestIgnoreRules: an image has the tracked files that no pattern excludes, and the
+// files that a pattern includes.
+func TestIgnoreRules(t *testing.T) {
 	const html, conf = "usr/share/nginx/html/", "etc/nginx/"
 	tests := map[string]struct {
 		ignored string
@@ -86,8 +86,8 @@ func TestBadPatterns(t *testing.T) {
 	require.ErrorContains(t, err, "reading web/.dockerignore")
 }
 
-// TestSecretsStayOut: nothing with a secret in it becomes an image.
-func TestSecretsStayOut(t *testing.T) {
+// TestBuildRefusesSecrets: no image contains a secret.
+func TestBuildRefusesSecrets(t *testing.T) {
 	_, private, err := ed25519.GenerateKey(nil)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(private)
@@ -154,7 +154,7 @@ func TestFileNames(t *testing.T) {
 	}
 
 	t.Run("too long for this machine", func(t *testing.T) {
-		// Git reads its own index only: the tree itself cannot have the file.
+		// Git reads only its index: the tree itself cannot contain the file.
 		deep := strings.Repeat(long[:250]+"/", 17) + "x"
 		blob := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD:web/site/index.html"))
 		sourcetest.Git(t, dir, "update-index", "--add", "--cacheinfo", "100644,"+blob+",web/site/"+deep)

@@ -44,8 +44,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// small makes a tree like sourcetest's whose program needs nothing of the standard
-// library: it is compiled, packed and checked in a fraction of the time.
+// small creates a tree like sourcetest's whose program does not use the standard
+// library, so that it is compiled in a fraction of the time.
 func small(t *testing.T) (dir string) {
 	t.Helper()
 	dir = sourcetest.New(t)
@@ -54,7 +54,7 @@ func small(t *testing.T) (dir string) {
 	return dir
 }
 
-// builder builds from a tree for this machine's platform, without bases.
+// builder returns a builder for this machine's platform without base images.
 func builder(t *testing.T, dir string) image.Builder {
 	t.Helper()
 	tree, err := source.Open(t.Context(), dir)
@@ -84,7 +84,7 @@ func digest(t *testing.T, img image.Image) string {
 	return hash.String()
 }
 
-// child is the image for the first platform.
+// child returns the image for the first platform.
 func child(t *testing.T, img image.Image) v1.Image {
 	t.Helper()
 	manifest, err := img.Index.IndexManifest()
@@ -94,7 +94,7 @@ func child(t *testing.T, img image.Image) v1.Image {
 	return first
 }
 
-// entries lists what is in the last layer of an image: mode, owner and name.
+// entries returns the entries of an image's last layer by name.
 func entries(t *testing.T, img v1.Image) map[string]*tar.Header {
 	t.Helper()
 	layers, err := img.Layers()
@@ -118,7 +118,7 @@ func TestBuild(t *testing.T) {
 	sourcetest.Write(t, dir, "web/site/debug.log", "git does not know this file")
 	api, web := build(t, builder(t, dir))
 
-	t.Run("a Go service is one static binary that nobody runs", func(t *testing.T) {
+	t.Run("a Go service is one static binary that a non-root user runs", func(t *testing.T) {
 		img := child(t, api)
 		file, err := img.ConfigFile()
 		require.NoError(t, err)
@@ -143,7 +143,7 @@ func TestBuild(t *testing.T) {
 		require.NotEqual(t, page.ModTime, style.ModTime, "Nginx makes ETags of times")
 		require.Equal(t, "a rehearsal needs none", web.MissingBase)
 	})
-	t.Run("the images are what OCI says", func(t *testing.T) {
+	t.Run("the images conform to OCI", func(t *testing.T) {
 		require.NoError(t, validate.Index(api.Index))
 		require.NoError(t, validate.Index(web.Index))
 		platforms, err := api.Platforms()
@@ -223,7 +223,7 @@ func TestBuildFails(t *testing.T) {
 	}
 }
 
-func TestBuildWithoutTheTool(t *testing.T) {
+func TestBuildWithoutGo(t *testing.T) {
 	dir := small(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
@@ -304,7 +304,7 @@ func TestBase(t *testing.T) {
 		_, err = b.Build(t.Context(), p.Services[1:])
 		require.ErrorContains(t, err, "pulling base "+address+"/nginx:gone")
 	})
-	t.Run("one out of reach is left out, and that is said", func(t *testing.T) {
+	t.Run("an unreachable one is left out and reported", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: "127.0.0.1:1/nginx:stable"}
 		_, web := build(t, b)
 		require.Equal(t, "base 127.0.0.1:1/nginx cannot be reached", web.MissingBase)
@@ -332,7 +332,7 @@ func TestLayouts(t *testing.T) {
 	require.ErrorContains(t, err, "opening the layout of other")
 }
 
-func TestLayoutsIntoAFile(t *testing.T) {
+func TestWriteLayoutsToFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	err := image.WriteLayouts(file, nil)
@@ -340,7 +340,7 @@ func TestLayoutsIntoAFile(t *testing.T) {
 	require.ErrorContains(t, err, "choose another directory with --out")
 }
 
-func TestProgram(t *testing.T) {
+func TestFromBinary(t *testing.T) {
 	p, err := platform.Load(sourcetest.New(t))
 	require.NoError(t, err)
 	img, err := image.FromBinary(p.Services[0], image.HostPlatform(), []byte("#!"), "crash")

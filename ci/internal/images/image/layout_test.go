@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// programOf is an image of api with the given program.
+// programOf returns an image of api with the given program.
 func programOf(t *testing.T, content []byte) image.Image {
 	t.Helper()
 	img, err := image.FromBinary(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
@@ -23,8 +23,9 @@ func programOf(t *testing.T, content []byte) image.Image {
 	return img
 }
 
-// TestLayoutsAtOnce: builds that write to the same place each leave it whole.
-func TestLayoutsAtOnce(t *testing.T) {
+// TestWriteLayoutsConcurrently: each of several concurrent builds leaves a complete
+// layout.
+func TestWriteLayoutsConcurrently(t *testing.T) {
 	out := t.TempDir()
 	var group errgroup.Group
 	for n := range 8 {
@@ -40,9 +41,9 @@ func TestLayoutsAtOnce(t *testing.T) {
 	require.Len(t, left, 1, "no temporary folder is left")
 }
 
-// TestLayoutsReplaceNothingElse: as in the source tree itself, where a service's
-// folder has the name that its layout would have.
-func TestLayoutsReplaceNothingElse(t *testing.T) {
+// TestWriteLayoutsKeepsOtherFiles: such as in the source tree itself, where a
+// service's folder has its layout's name.
+func TestWriteLayoutsKeepsOtherFiles(t *testing.T) {
 	for name, file := range map[string]string{"a folder": "web/main.go", "a file": "web"} {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()
@@ -63,8 +64,8 @@ func TestLayoutsReplaceNothingElse(t *testing.T) {
 	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}), "an empty folder is nobody's")
 }
 
-// TestLayoutsWithoutRoom: what was there before stays, and nothing else.
-func TestLayoutsWithoutRoom(t *testing.T) {
+// TestWriteLayoutsDiskFull: the existing layout stays unchanged, without leftovers.
+func TestWriteLayoutsDiskFull(t *testing.T) {
 	out := smallDisk(t)
 	before := programOf(t, []byte("small"))
 	require.NoError(t, image.WriteLayouts(out, []image.Image{before}))
@@ -83,7 +84,7 @@ func TestLayoutsWithoutRoom(t *testing.T) {
 	require.Len(t, append(left, hidden...), 1)
 }
 
-// noise is content that does not compress.
+// noise returns content that does not compress.
 func noise(size int) []byte {
 	content := make([]byte, size)
 	state := uint32(1)

@@ -23,8 +23,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// buildHere names, in the environment of a process of this test, the tree
-// whose images it builds, and whose digests it prints, instead of running tests.
+// buildHere is the environment variable with a tree. A process of this test that
+// has it builds the tree's images and prints their digests instead of running
+// tests.
 const buildHere = "SLIPWAY_TEST_BUILD"
 
 // buildAndPrint is the main function of such a process.
@@ -52,8 +53,8 @@ func buildAndPrint(ctx context.Context, dir string) error {
 	return json.NewEncoder(os.Stdout).Encode(descriptions)
 }
 
-// smallServer needs nothing of the standard library: it is compiled with an
-// empty cache, too.
+// smallServer does not use the standard library, so that it compiles quickly with
+// an empty cache.
 const smallServer = `package main
 
 import _ "embed"
@@ -64,8 +65,8 @@ var page string
 func main() { print(page) }
 `
 
-// TestReproducible builds clones of one commit in processes of their own,
-// which differ in all that differs from one machine to the next.
+// TestReproducible builds clones of one commit in separate processes that differ in
+// everything that differs between machines.
 func TestReproducible(t *testing.T) {
 	origin := sourcetest.New(t)
 	sourcetest.Write(t, origin, "api/main.go", smallServer)
@@ -127,9 +128,9 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// asAnother is the command that runs this test's program with a home, a
-// temporary folder and a umask of its own, and, where that is possible, as
-// another user, whom dir belongs to from then on.
+// asAnother returns the command that runs this test's program with its own home,
+// temporary directory and umask and, if possible, as another user, who becomes the
+// owner of dir.
 func asAnother(t *testing.T, dir string) []string {
 	const nobody = 65534
 	home := t.TempDir()
@@ -160,7 +161,7 @@ func asAnother(t *testing.T, dir string) []string {
 	return []string{setpriv, "--reuid", id, "--regid", id, "--clear-groups", "sh", "-c", script}
 }
 
-// touchAll gives every file of a tree another time.
+// touchAll changes the time of every file of a tree.
 func touchAll(t *testing.T, dir string) {
 	t.Helper()
 	then := time.Date(2001, 2, 3, 4, 5, 6, 7, time.UTC)
@@ -181,8 +182,8 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// TestConvertedLineEndings: a tree whose files git converted, with nothing in
-// it that keeps git from doing so, would give other digests.
+// TestConvertedLineEndings: a tree whose line endings git converted would give
+// other digests.
 func TestConvertedLineEndings(t *testing.T) {
 	origin := sourcetest.New(t)
 	clone := filepath.Join(t.TempDir(), "clone")

@@ -17,8 +17,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// goCommand is a go command that is asked first, and that compiles by this
-// machine's.
+// goCommand is a fake go command for go env that compiles with this machine's go.
 type goCommand struct {
 	setting string            // its GOTOOLCHAIN
 	own     string            // its own version

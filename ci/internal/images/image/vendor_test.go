@@ -10,8 +10,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestVendor: vendor/ is used where it is there, without a module cache, and is the
-// commit's as all else.
+// TestVendor: vendor/ is used if it exists, without a module cache, and is compared
+// with the commit like other files.
 func TestVendor(t *testing.T) {
 	tests := map[string]struct {
 		files map[string]string // over those of a module that vendors
@@ -24,7 +24,7 @@ func TestVendor(t *testing.T) {
 			"api/vendor/modules.txt": "# example.org/greet v1.0.0 => ./greet\n## explicit; go 1.21\nexample.org/greet\n# example.org/greet => ./greet\n",
 			"api/greet/go.mod":       "module example.org/greet\n\ngo 1.21\n",
 		}},
-		"not what go.mod says": {
+		"not as in go.mod": {
 			files: map[string]string{"api/vendor/modules.txt": "# example.org/greet v0.9.0\n## explicit; go 1.21\nexample.org/greet\n"},
 			want:  "example.org/greet@v0.9.0: is marked as explicit in vendor/modules.txt, but not explicitly required in go.mod: run go mod vendor in api, and commit it",
 		},

@@ -58,7 +58,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestPrivate(t *testing.T) {
+func TestIsPrivateFile(t *testing.T) {
 	for _, file := range []string{".env", ".env.local", "site/.env.production", ".git/config", "a/.git/hooks/x", "certs/server.p12", "KEYS.JKS"} {
 		require.True(t, leak.IsPrivateFile(file), file)
 	}

@@ -8,9 +8,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestEveryForm: a form is looked for only in a text that has one of its marks, so every
-// form is to be found by each of them, and in the middle of a text.
-func TestEveryForm(t *testing.T) {
+// TestTokenForms: a format is searched for only in text that has one of its
+// markers, so each format must be found by each of them, also in the middle of a
+// text.
+func TestTokenForms(t *testing.T) {
 	x := strings.Repeat("X7abc", 8)
 	examples := []string{
 		"AKIA" + strings.Repeat("AB", 8), "ASIA" + strings.Repeat("AB", 8), "eyJ" + x + ".a.b",

@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/internal/images/leak"
 )
 
-func TestNamed(t *testing.T) {
+func TestIsSecretName(t *testing.T) {
 	for _, name := range []string{
 		"PASSWORD", "DB_PASSWD", "PGPASS", "DBPASS", "MYSQL_PWD", "API_KEY", "apiKey", "APIKEY", "SIGNINGKEY", "sshKeys", "CLIENT_SECRET", "clientSecret",
 		"GITHUB_TOKEN", "AuthToken", "splunk-token", "dd-api-key", "SENTRY_DSN", "OAUTH", "BASIC_AUTH", "AWS_ACCESS_KEY_ID", "GITHUB_PAT",
@@ -25,13 +25,13 @@ func TestNamed(t *testing.T) {
 	}
 }
 
-// planted is in every secret of these tests, and in nothing that is shown.
+// planted is in every secret of these tests, and in no redacted text.
 const planted = "CLEAR"
 
-func TestHide(t *testing.T) {
+func TestRedact(t *testing.T) {
 	jwt := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJDTEVBUiJ9.CLEAR-x_y"
 	tests := map[string]string{
-		// URLs: the host stays.
+		// URLs: the host is kept.
 		"postgres://shop:hunter2-CLEAR@db.internal:5432/shop":            "postgres://(hidden)@db.internal:5432/shop",
 		"rediss://:pw-CLEAR@cache:6379":                                  "rediss://(hidden)@cache:6379",
 		"https://tok-CLEAR@git.example.com/a.git":                        "https://(hidden)@git.example.com/a.git",
@@ -84,7 +84,7 @@ func TestHide(t *testing.T) {
 		"mysqladmin ping -h db -u root -pCLEAR":           "mysqladmin ping -h db -u root -p(hidden)",
 		"sshpass -p CLEAR ssh h":                          "sshpass -p (hidden) ssh h",
 		"java -Dspring.datasource.password=CLEAR -jar a":  "java -Dspring.datasource.password=(hidden) -jar a",
-		// By their form.
+		// By their format.
 		jwt:                                    "(hidden)",
 		"got " + jwt:                           "got (hidden)",
 		"ghp_CLEAR" + strings.Repeat("a1", 16): "(hidden)",
@@ -98,7 +98,7 @@ func TestHide(t *testing.T) {
 		"x -----BEGIN RSA PRIVATE KEY-----\nCLEAR\n-----END RSA PRIVATE KEY----- y": "x (hidden) y", // gitleaks:allow: planted, to be hidden
 		"-----BEGIN PRIVATE KEY-----\\nCLEAR":                                       "(hidden)",
 		strings.Repeat("CLEARabc", 8) + "\nCLEAR==\n-----END PRIVATE KEY-----\nz":   "(hidden)\nz",
-		// What is no secret.
+		// Not secret.
 		"postgres://db.internal:5432/shop": "",
 		"https://h:8080/@scope/x":          "",
 		"https://example.com/a@b":          "",
@@ -132,7 +132,7 @@ func TestHide(t *testing.T) {
 	}
 }
 
-func TestValue(t *testing.T) {
+func TestRedactValue(t *testing.T) {
 	require.Equal(t, "(hidden)", leak.RedactValue("API_TOKEN", "x"))
 	require.Empty(t, leak.RedactValue("API_TOKEN", ""))
 	require.Equal(t, "debug", leak.RedactValue("LEVEL", "debug"))
@@ -141,7 +141,7 @@ func TestValue(t *testing.T) {
 	require.Equal(t, "postgres://(hidden)@db/x", leak.RedactValue("DATABASE_URL", "postgres://u:my CLEAR pass@db/x"))
 }
 
-func TestArgs(t *testing.T) {
+func TestRedactArgs(t *testing.T) {
 	tests := map[string]string{
 		"app|--password|CLEAR|--port|80":      "app|--password|(hidden)|--port|80",
 		"app|--password=CLEAR":                "app|--password=(hidden)",
@@ -159,13 +159,13 @@ func TestArgs(t *testing.T) {
 	}
 }
 
-func TestLines(t *testing.T) {
+func TestRedactLines(t *testing.T) {
 	require.Nil(t, leak.RedactLines(nil))
 	require.Equal(t, []string{"connecting to postgres://(hidden)@db/x", "key (hidden)", "bye"},
 		leak.RedactLines([]string{"connecting to postgres://u:CLEAR@db/x", "key -----BEGIN PRIVATE KEY-----", "CLEAR", "-----END PRIVATE KEY-----", "bye"}))
 }
 
-func FuzzHide(f *testing.F) {
+func FuzzRedact(f *testing.F) {
 	f.Add(`{"password":"x\`)
 	f.Add("a://:@/@")
 	f.Add("--password ")

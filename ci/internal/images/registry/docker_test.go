@@ -18,8 +18,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// The embedded registry is ours: that publishing works with another one is seen
-// with Docker's, which has no referrers API.
+// TestDockerRegistry: publishing works with Docker's registry as well, which has no
+// referrers API.
 func TestDockerRegistry(t *testing.T) {
 	gate := registrytest.NewProxy(t, registrytest.StartDocker(t))
 	open := func() *registry.Registry {
@@ -57,7 +57,7 @@ func TestDockerRegistry(t *testing.T) {
 		require.Equal(t, int64(1), got.Mounted)
 		require.Equal(t, int64(3), got.Blobs)
 	})
-	t.Run("a broken upload starts anew", func(t *testing.T) {
+	t.Run("an interrupted upload is restarted", func(t *testing.T) {
 		var broken atomic.Bool
 		gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPatch && r.ContentLength > 500_000 && broken.CompareAndSwap(false, true) {

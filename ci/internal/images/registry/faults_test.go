@@ -22,7 +22,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// always lets a kind of request answer with a status.
+// always responds to a kind of request with a status.
 func always(method, part string, status int) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.Contains(r.URL.Path, part) {
@@ -34,7 +34,7 @@ func always(method, part string, status int) func(w http.ResponseWriter, r *http
 	}
 }
 
-// secret is part of a login that must never be told.
+// secret is part of the credentials, which no error may contain.
 const secret = "planted-secret"
 
 func TestFaults(t *testing.T) {
@@ -51,7 +51,7 @@ func TestFaults(t *testing.T) {
 			spoil: func(_ *testing.T, f *fixture) func() { f.registry = f.at("127.0.0.1:1"); return func() {} },
 			want:  "connecting (repo/a in 127.0.0.1:1): the registry cannot be reached (connect: connection refused): check its address and the network",
 		},
-		"the registry is nowhere": {
+		"an unknown host": {
 			spoil: func(_ *testing.T, f *fixture) func() { f.registry = f.at("registry.invalid"); return func() {} },
 			want:  "connecting (repo/a in registry.invalid): host registry.invalid not found: check the registry's name and the network",
 		},
@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 			},
 			want: "tagging (repo/a in GATE): the registry denied access (403 Forbidden): allow these credentials to pull from and push to the repository",
 		},
-		"requests are limited": {
+		"requests are throttled": {
 			spoil: fault(localaws.Fault{Kind: localaws.Throttle, Action: "PutImage"}),
 			want:  "pushing (repo/a in GATE): the registry throttles requests even after 5 attempts (429 TOOMANYREQUESTS: Rate exceeded): try again later, or request a higher limit",
 		},
@@ -127,7 +127,7 @@ func TestFaults(t *testing.T) {
 			},
 			want: "tagging (repo/a in GATE): EOF: try again",
 		},
-		"a blob is corrupted on its way": {
+		"a blob is corrupted in transit": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPatch {
@@ -182,13 +182,13 @@ func TestFaults(t *testing.T) {
 			code: outcome.Refused,
 			want: "a tag is never moved; commit the change and publish that commit",
 		},
-		"there is no repository": {
+		"no repository": {
 			options: func(o *registry.Options) { o.RepositoryHint = "run slipway apply" },
 			publish: func(p *registry.Publication, _ *testing.T, _ *fixture) { p.Repository = "none" },
 			code:    outcome.Usage,
 			want:    "the registry GATE has no repository repo/none: run slipway apply",
 		},
-		"there is no repository, in few words": {
+		"no repository, without a message": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = always(http.MethodPost, "/uploads/", http.StatusNotFound)
 				return func() {}
@@ -196,11 +196,11 @@ func TestFaults(t *testing.T) {
 			code: outcome.Usage,
 			want: "the registry GATE has no repository repo/a (404 Not Found): create it first",
 		},
-		"a blob is taken for another": {
+		"a blob is stored under another digest": {
 			spoil: answers(http.MethodPut, "/uploads/"),
 			want:  "the registry GATE stored digest sha256:" + strings.Repeat("0", 64) + " instead of sha256:",
 		},
-		"the tag is taken for another image": {
+		"the tag names another image": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				asked := 0
 				f.gate.OnResponse = func(answer *http.Response) error {
@@ -216,14 +216,14 @@ func TestFaults(t *testing.T) {
 			code: outcome.Refused,
 			want: "already names sha256:" + strings.Repeat("0", 64), tagged: true,
 		},
-		"the tag is taken and forgotten": {
+		"the tag is accepted but not stored": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
 				return func() {}
 			},
 			want: "the registry GATE accepted tag " + sha + " of repo/a but does not have it: publish again",
 		},
-		"the registry says no": {
+		"the registry refuses": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
 				return func() {}
@@ -242,7 +242,7 @@ func TestFaults(t *testing.T) {
 			},
 			want: ": missing Location header",
 		},
-		"an upload at a strange place": {
+		"an upload at an invalid location": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
@@ -254,7 +254,7 @@ func TestFaults(t *testing.T) {
 			},
 			want: `: missing ']' in host`,
 		},
-		"an upload sent elsewhere without encryption": {
+		"an upload redirected to plain HTTP": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				f.gate.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
@@ -301,7 +301,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// at opens a registry elsewhere.
+// at opens the registry at another address.
 func (f *fixture) at(host string) *registry.Registry {
 	f.Helper()
 	r, err := registry.New(host+"/repo", registry.Options{Clock: f.clock})
@@ -314,7 +314,7 @@ func fault(fault localaws.Fault) func(*testing.T, *fixture) func() {
 	return func(_ *testing.T, f *fixture) func() { return f.Server.Inject(fault) }
 }
 
-// hang lets a kind of request wait until its client goes away.
+// hang blocks a kind of request until its client disconnects.
 func hang(method, part string) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.Contains(r.URL.Path, part) {
@@ -326,7 +326,7 @@ func hang(method, part string) func(w http.ResponseWriter, r *http.Request) bool
 	}
 }
 
-// answers lets a kind of answer name another digest.
+// answers changes the digest in a kind of response.
 func answers(method, part string) func(*testing.T, *fixture) func() {
 	return func(_ *testing.T, f *fixture) func() {
 		f.gate.OnResponse = func(answer *http.Response) error {
@@ -339,7 +339,7 @@ func answers(method, part string) func(*testing.T, *fixture) func() {
 	}
 }
 
-// pulled is a layer as it is pulled from repository b, through the gate.
+// pulled returns a layer as pulled from repository b through the proxy.
 func (f *fixture) pulled(t *testing.T, layer v1.Layer) v1.Layer {
 	t.Helper()
 	_, err := f.direct().Publish(t.Context(), registry.Publication{Repository: "b", Tag: "base", Index: index(t, layer)})
@@ -356,7 +356,7 @@ func (f *fixture) pulled(t *testing.T, layer v1.Layer) v1.Layer {
 // elsewhere is a layer that cannot be mounted.
 type elsewhere struct{ v1.Layer }
 
-// skipped is a reader without its first byte.
+// skipped is a reader without the first byte.
 type skipped struct{ io.Reader }
 
 func (s *skipped) Read(p []byte) (int, error) {
@@ -368,7 +368,7 @@ func (s *skipped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// corrupted is a layer with a changed byte, and without so many at its end.
+// corrupted returns a layer with a changed byte, truncated by less bytes.
 func corrupted(t *testing.T, layer v1.Layer, less int) v1.Layer {
 	t.Helper()
 	whole, err := layer.Compressed()
@@ -379,7 +379,7 @@ func corrupted(t *testing.T, layer v1.Layer, less int) v1.Layer {
 	return file{layer, raw[:len(raw)-less]}
 }
 
-// unreadable is a layer whose file cannot be read to its end.
+// unreadable is a layer whose file cannot be read completely.
 type unreadable struct{ v1.Layer }
 
 func (u unreadable) Compressed() (io.ReadCloser, error) {
@@ -394,8 +394,8 @@ type failing struct{}
 
 func (failing) Read([]byte) (int, error) { return 0, errors.New("input/output error") }
 
-// Attaching and finding fail as clearly as publishing.
-func TestFaultsOfReferrers(t *testing.T) {
+// TestReferrersFaults: attaching and finding report failures like publishing.
+func TestReferrersFaults(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	image := index(t, noise(t, 10))
 	_, err := f.registry.Publish(t.Context(), publication(image))
@@ -423,7 +423,7 @@ func TestFaultsOfReferrers(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-// Who interrupts is obeyed, whatever is being waited for.
+// TestInterrupted: cancelling the context ends every kind of wait.
 func TestInterrupted(t *testing.T) {
 	for _, at := range []struct{ method, part string }{
 		{http.MethodGet, "/v2/"},

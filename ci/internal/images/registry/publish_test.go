@@ -27,7 +27,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// publication is a publication to repository a.
+// publication returns a publication to repository a.
 func publication(image v1.ImageIndex) registry.Publication {
 	return registry.Publication{Repository: "a", Tag: sha, Index: image}
 }
@@ -100,7 +100,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// tag is a reference to a tag, at the registry itself.
+// tag returns the reference of a tag, without the proxy.
 func (f *fixture) tag(repository, tag string) name.Reference {
 	f.Helper()
 	ref, err := name.ParseReference(f.Server.Registry() + "/repo/" + repository + ":" + tag)
@@ -129,7 +129,7 @@ func TestPublishNested(t *testing.T) {
 	require.Equal(t, digestOf(t, nested), f.names("a", sha))
 }
 
-func TestPublishStrangeThings(t *testing.T) {
+func TestPublishInvalidImages(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	strange := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: noise(t, 10)})
 	_, err := f.registry.Publish(t.Context(), publication(strange))
@@ -209,8 +209,9 @@ func withoutMount(query string) string {
 	return query
 }
 
-// A base that was pulled from the same registry is mounted from where it was.
-func TestMountOfAPulledBase(t *testing.T) {
+// TestMountPulledBase: a base image that was pulled from the same registry is
+// mounted from its repository.
+func TestMountPulledBase(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 5000))))
 	require.NoError(t, err)
@@ -226,7 +227,7 @@ func TestMountOfAPulledBase(t *testing.T) {
 	require.Equal(t, int64(2), got.Blobs)
 }
 
-func TestPublishManyAtOnce(t *testing.T) {
+func TestPublishConcurrently(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 	base := noise(t, 50_000)
 	var group sync.WaitGroup
@@ -325,9 +326,9 @@ func TestLatestFails(t *testing.T) {
 	require.Equal(t, outcome.Interrupted, outcome.Of(err))
 }
 
-// Two publishers race for a tag: the second writes when the first one's question
-// has been answered already.
-func TestRaceForATag(t *testing.T) {
+// TestTagRace: of two publishers of a tag, the second writes after the first one's
+// check.
+func TestTagRace(t *testing.T) {
 	tests := map[string]struct {
 		mutability ecrtypes.ImageTagMutability
 		same       bool

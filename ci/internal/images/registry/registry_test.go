@@ -32,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const sha = "0123456789012345678901234567890123456789"
 
-// fakeClock does not wait, and remembers for how long it would have.
+// fakeClock records sleeps instead of waiting.
 type fakeClock struct {
 	mu    sync.Mutex
 	slept []time.Duration
@@ -47,7 +47,8 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// fixture is an embedded AWS with repositories a, b and c, and a registry client.
+// fixture is an embedded AWS with repositories a, b and c, a fault-injecting proxy
+// and a registry client.
 type fixture struct {
 	*localawstest.Platform
 	gate     *registrytest.Proxy
@@ -67,7 +68,7 @@ func setUp(t *testing.T, mutability ecrtypes.ImageTagMutability, change ...func(
 	return f
 }
 
-// open opens the registry anew, without anything known.
+// open returns a new registry client without cached state.
 func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 	f.Helper()
 	o := registry.Options{Auth: f.Auth(), Clock: f.clock}
@@ -80,7 +81,7 @@ func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 	return r
 }
 
-// names is the digest that a tag names in a repository; "" if none.
+// names returns the digest of a tag in a repository, or "".
 func (f *fixture) names(repository, tag string) string {
 	f.Helper()
 	out, err := f.ECR.ListImages(f.Context(), &ecr.ListImagesInput{RepositoryName: aws.String("repo/" + repository)})
@@ -93,7 +94,7 @@ func (f *fixture) names(repository, tag string) string {
 	return ""
 }
 
-// index makes an image of two platforms of layers, which they share.
+// index returns an index of two platforms that share the given layers.
 func index(t *testing.T, layers ...v1.Layer) v1.ImageIndex {
 	t.Helper()
 	all := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
@@ -111,7 +112,7 @@ func index(t *testing.T, layers ...v1.Layer) v1.ImageIndex {
 	return all
 }
 
-// noise is a layer of random content.
+// noise returns a layer of random content.
 func noise(t *testing.T, size int64) v1.Layer {
 	t.Helper()
 	l, err := random.Layer(size, types.OCILayer)
@@ -124,7 +125,7 @@ func noise(t *testing.T, size int64) v1.Layer {
 	return file{l, raw}
 }
 
-// file is a layer that is read from where one wants, as from a file.
+// file is a layer that is read on demand, as from a file.
 type file struct {
 	v1.Layer
 	raw []byte
@@ -144,7 +145,7 @@ func digestOf(t *testing.T, of interface{ Digest() (v1.Hash, error) }) string {
 	return h.String()
 }
 
-// artifact is an artifact of a type about a subject.
+// artifact returns an artifact of a type with a subject.
 func artifact(t *testing.T, subject v1.ImageIndex, kind, content string) v1.Image {
 	t.Helper()
 	hash, err := subject.Digest()

@@ -37,7 +37,7 @@ func TestTransient(t *testing.T) {
 	}
 }
 
-func TestPause(t *testing.T) {
+func TestBackoff(t *testing.T) {
 	for range 100 {
 		for failed, most := range map[int]time.Duration{1: minBackoff, 2: 2 * minBackoff, 4: 8 * minBackoff, 20: maxBackoff} {
 			got := backoff(failed)
@@ -47,12 +47,12 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// roundTrip is a transport of one function.
+// roundTrip is a function as a transport.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (r roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return r(req) }
 
-func TestGuarded(t *testing.T) {
+func TestTLSTransport(t *testing.T) {
 	passed := tlsTransport{roundTrip(func(*http.Request) (*http.Response, error) { return &http.Response{}, nil })}
 	for address, ok := range map[string]bool{
 		"http://127.0.0.1:5000/v2/": true, "http://localhost/v2/": true, "https://registry.example.com/v2/": true,
@@ -69,8 +69,8 @@ func TestGuarded(t *testing.T) {
 	}
 }
 
-// A connection on which nothing moves fails, and one that is slow does not.
-func TestTimed(t *testing.T) {
+// TestDeadlineConn: a stalled connection fails, a slow one does not.
+func TestDeadlineConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = time.Minute
 		near, far := net.Pipe()
@@ -92,9 +92,10 @@ func TestTimed(t *testing.T) {
 	})
 }
 
-// An exchange has a connection of its own, also where the registry speaks HTTP/2:
-// on a shared one others' bytes would hide that nothing of its own moves.
-func TestTransportHasAConnectionForEachExchange(t *testing.T) {
+// TestTransportConnectionPerRequest: each concurrent request has its own
+// connection, also with a registry that supports HTTP/2: on a shared one, other
+// requests would hide a stall.
+func TestTransportConnectionPerRequest(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
 	server.EnableHTTP2 = true
 	server.StartTLS()
@@ -111,8 +112,8 @@ func TestTransportHasAConnectionForEachExchange(t *testing.T) {
 	require.Equal(t, "HTTP/1.1", string(said))
 }
 
-// A body that can be had again is sent again, one that cannot is not.
-func TestRewound(t *testing.T) {
+// TestRewind: only a body that can be read again is sent again.
+func TestRewind(t *testing.T) {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://localhost/", strings.NewReader("manifest"))
 	require.NoError(t, err)
 	next, ok := rewind(req)

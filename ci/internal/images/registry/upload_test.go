@@ -26,7 +26,7 @@ func write(t *testing.T, file, content string) {
 	require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
 }
 
-// A broken upload starts anew.
+// TestUploadsAreRestarted: an interrupted upload is restarted.
 func TestUploadsAreRestarted(t *testing.T) {
 	const size = 1 << 20
 	for _, kind := range []localaws.FaultKind{localaws.Reset, localaws.ServerError, localaws.Throttle} {
@@ -49,8 +49,8 @@ func TestUploadsAreRestarted(t *testing.T) {
 	}
 }
 
-// lacking makes an image of which the registry has all blobs but the layer, so that
-// no other upload meets the failures that are meant for the layer's.
+// lacking returns an image of which only a layer is missing in the registry, so
+// that faults affect no other upload.
 func (f *fixture) lacking(layer v1.Layer) v1.ImageIndex {
 	f.Helper()
 	image := index(f.T, layer)
@@ -64,7 +64,7 @@ func (f *fixture) lacking(layer v1.Layer) v1.ImageIndex {
 	return image
 }
 
-// called counts the calls of an action so far.
+// called returns the number of calls of an action.
 func (f *fixture) called(action string) (n int) {
 	for _, c := range f.Server.Calls() {
 		if c.Action == action {
@@ -74,7 +74,7 @@ func (f *fixture) called(action string) (n int) {
 	return n
 }
 
-// direct opens the registry without the gate.
+// direct returns a registry client without the proxy.
 func (f *fixture) direct() *registry.Registry {
 	f.Helper()
 	r, err := registry.New(f.Server.Registry()+"/repo", registry.Options{Auth: f.Auth(), Clock: f.clock})
@@ -83,8 +83,9 @@ func (f *fixture) direct() *registry.Registry {
 	return r
 }
 
-// The answer to an upload's end may be lost: the blob is there all the same.
-func TestLostAnswers(t *testing.T) {
+// TestLostResponses: if the response to the end of an upload is lost, the blob
+// exists nevertheless.
+func TestLostResponses(t *testing.T) {
 	for _, action := range []string{"CompleteLayerUpload", "PutImage", "InitiateLayerUpload", "UploadLayerPart", "BatchGetImage", "BatchCheckLayerAvailability"} {
 		t.Run(action, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)

@@ -29,7 +29,7 @@ func host(t *testing.T) supplychain.Tools {
 	return supplychain.Tools{Exec: step.Host{Source: t.TempDir()}, Image: func(string) string { return "" }}
 }
 
-// attached is what others see of what is attached: types and content.
+// attached returns the types and contents of an image's referrers.
 func attached(t *testing.T, from *registry.Registry, s supplychain.Subject) map[string][]string {
 	t.Helper()
 	digest, err := s.Index.Digest()
@@ -191,7 +191,7 @@ func TestEncryptedKey(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestAttestFails: what goes wrong is told, and nothing after it is done.
+// TestAttestFails: a failure is reported and stops the rest.
 func TestAttestFails(t *testing.T) {
 	supplychaintest.Install(t, "cosign")
 	t.Setenv("PATH", os.Getenv("FAKE")+":/usr/bin:/bin") // syft may be elsewhere on it
@@ -210,7 +210,7 @@ func TestAttestFails(t *testing.T) {
 	require.Empty(t, said)
 }
 
-func TestChecks(t *testing.T) {
+func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) string {
 		file := filepath.Join(dir, name)
@@ -235,7 +235,7 @@ func TestChecks(t *testing.T) {
 		check func() error
 		want  string
 	}{
-		"nobody is trusted":        {supplychain.Trust{}.Check, "no trusted signer"},
+		"no trusted signer":        {supplychain.Trust{}.Check, "no trusted signer"},
 		"two are":                  {supplychain.Trust{Key: public, Identity: "x"}.Check, "give only one"},
 		"a name and a pattern":     {supplychain.Trust{Identity: "x", Pattern: "y"}.Check, "give only one"},
 		"a private key to trust":   {supplychain.Trust{Key: private}.Check, "extract the public key"},
@@ -263,7 +263,7 @@ func TestChecks(t *testing.T) {
 	require.NoError(t, supplychain.Signer{Key: p256}.Check())
 }
 
-// recorder remembers the steps.
+// recorder records the steps.
 type recorder struct {
 	step.Executor
 	steps []step.Step
@@ -282,7 +282,7 @@ func (r *recorder) Run(ctx context.Context, s step.Step, dir string) (step.Resul
 	return r.Executor.Run(ctx, s, dir)
 }
 
-// TestLogin: another program's login to the registry is a secret of its step.
+// TestLogin: registry credentials for another program are a secret of its step.
 func TestLogin(t *testing.T) {
 	supplychaintest.Install(t)
 	to := embedded(t)

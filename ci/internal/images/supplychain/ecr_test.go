@@ -15,13 +15,13 @@ import (
 	"dagger/slipway/internal/images/supplychain"
 )
 
-// answer is one of DescribeImageScanFindings.
+// answer is a response of DescribeImageScanFindings.
 type answer struct {
 	out *ecr.DescribeImageScanFindingsOutput
 	err error
 }
 
-// fakeECR gives its answers one after the other, the last of them for ever.
+// fakeECR returns its responses in order, then repeats the last one.
 type fakeECR struct {
 	pages  []answer
 	calls  int
@@ -74,19 +74,19 @@ func TestECR(t *testing.T) {
 		err      string
 		waits    bool
 	}{
-		"one page":                     {api: fakeECR{pages: []answer{complete("HIGH", "")}}, findings: []supplychain.Severity{supplychain.High}},
-		"pages":                        {api: fakeECR{pages: []answer{complete("CRITICAL", "2"), complete("CRITICAL", "2"), complete("UNDEFINED", "3"), complete("INFORMATIONAL", "")}}, findings: []supplychain.Severity{supplychain.Critical, supplychain.Unknown, supplychain.Informational}},
-		"nothing found":                {api: fakeECR{pages: []answer{status(types.ScanStatusComplete, "")}}},
-		"pending, then done":           {api: fakeECR{pages: []answer{status(types.ScanStatusPending, ""), {out: &ecr.DescribeImageScanFindingsOutput{}}, status(types.ScanStatusInProgress, ""), complete("LOW", "")}}, findings: []supplychain.Severity{supplychain.Low}, waits: true},
-		"not begun, then done":         {api: fakeECR{pages: []answer{none, complete("MEDIUM", "")}, onPush: true}, findings: []supplychain.Severity{supplychain.Medium}, waits: true},
-		"never done":                   {api: fakeECR{pages: []answer{status(types.ScanStatusInProgress, "")}}, err: "ECR did not finish its scan of repo@sha256:1 within 5m0s", waits: true},
-		"the repository does not scan": {api: fakeECR{pages: []answer{none}}, note: "repository repo does not scan on push"},
-		"nobody knows whether":         {api: fakeECR{pages: []answer{none}, broken: errors.New("denied")}, err: "reading the scan configuration of ECR repository repo: denied"},
-		"unsupported":                  {api: fakeECR{pages: []answer{status(types.ScanStatusUnsupportedImage, "no distribution")}}, note: "ECR cannot scan repo@sha256:1: UNSUPPORTED_IMAGE no distribution"},
-		"unsupported, the old way":     {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
-		"failed":                       {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
-		"too old":                      {api: fakeECR{pages: []answer{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
-		"denied":                       {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
+		"one page":                        {api: fakeECR{pages: []answer{complete("HIGH", "")}}, findings: []supplychain.Severity{supplychain.High}},
+		"pages":                           {api: fakeECR{pages: []answer{complete("CRITICAL", "2"), complete("CRITICAL", "2"), complete("UNDEFINED", "3"), complete("INFORMATIONAL", "")}}, findings: []supplychain.Severity{supplychain.Critical, supplychain.Unknown, supplychain.Informational}},
+		"nothing found":                   {api: fakeECR{pages: []answer{status(types.ScanStatusComplete, "")}}},
+		"pending, then done":              {api: fakeECR{pages: []answer{status(types.ScanStatusPending, ""), {out: &ecr.DescribeImageScanFindingsOutput{}}, status(types.ScanStatusInProgress, ""), complete("LOW", "")}}, findings: []supplychain.Severity{supplychain.Low}, waits: true},
+		"not begun, then done":            {api: fakeECR{pages: []answer{none, complete("MEDIUM", "")}, onPush: true}, findings: []supplychain.Severity{supplychain.Medium}, waits: true},
+		"never done":                      {api: fakeECR{pages: []answer{status(types.ScanStatusInProgress, "")}}, err: "ECR did not finish its scan of repo@sha256:1 within 5m0s", waits: true},
+		"the repository does not scan":    {api: fakeECR{pages: []answer{none}}, note: "repository repo does not scan on push"},
+		"an unknown scan configuration":   {api: fakeECR{pages: []answer{none}, broken: errors.New("denied")}, err: "reading the scan configuration of ECR repository repo: denied"},
+		"unsupported":                     {api: fakeECR{pages: []answer{status(types.ScanStatusUnsupportedImage, "no distribution")}}, note: "ECR cannot scan repo@sha256:1: UNSUPPORTED_IMAGE no distribution"},
+		"unsupported, reported as failed": {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
+		"failed":                          {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
+		"too old":                         {api: fakeECR{pages: []answer{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
+		"denied":                          {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

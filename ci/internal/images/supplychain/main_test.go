@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// embedded is the registry of an embedded AWS, with a repository "app".
+// embedded returns the registry of an embedded AWS with a repository "app".
 func embedded(t *testing.T) *registry.Registry {
 	t.Helper()
 	p := localawstest.Start(t, localaws.Options{})
@@ -34,11 +34,10 @@ func embedded(t *testing.T) *registry.Registry {
 	return r
 }
 
-// build is what is known of the build of what is published.
+// build is the provenance of published images.
 var build = supplychain.Build{Commit: strings.Repeat("1", 40)}
 
-// publish publishes an image of two platforms, with what is in layers, and says what
-// it is.
+// publish publishes an image of two platforms with the given layers.
 func publish(t *testing.T, to *registry.Registry, layers ...v1.Layer) supplychain.Subject {
 	t.Helper()
 	var index v1.ImageIndex = empty.Index

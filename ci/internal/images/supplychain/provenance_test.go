@@ -11,7 +11,7 @@ import (
 	"dagger/slipway/internal/images/supplychain/supplychaintest"
 )
 
-// environment is what GitHub sets, with secrets beside it.
+// environment has GitHub's variables, and secrets.
 var environment = map[string]string{
 	"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "owner/name",
 	"GITHUB_WORKFLOW_REF": "owner/name/.github/workflows/deliver.yml@refs/heads/main", "GITHUB_RUN_ID": "42", "GITHUB_RUN_ATTEMPT": "2",
@@ -20,8 +20,8 @@ var environment = map[string]string{
 	"AWS_SECRET_ACCESS_KEY": "planted-secret", "ACTIONS_ID_TOKEN_REQUEST_URL": "https://planted-secret",
 }
 
-// TestProvenance: a statement says where the image comes from, in SLSA's form, and
-// nothing that is secret or that differs from run to run of the same.
+// TestProvenance: a statement has SLSA's format, and contains neither secrets nor
+// values that differ between runs.
 func TestProvenance(t *testing.T) {
 	supplychaintest.Install(t)
 	run := supplychain.RunFromEnv(func(name string) string { return environment[name] })

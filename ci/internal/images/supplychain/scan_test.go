@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// trivyReport has one finding of each severity, and one that was accepted.
+// trivyReport has one finding of each severity and an accepted one.
 const trivyReport = `{"SchemaVersion": 2, "ArtifactName": "x", "ArtifactType": "container_image", "Results": [
   {"Target": "server", "Class": "lang-pkgs", "Type": "gobinary", "Vulnerabilities": [
     {"VulnerabilityID": "CVE-2026-1", "VendorIDs": ["GO-2026-1"], "PkgName": "stdlib", "InstalledVersion": "v1.26.0", "FixedVersion": "1.26.1", "Severity": "CRITICAL",
@@ -63,8 +63,8 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TestRecorded reads what Trivy 0.74 wrote about a Go program, of a database with two
-// vulnerabilities of which one is accepted.
+// TestRecorded reads a report of Trivy 0.74 about a Go program with two
+// vulnerabilities, one of them accepted.
 func TestRecorded(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	recorded, err := os.ReadFile("testdata/trivy.json")
@@ -96,7 +96,7 @@ func TestScanFails(t *testing.T) {
 	require.ErrorContains(t, err, "trivy is not on PATH: install it")
 }
 
-// TestExceptions: what Trivy is told to accept is accepted of ECR's findings, too.
+// TestExceptions: exceptions apply to ECR's findings as well.
 func TestExceptions(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	tools.SetTrivyReport(`{"SchemaVersion": 2}`)

@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// have skips a test where a real tool is not there.
+// have skips a test if a tool is not installed.
 func have(t *testing.T, tools ...tool.Tool) supplychain.Tools {
 	t.Helper()
 	for _, one := range tools {
@@ -31,7 +31,7 @@ func have(t *testing.T, tools ...tool.Tool) supplychain.Tools {
 	return supplychain.Tools{Exec: step.Host{Source: t.TempDir()}, Image: func(string) string { return "" }}
 }
 
-// openssl makes a key pair.
+// openssl creates a key pair.
 func openssl(t *testing.T) (private, public string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -43,9 +43,9 @@ func openssl(t *testing.T) (private, public string) {
 	return private, public
 }
 
-// TestReal: what the real tools attach to an image they find again, and nobody else's
-// signature. It takes seconds: the stand-ins are for the rest.
-func TestReal(t *testing.T) {
+// TestRealTools: the real tools find what they attached to an image, and no other
+// signature. It takes seconds: other tests use fakes.
+func TestRealTools(t *testing.T) {
 	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Get: "install it (apt-get install openssl)"})
 	to := embedded(t)
 	program, err := os.Executable()
@@ -108,7 +108,7 @@ func layerOf(t *testing.T, program string) v1.Layer {
 	return layer
 }
 
-// TestRealTrivy: without a database nothing has been scanned.
+// TestRealTrivy: without a database the scan fails.
 func TestRealTrivy(t *testing.T) {
 	tools := have(t, tool.Trivy)
 	t.Setenv("TRIVY_CACHE_DIR", t.TempDir())

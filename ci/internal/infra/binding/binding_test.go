@@ -24,7 +24,7 @@ func example() binding.Binding {
 	}.Sealed()
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestWriteAndRead(t *testing.T) {
 	name := filepath.Join(t.TempDir(), binding.File)
 	require.NoError(t, example().Write(name))
 	got, err := binding.Read(name)
@@ -36,7 +36,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	require.ErrorContains(t, example().Write(filepath.Join(name, "x")), "writing the plan's binding")
 }
 
-func TestReadRefusesEveryChangedByte(t *testing.T) {
+func TestReadRefusesChanges(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, binding.File)
 	require.NoError(t, example().Write(name))
@@ -61,7 +61,7 @@ func TestReadRefusesEveryChangedByte(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-func TestCompareSaysExactlyWhatDiffers(t *testing.T) {
+func TestCompare(t *testing.T) {
 	tests := map[string]struct {
 		change func(*binding.Binding)
 		want   string
@@ -141,7 +141,7 @@ func TestReadPlanFile(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
-func TestFingerprintsTakeThePlanFileToMake(t *testing.T) {
+func TestFingerprint(t *testing.T) {
 	one, err := binding.ReadPlanFile(planFile(t, map[string]string{"tfstate": `{"serial":1}`}))
 	require.NoError(t, err)
 	two, err := binding.ReadPlanFile(planFile(t, map[string]string{"tfstate": `{"serial":2}`}))
@@ -161,7 +161,7 @@ func TestReadState(t *testing.T) {
 	require.ErrorContains(t, err, "reading the state")
 }
 
-// FuzzReadPlanFile reads files of any content: nothing panics.
+// FuzzReadPlanFile reads any content: nothing panics.
 func FuzzReadPlanFile(f *testing.F) {
 	f.Add([]byte("PK\x03\x04"))
 	f.Add([]byte{})

@@ -95,9 +95,9 @@ func TestLoss(t *testing.T) {
 	}
 }
 
-// TestThePlatform says which kinds of the platform are guarded: whoever adds one
-// decides for it.
-func TestThePlatform(t *testing.T) {
+// TestPlatformResourceTypes lists the protected resource types of the platform: a
+// new type needs a decision.
+func TestPlatformResourceTypes(t *testing.T) {
 	var kinds []string
 	for _, folder := range []string{"", "bootstrap"} {
 		files, err := filepath.Glob(sourcetest.Repository("terraform", folder, "*.tf"))

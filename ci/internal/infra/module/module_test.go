@@ -10,7 +10,7 @@ import (
 	"dagger/slipway/internal/infra/module"
 )
 
-// write makes a folder of files.
+// write creates a folder of files.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -48,10 +48,10 @@ func TestRead(t *testing.T) {
 		"a name that is not constant":  {"main.tf", `resource "a" "b" { c = file("${path.module}/../policies/${each.key}.json") }`, module.Module{Reads: []string{"policies"}}},
 		"an argument that is a folder": {"main.tf", `data "archive_file" "a" { source_dir = "${path.module}/../lambda" }`, module.Module{Reads: []string{"lambda"}}},
 		"in JSON":                      {"main.tf.json", `{"locals": {"a": "${file(\"../policies/a.json\")}", "b": "${path.module}/../lambda"}}`, module.Module{Reads: []string{"lambda", "policies/a.json"}}},
-		"what is not there, or is no path": {
+		"missing files and strings that are not paths": {
 			"main.tf", "locals {\n  a = file(\"../nope\")\n  b = \"README.md\"\n  c = \"${path.module}/..\"\n  d = \"..\"\n  e = file(var.x)\n  f = \"/api/${local.a}\"\n  g = path.module\n  h = \"/tmp\"\n}", module.Module{},
 		},
-		"what is broken": {"main.tf", "variable \"a\" {\n  ephemeral = true\n}\nresource {", module.Module{Variables: map[string]bool{"a": true}}},
+		"a syntax error": {"main.tf", "variable \"a\" {\n  ephemeral = true\n}\nresource {", module.Module{Variables: map[string]bool{"a": true}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -10,10 +10,10 @@ import (
 	"dagger/slipway/internal/infra/redact"
 )
 
-// secret is planted in every place where Terraform puts a sensitive value.
+// secret is the value of everything that Terraform marks as sensitive.
 const secret = "hunter2-correct-horse"
 
-func TestPlanHidesWhatIsMarked(t *testing.T) {
+func TestPlanRedactsMarkedValues(t *testing.T) {
 	tests := map[string]struct{ plan, want string }{
 		"a variable": {
 			`{"variables":{"password":{"value":"` + secret + `"},"region":{"value":"us-east-1"}},"configuration":{"root_module":{"variables":{"password":{"sensitive":true,"default":"` + secret + `"},"region":{}}}}}`,
@@ -59,7 +59,7 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 			`{"configuration":{"provider_config":{"aws":{"expressions":{"region":{"constant_value":"us-east-1"},"token":{"constant_value":"` + secret + `"}}}}},"r":{"values":{"arn":"arn:aws:x:us-east-1:1","t":"` + secret + `"}}}`,
 			`{"configuration":{"provider_config":{"aws":{"expressions":{"region":{"constant_value":"(sensitive value)"},"token":{"constant_value":"(sensitive value)"}}}}},"r":{"values":{"arn":"arn:aws:x:us-east-1:1","t":"(sensitive value)"}}}`,
 		},
-		"a secret that is a word of the grammar": {
+		"a secret equal to a structural word": {
 			`{"variables":{"p":{"value":"create"}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true}}}},"resource_changes":[{"address":"a.create","change":{"actions":["create"],"after":{"mode":"create"}}}]}`,
 			`{"variables":{"p":{"value":"(sensitive value)"}},"configuration":{"root_module":{"variables":{"p":{"sensitive":true}}}},"resource_changes":[{"address":"a.create","change":{"actions":["create"],"after":{"mode":"(sensitive value)"}}}]}`,
 		},
@@ -78,21 +78,21 @@ func TestPlanHidesWhatIsMarked(t *testing.T) {
 	}
 }
 
-func TestPlanKeepsNumbersAsTheyAreWritten(t *testing.T) {
+func TestPlanKeepsNumbers(t *testing.T) {
 	got, err := redact.Plan([]byte(`{"n":12345678901234567890.5,"html":"<a>&"}`))
 	require.NoError(t, err)
 	require.Contains(t, string(got), `"html":"<a>&","n":12345678901234567890.5`)
 }
 
-func TestPlanRefusesWhatIsNoPlan(t *testing.T) {
+func TestPlanInvalid(t *testing.T) {
 	for _, document := range []string{"", "{", "[]", "null", `{}{}`, `"text"`} {
 		_, err := redact.Plan([]byte(document))
 		require.ErrorContains(t, err, "reading the plan as JSON", document)
 	}
 }
 
-// FuzzPlan puts any document beside planted secrets: nothing panics and the
-// secrets never come out.
+// FuzzPlan adds any document to planted secrets: nothing panics, and the secrets
+// are redacted.
 func FuzzPlan(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"before":[1,{"a":null}],"after":{"a":[true]}}`, `{"a":{"b":"c"},"l":[[],{}]}`, `null`, `7`, `"text"`,

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// resource makes one entry of resource_changes.
+// resource returns an entry of resource_changes.
 func resource(address, actions, rest string) string {
 	kind, name, _ := strings.Cut(address, ".")
 	return fmt.Sprintf(`{"address":%q,"mode":"managed","type":%q,"name":%q,"change":{"actions":[%s]%s}}`, address, kind, name, actions, rest)
@@ -154,7 +154,7 @@ func TestNoChange(t *testing.T) {
 	require.Equal(t, "No drift: the infrastructure matches the state.", summary.New(plan, true).Headline())
 }
 
-func TestReadingDataAloneIsNoChange(t *testing.T) {
+func TestDataSourceReadIsNoChange(t *testing.T) {
 	require.False(t, summarise(t, document(changes(resource("aws_ami.a", `"read"`, "")))).Changes())
 }
 
@@ -168,7 +168,7 @@ func TestAttributes(t *testing.T) {
 		"an unknown part":           {`{"l":[{"a":1,"b":2}]}`, `{"l":[{"a":1}]}`, `{"l":[{"b":true}]}`, `[]`, "! l[0].b: 2 -> (known after apply)"},
 		"a block that forces":       {`{"b":[{"n":1,"m":1}]}`, `{"b":[{"n":2,"m":2}]}`, `{}`, `[["b",0,"n"],[],7]`, "! b[0].m: 1 -> 2\n! b[0].n: 1 -> 2  # forces replacement"},
 		"all of a map forces":       {`{"b":{"n":1}}`, `{"b":{"n":2}}`, `{}`, `[["b"]]`, "! b.n: 1 -> 2  # forces replacement"},
-		"one kind becomes another":  {`{"x":"a"}`, `{"x":["a"]}`, `{}`, `[]`, `! x: "a" -> ["a"]`},
+		"another type":              {`{"x":"a"}`, `{"x":["a"]}`, `{}`, `[]`, `! x: "a" -> ["a"]`},
 		"nothing and empty":         {`{"x":"","y":[],"z":null}`, `{"x":null,"y":null,"z":{}}`, `{}`, `[]`, ""},
 		"a text that only looks so": {`{"x":"{a"}`, `{"x":"{b"}`, `{}`, `[]`, `! x: "{a" -> "{b"`},
 		"numbers as written":        {`{"x":1.0}`, `{"x":12345678901234567890}`, `{}`, `[]`, "! x: 1.0 -> 12345678901234567890"},
@@ -185,7 +185,7 @@ func TestAttributes(t *testing.T) {
 	}
 }
 
-func TestLongValuesShowWhereTheyDiffer(t *testing.T) {
+func TestLongValues(t *testing.T) {
 	long := strings.Repeat("x", 500)
 	s := summarise(t, document(changes(
 		resource("aws_x.y", `"update"`, fmt.Sprintf(`,"before":{"v":"%sa"},"after":{"v":"%sb"}`, long, long)),
@@ -198,7 +198,7 @@ func TestLongValuesShowWhereTheyDiffer(t *testing.T) {
 	require.Less(t, b.Len(), 800)
 }
 
-func TestMarkdownStaysWithinAComment(t *testing.T) {
+func TestMarkdownLimit(t *testing.T) {
 	var many, outputs []string
 	for i := range 2000 {
 		many = append(many, resource(fmt.Sprintf("aws_vpc.n%04d", i), `"delete","create"`, fmt.Sprintf(`,"before":{"a":"%s"},"after":{"a":"b"}`, strings.Repeat("y", 100))))
@@ -214,7 +214,7 @@ func TestMarkdownStaysWithinAComment(t *testing.T) {
 	require.Regexp(t, `- and \d+ more\n`, b.String())
 }
 
-func TestMarkdownCannotBeBrokenOutOf(t *testing.T) {
+func TestMarkdownEscapes(t *testing.T) {
 	s := summarise(t, document(changes(
 		resource("aws_x.y", `"update"`, `,"before":{"v":"a"},"after":{"v":"`+"````"+`\n</details><script>"}`),
 		resource("aws_vpc.`y`<b>", `"delete"`, ""),
@@ -226,7 +226,7 @@ func TestMarkdownCannotBeBrokenOutOf(t *testing.T) {
 	require.Contains(t, b.String(), "<code>aws_vpc.`y`&lt;b&gt;</code>")
 }
 
-func TestParseRefusesWhatIsNoPlan(t *testing.T) {
+func TestParseInvalid(t *testing.T) {
 	for _, document := range []string{`{}`, `{"format_version":"9.0"}`, `[]`} {
 		_, err := summary.Parse([]byte(document))
 		require.ErrorContains(t, err, "reading the plan: ")

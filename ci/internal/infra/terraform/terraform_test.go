@@ -88,7 +88,7 @@ func TestProgram(t *testing.T) {
 	require.Equal(t, filepath.Join(dir, "terraform-bin"), root.ShowStep().Args[0])
 }
 
-func TestOutputsWithNoise(t *testing.T) {
+func TestJSONDocument(t *testing.T) {
 	for _, output := range []string{"[command]/usr/bin/terraform-bin show\n{}\n", "{}\n::debug::Terraform exited with code 0.\n::debug::stderr: ", "::error::Terraform exited with code 1."} {
 		require.True(t, terraform.IsWrapperOutput([]byte(output)), output)
 	}
@@ -221,7 +221,7 @@ func TestExplain(t *testing.T) {
 			errs: []terraform.Diagnostic{{Summary: "No value for required variable", Detail: "The ephemeral input variable \"token\" was set during the plan phase, and so must also be set during the apply phase."}},
 			code: outcome.Usage, want: "variable token is ephemeral, so the plan does not contain its value: pass it to apply as well, with --var, --var-file or TF_VAR_token",
 		},
-		"a variable that is another one": {
+		"a changed variable": {
 			errs: []terraform.Diagnostic{{Summary: "Can't change variable when applying a saved plan", Detail: "The variable pw cannot be set using the -var and -var-file options when applying a saved plan file. The saved plan specifies \"hunter2\" as the value"}},
 			code: outcome.Refused, want: "variable pw has changed since the plan was made: plan again",
 		},
@@ -233,7 +233,7 @@ func TestExplain(t *testing.T) {
 			errs: []terraform.Diagnostic{{Summary: "Failed to install provider", Detail: "Error while installing hashicorp/aws v5.100.0: checksum mismatch."}}, code: outcome.Usage,
 			want: "provider hashicorp/aws v5.100.0 cannot be installed: checksum mismatch: check the network",
 		},
-		"a provider, with advice about another command": {
+		"a provider, with a hint about another command": {
 			errs: []terraform.Diagnostic{{Summary: "Failed to query available provider packages", Detail: "Could not retrieve the list of available versions for provider hashicorp/aws: no such host\n\nTo see which modules are currently depending on hashicorp/aws and what versions are specified, run the following command:\n    terraform providers"}},
 			code: outcome.Usage, want: "provider hashicorp/aws cannot be installed: no such host: check the network",
 		},
@@ -262,7 +262,7 @@ func TestExplain(t *testing.T) {
 			stderr: "There are some problems with the CLI configuration:\n\x1b[31m╷\n│ Error: Error parsing rc: At 2:2\n╵\n", code: outcome.Usage,
 			want: "invalid Terraform CLI configuration (TF_CLI_CONFIG_FILE or ~/.terraformrc): Error: Error parsing rc: At 2:2",
 		},
-		"words without a stream": {stderr: "panic: oh\nno\n", code: outcome.Failed, want: "terraform plan ended with exit code 7: panic: oh no"},
+		"output without messages": {stderr: "panic: oh\nno\n", code: outcome.Failed, want: "terraform plan ended with exit code 7: panic: oh no"},
 		"an error without a stream": {
 			stderr: "\x1b[31m╷\x1b[0m\n│ Error: Failed to load state: api error ExpiredToken: old\n╵\n", code: outcome.Usage, want: "the AWS credentials have expired",
 		},
@@ -270,7 +270,7 @@ func TestExplain(t *testing.T) {
 		"a file of variables": {
 			errs: []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "a.tfvars"}}}, code: outcome.Usage, want: "terraform plan: terraform/a.tfvars:0: Odd",
 		},
-		"no word at all": {code: outcome.Failed, want: "terraform plan ended with exit code 7: no error output"},
+		"no output": {code: outcome.Failed, want: "terraform plan ended with exit code 7: no error output"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -283,7 +283,7 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-func TestAboutSource(t *testing.T) {
+func TestIsSourceError(t *testing.T) {
 	placed := []terraform.Diagnostic{{Summary: "Odd", Range: &terraform.Range{Filename: "main.tf"}}}
 	require.True(t, terraform.IsSourceError("init", placed))
 	require.False(t, terraform.IsSourceError("plan", placed), "it may be what AWS says")
@@ -319,7 +319,7 @@ a: done
 `, out.String(), "of tests, what failed and the count")
 }
 
-// FuzzExplain reads streams of any content: nothing panics, and what is said is
+// FuzzExplain reads streams of any content: nothing panics, and the explanation is
 // one line.
 func FuzzExplain(f *testing.F) {
 	f.Add(`{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock","detail":"Lock Info:\n  ID: 1\n"}}`, "")

@@ -50,7 +50,7 @@ func (a Account) Destination(ctx context.Context) (Destination, error) {
 			movable, err := account.TagMutable(ctx, repositories, latestTag)
 			byRepository := map[string]registry.LatestPolicy{}
 			for _, name := range repositories {
-				latest := registry.LatestPolicy{Move: movable[name], Reason: "repository " + name + " does not let it move"}
+				latest := registry.LatestPolicy{Move: movable[name], Reason: "repository " + name + " has immutable tags"}
 				if err != nil {
 					latest.Reason = awsauth.Explain(err).Error()
 				}

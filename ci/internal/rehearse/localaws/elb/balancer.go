@@ -162,8 +162,8 @@ func (b *Balancer) Address(name string, port int32) string {
 	return ""
 }
 
-// Door answers requests that were sent to an address of a load balancer, but reached
-// this machine by another port; nil if no load balancer has that address.
+// HandlerOf returns the handler of the load balancer with an address, for requests that
+// reached this machine by another port; nil if there is none.
 func (b *Balancer) HandlerOf(address string) http.Handler {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// IdentityPath is where a job of GitHub Actions asks for its identity: with the endpoint
-// before it, the value of ACTIONS_ID_TOKEN_REQUEST_URL. Any token is permission.
+// IdentityPath is the path at which a job of GitHub Actions requests its OIDC token. The
+// endpoint with this path is the value of ACTIONS_ID_TOKEN_REQUEST_URL. Any bearer token
+// is accepted.
 const IdentityPath = "/github/identity"
 
-// ServeIdentity answers as GitHub's issuer does, for a run of a workflow on main. Nobody
-// signs the identity: see the package.
+// ServeIdentity responds as GitHub's OIDC issuer does for a workflow run on main. The
+// token is not signed: see the package documentation.
 // https://docs.github.com/en/actions/reference/security/oidc
 func ServeIdentity(w http.ResponseWriter, r *http.Request) {
 	const repository, ref = "local/local", "refs/heads/main"
@@ -23,7 +24,7 @@ func ServeIdentity(w http.ResponseWriter, r *http.Request) {
 		"run_id": "1", "run_attempt": "1", "event_name": "push", "runner_environment": "self-hosted",
 	})
 	if err != nil || r.Header.Get("Authorization") == "" {
-		http.Error(w, "no permission to ask for an identity", http.StatusUnauthorized)
+		http.Error(w, "missing Authorization header", http.StatusUnauthorized)
 		return
 	}
 	encode := base64.RawURLEncoding.EncodeToString

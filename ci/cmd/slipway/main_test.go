@@ -44,9 +44,9 @@ func slipway(t *testing.T, args ...string) *exec.Cmd {
 // midway is when a release has begun to change what runs.
 const midway = `deployment \S+ started\n`
 
-// TestReleaseOutlivesItsTerminal is a release whose terminal is closed, or whose
+// TestReleaseSurvivesTerminalLoss is a release whose terminal is closed, or whose
 // reader goes away: production is on the new version or where it was.
-func TestReleaseOutlivesItsTerminal(t *testing.T) {
+func TestReleaseSurvivesTerminalLoss(t *testing.T) {
 	dir := sourcetest.New(t)
 	rehearsaltest.In(t, dir, func() {
 		before := running(t, dir)
@@ -87,9 +87,9 @@ func running(t *testing.T, dir string) []string {
 	return commit.FindStringSubmatch(services)
 }
 
-// TestQuitAtOnce is a person who does not want to wait for things to be put in
+// TestSecondInterrupt is a person who does not want to wait for things to be put in
 // order: the exit code says whether that matters.
-func TestQuitAtOnce(t *testing.T) {
+func TestSecondInterrupt(t *testing.T) {
 	for name, tt := range map[string]struct {
 		left string
 		code outcome.Code
@@ -103,12 +103,12 @@ func TestQuitAtOnce(t *testing.T) {
 				var next atomic.Pointer[string]
 				next.Store(&tt.left)
 				ctx, interrupt := context.WithCancelCause(t.Context())
-				go func() { ended <- obey(signals, interrupt, &next) }()
+				go func() { ended <- handleSignals(signals, interrupt, &next) }()
 				signals <- os.Interrupt
 				<-ctx.Done()
 				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
 				signals <- os.Interrupt // the same wish, of the supervisor
-				time.Sleep(2 * echo)
+				time.Sleep(2 * repeatWindow)
 				signals <- syscall.SIGTERM // nobody at a terminal
 				synctest.Wait()
 				require.Empty(t, ended)

@@ -10,7 +10,7 @@ import (
 
 func (a *app) buildCommand() *cobra.Command {
 	var out string
-	var which pipeline.Images
+	var which pipeline.ImageOptions
 	cmd := &cobra.Command{
 		Use:   "build",
 		Short: "Build the services' images",

@@ -26,13 +26,13 @@ type app struct {
 	stdout, stderr *printer
 	source         string
 	output         format
-	// next is told what a human has to run should the process end now.
-	next func(command string)
+	// setRecovery is told what a human has to run should the process end now.
+	setRecovery func(command string)
 	// code is the exit code of a stage that reported by itself what went wrong.
 	code outcome.Code
-	// changed is set where production may have been changed: then the exit code
+	// productionChanged is set where production may have been changed: then the exit code
 	// tells of that, and of nothing else.
-	changed bool
+	productionChanged bool
 }
 
 // Run runs the command with its arguments and returns its exit code. What the
@@ -43,21 +43,21 @@ func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func
 	if next == nil {
 		next = func(string) {}
 	}
-	a := &app{stdout: &printer{to: stdout}, stderr: &printer{to: stderr}, output: text, next: next}
+	a := &app{stdout: &printer{w: stdout}, stderr: &printer{w: stderr}, output: text, setRecovery: next}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", err)
-		return a.conclude(outcome.Of(err))
+		return a.exitCode(outcome.Of(err))
 	}
-	return a.conclude(a.code)
+	return a.exitCode(a.code)
 }
 
 // Command is the command with all that are below it, for whoever describes them. It
 // prints nothing.
 func Command() *cobra.Command {
-	a := &app{stdout: &printer{to: io.Discard}, stderr: &printer{to: io.Discard}, output: text}
+	a := &app{stdout: &printer{w: io.Discard}, stderr: &printer{w: io.Discard}, output: text}
 	return a.root()
 }
 
@@ -78,7 +78,7 @@ func (a *app) root() *cobra.Command {
 		Example: `  slipway rehearse
   slipway test
   slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d`,
-		Args: unknownCommand,
+		Args: rejectUnknownCommand,
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if showVersion {
@@ -115,18 +115,18 @@ func (a *app) root() *cobra.Command {
 		a.doctorCommand(),
 		a.versionCommand(),
 	)
-	root.AddCommand(goneCommands()...)
+	root.AddCommand(removedCommands()...)
 	for _, command := range root.Commands() {
 		if command.Args == nil {
-			command.Args = noArguments
+			command.Args = rejectArguments
 		}
 	}
-	a.manners(root)
+	a.configureHelp(root)
 	return root
 }
 
-// unknownCommand makes the usage error of a command that is not there.
-func unknownCommand(cmd *cobra.Command, args []string) error {
+// rejectUnknownCommand makes the usage error of a command that is not there.
+func rejectUnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -137,10 +137,10 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	slices.Sort(names)
-	return outcome.Usagef("no command %q: %s", args[0], meant(args[0], names, ""))
+	return outcome.Usagef("no command %q: %s", args[0], suggestion(args[0], names, ""))
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
+func rejectArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -164,12 +164,12 @@ func flagError(cmd *cobra.Command, err error) error {
 		if now := renamedFlags[name]; cmd.Flags().Lookup(now) != nil {
 			return outcome.Usagef("no flag --%s: it is --%s now", name, now)
 		}
-		return outcome.Usagef("no flag %s%s: %s", dashes, name, meant(name, names, "--"))
+		return outcome.Usagef("no flag %s%s: %s", dashes, name, suggestion(name, names, "--"))
 	}
 	return outcome.Usagef("%w: see %s --help", err, cmd.CommandPath())
 }
 
-func meant(name string, known []string, prefix string) string {
+func suggestion(name string, known []string, prefix string) string {
 	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s%s?", prefix, near)
 	}
@@ -178,7 +178,7 @@ func meant(name string, known []string, prefix string) string {
 
 // view shows progress on stderr: drawn on a terminal, as lines anywhere else.
 func (a *app) view() (view report.View, live bool) {
-	file, ok := a.stderr.to.(*os.File)
+	file, ok := a.stderr.w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
 		return report.Plain{W: a.stderr}, false
 	}

@@ -269,8 +269,8 @@ func TestRehearse(t *testing.T) {
 	require.Equal(t, "restored", got["result"])
 }
 
-// TestKeep leaves the system up until it is interrupted.
-func TestKeep(t *testing.T) {
+// TestRehearseKeep leaves the system up until it is interrupted.
+func TestRehearseKeep(t *testing.T) {
 	dir := sourcetest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()

@@ -17,28 +17,28 @@ import (
 // recentCommits is how many commits a shell offers.
 const recentCommits = 20
 
-// values finds what could stand for a flag's or an argument's value. A
+// valuesFunc finds what could stand for a flag's or an argument's value. A
 // description is set off by a tab. What cannot be found out is not offered: a
 // shell that completes is no place for errors.
-type values func(cmd *cobra.Command) []string
+type valuesFunc func(cmd *cobra.Command) []string
 
 // flagValues are the values of flags, by their names: the same name means the
 // same everywhere.
-func (a *app) flagValues() map[string]values {
-	return map[string]values{
-		"output":       fixed(text, jsonDoc, markdown),
+func (a *app) flagValues() map[string]valuesFunc {
+	return map[string]valuesFunc{
+		"output":       fixedValues(text, jsonDoc, markdown),
 		"service":      a.serviceNames,
-		"scenario":     fixed(rehearsal.Scenarios()...),
-		"only":         fixed(lint.Kinds()...),
+		"scenario":     fixedValues(rehearsal.Scenarios()...),
+		"only":         fixedValues(lint.Kinds()...),
 		"platform":     platformNames,
-		"latest":       fixed("auto", "true", "false"),
-		"fail-on":      fixed(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.Never),
+		"latest":       fixedValues("auto", "true", "false"),
+		"fail-on":      fixedValues(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.Never),
 		"image":        a.lockedImages,
 		"sha":          a.commits,
 		"to":           a.commits,
 		"of":           a.commits,
 		"min-coverage": a.modules,
-		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.Lost, localaws.Stale, localaws.Denied),
+		"fault":        fixedValues(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.Lost, localaws.Stale, localaws.Denied),
 	}
 }
 
@@ -48,8 +48,8 @@ var (
 	fileFlags   = map[string]bool{"key": true, "sign-key": true, "trusted-root": true, "signing-config": true, "exceptions": true, "var-file": true, "backend-config": true}
 )
 
-// complete tells cobra how to complete each flag and argument of each command.
-func (a *app) complete(cmd *cobra.Command) {
+// registerCompletions tells cobra how to complete each flag and argument of each command.
+func (a *app) registerCompletions(cmd *cobra.Command) {
 	known := a.flagValues()
 	register := func(flag *pflag.Flag) {
 		if _, done := cmd.GetFlagCompletionFunc(flag.Name); done {
@@ -58,7 +58,7 @@ func (a *app) complete(cmd *cobra.Command) {
 		find, ok := known[flag.Name]
 		switch {
 		case ok:
-			_ = cmd.RegisterFlagCompletionFunc(flag.Name, offer(find)) // fails for no flag that there is
+			_ = cmd.RegisterFlagCompletionFunc(flag.Name, completeWith(find)) // fails for no flag that there is
 		case folderFlags[flag.Name]:
 			_ = cmd.MarkFlagDirname(flag.Name)
 		case fileFlags[flag.Name]:
@@ -72,13 +72,13 @@ func (a *app) complete(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, child := range cmd.Commands() {
-		a.complete(child)
+		a.registerCompletions(child)
 	}
 }
 
 // offer completes with values; where a flag takes a list, what stands before the
 // last comma is kept, and not offered again.
-func offer(find values) cobra.CompletionFunc {
+func completeWith(find valuesFunc) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp
 		all := find(cmd)
@@ -92,7 +92,7 @@ func offer(find values) cobra.CompletionFunc {
 			done, rest = begun[:i+1], begun[i+1:]
 		}
 		var offered []cobra.Completion
-		for _, value := range without(starting(all, rest), strings.Split(done, ",")) {
+		for _, value := range without(withPrefix(all, rest), strings.Split(done, ",")) {
 			offered = append(offered, done+value)
 		}
 		return offered, directive
@@ -107,7 +107,7 @@ func without(all, taken []string) []string {
 	})
 }
 
-func starting(all []string, begun string) []string {
+func withPrefix(all []string, begun string) []string {
 	var some []string
 	for _, value := range all {
 		if strings.HasPrefix(value, begun) {
@@ -117,7 +117,7 @@ func starting(all []string, begun string) []string {
 	return some
 }
 
-func fixed[T ~string](all ...T) values {
+func fixedValues[T ~string](all ...T) valuesFunc {
 	return func(*cobra.Command) []string {
 		names := make([]string, len(all))
 		for i, one := range all {
@@ -161,7 +161,7 @@ func (a *app) modules(*cobra.Command) []string {
 }
 
 func (a *app) lockedImages(*cobra.Command) []string {
-	lock, err := a.pipeline("", nil).Locked()
+	lock, err := a.pipeline("", nil).ImageLock()
 	if err != nil {
 		return nil
 	}

@@ -64,8 +64,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionDescribes: shells that can show what a value means.
-func TestCompletionDescribes(t *testing.T) {
+// TestCompletionDescriptions: shells that can show what a value means.
+func TestCompletionDescriptions(t *testing.T) {
 	dir := sourcetest.New(t)
 	for line, want := range map[string]string{"build --service ": "api\tgo in api\n", "deploy --sha ": "\tfirst\n", "lock --image ": "go\tdocker.io/library/golang:1.26\n"} {
 		_, out, _ := run(t, append([]string{"__complete", "--source", dir}, strings.Split(line, " ")...)...)
@@ -73,8 +73,8 @@ func TestCompletionDescribes(t *testing.T) {
 	}
 }
 
-// TestCompletionIsNoPlaceForErrors: where there is no tree nothing is offered.
-func TestCompletionIsNoPlaceForErrors(t *testing.T) {
+// TestCompletionIgnoresErrors: where there is no tree nothing is offered.
+func TestCompletionIgnoresErrors(t *testing.T) {
 	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image "} {
 		code, out, _ := run(t, append([]string{"__complete", "--source", t.TempDir()}, strings.Split(line, " ")...)...)
 		require.Equal(t, outcome.Done, code)
@@ -82,8 +82,8 @@ func TestCompletionIsNoPlaceForErrors(t *testing.T) {
 	}
 }
 
-// TestEveryValueIsCompleted, if only by saying that no file belongs there.
-func TestEveryValueIsCompleted(t *testing.T) {
+// TestEveryFlagIsCompleted, if only by saying that no file belongs there.
+func TestEveryFlagIsCompleted(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		require.NotNil(t, cmd.ValidArgsFunction)
 		for _, flag := range localFlags(cmd) {

@@ -22,9 +22,9 @@ for the same stages with Dagger, "compose" for docker compose up.`,
 		Example: `  slipway doctor
   slipway doctor deploy rollback
   slipway doctor plan --output json`,
-		Args: func(_ *cobra.Command, args []string) error { return doctor.ValidStages(args) },
+		Args: func(_ *cobra.Command, args []string) error { return doctor.CheckStages(args) },
 		ValidArgsFunction: func(_ *cobra.Command, taken []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return without(starting(doctor.StageNames(), begun), taken), cobra.ShellCompDirectiveNoFileComp
+			return without(withPrefix(doctor.StageNames(), begun), taken), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

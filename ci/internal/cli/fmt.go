@@ -32,13 +32,13 @@ cannot be read for its syntax is told, and exits with 1.`,
 		if err != nil {
 			return err
 		}
-		for _, fault := range found.Faults {
+		for _, fault := range found.SyntaxErrors {
 			fmt.Fprintln(a.stderr, fault)
 		}
 		for _, reason := range found.Skipped {
 			fmt.Fprintf(a.stderr, "skipped: %s\n", reason)
 		}
-		if len(found.Faults) > 0 || (check && len(found.Files) > 0) || (strict && len(found.Skipped) > 0) {
+		if len(found.SyntaxErrors) > 0 || (check && len(found.Files) > 0) || (strict && len(found.Skipped) > 0) {
 			a.code = outcome.Failed
 		}
 		return a.printDocument(found, nil)

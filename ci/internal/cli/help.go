@@ -8,9 +8,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// groups are the chapters of the help, in the order in which a change goes
+// commandGroups are the chapters of the help, in the order in which a change goes
 // through them, and the commands of each.
-var groups = []struct {
+var commandGroups = []struct {
 	id, title string
 	commands  []string
 }{
@@ -25,12 +25,12 @@ var groups = []struct {
 // told.
 func init() { cobra.EnableCommandSorting = false }
 
-// manners adds what cobra gives every program, help and completion, and puts
+// configureHelp adds what cobra gives every program, help and completion, and puts
 // each command into its chapter.
-func (a *app) manners(root *cobra.Command) {
+func (a *app) configureHelp(root *cobra.Command) {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
-	for _, group := range groups {
+	for _, group := range commandGroups {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, name := range group.commands {
 			if cmd, _, err := root.Find([]string{name}); err == nil && cmd != root {
@@ -42,7 +42,7 @@ func (a *app) manners(root *cobra.Command) {
 	}
 	describeHelp(root)
 	describeCompletion(root)
-	a.complete(root)
+	a.registerCompletions(root)
 }
 
 // describeHelp makes a topic that is not there a usage error, as everywhere else.
@@ -57,7 +57,7 @@ func describeHelp(root *cobra.Command) {
 	help.RunE = func(cmd *cobra.Command, args []string) error {
 		topic, rest, err := cmd.Root().Find(args)
 		if err != nil || len(rest) > 0 {
-			if err := unknownCommand(cmd.Root(), args); err != nil && topic == cmd.Root() {
+			if err := rejectUnknownCommand(cmd.Root(), args); err != nil && topic == cmd.Root() {
 				return err
 			}
 			return outcome.Usagef("no help about %q: see %s --help", strings.Join(args, " "), topic.CommandPath())
@@ -89,7 +89,7 @@ A shell that is started afterwards has it.`
 	completion.Example = `  slipway completion bash > ~/.local/share/bash-completion/completions/slipway
   slipway completion zsh > ~/.zfunc/_slipway
   slipway completion fish > ~/.config/fish/completions/slipway.fish`
-	completion.Args = unknownCommand
+	completion.Args = rejectUnknownCommand
 	completion.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	uses := map[string]string{
 		"bash":       "  source <(slipway completion bash)",
@@ -100,6 +100,6 @@ A shell that is started afterwards has it.`
 	for _, shell := range completion.Commands() {
 		shell.Short = "Write the script for " + shell.Name()
 		shell.Example = uses[shell.Name()]
-		shell.Args = noArguments
+		shell.Args = rejectArguments
 	}
 }

@@ -16,7 +16,7 @@ const defaultPlan = ".slipway/plan"
 
 // infraFlags are those that the commands about the platform share.
 type infraFlags struct {
-	pipeline.Terraform
+	pipeline.TerraformOptions
 	region string
 }
 
@@ -92,7 +92,7 @@ With --refresh-only it tells what others have changed (drift).`,
 	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state meanwhile; a role that may only read it needs --state-lock=false")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.NoLock = !lock
-		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.Terraform, o)
+		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.TerraformOptions, o)
 		if err != nil {
 			return err
 		}
@@ -129,10 +129,10 @@ failure the state holds what was done: plan and apply again to carry on.`,
 	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
 	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		a.changed = true
+		a.productionChanged = true
 		p := a.pipeline(f.region, nil)
-		p.Next = a.next
-		applied, err := p.Apply(cmd.Context(), f.Terraform, o)
+		p.Next = a.setRecovery
+		applied, err := p.Apply(cmd.Context(), f.TerraformOptions, o)
 		if applied.Result == "" {
 			return err
 		}

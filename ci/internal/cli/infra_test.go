@@ -52,7 +52,7 @@ output "size" {
 	return dir, "--backend-config=path=" + filepath.Join(t.TempDir(), "state.json")
 }
 
-func TestPlatformCommands(t *testing.T) {
+func TestTerraformCommands(t *testing.T) {
 	dir, backend := withPlatform(t)
 	out := filepath.Join(t.TempDir(), "plan")
 
@@ -115,7 +115,7 @@ func TestPlatformCommands(t *testing.T) {
 	require.Contains(t, string(state), "terraform_data", "it was applied")
 }
 
-func TestPlatformCommandsThatFail(t *testing.T) {
+func TestTerraformCommandErrors(t *testing.T) {
 	dir, backend := withPlatform(t)
 	sourcetest.Write(t, dir, "terraform/unformatted.tf", "locals{\n}\n")
 	broken := sourcetest.New(t)

@@ -14,7 +14,7 @@ import (
 )
 
 func (a *app) lintCommand() *cobra.Command {
-	var what pipeline.Lint
+	var what pipeline.LintOptions
 	cmd := &cobra.Command{
 		Use:   "lint",
 		Short: "Look for faults in code, workflows and configuration",

@@ -40,7 +40,7 @@ and after (bytes of an upload that are taken in before).`,
 	cmd.Flags().StringArrayVar(&faults, "fault", nil, "make calls go wrong: KIND[:key=value,…]; may be repeated (default none)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if err := checkListen(options.Listen); err != nil {
+		if err := checkLoopback(options.Listen); err != nil {
 			return err
 		}
 		if options.TimeScale <= 0 {
@@ -82,8 +82,8 @@ func parseFaults(texts []string) ([]localaws.Fault, error) {
 
 // checkListen wants an address of this machine's own: whoever reaches the
 // embedded AWS runs programs here.
-func checkListen(address string) error {
-	host, port, err := hostPort(address, "127.0.0.1:4566")
+func checkLoopback(address string) error {
+	host, port, err := splitListen(address, "127.0.0.1:4566")
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func checkListen(address string) error {
 }
 
 // hostPort takes an address to listen at apart.
-func hostPort(address, example string) (host, port string, err error) {
+func splitListen(address, example string) (host, port string, err error) {
 	host, port, err = net.SplitHostPort(address)
 	if err != nil {
 		return "", "", outcome.Usagef("--listen %q: write HOST:PORT, such as %s, or port 0 for a free one", address, example)

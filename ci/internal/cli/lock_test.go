@@ -168,7 +168,7 @@ func TestLock(t *testing.T) {
 	})
 }
 
-func TestLockFails(t *testing.T) {
+func TestLockErrors(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	b := newBases(t)
 	b.push(t, "golang:1", "go", "linux/amd64", "linux/arm64")

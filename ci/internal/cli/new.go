@@ -20,7 +20,7 @@ nothing. It ends with 0 when all was written, and with another code when nothing
 was.`,
 		Example: `  slipway new service orders --kind go
   slipway new service handbook --kind nginx`,
-		Args: unknownCommand,
+		Args: rejectUnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.newServiceCommand())

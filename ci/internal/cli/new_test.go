@@ -47,7 +47,7 @@ func TestNewService(t *testing.T) {
 	require.Contains(t, stdout, "| notes/nginx/nginx.conf | new |")
 }
 
-func TestNewServiceRefuses(t *testing.T) {
+func TestNewServiceErrors(t *testing.T) {
 	dir := sourcetest.New(t)
 	tests := map[string]struct {
 		args []string

@@ -14,7 +14,7 @@ import (
 // be written, and remembers that: what a command does must not depend on who reads,
 // nor what the tools do that it runs. Several may write to it at once.
 type printer struct {
-	to io.Writer
+	w io.Writer
 
 	mu  sync.Mutex
 	err error
@@ -24,20 +24,20 @@ func (p *printer) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
-		_, p.err = p.to.Write(data)
+		_, p.err = p.w.Write(data)
 	}
 	return len(data), nil
 }
 
-// conclude is the exit code of a command that ended with code, given whether it
+// exitCode is the exit code of a command that ended with code, given whether it
 // could print what it returns. What was done to production is told as it is,
 // printed or not; a reader that wanted no more, as head does, is no failure.
-func (a *app) conclude(code outcome.Code) outcome.Code {
+func (a *app) exitCode(code outcome.Code) outcome.Code {
 	if a.stdout.err == nil || errors.Is(a.stdout.err, syscall.EPIPE) {
 		return code
 	}
 	fmt.Fprintf(a.stderr, "slipway: printing: %s\n", a.stdout.err)
-	if code == outcome.Done && !a.changed {
+	if code == outcome.Done && !a.productionChanged {
 		return outcome.Failed
 	}
 	return code

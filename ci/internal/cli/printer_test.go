@@ -19,7 +19,7 @@ func (b broken) Write([]byte) (int, error) {
 	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: b.err}
 }
 
-func TestPrintingFails(t *testing.T) {
+func TestWriteErrorExitCode(t *testing.T) {
 	for name, args := range map[string][]string{
 		"text": {"version"}, "a document": {"version", "--output", "json"}, "help": {"--help"}, "help of a command": {"deploy", "--help"},
 		"the version": {"--version"}, "a script": {"completion", "bash"},

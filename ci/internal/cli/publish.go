@@ -10,7 +10,7 @@ import (
 
 // publishFlags are those of publish.
 type publishFlags struct {
-	pipeline.Publication
+	pipeline.PublishOptions
 	region, latest string
 	sign           signFlags
 }
@@ -57,7 +57,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 		view, _ := a.view()
 		p := a.pipeline(f.region, view)
 		p.Attestations = delivery.Attestations{Off: f.sign.off, Signer: signer}
-		published, err := p.Publish(cmd.Context(), f.Publication)
+		published, err := p.Publish(cmd.Context(), f.PublishOptions)
 		view.Close()
 		if err != nil {
 			return err

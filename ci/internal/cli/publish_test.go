@@ -158,7 +158,7 @@ func TestPublishToImmutableRepositories(t *testing.T) {
 	require.Contains(t, stdout, "ecr:DescribeRepositories")
 }
 
-func TestPublishRefusesBadInput(t *testing.T) {
+func TestPublishErrors(t *testing.T) {
 	supplychaintest.Install(t, "syft")
 	inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
 	dir := sourcetest.New(t)

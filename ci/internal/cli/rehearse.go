@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) rehearseCommand() *cobra.Command {
-	what := pipeline.Rehearsal{}
+	what := pipeline.RehearseOptions{}
 	var keep bool
 	var f reportFlags
 	cmd := &cobra.Command{
@@ -40,7 +40,7 @@ engine, no network.`,
 	cmd.Flags().BoolVar(&what.SkipTests, "skip-tests", false, "do not run the tests")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if err := checkListen(what.Listen); err != nil {
+		if err := checkLoopback(what.Listen); err != nil {
 			return err
 		}
 		var view report.View
@@ -50,7 +50,7 @@ engine, no network.`,
 			what.Up = func(endpoint string, release report.Release) {
 				view.Close()
 				printed = true
-				a.keep(f, release)
+				a.writeReport(f, release)
 				_ = a.printRelease(release) // the exit code tells what came of it
 				fmt.Fprintf(a.stderr, "the system is up at %s: press Ctrl-C to take it down\n", release.URL)
 				fmt.Fprintf(a.stderr, "to work with it: export AWS_ENDPOINT_URL=%s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION=%s\n", endpoint, platform.DefaultRegion)
@@ -66,7 +66,7 @@ engine, no network.`,
 		if printed {
 			return nil
 		}
-		a.keep(f, release)
+		a.writeReport(f, release)
 		return a.printRelease(release)
 	}
 	return cmd

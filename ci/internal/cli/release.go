@@ -39,8 +39,8 @@ func bindRegion(cmd *cobra.Command, region *string) {
 	cmd.Flags().StringVar(region, "region", "", "AWS region (default AWS_REGION, the profile's, or us-east-1)")
 }
 
-// bindDriving adds the flags of commands that change what runs.
-func (f *releaseFlags) bindDriving(cmd *cobra.Command) {
+// bindRollout adds the flags of commands that change what runs.
+func (f *releaseFlags) bindRollout(cmd *cobra.Command) {
 	f.bind(cmd)
 	f.report.bind(cmd)
 	cmd.Flags().DurationVar(&f.Timeout, "timeout", rollout.DefaultTimeout, "how long the way to the new version may take before it is put back")
@@ -57,17 +57,17 @@ func (a *app) pipeline(region string, view report.View) pipeline.Pipeline {
 		view = report.Plain{W: a.stderr}
 	}
 	return pipeline.Pipeline{
-		Dir: a.source, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Narrate: a.stderr, Next: a.nextOfRelease,
+		Dir: a.source, Cache: image.CacheDir(), Recorder: report.NewRecorder(time.Now, view), Log: a.stderr, Next: a.setReleaseRecovery,
 		AWS: func(context.Context) (awsauth.Options, error) { return awsauth.Options{Region: region}, nil },
 	}
 }
 
-// nextOfRelease tells what is left to run of a release that is halfway.
-func (a *app) nextOfRelease(command string) {
+// setReleaseRecovery tells what is left to run of a release that is halfway.
+func (a *app) setReleaseRecovery(command string) {
 	if command != "" {
 		command = "slipway rollback puts back what ran before; by hand: " + command
 	}
-	a.next(command)
+	a.setRecovery(command)
 }
 
 func (a *app) deployCommand() *cobra.Command {
@@ -96,7 +96,7 @@ with --sign-key or as the job of GitHub Actions that it is. With
   slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --wait-for-turn
   slipway deploy --service backend --timeout 5m --output markdown`,
 	}
-	f.bindDriving(cmd)
+	f.bindRollout(cmd)
 	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to release (default the tree's)")
 	cmd.Flags().BoolVar(&f.Force, "force", false, "roll out unchanged services, too")
 	cmd.Flags().BoolVar(&f.AllowNoRollback, "allow-no-rollback", false, "release although the images that run now are gone, so that a failure cannot be put back")
@@ -113,7 +113,7 @@ with --sign-key or as the job of GitHub Actions that it is. With
 		if err != nil {
 			return err
 		}
-		return a.drive(f, func(p pipeline.Pipeline) (report.Release, error) {
+		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
 			p.Attestations = delivery.Attestations{Off: sign.off, Signer: signer}
 			return p.Deploy(cmd.Context(), f.services, f.Options)
 		})
@@ -137,28 +137,28 @@ or to a revision.`,
   slipway rollback --service backend --to 12
   slipway rollback --to ecs-backend-task:12`,
 	}
-	f.bindDriving(cmd)
+	f.bindRollout(cmd)
 	cmd.Flags().StringVar(&f.Of, "of", "", "put back only the release of this commit: full id; does nothing if another release was begun last (default the last release)")
 	cmd.Flags().StringVar(&to, "to", "", "full id of a commit, or a revision, to go back to (default the last release known good)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		return a.drive(f, func(p pipeline.Pipeline) (report.Release, error) {
+		return a.runRelease(f, func(p pipeline.Pipeline) (report.Release, error) {
 			return p.Rollback(cmd.Context(), f.services, to, f.Options)
 		})
 	}
 	return cmd
 }
 
-// drive runs a release and prints its report.
-func (a *app) drive(f releaseFlags, run func(pipeline.Pipeline) (report.Release, error)) error {
+// runRelease runs a release and prints its report.
+func (a *app) runRelease(f releaseFlags, run func(pipeline.Pipeline) (report.Release, error)) error {
 	view, _ := a.view()
 	release, err := run(a.pipeline(f.region, view))
 	view.Close()
 	if err != nil {
 		return err
 	}
-	a.changed = true
+	a.productionChanged = true
 	a.code = release.ExitCode
-	a.keep(f.report, release)
+	a.writeReport(f.report, release)
 	return a.printRelease(release)
 }
 
@@ -184,9 +184,9 @@ With --infra it asks Terraform as well what others have changed of the platform
 	of.bindDir(cmd)
 	of.bindValues(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		var drift *pipeline.Terraform
+		var drift *pipeline.TerraformOptions
 		if infra {
-			drift = &of.Terraform
+			drift = &of.TerraformOptions
 		}
 		status, err := a.pipeline(f.region, nil).Status(cmd.Context(), f.services, drift)
 		if status.Cluster == "" && err != nil {

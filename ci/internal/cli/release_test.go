@@ -38,9 +38,9 @@ func decode[T any](t *testing.T, stdout string) T {
 	return document
 }
 
-// TestInPlatform goes through what is done to a platform that runs, one after the
+// TestReleaseCommands goes through what is done to a platform that runs, one after the
 // other: it takes a while until one does.
-func TestInPlatform(t *testing.T) {
+func TestReleaseCommands(t *testing.T) {
 	inPlatform(t, func(dir string) {
 		for _, part := range []struct {
 			name string

@@ -18,9 +18,9 @@ func (f *reportFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.out, "out", "", "directory to write report.json and report.md to (default SOURCE/.slipway/"+f.stage+")")
 }
 
-// keep writes a release's report. One that cannot be written is told, and changes
+// writeReport writes a release's report. One that cannot be written is told, and changes
 // nothing of what the exit code says of the release.
-func (a *app) keep(f reportFlags, release report.Release) {
+func (a *app) writeReport(f reportFlags, release report.Release) {
 	if release.ID == "" && len(release.Stages) == 0 {
 		return // it came to no stage: what there is to say is on the terminal
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) scanCommand() *cobra.Command {
-	var what pipeline.Scan
+	var what pipeline.ScanOptions
 	var region string
 	cmd := &cobra.Command{
 		Use:   "scan",
@@ -33,7 +33,7 @@ Findings are accepted for a while in ` + supplychain.ExceptionsFile + `, which i
 	cmd.Flags().StringVar(&what.From, "from", "", "scan the layouts in this directory, which build wrote (default builds)")
 	cmd.Flags().StringVar(&what.FailOn, "fail-on", string(supplychain.High), "severity that fails: critical, high, medium, low or none")
 	cmd.Flags().StringVar(&what.Exceptions, "exceptions", "", "file of accepted findings (default "+supplychain.ExceptionsFile+", if it is there)")
-	gone(cmd, "db", "Trivy reads its own database: TRIVY_DB_REPOSITORY names another")
+	removedFlag(cmd, "db", "Trivy reads its own database: TRIVY_DB_REPOSITORY names another")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if what.SHA != "" && what.From != "" {
 			return outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")

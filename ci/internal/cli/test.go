@@ -10,7 +10,7 @@ import (
 )
 
 func (a *app) testCommand() *cobra.Command {
-	what := pipeline.Test{Gate: coverage.Gate{Default: gotest.DefaultCoverage}}
+	what := pipeline.TestOptions{Gate: coverage.Gate{Default: gotest.DefaultCoverage}}
 	cmd := &cobra.Command{
 		Use:   "test",
 		Short: "Test every Go service and the pipeline itself",

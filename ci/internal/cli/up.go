@@ -29,7 +29,7 @@ docker compose up.`,
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to serve at, HOST:PORT")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if _, _, err := hostPort(listen, "127.0.0.1:8080"); err != nil {
+		if _, _, err := splitListen(listen, "127.0.0.1:8080"); err != nil {
 			return err
 		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen) // before anything is built
@@ -39,7 +39,7 @@ docker compose up.`,
 		defer func() { _ = listener.Close() }()
 		var served error
 		up := false
-		release, err := a.pipeline("", nil).Rehearse(ctx, pipeline.Rehearsal{
+		release, err := a.pipeline("", nil).Rehearse(ctx, pipeline.RehearseOptions{
 			Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0", SkipTests: true,
 			Up: func(_ string, release report.Release) {
 				if release.ExitCode != outcome.Done {

@@ -42,7 +42,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-func TestUpDoesNotComeUp(t *testing.T) {
+func TestUpFails(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nonsense }\n")
 	code, _, stderr := run(t, "up", "--source", dir)

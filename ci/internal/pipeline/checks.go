@@ -17,8 +17,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Test says what is asked of the tests.
-type Test struct {
+// TestOptions says what is asked of the tests.
+type TestOptions struct {
 	// Gate is the least coverage of each module.
 	Gate coverage.Gate
 	// Out is the directory that receives the reports.
@@ -27,9 +27,9 @@ type Test struct {
 	Timeout time.Duration
 }
 
-// Test runs the tests of every Go service and of the pipeline, with the race detector
+// TestOptions runs the tests of every Go service and of the pipeline, with the race detector
 // where there is one.
-func (p Pipeline) Test(ctx context.Context, what Test) (gotest.Summary, error) {
+func (p Pipeline) Test(ctx context.Context, what TestOptions) (gotest.Summary, error) {
 	if what.Timeout < 0 {
 		return gotest.Summary{}, outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", what.Timeout)
 	}
@@ -74,8 +74,8 @@ func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	return err
 }
 
-// Lint says what is looked at for faults.
-type Lint struct {
+// LintOptions says what is looked at for faults.
+type LintOptions struct {
 	// Only are the checks that run; none means all.
 	Only []string
 	// Services are those that are looked at; none means everything.
@@ -91,8 +91,8 @@ type Findings struct{ lint.Report }
 func (f Findings) JSON(w io.Writer) error { return report.WriteJSON(w, f.Report) }
 
 // Lint looks for faults in code, workflows and configuration.
-func (p Pipeline) Lint(ctx context.Context, what Lint) (found Findings, err error) {
-	o := lint.Options{Strict: what.Strict, Day: time.Now().UTC().Format(time.DateOnly), Narrate: p.Recorder.Line}
+func (p Pipeline) Lint(ctx context.Context, what LintOptions) (found Findings, err error) {
+	o := lint.Options{Strict: what.Strict, Day: time.Now().UTC().Format(time.DateOnly), Log: p.Recorder.Line}
 	if o.Kinds, err = lint.ParseKinds(what.Only); err != nil {
 		return found, err
 	}

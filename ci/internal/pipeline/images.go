@@ -10,7 +10,7 @@ import (
 )
 
 // Images say which images a stage is about.
-type Images struct {
+type ImageOptions struct {
 	// Services are their names; none means all.
 	Services []string
 	// Platforms to build for, such as linux/arm64; none means all that Fargate runs.
@@ -20,7 +20,7 @@ type Images struct {
 }
 
 // Build builds images of what the tree holds, and writes their layouts to a folder.
-func (p Pipeline) Build(ctx context.Context, which Images, out string) (image.Summary, error) {
+func (p Pipeline) Build(ctx context.Context, which ImageOptions, out string) (image.Summary, error) {
 	images, err := p.BuildImages(ctx, which)
 	if err != nil {
 		return image.Summary{}, err
@@ -32,7 +32,7 @@ func (p Pipeline) Build(ctx context.Context, which Images, out string) (image.Su
 }
 
 // BuildImages builds images of what the tree holds.
-func (p Pipeline) BuildImages(ctx context.Context, which Images) ([]image.Image, error) {
+func (p Pipeline) BuildImages(ctx context.Context, which ImageOptions) ([]image.Image, error) {
 	t, err := p.open(ctx)
 	if err != nil {
 		return nil, err
@@ -40,7 +40,7 @@ func (p Pipeline) BuildImages(ctx context.Context, which Images) ([]image.Image,
 	return p.images(ctx, t, which)
 }
 
-func (p Pipeline) images(ctx context.Context, t tree, which Images) (images []image.Image, err error) {
+func (p Pipeline) images(ctx context.Context, t tree, which ImageOptions) (images []image.Image, err error) {
 	services, err := t.platform.Select(which.Services...)
 	if err != nil {
 		return nil, err
@@ -55,9 +55,9 @@ func (p Pipeline) images(ctx context.Context, t tree, which Images) (images []im
 	return builder.Build(ctx, services)
 }
 
-// Publication says what is published, and where.
-type Publication struct {
-	Images
+// PublishOptions says what is published, and where.
+type PublishOptions struct {
+	ImageOptions
 	// SHA is the full id of the commit; empty means the tree's.
 	SHA string
 	// Registry is HOST[/PREFIX]; empty means the account's own.
@@ -68,12 +68,12 @@ type Publication struct {
 }
 
 // Publish publishes the images of a commit.
-func (p Pipeline) Publish(ctx context.Context, what Publication) (delivery.Published, error) {
+func (p Pipeline) Publish(ctx context.Context, what PublishOptions) (delivery.Published, error) {
 	platforms, err := image.ParsePlatforms(what.Platforms)
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	d, err := p.read(ctx, what.Services, false)
+	d, err := p.loadDelivery(ctx, what.Services, false)
 	if err != nil {
 		return delivery.Published{}, err
 	}
@@ -96,9 +96,9 @@ func (p Pipeline) destination(ctx context.Context, address string) (delivery.Des
 	return delivery.NewAccount(config).Destination(ctx)
 }
 
-// Scan says which images are scanned, and what fails.
-type Scan struct {
-	Images
+// ScanOptions says which images are scanned, and what fails.
+type ScanOptions struct {
+	ImageOptions
 	// SHA is the full id of a commit whose published images are scanned; empty means
 	// what the tree builds.
 	SHA string
@@ -109,7 +109,7 @@ type Scan struct {
 }
 
 // Scan looks for known vulnerabilities in images.
-func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report, err error) {
+func (p Pipeline) Scan(ctx context.Context, what ScanOptions) (found supplychain.Report, err error) {
 	s := delivery.Scan{Exceptions: what.Exceptions}
 	if s.FailOn, err = supplychain.ParseThreshold(what.FailOn); err != nil {
 		return found, err
@@ -130,7 +130,7 @@ func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report
 	if err != nil {
 		return found, err
 	}
-	images, err := p.images(ctx, t, what.Images)
+	images, err := p.images(ctx, t, what.ImageOptions)
 	if err != nil {
 		return found, err
 	}

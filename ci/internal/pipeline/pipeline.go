@@ -25,8 +25,8 @@ type Pipeline struct {
 	// Exec makes what runs tools in containers, given what those that ask for it have
 	// in their environment; nil runs the tools of this machine.
 	Exec func(environment map[string]string) step.Executor
-	// Narrate receives what Terraform says while it runs on this machine.
-	Narrate io.Writer
+	// Log receives what Terraform says while it runs on this machine.
+	Log io.Writer
 	// Cache is where builds keep what they made: see [image.Builder].
 	Cache string
 	// AWS says how to open the account, for the stages that need one.

@@ -50,13 +50,13 @@ func in(t *testing.T) (pipeline.Pipeline, *containers) {
 	}, made
 }
 
-// TestContainers get the image that is locked, and of the account only what the stage
+// TestContainerImageAndEnv get the image that is locked, and of the account only what the stage
 // talks to it with: they see nothing of this machine.
-func TestContainers(t *testing.T) {
+func TestContainerImageAndEnv(t *testing.T) {
 	session := map[string]string{
 		"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
 	}
-	of := pipeline.Terraform{Dir: "./terraform/"}
+	of := pipeline.TerraformOptions{Dir: "./terraform/"}
 	for name, tt := range map[string]struct {
 		run         func(pipeline.Pipeline) error
 		image       string
@@ -71,7 +71,7 @@ func TestContainers(t *testing.T) {
 			return err
 		}, "terraform:1", nil},
 		"test": {func(p pipeline.Pipeline) error {
-			_, err := p.Test(t.Context(), pipeline.Test{})
+			_, err := p.Test(t.Context(), pipeline.TestOptions{})
 			return err
 		}, "go:1", nil},
 	} {

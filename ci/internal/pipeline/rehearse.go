@@ -7,8 +7,8 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Rehearsal says what is rehearsed.
-type Rehearsal struct {
+// RehearseOptions says what is rehearsed.
+type RehearseOptions struct {
 	// Scenario is the name of one of [rehearsal.Scenarios].
 	Scenario string
 	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
@@ -23,7 +23,7 @@ type Rehearsal struct {
 
 // Rehearse delivers the services against an embedded AWS. An error tells that it did
 // not begin.
-func (p Pipeline) Rehearse(ctx context.Context, what Rehearsal) (report.Release, error) {
+func (p Pipeline) Rehearse(ctx context.Context, what RehearseOptions) (report.Release, error) {
 	t, err := p.open(ctx)
 	if err != nil {
 		return report.Release{}, err

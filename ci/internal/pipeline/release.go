@@ -11,13 +11,13 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// read reads a delivery's part of the source tree. With published, what is delivered
+// loadDelivery reads a delivery's part of the source tree. With published, what is delivered
 // has been built before: the tree need not be a git work tree then, nor have more
 // than the services file, until something is to be built after all.
-func (p Pipeline) read(ctx context.Context, services []string, published bool) (d delivery.Delivery, err error) {
+func (p Pipeline) loadDelivery(ctx context.Context, services []string, published bool) (d delivery.Delivery, err error) {
 	d = delivery.Delivery{Cache: p.Cache, Recorder: p.Recorder, Next: p.Next, Attestations: p.Attestations}
 	if published {
-		d.Source, err = source.Folder(p.Dir)
+		d.Source, err = source.OpenFolder(p.Dir)
 	} else {
 		d.Source, err = source.Open(ctx, p.Dir)
 	}
@@ -40,9 +40,9 @@ func (p Pipeline) read(ctx context.Context, services []string, published bool) (
 	return d, err
 }
 
-// delivery is [Pipeline.read] with the account.
+// delivery is [Pipeline.loadDelivery] with the account.
 func (p Pipeline) delivery(ctx context.Context, services []string, published bool) (delivery.Delivery, error) {
-	d, err := p.read(ctx, services, published)
+	d, err := p.loadDelivery(ctx, services, published)
 	if err != nil {
 		return d, err
 	}
@@ -85,7 +85,7 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 // Status tells what runs where, and where drift is not nil also what others have
 // changed of the platform. It has what could be found out in spite of an error, and no
 // name of a cluster where that is nothing.
-func (p Pipeline) Status(ctx context.Context, services []string, drift *Terraform) (report.Status, error) {
+func (p Pipeline) Status(ctx context.Context, services []string, drift *TerraformOptions) (report.Status, error) {
 	d, err := p.delivery(ctx, services, true)
 	if err != nil {
 		return report.Status{}, err

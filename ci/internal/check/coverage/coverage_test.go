@@ -58,7 +58,7 @@ func report(t *testing.T) coverage.Report {
 	}}
 }
 
-func TestReadModuleSumsPackagesWithoutGeneratedFiles(t *testing.T) {
+func TestReadModule(t *testing.T) {
 	shop := readModule(t, "shop", "example.com/shop", calcProfile)
 
 	require.Len(t, shop.Packages, 2)
@@ -95,13 +95,13 @@ func TestGeneratedFiles(t *testing.T) {
 	}
 }
 
-func TestReadModuleLeavesOutExcludedFiles(t *testing.T) {
+func TestReadModuleExcludedFiles(t *testing.T) {
 	require.Equal(t, coverage.Totals{Covered: 2, Statements: 3},
 		readModule(t, "shop", "example.com/shop", calcProfile, "shop/cmd/*.go").Totals())
 	require.Empty(t, readModule(t, "shop", "example.com/shop", calcProfile, "shop/**").Packages)
 }
 
-func TestReadModuleAtTheRootOfTheTree(t *testing.T) {
+func TestReadModuleAtRoot(t *testing.T) {
 	module, err := coverage.ReadModule(fstest.MapFS{"main.go": {Data: []byte("package main\n")}}, ".", "example.com/root",
 		strings.NewReader("mode: set\nexample.com/root/main.go:1.1,1.2 1 1\n"), nil)
 	require.NoError(t, err)
@@ -109,7 +109,7 @@ func TestReadModuleAtTheRootOfTheTree(t *testing.T) {
 	require.Equal(t, "main.go", module.Packages[0].Files[0].Path)
 }
 
-func TestReadModuleRefusesWhatIsNoProfileOfIt(t *testing.T) {
+func TestReadModuleInvalidProfile(t *testing.T) {
 	for name, c := range map[string]struct{ profile, want string }{
 		"no mode":         {"example.com/shop/a.go:1.1,2.2 1 1\n", "bad mode line"},
 		"not a line":      {"mode: set\nwhat\n", "doesn't match expected format"},
@@ -134,7 +134,7 @@ func (unreadable) Open(name string) (fs.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 }
 
-func TestReadModuleReportsAnUnreadableSource(t *testing.T) {
+func TestReadModuleUnreadableSource(t *testing.T) {
 	_, err := coverage.ReadModule(unreadable{}, "shop", "example.com/shop", strings.NewReader(calcProfile), nil)
 	require.ErrorIs(t, err, fs.ErrPermission)
 }
@@ -159,7 +159,7 @@ func TestTotalsNeverRoundUp(t *testing.T) {
 	require.True(t, coverage.Totals{}.Meets(100), "nothing to cover, nothing missing")
 }
 
-func TestWriteProfileMergesModulesAndKeepsImportPaths(t *testing.T) {
+func TestWriteProfile(t *testing.T) {
 	var merged bytes.Buffer
 	require.NoError(t, report(t).WriteProfile(&merged))
 	require.Equal(t, `mode: atomic
@@ -194,7 +194,7 @@ func (w *fullWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestWritersReportAFullDisk(t *testing.T) {
+func TestWriteErrors(t *testing.T) {
 	r := report(t)
 	require.ErrorIs(t, r.WriteProfile(&fullWriter{}), errFull)
 	require.ErrorIs(t, r.WriteHTML(&fullWriter{}, coverage.Gate{}), errFull)

@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/internal/check/coverage"
 )
 
-func TestGateIsARepeatableFlag(t *testing.T) {
+func TestGateFlag(t *testing.T) {
 	gate := coverage.Gate{Default: 80}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	flags.Var(&gate, "min-coverage", "least coverage")
@@ -28,7 +28,7 @@ func TestGateIsARepeatableFlag(t *testing.T) {
 	require.InDelta(t, 0, coverage.Gate{}.For("any"), 0)
 }
 
-func TestGateSetDoesNotReachCopies(t *testing.T) {
+func TestGateSetCopies(t *testing.T) {
 	var gate coverage.Gate
 	require.NoError(t, gate.Set("a=1"))
 	copied := gate
@@ -36,7 +36,7 @@ func TestGateSetDoesNotReachCopies(t *testing.T) {
 	require.InDelta(t, 1, copied.For("a"), 0)
 }
 
-func TestGateRefusesWhatIsNoPercentage(t *testing.T) {
+func TestGateSetErrors(t *testing.T) {
 	for value, want := range map[string]string{
 		"":          `"" is not a percentage from 0 to 100; give PERCENT or MODULE=PERCENT, like 85 or backend=95`,
 		"high":      `"high" is not a percentage`,

@@ -77,24 +77,24 @@ func (c Change) Apply(root string) error {
 	if err := gitdiff.Apply(&after, bytes.NewReader(before), c.diff); err != nil {
 		return fmt.Errorf("formatting %s, which has changed meanwhile: %w", c.File, err)
 	}
-	if err := replace(name, after.Bytes()); err != nil {
+	if err := replaceFile(name, after.Bytes()); err != nil {
 		return fmt.Errorf("formatting %s: %w", c.File, err)
 	}
 	return nil
 }
 
-// replace gives a file new content and keeps its mode. At no time is there half
+// replaceFile gives a file new content and keeps its mode. At no time is there half
 // a file: what is formatted may not be committed yet.
-func replace(name string, content []byte) error {
+func replaceFile(name string, content []byte) error {
 	info, err := os.Stat(name)
 	if err != nil {
 		return err
 	}
-	return source.WriteFile(name, content, info.Mode().Perm())
+	return source.WriteFileAtomic(name, content, info.Mode().Perm())
 }
 
-// lastWords is the end of what a tool said, in one line.
-func lastWords(said string) string {
+// lastLines is the end of what a tool said, in one line.
+func lastLines(said string) string {
 	lines := strings.Split(strings.TrimSpace(said), "\n")
 	return strings.TrimSpace(strings.Join(lines[max(0, len(lines)-3):], "; "))
 }

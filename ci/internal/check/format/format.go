@@ -29,9 +29,9 @@ type Formatter struct {
 	Step step.Step
 	// prefix is what the tool puts before the name of a formatted file.
 	prefix string
-	// fault finds the place and the text of what the tool could not read:
+	// syntaxErrorPattern finds the place and the text of what the tool could not read:
 	// groups "file", "line", "column" and "text".
-	fault *regexp.Regexp
+	syntaxErrorPattern *regexp.Regexp
 }
 
 // Go formats the Go module in a folder of the tree. Generated files are left
@@ -49,9 +49,9 @@ func Go(module, image string) Formatter {
 			Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 			Caches:  step.GoCaches(),
 			Stdout:  diffFile,
-			Include: step.Only(module),
+			Include: step.IncludeFolder(module),
 		},
-		fault: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
+		syntaxErrorPattern: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
 	}
 }
 
@@ -67,15 +67,15 @@ func Terraform(folder, image string) Formatter {
 			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-recursive", "-no-color"),
 			Env:     map[string]string{"CHECKPOINT_DISABLE": "1"},
 			Stdout:  diffFile,
-			Include: step.Only(folder),
+			Include: step.IncludeFolder(folder),
 		},
 		prefix: "new/",
-		fault:  regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
+		syntaxErrorPattern:  regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
 	}
 }
 
-// Fault is a place that a formatter could not read.
-type Fault struct {
+// SyntaxError is a place that a formatter could not read.
+type SyntaxError struct {
 	File         string
 	Line, Column int // from 1; 0 where the tool told none
 	Text         string
@@ -84,7 +84,7 @@ type Fault struct {
 // Run asks the formatter what it would change. What it cannot read are faults;
 // the other files' changes are told all the same. The error is a
 // [*tool.MissingError] where the tool cannot be had.
-func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, []Fault, error) {
+func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, []SyntaxError, error) {
 	dir, err := os.MkdirTemp("", "slipway-format-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making room for the formatter: %w", err)
@@ -103,25 +103,25 @@ func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, [
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", f.Step.Name, err)
 	}
-	faults := f.faults(result.Stderr)
+	faults := f.syntaxErrors(result.Stderr)
 	if result.ExitCode != 0 && len(changes)+len(faults) == 0 {
-		return nil, nil, fmt.Errorf("%s ended with exit code %d: %w", f.Step.Name, result.ExitCode, errors.New(lastWords(result.Stderr)))
+		return nil, nil, fmt.Errorf("%s ended with exit code %d: %w", f.Step.Name, result.ExitCode, errors.New(lastLines(result.Stderr)))
 	}
 	return changes, faults, nil
 }
 
-func (f Formatter) faults(said string) []Fault {
-	var faults []Fault
-	for _, match := range f.fault.FindAllStringSubmatch(said, -1) {
+func (f Formatter) syntaxErrors(said string) []SyntaxError {
+	var faults []SyntaxError
+	for _, match := range f.syntaxErrorPattern.FindAllStringSubmatch(said, -1) {
 		group := func(name string) string {
-			if n := f.fault.SubexpIndex(name); n > 0 {
+			if n := f.syntaxErrorPattern.SubexpIndex(name); n > 0 {
 				return match[n]
 			}
 			return ""
 		}
 		line, _ := strconv.Atoi(group("line"))     // digits, by the expression
 		column, _ := strconv.Atoi(group("column")) // or none
-		faults = append(faults, Fault{
+		faults = append(faults, SyntaxError{
 			File: path.Join(f.Step.Dir, filepath.ToSlash(group("file"))), Line: line, Column: column, Text: group("text"),
 		})
 	}

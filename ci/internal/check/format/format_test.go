@@ -62,7 +62,7 @@ func read(t *testing.T, elements ...string) string {
 	return string(data)
 }
 
-func TestChangesOfGo(t *testing.T) {
+func TestGoChanges(t *testing.T) {
 	changes, faults, err := format.Go("api", "golang").Run(t.Context(), recorded{diff: "gofumpt.diff", exit: 1, stderr: "exit status 1\n"})
 	require.NoError(t, err)
 	require.Empty(t, faults)
@@ -85,7 +85,7 @@ func TestChangesOfGo(t *testing.T) {
 	require.ErrorIs(t, changes[0].Apply(t.TempDir()), os.ErrNotExist)
 }
 
-func TestChangesOfTerraform(t *testing.T) {
+func TestTerraformChanges(t *testing.T) {
 	changes, faults, err := format.Terraform("terraform", "terraform").Run(t.Context(), recorded{diff: "terraform.diff", exit: 3})
 	require.NoError(t, err)
 	require.Empty(t, faults)
@@ -98,24 +98,24 @@ func TestChangesOfTerraform(t *testing.T) {
 	require.Contains(t, read(t, dir, "terraform", "main.tf"), "  both = var.name\n  more = 1\n")
 }
 
-func TestRunTellsWhatItCannotRead(t *testing.T) {
+func TestRunErrors(t *testing.T) {
 	broken := errors.New("the engine is down")
 	tests := map[string]struct {
 		formatter format.Formatter
 		end       recorded
-		faults    []format.Fault
+		faults    []format.SyntaxError
 		err       string
 	}{
 		"Go syntax": {
 			format.Go("api", ""),
 			recorded{diff: "gofumpt.diff", exit: 1, stderr: "b.go:3:14: expected ')', found '{'\nexit status 2\n"},
-			[]format.Fault{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}},
+			[]format.SyntaxError{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}},
 			"",
 		},
 		"Terraform syntax": {
 			format.Terraform("terraform", ""),
 			recorded{diff: "terraform.diff", exit: 2, stderr: "\nError: Unclosed configuration block\n\n  on sub/b.tf line 1, in resource \"x\":\n   1: resource \"x\" {\n\nThere is no closing brace.\n"},
-			[]format.Fault{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
+			[]format.SyntaxError{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
 			"",
 		},
 		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api left no difference"},
@@ -155,7 +155,7 @@ func TestSummary(t *testing.T) {
 	}, formatters)
 	require.NoError(t, err)
 	require.Equal(t, []string{"api/main.go", "terraform/main.tf"}, s.Files)
-	require.Equal(t, []string{"api/b.go:3:14: expected ')', found '{'"}, s.Faults)
+	require.Equal(t, []string{"api/b.go:3:14: expected ')', found '{'"}, s.SyntaxErrors)
 	require.Empty(t, s.Skipped)
 	var diff, markdown strings.Builder
 	require.NoError(t, s.Diff(&diff))
@@ -172,7 +172,7 @@ func TestSummary(t *testing.T) {
 		"terraform": recorded{err: exec.ErrNotFound},
 	}, formatters)
 	require.NoError(t, err)
-	require.Equal(t, format.Summary{Files: []string{}, Faults: []string{}, Skipped: []string{
+	require.Equal(t, format.Summary{Files: []string{}, SyntaxErrors: []string{}, Skipped: []string{
 		"terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run it with Dagger",
 	}}, s)
 	markdown.Reset()

@@ -22,9 +22,9 @@ import (
 type Summary struct {
 	// Files are those that are not formatted, or were not; sorted.
 	Files []string `json:"files"`
-	// Faults are the places that a formatter could not read, as
+	// SyntaxErrors are the places that a formatter could not read, as
 	// "file:line:column: text".
-	Faults []string `json:"faults"`
+	SyntaxErrors []string `json:"faults"`
 	// Skipped are the reasons of formatters that could not be had.
 	Skipped []string `json:"skipped"`
 	// Changes are the changes of the files, in their order.
@@ -36,7 +36,7 @@ type Summary struct {
 func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (Summary, error) {
 	type answer struct {
 		changes []Change
-		faults  []Fault
+		faults  []SyntaxError
 		err     error
 	}
 	answers := make([]answer, len(formatters))
@@ -53,7 +53,7 @@ func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (S
 	if ctx.Err() != nil {
 		return Summary{}, fmt.Errorf("formatting: %w", context.Cause(ctx))
 	}
-	s := Summary{Files: []string{}, Faults: []string{}, Skipped: []string{}}
+	s := Summary{Files: []string{}, SyntaxErrors: []string{}, Skipped: []string{}}
 	var errs []error
 	for _, a := range answers {
 		var missing *tool.MissingError
@@ -65,14 +65,14 @@ func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (S
 		}
 		s.Changes = append(s.Changes, a.changes...)
 		for _, f := range a.faults {
-			s.Faults = append(s.Faults, fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, max(1, f.Column), f.Text))
+			s.SyntaxErrors = append(s.SyntaxErrors, fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, max(1, f.Column), f.Text))
 		}
 	}
 	slices.SortFunc(s.Changes, func(a, b Change) int { return cmp.Compare(a.File, b.File) })
 	for _, c := range s.Changes {
 		s.Files = append(s.Files, c.File)
 	}
-	slices.Sort(s.Faults)
+	slices.Sort(s.SyntaxErrors)
 	slices.Sort(s.Skipped)
 	s.Skipped = slices.Compact(s.Skipped)
 	return s, errors.Join(errs...)
@@ -108,7 +108,7 @@ func (s Summary) Markdown(w io.Writer) error {
 		fence := report.Fence(difference)
 		fmt.Fprintf(&b, "`%s`\n\n%sdiff\n%s%s\n\n", c.File, fence, difference, fence)
 	}
-	for _, fault := range s.Faults {
+	for _, fault := range s.SyntaxErrors {
 		fmt.Fprintf(&b, "- %s\n", fault)
 	}
 	for _, reason := range s.Skipped {

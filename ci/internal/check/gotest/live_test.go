@@ -171,7 +171,7 @@ func TestForever(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		host := step.Host{Source: source, Grace: 200 * time.Millisecond}
+		host := step.Host{Source: source, GracePeriod: 200 * time.Millisecond}
 		_, err := Run(ctx, source, host, Options{Modules: []string{"app"}, Out: out})
 		done <- err
 	}()
@@ -207,10 +207,10 @@ func ended(t *testing.T, pid string) bool {
 	return err != nil || strings.HasPrefix(string(state), "Z")
 }
 
-// TestFilesOutsideTheModule: Go keeps results, and does not know what tests of the
+// TestFilesOutsideModule: Go keeps results, and does not know what tests of the
 // pipeline read beside their module. A result that a change made wrong is not told; one
 // that holds is not found again.
-func TestFilesOutsideTheModule(t *testing.T) {
+func TestFilesOutsideModule(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	dir := write(t, map[string]string{
 		"ci/go.mod": "module example.com/ci\n\ngo 1.26\n",

@@ -104,7 +104,7 @@ func TestRecordedRun(t *testing.T) {
 		{Package: "example.com/zoo/skip", Test: "TestSub/a", Reason: "sub 1", File: "zoo/skip/s_test.go", Line: 9},
 	}, v.skips)
 	// pass: TestAdd/plus_1, TestAdd/plus_2, FuzzAdd/seed#0, ExampleAdd; fail:
-	// TestParent/other, TestFine; leak: TestLeaves; panics: TestBefore;
+	// TestParent/other, TestFine; leak: TestFailureFiles; panics: TestBefore;
 	// raceout: TestOK.
 	require.Equal(t, 9, v.passed)
 }

@@ -59,7 +59,7 @@ web      succeeded  1 test    coverage 50.0 %
 `, shop().String())
 }
 
-func TestSummaryKeepsItsJSONKeys(t *testing.T) {
+func TestSummaryJSONKeys(t *testing.T) {
 	out, err := json.Marshal(shop())
 	require.NoError(t, err)
 	require.Contains(t, string(out), `{"result":"failed","modules":[{"path":"backend","result":"succeeded","coverage":97.3,`)
@@ -84,13 +84,13 @@ func TestMarkdown(t *testing.T) {
 	require.True(t, strings.HasSuffix(text, "### Coverage\n\n| Module, package | Coverage | Minimum | Statements |\n|:--|--:|--:|--:|\n"), text)
 }
 
-func TestMarkdownEscapesWhatTestsPrint(t *testing.T) {
+func TestMarkdownEscapesTestOutput(t *testing.T) {
 	f := Failure{Package: "p", Test: "Test/<x>", Message: "a </summary> & b", Output: "````\nfence\n"}
 	require.Equal(t, "<details><summary><b>Test/&lt;x&gt; (p)</b><br>a &lt;/summary&gt; &amp; b</summary>\n\n"+
 		"`````\na </summary> & b\n````\nfence\n`````\n\n</details>\n\n", f.markdown())
 }
 
-func TestMarkdownStaysSmall(t *testing.T) {
+func TestMarkdownLimit(t *testing.T) {
 	s := Summary{Result: Failed, Modules: []Module{{Path: "ci"}}}
 	m := &s.Modules[0]
 	long := strings.Repeat("é", 5_000)
@@ -110,7 +110,7 @@ func TestMarkdownStaysSmall(t *testing.T) {
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 
-func TestJUnitHasACaseForEverythingThatCounts(t *testing.T) {
+func TestJUnitCases(t *testing.T) {
 	v := zooVerdict(t)
 	other := judge(appModule(), &results{}, ending{})
 	var out bytes.Buffer

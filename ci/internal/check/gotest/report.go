@@ -59,7 +59,7 @@ func writeReport(dir string, docs []document) error {
 		}
 	}
 	for i, d := range docs {
-		if err := source.WriteFile(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
+		if err := source.WriteFileAtomic(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
 			return reportError(dir, err)
 		}
 	}

@@ -32,9 +32,9 @@ type packageResult struct {
 	tests       []*testResult // in the order in which they started
 	latest      map[string]*testResult
 	output      transcript // outside every test
-	// claims says that the package reports success and does not admit to
+	// reportsSuccess says that the package reports success and does not admit to
 	// having no tests to run.
-	claims bool
+	reportsSuccess bool
 }
 
 type testResult struct {
@@ -45,9 +45,9 @@ type testResult struct {
 	children int
 	output   transcript
 
-	// culprit is the first failed test below this one, which failed, too, only
+	// cause is the first failed test below this one, which failed, too, only
 	// for that reason.
-	culprit *testResult
+	cause *testResult
 	// context is what the tests above a culprit, and its package, had to say.
 	context string
 }
@@ -89,7 +89,7 @@ func (p *packageResult) event(e event) {
 			p.output.add(e.Output)
 		}
 		if strings.HasPrefix(e.Output, "ok  \t") {
-			p.claims = !strings.Contains(e.Output, "[no tests to run]")
+			p.reportsSuccess = !strings.Contains(e.Output, "[no tests to run]")
 		}
 	case "pass", "fail", "skip":
 		p.status, p.elapsed, p.failedBuild = status(e.Action), seconds(e.Elapsed), e.FailedBuild
@@ -129,7 +129,7 @@ func (p *packageResult) test(e event) *testResult {
 func (t *testResult) event(e event) {
 	switch e.Action {
 	case "output":
-		if !t.frames(e.Output) {
+		if !t.isFrame(e.Output) {
 			t.output.add(e.Output)
 		}
 	case "pass", "fail", "skip":
@@ -143,7 +143,7 @@ func (t *testResult) event(e event) {
 var frameMarks = []string{"=== RUN   ", "=== PAUSE ", "=== CONT  ", "=== NAME  ", "--- PASS: ", "--- FAIL: ", "--- SKIP: "}
 
 // frames reports whether line frames the test's output.
-func (t *testResult) frames(line string) bool {
+func (t *testResult) isFrame(line string) bool {
 	line = strings.TrimLeft(line, " ")
 	return slices.ContainsFunc(frameMarks, func(mark string) bool {
 		rest, marked := strings.CutPrefix(line, mark)

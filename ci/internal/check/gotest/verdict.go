@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// unfinished is the message of a test without an end, which another one's panic,
+// unfinishedMessage is the message of a test without an end, which another one's panic,
 // an exit or a signal cut short.
-const unfinished = "did not finish: the test binary ended while it ran"
+const unfinishedMessage = "did not finish: the test binary ended while it ran"
 
 // verdict is what the events of a module amount to.
 type verdict struct {
@@ -49,10 +49,10 @@ func judge(m module, r *results, end ending) verdict {
 }
 
 func (v *verdict) pkg(p *packageResult) {
-	assignCulprits(p)
+	assignCauses(p)
 	var first *testResult // the first failure, which gets the package's output
 	for _, t := range p.tests {
-		if t.failing() && t.culprit == nil {
+		if t.failing() && t.cause == nil {
 			first = cmp.Or(first, t)
 		}
 	}
@@ -63,7 +63,7 @@ func (v *verdict) pkg(p *packageResult) {
 	}
 	for _, t := range p.tests {
 		switch {
-		case t.failing() && t.culprit == nil:
+		case t.failing() && t.cause == nil:
 			v.failTest(p, t)
 		case t.failing(): // told by its culprit
 		case t.status == skipped:
@@ -81,25 +81,25 @@ func (v *verdict) pkg(p *packageResult) {
 		v.failPackage(p, "failed without a failed test: something ended the test binary, like an exit in TestMain")
 	case p.status == failed && (first == nil || crashed):
 		v.failPackage(p, "")
-	case p.claims && len(p.tests) == 0:
+	case p.reportsSuccess && len(p.tests) == 0:
 		v.failPackage(p, "passed without running a test: something ended the test binary, like an exit in TestMain")
 	}
 }
 
-// assignCulprits finds for each test that has a failed test below it the first
+// assignCauses finds for each test that has a failed test below it the first
 // of those, and hands over to it what the tests above it printed: a parent
 // fails with its subtest, and may have failed by itself as well, which the
 // events do not tell apart.
-func assignCulprits(p *packageResult) {
+func assignCauses(p *packageResult) {
 	for _, t := range slices.Backward(p.tests) {
 		if t.failing() && t.parent != nil {
-			t.parent.culprit = cmp.Or(t.culprit, t)
+			t.parent.cause = cmp.Or(t.cause, t)
 		}
 	}
 	for _, t := range p.tests {
 		output := t.output.String()
-		if t.failing() && t.culprit != nil && strings.TrimSpace(output) != "" {
-			t.culprit.context += "output of " + t.name + ":\n" + output
+		if t.failing() && t.cause != nil && strings.TrimSpace(output) != "" {
+			t.cause.context += "output of " + t.name + ":\n" + output
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (v *verdict) failTest(p *packageResult, t *testResult) {
 	}
 	f.File, f.Line = at.file, at.line
 	if t.status == running && !crashLine.MatchString(f.Output) {
-		f.Message = unfinished
+		f.Message = unfinishedMessage
 	}
 	f.Message = cmp.Or(f.Message, "failed without saying why")
 	f.Output += t.context

@@ -18,8 +18,8 @@ type Check struct {
 	Kind Kind
 	// Name tells it from others: the tool, and what it looks at.
 	Name string
-	// nothing says why there is nothing to look at; "" where there is.
-	nothing string
+	// notApplicable says why there is nothing to look at; "" where there is.
+	notApplicable string
 	run     func(ctx context.Context, executor step.Executor) ([]Finding, error)
 }
 
@@ -35,7 +35,7 @@ type invocation struct {
 // check makes a check of invocations that run one after the other with the
 // same output directory, until one fails.
 func check(kind Kind, what string, invocations ...invocation) Check {
-	return Check{Kind: kind, Name: nameOf(invocations[0].tool.Name, what), run: func(ctx context.Context, executor step.Executor) ([]Finding, error) {
+	return Check{Kind: kind, Name: checkName(invocations[0].tool.Name, what), run: func(ctx context.Context, executor step.Executor) ([]Finding, error) {
 		dir, err := os.MkdirTemp("", "slipway-lint-")
 		if err != nil {
 			return nil, fmt.Errorf("making room for the check: %w", err)
@@ -57,34 +57,34 @@ func check(kind Kind, what string, invocations ...invocation) Check {
 	}}
 }
 
-func nameOf(tool, what string) string {
+func checkName(tool, what string) string {
 	if what == "" || what == "." {
 		return tool
 	}
 	return tool + " " + what
 }
 
-// places finds files of the source tree in what tools say.
-type places struct {
+// pathMapper finds files of the source tree in what tools say.
+type pathMapper struct {
 	// roots are the absolute names of the tree's root, where steps run.
 	roots []string
 }
 
-func newPlaces(source string) (places, error) {
+func newPathMapper(source string) (pathMapper, error) {
 	root, err := filepath.Abs(source)
 	if err != nil {
-		return places{}, fmt.Errorf("finding the source tree: %w", err)
+		return pathMapper{}, fmt.Errorf("finding the source tree: %w", err)
 	}
-	p := places{roots: []string{root, step.ContainerSource}}
+	p := pathMapper{roots: []string{root, step.ContainerSource}}
 	if resolved, err := filepath.EvalSymlinks(root); err == nil && resolved != root {
 		p.roots = append(p.roots, resolved)
 	}
 	return p, nil
 }
 
-// file is the name of a file relative to the tree's root, where a tool that ran
+// relative is the name of a file relative to the tree's root, where a tool that ran
 // in the folder dir calls it name.
-func (p places) file(dir, name string) string {
+func (p pathMapper) relative(dir, name string) string {
 	if name == "" {
 		return ""
 	}
@@ -99,8 +99,8 @@ func (p places) file(dir, name string) string {
 	return filepath.ToSlash(name)
 }
 
-// broken is the error of a tool that did not do its work, with its last words.
-func broken(s step.Step, result step.Result, err error) error {
+// toolError is the error of a tool that did not do its work, with its last words.
+func toolError(s step.Step, result step.Result, err error) error {
 	lines := strings.Split(strings.TrimSpace(result.Stderr), "\n")
 	said := outcome.OneLine(strings.Join(lines[max(0, len(lines)-3):], " "))
 	if said == "" {

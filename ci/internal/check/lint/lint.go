@@ -76,8 +76,8 @@ type Finding struct {
 	Fix string `json:"fix"`
 }
 
-// Place is where the finding is, as terminals and editors understand it.
-func (f Finding) Place() string {
+// Location is where the finding is, as terminals and editors understand it.
+func (f Finding) Location() string {
 	switch {
 	case f.File == "":
 		return "-"
@@ -91,7 +91,7 @@ func (f Finding) Place() string {
 
 // String is the finding in one line.
 func (f Finding) String() string {
-	return fmt.Sprintf("%s: %s (%s/%s)", f.Place(), outcome.OneLine(f.Text), f.Tool, f.Rule)
+	return fmt.Sprintf("%s: %s (%s/%s)", f.Location(), outcome.OneLine(f.Text), f.Tool, f.Rule)
 }
 
 // compare orders findings by where they are.

@@ -22,21 +22,21 @@ func NginxStep(service platform.Service, image string) step.Step {
 		Image:   image,
 		Dir:     service.Path,
 		Args:    tool.Nginx.Command("-p", ".", "-c", nginxFile, "-e", "stderr", "-t", "-q"),
-		Include: step.Only(service.Path),
+		Include: step.IncludeFolder(service.Path),
 	}
 }
 
-func nginxCheck(p places, service platform.Service, image string) Check {
+func nginxCheck(p pathMapper, service platform.Service, image string) Check {
 	s := NginxStep(service, image)
 	return check(Nginx, service.Name, invocation{tool.Nginx, s, func(_ string, result step.Result) ([]Finding, error) {
 		// The image has Nginx's own files where this configuration names them; a
 		// host may have them elsewhere.
-		if file := nginxElsewhere.FindStringSubmatch(result.Stderr); file != nil {
+		if file := nginxMissingFile.FindStringSubmatch(result.Stderr); file != nil {
 			return nil, &tool.MissingError{Tool: tool.Nginx.Name, Reason: "this machine's nginx has no " + file[1] + ", which the image has: run it with Dagger"}
 		}
 		findings := readNginx(p, s.Dir, result.Stderr)
 		if result.ExitCode != 0 && len(findings) == 0 {
-			return nil, broken(s, result, nil)
+			return nil, toolError(s, result, nil)
 		}
 		return findings, nil
 	}})
@@ -44,12 +44,12 @@ func nginxCheck(p places, service platform.Service, image string) Check {
 
 var (
 	nginxLine      = regexp.MustCompile(`\[(warn|error|crit|alert|emerg)\] (?:\d+#\d+: )?(.+?)(?: in (\S+):(\d+))?$`)
-	nginxElsewhere = regexp.MustCompile(`open\(\) "(/etc/nginx/(?:mime\.types|(?:fastcgi|scgi|uwsgi)_params))" failed \(2:`)
+	nginxMissingFile = regexp.MustCompile(`open\(\) "(/etc/nginx/(?:mime\.types|(?:fastcgi|scgi|uwsgi)_params))" failed \(2:`)
 )
 
 // readNginx reads Nginx's log of a configuration test. Nginx stops at the first
 // error; warnings do not stop it.
-func readNginx(p places, dir, log string) []Finding {
+func readNginx(p pathMapper, dir, log string) []Finding {
 	var findings []Finding
 	for line := range strings.SplitSeq(log, "\n") {
 		m := nginxLine.FindStringSubmatch(strings.TrimSpace(line))
@@ -58,7 +58,7 @@ func readNginx(p places, dir, log string) []Finding {
 		}
 		f := Finding{Tool: tool.Nginx.Name, File: path.Join(dir, nginxFile), Rule: m[1], Text: m[2]}
 		if m[3] != "" {
-			f.File = p.file(dir, m[3])
+			f.File = p.relative(dir, m[3])
 			f.Line, _ = strconv.Atoi(m[4]) // digits, by the expression
 		}
 		findings = append(findings, f)

@@ -94,7 +94,7 @@ func targets() lint.Targets {
 	return lint.Targets{
 		Modules: []string{"api"}, Sites: []platform.Service{{Name: "web", Path: "web", Kind: platform.Nginx}},
 		Terraform: "terraform", Roots: []string{"terraform"},
-		Workflows: []string{".github/workflows/ci.yml"}, Tracked: []string{"secret.txt"}, Whole: true,
+		Workflows: []string{".github/workflows/ci.yml"}, Tracked: []string{"secret.txt"}, All: true,
 	}
 }
 

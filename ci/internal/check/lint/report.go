@@ -19,10 +19,10 @@ const (
 	Failed    Result = "failed"
 
 	Clean   Result = "clean"    // the tool found nothing
-	Found   Result = "findings" // it found something
+	HasFindings   Result = "findings" // it found something
 	Skipped Result = "skipped"  // it cannot be had
-	Broken  Result = "failed"   // it did not do its work
-	Nothing Result = "nothing"  // there is nothing to look at
+	CheckFailed  Result = "failed"   // it did not do its work
+	NotApplicable Result = "nothing"  // there is nothing to look at
 )
 
 // Report is all that was found. Its JSON is part of the interface.
@@ -53,9 +53,9 @@ func (c CheckResult) String() string {
 	switch c.Result {
 	case Clean:
 		return fmt.Sprintf("%s: clean, in %s", c.Name, took)
-	case Found:
+	case HasFindings:
 		return fmt.Sprintf("%s: %s, in %s", c.Name, outcome.Count(c.Findings, "finding"), took)
-	case Nothing:
+	case NotApplicable:
 		return fmt.Sprintf("%s: nothing to do: %s", c.Name, c.Reason)
 	}
 	return fmt.Sprintf("%s: %s: %s", c.Name, c.Result, c.Reason)
@@ -75,11 +75,11 @@ func (r Report) Text(w io.Writer) error {
 		b.WriteString("\n")
 	}
 	for _, c := range r.Checks {
-		if c.Result != Clean && c.Result != Found {
+		if c.Result != Clean && c.Result != HasFindings {
 			b.WriteString(c.String() + "\n")
 		}
 	}
-	b.WriteString(r.verdict() + "\n")
+	b.WriteString(r.summary() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -87,11 +87,11 @@ func (r Report) Text(w io.Writer) error {
 // Markdown writes the report for a job summary or a pull request.
 func (r Report) Markdown(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "### Lint %s: %s\n\n", r.Result, r.verdict())
+	fmt.Fprintf(&b, "### Lint %s: %s\n\n", r.Result, r.summary())
 	if len(r.Findings) > 0 {
 		b.WriteString("| where | what | rule |\n|---|---|---|\n")
 		for _, f := range r.Findings {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", "<code>"+cell(f.Place())+"</code>", cell(f.Text), cell(f.Tool+"/"+f.Rule))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", "<code>"+cell(f.Location())+"</code>", cell(f.Text), cell(f.Tool+"/"+f.Rule))
 		}
 		b.WriteString("\n")
 	}
@@ -102,17 +102,17 @@ func (r Report) Markdown(w io.Writer) error {
 	return report.WriteMarkdown(w, b.String())
 }
 
-func (r Report) verdict() string {
+func (r Report) summary() string {
 	counts := map[Result]int{}
 	for _, c := range r.Checks {
 		counts[c.Result]++
 	}
-	looked := outcome.Count(counts[Clean]+counts[Found], "check")
+	looked := outcome.Count(counts[Clean]+counts[HasFindings], "check")
 	parts := []string{"nothing found in " + looked}
 	if n := len(r.Findings); n > 0 {
 		parts[0] = outcome.Count(n, "finding") + " in " + looked
 	}
-	if n := counts[Broken]; n > 0 {
+	if n := counts[CheckFailed]; n > 0 {
 		parts = append(parts, outcome.Count(n, "check")+" failed")
 	}
 	if n := counts[Skipped]; n > 0 {

@@ -37,7 +37,7 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, c := range checks {
 		group.Go(func() error {
-			results[i], findings[i] = r.one(ctx, c)
+			results[i], findings[i] = r.runCheck(ctx, c)
 			return nil
 		})
 	}
@@ -52,7 +52,7 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 		report.Findings = []Finding{} // a list for programs, too
 	}
 	for _, result := range results {
-		if result.Result == Found || result.Result == Broken || (result.Result == Skipped && o.Strict) {
+		if result.Result == HasFindings || result.Result == CheckFailed || (result.Result == Skipped && o.Strict) {
 			report.Result = Failed
 		}
 	}
@@ -64,14 +64,14 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 type runner struct {
 	exec    step.Executor
 	options Options
-	telling sync.Mutex
+	logMu sync.Mutex
 }
 
-// one runs one check and tells its result at once.
-func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
+// runCheck runs one check and tells its result at once.
+func (r *runner) runCheck(ctx context.Context, c Check) (CheckResult, []Finding) {
 	result := CheckResult{Kind: c.Kind, Name: c.Name, Result: Clean}
-	if c.nothing != "" {
-		result.Result, result.Reason = Nothing, c.nothing
+	if c.notApplicable != "" {
+		result.Result, result.Reason = NotApplicable, c.notApplicable
 		return result, nil
 	}
 	if ctx.Err() != nil {
@@ -89,23 +89,23 @@ func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
 	case errors.As(err, &missing):
 		result.Result, result.Reason = Skipped, outcome.OneLine(missing.Reason)
 	case err != nil:
-		result.Result, result.Reason = Broken, outcome.OneLine(err.Error())
+		result.Result, result.Reason = CheckFailed, outcome.OneLine(err.Error())
 	case len(findings) > 0:
-		result.Result = Found
+		result.Result = HasFindings
 	}
 	line := result.String()
 	if len(findings) > 0 {
 		line += ", the first " + slices.MinFunc(findings, compare).String()
 	}
-	r.tell(line)
+	r.log(line)
 	return result, findings
 }
 
-func (r *runner) tell(line string) {
-	if r.options.Narrate == nil {
+func (r *runner) log(line string) {
+	if r.options.Log == nil {
 		return
 	}
-	r.telling.Lock()
-	defer r.telling.Unlock()
-	r.options.Narrate(line)
+	r.logMu.Lock()
+	defer r.logMu.Unlock()
+	r.options.Log(line)
 }

@@ -36,8 +36,8 @@ type Targets struct {
 	Workflows []string
 	// Tracked are all files; nil where only some services were asked for.
 	Tracked []string
-	// Whole says that no services were selected.
-	Whole bool
+	// All says that no services were selected.
+	All bool
 }
 
 // Find finds in tree what belongs to some services, or everything where none
@@ -47,7 +47,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 	if err != nil {
 		return Targets{}, err
 	}
-	t := Targets{Whole: len(services) == 0}
+	t := Targets{All: len(services) == 0}
 	for _, s := range selected {
 		switch s.Kind {
 		case platform.Go:
@@ -56,7 +56,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 			t.Sites = append(t.Sites, s)
 		}
 	}
-	if !t.Whole {
+	if !t.All {
 		return t, nil
 	}
 	t.Modules = gotest.ForPlatform(tree.Dir, p).Modules

@@ -21,13 +21,13 @@ func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
 		part = gotest.Pipeline // which it takes from the folder above
 	}
 	return step.Step{
-		Name:    nameOf(t.Name, dir),
+		Name:    checkName(t.Name, dir),
 		Image:   image,
 		Dir:     path.Clean(dir),
 		Args:    t.Command(args...),
 		Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 		Caches:  step.GoCaches(),
-		Include: step.Only(part),
+		Include: step.IncludeFolder(part),
 	}
 }
 
@@ -35,7 +35,7 @@ func goTool(t tool.Tool, dir, image string, args ...string) step.Step {
 // repetitions, and two of it do not run at the same time.
 func golangci(module, image string) scanner {
 	s := goTool(tool.GolangciLint, module, image, "run",
-		"--output.sarif.path="+step.Out+"/"+sarifOf(tool.GolangciLint), "--path-mode=abs", "--show-stats=false", "--issues-exit-code=0",
+		"--output.sarif.path="+step.Out+"/"+sarifFile(tool.GolangciLint), "--path-mode=abs", "--show-stats=false", "--issues-exit-code=0",
 		"--max-issues-per-linter=0", "--max-same-issues=0", "--allow-parallel-runners", "./...")
 	s.Caches = append(s.Caches, step.Cache{Name: "golangci-lint", Path: "/root/.cache/golangci-lint"})
 	if len(s.Include) > 0 {
@@ -46,14 +46,14 @@ func golangci(module, image string) scanner {
 
 // govulncheck searches a Go module for known vulnerabilities. New ones become known
 // every day: day, a date, keeps an older answer from being taken out of a cache.
-func govulncheck(p places, module, image, day string) scanner {
+func govulncheck(p pathMapper, module, image, day string) scanner {
 	s := scanner{kind: Govulncheck, tool: tool.Govulncheck, step: goTool(tool.Govulncheck, module, image, "-format=sarif", "./...")}
 	s.step.Env["SLIPWAY_DAY"] = day
-	s.step.Stdout = sarifOf(s.tool)
+	s.step.Stdout = sarifFile(s.tool)
 	// Like its text output it tells the vulnerabilities that the code reaches, each
 	// where a flow leaves the module's own code; it ends in the vulnerable function.
 	// One that is merely among the dependencies harms nobody.
-	s.read = func(f Finding, result sarifResult, rule sarifRule) []Finding {
+	s.convert = func(f Finding, result sarifResult, rule sarifRule) []Finding {
 		what := rule.FullDescription.Text
 		if len(rule.Properties.Tags) > 0 {
 			what += " (" + strings.Join(rule.Properties.Tags, ", ") + ")"
@@ -62,14 +62,14 @@ func govulncheck(p places, module, image, day string) scanner {
 		for _, flow := range result.CodeFlows {
 			for _, thread := range flow.ThreadFlows {
 				from, to := thread.Locations[0].Location, thread.Locations[len(thread.Locations)-1].Location
-				f.place(p, s.step.Dir, from)
+				f.setLocation(p, s.step.Dir, from)
 				f.Text = fmt.Sprintf("%s: %s calls %s", what, from.Message.Text, to.Message.Text)
 				findings = append(findings, f)
 			}
 		}
 		return findings
 	}
-	s.missing = func(said string) error {
+	s.missingInput = func(said string) error {
 		_, reason, ok := strings.Cut(said, "fetching vulnerabilities: ")
 		if !ok {
 			return nil
@@ -94,8 +94,8 @@ const actionlintFormat = `{"runs":[{"results":[{{range $n, $e := .}}{{if $n}},{{
 func actionlint(workflows []string, image string) scanner {
 	args := append([]string{"-format=" + actionlintFormat, "-no-color", "-shellcheck=", "-pyflakes="}, workflows...)
 	s := goTool(tool.Actionlint, ".", image, args...)
-	s.Stdout, s.Include = sarifOf(tool.Actionlint), []string{".github", ".git/HEAD"}
-	return scanner{kind: Actionlint, tool: tool.Actionlint, step: s, tells: true}
+	s.Stdout, s.Include = sarifFile(tool.Actionlint), []string{".github", ".git/HEAD"}
+	return scanner{kind: Actionlint, tool: tool.Actionlint, step: s, exitCodeMeansFindings: true}
 }
 
 // tflintPlace is a place within the message of a file that cannot be read: in a
@@ -104,17 +104,17 @@ var tflintPlace = regexp.MustCompile(`(\S+\.tf):(\d+),(\d+)`)
 
 // tflint judges a folder of Terraform configuration and those below it by practice.
 // What kept it from looking, like a file that it cannot parse, is a finding as well.
-func tflint(p places, folder, image string) scanner {
+func tflint(p pathMapper, folder, image string) scanner {
 	s := goTool(tool.TFLint, folder, image, "--recursive", "--format=sarif", "--force", "--no-color")
-	s.Stdout = sarifOf(tool.TFLint)
-	return scanner{kind: TFLint, tool: tool.TFLint, step: s, tells: true, read: func(f Finding, _ sarifResult, _ sarifRule) []Finding {
+	s.Stdout = sarifFile(tool.TFLint)
+	return scanner{kind: TFLint, tool: tool.TFLint, step: s, exitCodeMeansFindings: true, convert: func(f Finding, _ sarifResult, _ sarifRule) []Finding {
 		// Before what it says goes which folder the run was of, and after it the same
 		// again, drawn for a terminal.
 		if before, after, ok := strings.Cut(f.Text, "\n\n"); ok && strings.HasPrefix(before, "Failed to run in ") {
 			after, _, _ = strings.Cut(after, "\n\n")
 			f.Text = strings.TrimRight(after, ":\n")
 			if place := tflintPlace.FindStringSubmatch(f.Text); place != nil {
-				f.File = p.file(s.Dir, place[1])
+				f.File = p.relative(s.Dir, place[1])
 				f.Line, _ = strconv.Atoi(place[2])   // digits, by the expression
 				f.Column, _ = strconv.Atoi(place[3]) // as well
 			}
@@ -127,9 +127,9 @@ func tflint(p places, folder, image string) scanner {
 // leaves it redacted. Told are those in files that git tracks; what is ignored, such
 // as a developer's .env, goes nowhere.
 func gitleaks(tracked []string, image string) scanner {
-	s := goTool(tool.Gitleaks, ".", image, "dir", ".", "--redact", "--report-format=sarif", "--report-path="+step.Out+"/"+sarifOf(tool.Gitleaks),
+	s := goTool(tool.Gitleaks, ".", image, "dir", ".", "--redact", "--report-format=sarif", "--report-path="+step.Out+"/"+sarifFile(tool.Gitleaks),
 		"--exit-code=0", "--no-banner", "--no-color", "--log-level=error")
-	return scanner{kind: Security, tool: tool.Gitleaks, step: s, read: func(f Finding, _ sarifResult, rule sarifRule) []Finding {
+	return scanner{kind: Security, tool: tool.Gitleaks, step: s, convert: func(f Finding, _ sarifResult, rule sarifRule) []Finding {
 		if !slices.Contains(tracked, f.File) {
 			return nil
 		}
@@ -148,17 +148,17 @@ var trivyMessage = regexp.MustCompile(`(?s)\nMessage: (.*)\nLink: `)
 // over folders that are root modules of their own.
 func trivy(root, image string, t Targets) scanner {
 	args := []string{
-		"config", "--format=sarif", "--output=" + step.Out + "/" + sarifOf(tool.Trivy), "--quiet", "--exit-code=0",
+		"config", "--format=sarif", "--output=" + step.Out + "/" + sarifFile(tool.Trivy), "--quiet", "--exit-code=0",
 		"--skip-check-update", "--skip-version-check", "--disable-telemetry", "--cache-dir=" + step.Out + "/cache",
 	}
 	if variables := variableFiles(t.Tracked, root); len(variables) > 0 {
 		args = append(args, "--tf-vars="+strings.Join(variables, ","))
 	}
-	if skip := below(t.Roots, root); len(skip) > 0 {
+	if skip := nestedFolders(t.Roots, root); len(skip) > 0 {
 		args = append(args, "--skip-dirs="+strings.Join(skip, ","))
 	}
-	s := step.Step{Name: "trivy " + root, Image: image, Dir: path.Clean(root), Args: tool.Trivy.Command(append(args, ".")...), Include: step.Only(root)}
-	return scanner{kind: Security, tool: tool.Trivy, step: s, read: func(f Finding, _ sarifResult, _ sarifRule) []Finding {
+	s := step.Step{Name: "trivy " + root, Image: image, Dir: path.Clean(root), Args: tool.Trivy.Command(append(args, ".")...), Include: step.IncludeFolder(root)}
+	return scanner{kind: Security, tool: tool.Trivy, step: s, convert: func(f Finding, _ sarifResult, _ sarifRule) []Finding {
 		if message := trivyMessage.FindStringSubmatch(f.Text); message != nil {
 			f.Text = message[1]
 		}
@@ -186,8 +186,8 @@ func variableFiles(tracked []string, folder string) []string {
 	return append(plain, auto...)
 }
 
-// below are the folders that lie in another one, relative to it.
-func below(folders []string, folder string) []string {
+// nestedFolders are the folders that lie in another one, relative to it.
+func nestedFolders(folders []string, folder string) []string {
 	var inside []string
 	for _, name := range folders {
 		if rest, ok := strings.CutPrefix(name, path.Clean(folder)+"/"); ok {

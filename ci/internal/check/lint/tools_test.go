@@ -84,7 +84,7 @@ func TestFindings(t *testing.T) {
 			require.Equal(t, tt.want, found(report))
 			for _, c := range report.Checks {
 				require.Equal(t, tt.kind, c.Kind)
-				require.Contains(t, []lint.Result{lint.Clean, lint.Found}, c.Result, c.Reason)
+				require.Contains(t, []lint.Result{lint.Clean, lint.HasFindings}, c.Result, c.Reason)
 			}
 			if tt.want == nil {
 				require.Equal(t, lint.Succeeded, report.Result)

@@ -37,10 +37,10 @@ func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit st
 	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; nothing that is released or the platform is made of", len(files), commit)}
 	var deploy, plan string
 	for _, file := range files {
-		if !c.Deploy && releases(file, p) {
+		if !c.Deploy && affectsRelease(file, p) {
 			c.Deploy, deploy = true, fmt.Sprintf("; released: %q", file)
 		}
-		if !c.Plan && plans(file) {
+		if !c.Plan && affectsPlatform(file) {
 			c.Plan, plan = true, fmt.Sprintf("; of the platform: %q", file)
 		}
 	}
@@ -55,14 +55,14 @@ func (c Changes) Outputs() string { return fmt.Sprintf("deploy=%t\nplan=%t\n", c
 
 const platformFolder = "terraform/"
 
-// plans tells whether Terraform reads a file. Its documentation it does not.
-func plans(file string) bool {
+// affectsPlatform tells whether Terraform reads a file. Its documentation it does not.
+func affectsPlatform(file string) bool {
 	return strings.HasPrefix(file, platformFolder) && !isMarkdown(file)
 }
 
-// releases tells whether a file may decide what runs. What is not known not to is
+// affectsRelease tells whether a file may decide what runs. What is not known not to is
 // taken to: the pipeline itself builds the images.
-func releases(file string, p platform.Platform) bool {
+func affectsRelease(file string, p platform.Platform) bool {
 	for _, s := range p.Services {
 		if strings.HasPrefix(file, s.Path+"/") { // a page may be Markdown, too
 			return file != path.Join(s.Path, "README.md")

@@ -44,7 +44,7 @@ func LoadTree(ctx context.Context, tree source.Tree) (Platform, error) {
 		for _, s := range p.Services {
 			folders = append(folders, s.Path)
 		}
-		if absent := tree.Complete(ctx, folders...); outcome.Of(absent) == outcome.Usage { // any other error is git's, and no reason
+		if absent := tree.CheckComplete(ctx, folders...); outcome.Of(absent) == outcome.Usage { // any other error is git's, and no reason
 			return p, absent
 		}
 		return p, err
@@ -86,7 +86,7 @@ func Parse(data []byte) (Platform, error) {
 	if len(entries) == 0 {
 		return Platform{}, errors.New(`no service in it: add at least one entry to "services"`)
 	}
-	if twin := findTwin(file.Services); twin != "" {
+	if twin := findDuplicate(file.Services); twin != "" {
 		return Platform{}, fmt.Errorf("service %q stands there twice: give one of them another name", twin)
 	}
 	var p Platform
@@ -131,9 +131,9 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// findTwin returns a key that stands twice in the object "services", of which
+// findDuplicate returns a key that stands twice in the object "services", of which
 // the JSON decoder silently takes the last.
-func findTwin(services json.RawMessage) string {
+func findDuplicate(services json.RawMessage) string {
 	decoder := json.NewDecoder(bytes.NewReader(services))
 	seen := map[string]bool{}
 	_, err := decoder.Token() // the brace
@@ -182,7 +182,7 @@ func (p Platform) validate() error {
 	var problems []error
 	portOf, routeOf := map[int]string{}, map[string]string{}
 	for _, s := range p.Services {
-		for _, problem := range s.problems() {
+		for _, problem := range s.validate() {
 			problems = append(problems, fmt.Errorf("service %q: %w", s.Name, problem))
 		}
 		if other, taken := portOf[s.Port]; taken {
@@ -196,10 +196,10 @@ func (p Platform) validate() error {
 			routeOf[route] = s.Name
 		}
 	}
-	return joinLine(append(problems, checkPriorities(p.Services)...))
+	return joinOneLine(append(problems, checkPriorities(p.Services)...))
 }
 
-func (s Service) problems() []error {
+func (s Service) validate() []error {
 	var problems []error
 	complain := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf(format, args...))
@@ -252,14 +252,14 @@ func (p Platform) CheckFolders(dir string) error {
 			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs[s.Kind], s.Kind))
 		}
 	}
-	if err := joinLine(problems); err != nil {
+	if err := joinOneLine(problems); err != nil {
 		return outcome.Usagef("%s: %w", ServicesFile, err)
 	}
 	return nil
 }
 
 // joinLine joins errors on one line; none gives nil.
-func joinLine(problems []error) error {
+func joinOneLine(problems []error) error {
 	if len(problems) == 0 {
 		return nil
 	}

@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	require.True(t, p.Services[1].CatchAll())
 }
 
-func TestParseNamesTheInputAndTheMend(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	tests := map[string]struct {
 		replace, by string
 		want        string
@@ -75,13 +75,13 @@ func TestParseNamesTheInputAndTheMend(t *testing.T) {
 	}
 }
 
-func TestParseTellsEveryProblem(t *testing.T) {
+func TestParseReportsAllErrors(t *testing.T) {
 	_, err := platform.Parse([]byte(strings.NewReplacer(`8080`, `80`, `"/health"`, `"x"`).Replace(valid)))
 	require.ErrorContains(t, err, "port 80")
 	require.ErrorContains(t, err, `health_path "x"`)
 }
 
-func TestParseLetsOtherVariablesStandBeside(t *testing.T) {
+func TestParseIgnoresOtherVariables(t *testing.T) {
 	_, err := platform.Parse([]byte(strings.Replace(valid, "{", `{"region": "eu-central-1", `, 1)))
 	require.NoError(t, err)
 }

@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// insert adds an entry behind the last one of "services", written as that one is,
+// insertEntry adds an entry behind the last one of "services", written as that one is,
 // and leaves every other byte of the document as it was.
-func insert(data []byte, service platform.Service) ([]byte, error) {
+func insertEntry(data []byte, service platform.Service) ([]byte, error) {
 	top, err := members(data, bytes.IndexByte(data, '{'))
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func insert(data []byte, service platform.Service) ([]byte, error) {
 	if strings.HasSuffix(form.colon, " ") { // entries, or fields, of one line
 		before, form.between = cmp.Or(before, " "), cmp.Or(form.between, " ")
 	}
-	text := "," + before + quote(service.Name) + form.colon + entry(service, form)
+	text := "," + before + formatJSON(service.Name) + form.colon + formatEntry(service, form)
 	return slices.Concat(data[:last.end], []byte(text), data[last.end:]), nil
 }
 
@@ -97,28 +97,28 @@ type style struct{ open, between, end, colon string }
 // plainStyle is an entry on one line.
 var plainStyle = style{between: " ", colon: ": "}
 
-// entry is the value of a service's entry in a style.
-func entry(service platform.Service, s style) string {
+// formatEntry is the value of a service's entry in a style.
+func formatEntry(service platform.Service, s style) string {
 	_, space, _ := strings.Cut(s.colon, ":")
 	routes := make([]string, len(service.Routes))
 	for n, route := range service.Routes {
-		routes[n] = quote(route)
+		routes[n] = formatJSON(route)
 	}
 	fields := []string{
-		`"path"` + s.colon + quote(service.Path),
-		`"kind"` + s.colon + quote(string(service.Kind)),
-		`"port"` + s.colon + quote(service.Port),
-		`"health_path"` + s.colon + quote(service.HealthPath),
+		`"path"` + s.colon + formatJSON(service.Path),
+		`"kind"` + s.colon + formatJSON(string(service.Kind)),
+		`"port"` + s.colon + formatJSON(service.Port),
+		`"health_path"` + s.colon + formatJSON(service.HealthPath),
 		`"routes"` + s.colon + "[" + strings.Join(routes, ","+space) + "]",
-		`"cpu"` + s.colon + quote(service.CPU),
-		`"memory"` + s.colon + quote(service.Memory),
-		`"desired_count"` + s.colon + quote(service.DesiredCount),
+		`"cpu"` + s.colon + formatJSON(service.CPU),
+		`"memory"` + s.colon + formatJSON(service.Memory),
+		`"desired_count"` + s.colon + formatJSON(service.DesiredCount),
 	}
 	return "{" + s.open + strings.Join(fields, ","+s.between) + s.end + "}"
 }
 
-// quote is a string or number as JSON, with the characters as they are.
-func quote(value any) string {
+// formatJSON is a string or number as JSON, with the characters as they are.
+func formatJSON(value any) string {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)

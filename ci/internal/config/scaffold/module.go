@@ -51,9 +51,9 @@ func newModule(dir string, p platform.Platform, service platform.Service) (modul
 	return made, nil
 }
 
-// useModule is the workspace file with a module's folder in it, and whether that
+// addToWorkspace is the workspace file with a module's folder in it, and whether that
 // changes anything: it does not in a tree without a workspace.
-func useModule(dir, folder string) (data []byte, changed bool, err error) {
+func addToWorkspace(dir, folder string) (data []byte, changed bool, err error) {
 	data, err = os.ReadFile(filepath.Join(dir, workspaceFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil

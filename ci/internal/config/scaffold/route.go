@@ -24,7 +24,7 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 	for _, route := range service.Routes {
 		literal, prefix := strings.CutSuffix(route, "/*")
 		below = below || prefix
-		if !plain(literal) && (literal != "" || !prefix) {
+		if !isPlainPath(literal) && (literal != "" || !prefix) {
 			return outcome.Usagef("route %q: write a path, such as /%s, or all paths below one, such as /%[2]s/*", route, service.Name)
 		}
 		for _, other := range p.Services {
@@ -38,13 +38,13 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 	if service.Kind == platform.Nginx && !below {
 		return outcome.Usagef("a service of kind %q needs a route that ends in /*, such as /%s/*", service.Kind, service.Name)
 	}
-	if !plain(service.HealthPath) {
+	if !isPlainPath(service.HealthPath) {
 		return outcome.Usagef("health path %q: write a path without wildcards, such as /health", service.HealthPath)
 	}
 	return nil
 }
 
-func plain(literal string) bool {
+func isPlainPath(literal string) bool {
 	return plainPath.MatchString(literal) && path.Clean(literal) == literal
 }
 
@@ -57,7 +57,7 @@ type paths struct {
 
 // pathsOf derives them from the routes: the smoke test asks for the root below each
 // prefix, and for "health" there.
-func pathsOf(service platform.Service) paths {
+func servedPaths(service platform.Service) paths {
 	var found paths
 	known := map[string]bool{}
 	add := func(list *[]string, pattern string) {
@@ -82,8 +82,8 @@ func pathsOf(service platform.Service) paths {
 	return found
 }
 
-// home is the path of a site's first page, with a slash at its end.
-func home(service platform.Service) string {
+// homePath is the path of a site's first page, with a slash at its end.
+func homePath(service platform.Service) string {
 	for _, route := range service.Routes {
 		if prefix, ok := strings.CutSuffix(route, "/*"); ok {
 			return prefix + "/"

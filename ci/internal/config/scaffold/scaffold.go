@@ -83,7 +83,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	if err != nil {
 		return Added{}, fmt.Errorf("reading the services file: %w", err)
 	}
-	services, err := extend(data, p, service)
+	services, err := addEntry(data, p, service)
 	if err != nil {
 		return Added{}, outcome.With(outcome.Usage, err)
 	}
@@ -103,7 +103,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	}
 	changes := []change{{platform.ServicesFile, services}}
 	if service.Kind == platform.Go {
-		workspace, changed, err := useModule(tree.Dir, service.Path)
+		workspace, changed, err := addToWorkspace(tree.Dir, service.Path)
 		if err != nil {
 			return Added{}, err
 		}
@@ -124,10 +124,10 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	return added, nil
 }
 
-// extend is the services file with the service in it, once it is sure that it says
+// addEntry is the services file with the service in it, once it is sure that it says
 // what it said before, and the new service.
-func extend(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
-	extended, err := insert(data, service)
+func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
+	extended, err := insertEntry(data, service)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", platform.ServicesFile, err)
 	}
@@ -138,13 +138,13 @@ func extend(data []byte, p platform.Platform, service platform.Service) ([]byte,
 	same := func(s platform.Service) bool { return reflect.DeepEqual(s, service) }
 	others := slices.DeleteFunc(slices.Clone(now.Services), same)
 	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(others, p.Services) {
-		return nil, fmt.Errorf("%s is written in a way that no entry can be added to: add %s by hand: %s", platform.ServicesFile, service.Name, entry(service, plainStyle))
+		return nil, fmt.Errorf("%s is written in a way that no entry can be added to: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
 	}
 	return extended, nil
 }
 
-// reserved are folders of the pipeline's own, in which no service belongs.
-var reserved = []string{"ci", "terraform", ".git", ".github"}
+// reservedFolders are folders of the pipeline's own, in which no service belongs.
+var reservedFolders = []string{"ci", "terraform", ".git", ".github"}
 
 // checkFolder wants a folder that is not there yet, and that is nobody else's.
 func checkFolder(dir string, p platform.Platform, folder string) error {
@@ -152,12 +152,12 @@ func checkFolder(dir string, p platform.Platform, folder string) error {
 		return outcome.Usagef("path %q: take letters, digits, dots, hyphens and underscores, such as services/orders", folder)
 	}
 	for _, s := range p.Services {
-		if within(folder, s.Path) {
+		if isWithin(folder, s.Path) {
 			return outcome.Usagef("path %q lies in the folder of service %q: name another with --path", folder, s.Name)
 		}
 	}
-	for _, other := range reserved {
-		if within(folder, other) {
+	for _, other := range reservedFolders {
+		if isWithin(folder, other) {
 			return outcome.Usagef("path %q lies in %s, which is the pipeline's: name another with --path", folder, other)
 		}
 	}
@@ -167,6 +167,6 @@ func checkFolder(dir string, p platform.Platform, folder string) error {
 	return nil
 }
 
-func within(folder, other string) bool {
+func isWithin(folder, other string) bool {
 	return folder == other || strings.HasPrefix(folder, other+"/")
 }

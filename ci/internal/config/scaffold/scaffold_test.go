@@ -90,9 +90,9 @@ func TestAddNginx(t *testing.T) {
 	require.Equal(t, 3, strings.Count(configuration, "/alive"))
 }
 
-// TestNginxConfigurationIsTheFrontends wants what the frontend's configuration has
+// TestNginxConfigurationMatchesFrontend wants what the frontend's configuration has
 // learned to reach new sites.
-func TestNginxConfigurationIsTheFrontends(t *testing.T) {
+func TestNginxConfigurationMatchesFrontend(t *testing.T) {
 	tree, p := open(t, nil)
 	service := scaffold.Default(p, "handbook", platform.Nginx)
 	service.Port = 9999
@@ -111,9 +111,9 @@ func TestNginxConfigurationIsTheFrontends(t *testing.T) {
 	require.Equal(t, directives(read(t, sourcetest.Repository("frontend", "nginx", "nginx.conf"))), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
 }
 
-// TestGoServicePasses tests what was made as the pipeline does, for routes of every
+// TestGeneratedGoService tests what was made as the pipeline does, for routes of every
 // kind.
-func TestGoServicePasses(t *testing.T) {
+func TestGeneratedGoService(t *testing.T) {
 	wishes := map[string]func(*platform.Service){
 		"default": func(*platform.Service) {},
 		"odd": func(s *platform.Service) {
@@ -146,7 +146,7 @@ func TestGoServicePasses(t *testing.T) {
 	}
 }
 
-func TestAddRefuses(t *testing.T) {
+func TestAddErrors(t *testing.T) {
 	tests := map[string]struct {
 		name string
 		kind platform.Kind
@@ -201,7 +201,7 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-func TestAddRefusesBrokenFiles(t *testing.T) {
+func TestAddMalformedFiles(t *testing.T) {
 	tests := map[string]struct{ file, content, want string }{
 		"services":  {platform.ServicesFile, "{", "line 1 is not JSON"},
 		"workspace": {"go.work", "use (", "go.work:1"},
@@ -221,8 +221,8 @@ func TestAddRefusesBrokenFiles(t *testing.T) {
 	}
 }
 
-// TestAddUndoes lets git refuse, half-way.
-func TestAddUndoes(t *testing.T) {
+// TestAddRollsBack lets git refuse, half-way.
+func TestAddRollsBack(t *testing.T) {
 	tree, p := open(t, nil)
 	lock := filepath.Join(tree.Dir, ".git", "index.lock")
 	require.NoError(t, os.WriteFile(lock, nil, 0o600))
@@ -239,9 +239,9 @@ func TestAddUndoes(t *testing.T) {
 	require.NoError(t, err, "and it can be tried again")
 }
 
-// TestAddWithoutNeighbour has no Go service to take the version of Go from, and
+// TestAddFirstService has no Go service to take the version of Go from, and
 // follows the services file where it is a link.
-func TestAddWithoutNeighbour(t *testing.T) {
+func TestAddFirstService(t *testing.T) {
 	tree, p := open(t, map[string]string{
 		platform.ServicesFile: `{"services": {"web": {"path": "web", "kind": "nginx", "port": 8000, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`,
 	})
@@ -269,8 +269,8 @@ func TestParseKind(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-// TestNginxTakesTheConfiguration asks Nginx itself.
-func TestNginxTakesTheConfiguration(t *testing.T) {
+// TestNginxAcceptsConfiguration asks Nginx itself.
+func TestNginxAcceptsConfiguration(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
 		if nginx, err = exec.LookPath("/usr/sbin/nginx"); err != nil {

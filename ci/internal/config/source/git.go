@@ -13,12 +13,12 @@ import (
 )
 
 // deadline bounds each question to git, which never needs the network here.
-const deadline = 30 * time.Second
+const gitTimeout = 30 * time.Second
 
-// localVariables are those by which the environment, a hook's for one, tells git
+// repositoryVariables are those by which the environment, a hook's for one, tells git
 // which repository, index or objects are meant: `git rev-parse --local-env-vars`
 // without the configuration.
-var localVariables = []string{
+var repositoryVariables = []string{
 	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_GRAFT_FILE", "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE",
 	"GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH",
 	"GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
@@ -26,7 +26,7 @@ var localVariables = []string{
 
 // meaningVariables change what git's answers mean: its configuration, how it
 // reads paths and attributes, and how it shows differences.
-var meaningVariables = []string{
+var outputVariables = []string{
 	"GIT_ATTR_SOURCE", "GIT_CONFIG", "GIT_CONFIG_COUNT", "GIT_CONFIG_PARAMETERS", "GIT_DIFF_OPTS", "GIT_EXTERNAL_DIFF",
 	"GIT_GLOB_PATHSPECS", "GIT_ICASE_PATHSPECS", "GIT_LITERAL_PATHSPECS", "GIT_NOGLOB_PATHSPECS",
 }
@@ -34,13 +34,13 @@ var meaningVariables = []string{
 // Environ is the environment of a program that may call git: the process's own,
 // without what names a repository. The folder that the program runs in decides.
 // Configuration stays: GIT_CONFIG_COUNT is how runners hand out credentials.
-func Environ() []string { return without(os.Environ(), localVariables) }
+func Environ() []string { return without(os.Environ(), repositoryVariables) }
 
 // gitEnviron is the environment of git itself. Of the configuration that the
 // environment carries only safe.directory is kept: that is how a container says
 // whose tree git may read.
 func gitEnviron() []string {
-	env := without(Environ(), meaningVariables)
+	env := without(Environ(), outputVariables)
 	count, _ := strconv.Atoi(os.Getenv("GIT_CONFIG_COUNT"))
 	kept := 0
 	for n := range count {
@@ -67,12 +67,12 @@ func without(env, names []string) []string {
 // meant, and git looks at files itself instead of believing a file system
 // monitor or a cache.
 func (t Tree) Git(ctx context.Context, args ...string) (string, error) {
-	return t.ask(ctx, "", args...)
+	return t.gitWithInput(ctx, "", args...)
 }
 
-// ask is [Tree.Git] with something on git's standard input.
-func (t Tree) ask(ctx context.Context, stdin string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, deadline)
+// gitWithInput is [Tree.Git] with something on git's standard input.
+func (t Tree) gitWithInput(ctx context.Context, stdin string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"}, args...)...)
 	cmd.Dir, cmd.Env = t.Dir, gitEnviron()

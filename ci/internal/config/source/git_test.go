@@ -18,9 +18,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestEnvironmentOfAHook: what git exports to hooks, or somebody to a shell, names
+// TestGitHookEnvironment: what git exports to hooks, or somebody to a shell, names
 // no repository to the pipeline.
-func TestEnvironmentOfAHook(t *testing.T) {
+func TestGitHookEnvironment(t *testing.T) {
 	dir, other := sourcetest.New(t), sourcetest.New(t)
 	sourcetest.Write(t, other, "other", "x")
 	sourcetest.Commit(t, other, "another repository")
@@ -95,9 +95,9 @@ func TestEnviron(t *testing.T) {
 	require.ElementsMatch(t, []string{"GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}, left, "a newer git has another variable that names a repository")
 }
 
-// TestAnotherRepositoryNamesNothing: a folder that is no repository of its own gets
+// TestParentRepository: a folder that is no repository of its own gets
 // no commit from the one that it happens to be in.
-func TestAnotherRepositoryNamesNothing(t *testing.T) {
+func TestParentRepository(t *testing.T) {
 	above := sourcetest.New(t)
 	sourcetest.Write(t, above, ".gitignore", "ignored/\n")
 	sourcetest.Commit(t, above, "ignore")
@@ -134,8 +134,8 @@ func TestAnotherRepositoryNamesNothing(t *testing.T) {
 	})
 }
 
-// TestOneWayToGit: whoever calls git by another way believes the environment again.
-func TestOneWayToGit(t *testing.T) {
+// TestGitIsCalledInOnePlace: whoever calls git by another way believes the environment again.
+func TestGitIsCalledInOnePlace(t *testing.T) {
 	module := sourcetest.Repository("ci")
 	files := 0
 	require.NoError(t, filepath.WalkDir(module, func(name string, _ fs.DirEntry, err error) error {

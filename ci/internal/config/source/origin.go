@@ -27,17 +27,17 @@ func (t Tree) Origin(ctx context.Context) (Origin, error) {
 	if err != nil && ctx.Err() != nil {
 		return Origin{}, err
 	}
-	return Origin{Repository: public(strings.TrimSpace(remote)), Ref: strings.TrimSpace(ref)}, nil
+	return Origin{Repository: publicURL(strings.TrimSpace(remote)), Ref: strings.TrimSpace(ref)}, nil
 }
 
-// scp is the short form of an address: [user@]host:path.
+// scpURL is the short form of an address: [user@]host:path.
 // https://git-scm.com/docs/git-clone#_git_urls
-var scp = regexp.MustCompile(`^(?:[^/@:]+@)?([^/@:]{2,}):([^/].*)$`)
+var scpURL = regexp.MustCompile(`^(?:[^/@:]+@)?([^/@:]{2,}):([^/].*)$`)
 
-// public is what of a remote's address others may see: credentials are taken out,
+// publicURL is what of a remote's address others may see: credentials are taken out,
 // and of a folder of this machine nothing is left.
-func public(remote string) string {
-	if match := scp.FindStringSubmatch(remote); match != nil {
+func publicURL(remote string) string {
+	if match := scpURL.FindStringSubmatch(remote); match != nil {
 		remote = "ssh://" + match[1] + "/" + match[2]
 	}
 	parsed, err := url.Parse(remote)

@@ -15,8 +15,8 @@ var (
 	shortID = regexp.MustCompile(`^[0-9a-fA-F]{4,39}$`)
 )
 
-// IsShort tells whether sha looks like the beginning of a commit's id.
-func IsShort(sha string) bool { return shortID.MatchString(sha) }
+// IsShortSHA tells whether sha looks like the beginning of a commit's id.
+func IsShortSHA(sha string) bool { return shortID.MatchString(sha) }
 
 // Resolve returns the full id of the commit that sha names; empty means HEAD.
 // Only a full id is taken, and without asking git about it: a shallow clone may
@@ -35,7 +35,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 		if ctx.Err() != nil {
 			return "", err
 		}
-		return "", t.unknown(ctx, sha)
+		return "", t.unknownCommit(ctx, sha)
 	}
 	full = strings.TrimSpace(full)
 	// A name goes before the beginning of an id, for git as well.
@@ -46,9 +46,9 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	return "", outcome.Usagef("%q is no commit id but a name, of %s now: give %s", sha, full, full)
 }
 
-// unknown is the error about something that names no commit, or several.
-func (t Tree) unknown(ctx context.Context, sha string) error {
-	if err := t.readable(ctx); err != nil {
+// unknownCommit is the error about something that names no commit, or several.
+func (t Tree) unknownCommit(ctx context.Context, sha string) error {
+	if err := t.checkReadable(ctx); err != nil {
 		return outcome.Usagef("%q is no full commit id, 40 hexadecimal digits, and git cannot complete it: %w", sha, err)
 	}
 	if !shortID.MatchString(sha) {

@@ -40,24 +40,24 @@ func (r Revision) Version() string {
 // Open checks that dir is part of a git work tree. What keeps git from reading
 // it is a usage error.
 func Open(ctx context.Context, dir string) (Tree, error) {
-	tree, err := Folder(dir)
+	tree, err := OpenFolder(dir)
 	if err != nil {
 		return Tree{}, err
 	}
-	return tree, tree.readable(ctx)
+	return tree, tree.checkReadable(ctx)
 }
 
-// Folder is a tree that git need not know, for what only reads the services file.
+// OpenFolder is a tree that git need not know, for what only reads the services file.
 // What asks git for more than that gets the error of [Open] then.
-func Folder(dir string) (Tree, error) {
+func OpenFolder(dir string) (Tree, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return Tree{}, outcome.Usagef("no source tree at %s: name its root with --source", dir)
 	}
 	return Tree{Dir: dir}, nil
 }
 
-// readable is the usage error that says why git does not know the tree.
-func (t Tree) readable(ctx context.Context) error {
+// checkReadable is the usage error that says why git does not know the tree.
+func (t Tree) checkReadable(ctx context.Context) error {
 	facts, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
 	inside, prefix, _ := strings.Cut(strings.TrimSpace(facts), "\n")
 	switch {
@@ -114,7 +114,7 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
 		return "", err
 	}
-	if err := t.readable(ctx); err != nil {
+	if err := t.checkReadable(ctx); err != nil {
 		return "", err
 	}
 	return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
@@ -135,8 +135,8 @@ type Commit struct {
 	Subject string
 }
 
-// Recent lists the last n commits at HEAD, the newest first.
-func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
+// RecentCommits lists the last n commits at HEAD, the newest first.
+func (t Tree) RecentCommits(ctx context.Context, n int) ([]Commit, error) {
 	list, err := t.Git(ctx, "log", "--format=%H %s", "--max-count="+strconv.Itoa(n), "HEAD")
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 		return nil, err
 	}
 	var files []string
-	for _, line := range split(list) {
+	for _, line := range splitNUL(list) {
 		facts, name, _ := strings.Cut(line, "\t") // mode id stage
 		if strings.HasPrefix(facts, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
 			continue
@@ -179,11 +179,11 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	return files, nil
 }
 
-// Converted finds a file below folder whose line endings git changed when it
+// ConvertedLineEndings finds a file below folder whose line endings git changed when it
 // wrote the work tree, as core.autocrlf makes it do: its bytes are others here
 // than elsewhere. Empty: there is none. A file that .gitattributes gives its
 // line endings has the same everywhere.
-func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
+func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, error) {
 	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return "", err
@@ -212,14 +212,14 @@ func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
 	return "", nil
 }
 
-// displayed is how many bytes of a file's name people are shown.
-const displayed = 200
+// maxDisplayed is how many bytes of a file's name people are shown.
+const maxDisplayed = 200
 
 // Display is a file's name as a message can say it: on one line, and without
 // its middle where it is very long.
 func Display(name string) string {
-	if len(name) > displayed {
-		name = strings.ToValidUTF8(name[:displayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-displayed/2:], "")
+	if len(name) > maxDisplayed {
+		name = strings.ToValidUTF8(name[:maxDisplayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-maxDisplayed/2:], "")
 	}
 	if strconv.CanBackquote(name) && !strings.Contains(name, "\t") {
 		return name

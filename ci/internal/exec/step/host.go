@@ -16,26 +16,26 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// defaultGrace is how long a cancelled tool may take to end by itself.
-const defaultGrace = 5 * time.Second
+// defaultGracePeriod is how long a cancelled tool may take to end by itself.
+const defaultGracePeriod = 5 * time.Second
 
 // Host runs steps with the tools of this machine. It keeps no state: one Host
 // may run several steps at once.
 type Host struct {
 	// Source is the root of the source tree.
 	Source string
-	// Narrate receives the tool's narration as it comes; nil drops it. It must
+	// Log receives the tool's narration as it comes; nil drops it. It must
 	// be safe for concurrent use where steps run at the same time.
-	Narrate io.Writer
+	Log io.Writer
 	// Tee receives, as it comes, the standard output that a step keeps in a
 	// file; nil drops it. Like Narrate it must be safe for concurrent use.
 	Tee io.Writer
 	// Env is added to the environment of every step, and gives way to the
 	// step's own.
 	Env map[string]string
-	// Grace is how long a cancelled tool, and what it started, may take to end
+	// GracePeriod is how long a cancelled tool, and what it started, may take to end
 	// by itself before it is killed. Zero means five seconds.
-	Grace time.Duration
+	GracePeriod time.Duration
 }
 
 var _ Executor = Host{}
@@ -47,7 +47,7 @@ var _ Executor = Host{}
 //
 // A step is over when everything that it started is over: what a tool leaves
 // running in its process group is killed when the tool ends. A cancelled tool
-// and its group are asked to stop (SIGTERM) and get [Host.Grace] to do so; a careful one is
+// and its group are asked to stop (SIGTERM) and get [Host.GracePeriod] to do so; a careful one is
 // interrupted (SIGINT) and gets all the time that it needs.
 func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	if len(s.Args) == 0 {
@@ -60,7 +60,7 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	}
 	var narration bytes.Buffer
 	cmd := h.command(ctx, s.Expand(dir))
-	cmd.Stderr = io.MultiWriter(&narration, orDiscard(h.Narrate))
+	cmd.Stderr = io.MultiWriter(&narration, orDiscard(h.Log))
 	cmd.Stdout = cmd.Stderr
 	if s.Stdout != "" {
 		file, err := os.Create(filepath.Join(dir, s.Stdout))
@@ -74,8 +74,8 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		}
 	}
 
-	err = h.runGroup(ctx, cmd, s.Careful)
-	if err := take(s, cmd.Dir, dir); err != nil {
+	err = h.runGroup(ctx, cmd, s.InterruptOnly)
+	if err := moveFailureFiles(s, cmd.Dir, dir); err != nil {
 		return Result{}, err
 	}
 	if ctx.Err() != nil {
@@ -90,8 +90,8 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 }
 
 // take moves what a step leaves where it ran to the output directory.
-func take(s Step, from, to string) error {
-	for _, name := range s.Leaves {
+func moveFailureFiles(s Step, from, to string) error {
+	for _, name := range s.FailureFiles {
 		data, err := os.ReadFile(filepath.Join(from, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -118,10 +118,10 @@ func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
 			cmd.Env = append(cmd.Env, name+"="+env[name])
 		}
 	}
-	if !s.Careful {
-		cmd.WaitDelay = h.grace()
+	if !s.InterruptOnly {
+		cmd.WaitDelay = h.gracePeriod()
 	}
-	ownGroup(cmd, s.Careful)
+	setProcessGroup(cmd, s.InterruptOnly)
 	return cmd
 }
 
@@ -136,9 +136,9 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, careful bool) error {
 	}
 	err := cmd.Wait()
 	if stop() || careful {
-		endGroup(cmd, time.Time{})
+		killProcessGroup(cmd, time.Time{})
 	} else {
-		endGroup(cmd, (<-cancelled).Add(h.grace()))
+		killProcessGroup(cmd, (<-cancelled).Add(h.gracePeriod()))
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		// The tool succeeded; a process that it left held its output open.
@@ -147,11 +147,11 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, careful bool) error {
 	return err
 }
 
-func (h Host) grace() time.Duration {
-	if h.Grace > 0 {
-		return h.Grace
+func (h Host) gracePeriod() time.Duration {
+	if h.GracePeriod > 0 {
+		return h.GracePeriod
 	}
-	return defaultGrace
+	return defaultGracePeriod
 }
 
 func orDiscard(w io.Writer) io.Writer {

@@ -8,6 +8,7 @@ package step
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -53,34 +54,43 @@ type Step struct {
 	// folders that an earlier step, or the stage, left there. On the host they
 	// are there; a container is given them, as far as they are.
 	Inputs []string
-	// Keep lists folders of the output directory that later steps read and the
+	// Intermediate lists folders of the output directory that later steps read and the
 	// stage does not: they may stay where the step ran.
-	Keep []string
-	// Leaves lists files that the tool leaves in Dir when something has gone
+	Intermediate []string
+	// FailureFiles lists files that the tool leaves in Dir when something has gone
 	// wrong, although they are outputs. They go to the output directory, for the
 	// user alone, whatever the tool ended with; they need not be there.
-	Leaves []string
-	// Pass lists the variables that the tool takes from the environment around
+	FailureFiles []string
+	// PassEnv lists the variables that the tool takes from the environment around
 	// the pipeline, a prefix where it ends in "*": credentials, for the most
 	// part. The host's tools see all of it; a container is given these, as
 	// secrets.
-	Pass []string
-	// Fresh says that the result hangs on more than what the step names, or
+	PassEnv []string
+	// NoCache says that the result hangs on more than what the step names, or
 	// that the step changes the world: it runs at each call, and its result is
 	// never taken from a cache.
-	Fresh bool
-	// Careful says that the tool leaves something half done when it is killed.
+	NoCache bool
+	// InterruptOnly says that the tool leaves something half done when it is killed.
 	// Cancelled, it is interrupted as by Ctrl-C at a terminal, and waited for
 	// as long as it takes.
-	Careful bool
+	InterruptOnly bool
 }
 
-// Takes tells whether s is given a variable of the environment around it.
-func (s Step) Takes(variable string) bool {
-	return slices.ContainsFunc(s.Pass, func(name string) bool {
+// PassesEnv tells whether s is given a variable of the environment around it.
+func (s Step) PassesEnv(variable string) bool {
+	return slices.ContainsFunc(s.PassEnv, func(name string) bool {
 		prefix, starts := strings.CutSuffix(name, "*")
 		return variable == name || starts && strings.HasPrefix(variable, prefix)
 	})
+}
+
+// IncludeFolder is the Include of a step that reads one folder of the tree,
+// slash-separated and relative to its root: the root itself is all of it.
+func IncludeFolder(folder string) []string {
+	if folder = path.Clean(folder); folder != "." {
+		return []string{folder}
+	}
+	return nil
 }
 
 // Cache is a directory that a tool keeps between runs. On the host the tool

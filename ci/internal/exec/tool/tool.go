@@ -20,8 +20,8 @@ type Tool struct {
 	// `go run package@version`, which keeps it in the build cache and checks it
 	// against the checksum database, so that Go is all that a machine needs.
 	Package, Version string
-	// Get says how to get a tool that is not compiled, for people.
-	Get string
+	// Install says how to get a tool that is not compiled, for people.
+	Install string
 }
 
 // The tools, and their versions.
@@ -33,14 +33,14 @@ var (
 	TFLint       = Tool{Name: "tflint", Package: "github.com/terraform-linters/tflint", Version: "v0.64.0"}
 	Gitleaks     = Tool{Name: "gitleaks", Package: "github.com/zricethezav/gitleaks/v8", Version: "v8.30.1"}
 
-	Terraform = Tool{Name: "terraform", Get: "install it from https://developer.hashicorp.com/terraform/install"}
-	Nginx     = Tool{Name: "nginx", Get: "install it (apt-get install nginx-light)"}
+	Terraform = Tool{Name: "terraform", Install: "install it from https://developer.hashicorp.com/terraform/install"}
+	Nginx     = Tool{Name: "nginx", Install: "install it (apt-get install nginx-light)"}
 
 	// Those that describe, sign and scan images are never compiled by the pipeline:
 	// it would take minutes.
-	Trivy  = Tool{Name: "trivy", Get: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
-	Syft   = Tool{Name: "syft", Get: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}
-	Cosign = Tool{Name: "cosign", Get: "install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3)"}
+	Trivy  = Tool{Name: "trivy", Install: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
+	Syft   = Tool{Name: "syft", Install: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}
+	Cosign = Tool{Name: "cosign", Install: "install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3)"}
 )
 
 // Compiled are the tools that Go compiles where they run.
@@ -48,8 +48,8 @@ func Compiled() []Tool {
 	return []Tool{GolangciLint, Gofumpt, Govulncheck, Actionlint, TFLint, Gitleaks}
 }
 
-// golang is what compiles the others.
-var golang = Tool{Name: "go", Get: "install Go from https://go.dev/dl"}
+// goTool is what compiles the others.
+var goTool = Tool{Name: "go", Install: "install Go from https://go.dev/dl"}
 
 // Command is the tool's command line. What it exits with is lost where it is
 // compiled: `go run` turns every exit code but 0 into 1. A -mod=vendor of GOFLAGS,
@@ -78,28 +78,28 @@ func (t Tool) Run(ctx context.Context, executor step.Executor, s step.Step, dir 
 	if errors.Is(err, exec.ErrNotFound) {
 		absent := t
 		if t.Package != "" {
-			absent = golang
+			absent = goTool
 		}
-		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", absent.Name, absent.Get)}
+		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", absent.Name, absent.Install)}
 	}
 	if err != nil {
 		return result, err
 	}
-	if said := t.unfetched(result); said != "" {
+	if said := t.fetchError(result); said != "" {
 		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s %s cannot be fetched, which needs the network the first time: %s", t.Name, t.Version, said)}
 	}
 	return result, nil
 }
 
-// goSaid is the go command's own voice, as against that of what it runs.
-var goSaid = regexp.MustCompile(`(?m)^go: (.+)$`)
+// goMessage is the go command's own voice, as against that of what it runs.
+var goMessage = regexp.MustCompile(`(?m)^go: (.+)$`)
 
-// unfetched is why the go command could not get the tool; "" where it could.
-func (t Tool) unfetched(result step.Result) string {
+// fetchError is why the go command could not get the tool; "" where it could.
+func (t Tool) fetchError(result step.Result) string {
 	if t.Package == "" || result.ExitCode == 0 {
 		return ""
 	}
-	for _, line := range goSaid.FindAllStringSubmatch(result.Stderr, -1) {
+	for _, line := range goMessage.FindAllStringSubmatch(result.Stderr, -1) {
 		if said, ok := strings.CutPrefix(line[1], t.Package+"@"+t.Version); ok {
 			return strings.TrimLeft(said, ": ")
 		}

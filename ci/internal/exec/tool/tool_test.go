@@ -27,7 +27,7 @@ func TestPins(t *testing.T) {
 		require.Regexp(t, `^v\d+\.\d+\.\d+$`, pinned.Version, pinned.Name)
 	}
 	for _, installed := range []tool.Tool{tool.Terraform, tool.Nginx, tool.Trivy} {
-		require.Contains(t, installed.Get, "install it", installed.Name)
+		require.Contains(t, installed.Install, "install it", installed.Name)
 	}
 }
 

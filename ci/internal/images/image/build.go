@@ -97,7 +97,7 @@ func (b Builder) build(ctx context.Context, service platform.Service) (Image, er
 // checkLineEndings refuses a service whose files are not what the repository
 // holds: its image would be another one than on other machines.
 func (b Builder) checkLineEndings(ctx context.Context, service platform.Service) error {
-	name, err := b.Source.Converted(ctx, service.Path)
+	name, err := b.Source.ConvertedLineEndings(ctx, service.Path)
 	if err != nil || name == "" {
 		return err
 	}

@@ -27,7 +27,7 @@ const packagesFile = "packages.json"
 type modules struct {
 	Builder
 	service platform.Service
-	held    source.Held
+	held    source.CommittedFiles
 	paths   map[string]string // import path of a module, by its folder
 	rules   ignore
 }
@@ -86,7 +86,7 @@ func (b Builder) modules(ctx context.Context, service platform.Service) (modules
 		folders = append(folders, folder)
 		always = append(always, path.Join(folder, "go.mod"), path.Join(folder, "go.sum"))
 	}
-	if m.held, err = b.Source.Held(ctx, folders...); err != nil {
+	if m.held, err = b.Source.CommittedFiles(ctx, folders...); err != nil {
 		return m, err
 	}
 	return m, m.held.Check(ctx, always, b.Exact)
@@ -115,7 +115,7 @@ func (m modules) check(ctx context.Context, target v1.Platform, chain toolchain)
 		}
 	}
 	for folder, importPath := range m.paths {
-		files, err := m.held.Below(folder)
+		files, err := m.held.In(folder)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (m modules) check(ctx context.Context, target v1.Platform, chain toolchain)
 			at[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
 		}
 		for _, f := range files {
-			if !f.Here && wanted(packages, at, importPath, folder, f) {
+			if !f.Exists && wanted(packages, at, importPath, folder, f) {
 				compared = append(compared, path.Join(folder, f.Name))
 			}
 		}

@@ -102,7 +102,7 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	held, err := b.Source.Held(ctx, append(deciding(service), service.Path)...)
+	held, err := b.Source.CommittedFiles(ctx, append(deciding(service), service.Path)...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +144,8 @@ type sitePart struct{ folder, target string }
 // names are the files of a service's folder that enter its image, relative to
 // that folder, and those that the commit decides, relative to the tree: they are
 // compared with it, and some of them may be missing.
-func (b Builder) names(ctx context.Context, held source.Held, folder string, rules ignore) (entering, compared []string, err error) {
-	known, err := held.Below(folder)
+func (b Builder) names(ctx context.Context, held source.CommittedFiles, folder string, rules ignore) (entering, compared []string, err error) {
+	known, err := held.In(folder)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -158,7 +158,7 @@ func (b Builder) names(ctx context.Context, held source.Held, folder string, rul
 		if !enters || leak.Private(file.Name) {
 			continue
 		}
-		if file.Here && file.Tracked {
+		if file.Exists && file.Tracked {
 			names[file.Name] = true
 		}
 		if part, _, _ := strings.Cut(file.Name, "/"); slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {

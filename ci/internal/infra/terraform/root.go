@@ -71,15 +71,15 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh, s.Keep = true, providers()
-	s.Pass = append(s.Pass, "AWS_*")
+	s.NoCache, s.Intermediate = true, providers()
+	s.PassEnv = append(s.PassEnv, "AWS_*")
 	return s
 }
 
 // OfflineInitStep installs providers and modules and asks no backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Keep = providers()
+	s.Intermediate = providers()
 	return s
 }
 
@@ -125,14 +125,14 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 func (r Root) ShowStep() step.Step {
 	s := r.inited(plainly(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
-	s.Stdout, s.Fresh = ShowFile, true
+	s.Stdout, s.NoCache = ShowFile, true
 	return s
 }
 
 // PullStep reads the state as it is now.
 func (r Root) PullStep() step.Step {
 	s := r.live(plainly(r.step("state pull", "state", "pull")))
-	s.Stdout, s.Careful = PullFile, false
+	s.Stdout, s.InterruptOnly = PullFile, false
 	return s
 }
 
@@ -155,7 +155,7 @@ func (r Root) ApplyStep(o ApplyOptions) step.Step {
 	}
 	s := r.live(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
-	s.Leaves = []string{LostState}
+	s.FailureFiles = []string{LostState}
 	return s
 }
 
@@ -195,7 +195,7 @@ func (r Root) step(name string, args ...string) step.Step {
 		},
 		Stdout:  StreamFile(args[0]),
 		Include: slices.Clone(include),
-		Pass:    []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
+		PassEnv:    []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
 	}
 }
 
@@ -208,7 +208,7 @@ func (Root) inited(s step.Step) step.Step {
 // live makes s one that talks to the backend and to AWS.
 func (r Root) live(s step.Step) step.Step {
 	s = r.inited(s)
-	s.Fresh, s.Careful = true, true
-	s.Pass = append(s.Pass, "AWS_*")
+	s.NoCache, s.InterruptOnly = true, true
+	s.PassEnv = append(s.PassEnv, "AWS_*")
 	return s
 }

@@ -294,7 +294,7 @@ func (d Delivery) goal(ctx context.Context, to string, o Options) ([]rollout.Tar
 // released is the full id of a commit. One that is given in short is looked for
 // among the last releases first: they are known where git is not.
 func (d Delivery) released(ctx context.Context, to string) (string, error) {
-	if !source.IsShort(to) {
+	if !source.IsShortSHA(to) {
 		return d.Source.Resolve(ctx, to)
 	}
 	found := map[string]bool{}

@@ -8,9 +8,9 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// next are the steps after a service was added. The first deploy finds what Terraform
+// nextSteps are the steps after a service was added. The first deploy finds what Terraform
 // made.
-const next = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
+const nextSteps = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
 the platform, and deploy: the first release brings the image and starts the tasks.`
 
 // JSON writes what was added for programs.
@@ -27,7 +27,7 @@ func (a Added) Text(w io.Writer) error {
 	for _, name := range a.Files {
 		fmt.Fprintf(&b, "  new      %s\n", name)
 	}
-	b.WriteString(next + "\n")
+	b.WriteString(nextSteps + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -43,6 +43,6 @@ func (a Added) Markdown(w io.Writer) error {
 	for _, name := range a.Files {
 		fmt.Fprintf(&b, "| %s | new |\n", name)
 	}
-	b.WriteString("\n" + next + "\n")
+	b.WriteString("\n" + nextSteps + "\n")
 	return report.WriteMarkdown(w, b.String())
 }

@@ -58,10 +58,10 @@ func (p Pipeline) Modules() ([]string, error) {
 	return gotest.ForPlatform(p.Dir, settings).Modules, err
 }
 
-// Locked are the images from elsewhere.
-func (p Pipeline) Locked() (image.Lock, error) { return image.ReadLock(p.Dir) }
+// ImageLock are the images from elsewhere.
+func (p Pipeline) ImageLock() (image.Lock, error) { return image.ReadLock(p.Dir) }
 
 // Commits are the last n commits.
 func (p Pipeline) Commits(ctx context.Context, n int) ([]source.Commit, error) {
-	return source.Tree{Dir: p.Dir}.Recent(ctx, n)
+	return source.Tree{Dir: p.Dir}.RecentCommits(ctx, n)
 }

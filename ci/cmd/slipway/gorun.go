@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// parentPoll is how often the parent is looked for.
-const parentPoll = 500 * time.Millisecond
+// parentPollInterval is how often the parent is looked for.
+const parentPollInterval = 500 * time.Millisecond
 
-// underGoRun tells whether `go run` started this program: it compiles to a
+// startedByGoRun tells whether `go run` started this program: it compiles to a
 // temporary folder of its own.
-func underGoRun() bool {
+func startedByGoRun() bool {
 	file, err := os.Executable()
 	return err == nil && strings.Contains(filepath.ToSlash(file), "/go-build")
 }
@@ -21,9 +21,9 @@ func underGoRun() bool {
 // followParent ends this program as SIGTERM does when its parent has ended.
 // `go run` dies of a SIGTERM without passing it on, and would leave the
 // program running.
-func followParent(signals chan<- os.Signal) {
+func exitWithParent(signals chan<- os.Signal) {
 	parent := os.Getppid()
-	ticker := time.NewTicker(parentPoll)
+	ticker := time.NewTicker(parentPollInterval)
 	defer ticker.Stop()
 	for range ticker.C {
 		if os.Getppid() != parent {

@@ -31,12 +31,12 @@ const (
 // attributesFile says how git converts files.
 const attributesFile = ".gitattributes"
 
-// Held is what the commit at HEAD holds in some folders, and what git makes of the
+// CommittedFiles is what the commit at HEAD holds in some folders, and what git makes of the
 // work tree there: in submodules, too, as far as they are checked out. It is asked
 // for whether files are the commit's, because `git status` does not tell of all that
 // are not: it believes the index about files that it was told not to look at, and
 // takes for equal what a filter makes equal.
-type Held struct {
+type CommittedFiles struct {
 	tree    Tree
 	own     *repository
 	entries map[string]*entry // by name, relative to the tree's folder
@@ -48,14 +48,14 @@ type entry struct {
 	name       string // relative to the repository's folder
 	mode, id   string // in the commit; empty where it has none
 	tracked    bool   // in the index
-	visible    bool   // git status tells that it differs
-	absent     bool   // a submodule that is not checked out
+	modified    bool   // git status tells that it differs
+	uninitialized     bool   // a submodule that is not checked out
 }
 
 // repository is the tree's own, or a submodule's.
 type repository struct {
 	Tree
-	at     string // the folder, relative to the tree's; "" is the tree's own
+	dir     string // the folder, relative to the tree's; "" is the tree's own
 	prefix string // of that folder in the repository
 }
 
@@ -63,19 +63,19 @@ type repository struct {
 type File struct {
 	Name    string // relative to the folder that was asked for
 	Tracked bool
-	Here    bool // in the work tree
+	Exists    bool // in the work tree
 	// Submodule is set for one that is not checked out.
 	Submodule bool
 }
 
-// Held reads what the commit holds in folders, relative to the tree's own. What is
+// CommittedFiles reads what the commit holds in folders, relative to the tree's own. What is
 // outside of the repository is left out.
-func (t Tree) Held(ctx context.Context, folders ...string) (Held, error) {
-	h := Held{tree: t, own: &repository{Tree: t}, entries: map[string]*entry{}}
+func (t Tree) CommittedFiles(ctx context.Context, folders ...string) (CommittedFiles, error) {
+	h := CommittedFiles{tree: t, own: &repository{Tree: t}, entries: map[string]*entry{}}
 	return h, h.read(ctx, h.own, folders)
 }
 
-func (h Held) read(ctx context.Context, r *repository, folders []string) error {
+func (h CommittedFiles) read(ctx context.Context, r *repository, folders []string) error {
 	prefix, err := r.Git(ctx, "rev-parse", "--show-prefix")
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (h Held) read(ctx context.Context, r *repository, folders []string) error {
 	var above []string
 	for _, folder := range folders {
 		folder = path.Clean(folder)
-		if r.outside(folder) {
+		if r.isOutside(folder) {
 			continue
 		}
 		paths[folder] = true
@@ -110,7 +110,7 @@ func (h Held) read(ctx context.Context, r *repository, folders []string) error {
 		if err != nil {
 			return err
 		}
-		for _, line := range split(list + inside) { // mode type id\tname
+		for _, line := range splitNUL(list + inside) { // mode type id\tname
 			facts, name, _ := strings.Cut(line, "\t")
 			if fields := strings.Fields(facts); len(fields) == 3 && fields[1] != "tree" {
 				e := h.entry(r, name)
@@ -124,7 +124,7 @@ func (h Held) read(ctx context.Context, r *repository, folders []string) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range split(list) { // mode id stage\tname
+	for _, line := range splitNUL(list) { // mode id stage\tname
 		facts, name, _ := strings.Cut(line, "\t")
 		e := h.entry(r, name)
 		e.tracked = true
@@ -136,23 +136,23 @@ func (h Held) read(ctx context.Context, r *repository, folders []string) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range split(list) { // XY name, from the repository's root
+	for _, line := range splitNUL(list) { // XY name, from the repository's root
 		if name, err := filepath.Rel("/"+r.prefix, "/"+line[min(3, len(line)):]); err == nil {
-			h.entry(r, filepath.ToSlash(name)).visible = true
+			h.entry(r, filepath.ToSlash(name)).modified = true
 		}
 	}
-	return h.descend(ctx, r, folders)
+	return h.readSubmodules(ctx, r, folders)
 }
 
-// descend reads the submodules of a repository.
-func (h Held) descend(ctx context.Context, r *repository, folders []string) error {
+// readSubmodules reads the submodules of a repository.
+func (h CommittedFiles) readSubmodules(ctx context.Context, r *repository, folders []string) error {
 	for name, e := range maps.Clone(h.entries) {
 		if e.repository != r || e.mode != submoduleMode {
 			continue
 		}
 		dir := filepath.Join(h.tree.Dir, filepath.FromSlash(name))
 		if _, err := os.Lstat(filepath.Join(dir, ".git")); err != nil {
-			e.absent = true
+			e.uninitialized = true
 			continue
 		}
 		var below []string // of the submodule
@@ -163,34 +163,34 @@ func (h Held) descend(ctx context.Context, r *repository, folders []string) erro
 			}
 			below = append(below, inside)
 		}
-		if err := h.read(ctx, &repository{Tree: Tree{dir}, at: name}, below); err != nil {
+		if err := h.read(ctx, &repository{Tree: Tree{dir}, dir: name}, below); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// outside tells whether a name is outside of the repository; one on another drive is
+// isOutside tells whether a name is outside of the repository; one on another drive is
 // absolute.
-func (r *repository) outside(name string) bool {
+func (r *repository) isOutside(name string) bool {
 	return filepath.IsAbs(filepath.FromSlash(name)) || strings.HasPrefix(path.Join(r.prefix, name)+"/", "../")
 }
 
-func (h Held) entry(r *repository, name string) *entry {
-	full := path.Join(r.at, name)
+func (h CommittedFiles) entry(r *repository, name string) *entry {
+	full := path.Join(r.dir, name)
 	if h.entries[full] == nil {
 		h.entries[full] = &entry{repository: r, name: path.Clean(name)}
 	}
 	return h.entries[full]
 }
 
-func split(list string) []string {
+func splitNUL(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == 0 })
 }
 
-// Below lists what commit or index have below folder, sorted. A submodule that is
+// In lists what commit or index have below folder, sorted. A submodule that is
 // not checked out is one name among them, and not here.
-func (h Held) Below(folder string) ([]File, error) {
+func (h CommittedFiles) In(folder string) ([]File, error) {
 	var files []File
 	for _, name := range slices.Sorted(maps.Keys(h.entries)) {
 		e := h.entries[name]
@@ -201,10 +201,10 @@ func (h Held) Below(folder string) ([]File, error) {
 		case !ok:
 			continue
 		}
-		if !ok || !e.tracked && e.mode == "" || e.mode == submoduleMode && !e.absent {
+		if !ok || !e.tracked && e.mode == "" || e.mode == submoduleMode && !e.uninitialized {
 			continue
 		}
-		f := File{Name: inside, Tracked: e.tracked, Submodule: e.absent}
+		f := File{Name: inside, Tracked: e.tracked, Submodule: e.uninitialized}
 		_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			var at *os.PathError
@@ -213,7 +213,7 @@ func (h Held) Below(folder string) ([]File, error) {
 			}
 			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), err)
 		}
-		f.Here = err == nil && !e.absent
+		f.Exists = err == nil && !e.uninitialized
 		files = append(files, f)
 	}
 	return files, nil
@@ -222,21 +222,21 @@ func (h Held) Below(folder string) ([]File, error) {
 // difference is a file that is not what the commit holds, and what to do. Git is asked
 // for that, about the one that is told.
 type difference struct {
-	name, what, mend string
-	of               *comparison // to ask, unless mend is known
+	name, problem, fix string
+	comparison               *comparison // to ask, unless mend is known
 }
 
 // Check compares files with the commit, and gives a usage error that names the first
 // that is another one, or not there, and what to do. What `git status` tells counts
 // only if exact is set: somebody who builds what they have just changed knows.
-func (h Held) Check(ctx context.Context, names []string, exact bool) error {
+func (h CommittedFiles) Check(ctx context.Context, names []string, exact bool) error {
 	differences, err := h.differences(ctx, names, exact)
 	if err != nil || len(differences) == 0 {
 		return err
 	}
 	first := slices.MinFunc(differences, func(a, b difference) int { return cmp.Compare(a.name, b.name) })
-	if first.of != nil {
-		if first, err = first.of.explain(ctx, first); err != nil {
+	if first.comparison != nil {
+		if first, err = first.comparison.explain(ctx, first); err != nil {
 			return err
 		}
 	}
@@ -244,14 +244,14 @@ func (h Held) Check(ctx context.Context, names []string, exact bool) error {
 	if n := len(differences) - 1; n > 0 {
 		more = fmt.Sprintf(" (and %d more)", n)
 	}
-	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.what, first.mend)
+	return outcome.Usagef("%s%s %s: %s", Display(first.name), more, first.problem, first.fix)
 }
 
-func (h Held) differences(ctx context.Context, names []string, exact bool) ([]difference, error) {
+func (h CommittedFiles) differences(ctx context.Context, names []string, exact bool) ([]difference, error) {
 	all := map[string]bool{}
 	for _, name := range names {
 		name = path.Clean(name)
-		if h.own.outside(name) {
+		if h.own.isOutside(name) {
 			continue
 		}
 		all[name] = true
@@ -272,17 +272,17 @@ func (h Held) differences(ctx context.Context, names []string, exact bool) ([]di
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		e := h.entries[name]
 		switch {
-		case e == nil && h.above(name, func(e *entry) bool { return e.absent || e.visible && !e.tracked && !exact }):
-		case e == nil && !h.here(name):
+		case e == nil && h.hasParent(name, func(e *entry) bool { return e.uninitialized || e.modified && !e.tracked && !exact }):
+		case e == nil && !h.exists(name):
 		case e == nil:
-			differences = append(differences, difference{name: name, what: "counts for the image, and git ignores it, so that no commit holds it", mend: "git add -f " + shell(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
-		case e.visible && !exact && !e.absent:
-		case e.id == "" && !e.absent && e.tracked:
-			differences = append(differences, difference{name: name, what: "is not in the commit", mend: "commit it"})
-		case e.id == "" && !e.absent:
-			differences = append(differences, difference{name: name, what: "counts for the image, and is not in the commit", mend: "git add it and commit"})
+			differences = append(differences, difference{name: name, problem: "counts for the image, and git ignores it, so that no commit holds it", fix: "git add -f " + shellQuote(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
+		case e.modified && !exact && !e.uninitialized:
+		case e.id == "" && !e.uninitialized && e.tracked:
+			differences = append(differences, difference{name: name, problem: "is not in the commit", fix: "commit it"})
+		case e.id == "" && !e.uninitialized:
+			differences = append(differences, difference{name: name, problem: "counts for the image, and is not in the commit", fix: "git add it and commit"})
 		case e.mode == submoduleMode:
-			d, err := h.submodule(ctx, name, e)
+			d, err := h.compareSubmodule(ctx, name, e)
 			if err != nil {
 				return nil, err
 			}
@@ -301,31 +301,31 @@ func (h Held) differences(ctx context.Context, names []string, exact bool) ([]di
 	return differences, nil
 }
 
-// Complete is a usage error if the work tree lacks what the commit has in folders: it
+// CheckComplete is a usage error if the work tree lacks what the commit has in folders: it
 // says what to do where a folder is not there at all.
-func (t Tree) Complete(ctx context.Context, folders ...string) error {
-	h, err := t.Held(ctx, folders...)
+func (t Tree) CheckComplete(ctx context.Context, folders ...string) error {
+	h, err := t.CommittedFiles(ctx, folders...)
 	if err != nil {
 		return err
 	}
 	var names []string
 	for name := range h.entries {
-		if e := h.entries[name]; e.absent || e.mode != "" && !h.here(name) {
+		if e := h.entries[name]; e.uninitialized || e.mode != "" && !h.exists(name) {
 			names = append(names, name)
 		}
 	}
 	return h.Check(ctx, names, false)
 }
 
-// here tells whether a name is in the work tree.
-func (h Held) here(name string) bool {
+// exists tells whether a name is in the work tree.
+func (h CommittedFiles) exists(name string) bool {
 	_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
 	return err == nil
 }
 
-// above tells whether a folder above name is such an entry: a submodule that is not
+// hasParent tells whether a folder above name is such an entry: a submodule that is not
 // checked out, or another repository that was never added.
-func (h Held) above(name string, is func(*entry) bool) bool {
+func (h CommittedFiles) hasParent(name string, is func(*entry) bool) bool {
 	for dir := path.Dir(name); dir != "." && path.Base(dir) != ".."; dir = path.Dir(dir) {
 		if e := h.entries[dir]; e != nil && is(e) {
 			return true
@@ -334,10 +334,10 @@ func (h Held) above(name string, is func(*entry) bool) bool {
 	return false
 }
 
-func (h Held) submodule(ctx context.Context, name string, e *entry) ([]difference, error) {
-	command := e.repository.command()
-	if e.absent {
-		return []difference{{name: name, what: "is a submodule that is not checked out", mend: command + "submodule update --init " + shell(e.name)}}, nil
+func (h CommittedFiles) compareSubmodule(ctx context.Context, name string, e *entry) ([]difference, error) {
+	command := e.repository.gitCommand()
+	if e.uninitialized {
+		return []difference{{name: name, problem: "is a submodule that is not checked out", fix: command + "submodule update --init " + shellQuote(e.name)}}, nil
 	}
 	head, err := Tree{filepath.Join(h.tree.Dir, filepath.FromSlash(name))}.Git(ctx, "rev-parse", "HEAD")
 	if err != nil {
@@ -345,27 +345,27 @@ func (h Held) submodule(ctx context.Context, name string, e *entry) ([]differenc
 	}
 	if head = strings.TrimSpace(head); head != e.id {
 		what := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
-		return []difference{{name: name, what: what, mend: command + "submodule update --init " + shell(e.name) + ", or commit it as it is"}}, nil
+		return []difference{{name: name, problem: what, fix: command + "submodule update --init " + shellQuote(e.name) + ", or commit it as it is"}}, nil
 	}
 	return nil, nil
 }
 
 // compare compares files of one repository with its commit.
-func (h Held) compare(ctx context.Context, r *repository, names []string) ([]difference, error) {
-	c := comparison{Held: h, repository: r}
-	if err := c.ask(ctx, names); err != nil {
+func (h CommittedFiles) compare(ctx context.Context, r *repository, names []string) ([]difference, error) {
+	c := comparison{CommittedFiles: h, repository: r}
+	if err := c.readAttributes(ctx, names); err != nil {
 		return nil, err
 	}
 	var differences []difference
 	for _, name := range names {
-		d, err := c.file(name)
+		d, err := c.compareFile(name)
 		if err != nil {
 			return nil, err
 		}
 		differences = append(differences, d...)
 	}
-	for some := range slices.Chunk(c.unsure, together) {
-		d, err := c.settle(ctx, some)
+	for some := range slices.Chunk(c.undecided, batchSize) {
+		d, err := c.compareWithGit(ctx, some)
 		if err != nil {
 			return nil, err
 		}
@@ -374,30 +374,30 @@ func (h Held) compare(ctx context.Context, r *repository, names []string) ([]dif
 	return differences, nil
 }
 
-// together is how many files git is asked about at once: a process for each would
+// batchSize is how many files git is asked about at once: a process for each would
 // take longer than all else, and their contents are in memory.
-const together = 50
+const batchSize = 50
 
 // comparison compares the files of one repository.
 type comparison struct {
-	Held
+	CommittedFiles
 	repository *repository
 	// attributes of each file: those that change what git writes to a work tree.
 	attributes map[string]map[string]string
 	// drivers are the configured commands of filters, by filter and kind.
 	drivers map[string]map[string]bool
-	// unsure are the files that only git can tell about.
-	unsure []string
+	// undecided are the files that only git can tell about.
+	undecided []string
 }
 
 // ask asks git how it converts the files. The attributes are those of the index: a
 // work tree may lack the file that has them.
-func (c *comparison) ask(ctx context.Context, names []string) error {
+func (c *comparison) readAttributes(ctx context.Context, names []string) error {
 	var list strings.Builder
 	for _, name := range names {
 		list.WriteString(c.entries[name].name + "\x00")
 	}
-	said, err := c.repository.ask(ctx, list.String(), "check-attr", "-z", "--cached", "--stdin", "filter", "ident", "eol", "working-tree-encoding")
+	said, err := c.repository.gitWithInput(ctx, list.String(), "check-attr", "-z", "--cached", "--stdin", "filter", "ident", "eol", "working-tree-encoding")
 	if err != nil {
 		return err
 	}
@@ -420,7 +420,7 @@ func (c *comparison) ask(ctx context.Context, names []string) error {
 	if err != nil && ctx.Err() != nil {
 		return err // any other error is that there is none
 	}
-	for _, line := range split(said) {
+	for _, line := range splitNUL(said) {
 		key, command, _ := strings.Cut(line, "\n")
 		key = strings.TrimPrefix(key, "filter.")
 		dot := strings.LastIndex(key, ".")
@@ -432,7 +432,7 @@ func (c *comparison) ask(ctx context.Context, names []string) error {
 	return nil
 }
 
-func (c *comparison) file(name string) ([]difference, error) {
+func (c *comparison) compareFile(name string) ([]difference, error) {
 	e := c.entries[name]
 	file := filepath.Join(c.tree.Dir, filepath.FromSlash(name))
 	info, err := os.Lstat(file)
@@ -442,45 +442,45 @@ func (c *comparison) file(name string) ([]difference, error) {
 	case err != nil:
 		return nil, err
 	case e.mode == linkMode && info.Mode()&fs.ModeSymlink == 0:
-		return []difference{{name: name, what: "is a symbolic link in the commit and not here", mend: "git config core.symlinks true, and " + c.again(name)}}, nil
+		return []difference{{name: name, problem: "is a symbolic link in the commit and not here", fix: "git config core.symlinks true, and " + c.checkoutCommand(name)}}, nil
 	case e.mode == linkMode:
 		target, err := os.Readlink(file)
-		if err == nil && hashOf(e.id, []byte(filepath.ToSlash(target))) != e.id {
+		if err == nil && blobID(e.id, []byte(filepath.ToSlash(target))) != e.id {
 			return c.differs(name, "leads elsewhere than in the commit"), nil
 		}
 		return nil, err
 	case !info.Mode().IsRegular():
 		return c.differs(name, "is a file in the commit and not here"), nil
 	}
-	data, err := c.contentOf(name)
+	data, err := c.readFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return c.content(name, data), nil
+	return c.compareContent(name, data), nil
 }
 
-// content compares a file's content with the commit, as far as git need not be asked.
-func (c *comparison) content(name string, data []byte) []difference {
+// compareContent compares a file's content with the commit, as far as git need not be asked.
+func (c *comparison) compareContent(name string, data []byte) []difference {
 	e := c.entries[name]
 	attributes := c.attributes[e.name]
 	filter, drivers := attributes["filter"], c.drivers[attributes["filter"]]
-	same := hashOf(e.id, data) == e.id
+	same := blobID(e.id, data) == e.id
 	switch {
 	case filter != "" && lfsPointer.Match(data):
 		what := "is a Git LFS pointer here, and not the file that it stands for"
-		return []difference{{name: name, what: what, mend: c.repository.command() + "lfs pull (actions/checkout: lfs: true)"}}
+		return []difference{{name: name, problem: what, fix: c.repository.gitCommand() + "lfs pull (actions/checkout: lfs: true)"}}
 	case same && filter == "lfs": // it gives back what is no pointer
 	case same && filter != "" && len(drivers) == 0:
-		return c.noFilter(name, filter)
+		return c.missingFilter(name, filter)
 	case same && !drivers["smudge"] && !drivers["process"] && attributes["ident"] == "" && attributes["eol"] != "crlf" && attributes["working-tree-encoding"] == "":
 	default:
-		c.unsure = append(c.unsure, name)
+		c.undecided = append(c.undecided, name)
 	}
 	return nil
 }
 
 // settle asks git about files: what they stand for in Git LFS, and what it would write.
-func (c *comparison) settle(ctx context.Context, names []string) (differences []difference, err error) {
+func (c *comparison) compareWithGit(ctx context.Context, names []string) (differences []difference, err error) {
 	filterOf := func(name string) string { return c.attributes[c.entries[name].name]["filter"] }
 	var filtered, others []string
 	for _, name := range names {
@@ -488,7 +488,7 @@ func (c *comparison) settle(ctx context.Context, names []string) (differences []
 			filtered = append(filtered, name)
 		}
 	}
-	blobs, err := c.objects(ctx, filtered)
+	blobs, err := c.readObjects(ctx, filtered)
 	if err != nil {
 		return nil, err
 	}
@@ -496,7 +496,7 @@ func (c *comparison) settle(ctx context.Context, names []string) (differences []
 		filter, pointer := filterOf(name), lfsPointer.FindStringSubmatch(blobs[name])
 		switch {
 		case pointer != nil:
-			data, err := c.contentOf(name)
+			data, err := c.readFile(name)
 			if err != nil {
 				return nil, err
 			}
@@ -506,12 +506,12 @@ func (c *comparison) settle(ctx context.Context, names []string) (differences []
 		case filter == "lfs":
 			differences = append(differences, c.differs(name, "differs from the commit")...)
 		case filter != "" && len(c.drivers[filter]) == 0:
-			differences = append(differences, c.noFilter(name, filter)...)
+			differences = append(differences, c.missingFilter(name, filter)...)
 		default:
 			others = append(others, name)
 		}
 	}
-	written, err := c.objects(ctx, others, "--filters")
+	written, err := c.readObjects(ctx, others, "--filters")
 	if err != nil && ctx.Err() != nil {
 		return nil, err
 	}
@@ -519,17 +519,17 @@ func (c *comparison) settle(ctx context.Context, names []string) (differences []
 		e := c.entries[name]
 		one, known := written[name]
 		if !known { // one of them failed, or its name has a line break
-			one, err = c.repository.Git(ctx, append(c.required(), "cat-file", "--filters", "--path="+path.Join(c.repository.prefix, e.name), e.id)...)
+			one, err = c.repository.Git(ctx, append(c.requireFilters(), "cat-file", "--filters", "--path="+path.Join(c.repository.prefix, e.name), e.id)...)
 			if err != nil && ctx.Err() != nil {
 				return nil, err
 			}
 			if err != nil {
 				what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
-				differences = append(differences, difference{name: name, what: what, mend: "mend the filter, and " + c.again(name)})
+				differences = append(differences, difference{name: name, problem: what, fix: "mend the filter, and " + c.checkoutCommand(name)})
 				continue
 			}
 		}
-		data, err := c.contentOf(name)
+		data, err := c.readFile(name)
 		if err != nil {
 			return nil, err
 		}
@@ -540,8 +540,8 @@ func (c *comparison) settle(ctx context.Context, names []string) (differences []
 	return differences, nil
 }
 
-// objects are what the commit holds of files, or with --filters what git would write.
-func (c *comparison) objects(ctx context.Context, names []string, flags ...string) (map[string]string, error) {
+// readObjects are what the commit holds of files, or with --filters what git would write.
+func (c *comparison) readObjects(ctx context.Context, names []string, flags ...string) (map[string]string, error) {
 	var asked []string
 	var list strings.Builder
 	mark := rand.Text() // ends an object: git tells the size before its filters
@@ -559,7 +559,7 @@ func (c *comparison) objects(ctx context.Context, names []string, flags ...strin
 	if len(asked) == 0 {
 		return nil, nil
 	}
-	said, err := c.repository.ask(ctx, list.String(), append(append(c.required(), "cat-file", "--batch"), flags...)...)
+	said, err := c.repository.gitWithInput(ctx, list.String(), append(append(c.requireFilters(), "cat-file", "--batch"), flags...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -571,9 +571,9 @@ func (c *comparison) objects(ctx context.Context, names []string, flags ...strin
 	return found, nil
 }
 
-// required are git's options by which a filter that fails does not pass for one that
+// requireFilters are git's options by which a filter that fails does not pass for one that
 // does nothing.
-func (c *comparison) required() (options []string) {
+func (c *comparison) requireFilters() (options []string) {
 	for filter, kinds := range c.drivers {
 		if kinds["smudge"] || kinds["process"] {
 			options = append(options, "-c", "filter."+filter+".required=true")
@@ -582,13 +582,13 @@ func (c *comparison) required() (options []string) {
 	return options
 }
 
-func (c *comparison) noFilter(name, filter string) []difference {
+func (c *comparison) missingFilter(name, filter string) []difference {
 	what := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
-	return []difference{{name: name, what: what, mend: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.again(name))}}
+	return []difference{{name: name, problem: what, fix: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.checkoutCommand(name))}}
 }
 
-// contentOf reads a file of the work tree.
-func (c *comparison) contentOf(name string) ([]byte, error) {
+// readFile reads a file of the work tree.
+func (c *comparison) readFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -598,7 +598,7 @@ func (c *comparison) contentOf(name string) ([]byte, error) {
 }
 
 func (c *comparison) differs(name, what string) []difference {
-	return []difference{{name: name, what: what, of: c}}
+	return []difference{{name: name, problem: what, comparison: c}}
 }
 
 // explain tells why `git status` may say nothing of a difference, and what to do.
@@ -608,63 +608,63 @@ func (c *comparison) explain(ctx context.Context, d difference) (difference, err
 	if err != nil {
 		return d, err
 	}
-	command, again := c.repository.command(), c.again(d.name)
+	command, again := c.repository.gitCommand(), c.checkoutCommand(d.name)
 	sparse := ""
-	if !c.here(d.name) {
+	if !c.exists(d.name) {
 		sparse, _ = c.repository.Git(ctx, "config", "--type=bool", "--get", "core.sparseCheckout") // an error is that it is not set
 	}
 	skipped := strings.HasPrefix(strings.ToUpper(tag), "S")
 	switch {
 	case skipped && strings.TrimSpace(sparse) == "true":
-		d.what += " (a sparse checkout leaves it out)"
-		d.mend = command + "sparse-checkout disable"
+		d.problem += " (a sparse checkout leaves it out)"
+		d.fix = command + "sparse-checkout disable"
 	case skipped:
-		d.what += " (git is told to skip it)"
-		d.mend = command + "update-index --no-skip-worktree " + shell(e.name) + ", then " + again + " or commit it"
+		d.problem += " (git is told to skip it)"
+		d.fix = command + "update-index --no-skip-worktree " + shellQuote(e.name) + ", then " + again + " or commit it"
 	case tag != "" && tag[0] >= 'a' && tag[0] <= 'z':
-		d.what += " (git is told to assume it unchanged)"
-		d.mend = command + "update-index --no-assume-unchanged " + shell(e.name) + ", then " + again + " or commit it"
-	case e.visible:
-		d.what += " (git status)"
-		d.mend = "commit it, or " + again
+		d.problem += " (git is told to assume it unchanged)"
+		d.fix = command + "update-index --no-assume-unchanged " + shellQuote(e.name) + ", then " + again + " or commit it"
+	case e.modified:
+		d.problem += " (git status)"
+		d.fix = "commit it, or " + again
 	default:
-		d.what += ", and git status does not tell"
-		d.mend = again + ", or commit it"
+		d.problem += ", and git status does not tell"
+		d.fix = again + ", or commit it"
 	}
 	return d, nil
 }
 
-// again is the command that writes a file as the commit has it. Git leaves a file
+// checkoutCommand is the command that writes a file as the commit has it. Git leaves a file
 // alone that it takes for unchanged.
-func (c *comparison) again(name string) string {
-	return "rm -f " + shell(name) + " && " + c.repository.command() + "checkout HEAD -- " + shell(c.entries[name].name)
+func (c *comparison) checkoutCommand(name string) string {
+	return "rm -f " + shellQuote(name) + " && " + c.repository.gitCommand() + "checkout HEAD -- " + shellQuote(c.entries[name].name)
 }
 
-// command is how a command line for the repository begins.
-func (r *repository) command() string {
-	if r.at == "" {
+// gitCommand is how a command line for the repository begins.
+func (r *repository) gitCommand() string {
+	if r.dir == "" {
 		return "git "
 	}
-	return "git -C " + shell(r.at) + " "
+	return "git -C " + shellQuote(r.dir) + " "
 }
 
 // lfsPointer is the whole of a pointer of Git LFS:
 // https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 var lfsPointer = regexp.MustCompile(`\Aversion https?://[^\n]+/spec/v1\r?\n(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]+)\r?\n?\z`)
 
-// plain is a name that a shell takes as it is.
-var plain = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
+// shellSafe is a name that a shell takes as it is.
+var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
-// shell is a name as a command line has it.
-func shell(name string) string {
-	if plain.MatchString(name) {
+// shellQuote is a name as a command line has it.
+func shellQuote(name string) string {
+	if shellSafe.MatchString(name) {
 		return name
 	}
 	return Display("'" + strings.ReplaceAll(name, "'", `'\''`) + "'")
 }
 
-// hashOf is git's id of a content, in the kind of hash that id is of.
-func hashOf(id string, data []byte) string {
+// blobID is git's id of a content, in the kind of hash that id is of.
+func blobID(id string, data []byte) string {
 	sum := sha1.New() //nolint:gosec // git's own
 	if len(id) == hex.EncodedLen(sha256.Size) {
 		sum = sha256.New()

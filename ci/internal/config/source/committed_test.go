@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestFewCallsOfGit: a process for each file would take longer than a build.
-func TestFewCallsOfGit(t *testing.T) {
+// TestGitCallCount: a process for each file would take longer than a build.
+func TestGitCallCount(t *testing.T) {
 	dir := sourcetest.New(t)
 	var names []string
 	for n := range 60 {
@@ -34,7 +34,7 @@ func TestFewCallsOfGit(t *testing.T) {
 	check := func() error {
 		t.Helper()
 		require.NoError(t, os.WriteFile(log, nil, 0o600))
-		held, err := source.Tree{Dir: dir}.Held(t.Context(), "web")
+		held, err := source.Tree{Dir: dir}.CommittedFiles(t.Context(), "web")
 		require.NoError(t, err)
 		checked := held.Check(t.Context(), names, true)
 		calls, err := os.ReadFile(log)

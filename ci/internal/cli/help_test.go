@@ -114,8 +114,8 @@ func indexOf(words []string, word string) int {
 	return -1
 }
 
-// TestHelpReadsLikeAManual: in chapters, and in the order of a change's way.
-func TestHelpReadsLikeAManual(t *testing.T) {
+// TestHelpGroups: in chapters, and in the order of a change's way.
+func TestHelpGroups(t *testing.T) {
 	code, out, _ := run(t, "--help")
 	require.Equal(t, outcome.Done, code)
 	last := 0

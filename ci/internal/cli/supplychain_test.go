@@ -106,9 +106,9 @@ func testSignatures(t *testing.T, dir string) {
 	require.Contains(t, stderr, "publish it first")
 }
 
-// TestToolsAreMissing: a tool that is missing is told before anything is built, with
+// TestMissingTools: a tool that is missing is told before anything is built, with
 // how to get it; a registry on this machine does without a bill of materials.
-func TestToolsAreMissing(t *testing.T) {
+func TestMissingTools(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
 	dir := sourcetest.New(t)
@@ -262,7 +262,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	require.Contains(t, stderr, "has not signed it")
 }
 
-func TestTrustIsSaid(t *testing.T) {
+func TestSigningFlagErrors(t *testing.T) {
 	dir := sourcetest.New(t)
 	private, public := supplychaintest.Keys(t, "one")
 	text := filepath.Join(t.TempDir(), "text")

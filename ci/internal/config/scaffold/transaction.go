@@ -39,7 +39,7 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 	if err != nil {
 		return err
 	}
-	staged, err := stage(filepath.Dir(target), files)
+	staged, err := writeTemp(filepath.Dir(target), files)
 	undo = append(undo, func() error { return os.RemoveAll(staged) })
 	if err != nil {
 		return err
@@ -48,10 +48,10 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 		return err
 	}
 	undo = append(undo, func() error { return os.RemoveAll(target) })
-	if err := intend(ctx, tree, folder); err != nil {
+	if err := intendToAdd(ctx, tree, folder); err != nil {
 		return err
 	}
-	undo = append(undo, func() error { return forget(ctx, tree, folder) })
+	undo = append(undo, func() error { return removeFromIndex(ctx, tree, folder) })
 	for _, c := range slices.Backward(changes) {
 		restore, err := replace(filepath.Join(tree.Dir, filepath.FromSlash(c.name)), c.data)
 		if err != nil {
@@ -85,9 +85,9 @@ func removeEmpty(folders []string) {
 	}
 }
 
-// stage writes files to a new folder below parent, and returns its name. There is
+// writeTemp writes files to a new folder below parent, and returns its name. There is
 // a folder even after an error, "" where none could be made.
-func stage(parent string, files []file) (string, error) {
+func writeTemp(parent string, files []file) (string, error) {
 	dir, err := os.MkdirTemp(parent, ".new-service-")
 	if err != nil {
 		return "", err
@@ -122,14 +122,14 @@ func replace(name string, data []byte) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	swap := func(data []byte) error { return source.WriteFile(name, data, info.Mode().Perm()) }
+	swap := func(data []byte) error { return source.WriteFileAtomic(name, data, info.Mode().Perm()) }
 	return func() error { return swap(before) }, swap(data)
 }
 
-// intend tells git that the folder is to be added, without adding what is in it: a
+// intendToAdd tells git that the folder is to be added, without adding what is in it: a
 // site's image is made of what git knows. A folder that git ignores is a usage
 // error.
-func intend(ctx context.Context, tree source.Tree, folder string) error {
+func intendToAdd(ctx context.Context, tree source.Tree, folder string) error {
 	_, err := tree.Git(ctx, "add", "--intent-to-add", "--", folder)
 	if err != nil && strings.Contains(err.Error(), "ignored by one of your .gitignore files") {
 		return outcome.Usagef("git ignores %s, by a .gitignore: name another folder with --path", folder)
@@ -138,7 +138,7 @@ func intend(ctx context.Context, tree source.Tree, folder string) error {
 }
 
 // forget undoes that.
-func forget(ctx context.Context, tree source.Tree, folder string) error {
+func removeFromIndex(ctx context.Context, tree source.Tree, folder string) error {
 	_, err := tree.Git(context.WithoutCancel(ctx), "rm", "--cached", "-r", "-f", "-q", "--ignore-unmatch", "--", folder)
 	return err
 }

@@ -19,17 +19,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Terraform says which configuration a stage is about, where its state is, and what
+// TerraformOptions says which configuration a stage is about, where its state is, and what
 // its variables are: see [infra.Stage] and [terraform.PlanOptions].
-type Terraform struct {
+type TerraformOptions struct {
 	Dir            string
 	Backend        []string
 	Vars, VarFiles []string
 	LockTimeout    time.Duration
 }
 
-// stage is Terraform on the source tree; live, it has what it talks to AWS with.
-func (p Pipeline) stage(ctx context.Context, of Terraform, live bool) (s infra.Stage, err error) {
+// terraformStage is Terraform on the source tree; live, it has what it talks to AWS with.
+func (p Pipeline) terraformStage(ctx context.Context, of TerraformOptions, live bool) (s infra.Stage, err error) {
 	if of.Dir == "" || !filepath.IsLocal(filepath.FromSlash(of.Dir)) {
 		return s, outcome.Usagef("--dir %q: name a folder of the source tree", of.Dir)
 	}
@@ -50,7 +50,7 @@ func (p Pipeline) stage(ctx context.Context, of Terraform, live bool) (s infra.S
 	}
 	s.Exec = p.exec(s.Tree, env)
 	if host, ok := s.Exec.(step.Host); ok {
-		host.Narrate, host.Tee = p.Narrate, &terraform.Progress{W: p.Narrate}
+		host.Log, host.Tee = p.Log, &terraform.Progress{W: p.Log}
 		s.Exec, s.Program = host, terraform.Program()
 		return s, nil
 	}
@@ -61,7 +61,7 @@ func (p Pipeline) stage(ctx context.Context, of Terraform, live bool) (s infra.S
 
 // Validate checks the platform's configuration; see [infra.Stage.Validate].
 func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, error) {
-	s, err := p.stage(ctx, Terraform{Dir: dir}, false)
+	s, err := p.terraformStage(ctx, TerraformOptions{Dir: dir}, false)
 	if err != nil {
 		return infra.Validation{}, err
 	}
@@ -75,11 +75,11 @@ func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, e
 }
 
 // Plan plans changes of the platform; see [infra.Stage.Plan].
-func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (infra.Planned, error) {
+func (p Pipeline) Plan(ctx context.Context, of TerraformOptions, o infra.PlanOptions) (infra.Planned, error) {
 	if o.RefreshOnly && o.Destroy {
 		return infra.Planned{}, outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
 	}
-	s, err := p.stage(ctx, of, true)
+	s, err := p.terraformStage(ctx, of, true)
 	if err != nil {
 		return infra.Planned{}, err
 	}
@@ -88,8 +88,8 @@ func (p Pipeline) Plan(ctx context.Context, of Terraform, o infra.PlanOptions) (
 }
 
 // Apply applies a plan of the platform; see [infra.Stage.Apply].
-func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions) (infra.Applied, error) {
-	s, err := p.stage(ctx, of, true)
+func (p Pipeline) Apply(ctx context.Context, of TerraformOptions, o infra.ApplyOptions) (infra.Applied, error) {
+	s, err := p.terraformStage(ctx, of, true)
 	if err != nil {
 		return infra.Applied{}, err
 	}
@@ -103,7 +103,7 @@ func (p Pipeline) Apply(ctx context.Context, of Terraform, o infra.ApplyOptions)
 
 // drift adds to a status what others have changed of the platform. It locks no state,
 // and leaves no plan.
-func (p Pipeline) drift(ctx context.Context, of Terraform, status *report.Status) error {
+func (p Pipeline) drift(ctx context.Context, of TerraformOptions, status *report.Status) error {
 	out, err := os.MkdirTemp("", "slipway-drift-")
 	if err != nil {
 		return fmt.Errorf("making room for the plan: %w", err)

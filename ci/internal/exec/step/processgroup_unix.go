@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// groupPoll is how often a cancelled group is asked whether it has ended.
-const groupPoll = 10 * time.Millisecond
+// groupPollInterval is how often a cancelled group is asked whether it has ended.
+const groupPollInterval = 10 * time.Millisecond
 
-// ownGroup gives cmd a process group of its own, so that cancelling it reaches
+// setProcessGroup gives cmd a process group of its own, so that cancelling it reaches
 // what it started, too: `go test` leaves its test binaries running when it
 // alone is killed (golang/go#22485), and a Ctrl-C at the terminal reaches
 // slipway alone, which then decides in which order things end. A careful tool
 // is interrupted, not terminated: Terraform's providers outlive a SIGINT, by
 // design, and end what they are doing, but die of a SIGTERM.
-func ownGroup(cmd *exec.Cmd, careful bool) {
+func setProcessGroup(cmd *exec.Cmd, careful bool) {
 	sig := syscall.SIGTERM
 	if careful {
 		sig = syscall.SIGINT
@@ -38,9 +38,9 @@ func ownGroup(cmd *exec.Cmd, careful bool) {
 // group and kills the rest. The kernel keeps the number of a group that has
 // members from being given to another process, so the signal reaches no
 // stranger.
-func endGroup(cmd *exec.Cmd, deadline time.Time) {
+func killProcessGroup(cmd *exec.Cmd, deadline time.Time) {
 	group := -cmd.Process.Pid
-	poll := time.NewTicker(groupPoll)
+	poll := time.NewTicker(groupPollInterval)
 	defer poll.Stop()
 	for time.Now().Before(deadline) {
 		if errors.Is(syscall.Kill(group, 0), syscall.ESRCH) {

@@ -9,7 +9,7 @@ import (
 
 // goneCommands say of commands that are gone what does their work now. They are
 // hidden, and take whatever was given to them.
-func goneCommands() []*cobra.Command {
+func removedCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for name, instead := range map[string]string{
 		"inspect": "crane manifest or docker buildx imagetools inspect tells what an image is, and diffoci diff what two differ in",
@@ -24,16 +24,16 @@ func goneCommands() []*cobra.Command {
 	return commands
 }
 
-// gone makes a flag that is gone a usage error that says what does its work now.
-func gone(cmd *cobra.Command, flag, instead string) {
-	cmd.Flags().Var(goneFlag(instead), flag, "")
+// removedFlag makes a flag that is gone a usage error that says what does its work now.
+func removedFlag(cmd *cobra.Command, flag, instead string) {
+	cmd.Flags().Var(removedFlagValue(instead), flag, "")
 	_ = cmd.Flags().MarkHidden(flag) // fails for no flag that there is
 }
 
-type goneFlag string
+type removedFlagValue string
 
-var _ pflag.Value = goneFlag("")
+var _ pflag.Value = removedFlagValue("")
 
-func (g goneFlag) Set(string) error { return outcome.Usagef("it is gone: %s", string(g)) }
-func (g goneFlag) String() string   { return "" }
-func (g goneFlag) Type() string     { return "string" }
+func (g removedFlagValue) Set(string) error { return outcome.Usagef("it is gone: %s", string(g)) }
+func (g removedFlagValue) String() string   { return "" }
+func (g removedFlagValue) Type() string     { return "string" }

@@ -29,8 +29,8 @@ type file struct {
 	data []byte
 }
 
-// facts are what templates know.
-type facts struct {
+// templateData are what templates know.
+type templateData struct {
 	platform.Service
 	Module module
 	Paths  paths
@@ -46,8 +46,8 @@ var functions = template.FuncMap{
 
 // render makes the files of a service.
 func render(service platform.Service, m module) ([]file, error) {
-	known := facts{
-		Service: service, Module: m, Paths: pathsOf(service), Home: home(service),
+	known := templateData{
+		Service: service, Module: m, Paths: servedPaths(service), Home: homePath(service),
 		Root: strings.Repeat("../", 1+strings.Count(service.Path, "/")),
 	}
 	var files []file

@@ -11,7 +11,7 @@ import (
 // parentPollInterval is how often the parent is looked for.
 const parentPollInterval = 500 * time.Millisecond
 
-// startedByGoRun tells whether `go run` started this program: it compiles to a
+// startedByGoRun reports whether `go run` started this program: it compiles to a
 // temporary folder of its own.
 func startedByGoRun() bool {
 	file, err := os.Executable()

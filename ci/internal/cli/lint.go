@@ -61,7 +61,7 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
 	return cmd
 }
 
-// inCI tells whether nobody watches who would read what is skipped: the one thing that
+// inCI reports whether nobody watches who would read what is skipped: the one thing that
 // differs there.
 func inCI() bool {
 	ci, err := strconv.ParseBool(os.Getenv("CI"))

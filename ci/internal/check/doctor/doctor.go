@@ -145,9 +145,9 @@ func CheckStages(names []string) error {
 // Report is what was found, and what it is enough for.
 type Report struct {
 	// Ready is whether the stages that were named, or else the local ones, can run.
-	Ready  bool    `json:"ready"`
-	Results  []Result `json:"findings"`
-	Stages []Stage `json:"stages"`
+	Ready   bool     `json:"ready"`
+	Results []Result `json:"findings"`
+	Stages  []Stage  `json:"stages"`
 }
 
 // Result is the result of one check.

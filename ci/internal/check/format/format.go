@@ -69,8 +69,8 @@ func Terraform(folder, image string) Formatter {
 			Stdout:  diffFile,
 			Include: step.IncludeFolder(folder),
 		},
-		prefix: "new/",
-		syntaxErrorPattern:  regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
+		prefix:             "new/",
+		syntaxErrorPattern: regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
 	}
 }
 

@@ -20,7 +20,7 @@ type Check struct {
 	Name string
 	// notApplicable says why there is nothing to look at; "" where there is.
 	notApplicable string
-	run     func(ctx context.Context, executor step.Executor) ([]Finding, error)
+	run           func(ctx context.Context, executor step.Executor) ([]Finding, error)
 }
 
 // invocation is a step of a tool, and what its end means.

@@ -43,7 +43,7 @@ func nginxCheck(p pathMapper, service platform.Service, image string) Check {
 }
 
 var (
-	nginxLine      = regexp.MustCompile(`\[(warn|error|crit|alert|emerg)\] (?:\d+#\d+: )?(.+?)(?: in (\S+):(\d+))?$`)
+	nginxLine        = regexp.MustCompile(`\[(warn|error|crit|alert|emerg)\] (?:\d+#\d+: )?(.+?)(?: in (\S+):(\d+))?$`)
 	nginxMissingFile = regexp.MustCompile(`open\(\) "(/etc/nginx/(?:mime\.types|(?:fastcgi|scgi|uwsgi)_params))" failed \(2:`)
 )
 

@@ -18,10 +18,10 @@ const (
 	Succeeded Result = "succeeded"
 	Failed    Result = "failed"
 
-	Clean   Result = "clean"    // the tool found nothing
+	Clean         Result = "clean"    // the tool found nothing
 	HasFindings   Result = "findings" // it found something
-	Skipped Result = "skipped"  // it cannot be had
-	CheckFailed  Result = "failed"   // it did not do its work
+	Skipped       Result = "skipped"  // it cannot be had
+	CheckFailed   Result = "failed"   // it did not do its work
 	NotApplicable Result = "nothing"  // there is nothing to look at
 )
 

@@ -64,7 +64,7 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 type runner struct {
 	exec    step.Executor
 	options Options
-	logMu sync.Mutex
+	logMu   sync.Mutex
 }
 
 // runCheck runs one check and tells its result at once.

@@ -8,15 +8,14 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// nextSteps are the steps after a service was added. The first deploy finds what Terraform
-// made.
+// nextSteps is printed after a service was added.
 const nextSteps = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
 the platform, and deploy: the first release brings the image and starts the tasks.`
 
-// JSON writes what was added for programs.
+// JSON writes the result as one JSON document.
 func (a Added) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
-// Text writes what was added for a terminal.
+// Text writes the result for a terminal.
 func (a Added) Text(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry
@@ -32,7 +31,7 @@ func (a Added) Text(w io.Writer) error {
 	return err
 }
 
-// Markdown writes what was added for a page.
+// Markdown writes the result as Markdown.
 func (a Added) Markdown(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry

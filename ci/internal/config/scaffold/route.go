@@ -10,15 +10,15 @@ import (
 )
 
 var (
-	// plainPath is what a template can serve as it is: no wildcard, nothing that
-	// Go's router or Nginx read as something else.
+	// plainPath matches a path without wildcards and without characters that are special
+	// to net/http.ServeMux or Nginx.
 	plainPath   = regexp.MustCompile(`^(/[A-Za-z0-9_.~-]+)+$`)
 	plainFolder = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
 )
 
-// checkRoutes wants routes that a template can serve and that lead to nobody
-// else. The services file itself takes more: other patterns can be written there
-// once the service answers them.
+// checkRoutes checks that a template can serve the routes and that they do not conflict
+// with another service. The services file allows more patterns; they can be added there
+// once the service serves them.
 func checkRoutes(p platform.Platform, service platform.Service) error {
 	below := false
 	for _, route := range service.Routes {
@@ -48,15 +48,14 @@ func isPlainPath(literal string) bool {
 	return plainPath.MatchString(literal) && path.Clean(literal) == literal
 }
 
-// paths are what a Go service answers.
+// paths are the paths that a Go service serves, as [net/http.ServeMux] patterns.
 type paths struct {
-	// Health are where it tells how it is, Identity where it tells which instance
-	// it is, both as patterns of Go's router.
+	// Health answers with the health, Identity with the instance.
 	Health, Identity []string
 }
 
-// pathsOf derives them from the routes: the smoke test asks for the root below each
-// prefix, and for "health" there.
+// servedPaths derives the paths from the routes: the smoke test requests the root below
+// each prefix, and "health" there.
 func servedPaths(service platform.Service) paths {
 	var found paths
 	known := map[string]bool{}
@@ -82,7 +81,7 @@ func servedPaths(service platform.Service) paths {
 	return found
 }
 
-// homePath is the path of a site's first page, with a slash at its end.
+// homePath returns the path of a site's home page, with a trailing slash.
 func homePath(service platform.Service) string {
 	for _, route := range service.Routes {
 		if prefix, ok := strings.CutSuffix(route, "/*"); ok {

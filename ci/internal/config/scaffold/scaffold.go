@@ -1,6 +1,5 @@
-// Package scaffold adds a service to a source tree: its entry in the services
-// file, and a folder with a small service that passes every stage as it is.
-// Both are written, or nothing is.
+// Package scaffold adds a service to a source tree: an entry in the services file and a
+// folder with a small service that passes every stage. It writes both or nothing.
 package scaffold
 
 import (
@@ -18,10 +17,10 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Kinds lists the kinds of service that there are templates for.
+// Kinds lists the kinds of service that have a template.
 func Kinds() []string { return []string{string(platform.Go), string(platform.Nginx)} }
 
-// ParseKind finds a kind by its name; an unknown one is a usage error.
+// ParseKind returns the kind with a name. An unknown name is a usage error.
 func ParseKind(name string) (platform.Kind, error) {
 	if slices.Contains(Kinds(), name) {
 		return platform.Kind(name), nil
@@ -32,15 +31,14 @@ func ParseKind(name string) (platform.Kind, error) {
 	return "", outcome.Usagef("no kind %q: take one of %s", name, strings.Join(Kinds(), ", "))
 }
 
-// Where the search for a free port begins.
+// The first ports that Default tries.
 const (
 	firstGoPort    = 8000
 	firstNginxPort = 8080
 )
 
-// Default is a service as it is made where nothing else is asked for: in a
-// folder of its name, on the first port that no other has, for /NAME and all
-// below it, of the smallest size, twice.
+// Default returns a service with default values: its name as folder, the first free port,
+// the routes /NAME and /NAME/*, the smallest size and two tasks.
 func Default(p platform.Platform, name string, kind platform.Kind) platform.Service {
 	s := platform.Service{
 		Name: name, Path: name, Kind: kind, Port: firstGoPort, HealthPath: "/health",
@@ -55,22 +53,22 @@ func Default(p platform.Platform, name string, kind platform.Kind) platform.Serv
 	return s
 }
 
-// Added is what was written. Files are named by their slash-separated path from the
+// Added describes what was written. File names are slash-separated and relative to the
 // root of the tree.
 type Added struct {
-	// Service is its name.
+	// Service is the name of the service.
 	Service string `json:"service"`
-	// Entry is what stands under the name in the services file.
+	// Entry is its entry in the services file.
 	Entry platform.Service `json:"entry"`
 	// Files are the new files.
 	Files []string `json:"files"`
-	// Changed are the files that were there before.
+	// Changed are the existing files that were changed.
 	Changed []string `json:"changed"`
 }
 
-// Add adds a service to the tree and tells git of its files, so that images have
-// them before they are committed. Bad input is a usage error. After an error the
-// tree is as it was.
+// Add adds a service to the tree and to git's index (intent to add), so that images
+// contain its files before they are committed. Bad input is a usage error. After an error
+// the tree is unchanged.
 func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added, error) {
 	p, err := platform.Load(tree.Dir)
 	if err != nil {
@@ -124,8 +122,8 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	return added, nil
 }
 
-// addEntry is the services file with the service in it, once it is sure that it says
-// what it said before, and the new service.
+// addEntry returns the services file with the service added. It verifies that the other
+// services are unchanged.
 func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
 	extended, err := insertEntry(data, service)
 	if err != nil {
@@ -143,10 +141,10 @@ func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byt
 	return extended, nil
 }
 
-// reservedFolders are folders of the pipeline's own, in which no service belongs.
+// reservedFolders are folders of the pipeline, which cannot contain services.
 var reservedFolders = []string{"ci", "terraform", ".git", ".github"}
 
-// checkFolder wants a folder that is not there yet, and that is nobody else's.
+// checkFolder checks that the folder does not exist and belongs to nothing else.
 func checkFolder(dir string, p platform.Platform, folder string) error {
 	if !plainFolder.MatchString(folder) {
 		return outcome.Usagef("path %q: take letters, digits, dots, hyphens and underscores, such as services/orders", folder)

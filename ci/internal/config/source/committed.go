@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // git's own name of a content
+	"crypto/sha1" //nolint:gosec // git's object ids
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -22,54 +22,53 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Modes of what is neither a file nor a folder to git.
+// Git's file modes of symbolic links and submodules.
 const (
 	linkMode      = "120000"
 	submoduleMode = "160000"
 )
 
-// attributesFile says how git converts files.
+// attributesFile configures how git converts files.
 const attributesFile = ".gitattributes"
 
-// CommittedFiles is what the commit at HEAD holds in some folders, and what git makes of the
-// work tree there: in submodules, too, as far as they are checked out. It is asked
-// for whether files are the commit's, because `git status` does not tell of all that
-// are not: it believes the index about files that it was told not to look at, and
-// takes for equal what a filter makes equal.
+// CommittedFiles are the files of some folders in the commit at HEAD and in the index,
+// including those of initialized submodules. [CommittedFiles.Check] compares them with
+// the work tree. `git status` does not suffice: it skips files that are marked
+// assume-unchanged or skip-worktree, and treats files as equal that a filter makes equal.
 type CommittedFiles struct {
 	tree    Tree
 	own     *repository
 	entries map[string]*entry // by name, relative to the tree's folder
 }
 
-// entry is one name of a repository.
+// entry is a file or submodule of a repository.
 type entry struct {
-	repository *repository
-	name       string // relative to the repository's folder
-	mode, id   string // in the commit; empty where it has none
-	tracked    bool   // in the index
-	modified    bool   // git status tells that it differs
-	uninitialized     bool   // a submodule that is not checked out
+	repository    *repository
+	name          string // relative to the repository's folder
+	mode, id      string // in the commit; empty if it is not there
+	tracked       bool   // in the index
+	modified      bool   // reported by git status
+	uninitialized bool   // a submodule that is not checked out
 }
 
-// repository is the tree's own, or a submodule's.
+// repository is the tree's own repository or a submodule.
 type repository struct {
 	Tree
-	dir     string // the folder, relative to the tree's; "" is the tree's own
-	prefix string // of that folder in the repository
+	dir    string // relative to the tree's folder; "" for the tree's own repository
+	prefix string // of dir in the repository
 }
 
-// File is one name that a commit or the index has.
+// File is a file or submodule in the commit or the index.
 type File struct {
-	Name    string // relative to the folder that was asked for
+	Name    string // relative to the folder given to [CommittedFiles.In]
 	Tracked bool
-	Exists    bool // in the work tree
-	// Submodule is set for one that is not checked out.
+	Exists  bool // in the work tree
+	// Submodule is set for a submodule that is not checked out.
 	Submodule bool
 }
 
-// CommittedFiles reads what the commit holds in folders, relative to the tree's own. What is
-// outside of the repository is left out.
+// CommittedFiles reads the files of folders, which are relative to the tree's folder.
+// Folders outside of the repository are left out.
 func (t Tree) CommittedFiles(ctx context.Context, folders ...string) (CommittedFiles, error) {
 	h := CommittedFiles{tree: t, own: &repository{Tree: t}, entries: map[string]*entry{}}
 	return h, h.read(ctx, h.own, folders)
@@ -106,13 +105,13 @@ func (h CommittedFiles) read(ctx context.Context, r *repository, folders []strin
 		if err != nil {
 			return err
 		}
-		inside, err := r.Git(ctx, append([]string{"ls-tree", "-z", "-d", "HEAD", "--"}, append(above, attributesFile)...)...) // what a submodule has, it does not list
+		inside, err := r.Git(ctx, append([]string{"ls-tree", "-z", "-d", "HEAD", "--"}, append(above, attributesFile)...)...) // ls-tree lists no files of submodules
 		if err != nil {
 			return err
 		}
 		for _, line := range splitNUL(list + inside) { // mode type id\tname
-			facts, name, _ := strings.Cut(line, "\t")
-			if fields := strings.Fields(facts); len(fields) == 3 && fields[1] != "tree" {
+			info, name, _ := strings.Cut(line, "\t")
+			if fields := strings.Fields(info); len(fields) == 3 && fields[1] != "tree" {
 				e := h.entry(r, name)
 				e.mode, e.id = fields[0], fields[2]
 			}
@@ -125,10 +124,10 @@ func (h CommittedFiles) read(ctx context.Context, r *repository, folders []strin
 		return err
 	}
 	for _, line := range splitNUL(list) { // mode id stage\tname
-		facts, name, _ := strings.Cut(line, "\t")
+		info, name, _ := strings.Cut(line, "\t")
 		e := h.entry(r, name)
 		e.tracked = true
-		if mode, _, _ := strings.Cut(facts, " "); mode == submoduleMode && e.mode == "" {
+		if mode, _, _ := strings.Cut(info, " "); mode == submoduleMode && e.mode == "" {
 			e.mode = mode
 		}
 	}
@@ -170,8 +169,8 @@ func (h CommittedFiles) readSubmodules(ctx context.Context, r *repository, folde
 	return nil
 }
 
-// isOutside tells whether a name is outside of the repository; one on another drive is
-// absolute.
+// isOutside reports whether a name is outside of the repository. Names on another drive
+// are absolute.
 func (r *repository) isOutside(name string) bool {
 	return filepath.IsAbs(filepath.FromSlash(name)) || strings.HasPrefix(path.Join(r.prefix, name)+"/", "../")
 }
@@ -188,8 +187,8 @@ func splitNUL(list string) []string {
 	return strings.FieldsFunc(list, func(r rune) bool { return r == 0 })
 }
 
-// In lists what commit or index have below folder, sorted. A submodule that is
-// not checked out is one name among them, and not here.
+// In lists the files of the commit and the index below folder, sorted. It lists a
+// submodule that is not checked out as one entry that does not exist.
 func (h CommittedFiles) In(folder string) ([]File, error) {
 	var files []File
 	for _, name := range slices.Sorted(maps.Keys(h.entries)) {
@@ -209,7 +208,7 @@ func (h CommittedFiles) In(folder string) ([]File, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			var at *os.PathError
 			if errors.As(err, &at) {
-				err = at.Err // without the path, which is told already
+				err = at.Err // the message has the path already
 			}
 			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(inside), err)
 		}
@@ -219,16 +218,16 @@ func (h CommittedFiles) In(folder string) ([]File, error) {
 	return files, nil
 }
 
-// difference is a file that is not what the commit holds, and what to do. Git is asked
-// for that, about the one that is told.
+// difference is a file that differs from the commit, and how to fix that. The fix is
+// computed only for the difference that is reported, because it needs git.
 type difference struct {
 	name, problem, fix string
-	comparison               *comparison // to ask, unless mend is known
+	comparison         *comparison // computes fix; nil if fix is set
 }
 
-// Check compares files with the commit, and gives a usage error that names the first
-// that is another one, or not there, and what to do. What `git status` tells counts
-// only if exact is set: somebody who builds what they have just changed knows.
+// Check compares files with the commit. It returns a usage error that names the first
+// file that differs or is missing, and the fix. Differences that `git status` reports
+// count only if exact is set: a developer who builds a changed tree knows of them.
 func (h CommittedFiles) Check(ctx context.Context, names []string, exact bool) error {
 	differences, err := h.differences(ctx, names, exact)
 	if err != nil || len(differences) == 0 {
@@ -301,8 +300,8 @@ func (h CommittedFiles) differences(ctx context.Context, names []string, exact b
 	return differences, nil
 }
 
-// CheckComplete is a usage error if the work tree lacks what the commit has in folders: it
-// says what to do where a folder is not there at all.
+// CheckComplete returns a usage error if the work tree lacks files that the commit has in
+// folders, for example in a sparse checkout.
 func (t Tree) CheckComplete(ctx context.Context, folders ...string) error {
 	h, err := t.CommittedFiles(ctx, folders...)
 	if err != nil {
@@ -317,14 +316,14 @@ func (t Tree) CheckComplete(ctx context.Context, folders ...string) error {
 	return h.Check(ctx, names, false)
 }
 
-// exists tells whether a name is in the work tree.
+// exists reports whether a name is in the work tree.
 func (h CommittedFiles) exists(name string) bool {
 	_, err := os.Lstat(filepath.Join(h.tree.Dir, filepath.FromSlash(name)))
 	return err == nil
 }
 
-// hasParent tells whether a folder above name is such an entry: a submodule that is not
-// checked out, or another repository that was never added.
+// hasParent reports whether is holds for a folder above name, such as a submodule that is
+// not checked out or an untracked nested repository.
 func (h CommittedFiles) hasParent(name string, is func(*entry) bool) bool {
 	for dir := path.Dir(name); dir != "." && path.Base(dir) != ".."; dir = path.Dir(dir) {
 		if e := h.entries[dir]; e != nil && is(e) {
@@ -344,8 +343,8 @@ func (h CommittedFiles) compareSubmodule(ctx context.Context, name string, e *en
 		return nil, err
 	}
 	if head = strings.TrimSpace(head); head != e.id {
-		what := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
-		return []difference{{name: name, problem: what, fix: command + "submodule update --init " + shellQuote(e.name) + ", or commit it as it is"}}, nil
+		problem := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
+		return []difference{{name: name, problem: problem, fix: command + "submodule update --init " + shellQuote(e.name) + ", or commit it as it is"}}, nil
 	}
 	return nil, nil
 }
@@ -374,35 +373,35 @@ func (h CommittedFiles) compare(ctx context.Context, r *repository, names []stri
 	return differences, nil
 }
 
-// batchSize is how many files git is asked about at once: a process for each would
-// take longer than all else, and their contents are in memory.
+// batchSize is how many files are passed to a git process. One process for each file
+// would be slow, and the contents of a batch are kept in memory.
 const batchSize = 50
 
 // comparison compares the files of one repository.
 type comparison struct {
 	CommittedFiles
 	repository *repository
-	// attributes of each file: those that change what git writes to a work tree.
+	// attributes of each file that change what git writes to a work tree.
 	attributes map[string]map[string]string
 	// drivers are the configured commands of filters, by filter and kind.
 	drivers map[string]map[string]bool
-	// undecided are the files that only git can tell about.
+	// undecided are the files that only git can compare.
 	undecided []string
 }
 
-// ask asks git how it converts the files. The attributes are those of the index: a
-// work tree may lack the file that has them.
+// readAttributes reads how git converts the files. It reads the attributes of the index,
+// because the work tree may lack .gitattributes.
 func (c *comparison) readAttributes(ctx context.Context, names []string) error {
 	var list strings.Builder
 	for _, name := range names {
 		list.WriteString(c.entries[name].name + "\x00")
 	}
-	said, err := c.repository.gitWithInput(ctx, list.String(), "check-attr", "-z", "--cached", "--stdin", "filter", "ident", "eol", "working-tree-encoding")
+	output, err := c.repository.gitWithInput(ctx, list.String(), "check-attr", "-z", "--cached", "--stdin", "filter", "ident", "eol", "working-tree-encoding")
 	if err != nil {
 		return err
 	}
 	c.attributes, c.drivers = map[string]map[string]string{}, map[string]map[string]bool{}
-	fields := strings.Split(said, "\x00")
+	fields := strings.Split(output, "\x00")
 	for n := 0; n+2 < len(fields); n += 3 {
 		name, attribute, value := path.Clean(fields[n]), fields[n+1], fields[n+2]
 		if value == "unspecified" || value == "unset" {
@@ -416,11 +415,11 @@ func (c *comparison) readAttributes(ctx context.Context, names []string) error {
 	if len(c.attributes) == 0 {
 		return nil
 	}
-	said, err = c.repository.Git(ctx, "config", "--null", "--get-regexp", `^filter\..*\.(clean|smudge|process)$`)
+	output, err = c.repository.Git(ctx, "config", "--null", "--get-regexp", `^filter\..*\.(clean|smudge|process)$`)
 	if err != nil && ctx.Err() != nil {
-		return err // any other error is that there is none
+		return err // otherwise no filter is configured
 	}
-	for _, line := range splitNUL(said) {
+	for _, line := range splitNUL(output) {
 		key, command, _ := strings.Cut(line, "\n")
 		key = strings.TrimPrefix(key, "filter.")
 		dot := strings.LastIndex(key, ".")
@@ -459,7 +458,8 @@ func (c *comparison) compareFile(name string) ([]difference, error) {
 	return c.compareContent(name, data), nil
 }
 
-// compareContent compares a file's content with the commit, as far as git need not be asked.
+// compareContent compares a file's content with the commit. Files that only git can
+// compare it adds to undecided.
 func (c *comparison) compareContent(name string, data []byte) []difference {
 	e := c.entries[name]
 	attributes := c.attributes[e.name]
@@ -467,9 +467,9 @@ func (c *comparison) compareContent(name string, data []byte) []difference {
 	same := blobID(e.id, data) == e.id
 	switch {
 	case filter != "" && lfsPointer.Match(data):
-		what := "is a Git LFS pointer here, and not the file that it stands for"
-		return []difference{{name: name, problem: what, fix: c.repository.gitCommand() + "lfs pull (actions/checkout: lfs: true)"}}
-	case same && filter == "lfs": // it gives back what is no pointer
+		problem := "is a Git LFS pointer here, and not the file that it stands for"
+		return []difference{{name: name, problem: problem, fix: c.repository.gitCommand() + "lfs pull (actions/checkout: lfs: true)"}}
+	case same && filter == "lfs": // it passes files through that are no pointers
 	case same && filter != "" && len(drivers) == 0:
 		return c.missingFilter(name, filter)
 	case same && !drivers["smudge"] && !drivers["process"] && attributes["ident"] == "" && attributes["eol"] != "crlf" && attributes["working-tree-encoding"] == "":
@@ -479,7 +479,8 @@ func (c *comparison) compareContent(name string, data []byte) []difference {
 	return nil
 }
 
-// settle asks git about files: what they stand for in Git LFS, and what it would write.
+// compareWithGit compares files with what git would write to the work tree, and Git LFS
+// files with the hash in their pointer.
 func (c *comparison) compareWithGit(ctx context.Context, names []string) (differences []difference, err error) {
 	filterOf := func(name string) string { return c.attributes[c.entries[name].name]["filter"] }
 	var filtered, others []string
@@ -518,14 +519,14 @@ func (c *comparison) compareWithGit(ctx context.Context, names []string) (differ
 	for _, name := range others {
 		e := c.entries[name]
 		one, known := written[name]
-		if !known { // one of them failed, or its name has a line break
+		if !known { // a filter failed, or the name has a line break
 			one, err = c.repository.Git(ctx, append(c.requireFilters(), "cat-file", "--filters", "--path="+path.Join(c.repository.prefix, e.name), e.id)...)
 			if err != nil && ctx.Err() != nil {
 				return nil, err
 			}
 			if err != nil {
-				what := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
-				differences = append(differences, difference{name: name, problem: what, fix: "mend the filter, and " + c.checkoutCommand(name)})
+				problem := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
+				differences = append(differences, difference{name: name, problem: problem, fix: "mend the filter, and " + c.checkoutCommand(name)})
 				continue
 			}
 		}
@@ -540,11 +541,12 @@ func (c *comparison) compareWithGit(ctx context.Context, names []string) (differ
 	return differences, nil
 }
 
-// readObjects are what the commit holds of files, or with --filters what git would write.
+// readObjects returns the contents of files in the commit; with --filters, as git would
+// write them to the work tree.
 func (c *comparison) readObjects(ctx context.Context, names []string, flags ...string) (map[string]string, error) {
-	var asked []string
+	var requested []string
 	var list strings.Builder
-	mark := rand.Text() // ends an object: git tells the size before its filters
+	mark := rand.Text() // ends an object, because git prints its size before filtering
 	for _, name := range names {
 		e := c.entries[name]
 		line := e.id
@@ -552,27 +554,27 @@ func (c *comparison) readObjects(ctx context.Context, names []string, flags ...s
 			line += " " + path.Join(c.repository.prefix, e.name)
 		}
 		if !strings.Contains(line, "\n") {
-			asked = append(asked, name)
+			requested = append(requested, name)
 			list.WriteString(line + "\n" + mark + "\n")
 		}
 	}
-	if len(asked) == 0 {
+	if len(requested) == 0 {
 		return nil, nil
 	}
-	said, err := c.repository.gitWithInput(ctx, list.String(), append(append(c.requireFilters(), "cat-file", "--batch"), flags...)...)
+	output, err := c.repository.gitWithInput(ctx, list.String(), append(append(c.requireFilters(), "cat-file", "--batch"), flags...)...)
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]string{}
-	for n, answer := range strings.Split(said, mark+" missing\n")[:len(asked)] {
-		_, content, _ := strings.Cut(answer, "\n") // id type size
-		found[asked[n]] = strings.TrimSuffix(content, "\n")
+	for n, object := range strings.Split(output, mark+" missing\n")[:len(requested)] {
+		_, content, _ := strings.Cut(object, "\n") // id type size
+		found[requested[n]] = strings.TrimSuffix(content, "\n")
 	}
 	return found, nil
 }
 
-// requireFilters are git's options by which a filter that fails does not pass for one that
-// does nothing.
+// requireFilters returns git options that make a failing filter an error; otherwise git
+// would use the unfiltered content.
 func (c *comparison) requireFilters() (options []string) {
 	for filter, kinds := range c.drivers {
 		if kinds["smudge"] || kinds["process"] {
@@ -583,8 +585,8 @@ func (c *comparison) requireFilters() (options []string) {
 }
 
 func (c *comparison) missingFilter(name, filter string) []difference {
-	what := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
-	return []difference{{name: name, problem: what, fix: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.checkoutCommand(name))}}
+	problem := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
+	return []difference{{name: name, problem: problem, fix: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.checkoutCommand(name))}}
 }
 
 // readFile reads a file of the work tree.
@@ -592,26 +594,26 @@ func (c *comparison) readFile(name string) ([]byte, error) {
 	data, err := os.ReadFile(filepath.Join(c.tree.Dir, filepath.FromSlash(name)))
 	var at *fs.PathError
 	if errors.As(err, &at) {
-		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the path is told already
+		return nil, fmt.Errorf("reading %s: %w", Display(name), at.Err) // the message has the path already
 	}
 	return data, err
 }
 
-func (c *comparison) differs(name, what string) []difference {
-	return []difference{{name: name, problem: what, comparison: c}}
+func (c *comparison) differs(name, problem string) []difference {
+	return []difference{{name: name, problem: problem, comparison: c}}
 }
 
-// explain tells why `git status` may say nothing of a difference, and what to do.
+// explain adds to a difference why `git status` may not report it, and the fix.
 func (c *comparison) explain(ctx context.Context, d difference) (difference, error) {
 	e := c.entries[d.name]
 	tag, err := c.repository.Git(ctx, "--literal-pathspecs", "ls-files", "-v", "--", e.name)
 	if err != nil {
 		return d, err
 	}
-	command, again := c.repository.gitCommand(), c.checkoutCommand(d.name)
+	command, checkout := c.repository.gitCommand(), c.checkoutCommand(d.name)
 	sparse := ""
 	if !c.exists(d.name) {
-		sparse, _ = c.repository.Git(ctx, "config", "--type=bool", "--get", "core.sparseCheckout") // an error is that it is not set
+		sparse, _ = c.repository.Git(ctx, "config", "--type=bool", "--get", "core.sparseCheckout") // fails if it is not set
 	}
 	skipped := strings.HasPrefix(strings.ToUpper(tag), "S")
 	switch {
@@ -620,27 +622,27 @@ func (c *comparison) explain(ctx context.Context, d difference) (difference, err
 		d.fix = command + "sparse-checkout disable"
 	case skipped:
 		d.problem += " (git is told to skip it)"
-		d.fix = command + "update-index --no-skip-worktree " + shellQuote(e.name) + ", then " + again + " or commit it"
+		d.fix = command + "update-index --no-skip-worktree " + shellQuote(e.name) + ", then " + checkout + " or commit it"
 	case tag != "" && tag[0] >= 'a' && tag[0] <= 'z':
 		d.problem += " (git is told to assume it unchanged)"
-		d.fix = command + "update-index --no-assume-unchanged " + shellQuote(e.name) + ", then " + again + " or commit it"
+		d.fix = command + "update-index --no-assume-unchanged " + shellQuote(e.name) + ", then " + checkout + " or commit it"
 	case e.modified:
 		d.problem += " (git status)"
-		d.fix = "commit it, or " + again
+		d.fix = "commit it, or " + checkout
 	default:
 		d.problem += ", and git status does not tell"
-		d.fix = again + ", or commit it"
+		d.fix = checkout + ", or commit it"
 	}
 	return d, nil
 }
 
-// checkoutCommand is the command that writes a file as the commit has it. Git leaves a file
-// alone that it takes for unchanged.
+// checkoutCommand returns the shell command that writes the commit's version of a file. It
+// removes the file first, because git does not write files that it considers unchanged.
 func (c *comparison) checkoutCommand(name string) string {
 	return "rm -f " + shellQuote(name) + " && " + c.repository.gitCommand() + "checkout HEAD -- " + shellQuote(c.entries[name].name)
 }
 
-// gitCommand is how a command line for the repository begins.
+// gitCommand returns the beginning of a git command line for the repository.
 func (r *repository) gitCommand() string {
 	if r.dir == "" {
 		return "git "
@@ -648,14 +650,14 @@ func (r *repository) gitCommand() string {
 	return "git -C " + shellQuote(r.dir) + " "
 }
 
-// lfsPointer is the whole of a pointer of Git LFS:
+// lfsPointer matches a Git LFS pointer file:
 // https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 var lfsPointer = regexp.MustCompile(`\Aversion https?://[^\n]+/spec/v1\r?\n(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\r?\nsize ([0-9]+)\r?\n?\z`)
 
-// shellSafe is a name that a shell takes as it is.
+// shellSafe matches a name that needs no quotes in a shell.
 var shellSafe = regexp.MustCompile(`^[A-Za-z0-9_@%+=:,./-]+$`)
 
-// shellQuote is a name as a command line has it.
+// shellQuote quotes a name for a shell command.
 func shellQuote(name string) string {
 	if shellSafe.MatchString(name) {
 		return name
@@ -663,9 +665,9 @@ func shellQuote(name string) string {
 	return Display("'" + strings.ReplaceAll(name, "'", `'\''`) + "'")
 }
 
-// blobID is git's id of a content, in the kind of hash that id is of.
+// blobID returns git's object id of a content, with the same hash algorithm as id.
 func blobID(id string, data []byte) string {
-	sum := sha1.New() //nolint:gosec // git's own
+	sum := sha1.New() //nolint:gosec // git's hash
 	if len(id) == hex.EncodedLen(sha256.Size) {
 		sum = sha256.New()
 	}

@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// TopLevel is the root of the repository that the tree is in.
+// TopLevel returns the root of the repository that contains the tree.
 func (t Tree) TopLevel(ctx context.Context) (string, error) {
 	top, err := t.Git(ctx, "rev-parse", "--show-toplevel")
 	return filepath.FromSlash(strings.TrimSuffix(top, "\n")), err
 }
 
-// Modified tells whether any file is not what the commit at HEAD holds; see
+// Modified reports whether a file differs from the commit at HEAD; see
 // [Tree.CommittedFiles]. The names are slash-separated and relative to the tree's folder.
 func (t Tree) Modified(ctx context.Context, names []string) (bool, error) {
 	folders := map[string]bool{}

@@ -1,5 +1,5 @@
-// Package source asks git about the source tree: at which commit it is,
-// whether it is clean, which files belong to it.
+// Package source reads the source tree with git: its commit, whether it is clean,
+// and its files.
 package source
 
 import (
@@ -22,14 +22,14 @@ type Tree struct {
 	Dir string
 }
 
-// Revision is what a tree holds.
+// Revision is the commit of a tree and whether the tree differs from it.
 type Revision struct {
 	SHA   string // full id of the commit at HEAD
-	Dirty bool   // whether tracked files differ from it or files wait to be added
+	Dirty bool   // whether git status reports changed or untracked files
 }
 
-// Version names the revision where people and containers see it: the full
-// commit id, marked when the tree holds more than the commit.
+// Version returns the full commit id, with the suffix "-dirty" if the tree differs
+// from the commit.
 func (r Revision) Version() string {
 	if r.Dirty {
 		return r.SHA + "-dirty"
@@ -37,8 +37,8 @@ func (r Revision) Version() string {
 	return r.SHA
 }
 
-// Open checks that dir is part of a git work tree. What keeps git from reading
-// it is a usage error.
+// Open returns the tree at dir. It returns a usage error if dir is not part of a git
+// work tree that git can read.
 func Open(ctx context.Context, dir string) (Tree, error) {
 	tree, err := OpenFolder(dir)
 	if err != nil {
@@ -47,8 +47,8 @@ func Open(ctx context.Context, dir string) (Tree, error) {
 	return tree, tree.checkReadable(ctx)
 }
 
-// OpenFolder is a tree that git need not know, for what only reads the services file.
-// What asks git for more than that gets the error of [Open] then.
+// OpenFolder returns the tree at dir without requiring git, for commands that only read
+// the services file. Methods that need git return the error of [Open].
 func OpenFolder(dir string) (Tree, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return Tree{}, outcome.Usagef("no source tree at %s: name its root with --source", dir)
@@ -56,10 +56,10 @@ func OpenFolder(dir string) (Tree, error) {
 	return Tree{Dir: dir}, nil
 }
 
-// checkReadable is the usage error that says why git does not know the tree.
+// checkReadable returns a usage error that says why git cannot read the tree.
 func (t Tree) checkReadable(ctx context.Context) error {
-	facts, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
-	inside, prefix, _ := strings.Cut(strings.TrimSpace(facts), "\n")
+	output, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
+	inside, prefix, _ := strings.Cut(strings.TrimSpace(output), "\n")
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
@@ -81,7 +81,7 @@ func (t Tree) checkReadable(ctx context.Context) error {
 	return err
 }
 
-// absolute is dir from the root, as git wants it in its configuration.
+// absolute returns dir as an absolute path, which git's configuration requires.
 func absolute(dir string) string {
 	full, err := filepath.Abs(dir)
 	if err != nil {
@@ -90,7 +90,8 @@ func absolute(dir string) string {
 	return full
 }
 
-// Revision tells the commit at HEAD. A tree without a commit is a usage error.
+// Revision returns the revision at HEAD. It returns a usage error if the tree has no
+// commit.
 func (t Tree) Revision(ctx context.Context) (Revision, error) {
 	sha, err := t.head(ctx)
 	if err != nil {
@@ -103,8 +104,8 @@ func (t Tree) Revision(ctx context.Context) (Revision, error) {
 	return Revision{SHA: sha, Dirty: status != ""}, nil
 }
 
-// head is the full id of the commit at HEAD, which must hold the tree's folder:
-// a repository above that does not know it says nothing about what is in it.
+// head returns the full id of the commit at HEAD. The commit must contain the tree's
+// folder: the HEAD of a parent repository that does not track it is not its commit.
 func (t Tree) head(ctx context.Context) (string, error) {
 	ids, err := t.Git(ctx, "rev-parse", "--quiet", "HEAD^{commit}", "HEAD:./")
 	if err == nil {
@@ -120,7 +121,7 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
 }
 
-// CommittedAt tells when the commit at HEAD was made.
+// CommittedAt returns the committer date of HEAD.
 func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
 	at, err := t.Git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
 	if err != nil {
@@ -129,7 +130,7 @@ func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
 	return time.Parse(time.RFC3339, strings.TrimSpace(at))
 }
 
-// Commit is a commit in a few words.
+// Commit is the id and subject of a commit.
 type Commit struct {
 	SHA     string // its full id
 	Subject string
@@ -149,9 +150,8 @@ func (t Tree) RecentCommits(ctx context.Context, n int) ([]Commit, error) {
 	return commits, nil
 }
 
-// Files lists the files below folder that git tracks and that exist, sorted,
-// slash-separated and relative to folder. A file that was never added is not
-// among them: what ships is what the repository knows. Submodules are others'.
+// Files lists the tracked files below folder that exist, sorted, slash-separated and
+// relative to folder. It excludes untracked files and submodules.
 func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-s", "-z", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
@@ -159,8 +159,8 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	}
 	var files []string
 	for _, line := range splitNUL(list) {
-		facts, name, _ := strings.Cut(line, "\t") // mode id stage
-		if strings.HasPrefix(facts, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
+		info, name, _ := strings.Cut(line, "\t") // mode id stage
+		if strings.HasPrefix(info, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(folder), filepath.FromSlash(name)))
@@ -170,7 +170,7 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 		if err != nil {
 			var at *os.PathError
 			if errors.As(err, &at) {
-				err = at.Err // without the path, which is told already
+				err = at.Err // the message has the path already
 			}
 			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), err)
 		}
@@ -180,9 +180,9 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 }
 
 // ConvertedLineEndings finds a file below folder whose line endings git changed when it
-// wrote the work tree, as core.autocrlf makes it do: its bytes are others here
-// than elsewhere. Empty: there is none. A file that .gitattributes gives its
-// line endings has the same everywhere.
+// wrote the work tree, as core.autocrlf does: its bytes differ between machines. It
+// returns "" if no file was converted. Files whose line endings .gitattributes sets
+// are the same on every machine.
 func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, error) {
 	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
@@ -190,17 +190,16 @@ func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, 
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
 		// i/lf    w/crlf  attr/text=auto        \tname
-		facts, name, _ := strings.Cut(line, "\t")
-		fields := strings.Fields(facts)
-		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(facts, " eol=") {
+		info, name, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(info)
+		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(info, " eol=") {
 			continue
 		}
 		inIndex, inTree := strings.TrimPrefix(fields[0], "i/"), strings.TrimPrefix(fields[1], "w/")
 		if inIndex != "lf" || inTree != "crlf" {
 			continue
 		}
-		// Git takes what it converted for unchanged, and what somebody edited
-		// for changed.
+		// Git reports an edited file as changed, and one that it converted as unchanged.
 		changed, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
 		if err != nil {
 			return "", err
@@ -212,11 +211,11 @@ func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, 
 	return "", nil
 }
 
-// maxDisplayed is how many bytes of a file's name people are shown.
+// maxDisplayed is the length in bytes to which Display shortens a name.
 const maxDisplayed = 200
 
-// Display is a file's name as a message can say it: on one line, and without
-// its middle where it is very long.
+// Display formats a file's name for a message: on one line, quoted if necessary, and
+// shortened in the middle if it is very long.
 func Display(name string) string {
 	if len(name) > maxDisplayed {
 		name = strings.ToValidUTF8(name[:maxDisplayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-maxDisplayed/2:], "")

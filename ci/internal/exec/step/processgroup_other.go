@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// ownGroup does nothing where there are no process groups: cancelling kills
-// the tool alone.
-func ownGroup(*exec.Cmd, bool) {}
+// setProcessGroup does nothing on systems without process groups: cancelling kills only
+// the tool.
+func setProcessGroup(*exec.Cmd, bool) {}
 
-// endGroup does nothing where there are no process groups.
-func endGroup(*exec.Cmd, time.Time) {}
+// killProcessGroup does nothing on systems without process groups.
+func killProcessGroup(*exec.Cmd, time.Time) {}

@@ -10,18 +10,17 @@ import (
 	"time"
 )
 
-// groupPollInterval is how often a cancelled group is asked whether it has ended.
+// groupPollInterval is the interval at which a cancelled group is checked.
 const groupPollInterval = 10 * time.Millisecond
 
-// setProcessGroup gives cmd a process group of its own, so that cancelling it reaches
-// what it started, too: `go test` leaves its test binaries running when it
-// alone is killed (golang/go#22485), and a Ctrl-C at the terminal reaches
-// slipway alone, which then decides in which order things end. A careful tool
-// is interrupted, not terminated: Terraform's providers outlive a SIGINT, by
-// design, and end what they are doing, but die of a SIGTERM.
-func setProcessGroup(cmd *exec.Cmd, careful bool) {
+// setProcessGroup runs cmd in its own process group, so that cancelling it also reaches
+// its child processes: `go test` leaves its test binaries running when only it is killed
+// (golang/go#22485). A Ctrl-C at the terminal then reaches only slipway, which decides in
+// which order processes end. With interruptOnly it sends SIGINT instead of SIGTERM:
+// Terraform's providers finish their work after a SIGINT, but a SIGTERM kills them.
+func setProcessGroup(cmd *exec.Cmd, interruptOnly bool) {
 	sig := syscall.SIGTERM
-	if careful {
+	if interruptOnly {
 		sig = syscall.SIGINT
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -34,10 +33,9 @@ func setProcessGroup(cmd *exec.Cmd, careful bool) {
 	}
 }
 
-// endGroup waits until deadline for what the ended cmd left in its process
-// group and kills the rest. The kernel keeps the number of a group that has
-// members from being given to another process, so the signal reaches no
-// stranger.
+// killProcessGroup waits until deadline for the remaining processes of the finished cmd's
+// process group, and then kills them. The kernel does not reuse the id of a group that
+// has members, so the signal cannot reach another group.
 func killProcessGroup(cmd *exec.Cmd, deadline time.Time) {
 	group := -cmd.Process.Pid
 	poll := time.NewTicker(groupPollInterval)
@@ -48,6 +46,6 @@ func killProcessGroup(cmd *exec.Cmd, deadline time.Time) {
 		}
 		<-poll.C
 	}
-	// It fails only for an empty group, which is what is wanted.
+	// It fails only for an empty group.
 	_ = syscall.Kill(group, syscall.SIGKILL)
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// parentPollInterval is how often the parent is looked for.
+// parentPollInterval is the interval at which the parent process is checked.
 const parentPollInterval = 500 * time.Millisecond
 
 // startedByGoRun reports whether `go run` started this program: it compiles to a
@@ -18,9 +18,8 @@ func startedByGoRun() bool {
 	return err == nil && strings.Contains(filepath.ToSlash(file), "/go-build")
 }
 
-// followParent ends this program as SIGTERM does when its parent has ended.
-// `go run` dies of a SIGTERM without passing it on, and would leave the
-// program running.
+// exitWithParent sends a SIGTERM to signals when the parent process has exited. A SIGTERM
+// kills `go run`, which does not forward it to this program.
 func exitWithParent(signals chan<- os.Signal) {
 	parent := os.Getppid()
 	ticker := time.NewTicker(parentPollInterval)

@@ -87,11 +87,11 @@ func running(t *testing.T, dir string) []string {
 	return commit.FindStringSubmatch(services)
 }
 
-// TestSecondInterrupt is a person who does not want to wait for things to be put in
-// order: the exit code says whether that matters.
+// TestSecondInterrupt checks the exit code of a second Ctrl-C, which quits without
+// restoring.
 func TestSecondInterrupt(t *testing.T) {
 	for name, tt := range map[string]struct {
-		left string
+		recovery string
 		code outcome.Code
 	}{
 		"nothing begun":     {"", outcome.Interrupted},
@@ -100,14 +100,14 @@ func TestSecondInterrupt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				signals, ended := make(chan os.Signal), make(chan outcome.Code, 1)
-				var next atomic.Pointer[string]
-				next.Store(&tt.left)
+				var recovery atomic.Pointer[string]
+				recovery.Store(&tt.recovery)
 				ctx, interrupt := context.WithCancelCause(t.Context())
-				go func() { ended <- handleSignals(signals, interrupt, &next) }()
+				go func() { ended <- handleSignals(signals, interrupt, &recovery) }()
 				signals <- os.Interrupt
 				<-ctx.Done()
 				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
-				signals <- os.Interrupt // the same wish, of the supervisor
+				signals <- os.Interrupt // a repetition by the supervisor
 				time.Sleep(2 * repeatWindow)
 				signals <- syscall.SIGTERM // nobody at a terminal
 				synctest.Wait()

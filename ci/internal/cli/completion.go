@@ -14,16 +14,14 @@ import (
 	"dagger/slipway/internal/rehearse/rehearsal"
 )
 
-// recentCommits is how many commits a shell offers.
+// recentCommits is how many commits are completed.
 const recentCommits = 20
 
-// valuesFunc finds what could stand for a flag's or an argument's value. A
-// description is set off by a tab. What cannot be found out is not offered: a
-// shell that completes is no place for errors.
+// valuesFunc returns the possible values of a flag, each optionally with a description
+// after a tab. It returns none on an error, because completion cannot show errors.
 type valuesFunc func(cmd *cobra.Command) []string
 
-// flagValues are the values of flags, by their names: the same name means the
-// same everywhere.
+// flagValues returns the values of flags by name, for all commands.
 func (a *app) flagValues() map[string]valuesFunc {
 	return map[string]valuesFunc{
 		"output":       fixedValues(text, jsonDoc, markdown),
@@ -42,13 +40,14 @@ func (a *app) flagValues() map[string]valuesFunc {
 	}
 }
 
-// Flags that name folders and files, which the shell knows best.
+// Flags that the shell completes with folders and files.
 var (
 	folderFlags = map[string]bool{"source": true, "out": true, "from": true, "plan": true, "dir": true}
 	fileFlags   = map[string]bool{"key": true, "sign-key": true, "trusted-root": true, "signing-config": true, "exceptions": true, "var-file": true, "backend-config": true}
 )
 
-// registerCompletions tells cobra how to complete each flag and argument of each command.
+// registerCompletions registers the completion of each flag and argument of a command and
+// its subcommands.
 func (a *app) registerCompletions(cmd *cobra.Command) {
 	known := a.flagValues()
 	register := func(flag *pflag.Flag) {
@@ -58,7 +57,7 @@ func (a *app) registerCompletions(cmd *cobra.Command) {
 		find, ok := known[flag.Name]
 		switch {
 		case ok:
-			_ = cmd.RegisterFlagCompletionFunc(flag.Name, completeWith(find)) // fails for no flag that there is
+			_ = cmd.RegisterFlagCompletionFunc(flag.Name, completeWith(find)) // the flag exists
 		case folderFlags[flag.Name]:
 			_ = cmd.MarkFlagDirname(flag.Name)
 		case fileFlags[flag.Name]:
@@ -76,10 +75,10 @@ func (a *app) registerCompletions(cmd *cobra.Command) {
 	}
 }
 
-// offer completes with values; where a flag takes a list, what stands before the
-// last comma is kept, and not offered again.
+// completeWith completes with values. In a list it completes the part after the last
+// comma, and omits values that are already in the list.
 func completeWith(find valuesFunc) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp
 		all := find(cmd)
 		for _, value := range all {
@@ -87,34 +86,34 @@ func completeWith(find valuesFunc) cobra.CompletionFunc {
 				directive |= cobra.ShellCompDirectiveNoSpace
 			}
 		}
-		done, rest := "", begun
-		if i := strings.LastIndex(begun, ","); i >= 0 {
-			done, rest = begun[:i+1], begun[i+1:]
+		list, last := "", toComplete
+		if i := strings.LastIndex(toComplete, ","); i >= 0 {
+			list, last = toComplete[:i+1], toComplete[i+1:]
 		}
-		var offered []cobra.Completion
-		for _, value := range without(withPrefix(all, rest), strings.Split(done, ",")) {
-			offered = append(offered, done+value)
+		var completions []cobra.Completion
+		for _, value := range without(withPrefix(all, last), strings.Split(list, ",")) {
+			completions = append(completions, list+value)
 		}
-		return offered, directive
+		return completions, directive
 	}
 }
 
-// without are the values that were not taken yet.
-func without(all, taken []string) []string {
+// without returns the values whose name is not in used.
+func without(all, used []string) []string {
 	return slices.DeleteFunc(all, func(value string) bool {
 		name, _, _ := strings.Cut(value, "\t")
-		return slices.Contains(taken, name)
+		return slices.Contains(used, name)
 	})
 }
 
-func withPrefix(all []string, begun string) []string {
-	var some []string
+func withPrefix(all []string, prefix string) []string {
+	var matching []string
 	for _, value := range all {
-		if strings.HasPrefix(value, begun) {
-			some = append(some, value)
+		if strings.HasPrefix(value, prefix) {
+			matching = append(matching, value)
 		}
 	}
-	return some
+	return matching
 }
 
 func fixedValues[T ~string](all ...T) valuesFunc {
@@ -147,7 +146,7 @@ func (a *app) serviceNames(*cobra.Command) []string {
 	return names
 }
 
-// modules are those whose coverage has a gate of its own.
+// modules returns the beginnings of module-specific values of --min-coverage.
 func (a *app) modules(*cobra.Command) []string {
 	modules, err := a.pipeline("", nil).Modules()
 	if err != nil {

@@ -7,33 +7,35 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// goneCommands say of commands that are gone what does their work now. They are
-// hidden, and take whatever was given to them.
+// removedCommands returns hidden commands that name the replacement of a removed command.
+// They accept any arguments.
 func removedCommands() []*cobra.Command {
 	var commands []*cobra.Command
-	for name, instead := range map[string]string{
-		"inspect": "crane manifest or docker buildx imagetools inspect tells what an image is, and diffoci diff what two differ in",
-		"man":     "slipway help COMMAND and docs/reference.md have what its pages had",
-		"sbom":    "run slipway build, and syft scan oci-dir:.slipway/build/SERVICE --output spdx-json",
+	for name, replacement := range map[string]string{
+		"inspect": "show an image with crane manifest or docker buildx imagetools inspect, and compare images with diffoci diff",
+		"man":     "see slipway help COMMAND or docs/reference.md",
+		"sbom":    "run slipway build, then syft scan oci-dir:.slipway/build/SERVICE --output spdx-json",
 	} {
 		commands = append(commands, &cobra.Command{
 			Use: name, Hidden: true, DisableFlagParsing: true, Args: cobra.ArbitraryArgs,
-			RunE: func(*cobra.Command, []string) error { return outcome.Usagef("slipway %s is gone: %s", name, instead) },
+			RunE: func(*cobra.Command, []string) error {
+				return outcome.Usagef("slipway %s was removed: %s", name, replacement)
+			},
 		})
 	}
 	return commands
 }
 
-// removedFlag makes a flag that is gone a usage error that says what does its work now.
-func removedFlag(cmd *cobra.Command, flag, instead string) {
-	cmd.Flags().Var(removedFlagValue(instead), flag, "")
-	_ = cmd.Flags().MarkHidden(flag) // fails for no flag that there is
+// removedFlag adds a hidden flag whose use is a usage error that names the replacement.
+func removedFlag(cmd *cobra.Command, flag, replacement string) {
+	cmd.Flags().Var(removedFlagValue(replacement), flag, "")
+	_ = cmd.Flags().MarkHidden(flag) // the flag exists
 }
 
 type removedFlagValue string
 
 var _ pflag.Value = removedFlagValue("")
 
-func (g removedFlagValue) Set(string) error { return outcome.Usagef("it is gone: %s", string(g)) }
+func (g removedFlagValue) Set(string) error { return outcome.Usagef("it was removed: %s", string(g)) }
 func (g removedFlagValue) String() string   { return "" }
 func (g removedFlagValue) Type() string     { return "string" }

@@ -12,34 +12,34 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// bindTrust adds the flags that say whose signature is trusted.
+// bindTrust adds the flags that select trusted signatures.
 func bindTrust(cmd *cobra.Command, t *supplychain.Trust) {
-	cmd.Flags().StringVar(&t.Key, "key", "", "trust what this public key has signed, a PEM file (default no key)")
-	cmd.Flags().StringVar(&t.Identity, "identity", "", "trust what this identity has signed, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main (default nobody)")
-	cmd.Flags().StringVar(&t.Pattern, "identity-regexp", "", "trust identities whose whole name this regular expression matches (default nobody)")
-	cmd.Flags().StringVar(&t.Issuer, "issuer", supplychain.GitHubIssuer, "who must have certified the identity")
-	cmd.Flags().StringVar(&t.TrustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
+	cmd.Flags().StringVar(&t.Key, "key", "", "trust signatures of this public key, a PEM file (default none)")
+	cmd.Flags().StringVar(&t.Identity, "identity", "", "trust signatures of this identity, such as https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main (default none)")
+	cmd.Flags().StringVar(&t.Pattern, "identity-regexp", "", "trust signatures of identities that this regular expression matches as a whole (default none)")
+	cmd.Flags().StringVar(&t.Issuer, "issuer", supplychain.GitHubIssuer, "OIDC issuer of the identity")
+	cmd.Flags().StringVar(&t.TrustedRoot, "trusted-root", "", "file with sigstore's trusted root (default that of the public sigstore instance)")
 }
 
-// signFlags say how what is published is signed.
+// signFlags are the flags for signing published images.
 type signFlags struct {
 	supplychain.Signer
 	keyless, off bool
 }
 
-// bind adds the flags, other than --trusted-root, which those of trust have, too.
+// bind adds the flags except --trusted-root, which bindTrust adds.
 func (f *signFlags) bind(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.off, "no-attest", false, "attach no bill of materials, provenance or signature to what is published")
-	cmd.Flags().StringVar(&f.Key, "sign-key", "", "sign what is published with this private key, a PEM file; password in "+supplychain.PasswordVariable+" (default --keyless)")
-	cmd.Flags().BoolVar(&f.keyless, "keyless", true, "sign as this job, where it may ask GitHub for its identity; sigstore's public log remembers its name")
-	cmd.Flags().StringVar(&f.SigningConfig, "signing-config", "", "where sigstore's services are, as a file (default asks sigstore's public ones)")
+	cmd.Flags().BoolVar(&f.off, "no-attest", false, "attach no SBOM, provenance or signature to published images")
+	cmd.Flags().StringVar(&f.Key, "sign-key", "", "sign published images with this private key, a PEM file; password in "+supplychain.PasswordVariable+" (default --keyless)")
+	cmd.Flags().BoolVar(&f.keyless, "keyless", true, "sign with the identity of the GitHub Actions job, if it has id-token permission; the identity is recorded in sigstore's public log")
+	cmd.Flags().StringVar(&f.SigningConfig, "signing-config", "", "file with sigstore's signing configuration (default that of the public sigstore instance)")
 }
 
-// signer tells who signs; nil for nobody.
+// signer returns the signer that the flags select, or nil for none.
 func (a *app) signer(f signFlags) (*supplychain.Signer, error) {
 	switch {
 	case f.off && f.Key != "":
-		return nil, outcome.Usagef("--no-attest leaves nothing to sign with --sign-key: leave out one of them")
+		return nil, outcome.Usagef("--no-attest and --sign-key exclude each other: leave out one of them")
 	case f.off, f.Key == "" && (!f.keyless || !awsauth.HasIdentity()):
 		return nil, nil
 	}
@@ -49,7 +49,7 @@ func (a *app) signer(f signFlags) (*supplychain.Signer, error) {
 	if f.Key != "" {
 		info, err := os.Stat(f.Key)
 		if err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-			fmt.Fprintf(a.stderr, "slipway: others than its owner may read the signing key %s (%s): chmod 600 %s\n", f.Key, info.Mode().Perm(), f.Key)
+			fmt.Fprintf(a.stderr, "slipway: warning: the signing key %s is readable by other users (%s): run chmod 600 %s\n", f.Key, info.Mode().Perm(), f.Key)
 		}
 	}
 	return &f.Signer, nil

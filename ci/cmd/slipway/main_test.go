@@ -92,7 +92,7 @@ func running(t *testing.T, dir string) []string {
 func TestSecondInterrupt(t *testing.T) {
 	for name, tt := range map[string]struct {
 		recovery string
-		code outcome.Code
+		code     outcome.Code
 	}{
 		"nothing begun":     {"", outcome.Interrupted},
 		"a release halfway": {"aws ecs update-service …", outcome.Unrestored},

@@ -107,8 +107,8 @@ func TestCompletionScripts(t *testing.T) {
 	}
 	code, _, errs := run(t, "completion", "bsh")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no command "bsh": did you mean bash?`)
+	require.Contains(t, errs, `unknown command "bsh": did you mean bash?`)
 	code, _, errs = run(t, "completion", "bash", "now")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `bash takes no argument, and got "now": see slipway completion bash --help`)
+	require.Contains(t, errs, `bash takes no arguments, but got "now": see slipway completion bash --help`)
 }

@@ -119,7 +119,7 @@ func TestHelpGroups(t *testing.T) {
 	code, out, _ := run(t, "--help")
 	require.Equal(t, outcome.Done, code)
 	last := 0
-	for _, want := range []string{"\nBuild and check:\n", "\n  test ", "\n  build ", "\nRelease:\n", "\n  deploy ", "\nThe platform:\n", "\n  plan ", "\nOn this machine:\n", "\n  rehearse ", "\nHelp:\n", "\n  version "} {
+	for _, want := range []string{"\nBuild and check:\n", "\n  test ", "\n  build ", "\nRelease:\n", "\n  deploy ", "\nPlatform:\n", "\n  plan ", "\nOn this machine:\n", "\n  rehearse ", "\nHelp:\n", "\n  version "} {
 		at := strings.Index(out, want)
 		require.Greater(t, at, last, want)
 		last = at
@@ -131,10 +131,10 @@ func TestHelpGroups(t *testing.T) {
 	require.Contains(t, out, "slipway deploy --require-signature")
 	code, _, errs = run(t, "help", "deplyo")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no command "deplyo": did you mean deploy?`)
+	require.Contains(t, errs, `unknown command "deplyo": did you mean deploy?`)
 	code, _, errs = run(t, "help", "deploy", "now")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no help about "deploy now": see slipway deploy --help`)
+	require.Contains(t, errs, `no help for "deploy now": see slipway deploy --help`)
 }
 
 func TestVersion(t *testing.T) {
@@ -159,7 +159,7 @@ func TestVersion(t *testing.T) {
 func TestRemovedCommands(t *testing.T) {
 	code, _, errs := run(t, "man", "--out", "x")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, "slipway man is gone: slipway help COMMAND")
+	require.Contains(t, errs, "slipway man was removed: see slipway help COMMAND")
 }
 
 // TestDoctor: whatever this machine has, what is asked about is told, and an exit code
@@ -179,5 +179,5 @@ func TestDoctor(t *testing.T) {
 
 	code, _, stderr = run(t, "doctor", "deploi", "--source", dir)
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `no stage "deploi": did you mean deploy?`)
+	require.Contains(t, stderr, `unknown stage "deploi": did you mean deploy?`)
 }

@@ -55,12 +55,12 @@ func TestNewServiceErrors(t *testing.T) {
 	}{
 		"no name":         {[]string{"--kind", "go"}, "new service takes one name, and got 0: slipway new service NAME --kind go"},
 		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, and got 2"},
-		"no kind":         {[]string{"orders"}, "which kind of service is orders? Say --kind go or --kind nginx"},
-		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `no kind "ngnix": did you mean "nginx"?`},
+		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go or --kind nginx"},
+		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `unknown kind "ngnix": did you mean "nginx"?`},
 		"a name taken":    {[]string{"api", "--kind", "go"}, `there is a service "api" already`},
-		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must lie within 1024 and 65535"},
+		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must be between 1024 and 65535"},
 		"port no number":  {[]string{"orders", "--kind", "go", "--port", "http"}, "see slipway new service --help"},
-		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "no flag --rout: did you mean --route?"},
+		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "unknown flag --rout: did you mean --route?"},
 		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" lies in the folder of service "web"`},
 	}
 	for name, tt := range tests {
@@ -75,7 +75,7 @@ func TestNewServiceErrors(t *testing.T) {
 	}
 	code, _, stderr := run(t, "new", "servce")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `no command "servce": did you mean service?`)
+	require.Contains(t, stderr, `unknown command "servce": did you mean service?`)
 	code, stdout, _ := run(t, "new")
 	require.Equal(t, outcome.Done, code)
 	require.Contains(t, stdout, "slipway new service orders --kind go")

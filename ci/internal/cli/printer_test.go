@@ -27,7 +27,7 @@ func TestWriteErrorExitCode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
 			require.Equal(t, outcome.Failed, cli.Run(t.Context(), args, broken{syscall.ENOSPC}, &stderr, nil))
-			require.Equal(t, "slipway: printing: write /dev/stdout: no space left on device\n", stderr.String(), "once")
+			require.Equal(t, "slipway: cannot print: write /dev/stdout: no space left on device\n", stderr.String(), "once")
 			stderr.Reset()
 			require.Equal(t, outcome.Done, cli.Run(t.Context(), args, broken{syscall.EPIPE}, &stderr, nil), "a reader that wants no more")
 			require.Empty(t, stderr.String())
@@ -41,5 +41,5 @@ func fullDeploy(t *testing.T, dir string) {
 	var stderr bytes.Buffer
 	code := cli.Run(t.Context(), []string{"deploy", "--source", dir, "--output", "json"}, broken{syscall.ENOSPC}, &stderr, nil)
 	require.Equal(t, outcome.Done, code, stderr.String())
-	require.Contains(t, stderr.String(), "slipway: printing: write /dev/stdout: no space left on device\n")
+	require.Contains(t, stderr.String(), "slipway: cannot print: write /dev/stdout: no space left on device\n")
 }

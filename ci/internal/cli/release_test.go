@@ -196,7 +196,7 @@ func testPlainFolder(t *testing.T, dir string) {
 		{[]string{"diff", "--sha", sha}, outcome.Done, ""},
 		{[]string{"rollback"}, outcome.Done, "succeeded"},
 		{[]string{"rollback", "--to", sha}, outcome.Done, sha[:12]},
-		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is short for " + sha + ": give " + sha},
+		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is an abbreviated commit id: use the full id " + sha},
 		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is no full commit id, 40 hexadecimal digits, and git cannot complete it: git is not installed`},
 		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is no full commit id`},
 		{[]string{"deploy"}, outcome.Usage, "git is not installed"},

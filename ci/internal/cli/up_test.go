@@ -53,7 +53,7 @@ func TestUpFails(t *testing.T) {
 	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT, such as 127.0.0.1:8080`)
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "127.0.0.1:99999")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `--listen "127.0.0.1:99999": the port must lie within 0 and 65535`)
+	require.Contains(t, stderr, `--listen "127.0.0.1:99999": want a port from 0 to 65535`)
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer busy.Close()

@@ -31,7 +31,7 @@ type TestOptions struct {
 // it is supported.
 func (p Pipeline) Test(ctx context.Context, options TestOptions) (gotest.Summary, error) {
 	if options.Timeout < 0 {
-		return gotest.Summary{}, outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", options.Timeout)
+		return gotest.Summary{}, outcome.Usagef("invalid --timeout %s: want a duration above 0, such as 20m", options.Timeout)
 	}
 	t, err := p.open(ctx)
 	if err != nil {

@@ -31,7 +31,7 @@ type TerraformOptions struct {
 // terraformStage returns a stage on the source tree. With credentials it can call AWS.
 func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, credentials bool) (s infra.Stage, err error) {
 	if options.Dir == "" || !filepath.IsLocal(filepath.FromSlash(options.Dir)) {
-		return s, outcome.Usagef("--dir %q: name a folder of the source tree", options.Dir)
+		return s, outcome.Usagef("invalid --dir %q: want a folder of the source tree", options.Dir)
 	}
 	s.Dir, s.Backend.Config = path.Clean(filepath.ToSlash(options.Dir)), options.Backend
 	if s.Tree, err = source.Open(ctx, p.Dir); err != nil {
@@ -77,7 +77,7 @@ func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, e
 // Plan plans changes of the platform; see [infra.Stage.Plan].
 func (p Pipeline) Plan(ctx context.Context, options TerraformOptions, o infra.PlanOptions) (infra.Planned, error) {
 	if o.RefreshOnly && o.Destroy {
-		return infra.Planned{}, outcome.Usagef("--refresh-only and --destroy are two different plans: take one")
+		return infra.Planned{}, outcome.Usagef("--refresh-only and --destroy exclude each other: leave out one of them")
 	}
 	s, err := p.terraformStage(ctx, options, true)
 	if err != nil {
@@ -95,7 +95,7 @@ func (p Pipeline) Apply(ctx context.Context, options TerraformOptions, o infra.A
 	}
 	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
 	if p.Next != nil {
-		p.Next("slipway plan tells what is left to apply, once Terraform has ended what it has begun")
+		p.Next("run slipway plan after Terraform has exited to see what is left to apply")
 		defer p.Next("")
 	}
 	return s.Apply(ctx, o)

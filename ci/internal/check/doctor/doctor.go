@@ -1,5 +1,5 @@
-// Package doctor reports what this machine lacks: for which stages, and how to get
-// it. It changes nothing and prints no secret.
+// Package doctor checks which stages this machine can run, and reports how to install what
+// is missing. It changes nothing and prints no secrets.
 package doctor
 
 import (
@@ -23,18 +23,18 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// checkTimeout bounds each check. All of them run at the same time.
+// checkTimeout limits each check. All checks run concurrently.
 const checkTimeout = 3 * time.Second
 
-// Check is one thing that stages need.
+// Check checks something that stages need.
 type Check struct {
 	Name string
-	// Run returns what is there, in a few words. Its error says what is missing,
-	// and the mend.
+	// Run returns a short description of what it found. The error says what is missing
+	// and how to fix it.
 	Run func(ctx context.Context) (found string, err error)
 }
 
-// Checks are the checks of this machine and of the source tree at dir.
+// Checks returns the checks of this machine and of the source tree at dir.
 func Checks(dir string) []Check {
 	return []Check{
 		lookPath("go", "install it from https://go.dev/dl"),
@@ -83,8 +83,7 @@ func lookPath(name, get string) Check {
 	}}
 }
 
-// stages are the stages, the checks that each needs, and those that it does less
-// without.
+// stages are the stages, the checks that each needs, and the optional ones.
 var stages = []struct {
 	name  string
 	needs []string
@@ -108,18 +107,18 @@ var stages = []struct {
 	{"compose", []string{"docker"}, nil},
 }
 
-// What stages need in common.
+// Common needs of stages.
 var (
 	buildNeeds   = []string{"go", "git", "tree", "services", "lock"}
 	accountNeeds = []string{"services", "credentials"}
 	infraNeeds   = []string{"git", "tree", "terraform"}
 )
 
-// localStages are the stages that need no account: those that a run without arguments is
-// about.
+// localStages are the stages that need no AWS account. They decide the exit code of a run
+// without arguments.
 var localStages = []string{"test", "lint", "fmt", "build", "up", "rehearse"}
 
-// StageNames are the names of all stages.
+// StageNames returns the names of all stages.
 func StageNames() []string {
 	var names []string
 	for _, s := range stages {
@@ -128,48 +127,47 @@ func StageNames() []string {
 	return names
 }
 
-// CheckStages returns a usage error that names the first stage that is none.
+// CheckStages returns a usage error for the first unknown stage.
 func CheckStages(names []string) error {
 	for _, name := range names {
 		if known := StageNames(); !slices.Contains(known, name) {
-			hint := "there are " + strings.Join(known, ", ")
+			hint := "want one of " + strings.Join(known, ", ")
 			if near := outcome.Nearest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
-			return outcome.Usagef("no stage %q: %s", name, hint)
+			return outcome.Usagef("unknown stage %q: %s", name, hint)
 		}
 	}
 	return nil
 }
 
-// Report is what was found, and what it is enough for.
+// Report contains the results of checks and which stages can run.
 type Report struct {
-	// Ready is whether the stages that were named, or else the local ones, can run.
+	// Ready is set if the named stages, or else the local ones, can run.
 	Ready   bool     `json:"ready"`
 	Results []Result `json:"findings"`
 	Stages  []Stage  `json:"stages"`
 }
 
-// Result is the result of one check.
+// Result is the result of a check.
 type Result struct {
 	Name string `json:"name"`
 	// State is "ok" or "missing".
 	State string `json:"state"`
-	// Detail is what is there, or what is missing with how to get it.
+	// Detail describes what was found, or what is missing and how to install it.
 	Detail string `json:"says"`
 }
 
-// Stage is whether one stage can run.
+// Stage says whether a stage can run.
 type Stage struct {
 	Stage string `json:"stage"`
-	// Fitness is "ready", "limited" where it does less, or "cannot".
+	// Fitness is "ready", "limited" if something optional is missing, or "cannot".
 	Fitness string `json:"fitness"`
-	// Lacks are the checks that failed.
+	// Lacks are the failed checks.
 	Lacks []string `json:"lacks"`
 }
 
-// Run runs the checks that the named stages need; those of all stages where none
-// is named.
+// Run runs the checks of the named stages, or of all stages if none is named.
 func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
 	r := Report{Ready: true, Results: []Result{}, Stages: []Stage{}}
 	missing := map[string]bool{}
@@ -214,8 +212,8 @@ func runAll(ctx context.Context, checks []Check) []Result {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
-			says, err := check.Run(ctx)
-			found[n] = Result{Name: check.Name, State: "ok", Detail: says}
+			detail, err := check.Run(ctx)
+			found[n] = Result{Name: check.Name, State: "ok", Detail: detail}
 			if err != nil {
 				found[n].State, found[n].Detail = "missing", outcome.OneLine(err.Error())
 			}
@@ -247,7 +245,7 @@ func (s Stage) reason() string {
 	case "cannot":
 		return "needs " + strings.Join(s.Lacks, ", ")
 	case "limited":
-		return "does less without " + strings.Join(s.Lacks, ", ")
+		return "limited without " + strings.Join(s.Lacks, ", ")
 	}
 	return ""
 }

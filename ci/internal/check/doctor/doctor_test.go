@@ -66,9 +66,9 @@ func TestRun(t *testing.T) {
 func TestUnknownStage(t *testing.T) {
 	require.NoError(t, doctor.CheckStages([]string{"deploy", "plan"}))
 	err := doctor.CheckStages([]string{"deploi"})
-	require.EqualError(t, err, `no stage "deploi": did you mean deploy?`)
+	require.EqualError(t, err, `unknown stage "deploi": did you mean deploy?`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	require.ErrorContains(t, doctor.CheckStages([]string{"weather"}), `no stage "weather": there are test, lint,`)
+	require.ErrorContains(t, doctor.CheckStages([]string{"weather"}), `unknown stage "weather": want one of test, lint,`)
 }
 
 func TestRunCancelled(t *testing.T) {
@@ -87,7 +87,7 @@ func TestReport(t *testing.T) {
 	require.NoError(t, report.JSON(&document))
 	require.Contains(t, text.String(), "go               ok       there\n")
 	require.Contains(t, text.String(), "compiler         missing  not there: get it\n")
-	require.Contains(t, text.String(), "test             limited  does less without compiler\n")
+	require.Contains(t, text.String(), "test             limited  limited without compiler\n")
 	require.Contains(t, text.String(), "deploy           cannot   needs credentials\n")
 	require.Contains(t, text.String(), "build            ready\n")
 	require.Contains(t, markdown.String(), "| deploy | cannot | needs credentials |\n")

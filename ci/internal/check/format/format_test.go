@@ -118,12 +118,12 @@ func TestRunErrors(t *testing.T) {
 			[]format.SyntaxError{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
 			"",
 		},
-		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api left no difference"},
+		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api wrote no diff"},
 		"no reason":       {format.Go("api", ""), recorded{diff: "empty.diff", exit: 1, stderr: "a\nb\nout of memory\n"}, nil, "gofumpt api ended with exit code 1: a; b; out of memory"},
 		"no engine":       {format.Go("api", ""), recorded{err: broken}, nil, "the engine is down"},
 		"no terraform":    {format.Terraform("terraform", ""), recorded{err: fmt.Errorf("running it: %w", exec.ErrNotFound)}, nil, "terraform is not on PATH: install it"},
-		"garbage":         {format.Go("api", ""), recorded{diff: "garbage.diff", exit: 1}, nil, "gofumpt api: reading the difference"},
-		"outside of tree": {format.Go(".", ""), recorded{diff: "outside.diff", exit: 1}, nil, "the difference is about ../main.go, which is not in the source tree"},
+		"garbage":         {format.Go("api", ""), recorded{diff: "garbage.diff", exit: 1}, nil, "gofumpt api: reading the diff"},
+		"outside of tree": {format.Go(".", ""), recorded{diff: "outside.diff", exit: 1}, nil, "the diff contains ../main.go, which is not in the source tree"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,25 +11,25 @@ import (
 type status string
 
 const (
-	running status = "" // still running, or cut short
+	running status = "" // running, or ended without a result
 	passed  status = "pass"
 	failed  status = "fail"
 	skipped status = "skip"
 )
 
-// results is what the event stream of one module says.
+// results are the results of one module, from its event stream.
 type results struct {
 	packages map[string]*packageResult
-	builds   map[string]*transcript // by what was built
-	stray    transcript             // lines that are no events
+	builds   map[string]*transcript // output of builds by package
+	stray    transcript             // lines that are not events
 }
 
 type packageResult struct {
 	path        string
 	status      status
 	elapsed     time.Duration
-	failedBuild string        // what did not build, where that is why it failed
-	tests       []*testResult // in the order in which they started
+	failedBuild string        // the package whose failed build made this one fail
+	tests       []*testResult // in the order of their start
 	latest      map[string]*testResult
 	output      transcript // outside every test
 	// reportsSuccess says that the package reports success and does not admit to
@@ -45,10 +45,9 @@ type testResult struct {
 	children int
 	output   transcript
 
-	// cause is the first failed test below this one, which failed, too, only
-	// for that reason.
+	// cause is the first failed subtest, because of which this test failed too.
 	cause *testResult
-	// context is what the tests above a culprit, and its package, had to say.
+	// context is the output of a cause's parent tests and package.
 	context string
 }
 
@@ -96,13 +95,13 @@ func (p *packageResult) event(e event) {
 	}
 }
 
-// packageFrame recognises the lines with which the go command frames a
-// package's output. They say nothing that its events do not.
+// packageFrame matches the lines that the go command adds to a package's output. They
+// contain nothing that the events do not.
 var packageFrame = regexp.MustCompile(
 	`^(?:(?:PASS|FAIL)\n?$|(?:ok  |FAIL|\?   )\t|coverage: |\t\S+\t\tcoverage: |testing: warning: no tests to run|program not built with -cover\n)`)
 
-// test returns the test that e is about. A test that runs again (TestMain may
-// call m.Run twice) is another one of the same name.
+// test returns the test of e. A test that runs again, because TestMain calls m.Run twice,
+// is another test of the same name.
 func (p *packageResult) test(e event) *testResult {
 	t := p.latest[e.Test]
 	if t != nil && (e.Action != "run" || t.status == running) {
@@ -135,7 +134,7 @@ func (t *testResult) event(e event) {
 	case "pass", "fail", "skip":
 		t.status, t.elapsed = status(e.Action), seconds(e.Elapsed)
 		if t.status == passed {
-			t.output = transcript{} // nobody will ask for it
+			t.output = transcript{} // not needed
 		}
 	}
 }
@@ -151,8 +150,7 @@ func (t *testResult) isFrame(line string) bool {
 	})
 }
 
-// sorted returns the packages by path: their order in the stream varies from
-// run to run.
+// sorted returns the packages sorted by path, because their order in the stream varies.
 func (r *results) sorted() []*packageResult {
 	packages := make([]*packageResult, 0, len(r.packages))
 	for _, p := range r.packages {

@@ -195,7 +195,7 @@ func (r *runner) read(m module, dir string, end step.Result) (outcome, error) {
 func readEventsFile(name string) (*results, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("go test left no events: %w", err)
+		return nil, fmt.Errorf("go test wrote no events: %w", err)
 	}
 	defer file.Close()
 	return readResults(file)
@@ -205,7 +205,7 @@ func readProfile(m module, name string, exclude coverage.Globs) (coverage.Module
 	none := coverage.Module{Dir: m.dir, ImportPath: m.importPath}
 	file, err := os.Open(name)
 	if err != nil {
-		return none, fmt.Errorf("go test left no coverage profile: %w", err)
+		return none, fmt.Errorf("go test wrote no coverage profile: %w", err)
 	}
 	defer file.Close()
 	measured, err := coverage.ReadModule(m.tree, m.dir, m.importPath, file, exclude)

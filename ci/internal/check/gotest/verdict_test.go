@@ -83,7 +83,7 @@ func TestJudgeIgnoresExitCodeZeroAfterFailure(t *testing.T) {
 	v := judged(t, ending{},
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"fail",'P',"Test":"TestA"}`, `{"Action":"pass",'P'}`)
 	require.Equal(t, []Failure{{
-		Package: "example.com/app", Test: "TestA", Message: "failed without saying why", File: "app/a_test.go", Line: 3,
+		Package: "example.com/app", Test: "TestA", Message: "failed without a message", File: "app/a_test.go", Line: 3,
 	}}, v.failures)
 }
 

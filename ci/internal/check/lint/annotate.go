@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Annotate writes the findings, and checks that failed, as workflow commands,
-// which GitHub shows beside the code:
+// Annotate writes the findings and failed checks as workflow commands, which GitHub shows
+// beside the code:
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
-// It shows ten errors of a step; the report has all of them.
+// GitHub shows ten errors of a step; the report has all.
 func (r Report) Annotate(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -38,7 +38,7 @@ func (r Report) Annotate(w io.Writer) error {
 	return err
 }
 
-// What workflow commands escape, in messages and in properties.
+// Escaping of messages and properties in workflow commands.
 var (
 	escapeMessage  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
 	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")

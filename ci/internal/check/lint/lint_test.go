@@ -28,7 +28,7 @@ func TestParseKinds(t *testing.T) {
 	require.Equal(t, []lint.Kind{lint.Gofumpt, lint.Nginx}, kinds)
 	for name, want := range map[string]string{
 		"golanci-lint": `no check "golanci-lint": did you mean golangci-lint?`,
-		"terra":        `no check "terra": did you mean terraform?`,
+		"terra":        `unknown check "terra": did you mean terraform?`,
 		"eslint":       `no check "eslint": did you mean tflint?`,
 		"prettier":     `no check "prettier": there are golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
 	} {
@@ -54,18 +54,18 @@ func TestToolErrors(t *testing.T) {
 	}{
 		"no terraform":            {recorded{"terraform": absent}, "terraform fmt terraform", lint.Skipped, "terraform is not on PATH: install it"},
 		"no terraform, validate":  {recorded{"terraform": absent}, "terraform validate terraform", lint.Skipped, "terraform is not on PATH: install it"},
-		"no providers":            {recorded{"terraform init": {stderr: noRegistry, exit: 1}}, "terraform validate terraform", lint.Skipped, "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: could not connect to registry.terraform.io"},
+		"no providers":            {recorded{"terraform init": {stderr: noRegistry, exit: 1}}, "terraform validate terraform", lint.Skipped, "the providers cannot be fetched: connect to the network or configure a mirror in TF_CLI_CONFIG_FILE: could not connect to registry.terraform.io"},
 		"a stale lock":            {recorded{"terraform init": {stderr: noLock, exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform: Provider dependency changes detected Changes to the required provider dependencies were detected, but the lock file is read-only."},
 		"init without a word":     {recorded{"terraform init": {exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform ended with exit code 1"},
 		"no nginx":                {recorded{"nginx": absent}, "nginx web", lint.Skipped, "nginx is not on PATH: install it (apt-get install nginx-light), or run it with Dagger"},
 		"nginx elsewhere":         {recorded{"nginx": {stderr: "[emerg] 1#1: open() \"/etc/nginx/mime.types\" failed (2: No such file or directory) in ./nginx/nginx.conf:14\n", exit: 1}}, "nginx web", lint.Skipped, "this machine's nginx has no /etc/nginx/mime.types"},
 		"no trivy":                {recorded{"trivy": absent}, "trivy terraform", lint.Skipped, "trivy is not on PATH"},
-		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached, connect to the network or name a mirror in GOVULNDB: Get "https://vuln.go.dev/index/modules.json.gz"`},
+		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached: connect to the network or set GOVULNDB to a mirror: Get "https://vuln.go.dev/index/modules.json.gz"`},
 		"no go":                   {recorded{"golangci-lint": absent}, "golangci-lint api", lint.Skipped, "go is not on PATH: install Go"},
 		"golangci-lint offline":   {recorded{"golangci-lint": {exit: 1, stderr: "go: github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0: module lookup disabled by GOPROXY=off\n"}}, "golangci-lint api", lint.Skipped, "golangci-lint v2.15.0 cannot be fetched, which needs the network the first time: module lookup disabled"},
 		"golangci-lint gives up":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: sarif(), exit: 1, stderr: "context loading failed: no go files\n"}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 1: context loading failed: no go files"},
-		"golangci-lint: nothing":  {recorded{"golangci-lint": {exit: 1}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 1, and cannot be read: open"},
-		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: "{"}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 0, and cannot be read: unexpected end of JSON input"},
+		"golangci-lint: nothing":  {recorded{"golangci-lint": {exit: 1}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 1, but its output cannot be read: open"},
+		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: "{"}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 0, but its output cannot be read: unexpected end of JSON input"},
 		"govulncheck crashes":     {recorded{"govulncheck": crash}, "govulncheck api", lint.CheckFailed, "govulncheck api ended with exit code 1: goroutine 1 exit status 2"},
 		"actionlint crashes":      {recorded{"actionlint": crash}, "actionlint", lint.CheckFailed, "actionlint ended with exit code 1:"},
 		"actionlint fails":        {recorded{"actionlint": {content: sarif(), exit: 1, stderr: "could not read config\n"}}, "actionlint", lint.CheckFailed, "could not read config"},
@@ -74,7 +74,7 @@ func TestToolErrors(t *testing.T) {
 		"gofumpt crashes":         {recorded{"gofumpt": {exit: 1, stderr: "panic: x\n"}}, "gofumpt api", lint.CheckFailed, "gofumpt api ended with exit code 1: panic: x"},
 		"nginx crashes":           {recorded{"nginx": {exit: 139}}, "nginx web", lint.CheckFailed, "nginx web ended with exit code 139"},
 		"gitleaks crashes":        {recorded{"gitleaks": crash}, "gitleaks", lint.CheckFailed, "gitleaks ended with exit code 1:"},
-		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.sarif", content: "{"}}, "gitleaks", lint.CheckFailed, "gitleaks ended with exit code 0, and cannot be read"},
+		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.sarif", content: "{"}}, "gitleaks", lint.CheckFailed, "gitleaks ended with exit code 0, but its output cannot be read"},
 		"trivy crashes":           {recorded{"trivy": crash}, "trivy terraform", lint.CheckFailed, "trivy terraform ended with exit code 1:"},
 		"trivy: garbage":          {recorded{"trivy": {as: "trivy.sarif", content: "{"}}, "trivy terraform", lint.CheckFailed, "cannot be read"},
 		"the engine is not there": {recorded{"gofumpt": {err: errors.New("no engine")}}, "gofumpt api", lint.CheckFailed, "no engine"},
@@ -295,10 +295,10 @@ func TestFind(t *testing.T) {
 func TestNotApplicable(t *testing.T) {
 	for whole, want := range map[bool]map[lint.Kind]string{
 		true: {
-			lint.GolangciLint: "there is no Go module", lint.Nginx: "there is no service of kind nginx",
-			lint.Actionlint: "no workflow in .github/workflows", lint.Terraform: "there is no Terraform configuration in terraform",
+			lint.GolangciLint: "no Go module", lint.Nginx: "no service of kind nginx",
+			lint.Actionlint: "no workflow in .github/workflows", lint.Terraform: "no Terraform configuration in terraform",
 		},
-		false: {lint.GolangciLint: "it looks at nothing of the selected services", lint.Security: "it looks at nothing of the selected services"},
+		false: {lint.GolangciLint: "it does not apply to the selected services", lint.Security: "it does not apply to the selected services"},
 	} {
 		report, err := lint.Run(t.Context(), t.TempDir(), recorded{}, lint.Targets{All: whole}, lint.Options{Image: image, Strict: true})
 		require.NoError(t, err)

@@ -11,11 +11,10 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// nginxFile is a site's configuration within its service's folder.
+// nginxFile is the path of a site's configuration in its service's folder.
 const nginxFile = "nginx/nginx.conf"
 
-// NginxStep is the one definition of how a site's configuration is checked: by
-// the Nginx that will read it. Names are relative to the service's folder.
+// NginxStep returns the step that checks a site's configuration with Nginx itself.
 func NginxStep(service platform.Service, image string) step.Step {
 	return step.Step{
 		Name:    "nginx " + service.Name,
@@ -29,8 +28,8 @@ func NginxStep(service platform.Service, image string) step.Step {
 func nginxCheck(p pathMapper, service platform.Service, image string) Check {
 	s := NginxStep(service, image)
 	return check(Nginx, service.Name, invocation{tool.Nginx, s, func(_ string, result step.Result) ([]Finding, error) {
-		// The image has Nginx's own files where this configuration names them; a
-		// host may have them elsewhere.
+		// The configuration includes files of the Nginx image; a host may have them
+		// elsewhere.
 		if file := nginxMissingFile.FindStringSubmatch(result.Stderr); file != nil {
 			return nil, &tool.MissingError{Tool: tool.Nginx.Name, Reason: "this machine's nginx has no " + file[1] + ", which the image has: run it with Dagger"}
 		}
@@ -47,8 +46,8 @@ var (
 	nginxMissingFile = regexp.MustCompile(`open\(\) "(/etc/nginx/(?:mime\.types|(?:fastcgi|scgi|uwsgi)_params))" failed \(2:`)
 )
 
-// readNginx reads Nginx's log of a configuration test. Nginx stops at the first
-// error; warnings do not stop it.
+// readNginx parses the log of nginx -t, which stops at the first error but not at
+// warnings.
 func readNginx(p pathMapper, dir, log string) []Finding {
 	var findings []Finding
 	for line := range strings.SplitSeq(log, "\n") {

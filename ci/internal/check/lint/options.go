@@ -9,18 +9,18 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// Options say what to check, and how.
+// Options are the options of [Run].
 type Options struct {
-	// Kinds are those to run; empty means all.
+	// Kinds are the kinds of checks to run; empty means all.
 	Kinds []Kind
-	// Strict makes a check fail whose tool cannot be had.
+	// Strict makes a check with a missing tool fail.
 	Strict bool
-	// Day is the date, which answers about vulnerabilities hang on.
+	// Day is the date of vulnerability results.
 	Day string
-	// Image names the container image of a tool.
+	// Image returns the container image of a tool.
 	Image func(tool string) string
-	// Log receives a line as soon as a check has ended, one call at a time;
-	// nil is silent.
+	// Log is called with a line when a check has finished. Calls are not concurrent. nil
+	// is silent.
 	Log func(line string)
 }
 
@@ -94,23 +94,22 @@ func (o Options) checksOfKind(kind Kind, p pathMapper, t Targets) []Check {
 	return checks
 }
 
-// notApplicableReason says why there is nothing to check, which is not to be taken for
-// a check that found nothing.
+// notApplicableReason returns why a kind of check has nothing to do.
 func notApplicableReason(kind Kind, whole bool) string {
 	if !whole {
-		return "it looks at nothing of the selected services"
+		return "it does not apply to the selected services"
 	}
 	switch kind {
 	case GolangciLint, Govulncheck, Gofumpt:
-		return "there is no Go module"
+		return "no Go module"
 	case Nginx:
-		return "there is no service of kind nginx"
+		return "no service of kind nginx"
 	default:
-		return "there is no Terraform configuration in " + terraformFolder
+		return "no Terraform configuration in " + terraformFolder
 	}
 }
 
-// formatCheck makes a finding of every stretch that a formatter would change.
+// formatCheck returns a check that reports every hunk that a formatter would change.
 func formatCheck(kind Kind, what string, f format.Formatter) Check {
 	name, rule := f.Tool.Name, "format"
 	if f.Tool.Name == tool.Terraform.Name {

@@ -10,44 +10,44 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Result is how the stage or one of its checks ended.
+// Result is the result of the stage or of a check.
 type Result string
 
-// The results: of the stage the first two, of a check the others.
+// The results of the stage (the first two) and of a check (the others).
 const (
 	Succeeded Result = "succeeded"
 	Failed    Result = "failed"
 
 	Clean         Result = "clean"    // the tool found nothing
-	HasFindings   Result = "findings" // it found something
-	Skipped       Result = "skipped"  // it cannot be had
-	CheckFailed   Result = "failed"   // it did not do its work
+	HasFindings   Result = "findings" // the tool found something
+	Skipped       Result = "skipped"  // the tool is missing
+	CheckFailed   Result = "failed"   // the tool failed
 	NotApplicable Result = "nothing"  // there is nothing to look at
 )
 
-// Report is all that was found. Its JSON is part of the interface.
+// Report is the result of the stage. Its JSON is part of the interface.
 type Report struct {
 	Result Result `json:"result"`
-	// Strict says that a skipped check is a failed one.
+	// Strict is set if a skipped check counts as failed.
 	Strict bool `json:"strict"`
-	// Findings are in the order of files, lines and tools.
+	// Findings are sorted by file, line and tool.
 	Findings   []Finding     `json:"findings"`
 	Checks     []CheckResult `json:"checks"`
 	DurationMS int64         `json:"duration_ms"`
 }
 
-// CheckResult is how one check ended.
+// CheckResult is the result of a check.
 type CheckResult struct {
 	Kind   Kind   `json:"kind"`
 	Name   string `json:"name"`
 	Result Result `json:"result"`
-	// Reason says why it was skipped, failed or had nothing to do.
+	// Reason is why the check was skipped, failed or did not apply.
 	Reason     string `json:"reason,omitempty"`
 	Findings   int    `json:"findings"`
 	DurationMS int64  `json:"duration_ms"`
 }
 
-// String is the result in one line.
+// String returns the result on one line.
 func (c CheckResult) String() string {
 	took := (time.Duration(c.DurationMS) * time.Millisecond).Round(100 * time.Millisecond)
 	switch c.Result {
@@ -61,8 +61,8 @@ func (c CheckResult) String() string {
 	return fmt.Sprintf("%s: %s: %s", c.Name, c.Result, c.Reason)
 }
 
-// Text writes a line per finding, which terminals and editors make a link of,
-// its mend below it, and then the checks that came to no answer.
+// Text writes a line for each finding, which terminals and editors turn into a link, with
+// the fix below it, and then the checks that were skipped, failed or did not apply.
 func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
@@ -107,10 +107,10 @@ func (r Report) summary() string {
 	for _, c := range r.Checks {
 		counts[c.Result]++
 	}
-	looked := outcome.Count(counts[Clean]+counts[HasFindings], "check")
-	parts := []string{"nothing found in " + looked}
+	checked := outcome.Count(counts[Clean]+counts[HasFindings], "check")
+	parts := []string{"nothing found in " + checked}
 	if n := len(r.Findings); n > 0 {
-		parts[0] = outcome.Count(n, "finding") + " in " + looked
+		parts[0] = outcome.Count(n, "finding") + " in " + checked
 	}
 	if n := counts[CheckFailed]; n > 0 {
 		parts = append(parts, outcome.Count(n, "check")+" failed")
@@ -125,5 +125,5 @@ func (r Report) summary() string {
 	return strings.Join(parts, "; ")
 }
 
-// cell is text in a cell of a Markdown table.
+// cell formats text for a cell of a Markdown table.
 func cell(text string) string { return report.Inline(outcome.OneLine(text)) }

@@ -16,10 +16,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Run checks the targets in the tree at source with executor. Findings and
-// checks that could not be made are in the Report; the error is the context's
-// cause, where the run was cancelled. Checks run at the same time, as many as
-// there are cores, and each to its end: no finding hides another.
+// Run checks the targets in the tree at source. The Report contains the findings and the
+// failed checks; the error is the context's cause if the run was cancelled. Checks run
+// concurrently, and all of them run even if one fails.
 func Run(ctx context.Context, source string, executor step.Executor, t Targets, o Options) (Report, error) {
 	checks, err := o.checks(source, t)
 	if err != nil {
@@ -49,7 +48,7 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 	slices.SortFunc(report.Findings, compare)
 	report.Findings = slices.Compact(report.Findings)
 	if report.Findings == nil {
-		report.Findings = []Finding{} // a list for programs, too
+		report.Findings = []Finding{} // not null in JSON
 	}
 	for _, result := range results {
 		if result.Result == HasFindings || result.Result == CheckFailed || (result.Result == Skipped && o.Strict) {
@@ -67,7 +66,7 @@ type runner struct {
 	logMu   sync.Mutex
 }
 
-// runCheck runs one check and tells its result at once.
+// runCheck runs a check and logs its result.
 func (r *runner) runCheck(ctx context.Context, c Check) (CheckResult, []Finding) {
 	result := CheckResult{Kind: c.Kind, Name: c.Name, Result: Clean}
 	if c.notApplicable != "" {
@@ -80,7 +79,7 @@ func (r *runner) runCheck(ctx context.Context, c Check) (CheckResult, []Finding)
 	start := time.Now()
 	findings, err := c.run(ctx, r.exec)
 	if ctx.Err() != nil {
-		return result, nil // the run's fault, and not the check's
+		return result, nil // cancelled
 	}
 	result.DurationMS = time.Since(start).Milliseconds()
 	result.Findings = len(findings)

@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// The part of SARIF 2.1.0 that is read here:
+// The parts of SARIF 2.1.0 that are read:
 // https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 type (
 	sarifText struct{ Text string }
@@ -43,18 +43,19 @@ type (
 	}
 )
 
-// scanner is a tool that writes what it finds as SARIF, to sarifOf in its output
+// scanner is a tool that writes its findings as SARIF to the file sarifFile in its output
 // directory.
 type scanner struct {
 	kind Kind
 	tool tool.Tool
 	step step.Step
-	// exitCodeMeansFindings says that its exit code is about what it found.
+	// exitCodeMeansFindings is set if a non-zero exit code is normal with findings.
 	exitCodeMeansFindings bool
-	// convert makes findings of a result by its rule; nil takes it as it is.
+	// convert converts a result with its rule to findings; nil uses the result as is.
 	convert func(f Finding, result sarifResult, rule sarifRule) []Finding
-	// missingInput says what the tool could not get that it needs; nil knows nothing.
-	missingInput func(said string) error
+	// missingInput returns an error if stderr says that the tool lacks an input, such as
+	// a database; nil never does.
+	missingInput func(stderr string) error
 }
 
 func sarifFile(t tool.Tool) string { return t.Name + ".sarif" }
@@ -78,7 +79,7 @@ func (s scanner) check(p pathMapper) Check {
 	}})
 }
 
-// findings reads what the tool has written.
+// findings parses the tool's SARIF file.
 func (s scanner) findings(p pathMapper, data []byte) ([]Finding, error) {
 	var log struct {
 		Runs []struct {
@@ -111,7 +112,7 @@ func (s scanner) findings(p pathMapper, data []byte) ([]Finding, error) {
 	return findings, nil
 }
 
-// place puts the finding of a tool that ran in the folder dir to a location.
+// setLocation sets the location of a finding of a tool that ran in the folder dir.
 func (f *Finding) setLocation(p pathMapper, dir string, at sarifLocation) {
 	name := strings.TrimPrefix(at.PhysicalLocation.ArtifactLocation.URI, "file://")
 	if plain, err := url.PathUnescape(name); err == nil {
@@ -120,9 +121,9 @@ func (f *Finding) setLocation(p pathMapper, dir string, at sarifLocation) {
 	f.File, f.Line, f.Column = p.relative(dir, name), at.PhysicalLocation.Region.StartLine, at.PhysicalLocation.Region.StartColumn
 }
 
-// SARIF writes the findings for GitHub's code scanning: a run for each tool that
-// looked, also where it found nothing, which closes what it had found before. What of
-// a tool did not look is told in its run; a tool that did not look at all has none.
+// SARIF writes the findings for GitHub's code scanning. It writes a run for each tool that
+// ran, even without findings, which closes earlier alerts. Failed and skipped checks of
+// that tool are notifications in the run. A tool that did not run has no run.
 func (r Report) SARIF(w io.Writer) error {
 	type object map[string]any
 	var tools []string
@@ -158,7 +159,7 @@ func (r Report) SARIF(w io.Writer) error {
 	return report.WriteJSON(w, object{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": runs})
 }
 
-// sarif is the finding as a result. GitHub takes none without a line.
+// sarif returns the finding as a SARIF result. GitHub requires a line.
 func (f Finding) sarif() map[string]any {
 	type object map[string]any
 	text, uri, region := f.Text, url.URL{Path: f.File}, object{"startLine": max(1, f.Line)}

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// What Terraform's steps leave in the output directory.
+// Outputs of Terraform's steps.
 const (
 	terraformData = "data"
 	validateFile  = "validate.json"
@@ -41,7 +41,7 @@ func TerraformSteps(root, image string) (initialise, validate step.Step) {
 	return initialise, validate
 }
 
-// registryUnreachable finds a registry that gave no answer.
+// registryUnreachable matches the error of a registry that cannot be reached.
 var registryUnreachable = regexp.MustCompile(`(?m)^.*(dial tcp|no such host|connection refused|Client\.Timeout|TLS handshake timeout|could not connect to).*$`)
 
 func terraformCheck(p pathMapper, root, image string) Check {
@@ -54,7 +54,7 @@ func terraformCheck(p pathMapper, root, image string) Check {
 			case registryUnreachable.MatchString(result.Stderr):
 				return nil, &tool.MissingError{
 					Tool:   tool.Terraform.Name,
-					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(registryUnreachable.FindString(result.Stderr)),
+					Reason: "the providers cannot be fetched: connect to the network or configure a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(registryUnreachable.FindString(result.Stderr)),
 				}
 			}
 			return nil, errors.New(firstError(initialise, result))
@@ -73,21 +73,20 @@ func terraformCheck(p pathMapper, root, image string) Check {
 	return c
 }
 
-// firstError is Terraform's first error in one line: its headline, and what
-// explains it.
+// firstError returns Terraform's first error on one line.
 func firstError(s step.Step, result step.Result) string {
-	_, said, found := strings.Cut(result.Stderr, "Error: ")
+	_, message, found := strings.Cut(result.Stderr, "Error: ")
 	if !found {
 		return toolError(s, result, nil).Error()
 	}
-	said, _, _ = strings.Cut(said, "Error: ")
-	return s.Name + ": " + outcome.OneLine(said)
+	message, _, _ = strings.Cut(message, "Error: ")
+	return s.Name + ": " + outcome.OneLine(message)
 }
 
-// readValidate reads the JSON output of terraform validate:
+// readValidate parses the JSON output of terraform validate:
 // https://developer.hashicorp.com/terraform/cli/commands/validate#json-output-format
 func readValidate(p pathMapper, dir string, data []byte) ([]Finding, error) {
-	var answer struct {
+	var output struct {
 		Diagnostics []struct {
 			Severity, Summary, Detail string
 			Range                     *struct {
@@ -96,11 +95,11 @@ func readValidate(p pathMapper, dir string, data []byte) ([]Finding, error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(data, &output); err != nil {
 		return nil, err
 	}
 	var findings []Finding
-	for _, d := range answer.Diagnostics {
+	for _, d := range output.Diagnostics {
 		f := Finding{Tool: tool.Terraform.Name, Rule: "validate", File: dir, Text: d.Summary}
 		if d.Detail != "" {
 			f.Text += ": " + d.Detail

@@ -113,6 +113,6 @@ func TestFixes(t *testing.T) {
 		"misspell":     "",
 		"GO-2021-0113": "https://pkg.go.dev/vuln/GO-2021-0113",
 		"format":       "@@ -1,1 +1,1 @@\n-package  x\n+package x\n",
-		"github-pat":   "revoke the secret and take it out of the file; where it is none, end its line with a comment gitleaks:allow and say why",
+		"github-pat":   "revoke the secret and take it out of the file; if it is not a secret, end its line with a comment gitleaks:allow and say why",
 	}, fixes)
 }

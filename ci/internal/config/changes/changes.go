@@ -32,16 +32,16 @@ func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit st
 		return Changes{}, fmt.Errorf("comparing with %s: %w", commit, err)
 	}
 	if !known {
-		return Changes{Deploy: true, Plan: true, Reason: "there is no earlier commit to compare with, so everything counts as changed"}, nil
+		return Changes{Deploy: true, Plan: true, Reason: "the earlier commit is unknown, so everything counts as changed"}, nil
 	}
-	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; nothing that is released or the platform is made of", len(files), commit)}
+	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; none affects a release or the platform", len(files), commit)}
 	var deploy, plan string
 	for _, file := range files {
 		if !c.Deploy && affectsRelease(file, p) {
-			c.Deploy, deploy = true, fmt.Sprintf("; released: %q", file)
+			c.Deploy, deploy = true, fmt.Sprintf("; affects the release: %q", file)
 		}
 		if !c.Plan && affectsPlatform(file) {
-			c.Plan, plan = true, fmt.Sprintf("; of the platform: %q", file)
+			c.Plan, plan = true, fmt.Sprintf("; affects the platform: %q", file)
 		}
 	}
 	if c.Deploy || c.Plan {

@@ -84,7 +84,7 @@ func Parse(data []byte) (Platform, error) {
 		return Platform{}, fmt.Errorf(`"services": %w`, describeJSON(nil, err))
 	}
 	if len(entries) == 0 {
-		return Platform{}, errors.New(`no service in it: add at least one entry to "services"`)
+		return Platform{}, errors.New(`"services" is empty: add at least one entry`)
 	}
 	if duplicate := findDuplicate(file.Services); duplicate != "" {
 		return Platform{}, fmt.Errorf("service %q is defined twice: rename one of them", duplicate)
@@ -214,7 +214,7 @@ func (s Service) validate() []error {
 		complain("kind %q must be %q or %q", s.Kind, Go, Nginx)
 	}
 	if s.Port < 1024 || s.Port > 65535 {
-		complain("port %d must lie within 1024 and 65535 (containers run unprivileged)", s.Port)
+		complain("port %d must be between 1024 and 65535 (containers run unprivileged)", s.Port)
 	}
 	if !strings.HasPrefix(s.HealthPath, "/") {
 		complain(`health_path %q must begin with "/"`, s.HealthPath)
@@ -228,12 +228,12 @@ func (s Service) validate() []error {
 		}
 	}
 	if memory, ok := fargateMemory[s.CPU]; !ok {
-		complain("cpu %d is not a Fargate size: take one of %v", s.CPU, slices.Sorted(maps.Keys(fargateMemory)))
+		complain("cpu %d is not a Fargate size: want one of %v", s.CPU, slices.Sorted(maps.Keys(fargateMemory)))
 	} else if !slices.Contains(memory, s.Memory) {
-		complain("memory %d does not go with cpu %d: take one of %v", s.Memory, s.CPU, memory)
+		complain("memory %d is not available with cpu %d: want one of %v", s.Memory, s.CPU, memory)
 	}
 	if s.DesiredCount < 0 || s.DesiredCount > 5000 {
-		complain("desired_count %d must lie within 0 and 5000", s.DesiredCount)
+		complain("desired_count %d must be between 0 and 5000", s.DesiredCount)
 	}
 	return problems
 }
@@ -245,7 +245,7 @@ func (p Platform) CheckFolders(dir string) error {
 	for _, s := range p.Services {
 		folder := filepath.Join(dir, filepath.FromSlash(s.Path))
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-			problems = append(problems, fmt.Errorf("service %q: there is no folder %s: make it or correct the path", s.Name, s.Path))
+			problems = append(problems, fmt.Errorf("service %q: folder %s does not exist: create it, or correct path", s.Name, s.Path))
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(folder, needs[s.Kind])); err != nil {

@@ -128,7 +128,7 @@ func checkPriorities(services []Service) []error {
 	for n := 1; n < len(routes); n++ {
 		a, b := routes[n-1].Pattern, routes[n].Pattern
 		if a != b && b != CatchAll && RoutePriority(a) == RoutePriority(b) {
-			problems = append(problems, fmt.Errorf("routes %q and %q get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same", a, b))
+			problems = append(problems, fmt.Errorf("routes %q and %q have the same priority by chance: replace \"*\" by \"**\" in one of them, which matches the same paths", a, b))
 		}
 	}
 	return problems

@@ -29,7 +29,7 @@ func insertEntry(data []byte, service platform.Service) ([]byte, error) {
 		return nil, err
 	}
 	if len(entries) == 0 {
-		return nil, errors.New(`no service in it whose form a new one could take`)
+		return nil, errors.New(`"services" is empty`)
 	}
 	last := entries[len(entries)-1]
 	fields, err := members(data, last.value)
@@ -59,7 +59,7 @@ type member struct {
 // members lists the members of the object that begins at an offset.
 func members(data []byte, at int) ([]member, error) {
 	if at < 0 || at >= len(data) || data[at] != '{' {
-		return nil, errors.New("an object was expected")
+		return nil, errors.New("a JSON object was expected")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data[at:]))
 	offset := func() int { return at + int(decoder.InputOffset()) }

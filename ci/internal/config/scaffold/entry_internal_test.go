@@ -62,12 +62,12 @@ func TestInsertEntry(t *testing.T) {
 
 func TestInsertEntryErrors(t *testing.T) {
 	for before, want := range map[string]string{
-		``:                         "an object was expected",
-		`[]`:                       "an object was expected",
+		``:                         "a JSON object was expected",
+		`[]`:                       "a JSON object was expected",
 		`{"a": 1}`:                 `no "services" in it`,
-		`{"services": []}`:         "an object was expected",
-		`{"services": {}}`:         "no service in it whose form",
-		`{"services": {"a": 1}}`:   "an object was expected",
+		`{"services": []}`:         "a JSON object was expected",
+		`{"services": {}}`:         `"services" is empty`,
+		`{"services": {"a": 1}}`:   "a JSON object was expected",
 		`{"services": {"a": {"b}`:  "unexpected EOF",
 		`{"services"`:              "EOF",
 		`{"a": {"b": 1}} {"c": 1}`: `no "services" in it`,
@@ -83,7 +83,7 @@ func TestAddEntryErrors(t *testing.T) {
 	p, err := platform.Parse(data)
 	require.NoError(t, err)
 	_, err = addEntry(data, p, orders)
-	require.ErrorContains(t, err, `is written in a way that no entry can be added to: add orders by hand: {"path": "orders", "kind": "go"`)
+	require.ErrorContains(t, err, `has a layout to which no entry can be added: add orders by hand: {"path": "orders", "kind": "go"`)
 }
 
 func FuzzAddEntry(f *testing.F) {

@@ -25,12 +25,12 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 		literal, prefix := strings.CutSuffix(route, "/*")
 		below = below || prefix
 		if !isPlainPath(literal) && (literal != "" || !prefix) {
-			return outcome.Usagef("route %q: write a path, such as /%s, or all paths below one, such as /%[2]s/*", route, service.Name)
+			return outcome.Usagef("invalid route %q: want a path, such as /%s, or all paths below one, such as /%[2]s/*", route, service.Name)
 		}
 		for _, other := range p.Services {
 			for _, theirs := range other.Routes {
 				if platform.RoutesConflict(route, theirs) {
-					return outcome.Usagef("route %q and %q of service %q match some of the same paths, and neither comes before the other: take a deeper one", route, theirs, other.Name)
+					return outcome.Usagef("route %q conflicts with %q of service %q: both match some paths with the same priority; use a deeper route", route, theirs, other.Name)
 				}
 			}
 		}
@@ -39,7 +39,7 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 		return outcome.Usagef("a service of kind %q needs a route that ends in /*, such as /%s/*", service.Kind, service.Name)
 	}
 	if !isPlainPath(service.HealthPath) {
-		return outcome.Usagef("health path %q: write a path without wildcards, such as /health", service.HealthPath)
+		return outcome.Usagef("invalid health path %q: want a path without wildcards, such as /health", service.HealthPath)
 	}
 	return nil
 }

@@ -26,9 +26,9 @@ func ParseKind(name string) (platform.Kind, error) {
 		return platform.Kind(name), nil
 	}
 	if near := outcome.Nearest(name, Kinds()); near != "" {
-		return "", outcome.Usagef("no kind %q: did you mean %q?", name, near)
+		return "", outcome.Usagef("unknown kind %q: did you mean %q?", name, near)
 	}
-	return "", outcome.Usagef("no kind %q: take one of %s", name, strings.Join(Kinds(), ", "))
+	return "", outcome.Usagef("unknown kind %q: want one of %s", name, strings.Join(Kinds(), ", "))
 }
 
 // The first ports that Default tries.
@@ -75,7 +75,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 		return Added{}, err
 	}
 	if slices.Contains(p.Names(), service.Name) {
-		return Added{}, outcome.Usagef("there is a service %q already: give the new one another name", service.Name)
+		return Added{}, outcome.Usagef("service %q already exists: choose another name", service.Name)
 	}
 	data, err := os.ReadFile(filepath.Join(tree.Dir, filepath.FromSlash(platform.ServicesFile)))
 	if err != nil {
@@ -136,7 +136,7 @@ func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byt
 	same := func(s platform.Service) bool { return reflect.DeepEqual(s, service) }
 	others := slices.DeleteFunc(slices.Clone(now.Services), same)
 	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(others, p.Services) {
-		return nil, fmt.Errorf("%s is written in a way that no entry can be added to: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
+		return nil, fmt.Errorf("%s has a layout to which no entry can be added: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
 	}
 	return extended, nil
 }
@@ -147,20 +147,20 @@ var reservedFolders = []string{"ci", "terraform", ".git", ".github"}
 // checkFolder checks that the folder does not exist and belongs to nothing else.
 func checkFolder(dir string, p platform.Platform, folder string) error {
 	if !plainFolder.MatchString(folder) {
-		return outcome.Usagef("path %q: take letters, digits, dots, hyphens and underscores, such as services/orders", folder)
+		return outcome.Usagef("invalid path %q: use letters, digits, dots, hyphens and underscores, such as services/orders", folder)
 	}
 	for _, s := range p.Services {
 		if isWithin(folder, s.Path) {
-			return outcome.Usagef("path %q lies in the folder of service %q: name another with --path", folder, s.Name)
+			return outcome.Usagef("path %q is in the folder of service %q: choose another with --path", folder, s.Name)
 		}
 	}
 	for _, other := range reservedFolders {
 		if isWithin(folder, other) {
-			return outcome.Usagef("path %q lies in %s, which is the pipeline's: name another with --path", folder, other)
+			return outcome.Usagef("path %q is in %s, which belongs to the pipeline: choose another with --path", folder, other)
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(folder))); err == nil {
-		return outcome.Usagef("%s exists already: name another folder with --path, or remove it", folder)
+		return outcome.Usagef("%s already exists: choose another folder with --path, or remove it", folder)
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func replace(name string, data []byte) (undo func() error, err error) {
 func intendToAdd(ctx context.Context, tree source.Tree, folder string) error {
 	_, err := tree.Git(ctx, "add", "--intent-to-add", "--", folder)
 	if err != nil && strings.Contains(err.Error(), "ignored by one of your .gitignore files") {
-		return outcome.Usagef("git ignores %s, by a .gitignore: name another folder with --path", folder)
+		return outcome.Usagef("git ignores %s because of a .gitignore file: choose another folder with --path", folder)
 	}
 	return err
 }

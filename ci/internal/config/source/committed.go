@@ -274,12 +274,12 @@ func (h CommittedFiles) differences(ctx context.Context, names []string, exact b
 		case e == nil && h.hasParent(name, func(e *entry) bool { return e.uninitialized || e.modified && !e.tracked && !exact }):
 		case e == nil && !h.exists(name):
 		case e == nil:
-			differences = append(differences, difference{name: name, problem: "counts for the image, and git ignores it, so that no commit holds it", fix: "git add -f " + shellQuote(name) + ", or let it in by a pattern of the service's .dockerignore that begins with !"})
+			differences = append(differences, difference{name: name, problem: "is part of the image but ignored by git, so no commit contains it", fix: "git add -f " + shellQuote(name) + ", or include it with a pattern in the service's .dockerignore that begins with !"})
 		case e.modified && !exact && !e.uninitialized:
 		case e.id == "" && !e.uninitialized && e.tracked:
 			differences = append(differences, difference{name: name, problem: "is not in the commit", fix: "commit it"})
 		case e.id == "" && !e.uninitialized:
-			differences = append(differences, difference{name: name, problem: "counts for the image, and is not in the commit", fix: "git add it and commit"})
+			differences = append(differences, difference{name: name, problem: "is part of the image but not in the commit", fix: "git add it and commit"})
 		case e.mode == submoduleMode:
 			d, err := h.compareSubmodule(ctx, name, e)
 			if err != nil {
@@ -343,7 +343,7 @@ func (h CommittedFiles) compareSubmodule(ctx context.Context, name string, e *en
 		return nil, err
 	}
 	if head = strings.TrimSpace(head); head != e.id {
-		problem := fmt.Sprintf("is a submodule at %.12s, and the commit has it at %.12s", head, e.id)
+		problem := fmt.Sprintf("is a submodule at commit %.12s, but the commit pins %.12s", head, e.id)
 		return []difference{{name: name, problem: problem, fix: command + "submodule update --init " + shellQuote(e.name) + ", or commit it as it is"}}, nil
 	}
 	return nil, nil
@@ -437,19 +437,19 @@ func (c *comparison) compareFile(name string) ([]difference, error) {
 	info, err := os.Lstat(file)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return c.differs(name, "is in the commit and not in the tree"), nil
+		return c.differs(name, "is in the commit but missing in the work tree"), nil
 	case err != nil:
 		return nil, err
 	case e.mode == linkMode && info.Mode()&fs.ModeSymlink == 0:
-		return []difference{{name: name, problem: "is a symbolic link in the commit and not here", fix: "git config core.symlinks true, and " + c.checkoutCommand(name)}}, nil
+		return []difference{{name: name, problem: "is a symbolic link in the commit but not in the work tree", fix: "git config core.symlinks true, and " + c.checkoutCommand(name)}}, nil
 	case e.mode == linkMode:
 		target, err := os.Readlink(file)
 		if err == nil && blobID(e.id, []byte(filepath.ToSlash(target))) != e.id {
-			return c.differs(name, "leads elsewhere than in the commit"), nil
+			return c.differs(name, "points to another target than in the commit"), nil
 		}
 		return nil, err
 	case !info.Mode().IsRegular():
-		return c.differs(name, "is a file in the commit and not here"), nil
+		return c.differs(name, "is a regular file in the commit but not in the work tree"), nil
 	}
 	data, err := c.readFile(name)
 	if err != nil {
@@ -467,7 +467,7 @@ func (c *comparison) compareContent(name string, data []byte) []difference {
 	same := blobID(e.id, data) == e.id
 	switch {
 	case filter != "" && lfsPointer.Match(data):
-		problem := "is a Git LFS pointer here, and not the file that it stands for"
+		problem := "is a Git LFS pointer in the work tree, not the file itself"
 		return []difference{{name: name, problem: problem, fix: c.repository.gitCommand() + "lfs pull (actions/checkout: lfs: true)"}}
 	case same && filter == "lfs": // it passes files through that are no pointers
 	case same && filter != "" && len(drivers) == 0:
@@ -502,7 +502,7 @@ func (c *comparison) compareWithGit(ctx context.Context, names []string) (differ
 				return nil, err
 			}
 			if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != pointer[1] || strconv.Itoa(len(data)) != pointer[2] {
-				differences = append(differences, c.differs(name, "differs from what the commit holds in Git LFS")...)
+				differences = append(differences, c.differs(name, "differs from the commit's Git LFS object")...)
 			}
 		case filter == "lfs":
 			differences = append(differences, c.differs(name, "differs from the commit")...)
@@ -525,8 +525,8 @@ func (c *comparison) compareWithGit(ctx context.Context, names []string) (differ
 				return nil, err
 			}
 			if err != nil {
-				problem := fmt.Sprintf("is what filter=%s makes of the commit, and that fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
-				differences = append(differences, difference{name: name, problem: problem, fix: "mend the filter, and " + c.checkoutCommand(name)})
+				problem := fmt.Sprintf("cannot be compared with the commit, because filter=%s fails: %s", filterOf(name), strings.TrimPrefix(err.Error(), "running git cat-file: "))
+				differences = append(differences, difference{name: name, problem: problem, fix: "fix the filter, then run " + c.checkoutCommand(name)})
 				continue
 			}
 		}
@@ -585,8 +585,8 @@ func (c *comparison) requireFilters() (options []string) {
 }
 
 func (c *comparison) missingFilter(name, filter string) []difference {
-	problem := fmt.Sprintf("has filter=%s in %s, and git has no such filter here", filter, attributesFile)
-	return []difference{{name: name, problem: problem, fix: fmt.Sprintf("configure it (git config filter.%s.smudge), and %s", filter, c.checkoutCommand(name))}}
+	problem := fmt.Sprintf("has filter=%s in %s, but git has no such filter", filter, attributesFile)
+	return []difference{{name: name, problem: problem, fix: fmt.Sprintf("configure it (git config filter.%s.smudge), then run %s", filter, c.checkoutCommand(name))}}
 }
 
 // readFile reads a file of the work tree.
@@ -618,19 +618,19 @@ func (c *comparison) explain(ctx context.Context, d difference) (difference, err
 	skipped := strings.HasPrefix(strings.ToUpper(tag), "S")
 	switch {
 	case skipped && strings.TrimSpace(sparse) == "true":
-		d.problem += " (a sparse checkout leaves it out)"
+		d.problem += " (excluded by a sparse checkout)"
 		d.fix = command + "sparse-checkout disable"
 	case skipped:
-		d.problem += " (git is told to skip it)"
+		d.problem += " (marked skip-worktree in git)"
 		d.fix = command + "update-index --no-skip-worktree " + shellQuote(e.name) + ", then " + checkout + " or commit it"
 	case tag != "" && tag[0] >= 'a' && tag[0] <= 'z':
-		d.problem += " (git is told to assume it unchanged)"
+		d.problem += " (marked assume-unchanged in git)"
 		d.fix = command + "update-index --no-assume-unchanged " + shellQuote(e.name) + ", then " + checkout + " or commit it"
 	case e.modified:
 		d.problem += " (git status)"
 		d.fix = "commit it, or " + checkout
 	default:
-		d.problem += ", and git status does not tell"
+		d.problem += ", which git status does not report"
 		d.fix = checkout + ", or commit it"
 	}
 	return d, nil

@@ -46,5 +46,5 @@ func TestGitCallCount(t *testing.T) {
 	for _, name := range names {
 		require.NoError(t, os.Remove(filepath.Join(dir, filepath.FromSlash(name))))
 	}
-	require.ErrorContains(t, check(), "web/site/0.txt (and 59 more) is in the commit and not in the tree (git status)")
+	require.ErrorContains(t, check(), "web/site/0.txt (and 59 more) is in the commit but missing in the work tree (git status)")
 }

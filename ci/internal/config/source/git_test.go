@@ -106,11 +106,11 @@ func TestParentRepository(t *testing.T) {
 		sourcetest.Write(t, above, "untracked/"+name, content)
 	}
 	tests := map[string]struct{ dir, want string }{
-		"ignored there":            {"ignored", "tracks nothing in it: git add it there, or run git init in it"},
-		"a folder of what is":      {"ignored/api", "tracks nothing in it"},
-		"never added there":        {"untracked", "tracks nothing in it"},
-		"git's own folder":         {".git", "git's own folder: name the tree with --source"},
-		"a folder of git's folder": {".git/objects", "git's own folder"},
+		"ignored there":            {"ignored", "tracks none of its files: add them with git add, or run git init there"},
+		"a folder of what is":      {"ignored/api", "tracks none of its files"},
+		"never added there":        {"untracked", "tracks none of its files"},
+		"git's own folder":         {".git", "inside a .git folder: set --source to the work tree"},
+		"a folder of git's folder": {".git/objects", "inside a .git folder"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -40,21 +40,21 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	// A ref takes precedence over an abbreviated id, as in git.
 	name, _ := t.Git(ctx, "rev-parse", "--verify", "--quiet", "--symbolic-full-name", "--end-of-options", sha)
 	if shortID.MatchString(sha) && strings.TrimSpace(name) == "" {
-		return "", outcome.Usagef("%s is short for %s: give %s", sha, full, full)
+		return "", outcome.Usagef("%s is an abbreviated commit id: use the full id %s", sha, full)
 	}
-	return "", outcome.Usagef("%q is no commit id but a name, of %s now: give %s", sha, full, full)
+	return "", outcome.Usagef("%q is not a commit id: use the id of the commit that it names now, %s", sha, full)
 }
 
 // unknownCommit returns the error for a name that matches no commit, or several.
 func (t Tree) unknownCommit(ctx context.Context, sha string) error {
 	if err := t.checkReadable(ctx); err != nil {
-		return outcome.Usagef("%q is no full commit id, 40 hexadecimal digits, and git cannot complete it: %w", sha, err)
+		return outcome.Usagef("%q is not a full commit id (40 hexadecimal digits), and git cannot resolve it: %w", sha, err)
 	}
 	if !shortID.MatchString(sha) {
-		return outcome.Usagef("git knows no commit %q: give its full id, 40 hexadecimal digits", sha)
+		return outcome.Usagef("unknown commit %q: use its full id, 40 hexadecimal digits", sha)
 	}
 	if list, _ := t.Git(ctx, "rev-parse", "--disambiguate="+sha); strings.Count(list, "\n") > 1 {
-		return outcome.Usagef("more than one id begins with %s: give all 40 digits", sha)
+		return outcome.Usagef("commit id %s is ambiguous: use all 40 digits", sha)
 	}
-	return outcome.Usagef("git knows no commit that begins with %s (a shallow clone lacks the older ones): give all 40 digits", sha)
+	return outcome.Usagef("unknown commit %s (a shallow clone lacks older commits): use all 40 digits", sha)
 }

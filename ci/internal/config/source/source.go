@@ -62,21 +62,21 @@ func (t Tree) checkReadable(ctx context.Context) error {
 	inside, prefix, _ := strings.Cut(strings.TrimSpace(output), "\n")
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
+		return outcome.Usagef("git is not installed: install it")
 	case err != nil && strings.Contains(err.Error(), "dubious ownership"):
-		return outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
+		return outcome.Usagef("%s belongs to another user, so git does not read it: run git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
 	case err != nil && ctx.Err() == nil:
 		return outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", t.Dir, err)
 	case err != nil:
 		return err
 	case inside != "true":
-		return outcome.Usagef("%s is not a git work tree but git's own folder: name the tree with --source", t.Dir)
+		return outcome.Usagef("%s is inside a .git folder: set --source to the work tree", t.Dir)
 	case prefix == "":
 		return nil
 	}
 	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--", ".")
 	if err == nil && list == "" {
-		return outcome.Usagef("%s is not a git work tree of its own, and the repository above it tracks nothing in it: git add it there, or run git init in it", t.Dir)
+		return outcome.Usagef("%s is in a git repository that tracks none of its files: add them with git add, or run git init there", t.Dir)
 	}
 	return err
 }

@@ -63,7 +63,7 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	if s.Stdout != "" {
 		file, err := os.Create(filepath.Join(dir, s.Stdout))
 		if err != nil {
-			return Result{}, fmt.Errorf("keeping the output of %s: %w", s.Name, err)
+			return Result{}, fmt.Errorf("writing the output of %s: %w", s.Name, err)
 		}
 		defer file.Close()
 		cmd.Stdout = file
@@ -101,7 +101,7 @@ func moveFailureFiles(s Step, from, to string) error {
 			err = os.Remove(filepath.Join(from, name))
 		}
 		if err != nil {
-			return fmt.Errorf("taking %s, which %s left: %w", name, s.Name, err)
+			return fmt.Errorf("moving %s, which %s wrote, to the output directory: %w", name, s.Name, err)
 		}
 	}
 	return nil

@@ -50,7 +50,7 @@ func TestFailureFiles(t *testing.T) {
 
 	require.NoError(t, os.Mkdir(filepath.Join(source, "in", "left"), 0o755))
 	_, err = step.Host{Source: source}.Run(t.Context(), step.Step{Name: "a", Dir: "in", Args: []string{"true"}, FailureFiles: []string{"left"}}, out)
-	require.ErrorContains(t, err, "taking left, which a left")
+	require.ErrorContains(t, err, "moving left, which a wrote")
 	require.DirExists(t, filepath.Join(source, "in", "left"), "what could not be taken stays")
 }
 

@@ -78,7 +78,7 @@ func TestMarkdown(t *testing.T) {
 	text := shop().markdown()
 
 	require.True(t, strings.HasPrefix(text, "## Tests failed\n\n43 passed, 3 failed, 1 skipped\n\n"+
-		"Coverage of ci is too low: 84.9 %, at least 85 % is asked for.\n\n"+
+		"Coverage of ci is too low: 84.9 %, the minimum is 85 %.\n\n"+
 		"<details><summary>ci/a/a_test.go:7 <b>TestX/y (slipway/a)</b><br>got 1</summary>\n\n```\n    a_test.go:7: got 1\n"), text)
 	require.Contains(t, text, "<details><summary>1 test skipped</summary>\n\n- backend/api/net_test.go:9 <code>TestIPv6</code>: no IPv6 here\n\n</details>\n")
 	require.True(t, strings.HasSuffix(text, "### Coverage\n\n| Module, package | Coverage | Minimum | Statements |\n|:--|--:|--:|--:|\n"), text)
@@ -105,8 +105,8 @@ func TestMarkdownLimit(t *testing.T) {
 	require.LessOrEqual(t, len(text), report.MarkdownLimit)
 	require.Greater(t, len(text), report.MarkdownLimit/2)
 	require.Contains(t, text, "0 passed, 400 failed, 400 skipped")
-	require.Regexp(t, `\n\d+ more of the failures did not fit; junit.xml has them\.`, text)
-	require.Regexp(t, `\n- \d+ more did not fit; junit.xml has them\.`, text)
+	require.Regexp(t, `\n\d+ more failures are in junit.xml\.`, text)
+	require.Regexp(t, `\n- \d+ more are in junit.xml\.`, text)
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 

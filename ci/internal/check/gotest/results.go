@@ -31,9 +31,9 @@ type packageResult struct {
 	failedBuild string        // the package whose failed build made this one fail
 	tests       []*testResult // in the order of their start
 	latest      map[string]*testResult
-	output      transcript // outside every test
-	// reportsSuccess says that the package reports success and does not admit to
-	// having no tests to run.
+	output      transcript // outside of tests
+	// reportsSuccess is set if the package printed "ok" without
+	// "[no tests to run]".
 	reportsSuccess bool
 }
 

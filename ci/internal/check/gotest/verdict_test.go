@@ -48,7 +48,7 @@ func TestJudgeFailuresOutsideTests(t *testing.T) {
 		},
 		"every test skipped": {
 			events: []string{`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"skip",'P',"Test":"TestA"}`, `{"Action":"pass",'P'}`},
-			want:   Failure{Package: app, Message: "no test ran: all 1 skipped themselves"},
+			want:   Failure{Package: app, Message: "no test ran: all 1 were skipped"},
 		},
 		"an exit code without events": {
 			end:    ending{exitCode: 2, stderr: "go: errors parsing go.mod\n"},

@@ -29,7 +29,7 @@ func TestParseKinds(t *testing.T) {
 	for name, want := range map[string]string{
 		"golanci-lint": `no check "golanci-lint": did you mean golangci-lint?`,
 		"terra":        `unknown check "terra": did you mean terraform?`,
-		"eslint":       `no check "eslint": did you mean tflint?`,
+		"eslint":       `unknown check "eslint": did you mean tflint?`,
 		"prettier":     `no check "prettier": there are golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
 	} {
 		_, err := lint.ParseKinds([]string{"nginx", name})

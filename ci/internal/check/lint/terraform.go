@@ -20,9 +20,8 @@ const (
 	validateFile  = "validate.json"
 )
 
-// TerraformSteps are the one definition of how a root module is validated: its
-// providers are installed as its lock file has them, no backend is asked, and
-// notApplicable is left in the tree.
+// TerraformSteps returns the steps that validate a root module. They install the
+// locked providers, use no backend and write nothing to the tree.
 func TerraformSteps(root, image string) (initialise, validate step.Step) {
 	base := step.Step{
 		Image:   image,

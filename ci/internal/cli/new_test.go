@@ -53,15 +53,15 @@ func TestNewServiceErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no name":         {[]string{"--kind", "go"}, "new service takes one name, and got 0: slipway new service NAME --kind go"},
-		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, and got 2"},
+		"no name":         {[]string{"--kind", "go"}, "new service takes one name, but got 0: run slipway new service NAME --kind go"},
+		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, but got 2"},
 		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go or --kind nginx"},
 		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `unknown kind "ngnix": did you mean "nginx"?`},
-		"a name taken":    {[]string{"api", "--kind", "go"}, `there is a service "api" already`},
+		"a name taken":    {[]string{"api", "--kind", "go"}, `service "api" already exists`},
 		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must be between 1024 and 65535"},
 		"port no number":  {[]string{"orders", "--kind", "go", "--port", "http"}, "see slipway new service --help"},
 		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "unknown flag --rout: did you mean --route?"},
-		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" lies in the folder of service "web"`},
+		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" is in the folder of service "web"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

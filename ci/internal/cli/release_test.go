@@ -196,9 +196,9 @@ func testPlainFolder(t *testing.T, dir string) {
 		{[]string{"diff", "--sha", sha}, outcome.Done, ""},
 		{[]string{"rollback"}, outcome.Done, "succeeded"},
 		{[]string{"rollback", "--to", sha}, outcome.Done, sha[:12]},
-		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is an abbreviated commit id: use the full id " + sha},
-		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is no full commit id, 40 hexadecimal digits, and git cannot complete it: git is not installed`},
-		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is no full commit id`},
+		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is short for " + sha + ": give " + sha},
+		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is not a full commit id (40 hexadecimal digits), and git cannot resolve it: git is not installed`},
+		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is not a full commit id`},
 		{[]string{"deploy"}, outcome.Usage, "git is not installed"},
 		{[]string{"deploy", "--sha", other}, outcome.Usage, "the registry has no image of commit " + other + ", and it cannot be built here: " + platform.ServicesFile},
 	}
@@ -280,7 +280,7 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 func testDrift(t *testing.T, dir string) {
 	code, stdout, stderr := run(t, "status", "--source", dir, "--infra", "--dir", "../elsewhere", "--output", "json")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, "name a folder of the source tree")
+	require.Contains(t, stderr, "want a folder of the source tree")
 	require.Len(t, decode[report.Status](t, stdout).Services, 2, "what runs is told all the same")
 
 	if _, err := exec.LookPath("terraform"); err != nil {

@@ -50,7 +50,7 @@ func TestUpFails(t *testing.T) {
 	require.Contains(t, stderr, "nonsense")
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "nowhere")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT, such as 127.0.0.1:8080`)
+	require.Contains(t, stderr, `--listen "nowhere": want HOST:PORT, such as 127.0.0.1:8080`)
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "127.0.0.1:99999")
 	require.Equal(t, outcome.Usage, code)
 	require.Contains(t, stderr, `--listen "127.0.0.1:99999": want a port from 0 to 65535`)

@@ -27,7 +27,7 @@ func TestParseKinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []lint.Kind{lint.Gofumpt, lint.Nginx}, kinds)
 	for name, want := range map[string]string{
-		"golanci-lint": `no check "golanci-lint": did you mean golangci-lint?`,
+		"golanci-lint": `unknown check "golanci-lint": did you mean golangci-lint?`,
 		"terra":        `unknown check "terra": did you mean terraform?`,
 		"eslint":       `unknown check "eslint": did you mean tflint?`,
 		"prettier":     `no check "prettier": there are golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,

@@ -59,6 +59,6 @@ func TestUpFails(t *testing.T) {
 	defer busy.Close()
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", busy.Addr().String())
 	require.Equal(t, outcome.Failed, code)
-	require.Contains(t, stderr, "address already in use: free the address, or take another with --listen")
+	require.Contains(t, stderr, "address already in use: choose another address with --listen")
 	require.NotContains(t, stderr, "nonsense", "found before anything is built")
 }

@@ -30,7 +30,7 @@ func TestParseKinds(t *testing.T) {
 		"golanci-lint": `unknown check "golanci-lint": did you mean golangci-lint?`,
 		"terra":        `unknown check "terra": did you mean terraform?`,
 		"eslint":       `unknown check "eslint": did you mean tflint?`,
-		"prettier":     `no check "prettier": there are golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
+		"prettier":     `unknown check "prettier": want one of golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
 	} {
 		_, err := lint.ParseKinds([]string{"nginx", name})
 		require.EqualError(t, err, want)

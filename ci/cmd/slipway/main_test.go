@@ -21,7 +21,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// asSlipway makes the test binary the command itself.
+// asSlipway makes the test binary run the command.
 const asSlipway = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// slipway is the command, not started yet.
+// slipway returns the command without starting it.
 func slipway(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	command, err := os.Executable()
@@ -41,11 +41,11 @@ func slipway(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// midway is when a release has begun to change what runs.
+// midway matches the first change of a release.
 const midway = `deployment \S+ started\n`
 
-// TestReleaseSurvivesTerminalLoss is a release whose terminal is closed, or whose
-// reader goes away: production is on the new version or where it was.
+// TestReleaseSurvivesTerminalLoss closes the terminal or the reader of a release:
+// production ends on the new or the previous version.
 func TestReleaseSurvivesTerminalLoss(t *testing.T) {
 	dir := sourcetest.New(t)
 	rehearsaltest.In(t, dir, func() {
@@ -77,7 +77,7 @@ func TestReleaseSurvivesTerminalLoss(t *testing.T) {
 
 var commit = regexp.MustCompile(`"sha": "([0-9a-f]{40})"`)
 
-// running is which commits run.
+// running returns the running commits.
 func running(t *testing.T, dir string) []string {
 	t.Helper()
 	cmd := slipway(t, "status", "--source", dir, "--output", "json")
@@ -109,7 +109,7 @@ func TestSecondInterrupt(t *testing.T) {
 				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
 				signals <- os.Interrupt // a repetition by the supervisor
 				time.Sleep(2 * repeatWindow)
-				signals <- syscall.SIGTERM // nobody at a terminal
+				signals <- syscall.SIGTERM // not from a terminal
 				synctest.Wait()
 				require.Empty(t, ended)
 				signals <- os.Interrupt

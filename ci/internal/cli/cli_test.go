@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// keepHomeClean gives what builds keep a place of its own, all but Go's cache,
-// without which each test would compile the standard library.
+// keepHomeClean sets a temporary cache directory for builds, but keeps Go's cache, without
+// which each test would compile the standard library.
 func keepHomeClean() (dir string) {
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()
 	if err != nil {
@@ -47,8 +47,8 @@ func keepHomeClean() (dir string) {
 	return dir
 }
 
-// run runs the command and returns its exit code and what it printed, which is as
-// its schema says.
+// run runs the command and returns its exit code and output. It checks JSON output against
+// its schema.
 func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -172,7 +172,7 @@ func TestBuild(t *testing.T) {
 	require.Contains(t, text, "api          "+got.Images[0].Digest)
 }
 
-// TestBuildFailure: what went wrong is shown, and nothing is written.
+// TestBuildFailure checks that the compiler's error is shown and nothing is written.
 func TestBuildFailure(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nope() }\n")

@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// completed asks, as a shell does, what could stand at the end of a command line,
-// and returns it with what the shell is to do.
+// completed completes a command line as a shell does, and returns the completions and the
+// directive.
 func completed(t *testing.T, args ...string) (offered []string, directive string) {
 	t.Helper()
 	code, out, errs := run(t, append([]string{"__completeNoDesc"}, args...)...)
@@ -64,7 +64,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionDescriptions: shells that can show what a value means.
+// TestCompletionDescriptions checks the descriptions of values.
 func TestCompletionDescriptions(t *testing.T) {
 	dir := sourcetest.New(t)
 	for line, want := range map[string]string{"build --service ": "api\tgo in api\n", "deploy --sha ": "\tfirst\n", "lock --image ": "go\tdocker.io/library/golang:1.26\n"} {
@@ -73,7 +73,7 @@ func TestCompletionDescriptions(t *testing.T) {
 	}
 }
 
-// TestCompletionIgnoresErrors: where there is no tree nothing is offered.
+// TestCompletionIgnoresErrors checks that nothing is completed without a tree.
 func TestCompletionIgnoresErrors(t *testing.T) {
 	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image "} {
 		code, out, _ := run(t, append([]string{"__complete", "--source", t.TempDir()}, strings.Split(line, " ")...)...)
@@ -82,7 +82,7 @@ func TestCompletionIgnoresErrors(t *testing.T) {
 	}
 }
 
-// TestEveryFlagIsCompleted, if only by saying that no file belongs there.
+// TestEveryFlagIsCompleted checks that each flag has a completion, or none of files.
 func TestEveryFlagIsCompleted(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		require.NotNil(t, cmd.ValidArgsFunction)

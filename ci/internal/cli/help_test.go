@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// everyCommand calls do for each command that people see.
+// everyCommand calls do for each command that is not hidden.
 func everyCommand(t *testing.T, do func(t *testing.T, cmd *cobra.Command)) {
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
@@ -42,7 +42,7 @@ func localFlags(cmd *cobra.Command) []*pflag.Flag {
 	return flags
 }
 
-// TestEveryCommandHasHelp: each says what it is, has a chapter, and examples.
+// TestEveryCommandHasHelp checks that each command has descriptions, a group and examples.
 func TestEveryCommandHasHelp(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		require.NotEmpty(t, cmd.Short)
@@ -65,8 +65,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	})
 }
 
-// TestExamplesParse takes each example at its word: the command is there, and so
-// are its flags, with values that they take.
+// TestExamplesParse parses each example: its command and flags exist, with valid values.
 func TestExamplesParse(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		t.Logf("%s", cmd.Example)
@@ -114,7 +113,7 @@ func indexOf(words []string, word string) int {
 	return -1
 }
 
-// TestHelpGroups: in chapters, and in the order of a change's way.
+// TestHelpGroups checks the groups of commands and their order.
 func TestHelpGroups(t *testing.T) {
 	code, out, _ := run(t, "--help")
 	require.Equal(t, outcome.Done, code)
@@ -162,8 +161,7 @@ func TestRemovedCommands(t *testing.T) {
 	require.Contains(t, errs, "slipway man was removed: see slipway help COMMAND")
 }
 
-// TestDoctor: whatever this machine has, what is asked about is told, and an exit code
-// of 0 means that it can be done.
+// TestDoctor checks the report and exit code for named stages, independent of this machine.
 func TestDoctor(t *testing.T) {
 	dir := sourcetest.New(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")

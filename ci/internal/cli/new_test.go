@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestNewService adds one of each kind, and builds both at once.
+// TestNewService adds a service of each kind and builds both.
 func TestNewService(t *testing.T) {
 	dir := sourcetest.New(t)
 	code, stdout, stderr := run(t, "new", "service", "orders", "--kind", "go", "--route", "/shop/orders/*", "--port", "9000", "--cpu", "512",

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// broken is a standard output that takes nothing.
+// broken is a writer that always fails.
 type broken struct{ err error }
 
 func (b broken) Write([]byte) (int, error) {
@@ -35,7 +35,7 @@ func TestWriteErrorExitCode(t *testing.T) {
 	}
 }
 
-// fullDeploy deploys with nowhere to write the report to: the release counts.
+// fullDeploy deploys with a full disk for the document: the release decides the exit code.
 func fullDeploy(t *testing.T, dir string) {
 	t.Helper()
 	var stderr bytes.Buffer

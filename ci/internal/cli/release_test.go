@@ -38,8 +38,8 @@ func decode[T any](t *testing.T, stdout string) T {
 	return document
 }
 
-// TestReleaseCommands goes through what is done to a platform that runs, one after the
-// other: it takes a while until one does.
+// TestReleaseCommands runs the release commands in sequence on one platform, because
+// starting one is slow.
 func TestReleaseCommands(t *testing.T) {
 	inPlatform(t, func(dir string) {
 		for _, part := range []struct {
@@ -150,7 +150,7 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 	}
 }
 
-// testNoWayBack: the image that runs is gone from the registry.
+// testNoWayBack deploys although the running image is gone from the registry.
 func testNoWayBack(t *testing.T, dir string) {
 	status := decode[report.Status](t, ran(t, dir, "status"))
 	config, err := awsauth.Load(t.Context(), awsauth.Options{})
@@ -178,8 +178,8 @@ func ran(t *testing.T, dir string, args ...string) string {
 	return stdout
 }
 
-// testPlainFolder: what was published is looked at, released and put back from a
-// folder with nothing but the services file, without git.
+// testPlainFolder runs status, deploy and rollback in a folder with only the services file,
+// without git.
 func testPlainFolder(t *testing.T, dir string) {
 	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
 	other := strings.Repeat("0", 40)
@@ -276,7 +276,7 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 	})
 }
 
-// testDrift asks Terraform about the platform, beside what runs on it.
+// testDrift checks status --infra.
 func testDrift(t *testing.T, dir string) {
 	code, stdout, stderr := run(t, "status", "--source", dir, "--infra", "--dir", "../elsewhere", "--output", "json")
 	require.Equal(t, outcome.Usage, code)

@@ -106,8 +106,8 @@ func testSignatures(t *testing.T, dir string) {
 	require.Contains(t, stderr, "publish it first")
 }
 
-// TestMissingTools: a tool that is missing is told before anything is built, with
-// how to get it; a registry on this machine does without a bill of materials.
+// TestMissingTools checks that a missing tool is reported before anything is built, with an
+// installation hint. A registry on this machine needs no SBOM.
 func TestMissingTools(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
@@ -141,7 +141,7 @@ func TestMissingTools(t *testing.T) {
 	require.Contains(t, stderr, "attached provenance")
 }
 
-// without hides programs that this machine may have.
+// without hides programs of this machine.
 func without(t *testing.T, names ...string) {
 	t.Helper()
 	var dirs []string
@@ -153,8 +153,8 @@ func without(t *testing.T, names ...string) {
 	t.Setenv("PATH", strings.Join(dirs, string(os.PathListSeparator)))
 }
 
-// TestPublishSigned: what is attached is there before the tag is, and whoever
-// publishes again attaches nothing more.
+// TestPublishSigned checks that attestations are attached before the tag is written, and
+// that publishing again attaches nothing.
 func TestPublishSigned(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	private, public := supplychaintest.Keys(t, "one")
@@ -201,7 +201,7 @@ func TestPublishSigned(t *testing.T) {
 	require.Equal(t, outcome.Done, code, stderr)
 }
 
-// TestProvenanceNamesTheBase: a site is made of its base, too.
+// TestProvenanceNamesTheBase checks that a site's provenance contains its base image.
 func TestProvenanceNamesTheBase(t *testing.T) {
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
 	dir, all := sourcetest.New(t), newBases(t)

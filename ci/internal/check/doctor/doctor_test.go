@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// machine has everything but what is missing.
+// machine returns checks that succeed, except those in missing.
 func machine(missing ...string) []doctor.Check {
 	checks := doctor.Checks(".")
 	for n := range checks {

@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// recorded is an executor that leaves what a tool once left.
+// recorded is an executor that returns the recorded result of a tool.
 type recorded struct {
 	diff   string // file of testdata; "" leaves nothing
 	stderr string
@@ -139,7 +139,7 @@ func TestRunErrors(t *testing.T) {
 	}
 }
 
-// byTool gives each tool's step to another executor.
+// byTool is an executor that delegates to one executor per tool.
 type byTool map[string]step.Executor
 
 func (b byTool) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
@@ -189,7 +189,7 @@ func TestSummary(t *testing.T) {
 	require.EqualError(t, err, "formatting: interrupted")
 }
 
-// TestHost runs the real gofumpt on a file that it mends.
+// TestHost formats a file with the real gofumpt.
 func TestHost(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/x\n\ngo 1.26\n"), 0o644))

@@ -24,7 +24,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// liveTree has a module in which all is well and one in which little is.
+// liveTree has a passing module and a failing one.
 func liveTree(t *testing.T) string {
 	return write(t, map[string]string{
 		"go.work":     "go 1.26\n\nuse ./good\n", // a workspace without the other module must not matter
@@ -84,7 +84,7 @@ func TestPanics(t *testing.T) { panic("boom") }
 	})
 }
 
-// TestRunOnTheHost runs real modules once, and asks everything of that run.
+// TestRunOnTheHost runs real modules once and checks all results of that run.
 func TestRunOnTheHost(t *testing.T) {
 	source, out, temp := liveTree(t), t.TempDir(), t.TempDir()
 	race, reason := RaceSupported(t.Context())
@@ -137,8 +137,8 @@ func TestRunOnTheHost(t *testing.T) {
 	require.Empty(t, entries(t, temp))
 }
 
-// TestCancelledRunLeavesNothing cancels while a test that ignores the request
-// to stop, and a process that it started, run.
+// TestCancelledRunLeavesNothing cancels while a test that ignores the signal and its child
+// process run.
 func TestCancelledRunLeavesNothing(t *testing.T) {
 	source := write(t, map[string]string{
 		"app/go.mod": "module example.com/app\n\ngo 1.26\n",

@@ -32,8 +32,7 @@ func zoo(t testing.TB) fs.FS {
 	return tree
 }
 
-// record runs the zoo and keeps what go test says as if it had run in a
-// container.
+// record runs the zoo and records the output of go test as in a container.
 func record(t *testing.T) {
 	t.Helper()
 	source, out := t.TempDir(), t.TempDir()
@@ -104,7 +103,7 @@ func TestRecordedRun(t *testing.T) {
 		{Package: "example.com/zoo/skip", Test: "TestSub/a", Reason: "sub 1", File: "zoo/skip/s_test.go", Line: 9},
 	}, v.skips)
 	// pass: TestAdd/plus_1, TestAdd/plus_2, FuzzAdd/seed#0, ExampleAdd; fail:
-	// TestParent/other, TestFine; leak: TestFailureFiles; panics: TestBefore;
+	// TestParent/other, TestFine; leak: TestLeaves; panics: TestBefore;
 	// raceout: TestOK.
 	require.Equal(t, 9, v.passed)
 }

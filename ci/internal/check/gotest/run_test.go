@@ -22,7 +22,7 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// played is an executor that leaves what it is told to.
+// played is an executor that returns a given result.
 type played func(s step.Step, dir string) (step.Result, error)
 
 func (p played) Run(_ context.Context, s step.Step, dir string) (step.Result, error) {
@@ -106,7 +106,7 @@ func TestRunRefusesOptionsThatNameNothing(t *testing.T) {
 		"module directory \"web\" has no go.mod: create it with `go mod init`, or name another directory": {Modules: []string{"web"}},
 		"module directory \"../app\" is not inside the source tree":                                       {Modules: []string{"../app"}},
 		"odd/go.mod has no module path: add the line `module PATH`":                                       {Modules: []string{"odd"}},
-		"the coverage gate names module \"ap\", which is not tested: want one of [\"app\"]":                 {Modules: []string{"app", "./app/"}, Gate: coverage.Gate{Modules: map[string]float64{"ap": 1}}},
+		"the coverage gate names module \"ap\", which is not tested: want one of [\"app\"]":               {Modules: []string{"app", "./app/"}, Gate: coverage.Gate{Modules: map[string]float64{"ap": 1}}},
 		"files to exclude from coverage: pattern \"[\": syntax error in pattern":                          {Modules: []string{"app"}, Exclude: coverage.Globs{"["}},
 	} {
 		_, err := Run(t.Context(), source, played(nil), o)

@@ -38,8 +38,7 @@ func TestParseKinds(t *testing.T) {
 	}
 }
 
-// TestToolErrors holds that none of them passes for one that found
-// nothing.
+// TestToolErrors checks that a tool that fails is not reported as clean.
 func TestToolErrors(t *testing.T) {
 	const noDatabase = "govulncheck: fetching vulnerabilities: Get \"https://vuln.go.dev/index/modules.json.gz\": dial tcp: lookup vuln.go.dev: no such host\nexit status 1\n"
 	const noRegistry = "\nError: Failed to query available provider packages\n\nCould not retrieve the list of available versions for provider hashicorp/aws:\ncould not connect to registry.terraform.io: failed to request discovery\ndocument: Get \"https://registry.terraform.io/.well-known/terraform.json\": dial\ntcp: lookup registry.terraform.io: no such host\n"
@@ -98,7 +97,7 @@ func TestToolErrors(t *testing.T) {
 	}
 }
 
-// TestEveryFindingIsReported has checks fail in every way at the same time.
+// TestEveryFindingIsReported runs checks that fail in different ways at the same time.
 func TestEveryFindingIsReported(t *testing.T) {
 	ended := recorded{
 		"golangci-lint": {file: "golangci-lint.sarif", as: "golangci-lint.sarif"},
@@ -291,7 +290,7 @@ func TestFind(t *testing.T) {
 	require.ErrorContains(t, err, `did you mean "api"?`)
 }
 
-// TestNotApplicable is told as such.
+// TestNotApplicable checks the reasons of checks that do not apply.
 func TestNotApplicable(t *testing.T) {
 	for whole, want := range map[bool]map[lint.Kind]string{
 		true: {
@@ -312,8 +311,8 @@ func TestNotApplicable(t *testing.T) {
 	}
 }
 
-// TestSteps holds what the executors rely on: an image, a part of the tree, and
-// nothing left in it.
+// TestSteps checks that each step has an image and an include, and writes nothing to the
+// tree.
 func TestSteps(t *testing.T) {
 	seen := make(chan step.Step, 20)
 	play(t, recorded{"": {calls: func(s step.Step) { seen <- s }, content: "{}"}}, lint.Options{})
@@ -339,8 +338,8 @@ func TestSteps(t *testing.T) {
 	}, images)
 }
 
-// TestTrivyVariableFiles: Trivy looks at no file of variables by itself,
-// and what stands once for each service of the services file would not be there.
+// TestTrivyVariableFiles checks that Trivy gets the variable files: without the services
+// file it would not see resources with for_each.
 func TestTrivyVariableFiles(t *testing.T) {
 	commands := make(chan []string, 5)
 	in := lint.Targets{

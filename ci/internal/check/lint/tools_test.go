@@ -8,7 +8,7 @@ import (
 	"dagger/slipway/internal/check/lint"
 )
 
-// TestFindings reads what the tools left, on trees with something to find.
+// TestFindings parses recorded outputs of the tools.
 func TestFindings(t *testing.T) {
 	const vulnerable = "Out-of-bounds read in golang.org/x/text/language (CVE-2021-38561): example.com/api/greet.Tag calls golang.org/x/text/language.Parse"
 	const unclosed = "Failed to load the root module; b.tf:1,14-15: Unclosed configuration block; There is no closing brace for this block before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file."
@@ -65,8 +65,8 @@ func TestFindings(t *testing.T) {
 		"gitleaks": {lint.Security, recorded{"gitleaks": {file: "gitleaks.sarif", as: "gitleaks.sarif"}}, []string{
 			"secret.txt:1:8: Uncovered a GitHub Personal Access Token, potentially leading to unauthorized repository access and sensitive content exposure. (gitleaks/github-pat)",
 		}},
-		// Of v0.74.0 with its embedded checks, less the texts of help. What it finds once
-		// for each service is told once.
+		// Of v0.74.0 with its built-in checks, without help texts. A finding that occurs
+		// once per service is reported once.
 		"trivy": {lint.Security, recorded{"trivy": {file: "trivy.sarif", as: "trivy.sarif"}}, []string{
 			"terraform/alb.tf:4:1: Load balancer is exposed publicly. (trivy/AWS-0053)",
 			"terraform/alb.tf:10:1: Listener for application load balancer does not use HTTPS. (trivy/AWS-0054)",

@@ -21,8 +21,8 @@ var orders = platform.Service{
 	Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 }
 
-// TestInsertEntry wants an entry on lines like the one before it, and no other byte
-// changed.
+// TestInsertEntry checks that the entry has the layout of the one before it, and that no
+// other byte changes.
 func TestInsertEntry(t *testing.T) {
 	tests := map[string]struct{ before, want string }{
 		"many lines": {
@@ -77,7 +77,7 @@ func TestInsertEntryErrors(t *testing.T) {
 	}
 }
 
-// TestAddEntryErrors has a key that Go takes for another, and Terraform does not.
+// TestAddEntryErrors has a key that Go matches case-insensitively, unlike Terraform.
 func TestAddEntryErrors(t *testing.T) {
 	data := []byte(`{"services": {"x": {}}, "Services": {"web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`)
 	p, err := platform.Parse(data)
@@ -105,7 +105,7 @@ func FuzzAddEntry(f *testing.F) {
 	})
 }
 
-// TestWriteRollsBack cannot make the last of its changes.
+// TestWriteRollsBack makes the last change fail.
 func TestWriteRollsBack(t *testing.T) {
 	dir := sourcetest.New(t)
 	files := []file{{"a/b.txt", []byte("b")}}

@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// open makes a small tree with some changes to its files, all committed.
+// open creates a small tree with changed files and commits it.
 func open(t *testing.T, files map[string]string) (source.Tree, platform.Platform) {
 	t.Helper()
 	dir := sourcetest.New(t)
@@ -90,8 +90,8 @@ func TestAddNginx(t *testing.T) {
 	require.Equal(t, 3, strings.Count(configuration, "/alive"))
 }
 
-// TestNginxConfigurationMatchesFrontend wants what the frontend's configuration has
-// learned to reach new sites.
+// TestNginxConfigurationMatchesFrontend checks that the template has the directives of the
+// frontend's configuration.
 func TestNginxConfigurationMatchesFrontend(t *testing.T) {
 	tree, p := open(t, nil)
 	service := scaffold.Default(p, "handbook", platform.Nginx)
@@ -111,8 +111,7 @@ func TestNginxConfigurationMatchesFrontend(t *testing.T) {
 	require.Equal(t, directives(read(t, sourcetest.Repository("frontend", "nginx", "nginx.conf"))), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
 }
 
-// TestGeneratedGoService tests what was made as the pipeline does, for routes of every
-// kind.
+// TestGeneratedGoService runs the test stage on generated services with all kinds of routes.
 func TestGeneratedGoService(t *testing.T) {
 	wishes := map[string]func(*platform.Service){
 		"default": func(*platform.Service) {},
@@ -221,7 +220,7 @@ func TestAddMalformedFiles(t *testing.T) {
 	}
 }
 
-// TestAddRollsBack lets git refuse, half-way.
+// TestAddRollsBack makes git fail after some files were written.
 func TestAddRollsBack(t *testing.T) {
 	tree, p := open(t, nil)
 	lock := filepath.Join(tree.Dir, ".git", "index.lock")
@@ -239,8 +238,8 @@ func TestAddRollsBack(t *testing.T) {
 	require.NoError(t, err, "and it can be tried again")
 }
 
-// TestAddFirstService has no Go service to take the version of Go from, and
-// follows the services file where it is a link.
+// TestAddFirstService adds a Go service to a tree without one, with a symbolic link as
+// services file.
 func TestAddFirstService(t *testing.T) {
 	tree, p := open(t, map[string]string{
 		platform.ServicesFile: `{"services": {"web": {"path": "web", "kind": "nginx", "port": 8000, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`,
@@ -269,7 +268,7 @@ func TestParseKind(t *testing.T) {
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-// TestNginxAcceptsConfiguration asks Nginx itself.
+// TestNginxAcceptsConfiguration runs nginx -t on the generated configuration.
 func TestNginxAcceptsConfiguration(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {

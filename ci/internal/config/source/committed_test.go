@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestGitCallCount: a process for each file would take longer than a build.
+// TestGitCallCount checks that the number of git processes does not grow with the files.
 func TestGitCallCount(t *testing.T) {
 	dir := sourcetest.New(t)
 	var names []string

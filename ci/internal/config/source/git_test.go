@@ -18,8 +18,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestGitHookEnvironment: what git exports to hooks, or somebody to a shell, names
-// no repository to the pipeline.
+// TestGitHookEnvironment checks that variables exported by git hooks do not select the
+// repository.
 func TestGitHookEnvironment(t *testing.T) {
 	dir, other := sourcetest.New(t), sourcetest.New(t)
 	sourcetest.Write(t, other, "other", "x")
@@ -63,8 +63,8 @@ func TestGitHookEnvironment(t *testing.T) {
 	}
 }
 
-// TestSafeDirectoryIsKept: of the environment's configuration what says whose tree
-// git may read arrives, and what comes before it does not.
+// TestSafeDirectoryIsKept checks that only safe.directory of the configuration in the
+// environment is passed to git.
 func TestSafeDirectoryIsKept(t *testing.T) {
 	for key, value := range map[string]string{
 		"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "core.worktree", "GIT_CONFIG_VALUE_0": "/nonexistent",
@@ -95,8 +95,8 @@ func TestEnviron(t *testing.T) {
 	require.ElementsMatch(t, []string{"GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}, left, "a newer git has another variable that names a repository")
 }
 
-// TestParentRepository: a folder that is no repository of its own gets
-// no commit from the one that it happens to be in.
+// TestParentRepository checks that a folder does not get the commit of a parent repository
+// that does not track it.
 func TestParentRepository(t *testing.T) {
 	above := sourcetest.New(t)
 	sourcetest.Write(t, above, ".gitignore", "ignored/\n")
@@ -134,7 +134,8 @@ func TestParentRepository(t *testing.T) {
 	})
 }
 
-// TestGitIsCalledInOnePlace: whoever calls git by another way believes the environment again.
+// TestGitIsCalledInOnePlace checks that all code calls git through [source.Tree.Git], which
+// cleans the environment.
 func TestGitIsCalledInOnePlace(t *testing.T) {
 	module := sourcetest.Repository("ci")
 	files := 0

@@ -83,8 +83,7 @@ func TestHostErrors(t *testing.T) {
 
 func TestHostKillsAfterGracePeriod(t *testing.T) {
 	out := t.TempDir()
-	// An ignored signal stays ignored in what is started, so neither the tool
-	// nor its child ends by itself.
+	// Child processes inherit ignored signals, so neither the tool nor its child exits.
 	s := shell(`trap "" TERM; sleep 300 & echo $! $$ > @out@/new; mv @out@/new @out@/pids; wait`)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
@@ -103,8 +102,7 @@ func TestHostKillsAfterGracePeriod(t *testing.T) {
 
 func TestHostGracePeriod(t *testing.T) {
 	out := t.TempDir()
-	// The tool dies of the signal at once; its child needs a moment, and is
-	// given it.
+	// The signal kills the tool immediately; its child needs a moment to exit.
 	s := shell(`(trap 'sleep 0.2; echo tidy > @out@/tidied; exit' TERM; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done) >/dev/null 2>&1 & wait`)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -122,7 +120,7 @@ func TestHostGracePeriod(t *testing.T) {
 
 func TestHostInterruptOnly(t *testing.T) {
 	out := t.TempDir()
-	// The tool takes longer than the grace, and would die of a SIGTERM.
+	// The tool takes longer than the grace period; a SIGTERM would kill it.
 	s := shell(`trap 'sleep 0.3; echo tidy; exit 7' INT; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done`)
 	s.InterruptOnly, s.Stdout = true, "said"
 	ctx, cancel := context.WithCancel(t.Context())
@@ -206,8 +204,8 @@ func requireGone(t *testing.T, pids []int) {
 	}
 }
 
-// TestHostUnsetsGitRepository: a tool that calls git asks about the folder that it runs
-// in, in a hook, too; how it authenticates is left to the environment.
+// TestHostUnsetsGitRepository checks that a tool that calls git uses the repository of its
+// working directory even in a git hook, with the environment's credentials.
 func TestHostUnsetsGitRepository(t *testing.T) {
 	t.Setenv("GIT_DIR", "/elsewhere/.git")
 	t.Setenv("GIT_INDEX_FILE", "/elsewhere/index")

@@ -28,8 +28,8 @@ func TestExpandEmptyStep(t *testing.T) {
 	require.Equal(t, step.Step{}, step.Step{}.Expand("/out"))
 }
 
-// TestFailureFiles: what a tool leaves where it runs goes to the outputs, for its user
-// alone, even if the tool fails.
+// TestFailureFiles checks that failure files are moved to the output directory with mode
+// 0600, even if the tool fails.
 func TestFailureFiles(t *testing.T) {
 	source, out := t.TempDir(), t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(source, "in"), 0o755))

@@ -19,8 +19,8 @@ func TestCommand(t *testing.T) {
 	require.Equal(t, []string{"terraform", "fmt"}, tool.Terraform.Command("fmt"))
 }
 
-// TestPins holds every compiled tool to an exact version, and the others to a
-// way to get them.
+// TestPins checks that every compiled tool has an exact version, and that the others have
+// an installation hint.
 func TestPins(t *testing.T) {
 	for _, pinned := range tool.Compiled() {
 		require.NoError(t, module.CheckImportPath(pinned.Package), pinned.Name)
@@ -31,7 +31,7 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// ended is an executor whose every step ends so.
+// ended is an executor that returns the same result for every step.
 type ended struct {
 	result step.Result
 	err    error
@@ -40,7 +40,7 @@ type ended struct {
 func (e ended) Run(context.Context, step.Step, string) (step.Result, error) { return e.result, e.err }
 
 func TestRun(t *testing.T) {
-	// As go 1.26 says it.
+	// Messages of Go 1.26.
 	const offline = `go: golang.org/x/vuln/cmd/govulncheck@v1.9.0: golang.org/x/vuln/cmd/govulncheck@v1.9.0: Get "https://modules.example.com/golang.org/x/vuln/@v/v1.9.0.info": dial tcp 127.0.0.1:1: connect: connection refused` + "\n"
 	const old = "go: golang.org/x/vuln/cmd/govulncheck@v1.9.0 requires go >= 1.27.0 (running go 1.26.8; GOTOOLCHAIN=local)\n"
 	broken := errors.New("the engine is down")

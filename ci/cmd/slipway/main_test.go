@@ -94,8 +94,8 @@ func TestSecondInterrupt(t *testing.T) {
 		recovery string
 		code     outcome.Code
 	}{
-		"nothing begun":     {"", outcome.Interrupted},
-		"a release halfway": {"aws ecs update-service …", outcome.Unrestored},
+		"nothing to restore": {"", outcome.Interrupted},
+		"unfinished release": {"aws ecs update-service …", outcome.Unrestored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -184,7 +184,7 @@ func TestLockErrors(t *testing.T) {
 		"a platform is missing":    {b.host + "/amd:1", nil, 0, outcome.Failed, "base " + b.host + "/amd:1 has no image for linux/arm64: take another one"},
 		"there is one only":        {b.host + "/single:1", nil, 0, outcome.Failed, "has one platform only: take one with linux/amd64 and linux/arm64"},
 		"no such image":            {b.host + "/gone:1", nil, 0, outcome.Failed, "its registry has no such image: mend the reference in ci/images.lock.json"},
-		"nobody there":             {"127.0.0.1:1/nginx:1", nil, 0, outcome.Failed, "base 127.0.0.1:1/nginx:1: its registry cannot be reached"},
+		"registry unreachable":     {"127.0.0.1:1/nginx:1", nil, 0, outcome.Failed, "base 127.0.0.1:1/nginx:1: its registry cannot be reached"},
 		"a registry in trouble":    {b.host + "/amd:1", nil, http.StatusTeapot, outcome.Failed, "its registry answers 418"},
 		"no reference":             {"NGINX stable", nil, 0, outcome.Usage, `"NGINX stable" is no reference by tag`},
 		"a digest in its place":    {b.host + "/amd@sha256:" + strings.Repeat("0", 64), nil, 0, outcome.Usage, "is no reference by tag"},

@@ -167,7 +167,7 @@ func TestPublishErrors(t *testing.T) {
 		code outcome.Code
 		want string
 	}{
-		"latest, perhaps":        {[]string{"--latest=maybe"}, outcome.Usage, `invalid --latest "maybe": want auto, true or false`},
+		"invalid latest":         {[]string{"--latest=maybe"}, outcome.Usage, `invalid --latest "maybe": want auto, true or false`},
 		"an unknown platform":    {[]string{"--platform", "amd64"}, outcome.Usage, `platform "amd64"`},
 		"platforms of layouts":   {[]string{"--platform", "linux/amd64", "--from", "x"}, outcome.Usage, "leave out one of them"},
 		"a region elsewhere":     {[]string{"--region", "us-east-1", "--registry", "x.example"}, outcome.Usage, "leave out one of them"},
@@ -177,7 +177,7 @@ func TestPublishErrors(t *testing.T) {
 		"a short commit":         {[]string{"--sha", "abcd1234"}, outcome.Usage, "abcd1234"},
 		"no layouts":             {[]string{"--service", "web", "--from", "nowhere"}, outcome.Usage, "slipway build --out nowhere writes it"},
 		"no repository":          {nil, outcome.Usage, "has no repository ecs-microservices-api: Terraform creates it: run slipway plan, then slipway apply"},
-		"nobody there":           {[]string{"--registry", "127.0.0.1:1", "--service", "api", "--platform", "linux/amd64"}, outcome.Failed, "publishing api: connecting (ecs-microservices-api in 127.0.0.1:1): the registry cannot be reached"},
+		"registry unreachable":   {[]string{"--registry", "127.0.0.1:1", "--service", "api", "--platform", "linux/amd64"}, outcome.Failed, "publishing api: connecting (ecs-microservices-api in 127.0.0.1:1): the registry cannot be reached"},
 		"a site without a base":  {[]string{"--registry", "registry.invalid", "--platform", "linux/amd64"}, outcome.Refused, "so nothing in it can serve the site"},
 	}
 	for name, tt := range tests {

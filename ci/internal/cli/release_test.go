@@ -46,13 +46,13 @@ func TestReleaseCommands(t *testing.T) {
 			name string
 			test func(t *testing.T, dir string)
 		}{
-			{"delivery", testDelivery},
-			{"a neighbour is down", testNeighbourIsDown},
-			{"without a work tree", testPlainFolder},
-			{"the way back is gone", testNoWayBack}, // leaves an image that is not to be gone back to
-			{"bad input", testReleasesRefuseBadInput},
+			{"delivery", testDeploy},
+			{"a neighbour is down", testOtherServiceDown},
+			{"without a work tree", testWithoutGit},
+			{"the way back is gone", testPreviousImageGone}, // leaves an image that is not to be gone back to
+			{"bad input", testReleaseErrors},
 			{"signatures", testSignatures},
-			{"signed by a job", testSignedByAJob},
+			{"signed by a job", testKeylessSigning},
 			{"drift", testDrift},
 		} {
 			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })
@@ -60,7 +60,7 @@ func TestReleaseCommands(t *testing.T) {
 	})
 }
 
-func testDelivery(t *testing.T, dir string) {
+func testDeploy(t *testing.T, dir string) {
 	at := []string{"--source", dir, "--output", "json"}
 	with := func(args ...string) (outcome.Code, string, string) { return run(t, append(args, at...)...) }
 
@@ -122,9 +122,9 @@ func stageNames(release report.Release) []string {
 	return names
 }
 
-// testNeighbourIsDown: the page is down before a fix of the API is released, by itself
+// testOtherServiceDown: the page is down before a fix of the API is released, by itself
 // and with the page, which does not change.
-func testNeighbourIsDown(t *testing.T, dir string) {
+func testOtherServiceDown(t *testing.T, dir string) {
 	scaled := func(desired int32) {
 		t.Helper()
 		config, err := awsauth.Load(t.Context(), awsauth.Options{})
@@ -150,8 +150,8 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 	}
 }
 
-// testNoWayBack deploys although the running image is gone from the registry.
-func testNoWayBack(t *testing.T, dir string) {
+// testPreviousImageGone deploys although the running image is gone from the registry.
+func testPreviousImageGone(t *testing.T, dir string) {
 	status := decode[report.Status](t, ran(t, dir, "status"))
 	config, err := awsauth.Load(t.Context(), awsauth.Options{})
 	require.NoError(t, err)
@@ -178,9 +178,9 @@ func ran(t *testing.T, dir string, args ...string) string {
 	return stdout
 }
 
-// testPlainFolder runs status, deploy and rollback in a folder with only the services file,
+// testWithoutGit runs status, deploy and rollback in a folder with only the services file,
 // without git.
-func testPlainFolder(t *testing.T, dir string) {
+func testWithoutGit(t *testing.T, dir string) {
 	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
 	other := strings.Repeat("0", 40)
 	plain := t.TempDir()
@@ -211,7 +211,7 @@ func testPlainFolder(t *testing.T, dir string) {
 	}
 }
 
-func testReleasesRefuseBadInput(t *testing.T, dir string) {
+func testReleaseErrors(t *testing.T, dir string) {
 	none := strings.Repeat("0", 40)
 	tests := map[string]struct {
 		args []string

@@ -231,7 +231,7 @@ func TestProvenanceNamesTheBase(t *testing.T) {
 	require.Contains(t, string(statement), `"uri":"pkg:oci/nginx@`+base.Digest+`?`)
 }
 
-func testSignedByAJob(t *testing.T, dir string) {
+func testKeylessSigning(t *testing.T, dir string) {
 	tools := supplychaintest.Install(t)
 	for name, value := range map[string]string{
 		"ACTIONS_ID_TOKEN_REQUEST_URL": "https://github.invalid", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
@@ -271,21 +271,21 @@ func TestSigningFlagErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		"nobody is trusted":           {[]string{"verify"}, "whose signature is trusted must be said"},
-		"a private key":               {[]string{"verify", "--key", private}, "extract the public half"},
-		"signatures of nobody":        {[]string{"deploy", "--require-signature"}, "whose signature is trusted must be said"},
-		"a key, and no requirement":   {[]string{"deploy", "--key", public}, "add --require-signature"},
-		"a key to sign nothing with":  {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
-		"a text to sign with":         {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
-		"an unknown severity":         {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
-		"an exceptions file is not":   {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
-		"exceptions nobody can read":  {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},
-		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
-		"layouts that nobody wrote":   {[]string{"scan", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
-		"an unknown service to scan":  {[]string{"scan", "--service", "wep"}, `did you mean "web"?`},
-		"a database that is gone":     {[]string{"scan", "--db", "file:///x"}, "it was removed: set TRIVY_DB_REPOSITORY"},
-		"a bill of materials is gone": {[]string{"sbom", "--service", "api"}, "syft scan oci-dir:"},
-		"what is in an image is gone": {[]string{"inspect", "api"}, "crane manifest"},
+		"verify without trust":             {[]string{"verify"}, "whose signature is trusted must be said"},
+		"a private key":                    {[]string{"verify", "--key", private}, "extract the public half"},
+		"required signature without trust": {[]string{"deploy", "--require-signature"}, "whose signature is trusted must be said"},
+		"a key, and no requirement":        {[]string{"deploy", "--key", public}, "add --require-signature"},
+		"no-attest with a signing key":     {[]string{"deploy", "--no-attest", "--sign-key", private}, "leave out one of them"},
+		"a signing key that is not PEM":    {[]string{"deploy", "--sign-key", text}, "it is no PEM file"},
+		"an unknown severity":              {[]string{"scan", "--fail-on", "severe"}, `--fail-on "severe": take critical, high, medium, low or none`},
+		"an exceptions file is not":        {[]string{"scan", "--exceptions", filepath.Join(dir, "nope")}, "reading the exceptions"},
+		"invalid exceptions":               {[]string{"scan", "--exceptions", text}, "it must have a list of vulnerabilities"},
+		"sha and from":                     {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
+		"missing layouts":                  {[]string{"scan", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
+		"an unknown service to scan":       {[]string{"scan", "--service", "wep"}, `did you mean "web"?`},
+		"removed flag db":                  {[]string{"scan", "--db", "file:///x"}, "it was removed: set TRIVY_DB_REPOSITORY"},
+		"removed command sbom":             {[]string{"sbom", "--service", "api"}, "syft scan oci-dir:"},
+		"removed command inspect":          {[]string{"inspect", "api"}, "crane manifest"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func TestToolErrors(t *testing.T) {
 		"no terraform, validate":  {recorded{"terraform": absent}, "terraform validate terraform", lint.Skipped, "terraform is not on PATH: install it"},
 		"no providers":            {recorded{"terraform init": {stderr: noRegistry, exit: 1}}, "terraform validate terraform", lint.Skipped, "the providers cannot be fetched: connect to the network or configure a mirror in TF_CLI_CONFIG_FILE: could not connect to registry.terraform.io"},
 		"a stale lock":            {recorded{"terraform init": {stderr: noLock, exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform: Provider dependency changes detected Changes to the required provider dependencies were detected, but the lock file is read-only."},
-		"init without a word":     {recorded{"terraform init": {exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform ended with exit code 1"},
+		"init without output":     {recorded{"terraform init": {exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform ended with exit code 1"},
 		"no nginx":                {recorded{"nginx": absent}, "nginx web", lint.Skipped, "nginx is not on PATH: install it (apt-get install nginx-light), or run it with Dagger"},
 		"nginx elsewhere":         {recorded{"nginx": {stderr: "[emerg] 1#1: open() \"/etc/nginx/mime.types\" failed (2: No such file or directory) in ./nginx/nginx.conf:14\n", exit: 1}}, "nginx web", lint.Skipped, "this machine's nginx has no /etc/nginx/mime.types"},
 		"no trivy":                {recorded{"trivy": absent}, "trivy terraform", lint.Skipped, "trivy is not on PATH"},

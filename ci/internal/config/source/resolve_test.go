@@ -32,7 +32,7 @@ func TestResolve(t *testing.T) {
 		"HEAD":                {"", head, ""},
 		"a full id":           {head, head, ""},
 		"a commit git lacks":  {elsewhere, elsewhere, ""},
-		"capitals":            {strings.ToUpper(head), head, ""},
+		"upper case":          {strings.ToUpper(head), head, ""},
 		"a short id":          {head[:7], "", head[:7] + " is an abbreviated commit id: use the full id " + head},
 		"all but one":         {head[:39], "", " is an abbreviated commit id: use the full id " + head},
 		"an unknown short id": {"0123456", "", "unknown commit 0123456 (a shallow clone lacks older commits)"},

@@ -50,12 +50,12 @@ func TestRun(t *testing.T) {
 		missing string
 		err     error
 	}{
-		"it ran":                    {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: "found it\nexit status 1\n"}}, "", nil},
+		"success":                   {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: "found it\nexit status 1\n"}}, "", nil},
 		"the executor failed":       {tool.Govulncheck, ended{err: broken}, "", broken},
 		"no such tool":              {tool.Terraform, ended{err: fmt.Errorf("running it: %w", exec.ErrNotFound)}, "terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run it with Dagger", nil},
 		"no go":                     {tool.Govulncheck, ended{err: exec.ErrNotFound}, "go is not on PATH: install Go from https://go.dev/dl", nil},
 		"no network":                {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: offline}}, "govulncheck v1.9.0 cannot be fetched, which needs the network the first time: golang.org/x/vuln", nil},
-		"an old go":                 {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: old}}, "requires go >= 1.27.0", nil},
+		"old Go":                    {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: old}}, "requires go >= 1.27.0", nil},
 		"downloading, and it ran":   {tool.Govulncheck, ended{result: step.Result{Stderr: "go: downloading golang.org/x/vuln v1.9.0\n"}}, "", nil},
 		"what it looks at is wrong": {tool.Govulncheck, ended{result: step.Result{ExitCode: 1, Stderr: "go: go.mod file not found\n"}}, "", nil},
 	}

@@ -61,7 +61,7 @@ func Run(ctx context.Context, source string, executor step.Executor, o Options) 
 type runner struct {
 	exec    step.Executor
 	options Options
-	logMu sync.Mutex
+	logMu   sync.Mutex
 }
 
 // outcome is the result of a module's run.

@@ -47,7 +47,7 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
 	}
 	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs)
-	if s.Fresh {
+	if s.NoCache {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
 	done = done.WithExec(command(s), dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
@@ -56,11 +56,11 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	if code != 0 && !s.Fresh {
+	if code != 0 && !s.NoCache {
 		// The engine keeps failures, too, and what failed once may have been the network.
 		at, err := done.File(path.Join(step.ContainerOut, beganFile)).Contents(ctx)
 		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < asked {
-			s.Fresh = true
+			s.NoCache = true
 			return c.Run(ctx, s, dir)
 		}
 	}
@@ -70,7 +70,7 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	}
 	out := done.Directory(step.ContainerOut).WithoutFile(beganFile)
 	c.left.Store(dir, out)
-	for _, name := range s.Keep {
+	for _, name := range s.Intermediate {
 		out = out.WithoutDirectory(name)
 	}
 	if _, err := out.Export(ctx, dir); err != nil {
@@ -119,7 +119,7 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		container = container.WithSecretVariable(name, secret(name, s.Secrets[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.environment)) {
-		if s.Takes(name) {
+		if s.PassesEnv(name) {
 			value := c.environment[name]
 			if name == "AWS_ENDPOINT_URL" {
 				value = strings.Replace(value, "127.0.0.1", emulatorHost, 1) // where it leads to from here: see reach
@@ -127,7 +127,7 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 			container = container.WithSecretVariable(name, secret(name, value))
 		}
 	}
-	if c.emulator != nil && len(s.Pass) > 0 {
+	if c.emulator != nil && len(s.PassEnv) > 0 {
 		container = container.WithServiceBinding(emulatorHost, c.emulator)
 	}
 	return container

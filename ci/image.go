@@ -40,7 +40,7 @@ func (m *Slipway) Build(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the layouts: %w", err)
 	}
-	built, err := p.Build(ctx, pipeline.Images{Services: services, Platforms: platforms}, out)
+	built, err := p.Build(ctx, pipeline.ImageOptions{Services: services, Platforms: platforms}, out)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (m *Slipway) Publish(
 		if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 			return found, err
 		}
-		return p.Publish(ctx, pipeline.Publication{Images: pipeline.Images{Services: services}, SHA: sha})
+		return p.Publish(ctx, pipeline.PublishOptions{ImageOptions: pipeline.ImageOptions{Services: services}, SHA: sha})
 	})
 	return &Published{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
@@ -136,7 +136,7 @@ func (m *Slipway) Scan(
 	tolerate bool,
 ) (*Scan, error) {
 	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (supplychain.Report, error) {
-		return p.Scan(ctx, pipeline.Scan{Images: pipeline.Images{Services: services}, SHA: sha, FailOn: failOn})
+		return p.Scan(ctx, pipeline.ScanOptions{ImageOptions: pipeline.ImageOptions{Services: services}, SHA: sha, FailOn: failOn})
 	})
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (m *Slipway) Image(
 		return nil, err
 	}
 	defer done()
-	built, err := p.BuildImages(ctx, pipeline.Images{Services: []string{service}, Platforms: []string{string(platform)}})
+	built, err := p.BuildImages(ctx, pipeline.ImageOptions{Services: []string{service}, Platforms: []string{string(platform)}})
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the plan: %w", err)
 	}
-	planned, err := p.Plan(ctx, pipeline.Terraform{Dir: dir, Backend: m.Account.backend(backendConfig), Vars: vars}, infra.PlanOptions{
+	planned, err := p.Plan(ctx, pipeline.TerraformOptions{Dir: dir, Backend: m.Account.backend(backendConfig), Vars: vars}, infra.PlanOptions{
 		PlanOptions: terraform.PlanOptions{NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
 	})
 	if err != nil {
@@ -171,7 +171,7 @@ func (m *Slipway) Apply(
 	if _, err := plan.Export(ctx, from); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)
 	}
-	applied, err := p.Apply(ctx, pipeline.Terraform{Dir: dir, Backend: backendConfig, Vars: vars}, infra.ApplyOptions{
+	applied, err := p.Apply(ctx, pipeline.TerraformOptions{Dir: dir, Backend: backendConfig, Vars: vars}, infra.ApplyOptions{
 		Plan: from, Digest: digest, AllowDestroy: allowDestroy, AllowPartial: allowPartial,
 	})
 	if applied.Result == "" {

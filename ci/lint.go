@@ -58,7 +58,7 @@ func (m *Slipway) Lint(
 	tolerate bool,
 ) (*Lint, error) {
 	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (pipeline.Findings, error) {
-		return p.Lint(ctx, pipeline.Lint{Only: only, Services: services, Strict: !lenient})
+		return p.Lint(ctx, pipeline.LintOptions{Only: only, Services: services, Strict: !lenient})
 	})
 	if err != nil {
 		return nil, err
@@ -120,7 +120,7 @@ func (m *Slipway) CheckFmt(ctx context.Context) error {
 // format asks the formatters. What they cannot read, or do without, is an error.
 func format(ctx context.Context, p pipeline.Pipeline, check bool) (pipeline.Formatted, error) {
 	found, err := p.Format(ctx, nil, check)
-	if problems := slices.Concat(found.Faults, found.Skipped); err == nil && len(problems) > 0 {
+	if problems := slices.Concat(found.SyntaxErrors, found.Skipped); err == nil && len(problems) > 0 {
 		err = errors.New(strings.Join(problems, "\n"))
 	}
 	return found, err

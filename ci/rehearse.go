@@ -111,7 +111,7 @@ func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 		return image.Lock{}, err
 	}
 	defer done()
-	return p.Locked()
+	return p.ImageLock()
 }
 
 // command is a container with the slipway command, at the root of the tree.

@@ -46,7 +46,7 @@ func (m *Slipway) tests(ctx context.Context, minCoverage []string) (*dagger.Dire
 		return nil, gotest.Summary{}, err
 	}
 	defer done()
-	what := pipeline.Test{Gate: coverage.Gate{Default: gotest.DefaultCoverage}, Out: "test"}
+	what := pipeline.TestOptions{Gate: coverage.Gate{Default: gotest.DefaultCoverage}, Out: "test"}
 	for _, minimum := range minCoverage {
 		if err := what.Gate.Set(minimum); err != nil {
 			return nil, gotest.Summary{}, err

@@ -17,20 +17,19 @@ import (
 func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
-	catch(signals)
-	if underGoRun() {
-		go followParent(signals)
+	notifySignals(signals)
+	if startedByGoRun() {
+		go exitWithParent(signals)
 	}
-	var next atomic.Pointer[string]
-	go func() { os.Exit(int(obey(signals, cancel, &next))) }()
-	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { next.Store(&command) })))
+	var recovery atomic.Pointer[string]
+	go func() { os.Exit(int(handleSignals(signals, cancel, &recovery))) }()
+	os.Exit(int(cli.Run(ctx, os.Args[1:], os.Stdout, os.Stderr, func(command string) { recovery.Store(&command) })))
 }
 
-// catch has signals told instead of ending the program halfway through a release:
-// those that ask for its end, a terminal that is closed among them, unless nohup
-// has said that it does not matter. Where nobody reads what is written any more,
-// writing fails, and no more.
-func catch(signals chan<- os.Signal) {
+// notifySignals relays SIGINT, SIGTERM and SIGHUP, so that they do not kill the process
+// during a release. It leaves SIGHUP ignored under nohup. It also catches SIGPIPE, so that
+// writing to a closed pipe is only an error.
+func notifySignals(signals chan<- os.Signal) {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	if !signal.Ignored(syscall.SIGHUP) {
 		signal.Notify(signals, syscall.SIGHUP)
@@ -38,26 +37,25 @@ func catch(signals chan<- os.Signal) {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 }
 
-// echo is how long after the first signal another one may be the same wish:
-// supervisors signal the process and its group, one after the other.
-const echo = time.Second
+// repeatWindow is how long after the first signal another one may be a repetition:
+// supervisors signal the process and then its process group.
+const repeatWindow = time.Second
 
-// obey interrupts the command at the first signal. Only a person who presses
-// Ctrl-C again ends it at once: a supervisor that sends SIGTERM after SIGINT,
-// as GitHub's runner does, shall not cut a release short that is being
-// restored. Then it says what is left to run, and returns the exit code.
-func obey(signals <-chan os.Signal, interrupt context.CancelCauseFunc, next *atomic.Pointer[string]) outcome.Code {
+// handleSignals interrupts the command at the first signal and returns the exit code after
+// a second Ctrl-C. It ignores other signals in between: GitHub's runner sends a SIGTERM
+// after a SIGINT, which must not stop a release that is being restored.
+func handleSignals(signals <-chan os.Signal, interrupt context.CancelCauseFunc, recovery *atomic.Pointer[string]) outcome.Code {
 	first := <-signals
 	at := time.Now()
-	fmt.Fprintf(os.Stderr, "%s: putting things in order; Ctrl-C once more quits at once\n", first)
+	fmt.Fprintf(os.Stderr, "%s: stopping; an unfinished release is restored; press Ctrl-C again to quit immediately\n", first)
 	interrupt(outcome.Interruption(fmt.Sprintf("interrupted (%s)", first)))
 	for again := range signals {
-		if again == os.Interrupt && time.Since(at) > echo {
+		if again == os.Interrupt && time.Since(at) > repeatWindow {
 			break
 		}
 	}
-	if left := next.Load(); left != nil && *left != "" {
-		fmt.Fprintln(os.Stderr, "quit without putting things in order: "+*left)
+	if command := recovery.Load(); command != nil && *command != "" {
+		fmt.Fprintln(os.Stderr, "quit without restoring: "+*command)
 		return outcome.Unrestored
 	}
 	fmt.Fprintln(os.Stderr, "quit: run the same command again")

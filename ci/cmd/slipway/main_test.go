@@ -21,7 +21,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// asSlipway makes the test binary the command itself.
+// asSlipway makes the test binary run the command.
 const asSlipway = "SLIPWAY_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// slipway is the command, not started yet.
+// slipway returns the command without starting it.
 func slipway(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	command, err := os.Executable()
@@ -41,12 +41,12 @@ func slipway(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// midway is when a release has begun to change what runs.
+// midway matches the first change of a release.
 const midway = `deployment \S+ started\n`
 
-// TestReleaseOutlivesItsTerminal is a release whose terminal is closed, or whose
-// reader goes away: production is on the new version or where it was.
-func TestReleaseOutlivesItsTerminal(t *testing.T) {
+// TestReleaseSurvivesTerminalLoss closes the terminal or the reader of a release:
+// production ends on the new or the previous version.
+func TestReleaseSurvivesTerminalLoss(t *testing.T) {
 	dir := sourcetest.New(t)
 	rehearsaltest.RunWithAWS(t, dir, func() {
 		before := running(t, dir)
@@ -77,7 +77,7 @@ func TestReleaseOutlivesItsTerminal(t *testing.T) {
 
 var commit = regexp.MustCompile(`"sha": "([0-9a-f]{40})"`)
 
-// running is which commits run.
+// running returns the running commits.
 func running(t *testing.T, dir string) []string {
 	t.Helper()
 	cmd := slipway(t, "status", "--source", dir, "--output", "json")
@@ -87,29 +87,29 @@ func running(t *testing.T, dir string) []string {
 	return commit.FindStringSubmatch(services)
 }
 
-// TestQuitAtOnce is a person who does not want to wait for things to be put in
-// order: the exit code says whether that matters.
-func TestQuitAtOnce(t *testing.T) {
+// TestSecondInterrupt checks the exit code of a second Ctrl-C, which quits without
+// restoring.
+func TestSecondInterrupt(t *testing.T) {
 	for name, tt := range map[string]struct {
-		left string
-		code outcome.Code
+		recovery string
+		code     outcome.Code
 	}{
-		"nothing begun":     {"", outcome.Interrupted},
-		"a release halfway": {"aws ecs update-service …", outcome.Unrestored},
+		"nothing to restore": {"", outcome.Interrupted},
+		"unfinished release": {"aws ecs update-service …", outcome.Unrestored},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				signals, ended := make(chan os.Signal), make(chan outcome.Code, 1)
-				var next atomic.Pointer[string]
-				next.Store(&tt.left)
+				var recovery atomic.Pointer[string]
+				recovery.Store(&tt.recovery)
 				ctx, interrupt := context.WithCancelCause(t.Context())
-				go func() { ended <- obey(signals, interrupt, &next) }()
+				go func() { ended <- handleSignals(signals, interrupt, &recovery) }()
 				signals <- os.Interrupt
 				<-ctx.Done()
 				require.Equal(t, outcome.Interrupted, outcome.Of(context.Cause(ctx)))
-				signals <- os.Interrupt // the same wish, of the supervisor
-				time.Sleep(2 * echo)
-				signals <- syscall.SIGTERM // nobody at a terminal
+				signals <- os.Interrupt // a repetition by the supervisor
+				time.Sleep(2 * repeatWindow)
+				signals <- syscall.SIGTERM // not from a terminal
 				synctest.Wait()
 				require.Empty(t, ended)
 				signals <- os.Interrupt

@@ -1,6 +1,5 @@
-// Package cli is the slipway command: it reads flags, calls a stage, prints
-// what the stage returns and turns it into an exit code. It decides nothing
-// else.
+// Package cli is the slipway command: it parses flags, runs a stage, prints the stage's
+// document and returns an exit code. It makes no other decisions.
 package cli
 
 import (
@@ -26,38 +25,39 @@ type app struct {
 	stdout, stderr *printer
 	source         string
 	output         format
-	// next is told what a human has to run should the process end now.
-	next func(command string)
-	// code is the exit code of a stage that reported by itself what went wrong.
+	// setRecovery is called with the command that recovers production if the process
+	// ends now, and with "" if none is needed.
+	setRecovery func(command string)
+	// code is the exit code of a stage that has printed its own report.
 	code outcome.Code
-	// changed is set where production may have been changed: then the exit code
-	// tells of that, and of nothing else.
-	changed bool
+	// productionChanged is set if production may have changed: the exit code then
+	// reports only the release, not a failure to print.
+	productionChanged bool
 }
 
-// Run runs the command with its arguments and returns its exit code. What the
-// command returns goes to stdout, all narration to stderr. next, if not nil, is
-// told while it runs what a human has to run should the process end there and
-// then; "" when that is nothing.
-func Run(ctx context.Context, args []string, stdout, stderr io.Writer, next func(command string)) outcome.Code {
-	if next == nil {
-		next = func(string) {}
+// Run runs the command with its arguments and returns its exit code. It writes the
+// command's document to stdout, and progress and errors to stderr. setRecovery, if not
+// nil, is called with the command that recovers production if the process ends now, and
+// with "" if none is needed.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer, setRecovery func(command string)) outcome.Code {
+	if setRecovery == nil {
+		setRecovery = func(string) {}
 	}
-	a := &app{stdout: &printer{to: stdout}, stderr: &printer{to: stderr}, output: text, next: next}
+	a := &app{stdout: &printer{w: stdout}, stderr: &printer{w: stderr}, output: text, setRecovery: setRecovery}
 	root := a.root()
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil {
 		fmt.Fprintf(a.stderr, "slipway: %s\n", err)
-		return a.conclude(outcome.Of(err))
+		return a.exitCode(outcome.Of(err))
 	}
-	return a.conclude(a.code)
+	return a.exitCode(a.code)
 }
 
-// Command is the command with all that are below it, for whoever describes them. It
-// prints nothing.
+// Command returns the command with its subcommands, to generate documentation. It prints
+// nothing.
 func Command() *cobra.Command {
-	a := &app{stdout: &printer{to: io.Discard}, stderr: &printer{to: io.Discard}, output: text}
+	a := &app{stdout: &printer{w: io.Discard}, stderr: &printer{w: io.Discard}, output: text}
 	return a.root()
 }
 
@@ -67,18 +67,18 @@ func (a *app) root() *cobra.Command {
 		Use:   "slipway",
 		Short: "Deliver container services to AWS ECS Fargate",
 		Long: `Slipway tests, builds, publishes and releases the services of
-` + platform.ServicesFile + `. Its exit code never lies:
+` + platform.ServicesFile + `. The exit code reports the state of production:
 
-  0 done, or nothing to do          4 not restored: a human is needed
-  1 failed, production untouched    5 refused by a guard
-  2 wrong usage or configuration  130 interrupted, after restoring
-  3 failed, and restored what ran before`,
+  0 done, or nothing to do          4 failed and not restored: act now
+  1 failed, production unchanged    5 refused by a check
+  2 wrong usage or configuration  130 interrupted and restored
+  3 failed and restored`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Example: `  slipway rehearse
   slipway test
   slipway deploy --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d`,
-		Args: unknownCommand,
+		Args: rejectUnknownCommand,
 	}
 	root.RunE = func(cmd *cobra.Command, _ []string) error {
 		if showVersion {
@@ -89,9 +89,9 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
-	root.Flags().BoolVar(&showVersion, "version", false, "tell which slipway this is, and nothing else")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version of slipway and exit")
 	root.PersistentFlags().StringVar(&a.source, "source", ".", "root of the source tree")
-	root.PersistentFlags().Var(&a.output, "output", "what to print: text, json or markdown")
+	root.PersistentFlags().Var(&a.output, "output", "output format: text, json or markdown")
 	root.AddCommand(
 		a.newCommand(),
 		a.testCommand(),
@@ -115,18 +115,18 @@ func (a *app) root() *cobra.Command {
 		a.doctorCommand(),
 		a.versionCommand(),
 	)
-	root.AddCommand(goneCommands()...)
+	root.AddCommand(removedCommands()...)
 	for _, command := range root.Commands() {
 		if command.Args == nil {
-			command.Args = noArguments
+			command.Args = rejectArguments
 		}
 	}
-	a.manners(root)
+	a.configureHelp(root)
 	return root
 }
 
-// unknownCommand makes the usage error of a command that is not there.
-func unknownCommand(cmd *cobra.Command, args []string) error {
+// rejectUnknownCommand returns a usage error for an unknown command.
+func rejectUnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -137,21 +137,20 @@ func unknownCommand(cmd *cobra.Command, args []string) error {
 		}
 	}
 	slices.Sort(names)
-	return outcome.Usagef("no command %q: %s", args[0], meant(args[0], names, ""))
+	return outcome.Usagef("unknown command %q: %s", args[0], suggestion(args[0], names, ""))
 }
 
-func noArguments(cmd *cobra.Command, args []string) error {
+func rejectArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	return outcome.Usagef("%s takes no argument, and got %q: see %s --help", cmd.Name(), args[0], cmd.CommandPath())
+	return outcome.Usagef("%s takes no arguments, but got %q: see %s --help", cmd.Name(), args[0], cmd.CommandPath())
 }
 
-// renamedFlags are flags that had another name, by that name.
+// renamedFlags maps the old names of flags to the new ones.
 var renamedFlags = map[string]string{"lock": "state-lock"}
 
-// flagError makes the usage error of a flag that is not there or has a value
-// that it does not take.
+// flagError returns a usage error for an unknown flag or an invalid value.
 func flagError(cmd *cobra.Command, err error) error {
 	var missing *pflag.NotExistError
 	if errors.As(err, &missing) {
@@ -161,24 +160,26 @@ func flagError(cmd *cobra.Command, err error) error {
 		if missing.GetSpecifiedShortnames() != "" {
 			dashes = "-"
 		}
-		if now := renamedFlags[name]; cmd.Flags().Lookup(now) != nil {
-			return outcome.Usagef("no flag --%s: it is --%s now", name, now)
+		if renamed := renamedFlags[name]; cmd.Flags().Lookup(renamed) != nil {
+			return outcome.Usagef("unknown flag --%s: it was renamed to --%s", name, renamed)
 		}
-		return outcome.Usagef("no flag %s%s: %s", dashes, name, meant(name, names, "--"))
+		return outcome.Usagef("unknown flag %s%s: %s", dashes, name, suggestion(name, names, "--"))
 	}
 	return outcome.Usagef("%w: see %s --help", err, cmd.CommandPath())
 }
 
-func meant(name string, known []string, prefix string) string {
+// suggestion returns the known name that is closest to name, or else all known names.
+func suggestion(name string, known []string, prefix string) string {
 	if near := outcome.Nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %s%s?", prefix, near)
 	}
-	return fmt.Sprintf("there are %s%s", prefix, strings.Join(known, ", "+prefix))
+	return fmt.Sprintf("want one of %s%s", prefix, strings.Join(known, ", "+prefix))
 }
 
-// view shows progress on stderr: drawn on a terminal, as lines anywhere else.
+// view returns a view that shows progress on stderr: live on a terminal, otherwise as
+// lines.
 func (a *app) view() (view report.View, live bool) {
-	file, ok := a.stderr.to.(*os.File)
+	file, ok := a.stderr.w.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) || os.Getenv("TERM") == "dumb" {
 		return report.Plain{W: a.stderr}, false
 	}

@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// keepHomeClean gives what builds keep a place of its own, all but Go's cache,
-// without which each test would compile the standard library.
+// keepHomeClean sets a temporary cache directory for builds, but keeps Go's cache, without
+// which each test would compile the standard library.
 func keepHomeClean() (dir string) {
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()
 	if err != nil {
@@ -47,8 +47,8 @@ func keepHomeClean() (dir string) {
 	return dir
 }
 
-// run runs the command and returns its exit code and what it printed, which is as
-// its schema says.
+// run runs the command and returns its exit code and output. It checks JSON output against
+// its schema.
 func run(t *testing.T, args ...string) (code outcome.Code, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -61,7 +61,7 @@ func TestHelp(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"help"}} {
 		code, out, _ := run(t, args...)
 		require.Equal(t, outcome.Done, code)
-		for _, want := range []string{"rehearse", "local-aws", "3 failed, and restored what ran before"} {
+		for _, want := range []string{"rehearse", "local-aws", "3 failed and restored"} {
 			require.Contains(t, out, want)
 		}
 	}
@@ -90,39 +90,39 @@ func TestUsageErrors(t *testing.T) {
 		code outcome.Code
 		want string
 	}{
-		"unknown command":     {[]string{"rehears"}, outcome.Usage, `no command "rehears": did you mean rehearse?`},
-		"strange command":     {[]string{"xyzzy"}, outcome.Usage, `no command "xyzzy": there are apply, build, `},
-		"renamed flag":        {[]string{"plan", "--lock=false"}, outcome.Usage, "no flag --lock: it is --state-lock now"},
-		"unknown flag":        {[]string{"build", "--servic", "a"}, outcome.Usage, "no flag --servic: did you mean --service?"},
-		"strange flag":        {[]string{"build", "--xyzzy"}, outcome.Usage, "no flag --xyzzy: there are --help, "},
-		"an argument":         {[]string{"build", "api"}, outcome.Usage, `build takes no argument, and got "api": see slipway build --help`},
-		"unknown format":      {[]string{"build", "--output", "xml"}, outcome.Usage, "take one of text, json, markdown: see slipway build --help"},
-		"bad percentage":      {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
-		"unknown service":     {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"bad platform":        {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": want linux/amd64, linux/arm64 or both`},
-		"unknown scenario":    {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `invalid --scenario "sunny": want one of happy, crash`},
-		"unknown check":       {[]string{"lint", "--only", "golint", "--source", dir}, outcome.Usage, `no check "golint": did you mean tflint?`},
-		"unknown to lint":     {[]string{"lint", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"unknown to fmt":      {[]string{"fmt", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"no such tree":        {[]string{"rehearse", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
-		"no git":              {[]string{"test", "--source", t.TempDir()}, outcome.Usage, "is not a git work tree"},
-		"no services file":    {[]string{"build", "--source", filepath.Join(dir, "api")}, outcome.Usage, "no services file at"},
-		"invalid services":    {[]string{"build", "--source", change(platform.ServicesFile, "{")}, outcome.Usage, "line 1 is not JSON"},
-		"no module":           {[]string{"build", "--source", change(platform.ServicesFile, strings.Replace(sourcetest.Services, `"path": "api"`, `"path": "web"`, 1))}, outcome.Usage, "web has no go.mod"},
-		"invalid lock file":   {[]string{"rehearse", "--source", change("ci/images.lock.json", "{")}, outcome.Usage, "reading ci/images.lock.json"},
-		"short flag":          {[]string{"build", "-x"}, outcome.Usage, "no flag -x: there are --help, "},
-		"unknown module":      {[]string{"test", "--min-coverage", "nope=5", "--source", dir}, outcome.Usage, "nope"},
-		"no time at all":      {[]string{"test", "--timeout", "-1s", "--source", dir}, outcome.Usage, "--timeout -1s: name how long a package may take"},
-		"no address":          {[]string{"local-aws", "--listen", "foo"}, outcome.Usage, "--listen \"foo\": write HOST:PORT"},
-		"no port":             {[]string{"rehearse", "--listen", "127.0.0.1:99999"}, outcome.Usage, "the port must lie within 0 and 65535"},
-		"open to the world":   {[]string{"local-aws", "--listen", ":4566"}, outcome.Usage, "take a loopback address, such as 127.0.0.1:4566"},
-		"standing still":      {[]string{"local-aws", "--time-scale", "0"}, outcome.Usage, "take a number above 0"},
-		"negative latency":    {[]string{"local-aws", "--latency", "-1s"}, outcome.Usage, "--latency -1s: take a duration of 0 or more"},
-		"latency, no unit":    {[]string{"local-aws", "--latency", "50"}, outcome.Usage, "50"},
-		"unknown fault":       {[]string{"local-aws", "--fault", "throtle"}, outcome.Usage, `invalid --fault "throtle": unknown kind "throtle": did you mean throttle?`},
-		"unknown fault's key": {[]string{"local-aws", "--fault", "lost", "--fault", "lost:acton=x"}, outcome.Usage, `invalid --fault "lost:acton=x": unknown key "acton": did you mean action?`},
-		"busy port":           {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: choose another address with --listen"},
-		"busy port, rehearse": {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
+		"unknown command":            {[]string{"rehears"}, outcome.Usage, `unknown command "rehears": did you mean rehearse?`},
+		"command without suggestion": {[]string{"xyzzy"}, outcome.Usage, `unknown command "xyzzy": want one of apply, build, `},
+		"renamed flag":               {[]string{"plan", "--lock=false"}, outcome.Usage, "unknown flag --lock: it was renamed to --state-lock"},
+		"unknown flag":               {[]string{"build", "--servic", "a"}, outcome.Usage, "unknown flag --servic: did you mean --service?"},
+		"flag without suggestion":    {[]string{"build", "--xyzzy"}, outcome.Usage, "unknown flag --xyzzy: want one of --help, "},
+		"an argument":                {[]string{"build", "api"}, outcome.Usage, `build takes no arguments, but got "api": see slipway build --help`},
+		"unknown format":             {[]string{"build", "--output", "xml"}, outcome.Usage, "want one of text, json, markdown: see slipway build --help"},
+		"bad percentage":             {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
+		"unknown service":            {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"bad platform":               {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": take linux/amd64, linux/arm64 or both`},
+		"unknown scenario":           {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
+		"unknown check":              {[]string{"lint", "--only", "golint", "--source", dir}, outcome.Usage, `unknown check "golint": did you mean tflint?`},
+		"unknown to lint":            {[]string{"lint", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"unknown to fmt":             {[]string{"fmt", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
+		"no such tree":               {[]string{"rehearse", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
+		"no git":                     {[]string{"test", "--source", t.TempDir()}, outcome.Usage, "is not a git work tree"},
+		"no services file":           {[]string{"build", "--source", filepath.Join(dir, "api")}, outcome.Usage, "no services file at"},
+		"invalid services":           {[]string{"build", "--source", change(platform.ServicesFile, "{")}, outcome.Usage, "line 1 is not JSON"},
+		"no module":                  {[]string{"build", "--source", change(platform.ServicesFile, strings.Replace(sourcetest.Services, `"path": "api"`, `"path": "web"`, 1))}, outcome.Usage, "web has no go.mod"},
+		"invalid lock file":          {[]string{"rehearse", "--source", change("ci/images.lock.json", "{")}, outcome.Usage, "reading ci/images.lock.json"},
+		"short flag":                 {[]string{"build", "-x"}, outcome.Usage, "unknown flag -x: want one of --help, "},
+		"unknown module":             {[]string{"test", "--min-coverage", "nope=5", "--source", dir}, outcome.Usage, "nope"},
+		"negative timeout":           {[]string{"test", "--timeout", "-1s", "--source", dir}, outcome.Usage, "invalid --timeout -1s: want a duration above 0"},
+		"no address":                 {[]string{"local-aws", "--listen", "foo"}, outcome.Usage, "--listen \"foo\": want HOST:PORT"},
+		"no port":                    {[]string{"rehearse", "--listen", "127.0.0.1:99999"}, outcome.Usage, "want a port from 0 to 65535"},
+		"not a loopback address":     {[]string{"local-aws", "--listen", ":4566"}, outcome.Usage, "want a loopback address, such as 127.0.0.1:4566"},
+		"time scale of 0":            {[]string{"local-aws", "--time-scale", "0"}, outcome.Usage, "want a number above 0"},
+		"negative latency":           {[]string{"local-aws", "--latency", "-1s"}, outcome.Usage, "invalid --latency -1s: want a duration of 0 or more"},
+		"latency, no unit":           {[]string{"local-aws", "--latency", "50"}, outcome.Usage, "50"},
+		"unknown fault":              {[]string{"local-aws", "--fault", "throtle"}, outcome.Usage, `invalid --fault: fault "throtle": there is no kind "throtle": did you mean throttle?`},
+		"unknown fault's key":        {[]string{"local-aws", "--fault", "lost", "--fault", "lost:acton=x"}, outcome.Usage, `there is no key "acton": did you mean action?`},
+		"busy port":                  {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: name another address with --listen"},
+		"busy port, rehearse":        {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
 	}
 	t.Setenv("GIT_CEILING_DIRECTORIES", os.TempDir())
 	for name, tt := range tests {
@@ -172,7 +172,7 @@ func TestBuild(t *testing.T) {
 	require.Contains(t, text, "api          "+got.Images[0].Digest)
 }
 
-// TestBuildFailure: what went wrong is shown, and nothing is written.
+// TestBuildFailure checks that the compiler's error is shown and nothing is written.
 func TestBuildFailure(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nope() }\n")
@@ -269,8 +269,8 @@ func TestRehearse(t *testing.T) {
 	require.Equal(t, "restored", got["result"])
 }
 
-// TestKeep leaves the system up until it is interrupted.
-func TestKeep(t *testing.T) {
+// TestRehearseKeep leaves the system up until it is interrupted.
+func TestRehearseKeep(t *testing.T) {
 	dir := sourcetest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	reader, writer := io.Pipe()

@@ -14,42 +14,41 @@ import (
 	"dagger/slipway/internal/rehearse/rehearsal"
 )
 
-// recentCommits is how many commits a shell offers.
+// recentCommits is how many commits are completed.
 const recentCommits = 20
 
-// values finds what could stand for a flag's or an argument's value. A
-// description is set off by a tab. What cannot be found out is not offered: a
-// shell that completes is no place for errors.
-type values func(cmd *cobra.Command) []string
+// valuesFunc returns the possible values of a flag, each optionally with a description
+// after a tab. It returns none on an error, because completion cannot show errors.
+type valuesFunc func(cmd *cobra.Command) []string
 
-// flagValues are the values of flags, by their names: the same name means the
-// same everywhere.
-func (a *app) flagValues() map[string]values {
-	return map[string]values{
-		"output":       fixed(text, jsonDoc, markdown),
+// flagValues returns the values of flags by name, for all commands.
+func (a *app) flagValues() map[string]valuesFunc {
+	return map[string]valuesFunc{
+		"output":       fixedValues(text, jsonDoc, markdown),
 		"service":      a.serviceNames,
-		"scenario":     fixed(rehearsal.Scenarios()...),
-		"only":         fixed(lint.Kinds()...),
+		"scenario":     fixedValues(rehearsal.Scenarios()...),
+		"only":         fixedValues(lint.Kinds()...),
 		"platform":     platformNames,
-		"latest":       fixed("auto", "true", "false"),
-		"fail-on":      fixed(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.ThresholdNone),
+		"latest":       fixedValues("auto", "true", "false"),
+		"fail-on":      fixedValues(supplychain.Critical, supplychain.High, supplychain.Medium, supplychain.Low, supplychain.ThresholdNone),
 		"image":        a.lockedImages,
 		"sha":          a.commits,
 		"to":           a.commits,
 		"of":           a.commits,
 		"min-coverage": a.modules,
-		"fault":        fixed(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.LostResponse, localaws.StaleRead, localaws.AccessDenied),
+		"fault":        fixedValues(localaws.Throttle, localaws.ServerError, localaws.Reset, localaws.Slow, localaws.ExpiredToken, localaws.LostResponse, localaws.StaleRead, localaws.AccessDenied),
 	}
 }
 
-// Flags that name folders and files, which the shell knows best.
+// Flags that the shell completes with folders and files.
 var (
 	folderFlags = map[string]bool{"source": true, "out": true, "from": true, "plan": true, "dir": true}
 	fileFlags   = map[string]bool{"key": true, "sign-key": true, "trusted-root": true, "signing-config": true, "exceptions": true, "var-file": true, "backend-config": true}
 )
 
-// complete tells cobra how to complete each flag and argument of each command.
-func (a *app) complete(cmd *cobra.Command) {
+// registerCompletions registers the completion of each flag and argument of a command and
+// its subcommands.
+func (a *app) registerCompletions(cmd *cobra.Command) {
 	known := a.flagValues()
 	register := func(flag *pflag.Flag) {
 		if _, done := cmd.GetFlagCompletionFunc(flag.Name); done {
@@ -58,7 +57,7 @@ func (a *app) complete(cmd *cobra.Command) {
 		find, ok := known[flag.Name]
 		switch {
 		case ok:
-			_ = cmd.RegisterFlagCompletionFunc(flag.Name, offer(find)) // fails for no flag that there is
+			_ = cmd.RegisterFlagCompletionFunc(flag.Name, completeWith(find)) // the flag exists
 		case folderFlags[flag.Name]:
 			_ = cmd.MarkFlagDirname(flag.Name)
 		case fileFlags[flag.Name]:
@@ -72,14 +71,14 @@ func (a *app) complete(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = cobra.NoFileCompletions
 	}
 	for _, child := range cmd.Commands() {
-		a.complete(child)
+		a.registerCompletions(child)
 	}
 }
 
-// offer completes with values; where a flag takes a list, what stands before the
-// last comma is kept, and not offered again.
-func offer(find values) cobra.CompletionFunc {
-	return func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeWith completes with values. In a list it completes the part after the last
+// comma, and omits values that are already in the list.
+func completeWith(find valuesFunc) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		directive := cobra.ShellCompDirectiveNoFileComp
 		all := find(cmd)
 		for _, value := range all {
@@ -87,37 +86,37 @@ func offer(find values) cobra.CompletionFunc {
 				directive |= cobra.ShellCompDirectiveNoSpace
 			}
 		}
-		done, rest := "", begun
-		if i := strings.LastIndex(begun, ","); i >= 0 {
-			done, rest = begun[:i+1], begun[i+1:]
+		list, last := "", toComplete
+		if i := strings.LastIndex(toComplete, ","); i >= 0 {
+			list, last = toComplete[:i+1], toComplete[i+1:]
 		}
-		var offered []cobra.Completion
-		for _, value := range without(starting(all, rest), strings.Split(done, ",")) {
-			offered = append(offered, done+value)
+		var completions []cobra.Completion
+		for _, value := range without(withPrefix(all, last), strings.Split(list, ",")) {
+			completions = append(completions, list+value)
 		}
-		return offered, directive
+		return completions, directive
 	}
 }
 
-// without are the values that were not taken yet.
-func without(all, taken []string) []string {
+// without returns the values whose name is not in used.
+func without(all, used []string) []string {
 	return slices.DeleteFunc(all, func(value string) bool {
 		name, _, _ := strings.Cut(value, "\t")
-		return slices.Contains(taken, name)
+		return slices.Contains(used, name)
 	})
 }
 
-func starting(all []string, begun string) []string {
-	var some []string
+func withPrefix(all []string, prefix string) []string {
+	var matching []string
 	for _, value := range all {
-		if strings.HasPrefix(value, begun) {
-			some = append(some, value)
+		if strings.HasPrefix(value, prefix) {
+			matching = append(matching, value)
 		}
 	}
-	return some
+	return matching
 }
 
-func fixed[T ~string](all ...T) values {
+func fixedValues[T ~string](all ...T) valuesFunc {
 	return func(*cobra.Command) []string {
 		names := make([]string, len(all))
 		for i, one := range all {
@@ -147,7 +146,7 @@ func (a *app) serviceNames(*cobra.Command) []string {
 	return names
 }
 
-// modules are those whose coverage has a gate of its own.
+// modules returns the beginnings of module-specific values of --min-coverage.
 func (a *app) modules(*cobra.Command) []string {
 	modules, err := a.pipeline("", nil).Modules()
 	if err != nil {
@@ -161,7 +160,7 @@ func (a *app) modules(*cobra.Command) []string {
 }
 
 func (a *app) lockedImages(*cobra.Command) []string {
-	lock, err := a.pipeline("", nil).Locked()
+	lock, err := a.pipeline("", nil).ImageLock()
 	if err != nil {
 		return nil
 	}

@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// completed asks, as a shell does, what could stand at the end of a command line,
-// and returns it with what the shell is to do.
+// completed completes a command line as a shell does, and returns the completions and the
+// directive.
 func completed(t *testing.T, args ...string) (offered []string, directive string) {
 	t.Helper()
 	code, out, errs := run(t, append([]string{"__completeNoDesc"}, args...)...)
@@ -64,8 +64,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionDescribes: shells that can show what a value means.
-func TestCompletionDescribes(t *testing.T) {
+// TestCompletionDescriptions checks the descriptions of values.
+func TestCompletionDescriptions(t *testing.T) {
 	dir := sourcetest.New(t)
 	for line, want := range map[string]string{"build --service ": "api\tgo in api\n", "deploy --sha ": "\tfirst\n", "lock --image ": "go\tdocker.io/library/golang:1.26\n"} {
 		_, out, _ := run(t, append([]string{"__complete", "--source", dir}, strings.Split(line, " ")...)...)
@@ -73,8 +73,8 @@ func TestCompletionDescribes(t *testing.T) {
 	}
 }
 
-// TestCompletionIsNoPlaceForErrors: where there is no tree nothing is offered.
-func TestCompletionIsNoPlaceForErrors(t *testing.T) {
+// TestCompletionIgnoresErrors checks that nothing is completed without a tree.
+func TestCompletionIgnoresErrors(t *testing.T) {
 	for _, line := range []string{"build --service ", "deploy --sha ", "test --min-coverage ", "lock --image "} {
 		code, out, _ := run(t, append([]string{"__complete", "--source", t.TempDir()}, strings.Split(line, " ")...)...)
 		require.Equal(t, outcome.Done, code)
@@ -82,8 +82,8 @@ func TestCompletionIsNoPlaceForErrors(t *testing.T) {
 	}
 }
 
-// TestEveryValueIsCompleted, if only by saying that no file belongs there.
-func TestEveryValueIsCompleted(t *testing.T) {
+// TestEveryFlagIsCompleted checks that each flag has a completion, or none of files.
+func TestEveryFlagIsCompleted(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		require.NotNil(t, cmd.ValidArgsFunction)
 		for _, flag := range localFlags(cmd) {
@@ -107,8 +107,8 @@ func TestCompletionScripts(t *testing.T) {
 	}
 	code, _, errs := run(t, "completion", "bsh")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no command "bsh": did you mean bash?`)
+	require.Contains(t, errs, `unknown command "bsh": did you mean bash?`)
 	code, _, errs = run(t, "completion", "bash", "now")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `bash takes no argument, and got "now": see slipway completion bash --help`)
+	require.Contains(t, errs, `bash takes no arguments, but got "now": see slipway completion bash --help`)
 }

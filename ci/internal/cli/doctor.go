@@ -10,21 +10,21 @@ import (
 func (a *app) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor [STAGE…]",
-		Short: "Check what this machine lacks, and for which stages",
-		Long: `Doctor checks what the stages need: programs, credentials, the source tree and its
-services file. It says which stages can run, and how to get what is missing. It
-changes nothing and prints no secret.
+		Short: "Check which stages this machine can run",
+		Long: `Doctor checks what the stages need: programs, credentials, the source tree and the
+services file. It shows which stages can run and how to install what is missing. It
+changes nothing and prints no secrets.
 
-With names of stages it checks only what those need, and exits with 1 if one of
-them cannot run. Without, it covers all, and exits with 1 if one cannot run that
-needs this machine only: test, lint, fmt, build, up, rehearse. "dagger" stands
-for the same stages with Dagger, "compose" for docker compose up.`,
+With stages as arguments it checks only those, and exits with 1 if one of them
+cannot run. Without arguments it checks all, and exits with 1 if a local stage
+cannot run: test, lint, fmt, build, up or rehearse. "dagger" is the same stages
+with Dagger, and "compose" is docker compose up.`,
 		Example: `  slipway doctor
   slipway doctor deploy rollback
   slipway doctor plan --output json`,
-		Args: func(_ *cobra.Command, args []string) error { return doctor.ValidStages(args) },
-		ValidArgsFunction: func(_ *cobra.Command, taken []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return without(starting(doctor.StageNames(), begun), taken), cobra.ShellCompDirectiveNoFileComp
+		Args: func(_ *cobra.Command, args []string) error { return doctor.CheckStages(args) },
+		ValidArgsFunction: func(_ *cobra.Command, used []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return without(withPrefix(doctor.StageNames(), toComplete), used), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -14,16 +14,16 @@ func (a *app) fmtCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fmt",
 		Short: "Format Go and Terraform files",
-		Long: `Fmt formats the files of every Go module with gofumpt and those of the platform
-with terraform fmt, and prints their names. With --check it writes nothing,
-prints what it would change, and exits with 1 if that is anything. A file that
-cannot be read for its syntax is told, and exits with 1.`,
+		Long: `Fmt formats every Go module with gofumpt and the Terraform configuration with
+terraform fmt, and prints the names of the changed files. With --check it changes
+no file, prints the differences, and exits with 1 if there are any. It also exits
+with 1 if a file has a syntax error.`,
 		Example: `  slipway fmt
   slipway fmt --check --output markdown`,
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and fail if there is something to change")
-	cmd.Flags().StringSliceVar(&services, "service", nil, "format only these services (default everything)")
-	cmd.Flags().BoolVar(&strict, "strict", false, "fail where a formatter cannot be had (default where CI is set)")
+	cmd.Flags().BoolVar(&check, "check", false, "change no file, and fail if a file is not formatted")
+	cmd.Flags().StringSliceVar(&services, "service", nil, "format only these services (default the whole tree)")
+	cmd.Flags().BoolVar(&strict, "strict", false, "fail if a formatter is missing (default if CI is set)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !cmd.Flags().Changed("strict") {
 			strict = inCI()
@@ -32,13 +32,13 @@ cannot be read for its syntax is told, and exits with 1.`,
 		if err != nil {
 			return err
 		}
-		for _, fault := range found.Faults {
-			fmt.Fprintln(a.stderr, fault)
+		for _, syntaxError := range found.SyntaxErrors {
+			fmt.Fprintln(a.stderr, syntaxError)
 		}
 		for _, reason := range found.Skipped {
 			fmt.Fprintf(a.stderr, "skipped: %s\n", reason)
 		}
-		if len(found.Faults) > 0 || (check && len(found.Files) > 0) || (strict && len(found.Skipped) > 0) {
+		if len(found.SyntaxErrors) > 0 || (check && len(found.Files) > 0) || (strict && len(found.Skipped) > 0) {
 			a.code = outcome.Failed
 		}
 		return a.printDocument(found, nil)

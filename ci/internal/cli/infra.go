@@ -14,9 +14,9 @@ import (
 // defaultPlan is where plan writes, and apply reads.
 const defaultPlan = ".slipway/plan"
 
-// infraFlags are those that the commands about the platform share.
+// infraFlags are the flags of the Terraform commands.
 type infraFlags struct {
-	pipeline.Terraform
+	pipeline.TerraformOptions
 	region string
 }
 
@@ -24,29 +24,29 @@ func (f *infraFlags) bindDir(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.Dir, "dir", infra.DefaultDir, "folder of the Terraform configuration in the source tree")
 }
 
-// bind adds the flags of commands that talk to the backend.
+// bind adds the flags of commands that use the backend.
 func (f *infraFlags) bind(cmd *cobra.Command) {
 	f.bindDir(cmd)
 	f.bindValues(cmd)
-	cmd.Flags().DurationVar(&f.LockTimeout, "lock-timeout", 0, "how long to wait for somebody else's lock on the state, such as 5m (default not at all)")
+	cmd.Flags().DurationVar(&f.LockTimeout, "lock-timeout", 0, "maximum wait for the state lock, such as 5m (default none)")
 	bindRegion(cmd, &f.region)
 }
 
-// bindValues adds the flags that say where the state is, and what variables are.
+// bindValues adds the flags of the backend and of variables.
 func (f *infraFlags) bindValues(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.Backend, "backend-config", nil, "setting of the backend, KEY=VALUE or a file, as terraform init takes it; may be repeated (default what the configuration says)")
-	cmd.Flags().StringArrayVar(&f.Vars, "var", nil, "value of a variable, NAME=VALUE; may be repeated (default that of the configuration)")
-	cmd.Flags().StringArrayVar(&f.VarFiles, "var-file", nil, "file with values of variables; may be repeated (default *.auto.tfvars of the configuration)")
+	cmd.Flags().StringArrayVar(&f.Backend, "backend-config", nil, "backend setting, KEY=VALUE or a file, as in terraform init; repeatable (default those of the configuration)")
+	cmd.Flags().StringArrayVar(&f.Vars, "var", nil, "value of a variable, NAME=VALUE; repeatable (default that of the configuration)")
+	cmd.Flags().StringArrayVar(&f.VarFiles, "var-file", nil, "file with values of variables; repeatable (default *.auto.tfvars of the configuration)")
 }
 
 func (a *app) validateCommand() *cobra.Command {
 	var f infraFlags
 	cmd := &cobra.Command{
 		Use:   "validate",
-		Short: "Check the Terraform configuration, its format and its tests",
-		Long: `Validate runs terraform validate, fmt -check and test on the configuration and
-on the root modules below it. It needs no credentials and reads no state. Every
-finding has its file and line.`,
+		Short: "Validate, test and check the format of the Terraform configuration",
+		Long: `Validate runs terraform validate, fmt -check and test on the configuration and on
+the root modules below it. It needs no credentials and does not read the state.
+Every finding has a file and line.`,
 		Example: `  slipway validate
   slipway validate --dir terraform/bootstrap --output json`,
 	}
@@ -70,16 +70,16 @@ func (a *app) planCommand() *cobra.Command {
 	lock := true
 	cmd := &cobra.Command{
 		Use:   "plan",
-		Short: "Plan changes of the platform, to be reviewed and applied as they are",
-		Long: `Plan asks Terraform what it would change, and writes a plan directory: tfplan,
-plan.json, summary.md and binding.json, which ties the plan to the
-commit, the configuration, the providers, the variables, the state and the
-account that it was made from. It exits with 0 whether there are changes or not.
+		Short: "Plan changes of the platform for review",
+		Long: `Plan runs terraform plan and writes a plan directory: tfplan, plan.json,
+summary.md and binding.json. binding.json binds the plan to its commit,
+configuration, providers, variables, state and account. Plan exits with 0 with or
+without changes.
 
-tfplan has every value in clear, secrets included: keep it private. The other
-files have none.
+tfplan contains all values in plain text, including secrets: keep it private. The
+other files contain no secrets.
 
-With --refresh-only it tells what others have changed (drift).`,
+With --refresh-only it shows the drift of the platform.`,
 		Example: `  slipway plan
   slipway plan --state-lock=false --output markdown
   slipway plan --backend-config bucket=my-state --var log_retention_days=365
@@ -87,16 +87,16 @@ With --refresh-only it tells what others have changed (drift).`,
 	}
 	f.bind(cmd)
 	cmd.Flags().StringVar(&o.Out, "out", defaultPlan, "directory to write the plan to")
-	cmd.Flags().BoolVar(&o.RefreshOnly, "refresh-only", false, "tell drift, and plan nothing but to take it over into the state")
-	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan the end of the platform")
-	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state meanwhile; a role that may only read it needs --state-lock=false")
+	cmd.Flags().BoolVar(&o.RefreshOnly, "refresh-only", false, "show drift, and plan only to update the state with it")
+	cmd.Flags().BoolVar(&o.Destroy, "destroy", false, "plan to destroy the platform")
+	cmd.Flags().BoolVar(&lock, "state-lock", true, "lock the state; use --state-lock=false with a role that cannot write it")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.NoLock = !lock
-		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.Terraform, o)
+		planned, err := a.pipeline(f.region, nil).Plan(cmd.Context(), f.TerraformOptions, o)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.stderr, "the plan is in %s; slipway apply --plan %s applies it as it is\n", o.Out, o.Out)
+		fmt.Fprintf(a.stderr, "the plan is in %s: apply it with slipway apply --plan %s\n", o.Out, o.Out)
 		return a.printDocument(planned, nil)
 	}
 	return cmd
@@ -107,32 +107,36 @@ func (a *app) applyCommand() *cobra.Command {
 	var o infra.ApplyOptions
 	cmd := &cobra.Command{
 		Use:   "apply",
-		Short: "Apply a plan of the platform exactly as it was reviewed",
-		Long: `Apply applies a saved plan and nothing else, under the state's lock. It refuses
-(exit code 5) a plan whose commit, configuration, providers, variables, state,
-account or own hash are not what they were, and one that destroys or replaces
-anything that an apply cannot make again as it was, or of a kind that slipway does
-not know, unless each is named with --allow-destroy. A plan that leaves a part of
-the configuration out (-target in TF_CLI_ARGS_plan) wants --allow-partial.
-Ephemeral variables, which no plan holds, are given to both commands, and may have
-another value here.
+		Short: "Apply a plan of the platform exactly as reviewed",
+		Long: `Apply applies a saved plan and nothing else, with the state locked. It refuses a
+plan (exit code 5)
 
-Interrupted, it lets Terraform finish what it has begun, and reports. After a
-failure the state holds what was done: plan and apply again to carry on.`,
+  - if its commit, configuration, providers, variables, state, account or hash
+    have changed since;
+  - if it destroys or replaces a resource that cannot be created again as it was,
+    or whose type slipway does not know: name each with --allow-destroy;
+  - if it omits a part of the configuration (-target in TF_CLI_ARGS_plan), unless
+    --allow-partial is given.
+
+A plan does not contain ephemeral variables: set them for both commands. Their
+values may differ.
+
+When interrupted, apply waits until Terraform has finished its current
+operations. After a failure, plan and apply again.`,
 		Example: `  slipway apply
   slipway apply --plan .slipway/plan --digest sha256:4d91…
   slipway apply --allow-destroy 'aws_ecr_repository.service["old"]'`,
 	}
 	f.bind(cmd)
-	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory that slipway plan wrote")
-	cmd.Flags().StringVar(&o.Digest, "digest", "", "digest that the plan must have: the one that was reviewed (default any)")
-	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; may be repeated (default none)")
-	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that leaves a part of the configuration out, as one with -target does")
+	cmd.Flags().StringVar(&o.Plan, "plan", defaultPlan, "plan directory written by slipway plan")
+	cmd.Flags().StringVar(&o.Digest, "digest", "", "expected digest of the plan, as reviewed (default any)")
+	cmd.Flags().StringArrayVar(&o.AllowDestroy, "allow-destroy", nil, "address of a resource that may be destroyed or replaced; repeatable (default none)")
+	cmd.Flags().BoolVar(&o.AllowPartial, "allow-partial", false, "apply a plan that omits a part of the configuration, such as one with -target")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		a.changed = true
+		a.productionChanged = true
 		p := a.pipeline(f.region, nil)
-		p.Next = a.next
-		applied, err := p.Apply(cmd.Context(), f.Terraform, o)
+		p.Next = a.setRecovery
+		applied, err := p.Apply(cmd.Context(), f.TerraformOptions, o)
 		if applied.Result == "" {
 			return err
 		}

@@ -52,7 +52,7 @@ output "size" {
 	return dir, "--backend-config=path=" + filepath.Join(t.TempDir(), "state.json")
 }
 
-func TestPlatformCommands(t *testing.T) {
+func TestTerraformCommands(t *testing.T) {
 	dir, backend := withPlatform(t)
 	out := filepath.Join(t.TempDir(), "plan")
 
@@ -115,7 +115,7 @@ func TestPlatformCommands(t *testing.T) {
 	require.Contains(t, string(state), "terraform_data", "it was applied")
 }
 
-func TestPlatformCommandsThatFail(t *testing.T) {
+func TestTerraformCommandErrors(t *testing.T) {
 	dir, backend := withPlatform(t)
 	sourcetest.Write(t, dir, "terraform/unformatted.tf", "locals{\n}\n")
 	broken := sourcetest.New(t)
@@ -126,17 +126,17 @@ func TestPlatformCommandsThatFail(t *testing.T) {
 		code outcome.Code
 		want string
 	}{
-		"findings":            {[]string{"validate", "--source", dir}, outcome.Failed, "terraform/unformatted.tf:1: error: not formatted: run slipway fmt"},
-		"a services file":     {[]string{"validate", "--source", broken}, outcome.Usage, "line 1 is not JSON"},
-		"no tree":             {[]string{"plan", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
-		"no tree to validate": {[]string{"validate", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
-		"no tree to apply to": {[]string{"apply", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
-		"a folder outside":    {[]string{"plan", "--source", dir, "--dir", "../x"}, outcome.Usage, `--dir "../x": name a folder of the source tree`},
-		"no configuration":    {[]string{"validate", "--source", dir, "--dir", "web"}, outcome.Usage, "web has no Terraform configuration"},
-		"two plans at once":   {[]string{"plan", "--source", dir, "--refresh-only", "--destroy"}, outcome.Usage, "two different plans"},
-		"a bad variable":      {[]string{"plan", "--source", dir, backend, "--out", t.TempDir(), "--var", "nope=1"}, outcome.Usage, `"nope"`},
-		"no plan":             {[]string{"apply", "--source", dir, "--plan", filepath.Join(dir, "nope")}, outcome.Usage, "run slipway plan"},
-		"half a credential":   {[]string{"plan", "--source", dir, backend}, outcome.Usage, "AWS_SECRET_ACCESS_KEY is not"},
+		"findings":                 {[]string{"validate", "--source", dir}, outcome.Failed, "terraform/unformatted.tf:1: error: not formatted: run slipway fmt"},
+		"a services file":          {[]string{"validate", "--source", broken}, outcome.Usage, "line 1 is not JSON"},
+		"no tree":                  {[]string{"plan", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
+		"no tree to validate":      {[]string{"validate", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
+		"no tree to apply to":      {[]string{"apply", "--source", filepath.Join(dir, "nope")}, outcome.Usage, "name its root with --source"},
+		"a folder outside":         {[]string{"plan", "--source", dir, "--dir", "../x"}, outcome.Usage, `invalid --dir "../x": want a folder of the source tree`},
+		"no configuration":         {[]string{"validate", "--source", dir, "--dir", "web"}, outcome.Usage, "web has no Terraform configuration"},
+		"refresh-only and destroy": {[]string{"plan", "--source", dir, "--refresh-only", "--destroy"}, outcome.Usage, "exclude each other: leave out one of them"},
+		"a bad variable":           {[]string{"plan", "--source", dir, backend, "--out", t.TempDir(), "--var", "nope=1"}, outcome.Usage, `"nope"`},
+		"no plan":                  {[]string{"apply", "--source", dir, "--plan", filepath.Join(dir, "nope")}, outcome.Usage, "run slipway plan"},
+		"half a credential":        {[]string{"plan", "--source", dir, backend}, outcome.Usage, "AWS_SECRET_ACCESS_KEY is not"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

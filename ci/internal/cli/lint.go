@@ -14,36 +14,36 @@ import (
 )
 
 func (a *app) lintCommand() *cobra.Command {
-	var what pipeline.Lint
+	var options pipeline.LintOptions
 	cmd := &cobra.Command{
 		Use:   "lint",
-		Short: "Look for faults in code, workflows and configuration",
+		Short: "Check code, workflows and configuration",
 		Long: `Lint runs golangci-lint, gofumpt and govulncheck on every Go module, actionlint
-on the workflows, Nginx on its configuration, terraform and tflint on the
-platform, and searches for secrets and misconfiguration. It tells all findings,
-each with file and line, and exits with 1 if there is one.
+on the workflows, nginx -t on Nginx configurations, terraform and tflint on the
+platform, and searches for secrets and misconfiguration. It reports all findings
+with file and line, and exits with 1 if there are any.
 
-Go is all that most checks need; what they run is compiled in a pinned version,
-which takes some minutes the first time. A check whose tool cannot be had is
-told as skipped, with the reason and how to get it; with --strict, the default
-where CI is set, it fails. On GitHub the findings are shown beside the code;
---output sarif is for its code scanning, and for editors.`,
+Most checks need only Go, which compiles their tools in pinned versions; this
+takes some minutes the first time. A check whose tool is missing is skipped, with
+the reason and how to install the tool; with --strict, the default if CI is set, it
+fails. On GitHub the findings are shown as annotations. Use --output sarif for
+GitHub's code scanning and for editors.`,
 		Example: `  slipway lint
   slipway lint --only golangci-lint,gofumpt --service backend
   slipway lint --strict --output json
   slipway lint --output sarif > lint.sarif`,
 	}
-	cmd.Flags().StringSliceVar(&what.Only, "only", nil, "run only these checks (default all)")
-	cmd.Flags().StringSliceVar(&what.Services, "service", nil, "look only at these services (default at everything)")
-	cmd.Flags().BoolVar(&what.Strict, "strict", false, "fail where a tool cannot be had (default where CI is set)")
-	cmd.Flags().Var(lintFormat{&a.output}, "output", "what to print: text, json, markdown or sarif")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions( // the flag is there
+	cmd.Flags().StringSliceVar(&options.Only, "only", nil, "run only these checks (default all)")
+	cmd.Flags().StringSliceVar(&options.Services, "service", nil, "check only these services (default the whole tree)")
+	cmd.Flags().BoolVar(&options.Strict, "strict", false, "fail if a tool is missing (default if CI is set)")
+	cmd.Flags().Var(lintFormat{&a.output}, "output", "output format: text, json, markdown or sarif")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions( // the flag exists
 		[]string{string(text), string(jsonDoc), string(markdown), string(sarif)}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !cmd.Flags().Changed("strict") {
-			what.Strict = inCI()
+			options.Strict = inCI()
 		}
-		found, err := a.pipeline("", nil).Lint(cmd.Context(), what)
+		found, err := a.pipeline("", nil).Lint(cmd.Context(), options)
 		if err != nil {
 			return err
 		}
@@ -61,17 +61,17 @@ where CI is set, it fails. On GitHub the findings are shown beside the code;
 	return cmd
 }
 
-// inCI tells whether nobody watches who would read what is skipped: the one thing that
-// differs there.
+// inCI reports whether the environment variable CI is set. Skipped checks then fail,
+// because nobody reads the output.
 func inCI() bool {
 	ci, err := strconv.ParseBool(os.Getenv("CI"))
 	return ci && err == nil
 }
 
-// sarif is a format of lint alone.
+// sarif is an output format of lint only.
 const sarif format = "sarif"
 
-// lintFormat is how lint prints what it returns.
+// lintFormat is the output format of lint.
 type lintFormat struct{ *format }
 
 // Set implements pflag.Value.

@@ -61,10 +61,10 @@ func TestLint(t *testing.T) {
 	require.Contains(t, stdout, `"uri": "web/nginx/nginx.conf"`)
 	code, _, stderr = run(t, "lint", "--output", "xml")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, "take one of text, json, markdown, sarif")
+	require.Contains(t, stderr, "want one of text, json, markdown, sarif")
 	code, _, stderr = run(t, "fmt", "--output", "sarif")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, "take one of text, json, markdown: see slipway fmt --help")
+	require.Contains(t, stderr, "want one of text, json, markdown: see slipway fmt --help")
 
 	onPath(t, map[string]string{"nginx": "exit 0"})
 	code, stdout, _ = run(t, "lint", "--source", dir, "--service", "web", "--output", "markdown")

@@ -14,15 +14,15 @@ func (a *app) lockCommand() *cobra.Command {
 	var names []string
 	cmd := &cobra.Command{
 		Use:   "lock",
-		Short: "Lock the images from elsewhere to what their registries have now",
-		Long: `Lock asks the registries which images the references in ` + image.LockFile + `
-name now and writes their digests there. A file that is up to date is not
-touched. Registries that want a login get the one of docker login.`,
+		Short: "Update the digests of the base images",
+		Long: `Lock looks up the current digests of the images in ` + image.LockFile + `
+and writes them to that file. It does not write a file that is up to date. For
+registries that require a login it uses the credentials of docker login.`,
 		Example: `  slipway lock
   slipway lock --image nginx
   slipway lock --check`,
 	}
-	cmd.Flags().BoolVar(&check, "check", false, "change nothing, and end with exit code 1 if the file is not up to date")
+	cmd.Flags().BoolVar(&check, "check", false, "change no file, and exit with 1 if the file is not up to date")
 	cmd.Flags().StringSliceVar(&names, "image", nil, "lock only these images (default all)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		renewed, err := a.pipeline("", nil).Lock(cmd.Context(), check, names...)

@@ -168,7 +168,7 @@ func TestLock(t *testing.T) {
 	})
 }
 
-func TestLockFails(t *testing.T) {
+func TestLockErrors(t *testing.T) {
 	t.Setenv("DOCKER_CONFIG", t.TempDir())
 	b := newBases(t)
 	b.push(t, "golang:1", "go", "linux/amd64", "linux/arm64")
@@ -228,7 +228,7 @@ func TestLockFails(t *testing.T) {
 	})
 }
 
-// TestUnlockedBase: what leaves this machine is built on nothing that was not reviewed.
+// TestUnlockedBase checks that images on an unlocked base are not published.
 func TestUnlockedBase(t *testing.T) {
 	b := newBases(t)
 	b.push(t, "nginx:1", "nginx", "linux/amd64", "linux/arm64")

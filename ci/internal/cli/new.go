@@ -14,13 +14,12 @@ import (
 func (a *app) newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new",
-		Short: "Add to the source tree",
-		Long: `New writes what a part of the platform needs into the source tree, and commits
-nothing. It ends with 0 when all was written, and with another code when nothing
-was.`,
+		Short: "Add a service to the source tree",
+		Long: `New adds files to the source tree and commits nothing. It exits with 0 if it wrote
+all files; otherwise it wrote none.`,
 		Example: `  slipway new service orders --kind go
   slipway new service handbook --kind nginx`,
-		Args: unknownCommand,
+		Args: rejectUnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.newServiceCommand())
@@ -28,47 +27,47 @@ was.`,
 }
 
 func (a *app) newServiceCommand() *cobra.Command {
-	var wish platform.Service
+	var options platform.Service
 	var kind string
 	cmd := &cobra.Command{
 		Use:   "service NAME",
 		Short: "Add a service: its entry in the services file and its folder",
-		Long: `Service writes an entry into ` + platform.ServicesFile + ` and a
-folder with a small service that passes every stage as it is, or nothing of both.
-Kind go is a module of its own that tells which instance answers; kind nginx is a
-site. Terraform makes the rest from the entry.`,
+		Long: `Service adds an entry to ` + platform.ServicesFile + ` and a
+folder with a small service that passes every stage. Kind go is a Go module with an
+HTTP server, and kind nginx is a static site. Terraform creates the AWS resources
+from the entry.`,
 		Example: `  slipway new service orders --kind go
   slipway new service handbook --kind nginx --route '/help/*'
   slipway new service orders --kind go --port 8010 --cpu 512 --memory 1024 --path services/orders`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return outcome.Usagef("new service takes one name, and got %d: slipway new service NAME --kind go", len(args))
+				return outcome.Usagef("new service takes one name, but got %d: run slipway new service NAME --kind go", len(args))
 			}
 			return nil
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&kind, "kind", "", "how the image is made: "+strings.Join(scaffold.Kinds(), " or ")+" (default none: it must be said)")
-	flags.StringVar(&wish.Path, "path", "", "folder of the service (default NAME)")
-	flags.StringArrayVar(&wish.Routes, "route", nil, "path that leads to the service, with /* for all below it; may be repeated (default /NAME and /NAME/*)")
-	flags.IntVar(&wish.Port, "port", 0, "port that the container listens on (default the first free one from 8000, for nginx from 8080)")
-	flags.StringVar(&wish.HealthPath, "health-path", "", "what answers 200 when the service is well (default /health, for nginx /healthz)")
-	flags.IntVar(&wish.CPU, "cpu", 256, "CPU of a task in Fargate's units, 1024 to a core")
-	flags.IntVar(&wish.Memory, "memory", 512, "memory of a task in MiB")
-	flags.IntVar(&wish.DesiredCount, "desired-count", 2, "number of tasks")
+	flags.StringVar(&kind, "kind", "", "kind of service: "+strings.Join(scaffold.Kinds(), " or ")+" (default none: required)")
+	flags.StringVar(&options.Path, "path", "", "folder of the service (default NAME)")
+	flags.StringArrayVar(&options.Routes, "route", nil, "path that is routed to the service, with /* for all paths below; repeatable (default /NAME and /NAME/*)")
+	flags.IntVar(&options.Port, "port", 0, "port that the container listens on (default the first free port from 8000, for nginx from 8080)")
+	flags.StringVar(&options.HealthPath, "health-path", "", "path of the health check (default /health, for nginx /healthz)")
+	flags.IntVar(&options.CPU, "cpu", 256, "CPU units of a task, 1024 per vCPU")
+	flags.IntVar(&options.Memory, "memory", 512, "memory of a task in MiB")
+	flags.IntVar(&options.DesiredCount, "desired-count", 2, "number of tasks")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if kind == "" {
-			return outcome.Usagef("which kind of service is %s? Say --kind %s", args[0], strings.Join(scaffold.Kinds(), " or --kind "))
+			return outcome.Usagef("service %s has no kind: add --kind %s", args[0], strings.Join(scaffold.Kinds(), " or --kind "))
 		}
 		added, err := a.pipeline("", nil).NewService(cmd.Context(), args[0], kind, func(service *platform.Service) {
-			service.CPU, service.Memory, service.DesiredCount = wish.CPU, wish.Memory, wish.DesiredCount
-			service.Path = cmp.Or(wish.Path, service.Path)
-			service.HealthPath = cmp.Or(wish.HealthPath, service.HealthPath)
-			if len(wish.Routes) > 0 {
-				service.Routes = wish.Routes
+			service.CPU, service.Memory, service.DesiredCount = options.CPU, options.Memory, options.DesiredCount
+			service.Path = cmp.Or(options.Path, service.Path)
+			service.HealthPath = cmp.Or(options.HealthPath, service.HealthPath)
+			if len(options.Routes) > 0 {
+				service.Routes = options.Routes
 			}
 			if flags.Changed("port") {
-				service.Port = wish.Port
+				service.Port = options.Port
 			}
 		})
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestNewService adds one of each kind, and builds both at once.
+// TestNewService adds a service of each kind and builds both.
 func TestNewService(t *testing.T) {
 	dir := sourcetest.New(t)
 	code, stdout, stderr := run(t, "new", "service", "orders", "--kind", "go", "--route", "/shop/orders/*", "--port", "9000", "--cpu", "512",
@@ -47,21 +47,21 @@ func TestNewService(t *testing.T) {
 	require.Contains(t, stdout, "| notes/nginx/nginx.conf | new |")
 }
 
-func TestNewServiceRefuses(t *testing.T) {
+func TestNewServiceErrors(t *testing.T) {
 	dir := sourcetest.New(t)
 	tests := map[string]struct {
 		args []string
 		want string
 	}{
-		"no name":         {[]string{"--kind", "go"}, "new service takes one name, and got 0: slipway new service NAME --kind go"},
-		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, and got 2"},
-		"no kind":         {[]string{"orders"}, "which kind of service is orders? Say --kind go or --kind nginx"},
-		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `no kind "ngnix": did you mean "nginx"?`},
-		"a name taken":    {[]string{"api", "--kind", "go"}, `there is a service "api" already`},
-		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must lie within 1024 and 65535"},
+		"no name":         {[]string{"--kind", "go"}, "new service takes one name, but got 0: run slipway new service NAME --kind go"},
+		"two names":       {[]string{"a1", "b1", "--kind", "go"}, "takes one name, but got 2"},
+		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go or --kind nginx"},
+		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `unknown kind "ngnix": did you mean "nginx"?`},
+		"a name taken":    {[]string{"api", "--kind", "go"}, `service "api" already exists`},
+		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must be between 1024 and 65535"},
 		"port no number":  {[]string{"orders", "--kind", "go", "--port", "http"}, "see slipway new service --help"},
-		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "no flag --rout: did you mean --route?"},
-		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" lies in the folder of service "web"`},
+		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "unknown flag --rout: did you mean --route?"},
+		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" is in the folder of service "web"`},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestNewServiceRefuses(t *testing.T) {
 	}
 	code, _, stderr := run(t, "new", "servce")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `no command "servce": did you mean service?`)
+	require.Contains(t, stderr, `unknown command "servce": did you mean service?`)
 	code, stdout, _ := run(t, "new")
 	require.Equal(t, outcome.Done, code)
 	require.Contains(t, stdout, "slipway new service orders --kind go")

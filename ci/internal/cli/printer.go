@@ -10,11 +10,11 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// printer is standard output, or standard error. It goes on when something cannot
-// be written, and remembers that: what a command does must not depend on who reads,
-// nor what the tools do that it runs. Several may write to it at once.
+// printer is standard output or standard error. After a write error it discards further
+// output and keeps the error, so that a release does not depend on its reader. It is safe
+// for concurrent use.
 type printer struct {
-	to io.Writer
+	w io.Writer
 
 	mu  sync.Mutex
 	err error
@@ -24,20 +24,20 @@ func (p *printer) Write(data []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err == nil {
-		_, p.err = p.to.Write(data)
+		_, p.err = p.w.Write(data)
 	}
 	return len(data), nil
 }
 
-// conclude is the exit code of a command that ended with code, given whether it
-// could print what it returns. What was done to production is told as it is,
-// printed or not; a reader that wanted no more, as head does, is no failure.
-func (a *app) conclude(code outcome.Code) outcome.Code {
+// exitCode returns the exit code of a command that ended with code, considering whether
+// its document was printed. If production may have changed, code is returned unchanged. A
+// reader that closes the pipe, such as head, is not a failure.
+func (a *app) exitCode(code outcome.Code) outcome.Code {
 	if a.stdout.err == nil || errors.Is(a.stdout.err, syscall.EPIPE) {
 		return code
 	}
-	fmt.Fprintf(a.stderr, "slipway: printing: %s\n", a.stdout.err)
-	if code == outcome.Done && !a.changed {
+	fmt.Fprintf(a.stderr, "slipway: cannot print: %s\n", a.stdout.err)
+	if code == outcome.Done && !a.productionChanged {
 		return outcome.Failed
 	}
 	return code

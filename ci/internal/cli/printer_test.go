@@ -12,14 +12,14 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// broken is a standard output that takes nothing.
+// broken is a writer that always fails.
 type broken struct{ err error }
 
 func (b broken) Write([]byte) (int, error) {
 	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: b.err}
 }
 
-func TestPrintingFails(t *testing.T) {
+func TestWriteErrorExitCode(t *testing.T) {
 	for name, args := range map[string][]string{
 		"text": {"version"}, "a document": {"version", "--output", "json"}, "help": {"--help"}, "help of a command": {"deploy", "--help"},
 		"the version": {"--version"}, "a script": {"completion", "bash"},
@@ -27,7 +27,7 @@ func TestPrintingFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
 			require.Equal(t, outcome.Failed, cli.Run(t.Context(), args, broken{syscall.ENOSPC}, &stderr, nil))
-			require.Equal(t, "slipway: printing: write /dev/stdout: no space left on device\n", stderr.String(), "once")
+			require.Equal(t, "slipway: cannot print: write /dev/stdout: no space left on device\n", stderr.String(), "once")
 			stderr.Reset()
 			require.Equal(t, outcome.Done, cli.Run(t.Context(), args, broken{syscall.EPIPE}, &stderr, nil), "a reader that wants no more")
 			require.Empty(t, stderr.String())
@@ -35,11 +35,11 @@ func TestPrintingFails(t *testing.T) {
 	}
 }
 
-// fullDeploy deploys with nowhere to write the report to: the release counts.
+// fullDeploy deploys with a full disk for the document: the release decides the exit code.
 func fullDeploy(t *testing.T, dir string) {
 	t.Helper()
 	var stderr bytes.Buffer
 	code := cli.Run(t.Context(), []string{"deploy", "--source", dir, "--output", "json"}, broken{syscall.ENOSPC}, &stderr, nil)
 	require.Equal(t, outcome.Done, code, stderr.String())
-	require.Contains(t, stderr.String(), "slipway: printing: write /dev/stdout: no space left on device\n")
+	require.Contains(t, stderr.String(), "slipway: cannot print: write /dev/stdout: no space left on device\n")
 }

@@ -8,9 +8,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// publishFlags are those of publish.
+// publishFlags are the flags of publish.
 type publishFlags struct {
-	pipeline.Publication
+	pipeline.PublishOptions
 	region, latest string
 	sign           signFlags
 }
@@ -20,32 +20,32 @@ func (a *app) publishCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "publish",
 		Short: "Publish the images of a commit",
-		Long: `Publish pushes what the registry lacks of the images of a commit, and tags them
-with its full id. The tree must be clean and at that commit. A tag is never
-moved: one that names another image is refused (exit code 5). Only "latest"
-moves, where the registry says that it may (--latest moves it anywhere,
---latest=false nowhere).
+		Long: `Publish builds the images of a commit, pushes what the registry lacks, and tags
+them with the commit's full id. The tree must be clean and at that commit. Publish
+never moves a tag: if the tag exists with another digest, it refuses (exit code 5).
+Only "latest" moves, if the registry allows it; --latest always moves it, and
+--latest=false never does.
 
-The registry is the AWS account's own, or any other with --registry; its login
-is then that of Docker's configuration ("docker login") or credential helpers.
+The registry is that of the AWS account. Use --registry for another one, with the
+credentials of docker login or of a Docker credential helper.
 
-A bill of materials and the provenance are attached before the tag is written,
-signed with --sign-key or as the job of GitHub Actions that it is.`,
+An SBOM and provenance are attached before the tag is written, signed with
+--sign-key or with the identity of the GitHub Actions job.`,
 		Example: `  slipway publish
   slipway publish --service backend --output json
   slipway publish --registry registry.example.com/team --latest
   slipway publish --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --from .slipway/build`,
 	}
-	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to publish (default the tree's)")
+	cmd.Flags().StringVar(&f.SHA, "sha", "", "full id of the commit to publish (default HEAD)")
 	cmd.Flags().StringSliceVar(&f.Services, "service", nil, "publish only these services (default all)")
 	cmd.Flags().StringSliceVar(&f.Platforms, "platform", nil, "platforms to build for (default linux/amd64,linux/arm64)")
-	cmd.Flags().StringVar(&f.Registry, "registry", "", "publish to this registry, HOST[/PREFIX] (default the AWS account's)")
-	cmd.Flags().StringVar(&f.latest, "latest", "auto", "move the tag latest: auto (where the registry says that it may), true or false")
+	cmd.Flags().StringVar(&f.Registry, "registry", "", "registry to publish to, HOST[/PREFIX] (default the AWS account's)")
+	cmd.Flags().StringVar(&f.latest, "latest", "auto", "move the tag latest: auto (if the registry allows it), true or false")
 	cmd.Flags().Lookup("latest").NoOptDefVal = "true"
-	cmd.Flags().StringVar(&f.From, "from", "", "publish the layouts in this directory, which build wrote (default builds)")
+	cmd.Flags().StringVar(&f.From, "from", "", "publish the OCI layouts in this directory, written by slipway build (default builds the images)")
 	bindRegion(cmd, &f.region)
 	f.sign.bind(cmd)
-	cmd.Flags().StringVar(&f.sign.TrustedRoot, "trusted-root", "", "what sigstore's services are known by, as a file (default asks sigstore's public ones)")
+	cmd.Flags().StringVar(&f.sign.TrustedRoot, "trusted-root", "", "file with sigstore's trusted root (default that of the public sigstore instance)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := f.parse(); err != nil {
 			return err
@@ -57,7 +57,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 		view, _ := a.view()
 		p := a.pipeline(f.region, view)
 		p.Attestations = delivery.Attestations{Off: f.sign.off, Signer: signer}
-		published, err := p.Publish(cmd.Context(), f.Publication)
+		published, err := p.Publish(cmd.Context(), f.PublishOptions)
 		view.Close()
 		if err != nil {
 			return err
@@ -67,7 +67,7 @@ signed with --sign-key or as the job of GitHub Actions that it is.`,
 	return cmd
 }
 
-// parse reads what the flags say.
+// parse validates the flags and sets Latest.
 func (f *publishFlags) parse() error {
 	switch f.latest {
 	case "auto":
@@ -75,13 +75,13 @@ func (f *publishFlags) parse() error {
 		move := f.latest == "true"
 		f.Latest = &move
 	default:
-		return outcome.Usagef("--latest %q: take auto, true or false", f.latest)
+		return outcome.Usagef("invalid --latest %q: want auto, true or false", f.latest)
 	}
 	if f.From != "" && len(f.Platforms) > 0 {
-		return outcome.Usagef("--platform says what to build, and with --from nothing is built: leave out one of them")
+		return outcome.Usagef("--platform and --from exclude each other: leave out one of them")
 	}
 	if f.Registry != "" && f.region != "" {
-		return outcome.Usagef("--region is the AWS account's, and --registry names another registry: leave out one of them")
+		return outcome.Usagef("--region and --registry exclude each other: leave out one of them")
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func TestPublishToImmutableRepositories(t *testing.T) {
 	require.Contains(t, stdout, "ecr:DescribeRepositories")
 }
 
-func TestPublishRefusesBadInput(t *testing.T) {
+func TestPublishErrors(t *testing.T) {
 	supplychaintest.Install(t, "syft")
 	inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
 	dir := sourcetest.New(t)
@@ -167,7 +167,7 @@ func TestPublishRefusesBadInput(t *testing.T) {
 		code outcome.Code
 		want string
 	}{
-		"latest, perhaps":        {[]string{"--latest=maybe"}, outcome.Usage, `--latest "maybe": take auto, true or false`},
+		"invalid latest":         {[]string{"--latest=maybe"}, outcome.Usage, `invalid --latest "maybe": want auto, true or false`},
 		"an unknown platform":    {[]string{"--platform", "amd64"}, outcome.Usage, `platform "amd64"`},
 		"platforms of layouts":   {[]string{"--platform", "linux/amd64", "--from", "x"}, outcome.Usage, "leave out one of them"},
 		"a region elsewhere":     {[]string{"--region", "us-east-1", "--registry", "x.example"}, outcome.Usage, "leave out one of them"},

@@ -38,21 +38,21 @@ func decode[T any](t *testing.T, stdout string) T {
 	return document
 }
 
-// TestInPlatform goes through what is done to a platform that runs, one after the
-// other: it takes a while until one does.
-func TestInPlatform(t *testing.T) {
+// TestReleaseCommands runs the release commands in sequence on one platform, because
+// starting one is slow.
+func TestReleaseCommands(t *testing.T) {
 	inPlatform(t, func(dir string) {
 		for _, part := range []struct {
 			name string
 			test func(t *testing.T, dir string)
 		}{
-			{"delivery", testDelivery},
-			{"a neighbour is down", testNeighbourIsDown},
-			{"without a work tree", testPlainFolder},
-			{"the way back is gone", testNoWayBack}, // leaves an image that is not to be gone back to
-			{"bad input", testReleasesRefuseBadInput},
+			{"delivery", testDeploy},
+			{"a neighbour is down", testOtherServiceDown},
+			{"without a work tree", testWithoutGit},
+			{"the way back is gone", testPreviousImageGone}, // leaves an image that is not to be gone back to
+			{"bad input", testReleaseErrors},
 			{"signatures", testSignatures},
-			{"signed by a job", testSignedByAJob},
+			{"signed by a job", testKeylessSigning},
 			{"drift", testDrift},
 		} {
 			t.Run(part.name, func(t *testing.T) { part.test(t, dir) })
@@ -60,7 +60,7 @@ func TestInPlatform(t *testing.T) {
 	})
 }
 
-func testDelivery(t *testing.T, dir string) {
+func testDeploy(t *testing.T, dir string) {
 	at := []string{"--source", dir, "--output", "json"}
 	with := func(args ...string) (outcome.Code, string, string) { return run(t, append(args, at...)...) }
 
@@ -122,9 +122,9 @@ func stageNames(release report.Release) []string {
 	return names
 }
 
-// testNeighbourIsDown: the page is down before a fix of the API is released, by itself
+// testOtherServiceDown: the page is down before a fix of the API is released, by itself
 // and with the page, which does not change.
-func testNeighbourIsDown(t *testing.T, dir string) {
+func testOtherServiceDown(t *testing.T, dir string) {
 	scaled := func(desired int32) {
 		t.Helper()
 		config, err := awsauth.Load(t.Context(), awsauth.Options{})
@@ -150,8 +150,8 @@ func testNeighbourIsDown(t *testing.T, dir string) {
 	}
 }
 
-// testNoWayBack: the image that runs is gone from the registry.
-func testNoWayBack(t *testing.T, dir string) {
+// testPreviousImageGone deploys although the running image is gone from the registry.
+func testPreviousImageGone(t *testing.T, dir string) {
 	status := decode[report.Status](t, ran(t, dir, "status"))
 	config, err := awsauth.Load(t.Context(), awsauth.Options{})
 	require.NoError(t, err)
@@ -178,9 +178,9 @@ func ran(t *testing.T, dir string, args ...string) string {
 	return stdout
 }
 
-// testPlainFolder: what was published is looked at, released and put back from a
-// folder with nothing but the services file, without git.
-func testPlainFolder(t *testing.T, dir string) {
+// testWithoutGit runs status, deploy and rollback in a folder with only the services file,
+// without git.
+func testWithoutGit(t *testing.T, dir string) {
 	sha := strings.TrimSpace(sourcetest.Git(t, dir, "rev-parse", "HEAD"))
 	other := strings.Repeat("0", 40)
 	plain := t.TempDir()
@@ -197,8 +197,8 @@ func testPlainFolder(t *testing.T, dir string) {
 		{[]string{"rollback"}, outcome.Done, "succeeded"},
 		{[]string{"rollback", "--to", sha}, outcome.Done, sha[:12]},
 		{[]string{"rollback", "--to", sha[:7]}, outcome.Usage, sha[:7] + " is short for " + sha + ": give " + sha},
-		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is no full commit id, 40 hexadecimal digits, and git cannot complete it: git is not installed`},
-		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is no full commit id`},
+		{[]string{"rollback", "--to", "0000000"}, outcome.Usage, `"0000000" is not a full commit id (40 hexadecimal digits), and git cannot resolve it: git is not installed`},
+		{[]string{"rollback", "--to", "main"}, outcome.Usage, `"main" is not a full commit id`},
 		{[]string{"deploy"}, outcome.Usage, "git is not installed"},
 		{[]string{"deploy", "--sha", other}, outcome.Usage, "the registry has no image of commit " + other + ", and it cannot be built here: " + platform.ServicesFile},
 	}
@@ -211,7 +211,7 @@ func testPlainFolder(t *testing.T, dir string) {
 	}
 }
 
-func testReleasesRefuseBadInput(t *testing.T, dir string) {
+func testReleaseErrors(t *testing.T, dir string) {
 	none := strings.Repeat("0", 40)
 	tests := map[string]struct {
 		args []string
@@ -276,11 +276,11 @@ func testReleasesRefuseBadInput(t *testing.T, dir string) {
 	})
 }
 
-// testDrift asks Terraform about the platform, beside what runs on it.
+// testDrift checks status --infra.
 func testDrift(t *testing.T, dir string) {
 	code, stdout, stderr := run(t, "status", "--source", dir, "--infra", "--dir", "../elsewhere", "--output", "json")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, "name a folder of the source tree")
+	require.Contains(t, stderr, "want a folder of the source tree")
 	require.Len(t, decode[report.Status](t, stdout).Services, 2, "what runs is told all the same")
 
 	if _, err := exec.LookPath("terraform"); err != nil {

@@ -10,7 +10,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// reportFlags say where a release's report is kept.
+// reportFlags are the flags for the report of a release.
 type reportFlags struct{ out, stage string }
 
 func (f *reportFlags) bind(cmd *cobra.Command) {
@@ -18,11 +18,11 @@ func (f *reportFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.out, "out", "", "directory to write report.json and report.md to (default SOURCE/.slipway/"+f.stage+")")
 }
 
-// keep writes a release's report. One that cannot be written is told, and changes
-// nothing of what the exit code says of the release.
-func (a *app) keep(f reportFlags, release report.Release) {
+// writeReport writes a release's report to files. It prints an error but does not change
+// the exit code, which reports the release.
+func (a *app) writeReport(f reportFlags, release report.Release) {
 	if release.ID == "" && len(release.Stages) == 0 {
-		return // it came to no stage: what there is to say is on the terminal
+		return // no stage started, so the report is empty
 	}
 	out := cmp.Or(f.out, filepath.Join(a.source, ".slipway", f.stage))
 	if err := release.Write(out); err != nil {

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-func TestReportIsKept(t *testing.T) {
+func TestReportIsWritten(t *testing.T) {
 	dir := sourcetest.New(t)
 	code, _, stderr := run(t, "rehearse", "--skip-tests", "--source", dir)
 	require.Equal(t, outcome.Done, code, stderr)

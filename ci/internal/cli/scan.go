@@ -9,36 +9,36 @@ import (
 )
 
 func (a *app) scanCommand() *cobra.Command {
-	var what pipeline.Scan
+	var options pipeline.ScanOptions
 	var region string
 	cmd := &cobra.Command{
 		Use:   "scan",
-		Short: "Look for known vulnerabilities in the services' images",
-		Long: `Scan looks for known vulnerabilities with Trivy: in the Go programs of the
-images and in the packages of the Linux distribution below. With --sha it looks at
-images that are published, and also at what Amazon ECR's own scan found. It fails
-(exit code 1) on a finding that is as bad as --fail-on or worse; one whose severity
-nobody says counts as high. A database that does not answer is a failure, too.
+		Short: "Scan the services' images for known vulnerabilities",
+		Long: `Scan searches the services' images for known vulnerabilities with Trivy, in Go
+programs and in packages of the Linux distribution. With --sha it scans published
+images and includes the findings of Amazon ECR's scan. It fails (exit code 1) on a
+finding with the severity --fail-on or higher; an unknown severity counts as high.
+It also fails if the vulnerability database cannot be reached.
 
-Findings are accepted for a while in ` + supplychain.ExceptionsFile + `, which is Trivy's own:
+To accept a finding for some time, add it to Trivy's file ` + supplychain.ExceptionsFile + `:
   vulnerabilities:
     - {id: CVE-2026-1234, statement: not reachable, expired_at: 2026-12-31}`,
 		Example: `  slipway scan
   slipway scan --fail-on critical --output json
   slipway scan --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --service backend`,
 	}
-	bindServices(cmd, &what.Services)
+	bindServices(cmd, &options.Services)
 	bindRegion(cmd, &region)
-	cmd.Flags().StringVar(&what.SHA, "sha", "", "full id of a commit whose published images are scanned (default builds what the tree holds)")
-	cmd.Flags().StringVar(&what.From, "from", "", "scan the layouts in this directory, which build wrote (default builds)")
-	cmd.Flags().StringVar(&what.FailOn, "fail-on", string(supplychain.High), "severity that fails: critical, high, medium, low or none")
-	cmd.Flags().StringVar(&what.Exceptions, "exceptions", "", "file of accepted findings (default "+supplychain.ExceptionsFile+", if it is there)")
-	gone(cmd, "db", "Trivy reads its own database: TRIVY_DB_REPOSITORY names another")
+	cmd.Flags().StringVar(&options.SHA, "sha", "", "full id of a commit whose published images are scanned (default builds the images from the tree)")
+	cmd.Flags().StringVar(&options.From, "from", "", "scan the OCI layouts in this directory, written by slipway build (default builds the images)")
+	cmd.Flags().StringVar(&options.FailOn, "fail-on", string(supplychain.High), "lowest severity that fails: critical, high, medium, low or none")
+	cmd.Flags().StringVar(&options.Exceptions, "exceptions", "", "file of accepted findings (default "+supplychain.ExceptionsFile+", if it exists)")
+	removedFlag(cmd, "db", "set TRIVY_DB_REPOSITORY to use another database")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if what.SHA != "" && what.From != "" {
-			return outcome.Usagef("--sha says what is published, and --from what is not: leave out one of them")
+		if options.SHA != "" && options.From != "" {
+			return outcome.Usagef("--sha and --from exclude each other: leave out one of them")
 		}
-		found, err := a.pipeline(region, nil).Scan(cmd.Context(), what)
+		found, err := a.pipeline(region, nil).Scan(cmd.Context(), options)
 		if err != nil {
 			return err
 		}

@@ -10,21 +10,21 @@ import (
 )
 
 func (a *app) testCommand() *cobra.Command {
-	what := pipeline.Test{Gate: coverage.Gate{Default: gotest.DefaultCoverage}}
+	options := pipeline.TestOptions{Gate: coverage.Gate{Default: gotest.DefaultCoverage}}
 	cmd := &cobra.Command{
 		Use:   "test",
-		Short: "Test every Go service and the pipeline itself",
-		Long: `Test runs the Go tests of every Go service and of the pipeline, with the race
-detector, and gates their coverage. It writes coverage.out, coverage.html,
-cobertura.xml, junit.xml and summary.md.`,
+		Short: "Test every Go service and the pipeline",
+		Long: `Test runs the Go tests of every Go service and of the pipeline with the race
+detector, and fails if a module's coverage is below the minimum. It writes
+coverage.out, coverage.html, cobertura.xml, junit.xml and summary.md.`,
 		Example: `  slipway test
   slipway test --min-coverage 90 --min-coverage backend=95`,
 	}
-	cmd.Flags().StringVar(&what.Out, "out", ".slipway/test", "directory to write the reports to")
-	cmd.Flags().Var(&what.Gate, "min-coverage", "least coverage in percent, for all modules or for one (module=percent)")
-	cmd.Flags().DurationVar(&what.Timeout, "timeout", 0, "how long the tests of one package may take (default ten minutes, as go test has it)")
+	cmd.Flags().StringVar(&options.Out, "out", ".slipway/test", "directory for the reports")
+	cmd.Flags().Var(&options.Gate, "min-coverage", "minimum coverage in percent, for all modules or for one (MODULE=PERCENT)")
+	cmd.Flags().DurationVar(&options.Timeout, "timeout", 0, "time limit for the tests of one package (default ten minutes, as in go test)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		summary, err := a.pipeline("", nil).Test(cmd.Context(), what)
+		summary, err := a.pipeline("", nil).Test(cmd.Context(), options)
 		if err != nil {
 			return err
 		}

@@ -19,27 +19,26 @@ func (a *app) upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the services on this machine, as they run on AWS",
-		Long: `Up builds the services' images, runs them as processes behind the embedded load
-balancer, with its routes and health checks, and serves the whole at one address
-until it is interrupted. For work on the code with reload at each change take
-docker compose up.`,
+		Long: `Up builds the services' images and runs them as processes behind the embedded load
+balancer, with its routes and health checks, at one address until interrupted. To
+develop with live reload, use docker compose up instead.`,
 		Example: `  slipway up
   slipway up --listen 127.0.0.1:3000`,
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to serve at, HOST:PORT")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address to listen on, HOST:PORT")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx := cmd.Context()
-		if _, _, err := hostPort(listen, "127.0.0.1:8080"); err != nil {
+		if _, _, err := splitListen(listen, "127.0.0.1:8080"); err != nil {
 			return err
 		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", listen) // before anything is built
 		if err != nil {
-			return fmt.Errorf("%w: free the address, or take another with --listen", err)
+			return fmt.Errorf("%w: choose another address with --listen", err)
 		}
 		defer func() { _ = listener.Close() }()
 		var served error
 		up := false
-		release, err := a.pipeline("", nil).Rehearse(ctx, pipeline.Rehearsal{
+		release, err := a.pipeline("", nil).Rehearse(ctx, pipeline.RehearseOptions{
 			Scenario: string(rehearsal.Happy), Listen: "127.0.0.1:0", SkipTests: true,
 			Up: func(_ string, release report.Release) {
 				if release.ExitCode != outcome.Done {
@@ -61,15 +60,15 @@ docker compose up.`,
 	return cmd
 }
 
-// serve makes the address lead to the front door until the command is interrupted,
-// which is how it ends well.
-func (a *app) serve(cmd *cobra.Command, listener net.Listener, door string) error {
-	address, err := url.Parse(door)
+// serve forwards connections of the listener to the load balancer at baseURL until the
+// command is interrupted.
+func (a *app) serve(cmd *cobra.Command, listener net.Listener, baseURL string) error {
+	address, err := url.Parse(baseURL)
 	if err != nil {
-		return fmt.Errorf("reading the front door's address: %w", err)
+		return fmt.Errorf("parsing the load balancer's URL: %w", err)
 	}
 	f := localaws.Forward(cmd.Context(), listener, address.Host)
-	fmt.Fprintf(a.stderr, "the services are up at http://%s: press Ctrl-C to take them down\n", f.Address())
+	fmt.Fprintf(a.stderr, "the services are up at http://%s: press Ctrl-C to stop them\n", f.Address())
 	<-cmd.Context().Done()
 	return f.Close()
 }

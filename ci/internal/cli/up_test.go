@@ -42,7 +42,7 @@ func TestUp(t *testing.T) {
 	}
 }
 
-func TestUpDoesNotComeUp(t *testing.T) {
+func TestUpFails(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { nonsense }\n")
 	code, _, stderr := run(t, "up", "--source", dir)
@@ -50,15 +50,15 @@ func TestUpDoesNotComeUp(t *testing.T) {
 	require.Contains(t, stderr, "nonsense")
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "nowhere")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `--listen "nowhere": write HOST:PORT, such as 127.0.0.1:8080`)
+	require.Contains(t, stderr, `--listen "nowhere": want HOST:PORT, such as 127.0.0.1:8080`)
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", "127.0.0.1:99999")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `--listen "127.0.0.1:99999": the port must lie within 0 and 65535`)
+	require.Contains(t, stderr, `--listen "127.0.0.1:99999": want a port from 0 to 65535`)
 	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer busy.Close()
 	code, _, stderr = run(t, "up", "--source", dir, "--listen", busy.Addr().String())
 	require.Equal(t, outcome.Failed, code)
-	require.Contains(t, stderr, "address already in use: free the address, or take another with --listen")
+	require.Contains(t, stderr, "address already in use: choose another address with --listen")
 	require.NotContains(t, stderr, "nonsense", "found before anything is built")
 }

@@ -11,10 +11,10 @@ func (a *app) verifyCommand() *cobra.Command {
 	var trust supplychain.Trust
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Tell whether somebody trusted has signed a commit's images",
-		Long: `Verify looks with cosign at the signatures that are attached to the images of a
-commit, and refuses (exit code 5) those that nobody trusted has signed: a key, or an
-identity that sigstore certified. It changes nothing.`,
+		Short: "Verify the signatures of a commit's images",
+		Long: `Verify verifies with cosign that the images of a commit are signed by a trusted key
+or by an identity that sigstore has certified. It exits with 5 if one is not. It
+changes nothing.`,
 		Example: `  slipway verify --key cosign.pub
   slipway verify --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d --output json \
     --identity https://github.com/OWNER/NAME/.github/workflows/deliver.yml@refs/heads/main`,

@@ -9,10 +9,10 @@ import (
 func (a *app) versionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Tell which slipway this is",
-		Long: `Version tells the commit that slipway was made of, with which Go, and for which
-platform. "-dirty" says that files differed from the commit. Under go run, which
-writes no commit into the program, it is that of the tree at --source.`,
+		Short: "Print the version of slipway",
+		Long: `Version prints the commit from which slipway was built, the Go version and the
+platform. "-dirty" means that files differed from the commit. With go run, which
+records no commit, it prints that of the tree at --source.`,
 		Example: `  slipway version
   slipway --version
   slipway version --output json`,

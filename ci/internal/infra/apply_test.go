@@ -66,7 +66,7 @@ func TestRunLeaksNoSecret(t *testing.T) {
 	tr := platformTree(t)
 	tr.write(t, "secret.auto.tfvars", "flavour = \"plain\"\n")
 	var told, progress bytes.Buffer
-	tr.Exec = step.Host{Source: tr.dir, Narrate: &told, Tee: &terraform.Progress{W: &progress}}
+	tr.Exec = step.Host{Source: tr.dir, Log: &told, Tee: &terraform.Progress{W: &progress}}
 	check := func() {
 		t.Helper()
 		entries, err := os.ReadDir(tr.out)

@@ -128,7 +128,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 		return configuration{}, err
 	}
 	c := configuration{files: map[string]string{}, variables: l.variables}
-	top, err := source.Tree{Dir: tree}.Top(ctx)
+	top, err := source.Tree{Dir: tree}.TopLevel(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -185,7 +185,7 @@ func (s Stage) configuration(ctx context.Context, seeds []string) (configuration
 			c.files[name] = hash
 		}
 	}
-	c.dirty, err = source.Tree{Dir: tree}.Differs(ctx, slices.Sorted(maps.Keys(c.files)))
+	c.dirty, err = source.Tree{Dir: tree}.Modified(ctx, slices.Sorted(maps.Keys(c.files)))
 	slices.Sort(c.outside)
 	c.outside = slices.Compact(c.outside)
 	return c, err
@@ -275,7 +275,7 @@ func (o repositories) name(full string) string {
 func (o repositories) owner(ctx context.Context, dir string) string {
 	owner, ok := o.cache[dir]
 	if !ok {
-		if top, err := (source.Tree{Dir: dir}).Top(ctx); err == nil && inside(o.top, top) {
+		if top, err := (source.Tree{Dir: dir}).TopLevel(ctx); err == nil && inside(o.top, top) {
 			owner = top
 		}
 		o.cache[dir] = owner

@@ -47,7 +47,7 @@ func (i isolated) Run(ctx context.Context, s step.Step, dir string) (step.Result
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + i.room}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		for _, pattern := range s.Pass {
+		for _, pattern := range s.PassEnv {
 			prefix, open := strings.CutSuffix(pattern, "*")
 			if name == pattern || (open && strings.HasPrefix(name, prefix)) {
 				cmd.Env = append(cmd.Env, entry)

@@ -17,32 +17,32 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Test says what is asked of the tests.
-type Test struct {
-	// Gate is the least coverage of each module.
+// TestOptions are the options of [Pipeline.Test].
+type TestOptions struct {
+	// Gate is the minimum coverage of each module.
 	Gate coverage.Gate
-	// Out is the directory that receives the reports.
+	// Out is the directory for the reports.
 	Out string
-	// Timeout is how long the tests of one package may take; 0 is Go's own limit.
+	// Timeout limits the tests of one package; 0 means Go's default of ten minutes.
 	Timeout time.Duration
 }
 
-// Test runs the tests of every Go service and of the pipeline, with the race detector
-// where there is one.
-func (p Pipeline) Test(ctx context.Context, what Test) (gotest.Summary, error) {
-	if what.Timeout < 0 {
-		return gotest.Summary{}, outcome.Usagef("--timeout %s: name how long a package may take, such as 20m", what.Timeout)
+// Test runs the tests of every Go service and of the pipeline, with the race detector if
+// it is supported.
+func (p Pipeline) Test(ctx context.Context, options TestOptions) (gotest.Summary, error) {
+	if options.Timeout < 0 {
+		return gotest.Summary{}, outcome.Usagef("invalid --timeout %s: want a duration above 0, such as 20m", options.Timeout)
 	}
 	t, err := p.open(ctx)
 	if err != nil {
 		return gotest.Summary{}, err
 	}
 	o := gotest.ForPlatform(t.Dir, t.platform)
-	o.Gate, o.Out, o.Timeout, o.Race = what.Gate, what.Out, what.Timeout, true
+	o.Gate, o.Out, o.Timeout, o.Race = options.Gate, options.Out, options.Timeout, true
 	if p.Exec == nil {
-		var why string
-		if o.Race, why = gotest.RaceSupported(ctx); !o.Race {
-			p.Recorder.Line("the race detector is off: " + why)
+		var reason string
+		if o.Race, reason = gotest.RaceSupported(ctx); !o.Race {
+			p.Recorder.Line("the race detector is off: " + reason)
 		}
 	}
 	return p.test(ctx, t, o)
@@ -50,7 +50,7 @@ func (p Pipeline) Test(ctx context.Context, what Test) (gotest.Summary, error) {
 
 func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Summary, error) {
 	o.Image, o.Narrate = t.lock.Reference("go"), p.Recorder.Line
-	o.Tree, _ = t.Digests(ctx) // without them, no kept result is taken
+	o.Tree, _ = t.Digests(ctx) // without them, no cached result is used
 	summary, err := gotest.Run(ctx, t.Dir, p.exec(t.Tree, nil), o)
 	if wrong := (*gotest.OptionError)(nil); errors.As(err, &wrong) {
 		err = outcome.With(outcome.Usage, err)
@@ -58,8 +58,8 @@ func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Su
 	return summary, err
 }
 
-// testServices tests what a rehearsal delivers, without the race detector, whose
-// runtime would have to be compiled first.
+// testServices tests the services of a rehearsal without the race detector, which would
+// take time to compile.
 func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	o := gotest.ForServices(t.platform)
 	if len(o.Modules) == 0 {
@@ -74,33 +74,33 @@ func (p Pipeline) testServices(ctx context.Context, t tree) error {
 	return err
 }
 
-// Lint says what is looked at for faults.
-type Lint struct {
-	// Only are the checks that run; none means all.
+// LintOptions are the options of [Pipeline.Lint].
+type LintOptions struct {
+	// Only are the checks to run; none means all.
 	Only []string
-	// Services are those that are looked at; none means everything.
+	// Services are the services to check; none means the whole tree.
 	Services []string
-	// Strict fails where a tool cannot be had.
+	// Strict makes a missing tool a failure.
 	Strict bool
 }
 
-// Findings are what was found in the source tree.
+// Findings are the findings of [Pipeline.Lint].
 type Findings struct{ lint.Report }
 
-// JSON writes the findings for programs.
+// JSON writes the findings as one JSON document.
 func (f Findings) JSON(w io.Writer) error { return report.WriteJSON(w, f.Report) }
 
-// Lint looks for faults in code, workflows and configuration.
-func (p Pipeline) Lint(ctx context.Context, what Lint) (found Findings, err error) {
-	o := lint.Options{Strict: what.Strict, Day: time.Now().UTC().Format(time.DateOnly), Narrate: p.Recorder.Line}
-	if o.Kinds, err = lint.ParseKinds(what.Only); err != nil {
+// Lint checks code, workflows and configuration.
+func (p Pipeline) Lint(ctx context.Context, options LintOptions) (found Findings, err error) {
+	o := lint.Options{Strict: options.Strict, Day: time.Now().UTC().Format(time.DateOnly), Log: p.Recorder.Line}
+	if o.Kinds, err = lint.ParseKinds(options.Only); err != nil {
 		return found, err
 	}
 	t, err := p.open(ctx)
 	if err != nil {
 		return found, err
 	}
-	targets, err := lint.Find(ctx, t.Tree, t.platform, what.Services...)
+	targets, err := lint.Find(ctx, t.Tree, t.platform, options.Services...)
 	if err != nil {
 		return found, err
 	}
@@ -109,14 +109,14 @@ func (p Pipeline) Lint(ctx context.Context, what Lint) (found Findings, err erro
 	return found, err
 }
 
-// Formatted is what the formatters have changed, or would.
+// Formatted is the result of [Pipeline.Format].
 type Formatted struct {
 	format.Summary
-	// Check tells that nothing was written.
+	// Check is set if no file was written.
 	Check bool
 }
 
-// Text writes the names of the files, or the differences of a check.
+// Text writes the names of the changed files, or the differences if Check is set.
 func (f Formatted) Text(w io.Writer) error {
 	if f.Check {
 		return f.Diff(w)
@@ -125,11 +125,11 @@ func (f Formatted) Text(w io.Writer) error {
 	return err
 }
 
-// JSON writes the files for programs.
+// JSON writes the summary as one JSON document.
 func (f Formatted) JSON(w io.Writer) error { return report.WriteJSON(w, f.Summary) }
 
-// Format formats the files of services, and of everything without any; with check it
-// only tells.
+// Format formats the files of services, or of the whole tree without services. With check
+// it writes no file.
 func (p Pipeline) Format(ctx context.Context, services []string, check bool) (found Formatted, err error) {
 	found.Check = check
 	t, err := p.open(ctx)
@@ -147,8 +147,8 @@ func (p Pipeline) Format(ctx context.Context, services []string, check bool) (fo
 	return found, found.Apply(t.Dir)
 }
 
-// Lock locks images from elsewhere, all without names, to what their registries have
-// now; with check it only tells. A file that is up to date is not touched.
+// Lock updates the digests of named base images, or of all without names, in the lock
+// file. With check it writes no file. It does not write a file that is up to date.
 func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.LockReport, error) {
 	t, err := source.Open(ctx, p.Dir)
 	if err != nil {
@@ -162,9 +162,9 @@ func (p Pipeline) Lock(ctx context.Context, check bool, names ...string) (image.
 	if err != nil {
 		return image.LockReport{}, err
 	}
-	told := image.NewLockReport(renewals, check)
-	if check || !told.Stale() {
-		return told, nil
+	result := image.NewLockReport(renewals, check)
+	if check || !result.Stale() {
+		return result, nil
 	}
-	return told, renewed.Write(t.Dir)
+	return result, renewed.Write(t.Dir)
 }

@@ -9,19 +9,19 @@ import (
 	"dagger/slipway/internal/release/delivery"
 )
 
-// Images say which images a stage is about.
-type Images struct {
-	// Services are their names; none means all.
+// ImageOptions select images.
+type ImageOptions struct {
+	// Services are the names of services; none means all.
 	Services []string
-	// Platforms to build for, such as linux/arm64; none means all that Fargate runs.
+	// Platforms to build for, such as linux/arm64; none means all that Fargate supports.
 	Platforms []string
-	// From is a folder of layouts that are taken instead of building; it may be empty.
+	// From is a folder of OCI layouts to use instead of building; empty means to build.
 	From string
 }
 
-// Build builds images of what the tree holds, and writes their layouts to a folder.
-func (p Pipeline) Build(ctx context.Context, which Images, out string) (image.Summary, error) {
-	images, err := p.BuildImages(ctx, which)
+// Build builds images from the tree and writes their OCI layouts to a folder.
+func (p Pipeline) Build(ctx context.Context, options ImageOptions, out string) (image.Summary, error) {
+	images, err := p.BuildImages(ctx, options)
 	if err != nil {
 		return image.Summary{}, err
 	}
@@ -31,60 +31,60 @@ func (p Pipeline) Build(ctx context.Context, which Images, out string) (image.Su
 	return image.Describe(images)
 }
 
-// BuildImages builds images of what the tree holds.
-func (p Pipeline) BuildImages(ctx context.Context, which Images) ([]image.Image, error) {
+// BuildImages builds images from the tree.
+func (p Pipeline) BuildImages(ctx context.Context, options ImageOptions) ([]image.Image, error) {
 	t, err := p.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return p.images(ctx, t, which)
+	return p.images(ctx, t, options)
 }
 
-func (p Pipeline) images(ctx context.Context, t tree, which Images) (images []image.Image, err error) {
-	services, err := t.platform.Select(which.Services...)
+func (p Pipeline) images(ctx context.Context, t tree, options ImageOptions) (images []image.Image, err error) {
+	services, err := t.platform.Select(options.Services...)
 	if err != nil {
 		return nil, err
 	}
-	if which.From != "" {
-		return delivery.ReadLayouts(which.From, services)
+	if options.From != "" {
+		return delivery.ReadLayouts(options.From, services)
 	}
 	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache}
-	if builder.Platforms, err = image.ParsePlatforms(which.Platforms); err != nil {
+	if builder.Platforms, err = image.ParsePlatforms(options.Platforms); err != nil {
 		return nil, err
 	}
 	return builder.Build(ctx, services)
 }
 
-// Publication says what is published, and where.
-type Publication struct {
-	Images
-	// SHA is the full id of the commit; empty means the tree's.
+// PublishOptions are the options of [Pipeline.Publish].
+type PublishOptions struct {
+	ImageOptions
+	// SHA is the full id of the commit; empty means HEAD.
 	SHA string
-	// Registry is HOST[/PREFIX]; empty means the account's own.
+	// Registry is HOST[/PREFIX]; empty means the account's ECR registry.
 	Registry string
-	// Latest moves the tag latest, or leaves it; nil means to move it where the
-	// registry says that it may be.
+	// Latest says whether to move the tag latest; nil means to move it if the registry
+	// allows that.
 	Latest *bool
 }
 
 // Publish publishes the images of a commit.
-func (p Pipeline) Publish(ctx context.Context, what Publication) (delivery.Published, error) {
-	platforms, err := image.ParsePlatforms(what.Platforms)
+func (p Pipeline) Publish(ctx context.Context, options PublishOptions) (delivery.Published, error) {
+	platforms, err := image.ParsePlatforms(options.Platforms)
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	d, err := p.read(ctx, what.Services, false)
+	d, err := p.loadDelivery(ctx, options.Services, false)
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	to, err := p.destination(ctx, what.Registry)
+	destination, err := p.destination(ctx, options.Registry)
 	if err != nil {
 		return delivery.Published{}, awsauth.Explain(err)
 	}
-	return d.Publish(ctx, to, delivery.PublishOptions{SHA: what.SHA, Platforms: platforms, LayoutDir: what.From, Latest: what.Latest})
+	return d.Publish(ctx, destination, delivery.PublishOptions{SHA: options.SHA, Platforms: platforms, LayoutDir: options.From, Latest: options.Latest})
 }
 
-// destination is the registry with an address, or the account's own.
+// destination returns the registry at an address, or the account's for "".
 func (p Pipeline) destination(ctx context.Context, address string) (delivery.Destination, error) {
 	if address != "" {
 		return delivery.ExternalRegistry(address)
@@ -96,22 +96,22 @@ func (p Pipeline) destination(ctx context.Context, address string) (delivery.Des
 	return delivery.NewAccount(config).Destination(ctx)
 }
 
-// Scan says which images are scanned, and what fails.
-type Scan struct {
-	Images
-	// SHA is the full id of a commit whose published images are scanned; empty means
-	// what the tree builds.
+// ScanOptions are the options of [Pipeline.Scan].
+type ScanOptions struct {
+	ImageOptions
+	// SHA is the full id of a commit whose published images are scanned; empty means to
+	// build the images from the tree.
 	SHA string
-	// FailOn is the severity that fails; see [supplychain.ParseThreshold].
+	// FailOn is the lowest severity that fails; see [supplychain.ParseThreshold].
 	FailOn string
-	// Exceptions is the file of accepted findings; empty means the tree's, if it has one.
+	// Exceptions is the file of accepted findings; empty means that of the tree, if any.
 	Exceptions string
 }
 
-// Scan looks for known vulnerabilities in images.
-func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report, err error) {
-	s := delivery.Scan{Exceptions: what.Exceptions}
-	if s.FailOn, err = supplychain.ParseThreshold(what.FailOn); err != nil {
+// Scan searches images for known vulnerabilities.
+func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplychain.Report, err error) {
+	s := delivery.Scan{Exceptions: options.Exceptions}
+	if s.FailOn, err = supplychain.ParseThreshold(options.FailOn); err != nil {
 		return found, err
 	}
 	if s.Exceptions == "" {
@@ -119,18 +119,18 @@ func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report
 			return found, err
 		}
 	}
-	if what.SHA != "" {
-		d, err := p.delivery(ctx, what.Services, true)
+	if options.SHA != "" {
+		d, err := p.delivery(ctx, options.Services, true)
 		if err != nil {
 			return found, err
 		}
-		return d.ScanPublished(ctx, what.SHA, s)
+		return d.ScanPublished(ctx, options.SHA, s)
 	}
 	t, err := p.open(ctx)
 	if err != nil {
 		return found, err
 	}
-	images, err := p.images(ctx, t, what.Images)
+	images, err := p.images(ctx, t, options.ImageOptions)
 	if err != nil {
 		return found, err
 	}

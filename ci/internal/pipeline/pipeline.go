@@ -1,6 +1,6 @@
-// Package pipeline puts the stages together: it opens the source tree, its settings and
-// the account, and has a method for each stage, which returns a document. The faces
-// bind flags and print.
+// Package pipeline combines the stages: it opens the source tree, its settings and the AWS
+// account, and has a method for each stage, which returns a document. The CLI and the
+// Dagger module parse arguments and print.
 package pipeline
 
 import (
@@ -22,20 +22,21 @@ import (
 type Pipeline struct {
 	// Dir is the root of the source tree.
 	Dir string
-	// Exec makes what runs tools in containers, given what those that ask for it have
-	// in their environment; nil runs the tools of this machine.
+	// Exec returns an executor that runs tools in containers with an environment; nil
+	// runs the tools of this machine.
 	Exec func(environment map[string]string) step.Executor
-	// Narrate receives what Terraform says while it runs on this machine.
-	Narrate io.Writer
-	// Cache is where builds keep what they made: see [image.Builder].
+	// Log receives Terraform's output while it runs on this machine.
+	Log io.Writer
+	// Cache is the directory of the build cache; see [image.Builder].
 	Cache string
-	// AWS says how to open the account, for the stages that need one.
+	// AWS returns how to open the account, for the stages that need one.
 	AWS func(context.Context) (awsauth.Options, error)
-	// Recorder is told what happens.
+	// Recorder records progress.
 	Recorder *report.Recorder
-	// Next, if set, is told what a human has to run should the process end now.
+	// Next, if set, is called with the command that recovers production if the process
+	// ends now, and with "" if none is needed.
 	Next func(command string)
-	// Attestations are attached to what is published.
+	// Attestations are attached to published images.
 	Attestations delivery.Attestations
 }
 
@@ -46,7 +47,7 @@ type tree struct {
 	lock     image.Lock
 }
 
-// open reads the source tree and its settings.
+// open opens the source tree and reads its settings.
 func (p Pipeline) open(ctx context.Context) (t tree, err error) {
 	if t.Tree, err = source.Open(ctx, p.Dir); err != nil {
 		return t, err
@@ -58,7 +59,7 @@ func (p Pipeline) open(ctx context.Context) (t tree, err error) {
 	return t, err
 }
 
-// exec runs tools on a source tree.
+// exec returns the executor for a source tree.
 func (p Pipeline) exec(t source.Tree, environment map[string]string) step.Executor {
 	if p.Exec == nil {
 		return step.Host{Source: t.Dir, Env: environment}

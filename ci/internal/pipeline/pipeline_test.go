@@ -18,7 +18,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// containers remember what they were made with, and the first thing that they run.
+// containers is an executor that records its environment and its first step.
 type containers struct {
 	environment map[string]string
 	first       *step.Step
@@ -31,7 +31,7 @@ func (c containers) Run(_ context.Context, s step.Step, _ string) (step.Result, 
 	return step.Result{}, errRan
 }
 
-// in is a pipeline on a tree with a platform, and what its containers remember.
+// in returns a pipeline on a tree with a platform, and its executor.
 func in(t *testing.T) (pipeline.Pipeline, *containers) {
 	t.Helper()
 	dir, made := sourcetest.New(t), &containers{first: new(step.Step)}
@@ -50,13 +50,13 @@ func in(t *testing.T) (pipeline.Pipeline, *containers) {
 	}, made
 }
 
-// TestContainers get the image that is locked, and of the account only what the stage
-// talks to it with: they see nothing of this machine.
-func TestContainers(t *testing.T) {
+// TestContainerImageAndEnv checks that containers get the locked image and only the
+// credentials that the stage needs, but no other environment variables.
+func TestContainerImageAndEnv(t *testing.T) {
 	session := map[string]string{
 		"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
 	}
-	of := pipeline.Terraform{Dir: "./terraform/"}
+	of := pipeline.TerraformOptions{Dir: "./terraform/"}
 	for name, tt := range map[string]struct {
 		run         func(pipeline.Pipeline) error
 		image       string
@@ -71,7 +71,7 @@ func TestContainers(t *testing.T) {
 			return err
 		}, "terraform:1", nil},
 		"test": {func(p pipeline.Pipeline) error {
-			_, err := p.Test(t.Context(), pipeline.Test{})
+			_, err := p.Test(t.Context(), pipeline.TestOptions{})
 			return err
 		}, "go:1", nil},
 	} {

@@ -7,36 +7,36 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Rehearsal says what is rehearsed.
-type Rehearsal struct {
+// RehearseOptions are the options of [Pipeline.Rehearse].
+type RehearseOptions struct {
 	// Scenario is the name of one of [rehearsal.Scenarios].
 	Scenario string
-	// Listen is the address of the embedded AWS; "127.0.0.1:0" takes a free port.
+	// Listen is the address of the embedded AWS; "127.0.0.1:0" uses a free port.
 	Listen string
-	// Live tells that somebody watches.
+	// Live is set if progress is drawn on a terminal.
 	Live bool
-	// SkipTests does without the tests of the services.
+	// SkipTests skips the tests of the services.
 	SkipTests bool
-	// Up, if set, is called while the system runs, when the release is over.
+	// Up, if set, is called when the release has finished, while the system runs.
 	Up func(endpoint string, release report.Release)
 }
 
-// Rehearse delivers the services against an embedded AWS. An error tells that it did
-// not begin.
-func (p Pipeline) Rehearse(ctx context.Context, what Rehearsal) (report.Release, error) {
+// Rehearse delivers the services against an embedded AWS. It returns an error only if the
+// rehearsal did not start.
+func (p Pipeline) Rehearse(ctx context.Context, options RehearseOptions) (report.Release, error) {
 	t, err := p.open(ctx)
 	if err != nil {
 		return report.Release{}, err
 	}
-	scenario, err := rehearsal.ParseScenario(what.Scenario)
+	scenario, err := rehearsal.ParseScenario(options.Scenario)
 	if err != nil {
 		return report.Release{}, err
 	}
 	o := rehearsal.Options{
 		Source: t.Tree, Platform: t.platform, Lock: t.lock, Exec: p.exec(t.Tree, nil), Cache: p.Cache,
-		Scenario: scenario, Listen: what.Listen, Live: what.Live, Up: what.Up,
+		Scenario: scenario, Listen: options.Listen, Live: options.Live, Up: options.Up,
 	}
-	if !what.SkipTests {
+	if !options.SkipTests {
 		o.Test = func(ctx context.Context) error { return p.testServices(ctx, t) }
 	}
 	return rehearsal.Run(ctx, o, p.Recorder), nil

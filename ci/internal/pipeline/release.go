@@ -11,13 +11,13 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// read reads a delivery's part of the source tree. With published, what is delivered
-// has been built before: the tree need not be a git work tree then, nor have more
-// than the services file, until something is to be built after all.
-func (p Pipeline) read(ctx context.Context, services []string, published bool) (d delivery.Delivery, err error) {
+// loadDelivery reads the settings of a delivery from the source tree. With published, the
+// images exist already: the tree then needs only the services file and need not be a git
+// work tree, unless an image must be built.
+func (p Pipeline) loadDelivery(ctx context.Context, services []string, published bool) (d delivery.Delivery, err error) {
 	d = delivery.Delivery{Cache: p.Cache, Recorder: p.Recorder, Next: p.Next, Attestations: p.Attestations}
 	if published {
-		d.Source, err = source.Folder(p.Dir)
+		d.Source, err = source.OpenFolder(p.Dir)
 	} else {
 		d.Source, err = source.Open(ctx, p.Dir)
 	}
@@ -40,9 +40,9 @@ func (p Pipeline) read(ctx context.Context, services []string, published bool) (
 	return d, err
 }
 
-// delivery is [Pipeline.read] with the account.
+// delivery is [Pipeline.loadDelivery] with the account.
 func (p Pipeline) delivery(ctx context.Context, services []string, published bool) (delivery.Delivery, error) {
-	d, err := p.read(ctx, services, published)
+	d, err := p.loadDelivery(ctx, services, published)
 	if err != nil {
 		return d, err
 	}
@@ -54,7 +54,7 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	return d, nil
 }
 
-// Deploy releases a commit. An error tells that it came to no release.
+// Deploy releases a commit. It returns an error only if the release did not start.
 func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Options) (report.Release, error) {
 	d, err := p.delivery(ctx, services, o.SHA != "")
 	if err != nil {
@@ -63,8 +63,8 @@ func (p Pipeline) Deploy(ctx context.Context, services []string, o delivery.Opti
 	return d.Deploy(ctx, o), nil
 }
 
-// Rollback goes back to a commit or a revision; to the last release known good if to
-// is empty. An error tells that it came to no release.
+// Rollback releases the commit or revision to, or the last successful release if to is
+// empty. It returns an error only if the release did not start.
 func (p Pipeline) Rollback(ctx context.Context, services []string, to string, o delivery.Options) (report.Release, error) {
 	d, err := p.delivery(ctx, services, true)
 	if err != nil {
@@ -73,7 +73,7 @@ func (p Pipeline) Rollback(ctx context.Context, services []string, to string, o 
 	return d.Rollback(ctx, to, o), nil
 }
 
-// Diff tells what a deploy would change.
+// Diff returns what a deploy would change.
 func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Options) (report.Diff, error) {
 	d, err := p.delivery(ctx, services, o.SHA != "")
 	if err != nil {
@@ -82,10 +82,9 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	return d.Diff(ctx, o)
 }
 
-// Status tells what runs where, and where drift is not nil also what others have
-// changed of the platform. It has what could be found out in spite of an error, and no
-// name of a cluster where that is nothing.
-func (p Pipeline) Status(ctx context.Context, services []string, drift *Terraform) (report.Status, error) {
+// Status returns what runs where and, if drift is not nil, the drift of the platform. With
+// an error the status is partial; it is empty if it names no cluster.
+func (p Pipeline) Status(ctx context.Context, services []string, drift *TerraformOptions) (report.Status, error) {
 	d, err := p.delivery(ctx, services, true)
 	if err != nil {
 		return report.Status{}, err
@@ -97,7 +96,7 @@ func (p Pipeline) Status(ctx context.Context, services []string, drift *Terrafor
 	return status, err
 }
 
-// Verify tells who has signed the images of a commit.
+// Verify verifies the signatures of a commit's images.
 func (p Pipeline) Verify(ctx context.Context, services []string, o delivery.Options) (delivery.Verification, error) {
 	if err := o.Trust.Check(); err != nil {
 		return delivery.Verification{}, err

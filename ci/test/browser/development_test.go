@@ -12,9 +12,9 @@ import (
 	"dagger/slipway/test/contract"
 )
 
-// TestDevelopmentDoor asks through what compose.yaml adds to Nginx, which must lead
+// TestDevelopmentProxy checks the proxy that compose.yaml adds to Nginx, which must lead
 // to the backend whatever a load balancer does.
-func TestDevelopmentDoor(t *testing.T) {
+func TestDevelopmentProxy(t *testing.T) {
 	text, err := os.ReadFile(sourcetest.Repository("frontend", "development", "api.conf"))
 	require.NoError(t, err)
 	require.Contains(t, string(text), "http://backend:8000")

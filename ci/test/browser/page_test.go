@@ -47,7 +47,7 @@ func containers(n int) string {
 
 func TestPageShowsWhoAnswers(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), pair(t, oldVersion, 1, 2)...)
+	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1, 2)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.await(answering(oldShort))
@@ -68,7 +68,7 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 		require.LessOrEqual(t, wait, 2000.0)
 	}
 	require.GreaterOrEqual(t, page.asked(d.url+"/api/"), bars)
-	require.Equal(t, 1, d.most, "requests never overlap")
+	require.Equal(t, 1, d.maxConcurrent, "requests never overlap")
 }
 
 // TestPageShowsRelease has the old version's containers replaced one after another
@@ -76,16 +76,16 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 func TestPageShowsRelease(t *testing.T) {
 	findChromium(t)
 	former := pair(t, oldVersion, 1, 2)
-	d := open(t, startNginx(t), former...)
+	d := newLoadBalancer(t, startNginx(t), former...)
 	page := look(t, desktop, d.url)
 	page.await(containers(2))
 	later := pair(t, newVersion, 3, 4)
-	d.lead(former[1], later[0])
+	d.setBackends(former[1], later[0])
 	page.await(answering(newShort))
 	page.await(answering(oldShort))
 	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "A new version answers: "+newShort)
 	page.await(`document.querySelectorAll("#legend li").length === 2`)
-	d.lead(later...)
+	d.setBackends(later...)
 	former[0].stop(t)
 	former[1].stop(t)
 	page.await(containers(4))
@@ -100,7 +100,7 @@ func TestPageOfflineAndBack(t *testing.T) {
 	findChromium(t)
 	address := freeAddress(t)
 	only := startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", oldVersion)
-	d := open(t, startNginx(t), only)
+	d := newLoadBalancer(t, startNginx(t), only)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	only.kill()
@@ -133,16 +133,16 @@ func TestPageOfflineAndBack(t *testing.T) {
 // TestPageTimeout has an API that takes requests and says nothing.
 func TestPageTimeout(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
-	d.holdUp()
+	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
+	d.block()
 	page := look(t, desktop, d.url)
 	page.await(`text("offline-error") === "No answer within 3 seconds."`)
 	page.await(`document.querySelectorAll("#timeline .failed").length >= 2`)
-	d.release()
+	d.unblock()
 	page.await(live)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	require.Equal(t, 1, d.most, "requests never overlap")
+	require.Equal(t, 1, d.maxConcurrent, "requests never overlap")
 }
 
 func TestPageDoesNotBelieveEverything(t *testing.T) {
@@ -168,7 +168,7 @@ location = /api/ { default_type application/json; return 200 '{"hostname":"<img 
 // TestPageWeight counts what a first visit costs.
 func TestPageWeight(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
+	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.mu.Lock()
@@ -208,7 +208,7 @@ func TestPageWeight(t *testing.T) {
 // TestPageStaysInPlace measures what moves by itself while the first answers come.
 func TestPageStaysInPlace(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
+	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(`document.querySelectorAll("#timeline [data-tone]").length > 3`)
 	shift := evaluate[float64](page, `new Promise((resolve) => {
@@ -250,7 +250,7 @@ func TestPageWithoutScript(t *testing.T) {
 
 func TestPageByKeyboard(t *testing.T) {
 	findChromium(t)
-	d := open(t, startNginx(t), pair(t, oldVersion, 1)...)
+	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
 	page := look(t, desktop, d.url)
 	page.await(live)
 	page.do(chromedp.KeyEvent(kb.Tab))
@@ -279,12 +279,12 @@ func TestPageLooks(t *testing.T) {
 	for name, v := range looks {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, server, former...)
+			d := newLoadBalancer(t, server, former...)
 			page := look(t, v, d.url)
 			page.await(containers(2))
-			d.lead(former[0], later[0])
+			d.setBackends(former[0], later[0])
 			page.await(`document.querySelectorAll("#timeline [data-tone='1']").length >= 3`)
-			d.lead(later...)
+			d.setBackends(later...)
 			page.await(containers(4))
 			page.await(`document.querySelectorAll("#timeline [data-tone]").length >= 36`)
 			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width), "nothing is wider than the screen")
@@ -294,7 +294,7 @@ func TestPageLooks(t *testing.T) {
 			}
 			page.screenshot(name)
 
-			d.lead()
+			d.setBackends()
 			page.await(`text("state-text") === "OFFLINE"`)
 			require.LessOrEqual(t, evaluate[int](page, `document.documentElement.scrollWidth`), int(v.width))
 			require.Empty(t, accessibility(page))

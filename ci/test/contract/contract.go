@@ -1,6 +1,6 @@
-// Package contract asks a running backend, whatever stands in front of it,
-// whether it keeps what its API promises. The smoke test of a release is the
-// part of it that any service must keep.
+// Package contract checks that a running backend behaves as its API documents, directly or
+// behind a load balancer. The smoke test of a release checks only what holds for every
+// service.
 package contract
 
 import (
@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// requestTimeout bounds each request, from connecting to the last byte.
+// requestTimeout limits each request, including reading the response.
 const requestTimeout = 10 * time.Second
 
-// promise is one thing that clients may rely on.
-type promise struct {
+// check is one guarantee of the API.
+type check struct {
 	name string
-	kept func(ctx context.Context, a asker) error
+	run  func(ctx context.Context, a client) error
 }
 
-// promises are only about paths that a load balancer leads to the backend.
-var promises = []promise{
+// checks use only paths that the load balancer forwards to the backend.
+var checks = []check{
 	{"the instance says who it is", instance},
 	{"/api is /api/", withoutSlash},
 	{"a query changes nothing", query},
@@ -35,19 +35,18 @@ var promises = []promise{
 	{"headers of a load balancer", largeHeaders},
 }
 
-// Check asks the system at base, such as "http://localhost", about all of it.
-// version is the release that must answer; empty means any. The error joins the
-// promises that are broken, by name.
+// Check runs all checks on the system at base, such as "http://localhost". version is the
+// expected version; empty means any. The error joins the failed checks by name.
 func Check(ctx context.Context, base, version string) error {
-	transport := http.DefaultTransport.(*http.Transport).Clone() // by the proxy that the environment names
+	transport := http.DefaultTransport.(*http.Transport).Clone() // uses the proxy of the environment
 	defer transport.CloseIdleConnections()
-	a := asker{base: base, version: version, client: &http.Client{
+	a := client{base: base, version: version, http: &http.Client{
 		Transport: transport, Timeout: requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 	var broken []error
-	for _, p := range promises {
-		if err := p.kept(ctx, a); err != nil {
+	for _, p := range checks {
+		if err := p.run(ctx, a); err != nil {
 			broken = append(broken, fmt.Errorf("%s: %w", p.name, err))
 		}
 		if ctx.Err() != nil {

@@ -82,7 +82,7 @@ func TestOutwardsByTheProxy(t *testing.T) {
 			case *ast.CompositeLit:
 				if isTransport(n.Type) {
 					looked++
-					require.True(t, slices.ContainsFunc(n.Elts, saysProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
+					require.True(t, slices.ContainsFunc(n.Elts, usesProxy), "%s: this Transport ignores HTTP_PROXY: clone http.DefaultTransport", set.Position(n.Pos()))
 				}
 			case *ast.CallExpr:
 				made, ok := n.Fun.(*ast.Ident)
@@ -106,7 +106,7 @@ func isTransport(e ast.Expr) bool {
 	return ok && from.Name == "http"
 }
 
-func saysProxy(e ast.Expr) bool {
+func usesProxy(e ast.Expr) bool {
 	pair, ok := e.(*ast.KeyValueExpr)
 	if !ok {
 		return false

@@ -57,7 +57,7 @@ func TestFlags(t *testing.T) {
 		known[flag] = true
 	}
 	root := cli.Command()
-	for _, command := range append(described(root), root) {
+	for _, command := range append(visibleCommands(root), root) {
 		command.InitDefaultHelpFlag()
 		command.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
 		command.PersistentFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
@@ -273,12 +273,12 @@ func (f function) take(words []string) ([]string, error) {
 	return words, nil
 }
 
-// described are the commands that a manual describes.
-func described(root *cobra.Command) (all []*cobra.Command) {
+// visibleCommands are the commands that a manual describes.
+func visibleCommands(root *cobra.Command) (all []*cobra.Command) {
 	for _, command := range root.Commands() {
 		if !command.Hidden && command.Name() != "help" {
 			all = append(all, command)
-			all = append(all, described(command)...)
+			all = append(all, visibleCommands(command)...)
 		}
 	}
 	return all

@@ -57,7 +57,7 @@ func TestMessages(t *testing.T) {
 	var stale []string
 	var texts []string
 	for text := range literals(t) {
-		texts = append(texts, normal(text))
+		texts = append(texts, normalize(text))
 	}
 	for _, e := range entries {
 		if !used[e.code] && !slices.ContainsFunc(texts, func(text string) bool { return e.said.MatchString(text) }) {
@@ -86,33 +86,33 @@ var hints = []string{
 	"release/rollout/hint.go", "release/rollout/machine/judge.go", "infra/terraform/explain.go", "infra/terraform/lock.go", "awsauth/endpoint.go", "awsauth/source.go", "images/registry/explain.go",
 }
 
-// unseen is what nobody meets who delivers: messages about the command line itself,
+// excludedPackages have messages that the manual does not list: messages about the command line itself,
 // which name their mend, and those of the embedded AWS and of tests.
-var unseen = []string{"cli", "rehearse", "check/lint", "sourcetest", "infratest"}
+var excludedPackages = []string{"cli", "rehearse", "check/lint", "sourcetest", "infratest"}
 
-// callers are the functions that take a message for people.
-var callers = []string{"Usagef", "Refusedf", "explained", "fail", "usage", "refuse", "say", "note"}
+// messageFuncs are the functions that take a message for people.
+var messageFuncs = []string{"Usagef", "Refusedf", "explained", "fail", "usage", "refuse", "say", "note"}
 
 // messages are the sentences of the code that tell people what is wrong.
 func messages(t testing.TB) (all []message) {
 	t.Helper()
 	seen := map[message]bool{}
 	add := func(file, text string) {
-		m := message{file, normal(text)}
+		m := message{file, normalize(text)}
 		if words := regexp.MustCompile(`[a-z]{2,}`).FindAllString(m.text, -1); len(words) >= 4 && !seen[m] {
 			seen[m], all = true, append(all, m)
 		}
 	}
 	patterns := map[ast.Node]bool{}
 	inspect(t, func(file string, n ast.Node) {
-		if slices.ContainsFunc(append(unseen, ".."), func(folder string) bool { return strings.HasPrefix(file, folder+"/") }) {
+		if slices.ContainsFunc(append(excludedPackages, ".."), func(folder string) bool { return strings.HasPrefix(file, folder+"/") }) {
 			return
 		}
 		if call, ok := n.(*ast.CallExpr); ok {
 			if callee(call) == "MustCompile" {
 				ast.Inspect(call, func(n ast.Node) bool { patterns[n] = true; return true })
 			}
-			if slices.Contains(callers, callee(call)) && path.Dir(file) != "report/outcome" {
+			if slices.Contains(messageFuncs, callee(call)) && path.Dir(file) != "report/outcome" {
 				for _, arg := range call.Args {
 					if text, ok := literal(arg); ok {
 						add(file, text)
@@ -139,9 +139,9 @@ func messages(t testing.TB) (all []message) {
 	return all
 }
 
-var varying = regexp.MustCompile(`%(?:\[\d+\])?[+#]?[a-z]|\{[a-z]+\}`)
+var verbs = regexp.MustCompile(`%(?:\[\d+\])?[+#]?[a-z]|\{[a-z]+\}`)
 
-// normal is a message with "…" for what differs.
-func normal(text string) string {
-	return strings.Join(strings.Fields(varying.ReplaceAllString(text, "…")), " ")
+// normalize is a message with "…" for what differs.
+func normalize(text string) string {
+	return strings.Join(strings.Fields(verbs.ReplaceAllString(text, "…")), " ")
 }

@@ -106,7 +106,7 @@ func (r *reference) commands() {
 	root := cli.Command()
 	r.printf("\n## Commands\n\nEach command takes these flags, too:\n\n")
 	r.flags(root.PersistentFlags())
-	for _, command := range described(root) {
+	for _, command := range visibleCommands(root) {
 		r.printf("\n### %s\n\n%s.\n\n%s\n\n```sh\n%s\n```\n", command.CommandPath(), command.Short, escape(command.Long), strings.ReplaceAll(command.Example, "\n  ", "\n")[min(2, len(command.Example)):])
 		if command.LocalNonPersistentFlags().HasFlags() {
 			r.printf("\n")

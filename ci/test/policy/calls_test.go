@@ -78,9 +78,9 @@ func requests(call localaws.Call) []policy.Request {
 	return all
 }
 
-// unread says that a call was refused before it was read, by a fault: it is told
+// notParsed says that a call was refused before it was read, by a fault: it is told
 // again, or was spared.
-func unread(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
+func notParsed(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
 
 // usage is what calls use of a role's policies.
 type usage struct{ *policy.Usage }
@@ -91,7 +91,7 @@ func use(policies policy.Policies) usage { return usage{policy.NewUsage(policies
 func (u usage) add(t *testing.T, calls []localaws.Call) {
 	t.Helper()
 	for _, call := range calls {
-		if _, ok := spared[call.Service+":"+call.Action]; ok || unread(call) {
+		if _, ok := spared[call.Service+":"+call.Action]; ok || notParsed(call) {
 			continue
 		}
 		for _, request := range requests(call) {
@@ -106,7 +106,7 @@ func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 // check wants everything to be allowed, and everything that is allowed to be used.
 func (u usage) check(t *testing.T) {
 	t.Helper()
-	require.Empty(t, u.Refused(), "the pipeline calls what the role may not")
+	require.Empty(t, u.Denied(), "the pipeline calls what the role may not")
 	require.Empty(t, u.unused(), "the role may what the pipeline never does")
 	actions, resources := u.Granted()
 	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.Requests(), len(actions), len(resources))
@@ -136,7 +136,7 @@ func TestUsage(t *testing.T) {
 	require.Equal(t, []string{
 		"ecr:DeleteRepository on arn:aws:ecr:us-east-1:1:repository/a with map[] is denied",
 		"ecs:ListTasks on arn:aws:ecs:us-east-1:1:container-instance/b/* with map[ecs:cluster:[arn:aws:ecs:us-east-1:1:cluster/b]] is not allowed",
-	}, u.Refused())
+	}, u.Denied())
 	require.Equal(t, []policy.Grant{
 		{"Allow ecs:updateservice", "ecs:updateservice"},
 		{"Allow ecr:PutImage", "ecr:PutImage"},

@@ -78,7 +78,7 @@ func (c *Condition) read() error {
 	}
 	if c.Operator == "Null" {
 		c.null = true
-		return c.truths()
+		return c.parseBools()
 	}
 	name, c.ifExists = strings.CutSuffix(name, "IfExists")
 	if positive, ok := negated[name]; ok {
@@ -88,12 +88,12 @@ func (c *Condition) read() error {
 		return fmt.Errorf("condition operator %s is not evaluated here", c.Operator)
 	}
 	if name == "Bool" {
-		return c.truths()
+		return c.parseBools()
 	}
 	return nil
 }
 
-func (c *Condition) truths() error {
+func (c *Condition) parseBools() error {
 	for _, value := range c.Values {
 		if _, err := strconv.ParseBool(value); err != nil {
 			return fmt.Errorf("%s of %s takes true or false, and has %q", c.Operator, c.Key, value)

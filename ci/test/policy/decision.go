@@ -100,7 +100,7 @@ func (p Policies) Within(boundary Document, r Request) (Verdict, error) {
 
 // applies says whether a statement is about a request.
 func (s Statement) applies(r Request) (bool, error) {
-	if !s.Actions.match(r.Action, matchesAction) || !s.Resources.match(r.Resource, matchesResource) || !s.concerns(r) {
+	if !s.Actions.match(r.Action, matchesAction) || !s.Resources.match(r.Resource, matchesResource) || !s.matches(r) {
 		return false, nil
 	}
 	for _, c := range s.Conditions {
@@ -111,8 +111,8 @@ func (s Statement) applies(r Request) (bool, error) {
 	return true, nil
 }
 
-// concerns says whether a statement is about whoever asks.
-func (s Statement) concerns(r Request) bool {
+// matches says whether a statement is about whoever asks.
+func (s Statement) matches(r Request) bool {
 	if s.Principals == nil {
 		return true // it is attached to them
 	}

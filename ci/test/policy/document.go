@@ -94,7 +94,7 @@ func parse(text string, trust bool) (Document, error) {
 		ID        string `json:"Id"`
 		Statement []raw
 	}
-	if err := onlyOnce(json.NewDecoder(strings.NewReader(text))); err != nil {
+	if err := rejectDuplicateKeys(json.NewDecoder(strings.NewReader(text))); err != nil {
 		return Document{}, fmt.Errorf("reading a policy: %w", err)
 	}
 	decoder := json.NewDecoder(strings.NewReader(text))
@@ -126,7 +126,7 @@ func (w raw) statement(trust bool) (Statement, error) {
 		return s, fmt.Errorf("effect %q: write %s or %s", w.Effect, allow, deny)
 	}
 	var err error
-	if s.Actions, err = either("Action", w.Action, w.NotAction); err != nil {
+	if s.Actions, err = exclusive("Action", w.Action, w.NotAction); err != nil {
 		return s, err
 	}
 	if trust {
@@ -134,7 +134,7 @@ func (w raw) statement(trust bool) (Statement, error) {
 			return s, errors.New("a trust policy has no Resource: it is the role's")
 		}
 		s.Resources.Values = []string{"*"}
-	} else if s.Resources, err = either("Resource", w.Resource, w.NotResource); err != nil {
+	} else if s.Resources, err = exclusive("Resource", w.Resource, w.NotResource); err != nil {
 		return s, err
 	}
 	for _, value := range slices.Concat(s.Actions.Values, s.Resources.Values) {
@@ -158,7 +158,7 @@ func (w raw) statement(trust bool) (Statement, error) {
 }
 
 // either takes an element or its negation, and wants one of them.
-func either(name string, is, not element) (Patterns, error) {
+func exclusive(name string, is, not element) (Patterns, error) {
 	if (is == nil) == (not == nil) {
 		return Patterns{}, fmt.Errorf("it has to have either %s or Not%s", name, name)
 	}
@@ -208,7 +208,7 @@ func principals(written json.RawMessage) (map[string][]string, error) {
 
 // onlyOnce refuses objects that have a key twice. AWS does, too, and
 // encoding/json would take the last one for all: a condition fewer.
-func onlyOnce(decoder *json.Decoder) error {
+func rejectDuplicateKeys(decoder *json.Decoder) error {
 	token, err := decoder.Token()
 	if err != nil {
 		return err

@@ -122,8 +122,8 @@ func decide(t *testing.T, policies policy.Policies, r policy.Request) policy.Ver
 	return verdict
 }
 
-// having is a request's context, of keys with one value.
-func having(pairs ...string) map[string][]string {
+// conditionContext is a request's context, of keys with one value.
+func conditionContext(pairs ...string) map[string][]string {
 	values := map[string][]string{}
 	for n := 0; n < len(pairs); n += 2 {
 		values[pairs[n]] = []string{pairs[n+1]}
@@ -146,16 +146,16 @@ const (
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html#access_policies_boundaries-delegate
 var escalations = map[string]policy.Request{
 	"a role without a boundary":            {Action: "iam:CreateRole", Resource: task},
-	"a role with another boundary":         {Action: "iam:CreateRole", Resource: task, Context: having("iam:PermissionsBoundary", admin)},
-	"a role of another name":               {Action: "iam:CreateRole", Resource: iamPrefix + "role/mine", Context: having("iam:PermissionsBoundary", boundary)},
+	"a role with another boundary":         {Action: "iam:CreateRole", Resource: task, Context: conditionContext("iam:PermissionsBoundary", admin)},
+	"a role of another name":               {Action: "iam:CreateRole", Resource: iamPrefix + "role/mine", Context: conditionContext("iam:PermissionsBoundary", boundary)},
 	"a policy of a role without one":       {Action: "iam:PutRolePolicy", Resource: task},
-	"a policy of its own role":             {Action: "iam:PutRolePolicy", Resource: own, Context: having("iam:PermissionsBoundary", boundary)},
-	"administrator of itself":              {Action: "iam:AttachRolePolicy", Resource: own, Context: having("iam:PolicyARN", admin)},
-	"administrator of a task":              {Action: "iam:AttachRolePolicy", Resource: task, Context: having("iam:PolicyARN", admin, "iam:PermissionsBoundary", boundary)},
-	"the guard off":                        {Action: "iam:DetachRolePolicy", Resource: own, Context: having("iam:PolicyARN", iamPrefix+"policy/ecs-ci-apply-guard")},
-	"its own boundary":                     {Action: "iam:PutRolePermissionsBoundary", Resource: own, Context: having("iam:PermissionsBoundary", boundary)},
+	"a policy of its own role":             {Action: "iam:PutRolePolicy", Resource: own, Context: conditionContext("iam:PermissionsBoundary", boundary)},
+	"administrator of itself":              {Action: "iam:AttachRolePolicy", Resource: own, Context: conditionContext("iam:PolicyARN", admin)},
+	"administrator of a task":              {Action: "iam:AttachRolePolicy", Resource: task, Context: conditionContext("iam:PolicyARN", admin, "iam:PermissionsBoundary", boundary)},
+	"the guard off":                        {Action: "iam:DetachRolePolicy", Resource: own, Context: conditionContext("iam:PolicyARN", iamPrefix+"policy/ecs-ci-apply-guard")},
+	"its own boundary":                     {Action: "iam:PutRolePermissionsBoundary", Resource: own, Context: conditionContext("iam:PermissionsBoundary", boundary)},
 	"a task's boundary off":                {Action: "iam:DeleteRolePermissionsBoundary", Resource: task},
-	"a task's boundary widened":            {Action: "iam:PutRolePermissionsBoundary", Resource: task, Context: having("iam:PermissionsBoundary", admin)},
+	"a task's boundary widened":            {Action: "iam:PutRolePermissionsBoundary", Resource: task, Context: conditionContext("iam:PermissionsBoundary", admin)},
 	"another version of the boundary":      {Action: "iam:CreatePolicyVersion", Resource: boundary},
 	"an older version of the boundary":     {Action: "iam:SetDefaultPolicyVersion", Resource: boundary},
 	"the boundary away":                    {Action: "iam:DeletePolicy", Resource: boundary},
@@ -171,14 +171,14 @@ var escalations = map[string]policy.Request{
 	"a user":                               {Action: "iam:CreateUser", Resource: iamPrefix + "user/mine"},
 	"keys of a user":                       {Action: "iam:CreateAccessKey", Resource: iamPrefix + "user/root"},
 	"an instance profile":                  {Action: "iam:AddRoleToInstanceProfile", Resource: iamPrefix + "instance-profile/a"},
-	"its own role passed to tasks":         {Action: "iam:PassRole", Resource: own, Context: having("iam:PassedToService", "ecs-tasks.amazonaws.com")},
-	"another role passed to tasks":         {Action: "iam:PassRole", Resource: iamPrefix + "role/admin", Context: having("iam:PassedToService", "ecs-tasks.amazonaws.com")},
-	"a task's role passed to a machine":    {Action: "iam:PassRole", Resource: task, Context: having("iam:PassedToService", "ec2.amazonaws.com")},
-	"a task's role passed to a function":   {Action: "iam:PassRole", Resource: task, Context: having("iam:PassedToService", "lambda.amazonaws.com")},
+	"its own role passed to tasks":         {Action: "iam:PassRole", Resource: own, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
+	"another role passed to tasks":         {Action: "iam:PassRole", Resource: iamPrefix + "role/admin", Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
+	"a task's role passed to a machine":    {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ec2.amazonaws.com")},
+	"a task's role passed to a function":   {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "lambda.amazonaws.com")},
 	"a task's role passed to who knows":    {Action: "iam:PassRole", Resource: task},
 	"another role assumed":                 {Action: "sts:AssumeRole", Resource: iamPrefix + "role/admin"},
 	"a task's role assumed":                {Action: "sts:AssumeRole", Resource: task},
-	"a service-linked role of anybody":     {Action: "iam:CreateServiceLinkedRole", Resource: iamPrefix + "role/aws-service-role/ec2.amazonaws.com/x", Context: having("iam:AWSServiceName", "spot.amazonaws.com")},
+	"a service-linked role of anybody":     {Action: "iam:CreateServiceLinkedRole", Resource: iamPrefix + "role/aws-service-role/ec2.amazonaws.com/x", Context: conditionContext("iam:AWSServiceName", "spot.amazonaws.com")},
 	"the state's bucket policy":            {Action: "s3:PutBucketPolicy", Resource: state},
 	"its bucket policy away":               {Action: "s3:DeleteBucketPolicy", Resource: state},
 	"its versions off":                     {Action: "s3:PutBucketVersioning", Resource: state},
@@ -191,20 +191,20 @@ var escalations = map[string]policy.Request{
 	"the log's objects":                    {Action: "s3:PutObject", Resource: state + "-logs/access/a"},
 	"another's lock table":                 {Action: "dynamodb:DeleteItem", Resource: "arn:aws:dynamodb" + regional + "table/other"},
 	"the lock table away":                  {Action: "dynamodb:DeleteTable", Resource: "arn:aws:dynamodb" + regional + "table/terraform-locks"},
-	"a key":                                {Action: "kms:CreateKey", Resource: "*", Context: having("aws:RequestTag/Project", "ecs-microservices")},
-	"a key's policy":                       {Action: "kms:PutKeyPolicy", Resource: "arn:aws:kms" + regional + "key/a", Context: having("aws:ResourceTag/Project", "ecs-microservices")},
-	"a key taken over by its tag":          {Action: "kms:TagResource", Resource: "arn:aws:kms" + regional + "key/a", Context: having("aws:RequestTag/Project", "ecs-microservices")},
-	"a key's contents":                     {Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a", Context: having("aws:ResourceTag/Project", "ecs-microservices")},
-	"a network taken over by its tag":      {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: having("aws:RequestTag/Project", "ecs-microservices")},
-	"a subnet in somebody's network":       {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: having("aws:RequestTag/Project", "ecs-microservices", "aws:ResourceTag/Project", "other")},
-	"somebody's group opened":              {Action: "ec2:AuthorizeSecurityGroupIngress", Resource: "arn:aws:ec2" + regional + "security-group/sg-1", Context: having("aws:ResourceTag/Project", "other")},
-	"somebody's group taken over by a tag": {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "security-group/sg-1", Context: having("aws:ResourceTag/Project", "other", "aws:RequestTag/Project", "ecs-microservices")},
-	"a machine":                            {Action: "ec2:RunInstances", Resource: "arn:aws:ec2" + regional + "instance/*", Context: having("aws:RequestTag/Project", "ecs-microservices")},
+	"a key":                                {Action: "kms:CreateKey", Resource: "*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
+	"a key's policy":                       {Action: "kms:PutKeyPolicy", Resource: "arn:aws:kms" + regional + "key/a", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
+	"a key taken over by its tag":          {Action: "kms:TagResource", Resource: "arn:aws:kms" + regional + "key/a", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
+	"a key's contents":                     {Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
+	"a network taken over by its tag":      {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
+	"a subnet in somebody's network":       {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices", "aws:ResourceTag/Project", "other")},
+	"somebody's group opened":              {Action: "ec2:AuthorizeSecurityGroupIngress", Resource: "arn:aws:ec2" + regional + "security-group/sg-1", Context: conditionContext("aws:ResourceTag/Project", "other")},
+	"somebody's group taken over by a tag": {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "security-group/sg-1", Context: conditionContext("aws:ResourceTag/Project", "other", "aws:RequestTag/Project", "ecs-microservices")},
+	"a machine":                            {Action: "ec2:RunInstances", Resource: "arn:aws:ec2" + regional + "instance/*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
 	"a function":                           {Action: "lambda:CreateFunction", Resource: "arn:aws:lambda" + regional + "function:a"},
-	"a command in a task":                  {Action: "ecs:ExecuteCommand", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: having("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
-	"a task of its own":                    {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: having("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
+	"a command in a task":                  {Action: "ecs:ExecuteCommand", Resource: "arn:aws:ecs" + regional + "task/ecs-cluster/a", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
+	"a task of its own":                    {Action: "ecs:RunTask", Resource: "arn:aws:ecs" + regional + "task-definition/ecs-backend-task:1", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/ecs-cluster")},
 	"another family":                       {Action: "ecs:RegisterTaskDefinition", Resource: "arn:aws:ecs" + regional + "task-definition/mine:*"},
-	"another cluster's service":            {Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/other/ecs-backend-service", Context: having("ecs:cluster", "arn:aws:ecs"+regional+"cluster/other")},
+	"another cluster's service":            {Action: "ecs:UpdateService", Resource: "arn:aws:ecs" + regional + "service/other/ecs-backend-service", Context: conditionContext("ecs:cluster", "arn:aws:ecs"+regional+"cluster/other")},
 	"another repository":                   {Action: "ecr:PutImage", Resource: "arn:aws:ecr" + regional + "repository/other"},
 	"another account's repository":         {Action: "ecr:PutImage", Resource: "arn:aws:ecr:us-east-1:111111111111:repository/ecs-microservices-backend"},
 	"an image away":                        {Action: "ecr:BatchDeleteImage", Resource: "arn:aws:ecr" + regional + "repository/ecs-microservices-backend"},
@@ -248,15 +248,15 @@ func TestGuardHoldsAlone(t *testing.T) {
 func TestApplyRoleDoesItsWork(t *testing.T) {
 	policies := rolePolicies(t, "apply")
 	for name, request := range map[string]policy.Request{
-		"a role within the boundary":  {Action: "iam:CreateRole", Resource: task, Context: having("iam:PermissionsBoundary", boundary)},
-		"its policy":                  {Action: "iam:PutRolePolicy", Resource: task, Context: having("iam:PermissionsBoundary", boundary)},
-		"a role passed to tasks":      {Action: "iam:PassRole", Resource: task, Context: having("iam:PassedToService", "ecs-tasks.amazonaws.com")},
-		"the role of flow logs":       {Action: "iam:PassRole", Resource: iamPrefix + "role/ecs-flow-logs-role", Context: having("iam:PassedToService", "vpc-flow-logs.amazonaws.com")},
+		"a role within the boundary":  {Action: "iam:CreateRole", Resource: task, Context: conditionContext("iam:PermissionsBoundary", boundary)},
+		"its policy":                  {Action: "iam:PutRolePolicy", Resource: task, Context: conditionContext("iam:PermissionsBoundary", boundary)},
+		"a role passed to tasks":      {Action: "iam:PassRole", Resource: task, Context: conditionContext("iam:PassedToService", "ecs-tasks.amazonaws.com")},
+		"the role of flow logs":       {Action: "iam:PassRole", Resource: iamPrefix + "role/ecs-flow-logs-role", Context: conditionContext("iam:PassedToService", "vpc-flow-logs.amazonaws.com")},
 		"the state":                   {Action: "s3:PutObject", Resource: state + "/ecs-microservices/prod/terraform.tfstate"},
 		"its lock":                    {Action: "s3:DeleteObject", Resource: state + "/ecs-microservices/prod/terraform.tfstate.tflock"},
-		"a network":                   {Action: "ec2:CreateVpc", Resource: "arn:aws:ec2" + regional + "vpc/*", Context: having("aws:RequestTag/Project", "ecs-microservices")},
-		"a subnet in its own network": {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: having("aws:ResourceTag/Project", "ecs-microservices")},
-		"tags of what is made":        {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "subnet/*", Context: having("aws:RequestTag/Project", "ecs-microservices", "ec2:CreateAction", "CreateSubnet")},
+		"a network":                   {Action: "ec2:CreateVpc", Resource: "arn:aws:ec2" + regional + "vpc/*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")},
+		"a subnet in its own network": {Action: "ec2:CreateSubnet", Resource: "arn:aws:ec2" + regional + "vpc/vpc-1", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
+		"tags of what is made":        {Action: "ec2:CreateTags", Resource: "arn:aws:ec2" + regional + "subnet/*", Context: conditionContext("aws:RequestTag/Project", "ecs-microservices", "ec2:CreateAction", "CreateSubnet")},
 		"a service":                   {Action: "ecs:CreateService", Resource: "arn:aws:ecs" + regional + "service/ecs-cluster/ecs-backend-service"},
 	} {
 		require.Equal(t, policy.Allowed, decide(t, policies, request).Decision, name)
@@ -274,7 +274,7 @@ func TestBoundary(t *testing.T) {
 		{Action: "logs:PutLogEvents", Resource: "arn:aws:logs" + regional + "log-group:/ecs/ecs-backend:log-stream:a"},
 		{Action: "logs:CreateLogStream", Resource: "arn:aws:logs" + regional + "log-group:/vpc/ecs-flow-logs:log-stream:a"},
 		{Action: "secretsmanager:GetSecretValue", Resource: "arn:aws:secretsmanager" + regional + "secret:ecs/backend/key-AbCdEf"},
-		{Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a", Context: having("aws:ResourceTag/Project", "ecs-microservices")},
+		{Action: "kms:Decrypt", Resource: "arn:aws:kms" + regional + "key/a", Context: conditionContext("aws:ResourceTag/Project", "ecs-microservices")},
 	} {
 		verdict, err := everything.Within(limit, allowed)
 		require.NoError(t, err)
@@ -311,7 +311,7 @@ func TestBoundary(t *testing.T) {
 func TestWhatTheApplyRoleCanTakeOver(t *testing.T) {
 	group := "arn:aws:ec2" + regional + "security-group/sg-1"
 	for _, action := range []string{"ec2:CreateTags", "ec2:RevokeSecurityGroupIngress"} {
-		attempt := policy.Request{Action: action, Resource: group, Context: having("aws:RequestTag/Project", "ecs-microservices")}
+		attempt := policy.Request{Action: action, Resource: group, Context: conditionContext("aws:RequestTag/Project", "ecs-microservices")}
 		require.Equal(t, policy.Allowed, decide(t, rolePolicies(t, "apply"), attempt).Decision)
 		for _, role := range []string{"build", "deploy", "plan"} {
 			require.NotEqual(t, policy.Allowed, decide(t, rolePolicies(t, role), attempt).Decision, role)

@@ -43,8 +43,8 @@ func (u *Usage) Add(r Request) error {
 // Requests is how many there were.
 func (u *Usage) Requests() int { return u.requests }
 
-// Refused tells the requests that were not allowed, each once.
-func (u *Usage) Refused() []string { return slices.Sorted(maps.Keys(u.refused)) }
+// Denied tells the requests that were not allowed, each once.
+func (u *Usage) Denied() []string { return slices.Sorted(maps.Keys(u.refused)) }
 
 // Granted lists the actions and resources of all statements that allow.
 func (u *Usage) Granted() (actions, resources []Grant) {

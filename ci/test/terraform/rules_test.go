@@ -79,7 +79,7 @@ func TestRulesAgree(t *testing.T) {
 		require.Equal(t, want[name] != "", mentioned, "Terraform and the pipeline disagree about %q; the pipeline says: %s", name, want[name])
 	}
 	for _, mend := range []string{
-		`service "cpu-odd": cpu 300 is not a Fargate size: take one of`, `service "memory-odd": memory 1536 does not go with cpu 256: take one of 512, 1024, 2048`,
+		`service "cpu-odd": cpu 300 is not a Fargate size: want one of`, `service "memory-odd": memory 1536 is not available with cpu 256: want one of 512, 1024, 2048`,
 		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx`,
 		"services one and two all have port 9098: give each its own", `route "/r98/*" stands at one and three: give it to one of them`,
 	} {

@@ -156,7 +156,7 @@ func happenings() map[string]happening {
 }
 
 // start computes what comes of an event.
-func (h happening) start(set workflow.Set, all map[string]history) ([]string, error) {
+func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, error) {
 	w := &world{history: all[h.history], changes: h.plan != "changes nothing", fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	e := h.event
 	payload := map[string]any{"repository": map[string]any{"private": true}}
@@ -176,7 +176,7 @@ func (h happening) start(set workflow.Set, all map[string]history) ([]string, er
 func TestEvents(t *testing.T) {
 	set, err := workflow.Read(root)
 	require.NoError(t, err)
-	all := histories(t)
+	all := pushEvents(t)
 	for name, h := range happenings() {
 		t.Run(name, func(t *testing.T) {
 			got, err := h.start(set, all)
@@ -191,7 +191,7 @@ func TestEvents(t *testing.T) {
 func TestForksHaveNoRights(t *testing.T) {
 	set, err := workflow.Read(root)
 	require.NoError(t, err)
-	all := histories(t)
+	all := pushEvents(t)
 	delete(all, "dispatch") // which names no commit, as every pull request does
 	for name := range all {
 		for _, action := range []string{"opened", "synchronize", "reopened", "ready_for_review"} {

@@ -52,7 +52,7 @@ func (s scope) interpolate(source string) (string, error) {
 		return "", err
 	}
 	after, err = s.interpolate(after)
-	return before + asText(value) + after, err
+	return before + toString(value) + after, err
 }
 
 // evaluate computes an expression by GitHub's rules, as far as the workflows here need
@@ -130,7 +130,7 @@ func (s scope) compare(n *actionlint.CompareOpNode, asks func(string)) (any, err
 			return nil, fmt.Errorf("%v is compared, which is no text", value)
 		}
 	}
-	equal := strings.EqualFold(asText(left), asText(right))
+	equal := strings.EqualFold(toString(left), toString(right))
 	switch n.Kind {
 	case actionlint.CompareOpNodeKindEq:
 		return equal, nil
@@ -143,7 +143,7 @@ func (s scope) compare(n *actionlint.CompareOpNode, asks func(string)) (any, err
 // truth is what counts as true: all but false, "" and null.
 func truth(value any) bool { return value != nil && value != false && value != "" }
 
-func asText(value any) string {
+func toString(value any) string {
 	if value == nil {
 		return ""
 	}

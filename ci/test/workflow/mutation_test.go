@@ -16,7 +16,7 @@ import (
 
 // judge tells what is wrong with workflows: their syntax, else the rules, else what
 // the first event makes of them that is not as it should be.
-func judge(contents map[string]string, cases map[string]happening, all map[string]history) []string {
+func judge(contents map[string]string, cases map[string]happening, all map[string]pushEvent) []string {
 	var set workflow.Set
 	for name, content := range contents {
 		one, err := parsed(name, content)
@@ -61,7 +61,7 @@ var readBefore = map[string]workflow.Set{}
 // TestMutations makes every condition, permission, pin, limit and command of the
 // workflows a little wrong, one at a time. None may pass.
 func TestMutations(t *testing.T) {
-	original, cases, all := files(t), happenings(), histories(t)
+	original, cases, all := files(t), happenings(), pushEvents(t)
 	require.Empty(t, judge(original, cases, all))
 	count := 0
 	var survivors []string

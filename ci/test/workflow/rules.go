@@ -115,7 +115,7 @@ func (c *checker) job(job *actionlint.Job) {
 	for _, step := range job.Steps {
 		functions = append(functions, c.step(job, step)...)
 	}
-	c.powers(job, functions)
+	c.permissions(job, functions)
 }
 
 // called judges that a job gives a workflow that it calls what that asks for, and
@@ -151,7 +151,7 @@ func (c *checker) condition(condition *actionlint.String) {
 }
 
 // powers judges what a job does against what it may.
-func (c *checker) powers(job *actionlint.Job, functions []string) {
+func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	writes, token := 0, false
 	if job.Permissions != nil {
 		for name, scope := range job.Permissions.Scopes {

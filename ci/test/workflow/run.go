@@ -64,7 +64,7 @@ type Run struct {
 	Jobs    []Job
 }
 
-// Job is a job of a run, with its rights.
+// Job is a job of a run and its permissions.
 type Job struct {
 	// Name is the job's id; that of a called workflow's job follows its caller's.
 	Name        string
@@ -77,8 +77,8 @@ type Job struct {
 	Did []string
 }
 
-// Rights are the permissions in one line.
-func (j Job) Rights() string {
+// PermissionsText returns the permissions on one line.
+func (j Job) PermissionsText() string {
 	var rights []string
 	for _, scope := range slices.Sorted(maps.Keys(j.Permissions)) {
 		rights = append(rights, scope+":"+j.Permissions[scope])
@@ -255,7 +255,7 @@ func (r *running) job(w Workflow, id string, at scope, done map[string]*finished
 }
 
 func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished, prefix string, most map[string]string) {
-	rights := r.rights(w, job, most)
+	rights := r.permissions(w, job, most)
 	name := prefix + job.ID.Value
 	if job.WorkflowCall != nil {
 		called := path.Base(text(job.WorkflowCall.Uses))
@@ -338,9 +338,9 @@ func (r *running) about(step *actionlint.Step, at scope, about Step) Step {
 	return about
 }
 
-// rights are a job's permissions: its own or else the workflow's, no more than its
+// permissions are a job's permissions: its own or else the workflow's, no more than its
 // caller's, and to read at most for what a fork sends.
-func (r *running) rights(w Workflow, job *actionlint.Job, most map[string]string) map[string]string {
+func (r *running) permissions(w Workflow, job *actionlint.Job, most map[string]string) map[string]string {
 	p := job.Permissions
 	if p == nil {
 		p = w.syntax.Permissions

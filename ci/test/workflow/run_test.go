@@ -84,7 +84,7 @@ jobs:
 			var got []string
 			for _, job := range runs[0].Jobs {
 				got = append(got, job.Name+" "+string(job.Outcome))
-				require.Empty(t, job.Rights(), "the workflow's permissions hold")
+				require.Empty(t, job.PermissionsText(), "the workflow's permissions hold")
 			}
 			require.Equal(t, tt.want, got)
 		})
@@ -142,6 +142,6 @@ jobs:
 		event.Fork = fork
 		runs, err := set.Start(event, nil, runner{})
 		require.NoError(t, err)
-		require.Equal(t, want, runs[0].Jobs[0].Rights())
+		require.Equal(t, want, runs[0].Jobs[0].PermissionsText())
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The documents of Cobertura's coverage-04.dtd. Every attribute below is
-// required by it. Go measures no branches, hence the constant rate 0 of 0.
+// The elements of Cobertura's coverage-04.dtd with all required attributes. Go measures no
+// branches, so their counts are 0.
 type (
 	coberturaXML struct {
 		XMLName         xml.Name           `xml:"coverage"`
@@ -51,9 +51,8 @@ const coberturaHeader = xml.Header +
 	`<!DOCTYPE coverage SYSTEM "http://cobertura.sourceforge.net/xml/coverage-04.dtd">` + "\n"
 
 // WriteCobertura writes the report as Cobertura XML, which GitLab, Azure
-// Pipelines, Jenkins and Codecov read. A Go file takes the place of a class.
-// Rates are shares of lines, so they differ a little from [Totals], which
-// counts statements.
+// Pipelines, Jenkins and Codecov read. A Go file is a class. Rates count lines, so they
+// differ slightly from [Totals], which counts statements.
 func (r Report) WriteCobertura(w io.Writer, at time.Time) error {
 	doc := coberturaXML{Version: "1", Timestamp: at.UnixMilli(), Sources: []string{"."}}
 	for _, m := range r.Modules {
@@ -96,8 +95,7 @@ func coberturaOf(p Package) (element coberturaPackage, covered, valid int) {
 	return element, covered, valid
 }
 
-// rate is a share between 0 and 1. The DTD leaves open what no lines are;
-// Cobertura itself writes 1.
+// rate returns part/whole. Without lines it is 1, as in Cobertura itself.
 func rate(part, whole int) string {
 	if whole == 0 {
 		return "1"

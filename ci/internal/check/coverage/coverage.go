@@ -1,9 +1,8 @@
-// Package coverage reads the profiles that `go test -coverprofile` writes,
-// judges them against a minimum, and renders them for people and for tools.
+// Package coverage reads the profiles of `go test -coverprofile`, compares them with a
+// minimum, and renders them as HTML, Markdown, Cobertura XML and a merged profile.
 //
-// Every path in a report is slash-separated and relative to the root of the
-// source tree, whatever the module: that is what code hosts, editors and
-// coverage services resolve.
+// Paths in a report are slash-separated and relative to the root of the source tree, not
+// to the module, because code hosts, editors and coverage services expect that.
 package coverage
 
 import (
@@ -44,8 +43,8 @@ type File struct {
 	Path string
 
 	profile *cover.Profile
-	// source is nil where the tree does not hold the file: it still counts,
-	// and is shown without its text.
+	// source is nil if the file is not in the tree: its statements count, but it is
+	// shown without its text.
 	source []byte
 }
 
@@ -54,9 +53,9 @@ type Totals struct {
 	Covered, Statements int
 }
 
-// Percent is the covered share in percent, rounded down to two decimals so
-// that only full coverage reads as 100 and nothing below a minimum reads as
-// that minimum. It is 0 where there are no statements.
+// Percent returns the coverage in percent, rounded down to two decimals, so that only full
+// coverage is shown as 100 and no value below a minimum is shown as the minimum. It is 0
+// without statements.
 func (t Totals) Percent() float64 {
 	if t.Statements == 0 {
 		return 0
@@ -64,8 +63,8 @@ func (t Totals) Percent() float64 {
 	return float64(t.Covered*10_000/t.Statements) / 100
 }
 
-// Meets reports whether the exact share is at least minimum percent. Where
-// there is nothing to cover, nothing is missing.
+// Meets reports whether the exact coverage is at least minimum percent, or there are no
+// statements.
 func (t Totals) Meets(minimum float64) bool {
 	return float64(t.Covered)*100 >= minimum*float64(t.Statements)
 }

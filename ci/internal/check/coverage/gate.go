@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Gate is the least coverage that each module must have, in percent of its
-// statements. The zero Gate lets everything pass. A *Gate is a
-// [github.com/spf13/pflag.Value] for a repeatable flag.
+// Gate is the minimum coverage of each module, in percent of its statements. With the zero
+// Gate every module passes. A *Gate is a [github.com/spf13/pflag.Value] for a repeatable
+// flag.
 type Gate struct {
-	// Default holds for every module that Modules does not name.
+	// Default is the minimum of modules that are not in Modules.
 	Default float64
-	// Modules holds minima by module directory.
+	// Modules are minimums by module directory.
 	Modules map[string]float64
 }
 
@@ -26,8 +26,8 @@ func (g Gate) For(dir string) float64 {
 	return g.Default
 }
 
-// Set adds "PERCENT", the default, or "MODULE=PERCENT". Several may be given
-// at once, separated by commas.
+// Set sets the default with "PERCENT" or a module's minimum with "MODULE=PERCENT". Several
+// values are separated by commas.
 func (g *Gate) Set(value string) error {
 	for part := range strings.SplitSeq(value, ",") {
 		module, text, named := strings.Cut(part, "=")
@@ -37,7 +37,7 @@ func (g *Gate) Set(value string) error {
 		text = strings.TrimSpace(text)
 		percent, err := strconv.ParseFloat(strings.TrimSuffix(text, "%"), 64)
 		if err != nil || !(percent >= 0 && percent <= 100) {
-			return fmt.Errorf("%q is not a percentage from 0 to 100; give PERCENT or MODULE=PERCENT, like 85 or backend=95", text)
+			return fmt.Errorf("%q is not a percentage from 0 to 100: want PERCENT or MODULE=PERCENT, such as 85 or backend=95", text)
 		}
 		if !named {
 			g.Default = percent
@@ -45,7 +45,7 @@ func (g *Gate) Set(value string) error {
 		}
 		module = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(module), "./"), "/")
 		if module == "" {
-			return fmt.Errorf("%q names no module before the equals sign", part)
+			return fmt.Errorf("%q has no module before the equals sign", part)
 		}
 		// A copy, because Gates are passed by value and share the map.
 		modules := maps.Clone(g.Modules)
@@ -58,7 +58,7 @@ func (g *Gate) Set(value string) error {
 	return nil
 }
 
-// String is the gate as [Gate.Set] takes it.
+// String returns the gate in the syntax of [Gate.Set].
 func (g *Gate) String() string {
 	parts := []string{formatPercent(g.Default)}
 	for _, module := range slices.Sorted(maps.Keys(g.Modules)) {
@@ -67,7 +67,7 @@ func (g *Gate) String() string {
 	return strings.Join(parts, ",")
 }
 
-// Type is what help texts show for the flag's value.
+// Type returns the placeholder of the flag's value in help texts.
 func (*Gate) Type() string { return "[MODULE=]PERCENT" }
 
 func formatPercent(percent float64) string {

@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/internal/check/coverage"
 )
 
-func TestGateIsARepeatableFlag(t *testing.T) {
+func TestGateFlag(t *testing.T) {
 	gate := coverage.Gate{Default: 80}
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	flags.Var(&gate, "min-coverage", "least coverage")
@@ -28,7 +28,7 @@ func TestGateIsARepeatableFlag(t *testing.T) {
 	require.InDelta(t, 0, coverage.Gate{}.For("any"), 0)
 }
 
-func TestGateSetDoesNotReachCopies(t *testing.T) {
+func TestGateSetCopies(t *testing.T) {
 	var gate coverage.Gate
 	require.NoError(t, gate.Set("a=1"))
 	copied := gate
@@ -36,9 +36,9 @@ func TestGateSetDoesNotReachCopies(t *testing.T) {
 	require.InDelta(t, 1, copied.For("a"), 0)
 }
 
-func TestGateRefusesWhatIsNoPercentage(t *testing.T) {
+func TestGateSetErrors(t *testing.T) {
 	for value, want := range map[string]string{
-		"":          `"" is not a percentage from 0 to 100; give PERCENT or MODULE=PERCENT, like 85 or backend=95`,
+		"":          `"" is not a percentage from 0 to 100: want PERCENT or MODULE=PERCENT, such as 85 or backend=95`,
 		"high":      `"high" is not a percentage`,
 		"-1":        `"-1" is not a percentage`,
 		"100.1":     `"100.1" is not a percentage`,
@@ -46,7 +46,7 @@ func TestGateRefusesWhatIsNoPercentage(t *testing.T) {
 		"Inf":       `"Inf" is not a percentage`,
 		"ci=":       `"" is not a percentage`,
 		"a=b=3":     `"b=3" is not a percentage`,
-		"=90":       `"=90" names no module`,
+		"=90":       `"=90" has no module`,
 		"ci=80,,90": `"" is not a percentage`,
 	} {
 		var gate coverage.Gate

@@ -6,10 +6,9 @@ import (
 	"strings"
 )
 
-// Globs are patterns of slash-separated paths relative to the root of the
-// source tree, in the syntax of [path.Match]. In addition the element "**"
-// stands for any number of directories, none included. A pattern that begins with "!"
-// takes back what earlier ones match.
+// Globs are patterns of slash-separated paths relative to the root of the source tree, in
+// the syntax of [path.Match]. In addition, the element "**" matches zero or more
+// directories. A pattern that begins with "!" excludes matches of earlier patterns.
 type Globs []string
 
 // Check returns an error that names the first malformed pattern.
@@ -24,14 +23,14 @@ func (g Globs) Check() error {
 	return nil
 }
 
-// Match reports whether the last pattern that matches the whole of name is one that
-// takes nothing back. A malformed pattern matches nothing.
+// Match reports whether the last pattern that matches name does not begin with "!". A
+// malformed pattern matches nothing.
 func (g Globs) Match(name string) bool {
 	elements, matched := strings.Split(name, "/"), false
 	for _, pattern := range g {
-		pattern, back := strings.CutPrefix(pattern, "!")
+		pattern, negated := strings.CutPrefix(pattern, "!")
 		if matchElements(strings.Split(pattern, "/"), elements) {
-			matched = !back
+			matched = !negated
 		}
 	}
 	return matched

@@ -13,16 +13,16 @@ var pageHTML string
 
 var page = template.Must(template.New("coverage").Parse(pageHTML))
 
-// pageFile is a file as the page shows it.
+// pageFile is a file on the page.
 type pageFile struct {
 	File
 	ID    string
-	Lines [][]segment // nil where the tree does not hold the source
+	Lines [][]segment // nil if the source is not in the tree
 }
 
-// segment is a part of a line that ran as a whole, or did not.
+// segment is a part of a line with one execution count.
 type segment struct {
-	Class string // "hit", "miss", or "" for what Go does not measure
+	Class string // "hit", "miss", or "" for code that is not measured
 	Count int
 	Text  string
 }
@@ -40,8 +40,8 @@ type pagePackage struct {
 	Files []pageFile
 }
 
-// WriteHTML writes one self-contained page without scripts: the packages with
-// their figures, and every file with the code that did not run marked.
+// WriteHTML writes a self-contained page without scripts: the packages with their
+// coverage, and every file with its uncovered code marked.
 func (r Report) WriteHTML(w io.Writer, gate Gate) error {
 	view := struct {
 		Totals  Totals
@@ -68,15 +68,14 @@ func (r Report) WriteHTML(w io.Writer, gate Gate) error {
 	return nil
 }
 
-// segments cuts the source into lines, and each line where blocks begin or
-// end.
+// segments splits the source into lines, and each line at block boundaries.
 func (f File) segments() [][]segment {
 	if f.source == nil {
 		return nil
 	}
 	boundaries := f.profile.Boundaries(f.source)
 	lines := [][]segment{nil}
-	var open []segment // the blocks around the current place, innermost last
+	var open []segment // the enclosing blocks, innermost last
 	start := 0
 	flush := func(end int) {
 		if start == end {

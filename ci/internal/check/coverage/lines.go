@@ -11,9 +11,9 @@ type line struct {
 	Number, Hits int
 }
 
-// lines translates blocks into lines, the unit of most tools outside Go. A
-// line that several blocks touch ran as often as the most frequent of them.
-// Lines that hold no code (blank, comment, closing bracket) do not count.
+// lines converts blocks to lines, the unit of most other tools. A line in several blocks
+// has the highest count of them. Lines without code (blank, comment, closing bracket) are
+// left out.
 func (f File) lines() []line {
 	source := bytes.Split(f.source, []byte("\n"))
 	hits := map[int]int{}

@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// WriteMarkdown writes a table of modules and their packages against the gate,
-// in the Markdown of GitHub and GitLab.
+// WriteMarkdown writes a table of modules and packages with their coverage and minimum.
 func (r Report) WriteMarkdown(w io.Writer, gate Gate) error {
 	var b strings.Builder
 	b.WriteString("| Module, package | Coverage | Minimum | Statements |\n|:--|--:|--:|--:|\n")
@@ -28,7 +27,7 @@ func (r Report) WriteMarkdown(w io.Writer, gate Gate) error {
 	return err
 }
 
-// String is the share with one decimal, rounded down, like "97.3 %".
+// String returns the coverage with one decimal, rounded down, such as "97.3 %".
 func (t Totals) String() string {
 	if t.Statements == 0 {
 		return "no statements"

@@ -15,16 +15,15 @@ import (
 	"golang.org/x/tools/cover"
 )
 
-// Limits of what a believable profile says. They keep a damaged one from
-// asking for work without end, or from overflowing a sum.
+// Limits of a valid profile. They prevent a damaged profile from causing endless work or
+// an integer overflow.
 const (
 	maxLine       = 1 << 20
 	maxStatements = math.MaxInt32
 )
 
-// ReadModule reads the profile of the module that is declared as importPath in
-// the directory dir of tree. Files that match exclude do not count, nor do
-// generated ones, which are recognised by their header
+// ReadModule reads the profile of the module importPath in the directory dir of tree. It
+// leaves out files that match exclude and generated files
 // (https://go.dev/s/generatedcode).
 func ReadModule(tree fs.FS, dir, importPath string, profile io.Reader, exclude Globs) (Module, error) {
 	module := Module{Dir: path.Clean(dir), ImportPath: importPath}
@@ -55,7 +54,7 @@ func ReadModule(tree fs.FS, dir, importPath string, profile io.Reader, exclude G
 	return module, nil
 }
 
-// file checks p and finds its source.
+// file validates p and reads its source.
 func (m Module) file(tree fs.FS, p *cover.Profile) (File, error) {
 	for _, b := range p.Blocks {
 		ordered := b.StartLine < b.EndLine || b.StartLine == b.EndLine && b.StartCol <= b.EndCol
@@ -76,8 +75,8 @@ func (m Module) file(tree fs.FS, p *cover.Profile) (File, error) {
 	return File{Path: name, profile: p, source: source}, nil
 }
 
-// header matches the blanks and comments before the code; mark is a generated
-// file's, in a line of its own.
+// header matches white space and comments before the code. mark matches the line that
+// marks a generated file.
 var (
 	header = regexp.MustCompile(`^(?:\s|//.*\n|/\*(?s:.*?)\*/)*`)
 	mark   = regexp.MustCompile(`(?m)^// Code generated .* DO NOT EDIT\.\r?$`)
@@ -85,9 +84,8 @@ var (
 
 func generated(source []byte) bool { return mark.Match(header.Find(source)) }
 
-// WriteProfile writes one profile of all modules, with the import paths that
-// `go tool cover` resolves in a workspace. It fails where modules were measured
-// in different modes.
+// WriteProfile writes one profile of all modules, with the import paths that `go tool
+// cover` resolves in a workspace. It fails if modules have different coverage modes.
 func (r Report) WriteProfile(w io.Writer) error {
 	mode := ""
 	for _, m := range r.Modules {

@@ -46,7 +46,7 @@ func TestWriteCobertura(t *testing.T) {
 	require.Equal(t, map[int]int{4: 3, 5: 3, 6: 0, 9: 3}, hits)
 }
 
-func TestWriteCoberturaOfNothing(t *testing.T) {
+func TestWriteCoberturaEmpty(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, coverage.Report{}.WriteCobertura(&out, epoch))
 	require.Contains(t, out.String(), `line-rate="1"`)
@@ -66,7 +66,7 @@ func TestWriteMarkdown(t *testing.T) {
 `, out.String())
 }
 
-func TestWriteHTMLMarksWhatRan(t *testing.T) {
+func TestWriteHTML(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, report(t).WriteHTML(&out, coverage.Gate{Default: 30}))
 	html := out.String()
@@ -87,7 +87,7 @@ func TestWriteHTMLMarksWhatRan(t *testing.T) {
 	require.NotRegexp(t, `<script|<link|src=|url\(|https?:`, html)
 }
 
-func TestReportsShowFilesWithoutTheirSource(t *testing.T) {
+func TestReportsWithoutSource(t *testing.T) {
 	r := coverage.Report{Modules: []coverage.Module{
 		readModule(t, "gone", "example.com/gone", "mode: set\nexample.com/gone/x.go:3.1,4.2 5 1\n"),
 	}}

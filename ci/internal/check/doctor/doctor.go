@@ -1,5 +1,5 @@
-// Package doctor reports what this machine lacks: for which stages, and how to get
-// it. It changes nothing and prints no secret.
+// Package doctor checks which stages this machine can run, and reports how to install what
+// is missing. It changes nothing and prints no secrets.
 package doctor
 
 import (
@@ -23,33 +23,33 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// checkTimeout bounds each check. All of them run at the same time.
+// checkTimeout limits each check. All checks run concurrently.
 const checkTimeout = 3 * time.Second
 
-// Check is one thing that stages need.
+// Check checks something that stages need.
 type Check struct {
 	Name string
-	// Run returns what is there, in a few words. Its error says what is missing,
-	// and the mend.
+	// Run returns a short description of what it found. The error says what is missing
+	// and how to fix it.
 	Run func(ctx context.Context) (found string, err error)
 }
 
-// Checks are the checks of this machine and of the source tree at dir.
+// Checks returns the checks of this machine and of the source tree at dir.
 func Checks(dir string) []Check {
 	return []Check{
-		program("go", "install it from https://go.dev/dl"),
-		program("git", "install it (apt-get install git)"),
+		lookPath("go", "install it from https://go.dev/dl"),
+		lookPath("git", "install it (apt-get install git)"),
 		{"compiler", func(ctx context.Context) (string, error) {
 			if supported, reason := gotest.RaceSupported(ctx); !supported {
 				return "", errors.New(reason)
 			}
 			return "the race detector works", nil
 		}},
-		program(tool.Terraform.Name, tool.Terraform.Get),
-		program(tool.Nginx.Name, tool.Nginx.Get),
-		program(tool.Trivy.Name, tool.Trivy.Get),
-		program("docker", "install it from https://docs.docker.com/engine/install"),
-		program("dagger", "install it from https://docs.dagger.io/install"),
+		lookPath(tool.Terraform.Name, tool.Terraform.Install),
+		lookPath(tool.Nginx.Name, tool.Nginx.Install),
+		lookPath(tool.Trivy.Name, tool.Trivy.Install),
+		lookPath("docker", "install it from https://docs.docker.com/engine/install"),
+		lookPath("dagger", "install it from https://docs.dagger.io/install"),
 		{"tree", func(ctx context.Context) (string, error) {
 			tree, err := source.Open(ctx, dir)
 			if err != nil {
@@ -73,7 +73,7 @@ func Checks(dir string) []Check {
 	}
 }
 
-func program(name, get string) Check {
+func lookPath(name, get string) Check {
 	return Check{name, func(context.Context) (string, error) {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -83,43 +83,42 @@ func program(name, get string) Check {
 	}}
 }
 
-// stages are the stages, the checks that each needs, and those that it does less
-// without.
+// stages are the stages, the checks that each needs, and the optional ones.
 var stages = []struct {
 	name  string
 	needs []string
 	wants []string
 }{
-	{"test", build, []string{"compiler"}},
-	{"lint", build, []string{"terraform", "nginx", "trivy"}},
-	{"fmt", build, []string{"terraform"}},
-	{"build", build, nil},
-	{"publish", append(build, "credentials"), nil},
-	{"diff", account, []string{"go"}},
-	{"deploy", account, []string{"go"}},
-	{"status", account, nil},
-	{"rollback", account, nil},
-	{"validate", infra, nil},
-	{"plan", append(infra, "credentials"), nil},
-	{"apply", append(infra, "credentials"), nil},
-	{"up", build, nil},
-	{"rehearse", build, nil},
+	{"test", buildNeeds, []string{"compiler"}},
+	{"lint", buildNeeds, []string{"terraform", "nginx", "trivy"}},
+	{"fmt", buildNeeds, []string{"terraform"}},
+	{"build", buildNeeds, nil},
+	{"publish", append(buildNeeds, "credentials"), nil},
+	{"diff", accountNeeds, []string{"go"}},
+	{"deploy", accountNeeds, []string{"go"}},
+	{"status", accountNeeds, nil},
+	{"rollback", accountNeeds, nil},
+	{"validate", infraNeeds, nil},
+	{"plan", append(infraNeeds, "credentials"), nil},
+	{"apply", append(infraNeeds, "credentials"), nil},
+	{"up", buildNeeds, nil},
+	{"rehearse", buildNeeds, nil},
 	{"dagger", []string{"git", "tree", "dagger", "docker"}, nil},
 	{"compose", []string{"docker"}, nil},
 }
 
-// What stages need in common.
+// Common needs of stages.
 var (
-	build   = []string{"go", "git", "tree", "services", "lock"}
-	account = []string{"services", "credentials"}
-	infra   = []string{"git", "tree", "terraform"}
+	buildNeeds   = []string{"go", "git", "tree", "services", "lock"}
+	accountNeeds = []string{"services", "credentials"}
+	infraNeeds   = []string{"git", "tree", "terraform"}
 )
 
-// local are the stages that need no account: those that a run without arguments is
-// about.
-var local = []string{"test", "lint", "fmt", "build", "up", "rehearse"}
+// localStages are the stages that need no AWS account. They decide the exit code of a run
+// without arguments.
+var localStages = []string{"test", "lint", "fmt", "build", "up", "rehearse"}
 
-// StageNames are the names of all stages.
+// StageNames returns the names of all stages.
 func StageNames() []string {
 	var names []string
 	for _, s := range stages {
@@ -128,50 +127,49 @@ func StageNames() []string {
 	return names
 }
 
-// ValidStages returns a usage error that names the first stage that is none.
-func ValidStages(names []string) error {
+// CheckStages returns a usage error for the first unknown stage.
+func CheckStages(names []string) error {
 	for _, name := range names {
 		if known := StageNames(); !slices.Contains(known, name) {
-			hint := "there are " + strings.Join(known, ", ")
+			hint := "want one of " + strings.Join(known, ", ")
 			if near := outcome.Nearest(name, known); near != "" {
 				hint = "did you mean " + near + "?"
 			}
-			return outcome.Usagef("no stage %q: %s", name, hint)
+			return outcome.Usagef("unknown stage %q: %s", name, hint)
 		}
 	}
 	return nil
 }
 
-// Report is what was found, and what it is enough for.
+// Report contains the results of checks and which stages can run.
 type Report struct {
-	// Ready is whether the stages that were named, or else the local ones, can run.
-	Ready  bool    `json:"ready"`
-	Found  []Found `json:"findings"`
-	Stages []Stage `json:"stages"`
+	// Ready is set if the named stages, or else the local ones, can run.
+	Ready   bool     `json:"ready"`
+	Results []Result `json:"findings"`
+	Stages  []Stage  `json:"stages"`
 }
 
-// Found is the result of one check.
-type Found struct {
+// Result is the result of a check.
+type Result struct {
 	Name string `json:"name"`
 	// State is "ok" or "missing".
 	State string `json:"state"`
-	// Says is what is there, or what is missing with how to get it.
-	Says string `json:"says"`
+	// Detail describes what was found, or what is missing and how to install it.
+	Detail string `json:"says"`
 }
 
-// Stage is whether one stage can run.
+// Stage says whether a stage can run.
 type Stage struct {
 	Stage string `json:"stage"`
-	// Fitness is "ready", "limited" where it does less, or "cannot".
+	// Fitness is "ready", "limited" if something optional is missing, or "cannot".
 	Fitness string `json:"fitness"`
-	// Lacks are the checks that failed.
+	// Lacks are the failed checks.
 	Lacks []string `json:"lacks"`
 }
 
-// Run runs the checks that the named stages need; those of all stages where none
-// is named.
+// Run runs the checks of the named stages, or of all stages if none is named.
 func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
-	r := Report{Ready: true, Found: []Found{}, Stages: []Stage{}}
+	r := Report{Ready: true, Results: []Result{}, Stages: []Stage{}}
 	missing := map[string]bool{}
 	chosen := slices.Clone(stages)
 	if len(names) > 0 {
@@ -184,11 +182,11 @@ func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
 		}
 		checks = slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return !slices.Contains(needed, c.Name) })
 	}
-	r.Found = runAll(ctx, checks)
+	r.Results = runAll(ctx, checks)
 	if ctx.Err() != nil {
 		return Report{}, context.Cause(ctx)
 	}
-	for _, f := range r.Found {
+	for _, f := range r.Results {
 		missing[f.Name] = f.State != "ok"
 	}
 	lacking := func(names []string) []string {
@@ -198,7 +196,7 @@ func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
 		v := Stage{Stage: s.name, Fitness: "ready", Lacks: append([]string{}, lacking(s.needs)...)}
 		if len(v.Lacks) > 0 {
 			v.Fitness = "cannot"
-			r.Ready = r.Ready && len(names) == 0 && !slices.Contains(local, s.name)
+			r.Ready = r.Ready && len(names) == 0 && !slices.Contains(localStages, s.name)
 		} else if v.Lacks = append(v.Lacks, lacking(s.wants)...); len(v.Lacks) > 0 {
 			v.Fitness = "limited"
 		}
@@ -207,17 +205,17 @@ func Run(ctx context.Context, checks []Check, names ...string) (Report, error) {
 	return r, nil
 }
 
-func runAll(ctx context.Context, checks []Check) []Found {
-	found := make([]Found, len(checks))
+func runAll(ctx context.Context, checks []Check) []Result {
+	found := make([]Result, len(checks))
 	var all sync.WaitGroup
 	for n, check := range checks {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
-			says, err := check.Run(ctx)
-			found[n] = Found{Name: check.Name, State: "ok", Says: says}
+			detail, err := check.Run(ctx)
+			found[n] = Result{Name: check.Name, State: "ok", Detail: detail}
 			if err != nil {
-				found[n].State, found[n].Says = "missing", outcome.OneLine(err.Error())
+				found[n].State, found[n].Detail = "missing", outcome.OneLine(err.Error())
 			}
 		})
 	}
@@ -231,8 +229,8 @@ func (r Report) JSON(w io.Writer) error { return report.WriteJSON(w, r) }
 // Text writes the report for a terminal.
 func (r Report) Text(w io.Writer) error {
 	var b strings.Builder
-	for _, f := range r.Found {
-		fmt.Fprintf(&b, "%-16s %-8s %s\n", f.Name, f.State, f.Says)
+	for _, f := range r.Results {
+		fmt.Fprintf(&b, "%-16s %-8s %s\n", f.Name, f.State, f.Detail)
 	}
 	b.WriteString("\n")
 	for _, s := range r.Stages {
@@ -247,7 +245,7 @@ func (s Stage) reason() string {
 	case "cannot":
 		return "needs " + strings.Join(s.Lacks, ", ")
 	case "limited":
-		return "does less without " + strings.Join(s.Lacks, ", ")
+		return "limited without " + strings.Join(s.Lacks, ", ")
 	}
 	return ""
 }
@@ -256,8 +254,8 @@ func (s Stage) reason() string {
 func (r Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| check | state | |\n|---|---|---|\n")
-	for _, f := range r.Found {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", f.Name, f.State, report.Inline(f.Says))
+	for _, f := range r.Results {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", f.Name, f.State, report.Inline(f.Detail))
 	}
 	b.WriteString("\n| stage | | |\n|---|---|---|\n")
 	for _, s := range r.Stages {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// machine has everything but what is missing.
+// machine returns checks that succeed, except those in missing.
 func machine(missing ...string) []doctor.Check {
 	checks := doctor.Checks(".")
 	for n := range checks {
@@ -57,21 +57,21 @@ func TestRun(t *testing.T) {
 			}
 			if len(tt.stages) > 0 {
 				require.Len(t, report.Stages, len(tt.stages))
-				require.Less(t, len(report.Found), len(machine()), "only what they need is checked")
+				require.Less(t, len(report.Results), len(machine()), "only what they need is checked")
 			}
 		})
 	}
 }
 
 func TestUnknownStage(t *testing.T) {
-	require.NoError(t, doctor.ValidStages([]string{"deploy", "plan"}))
-	err := doctor.ValidStages([]string{"deploi"})
-	require.EqualError(t, err, `no stage "deploi": did you mean deploy?`)
+	require.NoError(t, doctor.CheckStages([]string{"deploy", "plan"}))
+	err := doctor.CheckStages([]string{"deploi"})
+	require.EqualError(t, err, `unknown stage "deploi": did you mean deploy?`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
-	require.ErrorContains(t, doctor.ValidStages([]string{"weather"}), `no stage "weather": there are test, lint,`)
+	require.ErrorContains(t, doctor.CheckStages([]string{"weather"}), `unknown stage "weather": want one of test, lint,`)
 }
 
-func TestRunIsCancelled(t *testing.T) {
+func TestRunCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := doctor.Run(ctx, machine())
@@ -87,7 +87,7 @@ func TestReport(t *testing.T) {
 	require.NoError(t, report.JSON(&document))
 	require.Contains(t, text.String(), "go               ok       there\n")
 	require.Contains(t, text.String(), "compiler         missing  not there: get it\n")
-	require.Contains(t, text.String(), "test             limited  does less without compiler\n")
+	require.Contains(t, text.String(), "test             limited  limited without compiler\n")
 	require.Contains(t, text.String(), "deploy           cannot   needs credentials\n")
 	require.Contains(t, text.String(), "build            ready\n")
 	require.Contains(t, markdown.String(), "| deploy | cannot | needs credentials |\n")
@@ -104,13 +104,13 @@ func TestChecks(t *testing.T) {
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "any")
 	report, err := doctor.Run(t.Context(), doctor.Checks(sourcetest.New(t)))
 	require.NoError(t, err)
-	for _, found := range report.Found {
-		require.NotEmpty(t, found.Says, found.Name)
+	for _, found := range report.Results {
+		require.NotEmpty(t, found.Detail, found.Name)
 		switch found.Name {
 		case "go", "git", "tree", "services", "lock":
-			require.Equal(t, "ok", found.State, found.Says)
+			require.Equal(t, "ok", found.State, found.Detail)
 		case "credentials":
-			require.Equal(t, "missing", found.State, found.Says)
+			require.Equal(t, "missing", found.State, found.Detail)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// Change is what a formatter would change in a file.
+// Change is a formatter's change of a file.
 type Change struct {
 	// File is slash-separated and relative to the root of the source tree.
 	File  string
@@ -22,26 +22,26 @@ type Change struct {
 	diff  *gitdiff.File
 }
 
-// Hunk is one stretch of a change.
+// Hunk is a hunk of a diff.
 type Hunk struct {
-	// Line is the first line of the file that is not as it should be, from 1.
+	// Line is the first line of the file that changes, from 1.
 	Line int
-	// Diff is the stretch as a unified difference, without the file's name.
+	// Diff is the hunk in unified format, without the file's name.
 	Diff string
 }
 
-// readChanges reads the unified differences of files in the folder dir, whose
-// names follow prefix.
+// readChanges parses a unified diff of files in the folder dir. File names in the diff
+// have a prefix.
 func readChanges(diff io.Reader, dir, prefix string) ([]Change, error) {
 	files, _, err := gitdiff.Parse(diff)
 	if err != nil {
-		return nil, fmt.Errorf("reading the difference: %w", err)
+		return nil, fmt.Errorf("reading the diff: %w", err)
 	}
 	var changes []Change
 	for _, file := range files {
 		name := path.Join(dir, strings.TrimPrefix(filepath.ToSlash(file.NewName), prefix))
 		if !filepath.IsLocal(filepath.FromSlash(name)) {
-			return nil, fmt.Errorf("the difference is about %s, which is not in the source tree", name)
+			return nil, fmt.Errorf("the diff contains %s, which is not in the source tree", name)
 		}
 		change := Change{File: name, diff: file}
 		for _, fragment := range file.TextFragments {
@@ -55,7 +55,7 @@ func readChanges(diff io.Reader, dir, prefix string) ([]Change, error) {
 	return changes, nil
 }
 
-// Diff is the whole change as a unified difference.
+// Diff returns the change as a unified diff.
 func (c Change) Diff() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "--- a/%s\n+++ b/%s\n", c.File, c.File)
@@ -65,8 +65,8 @@ func (c Change) Diff() string {
 	return b.String()
 }
 
-// Apply makes the change in the tree at root. A file that is not what the
-// formatter saw is left alone, and an error.
+// Apply applies the change to the tree at root. It returns an error, and does not change
+// the file, if the file has changed since the formatter ran.
 func (c Change) Apply(root string) error {
 	name := filepath.Join(root, filepath.FromSlash(c.File))
 	before, err := os.ReadFile(name)
@@ -77,24 +77,24 @@ func (c Change) Apply(root string) error {
 	if err := gitdiff.Apply(&after, bytes.NewReader(before), c.diff); err != nil {
 		return fmt.Errorf("formatting %s, which has changed meanwhile: %w", c.File, err)
 	}
-	if err := replace(name, after.Bytes()); err != nil {
+	if err := replaceFile(name, after.Bytes()); err != nil {
 		return fmt.Errorf("formatting %s: %w", c.File, err)
 	}
 	return nil
 }
 
-// replace gives a file new content and keeps its mode. At no time is there half
-// a file: what is formatted may not be committed yet.
-func replace(name string, content []byte) error {
+// replaceFile writes a file atomically and keeps its mode, because its content may not be
+// committed yet.
+func replaceFile(name string, content []byte) error {
 	info, err := os.Stat(name)
 	if err != nil {
 		return err
 	}
-	return source.WriteFile(name, content, info.Mode().Perm())
+	return source.WriteFileAtomic(name, content, info.Mode().Perm())
 }
 
-// lastWords is the end of what a tool said, in one line.
-func lastWords(said string) string {
-	lines := strings.Split(strings.TrimSpace(said), "\n")
+// lastLines returns the last three lines of a tool's output on one line.
+func lastLines(output string) string {
+	lines := strings.Split(strings.TrimSpace(output), "\n")
 	return strings.TrimSpace(strings.Join(lines[max(0, len(lines)-3):], "; "))
 }

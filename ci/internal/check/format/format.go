@@ -1,5 +1,5 @@
-// Package format is how code is laid out: what the formatters of Go and of
-// Terraform would change, as differences that lint tells and fmt applies.
+// Package format runs the formatters of Go and Terraform and returns their changes as
+// diffs, which lint reports and fmt applies.
 package format
 
 import (
@@ -16,27 +16,26 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// diffFile is where an invocation leaves the difference.
+// diffFile is the output file with the diff.
 const diffFile = "format.diff"
 
-// Formatter is a tool that knows how files of a folder should look. It only
-// tells, and changes nothing: so the same invocation serves who checks and who
-// formats, on the host and in a container that throws its files away.
+// Formatter is a tool that formats the files of a folder. It only prints a diff and
+// changes no file, so that lint and fmt run the same step, on the host and in a container.
 type Formatter struct {
-	// Kind names the formatter among others, Step the files that it looks at.
+	// Kind is the name of the formatter.
 	Kind string
 	Tool tool.Tool
 	Step step.Step
-	// prefix is what the tool puts before the name of a formatted file.
+	// prefix precedes the name of a formatted file in the diff.
 	prefix string
-	// fault finds the place and the text of what the tool could not read:
-	// groups "file", "line", "column" and "text".
-	fault *regexp.Regexp
+	// syntaxErrorPattern matches a syntax error in the tool's output, with the groups
+	// "file", "line", "column" and "text".
+	syntaxErrorPattern *regexp.Regexp
 }
 
-// Go formats the Go module in a folder of the tree. Generated files are left
-// as they are. gofumpt takes the module's path from its go.mod, to tell its
-// packages from the standard library's.
+// Go returns the formatter of the Go module in a folder. It does not change generated
+// files. gofumpt needs go.mod to distinguish the module's packages from the standard
+// library.
 func Go(module, image string) Formatter {
 	return Formatter{
 		Kind: "gofumpt",
@@ -49,13 +48,14 @@ func Go(module, image string) Formatter {
 			Env:     map[string]string{"GOWORK": "off", "CGO_ENABLED": "0"},
 			Caches:  step.GoCaches(),
 			Stdout:  diffFile,
-			Include: step.Only(module),
+			Include: step.IncludeFolder(module),
 		},
-		fault: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
+		syntaxErrorPattern: regexp.MustCompile(`(?m)^(?P<file>[^:\n]+\.go):(?P<line>\d+):(?P<column>\d+): (?P<text>.+)$`),
 	}
 }
 
-// Terraform formats a folder of Terraform configuration and those below it.
+// Terraform returns the formatter of a folder of Terraform configuration and its
+// subfolders.
 func Terraform(folder, image string) Formatter {
 	return Formatter{
 		Kind: "terraform-fmt",
@@ -67,27 +67,26 @@ func Terraform(folder, image string) Formatter {
 			Args:    tool.Terraform.Command("fmt", "-check", "-diff", "-recursive", "-no-color"),
 			Env:     map[string]string{"CHECKPOINT_DISABLE": "1"},
 			Stdout:  diffFile,
-			Include: step.Only(folder),
+			Include: step.IncludeFolder(folder),
 		},
-		prefix: "new/",
-		fault:  regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
+		prefix:             "new/",
+		syntaxErrorPattern: regexp.MustCompile(`Error: (?P<text>.+)\n\n {2}on (?P<file>.+) line (?P<line>\d+)`),
 	}
 }
 
-// Fault is a place that a formatter could not read.
-type Fault struct {
+// SyntaxError is a syntax error in a file, which is then not formatted.
+type SyntaxError struct {
 	File         string
-	Line, Column int // from 1; 0 where the tool told none
+	Line, Column int // from 1; 0 if unknown
 	Text         string
 }
 
-// Run asks the formatter what it would change. What it cannot read are faults;
-// the other files' changes are told all the same. The error is a
-// [*tool.MissingError] where the tool cannot be had.
-func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, []Fault, error) {
+// Run returns the changes of the formatter, and syntax errors for files that it cannot
+// parse. The error is a [*tool.MissingError] if the tool is missing.
+func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, []SyntaxError, error) {
 	dir, err := os.MkdirTemp("", "slipway-format-")
 	if err != nil {
-		return nil, nil, fmt.Errorf("making room for the formatter: %w", err)
+		return nil, nil, fmt.Errorf("creating a folder for the formatter: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	result, err := f.Tool.Run(ctx, executor, f.Step, dir)
@@ -96,34 +95,34 @@ func (f Formatter) Run(ctx context.Context, executor step.Executor) ([]Change, [
 	}
 	diff, err := os.Open(filepath.Join(dir, diffFile))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s left no difference: %w", f.Step.Name, err)
+		return nil, nil, fmt.Errorf("%s wrote no diff: %w", f.Step.Name, err)
 	}
 	defer diff.Close()
 	changes, err := readChanges(diff, f.Step.Dir, f.prefix)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", f.Step.Name, err)
 	}
-	faults := f.faults(result.Stderr)
-	if result.ExitCode != 0 && len(changes)+len(faults) == 0 {
-		return nil, nil, fmt.Errorf("%s ended with exit code %d: %w", f.Step.Name, result.ExitCode, errors.New(lastWords(result.Stderr)))
+	syntaxErrors := f.syntaxErrors(result.Stderr)
+	if result.ExitCode != 0 && len(changes)+len(syntaxErrors) == 0 {
+		return nil, nil, fmt.Errorf("%s ended with exit code %d: %w", f.Step.Name, result.ExitCode, errors.New(lastLines(result.Stderr)))
 	}
-	return changes, faults, nil
+	return changes, syntaxErrors, nil
 }
 
-func (f Formatter) faults(said string) []Fault {
-	var faults []Fault
-	for _, match := range f.fault.FindAllStringSubmatch(said, -1) {
+func (f Formatter) syntaxErrors(stderr string) []SyntaxError {
+	var syntaxErrors []SyntaxError
+	for _, match := range f.syntaxErrorPattern.FindAllStringSubmatch(stderr, -1) {
 		group := func(name string) string {
-			if n := f.fault.SubexpIndex(name); n > 0 {
+			if n := f.syntaxErrorPattern.SubexpIndex(name); n > 0 {
 				return match[n]
 			}
 			return ""
 		}
 		line, _ := strconv.Atoi(group("line"))     // digits, by the expression
 		column, _ := strconv.Atoi(group("column")) // or none
-		faults = append(faults, Fault{
+		syntaxErrors = append(syntaxErrors, SyntaxError{
 			File: path.Join(f.Step.Dir, filepath.ToSlash(group("file"))), Line: line, Column: column, Text: group("text"),
 		})
 	}
-	return faults
+	return syntaxErrors
 }

@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// recorded is an executor that leaves what a tool once left.
+// recorded is an executor that returns the recorded result of a tool.
 type recorded struct {
 	diff   string // file of testdata; "" leaves nothing
 	stderr string
@@ -62,7 +62,7 @@ func read(t *testing.T, elements ...string) string {
 	return string(data)
 }
 
-func TestChangesOfGo(t *testing.T) {
+func TestGoChanges(t *testing.T) {
 	changes, faults, err := format.Go("api", "golang").Run(t.Context(), recorded{diff: "gofumpt.diff", exit: 1, stderr: "exit status 1\n"})
 	require.NoError(t, err)
 	require.Empty(t, faults)
@@ -85,7 +85,7 @@ func TestChangesOfGo(t *testing.T) {
 	require.ErrorIs(t, changes[0].Apply(t.TempDir()), os.ErrNotExist)
 }
 
-func TestChangesOfTerraform(t *testing.T) {
+func TestTerraformChanges(t *testing.T) {
 	changes, faults, err := format.Terraform("terraform", "terraform").Run(t.Context(), recorded{diff: "terraform.diff", exit: 3})
 	require.NoError(t, err)
 	require.Empty(t, faults)
@@ -98,32 +98,32 @@ func TestChangesOfTerraform(t *testing.T) {
 	require.Contains(t, read(t, dir, "terraform", "main.tf"), "  both = var.name\n  more = 1\n")
 }
 
-func TestRunTellsWhatItCannotRead(t *testing.T) {
+func TestRunErrors(t *testing.T) {
 	broken := errors.New("the engine is down")
 	tests := map[string]struct {
 		formatter format.Formatter
 		end       recorded
-		faults    []format.Fault
+		faults    []format.SyntaxError
 		err       string
 	}{
 		"Go syntax": {
 			format.Go("api", ""),
 			recorded{diff: "gofumpt.diff", exit: 1, stderr: "b.go:3:14: expected ')', found '{'\nexit status 2\n"},
-			[]format.Fault{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}},
+			[]format.SyntaxError{{File: "api/b.go", Line: 3, Column: 14, Text: "expected ')', found '{'"}},
 			"",
 		},
 		"Terraform syntax": {
 			format.Terraform("terraform", ""),
 			recorded{diff: "terraform.diff", exit: 2, stderr: "\nError: Unclosed configuration block\n\n  on sub/b.tf line 1, in resource \"x\":\n   1: resource \"x\" {\n\nThere is no closing brace.\n"},
-			[]format.Fault{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
+			[]format.SyntaxError{{File: "terraform/sub/b.tf", Line: 1, Text: "Unclosed configuration block"}},
 			"",
 		},
-		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api left no difference"},
+		"no output":       {format.Go("api", ""), recorded{exit: 1}, nil, "gofumpt api wrote no diff"},
 		"no reason":       {format.Go("api", ""), recorded{diff: "empty.diff", exit: 1, stderr: "a\nb\nout of memory\n"}, nil, "gofumpt api ended with exit code 1: a; b; out of memory"},
 		"no engine":       {format.Go("api", ""), recorded{err: broken}, nil, "the engine is down"},
 		"no terraform":    {format.Terraform("terraform", ""), recorded{err: fmt.Errorf("running it: %w", exec.ErrNotFound)}, nil, "terraform is not on PATH: install it"},
-		"garbage":         {format.Go("api", ""), recorded{diff: "garbage.diff", exit: 1}, nil, "gofumpt api: reading the difference"},
-		"outside of tree": {format.Go(".", ""), recorded{diff: "outside.diff", exit: 1}, nil, "the difference is about ../main.go, which is not in the source tree"},
+		"garbage":         {format.Go("api", ""), recorded{diff: "garbage.diff", exit: 1}, nil, "gofumpt api: reading the diff"},
+		"outside of tree": {format.Go(".", ""), recorded{diff: "outside.diff", exit: 1}, nil, "the diff contains ../main.go, which is not in the source tree"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestRunTellsWhatItCannotRead(t *testing.T) {
 	}
 }
 
-// byTool gives each tool's step to another executor.
+// byTool is an executor that delegates to one executor per tool.
 type byTool map[string]step.Executor
 
 func (b byTool) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
@@ -155,7 +155,7 @@ func TestSummary(t *testing.T) {
 	}, formatters)
 	require.NoError(t, err)
 	require.Equal(t, []string{"api/main.go", "terraform/main.tf"}, s.Files)
-	require.Equal(t, []string{"api/b.go:3:14: expected ')', found '{'"}, s.Faults)
+	require.Equal(t, []string{"api/b.go:3:14: expected ')', found '{'"}, s.SyntaxErrors)
 	require.Empty(t, s.Skipped)
 	var diff, markdown strings.Builder
 	require.NoError(t, s.Diff(&diff))
@@ -172,7 +172,7 @@ func TestSummary(t *testing.T) {
 		"terraform": recorded{err: exec.ErrNotFound},
 	}, formatters)
 	require.NoError(t, err)
-	require.Equal(t, format.Summary{Files: []string{}, Faults: []string{}, Skipped: []string{
+	require.Equal(t, format.Summary{Files: []string{}, SyntaxErrors: []string{}, Skipped: []string{
 		"terraform is not on PATH: install it from https://developer.hashicorp.com/terraform/install, or run it with Dagger",
 	}}, s)
 	markdown.Reset()
@@ -189,7 +189,7 @@ func TestSummary(t *testing.T) {
 	require.EqualError(t, err, "formatting: interrupted")
 }
 
-// TestHost runs the real gofumpt on a file that it mends.
+// TestHost formats a file with the real gofumpt.
 func TestHost(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/x\n\ngo 1.26\n"), 0o644))

@@ -17,35 +17,33 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Summary is what all formatters together would change. Its JSON is part of
-// the interface.
+// Summary is the result of all formatters. Its JSON is part of the interface.
 type Summary struct {
-	// Files are those that are not formatted, or were not; sorted.
+	// Files are the files that are, or were, not formatted; sorted.
 	Files []string `json:"files"`
-	// Faults are the places that a formatter could not read, as
-	// "file:line:column: text".
-	Faults []string `json:"faults"`
-	// Skipped are the reasons of formatters that could not be had.
+	// SyntaxErrors are in the form "file:line:column: text".
+	SyntaxErrors []string `json:"faults"`
+	// Skipped are the reasons why formatters are missing.
 	Skipped []string `json:"skipped"`
-	// Changes are the changes of the files, in their order.
+	// Changes are the changes of Files, in the same order.
 	Changes []Change `json:"-"`
 }
 
-// Run asks all formatters, each to its end. The error says what kept one from
-// looking that could be had.
+// Run runs all formatters, even if one fails. A missing formatter is skipped; any other
+// failure is an error.
 func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (Summary, error) {
-	type answer struct {
-		changes []Change
-		faults  []Fault
-		err     error
+	type result struct {
+		changes      []Change
+		syntaxErrors []SyntaxError
+		err          error
 	}
-	answers := make([]answer, len(formatters))
+	results := make([]result, len(formatters))
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, f := range formatters {
 		group.Go(func() error {
-			a := &answers[i]
-			a.changes, a.faults, a.err = f.Run(ctx, executor)
+			r := &results[i]
+			r.changes, r.syntaxErrors, r.err = f.Run(ctx, executor)
 			return nil
 		})
 	}
@@ -53,32 +51,32 @@ func Run(ctx context.Context, executor step.Executor, formatters []Formatter) (S
 	if ctx.Err() != nil {
 		return Summary{}, fmt.Errorf("formatting: %w", context.Cause(ctx))
 	}
-	s := Summary{Files: []string{}, Faults: []string{}, Skipped: []string{}}
+	s := Summary{Files: []string{}, SyntaxErrors: []string{}, Skipped: []string{}}
 	var errs []error
-	for _, a := range answers {
+	for _, r := range results {
 		var missing *tool.MissingError
 		switch {
-		case errors.As(a.err, &missing):
+		case errors.As(r.err, &missing):
 			s.Skipped = append(s.Skipped, missing.Reason)
-		case a.err != nil:
-			errs = append(errs, a.err)
+		case r.err != nil:
+			errs = append(errs, r.err)
 		}
-		s.Changes = append(s.Changes, a.changes...)
-		for _, f := range a.faults {
-			s.Faults = append(s.Faults, fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, max(1, f.Column), f.Text))
+		s.Changes = append(s.Changes, r.changes...)
+		for _, f := range r.syntaxErrors {
+			s.SyntaxErrors = append(s.SyntaxErrors, fmt.Sprintf("%s:%d:%d: %s", f.File, f.Line, max(1, f.Column), f.Text))
 		}
 	}
 	slices.SortFunc(s.Changes, func(a, b Change) int { return cmp.Compare(a.File, b.File) })
 	for _, c := range s.Changes {
 		s.Files = append(s.Files, c.File)
 	}
-	slices.Sort(s.Faults)
+	slices.Sort(s.SyntaxErrors)
 	slices.Sort(s.Skipped)
 	s.Skipped = slices.Compact(s.Skipped)
 	return s, errors.Join(errs...)
 }
 
-// Apply makes the changes in the tree at root.
+// Apply applies the changes to the tree at root.
 func (s Summary) Apply(root string) error {
 	var errs []error
 	for _, c := range s.Changes {
@@ -87,7 +85,7 @@ func (s Summary) Apply(root string) error {
 	return errors.Join(errs...)
 }
 
-// Diff writes the changes as unified differences.
+// Diff writes the changes as unified diffs.
 func (s Summary) Diff(w io.Writer) error {
 	for _, c := range s.Changes {
 		if _, err := io.WriteString(w, c.Diff()); err != nil {
@@ -97,7 +95,7 @@ func (s Summary) Diff(w io.Writer) error {
 	return nil
 }
 
-// Markdown writes the files and their differences.
+// Markdown writes the files and their diffs.
 func (s Summary) Markdown(w io.Writer) error {
 	var b strings.Builder
 	if len(s.Files) == 0 {
@@ -108,7 +106,7 @@ func (s Summary) Markdown(w io.Writer) error {
 		fence := report.Fence(difference)
 		fmt.Fprintf(&b, "`%s`\n\n%sdiff\n%s%s\n\n", c.File, fence, difference, fence)
 	}
-	for _, fault := range s.Faults {
+	for _, fault := range s.SyntaxErrors {
 		fmt.Fprintf(&b, "- %s\n", fault)
 	}
 	for _, reason := range s.Skipped {

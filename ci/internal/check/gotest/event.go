@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// maxEvent bounds one line of the event stream. The go command writes a test's
-// output line by line, cut at a few kilobytes.
+// maxEvent limits a line of the event stream. The go command splits a test's output into
+// lines of at most a few kilobytes.
 const maxEvent = 16 << 20
 
 // event is one line of `go test -json`: a test event (`go doc test2json`) or
@@ -24,8 +24,8 @@ type event struct {
 	ImportPath  string
 }
 
-// readEvents calls each for every event of stream, and stray for every line
-// that is none: what a tool below the go command printed past it.
+// readEvents calls each for every event of stream, and stray for every other line, such as
+// output of a tool that the go command runs.
 func readEvents(stream io.Reader, each func(event), stray func(line string)) error {
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, maxEvent)

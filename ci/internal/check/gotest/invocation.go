@@ -1,10 +1,9 @@
-// Package gotest is the test stage: it runs the Go tests of every module,
-// reports each failure with its own output and place, and judges coverage.
+// Package gotest is the test stage: it runs the Go tests of every module, reports each
+// failure with its output and location, and checks coverage.
 //
-// It reads what `go test -json` says (`go doc test2json`) and holds to one
-// rule: a run is green only if tests ran and nothing that can go wrong around
-// them did. A package that does not compile, a panic, a data race, an exit in
-// TestMain, a run cut short: each is a failure of its own.
+// It reads the events of `go test -json` (`go doc test2json`). A run passes only if tests
+// ran and nothing failed. Each of these is a failure of its own: a package that does not
+// compile, a panic, a data race, an exit in TestMain, a truncated run.
 package gotest
 
 import (
@@ -15,16 +14,15 @@ import (
 	"dagger/slipway/internal/exec/step"
 )
 
-// Pipeline is the directory of the pipeline's own module. Its tests rehearse
-// the delivery of the real services and read the whole source tree; those of
-// every other module read nothing but the module.
+// Pipeline is the directory of the pipeline's module. Its tests read the whole source tree;
+// those of other modules read only their module.
 const Pipeline = "ci"
 
-// PipelineTests is the directory of the module that tests the pipeline as a whole. It
-// has no code that is delivered, and so no coverage.
+// PipelineTests is the directory of the module with the system tests of the pipeline. It
+// contains only tests, so its coverage is not measured.
 const PipelineTests = Pipeline + "/test"
 
-// Files that the invocation leaves in its output directory.
+// Output files of the step.
 const (
 	eventsFile  = "test.json"
 	profileFile = "cover.out"

@@ -46,10 +46,9 @@ type (
 	}
 )
 
-// writeJUnit writes a suite for each package, and one for each module in which
-// something failed that no package is to blame for. What failed outside every
-// test is a case of its own, named after what it belongs to, so that no reader
-// takes the suite for green.
+// writeJUnit writes a suite for each package, and one for each module with a failure
+// outside of its packages. A failure outside of tests is a test case named after its
+// package or module, so that the suite does not pass.
 func writeJUnit(w io.Writer, verdicts []verdict) error {
 	doc := junitSuites{}
 	var total time.Duration

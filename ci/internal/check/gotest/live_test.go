@@ -24,7 +24,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// liveTree has a module in which all is well and one in which little is.
+// liveTree has a passing module and a failing one.
 func liveTree(t *testing.T) string {
 	return write(t, map[string]string{
 		"go.work":     "go 1.26\n\nuse ./good\n", // a workspace without the other module must not matter
@@ -84,7 +84,7 @@ func TestPanics(t *testing.T) { panic("boom") }
 	})
 }
 
-// TestRunOnTheHost runs real modules once, and asks everything of that run.
+// TestRunOnTheHost runs real modules once and checks all results of that run.
 func TestRunOnTheHost(t *testing.T) {
 	source, out, temp := liveTree(t), t.TempDir(), t.TempDir()
 	race, reason := RaceSupported(t.Context())
@@ -137,8 +137,8 @@ func TestRunOnTheHost(t *testing.T) {
 	require.Empty(t, entries(t, temp))
 }
 
-// TestCancelledRunLeavesNothing cancels while a test that ignores the request
-// to stop, and a process that it started, run.
+// TestCancelledRunLeavesNothing cancels while a test that ignores the signal and its child
+// process run.
 func TestCancelledRunLeavesNothing(t *testing.T) {
 	source := write(t, map[string]string{
 		"app/go.mod": "module example.com/app\n\ngo 1.26\n",
@@ -171,7 +171,7 @@ func TestForever(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		host := step.Host{Source: source, Grace: 200 * time.Millisecond}
+		host := step.Host{Source: source, GracePeriod: 200 * time.Millisecond}
 		_, err := Run(ctx, source, host, Options{Modules: []string{"app"}, Out: out})
 		done <- err
 	}()
@@ -207,10 +207,10 @@ func ended(t *testing.T, pid string) bool {
 	return err != nil || strings.HasPrefix(string(state), "Z")
 }
 
-// TestFilesOutsideTheModule: Go keeps results, and does not know what tests of the
+// TestFilesOutsideModule: Go keeps results, and does not know what tests of the
 // pipeline read beside their module. A result that a change made wrong is not told; one
 // that holds is not found again.
-func TestFilesOutsideTheModule(t *testing.T) {
+func TestFilesOutsideModule(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")
 	dir := write(t, map[string]string{
 		"ci/go.mod": "module example.com/ci\n\ngo 1.26\n",

@@ -8,27 +8,26 @@ import (
 	"strings"
 )
 
-// module is a module under test: where it is, and what it is called.
+// module is a module under test.
 type module struct {
 	tree       fs.FS    // the source tree
-	roots      []string // where the tree is for those who name absolute paths
+	roots      []string // absolute paths of the tree, on the host and in containers
 	dir        string   // slash-separated, relative to the tree
 	importPath string
 }
 
-// place is a line of the source tree, or nothing.
+// place is a line of the source tree; the zero place means unknown.
 type place struct {
 	file string
 	line int
 }
 
 var (
-	// A line of t.Log and its kin. Lines that continue it are indented more.
+	// A line of t.Log or t.Error. Continuation lines are indented more.
 	logLine = regexp.MustCompile(`(?m)^    ([^\s:]+\.go):(\d+): ?(.*)$`)
-	// The second line of a stack frame, of the runtime's or of the race
-	// detector's.
+	// The second line of a stack frame of the runtime or the race detector.
 	frameLine = regexp.MustCompile(`(?m)^\s+(\S.*\.go):(\d+)(?: \+0x[0-9a-f]+)?$`)
-	// A message of the compiler or of vet.
+	// A message of the compiler or vet.
 	buildLine = regexp.MustCompile(`(?m)^(?:vet: )?(\S+\.go):(\d+)(?::\d+)?: (.*)$`)
 
 	crashLine = regexp.MustCompile(`(?m)^(?:panic: |fatal error: |WARNING: DATA RACE)`)
@@ -40,8 +39,7 @@ func (m module) dirOf(pkg string) string {
 	return path.Join(m.dir, relative)
 }
 
-// find returns the place in the tree that text, a path as tools print it,
-// names for a tool that runs in dir.
+// find returns the place in the tree of a path that a tool printed, which ran in dir.
 func (m module) find(text, line, dir string) (place, bool) {
 	var candidates []string
 	for _, root := range m.roots {
@@ -49,7 +47,7 @@ func (m module) find(text, line, dir string) (place, bool) {
 			candidates = append(candidates, rest)
 		}
 	}
-	// With -trimpath, files carry their import path.
+	// With -trimpath, paths begin with the import path.
 	if rest, inside := strings.CutPrefix(text, m.importPath+"/"); inside {
 		candidates = append(candidates, path.Join(m.dir, rest))
 	}
@@ -63,8 +61,8 @@ func (m module) find(text, line, dir string) (place, bool) {
 	return place{}, false
 }
 
-// locate returns the place that output of a test or a build of pkg points at,
-// and what it says there in one line.
+// locate returns the place that the output of a test or build of pkg refers to, and its
+// message on one line.
 func (m module) locate(pkg, output string) (at place, message string) {
 	dir := m.dirOf(pkg)
 	if crash := crashLine.FindStringIndex(output); crash != nil {
@@ -76,8 +74,7 @@ func (m module) locate(pkg, output string) (at place, message string) {
 		}
 		return place{}, message
 	}
-	// Of several lines the last: a log comes before the failure that ends a
-	// test.
+	// Use the last line: the failure that ends a test is logged last.
 	logs := logLine.FindAllStringSubmatchIndex(output, -1)
 	for i := len(logs) - 1; i >= 0; i-- {
 		l := logs[i]
@@ -91,7 +88,7 @@ func (m module) locate(pkg, output string) (at place, message string) {
 		}
 	}
 	if strings.HasPrefix(output, "got:\n") {
-		return place{}, "the example printed something else than its comment says"
+		return place{}, "the example's output differs from its comment"
 	}
 	return place{}, firstLine(output)
 }
@@ -105,7 +102,7 @@ func crashMessage(output string) string {
 	return line
 }
 
-// logMessage is what a log line says, which may stand on the lines after it;
+// logMessage returns the message of a log line, which may be on the following lines;
 // testify labels it there.
 func logMessage(text, rest string) string {
 	if strings.TrimSpace(text) != "" {
@@ -123,7 +120,7 @@ func firstLine(text string) string {
 	return strings.TrimSpace(line)
 }
 
-// declaration finds the top-level function of a test of pkg.
+// declaration returns the place of the top-level function of a test of pkg.
 func (m module) declaration(pkg, test string) place {
 	name, _, _ := strings.Cut(test, "/")
 	declares, err := regexp.Compile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(`)

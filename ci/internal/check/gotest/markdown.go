@@ -8,20 +8,20 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Limits of summary.md besides that of the whole, in bytes.
+// Limits of parts of summary.md in bytes.
 const (
 	maxMarkdownOutput = 4_000
-	markdownReserve   = 400 // for the sentence that says what is left out
+	markdownReserve   = 400 // for the notes about omitted failures
 )
 
-// markdown renders the summary for a pull request or a job's page.
+// markdown renders the summary for a pull request or a job summary.
 func (s Summary) markdown() string {
 	b := report.NewPage(report.MarkdownLimit - markdownReserve)
 	passed, failed, skipped := s.totals()
 	b.Add(fmt.Sprintf("## Tests %s\n\n%d passed, %d failed, %d skipped\n\n", s.Result, passed, failed, skipped))
 	for _, m := range s.Modules {
 		if m.Statements > 0 && !m.CoverageMet {
-			b.Add(fmt.Sprintf("Coverage of %s is too low: %s %%, at least %s %% is asked for.\n\n", m.Path, tenths(m.Coverage), percent(m.MinCoverage)))
+			b.Add(fmt.Sprintf("Coverage of %s is too low: %s %%, the minimum is %s %%.\n\n", m.Path, tenths(m.Coverage), percent(m.MinCoverage)))
 		}
 	}
 	s.markdownFailures(b)
@@ -42,7 +42,7 @@ func (s Summary) markdownFailures(b *report.Page) {
 		}
 	}
 	if left > 0 {
-		b.Force(fmt.Sprintf("%d more of the failures did not fit; junit.xml has them.\n\n", left))
+		b.Force(fmt.Sprintf("%d more failures are in junit.xml.\n\n", left))
 	}
 }
 
@@ -61,12 +61,12 @@ func (s Summary) markdownSkips(b *report.Page) {
 		}
 	}
 	if left > 0 {
-		b.Force(fmt.Sprintf("- %d more did not fit; junit.xml has them.\n", left))
+		b.Force(fmt.Sprintf("- %d more are in junit.xml.\n", left))
 	}
 	b.Force("\n</details>\n\n")
 }
 
-// markdown is the failure as a closed block with the last lines of its output.
+// markdown renders the failure as a collapsed block with the end of its output.
 func (f Failure) markdown() string {
 	output := f.body()
 	if len(output) > maxMarkdownOutput {

@@ -16,40 +16,39 @@ import (
 	"dagger/slipway/internal/exec/step"
 )
 
-// Options say what to test and what to ask of it.
+// Options are the options of [Run].
 type Options struct {
 	// Modules are module directories, slash-separated and relative to the
 	// source root: "backend", "ci".
 	Modules []string
-	// Gate is the least coverage of each module.
+	// Gate is the minimum coverage of each module.
 	Gate coverage.Gate
 	// Race turns the race detector on; see [RaceSupported].
 	Race bool
-	// Image is the container image with Go that containers use.
+	// Image is the container image with Go.
 	Image string
-	// Exclude lists files that do not count for coverage.
+	// Exclude lists files that are excluded from coverage.
 	Exclude coverage.Globs
-	// Out is the report directory, made if missing. Empty: no report.
+	// Out is the report directory, which is created if necessary; empty means no report.
 	Out string
-	// Timeout ends the tests of a package that take longer; zero is Go's own
-	// limit of ten minutes.
+	// Timeout limits the tests of a package; zero means Go's default of ten minutes.
 	Timeout time.Duration
 	// Tree has the digests of the source tree: see [source.Tree.Digests]. Tests of
 	// the pipeline read more than their module, and with them Go knows which of its
 	// kept results still hold. Empty: none is taken.
 	Tree map[string]string
-	// Narrate receives a plain line for each thing worth telling, one call at
-	// a time; nil is silent.
+	// Narrate is called with a line for each progress message. Calls are not concurrent.
+	// nil is silent.
 	Narrate func(line string)
 }
 
-// OptionError is a fault of the options, not of what they were applied to.
+// OptionError is the error of invalid options.
 type OptionError struct{ Err error }
 
 func (e *OptionError) Error() string { return e.Err.Error() }
 func (e *OptionError) Unwrap() error { return e.Err }
 
-// modules checks the options against the tree.
+// modules validates the options and returns the modules to test.
 func (o Options) modules(source string) ([]module, error) {
 	if len(o.Modules) == 0 {
 		return nil, &OptionError{errors.New("no module to test: name at least one module directory")}
@@ -80,7 +79,7 @@ func (o Options) modules(source string) ([]module, error) {
 	}
 	for dir := range o.Gate.Modules {
 		if !slices.Contains(dirs, dir) {
-			return nil, &OptionError{fmt.Errorf("the coverage gate names module %q, which is not tested; there are %q", dir, dirs)}
+			return nil, &OptionError{fmt.Errorf("the coverage gate names module %q, which is not tested: want one of %q", dir, dirs)}
 		}
 	}
 	return modules, nil
@@ -99,7 +98,7 @@ func importPath(tree fs.FS, dir string) (string, error) {
 	}
 	name := modfile.ModulePath(content)
 	if name == "" {
-		return "", fmt.Errorf("%s names no module: its first line is to be `module PATH`", path.Join(dir, "go.mod"))
+		return "", fmt.Errorf("%s has no module path: add the line `module PATH`", path.Join(dir, "go.mod"))
 	}
 	return name, nil
 }

@@ -8,8 +8,8 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// DefaultCoverage is the gate where nobody sets another, in percent of the
-// statements of each module.
+// DefaultCoverage is the default minimum coverage of each module in percent of its
+// statements.
 const DefaultCoverage = 85
 
 // ForServices returns options that test the modules of the Go services.
@@ -23,8 +23,8 @@ func ForServices(p platform.Platform) Options {
 	return o
 }
 
-// ForPlatform returns options that test every Go service of the source tree at
-// dir, and the pipeline itself and the tests of it as a whole, where the tree has them.
+// ForPlatform returns options that test every Go service of the source tree at dir, and the
+// pipeline and its system tests if the tree has them.
 func ForPlatform(dir string, p platform.Platform) Options {
 	o := ForServices(p)
 	for _, module := range []string{Pipeline, PipelineTests} {

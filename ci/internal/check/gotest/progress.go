@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// progressInterval is how often a running module says how far it is.
+// progressInterval is the interval of progress messages.
 const progressInterval = 5 * time.Second
 
-// progress counts the finished packages of one module in the event stream that is
-// written to it.
+// progress counts the finished packages of a module in the event stream that is written to
+// it.
 type progress struct {
 	module  string
 	total   int
 	started time.Time
 
 	mu   sync.Mutex
-	rest []byte // a line whose end has not been written yet
+	rest []byte // an incomplete line
 	done int
 }
 
@@ -44,12 +44,12 @@ func (p *progress) Write(data []byte) (int, error) {
 	}
 }
 
-// finishesPackage reports whether a package's tests are over with e.
+// finishesPackage reports whether e is the last event of a package.
 func (e event) finishesPackage() bool {
 	return e.Package != "" && e.Test == "" && (e.Action == "pass" || e.Action == "fail" || e.Action == "skip")
 }
 
-// String says how far the module is at now, and since when it runs.
+// String returns a progress message.
 func (p *progress) String() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,8 +60,7 @@ func (p *progress) String() string {
 	return fmt.Sprintf("%s: %d of %d packages tested, %s", p.module, p.done, p.total, since)
 }
 
-// report calls narrate every [progressInterval] until the function that it returns
-// is called.
+// report calls narrate at every [progressInterval] until stop is called.
 func (p *progress) report(narrate func(string)) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	ticker := time.NewTicker(progressInterval)
@@ -80,15 +79,15 @@ func (p *progress) report(narrate func(string)) (stop func()) {
 	return func() { close(quit); <-ended }
 }
 
-// packages counts the directories of the module that `go test ./...` takes for
-// packages: go.mod, vendor, testdata and names that begin with a dot or an
-// underscore end the search (go help packages). It is for display only.
+// packages counts the packages that `go test ./...` tests, for progress messages: it skips
+// nested modules, vendor, testdata and names that begin with a dot or an underscore (go
+// help packages).
 func (m module) packages() int {
 	count := 0
 	seen := map[string]bool{}
 	_ = fs.WalkDir(m.tree, m.dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
-			return nil //nolint:nilerr // what cannot be read is go's to report
+			return nil //nolint:nilerr // the go command reports what cannot be read
 		}
 		if d.IsDir() {
 			base := path.Base(name)

@@ -34,7 +34,7 @@ func TestProgress(t *testing.T) {
 	})
 }
 
-func TestPackagesAreCountedAsGoDoes(t *testing.T) {
+func TestCountPackages(t *testing.T) {
 	root := write(t, map[string]string{
 		"app/go.mod": "", "app/main.go": "", "app/main_test.go": "", "app/internal/a/a.go": "", "app/docs/README.md": "",
 		"app/testdata/x.go": "", "app/vendor/v/v.go": "", "app/_old/o.go": "", "app/.git/g.go": "", "app/other/go.mod": "", "app/other/o.go": "",

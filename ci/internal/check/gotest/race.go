@@ -10,20 +10,18 @@ import (
 	"strings"
 )
 
-// ErrNoCompiler is wrapped by the error of a run whose race detector found no
-// C compiler.
+// ErrNoCompiler is wrapped by the error of a run with the race detector but without a C
+// compiler.
 var ErrNoCompiler = errors.New("the race detector needs a C compiler: install gcc or clang, or test without it")
 
-// racePlatforms are those of internal/platform.RaceDetectorSupported of
-// Go 1.26.
+// racePlatforms are the platforms of internal/platform.RaceDetectorSupported in Go 1.26.
 var racePlatforms = []string{
 	"linux/amd64", "linux/arm64", "linux/loong64", "linux/ppc64le", "linux/riscv64", "linux/s390x",
 	"darwin/amd64", "darwin/arm64", "freebsd/amd64", "netbsd/amd64", "windows/amd64",
 }
 
-// RaceSupported reports whether the race detector works with the Go of this
-// machine, and else the reason why not. macOS needs no C compiler for it, every
-// other platform does.
+// RaceSupported reports whether the race detector works on this machine, or else the reason
+// why not. On all platforms but macOS it needs a C compiler.
 func RaceSupported(ctx context.Context) (supported bool, reason string) {
 	out, err := exec.CommandContext(ctx, "go", "env", "-json", "GOOS", "GOARCH", "CC").Output()
 	if errors.Is(err, exec.ErrNotFound) {
@@ -38,7 +36,7 @@ func RaceSupported(ctx context.Context) (supported bool, reason string) {
 		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && len(exit.Stderr) > 0 {
 			reason = firstLine(string(exit.Stderr))
 		}
-		return false, "asking go for its environment: " + reason
+		return false, "go env failed: " + reason
 	}
 	if platform := env.GOOS + "/" + env.GOARCH; !slices.Contains(racePlatforms, platform) {
 		return false, "the race detector does not run on " + platform
@@ -46,7 +44,7 @@ func RaceSupported(ctx context.Context) (supported bool, reason string) {
 	if env.GOOS == "darwin" {
 		return true, ""
 	}
-	// CC may carry flags, and a compiler's path may be quoted.
+	// CC may contain flags, and a compiler's path may be quoted.
 	compiler, _, _ := strings.Cut(strings.Trim(env.CC, `"'`), " ")
 	if _, err := exec.LookPath(compiler); err != nil {
 		return false, fmt.Sprintf("the race detector needs a C compiler, and %q is not on PATH: install gcc or clang", compiler)
@@ -54,8 +52,8 @@ func RaceSupported(ctx context.Context) (supported bool, reason string) {
 	return true, ""
 }
 
-// raceError recognises a run that failed because the race detector cannot work
-// where it ran, which no test is to blame for.
+// raceError returns the error of a run that failed because the race detector is not
+// supported, which is not a test failure.
 func raceError(r *results, stderr string) error {
 	if strings.Contains(stderr, "-race is not supported on") || strings.Contains(stderr, "-race requires cgo") {
 		return errors.New(firstLine(stderr))

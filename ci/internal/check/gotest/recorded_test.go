@@ -32,8 +32,7 @@ func zoo(t testing.TB) fs.FS {
 	return tree
 }
 
-// record runs the zoo and keeps what go test says as if it had run in a
-// container.
+// record runs the zoo and records the output of go test as in a container.
 func record(t *testing.T) {
 	t.Helper()
 	source, out := t.TempDir(), t.TempDir()
@@ -82,7 +81,7 @@ func TestRecordedRun(t *testing.T) {
 		"exitzero: passed without running a test: something ended the test binary, like an exit in TestMain",
 		"zoo/fail/fail_test.go:11 TestParent/child (example.com/zoo/fail): got 1",
 		"zoo/fail/fail_test.go:23 TestParentAndChild/child (example.com/zoo/fail): c",
-		"zoo/fail/fail_test.go:27 Example_bad (example.com/zoo/fail): the example printed something else than its comment says",
+		"zoo/fail/fail_test.go:27 Example_bad (example.com/zoo/fail): the example's output differs from its comment",
 		"zoo/fatalgo/p_test.go:8 TestBoomElsewhere (example.com/zoo/fatalgo): panic: elsewhere",
 		"zoo/hang/h_test.go:7 TestHang/sub (example.com/zoo/hang): panic: test timed out after 2s",
 		"zoo/initpanic/i_test.go:5 initpanic: panic: at init",

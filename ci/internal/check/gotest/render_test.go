@@ -59,7 +59,7 @@ web      succeeded  1 test    coverage 50.0 %
 `, shop().String())
 }
 
-func TestSummaryKeepsItsJSONKeys(t *testing.T) {
+func TestSummaryJSONKeys(t *testing.T) {
 	out, err := json.Marshal(shop())
 	require.NoError(t, err)
 	require.Contains(t, string(out), `{"result":"failed","modules":[{"path":"backend","result":"succeeded","coverage":97.3,`)
@@ -78,19 +78,19 @@ func TestMarkdown(t *testing.T) {
 	text := shop().markdown()
 
 	require.True(t, strings.HasPrefix(text, "## Tests failed\n\n43 passed, 3 failed, 1 skipped\n\n"+
-		"Coverage of ci is too low: 84.9 %, at least 85 % is asked for.\n\n"+
+		"Coverage of ci is too low: 84.9 %, the minimum is 85 %.\n\n"+
 		"<details><summary>ci/a/a_test.go:7 <b>TestX/y (slipway/a)</b><br>got 1</summary>\n\n```\n    a_test.go:7: got 1\n"), text)
 	require.Contains(t, text, "<details><summary>1 test skipped</summary>\n\n- backend/api/net_test.go:9 <code>TestIPv6</code>: no IPv6 here\n\n</details>\n")
 	require.True(t, strings.HasSuffix(text, "### Coverage\n\n| Module, package | Coverage | Minimum | Statements |\n|:--|--:|--:|--:|\n"), text)
 }
 
-func TestMarkdownEscapesWhatTestsPrint(t *testing.T) {
+func TestMarkdownEscapesTestOutput(t *testing.T) {
 	f := Failure{Package: "p", Test: "Test/<x>", Message: "a </summary> & b", Output: "````\nfence\n"}
 	require.Equal(t, "<details><summary><b>Test/&lt;x&gt; (p)</b><br>a &lt;/summary&gt; &amp; b</summary>\n\n"+
 		"`````\na </summary> & b\n````\nfence\n`````\n\n</details>\n\n", f.markdown())
 }
 
-func TestMarkdownStaysSmall(t *testing.T) {
+func TestMarkdownLimit(t *testing.T) {
 	s := Summary{Result: Failed, Modules: []Module{{Path: "ci"}}}
 	m := &s.Modules[0]
 	long := strings.Repeat("é", 5_000)
@@ -105,12 +105,12 @@ func TestMarkdownStaysSmall(t *testing.T) {
 	require.LessOrEqual(t, len(text), report.MarkdownLimit)
 	require.Greater(t, len(text), report.MarkdownLimit/2)
 	require.Contains(t, text, "0 passed, 400 failed, 400 skipped")
-	require.Regexp(t, `\n\d+ more of the failures did not fit; junit.xml has them\.`, text)
-	require.Regexp(t, `\n- \d+ more did not fit; junit.xml has them\.`, text)
+	require.Regexp(t, `\n\d+ more failures are in junit.xml\.`, text)
+	require.Regexp(t, `\n- \d+ more are in junit.xml\.`, text)
 	require.Equal(t, strings.Count(text, "<details>"), strings.Count(text, "</details>"))
 }
 
-func TestJUnitHasACaseForEverythingThatCounts(t *testing.T) {
+func TestJUnitCases(t *testing.T) {
 	v := zooVerdict(t)
 	other := judge(appModule(), &results{}, ending{})
 	var out bytes.Buffer

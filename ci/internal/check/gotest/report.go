@@ -17,7 +17,7 @@ type document struct {
 	write func(w io.Writer) error
 }
 
-// documents lists what the report directory holds.
+// documents lists the files of the report directory.
 func documents(s Summary, verdicts []verdict) []document {
 	return []document{
 		{"coverage.out", s.covered.WriteProfile},
@@ -28,9 +28,8 @@ func documents(s Summary, verdicts []verdict) []document {
 	}
 }
 
-// prepareReport makes dir and proves it writable, before minutes go into tests
-// whose report has no place. It removes an earlier report, which would pass for
-// this run's if this one is cut short.
+// prepareReport creates dir and checks that it is writable before the tests run. It removes
+// an earlier report, which could be mistaken for this run's if this run is interrupted.
 func prepareReport(dir string) error {
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
@@ -50,7 +49,7 @@ func prepareReport(dir string) error {
 	return reportError(dir, err)
 }
 
-// writeReport writes all documents, or none where one of them cannot be made.
+// writeReport writes all documents, or none if rendering one of them fails.
 func writeReport(dir string, docs []document) error {
 	contents := make([]bytes.Buffer, len(docs))
 	for i, d := range docs {
@@ -59,7 +58,7 @@ func writeReport(dir string, docs []document) error {
 		}
 	}
 	for i, d := range docs {
-		if err := source.WriteFile(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
+		if err := source.WriteFileAtomic(filepath.Join(dir, d.name), contents[i].Bytes(), 0o644); err != nil {
 			return reportError(dir, err)
 		}
 	}

@@ -11,30 +11,30 @@ import (
 type status string
 
 const (
-	running status = "" // still running, or cut short
+	running status = "" // running, or ended without a result
 	passed  status = "pass"
 	failed  status = "fail"
 	skipped status = "skip"
 )
 
-// results is what the event stream of one module says.
+// results are the results of one module, from its event stream.
 type results struct {
 	packages map[string]*packageResult
-	builds   map[string]*transcript // by what was built
-	stray    transcript             // lines that are no events
+	builds   map[string]*transcript // output of builds by package
+	stray    transcript             // lines that are not events
 }
 
 type packageResult struct {
 	path        string
 	status      status
 	elapsed     time.Duration
-	failedBuild string        // what did not build, where that is why it failed
-	tests       []*testResult // in the order in which they started
+	failedBuild string        // the package whose failed build made this one fail
+	tests       []*testResult // in the order of their start
 	latest      map[string]*testResult
-	output      transcript // outside every test
-	// claims says that the package reports success and does not admit to
-	// having no tests to run.
-	claims bool
+	output      transcript // outside of tests
+	// reportsSuccess is set if the package printed "ok" without
+	// "[no tests to run]".
+	reportsSuccess bool
 }
 
 type testResult struct {
@@ -45,10 +45,9 @@ type testResult struct {
 	children int
 	output   transcript
 
-	// culprit is the first failed test below this one, which failed, too, only
-	// for that reason.
-	culprit *testResult
-	// context is what the tests above a culprit, and its package, had to say.
+	// cause is the first failed subtest, because of which this test failed too.
+	cause *testResult
+	// context is the output of a cause's parent tests and package.
 	context string
 }
 
@@ -89,20 +88,20 @@ func (p *packageResult) event(e event) {
 			p.output.add(e.Output)
 		}
 		if strings.HasPrefix(e.Output, "ok  \t") {
-			p.claims = !strings.Contains(e.Output, "[no tests to run]")
+			p.reportsSuccess = !strings.Contains(e.Output, "[no tests to run]")
 		}
 	case "pass", "fail", "skip":
 		p.status, p.elapsed, p.failedBuild = status(e.Action), seconds(e.Elapsed), e.FailedBuild
 	}
 }
 
-// packageFrame recognises the lines with which the go command frames a
-// package's output. They say nothing that its events do not.
+// packageFrame matches the lines that the go command adds to a package's output. They
+// contain nothing that the events do not.
 var packageFrame = regexp.MustCompile(
 	`^(?:(?:PASS|FAIL)\n?$|(?:ok  |FAIL|\?   )\t|coverage: |\t\S+\t\tcoverage: |testing: warning: no tests to run|program not built with -cover\n)`)
 
-// test returns the test that e is about. A test that runs again (TestMain may
-// call m.Run twice) is another one of the same name.
+// test returns the test of e. A test that runs again, because TestMain calls m.Run twice,
+// is another test of the same name.
 func (p *packageResult) test(e event) *testResult {
 	t := p.latest[e.Test]
 	if t != nil && (e.Action != "run" || t.status == running) {
@@ -129,13 +128,13 @@ func (p *packageResult) test(e event) *testResult {
 func (t *testResult) event(e event) {
 	switch e.Action {
 	case "output":
-		if !t.frames(e.Output) {
+		if !t.isFrame(e.Output) {
 			t.output.add(e.Output)
 		}
 	case "pass", "fail", "skip":
 		t.status, t.elapsed = status(e.Action), seconds(e.Elapsed)
 		if t.status == passed {
-			t.output = transcript{} // nobody will ask for it
+			t.output = transcript{} // not needed
 		}
 	}
 }
@@ -143,7 +142,7 @@ func (t *testResult) event(e event) {
 var frameMarks = []string{"=== RUN   ", "=== PAUSE ", "=== CONT  ", "=== NAME  ", "--- PASS: ", "--- FAIL: ", "--- SKIP: "}
 
 // frames reports whether line frames the test's output.
-func (t *testResult) frames(line string) bool {
+func (t *testResult) isFrame(line string) bool {
 	line = strings.TrimLeft(line, " ")
 	return slices.ContainsFunc(frameMarks, func(mark string) bool {
 		rest, marked := strings.CutPrefix(line, mark)
@@ -151,8 +150,7 @@ func (t *testResult) frames(line string) bool {
 	})
 }
 
-// sorted returns the packages by path: their order in the stream varies from
-// run to run.
+// sorted returns the packages sorted by path, because their order in the stream varies.
 func (r *results) sorted() []*packageResult {
 	packages := make([]*packageResult, 0, len(r.packages))
 	for _, p := range r.packages {

@@ -20,13 +20,11 @@ import (
 
 const noGo = "go is not on PATH: install Go from https://go.dev/dl"
 
-// Run tests the modules of the tree at source with executor, and writes the report.
-// Failed tests and too little coverage are in the Summary; an error says that
-// the stage could not do all of its work. It is an [*OptionError] where the options
-// are to blame, and wraps [exec.ErrNotFound] where Go is missing,
-// [ErrNoCompiler] where the race detector has no C compiler, and the context's
-// cause where the run was cancelled. Modules run at the same time where there
-// are cores to spare, and each to its end: no failure hides another.
+// Run tests the modules of the tree at source and writes the report. Test failures and
+// insufficient coverage are in the Summary. The error is an [*OptionError] for invalid
+// options, and wraps [exec.ErrNotFound] if Go is missing, [ErrNoCompiler] if the race
+// detector has no C compiler, and the context's cause if the run was cancelled. Modules run
+// concurrently if there are enough cores, and all of them run even if one fails.
 func Run(ctx context.Context, source string, executor step.Executor, o Options) (Summary, error) {
 	modules, err := o.modules(source)
 	if err != nil {
@@ -63,10 +61,10 @@ func Run(ctx context.Context, source string, executor step.Executor, o Options) 
 type runner struct {
 	exec    step.Executor
 	options Options
-	telling sync.Mutex
+	logMu   sync.Mutex
 }
 
-// outcome is all that is known of a module's run.
+// outcome is the result of a module's run.
 type outcome struct {
 	summary  Module
 	verdict  verdict
@@ -78,8 +76,8 @@ func (r *runner) all(ctx context.Context, modules []module) ([]outcome, error) {
 	outcomes := make([]outcome, len(modules))
 	errs := make([]error, len(modules))
 	var group errgroup.Group
-	// A go test compiles and runs packages on all cores, with stretches that
-	// keep one busy; half as many at a time fill those.
+	// go test compiles and runs packages on all cores, but not all of the time: run half
+	// as many modules as there are cores.
 	group.SetLimit(max(1, runtime.GOMAXPROCS(0)/2))
 	for i, m := range modules {
 		group.Go(func() error {
@@ -93,7 +91,7 @@ func (r *runner) all(ctx context.Context, modules []module) ([]outcome, error) {
 	}
 	for i, err := range errs {
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, ErrNoCompiler) {
-			return nil, err // the machine's fault: once is enough
+			return nil, err // the same for all modules
 		}
 		if err != nil {
 			v := verdict{module: modules[i], results: &results{}}
@@ -109,8 +107,8 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	if ctx.Err() != nil {
 		return outcome{}, context.Cause(ctx)
 	}
-	told := &progress{module: m.dir, total: m.packages(), started: time.Now()}
-	r.tell("%s: compiling and testing %d packages", m.dir, told.total)
+	reporter := &progress{module: m.dir, total: m.packages(), started: time.Now()}
+	r.tell("%s: compiling and testing %d packages", m.dir, reporter.total)
 	dir, err := os.MkdirTemp("", "slipway-test-*")
 	if err != nil {
 		return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
@@ -122,21 +120,21 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	}()
 
 	executor, invocation := r.exec, Step(m.dir, r.options)
-	if host, ok := executor.(step.Host); ok { // a container's events come at its end
+	if host, ok := executor.(step.Host); ok { // a container returns events when it ends
 		temp := m.temp()
 		if err := os.MkdirAll(temp, 0o700); err != nil {
 			return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
 		}
 		defer func() {
-			if ctx.Err() != nil { // go was perhaps killed, and left it
+			if ctx.Err() != nil { // go may have been killed without removing its files
 				_ = os.RemoveAll(temp)
 			}
-			_ = os.Remove(temp) // as long as no other run is in there
+			_ = os.Remove(temp) // fails if another run uses it
 		}()
 		invocation.Env["GOTMPDIR"] = temp
-		host.Tee = told
+		host.Tee = reporter
 		executor = host
-		defer told.report(func(line string) { r.tell("%s", line) })()
+		defer reporter.report(func(line string) { r.tell("%s", line) })()
 	}
 	result, err := executor.Run(ctx, invocation, dir)
 	switch {
@@ -149,26 +147,26 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	if err != nil {
 		return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
 	}
-	took := time.Since(told.started)
+	took := time.Since(reporter.started)
 	out.summary.DurationMS = took.Milliseconds()
 	r.tell("%s: %d passed, %d failed, %d skipped, %s, in %s", m.dir, out.summary.Passed, out.summary.Failed,
 		out.summary.Skipped, out.summary.coverageText(), took.Round(100*time.Millisecond))
 	return out, nil
 }
 
-// temp is where go's own temporary files go on the host. It is the same for each run:
-// [testing.T.TempDir] asks for GOTMPDIR, and Go keeps a result for the environment that
-// its test has asked for. A name that others can guess is no name for a folder that they
-// can write to, so it is not in the one for everybody's temporary files.
+// temp returns the directory for the go command's temporary files on the host. It is the
+// same for each run, because Go's test cache depends on the environment variables that a
+// test reads, and [testing.T.TempDir] reads GOTMPDIR. It is in the user's cache directory,
+// because other users could create a predictable name in the shared temporary directory.
 func (m module) temp() string {
 	base, err := os.UserCacheDir()
 	if err != nil {
-		base = os.TempDir() // without a home
+		base = os.TempDir() // without a home directory
 	}
 	return filepath.Join(base, fmt.Sprintf("slipway-go-%.8x", sha256.Sum256([]byte(m.roots[0]+"\x00"+m.dir))))
 }
 
-// read judges what the invocation left in dir.
+// read evaluates the outputs in dir.
 func (r *runner) read(m module, dir string, end step.Result) (outcome, error) {
 	results, err := readEventsFile(filepath.Join(dir, eventsFile))
 	if err != nil {
@@ -184,8 +182,8 @@ func (r *runner) read(m module, dir string, end step.Result) (outcome, error) {
 	if m.dir != PipelineTests {
 		measured, err = readProfile(m, filepath.Join(dir, profileFile), r.options.Exclude)
 	}
-	// The go command writes no profile where nothing was built, and half a one
-	// where it was killed; that has been told then.
+	// The go command writes no profile if nothing was built, and a truncated one if it
+	// was killed; both are failures already.
 	if err != nil && len(v.failures) == 0 {
 		v.failModule("its coverage is unknown: "+err.Error(), "")
 	}
@@ -195,7 +193,7 @@ func (r *runner) read(m module, dir string, end step.Result) (outcome, error) {
 func readEventsFile(name string) (*results, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("go test left no events: %w", err)
+		return nil, fmt.Errorf("go test wrote no events: %w", err)
 	}
 	defer file.Close()
 	return readResults(file)
@@ -205,7 +203,7 @@ func readProfile(m module, name string, exclude coverage.Globs) (coverage.Module
 	none := coverage.Module{Dir: m.dir, ImportPath: m.importPath}
 	file, err := os.Open(name)
 	if err != nil {
-		return none, fmt.Errorf("go test left no coverage profile: %w", err)
+		return none, fmt.Errorf("go test wrote no coverage profile: %w", err)
 	}
 	defer file.Close()
 	measured, err := coverage.ReadModule(m.tree, m.dir, m.importPath, file, exclude)
@@ -215,7 +213,7 @@ func readProfile(m module, name string, exclude coverage.Globs) (coverage.Module
 	return measured, nil
 }
 
-// summarise puts the verdict and the coverage of a module together.
+// summarise combines the verdict and the coverage of a module.
 func (v verdict) summarise(measured coverage.Module, gate coverage.Gate) Module {
 	total, minimum := measured.Totals(), gate.For(v.module.dir)
 	failedTests := 0
@@ -241,7 +239,7 @@ func (r *runner) tell(format string, args ...any) {
 	if r.options.Narrate == nil {
 		return
 	}
-	r.telling.Lock()
-	defer r.telling.Unlock()
+	r.logMu.Lock()
+	defer r.logMu.Unlock()
 	r.options.Narrate(fmt.Sprintf(format, args...))
 }

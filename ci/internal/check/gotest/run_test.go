@@ -22,7 +22,7 @@ type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errFull }
 
-// played is an executor that leaves what it is told to.
+// played is an executor that returns a given result.
 type played func(s step.Step, dir string) (step.Result, error)
 
 func (p played) Run(_ context.Context, s step.Step, dir string) (step.Result, error) {
@@ -105,8 +105,8 @@ func TestRunRefusesOptionsThatNameNothing(t *testing.T) {
 		"no module to test: name at least one module directory":                                           {},
 		"module directory \"web\" has no go.mod: create it with `go mod init`, or name another directory": {Modules: []string{"web"}},
 		"module directory \"../app\" is not inside the source tree":                                       {Modules: []string{"../app"}},
-		"odd/go.mod names no module: its first line is to be `module PATH`":                               {Modules: []string{"odd"}},
-		"the coverage gate names module \"ap\", which is not tested; there are [\"app\"]":                 {Modules: []string{"app", "./app/"}, Gate: coverage.Gate{Modules: map[string]float64{"ap": 1}}},
+		"odd/go.mod has no module path: add the line `module PATH`":                                       {Modules: []string{"odd"}},
+		"the coverage gate names module \"ap\", which is not tested: want one of [\"app\"]":               {Modules: []string{"app", "./app/"}, Gate: coverage.Gate{Modules: map[string]float64{"ap": 1}}},
 		"files to exclude from coverage: pattern \"[\": syntax error in pattern":                          {Modules: []string{"app"}, Exclude: coverage.Globs{"["}},
 	} {
 		_, err := Run(t.Context(), source, played(nil), o)
@@ -178,7 +178,7 @@ func TestRunWithoutEvidenceIsAFailure(t *testing.T) {
 		end             step.Result
 		want            string
 	}{
-		"no profile":        {greenEvents, "", step.Result{}, "its coverage is unknown: go test left no coverage profile"},
+		"no profile":        {greenEvents, "", step.Result{}, "its coverage is unknown: go test wrote no coverage profile"},
 		"a damaged profile": {greenEvents, "mode: atomic\nnonsense\n", step.Result{}, "its coverage is unknown: reading the coverage profile of app"},
 		"no tests":          {"", "mode: atomic\n", step.Result{}, "no test ran"},
 		"no build":          {"", "", step.Result{ExitCode: 1, Stderr: "go: no such tool"}, "go test failed with exit code 1"},
@@ -197,7 +197,7 @@ func TestRunWithoutEvidenceIsAFailure(t *testing.T) {
 	_, err := Run(t.Context(), appTree(t), played(func(step.Step, string) (step.Result, error) { return step.Result{}, nil }),
 		Options{Modules: []string{"app"}})
 	require.ErrorIs(t, err, os.ErrNotExist)
-	require.ErrorContains(t, err, "testing app: go test left no events")
+	require.ErrorContains(t, err, "testing app: go test wrote no events")
 }
 
 func TestRunNamesAMissingTool(t *testing.T) {
@@ -261,7 +261,7 @@ func TestRaceSupportedGivesTheReason(t *testing.T) {
 	for name, c := range map[string]struct{ variable, value, want string }{
 		"no compiler": {"CC", "no-such-cc -m64", `the race detector needs a C compiler, and "no-such-cc" is not on PATH: install gcc or clang`},
 		"platform":    {"GOARCH", "386", "the race detector does not run on linux/386"},
-		"a broken go": {"GOTOOLCHAIN", "nonsense", "asking go for its environment: go: invalid GOTOOLCHAIN \"nonsense\""},
+		"a broken go": {"GOTOOLCHAIN", "nonsense", "go env failed: go: invalid GOTOOLCHAIN \"nonsense\""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("GOOS", "linux")

@@ -8,9 +8,9 @@ import (
 	"text/tabwriter"
 )
 
-// String is the summary for a terminal: every failure with its place and
-// its own output, every skipped test with its reason, a line for each module,
-// and the counts alone on the last line, "N passed, N failed, N skipped".
+// String returns the summary for a terminal: every failure with its location and output,
+// every skipped test with its reason, a line for each module, and last the line "N passed,
+// N failed, N skipped".
 func (s Summary) String() string {
 	var b strings.Builder
 	for _, m := range s.Modules {
@@ -36,8 +36,8 @@ func (s Summary) String() string {
 	return b.String()
 }
 
-// body is the failure's output, preceded by its message where the output does
-// not say it.
+// body returns the failure's output, preceded by its message unless the output contains
+// it.
 func (f Failure) body() string {
 	output := strings.Trim(f.Output, "\n")
 	switch {
@@ -63,7 +63,7 @@ func (m Module) coverageText() string {
 	}
 }
 
-// subject is what failed.
+// subject returns the name of the failed test or package.
 func (f Failure) subject() string {
 	if f.Test == "" {
 		return f.Package
@@ -71,7 +71,7 @@ func (f Failure) subject() string {
 	return f.Test + " (" + f.Package + ")"
 }
 
-// tenths cuts a percentage in hundredths to one decimal.
+// tenths formats a percentage with one decimal, rounded down.
 func tenths(percent float64) string {
 	hundredths := int(math.Round(percent * 100))
 	return fmt.Sprintf("%d.%d", hundredths/100, hundredths%100/10)

@@ -7,13 +7,11 @@ import (
 	"unicode"
 )
 
-// transcriptPart is how many bytes a transcript keeps of its beginning, and of
-// its end.
+// transcriptPart is how many bytes a transcript keeps of the beginning and of the end.
 const transcriptPart = 32 << 10
 
-// transcript collects output in bounded memory. What it leaves out is in the
-// middle: a cause stands at the beginning (a panic) or at the end (an
-// assertion after a long log).
+// transcript collects output in bounded memory. It drops the middle, because the cause is
+// at the beginning (a panic) or at the end (an assertion after a long log).
 type transcript struct {
 	head, tail []byte
 	dropped    int
@@ -23,7 +21,7 @@ func (t *transcript) add(text string) {
 	room := min(transcriptPart-len(t.head), len(text))
 	t.head = append(t.head, text[:room]...)
 	t.tail = append(t.tail, text[room:]...)
-	// Twice the size before cutting, so that each byte is moved once.
+	// Cut at twice the size, so that each byte is moved once.
 	if len(t.tail) > 2*transcriptPart {
 		cut := len(t.tail) - transcriptPart
 		t.dropped += cut
@@ -33,8 +31,7 @@ func (t *transcript) add(text string) {
 
 var terminalCodes = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])`)
 
-// String is the output as plain text: without terminal codes and control
-// characters, which no report can hold.
+// String returns the output as plain text, without terminal codes and control characters.
 func (t *transcript) String() string {
 	text := string(t.head)
 	if t.dropped > 0 {

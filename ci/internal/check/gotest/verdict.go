@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// unfinished is the message of a test without an end, which another one's panic,
-// an exit or a signal cut short.
-const unfinished = "did not finish: the test binary ended while it ran"
+// unfinishedMessage is the message of a test without a result, because of another test's
+// panic, an exit or a signal.
+const unfinishedMessage = "did not finish: the test binary ended while it ran"
 
-// verdict is what the events of a module amount to.
+// verdict is the evaluation of a module's events.
 type verdict struct {
 	module   module
 	results  *results
@@ -27,32 +27,31 @@ type ending struct {
 	stderr   string
 }
 
-// judge turns results into failures: every one that the events, their absence
-// or the exit code tell of.
+// judge derives the failures from the events, from missing events and from the exit code.
 func judge(m module, r *results, end ending) verdict {
 	v := verdict{module: m, results: r, end: end}
 	for _, p := range r.sorted() {
 		v.pkg(p)
 	}
-	said := strings.TrimSpace(plain(end.stderr) + r.stray.String())
+	output := strings.TrimSpace(plain(end.stderr) + r.stray.String())
 	switch {
 	case len(v.failures) > 0:
 	case end.exitCode != 0:
 		message := fmt.Sprintf("go test failed with exit code %d", end.exitCode)
-		v.failModule(message, said)
+		v.failModule(message, output)
 	case v.passed == 0 && len(v.skips) > 0:
-		v.failModule(fmt.Sprintf("no test ran: all %d skipped themselves", len(v.skips)), said)
+		v.failModule(fmt.Sprintf("no test ran: all %d were skipped", len(v.skips)), output)
 	case v.passed == 0:
-		v.failModule("no test ran: the module has no tests", said)
+		v.failModule("no test ran: the module has no tests", output)
 	}
 	return v
 }
 
 func (v *verdict) pkg(p *packageResult) {
-	assignCulprits(p)
+	assignCauses(p)
 	var first *testResult // the first failure, which gets the package's output
 	for _, t := range p.tests {
-		if t.failing() && t.culprit == nil {
+		if t.failing() && t.cause == nil {
 			first = cmp.Or(first, t)
 		}
 	}
@@ -63,9 +62,9 @@ func (v *verdict) pkg(p *packageResult) {
 	}
 	for _, t := range p.tests {
 		switch {
-		case t.failing() && t.culprit == nil:
+		case t.failing() && t.cause == nil:
 			v.failTest(p, t)
-		case t.failing(): // told by its culprit
+		case t.failing(): // reported by its cause
 		case t.status == skipped:
 			v.skip(p, t)
 		case t.children == 0:
@@ -81,30 +80,29 @@ func (v *verdict) pkg(p *packageResult) {
 		v.failPackage(p, "failed without a failed test: something ended the test binary, like an exit in TestMain")
 	case p.status == failed && (first == nil || crashed):
 		v.failPackage(p, "")
-	case p.claims && len(p.tests) == 0:
+	case p.reportsSuccess && len(p.tests) == 0:
 		v.failPackage(p, "passed without running a test: something ended the test binary, like an exit in TestMain")
 	}
 }
 
-// assignCulprits finds for each test that has a failed test below it the first
-// of those, and hands over to it what the tests above it printed: a parent
-// fails with its subtest, and may have failed by itself as well, which the
-// events do not tell apart.
-func assignCulprits(p *packageResult) {
+// assignCauses sets the cause of each test with failed subtests, and adds the output of
+// parent tests to it. A parent fails with its subtest, and may also have failed by itself,
+// which the events do not show.
+func assignCauses(p *packageResult) {
 	for _, t := range slices.Backward(p.tests) {
 		if t.failing() && t.parent != nil {
-			t.parent.culprit = cmp.Or(t.culprit, t)
+			t.parent.cause = cmp.Or(t.cause, t)
 		}
 	}
 	for _, t := range p.tests {
 		output := t.output.String()
-		if t.failing() && t.culprit != nil && strings.TrimSpace(output) != "" {
-			t.culprit.context += "output of " + t.name + ":\n" + output
+		if t.failing() && t.cause != nil && strings.TrimSpace(output) != "" {
+			t.cause.context += "output of " + t.name + ":\n" + output
 		}
 	}
 }
 
-// failing reports whether t failed, or never came to an end.
+// failing reports whether t failed or did not finish.
 func (t *testResult) failing() bool { return t.status == failed || t.status == running }
 
 func (v *verdict) failTest(p *packageResult, t *testResult) {
@@ -116,9 +114,9 @@ func (v *verdict) failTest(p *packageResult, t *testResult) {
 	}
 	f.File, f.Line = at.file, at.line
 	if t.status == running && !crashLine.MatchString(f.Output) {
-		f.Message = unfinished
+		f.Message = unfinishedMessage
 	}
-	f.Message = cmp.Or(f.Message, "failed without saying why")
+	f.Message = cmp.Or(f.Message, "failed without a message")
 	f.Output += t.context
 	v.failures = append(v.failures, f)
 }
@@ -136,8 +134,8 @@ func (v *verdict) skip(p *packageResult, t *testResult) {
 	v.skips = append(v.skips, s)
 }
 
-// failBuild reports that p did not run because something did not build. Of
-// several packages that need it, one shows the tools' message.
+// failBuild reports that p did not run because a package did not build. Of several
+// packages that need it, one shows the compiler's message.
 func (v *verdict) failBuild(p *packageResult) {
 	text := ""
 	if build := v.results.builds[p.failedBuild]; build != nil {
@@ -157,8 +155,8 @@ func (v *verdict) failBuild(p *packageResult) {
 	v.failures = append(v.failures, f)
 }
 
-// buildOwner is the package to show the failure of a build with: the one that
-// was built, or else the first one that needed it.
+// buildOwner returns the package that shows the failure of a build: the one that was
+// built, or else the first one that needs it.
 func (v *verdict) buildOwner(build string) *packageResult {
 	built, _, _ := strings.Cut(build, " ") // "path [path.test]" is path built for its tests
 	var owner *packageResult
@@ -170,13 +168,13 @@ func (v *verdict) buildOwner(build string) *packageResult {
 	return owner
 }
 
-// failPackage reports a failure outside every test of p. An empty message is
-// taken from the output.
+// failPackage reports a failure of p outside of its tests. An empty message is replaced by
+// one from the output.
 func (v *verdict) failPackage(p *packageResult, message string) {
 	f := Failure{Package: p.path, Output: cmp.Or(p.output.String(), plain(v.end.stderr))}
-	at, said := v.module.locate(p.path, f.Output)
+	at, located := v.module.locate(p.path, f.Output)
 	f.File, f.Line = at.file, at.line
-	f.Message = cmp.Or(message, said, "failed without saying why")
+	f.Message = cmp.Or(message, located, "failed without a message")
 	v.failures = append(v.failures, f)
 }
 

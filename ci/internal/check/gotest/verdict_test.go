@@ -31,7 +31,7 @@ func judged(t *testing.T, end ending, events ...string) verdict {
 	return judge(appModule(), results, end)
 }
 
-func TestJudgeFindsFailuresThatNoTestTellsOf(t *testing.T) {
+func TestJudgeFailuresOutsideTests(t *testing.T) {
 	const app = "example.com/app"
 	for name, c := range map[string]struct {
 		end    ending
@@ -48,7 +48,7 @@ func TestJudgeFindsFailuresThatNoTestTellsOf(t *testing.T) {
 		},
 		"every test skipped": {
 			events: []string{`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"skip",'P',"Test":"TestA"}`, `{"Action":"pass",'P'}`},
-			want:   Failure{Package: app, Message: "no test ran: all 1 skipped themselves"},
+			want:   Failure{Package: app, Message: "no test ran: all 1 were skipped"},
 		},
 		"an exit code without events": {
 			end:    ending{exitCode: 2, stderr: "go: errors parsing go.mod\n"},
@@ -79,15 +79,15 @@ func TestJudgeFindsFailuresThatNoTestTellsOf(t *testing.T) {
 	}
 }
 
-func TestJudgeBelievesNoExitCodeOverAFailedTest(t *testing.T) {
+func TestJudgeIgnoresExitCodeZeroAfterFailure(t *testing.T) {
 	v := judged(t, ending{},
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"fail",'P',"Test":"TestA"}`, `{"Action":"pass",'P'}`)
 	require.Equal(t, []Failure{{
-		Package: "example.com/app", Test: "TestA", Message: "failed without saying why", File: "app/a_test.go", Line: 3,
+		Package: "example.com/app", Test: "TestA", Message: "failed without a message", File: "app/a_test.go", Line: 3,
 	}}, v.failures)
 }
 
-func TestJudgeCountsATestThatRunsTwiceTwice(t *testing.T) {
+func TestJudgeRepeatedTest(t *testing.T) {
 	v := judged(t, ending{exitCode: 1},
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"pass",'P',"Test":"TestA"}`,
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"fail",'P',"Test":"TestA"}`, `{"Action":"fail",'P'}`)
@@ -95,7 +95,7 @@ func TestJudgeCountsATestThatRunsTwiceTwice(t *testing.T) {
 	require.Len(t, v.failures, 1)
 }
 
-func TestJudgeFindsTheParentOfANameWithSlashes(t *testing.T) {
+func TestJudgeSubtestNameWithSlashes(t *testing.T) {
 	v := judged(t, ending{exitCode: 1},
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"run",'P',"Test":"TestA/x/y"}`,
 		`{"Action":"output",'P',"Test":"TestA/x/y","Output":"--- FAIL: TestA/x/y (0.00s)\n"}`,
@@ -104,7 +104,7 @@ func TestJudgeFindsTheParentOfANameWithSlashes(t *testing.T) {
 	require.Equal(t, "TestA/x/y", v.failures[0].Test)
 }
 
-func TestJudgeCountsAParentThatFailsByItself(t *testing.T) {
+func TestJudgeFailedParent(t *testing.T) {
 	v := judged(t, ending{exitCode: 1},
 		`{"Action":"run",'P',"Test":"TestA"}`, `{"Action":"run",'P',"Test":"TestA/b"}`, `{"Action":"pass",'P',"Test":"TestA/b"}`,
 		`{"Action":"output",'P',"Test":"TestA","Output":"    a_test.go:3: bad\n"}`, `{"Action":"fail",'P',"Test":"TestA"}`, `{"Action":"fail",'P'}`)
@@ -114,7 +114,7 @@ func TestJudgeCountsAParentThatFailsByItself(t *testing.T) {
 	}}, v.failures)
 }
 
-func TestLocateResolvesEveryFormOfPath(t *testing.T) {
+func TestLocatePaths(t *testing.T) {
 	for name, c := range map[string]struct {
 		output  string
 		at      place
@@ -153,7 +153,7 @@ func TestTranscriptKeepsBothEnds(t *testing.T) {
 	require.Regexp(t, `\n\.\.\. \d+ bytes left out \.\.\.\n`, text)
 }
 
-func TestReadResultsReportsALineWithoutEnd(t *testing.T) {
+func TestReadResultsUnterminatedLine(t *testing.T) {
 	_, err := readResults(strings.NewReader(strings.Repeat("x", maxEvent+1)))
 	require.EqualError(t, err, "reading the events of go test: bufio.Scanner: token too long")
 }

@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// Annotate writes the findings, and checks that failed, as workflow commands,
-// which GitHub shows beside the code:
+// Annotate writes the findings and failed checks as workflow commands, which GitHub shows
+// beside the code:
 // https://docs.github.com/actions/reference/workflow-commands-for-github-actions.
-// It shows ten errors of a step; the report has all of them.
+// GitHub shows ten errors of a step; the report has all.
 func (r Report) Annotate(w io.Writer) error {
 	var b strings.Builder
 	for _, f := range r.Findings {
 		var properties []string
 		if f.File != "" {
-			properties = append(properties, "file="+property.Replace(f.File))
+			properties = append(properties, "file="+escapeProperty.Replace(f.File))
 		}
 		if f.Line > 0 {
 			properties = append(properties, fmt.Sprintf("line=%d", f.Line))
@@ -23,23 +23,23 @@ func (r Report) Annotate(w io.Writer) error {
 		if f.Column > 0 {
 			properties = append(properties, fmt.Sprintf("col=%d", f.Column))
 		}
-		properties = append(properties, "title="+property.Replace(f.Tool+"/"+f.Rule))
-		fmt.Fprintf(&b, "::error %s::%s\n", strings.Join(properties, ","), message.Replace(f.Text))
+		properties = append(properties, "title="+escapeProperty.Replace(f.Tool+"/"+f.Rule))
+		fmt.Fprintf(&b, "::error %s::%s\n", strings.Join(properties, ","), escapeMessage.Replace(f.Text))
 	}
 	for _, c := range r.Checks {
 		switch {
-		case c.Result == Broken || (c.Result == Skipped && r.Strict):
-			fmt.Fprintf(&b, "::error title=%s::%s\n", property.Replace(c.Name), message.Replace(c.String()))
+		case c.Result == CheckFailed || (c.Result == Skipped && r.Strict):
+			fmt.Fprintf(&b, "::error title=%s::%s\n", escapeProperty.Replace(c.Name), escapeMessage.Replace(c.String()))
 		case c.Result == Skipped:
-			fmt.Fprintf(&b, "::warning title=%s::%s\n", property.Replace(c.Name), message.Replace(c.String()))
+			fmt.Fprintf(&b, "::warning title=%s::%s\n", escapeProperty.Replace(c.Name), escapeMessage.Replace(c.String()))
 		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// What workflow commands escape, in messages and in properties.
+// Escaping of messages and properties in workflow commands.
 var (
-	message  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
-	property = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+	escapeMessage  = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	escapeProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 )

@@ -13,32 +13,32 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Check is one run of a tool over one part of the tree.
+// Check is a run of a tool on a part of the tree.
 type Check struct {
 	Kind Kind
-	// Name tells it from others: the tool, and what it looks at.
+	// Name identifies the check: the tool and the part of the tree.
 	Name string
-	// nothing says why there is nothing to look at; "" where there is.
-	nothing string
-	run     func(ctx context.Context, executor step.Executor) ([]Finding, error)
+	// notApplicable is why the check has nothing to do, or "".
+	notApplicable string
+	run           func(ctx context.Context, executor step.Executor) ([]Finding, error)
 }
 
-// invocation is a step of a tool, and what its end means.
+// invocation is a step of a tool and the interpretation of its result.
 type invocation struct {
 	tool tool.Tool
 	step step.Step
-	// read turns what the step left in dir into findings. An error means that
-	// the tool did not do its work.
+	// read returns the findings from the outputs in dir. An error means that the tool
+	// failed.
 	read func(dir string, result step.Result) ([]Finding, error)
 }
 
-// check makes a check of invocations that run one after the other with the
-// same output directory, until one fails.
+// check returns a check that runs invocations in sequence with the same output directory,
+// until one fails.
 func check(kind Kind, what string, invocations ...invocation) Check {
-	return Check{Kind: kind, Name: nameOf(invocations[0].tool.Name, what), run: func(ctx context.Context, executor step.Executor) ([]Finding, error) {
+	return Check{Kind: kind, Name: checkName(invocations[0].tool.Name, what), run: func(ctx context.Context, executor step.Executor) ([]Finding, error) {
 		dir, err := os.MkdirTemp("", "slipway-lint-")
 		if err != nil {
-			return nil, fmt.Errorf("making room for the check: %w", err)
+			return nil, fmt.Errorf("creating a folder for the check: %w", err)
 		}
 		defer os.RemoveAll(dir)
 		var findings []Finding
@@ -57,34 +57,34 @@ func check(kind Kind, what string, invocations ...invocation) Check {
 	}}
 }
 
-func nameOf(tool, what string) string {
+func checkName(tool, what string) string {
 	if what == "" || what == "." {
 		return tool
 	}
 	return tool + " " + what
 }
 
-// places finds files of the source tree in what tools say.
-type places struct {
-	// roots are the absolute names of the tree's root, where steps run.
+// pathMapper maps paths in the output of tools to paths in the source tree.
+type pathMapper struct {
+	// roots are the absolute paths of the tree's root, on the host and in containers.
 	roots []string
 }
 
-func newPlaces(source string) (places, error) {
+func newPathMapper(source string) (pathMapper, error) {
 	root, err := filepath.Abs(source)
 	if err != nil {
-		return places{}, fmt.Errorf("finding the source tree: %w", err)
+		return pathMapper{}, fmt.Errorf("finding the source tree: %w", err)
 	}
-	p := places{roots: []string{root, step.ContainerSource}}
+	p := pathMapper{roots: []string{root, step.ContainerSource}}
 	if resolved, err := filepath.EvalSymlinks(root); err == nil && resolved != root {
 		p.roots = append(p.roots, resolved)
 	}
 	return p, nil
 }
 
-// file is the name of a file relative to the tree's root, where a tool that ran
-// in the folder dir calls it name.
-func (p places) file(dir, name string) string {
+// relative returns the path, relative to the tree's root, of a file that a tool in the
+// folder dir calls name.
+func (p pathMapper) relative(dir, name string) string {
 	if name == "" {
 		return ""
 	}
@@ -99,12 +99,15 @@ func (p places) file(dir, name string) string {
 	return filepath.ToSlash(name)
 }
 
-// broken is the error of a tool that did not do its work, with its last words.
-func broken(s step.Step, result step.Result, err error) error {
+// toolError returns the error of a tool that failed, with its last lines of output.
+func toolError(s step.Step, result step.Result, err error) error {
 	lines := strings.Split(strings.TrimSpace(result.Stderr), "\n")
-	said := outcome.OneLine(strings.Join(lines[max(0, len(lines)-3):], " "))
-	if said == "" {
-		return fmt.Errorf("%s ended with exit code %d, and cannot be read: %w", s.Name, result.ExitCode, err)
+	output := outcome.OneLine(strings.Join(lines[max(0, len(lines)-3):], " "))
+	switch {
+	case output != "":
+		return fmt.Errorf("%s ended with exit code %d: %s", s.Name, result.ExitCode, output)
+	case err != nil:
+		return fmt.Errorf("%s ended with exit code %d, but its output cannot be read: %w", s.Name, result.ExitCode, err)
 	}
-	return fmt.Errorf("%s ended with exit code %d: %s", s.Name, result.ExitCode, said)
+	return fmt.Errorf("%s ended with exit code %d and printed nothing", s.Name, result.ExitCode)
 }

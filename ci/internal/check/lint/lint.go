@@ -1,9 +1,8 @@
-// Package lint is the lint stage: it runs every tool that looks for faults in
-// the source tree, and tells all that they find in one order and one form.
+// Package lint is the lint stage: it runs linters and scanners on the source tree and
+// reports their findings in a common format.
 //
-// Tools that write SARIF are in tools.go, others in files of their own: the invocation
-// as a step, and what its output means. A tool that cannot be had is never taken for
-// one that found nothing.
+// Tools that write SARIF are in tools.go, others in files of their own. A missing tool is
+// reported as skipped, not as a check without findings.
 package lint
 
 import (
@@ -15,7 +14,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Kind names checks that belong together, and can be asked for by name.
+// Kind is a kind of check, which --only selects.
 type Kind string
 
 // The kinds of check.
@@ -30,13 +29,13 @@ const (
 	Security     Kind = "security"      // secrets in files, and misconfiguration of the platform
 )
 
-// Kinds are all kinds, in the order in which they start: the long ones first.
+// Kinds returns all kinds in the order in which they start: the slow ones first.
 func Kinds() []Kind {
 	return []Kind{GolangciLint, Govulncheck, Terraform, Gofumpt, Actionlint, Nginx, TFLint, Security}
 }
 
-// ParseKinds reads names of kinds; none means all. An unknown one is a usage
-// error that says what was meant.
+// ParseKinds parses names of kinds; none means all. An unknown name is a usage error with
+// a suggestion.
 func ParseKinds(names []string) ([]Kind, error) {
 	if len(names) == 0 {
 		return Kinds(), nil
@@ -49,35 +48,34 @@ func ParseKinds(names []string) ([]Kind, error) {
 	for _, name := range names {
 		wanted[Kind(name)] = true
 		if !slices.Contains(known, name) {
-			hint := "there are " + strings.Join(known, ", ")
+			hint := "want one of " + strings.Join(known, ", ")
 			if near := outcome.Nearest(name, known); near != "" {
 				hint = fmt.Sprintf("did you mean %s?", near)
 			}
-			return nil, outcome.Usagef("no check %q: %s", name, hint)
+			return nil, outcome.Usagef("unknown check %q: %s", name, hint)
 		}
 	}
 	return slices.DeleteFunc(Kinds(), func(kind Kind) bool { return !wanted[kind] }), nil
 }
 
-// Finding is one thing that a tool found wrong. Its JSON is part of the
-// interface.
+// Finding is a finding of a tool. Its JSON is part of the interface.
 type Finding struct {
 	Tool string `json:"tool"`
-	// File is slash-separated and relative to the root of the source tree,
-	// unless it lies outside. It is "" where the tool names none.
+	// File is slash-separated and relative to the root of the source tree, or absolute
+	// outside of it. It is "" if the tool names no file.
 	File string `json:"file"`
-	// Line and Column count from 1; 0 where the tool tells none.
+	// Line and Column count from 1; 0 means unknown.
 	Line   int `json:"line"`
 	Column int `json:"column"`
-	// Rule is the tool's name for what is wrong, to look up or to silence it by.
+	// Rule is the id of the tool's rule.
 	Rule string `json:"rule"`
 	Text string `json:"text"`
-	// Fix is the mend, in words or as a difference; "" where the tool knows none.
+	// Fix is how to fix it, as text or a diff; "" if the tool suggests nothing.
 	Fix string `json:"fix"`
 }
 
-// Place is where the finding is, as terminals and editors understand it.
-func (f Finding) Place() string {
+// Location returns the location in the form FILE:LINE:COLUMN, or "-" without a file.
+func (f Finding) Location() string {
 	switch {
 	case f.File == "":
 		return "-"
@@ -89,12 +87,12 @@ func (f Finding) Place() string {
 	return fmt.Sprintf("%s:%d:%d", f.File, f.Line, f.Column)
 }
 
-// String is the finding in one line.
+// String returns the finding on one line.
 func (f Finding) String() string {
-	return fmt.Sprintf("%s: %s (%s/%s)", f.Place(), outcome.OneLine(f.Text), f.Tool, f.Rule)
+	return fmt.Sprintf("%s: %s (%s/%s)", f.Location(), outcome.OneLine(f.Text), f.Tool, f.Rule)
 }
 
-// compare orders findings by where they are.
+// compare orders findings by location.
 func compare(a, b Finding) int {
 	return cmp.Or(
 		cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column),

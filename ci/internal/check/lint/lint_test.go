@@ -27,10 +27,10 @@ func TestParseKinds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []lint.Kind{lint.Gofumpt, lint.Nginx}, kinds)
 	for name, want := range map[string]string{
-		"golanci-lint": `no check "golanci-lint": did you mean golangci-lint?`,
-		"terra":        `no check "terra": did you mean terraform?`,
-		"eslint":       `no check "eslint": did you mean tflint?`,
-		"prettier":     `no check "prettier": there are golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
+		"golanci-lint": `unknown check "golanci-lint": did you mean golangci-lint?`,
+		"terra":        `unknown check "terra": did you mean terraform?`,
+		"eslint":       `unknown check "eslint": did you mean tflint?`,
+		"prettier":     `unknown check "prettier": want one of golangci-lint, govulncheck, terraform, gofumpt, actionlint, nginx, tflint, security`,
 	} {
 		_, err := lint.ParseKinds([]string{"nginx", name})
 		require.EqualError(t, err, want)
@@ -38,9 +38,8 @@ func TestParseKinds(t *testing.T) {
 	}
 }
 
-// TestToolsThatDoNotRun holds that none of them passes for one that found
-// nothing.
-func TestToolsThatDoNotRun(t *testing.T) {
+// TestToolErrors checks that a tool that fails is not reported as clean.
+func TestToolErrors(t *testing.T) {
 	const noDatabase = "govulncheck: fetching vulnerabilities: Get \"https://vuln.go.dev/index/modules.json.gz\": dial tcp: lookup vuln.go.dev: no such host\nexit status 1\n"
 	const noRegistry = "\nError: Failed to query available provider packages\n\nCould not retrieve the list of available versions for provider hashicorp/aws:\ncould not connect to registry.terraform.io: failed to request discovery\ndocument: Get \"https://registry.terraform.io/.well-known/terraform.json\": dial\ntcp: lookup registry.terraform.io: no such host\n"
 	const noLock = "\nError: Provider dependency changes detected\n\nChanges to the required provider dependencies were detected, but the lock\nfile is read-only.\n\nError: another\n"
@@ -54,30 +53,30 @@ func TestToolsThatDoNotRun(t *testing.T) {
 	}{
 		"no terraform":            {recorded{"terraform": absent}, "terraform fmt terraform", lint.Skipped, "terraform is not on PATH: install it"},
 		"no terraform, validate":  {recorded{"terraform": absent}, "terraform validate terraform", lint.Skipped, "terraform is not on PATH: install it"},
-		"no providers":            {recorded{"terraform init": {stderr: noRegistry, exit: 1}}, "terraform validate terraform", lint.Skipped, "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: could not connect to registry.terraform.io"},
-		"a stale lock":            {recorded{"terraform init": {stderr: noLock, exit: 1}}, "terraform validate terraform", lint.Broken, "terraform init terraform: Provider dependency changes detected Changes to the required provider dependencies were detected, but the lock file is read-only."},
-		"init without a word":     {recorded{"terraform init": {exit: 1}}, "terraform validate terraform", lint.Broken, "terraform init terraform ended with exit code 1"},
+		"no providers":            {recorded{"terraform init": {stderr: noRegistry, exit: 1}}, "terraform validate terraform", lint.Skipped, "the providers cannot be fetched: connect to the network or configure a mirror in TF_CLI_CONFIG_FILE: could not connect to registry.terraform.io"},
+		"a stale lock":            {recorded{"terraform init": {stderr: noLock, exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform: Provider dependency changes detected Changes to the required provider dependencies were detected, but the lock file is read-only."},
+		"init without output":     {recorded{"terraform init": {exit: 1}}, "terraform validate terraform", lint.CheckFailed, "terraform init terraform ended with exit code 1"},
 		"no nginx":                {recorded{"nginx": absent}, "nginx web", lint.Skipped, "nginx is not on PATH: install it (apt-get install nginx-light), or run it with Dagger"},
 		"nginx elsewhere":         {recorded{"nginx": {stderr: "[emerg] 1#1: open() \"/etc/nginx/mime.types\" failed (2: No such file or directory) in ./nginx/nginx.conf:14\n", exit: 1}}, "nginx web", lint.Skipped, "this machine's nginx has no /etc/nginx/mime.types"},
 		"no trivy":                {recorded{"trivy": absent}, "trivy terraform", lint.Skipped, "trivy is not on PATH"},
-		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached, connect to the network or name a mirror in GOVULNDB: Get "https://vuln.go.dev/index/modules.json.gz"`},
+		"no database":             {recorded{"govulncheck": {content: "", stderr: noDatabase, exit: 1}}, "govulncheck api", lint.Skipped, `the vulnerability database cannot be reached: connect to the network or set GOVULNDB to a mirror: Get "https://vuln.go.dev/index/modules.json.gz"`},
 		"no go":                   {recorded{"golangci-lint": absent}, "golangci-lint api", lint.Skipped, "go is not on PATH: install Go"},
 		"golangci-lint offline":   {recorded{"golangci-lint": {exit: 1, stderr: "go: github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0: module lookup disabled by GOPROXY=off\n"}}, "golangci-lint api", lint.Skipped, "golangci-lint v2.15.0 cannot be fetched, which needs the network the first time: module lookup disabled"},
-		"golangci-lint gives up":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: sarif(), exit: 1, stderr: "context loading failed: no go files\n"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 1: context loading failed: no go files"},
-		"golangci-lint: nothing":  {recorded{"golangci-lint": {exit: 1}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 1, and cannot be read: open"},
-		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: "{"}}, "golangci-lint api", lint.Broken, "golangci-lint api ended with exit code 0, and cannot be read: unexpected end of JSON input"},
-		"govulncheck crashes":     {recorded{"govulncheck": crash}, "govulncheck api", lint.Broken, "govulncheck api ended with exit code 1: goroutine 1 exit status 2"},
-		"actionlint crashes":      {recorded{"actionlint": crash}, "actionlint", lint.Broken, "actionlint ended with exit code 1:"},
-		"actionlint fails":        {recorded{"actionlint": {content: sarif(), exit: 1, stderr: "could not read config\n"}}, "actionlint", lint.Broken, "could not read config"},
-		"tflint crashes":          {recorded{"tflint": crash}, "tflint terraform", lint.Broken, "tflint terraform ended with exit code 1:"},
-		"terraform crashes":       {recorded{"terraform validate": crash}, "terraform validate terraform", lint.Broken, "terraform validate terraform ended with exit code 1:"},
-		"gofumpt crashes":         {recorded{"gofumpt": {exit: 1, stderr: "panic: x\n"}}, "gofumpt api", lint.Broken, "gofumpt api ended with exit code 1: panic: x"},
-		"nginx crashes":           {recorded{"nginx": {exit: 139}}, "nginx web", lint.Broken, "nginx web ended with exit code 139"},
-		"gitleaks crashes":        {recorded{"gitleaks": crash}, "gitleaks", lint.Broken, "gitleaks ended with exit code 1:"},
-		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.sarif", content: "{"}}, "gitleaks", lint.Broken, "gitleaks ended with exit code 0, and cannot be read"},
-		"trivy crashes":           {recorded{"trivy": crash}, "trivy terraform", lint.Broken, "trivy terraform ended with exit code 1:"},
-		"trivy: garbage":          {recorded{"trivy": {as: "trivy.sarif", content: "{"}}, "trivy terraform", lint.Broken, "cannot be read"},
-		"the engine is not there": {recorded{"gofumpt": {err: errors.New("no engine")}}, "gofumpt api", lint.Broken, "no engine"},
+		"golangci-lint gives up":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: sarif(), exit: 1, stderr: "context loading failed: no go files\n"}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 1: context loading failed: no go files"},
+		"golangci-lint: nothing":  {recorded{"golangci-lint": {exit: 1}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 1, but its output cannot be read: open"},
+		"golangci-lint: garbage":  {recorded{"golangci-lint": {as: "golangci-lint.sarif", content: "{"}}, "golangci-lint api", lint.CheckFailed, "golangci-lint api ended with exit code 0, but its output cannot be read: unexpected end of JSON input"},
+		"govulncheck crashes":     {recorded{"govulncheck": crash}, "govulncheck api", lint.CheckFailed, "govulncheck api ended with exit code 1: goroutine 1 exit status 2"},
+		"actionlint crashes":      {recorded{"actionlint": crash}, "actionlint", lint.CheckFailed, "actionlint ended with exit code 1:"},
+		"actionlint fails":        {recorded{"actionlint": {content: sarif(), exit: 1, stderr: "could not read config\n"}}, "actionlint", lint.CheckFailed, "could not read config"},
+		"tflint crashes":          {recorded{"tflint": crash}, "tflint terraform", lint.CheckFailed, "tflint terraform ended with exit code 1:"},
+		"terraform crashes":       {recorded{"terraform validate": crash}, "terraform validate terraform", lint.CheckFailed, "terraform validate terraform ended with exit code 1:"},
+		"gofumpt crashes":         {recorded{"gofumpt": {exit: 1, stderr: "panic: x\n"}}, "gofumpt api", lint.CheckFailed, "gofumpt api ended with exit code 1: panic: x"},
+		"nginx crashes":           {recorded{"nginx": {exit: 139}}, "nginx web", lint.CheckFailed, "nginx web ended with exit code 139"},
+		"gitleaks crashes":        {recorded{"gitleaks": crash}, "gitleaks", lint.CheckFailed, "gitleaks ended with exit code 1:"},
+		"gitleaks: garbage":       {recorded{"gitleaks": {as: "gitleaks.sarif", content: "{"}}, "gitleaks", lint.CheckFailed, "gitleaks ended with exit code 0, but its output cannot be read"},
+		"trivy crashes":           {recorded{"trivy": crash}, "trivy terraform", lint.CheckFailed, "trivy terraform ended with exit code 1:"},
+		"trivy: garbage":          {recorded{"trivy": {as: "trivy.sarif", content: "{"}}, "trivy terraform", lint.CheckFailed, "cannot be read"},
+		"the engine is not there": {recorded{"gofumpt": {err: errors.New("no engine")}}, "gofumpt api", lint.CheckFailed, "no engine"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -98,8 +97,8 @@ func TestToolsThatDoNotRun(t *testing.T) {
 	}
 }
 
-// TestNoFindingHidesAnother has checks fail in every way at the same time.
-func TestNoFindingHidesAnother(t *testing.T) {
+// TestEveryFindingIsReported runs checks that fail in different ways at the same time.
+func TestEveryFindingIsReported(t *testing.T) {
 	ended := recorded{
 		"golangci-lint": {file: "golangci-lint.sarif", as: "golangci-lint.sarif"},
 		"tflint":        {file: "tflint.sarif"},
@@ -107,7 +106,7 @@ func TestNoFindingHidesAnother(t *testing.T) {
 		"gitleaks":      {exit: 1, stderr: "out of memory"},
 	}
 	var told []string
-	report := play(t, ended, lint.Options{Narrate: func(line string) { told = append(told, line) }})
+	report := play(t, ended, lint.Options{Log: func(line string) { told = append(told, line) }})
 	require.Len(t, report.Findings, 3+7)
 	require.Len(t, told, 10, "a line per check, when it ends")
 	require.Contains(t, strings.Join(told, "\n"), "golangci-lint api: 3 findings, in 0s, the first api/main.go:14:5: wrapperFunc: suggestion: ")
@@ -142,10 +141,10 @@ func TestRenderings(t *testing.T) {
 			{Tool: "nginx", File: "n.conf", Line: 2, Rule: "emerg", Text: "worse"},
 		},
 		Checks: []lint.CheckResult{
-			{Kind: lint.Gofumpt, Name: "gofumpt api", Result: lint.Found, Findings: 1, DurationMS: 1234},
+			{Kind: lint.Gofumpt, Name: "gofumpt api", Result: lint.HasFindings, Findings: 1, DurationMS: 1234},
 			{Kind: lint.Nginx, Name: "nginx web", Result: lint.Skipped, Reason: "no nginx"},
-			{Kind: lint.TFLint, Name: "tflint terraform", Result: lint.Broken, Reason: "it crashed"},
-			{Kind: lint.Actionlint, Name: "actionlint", Result: lint.Nothing, Reason: "no workflow"},
+			{Kind: lint.TFLint, Name: "tflint terraform", Result: lint.CheckFailed, Reason: "it crashed"},
+			{Kind: lint.Actionlint, Name: "actionlint", Result: lint.NotApplicable, Reason: "no workflow"},
 			{Kind: lint.Security, Name: "gitleaks", Result: lint.Clean},
 		},
 	}
@@ -198,12 +197,12 @@ func TestSARIF(t *testing.T) {
 			{Tool: "nginx", File: "/etc/nginx/n.conf", Rule: "emerg", Text: "worse"},
 		},
 		Checks: []lint.CheckResult{
-			{Name: "gofumpt api", Result: lint.Found, Findings: 2},
-			{Name: "gofumpt ci", Result: lint.Broken, Reason: "it crashed"},
-			{Name: "nginx web", Result: lint.Broken, Reason: "it crashed, too", Findings: 1},
+			{Name: "gofumpt api", Result: lint.HasFindings, Findings: 2},
+			{Name: "gofumpt ci", Result: lint.CheckFailed, Reason: "it crashed"},
+			{Name: "nginx web", Result: lint.CheckFailed, Reason: "it crashed, too", Findings: 1},
 			{Name: "gitleaks", Result: lint.Clean},
 			{Name: "tflint terraform", Result: lint.Skipped, Reason: "no network"},
-			{Name: "actionlint", Result: lint.Nothing},
+			{Name: "actionlint", Result: lint.NotApplicable},
 		},
 	}
 	var b strings.Builder
@@ -291,29 +290,29 @@ func TestFind(t *testing.T) {
 	require.ErrorContains(t, err, `did you mean "api"?`)
 }
 
-// TestNothingToCheck is told as such.
-func TestNothingToCheck(t *testing.T) {
+// TestNotApplicable checks the reasons of checks that do not apply.
+func TestNotApplicable(t *testing.T) {
 	for whole, want := range map[bool]map[lint.Kind]string{
 		true: {
-			lint.GolangciLint: "there is no Go module", lint.Nginx: "there is no service of kind nginx",
-			lint.Actionlint: "no workflow in .github/workflows", lint.Terraform: "there is no Terraform configuration in terraform",
+			lint.GolangciLint: "no Go module", lint.Nginx: "no service of kind nginx",
+			lint.Actionlint: "no workflow in .github/workflows", lint.Terraform: "no Terraform configuration in terraform",
 		},
-		false: {lint.GolangciLint: "it looks at nothing of the selected services", lint.Security: "it looks at nothing of the selected services"},
+		false: {lint.GolangciLint: "it does not apply to the selected services", lint.Security: "it does not apply to the selected services"},
 	} {
-		report, err := lint.Run(t.Context(), t.TempDir(), recorded{}, lint.Targets{Whole: whole}, lint.Options{Image: image, Strict: true})
+		report, err := lint.Run(t.Context(), t.TempDir(), recorded{}, lint.Targets{All: whole}, lint.Options{Image: image, Strict: true})
 		require.NoError(t, err)
 		require.Equal(t, lint.Succeeded, report.Result)
 		for _, c := range report.Checks {
 			if reason, ok := want[c.Kind]; ok {
-				require.Equal(t, lint.Nothing, c.Result)
+				require.Equal(t, lint.NotApplicable, c.Result)
 				require.Equal(t, reason, c.Reason)
 			}
 		}
 	}
 }
 
-// TestSteps holds what the executors rely on: an image, a part of the tree, and
-// nothing left in it.
+// TestSteps checks that each step has an image and an include, and writes nothing to the
+// tree.
 func TestSteps(t *testing.T) {
 	seen := make(chan step.Step, 20)
 	play(t, recorded{"": {calls: func(s step.Step) { seen <- s }, content: "{}"}}, lint.Options{})
@@ -339,9 +338,9 @@ func TestSteps(t *testing.T) {
 	}, images)
 }
 
-// TestTrivySeesWhatTerraformSees: Trivy looks at no file of variables by itself,
-// and what stands once for each service of the services file would not be there.
-func TestTrivySeesWhatTerraformSees(t *testing.T) {
+// TestTrivyVariableFiles checks that Trivy gets the variable files: without the services
+// file it would not see resources with for_each.
+func TestTrivyVariableFiles(t *testing.T) {
 	commands := make(chan []string, 5)
 	in := lint.Targets{
 		Terraform: "terraform", Roots: []string{"terraform", "terraform/bootstrap"},

@@ -14,7 +14,7 @@ import (
 	"dagger/slipway/internal/exec/step"
 )
 
-// recording is how a tool once ended.
+// recording is a recorded result of a tool.
 type recording struct {
 	// file of testdata is what it left as; "" stands for its standard output.
 	file, as string
@@ -26,9 +26,8 @@ type recording struct {
 	calls func(s step.Step)
 }
 
-// recorded is an executor that plays the recording whose name a step's name
-// begins with. The longest one counts; of a step without one the tool finds
-// nothing.
+// recorded is an executor that returns the recording with the longest prefix of the step's
+// name. Without a recording the tool has no findings.
 type recorded map[string]recording
 
 func (r recorded) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
@@ -70,7 +69,7 @@ func (r recorded) Run(ctx context.Context, s step.Step, dir string) (step.Result
 	return step.Result{ExitCode: played.exit, Stderr: played.stderr}, nil
 }
 
-// nothingFound is what a tool leaves that finds nothing.
+// nothingFound returns the result of a tool without findings.
 func nothingFound(s step.Step) recording {
 	tool, _, _ := strings.Cut(s.Name, " ")
 	switch {
@@ -84,7 +83,7 @@ func nothingFound(s step.Step) recording {
 	return recording{}
 }
 
-// sarif is what a tool writes that finds results.
+// sarif returns a SARIF log with results.
 func sarif(results ...string) string {
 	return `{"version":"2.1.0","runs":[{"results":[` + strings.Join(results, ",") + `]}]}`
 }
@@ -94,7 +93,7 @@ func targets() lint.Targets {
 	return lint.Targets{
 		Modules: []string{"api"}, Sites: []platform.Service{{Name: "web", Path: "web", Kind: platform.Nginx}},
 		Terraform: "terraform", Roots: []string{"terraform"},
-		Workflows: []string{".github/workflows/ci.yml"}, Tracked: []string{"secret.txt"}, Whole: true,
+		Workflows: []string{".github/workflows/ci.yml"}, Tracked: []string{"secret.txt"}, All: true,
 	}
 }
 
@@ -109,7 +108,7 @@ func play(t *testing.T, r recorded, o lint.Options) lint.Report {
 	return report
 }
 
-// found is what the report tells of findings, a line each.
+// found returns the findings of a report, one per line.
 func found(report lint.Report) []string {
 	var lines []string
 	for _, f := range report.Findings {
@@ -118,7 +117,7 @@ func found(report lint.Report) []string {
 	return lines
 }
 
-// of is the result of one check.
+// of returns the result of a check.
 func of(t *testing.T, report lint.Report, check string) lint.CheckResult {
 	t.Helper()
 	for _, c := range report.Checks {

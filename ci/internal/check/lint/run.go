@@ -16,10 +16,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Run checks the targets in the tree at source with executor. Findings and
-// checks that could not be made are in the Report; the error is the context's
-// cause, where the run was cancelled. Checks run at the same time, as many as
-// there are cores, and each to its end: no finding hides another.
+// Run checks the targets in the tree at source. The Report contains the findings and the
+// failed checks; the error is the context's cause if the run was cancelled. Checks run
+// concurrently, and all of them run even if one fails.
 func Run(ctx context.Context, source string, executor step.Executor, t Targets, o Options) (Report, error) {
 	checks, err := o.checks(source, t)
 	if err != nil {
@@ -37,7 +36,7 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, c := range checks {
 		group.Go(func() error {
-			results[i], findings[i] = r.one(ctx, c)
+			results[i], findings[i] = r.runCheck(ctx, c)
 			return nil
 		})
 	}
@@ -49,10 +48,10 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 	slices.SortFunc(report.Findings, compare)
 	report.Findings = slices.Compact(report.Findings)
 	if report.Findings == nil {
-		report.Findings = []Finding{} // a list for programs, too
+		report.Findings = []Finding{} // not null in JSON
 	}
 	for _, result := range results {
-		if result.Result == Found || result.Result == Broken || (result.Result == Skipped && o.Strict) {
+		if result.Result == HasFindings || result.Result == CheckFailed || (result.Result == Skipped && o.Strict) {
 			report.Result = Failed
 		}
 	}
@@ -64,14 +63,14 @@ func run(ctx context.Context, executor step.Executor, checks []Check, o Options)
 type runner struct {
 	exec    step.Executor
 	options Options
-	telling sync.Mutex
+	logMu   sync.Mutex
 }
 
-// one runs one check and tells its result at once.
-func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
+// runCheck runs a check and logs its result.
+func (r *runner) runCheck(ctx context.Context, c Check) (CheckResult, []Finding) {
 	result := CheckResult{Kind: c.Kind, Name: c.Name, Result: Clean}
-	if c.nothing != "" {
-		result.Result, result.Reason = Nothing, c.nothing
+	if c.notApplicable != "" {
+		result.Result, result.Reason = NotApplicable, c.notApplicable
 		return result, nil
 	}
 	if ctx.Err() != nil {
@@ -80,7 +79,7 @@ func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
 	start := time.Now()
 	findings, err := c.run(ctx, r.exec)
 	if ctx.Err() != nil {
-		return result, nil // the run's fault, and not the check's
+		return result, nil // cancelled
 	}
 	result.DurationMS = time.Since(start).Milliseconds()
 	result.Findings = len(findings)
@@ -89,23 +88,23 @@ func (r *runner) one(ctx context.Context, c Check) (CheckResult, []Finding) {
 	case errors.As(err, &missing):
 		result.Result, result.Reason = Skipped, outcome.OneLine(missing.Reason)
 	case err != nil:
-		result.Result, result.Reason = Broken, outcome.OneLine(err.Error())
+		result.Result, result.Reason = CheckFailed, outcome.OneLine(err.Error())
 	case len(findings) > 0:
-		result.Result = Found
+		result.Result = HasFindings
 	}
 	line := result.String()
 	if len(findings) > 0 {
 		line += ", the first " + slices.MinFunc(findings, compare).String()
 	}
-	r.tell(line)
+	r.log(line)
 	return result, findings
 }
 
-func (r *runner) tell(line string) {
-	if r.options.Narrate == nil {
+func (r *runner) log(line string) {
+	if r.options.Log == nil {
 		return
 	}
-	r.telling.Lock()
-	defer r.telling.Unlock()
-	r.options.Narrate(line)
+	r.logMu.Lock()
+	defer r.logMu.Unlock()
+	r.options.Log(line)
 }

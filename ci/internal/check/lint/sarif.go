@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// The part of SARIF 2.1.0 that is read here:
+// The parts of SARIF 2.1.0 that are read:
 // https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 type (
 	sarifText struct{ Text string }
@@ -43,43 +43,44 @@ type (
 	}
 )
 
-// scanner is a tool that writes what it finds as SARIF, to sarifOf in its output
+// scanner is a tool that writes its findings as SARIF to the file sarifFile in its output
 // directory.
 type scanner struct {
 	kind Kind
 	tool tool.Tool
 	step step.Step
-	// tells says that its exit code is about what it found.
-	tells bool
-	// read makes findings of a result by its rule; nil takes it as it is.
-	read func(f Finding, result sarifResult, rule sarifRule) []Finding
-	// missing says what the tool could not get that it needs; nil knows nothing.
-	missing func(said string) error
+	// exitCodeMeansFindings is set if a non-zero exit code is normal with findings.
+	exitCodeMeansFindings bool
+	// convert converts a result with its rule to findings; nil uses the result as is.
+	convert func(f Finding, result sarifResult, rule sarifRule) []Finding
+	// missingInput returns an error if stderr says that the tool lacks an input, such as
+	// a database; nil never does.
+	missingInput func(stderr string) error
 }
 
-func sarifOf(t tool.Tool) string { return t.Name + ".sarif" }
+func sarifFile(t tool.Tool) string { return t.Name + ".sarif" }
 
-func (s scanner) check(p places) Check {
+func (s scanner) check(p pathMapper) Check {
 	return check(s.kind, s.step.Dir, invocation{s.tool, s.step, func(dir string, result step.Result) ([]Finding, error) {
-		if s.missing != nil {
-			if err := s.missing(result.Stderr); err != nil {
+		if s.missingInput != nil {
+			if err := s.missingInput(result.Stderr); err != nil {
 				return nil, err
 			}
 		}
-		data, err := os.ReadFile(filepath.Join(dir, sarifOf(s.tool)))
+		data, err := os.ReadFile(filepath.Join(dir, sarifFile(s.tool)))
 		if err != nil {
-			return nil, broken(s.step, result, err)
+			return nil, toolError(s.step, result, err)
 		}
 		findings, err := s.findings(p, data)
-		if err != nil || (result.ExitCode != 0 && (!s.tells || len(findings) == 0)) {
-			return findings, broken(s.step, result, err)
+		if err != nil || (result.ExitCode != 0 && (!s.exitCodeMeansFindings || len(findings) == 0)) {
+			return findings, toolError(s.step, result, err)
 		}
 		return findings, nil
 	}})
 }
 
-// findings reads what the tool has written.
-func (s scanner) findings(p places, data []byte) ([]Finding, error) {
+// findings parses the tool's SARIF file.
+func (s scanner) findings(p pathMapper, data []byte) ([]Finding, error) {
 	var log struct {
 		Runs []struct {
 			Tool    struct{ Driver struct{ Rules []sarifRule } }
@@ -99,30 +100,30 @@ func (s scanner) findings(p places, data []byte) ([]Finding, error) {
 			rule := rules[result.RuleID]
 			f := Finding{Tool: s.tool.Name, File: s.step.Dir, Rule: result.RuleID, Text: result.Message.Text, Fix: rule.HelpURI}
 			if len(result.Locations) > 0 {
-				f.place(p, s.step.Dir, result.Locations[0])
+				f.setLocation(p, s.step.Dir, result.Locations[0])
 			}
-			if s.read == nil {
+			if s.convert == nil {
 				findings = append(findings, f)
 				continue
 			}
-			findings = append(findings, s.read(f, result, rule)...)
+			findings = append(findings, s.convert(f, result, rule)...)
 		}
 	}
 	return findings, nil
 }
 
-// place puts the finding of a tool that ran in the folder dir to a location.
-func (f *Finding) place(p places, dir string, at sarifLocation) {
+// setLocation sets the location of a finding of a tool that ran in the folder dir.
+func (f *Finding) setLocation(p pathMapper, dir string, at sarifLocation) {
 	name := strings.TrimPrefix(at.PhysicalLocation.ArtifactLocation.URI, "file://")
 	if plain, err := url.PathUnescape(name); err == nil {
 		name = plain
 	}
-	f.File, f.Line, f.Column = p.file(dir, name), at.PhysicalLocation.Region.StartLine, at.PhysicalLocation.Region.StartColumn
+	f.File, f.Line, f.Column = p.relative(dir, name), at.PhysicalLocation.Region.StartLine, at.PhysicalLocation.Region.StartColumn
 }
 
-// SARIF writes the findings for GitHub's code scanning: a run for each tool that
-// looked, also where it found nothing, which closes what it had found before. What of
-// a tool did not look is told in its run; a tool that did not look at all has none.
+// SARIF writes the findings for GitHub's code scanning. It writes a run for each tool that
+// ran, even without findings, which closes earlier alerts. Failed and skipped checks of
+// that tool are notifications in the run. A tool that did not run has no run.
 func (r Report) SARIF(w io.Writer) error {
 	type object map[string]any
 	var tools []string
@@ -135,7 +136,7 @@ func (r Report) SARIF(w io.Writer) error {
 	for _, tool := range tools {
 		failed, rules, results := []object{}, []object{}, []object{}
 		for _, c := range r.Checks {
-			if (c.Name == tool || strings.HasPrefix(c.Name, tool+" ")) && (c.Result == Skipped || c.Result == Broken) {
+			if (c.Name == tool || strings.HasPrefix(c.Name, tool+" ")) && (c.Result == Skipped || c.Result == CheckFailed) {
 				failed = append(failed, object{"level": "error", "message": object{"text": c.String()}})
 			}
 		}
@@ -158,7 +159,7 @@ func (r Report) SARIF(w io.Writer) error {
 	return report.WriteJSON(w, object{"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": runs})
 }
 
-// sarif is the finding as a result. GitHub takes none without a line.
+// sarif returns the finding as a SARIF result. GitHub requires a line.
 func (f Finding) sarif() map[string]any {
 	type object map[string]any
 	text, uri, region := f.Text, url.URL{Path: f.File}, object{"startLine": max(1, f.Line)}

@@ -14,40 +14,39 @@ import (
 
 const (
 	workflowFolder = ".github/workflows"
-	// terraformLock marks a root module; no module that is called has one.
+	// terraformLock marks a root module; child modules have no lock file.
 	terraformLock = ".terraform.lock.hcl"
 )
 
-// terraformFolder has the configuration of the platform.
+// terraformFolder is the folder of the Terraform configuration.
 var terraformFolder = path.Dir(platform.ServicesFile)
 
-// Targets are the parts of a source tree that tools look at, each a folder or
-// file, slash-separated and relative to its root.
+// Targets are the parts of a source tree to check. Paths are slash-separated and relative
+// to its root.
 type Targets struct {
 	// Modules are folders of Go modules.
 	Modules []string
 	// Sites are the services of kind nginx.
 	Sites []platform.Service
-	// Terraform has the folder of all configuration; Roots are the root modules
-	// in it. Both are empty where there is none.
+	// Terraform is the folder of the Terraform configuration, and Roots are the root
+	// modules in it. Both are empty without configuration.
 	Terraform string
 	Roots     []string
-	// Workflows are files.
+	// Workflows are the files of GitHub workflows.
 	Workflows []string
-	// Tracked are all files; nil where only some services were asked for.
+	// Tracked are all tracked files; nil if services were selected.
 	Tracked []string
-	// Whole says that no services were selected.
-	Whole bool
+	// All is set if no services were selected.
+	All bool
 }
 
-// Find finds in tree what belongs to some services, or everything where none
-// is named.
+// Find returns the targets of some services, or of the whole tree without services.
 func Find(ctx context.Context, tree source.Tree, p platform.Platform, services ...string) (Targets, error) {
 	selected, err := p.Select(services...)
 	if err != nil {
 		return Targets{}, err
 	}
-	t := Targets{Whole: len(services) == 0}
+	t := Targets{All: len(services) == 0}
 	for _, s := range selected {
 		switch s.Kind {
 		case platform.Go:
@@ -56,7 +55,7 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 			t.Sites = append(t.Sites, s)
 		}
 	}
-	if !t.Whole {
+	if !t.All {
 		return t, nil
 	}
 	t.Modules = gotest.ForPlatform(tree.Dir, p).Modules
@@ -80,13 +79,13 @@ func Find(ctx context.Context, tree source.Tree, p platform.Platform, services .
 	return t, nil
 }
 
-// Formatters are those that format the targets. image names the container
-// image of a tool.
+// Formatters returns the formatters of the targets. image returns the container image of
+// a tool.
 func (t Targets) Formatters(image func(tool string) string) []format.Formatter {
 	var formatters []format.Formatter
 	for _, module := range t.Modules {
 		if module == gotest.PipelineTests {
-			continue // gofumpt goes into the folders below, whose modules they are
+			continue // gofumpt also formats nested modules
 		}
 		formatters = append(formatters, format.Go(module, image("go")))
 	}

@@ -14,22 +14,21 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// What Terraform's steps leave in the output directory.
+// Outputs of Terraform's steps.
 const (
 	terraformData = "data"
 	validateFile  = "validate.json"
 )
 
-// TerraformSteps are the one definition of how a root module is validated: its
-// providers are installed as its lock file has them, no backend is asked, and
-// nothing is left in the tree.
+// TerraformSteps returns the steps that validate a root module. They install the
+// locked providers, use no backend and write nothing to the tree.
 func TerraformSteps(root, image string) (initialise, validate step.Step) {
 	base := step.Step{
 		Image:   image,
 		Dir:     path.Clean(root),
 		Env:     map[string]string{"TF_DATA_DIR": step.Out + "/" + terraformData, "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"},
-		Include: step.Only(root),
-		Pass:    []string{"TF_CLI_CONFIG_FILE"},
+		Include: step.IncludeFolder(root),
+		PassEnv: []string{"TF_CLI_CONFIG_FILE"},
 	}
 	initialise, validate = base, base
 	initialise.Name = "terraform init " + root
@@ -41,20 +40,20 @@ func TerraformSteps(root, image string) (initialise, validate step.Step) {
 	return initialise, validate
 }
 
-// noRegistry finds a registry that gave no answer.
-var noRegistry = regexp.MustCompile(`(?m)^.*(dial tcp|no such host|connection refused|Client\.Timeout|TLS handshake timeout|could not connect to).*$`)
+// registryUnreachable matches the error of a registry that cannot be reached.
+var registryUnreachable = regexp.MustCompile(`(?m)^.*(dial tcp|no such host|connection refused|Client\.Timeout|TLS handshake timeout|could not connect to).*$`)
 
-func terraformCheck(p places, root, image string) Check {
+func terraformCheck(p pathMapper, root, image string) Check {
 	initialise, validate := TerraformSteps(root, image)
 	c := check(Terraform, "validate "+root,
 		invocation{tool.Terraform, initialise, func(_ string, result step.Result) ([]Finding, error) {
 			switch {
 			case result.ExitCode == 0:
 				return nil, nil
-			case noRegistry.MatchString(result.Stderr):
+			case registryUnreachable.MatchString(result.Stderr):
 				return nil, &tool.MissingError{
 					Tool:   tool.Terraform.Name,
-					Reason: "the providers cannot be fetched, connect to the network or name a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(noRegistry.FindString(result.Stderr)),
+					Reason: "the providers cannot be fetched: connect to the network or configure a mirror in TF_CLI_CONFIG_FILE: " + outcome.OneLine(registryUnreachable.FindString(result.Stderr)),
 				}
 			}
 			return nil, errors.New(firstError(initialise, result))
@@ -62,32 +61,31 @@ func terraformCheck(p places, root, image string) Check {
 		invocation{tool.Terraform, validate, func(dir string, result step.Result) ([]Finding, error) {
 			data, err := os.ReadFile(filepath.Join(dir, validateFile))
 			if err != nil {
-				return nil, broken(validate, result, err)
+				return nil, toolError(validate, result, err)
 			}
 			findings, err := readValidate(p, validate.Dir, data)
 			if err != nil || (result.ExitCode != 0 && len(findings) == 0) {
-				return findings, broken(validate, result, err)
+				return findings, toolError(validate, result, err)
 			}
 			return findings, nil
 		}})
 	return c
 }
 
-// firstError is Terraform's first error in one line: its headline, and what
-// explains it.
+// firstError returns Terraform's first error on one line.
 func firstError(s step.Step, result step.Result) string {
-	_, said, found := strings.Cut(result.Stderr, "Error: ")
+	_, message, found := strings.Cut(result.Stderr, "Error: ")
 	if !found {
-		return broken(s, result, nil).Error()
+		return toolError(s, result, nil).Error()
 	}
-	said, _, _ = strings.Cut(said, "Error: ")
-	return s.Name + ": " + outcome.OneLine(said)
+	message, _, _ = strings.Cut(message, "Error: ")
+	return s.Name + ": " + outcome.OneLine(message)
 }
 
-// readValidate reads the JSON output of terraform validate:
+// readValidate parses the JSON output of terraform validate:
 // https://developer.hashicorp.com/terraform/cli/commands/validate#json-output-format
-func readValidate(p places, dir string, data []byte) ([]Finding, error) {
-	var answer struct {
+func readValidate(p pathMapper, dir string, data []byte) ([]Finding, error) {
+	var output struct {
 		Diagnostics []struct {
 			Severity, Summary, Detail string
 			Range                     *struct {
@@ -96,17 +94,17 @@ func readValidate(p places, dir string, data []byte) ([]Finding, error) {
 			}
 		}
 	}
-	if err := json.Unmarshal(data, &answer); err != nil {
+	if err := json.Unmarshal(data, &output); err != nil {
 		return nil, err
 	}
 	var findings []Finding
-	for _, d := range answer.Diagnostics {
+	for _, d := range output.Diagnostics {
 		f := Finding{Tool: tool.Terraform.Name, Rule: "validate", File: dir, Text: d.Summary}
 		if d.Detail != "" {
 			f.Text += ": " + d.Detail
 		}
 		if d.Range != nil {
-			f.File, f.Line, f.Column = p.file(dir, d.Range.Filename), d.Range.Start.Line, d.Range.Start.Column
+			f.File, f.Line, f.Column = p.relative(dir, d.Range.Filename), d.Range.Start.Line, d.Range.Start.Column
 		}
 		findings = append(findings, f)
 	}

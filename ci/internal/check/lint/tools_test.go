@@ -8,7 +8,7 @@ import (
 	"dagger/slipway/internal/check/lint"
 )
 
-// TestFindings reads what the tools left, on trees with something to find.
+// TestFindings parses recorded outputs of the tools.
 func TestFindings(t *testing.T) {
 	const vulnerable = "Out-of-bounds read in golang.org/x/text/language (CVE-2021-38561): example.com/api/greet.Tag calls golang.org/x/text/language.Parse"
 	const unclosed = "Failed to load the root module; b.tf:1,14-15: Unclosed configuration block; There is no closing brace for this block before the end of the file. This may be caused by incorrect brace nesting elsewhere in this file."
@@ -65,8 +65,8 @@ func TestFindings(t *testing.T) {
 		"gitleaks": {lint.Security, recorded{"gitleaks": {file: "gitleaks.sarif", as: "gitleaks.sarif"}}, []string{
 			"secret.txt:1:8: Uncovered a GitHub Personal Access Token, potentially leading to unauthorized repository access and sensitive content exposure. (gitleaks/github-pat)",
 		}},
-		// Of v0.74.0 with its embedded checks, less the texts of help. What it finds once
-		// for each service is told once.
+		// Of v0.74.0 with its built-in checks, without help texts. A finding that occurs
+		// once per service is reported once.
 		"trivy": {lint.Security, recorded{"trivy": {file: "trivy.sarif", as: "trivy.sarif"}}, []string{
 			"terraform/alb.tf:4:1: Load balancer is exposed publicly. (trivy/AWS-0053)",
 			"terraform/alb.tf:10:1: Listener for application load balancer does not use HTTPS. (trivy/AWS-0054)",
@@ -84,7 +84,7 @@ func TestFindings(t *testing.T) {
 			require.Equal(t, tt.want, found(report))
 			for _, c := range report.Checks {
 				require.Equal(t, tt.kind, c.Kind)
-				require.Contains(t, []lint.Result{lint.Clean, lint.Found}, c.Result, c.Reason)
+				require.Contains(t, []lint.Result{lint.Clean, lint.HasFindings}, c.Result, c.Reason)
 			}
 			if tt.want == nil {
 				require.Equal(t, lint.Succeeded, report.Result)
@@ -113,6 +113,6 @@ func TestFixes(t *testing.T) {
 		"misspell":     "",
 		"GO-2021-0113": "https://pkg.go.dev/vuln/GO-2021-0113",
 		"format":       "@@ -1,1 +1,1 @@\n-package  x\n+package x\n",
-		"github-pat":   "revoke the secret and take it out of the file; where it is none, end its line with a comment gitleaks:allow and say why",
+		"github-pat":   "revoke the secret and take it out of the file; if it is not a secret, end its line with a comment gitleaks:allow and say why",
 	}, fixes)
 }

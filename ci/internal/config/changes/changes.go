@@ -1,5 +1,5 @@
-// Package changes says what a push or a pull request means for the pipeline:
-// whether it can change what is released, and whether it can change the platform.
+// Package changes decides whether a push or pull request can change the released
+// services, and whether it can change the platform.
 package changes
 
 import (
@@ -12,36 +12,36 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// Changes is what has changed since a commit.
+// Changes describes what changed since a commit.
 type Changes struct {
-	// Deploy tells that something changed which a release may be made of. It errs
-	// on the side of releasing: unchanged services are told by their digests.
+	// Deploy is set if the released services may have changed. It is set in case of
+	// doubt: a release skips services whose digest is unchanged.
 	Deploy bool `json:"deploy"`
-	// Plan tells that something changed which the platform is made of.
+	// Plan is set if the Terraform configuration may have changed.
 	Plan bool `json:"plan"`
-	// Reason is one line for people.
+	// Reason explains the decision on one line.
 	Reason string `json:"reason"`
 }
 
-// Since compares the tree's commit with an earlier one, as GitHub names it. Where
-// there is nothing to compare with, everything counts as changed: a plan too many
-// costs a minute, a plan too few hides a change.
+// Since compares the tree's commit with an earlier one. If the earlier commit is unknown,
+// everything counts as changed: an unnecessary plan costs a minute, and a missing one
+// hides a change.
 func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit string) (Changes, error) {
 	files, known, err := tree.Changed(ctx, commit)
 	if err != nil {
 		return Changes{}, fmt.Errorf("comparing with %s: %w", commit, err)
 	}
 	if !known {
-		return Changes{Deploy: true, Plan: true, Reason: "there is no earlier commit to compare with, so everything counts as changed"}, nil
+		return Changes{Deploy: true, Plan: true, Reason: "the earlier commit is unknown, so everything counts as changed"}, nil
 	}
-	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; nothing that is released or the platform is made of", len(files), commit)}
+	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; none affects a release or the platform", len(files), commit)}
 	var deploy, plan string
 	for _, file := range files {
-		if !c.Deploy && releases(file, p) {
-			c.Deploy, deploy = true, fmt.Sprintf("; released: %q", file)
+		if !c.Deploy && affectsRelease(file, p) {
+			c.Deploy, deploy = true, fmt.Sprintf("; affects the release: %q", file)
 		}
-		if !c.Plan && plans(file) {
-			c.Plan, plan = true, fmt.Sprintf("; of the platform: %q", file)
+		if !c.Plan && affectsPlatform(file) {
+			c.Plan, plan = true, fmt.Sprintf("; affects the platform: %q", file)
 		}
 	}
 	if c.Deploy || c.Plan {
@@ -50,19 +50,19 @@ func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit st
 	return c, nil
 }
 
-// Outputs are the lines that a step of GitHub Actions appends to GITHUB_OUTPUT.
+// Outputs returns the lines that a GitHub Actions step appends to GITHUB_OUTPUT.
 func (c Changes) Outputs() string { return fmt.Sprintf("deploy=%t\nplan=%t\n", c.Deploy, c.Plan) }
 
 const platformFolder = "terraform/"
 
-// plans tells whether Terraform reads a file. Its documentation it does not.
-func plans(file string) bool {
+// affectsPlatform reports whether Terraform reads a file.
+func affectsPlatform(file string) bool {
 	return strings.HasPrefix(file, platformFolder) && !isMarkdown(file)
 }
 
-// releases tells whether a file may decide what runs. What is not known not to is
-// taken to: the pipeline itself builds the images.
-func releases(file string, p platform.Platform) bool {
+// affectsRelease reports whether a file may change a release. Unknown files count,
+// because the pipeline itself builds the images.
+func affectsRelease(file string, p platform.Platform) bool {
 	for _, s := range p.Services {
 		if strings.HasPrefix(file, s.Path+"/") { // a page may be Markdown, too
 			return file != path.Join(s.Path, "README.md")

@@ -57,7 +57,7 @@ func TestSince(t *testing.T) {
 	}
 }
 
-func TestSinceNothingToCompareWith(t *testing.T) {
+func TestSinceUnknownCommit(t *testing.T) {
 	dir := sourcetest.New(t)
 	for _, commit := range []string{"", strings.Repeat("0", 40), strings.Repeat("ab", 20)} {
 		c := since(t, dir, commit)

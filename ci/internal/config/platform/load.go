@@ -21,9 +21,9 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Load reads and validates the services file of the source tree at dir, and looks
-// for the folders that it names. Every error is a usage error that names the file,
-// the entry and the mend; all errors of a file are told at once.
+// Load reads and validates the services file of the source tree at dir, and checks that
+// the folders that it names exist. Every error is a usage error that names the file, the
+// entry and the fix; it contains all errors of the file.
 func Load(dir string) (Platform, error) {
 	p, err := Read(dir)
 	if err != nil {
@@ -32,8 +32,8 @@ func Load(dir string) (Platform, error) {
 	return p, p.CheckFolders(dir)
 }
 
-// LoadTree is [Load] for a git work tree, where a folder that is not there may be one
-// that was not checked out.
+// LoadTree is [Load] for a git work tree. If a folder is missing because it is not
+// checked out, the error says so.
 func LoadTree(ctx context.Context, tree source.Tree) (Platform, error) {
 	p, err := Read(tree.Dir)
 	if err != nil {
@@ -44,15 +44,15 @@ func LoadTree(ctx context.Context, tree source.Tree) (Platform, error) {
 		for _, s := range p.Services {
 			folders = append(folders, s.Path)
 		}
-		if absent := tree.Complete(ctx, folders...); outcome.Of(absent) == outcome.Usage { // any other error is git's, and no reason
-			return p, absent
+		if incomplete := tree.CheckComplete(ctx, folders...); outcome.Of(incomplete) == outcome.Usage { // git failed otherwise
+			return p, incomplete
 		}
 		return p, err
 	}
 	return p, nil
 }
 
-// Read is [Load] without the folders, which what runs already has no need of.
+// Read is [Load] without checking folders, for commands that do not build.
 func Read(dir string) (Platform, error) {
 	file := filepath.Join(dir, filepath.FromSlash(ServicesFile))
 	data, err := os.ReadFile(file)
@@ -69,9 +69,9 @@ func Read(dir string) (Platform, error) {
 	return p, nil
 }
 
-// Parse decodes the content of a services file and validates it, all but the
-// folders that it names. Other variables of Terraform's may stand beside
-// "services"; an unknown field inside an entry is an error.
+// Parse decodes and validates a services file, but does not check folders. The file may
+// contain other Terraform variables beside "services"; an unknown field of an entry is an
+// error.
 func Parse(data []byte) (Platform, error) {
 	var file struct {
 		Services json.RawMessage `json:"services"`
@@ -84,10 +84,10 @@ func Parse(data []byte) (Platform, error) {
 		return Platform{}, fmt.Errorf(`"services": %w`, describeJSON(nil, err))
 	}
 	if len(entries) == 0 {
-		return Platform{}, errors.New(`no service in it: add at least one entry to "services"`)
+		return Platform{}, errors.New(`"services" is empty: add at least one entry`)
 	}
-	if twin := findTwin(file.Services); twin != "" {
-		return Platform{}, fmt.Errorf("service %q stands there twice: give one of them another name", twin)
+	if duplicate := findDuplicate(file.Services); duplicate != "" {
+		return Platform{}, fmt.Errorf("service %q is defined twice: rename one of them", duplicate)
 	}
 	var p Platform
 	for _, name := range slices.Sorted(maps.Keys(entries)) {
@@ -102,8 +102,8 @@ func Parse(data []byte) (Platform, error) {
 	return p, p.validate()
 }
 
-// describeJSON says in the reader's words what is wrong with a JSON document,
-// and on which line where data, the document, is at hand.
+// describeJSON rewrites an error of the JSON decoder without Go's terms. It adds the line
+// of a syntax error in data.
 func describeJSON(data []byte, err error) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
@@ -117,7 +117,7 @@ func describeJSON(data []byte, err error) error {
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
 }
 
-// jsonKind names what JSON has for a Go type.
+// jsonKind returns the JSON type for a Go type.
 func jsonKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int:
@@ -131,9 +131,9 @@ func jsonKind(t reflect.Type) string {
 	}
 }
 
-// findTwin returns a key that stands twice in the object "services", of which
-// the JSON decoder silently takes the last.
-func findTwin(services json.RawMessage) string {
+// findDuplicate returns a key that occurs twice in the object "services". The JSON decoder
+// would silently use the last one.
+func findDuplicate(services json.RawMessage) string {
 	decoder := json.NewDecoder(bytes.NewReader(services))
 	seen := map[string]bool{}
 	_, err := decoder.Token() // the brace
@@ -153,8 +153,8 @@ func findTwin(services json.RawMessage) string {
 	return ""
 }
 
-// serviceName is narrower than what ECS takes, so that every derived name,
-// the 32 characters of a target group's among them, is valid:
+// serviceName allows fewer names than ECS does, so that every derived name is valid, such
+// as that of a target group, which has at most 32 characters:
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
 var serviceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}[a-z0-9]$`)
 
@@ -182,7 +182,7 @@ func (p Platform) validate() error {
 	var problems []error
 	portOf, routeOf := map[int]string{}, map[string]string{}
 	for _, s := range p.Services {
-		for _, problem := range s.problems() {
+		for _, problem := range s.validate() {
 			problems = append(problems, fmt.Errorf("service %q: %w", s.Name, problem))
 		}
 		if other, taken := portOf[s.Port]; taken {
@@ -196,10 +196,10 @@ func (p Platform) validate() error {
 			routeOf[route] = s.Name
 		}
 	}
-	return joinLine(append(problems, checkPriorities(p.Services)...))
+	return joinOneLine(append(problems, checkPriorities(p.Services)...))
 }
 
-func (s Service) problems() []error {
+func (s Service) validate() []error {
 	var problems []error
 	complain := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf(format, args...))
@@ -214,7 +214,7 @@ func (s Service) problems() []error {
 		complain("kind %q must be %q or %q", s.Kind, Go, Nginx)
 	}
 	if s.Port < 1024 || s.Port > 65535 {
-		complain("port %d must lie within 1024 and 65535 (containers run unprivileged)", s.Port)
+		complain("port %d must be between 1024 and 65535 (containers run unprivileged)", s.Port)
 	}
 	if !strings.HasPrefix(s.HealthPath, "/") {
 		complain(`health_path %q must begin with "/"`, s.HealthPath)
@@ -228,38 +228,38 @@ func (s Service) problems() []error {
 		}
 	}
 	if memory, ok := fargateMemory[s.CPU]; !ok {
-		complain("cpu %d is not a Fargate size: take one of %v", s.CPU, slices.Sorted(maps.Keys(fargateMemory)))
+		complain("cpu %d is not a Fargate size: want one of %v", s.CPU, slices.Sorted(maps.Keys(fargateMemory)))
 	} else if !slices.Contains(memory, s.Memory) {
-		complain("memory %d does not go with cpu %d: take one of %v", s.Memory, s.CPU, memory)
+		complain("memory %d is not available with cpu %d: want one of %v", s.Memory, s.CPU, memory)
 	}
 	if s.DesiredCount < 0 || s.DesiredCount > 5000 {
-		complain("desired_count %d must lie within 0 and 5000", s.DesiredCount)
+		complain("desired_count %d must be between 0 and 5000", s.DesiredCount)
 	}
 	return problems
 }
 
-// CheckFolders looks for what each kind of service needs in its folder.
+// CheckFolders checks that each service's folder exists and has what its kind needs.
 func (p Platform) CheckFolders(dir string) error {
 	needs := map[Kind]string{Go: "go.mod", Nginx: "site"}
 	var problems []error
 	for _, s := range p.Services {
 		folder := filepath.Join(dir, filepath.FromSlash(s.Path))
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
-			problems = append(problems, fmt.Errorf("service %q: there is no folder %s: make it or correct the path", s.Name, s.Path))
+			problems = append(problems, fmt.Errorf("service %q: folder %s does not exist: create it, or correct path", s.Name, s.Path))
 			continue
 		}
 		if _, err := os.Stat(filepath.Join(folder, needs[s.Kind])); err != nil {
 			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs[s.Kind], s.Kind))
 		}
 	}
-	if err := joinLine(problems); err != nil {
+	if err := joinOneLine(problems); err != nil {
 		return outcome.Usagef("%s: %w", ServicesFile, err)
 	}
 	return nil
 }
 
-// joinLine joins errors on one line; none gives nil.
-func joinLine(problems []error) error {
+// joinOneLine joins errors on one line. It returns nil for none.
+func joinOneLine(problems []error) error {
 	if len(problems) == 0 {
 		return nil
 	}

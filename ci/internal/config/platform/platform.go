@@ -1,17 +1,16 @@
-// Package platform reads the services file and derives from it every name
-// that the pipeline uses. Terraform reads the same file by itself
-// (services.auto.tfvars.json), so one entry makes a service.
+// Package platform reads the services file and derives the names of AWS resources from
+// it. Terraform reads the same file, so one entry defines a service.
 package platform
 
 import "slices"
 
-// ServicesFile is the services file's place in the source tree.
+// ServicesFile is the path of the services file in the source tree.
 const ServicesFile = "terraform/services.auto.tfvars.json"
 
-// DefaultRegion is the AWS region where nothing else names one.
+// DefaultRegion is the AWS region if none is configured.
 const DefaultRegion = "us-east-1"
 
-// Kind says how a service's image is made.
+// Kind is the kind of a service. It decides how the image is built.
 type Kind string
 
 // The kinds of service.
@@ -29,52 +28,51 @@ type Service struct {
 	Kind Kind   `json:"kind"`
 	// Port is the TCP port that the container listens on.
 	Port int `json:"port"`
-	// HealthPath is what the load balancer asks for; 200 means healthy.
+	// HealthPath is the path of the load balancer's health check; 200 means healthy.
 	HealthPath string `json:"health_path"`
-	// Routes are the load balancer's path patterns that lead here.
+	// Routes are the path patterns that the load balancer forwards to this service.
 	Routes []string `json:"routes"`
-	// CPU is in Fargate's units, 1024 to a core; Memory is in MiB.
+	// CPU is in CPU units, 1024 per vCPU. Memory is in MiB.
 	CPU          int `json:"cpu"`
 	Memory       int `json:"memory"`
 	DesiredCount int `json:"desired_count"`
 }
 
-// Platform is everything that one services file describes.
+// Platform is the content of a services file.
 type Platform struct {
 	// Services are sorted by name.
 	Services []Service
 }
 
-// Names of the platform's shared parts. They are the reference system's.
+// Names of shared resources, as in the reference system.
 const (
 	Project      = "ecs"
 	Cluster      = Project + "-cluster"
 	LoadBalancer = Project + "-alb"
 )
 
-// ServiceName is the name of the ECS service.
+// ServiceName returns the name of the ECS service.
 func (s Service) ServiceName() string { return Project + "-" + s.Name + "-service" }
 
-// Family is the task definition family.
+// Family returns the task definition family.
 func (s Service) Family() string { return Project + "-" + s.Name + "-task" }
 
-// Container is the name of the service's container in its task definition.
+// Container returns the name of the service's container in its task definition.
 func (s Service) Container() string { return s.Name }
 
-// Repository is the name of the ECR repository.
+// Repository returns the name of the ECR repository.
 func (s Service) Repository() string { return Project + "-microservices-" + s.Name }
 
-// LogGroup is the CloudWatch log group of the service's containers.
+// LogGroup returns the name of the CloudWatch log group of the service's containers.
 func (s Service) LogGroup() string { return "/ecs/" + Project + "-" + s.Name }
 
-// TargetGroup is the name of the load balancer's target group.
+// TargetGroup returns the name of the load balancer's target group.
 func (s Service) TargetGroup() string { return Project + "-" + s.Name + "-tg" }
 
-// CatchAll reports whether the service answers every path that no other
-// service's route matches.
+// CatchAll reports whether the service has the route [CatchAll].
 func (s Service) CatchAll() bool { return slices.Contains(s.Routes, CatchAll) }
 
-// Names lists the services' names.
+// Names returns the services' names.
 func (p Platform) Names() []string {
 	names := make([]string, len(p.Services))
 	for i, s := range p.Services {

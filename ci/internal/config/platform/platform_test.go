@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	require.True(t, p.Services[1].CatchAll())
 }
 
-func TestParseNamesTheInputAndTheMend(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	tests := map[string]struct {
 		replace, by string
 		want        string
@@ -45,10 +45,10 @@ func TestParseNamesTheInputAndTheMend(t *testing.T) {
 		"not JSON":            {`"path": "web",`, `"path": "web"`, "line 2 is not JSON"},
 		"wrong type":          {`"port": 8080`, `"port": "8080"`, `service "web": port must be a whole number, not string`},
 		"unknown field":       {`"port": 8080`, `"prot": 8080`, `service "web": unknown field "prot"`},
-		"no services":         {valid, `{"services": {}}`, `add at least one entry to "services"`},
+		"no services":         {valid, `{"services": {}}`, `"services" is empty: add at least one entry`},
 		"not an object":       {valid, `[]`, "the document must be an object, not array"},
 		"services no object":  {valid, `{"services": []}`, `"services": the document must be an object, not array`},
-		"the same name twice": {`"api":`, `"web":`, `service "web" stands there twice: give one of them another name`},
+		"the same name twice": {`"api":`, `"web":`, `service "web" is defined twice: rename one of them`},
 		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
 		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},
 		"two ports alike":     {`"port": 8080`, `"port": 8000`, `services "api" and "web" both have port 8000: give one of them another`},
@@ -57,13 +57,13 @@ func TestParseNamesTheInputAndTheMend(t *testing.T) {
 		"path leaves":         {`"path": "web"`, `"path": "../web"`, `path "../web" must name a folder inside`},
 		"absolute path":       {`"path": "web"`, `"path": "/web"`, `path "/web" must name a folder inside`},
 		"unknown kind":        {`"nginx"`, `"python"`, `kind "python" must be "go" or "nginx"`},
-		"privileged port":     {`8080`, `80`, "port 80 must lie within 1024 and 65535"},
+		"privileged port":     {`8080`, `80`, "port 80 must be between 1024 and 65535"},
 		"health path":         {`"/healthz"`, `"healthz"`, `health_path "healthz" must begin`},
 		"no routes":           {`["/*"]`, `[]`, "routes is empty"},
 		"route without slash": {`["/*"]`, `["*"]`, `route "*" must begin`},
-		"cpu":                 {`"cpu": 256`, `"cpu": 300`, "cpu 300 is not a Fargate size: take one of [256 512"},
-		"memory":              {`"memory": 512`, `"memory": 1536`, "memory 1536 does not go with cpu 256: take one of [512 1024 2048]"},
-		"count":               {`"desired_count": 2`, `"desired_count": -1`, "desired_count -1 must lie"},
+		"cpu":                 {`"cpu": 256`, `"cpu": 300`, "cpu 300 is not a Fargate size: want one of [256 512"},
+		"memory":              {`"memory": 512`, `"memory": 1536`, "memory 1536 is not available with cpu 256: want one of [512 1024 2048]"},
+		"count":               {`"desired_count": 2`, `"desired_count": -1`, "desired_count -1 must be"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,13 +75,13 @@ func TestParseNamesTheInputAndTheMend(t *testing.T) {
 	}
 }
 
-func TestParseTellsEveryProblem(t *testing.T) {
+func TestParseReportsAllErrors(t *testing.T) {
 	_, err := platform.Parse([]byte(strings.NewReplacer(`8080`, `80`, `"/health"`, `"x"`).Replace(valid)))
 	require.ErrorContains(t, err, "port 80")
 	require.ErrorContains(t, err, `health_path "x"`)
 }
 
-func TestParseLetsOtherVariablesStandBeside(t *testing.T) {
+func TestParseIgnoresOtherVariables(t *testing.T) {
 	_, err := platform.Parse([]byte(strings.Replace(valid, "{", `{"region": "eu-central-1", `, 1)))
 	require.NoError(t, err)
 }
@@ -113,7 +113,7 @@ func TestLoad(t *testing.T) {
 		"complete":           {valid, []string{"web/site/index.html", "apps/api/go.mod"}, ""},
 		"no file":            {"", nil, "no services file at"},
 		"invalid":            {"{", nil, platform.ServicesFile + ": line 1 is not JSON"},
-		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": there is no folder apps/api`},
+		"folder missing":     {valid, []string{"web/site/index.html"}, `service "api": folder apps/api does not exist`},
 		"go without go.mod":  {valid, []string{"web/site/index.html", "apps/api/main.go"}, `service "api": apps/api has no go.mod`},
 		"nginx without site": {valid, []string{"web/index.html", "apps/api/go.mod"}, `service "web": web has no site`},
 	}

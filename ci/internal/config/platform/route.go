@@ -13,7 +13,7 @@ import (
 // forwards to its service.
 const CatchAll = "/*"
 
-// Route is a path pattern of the load balancer and the service that it leads to.
+// Route is a path pattern of the load balancer and the service that it forwards to.
 type Route struct {
 	Pattern string
 	Service Service
@@ -55,17 +55,16 @@ func RouteTo(services []Service, path string) (s Service, ok bool) {
 	return Service{}, false
 }
 
-// Places of listener rules: see locals.tf, which computes the same.
+// Priorities of listener rules. terraform/locals.tf computes the same.
 const (
 	priorityClass = 5500 // priorities in a class
 	deepest       = 9
 )
 
-// RoutePriority returns the priority of a route's listener rule, 1 to 50,000; of two
-// rules that match a path the lower one wins. It depends on nothing but the route, so
-// that a new service moves no other rule: routes without a wildcard come first, then
-// the deeper ones; within a class the route's hash decides. terraform/locals.tf
-// computes the same (route_priority).
+// RoutePriority returns the priority of a route's listener rule, 1 to 50,000; the lowest
+// matching priority wins. It depends on the route alone, so that a new service changes no
+// other rule: routes without a wildcard come first, then deeper ones; within a class the
+// route's hash decides. terraform/locals.tf computes the same (route_priority).
 func RoutePriority(route string) int {
 	sum := sha256.Sum256([]byte(route))
 	return routeClass(route)*priorityClass + int(binary.BigEndian.Uint32(sum[:])%priorityClass) + 1
@@ -78,8 +77,8 @@ func routeClass(route string) int {
 	return max(1, deepest-len(strings.Split(route, "/")))
 }
 
-// RoutesConflict reports whether two routes match a path in common while only their
-// hashes decide which comes first.
+// RoutesConflict reports whether two routes match a common path and only their hashes
+// decide which comes first.
 func RoutesConflict(a, b string) bool {
 	return (a == CatchAll) == (b == CatchAll) && routeClass(a) == routeClass(b) && overlap(a, b)
 }
@@ -99,8 +98,8 @@ func overlap(a, b string) bool {
 	return (a[0] == b[0] || a[0] == '?' || b[0] == '?') && overlap(a[1:], b[1:])
 }
 
-// MatchPattern reports whether a pattern of a listener rule matches text: "*" stands
-// for any characters, none and slashes among them, "?" for one.
+// MatchPattern reports whether a pattern of a listener rule matches text: "*" matches any
+// number of characters, including slashes, and "?" matches one.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
 func MatchPattern(pattern, text string) bool {
 	p, t, star, resume := 0, 0, -1, 0
@@ -122,15 +121,14 @@ func MatchPattern(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// checkPriorities returns an error for each route whose rule would get the priority
-// of another one.
+// checkPriorities returns an error for each pair of routes with the same priority.
 func checkPriorities(services []Service) []error {
 	var problems []error
 	routes := Routes(services)
 	for n := 1; n < len(routes); n++ {
 		a, b := routes[n-1].Pattern, routes[n].Pattern
 		if a != b && b != CatchAll && RoutePriority(a) == RoutePriority(b) {
-			problems = append(problems, fmt.Errorf("routes %q and %q get the same priority by chance: write one of them with \"**\" for \"*\", which matches the same", a, b))
+			problems = append(problems, fmt.Errorf("routes %q and %q have the same priority by chance: replace \"*\" by \"**\" in one of them, which matches the same paths", a, b))
 		}
 	}
 	return problems

@@ -7,8 +7,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Select returns the services with the given names, all of them when no name
-// is given. An unknown name is a usage error with a suggestion.
+// Select returns the services with the given names, or all services without names. An
+// unknown name is a usage error with a suggestion.
 func (p Platform) Select(names ...string) ([]Service, error) {
 	known := p.Names()
 	for _, name := range names {

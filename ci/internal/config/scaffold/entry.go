@@ -12,14 +12,14 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// insert adds an entry behind the last one of "services", written as that one is,
-// and leaves every other byte of the document as it was.
-func insert(data []byte, service platform.Service) ([]byte, error) {
+// insertEntry adds an entry after the last one of "services", in the same layout. It
+// changes no other byte of the document.
+func insertEntry(data []byte, service platform.Service) ([]byte, error) {
 	top, err := members(data, bytes.IndexByte(data, '{'))
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(top) // of several, JSON takes the last
+	slices.Reverse(top) // JSON uses the last of several
 	n := slices.IndexFunc(top, func(m member) bool { return m.key == "services" })
 	if n < 0 {
 		return nil, errors.New(`no "services" in it`)
@@ -29,7 +29,7 @@ func insert(data []byte, service platform.Service) ([]byte, error) {
 		return nil, err
 	}
 	if len(entries) == 0 {
-		return nil, errors.New(`no service in it whose form a new one could take`)
+		return nil, errors.New(`"services" is empty`)
 	}
 	last := entries[len(entries)-1]
 	fields, err := members(data, last.value)
@@ -41,26 +41,25 @@ func insert(data []byte, service platform.Service) ([]byte, error) {
 		form.open, form.between, form.end = fields[0].gap, fields[len(fields)-1].gap, string(data[fields[len(fields)-1].end:last.end-1])
 	}
 	before := last.gap
-	if strings.HasSuffix(form.colon, " ") { // entries, or fields, of one line
+	if strings.HasSuffix(form.colon, " ") { // entries or fields on one line
 		before, form.between = cmp.Or(before, " "), cmp.Or(form.between, " ")
 	}
-	text := "," + before + quote(service.Name) + form.colon + entry(service, form)
+	text := "," + before + formatJSON(service.Name) + form.colon + formatEntry(service, form)
 	return slices.Concat(data[:last.end], []byte(text), data[last.end:]), nil
 }
 
-// member is one key of an object within a document, and where its parts are:
-// data[start:keyEnd] is the key, data[value:end] the value. gap is the white space
-// before the key.
+// member is a member of a JSON object and its position: data[start:keyEnd] is the key,
+// data[value:end] the value. gap is the white space before the key.
 type member struct {
 	key                       string
 	start, keyEnd, value, end int
 	gap                       string
 }
 
-// members lists those of the object that begins at an offset.
+// members lists the members of the object that begins at an offset.
 func members(data []byte, at int) ([]member, error) {
 	if at < 0 || at >= len(data) || data[at] != '{' {
-		return nil, errors.New("an object was expected")
+		return nil, errors.New("a JSON object was expected")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data[at:]))
 	offset := func() int { return at + int(decoder.InputOffset()) }
@@ -90,38 +89,38 @@ func members(data []byte, at int) ([]member, error) {
 	}
 }
 
-// style is what is between the parts of an entry: behind its brace, behind a comma,
-// before the other brace, and a colon with its white space.
+// style is the layout of an entry: the white space after the opening brace, after a comma
+// and before the closing brace, and the colon with its white space.
 type style struct{ open, between, end, colon string }
 
-// plainStyle is an entry on one line.
+// plainStyle is the layout of an entry on one line.
 var plainStyle = style{between: " ", colon: ": "}
 
-// entry is the value of a service's entry in a style.
-func entry(service platform.Service, s style) string {
+// formatEntry formats the value of a service's entry.
+func formatEntry(service platform.Service, s style) string {
 	_, space, _ := strings.Cut(s.colon, ":")
 	routes := make([]string, len(service.Routes))
 	for n, route := range service.Routes {
-		routes[n] = quote(route)
+		routes[n] = formatJSON(route)
 	}
 	fields := []string{
-		`"path"` + s.colon + quote(service.Path),
-		`"kind"` + s.colon + quote(string(service.Kind)),
-		`"port"` + s.colon + quote(service.Port),
-		`"health_path"` + s.colon + quote(service.HealthPath),
+		`"path"` + s.colon + formatJSON(service.Path),
+		`"kind"` + s.colon + formatJSON(string(service.Kind)),
+		`"port"` + s.colon + formatJSON(service.Port),
+		`"health_path"` + s.colon + formatJSON(service.HealthPath),
 		`"routes"` + s.colon + "[" + strings.Join(routes, ","+space) + "]",
-		`"cpu"` + s.colon + quote(service.CPU),
-		`"memory"` + s.colon + quote(service.Memory),
-		`"desired_count"` + s.colon + quote(service.DesiredCount),
+		`"cpu"` + s.colon + formatJSON(service.CPU),
+		`"memory"` + s.colon + formatJSON(service.Memory),
+		`"desired_count"` + s.colon + formatJSON(service.DesiredCount),
 	}
 	return "{" + s.open + strings.Join(fields, ","+s.between) + s.end + "}"
 }
 
-// quote is a string or number as JSON, with the characters as they are.
-func quote(value any) string {
+// formatJSON formats a string or number as JSON without escaping HTML.
+func formatJSON(value any) string {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false)
-	_ = encoder.Encode(value) // strings and numbers always can be
+	_ = encoder.Encode(value) // does not fail for strings and numbers
 	return strings.TrimSuffix(text.String(), "\n")
 }

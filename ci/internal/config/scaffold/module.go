@@ -16,15 +16,15 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// workspaceFile lists the modules of the tree for editors and for go commands that
-// are run by hand. The pipeline builds and tests each module alone.
+// workspaceFile lists the modules of the tree for editors and manual go commands. The
+// pipeline builds and tests each module without it.
 const workspaceFile = "go.work"
 
-// module is what a Go service's go.mod says.
+// module is the content of a Go service's go.mod.
 type module struct{ Path, Go string }
 
-// newModule names the module beside that of the first Go service, and gives it the
-// same version of Go; in a tree without one the versions of the pipeline's.
+// newModule returns a module with the path prefix and Go version of the first Go service,
+// or else with the pipeline's Go version.
 func newModule(dir string, p platform.Platform, service platform.Service) (module, error) {
 	made := module{Path: path.Join("services", service.Name), Go: strings.TrimPrefix(runtime.Version(), "go")}
 	for _, s := range p.Services {
@@ -51,9 +51,9 @@ func newModule(dir string, p platform.Platform, service platform.Service) (modul
 	return made, nil
 }
 
-// useModule is the workspace file with a module's folder in it, and whether that
-// changes anything: it does not in a tree without a workspace.
-func useModule(dir, folder string) (data []byte, changed bool, err error) {
+// addToWorkspace returns the workspace file with a module's folder added. changed is false
+// in a tree without a workspace file.
+func addToWorkspace(dir, folder string) (data []byte, changed bool, err error) {
 	data, err = os.ReadFile(filepath.Join(dir, workspaceFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, false, nil
@@ -73,5 +73,5 @@ func useModule(dir, folder string) (data []byte, changed bool, err error) {
 	return modfile.Format(file.Syntax), true, nil
 }
 
-// oneLine puts the errors of a file on one line.
+// oneLine joins the lines of an error.
 func oneLine(err error) error { return errors.New(strings.ReplaceAll(err.Error(), "\n", "; ")) }

@@ -10,27 +10,27 @@ import (
 )
 
 var (
-	// plainPath is what a template can serve as it is: no wildcard, nothing that
-	// Go's router or Nginx read as something else.
+	// plainPath matches a path without wildcards and without characters that are special
+	// to net/http.ServeMux or Nginx.
 	plainPath   = regexp.MustCompile(`^(/[A-Za-z0-9_.~-]+)+$`)
 	plainFolder = regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$`)
 )
 
-// checkRoutes wants routes that a template can serve and that lead to nobody
-// else. The services file itself takes more: other patterns can be written there
-// once the service answers them.
+// checkRoutes checks that a template can serve the routes and that they do not conflict
+// with another service. The services file allows more patterns; they can be added there
+// once the service serves them.
 func checkRoutes(p platform.Platform, service platform.Service) error {
 	below := false
 	for _, route := range service.Routes {
 		literal, prefix := strings.CutSuffix(route, "/*")
 		below = below || prefix
-		if !plain(literal) && (literal != "" || !prefix) {
-			return outcome.Usagef("route %q: write a path, such as /%s, or all paths below one, such as /%[2]s/*", route, service.Name)
+		if !isPlainPath(literal) && (literal != "" || !prefix) {
+			return outcome.Usagef("invalid route %q: want a path, such as /%s, or all paths below one, such as /%[2]s/*", route, service.Name)
 		}
 		for _, other := range p.Services {
 			for _, theirs := range other.Routes {
 				if platform.RoutesConflict(route, theirs) {
-					return outcome.Usagef("route %q and %q of service %q match some of the same paths, and neither comes before the other: take a deeper one", route, theirs, other.Name)
+					return outcome.Usagef("route %q conflicts with %q of service %q: both match some paths with the same priority; use a deeper route", route, theirs, other.Name)
 				}
 			}
 		}
@@ -38,26 +38,25 @@ func checkRoutes(p platform.Platform, service platform.Service) error {
 	if service.Kind == platform.Nginx && !below {
 		return outcome.Usagef("a service of kind %q needs a route that ends in /*, such as /%s/*", service.Kind, service.Name)
 	}
-	if !plain(service.HealthPath) {
-		return outcome.Usagef("health path %q: write a path without wildcards, such as /health", service.HealthPath)
+	if !isPlainPath(service.HealthPath) {
+		return outcome.Usagef("invalid health path %q: want a path without wildcards, such as /health", service.HealthPath)
 	}
 	return nil
 }
 
-func plain(literal string) bool {
+func isPlainPath(literal string) bool {
 	return plainPath.MatchString(literal) && path.Clean(literal) == literal
 }
 
-// paths are what a Go service answers.
+// paths are the paths that a Go service serves, as [net/http.ServeMux] patterns.
 type paths struct {
-	// Health are where it tells how it is, Identity where it tells which instance
-	// it is, both as patterns of Go's router.
+	// Health answers with the health, Identity with the instance.
 	Health, Identity []string
 }
 
-// pathsOf derives them from the routes: the smoke test asks for the root below each
-// prefix, and for "health" there.
-func pathsOf(service platform.Service) paths {
+// servedPaths derives the paths from the routes: the smoke test requests the root below
+// each prefix, and "health" there.
+func servedPaths(service platform.Service) paths {
 	var found paths
 	known := map[string]bool{}
 	add := func(list *[]string, pattern string) {
@@ -82,8 +81,8 @@ func pathsOf(service platform.Service) paths {
 	return found
 }
 
-// home is the path of a site's first page, with a slash at its end.
-func home(service platform.Service) string {
+// homePath returns the path of a site's home page, with a trailing slash.
+func homePath(service platform.Service) string {
 	for _, route := range service.Routes {
 		if prefix, ok := strings.CutSuffix(route, "/*"); ok {
 			return prefix + "/"

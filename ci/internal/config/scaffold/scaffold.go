@@ -1,6 +1,5 @@
-// Package scaffold adds a service to a source tree: its entry in the services
-// file, and a folder with a small service that passes every stage as it is.
-// Both are written, or nothing is.
+// Package scaffold adds a service to a source tree: an entry in the services file and a
+// folder with a small service that passes every stage. It writes both or nothing.
 package scaffold
 
 import (
@@ -18,29 +17,28 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Kinds lists the kinds of service that there are templates for.
+// Kinds lists the kinds of service that have a template.
 func Kinds() []string { return []string{string(platform.Go), string(platform.Nginx)} }
 
-// ParseKind finds a kind by its name; an unknown one is a usage error.
+// ParseKind returns the kind with a name. An unknown name is a usage error.
 func ParseKind(name string) (platform.Kind, error) {
 	if slices.Contains(Kinds(), name) {
 		return platform.Kind(name), nil
 	}
 	if near := outcome.Nearest(name, Kinds()); near != "" {
-		return "", outcome.Usagef("no kind %q: did you mean %q?", name, near)
+		return "", outcome.Usagef("unknown kind %q: did you mean %q?", name, near)
 	}
-	return "", outcome.Usagef("no kind %q: take one of %s", name, strings.Join(Kinds(), ", "))
+	return "", outcome.Usagef("unknown kind %q: want one of %s", name, strings.Join(Kinds(), ", "))
 }
 
-// Where the search for a free port begins.
+// The first ports that Default tries.
 const (
 	firstGoPort    = 8000
 	firstNginxPort = 8080
 )
 
-// Default is a service as it is made where nothing else is asked for: in a
-// folder of its name, on the first port that no other has, for /NAME and all
-// below it, of the smallest size, twice.
+// Default returns a service with default values: its name as folder, the first free port,
+// the routes /NAME and /NAME/*, the smallest size and two tasks.
 func Default(p platform.Platform, name string, kind platform.Kind) platform.Service {
 	s := platform.Service{
 		Name: name, Path: name, Kind: kind, Port: firstGoPort, HealthPath: "/health",
@@ -55,35 +53,35 @@ func Default(p platform.Platform, name string, kind platform.Kind) platform.Serv
 	return s
 }
 
-// Added is what was written. Files are named by their slash-separated path from the
+// Added describes what was written. File names are slash-separated and relative to the
 // root of the tree.
 type Added struct {
-	// Service is its name.
+	// Service is the name of the service.
 	Service string `json:"service"`
-	// Entry is what stands under the name in the services file.
+	// Entry is its entry in the services file.
 	Entry platform.Service `json:"entry"`
 	// Files are the new files.
 	Files []string `json:"files"`
-	// Changed are the files that were there before.
+	// Changed are the existing files that were changed.
 	Changed []string `json:"changed"`
 }
 
-// Add adds a service to the tree and tells git of its files, so that images have
-// them before they are committed. Bad input is a usage error. After an error the
-// tree is as it was.
+// Add adds a service to the tree and to git's index (intent to add), so that images
+// contain its files before they are committed. Bad input is a usage error. After an error
+// the tree is unchanged.
 func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added, error) {
 	p, err := platform.Load(tree.Dir)
 	if err != nil {
 		return Added{}, err
 	}
 	if slices.Contains(p.Names(), service.Name) {
-		return Added{}, outcome.Usagef("there is a service %q already: give the new one another name", service.Name)
+		return Added{}, outcome.Usagef("service %q already exists: choose another name", service.Name)
 	}
 	data, err := os.ReadFile(filepath.Join(tree.Dir, filepath.FromSlash(platform.ServicesFile)))
 	if err != nil {
 		return Added{}, fmt.Errorf("reading the services file: %w", err)
 	}
-	services, err := extend(data, p, service)
+	services, err := addEntry(data, p, service)
 	if err != nil {
 		return Added{}, outcome.With(outcome.Usage, err)
 	}
@@ -103,7 +101,7 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	}
 	changes := []change{{platform.ServicesFile, services}}
 	if service.Kind == platform.Go {
-		workspace, changed, err := useModule(tree.Dir, service.Path)
+		workspace, changed, err := addToWorkspace(tree.Dir, service.Path)
 		if err != nil {
 			return Added{}, err
 		}
@@ -124,10 +122,10 @@ func Add(ctx context.Context, tree source.Tree, service platform.Service) (Added
 	return added, nil
 }
 
-// extend is the services file with the service in it, once it is sure that it says
-// what it said before, and the new service.
-func extend(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
-	extended, err := insert(data, service)
+// addEntry returns the services file with the service added. It verifies that the other
+// services are unchanged.
+func addEntry(data []byte, p platform.Platform, service platform.Service) ([]byte, error) {
+	extended, err := insertEntry(data, service)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", platform.ServicesFile, err)
 	}
@@ -138,35 +136,35 @@ func extend(data []byte, p platform.Platform, service platform.Service) ([]byte,
 	same := func(s platform.Service) bool { return reflect.DeepEqual(s, service) }
 	others := slices.DeleteFunc(slices.Clone(now.Services), same)
 	if len(others) != len(now.Services)-1 || !reflect.DeepEqual(others, p.Services) {
-		return nil, fmt.Errorf("%s is written in a way that no entry can be added to: add %s by hand: %s", platform.ServicesFile, service.Name, entry(service, plainStyle))
+		return nil, fmt.Errorf("%s has a layout to which no entry can be added: add %s by hand: %s", platform.ServicesFile, service.Name, formatEntry(service, plainStyle))
 	}
 	return extended, nil
 }
 
-// reserved are folders of the pipeline's own, in which no service belongs.
-var reserved = []string{"ci", "terraform", ".git", ".github"}
+// reservedFolders are folders of the pipeline, which cannot contain services.
+var reservedFolders = []string{"ci", "terraform", ".git", ".github"}
 
-// checkFolder wants a folder that is not there yet, and that is nobody else's.
+// checkFolder checks that the folder does not exist and belongs to nothing else.
 func checkFolder(dir string, p platform.Platform, folder string) error {
 	if !plainFolder.MatchString(folder) {
-		return outcome.Usagef("path %q: take letters, digits, dots, hyphens and underscores, such as services/orders", folder)
+		return outcome.Usagef("invalid path %q: use letters, digits, dots, hyphens and underscores, such as services/orders", folder)
 	}
 	for _, s := range p.Services {
-		if within(folder, s.Path) {
-			return outcome.Usagef("path %q lies in the folder of service %q: name another with --path", folder, s.Name)
+		if isWithin(folder, s.Path) {
+			return outcome.Usagef("path %q is in the folder of service %q: choose another with --path", folder, s.Name)
 		}
 	}
-	for _, other := range reserved {
-		if within(folder, other) {
-			return outcome.Usagef("path %q lies in %s, which is the pipeline's: name another with --path", folder, other)
+	for _, other := range reservedFolders {
+		if isWithin(folder, other) {
+			return outcome.Usagef("path %q is in %s, which belongs to the pipeline: choose another with --path", folder, other)
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(folder))); err == nil {
-		return outcome.Usagef("%s exists already: name another folder with --path, or remove it", folder)
+		return outcome.Usagef("%s already exists: choose another folder with --path, or remove it", folder)
 	}
 	return nil
 }
 
-func within(folder, other string) bool {
+func isWithin(folder, other string) bool {
 	return folder == other || strings.HasPrefix(folder, other+"/")
 }

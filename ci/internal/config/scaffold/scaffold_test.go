@@ -20,7 +20,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// open makes a small tree with some changes to its files, all committed.
+// open creates a small tree with changed files and commits it.
 func open(t *testing.T, files map[string]string) (source.Tree, platform.Platform) {
 	t.Helper()
 	dir := sourcetest.New(t)
@@ -90,9 +90,9 @@ func TestAddNginx(t *testing.T) {
 	require.Equal(t, 3, strings.Count(configuration, "/alive"))
 }
 
-// TestNginxConfigurationIsTheFrontends wants what the frontend's configuration has
-// learned to reach new sites.
-func TestNginxConfigurationIsTheFrontends(t *testing.T) {
+// TestNginxConfigurationMatchesFrontend checks that the template has the directives of the
+// frontend's configuration.
+func TestNginxConfigurationMatchesFrontend(t *testing.T) {
 	tree, p := open(t, nil)
 	service := scaffold.Default(p, "handbook", platform.Nginx)
 	service.Port = 9999
@@ -111,9 +111,8 @@ func TestNginxConfigurationIsTheFrontends(t *testing.T) {
 	require.Equal(t, directives(read(t, sourcetest.Repository("frontend", "nginx", "nginx.conf"))), directives(read(t, tree.Dir, "handbook/nginx/nginx.conf")))
 }
 
-// TestGoServicePasses tests what was made as the pipeline does, for routes of every
-// kind.
-func TestGoServicePasses(t *testing.T) {
+// TestGeneratedGoService runs the test stage on generated services with all kinds of routes.
+func TestGeneratedGoService(t *testing.T) {
 	wishes := map[string]func(*platform.Service){
 		"default": func(*platform.Service) {},
 		"odd": func(s *platform.Service) {
@@ -146,42 +145,42 @@ func TestGoServicePasses(t *testing.T) {
 	}
 }
 
-func TestAddRefuses(t *testing.T) {
+func TestAddErrors(t *testing.T) {
 	tests := map[string]struct {
 		name string
 		kind platform.Kind
 		wish func(*platform.Service)
 		want string
 	}{
-		"a name that is taken":    {"api", platform.Go, nil, `there is a service "api" already: give the new one another name`},
-		"a name in capitals":      {"Orders", platform.Go, nil, `service "Orders": the name must be 2 to 25 lower-case letters`},
-		"a name too long":         {strings.Repeat("a", 26), platform.Go, nil, "the name must be 2 to 25"},
-		"no name":                 {"", platform.Go, nil, "the name must be 2 to 25"},
-		"a name with a quote":     {`o"rders`, platform.Go, nil, "the name must be 2 to 25"},
-		"an unknown kind":         {"orders", "python", nil, `kind "python" must be "go" or "nginx"`},
-		"a port that is taken":    {"orders", platform.Go, func(s *platform.Service) { s.Port = 8080 }, `services "orders" and "web" both have port 8080`},
-		"a privileged port":       {"orders", platform.Go, func(s *platform.Service) { s.Port = 80 }, "port 80 must lie within 1024 and 65535"},
-		"a port too high":         {"orders", platform.Go, func(s *platform.Service) { s.Port = 65536 }, "port 65536 must lie"},
-		"an odd size":             {"orders", platform.Go, func(s *platform.Service) { s.CPU = 300 }, "cpu 300 is not a Fargate size"},
-		"memory for another size": {"orders", platform.Go, func(s *platform.Service) { s.CPU = 1024 }, "memory 512 does not go with cpu 1024"},
-		"fewer than none":         {"orders", platform.Go, func(s *platform.Service) { s.DesiredCount = -1 }, "desired_count -1"},
-		"a route that is taken":   {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/api/*"} }, `services "api" and "orders" both have route "/api/*"`},
-		"another for all":         {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/*"} }, `services "orders" and "web" both have route "/*"`},
-		"a route twice":           {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o", "/o"} }, `both have route "/o"`},
-		"a route undecided":       {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/pages/*"} }, `route "/pages/*" and "/p*/x" of service "web" match some of the same paths, and neither comes before the other: take a deeper one`},
-		"a route without slash":   {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"orders"} }, `route "orders" must begin with "/"`},
-		"a wildcard elsewhere":    {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o*/x"} }, `route "/o*/x": write a path, such as /orders, or all paths below one, such as /orders/*`},
-		"a route that goes up":    {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/a/../b"} }, `route "/a/../b": write a path`},
-		"a route with a bracket":  {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/{x}"} }, `route "/{x}": write a path`},
-		"a site without a place":  {"orders", platform.Nginx, func(s *platform.Service) { s.Routes = []string{"/o"} }, `a service of kind "nginx" needs a route that ends in /*, such as /orders/*`},
-		"a relative health path":  {"orders", platform.Go, func(s *platform.Service) { s.HealthPath = "health" }, `health_path "health" must begin with "/"`},
-		"an odd health path":      {"orders", platform.Nginx, func(s *platform.Service) { s.HealthPath = "/a;b" }, `health path "/a;b": write a path without wildcards`},
-		"a folder that is there":  {"orders", platform.Go, func(s *platform.Service) { s.Path = "docs" }, "docs exists already: name another folder with --path, or remove it"},
-		"a folder of another":     {"orders", platform.Go, func(s *platform.Service) { s.Path = "api/orders" }, `path "api/orders" lies in the folder of service "api"`},
-		"the pipeline's folder":   {"orders", platform.Go, func(s *platform.Service) { s.Path = "ci/orders" }, `path "ci/orders" lies in ci, which is the pipeline's`},
-		"a folder outside":        {"orders", platform.Go, func(s *platform.Service) { s.Path = "../orders" }, `path "../orders" must name a folder inside the source tree`},
-		"a folder with a space":   {"orders", platform.Go, func(s *platform.Service) { s.Path = "my orders" }, `path "my orders": take letters`},
-		"a folder git ignores":    {"orders", platform.Go, func(s *platform.Service) { s.Path = "sub/built.log" }, `git ignores sub/built.log, by a .gitignore: name another folder with --path`},
+		"duplicate name":               {"api", platform.Go, nil, `service "api" already exists: choose another name`},
+		"a name in capitals":           {"Orders", platform.Go, nil, `service "Orders": the name must be 2 to 25 lower-case letters`},
+		"a name too long":              {strings.Repeat("a", 26), platform.Go, nil, "the name must be 2 to 25"},
+		"no name":                      {"", platform.Go, nil, "the name must be 2 to 25"},
+		"a name with a quote":          {`o"rders`, platform.Go, nil, "the name must be 2 to 25"},
+		"an unknown kind":              {"orders", "python", nil, `kind "python" must be "go" or "nginx"`},
+		"a port that is taken":         {"orders", platform.Go, func(s *platform.Service) { s.Port = 8080 }, `services "orders" and "web" both have port 8080`},
+		"a privileged port":            {"orders", platform.Go, func(s *platform.Service) { s.Port = 80 }, "port 80 must be between 1024 and 65535"},
+		"port out of range":            {"orders", platform.Go, func(s *platform.Service) { s.Port = 65536 }, "port 65536 must be"},
+		"an odd size":                  {"orders", platform.Go, func(s *platform.Service) { s.CPU = 300 }, "cpu 300 is not a Fargate size"},
+		"memory for another size":      {"orders", platform.Go, func(s *platform.Service) { s.CPU = 1024 }, "memory 512 is not available with cpu 1024"},
+		"fewer than none":              {"orders", platform.Go, func(s *platform.Service) { s.DesiredCount = -1 }, "desired_count -1"},
+		"a route that is taken":        {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/api/*"} }, `services "api" and "orders" both have route "/api/*"`},
+		"another for all":              {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/*"} }, `services "orders" and "web" both have route "/*"`},
+		"a route twice":                {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o", "/o"} }, `both have route "/o"`},
+		"conflicting route":            {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/pages/*"} }, `route "/pages/*" conflicts with "/p*/x" of service "web": both match some paths with the same priority; use a deeper route`},
+		"a route without slash":        {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"orders"} }, `route "orders" must begin with "/"`},
+		"a wildcard elsewhere":         {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/o*/x"} }, `invalid route "/o*/x": want a path, such as /orders, or all paths below one, such as /orders/*`},
+		"a route that goes up":         {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/a/../b"} }, `invalid route "/a/../b": want a path`},
+		"a route with a bracket":       {"orders", platform.Go, func(s *platform.Service) { s.Routes = []string{"/{x}"} }, `invalid route "/{x}": want a path`},
+		"a site without a place":       {"orders", platform.Nginx, func(s *platform.Service) { s.Routes = []string{"/o"} }, `a service of kind "nginx" needs a route that ends in /*, such as /orders/*`},
+		"a relative health path":       {"orders", platform.Go, func(s *platform.Service) { s.HealthPath = "health" }, `health_path "health" must begin with "/"`},
+		"health path with a semicolon": {"orders", platform.Nginx, func(s *platform.Service) { s.HealthPath = "/a;b" }, `invalid health path "/a;b": want a path without wildcards`},
+		"a folder that is there":       {"orders", platform.Go, func(s *platform.Service) { s.Path = "docs" }, "docs already exists: choose another folder with --path, or remove it"},
+		"folder of another service":    {"orders", platform.Go, func(s *platform.Service) { s.Path = "api/orders" }, `path "api/orders" is in the folder of service "api"`},
+		"the pipeline's folder":        {"orders", platform.Go, func(s *platform.Service) { s.Path = "ci/orders" }, `path "ci/orders" is in ci, which belongs to the pipeline`},
+		"a folder outside":             {"orders", platform.Go, func(s *platform.Service) { s.Path = "../orders" }, `path "../orders" must name a folder inside the source tree`},
+		"a folder with a space":        {"orders", platform.Go, func(s *platform.Service) { s.Path = "my orders" }, `invalid path "my orders": use letters`},
+		"a folder git ignores":         {"orders", platform.Go, func(s *platform.Service) { s.Path = "sub/built.log" }, `git ignores sub/built.log because of a .gitignore file: choose another folder with --path`},
 	}
 	tree, p := open(t, map[string]string{
 		"docs/a.md": "", "go.work": workspace, platform.ServicesFile: strings.Replace(sourcetest.Services, `["/*"]`, `["/*", "/p*/x"]`, 1),
@@ -201,7 +200,7 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-func TestAddRefusesBrokenFiles(t *testing.T) {
+func TestAddMalformedFiles(t *testing.T) {
 	tests := map[string]struct{ file, content, want string }{
 		"services":  {platform.ServicesFile, "{", "line 1 is not JSON"},
 		"workspace": {"go.work", "use (", "go.work:1"},
@@ -221,8 +220,8 @@ func TestAddRefusesBrokenFiles(t *testing.T) {
 	}
 }
 
-// TestAddUndoes lets git refuse, half-way.
-func TestAddUndoes(t *testing.T) {
+// TestAddRollsBack makes git fail after some files were written.
+func TestAddRollsBack(t *testing.T) {
 	tree, p := open(t, nil)
 	lock := filepath.Join(tree.Dir, ".git", "index.lock")
 	require.NoError(t, os.WriteFile(lock, nil, 0o600))
@@ -239,9 +238,9 @@ func TestAddUndoes(t *testing.T) {
 	require.NoError(t, err, "and it can be tried again")
 }
 
-// TestAddWithoutNeighbour has no Go service to take the version of Go from, and
-// follows the services file where it is a link.
-func TestAddWithoutNeighbour(t *testing.T) {
+// TestAddFirstService adds a Go service to a tree without one, with a symbolic link as
+// services file.
+func TestAddFirstService(t *testing.T) {
 	tree, p := open(t, map[string]string{
 		platform.ServicesFile: `{"services": {"web": {"path": "web", "kind": "nginx", "port": 8000, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`,
 	})
@@ -263,14 +262,14 @@ func TestParseKind(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, platform.Nginx, kind)
 	_, err = scaffold.ParseKind("ngnix")
-	require.EqualError(t, err, `no kind "ngnix": did you mean "nginx"?`)
+	require.EqualError(t, err, `unknown kind "ngnix": did you mean "nginx"?`)
 	_, err = scaffold.ParseKind("python")
-	require.EqualError(t, err, `no kind "python": take one of go, nginx`)
+	require.EqualError(t, err, `unknown kind "python": want one of go, nginx`)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
-// TestNginxTakesTheConfiguration asks Nginx itself.
-func TestNginxTakesTheConfiguration(t *testing.T) {
+// TestNginxAcceptsConfiguration runs nginx -t on the generated configuration.
+func TestNginxAcceptsConfiguration(t *testing.T) {
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
 		if nginx, err = exec.LookPath("/usr/sbin/nginx"); err != nil {

@@ -6,15 +6,13 @@ import (
 )
 
 // Changed lists the files that differ between the commit since and HEAD, sorted,
-// slash-separated and relative to the root of the repository; a file that was
-// moved is there under both names. It compares what the commits hold, not how one
-// came from the other: after a merge that is what the merge brought, after a force
-// push what became of the branch.
+// slash-separated and relative to the root of the repository; a renamed file is listed
+// under both names. It compares the two trees, not the history between them.
 //
-// known is false if there is nothing to compare with: since is empty or all zeros,
-// which is what a branch's first push says, or names a commit that this clone
-// lacks, as after a force push or in a shallow one, or lacks in part, as one that was
-// made with --filter=tree:0 where its origin cannot be reached.
+// known is false if since cannot be compared with: it is empty or all zeros, as in the
+// event of a branch's first push, or this clone lacks the commit, as after a force push
+// or in a shallow clone, or lacks its trees, as after git clone --filter=tree:0 if the
+// origin cannot be reached.
 func (t Tree) Changed(ctx context.Context, since string) (files []string, known bool, err error) {
 	if !fullID.MatchString(since) || strings.Trim(since, "0") == "" {
 		return nil, false, nil

@@ -15,12 +15,12 @@ import (
 	"strings"
 )
 
-// Whole is what [Tree.Digests] calls the whole tree.
+// Whole is the key of the whole tree in [Tree.Digests].
 const Whole = ""
 
-// Digests tells what the files are that git tracks, or would take, by a digest for
-// the [Whole] tree, one for each file and folder in its root, and one for each folder in
-// those. It changes with a name, a content or a right to execute, and with nothing else.
+// Digests returns digests of the files that git tracks or does not ignore: one for the
+// [Whole] tree, one for each file and folder in its root, and one for each folder in
+// those. A digest depends on names, contents and executable bits only.
 func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", ".")
 	if err != nil {
@@ -32,7 +32,7 @@ func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	for _, name := range files {
 		entry, err := digest(filepath.Join(t.Dir, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // deleted, and git was not told
+			continue // deleted, but still in the index
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the tree's files: %w", err)
@@ -57,7 +57,8 @@ func (t Tree) Digests(ctx context.Context) (map[string]string, error) {
 	return digests, nil
 }
 
-// digest tells the kind and content of a file, or where a link leads.
+// digest returns the type, executable bit and content hash of a file; for a symbolic
+// link, the hash of its target.
 func digest(name string) (string, error) {
 	info, err := os.Lstat(name)
 	if err != nil {
@@ -84,8 +85,8 @@ func digest(name string) (string, error) {
 	return fmt.Sprintf("%s %t %x", info.Mode().Type(), info.Mode()&0o100 != 0, sum.Sum(nil)), nil
 }
 
-// Part is the smallest part of the tree with a digest that has a file, such as
-// docs/schema, by which tests of what is in there need not run for every page.
+// Part returns the smallest part of the tree that contains a file and has a digest, such
+// as docs/schema, so that tests of that part do not run again for every other page.
 func Part(name string) string {
 	steps := strings.Split(path.Clean(name), "/")
 	if len(steps) > 2 {
@@ -94,10 +95,10 @@ func Part(name string) string {
 	return steps[0]
 }
 
-// DigestVariable is the environment variable that hands tests the digest of a part of
-// the tree, as [Tree.Digests] names it, such as SLIPWAY_TREE_TERRAFORM. Go keeps the
-// result of tests and knows of what they read only what lies in their own module:
-// tests that read elsewhere read this, too.
+// DigestVariable returns the name of the environment variable that passes tests the
+// digest of a part of the tree, such as SLIPWAY_TREE_TERRAFORM. Go's test cache tracks
+// only files in the test's own module: tests that read other files also read this
+// variable.
 // https://pkg.go.dev/cmd/go#hdr-Test_packages
 func DigestVariable(part string) string {
 	if part == Whole {

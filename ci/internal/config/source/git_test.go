@@ -18,9 +18,9 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestEnvironmentOfAHook: what git exports to hooks, or somebody to a shell, names
-// no repository to the pipeline.
-func TestEnvironmentOfAHook(t *testing.T) {
+// TestGitHookEnvironment checks that variables exported by git hooks do not select the
+// repository.
+func TestGitHookEnvironment(t *testing.T) {
 	dir, other := sourcetest.New(t), sourcetest.New(t)
 	sourcetest.Write(t, other, "other", "x")
 	sourcetest.Commit(t, other, "another repository")
@@ -63,8 +63,8 @@ func TestEnvironmentOfAHook(t *testing.T) {
 	}
 }
 
-// TestSafeDirectoryIsKept: of the environment's configuration what says whose tree
-// git may read arrives, and what comes before it does not.
+// TestSafeDirectoryIsKept checks that only safe.directory of the configuration in the
+// environment is passed to git.
 func TestSafeDirectoryIsKept(t *testing.T) {
 	for key, value := range map[string]string{
 		"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "core.worktree", "GIT_CONFIG_VALUE_0": "/nonexistent",
@@ -95,9 +95,9 @@ func TestEnviron(t *testing.T) {
 	require.ElementsMatch(t, []string{"GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT"}, left, "a newer git has another variable that names a repository")
 }
 
-// TestAnotherRepositoryNamesNothing: a folder that is no repository of its own gets
-// no commit from the one that it happens to be in.
-func TestAnotherRepositoryNamesNothing(t *testing.T) {
+// TestParentRepository checks that a folder does not get the commit of a parent repository
+// that does not track it.
+func TestParentRepository(t *testing.T) {
 	above := sourcetest.New(t)
 	sourcetest.Write(t, above, ".gitignore", "ignored/\n")
 	sourcetest.Commit(t, above, "ignore")
@@ -106,11 +106,11 @@ func TestAnotherRepositoryNamesNothing(t *testing.T) {
 		sourcetest.Write(t, above, "untracked/"+name, content)
 	}
 	tests := map[string]struct{ dir, want string }{
-		"ignored there":            {"ignored", "tracks nothing in it: git add it there, or run git init in it"},
-		"a folder of what is":      {"ignored/api", "tracks nothing in it"},
-		"never added there":        {"untracked", "tracks nothing in it"},
-		"git's own folder":         {".git", "git's own folder: name the tree with --source"},
-		"a folder of git's folder": {".git/objects", "git's own folder"},
+		"ignored there":            {"ignored", "tracks none of its files: add them with git add, or run git init there"},
+		"a folder of what is":      {"ignored/api", "tracks none of its files"},
+		"never added there":        {"untracked", "tracks none of its files"},
+		"git's own folder":         {".git", "inside a .git folder: set --source to the work tree"},
+		"a folder of git's folder": {".git/objects", "inside a .git folder"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +134,9 @@ func TestAnotherRepositoryNamesNothing(t *testing.T) {
 	})
 }
 
-// TestOneWayToGit: whoever calls git by another way believes the environment again.
-func TestOneWayToGit(t *testing.T) {
+// TestGitIsCalledInOnePlace checks that all code calls git through [source.Tree.Git], which
+// cleans the environment.
+func TestGitIsCalledInOnePlace(t *testing.T) {
 	module := sourcetest.Repository("ci")
 	files := 0
 	require.NoError(t, filepath.WalkDir(module, func(name string, _ fs.DirEntry, err error) error {

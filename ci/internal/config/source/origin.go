@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Origin is where a tree comes from. Its fields are empty where git does not know.
+// Origin is the remote and branch of a tree. Fields that git does not know are empty.
 type Origin struct {
-	// Repository is the address of the remote "origin", without credentials, such
-	// as "https://github.com/owner/name".
+	// Repository is the URL of the remote "origin" without credentials, such as
+	// "https://github.com/owner/name".
 	Repository string
 	// Ref is the branch, such as "refs/heads/main".
 	Ref string
 }
 
-// Origin tells where the tree comes from. A tree without a remote, or one that is
-// at no branch, is no error.
+// Origin returns the origin of the tree. A tree without a remote or with a detached
+// HEAD is not an error.
 func (t Tree) Origin(ctx context.Context) (Origin, error) {
 	remote, err := t.Git(ctx, "config", "--get", "remote.origin.url")
 	if err != nil && ctx.Err() != nil {
@@ -27,17 +27,16 @@ func (t Tree) Origin(ctx context.Context) (Origin, error) {
 	if err != nil && ctx.Err() != nil {
 		return Origin{}, err
 	}
-	return Origin{Repository: public(strings.TrimSpace(remote)), Ref: strings.TrimSpace(ref)}, nil
+	return Origin{Repository: publicURL(strings.TrimSpace(remote)), Ref: strings.TrimSpace(ref)}, nil
 }
 
-// scp is the short form of an address: [user@]host:path.
+// scpURL matches the scp-like form of a git URL: [user@]host:path.
 // https://git-scm.com/docs/git-clone#_git_urls
-var scp = regexp.MustCompile(`^(?:[^/@:]+@)?([^/@:]{2,}):([^/].*)$`)
+var scpURL = regexp.MustCompile(`^(?:[^/@:]+@)?([^/@:]{2,}):([^/].*)$`)
 
-// public is what of a remote's address others may see: credentials are taken out,
-// and of a folder of this machine nothing is left.
-func public(remote string) string {
-	if match := scp.FindStringSubmatch(remote); match != nil {
+// publicURL returns a remote's URL without credentials, and "" for a local path.
+func publicURL(remote string) string {
+	if match := scpURL.FindStringSubmatch(remote); match != nil {
 		remote = "ssh://" + match[1] + "/" + match[2]
 	}
 	parsed, err := url.Parse(remote)

@@ -32,20 +32,20 @@ func TestResolve(t *testing.T) {
 		"HEAD":                {"", head, ""},
 		"a full id":           {head, head, ""},
 		"a commit git lacks":  {elsewhere, elsewhere, ""},
-		"capitals":            {strings.ToUpper(head), head, ""},
-		"a short id":          {head[:7], "", head[:7] + " is short for " + head + ": give " + head},
-		"all but one":         {head[:39], "", " is short for " + head},
-		"an unknown short id": {"0123456", "", "git knows no commit that begins with 0123456 (a shallow clone lacks the older ones)"},
-		"too short":           {head[:3], "", "git knows no commit \"" + head[:3] + "\": give its full id"},
-		"41 digits":           {head + "0", "", "git knows no commit"},
-		"a branch":            {"main", "", `"main" is no commit id but a name, of ` + head + " now: give " + head},
-		"a branch in digits":  {"beef", "", `"beef" is no commit id but a name, of ` + head},
-		"a branch's folder":   {"feature/x", "", `"feature/x" is no commit id but a name`},
-		"a tag":               {"v1.0.0", "", "of " + head + " now"},
-		"HEAD by name":        {"HEAD", "", "of " + head + " now"},
-		"an unknown name":     {"nope", "", `git knows no commit "nope": give its full id, 40 hexadecimal digits`},
-		"a flag":              {"--help", "", `git knows no commit "--help"`},
-		"not a commit":        {blob[:12], "", "git knows no commit that begins with " + blob[:12]},
+		"upper case":          {strings.ToUpper(head), head, ""},
+		"a short id":          {head[:7], "", head[:7] + " is an abbreviated commit id: use the full id " + head},
+		"all but one":         {head[:39], "", " is an abbreviated commit id: use the full id " + head},
+		"an unknown short id": {"0123456", "", "unknown commit 0123456 (a shallow clone lacks older commits)"},
+		"too short":           {head[:3], "", "unknown commit \"" + head[:3] + "\": use its full id"},
+		"41 digits":           {head + "0", "", "unknown commit"},
+		"a branch":            {"main", "", `"main" is not a commit id: use the id of the commit that it names now, ` + head},
+		"a branch in digits":  {"beef", "", `"beef" is not a commit id: use the id of the commit that it names now, ` + head},
+		"a branch's folder":   {"feature/x", "", `"feature/x" is not a commit id`},
+		"a tag":               {"v1.0.0", "", "that it names now, " + head},
+		"HEAD by name":        {"HEAD", "", "that it names now, " + head},
+		"an unknown name":     {"nope", "", `unknown commit "nope": use its full id, 40 hexadecimal digits`},
+		"a flag":              {"--help", "", `unknown commit "--help"`},
+		"not a commit":        {blob[:12], "", "unknown commit " + blob[:12]},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +77,7 @@ func TestResolveAmbiguous(t *testing.T) {
 			continue
 		}
 		_, err := tree.Resolve(t.Context(), id[:4])
-		require.ErrorContains(t, err, "more than one id begins with "+id[:4]+": give all 40 digits")
+		require.ErrorContains(t, err, "commit id "+id[:4]+" is ambiguous: use all 40 digits")
 		require.Equal(t, outcome.Usage, outcome.Of(err))
 		return
 	}

@@ -1,5 +1,5 @@
-// Package source asks git about the source tree: at which commit it is,
-// whether it is clean, which files belong to it.
+// Package source reads the source tree with git: its commit, whether it is clean,
+// and its files.
 package source
 
 import (
@@ -22,14 +22,14 @@ type Tree struct {
 	Dir string
 }
 
-// Revision is what a tree holds.
+// Revision is the commit of a tree and whether the tree differs from it.
 type Revision struct {
 	SHA   string // full id of the commit at HEAD
-	Dirty bool   // whether tracked files differ from it or files wait to be added
+	Dirty bool   // whether git status reports changed or untracked files
 }
 
-// Version names the revision where people and containers see it: the full
-// commit id, marked when the tree holds more than the commit.
+// Version returns the full commit id, with the suffix "-dirty" if the tree differs
+// from the commit.
 func (r Revision) Version() string {
 	if r.Dirty {
 		return r.SHA + "-dirty"
@@ -37,64 +37,64 @@ func (r Revision) Version() string {
 	return r.SHA
 }
 
-// Open checks that dir is part of a git work tree. What keeps git from reading
-// it is a usage error.
+// Open returns the tree at dir. It returns a usage error if dir is not part of a git
+// work tree that git can read.
 func Open(ctx context.Context, dir string) (Tree, error) {
-	tree, err := Folder(dir)
+	tree, err := OpenFolder(dir)
 	if err != nil {
 		return Tree{}, err
 	}
-	return tree, tree.readable(ctx)
+	return tree, tree.checkReadable(ctx)
 }
 
-// Folder is a tree that git need not know, for what only reads the services file.
-// What asks git for more than that gets the error of [Open] then.
-func Folder(dir string) (Tree, error) {
+// OpenFolder returns the tree at dir without requiring git, for commands that only read
+// the services file. Methods that need git return the error of [Open].
+func OpenFolder(dir string) (Tree, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return Tree{}, outcome.Usagef("no source tree at %s: name its root with --source", dir)
 	}
 	return Tree{Dir: dir}, nil
 }
 
-// readable is the usage error that says why git does not know the tree.
-func (t Tree) readable(ctx context.Context) error {
-	facts, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
-	inside, prefix, _ := strings.Cut(strings.TrimSpace(facts), "\n")
+// checkReadable returns a usage error that says why git cannot read the tree.
+func (t Tree) checkReadable(ctx context.Context) error {
+	output, err := t.Git(ctx, "rev-parse", "--is-inside-work-tree", "--show-prefix")
+	inside, prefix, _ := strings.Cut(strings.TrimSpace(output), "\n")
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
-		return outcome.Usagef("git is not installed: install it (the pipeline ships what git knows)")
+		return outcome.Usagef("git is not installed: install it")
 	case err != nil && strings.Contains(err.Error(), "dubious ownership"):
-		return outcome.Usagef("%s belongs to another user, and git will not read it: git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
-	case err != nil && ctx.Err() == nil && t.elsewhere() != "":
-		return outcome.Usagef("the source tree is a linked worktree or a submodule, and its repository is not here (%s): with Dagger, which brings the tree alone, call from a clone (git clone . DIR); on the host, git worktree repair or git submodule update --init", t.elsewhere())
+		return outcome.Usagef("%s belongs to another user, so git does not read it: run git config --global --add safe.directory %s", t.Dir, absolute(t.Dir))
+	case err != nil && ctx.Err() == nil && t.gitDirElsewhere() != "":
+		return outcome.Usagef("the source tree is a linked worktree or a submodule, and its repository is not here (%s): with Dagger, which sends only the tree, call from a clone (git clone . DIR); on the host, run git worktree repair or git submodule update --init", t.gitDirElsewhere())
 	case err != nil && ctx.Err() == nil:
 		return outcome.Usagef("%s is not a git work tree: clone the repository, or run git init, git add and git commit (%w)", t.Dir, err)
 	case err != nil:
 		return err
 	case inside != "true":
-		return outcome.Usagef("%s is not a git work tree but git's own folder: name the tree with --source", t.Dir)
+		return outcome.Usagef("%s is inside a .git folder: set --source to the work tree", t.Dir)
 	case prefix == "":
 		return nil
 	}
 	list, err := t.Git(ctx, "ls-files", "-z", "--cached", "--", ".")
 	if err == nil && list == "" {
-		return outcome.Usagef("%s is not a git work tree of its own, and the repository above it tracks nothing in it: git add it there, or run git init in it", t.Dir)
+		return outcome.Usagef("%s is in a git repository that tracks none of its files: add them with git add, or run git init there", t.Dir)
 	}
 	return err
 }
 
-// elsewhere is where the tree's repository is, if .git only says that: in a linked
-// worktree, and in a submodule.
-func (t Tree) elsewhere() string {
+// gitDirElsewhere returns the path in the tree's .git file, as a linked worktree or a
+// submodule has; "" if .git is a folder.
+func (t Tree) gitDirElsewhere() string {
 	text, err := os.ReadFile(filepath.Join(t.Dir, ".git"))
 	if err != nil {
 		return ""
 	}
-	at, _ := strings.CutPrefix(strings.TrimSpace(string(text)), "gitdir: ")
-	return at
+	dir, _ := strings.CutPrefix(strings.TrimSpace(string(text)), "gitdir: ")
+	return dir
 }
 
-// absolute is dir from the root, as git wants it in its configuration.
+// absolute returns dir as an absolute path, which git's configuration requires.
 func absolute(dir string) string {
 	full, err := filepath.Abs(dir)
 	if err != nil {
@@ -103,7 +103,8 @@ func absolute(dir string) string {
 	return full
 }
 
-// Revision tells the commit at HEAD. A tree without a commit is a usage error.
+// Revision returns the revision at HEAD. It returns a usage error if the tree has no
+// commit.
 func (t Tree) Revision(ctx context.Context) (Revision, error) {
 	sha, err := t.head(ctx)
 	if err != nil {
@@ -116,8 +117,8 @@ func (t Tree) Revision(ctx context.Context) (Revision, error) {
 	return Revision{SHA: sha, Dirty: status != ""}, nil
 }
 
-// head is the full id of the commit at HEAD, which must hold the tree's folder:
-// a repository above that does not know it says nothing about what is in it.
+// head returns the full id of the commit at HEAD. The commit must contain the tree's
+// folder: the HEAD of a parent repository that does not track it is not its commit.
 func (t Tree) head(ctx context.Context) (string, error) {
 	ids, err := t.Git(ctx, "rev-parse", "--quiet", "HEAD^{commit}", "HEAD:./")
 	if err == nil {
@@ -127,7 +128,7 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	if ctx.Err() != nil {
 		return "", err
 	}
-	if err := t.readable(ctx); err != nil {
+	if err := t.checkReadable(ctx); err != nil {
 		return "", err
 	}
 	id, err := t.Git(ctx, "rev-parse", "--quiet", "--verify", "HEAD")
@@ -137,7 +138,7 @@ func (t Tree) head(ctx context.Context) (string, error) {
 	return "", outcome.Usagef("%s has no commit yet: commit first", t.Dir)
 }
 
-// CommittedAt tells when the commit at HEAD was made.
+// CommittedAt returns the committer date of HEAD.
 func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
 	at, err := t.Git(ctx, "show", "--no-patch", "--format=%cI", "HEAD")
 	if err != nil {
@@ -146,14 +147,14 @@ func (t Tree) CommittedAt(ctx context.Context) (time.Time, error) {
 	return time.Parse(time.RFC3339, strings.TrimSpace(at))
 }
 
-// Commit is a commit in a few words.
+// Commit is the id and subject of a commit.
 type Commit struct {
 	SHA     string // its full id
 	Subject string
 }
 
-// Recent lists the last n commits at HEAD, the newest first.
-func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
+// RecentCommits lists the last n commits at HEAD, the newest first.
+func (t Tree) RecentCommits(ctx context.Context, n int) ([]Commit, error) {
 	list, err := t.Git(ctx, "log", "--format=%H %s", "--max-count="+strconv.Itoa(n), "HEAD")
 	if err != nil {
 		return nil, err
@@ -166,18 +167,17 @@ func (t Tree) Recent(ctx context.Context, n int) ([]Commit, error) {
 	return commits, nil
 }
 
-// Files lists the files below folder that git tracks and that exist, sorted,
-// slash-separated and relative to folder. A file that was never added is not
-// among them: what ships is what the repository knows. Submodules are others'.
+// Files lists the tracked files below folder that exist, sorted, slash-separated and
+// relative to folder. It excludes untracked files and submodules.
 func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-s", "-z", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return nil, err
 	}
 	var files []string
-	for _, line := range split(list) {
-		facts, name, _ := strings.Cut(line, "\t") // mode id stage
-		if strings.HasPrefix(facts, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
+	for _, line := range splitNUL(list) {
+		info, name, _ := strings.Cut(line, "\t") // mode id stage
+		if strings.HasPrefix(info, submoduleMode) || len(files) > 0 && files[len(files)-1] == name {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(t.Dir, filepath.FromSlash(folder), filepath.FromSlash(name)))
@@ -187,7 +187,7 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 		if err != nil {
 			var at *os.PathError
 			if errors.As(err, &at) {
-				err = at.Err // without the path, which is told already
+				err = at.Err // the message has the path already
 			}
 			return nil, fmt.Errorf("listing %s: %s: %w", folder, Display(name), err)
 		}
@@ -196,28 +196,27 @@ func (t Tree) Files(ctx context.Context, folder string) ([]string, error) {
 	return files, nil
 }
 
-// Converted finds a file below folder whose line endings git changed when it
-// wrote the work tree, as core.autocrlf makes it do: its bytes are others here
-// than elsewhere. Empty: there is none. A file that .gitattributes gives its
-// line endings has the same everywhere.
-func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
+// ConvertedLineEndings finds a file below folder whose line endings git changed when it
+// wrote the work tree, as core.autocrlf does: its bytes differ between machines. It
+// returns "" if no file was converted. Files whose line endings .gitattributes sets
+// are the same on every machine.
+func (t Tree) ConvertedLineEndings(ctx context.Context, folder string) (string, error) {
 	list, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "ls-files", "-z", "--eol", "--cached", "--deduplicate", "--", ".")
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.SplitSeq(strings.TrimSuffix(list, "\x00"), "\x00") {
 		// i/lf    w/crlf  attr/text=auto        \tname
-		facts, name, _ := strings.Cut(line, "\t")
-		fields := strings.Fields(facts)
-		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(facts, " eol=") {
+		info, name, _ := strings.Cut(line, "\t")
+		fields := strings.Fields(info)
+		if len(fields) < 3 || fields[2] == "attr/-text" || strings.Contains(info, " eol=") {
 			continue
 		}
 		inIndex, inTree := strings.TrimPrefix(fields[0], "i/"), strings.TrimPrefix(fields[1], "w/")
 		if inIndex != "lf" || inTree != "crlf" {
 			continue
 		}
-		// Git takes what it converted for unchanged, and what somebody edited
-		// for changed.
+		// Git reports an edited file as changed, and one that it converted as unchanged.
 		changed, err := t.Git(ctx, "-C", filepath.FromSlash(folder), "diff", "--name-only", "--", ":(literal)"+name)
 		if err != nil {
 			return "", err
@@ -229,14 +228,14 @@ func (t Tree) Converted(ctx context.Context, folder string) (string, error) {
 	return "", nil
 }
 
-// displayed is how many bytes of a file's name people are shown.
-const displayed = 200
+// maxDisplayed is the length in bytes to which Display shortens a name.
+const maxDisplayed = 200
 
-// Display is a file's name as a message can say it: on one line, and without
-// its middle where it is very long.
+// Display formats a file's name for a message: on one line, quoted if necessary, and
+// shortened in the middle if it is very long.
 func Display(name string) string {
-	if len(name) > displayed {
-		name = strings.ToValidUTF8(name[:displayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-displayed/2:], "")
+	if len(name) > maxDisplayed {
+		name = strings.ToValidUTF8(name[:maxDisplayed/2], "") + "…" + strings.ToValidUTF8(name[len(name)-maxDisplayed/2:], "")
 	}
 	if strconv.CanBackquote(name) && !strings.Contains(name, "\t") {
 		return name

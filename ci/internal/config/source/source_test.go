@@ -49,7 +49,7 @@ func TestTree(t *testing.T) {
 	require.Equal(t, []string{"a b\n.css", "index.html"}, files, "neither ignored, nor deleted, nor never added")
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenErrors(t *testing.T) {
 	tests := map[string]struct {
 		dir  string
 		want string
@@ -124,7 +124,7 @@ func TestDisplay(t *testing.T) {
 	}
 }
 
-func TestConverted(t *testing.T) {
+func TestConvertedLineEndings(t *testing.T) {
 	tests := map[string]struct {
 		config, attributes, edited, want string
 	}{
@@ -152,11 +152,11 @@ func TestConverted(t *testing.T) {
 			if tt.edited != "" {
 				sourcetest.Write(t, clone, "web/site/index.html", tt.edited)
 			}
-			got, err := source.Tree{Dir: clone}.Converted(t.Context(), "web/site")
+			got, err := source.Tree{Dir: clone}.ConvertedLineEndings(t.Context(), "web/site")
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got)
 		})
 	}
-	_, err := source.Tree{Dir: t.TempDir()}.Converted(t.Context(), ".")
+	_, err := source.Tree{Dir: t.TempDir()}.ConvertedLineEndings(t.Context(), ".")
 	require.ErrorContains(t, err, "running git")
 }

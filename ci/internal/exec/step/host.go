@@ -16,56 +16,54 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-// defaultGrace is how long a cancelled tool may take to end by itself.
-const defaultGrace = 5 * time.Second
+// defaultGracePeriod is the default of [Host.GracePeriod].
+const defaultGracePeriod = 5 * time.Second
 
-// Host runs steps with the tools of this machine. It keeps no state: one Host
-// may run several steps at once.
+// Host runs steps with the tools of this machine. It has no state and may run several
+// steps concurrently.
 type Host struct {
 	// Source is the root of the source tree.
 	Source string
-	// Narrate receives the tool's narration as it comes; nil drops it. It must
-	// be safe for concurrent use where steps run at the same time.
-	Narrate io.Writer
-	// Tee receives, as it comes, the standard output that a step keeps in a
-	// file; nil drops it. Like Narrate it must be safe for concurrent use.
+	// Log receives the tool's standard error, and its standard output unless a step
+	// writes that to a file; nil discards it. It must be safe for concurrent use if
+	// steps run concurrently.
+	Log io.Writer
+	// Tee receives a copy of the standard output that a step writes to a file; nil
+	// discards it. It must be safe for concurrent use, like Log.
 	Tee io.Writer
-	// Env is added to the environment of every step, and gives way to the
-	// step's own.
+	// Env is added to the environment of every step; the step's own Env overrides it.
 	Env map[string]string
-	// Grace is how long a cancelled tool, and what it started, may take to end
-	// by itself before it is killed. Zero means five seconds.
-	Grace time.Duration
+	// GracePeriod is how long a cancelled tool and its child processes may take to exit
+	// before they are killed. Zero means five seconds.
+	GracePeriod time.Duration
 }
 
 var _ Executor = Host{}
 
-// Run runs s and leaves its outputs in dir, which must exist. The error is nil
-// when the tool ran to its end, whatever its exit code; it wraps
-// [exec.ErrNotFound] when the tool is not installed, and the context's cause
-// when it was cancelled.
+// Run runs s and writes its outputs to dir, which must exist. The error is nil if the tool
+// ran to completion, whatever its exit code; it wraps [exec.ErrNotFound] if the tool is not
+// installed, and the context's cause if it was cancelled.
 //
-// A step is over when everything that it started is over: what a tool leaves
-// running in its process group is killed when the tool ends. A cancelled tool
-// and its group are asked to stop (SIGTERM) and get [Host.Grace] to do so; a careful one is
-// interrupted (SIGINT) and gets all the time that it needs.
+// When the tool exits, Run kills the processes that remain in its process group. A
+// cancelled tool gets a SIGTERM and [Host.GracePeriod] to exit; with
+// [Step.InterruptOnly] it gets a SIGINT and unlimited time.
 func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	if len(s.Args) == 0 {
 		return Result{}, fmt.Errorf("running %s: the step has no command", s.Name)
 	}
-	// The tool runs in another directory, where a relative dir means nothing.
+	// The tool runs in another directory, so dir must be absolute.
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	var narration bytes.Buffer
+	var log bytes.Buffer
 	cmd := h.command(ctx, s.Expand(dir))
-	cmd.Stderr = io.MultiWriter(&narration, orDiscard(h.Narrate))
+	cmd.Stderr = io.MultiWriter(&log, orDiscard(h.Log))
 	cmd.Stdout = cmd.Stderr
 	if s.Stdout != "" {
 		file, err := os.Create(filepath.Join(dir, s.Stdout))
 		if err != nil {
-			return Result{}, fmt.Errorf("keeping the output of %s: %w", s.Name, err)
+			return Result{}, fmt.Errorf("writing the output of %s: %w", s.Name, err)
 		}
 		defer file.Close()
 		cmd.Stdout = file
@@ -74,14 +72,14 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 		}
 	}
 
-	err = h.runGroup(ctx, cmd, s.Careful)
-	if err := take(s, cmd.Dir, dir); err != nil {
+	err = h.runGroup(ctx, cmd, s.InterruptOnly)
+	if err := moveFailureFiles(s, cmd.Dir, dir); err != nil {
 		return Result{}, err
 	}
 	if ctx.Err() != nil {
 		return Result{}, fmt.Errorf("running %s: %w", s.Name, context.Cause(ctx))
 	}
-	result := Result{ExitCode: cmd.ProcessState.ExitCode(), Stderr: narration.String()}
+	result := Result{ExitCode: cmd.ProcessState.ExitCode(), Stderr: log.String()}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return result, fmt.Errorf("running %s: %w", s.Name, err)
@@ -89,21 +87,21 @@ func (h Host) Run(ctx context.Context, s Step, dir string) (Result, error) {
 	return result, nil
 }
 
-// take moves what a step leaves where it ran to the output directory.
-func take(s Step, from, to string) error {
-	for _, name := range s.Leaves {
+// moveFailureFiles moves the step's failure files to the output directory.
+func moveFailureFiles(s Step, from, to string) error {
+	for _, name := range s.FailureFiles {
 		data, err := os.ReadFile(filepath.Join(from, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			err = os.WriteFile(filepath.Join(to, name), data, 0o600) //nolint:gosec // the step names what its own tool leaves
+			err = os.WriteFile(filepath.Join(to, name), data, 0o600) //nolint:gosec // the step names the files
 		}
 		if err == nil {
 			err = os.Remove(filepath.Join(from, name))
 		}
 		if err != nil {
-			return fmt.Errorf("taking %s, which %s left: %w", name, s.Name, err)
+			return fmt.Errorf("moving %s, which %s wrote, to the output directory: %w", name, s.Name, err)
 		}
 	}
 	return nil
@@ -118,16 +116,16 @@ func (h Host) command(ctx context.Context, s Step) *exec.Cmd {
 			cmd.Env = append(cmd.Env, name+"="+env[name])
 		}
 	}
-	if !s.Careful {
-		cmd.WaitDelay = h.grace()
+	if !s.InterruptOnly {
+		cmd.WaitDelay = h.gracePeriod()
 	}
-	ownGroup(cmd, s.Careful)
+	setProcessGroup(cmd, s.InterruptOnly)
 	return cmd
 }
 
-// runGroup runs cmd and then ends its process group: at once where cmd ended
-// by itself, or was waited for; after the grace period where it was cancelled.
-func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, careful bool) error {
+// runGroup runs cmd and then kills its process group: after the grace period if cmd was
+// cancelled, otherwise immediately.
+func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, interruptOnly bool) error {
 	cancelled := make(chan time.Time, 1)
 	stop := context.AfterFunc(ctx, func() { cancelled <- time.Now() })
 	if err := cmd.Start(); err != nil {
@@ -135,23 +133,23 @@ func (h Host) runGroup(ctx context.Context, cmd *exec.Cmd, careful bool) error {
 		return err
 	}
 	err := cmd.Wait()
-	if stop() || careful {
-		endGroup(cmd, time.Time{})
+	if stop() || interruptOnly {
+		killProcessGroup(cmd, time.Time{})
 	} else {
-		endGroup(cmd, (<-cancelled).Add(h.grace()))
+		killProcessGroup(cmd, (<-cancelled).Add(h.gracePeriod()))
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
-		// The tool succeeded; a process that it left held its output open.
+		// The tool succeeded, but a child process kept its output open.
 		err = nil
 	}
 	return err
 }
 
-func (h Host) grace() time.Duration {
-	if h.Grace > 0 {
-		return h.Grace
+func (h Host) gracePeriod() time.Duration {
+	if h.GracePeriod > 0 {
+		return h.GracePeriod
 	}
-	return defaultGrace
+	return defaultGracePeriod
 }
 
 func orDiscard(w io.Writer) io.Writer {

@@ -27,7 +27,7 @@ func shell(script string) step.Step {
 	return step.Step{Name: "script", Args: []string{"sh", "-c", script}}
 }
 
-func TestHostRunsInTheStepsDirectoryWithItsEnvironment(t *testing.T) {
+func TestHostDirAndEnv(t *testing.T) {
 	source, out := t.TempDir(), t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(source, "a", "b"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(source, "a", "b", "input"), []byte("read me\n"), 0o644))
@@ -36,7 +36,7 @@ func TestHostRunsInTheStepsDirectoryWithItsEnvironment(t *testing.T) {
 	s.Env = map[string]string{"GREETING": "hello", "TARGET": step.Out}
 	var narration bytes.Buffer
 
-	result, err := step.Host{Source: source, Narrate: &narration}.Run(t.Context(), s, out)
+	result, err := step.Host{Source: source, Log: &narration}.Run(t.Context(), s, out)
 
 	require.NoError(t, err, "the exit code is the stage's to judge")
 	require.Equal(t, step.Result{ExitCode: 3, Stderr: "narrated\n"}, result)
@@ -45,13 +45,13 @@ func TestHostRunsInTheStepsDirectoryWithItsEnvironment(t *testing.T) {
 	require.Equal(t, "kept\n", read(t, filepath.Join(out, "file")))
 }
 
-func TestHostTakesStandardOutputAsNarrationWhereTheStepKeepsNone(t *testing.T) {
+func TestHostLogsStdout(t *testing.T) {
 	result, err := step.Host{Source: t.TempDir()}.Run(t.Context(), shell(`echo out; echo err >&2`), t.TempDir())
 	require.NoError(t, err)
 	require.Equal(t, step.Result{Stderr: "out\nerr\n"}, result)
 }
 
-func TestHostExpandsARelativeOutputDirectory(t *testing.T) {
+func TestHostRelativeOutputDir(t *testing.T) {
 	here := t.TempDir()
 	t.Chdir(here)
 	require.NoError(t, os.Mkdir("out", 0o755))
@@ -60,7 +60,7 @@ func TestHostExpandsARelativeOutputDirectory(t *testing.T) {
 	require.FileExists(t, filepath.Join(here, "out", "file"))
 }
 
-func TestHostRefusals(t *testing.T) {
+func TestHostErrors(t *testing.T) {
 	host := step.Host{Source: t.TempDir()}
 
 	_, err := host.Run(t.Context(), step.Step{Name: "lint", Args: []string{"no-such-tool-anywhere"}}, t.TempDir())
@@ -81,15 +81,14 @@ func TestHostRefusals(t *testing.T) {
 	require.EqualError(t, err, "running script: the job was cancelled")
 }
 
-func TestHostKillsWhatIgnoresTheCancellation(t *testing.T) {
+func TestHostKillsAfterGracePeriod(t *testing.T) {
 	out := t.TempDir()
-	// An ignored signal stays ignored in what is started, so neither the tool
-	// nor its child ends by itself.
+	// Child processes inherit ignored signals, so neither the tool nor its child exits.
 	s := shell(`trap "" TERM; sleep 300 & echo $! $$ > @out@/new; mv @out@/new @out@/pids; wait`)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := step.Host{Source: t.TempDir(), Grace: 100 * time.Millisecond}.Run(ctx, s, out)
+		_, err := step.Host{Source: t.TempDir(), GracePeriod: 100 * time.Millisecond}.Run(ctx, s, out)
 		done <- err
 	}()
 	pids := awaitPids(t, filepath.Join(out, "pids"))
@@ -101,15 +100,14 @@ func TestHostKillsWhatIgnoresTheCancellation(t *testing.T) {
 	requireGone(t, pids)
 }
 
-func TestHostGivesACancelledGroupItsGrace(t *testing.T) {
+func TestHostGracePeriod(t *testing.T) {
 	out := t.TempDir()
-	// The tool dies of the signal at once; its child needs a moment, and is
-	// given it.
+	// The signal kills the tool immediately; its child needs a moment to exit.
 	s := shell(`(trap 'sleep 0.2; echo tidy > @out@/tidied; exit' TERM; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done) >/dev/null 2>&1 & wait`)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := step.Host{Source: t.TempDir(), Grace: 20 * time.Second}.Run(ctx, s, out)
+		_, err := step.Host{Source: t.TempDir(), GracePeriod: 20 * time.Second}.Run(ctx, s, out)
 		done <- err
 	}()
 	awaitPids(t, filepath.Join(out, "pids"))
@@ -120,15 +118,15 @@ func TestHostGivesACancelledGroupItsGrace(t *testing.T) {
 	require.FileExists(t, filepath.Join(out, "tidied"))
 }
 
-func TestHostInterruptsACarefulToolAndWaitsForIt(t *testing.T) {
+func TestHostInterruptOnly(t *testing.T) {
 	out := t.TempDir()
-	// The tool takes longer than the grace, and would die of a SIGTERM.
+	// The tool takes longer than the grace period; a SIGTERM would kill it.
 	s := shell(`trap 'sleep 0.3; echo tidy; exit 7' INT; echo $$ > @out@/new; mv @out@/new @out@/pids; while :; do sleep 0.05; done`)
-	s.Careful, s.Stdout = true, "said"
+	s.InterruptOnly, s.Stdout = true, "said"
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		_, err := step.Host{Source: t.TempDir(), Grace: time.Millisecond}.Run(ctx, s, out)
+		_, err := step.Host{Source: t.TempDir(), GracePeriod: time.Millisecond}.Run(ctx, s, out)
 		done <- err
 	}()
 	pids := awaitPids(t, filepath.Join(out, "pids"))
@@ -140,7 +138,7 @@ func TestHostInterruptsACarefulToolAndWaitsForIt(t *testing.T) {
 	requireGone(t, pids)
 }
 
-func TestHostTeesWhatAStepKeeps(t *testing.T) {
+func TestHostTee(t *testing.T) {
 	var tee bytes.Buffer
 	out := t.TempDir()
 	s := shell(`echo kept; echo "$ONE $TWO" >&2`)
@@ -155,12 +153,12 @@ func TestHostTeesWhatAStepKeeps(t *testing.T) {
 	require.Equal(t, "host step\n", result.Stderr, "the step's own environment comes first")
 }
 
-func TestHostKillsWhatAFinishedToolLeaves(t *testing.T) {
+func TestHostKillsLeftoverProcesses(t *testing.T) {
 	out := t.TempDir()
 	for name, redirect := range map[string]string{"silent": ">/dev/null 2>&1", "holding the output": ""} {
 		t.Run(name, func(t *testing.T) {
 			s := shell(`sleep 300 ` + redirect + ` & echo $! > @out@/pids; echo done`)
-			result, err := step.Host{Source: t.TempDir(), Grace: 100 * time.Millisecond}.Run(t.Context(), s, out)
+			result, err := step.Host{Source: t.TempDir(), GracePeriod: 100 * time.Millisecond}.Run(t.Context(), s, out)
 			require.NoError(t, err)
 			require.Equal(t, step.Result{Stderr: "done\n"}, result)
 			requireGone(t, awaitPids(t, filepath.Join(out, "pids")))
@@ -206,9 +204,9 @@ func requireGone(t *testing.T, pids []int) {
 	}
 }
 
-// TestHostNamesNoRepository: a tool that calls git asks about the folder that it runs
-// in, in a hook, too; how it authenticates is left to the environment.
-func TestHostNamesNoRepository(t *testing.T) {
+// TestHostUnsetsGitRepository checks that a tool that calls git uses the repository of its
+// working directory even in a git hook, with the environment's credentials.
+func TestHostUnsetsGitRepository(t *testing.T) {
 	t.Setenv("GIT_DIR", "/elsewhere/.git")
 	t.Setenv("GIT_INDEX_FILE", "/elsewhere/index")
 	t.Setenv("GIT_CONFIG_COUNT", "0")

@@ -1,20 +1,19 @@
-// Package step describes one invocation of a tool as data.
+// Package step describes tool invocations as data.
 //
-// A stage defines its invocations once, as Steps. The slipway CLI runs them
-// with the tools of the host ([Host]); the Dagger module turns the same value
-// into a container. Neither executor takes a decision: what a Step's outcome
-// means is the stage's business.
+// A stage defines each invocation once, as a [Step]. The slipway CLI runs it with the
+// host's tools ([Host]); the Dagger module runs it in a container. Executors make no
+// decisions: the stage judges the result of a step.
 package step
 
 import (
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
 
-// Out stands, in arguments and environment values, for the directory that
-// receives the step's outputs. Each executor replaces it by a directory of its
-// own: a temporary one on the host, [ContainerOut] in a container.
+// Out is a placeholder for the step's output directory in arguments and environment
+// values. The host replaces it by a temporary directory, a container by [ContainerOut].
 const Out = "@out@"
 
 // ContainerOut is the output directory of a step that runs in a container.
@@ -25,10 +24,10 @@ const ContainerSource = "/src"
 
 // Step is one invocation of a tool.
 type Step struct {
-	// Name is what people see: a line of the report, a span of a trace.
+	// Name is shown in reports and traces.
 	Name string
-	// Image is the container image that has the tool. The host executor
-	// ignores it and takes the tool from PATH.
+	// Image is the container image that contains the tool. The host ignores it and
+	// finds the tool in PATH.
 	Image string
 	// Dir is the working directory, slash-separated and relative to the root
 	// of the source tree.
@@ -37,56 +36,62 @@ type Step struct {
 	Args []string
 	// Env is added to the executor's own environment.
 	Env map[string]string
-	// Secrets is Env whose values nobody may see: neither in a trace nor in what
-	// an executor keeps.
+	// Secrets are environment variables whose values must not appear in traces or
+	// caches.
 	Secrets map[string]string
-	// Caches are directories worth keeping between runs.
+	// Caches are directories that are kept between runs.
 	Caches []Cache
 	// Stdout names the file, relative to the output directory, that receives
-	// standard output. Empty: standard output is narration.
+	// standard output. If it is empty, standard output is logged.
 	Stdout string
 	// Include lists the parts of the source tree that the step reads,
-	// slash-separated and relative to its root. A container gets nothing else,
-	// so that a change elsewhere does not run the step again. Empty: all.
+	// slash-separated and relative to its root; empty means all. A container gets only
+	// these, so that other changes do not invalidate its cache.
 	Include []string
-	// Inputs lists what the step reads of the output directory: files and
-	// folders that an earlier step, or the stage, left there. On the host they
-	// are there; a container is given them, as far as they are.
+	// Inputs lists the files and folders in the output directory that the step reads:
+	// those of earlier steps or of the stage. They are mounted in a container if they
+	// exist.
 	Inputs []string
-	// Keep lists folders of the output directory that later steps read and the
-	// stage does not: they may stay where the step ran.
-	Keep []string
-	// Leaves lists files that the tool leaves in Dir when something has gone
-	// wrong, although they are outputs. They go to the output directory, for the
-	// user alone, whatever the tool ended with; they need not be there.
-	Leaves []string
-	// Pass lists the variables that the tool takes from the environment around
-	// the pipeline, a prefix where it ends in "*": credentials, for the most
-	// part. The host's tools see all of it; a container is given these, as
-	// secrets.
-	Pass []string
-	// Fresh says that the result hangs on more than what the step names, or
-	// that the step changes the world: it runs at each call, and its result is
-	// never taken from a cache.
-	Fresh bool
-	// Careful says that the tool leaves something half done when it is killed.
-	// Cancelled, it is interrupted as by Ctrl-C at a terminal, and waited for
-	// as long as it takes.
-	Careful bool
+	// Intermediate lists folders of the output directory that only later steps read.
+	// They need not be exported from a container.
+	Intermediate []string
+	// FailureFiles lists files that the tool writes to Dir when it fails, such as
+	// Terraform's errored.tfstate. The executor moves them to the output directory,
+	// with mode 0600. They need not exist.
+	FailureFiles []string
+	// PassEnv lists the variables of the pipeline's environment that the tool needs,
+	// mostly credentials; a trailing "*" matches a prefix. A container gets only these,
+	// as secrets; tools on the host get all variables.
+	PassEnv []string
+	// NoCache makes a container run the step at each call, because the result depends
+	// on more than the step's inputs, or because the step has side effects.
+	NoCache bool
+	// InterruptOnly is set for a tool that must not be killed, such as terraform apply.
+	// When cancelled, it gets a SIGINT, and the executor waits until it exits.
+	InterruptOnly bool
 }
 
-// Takes tells whether s is given a variable of the environment around it.
-func (s Step) Takes(variable string) bool {
-	return slices.ContainsFunc(s.Pass, func(name string) bool {
+// PassesEnv reports whether PassEnv matches a variable.
+func (s Step) PassesEnv(variable string) bool {
+	return slices.ContainsFunc(s.PassEnv, func(name string) bool {
 		prefix, starts := strings.CutSuffix(name, "*")
 		return variable == name || starts && strings.HasPrefix(variable, prefix)
 	})
 }
 
-// Cache is a directory that a tool keeps between runs. On the host the tool
-// finds its own; in a container it is a volume mounted at Path.
+// IncludeFolder returns the [Step.Include] of a step that reads one folder of the tree,
+// slash-separated and relative to its root.
+func IncludeFolder(folder string) []string {
+	if folder = path.Clean(folder); folder != "." {
+		return []string{folder}
+	}
+	return nil
+}
+
+// Cache is a cache directory of a tool. On the host the tool uses its own; in a container
+// it is a volume mounted at Path.
 type Cache struct {
-	Name string // volume name, shared by all steps that say it
+	Name string // volume name, shared by all steps
 	Path string // mount point in the container
 }
 

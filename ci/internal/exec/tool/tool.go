@@ -1,5 +1,5 @@
-// Package tool pins the tools that look at the code, and tells one that found
-// something from one that could not be had.
+// Package tool pins the versions of tools, and distinguishes a tool that reported findings
+// from one that is not available.
 package tool
 
 import (
@@ -16,12 +16,12 @@ import (
 // Tool is a program that a step runs.
 type Tool struct {
 	Name string
-	// Package and Version pin a tool that is written in Go: it is compiled by
-	// `go run package@version`, which keeps it in the build cache and checks it
-	// against the checksum database, so that Go is all that a machine needs.
+	// Package and Version pin a tool that is written in Go. `go run package@version`
+	// compiles it, caches it and checks it against the checksum database, so that a
+	// machine needs only Go.
 	Package, Version string
-	// Get says how to get a tool that is not compiled, for people.
-	Get string
+	// Install says how to install a tool that is not compiled.
+	Install string
 }
 
 // The tools, and their versions.
@@ -33,27 +33,25 @@ var (
 	TFLint       = Tool{Name: "tflint", Package: "github.com/terraform-linters/tflint", Version: "v0.64.0"}
 	Gitleaks     = Tool{Name: "gitleaks", Package: "github.com/zricethezav/gitleaks/v8", Version: "v8.30.1"}
 
-	Terraform = Tool{Name: "terraform", Get: "install it from https://developer.hashicorp.com/terraform/install"}
-	Nginx     = Tool{Name: "nginx", Get: "install it (apt-get install nginx-light)"}
+	Terraform = Tool{Name: "terraform", Install: "install it from https://developer.hashicorp.com/terraform/install"}
+	Nginx     = Tool{Name: "nginx", Install: "install it (apt-get install nginx-light)"}
 
-	// Those that describe, sign and scan images are never compiled by the pipeline:
-	// it would take minutes.
-	Trivy  = Tool{Name: "trivy", Get: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
-	Syft   = Tool{Name: "syft", Get: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}
-	Cosign = Tool{Name: "cosign", Get: "install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3)"}
+	// Compiling these would take minutes, so they must be installed.
+	Trivy  = Tool{Name: "trivy", Install: "install it (https://trivy.dev, or GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@v0.74.0)"}
+	Syft   = Tool{Name: "syft", Install: "install it (go install github.com/anchore/syft/cmd/syft@v1.57.1)"}
+	Cosign = Tool{Name: "cosign", Install: "install it (go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3)"}
 )
 
-// Compiled are the tools that Go compiles where they run.
+// Compiled returns the tools that `go run` compiles.
 func Compiled() []Tool {
 	return []Tool{GolangciLint, Gofumpt, Govulncheck, Actionlint, TFLint, Gitleaks}
 }
 
-// golang is what compiles the others.
-var golang = Tool{Name: "go", Get: "install Go from https://go.dev/dl"}
+// goTool compiles the others.
+var goTool = Tool{Name: "go", Install: "install Go from https://go.dev/dl"}
 
-// Command is the tool's command line. What it exits with is lost where it is
-// compiled: `go run` turns every exit code but 0 into 1. A -mod=vendor of GOFLAGS,
-// which is about the module that the tool looks at, would keep go from finding it.
+// Command returns the tool's command line. `go run` turns every exit code but 0 into 1.
+// -mod=mod overrides a -mod=vendor in GOFLAGS, with which go would not find the tool.
 func (t Tool) Command(args ...string) []string {
 	if t.Package == "" {
 		return append([]string{t.Name}, args...)
@@ -61,47 +59,46 @@ func (t Tool) Command(args ...string) []string {
 	return append([]string{"go", "run", "-mod=mod", t.Package + "@" + t.Version}, args...)
 }
 
-// MissingError is the error of a tool that cannot be had where the step ran.
+// MissingError is the error of a tool that is not available.
 type MissingError struct {
 	Tool string
-	// Reason says why, and how to get it.
+	// Reason says why, and how to install it.
 	Reason string
 }
 
 func (m *MissingError) Error() string { return m.Reason }
 
-// Run runs a step whose command is the tool's. The error is a [*MissingError] where
-// the tool cannot be had; otherwise the tool ran, and its exit code is the
-// caller's to judge.
+// Run runs a step of the tool. The error is a [*MissingError] if the tool is not
+// available. The caller judges the exit code.
 func (t Tool) Run(ctx context.Context, executor step.Executor, s step.Step, dir string) (step.Result, error) {
 	result, err := executor.Run(ctx, s, dir)
 	if errors.Is(err, exec.ErrNotFound) {
-		absent := t
+		missing := t
 		if t.Package != "" {
-			absent = golang
+			missing = goTool
 		}
-		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", absent.Name, absent.Get)}
+		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s is not on PATH: %s, or run it with Dagger", missing.Name, missing.Install)}
 	}
 	if err != nil {
 		return result, err
 	}
-	if said := t.unfetched(result); said != "" {
-		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s %s cannot be fetched, which needs the network the first time: %s", t.Name, t.Version, said)}
+	if message := t.fetchError(result); message != "" {
+		return result, &MissingError{Tool: t.Name, Reason: fmt.Sprintf("%s %s cannot be fetched, which needs the network the first time: %s", t.Name, t.Version, message)}
 	}
 	return result, nil
 }
 
-// goSaid is the go command's own voice, as against that of what it runs.
-var goSaid = regexp.MustCompile(`(?m)^go: (.+)$`)
+// goMessage matches a message of the go command itself, not of the tool that it runs.
+var goMessage = regexp.MustCompile(`(?m)^go: (.+)$`)
 
-// unfetched is why the go command could not get the tool; "" where it could.
-func (t Tool) unfetched(result step.Result) string {
+// fetchError returns why the go command could not fetch the tool, or "".
+func (t Tool) fetchError(result step.Result) string {
 	if t.Package == "" || result.ExitCode == 0 {
 		return ""
 	}
-	for _, line := range goSaid.FindAllStringSubmatch(result.Stderr, -1) {
-		if said, ok := strings.CutPrefix(line[1], t.Package+"@"+t.Version); ok {
-			return strings.TrimLeft(said, ": ")
+	for _, line := range goMessage.FindAllStringSubmatch(result.Stderr, -1) {
+		if message, ok := strings.CutPrefix(line[1], t.Package+"@"+t.Version); ok {
+			return strings.TrimLeft(message, ": ")
 		}
 	}
 	return ""

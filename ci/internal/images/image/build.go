@@ -97,7 +97,7 @@ func (b Builder) build(ctx context.Context, service platform.Service) (Image, er
 // checkLineEndings refuses a service whose line endings git converted on checkout:
 // its image would differ from one built on another machine.
 func (b Builder) checkLineEndings(ctx context.Context, service platform.Service) error {
-	name, err := b.Source.Converted(ctx, service.Path)
+	name, err := b.Source.ConvertedLineEndings(ctx, service.Path)
 	if err != nil || name == "" {
 		return err
 	}

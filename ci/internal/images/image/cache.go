@@ -97,7 +97,7 @@ func (c cache) store(key string, content []byte) {
 	if slices.Equal(old, []string{name}) {
 		return
 	}
-	if source.WriteFile(name, content, 0o600) != nil {
+	if source.WriteFileAtomic(name, content, 0o600) != nil {
 		return
 	}
 	for _, other := range old {

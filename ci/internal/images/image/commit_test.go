@@ -106,8 +106,8 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 			write(c, "api/inner/new.go", "package inner\n")
 		}, nil},
 
-		"a page that is skipped": {web, skip("web/site/index.html"), []string{"web/site/index.html differs from the commit (git is told to skip it): git update-index --no-skip-worktree web/site/index.html"}},
-		"a page that is assumed": {web, assume("web/site/index.html"), []string{"web/site/index.html differs from the commit (git is told to assume it unchanged): git update-index --no-assume-unchanged web/site/index.html"}},
+		"a page that is skipped": {web, skip("web/site/index.html"), []string{"web/site/index.html differs from the commit (marked skip-worktree in git): git update-index --no-skip-worktree web/site/index.html"}},
+		"a page that is assumed": {web, assume("web/site/index.html"), []string{"web/site/index.html differs from the commit (marked assume-unchanged in git): git update-index --no-assume-unchanged web/site/index.html"}},
 		"a name to quote":        {web, assume("web/site/a b's.html"), []string{`git update-index --no-assume-unchanged 'web/site/a b'\''s.html'`}},
 		"the configuration":      {web, assume("web/nginx/nginx.conf"), []string{"web/nginx/nginx.conf differs"}},
 		"the services file": {web, func(c change) {
@@ -123,7 +123,7 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 		"a skipped page that is missing": {web, func(c change) {
 			git(c, "update-index", "--skip-worktree", "web/site/index.html")
 			require.NoError(c.t, os.Remove(filepath.Join(c.dir, "web/site/index.html")))
-		}, []string{"web/site/index.html is in the commit and not in the tree (git is told to skip it): git update-index --no-skip-worktree web/site/index.html, then rm -f web/site/index.html && git checkout HEAD -- web/site/index.html"}},
+		}, []string{"web/site/index.html is in the commit but missing in the work tree (marked skip-worktree in git): git update-index --no-skip-worktree web/site/index.html, then rm -f web/site/index.html && git checkout HEAD -- web/site/index.html"}},
 		"excluded from the image": {web, func(c change) {
 			write(c, "web/.dockerignore", "site/css\n")
 			commit(c)
@@ -139,18 +139,18 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 			git(c, "update-index", "--refresh")
 			write(c, "web/site/css/style.css", "body { margin: 9 }")
 			require.NoError(c.t, os.Chtimes(file, long, long))
-		}, []string{"web/site/css/style.css differs from the commit, and git status does not tell: rm -f web/site/css/style.css && git checkout HEAD -- web/site/css/style.css"}},
+		}, []string{"web/site/css/style.css differs from the commit, which git status does not report: rm -f web/site/css/style.css && git checkout HEAD -- web/site/css/style.css"}},
 
-		"a sparse checkout of a site":  {web, sparse("!/web/site/css/", "!/web/site/index.html"), []string{"web/site/css/style.css (and 1 more) is in the commit and not in the tree (a sparse checkout leaves it out): git sparse-checkout disable"}},
+		"a sparse checkout of a site":  {web, sparse("!/web/site/css/", "!/web/site/index.html"), []string{"web/site/css/style.css (and 1 more) is in the commit but missing in the work tree (excluded by a sparse checkout): git sparse-checkout disable"}},
 		"of a part that is not packed": {web, sparse("!/web/README.md", "!/api/inner/", "!/shared/"), nil},
-		"of a package":                 {api, sparse("!/api/inner/"), []string{"api/inner/extra.go (and 1 more) is in the commit and not in the tree"}},
-		"of a file of a package":       {api, sparse("!/api/inner/extra.go"), []string{"api/inner/extra.go is in the commit and not in the tree"}},
-		"of the program itself":        {api, sparse("!/api/main.go"), []string{"api/main.go is in the commit and not in the tree"}},
+		"of a package":                 {api, sparse("!/api/inner/"), []string{"api/inner/extra.go (and 1 more) is in the commit but missing in the work tree"}},
+		"of a file of a package":       {api, sparse("!/api/inner/extra.go"), []string{"api/inner/extra.go is in the commit but missing in the work tree"}},
+		"of the program itself":        {api, sparse("!/api/main.go"), []string{"api/main.go is in the commit but missing in the work tree"}},
 		"of the program among others": {api, func(c change) {
 			write(c, "api/cmd/server/main.go", "package main\n\nfunc main() {}\n")
 			commit(c)
 			sparse("!/api/cmd/")(c)
-		}, []string{"api/cmd/server/main.go is in the commit and not in the tree"}},
+		}, []string{"api/cmd/server/main.go is in the commit but missing in the work tree"}},
 		"of a test":               {api, sparse("!/api/inner/inner_test.go", "!/api/testdata/", "!/api/other/", "!/api/pages/note.txt"), nil},
 		"of an embedded file":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
 		"of a replaced module":    {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit and not in the tree"}},
@@ -172,7 +172,7 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 		"a file that git ignores": {api, func(c change) {
 			write(c, ".git/info/exclude", "*_local.go\n")
 			write(c, "api/inner/debug_local.go", "package inner\n")
-		}, []string{"api/inner/debug_local.go counts for the image, and git ignores it", "git add -f api/inner/debug_local.go", ".dockerignore"}},
+		}, []string{"api/inner/debug_local.go is part of the image but ignored by git", "git add -f api/inner/debug_local.go", ".dockerignore"}},
 		"one that is let in": {api, func(c change) {
 			write(c, ".git/info/exclude", "*_gen.go\n")
 			write(c, "api/.dockerignore", "!inner/*_gen.go\n")
@@ -180,18 +180,18 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 		}, nil},
 		"tracked and ignored": {api, func(c change) { write(c, ".git/info/exclude", "*.go\n*.html\n") }, nil},
 
-		"a pointer, without its filter":  {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), pointer("logo")), []string{"web/site/logo.png is a Git LFS pointer here", "git lfs pull"}},
+		"a pointer, without its filter":  {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), pointer("logo")), []string{"web/site/logo.png is a Git LFS pointer in the work tree", "git lfs pull"}},
 		"a pointer, with its filter":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), pointer("logo"), "filter.lfs.smudge", "cat", "filter.lfs.clean", "cat"), []string{"git lfs pull"}},
-		"a pointer that is embedded":     {api, filtered("*.html filter=lfs -text\n", "api/pages/page.html", pointer("page"), pointer("page")), []string{"api/pages/page.html is a Git LFS pointer here"}},
+		"a pointer that is embedded":     {api, filtered("*.html filter=lfs -text\n", "api/pages/page.html", pointer("page"), pointer("page")), []string{"api/pages/page.html is a Git LFS pointer in the work tree"}},
 		"a pointer that does not enter":  {api, filtered("*.png filter=lfs -text\n", "api/testdata/big.png", pointer("big"), pointer("big")), nil},
 		"what a pointer stands for":      {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), "logo"), nil},
-		"what it does not stand for":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), "lego"), []string{"web/site/logo.png differs from what the commit holds in Git LFS"}},
+		"what it does not stand for":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), "lego"), []string{"web/site/logo.png differs from the commit's Git LFS object"}},
 		"a page about pointers":          {web, filtered("*.md -text\n", "web/site/lfs.md", pointer("x"), pointer("x")), nil},
 		"never given to LFS":             {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", "logo", "logo"), nil},
 		"what a filter makes":            {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "hello", "filter.rot.smudge", "tr a-z n-za-m", "filter.rot.clean", "tr a-z n-za-m"), nil},
 		"what a filter was to make":      {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb", "filter.rot.smudge", "tr a-z n-za-m", "filter.rot.clean", "cat"), []string{"web/site/a.enc differs from the commit"}},
-		"a filter that is missing":       {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb"), []string{"web/site/a.enc has filter=rot in .gitattributes, and git has no such filter here: configure it"}},
-		"a filter that fails":            {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb", "filter.rot.smudge", "false"), []string{"web/site/a.enc is what filter=rot makes of the commit, and that fails: ", "external filter 'false' failed", ": mend the filter"}},
+		"a filter that is missing":       {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb"), []string{"web/site/a.enc has filter=rot in .gitattributes, but git has no such filter: configure it"}},
+		"a filter that fails":            {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb", "filter.rot.smudge", "false"), []string{"web/site/a.enc cannot be compared with the commit, because filter=rot fails: ", "external filter 'false' failed", ": fix the filter"}},
 		"a filter that only cleans":      {web, filtered("*.ipynb filter=strip\n", "web/site/a.ipynb", "{}", "{}", "filter.strip.clean", "cat"), nil},
 		"line endings that text hides":   {web, filtered("*.html text\n", "web/site/index.html", "a\nb\n", "a\r\nb\r\n"), []string{"git converted the line endings of web/site/index.html (core.autocrlf)"}},
 		"line endings as attributes say": {web, filtered("*.html text eol=crlf\n", "web/site/index.html", "a\nb\n", "a\r\nb\r\n"), nil},
@@ -220,12 +220,12 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 			git(c, "config", "core.symlinks", "false")
 			require.NoError(c.t, os.Remove(link))
 			git(c, "checkout", "--", "web/site/home.html")
-		}, []string{"web/site/home.html is a symbolic link in the commit and not here: git config core.symlinks true"}},
+		}, []string{"web/site/home.html is a symbolic link in the commit but not in the work tree: git config core.symlinks true"}},
 		"a link to what git ignores": {web, func(c change) {
 			require.NoError(c.t, os.Symlink("local.log", filepath.Join(c.dir, "web/site/log.txt")))
 			commit(c)
 			write(c, "web/site/local.log", "of this machine")
-		}, []string{"web/site/local.log counts for the image, and git ignores it"}},
+		}, []string{"web/site/local.log is part of the image but ignored by git"}},
 		"a right to execute": {web, func(c change) {
 			git(c, "config", "core.fileMode", "false")
 			require.NoError(c.t, os.Chmod(filepath.Join(c.dir, "web/site/index.html"), 0o755))
@@ -275,7 +275,7 @@ func TestMissingServiceFolder(t *testing.T) {
 			sourcetest.Git(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
 			sourcetest.Write(t, dir, "api/go.mod", "module example.com/api\n")
 			sourcetest.Git(t, dir, "sparse-checkout", "set", "--no-cone", "/*", "!/web/site/")
-		}, "is in the commit and not in the tree (a sparse checkout leaves it out): git sparse-checkout disable"},
+		}, "is in the commit but missing in the work tree (excluded by a sparse checkout): git sparse-checkout disable"},
 		"a mistake": {func(dir string) {
 			sourcetest.Git(t, dir, "-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--init")
 			sourcetest.Git(t, dir, "rm", "-rq", "web/site")
@@ -362,7 +362,7 @@ func TestSubmodules(t *testing.T) {
 		"edited, and it does not": {whole, func(dir string) {
 			sourcetest.Git(t, filepath.Join(dir, "web/site/icons"), "update-index", "--assume-unchanged", "a.svg")
 			sourcetest.Write(t, dir, "web/site/icons/a.svg", "edited")
-		}, web, "web/site/icons/a.svg differs from the commit (git is told to assume it unchanged): git -C web/site/icons update-index --no-assume-unchanged a.svg"},
+		}, web, "web/site/icons/a.svg differs from the commit (marked assume-unchanged in git): git -C web/site/icons update-index --no-assume-unchanged a.svg"},
 		"at another commit, and git is told to skip it": {whole, func(dir string) {
 			sourcetest.Git(t, dir, "update-index", "--skip-worktree", "web/site/icons")
 			sourcetest.Git(t, filepath.Join(dir, "web/site/icons"), "commit", "-q", "--allow-empty", "-m", "other")

@@ -72,7 +72,7 @@ func (l Lock) Write(dir string) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", LockFile, err)
 	}
-	if err := source.WriteFile(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
+	if err := source.WriteFileAtomic(filepath.Join(dir, filepath.FromSlash(LockFile)), append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w: the file is unchanged", LockFile, withoutPath(err))
 	}
 	return nil

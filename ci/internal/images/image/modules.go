@@ -27,7 +27,7 @@ const packagesFile = "packages.json"
 type goModules struct {
 	Builder
 	service   platform.Service
-	committed source.Held
+	committed source.CommittedFiles
 	paths     map[string]string // module path by folder
 	rules     ignoreRules
 }
@@ -86,7 +86,7 @@ func (b Builder) modules(ctx context.Context, service platform.Service) (goModul
 		folders = append(folders, folder)
 		always = append(always, path.Join(folder, "go.mod"), path.Join(folder, "go.sum"))
 	}
-	if m.committed, err = b.Source.Held(ctx, folders...); err != nil {
+	if m.committed, err = b.Source.CommittedFiles(ctx, folders...); err != nil {
 		return m, err
 	}
 	return m, m.committed.Check(ctx, always, b.RequireCommitted)
@@ -115,7 +115,7 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 		}
 	}
 	for folder, importPath := range m.paths {
-		files, err := m.committed.Below(folder)
+		files, err := m.committed.In(folder)
 		if err != nil {
 			return err
 		}
@@ -127,7 +127,7 @@ func (m goModules) check(ctx context.Context, target v1.Platform, tc toolchain) 
 			dirs[main] = path.Join(folder, strings.TrimPrefix(main, importPath))
 		}
 		for _, f := range files {
-			if !f.Here && isPartOfProgram(packages, dirs, importPath, folder, f) {
+			if !f.Exists && isPartOfProgram(packages, dirs, importPath, folder, f) {
 				compared = append(compared, path.Join(folder, f.Name))
 			}
 		}

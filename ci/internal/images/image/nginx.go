@@ -102,7 +102,7 @@ func (b Builder) siteFiles(ctx context.Context, service platform.Service) ([]fil
 	if err != nil {
 		return nil, err
 	}
-	committed, err := b.Source.Held(ctx, append(inputFiles(service), service.Path)...)
+	committed, err := b.Source.CommittedFiles(ctx, append(inputFiles(service), service.Path)...)
 	if err != nil {
 		return nil, err
 	}
@@ -144,8 +144,8 @@ type sitePart struct{ folder, target string }
 // imageFiles returns the files to include in a service's image, relative to its
 // folder; and the files to compare with the commit, relative to the tree, some of
 // which may be missing.
-func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder string, rules ignoreRules) (included, compared []string, err error) {
-	known, err := committed.Below(folder)
+func (b Builder) imageFiles(ctx context.Context, committed source.CommittedFiles, folder string, rules ignoreRules) (included, compared []string, err error) {
+	known, err := committed.In(folder)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -158,7 +158,7 @@ func (b Builder) imageFiles(ctx context.Context, committed source.Held, folder s
 		if !enters || leak.IsPrivateFile(file.Name) {
 			continue
 		}
-		if file.Here && file.Tracked {
+		if file.Exists && file.Tracked {
 			names[file.Name] = true
 		}
 		if part, _, _ := strings.Cut(file.Name, "/"); slices.ContainsFunc(siteParts, func(p sitePart) bool { return p.folder == part }) {

@@ -31,7 +31,7 @@ func TestVendor(t *testing.T) {
 		"a file that git ignores": {
 			files: map[string]string{".gitignore": "more.go\n"},
 			local: map[string]string{"api/vendor/example.org/greet/more.go": "package greet\n"},
-			want:  "api/vendor/example.org/greet/more.go counts for the image, and git ignores it",
+			want:  "api/vendor/example.org/greet/more.go is part of the image but ignored by git",
 		},
 	}
 	for name, tt := range tests {

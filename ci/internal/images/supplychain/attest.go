@@ -186,7 +186,7 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 		if err := write(); err != nil {
 			return nil, err
 		}
-		describe := step.Step{Inputs: []string{layoutFolder}, Keep: []string{layoutFolder}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
+		describe := step.Step{Inputs: []string{layoutFolder}, Intermediate: []string{layoutFolder}, Env: map[string]string{"SYFT_CHECK_FOR_APP_UPDATE": "false"}}
 		err := a.run(ctx, tool.Syft, describe, dir, "scan", "oci-dir:"+step.Out+"/"+layoutFolder, "--quiet", "--output=spdx-json="+step.Out+"/"+d.file,
 			"--platform="+platform, "--source-name="+s.Service, "--source-version="+platform)
 		if err != nil {

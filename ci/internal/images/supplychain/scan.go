@@ -133,7 +133,7 @@ func (s Scanner) trivy(ctx context.Context, one v1.Descriptor, dir string) ([]Fi
 		"image", "--input=" + step.Out + "/" + layoutFolder + "@" + one.Digest.String(), "--format=json", "--output=" + step.Out + "/" + report, "--scanners=vuln",
 		"--exit-code=0", "--quiet", "--skip-version-check", "--disable-telemetry", "--config=" + os.DevNull, "--ignorefile=" + step.Out + "/" + ExceptionsFile, "--show-suppressed",
 	}
-	scan := step.Step{Fresh: true, Inputs: []string{layoutFolder, ExceptionsFile}, Keep: []string{layoutFolder}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
+	scan := step.Step{NoCache: true, Inputs: []string{layoutFolder, ExceptionsFile}, Intermediate: []string{layoutFolder}, Caches: []step.Cache{{Name: "trivy", Path: "/root/.cache/trivy"}}}
 	if err := s.run(ctx, tool.Trivy, scan, dir, args...); err != nil {
 		return nil, err
 	}

@@ -191,7 +191,7 @@ const cosignFolder = "cosign"
 
 func newCosign(ctx context.Context, tools Tools, in *registry.Registry, repository string, image v1.Hash, dir string) (cosign, error) {
 	c := cosign{Tools: tools, dir: dir, image: in.Reference(repository, image)}
-	c.step = step.Step{Fresh: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
+	c.step = step.Step{NoCache: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
 	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil { //nolint:gosec // a container's user reads it
 		return c, fmt.Errorf("writing the input of cosign: %w", err)
 	}

@@ -25,7 +25,7 @@ func have(t *testing.T, tools ...tool.Tool) supplychain.Tools {
 	t.Helper()
 	for _, one := range tools {
 		if _, err := exec.LookPath(one.Name); err != nil {
-			t.Skipf("%s is not on PATH: %s", one.Name, one.Get)
+			t.Skipf("%s is not on PATH: %s", one.Name, one.Install)
 		}
 	}
 	return supplychain.Tools{Exec: step.Host{Source: t.TempDir()}, Image: func(string) string { return "" }}
@@ -46,7 +46,7 @@ func openssl(t *testing.T) (private, public string) {
 // TestRealTools: the real tools find what they attached to an image, and no other
 // signature. It takes seconds: other tests use fakes.
 func TestRealTools(t *testing.T) {
-	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Get: "install it (apt-get install openssl)"})
+	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Install: "install it (apt-get install openssl)"})
 	to := embedded(t)
 	program, err := os.Executable()
 	require.NoError(t, err)

@@ -72,15 +72,15 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh, s.Keep = true, providerDirs()
-	s.Pass = append(s.Pass, "AWS_*")
+	s.NoCache, s.Intermediate = true, providerDirs()
+	s.PassEnv = append(s.PassEnv, "AWS_*")
 	return s
 }
 
 // OfflineInitStep installs providers and modules without a backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Keep = providerDirs()
+	s.Intermediate = providerDirs()
 	return s
 }
 
@@ -126,14 +126,14 @@ func (r Root) PlanStep(o PlanOptions) step.Step {
 func (r Root) ShowStep() step.Step {
 	s := r.afterInit(withoutCLIArgs(r.step("show", "show", "-json", "-no-color", step.Out+"/"+PlanFile)))
 	s.Inputs = append(s.Inputs, PlanFile)
-	s.Stdout, s.Fresh = ShowFile, true
+	s.Stdout, s.NoCache = ShowFile, true
 	return s
 }
 
 // StatePullStep reads the current state.
 func (r Root) StatePullStep() step.Step {
 	s := r.withBackend(withoutCLIArgs(r.step("state pull", "state", "pull")))
-	s.Stdout, s.Careful = StateFile, false
+	s.Stdout, s.InterruptOnly = StateFile, false
 	return s
 }
 
@@ -156,7 +156,7 @@ func (r Root) ApplyStep(o ApplyOptions) step.Step {
 	}
 	s := r.withBackend(r.step("apply", append(args, step.Out+"/"+PlanFile)...))
 	s.Inputs = append(append(s.Inputs, PlanFile), o.VarFiles...)
-	s.Leaves = []string{ErroredState}
+	s.FailureFiles = []string{ErroredState}
 	return s
 }
 
@@ -196,7 +196,7 @@ func (r Root) step(name string, args ...string) step.Step {
 		},
 		Stdout:  StreamFile(args[0]),
 		Include: slices.Clone(include),
-		Pass:    []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
+		PassEnv: []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
 	}
 }
 
@@ -209,7 +209,7 @@ func (Root) afterInit(s step.Step) step.Step {
 // withBackend adds access to the backend and to AWS.
 func (r Root) withBackend(s step.Step) step.Step {
 	s = r.afterInit(s)
-	s.Fresh, s.Careful = true, true
-	s.Pass = append(s.Pass, "AWS_*")
+	s.NoCache, s.InterruptOnly = true, true
+	s.PassEnv = append(s.PassEnv, "AWS_*")
 	return s
 }

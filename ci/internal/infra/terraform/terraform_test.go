@@ -64,9 +64,9 @@ func TestSteps(t *testing.T) {
 			require.Equal(t, "terraform "+tt.args, strings.Join(tt.step.Args, " "))
 			require.Equal(t, tt.stdout, tt.step.Stdout)
 			require.Equal(t, tt.inputs, tt.step.Inputs)
-			require.Equal(t, tt.fresh, tt.step.Fresh, "what asks or changes the world is never cached")
-			require.Equal(t, tt.careful, tt.step.Careful)
-			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
+			require.Equal(t, tt.fresh, tt.step.NoCache, "what asks or changes the world is never cached")
+			require.Equal(t, tt.careful, tt.step.InterruptOnly)
+			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.PassEnv, " "), "AWS_*"), "credentials")
 			require.Equal(t, []string{"terraform"}, tt.step.Include)
 			require.Equal(t, "terraform:1.11", tt.step.Image)
 			value, set := tt.step.Env["TF_CLI_ARGS"]

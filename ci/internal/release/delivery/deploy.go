@@ -294,7 +294,7 @@ func (d Delivery) rollbackTargets(ctx context.Context, to string, o Options) ([]
 // resolveReleased returns the full id of a commit. An abbreviated one is looked up in
 // the last releases first, which needs no git repository.
 func (d Delivery) resolveReleased(ctx context.Context, to string) (string, error) {
-	if !source.IsShort(to) {
+	if !source.IsShortSHA(to) {
 		return d.Source.Resolve(ctx, to)
 	}
 	found := map[string]bool{}

@@ -119,7 +119,7 @@ func (r role) check(t *testing.T) {
 // nor explained, and reasons for what is used or not granted.
 func (r role) faults() []string {
 	var faults []string
-	for _, refused := range r.Refused() {
+	for _, refused := range r.Denied() {
 		faults = append(faults, "Terraform calls what it may not: "+refused)
 	}
 	_, unused := r.actions()

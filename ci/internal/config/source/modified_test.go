@@ -10,21 +10,21 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-func TestDiffers(t *testing.T) {
+func TestModified(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "infra/main.tf", "x")
 	sourcetest.Write(t, dir, "shared/a[1].tf", "x")
 	sourcetest.Write(t, dir, ".gitignore", "ignored.tf\n")
 	sourcetest.Commit(t, dir, "platform")
 	tree := source.Tree{Dir: filepath.Join(dir, "infra")}
-	top, err := tree.Top(t.Context())
+	top, err := tree.TopLevel(t.Context())
 	require.NoError(t, err)
 	want, err := filepath.EvalSymlinks(dir)
 	require.NoError(t, err)
 	require.Equal(t, want, top)
 	differs := func(names ...string) bool {
 		t.Helper()
-		yes, err := tree.Differs(t.Context(), names)
+		yes, err := tree.Modified(t.Context(), names)
 		require.NoError(t, err)
 		return yes
 	}
@@ -53,6 +53,6 @@ func TestDiffers(t *testing.T) {
 	require.True(t, differs("gone.tf", "main.tf", "ignored.tf"), "one of several")
 	require.False(t, differs("gone.tf"), "neither here nor in the commit")
 	require.False(t, differs("../../elsewhere", filepath.ToSlash(filepath.Join(t.TempDir(), "x"))), "outside of the repository")
-	_, err = source.Tree{Dir: t.TempDir()}.Top(t.Context())
+	_, err = source.Tree{Dir: t.TempDir()}.TopLevel(t.Context())
 	require.Error(t, err)
 }

@@ -9,24 +9,24 @@ import (
 	"dagger/slipway/internal/exec/tool"
 )
 
-// Options say what to check, and how.
+// Options are the options of [Run].
 type Options struct {
-	// Kinds are those to run; empty means all.
+	// Kinds are the kinds of checks to run; empty means all.
 	Kinds []Kind
-	// Strict makes a check fail whose tool cannot be had.
+	// Strict makes a check with a missing tool fail.
 	Strict bool
-	// Day is the date, which answers about vulnerabilities hang on.
+	// Day is the date of vulnerability results.
 	Day string
-	// Image names the container image of a tool.
+	// Image returns the container image of a tool.
 	Image func(tool string) string
-	// Narrate receives a line as soon as a check has ended, one call at a time;
-	// nil is silent.
-	Narrate func(line string)
+	// Log is called with a line when a check has finished. Calls are not concurrent. nil
+	// is silent.
+	Log func(line string)
 }
 
 // checks lists the checks of the targets in the tree at source.
 func (o Options) checks(source string, t Targets) ([]Check, error) {
-	p, err := newPlaces(source)
+	p, err := newPathMapper(source)
 	if err != nil {
 		return nil, err
 	}
@@ -37,13 +37,13 @@ func (o Options) checks(source string, t Targets) ([]Check, error) {
 	var checks []Check
 	for _, kind := range Kinds() {
 		if slices.Contains(kinds, kind) {
-			checks = append(checks, o.ofKind(kind, p, t)...)
+			checks = append(checks, o.checksOfKind(kind, p, t)...)
 		}
 	}
 	return checks, nil
 }
 
-func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
+func (o Options) checksOfKind(kind Kind, p pathMapper, t Targets) []Check {
 	var checks []Check
 	switch kind {
 	case GolangciLint:
@@ -66,8 +66,8 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 		switch {
 		case len(t.Workflows) > 0:
 			checks = append(checks, actionlint(t.Workflows, o.Image("go")).check(p))
-		case t.Whole:
-			checks = append(checks, Check{Kind: kind, Name: tool.Actionlint.Name, nothing: "no workflow in " + workflowFolder})
+		case t.All:
+			checks = append(checks, Check{Kind: kind, Name: tool.Actionlint.Name, notApplicable: "no workflow in " + workflowFolder})
 		}
 	case Terraform:
 		if t.Terraform != "" {
@@ -81,7 +81,7 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 			checks = append(checks, tflint(p, t.Terraform, o.Image("go")).check(p))
 		}
 	case Security:
-		if t.Whole {
+		if t.All {
 			checks = append(checks, gitleaks(t.Tracked, o.Image("go")).check(p))
 		}
 		for _, root := range t.Roots {
@@ -89,28 +89,27 @@ func (o Options) ofKind(kind Kind, p places, t Targets) []Check {
 		}
 	}
 	if len(checks) == 0 {
-		checks = append(checks, Check{Kind: kind, Name: string(kind), nothing: nothingFor(kind, t.Whole)})
+		checks = append(checks, Check{Kind: kind, Name: string(kind), notApplicable: notApplicableReason(kind, t.All)})
 	}
 	return checks
 }
 
-// nothingFor says why there is nothing to check, which is not to be taken for
-// a check that found nothing.
-func nothingFor(kind Kind, whole bool) string {
+// notApplicableReason returns why a kind of check has nothing to do.
+func notApplicableReason(kind Kind, whole bool) string {
 	if !whole {
-		return "it looks at nothing of the selected services"
+		return "it does not apply to the selected services"
 	}
 	switch kind {
 	case GolangciLint, Govulncheck, Gofumpt:
-		return "there is no Go module"
+		return "no Go module"
 	case Nginx:
-		return "there is no service of kind nginx"
+		return "no service of kind nginx"
 	default:
-		return "there is no Terraform configuration in " + terraformFolder
+		return "no Terraform configuration in " + terraformFolder
 	}
 }
 
-// formatCheck makes a finding of every stretch that a formatter would change.
+// formatCheck returns a check that reports every hunk that a formatter would change.
 func formatCheck(kind Kind, what string, f format.Formatter) Check {
 	name, rule := f.Tool.Name, "format"
 	if f.Tool.Name == tool.Terraform.Name {
@@ -134,5 +133,5 @@ func formatCheck(kind Kind, what string, f format.Formatter) Check {
 		}
 		return findings, err
 	}
-	return Check{Kind: kind, Name: nameOf(name, what), run: run}
+	return Check{Kind: kind, Name: checkName(name, what), run: run}
 }

@@ -21,9 +21,9 @@ var orders = platform.Service{
 	Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 }
 
-// TestInsert wants an entry on lines like the one before it, and no other byte
-// changed.
-func TestInsert(t *testing.T) {
+// TestInsertEntry checks that the entry has the layout of the one before it, and that no
+// other byte changes.
+func TestInsertEntry(t *testing.T) {
 	tests := map[string]struct{ before, want string }{
 		"many lines": {
 			"{\n  \"services\": {\n    \"web\": {\n      \"path\": \"web\",\n      \"routes\": [\"/*\"],\n      \"port\": 8080\n    }\n  },\n  \"region\": \"eu-central-1\"\n}\n",
@@ -52,7 +52,7 @@ func TestInsert(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := insert([]byte(tt.before), orders)
+			got, err := insertEntry([]byte(tt.before), orders)
 			require.NoError(t, err)
 			require.Contains(t, string(got), tt.want)
 			require.Equal(t, tt.before, strings.Replace(string(got), tt.want, "", 1), "nothing else has changed")
@@ -60,33 +60,33 @@ func TestInsert(t *testing.T) {
 	}
 }
 
-func TestInsertRefuses(t *testing.T) {
+func TestInsertEntryErrors(t *testing.T) {
 	for before, want := range map[string]string{
-		``:                         "an object was expected",
-		`[]`:                       "an object was expected",
+		``:                         "a JSON object was expected",
+		`[]`:                       "a JSON object was expected",
 		`{"a": 1}`:                 `no "services" in it`,
-		`{"services": []}`:         "an object was expected",
-		`{"services": {}}`:         "no service in it whose form",
-		`{"services": {"a": 1}}`:   "an object was expected",
+		`{"services": []}`:         "a JSON object was expected",
+		`{"services": {}}`:         `"services" is empty`,
+		`{"services": {"a": 1}}`:   "a JSON object was expected",
 		`{"services": {"a": {"b}`:  "unexpected EOF",
 		`{"services"`:              "EOF",
 		`{"a": {"b": 1}} {"c": 1}`: `no "services" in it`,
 	} {
-		_, err := insert([]byte(before), orders)
+		_, err := insertEntry([]byte(before), orders)
 		require.ErrorContains(t, err, want, before)
 	}
 }
 
-// TestExtendRefuses has a key that Go takes for another, and Terraform does not.
-func TestExtendRefuses(t *testing.T) {
+// TestAddEntryErrors has a key that Go matches case-insensitively, unlike Terraform.
+func TestAddEntryErrors(t *testing.T) {
 	data := []byte(`{"services": {"x": {}}, "Services": {"web": {"path": "web", "kind": "nginx", "port": 8080, "health_path": "/healthz", "routes": ["/*"], "cpu": 256, "memory": 512, "desired_count": 1}}}`)
 	p, err := platform.Parse(data)
 	require.NoError(t, err)
-	_, err = extend(data, p, orders)
-	require.ErrorContains(t, err, `is written in a way that no entry can be added to: add orders by hand: {"path": "orders", "kind": "go"`)
+	_, err = addEntry(data, p, orders)
+	require.ErrorContains(t, err, `has a layout to which no entry can be added: add orders by hand: {"path": "orders", "kind": "go"`)
 }
 
-func FuzzExtend(f *testing.F) {
+func FuzzAddEntry(f *testing.F) {
 	f.Add([]byte(sourcetest.Services))
 	f.Add([]byte(strings.ReplaceAll(sourcetest.Services, `", "`, "\",\r\n\t\"")))
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -94,7 +94,7 @@ func FuzzExtend(f *testing.F) {
 		if err != nil {
 			return
 		}
-		extended, err := extend(data, p, orders)
+		extended, err := addEntry(data, p, orders)
 		if err != nil {
 			return
 		}
@@ -105,8 +105,8 @@ func FuzzExtend(f *testing.F) {
 	})
 }
 
-// TestWriteUndoes cannot make the last of its changes.
-func TestWriteUndoes(t *testing.T) {
+// TestWriteRollsBack makes the last change fail.
+func TestWriteRollsBack(t *testing.T) {
 	dir := sourcetest.New(t)
 	files := []file{{"a/b.txt", []byte("b")}}
 	for name, changes := range map[string][]change{

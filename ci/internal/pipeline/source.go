@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/internal/images/image"
 )
 
-// NewService adds a service of a kind to the source tree. set changes what
-// [scaffold.Default] says of it.
+// NewService adds a service of a kind to the source tree. set changes the defaults of
+// [scaffold.Default].
 func (p Pipeline) NewService(ctx context.Context, name, kind string, set func(*platform.Service)) (scaffold.Added, error) {
 	parsed, err := scaffold.ParseKind(kind)
 	if err != nil {
@@ -32,7 +32,7 @@ func (p Pipeline) NewService(ctx context.Context, name, kind string, set func(*p
 	return scaffold.Add(ctx, t, service)
 }
 
-// Changes tells what has changed since a commit; see [changes.Since].
+// Changes returns what changed since a commit; see [changes.Since].
 func (p Pipeline) Changes(ctx context.Context, since string) (changes.Changes, error) {
 	t, err := p.open(ctx)
 	if err != nil {
@@ -41,27 +41,27 @@ func (p Pipeline) Changes(ctx context.Context, since string) (changes.Changes, e
 	return changes.Since(ctx, t.Tree, t.platform, since)
 }
 
-// Doctor tells what this machine lacks for stages; for all of them without any.
+// Doctor checks what this machine lacks for stages, or for all stages if none is named.
 func (p Pipeline) Doctor(ctx context.Context, stages ...string) (doctor.Report, error) {
 	return doctor.Run(ctx, doctor.Checks(p.Dir), stages...)
 }
 
-// Services are those of the services file.
+// Services returns the services of the services file.
 func (p Pipeline) Services() ([]platform.Service, error) {
 	settings, err := platform.Load(p.Dir)
 	return settings.Services, err
 }
 
-// Modules are those whose tests [Pipeline.Test] runs.
+// Modules returns the Go modules that [Pipeline.Test] tests.
 func (p Pipeline) Modules() ([]string, error) {
 	settings, err := platform.Load(p.Dir)
 	return gotest.ForPlatform(p.Dir, settings).Modules, err
 }
 
-// Locked are the images from elsewhere.
-func (p Pipeline) Locked() (image.Lock, error) { return image.ReadLock(p.Dir) }
+// ImageLock returns the lock file of base images.
+func (p Pipeline) ImageLock() (image.Lock, error) { return image.ReadLock(p.Dir) }
 
-// Commits are the last n commits.
+// Commits returns the last n commits, the newest first.
 func (p Pipeline) Commits(ctx context.Context, n int) ([]source.Commit, error) {
-	return source.Tree{Dir: p.Dir}.Recent(ctx, n)
+	return source.Tree{Dir: p.Dir}.RecentCommits(ctx, n)
 }

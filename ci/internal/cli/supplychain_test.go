@@ -106,9 +106,9 @@ func testSignatures(t *testing.T, dir string) {
 	require.Contains(t, stderr, "publish it first")
 }
 
-// TestToolsAreMissing: a tool that is missing is told before anything is built, with
-// how to get it; a registry on this machine does without a bill of materials.
-func TestToolsAreMissing(t *testing.T) {
+// TestMissingTools checks that a missing tool is reported before anything is built, with an
+// installation hint. A registry on this machine needs no SBOM.
+func TestMissingTools(t *testing.T) {
 	private, public := supplychaintest.Keys(t, "one")
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "api")
 	dir := sourcetest.New(t)
@@ -141,7 +141,7 @@ func TestToolsAreMissing(t *testing.T) {
 	require.Contains(t, stderr, "attached provenance")
 }
 
-// without hides programs that this machine may have.
+// without hides programs of this machine.
 func without(t *testing.T, names ...string) {
 	t.Helper()
 	var dirs []string
@@ -153,8 +153,8 @@ func without(t *testing.T, names ...string) {
 	t.Setenv("PATH", strings.Join(dirs, string(os.PathListSeparator)))
 }
 
-// TestPublishSigned: what is attached is there before the tag is, and whoever
-// publishes again attaches nothing more.
+// TestPublishSigned checks that attestations are attached before the tag is written, and
+// that publishing again attaches nothing.
 func TestPublishSigned(t *testing.T) {
 	tools := supplychaintest.Install(t)
 	private, public := supplychaintest.Keys(t, "one")
@@ -201,7 +201,7 @@ func TestPublishSigned(t *testing.T) {
 	require.Equal(t, outcome.Done, code, stderr)
 }
 
-// TestProvenanceNamesTheBase: a site is made of its base, too.
+// TestProvenanceNamesTheBase checks that a site's provenance contains its base image.
 func TestProvenanceNamesTheBase(t *testing.T) {
 	p := inAccount(t, ecrtypes.ImageTagMutabilityImmutable, "web")
 	dir, all := sourcetest.New(t), newBases(t)
@@ -231,7 +231,7 @@ func TestProvenanceNamesTheBase(t *testing.T) {
 	require.Contains(t, string(statement), `"uri":"pkg:oci/nginx@`+base.Digest+`?`)
 }
 
-func testSignedByAJob(t *testing.T, dir string) {
+func testKeylessSigning(t *testing.T, dir string) {
 	tools := supplychaintest.Install(t)
 	for name, value := range map[string]string{
 		"ACTIONS_ID_TOKEN_REQUEST_URL": "https://github.invalid", "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "planted-token", "GITHUB_ACTIONS": "true",
@@ -262,7 +262,7 @@ func testSignedByAJob(t *testing.T, dir string) {
 	require.Contains(t, stderr, "is not signed by")
 }
 
-func TestTrustIsSaid(t *testing.T) {
+func TestSigningFlagErrors(t *testing.T) {
 	dir := sourcetest.New(t)
 	private, public := supplychaintest.Keys(t, "one")
 	text := filepath.Join(t.TempDir(), "text")

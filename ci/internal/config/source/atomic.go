@@ -7,10 +7,9 @@ import (
 	"path/filepath"
 )
 
-// WriteFile gives a file its content at once: whoever reads it, also after this
-// process was killed, finds what was there before or all of it. Where name is a
-// symbolic link, the link is replaced.
-func WriteFile(name string, content []byte, mode fs.FileMode) error {
+// WriteFileAtomic writes a file so that readers find either its old or its new content,
+// even if the process is killed. If name is a symbolic link, it replaces the link.
+func WriteFileAtomic(name string, content []byte, mode fs.FileMode) error {
 	partial, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
 	if err != nil {
 		return err

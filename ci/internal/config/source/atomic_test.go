@@ -10,11 +10,11 @@ import (
 	"dagger/slipway/internal/config/source"
 )
 
-func TestWriteFile(t *testing.T) {
+func TestWriteFileAtomic(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "file")
 	for _, content := range []string{"first", "second"} {
-		require.NoError(t, source.WriteFile(name, []byte(content), 0o640))
+		require.NoError(t, source.WriteFileAtomic(name, []byte(content), 0o640))
 		got, err := os.ReadFile(name)
 		require.NoError(t, err)
 		require.Equal(t, content, string(got))
@@ -26,8 +26,8 @@ func TestWriteFile(t *testing.T) {
 	// A folder is in the way: nothing changes, and nothing is left beside it.
 	taken := filepath.Join(dir, "taken")
 	require.NoError(t, os.Mkdir(taken, 0o755))
-	require.Error(t, source.WriteFile(taken, nil, 0o644))
-	require.ErrorIs(t, source.WriteFile(filepath.Join(dir, "none", "file"), nil, 0o644), os.ErrNotExist)
+	require.Error(t, source.WriteFileAtomic(taken, nil, 0o644))
+	require.ErrorIs(t, source.WriteFileAtomic(filepath.Join(dir, "none", "file"), nil, 0o644), os.ErrNotExist)
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, entries, 2)

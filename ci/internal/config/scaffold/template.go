@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/internal/config/platform"
 )
 
-// templates has a folder for each kind. What is in a template's folder "home" is
-// put where the site's first page is.
+// templates has a folder for each kind. Files in a template's folder "home" are written
+// to the folder of the site's home page.
 //
 //go:embed templates
 var templates embed.FS
@@ -23,31 +23,31 @@ const (
 	homeFolder     = "site/home/"
 )
 
-// file is a new file, its name slash-separated and relative to the service's folder.
+// file is a new file. The name is slash-separated and relative to the service's folder.
 type file struct {
 	name string
 	data []byte
 }
 
-// facts are what templates know.
-type facts struct {
+// templateData is the data of templates.
+type templateData struct {
 	platform.Service
 	Module module
 	Paths  paths
-	// Home is where people find the service; Root is the way from its folder to the
-	// root of the tree.
+	// Home is the path of the home page. Root is the relative path from the service's
+	// folder to the root of the tree.
 	Home, Root string
 }
 
 var functions = template.FuncMap{
-	// literal is the path of a pattern of Go's router.
+	// literal returns the path of a [net/http.ServeMux] pattern.
 	"literal": func(pattern string) string { return strings.TrimSuffix(pattern, "{$}") },
 }
 
-// render makes the files of a service.
+// render returns the files of a service.
 func render(service platform.Service, m module) ([]file, error) {
-	known := facts{
-		Service: service, Module: m, Paths: pathsOf(service), Home: home(service),
+	data := templateData{
+		Service: service, Module: m, Paths: servedPaths(service), Home: homePath(service),
 		Root: strings.Repeat("../", 1+strings.Count(service.Path, "/")),
 	}
 	var files []file
@@ -64,15 +64,15 @@ func render(service platform.Service, m module) ([]file, error) {
 		if err != nil {
 			return err
 		}
-		var data bytes.Buffer
-		if err := parsed.Execute(&data, known); err != nil {
+		var content bytes.Buffer
+		if err := parsed.Execute(&content, data); err != nil {
 			return err
 		}
 		target := strings.TrimSuffix(strings.TrimPrefix(name, root+"/"), templateSuffix)
 		if inside, ok := strings.CutPrefix(target, homeFolder); ok {
-			target = path.Join("site", known.Home, inside)
+			target = path.Join("site", data.Home, inside)
 		}
-		files = append(files, file{target, data.Bytes()})
+		files = append(files, file{target, content.Bytes()})
 		return nil
 	})
 	if err != nil {

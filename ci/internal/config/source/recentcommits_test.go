@@ -10,13 +10,13 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-func TestRecent(t *testing.T) {
+func TestRecentCommits(t *testing.T) {
 	dir := sourcetest.New(t)
 	sourcetest.Write(t, dir, "file", "two\n")
 	sourcetest.Commit(t, dir, "second: with words")
 	tree := source.Tree{Dir: dir}
 
-	commits, err := tree.Recent(t.Context(), 1)
+	commits, err := tree.RecentCommits(t.Context(), 1)
 	require.NoError(t, err)
 	require.Len(t, commits, 1)
 	require.Equal(t, "second: with words", commits[0].Subject)
@@ -29,7 +29,7 @@ func TestRecent(t *testing.T) {
 
 	empty := t.TempDir()
 	sourcetest.Git(t, empty, "init", "-q")
-	_, err = source.Tree{Dir: empty}.Recent(t.Context(), 1)
+	_, err = source.Tree{Dir: empty}.RecentCommits(t.Context(), 1)
 	require.Error(t, err)
 	_, err = source.Tree{Dir: empty}.CommittedAt(t.Context())
 	require.Error(t, err)

@@ -21,22 +21,22 @@ var vars = map[string]string{
 	"AWS_DEPLOY_ROLE": "deploy role", "AWS_PLAN_ROLE": "plan role", "AWS_APPLY_ROLE": "apply role", "TF_STATE_BUCKET": "bucket",
 }
 
-// history is what an event is about: the commit that GitHub names as the one
+// pushEvent is what an event is about: the commit that GitHub names as the one
 // before, and what the pipeline makes of the difference.
-type history struct{ since, outputs string }
+type pushEvent struct{ since, outputs string }
 
-// histories makes the kinds of history there are, in real repositories, and asks
+// pushEvents makes the kinds of history there are, in real repositories, and asks
 // the pipeline what changed in each.
-func histories(t testing.TB) map[string]history {
+func pushEvents(t testing.TB) map[string]pushEvent {
 	dir := sourcetest.New(t)
 	git := func(args ...string) string { return strings.TrimSpace(sourcetest.Git(t, dir, args...)) }
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
-	all := map[string]history{}
+	all := map[string]pushEvent{}
 	ask := func(name, since string) {
 		c, err := changes.Since(t.Context(), source.Tree{Dir: dir}, p, since)
 		require.NoError(t, err)
-		all[name] = history{since, c.Outputs()}
+		all[name] = pushEvent{since, c.Outputs()}
 	}
 	commit := func(file string) string {
 		sourcetest.Write(t, dir, file, "changed")
@@ -70,7 +70,7 @@ func histories(t testing.TB) map[string]history {
 
 // world is GitHub, a runner and an account, as far as workflows notice.
 type world struct {
-	history history
+	history pushEvent
 	changes bool                        // whether plans have changes
 	fail    bool                        // whether checks fail
 	fates   map[string]workflow.Outcome // of steps that do not succeed, by "job/name"
@@ -132,7 +132,7 @@ func (w *world) tell(runs []workflow.Run) []string {
 		}
 		all = append(all, line)
 		for _, job := range run.Jobs {
-			line := fmt.Sprintf("%s [%s]", job.Name, job.Rights())
+			line := fmt.Sprintf("%s [%s]", job.Name, job.PermissionsText())
 			if role := w.roles[job.Name]; role != "" {
 				line += " as " + role
 			}

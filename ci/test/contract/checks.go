@@ -39,9 +39,9 @@ func (i identity) check(version string) error {
 	return nil
 }
 
-func (a asker) identify(ctx context.Context, path string) error {
+func (a client) identify(ctx context.Context, path string) error {
 	var who identity
-	if _, err := a.expect(ctx, http.StatusOK, http.MethodGet, path, &who); err != nil {
+	if _, err := a.getJSON(ctx, http.StatusOK, http.MethodGet, path, &who); err != nil {
 		return err
 	}
 	if who.Requests < 1 {
@@ -50,16 +50,16 @@ func (a asker) identify(ctx context.Context, path string) error {
 	return who.check(a.version)
 }
 
-func instance(ctx context.Context, a asker) error     { return a.identify(ctx, "/api/") }
-func withoutSlash(ctx context.Context, a asker) error { return a.identify(ctx, "/api") }
-func query(ctx context.Context, a asker) error        { return a.identify(ctx, "/api/?a=b&c=%ff") }
+func instance(ctx context.Context, a client) error     { return a.identify(ctx, "/api/") }
+func withoutSlash(ctx context.Context, a client) error { return a.identify(ctx, "/api") }
+func query(ctx context.Context, a client) error        { return a.identify(ctx, "/api/?a=b&c=%ff") }
 
-func health(ctx context.Context, a asker) error {
+func health(ctx context.Context, a client) error {
 	for _, path := range []string{"/health", "/api/health"} {
 		var got struct {
 			Status string `json:"status"`
 		}
-		if _, err := a.expect(ctx, http.StatusOK, http.MethodGet, path, &got); err != nil {
+		if _, err := a.getJSON(ctx, http.StatusOK, http.MethodGet, path, &got); err != nil {
 			return err
 		}
 		if got.Status != "ok" {
@@ -69,45 +69,45 @@ func health(ctx context.Context, a asker) error {
 	return nil
 }
 
-func head(ctx context.Context, a asker) error {
-	got, err := a.ask(ctx, http.MethodHead, "/api/")
+func head(ctx context.Context, a client) error {
+	got, err := a.do(ctx, http.MethodHead, "/api/")
 	if err == nil && (got.StatusCode != http.StatusOK || len(got.body) > 0) {
 		err = fmt.Errorf("HEAD /api/ answers %s with %d bytes", got.Status, len(got.body))
 	}
 	return err
 }
 
-// refusal is the body of every error.
-type refusal struct {
+// errorBody is the body of every error.
+type errorBody struct {
 	Error     string `json:"error"`
 	RequestID string `json:"request_id"`
 }
 
-func (a asker) refused(ctx context.Context, status int, method, path string) (answer, error) {
-	var why refusal
-	got, err := a.expect(ctx, status, method, path, &why)
+func (a client) getError(ctx context.Context, status int, method, path string) (response, error) {
+	var why errorBody
+	got, err := a.getJSON(ctx, status, method, path, &why)
 	if err == nil && (why.Error == "" || why.RequestID == "" || why.RequestID != got.Header.Get("X-Request-ID")) {
 		err = fmt.Errorf("%s %s answers %s, without reason or with another id than in the header", method, path, got.body)
 	}
 	return got, err
 }
 
-func method(ctx context.Context, a asker) error {
-	got, err := a.refused(ctx, http.StatusMethodNotAllowed, http.MethodPost, "/api/")
+func method(ctx context.Context, a client) error {
+	got, err := a.getError(ctx, http.StatusMethodNotAllowed, http.MethodPost, "/api/")
 	if err == nil && !strings.Contains(got.Header.Get("Allow"), http.MethodGet) {
 		err = fmt.Errorf("header Allow is %q, without GET", got.Header.Get("Allow"))
 	}
 	return err
 }
 
-func unknown(ctx context.Context, a asker) error {
-	_, err := a.refused(ctx, http.StatusNotFound, http.MethodGet, "/api/no-such-path")
+func unknown(ctx context.Context, a client) error {
+	_, err := a.getError(ctx, http.StatusNotFound, http.MethodGet, "/api/no-such-path")
 	return err
 }
 
-func requestIDs(ctx context.Context, a asker) error {
+func requestIDs(ctx context.Context, a client) error {
 	for sent, kept := range map[string]bool{"contract-0123456789": true, `"},{"level":"ERROR`: false, "short": false} {
-		got, err := a.ask(ctx, http.MethodGet, "/api/", "X-Request-ID", sent)
+		got, err := a.do(ctx, http.MethodGet, "/api/", "X-Request-ID", sent)
 		if err != nil {
 			return err
 		}
@@ -118,8 +118,8 @@ func requestIDs(ctx context.Context, a asker) error {
 	return nil
 }
 
-func headers(ctx context.Context, a asker) error {
-	got, err := a.ask(ctx, http.MethodGet, "/api/")
+func headers(ctx context.Context, a client) error {
+	got, err := a.do(ctx, http.MethodGet, "/api/")
 	if err != nil {
 		return err
 	}
@@ -152,9 +152,9 @@ type openAPI struct {
 const documentPath = "/api/openapi.json"
 
 // document is checked against the system: what it says must be there.
-func document(ctx context.Context, a asker) error {
+func document(ctx context.Context, a client) error {
 	var doc openAPI
-	got, err := a.expect(ctx, http.StatusOK, http.MethodGet, documentPath, &doc)
+	got, err := a.getJSON(ctx, http.StatusOK, http.MethodGet, documentPath, &doc)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func document(ctx context.Context, a asker) error {
 		if !ok {
 			return fmt.Errorf("%s is not documented", path)
 		}
-		answer, err := a.ask(ctx, http.MethodGet, path)
+		answer, err := a.do(ctx, http.MethodGet, path)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func document(ctx context.Context, a asker) error {
 			return fmt.Errorf("%s answers with %q, which is not documented", path, kind)
 		}
 	}
-	again, err := a.ask(ctx, http.MethodGet, documentPath, "If-None-Match", got.Header.Get("ETag"))
+	again, err := a.do(ctx, http.MethodGet, documentPath, "If-None-Match", got.Header.Get("ETag"))
 	if err == nil && again.StatusCode != http.StatusNotModified {
 		err = fmt.Errorf("it is sent again (%s) to who has it", again.Status)
 	}
@@ -189,9 +189,9 @@ func document(ctx context.Context, a asker) error {
 // largeHeaders are those of a user who is signed in at an Application Load
 // Balancer: claims and session cookies, which it forwards up to 16 KB each.
 // https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
-func largeHeaders(ctx context.Context, a asker) error {
+func largeHeaders(ctx context.Context, a client) error {
 	claims := strings.Repeat("a", 15<<10)
-	got, err := a.ask(ctx, http.MethodGet, "/api/", "X-Amzn-Oidc-Data", claims, "Cookie", "AWSELBAuthSessionCookie-0="+claims)
+	got, err := a.do(ctx, http.MethodGet, "/api/", "X-Amzn-Oidc-Data", claims, "Cookie", "AWSELBAuthSessionCookie-0="+claims)
 	if err == nil && got.StatusCode != http.StatusOK {
 		err = fmt.Errorf("two of 15 KB: GET /api/ answers %s", got.Status)
 	}

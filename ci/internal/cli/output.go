@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// format is how a command prints what it returns.
+// format is the output format of a command.
 type format string
 
 const (
@@ -21,7 +21,7 @@ func (f *format) Set(value string) error {
 		*f = format(value)
 		return nil
 	}
-	return fmt.Errorf("take one of %s", strings.Join([]string{string(text), string(jsonDoc), string(markdown)}, ", "))
+	return fmt.Errorf("want one of %s", strings.Join([]string{string(text), string(jsonDoc), string(markdown)}, ", "))
 }
 
 // String implements pflag.Value.

@@ -12,17 +12,16 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// change is a file's new content, the file slash-separated and relative to the root
-// of the tree.
+// change is the new content of a file. The name is slash-separated and relative to the
+// root of the tree.
 type change struct {
 	name string
 	data []byte
 }
 
-// write writes a folder and some changes, all or nothing: what was done before an
-// error is undone. The folder is made under another name first, and the first of
-// the changes is the last to be written: before it nothing refers to the folder, so
-// that a process that is killed leaves a folder at most.
+// write writes a new folder and changes to files, all or nothing: after an error it rolls
+// back. It writes the folder under a temporary name, and the first of the changes, the
+// reference to the folder, last: a killed process leaves at most an unused folder.
 func write(ctx context.Context, tree source.Tree, folder string, files []file, changes []change) (err error) {
 	var undo []func() error
 	defer func() {
@@ -34,12 +33,12 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 		}
 	}()
 	target := filepath.Join(tree.Dir, filepath.FromSlash(folder))
-	made, err := makeParent(target)
-	undo = append(undo, func() error { removeEmpty(made); return nil })
+	created, err := makeParent(target)
+	undo = append(undo, func() error { removeEmpty(created); return nil })
 	if err != nil {
 		return err
 	}
-	staged, err := stage(filepath.Dir(target), files)
+	staged, err := writeTemp(filepath.Dir(target), files)
 	undo = append(undo, func() error { return os.RemoveAll(staged) })
 	if err != nil {
 		return err
@@ -48,10 +47,10 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 		return err
 	}
 	undo = append(undo, func() error { return os.RemoveAll(target) })
-	if err := intend(ctx, tree, folder); err != nil {
+	if err := intendToAdd(ctx, tree, folder); err != nil {
 		return err
 	}
-	undo = append(undo, func() error { return forget(ctx, tree, folder) })
+	undo = append(undo, func() error { return removeFromIndex(ctx, tree, folder) })
 	for _, c := range slices.Backward(changes) {
 		restore, err := replace(filepath.Join(tree.Dir, filepath.FromSlash(c.name)), c.data)
 		if err != nil {
@@ -62,21 +61,20 @@ func write(ctx context.Context, tree source.Tree, folder string, files []file, c
 	return nil
 }
 
-// makeParent makes the folders above target, and lists those that were not there,
-// the outermost first.
-func makeParent(target string) (made []string, err error) {
+// makeParent creates the folders above target and returns those that did not exist, the
+// outermost first.
+func makeParent(target string) (created []string, err error) {
 	for dir := filepath.Dir(target); ; dir = filepath.Dir(dir) {
 		if _, err := os.Lstat(dir); err == nil || dir == filepath.Dir(dir) {
 			break
 		}
-		made = append(made, dir)
+		created = append(created, dir)
 	}
-	slices.Reverse(made)
-	return made, os.MkdirAll(filepath.Dir(target), 0o755)
+	slices.Reverse(created)
+	return created, os.MkdirAll(filepath.Dir(target), 0o755)
 }
 
-// removeEmpty removes folders, the last first, as long as nothing is in them: what
-// somebody has put there meanwhile is theirs.
+// removeEmpty removes folders, the last one first, and stops at one that is not empty.
 func removeEmpty(folders []string) {
 	for _, dir := range slices.Backward(folders) {
 		if os.Remove(dir) != nil {
@@ -85,9 +83,9 @@ func removeEmpty(folders []string) {
 	}
 }
 
-// stage writes files to a new folder below parent, and returns its name. There is
-// a folder even after an error, "" where none could be made.
-func stage(parent string, files []file) (string, error) {
+// writeTemp writes files to a new temporary folder in parent and returns its name. After
+// an error the folder may exist; the name is "" if it could not be created.
+func writeTemp(parent string, files []file) (string, error) {
 	dir, err := os.MkdirTemp(parent, ".new-service-")
 	if err != nil {
 		return "", err
@@ -107,8 +105,8 @@ func stage(parent string, files []file) (string, error) {
 	return dir, nil
 }
 
-// replace gives a file another content at once, and returns how to undo that. A
-// link stays one: what it leads to is replaced.
+// replace writes a file atomically and returns a function that restores it. If the file
+// is a symbolic link, it replaces the target.
 func replace(name string, data []byte) (undo func() error, err error) {
 	name, err = filepath.EvalSymlinks(name)
 	if err != nil {
@@ -122,23 +120,22 @@ func replace(name string, data []byte) (undo func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	swap := func(data []byte) error { return source.WriteFile(name, data, info.Mode().Perm()) }
+	swap := func(data []byte) error { return source.WriteFileAtomic(name, data, info.Mode().Perm()) }
 	return func() error { return swap(before) }, swap(data)
 }
 
-// intend tells git that the folder is to be added, without adding what is in it: a
-// site's image is made of what git knows. A folder that git ignores is a usage
-// error.
-func intend(ctx context.Context, tree source.Tree, folder string) error {
+// intendToAdd runs git add --intent-to-add for the folder, because images contain only
+// files that git knows. A folder that git ignores is a usage error.
+func intendToAdd(ctx context.Context, tree source.Tree, folder string) error {
 	_, err := tree.Git(ctx, "add", "--intent-to-add", "--", folder)
 	if err != nil && strings.Contains(err.Error(), "ignored by one of your .gitignore files") {
-		return outcome.Usagef("git ignores %s, by a .gitignore: name another folder with --path", folder)
+		return outcome.Usagef("git ignores %s because of a .gitignore file: choose another folder with --path", folder)
 	}
 	return err
 }
 
-// forget undoes that.
-func forget(ctx context.Context, tree source.Tree, folder string) error {
+// removeFromIndex undoes intendToAdd.
+func removeFromIndex(ctx context.Context, tree source.Tree, folder string) error {
 	_, err := tree.Git(context.WithoutCancel(ctx), "rm", "--cached", "-r", "-f", "-q", "--ignore-unmatch", "--", folder)
 	return err
 }

@@ -8,15 +8,14 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// next are the steps after a service was added. The first deploy finds what Terraform
-// made.
-const next = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
+// nextSteps is printed after a service was added.
+const nextSteps = `Try it: slipway test, slipway lint, slipway rehearse. Then commit, plan and apply
 the platform, and deploy: the first release brings the image and starts the tasks.`
 
-// JSON writes what was added for programs.
+// JSON writes the result as one JSON document.
 func (a Added) JSON(w io.Writer) error { return report.WriteJSON(w, a) }
 
-// Text writes what was added for a terminal.
+// Text writes the result for a terminal.
 func (a Added) Text(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry
@@ -27,12 +26,12 @@ func (a Added) Text(w io.Writer) error {
 	for _, name := range a.Files {
 		fmt.Fprintf(&b, "  new      %s\n", name)
 	}
-	b.WriteString(next + "\n")
+	b.WriteString(nextSteps + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// Markdown writes what was added for a page.
+// Markdown writes the result as Markdown.
 func (a Added) Markdown(w io.Writer) error {
 	var b strings.Builder
 	s := a.Entry
@@ -43,6 +42,6 @@ func (a Added) Markdown(w io.Writer) error {
 	for _, name := range a.Files {
 		fmt.Fprintf(&b, "| %s | new |\n", name)
 	}
-	b.WriteString("\n" + next + "\n")
+	b.WriteString("\n" + nextSteps + "\n")
 	return report.WriteMarkdown(w, b.String())
 }

@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// everyCommand calls do for each command that people see.
+// everyCommand calls do for each command that is not hidden.
 func everyCommand(t *testing.T, do func(t *testing.T, cmd *cobra.Command)) {
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
@@ -42,7 +42,7 @@ func localFlags(cmd *cobra.Command) []*pflag.Flag {
 	return flags
 }
 
-// TestEveryCommandHasHelp: each says what it is, has a chapter, and examples.
+// TestEveryCommandHasHelp checks that each command has descriptions, a group and examples.
 func TestEveryCommandHasHelp(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		require.NotEmpty(t, cmd.Short)
@@ -65,8 +65,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 	})
 }
 
-// TestExamplesParse takes each example at its word: the command is there, and so
-// are its flags, with values that they take.
+// TestExamplesParse parses each example: its command and flags exist, with valid values.
 func TestExamplesParse(t *testing.T) {
 	everyCommand(t, func(t *testing.T, cmd *cobra.Command) {
 		t.Logf("%s", cmd.Example)
@@ -114,12 +113,12 @@ func indexOf(words []string, word string) int {
 	return -1
 }
 
-// TestHelpReadsLikeAManual: in chapters, and in the order of a change's way.
-func TestHelpReadsLikeAManual(t *testing.T) {
+// TestHelpGroups checks the groups of commands and their order.
+func TestHelpGroups(t *testing.T) {
 	code, out, _ := run(t, "--help")
 	require.Equal(t, outcome.Done, code)
 	last := 0
-	for _, want := range []string{"\nBuild and check:\n", "\n  test ", "\n  build ", "\nRelease:\n", "\n  deploy ", "\nThe platform:\n", "\n  plan ", "\nOn this machine:\n", "\n  rehearse ", "\nHelp:\n", "\n  version "} {
+	for _, want := range []string{"\nBuild and check:\n", "\n  test ", "\n  build ", "\nRelease:\n", "\n  deploy ", "\nPlatform:\n", "\n  plan ", "\nOn this machine:\n", "\n  rehearse ", "\nHelp:\n", "\n  version "} {
 		at := strings.Index(out, want)
 		require.Greater(t, at, last, want)
 		last = at
@@ -131,10 +130,10 @@ func TestHelpReadsLikeAManual(t *testing.T) {
 	require.Contains(t, out, "slipway deploy --require-signature")
 	code, _, errs = run(t, "help", "deplyo")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no command "deplyo": did you mean deploy?`)
+	require.Contains(t, errs, `unknown command "deplyo": did you mean deploy?`)
 	code, _, errs = run(t, "help", "deploy", "now")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, `no help about "deploy now": see slipway deploy --help`)
+	require.Contains(t, errs, `no help for "deploy now": see slipway deploy --help`)
 }
 
 func TestVersion(t *testing.T) {
@@ -159,11 +158,10 @@ func TestVersion(t *testing.T) {
 func TestRemovedCommands(t *testing.T) {
 	code, _, errs := run(t, "man", "--out", "x")
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, errs, "slipway man is gone: slipway help COMMAND")
+	require.Contains(t, errs, "slipway man was removed: see slipway help COMMAND")
 }
 
-// TestDoctor: whatever this machine has, what is asked about is told, and an exit code
-// of 0 means that it can be done.
+// TestDoctor checks the report and exit code for named stages, independent of this machine.
 func TestDoctor(t *testing.T) {
 	dir := sourcetest.New(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
@@ -179,5 +177,5 @@ func TestDoctor(t *testing.T) {
 
 	code, _, stderr = run(t, "doctor", "deploi", "--source", dir)
 	require.Equal(t, outcome.Usage, code)
-	require.Contains(t, stderr, `no stage "deploi": did you mean deploy?`)
+	require.Contains(t, stderr, `unknown stage "deploi": did you mean deploy?`)
 }

@@ -1,0 +1,117 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"time"
+
+	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/exec/step"
+	"dagger/slipway/internal/images/image"
+	"dagger/slipway/internal/infra"
+	"dagger/slipway/internal/infra/terraform"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// TerraformOptions select the configuration, its backend and its variables; see
+// [infra.Stage] and [terraform.PlanOptions].
+type TerraformOptions struct {
+	Dir            string
+	Backend        []string
+	Vars, VarFiles []string
+	LockTimeout    time.Duration
+}
+
+// terraformStage returns a stage on the source tree. With credentials it can call AWS.
+func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, credentials bool) (s infra.Stage, err error) {
+	if options.Dir == "" || !filepath.IsLocal(filepath.FromSlash(options.Dir)) {
+		return s, outcome.Usagef("invalid --dir %q: want a folder of the source tree", options.Dir)
+	}
+	s.Dir, s.Backend.Config = path.Clean(filepath.ToSlash(options.Dir)), options.Backend
+	if s.Tree, err = source.Open(ctx, p.Dir); err != nil {
+		return s, err
+	}
+	var env map[string]string
+	if credentials {
+		var caller awsauth.Caller
+		if caller.Options, err = p.AWS(ctx); err != nil {
+			return s, err
+		}
+		if env, err = caller.Environment(ctx); err != nil {
+			return s, err
+		}
+		s.Identity = caller
+	}
+	s.Exec = p.exec(s.Tree, env)
+	if host, ok := s.Exec.(step.Host); ok {
+		host.Log, host.Tee = p.Log, &terraform.Progress{W: p.Log}
+		s.Exec, s.Program = host, terraform.Program()
+		return s, nil
+	}
+	lock, err := image.ReadLock(p.Dir)
+	s.Image, s.Environ = lock.Reference("terraform"), []string{} // containers do not get this process's environment
+	return s, err
+}
+
+// Validate validates the Terraform configuration; see [infra.Stage.Validate].
+func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, error) {
+	s, err := p.terraformStage(ctx, TerraformOptions{Dir: dir}, false)
+	if err != nil {
+		return infra.Validation{}, err
+	}
+	// terraform validate does not check the values of variables.
+	if s.Dir == path.Dir(platform.ServicesFile) {
+		if _, err := platform.Load(p.Dir); err != nil {
+			return infra.Validation{}, err
+		}
+	}
+	return s.Validate(ctx)
+}
+
+// Plan plans changes of the platform; see [infra.Stage.Plan].
+func (p Pipeline) Plan(ctx context.Context, options TerraformOptions, o infra.PlanOptions) (infra.SavedPlan, error) {
+	if o.RefreshOnly && o.Destroy {
+		return infra.SavedPlan{}, outcome.Usagef("--refresh-only and --destroy exclude each other: leave out one of them")
+	}
+	s, err := p.terraformStage(ctx, options, true)
+	if err != nil {
+		return infra.SavedPlan{}, err
+	}
+	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
+	return s.Plan(ctx, o)
+}
+
+// Apply applies a plan of the platform; see [infra.Stage.Apply].
+func (p Pipeline) Apply(ctx context.Context, options TerraformOptions, o infra.ApplyOptions) (infra.ApplyReport, error) {
+	s, err := p.terraformStage(ctx, options, true)
+	if err != nil {
+		return infra.ApplyReport{}, err
+	}
+	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
+	if p.Next != nil {
+		p.Next("run slipway plan after Terraform has exited to see what is left to apply")
+		defer p.Next("")
+	}
+	return s.Apply(ctx, o)
+}
+
+// drift adds the drift of the platform to a status. It does not lock the state and keeps
+// no plan.
+func (p Pipeline) drift(ctx context.Context, options TerraformOptions, status *report.Status) error {
+	out, err := os.MkdirTemp("", "slipway-drift-")
+	if err != nil {
+		return fmt.Errorf("creating a folder for the plan: %w", err)
+	}
+	defer os.RemoveAll(out)
+	planned, err := p.Plan(ctx, options, infra.PlanOptions{Out: out, PlanOptions: terraform.PlanOptions{RefreshOnly: true, NoLock: true}})
+	if err == nil {
+		status.Infra = planned.Summary
+	}
+	return err
+}

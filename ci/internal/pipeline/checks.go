@@ -49,7 +49,7 @@ func (p Pipeline) Test(ctx context.Context, options TestOptions) (gotest.Summary
 }
 
 func (p Pipeline) test(ctx context.Context, t tree, o gotest.Options) (gotest.Summary, error) {
-	o.Image, o.Narrate = t.lock.Reference("go"), p.Recorder.Line
+	o.Image, o.Log = t.lock.Reference("go"), p.Recorder.Line
 	o.Tree, _ = t.Digests(ctx) // without them, no cached result is used
 	summary, err := gotest.Run(ctx, t.Dir, p.exec(t.Tree, nil), o)
 	if wrong := (*gotest.OptionError)(nil); errors.As(err, &wrong) {

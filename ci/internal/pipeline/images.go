@@ -77,15 +77,15 @@ func (p Pipeline) Publish(ctx context.Context, options PublishOptions) (delivery
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	destination, err := p.destination(ctx, options.Registry)
+	destination, err := p.registry(ctx, options.Registry)
 	if err != nil {
 		return delivery.Published{}, awsauth.Explain(err)
 	}
 	return d.Publish(ctx, destination, delivery.PublishOptions{SHA: options.SHA, Platforms: platforms, LayoutDir: options.From, Latest: options.Latest})
 }
 
-// destination returns the registry at an address, or the account's for "".
-func (p Pipeline) destination(ctx context.Context, address string) (delivery.Destination, error) {
+// registry returns the registry at an address, or the account's for "".
+func (p Pipeline) registry(ctx context.Context, address string) (delivery.Destination, error) {
 	if address != "" {
 		return delivery.ExternalRegistry(address)
 	}

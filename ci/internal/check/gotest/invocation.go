@@ -34,7 +34,7 @@ const (
 // The module builds alone (GOWORK=off): the same versions of the same modules
 // are tested on the host, which has the workspace file, and in a container,
 // which may have no more than the module's folder. Go's own temporary files go
-// to the output directory of a container, and to [module.temp] on the host.
+// to the output directory of a container, and to [module.tempDir] on the host.
 func Step(module string, o Options) step.Step {
 	module = path.Clean(module)
 	s := step.Step{

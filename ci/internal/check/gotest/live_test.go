@@ -189,7 +189,7 @@ func TestForever(t *testing.T) {
 	}
 	require.Empty(t, entries(t, temp))
 	require.Empty(t, entries(t, out))
-	require.NoDirExists(t, module{roots: []string{source}, dir: "app"}.temp())
+	require.NoDirExists(t, module{roots: []string{source}, dir: "app"}.tempDir())
 }
 
 // ended reports whether a process has ended, if only to be collected by init.

@@ -37,9 +37,9 @@ type Options struct {
 	// the pipeline read more than their module, and with them Go knows which of its
 	// kept results still hold. Empty: none is taken.
 	Tree map[string]string
-	// Narrate is called with a line for each progress message. Calls are not concurrent.
+	// Log is called with a line for each progress message. Calls are not concurrent.
 	// nil is silent.
-	Narrate func(line string)
+	Log func(line string)
 }
 
 // OptionError is the error of invalid options.

@@ -30,7 +30,7 @@ func documents(s Summary, verdicts []verdict) []document {
 
 // prepareReport creates dir and checks that it is writable before the tests run. It removes
 // an earlier report, which could be mistaken for this run's if this run is interrupted.
-func prepareReport(dir string) error {
+func prepareReportDir(dir string) error {
 	err := os.MkdirAll(dir, 0o755)
 	if err == nil {
 		var probe *os.File

@@ -31,13 +31,13 @@ func Run(ctx context.Context, source string, executor step.Executor, o Options) 
 		return Summary{}, err
 	}
 	if o.Out != "" {
-		if err := prepareReport(o.Out); err != nil {
+		if err := prepareReportDir(o.Out); err != nil {
 			return Summary{}, err
 		}
 	}
 	r := runner{exec: executor, options: o}
 	start := time.Now()
-	outcomes, err := r.all(ctx, modules)
+	outcomes, err := r.runAll(ctx, modules)
 	if outcomes == nil {
 		return Summary{}, err
 	}
@@ -71,8 +71,8 @@ type outcome struct {
 	coverage coverage.Module
 }
 
-// all runs the modules and returns their outcomes in the same order.
-func (r *runner) all(ctx context.Context, modules []module) ([]outcome, error) {
+// runAll runs the modules and returns their outcomes in the same order.
+func (r *runner) runAll(ctx context.Context, modules []module) ([]outcome, error) {
 	outcomes := make([]outcome, len(modules))
 	errs := make([]error, len(modules))
 	var group errgroup.Group
@@ -81,7 +81,7 @@ func (r *runner) all(ctx context.Context, modules []module) ([]outcome, error) {
 	group.SetLimit(max(1, runtime.GOMAXPROCS(0)/2))
 	for i, m := range modules {
 		group.Go(func() error {
-			outcomes[i], errs[i] = r.one(ctx, m)
+			outcomes[i], errs[i] = r.runModule(ctx, m)
 			return nil
 		})
 	}
@@ -103,12 +103,12 @@ func (r *runner) all(ctx context.Context, modules []module) ([]outcome, error) {
 	return outcomes, errors.Join(errs...)
 }
 
-func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
+func (r *runner) runModule(ctx context.Context, m module) (out outcome, err error) {
 	if ctx.Err() != nil {
 		return outcome{}, context.Cause(ctx)
 	}
 	reporter := &progress{module: m.dir, total: m.packages(), started: time.Now()}
-	r.tell("%s: compiling and testing %d packages", m.dir, reporter.total)
+	r.log("%s: compiling and testing %d packages", m.dir, reporter.total)
 	dir, err := os.MkdirTemp("", "slipway-test-*")
 	if err != nil {
 		return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
@@ -121,7 +121,7 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 
 	executor, invocation := r.exec, Step(m.dir, r.options)
 	if host, ok := executor.(step.Host); ok { // a container returns events when it ends
-		temp := m.temp()
+		temp := m.tempDir()
 		if err := os.MkdirAll(temp, 0o700); err != nil {
 			return outcome{}, fmt.Errorf("testing %s: %w", m.dir, err)
 		}
@@ -134,7 +134,7 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 		invocation.Env["GOTMPDIR"] = temp
 		host.Tee = reporter
 		executor = host
-		defer reporter.report(func(line string) { r.tell("%s", line) })()
+		defer reporter.report(func(line string) { r.log("%s", line) })()
 	}
 	result, err := executor.Run(ctx, invocation, dir)
 	switch {
@@ -149,16 +149,16 @@ func (r *runner) one(ctx context.Context, m module) (out outcome, err error) {
 	}
 	took := time.Since(reporter.started)
 	out.summary.DurationMS = took.Milliseconds()
-	r.tell("%s: %d passed, %d failed, %d skipped, %s, in %s", m.dir, out.summary.Passed, out.summary.Failed,
+	r.log("%s: %d passed, %d failed, %d skipped, %s, in %s", m.dir, out.summary.Passed, out.summary.Failed,
 		out.summary.Skipped, out.summary.coverageText(), took.Round(100*time.Millisecond))
 	return out, nil
 }
 
-// temp returns the directory for the go command's temporary files on the host. It is the
+// tempDir returns the directory for the go command's temporary files on the host. It is the
 // same for each run, because Go's test cache depends on the environment variables that a
 // test reads, and [testing.T.TempDir] reads GOTMPDIR. It is in the user's cache directory,
 // because other users could create a predictable name in the shared temporary directory.
-func (m module) temp() string {
+func (m module) tempDir() string {
 	base, err := os.UserCacheDir()
 	if err != nil {
 		base = os.TempDir() // without a home directory
@@ -235,11 +235,11 @@ func (v verdict) summarise(measured coverage.Module, gate coverage.Gate) Module 
 	return m
 }
 
-func (r *runner) tell(format string, args ...any) {
-	if r.options.Narrate == nil {
+func (r *runner) log(format string, args ...any) {
+	if r.options.Log == nil {
 		return
 	}
 	r.logMu.Lock()
 	defer r.logMu.Unlock()
-	r.options.Narrate(fmt.Sprintf(format, args...))
+	r.options.Log(fmt.Sprintf(format, args...))
 }

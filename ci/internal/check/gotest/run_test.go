@@ -125,7 +125,7 @@ func TestRunWritesTheReportAndCleansUp(t *testing.T) {
 		leave(t, dir, greenEvents, halfProfile)
 		return step.Result{}, nil
 	}), Options{
-		Modules: []string{"app", "ci"}, Out: out, Narrate: func(line string) { lines = append(lines, line) },
+		Modules: []string{"app", "ci"}, Out: out, Log: func(line string) { lines = append(lines, line) },
 		Gate: coverage.Gate{Default: 50, Modules: map[string]float64{"ci": 50.1}},
 	})
 
@@ -252,7 +252,7 @@ func TestWriteReportLeavesNothingHalf(t *testing.T) {
 
 func TestPrepareReportRemovesAnEarlierReport(t *testing.T) {
 	dir := write(t, map[string]string{"junit.xml": "old", "notes.txt": "mine"})
-	require.NoError(t, prepareReport(dir))
+	require.NoError(t, prepareReportDir(dir))
 	require.Len(t, entries(t, dir), 1)
 	require.FileExists(t, filepath.Join(dir, "notes.txt"))
 }

@@ -7,8 +7,8 @@ import (
 	"unicode"
 )
 
-// transcriptPart is how many bytes a transcript keeps of the beginning and of the end.
-const transcriptPart = 32 << 10
+// maxTranscriptPart is how many bytes a transcript keeps of the beginning and of the end.
+const maxTranscriptPart = 32 << 10
 
 // transcript collects output in bounded memory. It drops the middle, because the cause is
 // at the beginning (a panic) or at the end (an assertion after a long log).
@@ -18,12 +18,12 @@ type transcript struct {
 }
 
 func (t *transcript) add(text string) {
-	room := min(transcriptPart-len(t.head), len(text))
+	room := min(maxTranscriptPart-len(t.head), len(text))
 	t.head = append(t.head, text[:room]...)
 	t.tail = append(t.tail, text[room:]...)
 	// Cut at twice the size, so that each byte is moved once.
-	if len(t.tail) > 2*transcriptPart {
-		cut := len(t.tail) - transcriptPart
+	if len(t.tail) > 2*maxTranscriptPart {
+		cut := len(t.tail) - maxTranscriptPart
 		t.dropped += cut
 		t.tail = append(t.tail[:0], t.tail[cut:]...)
 	}

@@ -31,7 +31,7 @@ type ending struct {
 func judge(m module, r *results, end ending) verdict {
 	v := verdict{module: m, results: r, end: end}
 	for _, p := range r.sorted() {
-		v.pkg(p)
+		v.judgePackage(p)
 	}
 	output := strings.TrimSpace(plain(end.stderr) + r.stray.String())
 	switch {
@@ -47,7 +47,7 @@ func judge(m module, r *results, end ending) verdict {
 	return v
 }
 
-func (v *verdict) pkg(p *packageResult) {
+func (v *verdict) judgePackage(p *packageResult) {
 	assignCauses(p)
 	var first *testResult // the first failure, which gets the package's output
 	for _, t := range p.tests {

@@ -147,7 +147,7 @@ func TestTranscriptKeepsBothEnds(t *testing.T) {
 	}
 	out.add("the end\n")
 	text := out.String()
-	require.Less(t, len(text), 4*transcriptPart)
+	require.Less(t, len(text), 4*maxTranscriptPart)
 	require.True(t, strings.HasPrefix(text, "the beginning\n"))
 	require.True(t, strings.HasSuffix(text, "the end\n"))
 	require.Regexp(t, `\n\.\.\. \d+ bytes left out \.\.\.\n`, text)

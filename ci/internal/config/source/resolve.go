@@ -34,7 +34,7 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 		if ctx.Err() != nil {
 			return "", err
 		}
-		return "", t.unknownCommit(ctx, sha)
+		return "", t.unknownCommitError(ctx, sha)
 	}
 	full = strings.TrimSpace(full)
 	// A ref takes precedence over an abbreviated id, as in git.
@@ -45,8 +45,8 @@ func (t Tree) Resolve(ctx context.Context, sha string) (string, error) {
 	return "", outcome.Usagef("%q is not a commit id: use the id of the commit that it names now, %s", sha, full)
 }
 
-// unknownCommit returns the error for a name that matches no commit, or several.
-func (t Tree) unknownCommit(ctx context.Context, sha string) error {
+// unknownCommitError returns the error for a name that matches no commit, or several.
+func (t Tree) unknownCommitError(ctx context.Context, sha string) error {
 	if err := t.checkReadable(ctx); err != nil {
 		return outcome.Usagef("%q is not a full commit id (40 hexadecimal digits), and git cannot resolve it: %w", sha, err)
 	}

@@ -28,8 +28,8 @@ func TestDockerRegistry(t *testing.T) {
 		t.Cleanup(r.Close)
 		return r
 	}
-	base := noise(t, 100_000)
-	image := index(t, base, noise(t, 3000))
+	base := randomLayer(t, 100_000)
+	image := index(t, base, randomLayer(t, 3000))
 	first, err := open().Publish(t.Context(), publication(image))
 	require.NoError(t, err)
 	require.True(t, first.Pushed)
@@ -52,7 +52,7 @@ func TestDockerRegistry(t *testing.T) {
 		require.Equal(t, registry.LatestMoved, got.Latest.Result)
 	})
 	t.Run("a base is mounted", func(t *testing.T) {
-		got, err := open().Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, base, noise(t, 100)), Siblings: []string{"none", "a"}})
+		got, err := open().Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, base, randomLayer(t, 100)), Siblings: []string{"none", "a"}})
 		require.NoError(t, err)
 		require.Equal(t, int64(1), got.Mounted)
 		require.Equal(t, int64(3), got.Blobs)
@@ -65,7 +65,7 @@ func TestDockerRegistry(t *testing.T) {
 			}
 			return false
 		}
-		large := index(t, noise(t, 1_000_000))
+		large := index(t, randomLayer(t, 1_000_000))
 		_, err := open().Publish(t.Context(), registry.Publication{Repository: "c", Tag: sha, Index: large})
 		require.NoError(t, err)
 		require.True(t, broken.Load())

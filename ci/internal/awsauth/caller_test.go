@@ -65,7 +65,7 @@ func TestGetCallerIdentity(t *testing.T) {
 
 func TestJobEnvironment(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
-	url, _ := github(t, says(jwt(t, time.Minute)))
+	url, _ := github(t, tokenResponse(jwt(t, time.Minute)))
 	clean(t, map[string]string{
 		"AWS_ENDPOINT_URL": p.Server.Endpoint(), "AWS_ROLE_ARN": role, "GITHUB_ACTIONS": "true",
 		"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": plantedToken,

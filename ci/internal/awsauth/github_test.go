@@ -48,17 +48,17 @@ func github(t *testing.T, answers ...func(http.ResponseWriter)) (url string, ask
 	return server.URL + "/idtoken?api-version=2.0", asked
 }
 
-func says(token string) func(http.ResponseWriter) {
+func tokenResponse(token string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) { fmt.Fprintf(w, `{"count":1,"value":%q}`, token) }
 }
 
-func status(code int) func(http.ResponseWriter) {
+func statusResponse(code int) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) { http.Error(w, "leaks "+plantedToken, code) }
 }
 
 func TestGitHub(t *testing.T) {
 	p := localawstest.Start(t, localaws.Options{})
-	url, _ := github(t, says(jwt(t, time.Minute)))
+	url, _ := github(t, tokenResponse(jwt(t, time.Minute)))
 	actions := map[string]string{
 		"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "42", "AWS_ENDPOINT_URL": p.Server.Endpoint(),
 		"ACTIONS_ID_TOKEN_REQUEST_URL": url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": plantedToken,
@@ -168,15 +168,15 @@ func TestRequestToken(t *testing.T) {
 		code    outcome.Code
 		want    string
 	}{
-		"at once":          {[]func(http.ResponseWriter){says(plantedJWT)}, nil, outcome.Done, ""},
-		"the third time":   {[]func(http.ResponseWriter){status(503), status(429), says(plantedJWT)}, []time.Duration{500 * ms, 1000 * ms}, outcome.Done, ""},
-		"never":            {[]func(http.ResponseWriter){status(500)}, []time.Duration{500 * ms, 1000 * ms, 2000 * ms, 4000 * ms}, outcome.Failed, "it returned 500 Internal Server Error: rerun the job"},
-		"forbidden":        {[]func(http.ResponseWriter){status(403)}, nil, outcome.Usage, "it returned 403 Forbidden: add `permissions: id-token: write`"},
-		"redirected":       {[]func(http.ResponseWriter){status(302)}, nil, outcome.Usage, "it returned 302 Found"},
-		"no token":         {[]func(http.ResponseWriter){says(""), says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
-		"no JSON":          {[]func(http.ResponseWriter){func(w http.ResponseWriter) { fmt.Fprint(w, plantedToken) }, status(400)}, []time.Duration{500 * ms}, outcome.Usage, "it returned 400 Bad Request"},
-		"broken off":       {[]func(http.ResponseWriter){func(w http.ResponseWriter) { w.Header().Set("Content-Length", "9"); fmt.Fprint(w, "x") }, says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
-		"connection reset": {[]func(http.ResponseWriter){func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, says(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
+		"at once":          {[]func(http.ResponseWriter){tokenResponse(plantedJWT)}, nil, outcome.Done, ""},
+		"the third time":   {[]func(http.ResponseWriter){statusResponse(503), statusResponse(429), tokenResponse(plantedJWT)}, []time.Duration{500 * ms, 1000 * ms}, outcome.Done, ""},
+		"never":            {[]func(http.ResponseWriter){statusResponse(500)}, []time.Duration{500 * ms, 1000 * ms, 2000 * ms, 4000 * ms}, outcome.Failed, "it returned 500 Internal Server Error: rerun the job"},
+		"forbidden":        {[]func(http.ResponseWriter){statusResponse(403)}, nil, outcome.Usage, "it returned 403 Forbidden: add `permissions: id-token: write`"},
+		"redirected":       {[]func(http.ResponseWriter){statusResponse(302)}, nil, outcome.Usage, "it returned 302 Found"},
+		"no token":         {[]func(http.ResponseWriter){tokenResponse(""), tokenResponse(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
+		"no JSON":          {[]func(http.ResponseWriter){func(w http.ResponseWriter) { fmt.Fprint(w, plantedToken) }, statusResponse(400)}, []time.Duration{500 * ms}, outcome.Usage, "it returned 400 Bad Request"},
+		"broken off":       {[]func(http.ResponseWriter){func(w http.ResponseWriter) { w.Header().Set("Content-Length", "9"); fmt.Fprint(w, "x") }, tokenResponse(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
+		"connection reset": {[]func(http.ResponseWriter){func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, tokenResponse(plantedJWT)}, []time.Duration{500 * ms}, outcome.Done, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestAssumeRole(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			url, _ := github(t, says(plantedJWT))
+			url, _ := github(t, tokenResponse(plantedJWT))
 			_, err := awsauth.NewWebIdentity(role, url, plantedToken, &fakeSTS{answer: tt.answer}, &fakeClock{}).Retrieve(t.Context())
 			require.ErrorContains(t, err, tt.want)
 			require.Equal(t, tt.code, outcome.Of(err))
@@ -253,7 +253,7 @@ func TestAssumeRole(t *testing.T) {
 }
 
 func TestRenewal(t *testing.T) {
-	url, _ := github(t, says(plantedJWT))
+	url, _ := github(t, tokenResponse(plantedJWT))
 	now := time.Now()
 	fake := &fakeSTS{answer: gives(now.Add(2 * time.Minute))} // within the five minutes
 	clock := &fakeClock{now: now}

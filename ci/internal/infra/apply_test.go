@@ -304,7 +304,7 @@ func TestApplyRefusesChangedInputs(t *testing.T) {
 	base.write(t, "services.auto.tfvars.json", strings.Replace(services, `"path": "backend"`, `"path": "back"`, 1))
 	sourcetest.Commit(t, base.dir, "another path")
 	base.mustPlan(t)
-	again := base.remember(t)
+	again := base.snapshot(t)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			again(t)
@@ -362,7 +362,7 @@ func TestApplyBadInput(t *testing.T) {
 	}
 	base := platformTree(t)
 	base.mustPlan(t)
-	again := base.remember(t)
+	again := base.snapshot(t)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			again(t)
@@ -383,7 +383,7 @@ func TestApplyBadInput(t *testing.T) {
 func TestApplyPartialPlan(t *testing.T) {
 	base := platformTree(t)
 	base.mustPlan(t)
-	again := base.remember(t)
+	again := base.snapshot(t)
 	tests := map[string]struct{ variable, value, reason string }{
 		"a target":               {"TF_CLI_ARGS_plan", "-target=terraform_data.database", "-target=terraform_data.database"},
 		"a target for every one": {"TF_CLI_ARGS", "-target 'terraform_data.database'", "-target=terraform_data.database"},
@@ -482,8 +482,8 @@ func TestApplyPartialFailure(t *testing.T) {
 	require.Len(t, applied.Applied, 2)
 }
 
-// waiting is a configuration whose second resource waits for a file.
-func waiting(t *testing.T) (configuration, started, release string) {
+// waitingConfiguration is a configuration whose second resource waits for a file.
+func waitingConfiguration(t *testing.T) (configuration, started, release string) {
 	dir := t.TempDir()
 	started, release = filepath.Join(dir, "started"), filepath.Join(dir, "release")
 	return `terraform {
@@ -516,7 +516,7 @@ type ended struct {
 }
 
 func TestApplyInterrupted(t *testing.T) {
-	config, started, _ := waiting(t)
+	config, started, _ := waitingConfiguration(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
 	ctx, interrupt := context.WithCancelCause(t.Context())
@@ -540,7 +540,7 @@ func TestApplyInterrupted(t *testing.T) {
 }
 
 func TestStateLocked(t *testing.T) {
-	config, started, release := waiting(t)
+	config, started, release := waitingConfiguration(t)
 	tr := newTree(t, map[string]string{"main.tf": config})
 	tr.mustPlan(t)
 	other := tr
@@ -571,13 +571,13 @@ func TestStateLocked(t *testing.T) {
 	require.Len(t, end.applied.Applied, 3)
 }
 
-// showing is Terraform with another output of terraform show.
-type showing struct {
+// fakeShow is Terraform with another output of terraform show.
+type fakeShow struct {
 	step.Executor
 	plan string
 }
 
-func (s showing) Run(ctx context.Context, invocation step.Step, dir string) (step.Result, error) {
+func (s fakeShow) Run(ctx context.Context, invocation step.Step, dir string) (step.Result, error) {
 	result, err := s.Executor.Run(ctx, invocation, dir)
 	if err == nil && invocation.Stdout == terraform.ShowFile {
 		err = os.WriteFile(filepath.Join(dir, terraform.ShowFile), []byte(s.plan), 0o600)
@@ -587,7 +587,7 @@ func (s showing) Run(ctx context.Context, invocation step.Step, dir string) (ste
 
 func TestApplyRefusesDestroy(t *testing.T) {
 	tr := newTree(t, map[string]string{"main.tf": "terraform {\n  backend \"local\" {}\n}\n"})
-	tr.Exec = showing{tr.Exec, `{"format_version":"1.2","resource_changes":[
+	tr.Exec = fakeShow{tr.Exec, `{"format_version":"1.2","resource_changes":[
 		{"address":"aws_vpc.main","mode":"managed","type":"aws_vpc","change":{"actions":["delete"],"before":{},"after":null}},
 		{"address":"aws_ecr_repository.service[\"api\"]","mode":"managed","type":"aws_ecr_repository","change":{"actions":["delete","create"],"before":{},"after":{}}},
 		{"address":"aws_security_group.x","mode":"managed","type":"aws_security_group","change":{"actions":["delete"],"before":{},"after":null}}]}`}

@@ -115,7 +115,7 @@ func TestPlanBadInput(t *testing.T) {
 	base := platformTree(t)
 	base.mustPlan(t)
 	base.mustApply(t)
-	again := base.remember(t)
+	again := base.snapshot(t)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			again(t)

@@ -84,7 +84,7 @@ func TestEphemeralVariables(t *testing.T) {
 	}
 	base := newTree(t, map[string]string{"main.tf": ephemeralConfiguration})
 	base.mustPlan(t, func(o *infra.PlanOptions) { o.Vars = []string{"token=" + first} })
-	again := base.remember(t)
+	again := base.snapshot(t)
 	beside := t.TempDir()
 	use := func(t *testing.T, tr tree, o options) (vars, files []string) {
 		t.Helper()

@@ -253,13 +253,13 @@ func TestIdentityIsUsed(t *testing.T) {
 		require.NoError(t, err)
 		return &s
 	}
-	s := Stage{Identity: nobody{}}
+	s := Stage{Identity: noIdentity{}}
 	_, _, err := s.identity(t.Context(), plan("registry.terraform.io/hashicorp/aws").plan, binding.Backend{Type: "local"})
-	require.ErrorIs(t, err, errNobody)
+	require.ErrorIs(t, err, errNoIdentity)
 	_, _, err = s.identity(t.Context(), plan("terraform.io/builtin/terraform").plan, binding.Backend{Type: "local"})
 	require.NoError(t, err)
 	_, _, err = s.identity(t.Context(), plan("terraform.io/builtin/terraform").plan, binding.Backend{Type: "s3"})
-	require.ErrorIs(t, err, errNobody)
+	require.ErrorIs(t, err, errNoIdentity)
 	none, err := newShownPlan([]byte(`{"format_version":"1.2"}`), false)
 	require.NoError(t, err)
 	require.False(t, usesAWS(none.plan))
@@ -269,20 +269,22 @@ func TestIdentityIsUsed(t *testing.T) {
 	require.ErrorContains(t, err, "reading the plan as JSON")
 }
 
-var errNobody = errors.New("nobody")
+var errNoIdentity = errors.New("nobody")
 
-type nobody struct{}
+type noIdentity struct{}
 
-func (nobody) Identity(context.Context) (account, region string, err error) { return "", "", errNobody }
+func (noIdentity) Identity(context.Context) (account, region string, err error) {
+	return "", "", errNoIdentity
+}
 
-// saying is an executor that writes a given output.
-type saying struct {
+// fakeOutput is an executor that writes a given output.
+type fakeOutput struct {
 	files map[string]string
 	code  int
 	err   error
 }
 
-func (s saying) Run(_ context.Context, _ step.Step, dir string) (step.Result, error) {
+func (s fakeOutput) Run(_ context.Context, _ step.Step, dir string) (step.Result, error) {
 	for name, content := range s.files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			return step.Result{}, err
@@ -297,15 +299,15 @@ func TestUnexpectedOutput(t *testing.T) {
 	sourcetest.Commit(t, dir, "platform")
 	lost := errors.New("the container is lost")
 	tests := map[string]struct {
-		exec saying
+		exec fakeOutput
 		plan string
 		find string
 	}{
-		"nothing runs":        {saying{err: lost}, "the container is lost", "the container is lost"},
-		"nothing is left":     {saying{}, "reading the plan", "reading the output of terraform fmt"},
-		"a wrapper runs":      {saying{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
-		"the plan is no JSON": {saying{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
-		"no tfplan":           {saying{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
+		"nothing runs":        {fakeOutput{err: lost}, "the container is lost", "the container is lost"},
+		"nothing is left":     {fakeOutput{}, "reading the plan", "reading the output of terraform fmt"},
+		"a wrapper runs":      {fakeOutput{files: map[string]string{"init.jsonl": "[command]/opt/terraform-bin init\n", "fmt.jsonl": "\n::debug::Terraform exited with code 0.\n"}}, terraform.WrapperHint, terraform.WrapperHint},
+		"the plan is no JSON": {fakeOutput{files: map[string]string{"show.json": "{", "fmt.jsonl": "", "validate.jsonl": "{"}}, "reading the plan as JSON", "terraform validate ended with exit code 0: no error output"},
+		"no tfplan":           {fakeOutput{files: map[string]string{"show.json": `{"format_version":"1.2"}`, "fmt.jsonl": ""}}, "no plan file", "reading the output of terraform validate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -316,8 +318,8 @@ func TestUnexpectedOutput(t *testing.T) {
 			require.ErrorContains(t, err, tt.find)
 		})
 	}
-	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{}}
-	w := &workDir{exec: saying{}, dir: t.TempDir()}
+	s := Stage{Tree: source.Tree{Dir: dir}, Exec: fakeOutput{}}
+	w := &workDir{exec: fakeOutput{}, dir: t.TempDir()}
 	_, err := s.pull(t.Context(), w)
 	require.ErrorContains(t, err, "reading the state")
 	require.ErrorContains(t, w.copyPlan(filepath.Join(dir, "nope"), ""), "reading the plan file")
@@ -329,13 +331,13 @@ func TestUnexpectedOutput(t *testing.T) {
 func TestFormat(t *testing.T) {
 	dir := sourcetest.New(t)
 	said := "sub/b.tf\n--- old/sub/b.tf\n+++ new/sub/b.tf\n@@ -4,3 +4,3 @@\n same\n-x=1\n+x = 1\n"
-	s := Stage{Tree: source.Tree{Dir: dir}, Exec: saying{files: map[string]string{"fmt.jsonl": said}, code: 3}}
+	s := Stage{Tree: source.Tree{Dir: dir}, Exec: fakeOutput{files: map[string]string{"fmt.jsonl": said}, code: 3}}
 	v := Validation{}
 	require.NoError(t, s.checkFormat(t.Context(), &v))
 	require.Equal(t, "terraform/sub/b.tf", v.Findings[0].File)
 	require.Equal(t, 5, v.Findings[0].Line, "the first that differs")
 
-	s.Exec = saying{files: map[string]string{"fmt.jsonl": strings.Repeat("x", 2<<20)}}
+	s.Exec = fakeOutput{files: map[string]string{"fmt.jsonl": strings.Repeat("x", 2<<20)}}
 	require.ErrorContains(t, s.checkFormat(t.Context(), &v), "token too long")
 }
 

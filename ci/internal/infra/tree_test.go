@@ -170,9 +170,9 @@ func (tr tree) stateNow(t *testing.T) string {
 	return string(data)
 }
 
-// remember returns a function that restores the tree, its plan and its state, which
+// snapshot returns a function that restores the tree, its plan and its state, which
 // is faster than creating them again.
-func (tr tree) remember(t *testing.T) (again func(t *testing.T)) {
+func (tr tree) snapshot(t *testing.T) (again func(t *testing.T)) {
 	t.Helper()
 	head := strings.TrimSpace(sourcetest.Git(t, tr.dir, "rev-parse", "HEAD"))
 	state, plan := tr.stateNow(t), map[string]string{}

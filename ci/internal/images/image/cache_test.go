@@ -15,7 +15,7 @@ import (
 // TestCachedBuild: the cache saves time and never changes the result, even if it is
 // damaged.
 func TestCachedBuild(t *testing.T) {
-	dir := small(t)
+	dir := smallTree(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
@@ -56,7 +56,7 @@ func TestCachedBuild(t *testing.T) {
 		require.Equal(t, first, build(cache))
 	})
 	t.Run("another tree has its own cache entry", func(t *testing.T) {
-		other := builder(t, small(t))
+		other := builder(t, smallTree(t))
 		other.Cache = cache
 		images, err := other.Build(t.Context(), p.Services[:1])
 		require.NoError(t, err)

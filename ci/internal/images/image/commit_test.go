@@ -45,8 +45,8 @@ func committed(t *testing.T) string {
 	return dir
 }
 
-// pointer returns the Git LFS pointer of a content.
-func pointer(content string) string {
+// lfsPointer returns the Git LFS pointer of a content.
+func lfsPointer(content string) string {
 	return fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%x\nsize %d\n", sha256.Sum256([]byte(content)), len(content))
 }
 
@@ -180,13 +180,13 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 		}, nil},
 		"tracked and ignored": {api, func(c change) { write(c, ".git/info/exclude", "*.go\n*.html\n") }, nil},
 
-		"a pointer, without its filter":  {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), pointer("logo")), []string{"web/site/logo.png is a Git LFS pointer in the work tree", "git lfs pull"}},
-		"a pointer, with its filter":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), pointer("logo"), "filter.lfs.smudge", "cat", "filter.lfs.clean", "cat"), []string{"git lfs pull"}},
-		"a pointer that is embedded":     {api, filtered("*.html filter=lfs -text\n", "api/pages/page.html", pointer("page"), pointer("page")), []string{"api/pages/page.html is a Git LFS pointer in the work tree"}},
-		"a pointer that does not enter":  {api, filtered("*.png filter=lfs -text\n", "api/testdata/big.png", pointer("big"), pointer("big")), nil},
-		"what a pointer stands for":      {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), "logo"), nil},
-		"what it does not stand for":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", pointer("logo"), "lego"), []string{"web/site/logo.png differs from the commit's Git LFS object"}},
-		"a page about pointers":          {web, filtered("*.md -text\n", "web/site/lfs.md", pointer("x"), pointer("x")), nil},
+		"a pointer, without its filter":  {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", lfsPointer("logo"), lfsPointer("logo")), []string{"web/site/logo.png is a Git LFS pointer in the work tree", "git lfs pull"}},
+		"a pointer, with its filter":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", lfsPointer("logo"), lfsPointer("logo"), "filter.lfs.smudge", "cat", "filter.lfs.clean", "cat"), []string{"git lfs pull"}},
+		"a pointer that is embedded":     {api, filtered("*.html filter=lfs -text\n", "api/pages/page.html", lfsPointer("page"), lfsPointer("page")), []string{"api/pages/page.html is a Git LFS pointer in the work tree"}},
+		"a pointer that does not enter":  {api, filtered("*.png filter=lfs -text\n", "api/testdata/big.png", lfsPointer("big"), lfsPointer("big")), nil},
+		"what a pointer stands for":      {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", lfsPointer("logo"), "logo"), nil},
+		"what it does not stand for":     {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", lfsPointer("logo"), "lego"), []string{"web/site/logo.png differs from the commit's Git LFS object"}},
+		"a page about pointers":          {web, filtered("*.md -text\n", "web/site/lfs.md", lfsPointer("x"), lfsPointer("x")), nil},
 		"never given to LFS":             {web, filtered("*.png filter=lfs -text\n", "web/site/logo.png", "logo", "logo"), nil},
 		"what a filter makes":            {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "hello", "filter.rot.smudge", "tr a-z n-za-m", "filter.rot.clean", "tr a-z n-za-m"), nil},
 		"what a filter was to make":      {web, filtered("*.enc filter=rot\n", "web/site/a.enc", "uryyb", "uryyb", "filter.rot.smudge", "tr a-z n-za-m", "filter.rot.clean", "cat"), []string{"web/site/a.enc differs from the commit"}},

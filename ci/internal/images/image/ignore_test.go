@@ -127,7 +127,7 @@ func TestBuildRefusesSecrets(t *testing.T) {
 		})
 	}
 	t.Run("what does not enter may have any", func(t *testing.T) {
-		dir := small(t)
+		dir := smallTree(t)
 		sourcetest.Write(t, dir, "web/site/key.txt", key)
 		sourcetest.Write(t, dir, "api/testdata/key.pem", key)
 		_, err := buildWeb(t, dir)

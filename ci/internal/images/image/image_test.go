@@ -44,9 +44,9 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// small creates a tree like sourcetest's whose program does not use the standard
+// smallTree creates a tree like sourcetest's whose program does not use the standard
 // library, so that it is compiled in a fraction of the time.
-func small(t *testing.T) (dir string) {
+func smallTree(t *testing.T) (dir string) {
 	t.Helper()
 	dir = sourcetest.New(t)
 	sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { print(\"small\") }\n")
@@ -114,7 +114,7 @@ func entries(t *testing.T, img v1.Image) map[string]*tar.Header {
 }
 
 func TestBuild(t *testing.T) {
-	dir := small(t)
+	dir := smallTree(t)
 	sourcetest.Write(t, dir, "web/site/debug.log", "git does not know this file")
 	api, web := build(t, builder(t, dir))
 
@@ -155,7 +155,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("another place, other permissions and other times give the same digests", func(t *testing.T) {
 		umask := syscall.Umask(0o077)
-		other := small(t)
+		other := smallTree(t)
 		syscall.Umask(umask)
 		require.NoError(t, os.Chmod(filepath.Join(other, "web/site/index.html"), 0o600))
 		t.Setenv("GOFLAGS", "-buildvcs=true")
@@ -210,7 +210,7 @@ func TestBuildFails(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			dir := small(t)
+			dir := smallTree(t)
 			tt.change(t, dir)
 			p, err := platform.Load(dir)
 			require.NoError(t, err)
@@ -224,7 +224,7 @@ func TestBuildFails(t *testing.T) {
 }
 
 func TestBuildWithoutGo(t *testing.T) {
-	dir := small(t)
+	dir := smallTree(t)
 	b := builder(t, dir)
 	p, err := platform.Load(dir)
 	require.NoError(t, err)
@@ -276,7 +276,7 @@ func TestBase(t *testing.T) {
 	require.NoError(t, remote.WriteIndex(ref, index, remote.WithTransport(http.DefaultTransport)))
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 
-	b := builder(t, small(t))
+	b := builder(t, smallTree(t))
 	b.Offline = false
 	t.Run("the site goes on top of it", func(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: address + "/nginx:stable"}
@@ -312,7 +312,7 @@ func TestBase(t *testing.T) {
 }
 
 func TestLayouts(t *testing.T) {
-	api, web := build(t, builder(t, small(t)))
+	api, web := build(t, builder(t, smallTree(t)))
 	out := filepath.Join(t.TempDir(), "deep", "out")
 	require.NoError(t, image.WriteLayouts(out, []image.Image{api, web}))
 	require.NoError(t, image.WriteLayouts(out, []image.Image{api, web}), "again over what is there")

@@ -15,8 +15,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// programOf returns an image of api with the given program.
-func programOf(t *testing.T, content []byte) image.Image {
+// imageOf returns an image of api with the given program.
+func imageOf(t *testing.T, content []byte) image.Image {
 	t.Helper()
 	img, err := image.FromBinary(platform.Service{Name: "api", Port: 80}, image.HostPlatform(), content)
 	require.NoError(t, err)
@@ -29,7 +29,7 @@ func TestWriteLayoutsConcurrently(t *testing.T) {
 	out := t.TempDir()
 	var group errgroup.Group
 	for n := range 8 {
-		img := programOf(t, []byte{byte(n)})
+		img := imageOf(t, []byte{byte(n)})
 		group.Go(func() error { return image.WriteLayouts(out, []image.Image{img}) })
 	}
 	require.NoError(t, group.Wait())
@@ -48,7 +48,7 @@ func TestWriteLayoutsKeepsOtherFiles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := t.TempDir()
 			sourcetest.Write(t, out, file, "weeks of work")
-			api, web := programOf(t, nil), programOf(t, nil)
+			api, web := imageOf(t, nil), imageOf(t, nil)
 			web.Service.Name = "web"
 			err := image.WriteLayouts(out, []image.Image{api, web})
 			require.EqualError(t, err, filepath.Join(out, "web")+" is not an OCI layout and is left unchanged: choose another directory with --out")
@@ -61,16 +61,16 @@ func TestWriteLayoutsKeepsOtherFiles(t *testing.T) {
 	}
 	out := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(out, "api"), 0o700))
-	require.NoError(t, image.WriteLayouts(out, []image.Image{programOf(t, nil)}), "an empty folder is nobody's")
+	require.NoError(t, image.WriteLayouts(out, []image.Image{imageOf(t, nil)}), "an empty folder is nobody's")
 }
 
 // TestWriteLayoutsDiskFull: the existing layout stays unchanged, without leftovers.
 func TestWriteLayoutsDiskFull(t *testing.T) {
 	out := smallDisk(t)
-	before := programOf(t, []byte("small"))
+	before := imageOf(t, []byte("small"))
 	require.NoError(t, image.WriteLayouts(out, []image.Image{before}))
 
-	err := image.WriteLayouts(out, []image.Image{programOf(t, noise(1<<20))})
+	err := image.WriteLayouts(out, []image.Image{imageOf(t, randomBytes(1<<20))})
 
 	require.ErrorContains(t, err, "writing the layout of api")
 	require.ErrorContains(t, err, "no space left on device: free disk space, or choose another directory with --out")
@@ -84,8 +84,8 @@ func TestWriteLayoutsDiskFull(t *testing.T) {
 	require.Len(t, append(left, hidden...), 1)
 }
 
-// noise returns content that does not compress.
-func noise(size int) []byte {
+// randomBytes returns content that does not compress.
+func randomBytes(size int) []byte {
 	content := make([]byte, size)
 	state := uint32(1)
 	for n := range content {

@@ -94,7 +94,7 @@ func TestReproducible(t *testing.T) {
 			"GOWORK=/nonexistent/go.work", "GO111MODULE=off", "GOOS=windows", "GODEBUG=asyncpreemptoff=1", "GO_EXTLINK_ENABLED=1", "GOPATH=/nonexistent",
 			"GOMODCACHE=" + t.TempDir(),
 		}},
-		"another user, home, cache, temporary folder and umask": {wrap: asAnother},
+		"another user, home, cache, temporary folder and umask": {wrap: commandAsOtherUser},
 	}
 	want := ""
 	for name, c := range conditions {
@@ -128,10 +128,10 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// asAnother returns the command that runs this test's program with its own home,
+// commandAsOtherUser returns the command that runs this test's program with its own home,
 // temporary directory and umask and, if possible, as another user, who becomes the
 // owner of dir.
-func asAnother(t *testing.T, dir string) []string {
+func commandAsOtherUser(t *testing.T, dir string) []string {
 	const nobody = 65534
 	home := t.TempDir()
 	program := filepath.Join(home, "program")
@@ -196,7 +196,7 @@ func TestConvertedLineEndings(t *testing.T) {
 		require.ErrorContains(t, err, "git converted the line endings of "+service.Path+"/")
 		require.ErrorContains(t, err, `put "* -text" in .gitattributes`)
 	}
-	own := small(t)
+	own := smallTree(t)
 	sourcetest.Write(t, own, "web/nginx/nginx.conf", "events {}\r\n")
 	build(t, builder(t, own)) // somebody's own change
 }

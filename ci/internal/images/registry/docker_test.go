@@ -21,26 +21,26 @@ import (
 // TestDockerRegistry: publishing works with Docker's registry as well, which has no
 // referrers API.
 func TestDockerRegistry(t *testing.T) {
-	gate := registrytest.NewProxy(t, registrytest.StartDocker(t))
+	proxy := registrytest.NewProxy(t, registrytest.StartDocker(t))
 	open := func() *registry.Registry {
-		r, err := registry.New(gate.Host+"/team", registry.Options{Clock: &fakeClock{}})
+		r, err := registry.New(proxy.Host+"/team", registry.Options{Clock: &fakeClock{}})
 		require.NoError(t, err)
 		t.Cleanup(r.Close)
 		return r
 	}
-	base := noise(t, 100_000)
-	image := index(t, base, noise(t, 3000))
+	base := randomLayer(t, 100_000)
+	image := index(t, base, randomLayer(t, 3000))
 	first, err := open().Publish(t.Context(), publication(image))
 	require.NoError(t, err)
 	require.True(t, first.Pushed)
 	require.Equal(t, int64(4), first.Blobs)
 
 	t.Run("a second time sends nothing", func(t *testing.T) {
-		gate.Reset()
+		proxy.Reset()
 		again, err := open().Publish(t.Context(), publication(image))
 		require.NoError(t, err)
 		require.Zero(t, again.UploadStats)
-		require.Zero(t, gate.Writes())
+		require.Zero(t, proxy.Writes())
 	})
 	t.Run("a tag is never moved, and latest is", func(t *testing.T) {
 		_, err := open().Publish(t.Context(), publication(index(t, base)))
@@ -52,24 +52,24 @@ func TestDockerRegistry(t *testing.T) {
 		require.Equal(t, registry.LatestMoved, got.Latest.Result)
 	})
 	t.Run("a base is mounted", func(t *testing.T) {
-		got, err := open().Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, base, noise(t, 100)), Siblings: []string{"none", "a"}})
+		got, err := open().Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, base, randomLayer(t, 100)), Siblings: []string{"none", "a"}})
 		require.NoError(t, err)
 		require.Equal(t, int64(1), got.Mounted)
 		require.Equal(t, int64(3), got.Blobs)
 	})
 	t.Run("an interrupted upload is restarted", func(t *testing.T) {
 		var broken atomic.Bool
-		gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+		proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPatch && r.ContentLength > 500_000 && broken.CompareAndSwap(false, true) {
 				r.Body = io.NopCloser(io.MultiReader(io.LimitReader(r.Body, 400_000), failing{}))
 			}
 			return false
 		}
-		large := index(t, noise(t, 1_000_000))
+		large := index(t, randomLayer(t, 1_000_000))
 		_, err := open().Publish(t.Context(), registry.Publication{Repository: "c", Tag: sha, Index: large})
 		require.NoError(t, err)
 		require.True(t, broken.Load())
-		at, err := name.ParseReference(gate.Host + "/team/c:" + sha)
+		at, err := name.ParseReference(proxy.Host + "/team/c:" + sha)
 		require.NoError(t, err)
 		carrier := &http.Transport{}
 		defer carrier.CloseIdleConnections()
@@ -78,7 +78,7 @@ func TestDockerRegistry(t *testing.T) {
 		require.NoError(t, validate.Index(back))
 	})
 	t.Run("artifacts are attached", func(t *testing.T) {
-		gate.Reset()
+		proxy.Reset()
 		r := open()
 		sbom, proof := artifact(t, image, "application/vnd.example.sbom", "{}"), artifact(t, image, "application/vnd.example.proof", "[]")
 		_, err := r.Attach(t.Context(), "a", sbom, proof)
@@ -89,6 +89,6 @@ func TestDockerRegistry(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, found, 1)
 		require.Equal(t, digestOf(t, sbom), digestOf(t, found[0]))
-		require.Positive(t, gate.Count(http.MethodPut, "/manifests/"+strings.Replace(first.Digest, ":", "-", 1)), "by a tag, without an API")
+		require.Positive(t, proxy.Count(http.MethodPut, "/manifests/"+strings.Replace(first.Digest, ":", "-", 1)), "by a tag, without an API")
 	})
 }

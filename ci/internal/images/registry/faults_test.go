@@ -22,8 +22,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// always responds to a kind of request with a status.
-func always(method, part string, status int) func(w http.ResponseWriter, r *http.Request) bool {
+// respondWith responds to a kind of request with a status.
+func respondWith(method, part string, status int) func(w http.ResponseWriter, r *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.Method != method || !strings.Contains(r.URL.Path, part) {
 			return false
@@ -58,7 +58,7 @@ func TestFaults(t *testing.T) {
 		"the registry hangs": {
 			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = hang(http.MethodHead, "/manifests/")
+				f.proxy.OnRequest = hang(http.MethodHead, "/manifests/")
 				return func() {}
 			},
 			want: "checking for tag " + sha + " (repo/a in GATE): no data transferred for 250ms: the registry or the connection to it hangs: try again later",
@@ -66,7 +66,7 @@ func TestFaults(t *testing.T) {
 		"the registry hangs in the middle of an upload": {
 			options: func(o *registry.Options) { o.StallTimeout = 250 * time.Millisecond },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = hang(http.MethodPatch, "")
+				f.proxy.OnRequest = hang(http.MethodPatch, "")
 				return func() {}
 			},
 			want: "hangs: try again later",
@@ -79,7 +79,7 @@ func TestFaults(t *testing.T) {
 		"the login ends while pushing": {
 			options: func(o *registry.Options) { o.LoginHint = "log in again" },
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusUnauthorized)
+				f.proxy.OnRequest = respondWith(http.MethodPatch, "", http.StatusUnauthorized)
 				return func() {}
 			},
 			code: outcome.Usage,
@@ -91,7 +91,7 @@ func TestFaults(t *testing.T) {
 		},
 		"tagging is denied": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
+				f.proxy.OnRequest = respondWith(http.MethodPut, "/manifests/"+sha, http.StatusForbidden)
 				return func() {}
 			},
 			want: "tagging (repo/a in GATE): the registry denied access (403 Forbidden): allow these credentials to pull from and push to the repository",
@@ -117,7 +117,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the connection is reset at the tag": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) {
 						panic(http.ErrAbortHandler)
 					}
@@ -129,7 +129,7 @@ func TestFaults(t *testing.T) {
 		},
 		"a blob is corrupted in transit": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+				f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 					if r.Method == http.MethodPatch {
 						r.Body = io.NopCloser(io.MultiReader(strings.NewReader("x"), io.LimitReader(&skipped{r.Body}, r.ContentLength-1)))
 					}
@@ -141,26 +141,26 @@ func TestFaults(t *testing.T) {
 		},
 		"a layer's file is corrupted": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
-				p.Index = index(t, corrupted(t, noise(t, large), 0))
+				p.Index = index(t, corrupted(t, randomLayer(t, large), 0))
 			},
 			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file is cut short": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
-				p.Index = index(t, corrupted(t, noise(t, large), 1000))
+				p.Index = index(t, corrupted(t, randomLayer(t, large), 1000))
 			},
 			want: "its content does not match its digest: build it again",
 		},
 		"a layer's file cannot be read": {
 			publish: func(p *registry.Publication, t *testing.T, _ *fixture) {
-				p.Index = index(t, unreadable{noise(t, large)})
+				p.Index = index(t, unreadable{randomLayer(t, large)})
 			},
 			want: "reading it: input/output error",
 		},
 		"a base is corrupted when it is pulled": {
 			publish: func(p *registry.Publication, t *testing.T, f *fixture) {
-				layer := f.pulled(t, noise(t, large))
-				f.gate.OnResponse = func(answer *http.Response) error {
+				layer := f.pullThroughProxy(t, randomLayer(t, large))
+				f.proxy.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodGet && answer.ContentLength > large/2 {
 						raw, err := io.ReadAll(answer.Body)
 						raw[len(raw)-1] ^= 1
@@ -175,7 +175,7 @@ func TestFaults(t *testing.T) {
 		},
 		"the tag names something else": {
 			spoil: func(t *testing.T, f *fixture) func() {
-				_, err := f.direct().Publish(t.Context(), publication(index(t, noise(t, 10))))
+				_, err := f.direct().Publish(t.Context(), publication(index(t, randomLayer(t, 10))))
 				require.NoError(t, err)
 				return func() {}
 			},
@@ -190,20 +190,20 @@ func TestFaults(t *testing.T) {
 		},
 		"no repository, without a message": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = always(http.MethodPost, "/uploads/", http.StatusNotFound)
+				f.proxy.OnRequest = respondWith(http.MethodPost, "/uploads/", http.StatusNotFound)
 				return func() {}
 			},
 			code: outcome.Usage,
 			want: "the registry GATE has no repository repo/a (404 Not Found): create it first",
 		},
 		"a blob is stored under another digest": {
-			spoil: answers(http.MethodPut, "/uploads/"),
+			spoil: wrongDigest(http.MethodPut, "/uploads/"),
 			want:  "the registry GATE stored digest sha256:" + strings.Repeat("0", 64) + " instead of sha256:",
 		},
 		"the tag names another image": {
 			spoil: func(_ *testing.T, f *fixture) func() {
 				asked := 0
-				f.gate.OnResponse = func(answer *http.Response) error {
+				f.proxy.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodHead && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 						if asked++; asked == 3 {
 							answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
@@ -218,21 +218,21 @@ func TestFaults(t *testing.T) {
 		},
 		"the tag is accepted but not stored": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = always(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
+				f.proxy.OnRequest = respondWith(http.MethodPut, "/manifests/"+sha, http.StatusCreated)
 				return func() {}
 			},
 			want: "the registry GATE accepted tag " + sha + " of repo/a but does not have it: publish again",
 		},
 		"the registry refuses": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnRequest = always(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
+				f.proxy.OnRequest = respondWith(http.MethodPatch, "", http.StatusRequestEntityTooLarge)
 				return func() {}
 			},
 			want: "the registry returned 413 Request Entity Too Large",
 		},
 		"an upload without a place": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnResponse = func(answer *http.Response) error {
+				f.proxy.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Del("Location")
 					}
@@ -244,7 +244,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload at an invalid location": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnResponse = func(answer *http.Response) error {
+				f.proxy.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://[::1")
 					}
@@ -256,7 +256,7 @@ func TestFaults(t *testing.T) {
 		},
 		"an upload redirected to plain HTTP": {
 			spoil: func(_ *testing.T, f *fixture) func() {
-				f.gate.OnResponse = func(answer *http.Response) error {
+				f.proxy.OnResponse = func(answer *http.Response) error {
 					if answer.Request.Method == http.MethodPost {
 						answer.Header.Set("Location", "http://elsewhere.example/upload")
 					}
@@ -280,19 +280,19 @@ func TestFaults(t *testing.T) {
 				defer tt.spoil(t, f)()
 				held = f.names("a", sha)
 			}
-			p := publication(index(t, noise(t, large)))
+			p := publication(index(t, randomLayer(t, large)))
 			if tt.publish != nil {
 				tt.publish(&p, t, f)
 			}
 			_, err := f.registry.Publish(t.Context(), p)
-			require.ErrorContains(t, err, strings.ReplaceAll(tt.want, "GATE", f.gate.Host))
+			require.ErrorContains(t, err, strings.ReplaceAll(tt.want, "GATE", f.proxy.Host))
 			require.NotContains(t, err.Error(), "\n", "one line")
 			require.NotContains(t, err.Error(), secret)
 			if tt.code == outcome.Done {
 				tt.code = outcome.Failed
 			}
 			require.Equal(t, tt.code, outcome.Of(err), err.Error())
-			f.gate.Reset()
+			f.proxy.Reset()
 			if tt.tagged {
 				held = digestOf(t, p.Index)
 			}
@@ -326,10 +326,10 @@ func hang(method, part string) func(w http.ResponseWriter, r *http.Request) bool
 	}
 }
 
-// answers changes the digest in a kind of response.
-func answers(method, part string) func(*testing.T, *fixture) func() {
+// wrongDigest changes the digest in a kind of response.
+func wrongDigest(method, part string) func(*testing.T, *fixture) func() {
 	return func(_ *testing.T, f *fixture) func() {
-		f.gate.OnResponse = func(answer *http.Response) error {
+		f.proxy.OnResponse = func(answer *http.Response) error {
 			if answer.Request.Method == method && strings.Contains(answer.Request.URL.Path, part) {
 				answer.Header.Set("Docker-Content-Digest", "sha256:"+strings.Repeat("0", 64))
 			}
@@ -339,12 +339,12 @@ func answers(method, part string) func(*testing.T, *fixture) func() {
 	}
 }
 
-// pulled returns a layer as pulled from repository b through the proxy.
-func (f *fixture) pulled(t *testing.T, layer v1.Layer) v1.Layer {
+// pullThroughProxy returns a layer as pulled from repository b through the proxy.
+func (f *fixture) pullThroughProxy(t *testing.T, layer v1.Layer) v1.Layer {
 	t.Helper()
 	_, err := f.direct().Publish(t.Context(), registry.Publication{Repository: "b", Tag: "base", Index: index(t, layer)})
 	require.NoError(t, err)
-	ref, err := name.ParseReference(f.gate.Host + "/repo/b:base")
+	ref, err := name.ParseReference(f.proxy.Host + "/repo/b:base")
 	require.NoError(t, err)
 	img, err := remote.Image(ref, append(f.RemoteOptions(), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))...)
 	require.NoError(t, err)
@@ -397,26 +397,26 @@ func (failing) Read([]byte) (int, error) { return 0, errors.New("input/output er
 // TestReferrersFaults: attaching and finding report failures like publishing.
 func TestReferrersFaults(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
-	image := index(t, noise(t, 10))
+	image := index(t, randomLayer(t, 10))
 	_, err := f.registry.Publish(t.Context(), publication(image))
 	require.NoError(t, err)
 	subject, err := image.Digest()
 	require.NoError(t, err)
 	sbom := artifact(t, image, "application/vnd.example.sbom", "{}")
 	for status, code := range map[int]outcome.Code{http.StatusForbidden: outcome.Failed, http.StatusUnauthorized: outcome.Usage, http.StatusBadGateway: outcome.Failed} {
-		f.gate.OnRequest = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
+		f.proxy.OnRequest = func(w http.ResponseWriter, _ *http.Request) bool { w.WriteHeader(status); return true }
 		_, err = f.registry.Attach(t.Context(), "a", sbom)
-		require.ErrorContains(t, err, "checking for an artifact (repo/a in "+f.gate.Host+"): the registry")
+		require.ErrorContains(t, err, "checking for an artifact (repo/a in "+f.proxy.Host+"): the registry")
 		require.Equal(t, code, outcome.Of(err))
 		_, err = f.registry.Referrers(t.Context(), "a", subject, "")
-		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.gate.Host+"): the registry")
+		require.ErrorContains(t, err, "listing referrers (repo/a in "+f.proxy.Host+"): the registry")
 		_, _, err = f.registry.Find(t.Context(), "a", sha)
 		require.ErrorContains(t, err, "checking for tag "+sha)
 	}
-	f.gate.OnRequest = always(http.MethodPut, "/manifests/", http.StatusForbidden)
+	f.proxy.OnRequest = respondWith(http.MethodPut, "/manifests/", http.StatusForbidden)
 	_, err = f.registry.Attach(t.Context(), "a", sbom)
-	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.gate.Host+"): the registry denied access")
-	f.gate.Reset()
+	require.ErrorContains(t, err, "attaching an artifact (repo/a in "+f.proxy.Host+"): the registry denied access")
+	f.proxy.Reset()
 	_, err = f.registry.Attach(t.Context(), "A", sbom)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 	_, err = f.registry.Referrers(t.Context(), "A", subject, "")
@@ -437,7 +437,7 @@ func TestInterrupted(t *testing.T) {
 		t.Run(at.method+" "+at.part, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 			ctx, cancel := context.WithCancelCause(t.Context())
-			f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == at.method && strings.Contains(r.URL.Path, at.part) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					cancel(outcome.Interruption("SIGINT"))
@@ -446,7 +446,7 @@ func TestInterrupted(t *testing.T) {
 				}
 				return false
 			}
-			_, err := f.registry.Publish(ctx, publication(index(t, noise(t, 1000))))
+			_, err := f.registry.Publish(ctx, publication(index(t, randomLayer(t, 1000))))
 			require.ErrorContains(t, err, "SIGINT")
 			require.Equal(t, outcome.Interrupted, outcome.Of(err))
 			require.Empty(t, f.names("a", sha))
@@ -456,8 +456,8 @@ func TestInterrupted(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Millisecond, errors.New("--timeout is over"))
 		defer cancel()
-		f.gate.OnRequest = hang(http.MethodPatch, "")
-		_, err := f.registry.Publish(ctx, publication(index(t, noise(t, 1000))))
+		f.proxy.OnRequest = hang(http.MethodPatch, "")
+		_, err := f.registry.Publish(ctx, publication(index(t, randomLayer(t, 1000))))
 		require.ErrorContains(t, err, "--timeout is over")
 		require.Equal(t, outcome.Failed, outcome.Of(err))
 	})

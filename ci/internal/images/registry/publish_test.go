@@ -36,17 +36,17 @@ func TestPublish(t *testing.T) {
 	for _, mutability := range []ecrtypes.ImageTagMutability{ecrtypes.ImageTagMutabilityMutable, ecrtypes.ImageTagMutabilityImmutable} {
 		t.Run(string(mutability), func(t *testing.T) {
 			f := setUp(t, mutability)
-			shared, own := noise(t, 5000), noise(t, 3000)
+			shared, own := randomLayer(t, 5000), randomLayer(t, 3000)
 			image := index(t, shared, own)
 			got, err := f.registry.Publish(t.Context(), publication(image))
 			require.NoError(t, err)
 			require.True(t, got.Pushed)
 			require.Equal(t, "repo/a", got.Repository)
-			require.Equal(t, f.gate.Host+"/repo/a@"+digestOf(t, image), got.Image)
+			require.Equal(t, f.proxy.Host+"/repo/a@"+digestOf(t, image), got.Image)
 			require.Equal(t, int64(4), got.Blobs, "two layers, once for both platforms, and two configurations")
 			require.Equal(t, int64(3), got.Manifests)
 			require.Equal(t, registry.LatestResult{Result: registry.LatestNotMoved}, got.Latest)
-			require.Equal(t, 4, f.gate.Count(http.MethodPatch, ""))
+			require.Equal(t, 4, f.proxy.Count(http.MethodPatch, ""))
 			require.Equal(t, digestOf(t, image), f.names("a", sha))
 
 			back, err := remote.Index(f.tag("a", sha), f.RemoteOptions()...)
@@ -54,34 +54,34 @@ func TestPublish(t *testing.T) {
 			require.NoError(t, validate.Index(back), "what arrived is what was sent")
 
 			t.Run("a second time sends nothing and asks once", func(t *testing.T) {
-				f.gate.Reset()
+				f.proxy.Reset()
 				again, err := f.registry.Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.False(t, again.Pushed)
 				require.Zero(t, again.UploadStats)
-				require.Zero(t, f.gate.Writes())
-				require.Equal(t, 1, f.gate.Count("", ""))
+				require.Zero(t, f.proxy.Writes())
+				require.Equal(t, 1, f.proxy.Count("", ""))
 
-				f.gate.Reset()
+				f.proxy.Reset()
 				again, err = f.open().Publish(t.Context(), publication(image))
 				require.NoError(t, err)
 				require.False(t, again.Pushed)
-				require.Equal(t, 2, f.gate.Count("", ""), "a new process says hello first")
+				require.Equal(t, 2, f.proxy.Count("", ""), "a new process says hello first")
 			})
 			t.Run("the same image under another tag is one manifest", func(t *testing.T) {
-				f.gate.Reset()
+				f.proxy.Reset()
 				p := publication(image)
 				p.Tag = strings.Repeat("f", 40)
 				again, err := f.open().Publish(t.Context(), p)
 				require.NoError(t, err)
 				require.True(t, again.Pushed)
-				require.Equal(t, 1, f.gate.Writes())
+				require.Equal(t, 1, f.proxy.Writes())
 				require.Equal(t, int64(1), again.Manifests)
 				require.Zero(t, again.Blobs)
 			})
 			t.Run("a change sends what changed", func(t *testing.T) {
-				f.gate.Reset()
-				p := publication(index(t, shared, noise(t, 2000)))
+				f.proxy.Reset()
+				p := publication(index(t, shared, randomLayer(t, 2000)))
 				p.Tag = strings.Repeat("e", 40)
 				changed, err := f.open().Publish(t.Context(), p)
 				require.NoError(t, err)
@@ -89,12 +89,12 @@ func TestPublish(t *testing.T) {
 				require.Equal(t, int64(3), changed.Manifests)
 			})
 			t.Run("a tag is never moved", func(t *testing.T) {
-				f.gate.Reset()
+				f.proxy.Reset()
 				_, err := f.open().Publish(t.Context(), publication(index(t, own)))
 				require.ErrorContains(t, err, "tag "+sha+" already names "+digestOf(t, image)+" in repo/a, not ")
 				require.ErrorContains(t, err, "a tag is never moved")
 				require.Equal(t, outcome.Refused, outcome.Of(err))
-				require.Zero(t, f.gate.Writes())
+				require.Zero(t, f.proxy.Writes())
 			})
 		})
 	}
@@ -110,7 +110,7 @@ func (f *fixture) tag(repository, tag string) name.Reference {
 
 func TestPublishFromLayout(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	image := index(t, noise(t, 5000))
+	image := index(t, randomLayer(t, 5000))
 	dir, err := layout.Write(t.TempDir(), image)
 	require.NoError(t, err)
 	read, err := dir.ImageIndex()
@@ -122,7 +122,7 @@ func TestPublishFromLayout(t *testing.T) {
 
 func TestPublishNested(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index(t, noise(t, 10), static.NewLayer(nil, types.OCILayer))})
+	nested := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: index(t, randomLayer(t, 10), static.NewLayer(nil, types.OCILayer))})
 	got, err := f.registry.Publish(t.Context(), publication(nested))
 	require.NoError(t, err)
 	require.Equal(t, int64(4), got.Manifests)
@@ -131,7 +131,7 @@ func TestPublishNested(t *testing.T) {
 
 func TestPublishInvalidImages(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	strange := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: noise(t, 10)})
+	strange := mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: randomLayer(t, 10)})
 	_, err := f.registry.Publish(t.Context(), publication(strange))
 	require.ErrorContains(t, err, "neither an image nor an index")
 	require.Empty(t, f.names("a", sha))
@@ -148,34 +148,34 @@ func TestPublishInvalidImages(t *testing.T) {
 
 func TestMount(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	base := []v1.Layer{noise(t, 5000), noise(t, 6000)}
-	_, err := f.registry.Publish(t.Context(), publication(index(t, append(base, noise(t, 100))...)))
+	base := []v1.Layer{randomLayer(t, 5000), randomLayer(t, 6000)}
+	_, err := f.registry.Publish(t.Context(), publication(index(t, append(base, randomLayer(t, 100))...)))
 	require.NoError(t, err)
 
 	t.Run("from what this process has sent", func(t *testing.T) {
-		got, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, append(base, noise(t, 100))...)})
+		got, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t, append(base, randomLayer(t, 100))...)})
 		require.NoError(t, err)
 		require.Equal(t, int64(2), got.Mounted)
 		require.Equal(t, int64(3), got.Blobs, "its own layer and two configurations")
 	})
 	t.Run("from another service's repository", func(t *testing.T) {
-		f.gate.Reset()
+		f.proxy.Reset()
 		got, err := f.open().Publish(t.Context(), registry.Publication{
-			Repository: "c", Tag: sha, Index: index(t, append(base, noise(t, 100))...), Siblings: []string{"none", "c", "b", "a"},
+			Repository: "c", Tag: sha, Index: index(t, append(base, randomLayer(t, 100))...), Siblings: []string{"none", "c", "b", "a"},
 		})
 		require.NoError(t, err)
 		require.Equal(t, int64(2), got.Mounted)
-		require.Zero(t, f.gate.Count("", "/repo/a/"), "the first that has it is enough")
+		require.Zero(t, f.proxy.Count("", "/repo/a/"), "the first that has it is enough")
 	})
 	t.Run("not if a registry does not", func(t *testing.T) {
-		f.gate.Reset()
-		f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+		f.proxy.Reset()
+		f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			r.URL.RawQuery = withoutMount(r.URL.RawQuery)
 			return false
 		}
 		other := f.open()
 		for _, repository := range []string{"b", "c"} {
-			layer := noise(t, 700)
+			layer := randomLayer(t, 700)
 			_, err := other.Publish(t.Context(), registry.Publication{Repository: "a", Tag: "one-" + repository, Index: index(t, layer)})
 			require.NoError(t, err)
 			got, err := other.Publish(t.Context(), registry.Publication{Repository: repository, Tag: "two", Index: index(t, layer)})
@@ -185,15 +185,15 @@ func TestMount(t *testing.T) {
 		}
 	})
 	t.Run("nor if it refuses the question", func(t *testing.T) {
-		f.gate.Reset()
-		f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
+		f.proxy.Reset()
+		f.proxy.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 			if strings.Contains(r.URL.RawQuery, "mount=") {
 				w.WriteHeader(http.StatusBadRequest)
 				return true
 			}
 			return false
 		}
-		other, layer := f.open(), noise(t, 800)
+		other, layer := f.open(), randomLayer(t, 800)
 		for _, repository := range []string{"b", "c"} {
 			_, err := other.Publish(t.Context(), registry.Publication{Repository: repository, Tag: "three", Index: index(t, layer)})
 			require.NoError(t, err)
@@ -213,9 +213,9 @@ func withoutMount(query string) string {
 // mounted from its repository.
 func TestMountPulledBase(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 5000))))
+	_, err := f.registry.Publish(t.Context(), publication(index(t, randomLayer(t, 5000))))
 	require.NoError(t, err)
-	at, err := name.ParseReference(f.gate.Host + "/repo/a:" + sha)
+	at, err := name.ParseReference(f.proxy.Host + "/repo/a:" + sha)
 	require.NoError(t, err)
 	base, err := remote.Image(at, append(f.RemoteOptions(), remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "amd64"}))...)
 	require.NoError(t, err)
@@ -229,12 +229,12 @@ func TestMountPulledBase(t *testing.T) {
 
 func TestPublishConcurrently(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-	base := noise(t, 50_000)
+	base := randomLayer(t, 50_000)
 	var group sync.WaitGroup
 	results := make([]registry.Published, 3)
 	errs := make([]error, 3)
 	for n, repository := range []string{"a", "b", "c"} {
-		image := index(t, base, noise(t, 100))
+		image := index(t, base, randomLayer(t, 100))
 		group.Go(func() {
 			results[n], errs[n] = f.registry.Publish(t.Context(), registry.Publication{Repository: repository, Tag: sha, Index: image})
 		})
@@ -268,7 +268,7 @@ func TestLatest(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := setUp(t, tt.mutability)
-			old, image := index(t, noise(t, 10)), index(t, noise(t, 20))
+			old, image := index(t, randomLayer(t, 10)), index(t, randomLayer(t, 20))
 			publish := func(index v1.ImageIndex, tag string) {
 				_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "a", Tag: tag, Index: index})
 				require.NoError(t, err)
@@ -301,9 +301,9 @@ func TestLatest(t *testing.T) {
 func TestLatestFails(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	p := publication(index(t, noise(t, 10)))
+	p := publication(index(t, randomLayer(t, 10)))
 	p.Latest.Move = true
-	f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
+	f.proxy.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 		if strings.HasSuffix(r.URL.Path, "/latest") {
 			w.WriteHeader(http.StatusForbidden)
 			return true
@@ -316,7 +316,7 @@ func TestLatestFails(t *testing.T) {
 	require.Contains(t, got.Latest.Reason, "the registry denied access")
 	require.NotEmpty(t, f.names("a", sha))
 
-	f.gate.OnRequest = func(http.ResponseWriter, *http.Request) bool {
+	f.proxy.OnRequest = func(http.ResponseWriter, *http.Request) bool {
 		cancel(outcome.Interruption("stop"))
 		return false
 	}
@@ -340,12 +340,12 @@ func TestTagRace(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			f := setUp(t, tt.mutability)
-			mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
+			mine, theirs := index(t, randomLayer(t, 10)), index(t, randomLayer(t, 20))
 			if tt.same {
 				theirs = mine
 			}
 			var raced atomic.Bool
-			f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+			f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 				if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/manifests/"+sha) && raced.CompareAndSwap(false, true) {
 					f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 				}
@@ -364,8 +364,8 @@ func TestTagRace(t *testing.T) {
 	}
 	t.Run("mutable, overtaken", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
-		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.OnResponse = func(answer *http.Response) error {
+		mine, theirs := index(t, randomLayer(t, 10)), index(t, randomLayer(t, 20))
+		f.proxy.OnResponse = func(answer *http.Response) error {
 			if answer.Request.Method == http.MethodPut && strings.HasSuffix(answer.Request.URL.Path, "/manifests/"+sha) {
 				f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -376,8 +376,8 @@ func TestTagRace(t *testing.T) {
 	})
 	t.Run("overtaken while pushing", func(t *testing.T) {
 		f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
-		mine, theirs := index(t, noise(t, 10)), index(t, noise(t, 20))
-		f.gate.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
+		mine, theirs := index(t, randomLayer(t, 10)), index(t, randomLayer(t, 20))
+		f.proxy.OnRequest = func(_ http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPost {
 				f.RequireNoError(remote.WriteIndex(f.tag("a", sha), theirs, f.RemoteOptions()...))
 			}
@@ -391,17 +391,17 @@ func TestTagRace(t *testing.T) {
 
 func TestFind(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
-	image := index(t, noise(t, 10))
+	image := index(t, randomLayer(t, 10))
 	_, err := f.registry.Publish(t.Context(), publication(image))
 	require.NoError(t, err)
 	for _, silent := range []bool{false, true} { // a registry need not say the digest
 		if silent {
-			f.gate.OnResponse = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
+			f.proxy.OnResponse = func(answer *http.Response) error { answer.Header.Del("Docker-Content-Digest"); return nil }
 		}
 		found, ok, err := f.registry.Find(t.Context(), "a", sha)
 		require.NoError(t, err)
 		require.True(t, ok)
-		require.Equal(t, f.gate.Host+"/repo/a@"+digestOf(t, image), found)
+		require.Equal(t, f.proxy.Host+"/repo/a@"+digestOf(t, image), found)
 		_, ok, err = f.registry.Find(t.Context(), "a", "none")
 		require.NoError(t, err)
 		require.False(t, ok)
@@ -451,7 +451,7 @@ func TestDockerConfiguration(t *testing.T) {
 	token := aws.ToString(out.AuthorizationData[0].AuthorizationToken)
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
-	write(t, filepath.Join(dir, "config.json"), `{"auths": {"`+f.gate.Host+`": {"auth": "`+token+`"}}}`)
+	write(t, filepath.Join(dir, "config.json"), `{"auths": {"`+f.proxy.Host+`": {"auth": "`+token+`"}}}`)
 	r := f.open(fromDocker)
 	_, ok, err := r.Find(t.Context(), "a", sha)
 	require.NoError(t, err)
@@ -459,6 +459,6 @@ func TestDockerConfiguration(t *testing.T) {
 
 	write(t, filepath.Join(dir, "config.json"), `{`)
 	_, _, err = f.open(fromDocker).Find(t.Context(), "a", sha)
-	require.ErrorContains(t, err, "finding the credentials for "+f.gate.Host)
+	require.ErrorContains(t, err, "finding the credentials for "+f.proxy.Host)
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }

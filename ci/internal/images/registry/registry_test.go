@@ -51,7 +51,7 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 // and a registry client.
 type fixture struct {
 	*localawstest.Platform
-	gate     *registrytest.Proxy
+	proxy    *registrytest.Proxy
 	clock    *fakeClock
 	registry *registry.Registry
 }
@@ -59,7 +59,7 @@ type fixture struct {
 func setUp(t *testing.T, mutability ecrtypes.ImageTagMutability, change ...func(*registry.Options)) *fixture {
 	t.Helper()
 	f := &fixture{Platform: localawstest.Start(t, localaws.Options{}), clock: &fakeClock{}}
-	f.gate = registrytest.NewProxy(t, f.Server.Registry())
+	f.proxy = registrytest.NewProxy(t, f.Server.Registry())
 	for _, name := range []string{"a", "b", "c"} {
 		_, err := f.ECR.CreateRepository(t.Context(), &ecr.CreateRepositoryInput{RepositoryName: aws.String("repo/" + name), ImageTagMutability: mutability})
 		require.NoError(t, err)
@@ -75,7 +75,7 @@ func (f *fixture) open(change ...func(*registry.Options)) *registry.Registry {
 	for _, c := range change {
 		c(&o)
 	}
-	r, err := registry.New(f.gate.Host+"/repo", o)
+	r, err := registry.New(f.proxy.Host+"/repo", o)
 	f.RequireNoError(err)
 	f.Cleanup(r.Close)
 	return r
@@ -112,8 +112,8 @@ func index(t *testing.T, layers ...v1.Layer) v1.ImageIndex {
 	return all
 }
 
-// noise returns a layer of random content.
-func noise(t *testing.T, size int64) v1.Layer {
+// randomLayer returns a layer of random content.
+func randomLayer(t *testing.T, size int64) v1.Layer {
 	t.Helper()
 	l, err := random.Layer(size, types.OCILayer)
 	require.NoError(t, err)
@@ -162,11 +162,11 @@ func TestAttach(t *testing.T) {
 	for name, api := range map[string]bool{"with the referrers API": true, "without it": false} {
 		t.Run(name, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
-			image := index(t, noise(t, 100))
+			image := index(t, randomLayer(t, 100))
 			_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "a", Tag: sha, Index: image})
 			require.NoError(t, err)
 			if !api {
-				f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
+				f.proxy.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 					if strings.Contains(r.URL.Path, "/referrers/") {
 						http.NotFound(w, r)
 						return true
@@ -200,10 +200,10 @@ func TestAttach(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, none)
 
-			before := f.gate.Writes()
+			before := f.proxy.Writes()
 			_, err = f.registry.Attach(t.Context(), "a", sbom, proof)
 			require.NoError(t, err)
-			require.Equal(t, before, f.gate.Writes(), "what is there is not sent again")
+			require.Equal(t, before, f.proxy.Writes(), "what is there is not sent again")
 		})
 	}
 }
@@ -212,5 +212,5 @@ func TestAttachWithoutSubject(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityMutable)
 	_, err := f.registry.Attach(t.Context(), "a", empty.Image)
 	require.ErrorContains(t, err, "has no subject, so it could not be found")
-	require.Zero(t, f.gate.Writes())
+	require.Zero(t, f.proxy.Writes())
 }

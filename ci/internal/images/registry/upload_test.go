@@ -32,7 +32,7 @@ func TestUploadsAreRestarted(t *testing.T) {
 	for _, kind := range []localaws.FaultKind{localaws.Reset, localaws.ServerError, localaws.Throttle} {
 		t.Run(string(kind), func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
-			image := f.lacking(noise(t, size))
+			image := f.indexMissing(randomLayer(t, size))
 			before := f.called("InitiateLayerUpload")
 			defer f.Server.Inject(localaws.Fault{Kind: kind, Action: "UploadLayerPart", Times: 2, After: size * 2 / 5})()
 			got, err := f.direct().Publish(t.Context(), publication(image))
@@ -49,9 +49,9 @@ func TestUploadsAreRestarted(t *testing.T) {
 	}
 }
 
-// lacking returns an image of which only a layer is missing in the registry, so
+// indexMissing returns an image of which only a layer is missing in the registry, so
 // that faults affect no other upload.
-func (f *fixture) lacking(layer v1.Layer) v1.ImageIndex {
+func (f *fixture) indexMissing(layer v1.Layer) v1.ImageIndex {
 	f.Helper()
 	image := index(f.T, layer)
 	children, err := partial.FindImages(image, func(v1.Descriptor) bool { return true })
@@ -90,7 +90,7 @@ func TestLostResponses(t *testing.T) {
 		t.Run(action, func(t *testing.T) {
 			f := setUp(t, ecrtypes.ImageTagMutabilityImmutable)
 			defer f.Server.Inject(localaws.Fault{Kind: localaws.LostResponse, Action: action, Times: 3})()
-			image := index(t, noise(t, 1000))
+			image := index(t, randomLayer(t, 1000))
 			_, err := f.direct().Publish(t.Context(), publication(image))
 			require.NoError(t, err)
 			require.Equal(t, digestOf(t, image), f.names("a", sha))
@@ -117,7 +117,7 @@ func TestRetryAfter(t *testing.T) {
 				_, err := f.registry.Publish(t.Context(), registry.Publication{Repository: "b", Tag: sha, Index: index(t)})
 				require.NoError(t, err)
 				var hit atomic.Bool
-				f.gate.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
+				f.proxy.OnRequest = func(w http.ResponseWriter, r *http.Request) bool {
 					if r.Method == method && hit.CompareAndSwap(false, true) {
 						w.Header().Set("Retry-After", tt.value)
 						w.WriteHeader(http.StatusTooManyRequests)
@@ -125,7 +125,7 @@ func TestRetryAfter(t *testing.T) {
 					}
 					return false
 				}
-				_, err = f.registry.Publish(t.Context(), publication(index(t, noise(t, 1000))))
+				_, err = f.registry.Publish(t.Context(), publication(index(t, randomLayer(t, 1000))))
 				if tt.fails {
 					require.ErrorContains(t, err, "the registry throttles requests")
 					require.Empty(t, f.names("a", sha))
@@ -144,7 +144,7 @@ func TestLimits(t *testing.T) {
 	f := setUp(t, ecrtypes.ImageTagMutabilityImmutable, func(o *registry.Options) {
 		o.RateLimits = registry.RateLimits{StartUploads: 2, FinishUploads: 2, PutManifests: 2}
 	})
-	_, err := f.registry.Publish(t.Context(), publication(index(t, noise(t, 10))))
+	_, err := f.registry.Publish(t.Context(), publication(index(t, randomLayer(t, 10))))
 	require.NoError(t, err)
 	require.Len(t, f.clock.slept, 3, "one each of three blobs' starts and ends, and of three manifests")
 	for _, d := range f.clock.slept {

@@ -15,15 +15,15 @@ import (
 	"dagger/slipway/internal/images/supplychain"
 )
 
-// answer is a response of DescribeImageScanFindings.
-type answer struct {
+// response is a response of DescribeImageScanFindings.
+type response struct {
 	out *ecr.DescribeImageScanFindingsOutput
 	err error
 }
 
 // fakeECR returns its responses in order, then repeats the last one.
 type fakeECR struct {
-	pages  []answer
+	pages  []response
 	calls  int
 	tokens []string
 	onPush bool
@@ -44,12 +44,12 @@ func (f *fakeECR) DescribeRepositories(context.Context, *ecr.DescribeRepositorie
 	}}, f.broken
 }
 
-func status(s types.ScanStatus, description string) answer {
-	return answer{out: &ecr.DescribeImageScanFindingsOutput{ImageScanStatus: &types.ImageScanStatus{Status: s, Description: &description}}}
+func status(s types.ScanStatus, description string) response {
+	return response{out: &ecr.DescribeImageScanFindingsOutput{ImageScanStatus: &types.ImageScanStatus{Status: s, Description: &description}}}
 }
 
 // complete is a page with one finding of Alpine's musl.
-func complete(severity, next string) answer {
+func complete(severity, next string) response {
 	a := status(types.ScanStatusComplete, "The scan was completed successfully.")
 	if next != "" {
 		a.out.NextToken = &next
@@ -66,7 +66,7 @@ func complete(severity, next string) answer {
 }
 
 func TestECR(t *testing.T) {
-	none := answer{err: &types.ScanNotFoundException{}}
+	none := response{err: &types.ScanNotFoundException{}}
 	tests := map[string]struct {
 		api      fakeECR
 		findings []supplychain.Severity
@@ -74,19 +74,19 @@ func TestECR(t *testing.T) {
 		err      string
 		waits    bool
 	}{
-		"one page":                        {api: fakeECR{pages: []answer{complete("HIGH", "")}}, findings: []supplychain.Severity{supplychain.High}},
-		"pages":                           {api: fakeECR{pages: []answer{complete("CRITICAL", "2"), complete("CRITICAL", "2"), complete("UNDEFINED", "3"), complete("INFORMATIONAL", "")}}, findings: []supplychain.Severity{supplychain.Critical, supplychain.Unknown, supplychain.Informational}},
-		"nothing found":                   {api: fakeECR{pages: []answer{status(types.ScanStatusComplete, "")}}},
-		"pending, then done":              {api: fakeECR{pages: []answer{status(types.ScanStatusPending, ""), {out: &ecr.DescribeImageScanFindingsOutput{}}, status(types.ScanStatusInProgress, ""), complete("LOW", "")}}, findings: []supplychain.Severity{supplychain.Low}, waits: true},
-		"not begun, then done":            {api: fakeECR{pages: []answer{none, complete("MEDIUM", "")}, onPush: true}, findings: []supplychain.Severity{supplychain.Medium}, waits: true},
-		"never done":                      {api: fakeECR{pages: []answer{status(types.ScanStatusInProgress, "")}}, err: "ECR did not finish its scan of repo@sha256:1 within 5m0s", waits: true},
-		"the repository does not scan":    {api: fakeECR{pages: []answer{none}}, note: "repository repo does not scan on push"},
-		"an unknown scan configuration":   {api: fakeECR{pages: []answer{none}, broken: errors.New("denied")}, err: "reading the scan configuration of ECR repository repo: denied"},
-		"unsupported":                     {api: fakeECR{pages: []answer{status(types.ScanStatusUnsupportedImage, "no distribution")}}, note: "ECR cannot scan repo@sha256:1: UNSUPPORTED_IMAGE no distribution"},
-		"unsupported, reported as failed": {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
-		"failed":                          {api: fakeECR{pages: []answer{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
-		"too old":                         {api: fakeECR{pages: []answer{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
-		"denied":                          {api: fakeECR{pages: []answer{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
+		"one page":                        {api: fakeECR{pages: []response{complete("HIGH", "")}}, findings: []supplychain.Severity{supplychain.High}},
+		"pages":                           {api: fakeECR{pages: []response{complete("CRITICAL", "2"), complete("CRITICAL", "2"), complete("UNDEFINED", "3"), complete("INFORMATIONAL", "")}}, findings: []supplychain.Severity{supplychain.Critical, supplychain.Unknown, supplychain.Informational}},
+		"nothing found":                   {api: fakeECR{pages: []response{status(types.ScanStatusComplete, "")}}},
+		"pending, then done":              {api: fakeECR{pages: []response{status(types.ScanStatusPending, ""), {out: &ecr.DescribeImageScanFindingsOutput{}}, status(types.ScanStatusInProgress, ""), complete("LOW", "")}}, findings: []supplychain.Severity{supplychain.Low}, waits: true},
+		"not begun, then done":            {api: fakeECR{pages: []response{none, complete("MEDIUM", "")}, onPush: true}, findings: []supplychain.Severity{supplychain.Medium}, waits: true},
+		"never done":                      {api: fakeECR{pages: []response{status(types.ScanStatusInProgress, "")}}, err: "ECR did not finish its scan of repo@sha256:1 within 5m0s", waits: true},
+		"the repository does not scan":    {api: fakeECR{pages: []response{none}}, note: "repository repo does not scan on push"},
+		"an unknown scan configuration":   {api: fakeECR{pages: []response{none}, broken: errors.New("denied")}, err: "reading the scan configuration of ECR repository repo: denied"},
+		"unsupported":                     {api: fakeECR{pages: []response{status(types.ScanStatusUnsupportedImage, "no distribution")}}, note: "ECR cannot scan repo@sha256:1: UNSUPPORTED_IMAGE no distribution"},
+		"unsupported, reported as failed": {api: fakeECR{pages: []response{status(types.ScanStatusFailed, "UnsupportedImageError: The operating system and/or package manager are not supported.")}}, note: "UnsupportedImageError"},
+		"failed":                          {api: fakeECR{pages: []response{status(types.ScanStatusFailed, "broken")}}, err: "ECR has no findings for repo@sha256:1: FAILED broken: start its scan again"},
+		"too old":                         {api: fakeECR{pages: []response{status(types.ScanStatusScanEligibilityExpired, "")}}, err: "SCAN_ELIGIBILITY_EXPIRED"},
+		"denied":                          {api: fakeECR{pages: []response{{err: errors.New("denied")}}}, err: "reading ECR's scan of repo@sha256:1: denied"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -113,14 +113,14 @@ func TestECR(t *testing.T) {
 			})
 		})
 	}
-	pages := fakeECR{pages: []answer{complete("HIGH", ""), complete("HIGH", "2"), complete("LOW", "")}} // the first is the waiter's
+	pages := fakeECR{pages: []response{complete("HIGH", ""), complete("HIGH", "2"), complete("LOW", "")}} // the first is the waiter's
 	_, _, err := supplychain.ECR{API: &pages}.Scan(t.Context(), "repo", "sha256:1")
 	require.NoError(t, err)
 	require.Equal(t, []string{"", "", "2"}, pages.tokens)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("told to stop"))
 		defer cancel()
-		_, _, err := supplychain.ECR{API: &fakeECR{pages: []answer{status(types.ScanStatusPending, "")}}}.Scan(ctx, "repo", "sha256:1")
+		_, _, err := supplychain.ECR{API: &fakeECR{pages: []response{status(types.ScanStatusPending, "")}}}.Scan(ctx, "repo", "sha256:1")
 		require.ErrorContains(t, err, "waiting for ECR's scan of repo@sha256:1: told to stop")
 	})
 }
@@ -137,7 +137,7 @@ func TestEnhanced(t *testing.T) {
 		{Title: aws.String("CVE-2026-2"), Severity: aws.String("LOW"), PackageVulnerabilityDetails: &types.PackageVulnerabilityDetails{VulnerabilityId: aws.String("CVE-2026-2")}},
 		{Title: aws.String("a setting"), Severity: aws.String("MEDIUM")},
 	}}
-	findings, note, err := supplychain.ECR{API: &fakeECR{pages: []answer{a}}}.Scan(t.Context(), "repo", "sha256:1")
+	findings, note, err := supplychain.ECR{API: &fakeECR{pages: []response{a}}}.Scan(t.Context(), "repo", "sha256:1")
 	require.NoError(t, err)
 	require.Empty(t, note)
 	require.Equal(t, []supplychain.Finding{

@@ -110,7 +110,7 @@ func TestExceptions(t *testing.T) {
 		file, err := supplychain.FindExceptions(dir)
 		require.NoError(t, err)
 		return supplychain.Scanner{
-			Tools: host(t), FailOn: supplychain.High, Exceptions: file, ECR: &supplychain.ECR{API: &fakeECR{pages: []answer{complete("HIGH", "")}}},
+			Tools: host(t), FailOn: supplychain.High, Exceptions: file, ECR: &supplychain.ECR{API: &fakeECR{pages: []response{complete("HIGH", "")}}},
 		}.Scan(t.Context(), subject)
 	}
 	tools.Commands()

@@ -20,8 +20,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// have skips a test if a tool is not installed.
-func have(t *testing.T, tools ...tool.Tool) supplychain.Tools {
+// requireTools skips a test if a tool is not installed.
+func requireTools(t *testing.T, tools ...tool.Tool) supplychain.Tools {
 	t.Helper()
 	for _, one := range tools {
 		if _, err := exec.LookPath(one.Name); err != nil {
@@ -46,7 +46,7 @@ func openssl(t *testing.T) (private, public string) {
 // TestRealTools: the real tools find what they attached to an image, and no other
 // signature. It takes seconds: other tests use fakes.
 func TestRealTools(t *testing.T) {
-	tools := have(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Install: "install it (apt-get install openssl)"})
+	tools := requireTools(t, tool.Cosign, tool.Syft, tool.Tool{Name: "openssl", Install: "install it (apt-get install openssl)"})
 	to := embedded(t)
 	program, err := os.Executable()
 	require.NoError(t, err)
@@ -110,7 +110,7 @@ func layerOf(t *testing.T, program string) v1.Layer {
 
 // TestRealTrivy: without a database the scan fails.
 func TestRealTrivy(t *testing.T) {
-	tools := have(t, tool.Trivy)
+	tools := requireTools(t, tool.Trivy)
 	t.Setenv("TRIVY_CACHE_DIR", t.TempDir())
 	t.Setenv("TRIVY_DB_REPOSITORY", "127.0.0.1:1/none")
 	subject := publish(t, embedded(t))

@@ -40,7 +40,7 @@ type Destroyed struct {
 
 // Check refuses a plan that destroys protected resources, except those whose
 // addresses are allowed. Allowing an address that the plan does not destroy is a
-// usage error: it was meant for another plan.
+// usage error.
 func Check(destroyed []Destroyed, allowed []string) error {
 	addresses := make([]string, len(destroyed))
 	for i, d := range destroyed {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,21 +37,31 @@ func newContainers(source *dagger.Directory) containers {
 	return containers{source: source, left: new(sync.Map)}
 }
 
-// Run runs s in a container of its image and leaves its outputs in dir.
-func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
+// Run runs s in a container of its image and leaves its outputs in dir. It is one
+// line of the trace, below which its container says how far it is.
+func (c containers) Run(ctx context.Context, s step.Step, dir string) (result step.Result, err error) {
 	if s.Image == "" {
-		return step.Result{}, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
+		return result, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
 	}
-	s = s.Expand(step.ContainerOut)
+	defer alive(s.Name)()
+	err = span(ctx, s.Name, func(ctx context.Context) error {
+		result, err = c.run(ctx, s.Expand(step.ContainerOut), dir)
+		return err
+	})
+	return result, err
+}
+
+func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 	inputs, err := c.inputs(s, dir)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
 	}
-	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs)
+	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs).
+		WithNewFile(runner, run).WithEntrypoint([]string{"sh", runner, s.Stdout, s.Tell})
 	if s.Fresh {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
-	done = done.WithExec(command(s), dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
+	done = done.WithExec(s.Args, dagger.ContainerWithExecOpts{UseEntrypoint: true, Expect: dagger.ReturnTypeAny})
 	asked := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
@@ -61,7 +72,7 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 		at, err := done.File(path.Join(step.ContainerOut, beganFile)).Contents(ctx)
 		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < asked {
 			s.Fresh = true
-			return c.Run(ctx, s, dir)
+			return c.run(ctx, s, dir)
 		}
 	}
 	said, err := done.Stderr(ctx)
@@ -79,20 +90,42 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	return step.Result{ExitCode: code, Stderr: said}, nil
 }
 
+// alive says that a step still runs, until stop is called: one that compiles or waits
+// has nothing else to say.
+func alive(name string) (stop func()) {
+	quit, began := make(chan struct{}), time.Now()
+	go func() {
+		for tick := time.NewTicker(8 * time.Second); ; {
+			select {
+			case <-quit:
+				tick.Stop()
+				return
+			case <-tick.C:
+				fmt.Fprintf(os.Stderr, "%s: %s\n", name, time.Since(began).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(quit) }
+}
+
 // beganFile tells, in the output directory, when a step began: whether it ran now, or
 // its result is from the engine's cache.
 const beganFile = ".began"
 
-// command is what a container runs for s. What is written to standard output for a
-// file goes there and nowhere else: Dagger's own redirection shows it in the trace,
-// too, and Terraform writes plans and states there, with their secrets in clear.
-func command(s step.Step) []string {
-	script := `{ date +%s >"$0/` + beganFile + `"; } 2>/dev/null; exec "$@"`
-	if s.Stdout != "" {
-		script += ` >"$0/` + s.Stdout + `"`
-	}
-	return append([]string{"sh", "-c", script, step.ContainerOut}, s.Args...)
-}
+// runner is what a container starts its tool with. What is written to standard output
+// for a file goes there and nowhere else, but for what [step.Step.Tell] picks:
+// Dagger's own redirection shows it in the trace, too, and Terraform writes plans and
+// states there, with their secrets in clear.
+const runner = "/.slipway"
+
+const run = `stdout=$1 tell=$2
+shift 2
+{ date +%s >` + step.ContainerOut + "/" + beganFile + `; } 2>/dev/null
+[ "$stdout" ] || exec "$@" >&2
+: >"` + step.ContainerOut + `/$stdout"
+[ -z "$tell" ] || { tail -f "` + step.ContainerOut + `/$stdout" | sed -unE "$tell"; } 2>/dev/null &
+exec "$@" >>"` + step.ContainerOut + `/$stdout"
+`
 
 // prepare is the container that a step runs in: it has the part of the tree
 // that the step reads and nothing else, so that a change elsewhere leaves the
@@ -112,8 +145,16 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		WithMountedDirectory(step.ContainerSource, tree).
 		WithWorkdir(path.Join(step.ContainerSource, s.Dir))
 	// In order, or each call would be another one to the engine's cache.
+	var plain strings.Builder // all in one call, but for what its format would read otherwise
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		container = container.WithEnvVariable(name, s.Env[name])
+		if value := s.Env[name]; plainValue.MatchString(value) {
+			fmt.Fprintf(&plain, "%s=%s\n", name, value)
+		} else {
+			container = container.WithEnvVariable(name, value)
+		}
+	}
+	if plain.Len() > 0 {
+		container = container.WithEnvFileVariables(dag.File("environment", plain.String()).AsEnvFile())
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		container = container.WithSecretVariable(name, secret(name, s.Secrets[name]))
@@ -132,6 +173,8 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	}
 	return container
 }
+
+var plainValue = regexp.MustCompile(`^[\w./:=@,+-]+$`)
 
 // secret is named by its content, too: Dagger knows a secret by its name alone.
 func secret(name, value string) *dagger.Secret {

@@ -30,6 +30,10 @@ const (
 	profileFile = "cover.out"
 )
 
+// tell picks, of the events, the packages that are over and the tests that failed.
+const tell = `s/^\{"Time":"[^"]*","Action":"(pass|fail|skip)","Package":"([^"]+)","Elapsed":([0-9.]+)[,}].*$/\2: \1 in \3s/p
+s/^\{"Time":"[^"]*","Action":"fail","Package":"([^"]+)","Test":"([^"]+)".*$/\1: \2 failed/p`
+
 // Step is the one definition of how the tests of a module are run. Of o it
 // uses Image, Race, Timeout and Tree.
 //
@@ -46,6 +50,7 @@ func Step(module string, o Options) step.Step {
 		Args:   []string{"go", "test", "-json"},
 		Env:    map[string]string{"GOWORK": "off", "GOTMPDIR": step.Out},
 		Stdout: eventsFile,
+		Tell:   tell,
 		Caches: step.GoCaches(),
 	}
 	if o.Race {

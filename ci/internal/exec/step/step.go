@@ -45,6 +45,10 @@ type Step struct {
 	// Stdout names the file, relative to the output directory, that receives
 	// standard output. Empty: standard output is narration.
 	Stdout string
+	// Tell is a program for sed -E -n that picks what people may see of that file, and
+	// see while the tool runs, in a container; the host's stages watch it themselves.
+	// It must print no values.
+	Tell string
 	// Include lists the parts of the source tree that the step reads,
 	// slash-separated and relative to its root. A container gets nothing else,
 	// so that a change elsewhere does not run the step again. Empty: all.

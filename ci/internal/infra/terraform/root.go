@@ -160,9 +160,10 @@ func (r Root) ApplyStep(o ApplyOptions) step.Step {
 }
 
 // plainly takes s what the environment adds to every command: an option of plan,
-// such as -target, is none of those that only read.
+// such as -target, is none of those that only read. What such a command writes is no
+// stream of events, and a plan or a state has secrets.
 func plainly(s step.Step) step.Step {
-	s.Env["TF_CLI_ARGS"] = ""
+	s.Env["TF_CLI_ARGS"], s.Tell = "", ""
 	return s
 }
 
@@ -194,6 +195,7 @@ func (r Root) step(name string, args ...string) step.Step {
 			"CHECKPOINT_DISABLE": "1", // no question to HashiCorp about newer versions
 		},
 		Stdout:  StreamFile(args[0]),
+		Tell:    tell,
 		Include: slices.Clone(include),
 		Pass:    []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
 	}

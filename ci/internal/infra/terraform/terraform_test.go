@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -317,6 +318,35 @@ tests/t.tftest.hcl: run "c": error
 Failure! 1 passed, 2 failed.
 a: done
 `, out.String(), "of tests, what failed and the count")
+}
+
+// TestTell: what sed tells of a step in a container has no value of the platform.
+func TestTell(t *testing.T) {
+	const planted = "hunter2"
+	line := func(message, rest string) string {
+		return `{"@level":"info","@message":"` + message + `","@module":"terraform.ui","@timestamp":"2026-11-29T13:24:14Z",` + rest + "}\n"
+	}
+	stream := line("Initializing provider plugins...", `"message_code":"x","type":"init_output"`) +
+		line("Downloading git::https://hunter2@example.com/m.git for m...", `"type":"init_output"`) +
+		line(`a.b[\"k\"]: Creating...`, `"hook":{"action":"create"},"type":"apply_start"`) +
+		line("a.b: Creation complete after 1s [id=hunter2]", `"hook":{"id_key":"id","id_value":"hunter2"},"type":"apply_complete"`) +
+		line("a.b: (local-exec): hunter2", `"hook":{"output":"hunter2"},"type":"provision_progress"`) +
+		line("Outputs: 1", `"outputs":{"pw":{"sensitive":false,"type":"apply_start","value":"hunter2"}},"type":"outputs"`) +
+		line(`hunter2 \"type\":\"apply_start\"}`, `"type":"diagnostic"`) +
+		line(`  \"run\"... pass`, `"test_run":{"path":"t","run":"run"},"type":"test_run"`) +
+		`{"format_version":"1.2","planned_values":{"type":"apply_start"},"pw":"hunter2"}` + "\n"
+	root := terraform.Root{Dir: "terraform"}
+	for name, want := range map[string]string{
+		root.ApplyStep(terraform.ApplyOptions{}).Tell: "Initializing provider plugins...\n" + `a.b[\"k\"]: Creating...` + "\na.b: Creation complete after 1s\n" + `  \"run\"... pass` + "\n",
+		root.ShowStep().Tell:                          "", root.PullStep().Tell: "",
+	} {
+		sed := exec.CommandContext(t.Context(), "sed", "-nE", name)
+		sed.Stdin = strings.NewReader(stream)
+		told, err := sed.Output()
+		require.NoError(t, err)
+		require.Equal(t, want, string(told))
+		require.NotContains(t, string(told), planted)
+	}
 }
 
 // FuzzExplain reads streams of any content: nothing panics, and what is said is

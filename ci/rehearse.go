@@ -15,9 +15,9 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Rehearse delivers the services with everything real but AWS.
+// Rehearse delivers the services against an embedded AWS, with everything else real.
 //
-// Against an embedded AWS it goes through test, build, publish, and a release under traffic. It fails
+// It goes through test, build, publish, and a release under traffic. It fails
 // when the release does, with the causes; the scenarios other than happy are
 // there to fail.
 //
@@ -87,8 +87,9 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 // terraformBinary is the tool's place in its image.
 const terraformBinary = "/bin/terraform"
 
-// Up runs the services in the engine, as they run on AWS: `dagger call up up`
-// serves them at http://localhost:8080.
+// Up runs the services in the engine, as they run on AWS, at http://localhost:8080.
+//
+// Call it as dagger call up up: the second one forwards the port.
 //
 // +up
 func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {

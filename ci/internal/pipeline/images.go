@@ -7,6 +7,7 @@ import (
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Images say which images a stage is about.
@@ -17,6 +18,9 @@ type Images struct {
 	Platforms []string
 	// From is a folder of layouts that are taken instead of building; it may be empty.
 	From string
+	// Baseless assembles sites without their base, and asks no registry for it: good
+	// for a rehearsal. Whole refuses a site whose base cannot be reached.
+	Baseless, Whole bool
 }
 
 // Build builds images of what the tree holds, and writes their layouts to a folder.
@@ -48,7 +52,7 @@ func (p Pipeline) images(ctx context.Context, t tree, which Images) (images []im
 	if which.From != "" {
 		return delivery.ReadLayouts(which.From, services)
 	}
-	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache}
+	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache, Offline: which.Baseless, Whole: which.Whole}
 	if builder.Platforms, err = image.ParsePlatforms(which.Platforms); err != nil {
 		return nil, err
 	}
@@ -133,6 +137,11 @@ func (p Pipeline) Scan(ctx context.Context, what Scan) (found supplychain.Report
 	images, err := p.images(ctx, t, what.Images)
 	if err != nil {
 		return found, err
+	}
+	for _, img := range images {
+		if img.Baseless != "" {
+			return found, outcome.Refusedf("scanning %s: %s, and nothing would be found in it: build where the base's registry answers", img.Service.Name, img.Baseless)
+		}
 	}
 	return delivery.ScanImages(ctx, p.exec(t.Tree, nil), t.lock, images, s)
 }

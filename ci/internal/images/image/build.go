@@ -27,6 +27,9 @@ type Builder struct {
 	// Offline assembles sites without their base instead of asking the base's
 	// registry.
 	Offline bool
+	// Whole refuses a site whose base cannot be reached, which is assembled without it
+	// otherwise.
+	Whole bool
 	// Exact refuses whatever is not the commit's. Otherwise only those differences
 	// are refused that git status does not tell.
 	Exact bool

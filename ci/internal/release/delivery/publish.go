@@ -174,10 +174,8 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 
 // publish publishes images of d's services under a commit.
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attesting, latest *bool) ([]PublishedImage, error) {
-	for _, img := range images { // before anything is sent
-		if img.Baseless != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so nothing in it can serve the site: build where the base's registry answers", img.Service.Name, img.Baseless)
-		}
+	if err := whole("publishing", to.Registry, images); err != nil { // before anything is sent
+		return nil, err
 	}
 	move := to.latest(ctx, repositories(images), latest)
 	published := make([]PublishedImage, len(images))
@@ -190,6 +188,16 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 		})
 	}
 	return published, group.Wait()
+}
+
+// whole refuses images without their base, but for an embedded registry.
+func whole(doing string, to *registry.Registry, images []image.Image) error {
+	for _, img := range images {
+		if img.Baseless != "" && !registry.IsLoopback(to.Host) {
+			return outcome.Refusedf("%s %s: %s, so nothing in it can serve the site: build where the base's registry answers", doing, img.Service.Name, img.Baseless)
+		}
+	}
+	return nil
 }
 
 func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.Latest, attest attesting) (PublishedImage, error) {

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"dagger/slipway/internal/dagger"
@@ -29,12 +28,6 @@ type containers struct {
 	environment map[string]string
 	// emulator stands for AWS; nil where AWS is meant.
 	emulator *dagger.Service
-	// left has what steps left in their output directories, by directory.
-	left *sync.Map
-}
-
-func newContainers(source *dagger.Directory) containers {
-	return containers{source: source, left: new(sync.Map)}
 }
 
 // Run runs s in a container of its image and leaves its outputs in dir. It is one
@@ -57,7 +50,7 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
 	}
 	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs).
-		WithNewFile(runner, run).WithEntrypoint([]string{"sh", runner, s.Stdout, s.Tell})
+		WithNewFile(runner, script(s), dagger.ContainerWithNewFileOpts{Permissions: 0o755}).WithEntrypoint([]string{runner})
 	if s.Fresh {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
@@ -79,8 +72,7 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	out := done.Directory(step.ContainerOut).WithoutFile(beganFile)
-	c.left.Store(dir, out)
+	out := done.Directory(step.ContainerOut)
 	for _, name := range s.Keep {
 		out = out.WithoutDirectory(name)
 	}
@@ -118,14 +110,21 @@ const beganFile = ".began"
 // states there, with their secrets in clear.
 const runner = "/.slipway"
 
-const run = `stdout=$1 tell=$2
-shift 2
-{ date +%s >` + step.ContainerOut + "/" + beganFile + `; } 2>/dev/null
-[ "$stdout" ] || exec "$@" >&2
-: >"` + step.ContainerOut + `/$stdout"
-[ -z "$tell" ] || { tail -f "` + step.ContainerOut + `/$stdout" | sed -unE "$tell"; } 2>/dev/null &
-exec "$@" >>"` + step.ContainerOut + `/$stdout"
-`
+func script(s step.Step) string {
+	lines := []string{"#!/bin/sh", "{ date +%s >" + step.ContainerOut + "/" + beganFile + "; } 2>/dev/null"}
+	if s.Stdout == "" {
+		return strings.Join(append(lines, `exec "$@" >&2`), "\n")
+	}
+	file := quote(path.Join(step.ContainerOut, s.Stdout))
+	lines = append(lines, ": >"+file)
+	if s.Tell != "" {
+		lines = append(lines, "{ tail -f "+file+" | sed -unE "+quote(s.Tell)+"; } 2>/dev/null &")
+	}
+	return strings.Join(append(lines, `exec "$@" >>`+file), "\n")
+}
+
+// quote makes text one word of a shell.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // prepare is the container that a step runs in: it has the part of the tree
 // that the step reads and nothing else, so that a change elsewhere leaves the
@@ -138,6 +137,9 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	container := dag.Container().From(s.Image)
 	for _, cache := range s.Caches {
 		container = container.WithMountedCache(cache.Path, dag.CacheVolume("slipway-"+cache.Name))
+		if cache.Variable != "" {
+			container = container.WithEnvVariable(cache.Variable, cache.Path)
+		}
 	}
 	container = container.
 		WithEnvVariable("PATH", "${PATH}:/", dagger.ContainerWithEnvVariableOpts{Expand: true}). // some images have their only program there
@@ -182,19 +184,12 @@ func secret(name, value string) *dagger.Secret {
 	return dag.SetSecret(name+"-"+hex.EncodeToString(sum[:8]), value)
 }
 
-// inputs are what s reads of the output directory: what an earlier step left there,
-// and over that what the stage has put there.
+// inputs are what s reads of the output directory: what an earlier step left there, or
+// the stage has put there. The engine knows them by their content alone.
 func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 	inputs := dag.Directory()
 	if len(s.Inputs) == 0 {
 		return inputs, nil
-	}
-	if left, ok := c.left.Load(dir); ok {
-		var patterns []string
-		for _, name := range s.Inputs {
-			patterns = append(patterns, name, name+"/**")
-		}
-		inputs = left.(*dagger.Directory).Filter(dagger.DirectoryFilterOpts{Include: patterns})
 	}
 	here, err := os.Getwd()
 	if err != nil {
@@ -204,7 +199,7 @@ func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 		local := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Stat(local)
 		if err != nil {
-			continue // an earlier step left it, or it is not there at all
+			continue // it need not be there
 		}
 		below, err := filepath.Rel(here, local)
 		if err != nil || strings.HasPrefix(below, "..") {

@@ -97,7 +97,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	}
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
-		c := newContainers(m.Source)
+		c := containers{source: m.Source}
 		if environment != nil {
 			c.environment, c.emulator = environment, m.Account.Emulator
 		}

@@ -57,8 +57,8 @@ type Step struct {
 	// folders that an earlier step, or the stage, left there. On the host they
 	// are there; a container is given them, as far as they are.
 	Inputs []string
-	// Keep lists folders of the output directory that later steps read and the
-	// stage does not: they may stay where the step ran.
+	// Keep lists folders of the output directory that nobody reads afterwards: they may
+	// stay where the step ran.
 	Keep []string
 	// Leaves lists files that the tool leaves in Dir when something has gone
 	// wrong, although they are outputs. They go to the output directory, for the
@@ -90,8 +90,9 @@ func (s Step) Takes(variable string) bool {
 // Cache is a directory that a tool keeps between runs. On the host the tool
 // finds its own; in a container it is a volume mounted at Path.
 type Cache struct {
-	Name string // volume name, shared by all steps that say it
-	Path string // mount point in the container
+	Name     string // volume name, shared by all steps that say it
+	Path     string // mount point in the container
+	Variable string // tells the tool the mount point, where it does not look there by itself
 }
 
 // Expand returns a copy of s in which [Out] is replaced by dir.

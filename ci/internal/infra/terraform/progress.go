@@ -74,5 +74,6 @@ const tell = `s/^\{"@level":"info","@message":"((Initializing|Installing|Install
 /^\{"@level":"info".*"type":"(refresh_start|planned_change|apply_start|apply_progress|apply_complete|test_file|test_run|test_summary|change_summary)"\}$/{
 s/^\{"@level":"info","@message":"(([^"\\]|\\.)*)".*$/\1/
 s/ \[id=.*$//
+s/\\"/"/g
 p
 }`

@@ -71,7 +71,7 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.Fresh, s.Keep = true, providers()
+	s.Fresh = true
 	s.Pass = append(s.Pass, "AWS_*")
 	return s
 }
@@ -79,13 +79,9 @@ func (r Root) InitStep(b Backend) step.Step {
 // OfflineInitStep installs providers and modules and asks no backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Keep = providers()
+	s.Fresh = true // what an init left leads to the cache of providers, which may be gone
 	return s
 }
-
-// providers are what nobody but Terraform reads of what init leaves: hundreds of
-// megabytes.
-func providers() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep checks the configuration in itself.
 func (r Root) ValidateStep() step.Step {
@@ -196,6 +192,7 @@ func (r Root) step(name string, args ...string) step.Step {
 		},
 		Stdout:  StreamFile(args[0]),
 		Tell:    tell,
+		Caches:  []step.Cache{{Name: "terraform", Path: "/root/.terraform.d/plugin-cache", Variable: "TF_PLUGIN_CACHE_DIR"}},
 		Include: slices.Clone(include),
 		Pass:    []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
 	}

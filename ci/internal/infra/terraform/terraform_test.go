@@ -33,7 +33,7 @@ func TestSteps(t *testing.T) {
 	}{
 		"init": {init, "init -input=false -json -no-color -lockfile=readonly -backend-config=bucket=b -backend-config=x.tfbackend", "init.jsonl", nil, true, false},
 		"init without a backend": {
-			root.OfflineInitStep(), "init -input=false -json -no-color -lockfile=readonly -backend=false", "init.jsonl", nil, false, false,
+			root.OfflineInitStep(), "init -input=false -json -no-color -lockfile=readonly -backend=false", "init.jsonl", nil, true, false,
 		},
 		"validate": {root.ValidateStep(), "validate -json -no-color", "validate.jsonl", []string{"data"}, false, false},
 		"fmt":      {root.FormatStep(), "fmt -check -diff -recursive -no-color", "fmt.jsonl", nil, false, false},
@@ -67,7 +67,7 @@ func TestSteps(t *testing.T) {
 			require.Equal(t, tt.inputs, tt.step.Inputs)
 			require.Equal(t, tt.fresh, tt.step.Fresh, "what asks or changes the world is never cached")
 			require.Equal(t, tt.careful, tt.step.Careful)
-			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
+			require.Equal(t, tt.fresh && name != "show" && name != "init without a backend", strings.Contains(strings.Join(tt.step.Pass, " "), "AWS_*"), "credentials")
 			require.Equal(t, []string{"terraform"}, tt.step.Include)
 			require.Equal(t, "terraform:1.11", tt.step.Image)
 			value, set := tt.step.Env["TF_CLI_ARGS"]
@@ -337,7 +337,7 @@ func TestTell(t *testing.T) {
 		`{"format_version":"1.2","planned_values":{"type":"apply_start"},"pw":"hunter2"}` + "\n"
 	root := terraform.Root{Dir: "terraform"}
 	for name, want := range map[string]string{
-		root.ApplyStep(terraform.ApplyOptions{}).Tell: "Initializing provider plugins...\n" + `a.b[\"k\"]: Creating...` + "\na.b: Creation complete after 1s\n" + `  \"run\"... pass` + "\n",
+		root.ApplyStep(terraform.ApplyOptions{}).Tell: "Initializing provider plugins...\n" + `a.b["k"]: Creating...` + "\na.b: Creation complete after 1s\n" + `  "run"... pass` + "\n",
 		root.ShowStep().Tell:                          "", root.PullStep().Tell: "",
 	} {
 		sed := exec.CommandContext(t.Context(), "sed", "-nE", name)

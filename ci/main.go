@@ -37,7 +37,7 @@ func New(
 	// Root of the source tree, with its .git: the repository decides what ships.
 	//
 	// +defaultPath="/"
-	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"]
+	// +ignore=[".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env", ".git/FETCH_HEAD", ".git/ORIG_HEAD", ".git/COMMIT_EDITMSG", ".git/*.lock", ".git/hooks", ".git/logs", ".git/refs/remotes", ".git/refs/stash", ".git/worktrees"]
 	source *dagger.Directory,
 	// AWS credentials as JSON, as `aws configure export-credentials --format process`
 	// prints them: --aws-credentials='cmd://aws configure export-credentials

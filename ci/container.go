@@ -49,8 +49,12 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 	if err != nil {
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
 	}
+	start, err := starting(s)
+	if err != nil {
+		return step.Result{}, err
+	}
 	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs).
-		WithNewFile(runner, script(s), dagger.ContainerWithNewFileOpts{Permissions: 0o755}).WithEntrypoint([]string{runner})
+		WithFile(runner, start, dagger.ContainerWithFileOpts{Permissions: 0o755}).WithEntrypoint([]string{runner})
 	if s.Fresh {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
@@ -109,6 +113,16 @@ const beganFile = ".began"
 // Dagger's own redirection shows it in the trace, too, and Terraform writes plans and
 // states there, with their secrets in clear.
 const runner = "/.slipway"
+
+// starting is that script for s, from a file, of which the trace shows the name.
+func starting(s step.Step) (*dagger.File, error) {
+	text := []byte(script(s))
+	name := filepath.Join(temporary, fmt.Sprintf("step-%x", sha256.Sum256(text))) // the same step has the same
+	if err := os.WriteFile(name, text, 0o600); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", s.Name, err)
+	}
+	return dag.CurrentModule().WorkdirFile(name), nil
+}
 
 func script(s step.Step) string {
 	lines := []string{"#!/bin/sh", "{ date +%s >" + step.ContainerOut + "/" + beganFile + "; } 2>/dev/null"}

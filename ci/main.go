@@ -113,6 +113,9 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	return p, done, nil
 }
 
+// temporary is the folder of temporary files, below the module's own directory.
+const temporary = "tmp"
+
 // stayHome puts temporary files below the module's own directory: from nowhere else
 // can they be handed to a container.
 func stayHome() error {
@@ -120,7 +123,7 @@ func stayHome() error {
 	if err != nil {
 		return fmt.Errorf("finding the module's directory: %w", err)
 	}
-	there := filepath.Join(here, "tmp")
+	there := filepath.Join(here, temporary)
 	if err := errors.Join(os.MkdirAll(there, 0o700), os.Setenv("TMPDIR", there)); err != nil {
 		return fmt.Errorf("making room for temporary files: %w", err)
 	}

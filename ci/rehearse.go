@@ -35,6 +35,7 @@ func (m *Slipway) Rehearse(
 	// +optional
 	skipTests bool,
 ) (*Release, error) {
+	defer alive("rehearsal")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return nil, err
@@ -66,6 +67,7 @@ func (m *Slipway) Rehearse(
 //
 // The second plan must be empty, but for what moto is known to forget. It needs no account.
 func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
+	defer alive("rehearsal of the platform")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return "", err

@@ -40,6 +40,10 @@ func (m *Slipway) Check(
 	//
 	// +optional
 	tolerate bool,
+	// Assemble sites without their base image: see build.
+	//
+	// +optional
+	withoutBase bool,
 ) (*Checked, error) {
 	linted := &Lint{}
 	var tests *dagger.Directory
@@ -64,7 +68,10 @@ func (m *Slipway) Check(
 			return failure(summary)
 		}},
 		{"validate", m.CheckValidate},
-		{"build", m.CheckBuild},
+		{"build", func(ctx context.Context) error {
+			_, err := m.Build(ctx, nil, nil, withoutBase)
+			return err
+		}},
 	}
 	failures := make([]error, len(checks))
 	var group errgroup.Group
@@ -138,7 +145,7 @@ func (m *Slipway) CheckValidate(ctx context.Context) error {
 //
 // +check
 func (m *Slipway) CheckBuild(ctx context.Context) error {
-	_, err := m.Build(ctx, nil, nil)
+	_, err := m.Build(ctx, nil, nil, false)
 	return err
 }
 

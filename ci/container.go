@@ -9,12 +9,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"dagger/slipway/internal/config/source"
 	"dagger/slipway/internal/dagger"
 	"dagger/slipway/internal/exec/step"
 	"dagger/slipway/internal/images/image"
@@ -28,29 +29,37 @@ type containers struct {
 	environment map[string]string
 	// emulator stands for AWS; nil where AWS is meant.
 	emulator *dagger.Service
-	// left has what steps left in their output directories, by directory.
-	left *sync.Map
 }
 
-func newContainers(source *dagger.Directory) containers {
-	return containers{source: source, left: new(sync.Map)}
-}
-
-// Run runs s in a container of its image and leaves its outputs in dir.
-func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
+// Run runs s in a container of its image and leaves its outputs in dir. It is one
+// line of the trace, below which its container says how far it is.
+func (c containers) Run(ctx context.Context, s step.Step, dir string) (result step.Result, err error) {
 	if s.Image == "" {
-		return step.Result{}, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
+		return result, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
 	}
-	s = s.Expand(step.ContainerOut)
+	defer alive(s.Name)()
+	err = span(ctx, s.Name, func(ctx context.Context) error {
+		result, err = c.run(ctx, s.Expand(step.ContainerOut), dir)
+		return err
+	})
+	return result, err
+}
+
+func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 	inputs, err := c.inputs(s, dir)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
 	}
-	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs)
+	start, err := starting(s)
+	if err != nil {
+		return step.Result{}, err
+	}
+	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs).
+		WithFile(runner, start, dagger.ContainerWithFileOpts{Permissions: 0o755}).WithEntrypoint([]string{runner})
 	if s.NoCache {
 		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
 	}
-	done = done.WithExec(command(s), dagger.ContainerWithExecOpts{Expect: dagger.ReturnTypeAny})
+	done = done.WithExec(s.Args, dagger.ContainerWithExecOpts{UseEntrypoint: true, Expect: dagger.ReturnTypeAny})
 	asked := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
@@ -61,15 +70,14 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 		at, err := done.File(path.Join(step.ContainerOut, beganFile)).Contents(ctx)
 		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < asked {
 			s.NoCache = true
-			return c.Run(ctx, s, dir)
+			return c.run(ctx, s, dir)
 		}
 	}
 	said, err := done.Stderr(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
-	out := done.Directory(step.ContainerOut).WithoutFile(beganFile)
-	c.left.Store(dir, out)
+	out := done.Directory(step.ContainerOut)
 	for _, name := range s.Intermediate {
 		out = out.WithoutDirectory(name)
 	}
@@ -79,20 +87,59 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (step.Resu
 	return step.Result{ExitCode: code, Stderr: said}, nil
 }
 
+// alive says that a step still runs, until stop is called: one that compiles or waits
+// has nothing else to say.
+func alive(name string) (stop func()) {
+	quit, began := make(chan struct{}), time.Now()
+	go func() {
+		for tick := time.NewTicker(8 * time.Second); ; {
+			select {
+			case <-quit:
+				tick.Stop()
+				return
+			case <-tick.C:
+				fmt.Fprintf(os.Stderr, "%s: %s\n", name, time.Since(began).Round(time.Second))
+			}
+		}
+	}()
+	return func() { close(quit) }
+}
+
 // beganFile tells, in the output directory, when a step began: whether it ran now, or
 // its result is from the engine's cache.
 const beganFile = ".began"
 
-// command is what a container runs for s. What is written to standard output for a
-// file goes there and nowhere else: Dagger's own redirection shows it in the trace,
-// too, and Terraform writes plans and states there, with their secrets in clear.
-func command(s step.Step) []string {
-	script := `{ date +%s >"$0/` + beganFile + `"; } 2>/dev/null; exec "$@"`
-	if s.Stdout != "" {
-		script += ` >"$0/` + s.Stdout + `"`
+// runner is what a container starts its tool with. What is written to standard output
+// for a file goes there and nowhere else, but for what [step.Step.LogFilter] picks:
+// Dagger's own redirection shows it in the trace, too, and Terraform writes plans and
+// states there, with their secrets in clear.
+const runner = "/.slipway"
+
+// starting is that script for s, from a file, of which the trace shows the name.
+func starting(s step.Step) (*dagger.File, error) {
+	text := []byte(script(s))
+	name := filepath.Join(temporary, fmt.Sprintf("step-%x", sha256.Sum256(text))) // the same step has the same
+	if err := source.WriteFileAtomic(name, text, 0o600); err != nil {                   // in one go: the same step may be starting elsewhere
+		return nil, fmt.Errorf("starting %s: %w", s.Name, err)
 	}
-	return append([]string{"sh", "-c", script, step.ContainerOut}, s.Args...)
+	return dag.CurrentModule().WorkdirFile(name), nil
 }
+
+func script(s step.Step) string {
+	lines := []string{"#!/bin/sh", "{ date +%s >" + step.ContainerOut + "/" + beganFile + "; } 2>/dev/null"}
+	if s.Stdout == "" {
+		return strings.Join(append(lines, `exec "$@" >&2`), "\n")
+	}
+	file := quote(path.Join(step.ContainerOut, s.Stdout))
+	lines = append(lines, ": >"+file)
+	if s.LogFilter != "" {
+		lines = append(lines, "{ tail -f "+file+" | sed -unE "+quote(s.LogFilter)+"; } 2>/dev/null &")
+	}
+	return strings.Join(append(lines, `exec "$@" >>`+file), "\n")
+}
+
+// quote makes text one word of a shell.
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // prepare is the container that a step runs in: it has the part of the tree
 // that the step reads and nothing else, so that a change elsewhere leaves the
@@ -105,6 +152,9 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	container := dag.Container().From(s.Image)
 	for _, cache := range s.Caches {
 		container = container.WithMountedCache(cache.Path, dag.CacheVolume("slipway-"+cache.Name))
+		if cache.Variable != "" {
+			container = container.WithEnvVariable(cache.Variable, cache.Path)
+		}
 	}
 	container = container.
 		WithEnvVariable("PATH", "${PATH}:/", dagger.ContainerWithEnvVariableOpts{Expand: true}). // some images have their only program there
@@ -112,8 +162,16 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		WithMountedDirectory(step.ContainerSource, tree).
 		WithWorkdir(path.Join(step.ContainerSource, s.Dir))
 	// In order, or each call would be another one to the engine's cache.
+	var plain strings.Builder // all in one call, but for what its format would read otherwise
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
-		container = container.WithEnvVariable(name, s.Env[name])
+		if value := s.Env[name]; plainValue.MatchString(value) {
+			fmt.Fprintf(&plain, "%s=%s\n", name, value)
+		} else {
+			container = container.WithEnvVariable(name, value)
+		}
+	}
+	if plain.Len() > 0 {
+		container = container.WithEnvFileVariables(dag.File("environment", plain.String()).AsEnvFile())
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		container = container.WithSecretVariable(name, secret(name, s.Secrets[name]))
@@ -133,25 +191,20 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 	return container
 }
 
+var plainValue = regexp.MustCompile(`^[\w./:=@,+-]+$`)
+
 // secret is named by its content, too: Dagger knows a secret by its name alone.
 func secret(name, value string) *dagger.Secret {
 	sum := sha256.Sum256([]byte(value))
 	return dag.SetSecret(name+"-"+hex.EncodeToString(sum[:8]), value)
 }
 
-// inputs are what s reads of the output directory: what an earlier step left there,
-// and over that what the stage has put there.
+// inputs are what s reads of the output directory: what an earlier step left there, or
+// the stage has put there. The engine knows them by their content alone.
 func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 	inputs := dag.Directory()
 	if len(s.Inputs) == 0 {
 		return inputs, nil
-	}
-	if left, ok := c.left.Load(dir); ok {
-		var patterns []string
-		for _, name := range s.Inputs {
-			patterns = append(patterns, name, name+"/**")
-		}
-		inputs = left.(*dagger.Directory).Filter(dagger.DirectoryFilterOpts{Include: patterns})
 	}
 	here, err := os.Getwd()
 	if err != nil {
@@ -161,7 +214,7 @@ func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 		local := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Stat(local)
 		if err != nil {
-			continue // an earlier step left it, or it is not there at all
+			continue // it need not be there
 		}
 		below, err := filepath.Rel(here, local)
 		if err != nil || strings.HasPrefix(below, "..") {

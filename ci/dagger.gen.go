@@ -602,7 +602,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg platforms", err))
 				}
 			}
-			return (*Slipway).Build(&parent, ctx, services, platforms)
+			var withoutBase bool
+			if inputArgs["withoutBase"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withoutBase"]), &withoutBase)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withoutBase", err))
+				}
+			}
+			return (*Slipway).Build(&parent, ctx, services, platforms, withoutBase)
 		case "Changes":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -630,7 +637,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg tolerate", err))
 				}
 			}
-			return (*Slipway).Check(&parent, ctx, tolerate)
+			var withoutBase bool
+			if inputArgs["withoutBase"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withoutBase"]), &withoutBase)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withoutBase", err))
+				}
+			}
+			return (*Slipway).Check(&parent, ctx, tolerate, withoutBase)
 		case "CheckBuild":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)
@@ -833,7 +847,14 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg platform", err))
 				}
 			}
-			return (*Slipway).Image(&parent, ctx, service, platform)
+			var withoutBase bool
+			if inputArgs["withoutBase"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["withoutBase"]), &withoutBase)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg withoutBase", err))
+				}
+			}
+			return (*Slipway).Image(&parent, ctx, service, platform, withoutBase)
 		case "Lint":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

@@ -30,6 +30,11 @@ func (m *Slipway) Build(
 	//
 	// +optional
 	platforms []string,
+	// Assemble sites without their base image, and without asking its registry: good
+	// for a rehearsal only. Otherwise a base that cannot be reached is a failure.
+	//
+	// +optional
+	withoutBase bool,
 ) (*dagger.Directory, error) {
 	p, done, err := m.pipeline(ctx)
 	if err != nil {
@@ -40,7 +45,7 @@ func (m *Slipway) Build(
 	if err != nil {
 		return nil, fmt.Errorf("making room for the layouts: %w", err)
 	}
-	built, err := p.Build(ctx, pipeline.ImageOptions{Services: services, Platforms: platforms}, out)
+	built, err := p.Build(ctx, pipeline.ImageOptions{Services: services, Platforms: platforms, WithoutBase: withoutBase, RequireBase: true}, out)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +161,10 @@ func (m *Slipway) Image(
 	//
 	// +optional
 	platform dagger.Platform,
+	// Assemble a site without its base image: see build.
+	//
+	// +optional
+	withoutBase bool,
 ) (*dagger.Container, error) {
 	if platform == "" {
 		var err error
@@ -168,7 +177,7 @@ func (m *Slipway) Image(
 		return nil, err
 	}
 	defer done()
-	built, err := p.BuildImages(ctx, pipeline.ImageOptions{Services: []string{service}, Platforms: []string{string(platform)}})
+	built, err := p.BuildImages(ctx, pipeline.ImageOptions{Services: []string{service}, Platforms: []string{string(platform)}, WithoutBase: withoutBase, RequireBase: true})
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +196,7 @@ func (m *Slipway) Image(
 	return dag.Container(dagger.ContainerOpts{Platform: platform}).Import(file.File(filepath.Base(archive.Name()))).Sync(ctx)
 }
 
-// Lock locks the images from elsewhere to what their registries have now.
+// Lock pins the images from elsewhere to the digests that their registries have now.
 //
 // It returns the lock file: export it to ci/images.lock.json.
 //

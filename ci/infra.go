@@ -68,11 +68,13 @@ func (m *Slipway) Plan(
 	//
 	// +default="terraform"
 	dir string,
-	// Settings of the backend, KEY=VALUE.
+	// Settings of the backend, KEY=VALUE. Commas separate: quote a value that has some,
+	// as in --backend-config='"KEY=a,b"'.
 	//
 	// +optional
 	backendConfig []string,
-	// Values of variables, NAME=VALUE.
+	// Values of variables, NAME=VALUE. Commas separate: quote a value that has some, as
+	// in --vars='"NAME=a,b"'.
 	//
 	// +optional
 	vars []string,
@@ -135,11 +137,13 @@ func (m *Slipway) Apply(
 	//
 	// +default="terraform"
 	dir string,
-	// Settings of the backend, KEY=VALUE.
+	// Settings of the backend, KEY=VALUE. Commas separate: quote a value that has some,
+	// as in --backend-config='"KEY=a,b"'.
 	//
 	// +optional
 	backendConfig []string,
-	// Values of variables, NAME=VALUE.
+	// Values of variables, NAME=VALUE. Commas separate: quote a value that has some, as
+	// in --vars='"NAME=a,b"'.
 	//
 	// +optional
 	vars []string,

@@ -36,7 +36,7 @@ type Lint struct {
 // Nginx on its configuration, terraform and tflint on the platform, and searches for secrets and
 // misconfiguration. It fails when it finds something, with all findings.
 //
-// +cache="10m"
+// +cache="session"
 func (m *Slipway) Lint(
 	ctx context.Context,
 	// Run only these checks: golangci-lint, govulncheck, terraform, gofumpt,
@@ -105,8 +105,7 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 	return m.Source.WithDirectory(".", formatted.Filter(dagger.DirectoryFilterOpts{Include: found.Files})).Changes(m.Source), nil
 }
 
-// CheckFmt fails when a Go or Terraform file is not formatted, with the
-// difference.
+// CheckFmt fails when a Go or Terraform file is not formatted, and shows the difference.
 //
 // +check
 func (m *Slipway) CheckFmt(ctx context.Context) error {

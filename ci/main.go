@@ -93,7 +93,11 @@ func New(
 // ignored is what is no part of a source tree. Dagger's own pragma for it would make a
 // directory of each commit another one to the cache, whatever of it is read.
 func ignored() []string {
-	return []string{".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env"}
+	return []string{
+		".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env",
+		".git/FETCH_HEAD", ".git/ORIG_HEAD", ".git/COMMIT_EDITMSG", ".git/*.lock", ".git/hooks", ".git/logs",
+		".git/refs/remotes", ".git/refs/stash", ".git/worktrees", // what git fetch and the like change
+	}
 }
 
 // checkout is the repository that a call is made in, less what is ignored. Outside of
@@ -127,7 +131,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	}
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
-		c := newContainers(m.Source)
+		c := containers{source: m.Source}
 		if environment != nil {
 			c.environment, c.emulator = environment, m.Account.Emulator
 		}
@@ -147,6 +151,9 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	return p, done, nil
 }
 
+// temporary is the folder of temporary files, below the module's own directory.
+const temporary = "tmp"
+
 // stayHome puts temporary files below the module's own directory: from nowhere else
 // can they be handed to a container.
 func stayHome() error {
@@ -154,7 +161,7 @@ func stayHome() error {
 	if err != nil {
 		return fmt.Errorf("finding the module's directory: %w", err)
 	}
-	there := filepath.Join(here, "tmp")
+	there := filepath.Join(here, temporary)
 	if err := errors.Join(os.MkdirAll(there, 0o700), os.Setenv("TMPDIR", there)); err != nil {
 		return fmt.Errorf("making room for temporary files: %w", err)
 	}

@@ -15,9 +15,9 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Rehearse delivers the services with everything real but AWS.
+// Rehearse delivers the services against an embedded AWS, with everything else real.
 //
-// Against an embedded AWS it goes through test, build, publish, and a release under traffic. It fails
+// It goes through test, build, publish, and a release under traffic. It fails
 // when the release does, with the causes; the scenarios other than happy are
 // there to fail.
 //
@@ -35,6 +35,7 @@ func (m *Slipway) Rehearse(
 	// +optional
 	skipTests bool,
 ) (*Release, error) {
+	defer alive("rehearsal")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return nil, err
@@ -66,11 +67,12 @@ func (m *Slipway) Rehearse(
 //
 // The second plan must be empty, but for what moto is known to forget. It needs no account.
 func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
+	defer alive("rehearsal of the platform")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return "", err
 	}
-	tests := newContainers(m.Source).prepare(step.Step{
+	tests := containers{source: m.Source}.prepare(step.Step{
 		Image: lock.Reference("moto"), Dir: gotest.PipelineTests, Caches: step.GoCaches(),
 	}).
 		WithDirectory("/usr/local/go", dag.Container().From(lock.Reference("go")).Directory("/usr/local/go")).
@@ -87,8 +89,9 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 // terraformBinary is the tool's place in its image.
 const terraformBinary = "/bin/terraform"
 
-// Up runs the services in the engine, as they run on AWS: `dagger call up up`
-// serves them at http://localhost:8080.
+// Up runs the services in the engine, as they run on AWS, at http://localhost:8080.
+//
+// Call it as dagger call up up: the second one forwards the port.
 //
 // +up
 func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
@@ -116,6 +119,6 @@ func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 
 // command is a container with the slipway command, at the root of the tree.
 func (m *Slipway) command(lock image.Lock) *dagger.Container {
-	return newContainers(m.Source).prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
+	return containers{source: m.Source}.prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
 		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})
 }

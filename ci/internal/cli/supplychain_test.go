@@ -314,6 +314,11 @@ func TestScan(t *testing.T) {
 	code, stdout, stderr = run(t, "scan", "--fail-on", "critical", "--source", dir, "--service", "api")
 	require.Equal(t, outcome.Done, code, stderr)
 	require.Contains(t, stdout, "ok    unknown")
+	for _, args := range [][]string{{}, {"--from", layouts}} {
+		code, _, stderr = run(t, append([]string{"scan", "--source", dir}, args...)...)
+		require.Equal(t, outcome.Refused, code, stderr)
+		require.Contains(t, stderr, "scanning web: ", "half an image is no image without findings")
+	}
 	sourcetest.Write(t, dir, supplychain.ExceptionsFile, "vulnerabilities: [{id: CVE-2026-2, statement: s, expired_at: 2999-12-31}]")
 	tools.Commands()
 	_, _, _ = run(t, append([]string{"scan"}, from...)...)

@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"dagger/slipway/internal/infra/terraform"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -67,12 +69,19 @@ func (s Stage) Validate(ctx context.Context) (Validation, error) {
 	if err := s.checkFormat(ctx, &v); err != nil {
 		return v, err
 	}
-	for _, dir := range dirs {
+	found := make([]Validation, len(dirs))
+	var group errgroup.Group // a root's tests run one after the other, and mostly wait
+	for n, dir := range dirs {
 		one := s
 		one.Dir = dir
-		if err := one.validate(ctx, &v); err != nil {
-			return v, err
-		}
+		group.Go(func() error { return one.validate(ctx, &found[n]) })
+	}
+	err = group.Wait()
+	for _, one := range found {
+		v.Findings, v.Roots = append(v.Findings, one.Findings...), append(v.Roots, one.Roots...)
+	}
+	if err != nil {
+		return v, err
 	}
 	slices.SortStableFunc(v.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -7,6 +7,7 @@ import (
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // ImageOptions select images.
@@ -17,6 +18,10 @@ type ImageOptions struct {
 	Platforms []string
 	// From is a folder of OCI layouts to use instead of building; empty means to build.
 	From string
+	// WithoutBase builds sites without their base image and sends no request to its
+	// registry: good for a rehearsal. RequireBase refuses a site whose base image cannot
+	// be reached.
+	WithoutBase, RequireBase bool
 }
 
 // Build builds images from the tree and writes their OCI layouts to a folder.
@@ -48,7 +53,7 @@ func (p Pipeline) images(ctx context.Context, t tree, options ImageOptions) (ima
 	if options.From != "" {
 		return delivery.ReadLayouts(options.From, services)
 	}
-	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache}
+	builder := image.Builder{Source: t.Tree, Exec: p.exec(t.Tree, nil), Lock: t.lock, Cache: p.Cache, Offline: options.WithoutBase, RequireBase: options.RequireBase}
 	if builder.Platforms, err = image.ParsePlatforms(options.Platforms); err != nil {
 		return nil, err
 	}
@@ -133,6 +138,11 @@ func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplych
 	images, err := p.images(ctx, t, options.ImageOptions)
 	if err != nil {
 		return found, err
+	}
+	for _, img := range images {
+		if img.MissingBase != "" {
+			return found, outcome.Refusedf("scanning %s: %s, so the scan would find nothing in it: build it where the registry of its base image can be reached", img.Service.Name, img.MissingBase)
+		}
 	}
 	return delivery.ScanImages(ctx, p.exec(t.Tree, nil), t.lock, images, s)
 }

@@ -113,6 +113,8 @@ func TestBadInput(t *testing.T) {
 		"no credentials":    {`status { report }`, "no AWS credentials: on a laptop --aws-credentials="},
 		"unknown service":   {`build(services: ["nope"]) { entries }`, `no service "nope"`},
 		"unknown platform":  {`build(platforms: ["plan9/mips"]) { entries }`, "which Fargate runs"},
+		"no base":           {`build(services: ["web"]) { entries }`, "base 127.0.0.1:1/nginx cannot be reached, and without it"},
+		"no base to scan":   {`scan(services: ["web"]) { result }`, "scanning web: base 127.0.0.1:1/nginx cannot be reached"},
 		"a limit":           {`deploy(timeout: "soon") { result }`, `--timeout "soon" is no duration`},
 		"an unknown commit": {`deploy(sha: "abc") { result }`, "no AWS credentials"},
 	}

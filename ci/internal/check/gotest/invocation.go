@@ -28,6 +28,10 @@ const (
 	profileFile = "cover.out"
 )
 
+// logFilter selects, of the events, the packages that are over and the tests that failed.
+const logFilter = `s/^\{"Time":"[^"]*","Action":"(pass|fail|skip)","Package":"([^"]+)","Elapsed":([0-9.]+)[,}].*$/\2: \1 in \3s/p
+s/^\{"Time":"[^"]*","Action":"fail","Package":"([^"]+)","Test":"([^"]+)".*$/\1: \2 failed/p`
+
 // Step is the one definition of how the tests of a module are run. Of o it
 // uses Image, Race, Timeout and Tree.
 //
@@ -38,13 +42,14 @@ const (
 func Step(module string, o Options) step.Step {
 	module = path.Clean(module)
 	s := step.Step{
-		Name:   "test " + module,
-		Image:  o.Image,
-		Dir:    module,
-		Args:   []string{"go", "test", "-json"},
-		Env:    map[string]string{"GOWORK": "off", "GOTMPDIR": step.Out},
-		Stdout: eventsFile,
-		Caches: step.GoCaches(),
+		Name:      "test " + module,
+		Image:     o.Image,
+		Dir:       module,
+		Args:      []string{"go", "test", "-json"},
+		Env:       map[string]string{"GOWORK": "off", "GOTMPDIR": step.Out},
+		Stdout:    eventsFile,
+		LogFilter: logFilter,
+		Caches:    step.GoCaches(),
 	}
 	if o.Race {
 		s.Args = append(s.Args, "-race")

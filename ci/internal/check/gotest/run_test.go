@@ -1,6 +1,7 @@
 package gotest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -76,8 +77,9 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 			{Name: "go-mod", Path: "/go/pkg/mod"},
 			{Name: "go-build", Path: "/root/.cache/go-build"},
 		},
-		Stdout:  "test.json",
-		Include: []string{"backend"},
+		Stdout:    "test.json",
+		LogFilter: logFilter,
+		Include:   []string{"backend"},
 	}, s)
 
 	plainStep := Step("ci", Options{})
@@ -97,6 +99,18 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 	require.Equal(t, "2", known.Env["SLIPWAY_TREE_SITE"])
 	require.Equal(t, "2", Step("ci/test", o).Env["SLIPWAY_TREE_SITE"])
 	require.NotContains(t, Step("backend", o).Env, "SLIPWAY_TREE", "a service reads its own folder alone")
+}
+
+// TestTell: packages that are over and tests that failed, and nothing that they said.
+func TestTell(t *testing.T) {
+	events, err := os.ReadFile(recording)
+	require.NoError(t, err)
+	sed := exec.CommandContext(t.Context(), "sed", "-nE", logFilter)
+	sed.Stdin = bytes.NewReader(events)
+	told, err := sed.Output()
+	require.NoError(t, err)
+	require.Contains(t, string(told), "example.com/zoo: TestExit0 failed\nexample.com/zoo: fail in 0.023s\nexample.com/zoo/brokendep: fail in 0s\n")
+	require.NotContains(t, string(told), "unexpected call")
 }
 
 func TestRunRefusesOptionsThatNameNothing(t *testing.T) {

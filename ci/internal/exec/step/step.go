@@ -44,6 +44,10 @@ type Step struct {
 	// Stdout names the file, relative to the output directory, that receives
 	// standard output. If it is empty, standard output is logged.
 	Stdout string
+	// LogFilter is a sed -nE program: a container logs the lines of that file that it
+	// prints, while the tool runs. It must print no values. On the host, the stages log
+	// progress themselves.
+	LogFilter string
 	// Include lists the parts of the source tree that the step reads,
 	// slash-separated and relative to its root; empty means all. A container gets only
 	// these, so that other changes do not invalidate its cache.
@@ -91,8 +95,9 @@ func IncludeFolder(folder string) []string {
 // Cache is a cache directory of a tool. On the host the tool uses its own; in a container
 // it is a volume mounted at Path.
 type Cache struct {
-	Name string // volume name, shared by all steps
-	Path string // mount point in the container
+	Name     string // volume name, shared by all steps
+	Path     string // mount point in the container
+	Variable string // environment variable that names the mount point, for a tool that needs it
 }
 
 // Expand returns a copy of s in which [Out] is replaced by dir.

@@ -27,6 +27,9 @@ type Builder struct {
 	// Offline builds sites without their base image and sends no request to its
 	// registry.
 	Offline bool
+	// RequireBase refuses a site whose base image cannot be reached. Otherwise it is
+	// built without.
+	RequireBase bool
 	// RequireCommitted refuses any file that differs from the commit. Otherwise
 	// only differences that git status does not show are refused.
 	RequireCommitted bool

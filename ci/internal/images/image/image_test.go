@@ -308,6 +308,11 @@ func TestBase(t *testing.T) {
 		b.Lock.Images["nginx"] = image.Pin{Reference: "127.0.0.1:1/nginx:stable"}
 		_, web := build(t, b)
 		require.Equal(t, "base 127.0.0.1:1/nginx cannot be reached", web.MissingBase)
+		b.RequireBase = true
+		p, err := platform.Load(b.Source.Dir)
+		require.NoError(t, err)
+		_, err = b.Build(t.Context(), p.Services[1:])
+		require.ErrorContains(t, err, "building web: base 127.0.0.1:1/nginx cannot be reached, and without it the image is good for a rehearsal only")
 	})
 }
 

@@ -78,6 +78,9 @@ func (b Builder) nginxBases(ctx context.Context) ([]v1.Image, string, error) {
 		if !errors.Is(err, errUnreachable) {
 			return nil, "", err
 		}
+		if b.RequireBase {
+			return nil, "", fmt.Errorf("%w, and without it the image is good for a rehearsal only: check the network and the proxy of what builds", err)
+		}
 		reason = err.Error()
 	}
 	for n := range bases {

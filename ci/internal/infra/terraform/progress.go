@@ -65,3 +65,14 @@ var progressTypes = map[string]bool{
 	TypeApplyStart:    true, "apply_progress": true, TypeApplyComplete: true, TypeApplyErrored: true,
 	"provision_errored": true, "test_summary": true,
 }
+
+// logFilter selects the same of Terraform's event streams with sed: what is installed, and
+// what happens to resources and in tests. It leaves out the identifier of a resource,
+// which may be a secret, and addresses of modules, which may have one.
+const logFilter = `s/^\{"@level":"info","@message":"((Initializing|Installing|Installed|Finding|Reusing|Using) [^"\\]*)".*"type":"init_output"\}$/\1/p
+/^\{"@level":"info".*"type":"(refresh_start|planned_change|apply_start|apply_progress|apply_complete|test_file|test_run|test_summary|change_summary)"\}$/{
+s/^\{"@level":"info","@message":"(([^"\\]|\\.)*)".*$/\1/
+s/ \[id=.*$//
+s/\\"/"/g
+p
+}`

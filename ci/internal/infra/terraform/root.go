@@ -72,7 +72,7 @@ func (r Root) InitStep(b Backend) step.Step {
 		args = append(args, "-backend-config="+config)
 	}
 	s := r.step("init", args...)
-	s.NoCache, s.Intermediate = true, providerDirs()
+	s.NoCache = true
 	s.PassEnv = append(s.PassEnv, "AWS_*")
 	return s
 }
@@ -80,13 +80,9 @@ func (r Root) InitStep(b Backend) step.Step {
 // OfflineInitStep installs providers and modules without a backend.
 func (r Root) OfflineInitStep() step.Step {
 	s := r.step("init", "init", "-input=false", "-json", "-no-color", "-lockfile=readonly", "-backend=false")
-	s.Intermediate = providerDirs()
+	s.NoCache = true // the result links to the provider cache, which may be gone
 	return s
 }
-
-// providerDirs are the outputs of init that only Terraform reads: hundreds of
-// megabytes.
-func providerDirs() []string { return []string{DataDir + "/providers"} }
 
 // ValidateStep validates the configuration.
 func (r Root) ValidateStep() step.Step {
@@ -161,9 +157,10 @@ func (r Root) ApplyStep(o ApplyOptions) step.Step {
 }
 
 // withoutCLIArgs removes options that the environment adds to every command:
-// read-only commands do not accept those of plan, such as -target.
+// read-only commands do not accept those of plan, such as -target. Their output is not
+// logged: a plan or a state has secrets.
 func withoutCLIArgs(s step.Step) step.Step {
-	s.Env["TF_CLI_ARGS"] = ""
+	s.Env["TF_CLI_ARGS"], s.LogFilter = "", ""
 	return s
 }
 
@@ -194,9 +191,11 @@ func (r Root) step(name string, args ...string) step.Step {
 			"TF_INPUT":           "0",
 			"CHECKPOINT_DISABLE": "1", // no check for new versions
 		},
-		Stdout:  StreamFile(args[0]),
-		Include: slices.Clone(include),
-		PassEnv: []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
+		Stdout:    StreamFile(args[0]),
+		LogFilter: logFilter,
+		Caches:    []step.Cache{{Name: "terraform", Path: "/root/.terraform.d/plugin-cache", Variable: "TF_PLUGIN_CACHE_DIR"}},
+		Include:   slices.Clone(include),
+		PassEnv:   []string{"TF_VAR_*", "TF_WORKSPACE", "TF_CLI_CONFIG_FILE", "TF_TOKEN_*"},
 	}
 }
 

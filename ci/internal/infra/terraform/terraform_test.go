@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -32,7 +33,7 @@ func TestSteps(t *testing.T) {
 	}{
 		"init": {init, "init -input=false -json -no-color -lockfile=readonly -backend-config=bucket=b -backend-config=x.tfbackend", "init.jsonl", nil, true, false},
 		"init without a backend": {
-			root.OfflineInitStep(), "init -input=false -json -no-color -lockfile=readonly -backend=false", "init.jsonl", nil, false, false,
+			root.OfflineInitStep(), "init -input=false -json -no-color -lockfile=readonly -backend=false", "init.jsonl", nil, true, false,
 		},
 		"validate": {root.ValidateStep(), "validate -json -no-color", "validate.jsonl", []string{"data"}, false, false},
 		"fmt":      {root.FormatStep(), "fmt -check -diff -recursive -no-color", "fmt.jsonl", nil, false, false},
@@ -66,7 +67,7 @@ func TestSteps(t *testing.T) {
 			require.Equal(t, tt.inputs, tt.step.Inputs)
 			require.Equal(t, tt.fresh, tt.step.NoCache, "what asks or changes the world is never cached")
 			require.Equal(t, tt.careful, tt.step.InterruptOnly)
-			require.Equal(t, tt.fresh && !strings.HasPrefix(name, "show"), strings.Contains(strings.Join(tt.step.PassEnv, " "), "AWS_*"), "credentials")
+			require.Equal(t, tt.fresh && name != "show" && name != "init without a backend", strings.Contains(strings.Join(tt.step.PassEnv, " "), "AWS_*"), "credentials")
 			require.Equal(t, []string{"terraform"}, tt.step.Include)
 			require.Equal(t, "terraform:1.11", tt.step.Image)
 			value, set := tt.step.Env["TF_CLI_ARGS"]
@@ -317,6 +318,35 @@ tests/t.tftest.hcl: run "c": error
 Failure! 1 passed, 2 failed.
 a: done
 `, out.String(), "of tests, what failed and the count")
+}
+
+// TestLogFilter checks that what a container logs of a step has no values.
+func TestLogFilter(t *testing.T) {
+	const planted = "hunter2"
+	line := func(message, rest string) string {
+		return `{"@level":"info","@message":"` + message + `","@module":"terraform.ui","@timestamp":"2026-11-29T13:24:14Z",` + rest + "}\n"
+	}
+	stream := line("Initializing provider plugins...", `"message_code":"x","type":"init_output"`) +
+		line("Downloading git::https://hunter2@example.com/m.git for m...", `"type":"init_output"`) +
+		line(`a.b[\"k\"]: Creating...`, `"hook":{"action":"create"},"type":"apply_start"`) +
+		line("a.b: Creation complete after 1s [id=hunter2]", `"hook":{"id_key":"id","id_value":"hunter2"},"type":"apply_complete"`) +
+		line("a.b: (local-exec): hunter2", `"hook":{"output":"hunter2"},"type":"provision_progress"`) +
+		line("Outputs: 1", `"outputs":{"pw":{"sensitive":false,"type":"apply_start","value":"hunter2"}},"type":"outputs"`) +
+		line(`hunter2 \"type\":\"apply_start\"}`, `"type":"diagnostic"`) +
+		line(`  \"run\"... pass`, `"test_run":{"path":"t","run":"run"},"type":"test_run"`) +
+		`{"format_version":"1.2","planned_values":{"type":"apply_start"},"pw":"hunter2"}` + "\n"
+	root := terraform.Root{Dir: "terraform"}
+	for name, want := range map[string]string{
+		root.ApplyStep(terraform.ApplyOptions{}).LogFilter: "Initializing provider plugins...\n" + `a.b["k"]: Creating...` + "\na.b: Creation complete after 1s\n" + `  "run"... pass` + "\n",
+		root.ShowStep().LogFilter:                          "", root.StatePullStep().LogFilter: "",
+	} {
+		sed := exec.CommandContext(t.Context(), "sed", "-nE", name)
+		sed.Stdin = strings.NewReader(stream)
+		logged, err := sed.Output()
+		require.NoError(t, err)
+		require.Equal(t, want, string(logged))
+		require.NotContains(t, string(logged), planted)
+	}
 }
 
 // FuzzExplain reads streams of any content: nothing panics, and the explanation is

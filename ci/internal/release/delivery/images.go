@@ -67,6 +67,9 @@ func (d Delivery) references(ctx context.Context, sha string, o Options) (map[st
 	if err != nil {
 		return nil, err
 	}
+	if err := requireBase("comparing", registry, built); err != nil {
+		return nil, err
+	}
 	for n, s := range missing {
 		digest, err := built[n].Digest()
 		if err != nil {

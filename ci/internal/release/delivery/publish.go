@@ -173,10 +173,8 @@ func ReadLayouts(dir string, services []platform.Service) ([]image.Image, error)
 
 // publish publishes images and tags them with the commit.
 func (d Delivery) publish(ctx context.Context, to Destination, sha string, images []image.Image, attest attestFunc, latest *bool) ([]PublishedImage, error) {
-	for _, img := range images { // before anything is sent
-		if img.MissingBase != "" && !registry.IsLoopback(to.Registry.Host) {
-			return nil, outcome.Refusedf("publishing %s: %s, so the image has no web server: build it where the registry of its base image can be reached", img.Service.Name, img.MissingBase)
-		}
+	if err := requireBase("publishing", to.Registry, images); err != nil { // before anything is sent
+		return nil, err
 	}
 	move := to.latest(ctx, repositories(images), latest)
 	published := make([]PublishedImage, len(images))
@@ -189,6 +187,16 @@ func (d Delivery) publish(ctx context.Context, to Destination, sha string, image
 		})
 	}
 	return published, group.Wait()
+}
+
+// requireBase refuses images without their base image, except for an embedded registry.
+func requireBase(doing string, to *registry.Registry, images []image.Image) error {
+	for _, img := range images {
+		if img.MissingBase != "" && !registry.IsLoopback(to.Host) {
+			return outcome.Refusedf("%s %s: %s, so the image has no web server: build it where the registry of its base image can be reached", doing, img.Service.Name, img.MissingBase)
+		}
+	}
+	return nil
 }
 
 func (d Delivery) publishOne(ctx context.Context, to Destination, sha string, img image.Image, move map[string]registry.LatestPolicy, attest attestFunc) (PublishedImage, error) {

@@ -119,7 +119,7 @@ const runner = "/.slipway"
 func starting(s step.Step) (*dagger.File, error) {
 	text := []byte(script(s))
 	name := filepath.Join(temporary, fmt.Sprintf("step-%x", sha256.Sum256(text))) // the same step has the same
-	if err := source.WriteFileAtomic(name, text, 0o600); err != nil {                   // in one go: the same step may be starting elsewhere
+	if err := source.WriteFileAtomic(name, text, 0o600); err != nil {             // in one go: the same step may be starting elsewhere
 		return nil, fmt.Errorf("starting %s: %w", s.Name, err)
 	}
 	return dag.CurrentModule().WorkdirFile(name), nil

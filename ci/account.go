@@ -20,8 +20,8 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Account is what the functions talk to AWS with. Secrets stay references: their
-// text is read where it is used, and never becomes a field.
+// Account has the credentials for AWS. Secrets stay references: their plaintext is read
+// where it is used, and is never a field.
 type Account struct {
 	// +private
 	Credentials *dagger.Secret
@@ -39,11 +39,11 @@ type Account struct {
 	Emulator *dagger.Service
 }
 
-// emulatorHost is what tools in containers call the emulator of AWS.
+// emulatorHost is the host name of the emulator in containers.
 const emulatorHost = "aws"
 
-// backend are settings of the state's backend. An emulator's name has no subdomains, which
-// buckets would be.
+// backend adds path-style addressing to the settings of the S3 backend for an emulator:
+// its host name has no subdomains for buckets.
 func (a Account) backend(config []string) []string {
 	if a.Emulator == nil {
 		return config
@@ -51,7 +51,7 @@ func (a Account) backend(config []string) []string {
 	return append([]string{"use_path_style=true"}, config...)
 }
 
-// options are what the SDK is set up with. What they hold open is ended by stop.
+// options returns the options of the SDK; stop releases what they use.
 func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), err error) {
 	options := awsauth.Options{Region: a.Region, Role: a.Role, Run: a.Run}
 	for _, secret := range []struct {
@@ -75,7 +75,7 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 	}
 	stop = func() {}
 	if a.Emulator != nil {
-		if options.Endpoint, stop, err = reach(ctx, a.Emulator); err != nil {
+		if options.Endpoint, stop, err = forwardPorts(ctx, a.Emulator); err != nil {
 			return o, nil, err
 		}
 		if a.Credentials == nil {
@@ -85,9 +85,9 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 	return options, stop, nil
 }
 
-// attestations say how what is published is attested: as the job that it is part
-// of, where there is one. An emulator's job is none of GitHub's, and what it publishes
-// is nothing for Sigstore's public log.
+// attestations returns how to attest published images: as the GitHub Actions job, if its
+// token was given. Images for an emulator are not signed: they do not belong into
+// Sigstore's public log.
 func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attestations, error) {
 	if a.TokenURL == nil || a.Token == nil || a.Emulator != nil {
 		return delivery.Attestations{}, nil
@@ -113,10 +113,10 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	return attestations, err
 }
 
-// door makes the address of the load balancer lead to the emulator, whose endpoint
-// answers for it: without that, no front door on another machine could be asked. An
-// emulator without a load balancer of its own has none to lead to.
-func door(ctx context.Context, options awsauth.Options) (stop func()) {
+// forwardLoadBalancer forwards the address of the load balancer to the endpoint of the
+// emulator, which serves it by its Host header: the smoke test could not reach it
+// otherwise. It does nothing if the emulator has no load balancer.
+func forwardLoadBalancer(ctx context.Context, options awsauth.Options) (stop func()) {
 	stop = func() {}
 	config, err := awsauth.Load(ctx, options)
 	if err != nil {
@@ -132,15 +132,15 @@ func door(ctx context.Context, options awsauth.Options) (stop func()) {
 	}
 	opened, err := localaws.ListenAndForward(ctx, at.Host, strings.TrimPrefix(options.Endpoint, "http://"))
 	if err != nil {
-		return stop // its port leads there already
+		return stop // the port is forwarded already
 	}
 	return func() { _ = opened.Close() }
 }
 
-// reach makes the emulator's ports lead from this container to it, under the
-// numbers that they have: an emulator names its registry and its load balancer by
-// addresses of the machine that it runs on.
-func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop func(), err error) {
+// forwardPorts forwards the ports of the emulator from this container, with the same
+// numbers: an emulator returns addresses of its own machine for its registry and load
+// balancer.
+func forwardPorts(ctx context.Context, emulator *dagger.Service) (endpoint string, stop func(), err error) {
 	running, err := emulator.Start(ctx)
 	if err != nil {
 		return "", nil, fmt.Errorf("starting the emulator of AWS: %w", err)
@@ -174,7 +174,7 @@ func reach(ctx context.Context, emulator *dagger.Service) (endpoint string, stop
 		open = append(open, f)
 	}
 	if len(open) == 0 {
-		return "", nil, errors.New("the emulator of AWS exposes no port: name one, as in --aws=tcp://127.0.0.1:4566")
+		return "", nil, errors.New("the AWS emulator exposes no port: set one, as in --aws=tcp://127.0.0.1:4566")
 	}
 	return "http://" + open[0].Address(), stop, nil
 }

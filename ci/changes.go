@@ -2,23 +2,23 @@ package main
 
 import "context"
 
-// Changes is what a push or a pull request means for the pipeline.
+// Changes says which stages a push or a pull request needs.
 type Changes struct {
-	// Deploy tells that something changed which a release may be made of.
+	// Deploy reports whether a service may have changed.
 	Deploy bool
-	// Plan tells that something changed which the platform is made of.
+	// Plan reports whether the platform may have changed.
 	Plan bool
-	// Outputs are the lines for GITHUB_OUTPUT: deploy=true|false, plan=true|false.
+	// Outputs has the lines for GITHUB_OUTPUT: deploy=true|false, plan=true|false.
 	Outputs string
 	// Report is the reason, for a terminal.
 	Report string
 }
 
-// Changes tells what has changed since a commit: what is released, the platform, or neither.
+// Changes shows what changed since a commit: services, the platform, or neither.
 func (m *Slipway) Changes(
 	ctx context.Context,
-	// Full id of the commit to compare with. Empty, all zeros or unknown: everything
-	// counts as changed.
+	// Full id of the commit to compare with. If it is empty, all zeros or unknown,
+	// everything counts as changed.
 	//
 	// +optional
 	since string,

@@ -13,7 +13,7 @@ import (
 	"dagger/slipway/internal/dagger"
 )
 
-// Checked is what came of everything that a change must pass.
+// Checked is the result of all checks.
 type Checked struct {
 	// Result is succeeded or failed.
 	Result string
@@ -28,10 +28,10 @@ type Checked struct {
 	Reports *dagger.Directory
 }
 
-// Check does everything that a change must pass: lint, test, validate, build.
+// Check runs everything that a change must pass: lint, test, validate, build.
 //
-// The checks run side by side, a span each; what fails is told as soon as it is known, and hides
-// nothing of the others. No check needs credentials.
+// The checks run concurrently, with a span each. A failed check does not stop the others. No check
+// needs credentials.
 //
 // +cache="session"
 func (m *Slipway) Check(
@@ -40,7 +40,7 @@ func (m *Slipway) Check(
 	//
 	// +optional
 	tolerate bool,
-	// Assemble sites without their base image: see build.
+	// Build sites without their base image: see build.
 	//
 	// +optional
 	withoutBase bool,
@@ -116,7 +116,7 @@ func (m *Slipway) Check(
 	return checked, nil
 }
 
-// CheckLint fails when something is found in code, workflows or configuration.
+// CheckLint fails if there are findings in code, workflows or configuration.
 //
 // +check
 // +cache="10m"
@@ -125,7 +125,7 @@ func (m *Slipway) CheckLint(ctx context.Context) error {
 	return err
 }
 
-// CheckTest fails when a test does, or when too little is covered.
+// CheckTest fails if a test fails, or if coverage is below the minimum.
 //
 // +check
 func (m *Slipway) CheckTest(ctx context.Context) error {
@@ -133,7 +133,7 @@ func (m *Slipway) CheckTest(ctx context.Context) error {
 	return err
 }
 
-// CheckValidate fails when something is found in the Terraform configuration.
+// CheckValidate fails if there are findings in the Terraform configuration.
 //
 // +check
 func (m *Slipway) CheckValidate(ctx context.Context) error {
@@ -141,7 +141,7 @@ func (m *Slipway) CheckValidate(ctx context.Context) error {
 	return err
 }
 
-// CheckBuild fails when an image cannot be built.
+// CheckBuild fails if an image cannot be built.
 //
 // +check
 func (m *Slipway) CheckBuild(ctx context.Context) error {
@@ -149,7 +149,7 @@ func (m *Slipway) CheckBuild(ctx context.Context) error {
 	return err
 }
 
-// span shows what runs as one line of the trace.
+// span runs a function as one span of the trace.
 func span(ctx context.Context, name string, run func(context.Context) error) error {
 	ctx, s := Tracer().Start(ctx, name)
 	defer s.End()

@@ -22,22 +22,22 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// containers runs steps in containers, with the cache volumes that they name.
+// containers runs steps in containers, with their cache volumes.
 type containers struct {
 	source *dagger.Directory
-	// environment is what steps may be given that ask for it: see [step.Step].
+	// environment has the variables for steps that ask for them: see [step.Step.PassEnv].
 	environment map[string]string
-	// emulator stands for AWS; nil where AWS is meant.
+	// emulator is used instead of AWS, unless it is nil.
 	emulator *dagger.Service
 }
 
-// Run runs s in a container of its image and leaves its outputs in dir. It is one
-// line of the trace, below which its container says how far it is.
+// Run runs s in a container of its image and copies its outputs to dir. Its span in the
+// trace contains the log of the container.
 func (c containers) Run(ctx context.Context, s step.Step, dir string) (result step.Result, err error) {
 	if s.Image == "" {
 		return result, outcome.Usagef("%s has no image for %s: add its reference", image.LockFile, s.Args[0])
 	}
-	defer alive(s.Name)()
+	defer logElapsed(s.Name)()
 	err = span(ctx, s.Name, func(ctx context.Context) error {
 		result, err = c.run(ctx, s.Expand(step.ContainerOut), dir)
 		return err
@@ -48,32 +48,32 @@ func (c containers) Run(ctx context.Context, s step.Step, dir string) (result st
 func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Result, error) {
 	inputs, err := c.inputs(s, dir)
 	if err != nil {
-		return step.Result{}, fmt.Errorf("giving %s its inputs: %w", s.Name, err)
+		return step.Result{}, fmt.Errorf("preparing the inputs of %s: %w", s.Name, err)
 	}
-	start, err := starting(s)
+	script, err := entrypointFile(s)
 	if err != nil {
 		return step.Result{}, err
 	}
 	done := c.prepare(s).WithDirectory(step.ContainerOut, inputs).
-		WithFile(runner, start, dagger.ContainerWithFileOpts{Permissions: 0o755}).WithEntrypoint([]string{runner})
+		WithFile(entrypoint, script, dagger.ContainerWithFileOpts{Permissions: 0o755}).WithEntrypoint([]string{entrypoint})
 	if s.NoCache {
-		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // no run is another's cache
+		done = done.WithEnvVariable("SLIPWAY_RUN", time.Now().Format(time.RFC3339Nano)) // never from the cache
 	}
 	done = done.WithExec(s.Args, dagger.ContainerWithExecOpts{UseEntrypoint: true, Expect: dagger.ReturnTypeAny})
-	asked := time.Now().Unix()
+	requested := time.Now().Unix()
 	code, err := done.ExitCode(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
 	if code != 0 && !s.NoCache {
-		// The engine keeps failures, too, and what failed once may have been the network.
-		at, err := done.File(path.Join(step.ContainerOut, beganFile)).Contents(ctx)
-		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < asked {
+		// The engine caches failures too, but this one may be of the network.
+		at, err := done.File(path.Join(step.ContainerOut, startTimeFile)).Contents(ctx)
+		if began, wrong := strconv.ParseInt(strings.TrimSpace(at), 10, 64); err == nil && wrong == nil && began < requested {
 			s.NoCache = true
 			return c.run(ctx, s, dir)
 		}
 	}
-	said, err := done.Stderr(ctx)
+	stderr, err := done.Stderr(ctx)
 	if err != nil {
 		return step.Result{}, fmt.Errorf("running %s: %w", s.Name, err)
 	}
@@ -82,14 +82,13 @@ func (c containers) run(ctx context.Context, s step.Step, dir string) (step.Resu
 		out = out.WithoutDirectory(name)
 	}
 	if _, err := out.Export(ctx, dir); err != nil {
-		return step.Result{}, fmt.Errorf("taking the outputs of %s: %w", s.Name, err)
+		return step.Result{}, fmt.Errorf("reading the outputs of %s: %w", s.Name, err)
 	}
-	return step.Result{ExitCode: code, Stderr: said}, nil
+	return step.Result{ExitCode: code, Stderr: stderr}, nil
 }
 
-// alive says that a step still runs, until stop is called: one that compiles or waits
-// has nothing else to say.
-func alive(name string) (stop func()) {
+// logElapsed logs every few seconds that a step still runs, until stop is called.
+func logElapsed(name string) (stop func()) {
 	quit, began := make(chan struct{}), time.Now()
 	go func() {
 		for tick := time.NewTicker(8 * time.Second); ; {
@@ -105,28 +104,28 @@ func alive(name string) (stop func()) {
 	return func() { close(quit) }
 }
 
-// beganFile tells, in the output directory, when a step began: whether it ran now, or
-// its result is from the engine's cache.
-const beganFile = ".began"
+// startTimeFile has the time of a step's start, in the output directory. It shows whether
+// the result comes from the engine's cache.
+const startTimeFile = ".began"
 
-// runner is what a container starts its tool with. What is written to standard output
-// for a file goes there and nowhere else, but for what [step.Step.LogFilter] picks:
-// Dagger's own redirection shows it in the trace, too, and Terraform writes plans and
-// states there, with their secrets in clear.
-const runner = "/.slipway"
+// entrypoint is the path of the script that starts the tool in a container. It writes
+// standard output to the step's file; only the lines of [step.Step.LogFilter] are logged.
+// Dagger's own redirection would show all of it in the trace, and Terraform writes plans
+// and states there, with unencrypted secrets.
+const entrypoint = "/.slipway"
 
-// starting is that script for s, from a file, of which the trace shows the name.
-func starting(s step.Step) (*dagger.File, error) {
-	text := []byte(script(s))
-	name := filepath.Join(temporary, fmt.Sprintf("step-%x", sha256.Sum256(text))) // the same step has the same
-	if err := source.WriteFileAtomic(name, text, 0o600); err != nil {             // in one go: the same step may be starting elsewhere
-		return nil, fmt.Errorf("starting %s: %w", s.Name, err)
+// entrypointFile returns the script for s. The trace shows only the name of the file.
+func entrypointFile(s step.Step) (*dagger.File, error) {
+	text := []byte(entrypointScript(s))
+	name := filepath.Join(tempDir, fmt.Sprintf("step-%x", sha256.Sum256(text))) // the same for the same step
+	if err := source.WriteFileAtomic(name, text, 0o600); err != nil {           // the same step may start concurrently
+		return nil, fmt.Errorf("preparing %s: %w", s.Name, err)
 	}
 	return dag.CurrentModule().WorkdirFile(name), nil
 }
 
-func script(s step.Step) string {
-	lines := []string{"#!/bin/sh", "{ date +%s >" + step.ContainerOut + "/" + beganFile + "; } 2>/dev/null"}
+func entrypointScript(s step.Step) string {
+	lines := []string{"#!/bin/sh", "{ date +%s >" + step.ContainerOut + "/" + startTimeFile + "; } 2>/dev/null"}
 	if s.Stdout == "" {
 		return strings.Join(append(lines, `exec "$@" >&2`), "\n")
 	}
@@ -138,12 +137,11 @@ func script(s step.Step) string {
 	return strings.Join(append(lines, `exec "$@" >>`+file), "\n")
 }
 
-// quote makes text one word of a shell.
+// quote quotes text for a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
-// prepare is the container that a step runs in: it has the part of the tree
-// that the step reads and nothing else, so that a change elsewhere leaves the
-// step's result in the cache.
+// prepare returns the container of a step. It has only the parts of the tree that the
+// step reads, so that other changes do not invalidate its cache.
 func (c containers) prepare(s step.Step) *dagger.Container {
 	tree := c.source
 	if len(s.Include) > 0 {
@@ -157,12 +155,12 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		}
 	}
 	container = container.
-		WithEnvVariable("PATH", "${PATH}:/", dagger.ContainerWithEnvVariableOpts{Expand: true}). // some images have their only program there
+		WithEnvVariable("PATH", "${PATH}:/", dagger.ContainerWithEnvVariableOpts{Expand: true}). // some images have their only program in /
 		WithDirectory(step.ContainerOut, dag.Directory()).
 		WithMountedDirectory(step.ContainerSource, tree).
 		WithWorkdir(path.Join(step.ContainerSource, s.Dir))
-	// In order, or each call would be another one to the engine's cache.
-	var plain strings.Builder // all in one call, but for what its format would read otherwise
+	// Sorted, so that each call has the same cache key.
+	var plain strings.Builder // set in one call, except values that the env file format would change
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		if value := s.Env[name]; plainValue.MatchString(value) {
 			fmt.Fprintf(&plain, "%s=%s\n", name, value)
@@ -180,7 +178,7 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 		if s.PassesEnv(name) {
 			value := c.environment[name]
 			if name == "AWS_ENDPOINT_URL" {
-				value = strings.Replace(value, "127.0.0.1", emulatorHost, 1) // where it leads to from here: see reach
+				value = strings.Replace(value, "127.0.0.1", emulatorHost, 1) // see forwardPorts
 			}
 			container = container.WithSecretVariable(name, secret(name, value))
 		}
@@ -193,14 +191,15 @@ func (c containers) prepare(s step.Step) *dagger.Container {
 
 var plainValue = regexp.MustCompile(`^[\w./:=@,+-]+$`)
 
-// secret is named by its content, too: Dagger knows a secret by its name alone.
+// secret returns a secret whose name depends on its value too: Dagger identifies a secret
+// by its name alone.
 func secret(name, value string) *dagger.Secret {
 	sum := sha256.Sum256([]byte(value))
 	return dag.SetSecret(name+"-"+hex.EncodeToString(sum[:8]), value)
 }
 
-// inputs are what s reads of the output directory: what an earlier step left there, or
-// the stage has put there. The engine knows them by their content alone.
+// inputs returns the files that s reads of the output directory. Their cache key is their
+// content alone.
 func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 	inputs := dag.Directory()
 	if len(s.Inputs) == 0 {
@@ -214,7 +213,7 @@ func (c containers) inputs(s step.Step, dir string) (*dagger.Directory, error) {
 		local := filepath.Join(dir, filepath.FromSlash(name))
 		info, err := os.Stat(local)
 		if err != nil {
-			continue // it need not be there
+			continue // optional
 		}
 		below, err := filepath.Rel(here, local)
 		if err != nil || strings.HasPrefix(below, "..") {

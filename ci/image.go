@@ -17,21 +17,20 @@ import (
 
 // Build builds the images of the services.
 //
-// It returns one OCI image layout per service, in a folder of its name, and images.json with
-// the digests. The same source gives the same digests as on any other machine.
+// It returns an OCI image layout for each service, in a folder with its name, and images.json with
+// the digests. The same source gives the same digests on any machine.
 func (m *Slipway) Build(
 	ctx context.Context,
 	// Build only these services.
 	//
 	// +optional
 	services []string,
-	// Platforms to build for, such as linux/arm64; linux/amd64 and linux/arm64
-	// by default.
+	// Platforms, such as linux/arm64. Default: linux/amd64 and linux/arm64.
 	//
 	// +optional
 	platforms []string,
-	// Assemble sites without their base image, and without asking its registry: good
-	// for a rehearsal only. Otherwise a base that cannot be reached is a failure.
+	// Build sites without their base image: for a rehearsal only. Otherwise the build
+	// fails if the registry of the base image cannot be reached.
 	//
 	// +optional
 	withoutBase bool,
@@ -43,14 +42,14 @@ func (m *Slipway) Build(
 	defer done()
 	out, err := os.MkdirTemp("", "slipway-build-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the layouts: %w", err)
+		return nil, fmt.Errorf("creating the directory of the layouts: %w", err)
 	}
 	built, err := p.Build(ctx, pipeline.ImageOptions{Services: services, Platforms: platforms, WithoutBase: withoutBase, RequireBase: true}, out)
 	if err != nil {
 		return nil, err
 	}
-	for _, remark := range built.Notes() {
-		fmt.Fprintln(os.Stderr, remark)
+	for _, note := range built.Notes() {
+		fmt.Fprintln(os.Stderr, note)
 	}
 	r, err := render(built)
 	if err != nil {
@@ -59,10 +58,10 @@ func (m *Slipway) Build(
 	if err := os.WriteFile(filepath.Join(out, "images.json"), []byte(r.json), 0o644); err != nil {
 		return nil, err
 	}
-	return handOver(ctx, out)
+	return exportDirectory(ctx, out)
 }
 
-// Published is what was published.
+// Published is the result of a publish.
 type Published struct {
 	// Json is the result for programs.
 	Json string
@@ -72,14 +71,14 @@ type Published struct {
 	Report string
 }
 
-// Publish publishes the images of a commit, with what there is to say about them.
+// Publish publishes the images of a commit, with SBOM, provenance and signature.
 //
-// The tree must be clean and at that commit. A tag is never moved.
+// The tree must be clean and at that commit. It never moves a commit's tag.
 //
 // +cache="never"
 func (m *Slipway) Publish(
 	ctx context.Context,
-	// Full id of the commit; the tree's by default.
+	// Full id of the commit. Default: the commit of the tree.
 	//
 	// +optional
 	sha string,
@@ -87,13 +86,13 @@ func (m *Slipway) Publish(
 	//
 	// +optional
 	services []string,
-	// Sign as the job of GitHub Actions whose permission to ask for its identity
-	// was given. Sigstore's public log then shows the workflow's name.
+	// Sign with the identity of the GitHub Actions job, if its token was given.
+	// Sigstore's public log then shows the workflow's name.
 	//
 	// +default=true
 	keyless bool,
 ) (*Published, error) {
-	_, r, err := on(ctx, m, func(p pipeline.Pipeline) (found delivery.Published, err error) {
+	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (found delivery.Published, err error) {
 		if p.Attestations, err = m.Account.attestations(ctx, keyless); err != nil {
 			return found, err
 		}
@@ -102,7 +101,7 @@ func (m *Slipway) Publish(
 	return &Published{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
-// Scan is what is known to be vulnerable in images.
+// Scan is a report of known vulnerabilities in images.
 type Scan struct {
 	// Result is succeeded or failed.
 	Result string
@@ -114,16 +113,15 @@ type Scan struct {
 	Report string
 }
 
-// Scan looks for known vulnerabilities in the services' images, with Trivy.
+// Scan finds known vulnerabilities in the images of the services, with Trivy.
 //
-// It looks at what the tree builds, or with sha at published images, and there also at what Amazon
-// ECR's own scan found. It fails when it finds something, with all findings; those in
-// .trivyignore.yaml are accepted.
+// It scans the images that the tree builds. With sha it scans published images and includes the
+// findings of Amazon ECR. It fails with all findings, except those accepted in .trivyignore.yaml.
 //
 // +cache="never"
 func (m *Slipway) Scan(
 	ctx context.Context,
-	// Full id of a commit whose published images are scanned.
+	// Full id of a commit: scan its published images.
 	//
 	// +optional
 	sha string,
@@ -131,7 +129,7 @@ func (m *Slipway) Scan(
 	//
 	// +optional
 	services []string,
-	// Severity from which on a finding fails: critical, high, medium, low or none.
+	// Lowest severity that fails: critical, high, medium, low or none.
 	//
 	// +default="high"
 	failOn string,
@@ -140,7 +138,7 @@ func (m *Slipway) Scan(
 	// +optional
 	tolerate bool,
 ) (*Scan, error) {
-	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (supplychain.Report, error) {
+	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (supplychain.Report, error) {
 		return p.Scan(ctx, pipeline.ScanOptions{ImageOptions: pipeline.ImageOptions{Services: services}, SHA: sha, FailOn: failOn})
 	})
 	if err != nil {
@@ -152,16 +150,16 @@ func (m *Slipway) Scan(
 	return &Scan{Result: found.Result, Json: r.json, Markdown: r.markdown, Report: r.text}, nil
 }
 
-// Image is one service's image as a container: to run, to scan or to export.
+// Image returns the image of one service as a container, to run, scan or export.
 func (m *Slipway) Image(
 	ctx context.Context,
 	// Name of the service.
 	service string,
-	// Platform of the image; the engine's by default.
+	// Platform of the image. Default: the platform of the engine.
 	//
 	// +optional
 	platform dagger.Platform,
-	// Assemble a site without its base image: see build.
+	// Build a site without its base image: see build.
 	//
 	// +optional
 	withoutBase bool,
@@ -169,7 +167,7 @@ func (m *Slipway) Image(
 	if platform == "" {
 		var err error
 		if platform, err = dag.DefaultPlatform(ctx); err != nil {
-			return nil, fmt.Errorf("asking the engine for its platform: %w", err)
+			return nil, fmt.Errorf("getting the platform of the engine: %w", err)
 		}
 	}
 	p, done, err := m.pipeline(ctx)
@@ -183,27 +181,27 @@ func (m *Slipway) Image(
 	}
 	archive, err := os.CreateTemp("", "slipway-image-*.tar")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the image: %w", err)
+		return nil, fmt.Errorf("creating the image archive: %w", err)
 	}
 	defer os.Remove(archive.Name())
 	if err := errors.Join(image.WriteArchive(archive, built[0]), archive.Close()); err != nil {
 		return nil, err
 	}
-	file, err := handOver(ctx, filepath.Dir(archive.Name()))
+	file, err := exportDirectory(ctx, filepath.Dir(archive.Name()))
 	if err != nil {
 		return nil, err
 	}
 	return dag.Container(dagger.ContainerOpts{Platform: platform}).Import(file.File(filepath.Base(archive.Name()))).Sync(ctx)
 }
 
-// Lock pins the images from elsewhere to the digests that their registries have now.
+// Lock updates the digests of the base images and of the tools' images.
 //
 // It returns the lock file: export it to ci/images.lock.json.
 //
 // +cache="never"
 func (m *Slipway) Lock(
 	ctx context.Context,
-	// Fail if the file is not up to date, instead of renewing it.
+	// Fail if the file is not up to date, instead of updating it.
 	//
 	// +optional
 	check bool,
@@ -220,7 +218,7 @@ func (m *Slipway) Lock(
 	if check && renewed.Stale() {
 		return nil, outcome.With(outcome.Failed, fmt.Errorf("%s is not up to date: run dagger call lock export --path=%s and commit it", image.LockFile, image.LockFile))
 	}
-	directory, err := handOver(ctx, filepath.Join(p.Dir, filepath.Dir(image.LockFile)))
+	directory, err := exportDirectory(ctx, filepath.Join(p.Dir, filepath.Dir(image.LockFile)))
 	if err != nil {
 		return nil, err
 	}

@@ -13,23 +13,23 @@ import (
 	"dagger/slipway/internal/pipeline"
 )
 
-// Plan is what Terraform would change.
+// Plan is a saved Terraform plan.
 type Plan struct {
-	// HasChanges tells whether the plan changes anything.
+	// HasChanges reports whether the plan changes anything.
 	HasChanges bool
-	// Summary is what the plan changes, as Markdown.
+	// Summary is the summary of the changes, as Markdown.
 	Summary string
-	// Report is the same for a terminal.
+	// Report is the summary for a terminal.
 	Report string
-	// Json is the same for programs.
+	// Json is the summary for programs.
 	Json string
 	// Directory has tfplan, plan.json, summary.md, binding.json and
-	// outputs (changes=true or changes=false, for GITHUB_OUTPUT). tfplan has
-	// secrets in clear: keep it private.
+	// outputs (changes=true or changes=false, for GITHUB_OUTPUT). tfplan contains
+	// secrets unencrypted: keep it private.
 	Directory *dagger.Directory
 }
 
-// Applied is what came of a plan.
+// Applied is the result of an apply.
 type Applied struct {
 	// Json is the result for programs.
 	Json string
@@ -39,9 +39,9 @@ type Applied struct {
 	Report string
 }
 
-// Validate checks the Terraform configuration, its format and its tests.
+// Validate validates the Terraform configuration, checks its format and runs its tests.
 //
-// It needs no credentials and reads no state. It fails with all findings, each with its file and line.
+// It needs no credentials and reads no state. It fails with all findings, with file and line.
 func (m *Slipway) Validate(
 	ctx context.Context,
 	// Folder of the configuration.
@@ -49,17 +49,16 @@ func (m *Slipway) Validate(
 	// +default="terraform"
 	dir string,
 ) (string, error) {
-	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (infra.Validation, error) { return p.Validate(ctx, dir) })
+	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (infra.Validation, error) { return p.Validate(ctx, dir) })
 	if err == nil && found.Result == infra.Failed {
 		return "", errors.New(r.text)
 	}
 	return r.text, err
 }
 
-// Plan plans changes of the platform, to be reviewed and applied as they are.
+// Plan plans changes of the platform for review and apply.
 //
-// The plan is bound to the commit, the configuration, the providers, the variables, the state and the
-// account that it was made from.
+// The plan is bound to its commit, configuration, providers, variables, state and account.
 //
 // +cache="never"
 func (m *Slipway) Plan(
@@ -68,25 +67,25 @@ func (m *Slipway) Plan(
 	//
 	// +default="terraform"
 	dir string,
-	// Settings of the backend, KEY=VALUE. Commas separate: quote a value that has some,
-	// as in --backend-config='"KEY=a,b"'.
+	// Backend settings, KEY=VALUE, separated by commas. Quote a setting that contains a
+	// comma: --backend-config='"KEY=a,b"'.
 	//
 	// +optional
 	backendConfig []string,
-	// Values of variables, NAME=VALUE. Commas separate: quote a value that has some, as
-	// in --vars='"NAME=a,b"'.
+	// Variables, NAME=VALUE, separated by commas. Quote one that contains a comma:
+	// --vars='"NAME=a,b"'.
 	//
 	// +optional
 	vars []string,
-	// Lock the state meanwhile; a role that may only read it needs --state-lock=false.
+	// Lock the state during the plan. A read-only role needs --state-lock=false.
 	//
 	// +default=true
 	stateLock bool,
-	// Tell drift, and plan nothing but to take it over into the state.
+	// Show drift, and plan only to update the state with it.
 	//
 	// +optional
 	refreshOnly bool,
-	// Plan the end of the platform.
+	// Plan to destroy the platform.
 	//
 	// +optional
 	destroy bool,
@@ -113,7 +112,7 @@ func (m *Slipway) Plan(
 	if err != nil {
 		return nil, err
 	}
-	directory, err := handOver(ctx, out)
+	directory, err := exportDirectory(ctx, out)
 	if err != nil {
 		return nil, err
 	}
@@ -122,40 +121,40 @@ func (m *Slipway) Plan(
 	}, nil
 }
 
-// Apply applies a plan of the platform exactly as it was reviewed.
+// Apply applies exactly the plan that was reviewed.
 //
-// It refuses a plan whose commit, configuration, providers, variables, state, account or own hash are
-// not what they were, one that destroys or replaces what cannot be made again, or is of a kind that
-// slipway does not know, and one that leaves a part of the configuration out.
+// It refuses a plan if its commit, configuration, providers, variables, state, account or hash has
+// changed; if it destroys or replaces a resource that holds data or a name, or of an unknown type; or
+// if it leaves out a part of the configuration.
 //
 // +cache="never"
 func (m *Slipway) Apply(
 	ctx context.Context,
-	// The plan's directory.
+	// Directory that plan returned.
 	plan *dagger.Directory,
 	// Folder of the configuration.
 	//
 	// +default="terraform"
 	dir string,
-	// Settings of the backend, KEY=VALUE. Commas separate: quote a value that has some,
-	// as in --backend-config='"KEY=a,b"'.
+	// Backend settings, KEY=VALUE, separated by commas. Quote a setting that contains a
+	// comma: --backend-config='"KEY=a,b"'.
 	//
 	// +optional
 	backendConfig []string,
-	// Values of variables, NAME=VALUE. Commas separate: quote a value that has some, as
-	// in --vars='"NAME=a,b"'.
+	// Variables, NAME=VALUE, separated by commas. Quote one that contains a comma:
+	// --vars='"NAME=a,b"'.
 	//
 	// +optional
 	vars []string,
-	// Digest that the plan must have: the one that was reviewed.
+	// Digest of the reviewed plan, which the plan must have.
 	//
 	// +optional
 	digest string,
-	// Addresses of guarded resources that may be destroyed or replaced.
+	// Addresses of resources that the plan may destroy or replace.
 	//
 	// +optional
 	allowDestroy []string,
-	// Apply a plan that leaves a part of the configuration out, as one with -target does.
+	// Apply a plan that leaves out a part of the configuration, as with -target.
 	//
 	// +optional
 	allowPartial bool,

@@ -11,11 +11,11 @@ import (
 	"dagger/slipway/internal/pipeline"
 )
 
-// Lint is what was found in the source tree.
+// Lint is a report of findings in the source tree.
 type Lint struct {
 	// Result is succeeded or failed.
 	Result string
-	// Findings is how many there are.
+	// Findings is the number of findings.
 	Findings int
 	// Json is the report for programs.
 	Json string
@@ -23,18 +23,18 @@ type Lint struct {
 	Markdown string
 	// Report is the report for a terminal.
 	Report string
-	// Annotations are workflow commands, by which GitHub shows the findings
-	// beside the code when a job prints them.
+	// Annotations are workflow commands: when a job prints them, GitHub shows the
+	// findings beside the code.
 	Annotations string
 	// Sarif is the report for GitHub's code scanning, and for editors.
 	Sarif string
 }
 
-// Lint looks for faults in code, workflows and configuration.
+// Lint checks code, workflows and configuration.
 //
 // It runs golangci-lint, gofumpt and govulncheck on every Go module, actionlint on the workflows,
-// Nginx on its configuration, terraform and tflint on the platform, and searches for secrets and
-// misconfiguration. It fails when it finds something, with all findings.
+// nginx -t on the Nginx configuration, terraform and tflint on the platform, and searches for secrets
+// and misconfiguration. It fails with all findings.
 //
 // +cache="session"
 func (m *Slipway) Lint(
@@ -44,11 +44,11 @@ func (m *Slipway) Lint(
 	//
 	// +optional
 	only []string,
-	// Look only at these services.
+	// Check only these services.
 	//
 	// +optional
 	services []string,
-	// Do not fail where a tool or its data cannot be had.
+	// Do not fail if a tool or its data is not available.
 	//
 	// +optional
 	lenient bool,
@@ -57,7 +57,7 @@ func (m *Slipway) Lint(
 	// +optional
 	tolerate bool,
 ) (*Lint, error) {
-	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (pipeline.Findings, error) {
+	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (pipeline.Findings, error) {
 		return p.Lint(ctx, pipeline.LintOptions{Only: only, Services: services, Strict: !lenient})
 	})
 	if err != nil {
@@ -77,7 +77,7 @@ func (m *Slipway) Lint(
 	return linted, err
 }
 
-// failure is the error of a report with findings; nil where there are none.
+// failure returns an error with the report if there are findings.
 func (l *Lint) failure() error {
 	if l.Result == string(lint.Failed) {
 		return errors.New(l.Report)
@@ -98,25 +98,26 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 	if err != nil {
 		return nil, err
 	}
-	formatted, err := handOver(ctx, p.Dir)
+	formatted, err := exportDirectory(ctx, p.Dir)
 	if err != nil {
 		return nil, err
 	}
 	return m.Source.WithDirectory(".", formatted.Filter(dagger.DirectoryFilterOpts{Include: found.Files})).Changes(m.Source), nil
 }
 
-// CheckFmt fails when a Go or Terraform file is not formatted, and shows the difference.
+// CheckFmt fails if a Go or Terraform file is not formatted, and shows the difference.
 //
 // +check
 func (m *Slipway) CheckFmt(ctx context.Context) error {
-	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (pipeline.Formatted, error) { return format(ctx, p, true) })
+	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (pipeline.Formatted, error) { return format(ctx, p, true) })
 	if err != nil || len(found.Files) == 0 {
 		return err
 	}
 	return errors.New(r.text)
 }
 
-// format asks the formatters. What they cannot read, or do without, is an error.
+// format runs the formatters. It returns an error for files that they cannot parse and
+// for formatters that are not available.
 func format(ctx context.Context, p pipeline.Pipeline, check bool) (pipeline.Formatted, error) {
 	found, err := p.Format(ctx, nil, check)
 	if problems := slices.Concat(found.SyntaxErrors, found.Skipped); err == nil && len(problems) > 0 {

@@ -1,9 +1,9 @@
 // Slipway delivers container services to AWS ECS Fargate: it tests, builds,
-// publishes and releases them, and rehearses the whole on one machine.
+// publishes and releases them, and rehearses the delivery on one machine.
 //
-// The functions run a stage's tools in containers; every decision is taken by
-// the packages below internal, which the slipway command runs with the tools
-// of the host.
+// The functions run the tools of a stage in containers. The packages below
+// internal make all decisions; the slipway command runs the same stages with
+// the tools of the host.
 
 package main
 
@@ -31,14 +31,14 @@ type Slipway struct {
 	Account Account
 }
 
-// New takes the source tree, and what to talk to AWS with.
+// New takes the source tree and the credentials for AWS.
 //
-// Functions that do not talk to AWS need the source tree alone.
+// Functions that do not call AWS need only the source tree.
 func New(
 	ctx context.Context,
 	ws *dagger.Workspace,
-	// Root of the source tree, with its .git: the repository decides what ships. That
-	// in which the call is made by default, also where -m names this module elsewhere.
+	// Root of the source tree, with .git. Default: the git repository of the current
+	// directory, also if -m names this module elsewhere.
 	//
 	// +optional
 	source *dagger.Directory,
@@ -48,29 +48,29 @@ func New(
 	//
 	// +optional
 	awsCredentials *dagger.Secret,
-	// ARN of the role to assume with the identity of a job of GitHub Actions.
+	// ARN of the role to assume with the identity of a GitHub Actions job.
 	//
 	// +optional
 	awsRole string,
-	// The job's permission to ask for its identity:
+	// URL for the identity of a GitHub Actions job:
 	// env://ACTIONS_ID_TOKEN_REQUEST_URL.
 	//
 	// +optional
 	githubTokenURL *dagger.Secret,
-	// The job's permission to ask for its identity:
+	// Token for the identity of a GitHub Actions job:
 	// env://ACTIONS_ID_TOKEN_REQUEST_TOKEN.
 	//
 	// +optional
 	githubToken *dagger.Secret,
-	// Number of the workflow's run, for the session's name in CloudTrail.
+	// Number of the workflow run, for the session name in CloudTrail.
 	//
 	// +optional
 	githubRun string,
-	// AWS region; us-east-1 by default.
+	// AWS region. Default: us-east-1.
 	//
 	// +optional
 	awsRegion string,
-	// An emulator to talk to instead of AWS, such as tcp://127.0.0.1:4566 for
+	// Emulator to use instead of AWS, such as tcp://127.0.0.1:4566 for
 	// `slipway rehearse --keep --listen 127.0.0.1:4566`.
 	//
 	// +optional
@@ -90,8 +90,8 @@ func New(
 	}}, nil
 }
 
-// ignored is what is no part of a source tree. Dagger's own pragma for it would make a
-// directory of each commit another one to the cache, whatever of it is read.
+// ignored lists what is not part of a source tree. With Dagger's +ignore pragma instead,
+// each commit would invalidate the cache of every function, whatever it reads.
 func ignored() []string {
 	return []string{
 		".slipway", "**/.terraform", "**/node_modules", "**/*.tfstate*", "**/.env",
@@ -100,12 +100,12 @@ func ignored() []string {
 	}
 }
 
-// checkout is the repository that a call is made in, less what is ignored. Outside of
-// one, all that lies below the caller's directory would be sent to the engine.
+// checkout returns the git repository of the caller's directory, without ignored files.
+// It fails outside of one, where the whole directory would be sent to the engine.
 func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, error) {
 	git, err := ws.FindUp(ctx, ".git", dagger.WorkspaceFindUpOpts{From: "/"})
 	if err != nil {
-		return nil, fmt.Errorf("looking for the source tree: %w", err)
+		return nil, fmt.Errorf("finding the source tree: %w", err)
 	}
 	if git == "" {
 		return nil, outcome.Usagef("no git repository here: call from one, or name one with --source=DIR before the function's name")
@@ -113,18 +113,18 @@ func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, err
 	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: ignored()}), nil
 }
 
-// pipeline runs stages on the source tree, in containers. What happens is told in the
-// trace. The tree is copied to the module's own disk, where plain Go packages read it;
-// done removes the copy.
+// pipeline returns the pipeline of the source tree, which runs tools in containers and
+// logs to the trace. It copies the tree to the module's disk, where plain Go packages
+// read it; done removes the copy.
 func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(), err error) {
-	if err := stayHome(); err != nil {
+	if err := useModuleTempDir(); err != nil {
 		return p, nil, err
 	}
 	if p.Dir, err = os.MkdirTemp("", "slipway-source-"); err != nil {
-		return p, nil, fmt.Errorf("making room for the source tree: %w", err)
+		return p, nil, fmt.Errorf("creating the directory of the source tree: %w", err)
 	}
 	stop := func() {}
-	done = func() { stop(); _ = os.RemoveAll(p.Dir) } // what cannot be removed goes with the container
+	done = func() { stop(); _ = os.RemoveAll(p.Dir) } // the rest is removed with the container
 	if _, err := m.Source.Export(ctx, p.Dir); err != nil {
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
@@ -142,8 +142,8 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		if err == nil {
 			stop = end
 			if m.Account.Emulator != nil {
-				closed := door(ctx, options)
-				stop = func() { closed(); end() }
+				endForward := forwardLoadBalancer(ctx, options)
+				stop = func() { endForward(); end() }
 			}
 		}
 		return options, err
@@ -151,26 +151,26 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	return p, done, nil
 }
 
-// temporary is the folder of temporary files, below the module's own directory.
-const temporary = "tmp"
+// tempDir is the directory of temporary files, below the module's own directory.
+const tempDir = "tmp"
 
-// stayHome puts temporary files below the module's own directory: from nowhere else
-// can they be handed to a container.
-func stayHome() error {
+// useModuleTempDir sets TMPDIR to a directory below the module's own: Dagger can export
+// files only from there.
+func useModuleTempDir() error {
 	here, err := os.Getwd()
 	if err != nil {
 		return fmt.Errorf("finding the module's directory: %w", err)
 	}
-	there := filepath.Join(here, temporary)
+	there := filepath.Join(here, tempDir)
 	if err := errors.Join(os.MkdirAll(there, 0o700), os.Setenv("TMPDIR", there)); err != nil {
-		return fmt.Errorf("making room for temporary files: %w", err)
+		return fmt.Errorf("creating the directory of temporary files: %w", err)
 	}
 	return nil
 }
 
-// handOver makes a directory on the module's disk one of the engine's. It may be
-// removed after that.
-func handOver(ctx context.Context, dir string) (*dagger.Directory, error) {
+// exportDirectory copies a directory of the module's disk to the engine. The original may
+// then be removed.
+func exportDirectory(ctx context.Context, dir string) (*dagger.Directory, error) {
 	here, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("finding the module's directory: %w", err)

@@ -15,27 +15,26 @@ import (
 	"dagger/slipway/internal/report"
 )
 
-// Rehearse delivers the services against an embedded AWS, with everything else real.
+// Rehearse rehearses the delivery of the services against an embedded AWS.
 //
-// It goes through test, build, publish, and a release under traffic. It fails
-// when the release does, with the causes; the scenarios other than happy are
-// there to fail.
+// It tests, builds, publishes and releases under traffic. It fails if the release fails, with the
+// causes. Most scenarios other than happy make it fail.
 //
 // +cache="never"
 func (m *Slipway) Rehearse(
 	ctx context.Context,
-	// What happens to the new version or to the release: happy, crash, unhealthy,
+	// Fault to inject: happy (none), crash, unhealthy,
 	// missing-image, hang, cancel, wrong-version, alarm, stopped, replaced,
 	// killed, lost-answers, throttled or outage.
 	//
 	// +default="happy"
 	scenario string,
-	// Do not run the tests.
+	// Skip the tests.
 	//
 	// +optional
 	skipTests bool,
 ) (*Release, error) {
-	defer alive("rehearsal")()
+	defer logElapsed("rehearsal")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return nil, err
@@ -53,8 +52,8 @@ func (m *Slipway) Rehearse(
 	}
 	var release report.Release
 	if err := json.Unmarshal([]byte(document), &release); err != nil {
-		said, _ := done.Stderr(ctx) // it is the reason, where it can be had
-		return nil, fmt.Errorf("rehearsing: %s", strings.TrimSpace(said))
+		stderr, _ := done.Stderr(ctx) // the reason, if available
+		return nil, fmt.Errorf("rehearsing: %s", strings.TrimSpace(stderr))
 	}
 	r, err := render(release)
 	if err != nil {
@@ -63,11 +62,11 @@ func (m *Slipway) Rehearse(
 	return newRelease(release, r)
 }
 
-// RehearseInfra applies the platform, plans it again and destroys it, against moto.
+// RehearseInfra applies the platform to moto, plans it again and destroys it.
 //
-// The second plan must be empty, but for what moto is known to forget. It needs no account.
+// It needs no account. The second plan must be empty, except for attributes that moto does not keep.
 func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
-	defer alive("rehearsal of the platform")()
+	defer logElapsed("rehearsal of the platform")()
 	lock, err := m.locked(ctx)
 	if err != nil {
 		return "", err
@@ -81,17 +80,17 @@ func (m *Slipway) RehearseInfra(ctx context.Context) (string, error) {
 		WithExec([]string{"/usr/local/go/bin/go", "test", "-v", "-count=1", "-timeout=30m", "./terraform/moto"})
 	said, err := tests.Stdout(ctx)
 	if err == nil && !strings.Contains(said, "--- PASS: TestAppliedTwiceChangesNothing") {
-		return "", errors.New("nothing was rehearsed, because something is missing:\n" + said)
+		return "", errors.New("the rehearsal was skipped, because something is missing:\n" + said)
 	}
 	return said, err
 }
 
-// terraformBinary is the tool's place in its image.
+// terraformBinary is the path of Terraform in its image.
 const terraformBinary = "/bin/terraform"
 
-// Up runs the services in the engine, as they run on AWS, at http://localhost:8080.
+// Up runs the services as they run on AWS: `dagger call up up`, then http://localhost:8080.
 //
-// Call it as dagger call up up: the second one forwards the port.
+// The second up forwards the port.
 //
 // +up
 func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
@@ -100,14 +99,14 @@ func (m *Slipway) Up(ctx context.Context) (*dagger.Service, error) {
 		return nil, err
 	}
 	return m.command(lock).
-		WithExposedPort(upPort, dagger.ContainerWithExposedPortOpts{Description: "the front door"}).
+		WithExposedPort(upPort, dagger.ContainerWithExposedPortOpts{Description: "the load balancer"}).
 		AsService(dagger.ContainerAsServiceOpts{Args: []string{"slipway", "up", fmt.Sprintf("--listen=0.0.0.0:%d", upPort)}}), nil
 }
 
-// upPort is where Up serves.
+// upPort is the port of Up.
 const upPort = 8080
 
-// locked are the images from elsewhere.
+// locked returns the locked images.
 func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 	p, done, err := m.pipeline(ctx)
 	if err != nil {
@@ -117,7 +116,7 @@ func (m *Slipway) locked(ctx context.Context) (image.Lock, error) {
 	return p.ImageLock()
 }
 
-// command is a container with the slipway command, at the root of the tree.
+// command returns a container with the slipway command, at the root of the tree.
 func (m *Slipway) command(lock image.Lock) *dagger.Container {
 	return containers{source: m.Source}.prepare(step.Step{Image: lock.Reference("go"), Caches: step.GoCaches()}).
 		WithExec([]string{"go", "build", "-o", "/usr/local/bin/slipway", "./ci/cmd/slipway"})

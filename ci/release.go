@@ -17,7 +17,7 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// Release is what came of a release.
+// Release is the result of a release.
 type Release struct {
 	// Result is succeeded or unchanged.
 	Result string
@@ -29,9 +29,9 @@ type Release struct {
 	Report string
 }
 
-// Diff is what a deploy would change.
+// Diff is the difference between a commit and the running services.
 type Diff struct {
-	// Changed tells whether a deploy would change anything.
+	// Changed reports whether a deploy would change anything.
 	Changed bool
 	// Json is the difference for programs.
 	Json string
@@ -41,7 +41,7 @@ type Diff struct {
 	Report string
 }
 
-// Status is what runs where.
+// Status is the state of the running services.
 type Status struct {
 	// Json is the status for programs.
 	Json string
@@ -53,15 +53,15 @@ type Status struct {
 
 // Deploy releases a commit to ECS, all services or none.
 //
-// Images that the registry holds are released as they are; otherwise the tree must be clean and at
-// that commit, and they are built and published first. On any failure all services are put back to
-// what ran before, and the call fails with the causes. If the call is cancelled, run rollback, or
-// deploy again to carry on: the unfinished release is recognised.
+// It releases the images of the commit that the registry has. It builds and publishes missing ones
+// first; then the tree must be clean and at that commit. If anything fails, it restores the previous
+// version of all services, and the call fails with the causes. If the call is cancelled, run rollback
+// to restore, or deploy again to continue the release.
 //
 // +cache="never"
 func (m *Slipway) Deploy(
 	ctx context.Context,
-	// Full id of the commit; the tree's by default.
+	// Full id of the commit. Default: the commit of the tree.
 	//
 	// +optional
 	sha string,
@@ -69,69 +69,68 @@ func (m *Slipway) Deploy(
 	//
 	// +optional
 	services []string,
-	// How long the way to the new version may take before it is put back.
+	// Maximum duration of the rollout; then the previous version is restored.
 	//
 	// +default="15m"
 	timeout string,
-	// Wait this long for another release to end instead of refusing, such as 30m.
+	// Wait this long, such as 30m, for another release to end. Default: refuse at once.
 	//
 	// +optional
 	waitForTurn string,
-	// Roll out unchanged services, too.
+	// Roll out unchanged services too.
 	//
 	// +optional
 	force bool,
-	// Release only what the registry holds.
+	// Release only images that the registry has; build none.
 	//
 	// +optional
 	noBuild bool,
-	// Release although the images that run now are gone, so that a failure cannot be
-	// put back.
+	// Release even if the running images are gone, so that a failed release could not
+	// be restored.
 	//
 	// +optional
 	allowNoRollback bool,
-	// Refuse images that nobody trusted has signed (key or identity).
+	// Refuse images without a trusted signature (key or identity).
 	//
 	// +optional
 	requireSignature bool,
-	// Trust what this public key has signed, a PEM file.
+	// Trust signatures by this public key, a PEM file.
 	//
 	// +optional
 	key *dagger.File,
-	// Trust what this identity has signed, such as
+	// Trust signatures by this identity, such as
 	// https://github.com/OWNER/NAME/.github/workflows/FILE@refs/heads/main.
 	//
 	// +optional
 	identity string,
-	// Trust identities whose whole name this regular expression matches.
+	// Trust signatures by identities whose whole name matches this regular expression.
 	//
 	// +optional
 	identityRegexp string,
-	// Who must have certified the identity.
+	// Issuer that must have certified the identity.
 	//
 	// +default="https://token.actions.githubusercontent.com"
 	issuer string,
-	// What sigstore's services are known by; asks sigstore's public ones by default.
+	// Sigstore's trusted root. Default: the one of Sigstore's public services.
 	//
 	// +optional
 	trustedRoot *dagger.File,
-	// Sign what is published as the job of GitHub Actions whose permission to ask
-	// for its identity was given. Sigstore's public log then shows the workflow's
-	// name.
+	// Sign published images with the identity of the GitHub Actions job, if its token
+	// was given. Sigstore's public log then shows the workflow's name.
 	//
 	// +default=true
 	keyless bool,
-	// Address to smoke test; the load balancer's by default.
+	// Base URL of the smoke test. Default: the load balancer.
 	//
 	// +optional
 	url string,
-	// Believe ECS alone, without asking at the front door.
+	// Skip the smoke test; rely on ECS alone.
 	//
 	// +optional
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{SHA: sha, Force: force, NoBuild: noBuild, AllowNoRollback: allowNoRollback, URL: url, SkipSmoke: skipSmoke}
-	return m.drive(ctx, driving{timeout, waitForTurn}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout, waitForTurn}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		trust := supplychain.Trust{Identity: identity, Pattern: identityRegexp, Issuer: issuer}
 		done, err := trusted(ctx, &trust, key, trustedRoot)
 		if err != nil {
@@ -148,11 +147,11 @@ func (m *Slipway) Deploy(
 	})
 }
 
-// trusted completes t by files that the caller has; done removes its copies.
+// trusted adds the caller's files to t; done removes the copies.
 func trusted(ctx context.Context, t *supplychain.Trust, key, root *dagger.File) (done func(), err error) {
 	dir, err := os.MkdirTemp("", "slipway-trust-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for what is trusted: %w", err)
+		return nil, fmt.Errorf("creating the directory of trusted keys: %w", err)
 	}
 	done = func() { _ = os.RemoveAll(dir) }
 	for _, given := range []struct {
@@ -166,25 +165,25 @@ func trusted(ctx context.Context, t *supplychain.Trust, key, root *dagger.File) 
 		*given.path = filepath.Join(dir, given.name)
 		if _, err := given.file.Export(ctx, *given.path); err != nil {
 			done()
-			return nil, fmt.Errorf("reading what is trusted: %w", err)
+			return nil, fmt.Errorf("reading the trusted keys: %w", err)
 		}
 	}
 	return done, nil
 }
 
-// Rollback goes back to the last release known good, or to a named one.
+// Rollback goes back to the last known good release, or to a named one.
 //
-// It takes over a release that is under way or was left half done. Run again, it goes no further.
+// It takes over a release that is running or unfinished. Running it again does not go back further.
 //
 // +cache="never"
 func (m *Slipway) Rollback(
 	ctx context.Context,
-	// Full id of a commit, or a revision such as ecs-backend-task:12, to go back to.
+	// Target: full id of a commit, or a revision such as ecs-backend-task:12.
 	//
 	// +optional
 	to string,
-	// Put back only the release of this commit: full id. Nothing happens if another
-	// release was begun last.
+	// Roll back only if the last release is of this commit (full id); otherwise do
+	// nothing.
 	//
 	// +optional
 	of string,
@@ -192,33 +191,33 @@ func (m *Slipway) Rollback(
 	//
 	// +optional
 	services []string,
-	// How long the way there may take.
+	// Maximum duration of the rollback.
 	//
 	// +default="15m"
 	timeout string,
-	// Address to smoke test; the load balancer's by default.
+	// Base URL of the smoke test. Default: the load balancer.
 	//
 	// +optional
 	url string,
-	// Believe ECS alone, without asking at the front door.
+	// Skip the smoke test; rely on ECS alone.
 	//
 	// +optional
 	skipSmoke bool,
 ) (*Release, error) {
 	options := delivery.Options{Of: of, URL: url, SkipSmoke: skipSmoke}
-	return m.drive(ctx, driving{timeout: timeout}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
+	return m.release(ctx, limits{timeout: timeout}, options, func(p pipeline.Pipeline, o delivery.Options) (report.Release, error) {
 		return p.Rollback(ctx, services, to, o)
 	})
 }
 
-// Diff tells what a deploy would change, per service and field.
+// Diff shows what a deploy would change, per service and field.
 //
-// Images that the registry lacks are built for their digests, and not published.
+// It builds images that the registry lacks to compute their digests, and does not publish them.
 //
 // +cache="never"
 func (m *Slipway) Diff(
 	ctx context.Context,
-	// Full id of the commit; the tree's by default.
+	// Full id of the commit. Default: the commit of the tree.
 	//
 	// +optional
 	sha string,
@@ -227,13 +226,13 @@ func (m *Slipway) Diff(
 	// +optional
 	services []string,
 ) (*Diff, error) {
-	found, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Diff, error) {
+	found, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Diff, error) {
 		return p.Diff(ctx, services, delivery.Options{SHA: sha})
 	})
 	return &Diff{Changed: found.Changed, Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
-// Status tells what runs where: commit, digest, revision, since when, health, last releases.
+// Status shows what runs: commit, digest, revision, age, health and last releases.
 //
 // +cache="never"
 func (m *Slipway) Status(
@@ -243,44 +242,44 @@ func (m *Slipway) Status(
 	// +optional
 	services []string,
 ) (*Status, error) {
-	_, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Status, error) { return p.Status(ctx, services, nil) })
+	_, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Status, error) { return p.Status(ctx, services, nil) })
 	return &Status{Json: r.json, Markdown: r.markdown, Report: r.text}, err
 }
 
-// driving are the time limits of a release as they are given.
-type driving struct{ timeout, waitForTurn string }
+// limits are the time limits of a release, unparsed.
+type limits struct{ timeout, waitForTurn string }
 
-func (g driving) set(o *delivery.Options) error {
-	return errors.Join(parseLimit("timeout", g.timeout, &o.Timeout), parseLimit("wait-for-turn", g.waitForTurn, &o.WaitForTurn))
+func (l limits) set(o *delivery.Options) error {
+	return errors.Join(parseLimit("timeout", l.timeout, &o.Timeout), parseLimit("wait-for-turn", l.waitForTurn, &o.WaitForTurn))
 }
 
-// parseLimit reads a duration such as 15m into limit; nothing given leaves it.
+// parseLimit parses a duration such as 15m into limit; "" leaves it unchanged.
 func parseLimit(name, given string, limit *time.Duration) error {
 	if given == "" {
 		return nil
 	}
 	d, err := time.ParseDuration(given)
 	if err != nil {
-		return outcome.Usagef("--%s %q is no duration: give one such as 15m or 90s", name, given)
+		return outcome.Usagef("invalid --%s %q: want a duration such as 15m or 90s", name, given)
 	}
 	*limit = d
 	return nil
 }
 
-// drive makes a release. One that did not succeed is an error whose text is the
-// report.
-func (m *Slipway) drive(ctx context.Context, limits driving, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
-	if err := limits.set(&o); err != nil {
+// release runs a deploy or a rollback. It returns an error with the report if that did
+// not succeed.
+func (m *Slipway) release(ctx context.Context, within limits, o delivery.Options, run func(pipeline.Pipeline, delivery.Options) (report.Release, error)) (*Release, error) {
+	if err := within.set(&o); err != nil {
 		return nil, err
 	}
-	release, r, err := on(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
+	release, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Release, error) { return run(p, o) })
 	if err != nil {
 		return nil, err
 	}
 	return newRelease(release, r)
 }
 
-// rendered is a document for programs, for pages and for terminals.
+// rendered is a document as JSON, as Markdown and as text for a terminal.
 type rendered struct{ json, markdown, text string }
 
 func render(d report.Document) (rendered, error) {
@@ -289,8 +288,8 @@ func render(d report.Document) (rendered, error) {
 	return rendered{document.String(), markdown.String(), text.String()}, err
 }
 
-// on runs a stage on the source tree, and renders what it returns.
-func on[D report.Document](ctx context.Context, m *Slipway, run func(pipeline.Pipeline) (D, error)) (found D, r rendered, err error) {
+// runStage runs a stage on the source tree and renders its document.
+func runStage[D report.Document](ctx context.Context, m *Slipway, run func(pipeline.Pipeline) (D, error)) (found D, r rendered, err error) {
 	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return found, r, err
@@ -302,8 +301,8 @@ func on[D report.Document](ctx context.Context, m *Slipway, run func(pipeline.Pi
 	return found, r, err
 }
 
-// newRelease returns a report. A release that did not succeed is an error whose text
-// is the report.
+// newRelease converts a report. It returns an error with the report if the release did
+// not succeed.
 func newRelease(release report.Release, r rendered) (*Release, error) {
 	if release.ExitCode != 0 {
 		return nil, errors.New(r.text)

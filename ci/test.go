@@ -12,15 +12,14 @@ import (
 
 // Test runs the tests of every Go service and of the pipeline itself.
 //
-// The race detector is on, and coverage is gated. It returns the reports: coverage.out,
+// It uses the race detector and enforces minimum coverage. It returns the reports: coverage.out,
 // coverage.html, cobertura.xml, junit.xml, summary.md and outputs (result=succeeded or
 // result=failed, for GITHUB_OUTPUT).
 //
 // +cache="session"
 func (m *Slipway) Test(
 	ctx context.Context,
-	// Least coverage in percent, for all modules ("85") or for one
-	// ("backend=95").
+	// Minimum coverage in percent, for all modules ("85") or for one ("backend=95").
 	//
 	// +optional
 	minCoverage []string,
@@ -39,24 +38,24 @@ func (m *Slipway) Test(
 	return reports.WithNewFile("outputs", "result="+summary.Result+"\n"), nil
 }
 
-// tests runs the tests and returns their reports, whatever came of them.
+// tests runs the tests and returns their reports, even if tests fail.
 func (m *Slipway) tests(ctx context.Context, minCoverage []string) (*dagger.Directory, gotest.Summary, error) {
 	p, done, err := m.pipeline(ctx)
 	if err != nil {
 		return nil, gotest.Summary{}, err
 	}
 	defer done()
-	what := pipeline.TestOptions{Gate: coverage.Gate{Default: gotest.DefaultCoverage}, Out: "test"}
+	options := pipeline.TestOptions{Gate: coverage.Gate{Default: gotest.DefaultCoverage}, Out: "test"}
 	for _, minimum := range minCoverage {
-		if err := what.Gate.Set(minimum); err != nil {
+		if err := options.Gate.Set(minimum); err != nil {
 			return nil, gotest.Summary{}, err
 		}
 	}
-	summary, err := p.Test(ctx, what)
-	return dag.CurrentModule().Workdir(what.Out), summary, err
+	summary, err := p.Test(ctx, options)
+	return dag.CurrentModule().Workdir(options.Out), summary, err
 }
 
-// failure is the error of tests that failed; nil where all passed.
+// failure returns an error with the summary if tests failed.
 func failure(summary gotest.Summary) error {
 	if summary.Result == gotest.Failed {
 		return errors.New(summary.String())

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -70,11 +71,12 @@ func (s Stage) Validate(ctx context.Context) (Validation, error) {
 		return v, err
 	}
 	found := make([]Validation, len(dirs))
-	var group errgroup.Group // a root's tests run one after the other, and mostly wait
+	var group errgroup.Group  // a root's tests run one after the other, and mostly wait
+	var installing sync.Mutex // a cache of providers takes one installation at a time
 	for n, dir := range dirs {
 		one := s
 		one.Dir = dir
-		group.Go(func() error { return one.validate(ctx, &found[n]) })
+		group.Go(func() error { return one.validate(ctx, &found[n], &installing) })
 	}
 	err = group.Wait()
 	for _, one := range found {
@@ -134,7 +136,7 @@ func (s Stage) format(ctx context.Context, w *workDir, v *Validation) (output, e
 	return out, err
 }
 
-func (s Stage) validate(ctx context.Context, v *Validation) error {
+func (s Stage) validate(ctx context.Context, v *Validation, installing sync.Locker) error {
 	w, err := s.newWorkDir()
 	if err != nil {
 		return err
@@ -143,7 +145,9 @@ func (s Stage) validate(ctx context.Context, v *Validation) error {
 	root := Root{Dir: s.dir()}
 	defer func() { v.Roots = append(v.Roots, root) }()
 
+	installing.Lock()
 	inited, err := w.run(ctx, s.root().OfflineInitStep())
+	installing.Unlock()
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func TestBadInput(t *testing.T) {
 	tests := map[string]struct{ selection, want string }{
 		"no credentials":    {`status { report }`, "no AWS credentials: on a laptop --aws-credentials="},
 		"unknown service":   {`build(services: ["nope"]) { entries }`, `no service "nope"`},
-		"unknown platform":  {`build(platforms: ["plan9/mips"]) { entries }`, "which Fargate runs"},
+		"unknown platform":  {`build(platforms: ["plan9/mips"]) { entries }`, "want linux/amd64, linux/arm64 or both"},
 		"no base":           {`build(services: ["web"]) { entries }`, "base 127.0.0.1:1/nginx cannot be reached, and without it"},
 		"no base to scan":   {`scan(services: ["web"]) { result }`, "scanning web: base 127.0.0.1:1/nginx cannot be reached"},
 		"a limit":           {`deploy(timeout: "soon") { result }`, `--timeout "soon" is no duration`},

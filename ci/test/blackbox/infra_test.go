@@ -88,7 +88,7 @@ resource "terraform_data" "a" {
 	apply.arguments = p.arguments // the plan is the function's argument, not the constructor's
 	require.NoError(t, apply.call(`apply(plan: $plan) { report }`, &applied))
 	require.Contains(t, applied.Apply.Report, "terraform_data.a")
-	require.ErrorContains(t, apply.call(`apply(plan: $plan) { report }`, &applied), "this plan was applied already", "the same call twice is two runs")
+	require.ErrorContains(t, apply.call(`apply(plan: $plan) { report }`, &applied), "this plan was already applied", "the same call twice is two runs")
 
 	require.NoError(t, p.call(plan, &planned))
 	require.False(t, planned.Plan.HasChanges, "%s", planned.Plan.Report)

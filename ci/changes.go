@@ -15,6 +15,8 @@ type Changes struct {
 }
 
 // Changes shows what changed since a commit: services, the platform, or neither.
+//
+// +cache="session"
 func (m *Slipway) Changes(
 	ctx context.Context,
 	// Full id of the commit to compare with. If it is empty, all zeros or unknown,

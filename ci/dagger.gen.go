@@ -62,9 +62,11 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
 		Source  *dagger.Directory
+		Objects bool
 		Account Account
 	}
 	concrete.Source = r.Source
+	concrete.Objects = r.Objects
 	concrete.Account = r.Account
 	return json.Marshal(&concrete)
 }
@@ -72,6 +74,7 @@ func (r Slipway) MarshalJSON() ([]byte, error) {
 func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
 		Source  *dagger.Directory
+		Objects bool
 		Account Account
 	}
 	err := json.Unmarshal(bs, &concrete)
@@ -79,6 +82,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 		return err
 	}
 	r.Source = concrete.Source
+	r.Objects = concrete.Objects
 	r.Account = concrete.Account
 	return nil
 }

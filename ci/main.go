@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"dagger/slipway/internal/awsauth"
@@ -27,6 +28,10 @@ import (
 type Slipway struct {
 	// +private
 	Source *dagger.Directory
+	// Objects tells that tree adds git's objects to Source, from the workspace.
+	//
+	// +private
+	Objects bool
 	// +private
 	Account Account
 }
@@ -76,15 +81,16 @@ func New(
 	// +optional
 	aws *dagger.Service,
 ) (*Slipway, error) {
+	objects := false
 	if source == nil {
 		var err error
-		if source, err = checkout(ctx, ws); err != nil {
+		if source, objects, err = checkout(ctx, ws); err != nil {
 			return nil, err
 		}
 	} else {
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: ignored()})
 	}
-	return &Slipway{Source: source, Account: Account{
+	return &Slipway{Source: source, Objects: objects, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
 	}}, nil
@@ -100,17 +106,39 @@ func ignored() []string {
 	}
 }
 
-// checkout returns the git repository of the caller's directory, without ignored files.
-// It fails outside of one, where the whole directory would be sent to the engine.
-func checkout(ctx context.Context, ws *dagger.Workspace) (*dagger.Directory, error) {
+// checkout returns the git repository of the caller's directory, without ignored files and
+// other branches; objects tells that it has no git objects, which tree adds. It fails
+// outside of one, where the whole directory would be sent to the engine.
+func checkout(ctx context.Context, ws *dagger.Workspace) (source *dagger.Directory, objects bool, err error) {
 	git, err := ws.FindUp(ctx, ".git", dagger.WorkspaceFindUpOpts{From: "/"})
 	if err != nil {
-		return nil, fmt.Errorf("finding the source tree: %w", err)
+		return nil, false, fmt.Errorf("finding the source tree: %w", err)
 	}
 	if git == "" {
-		return nil, outcome.Usagef("no git repository here: call from one, or name one with --source=DIR before the function's name")
+		return nil, false, outcome.Usagef("no git repository here: call from one, or name one with --source=DIR before the function's name")
 	}
-	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: ignored()}), nil
+	exclude := ignored()
+	head, err := ws.File(".git/HEAD").Contents(ctx)
+	if err != nil { // such as a linked worktree, which is refused later
+		return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: exclude}), false, nil
+	}
+	if branch, on := strings.CutPrefix(strings.TrimSpace(head), "ref: refs/heads/"); on {
+		exclude = append(exclude, ".git/refs/heads/**", "!.git/refs/heads/"+branch)
+	}
+	return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: append(exclude, objectsDir)}), true, nil
+}
+
+// objectsDir is the directory of git's objects.
+const objectsDir = ".git/objects"
+
+// tree returns the source tree with git's objects. The objects are not part of the cache
+// key of a function: the commit and the index are, and identify what it reads of them, so
+// git fetch does not invalidate the cache.
+func (m *Slipway) tree() *dagger.Directory {
+	if !m.Objects {
+		return m.Source
+	}
+	return m.Source.WithDirectory(objectsDir, dag.CurrentWorkspace().Directory(objectsDir))
 }
 
 // pipeline returns the pipeline of the source tree, which runs tools in containers and
@@ -125,13 +153,13 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 	}
 	stop := func() {}
 	done = func() { stop(); _ = os.RemoveAll(p.Dir) } // the rest is removed with the container
-	if _, err := m.Source.Export(ctx, p.Dir); err != nil {
+	if _, err := m.tree().Export(ctx, p.Dir); err != nil {
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
 	}
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
-		c := containers{source: m.Source}
+		c := containers{source: m.tree()}
 		if environment != nil {
 			c.environment, c.emulator = environment, m.Account.Emulator
 		}

@@ -85,13 +85,13 @@ variable "services" {
   validation {
     condition = alltrue([for s in values(var.services) : contains(keys(local.fargate_memory), tostring(s.cpu))])
     error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": cpu ${s.cpu} is not a Fargate size: take one of ${join(", ", sort(keys(local.fargate_memory)))}."
+      "service \"${name}\": cpu ${s.cpu} is not a Fargate size: want one of ${join(", ", sort(keys(local.fargate_memory)))}."
     if !contains(keys(local.fargate_memory), tostring(s.cpu))])
   }
   validation {
     condition = alltrue([for s in values(var.services) : contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
     error_message = join(" ", [for name, s in var.services :
-      "service \"${name}\": memory ${s.memory} does not go with cpu ${s.cpu}: take one of ${join(", ", lookup(local.fargate_memory, tostring(s.cpu), []))}."
+      "service \"${name}\": memory ${s.memory} is not available with cpu ${s.cpu}: want one of ${join(", ", lookup(local.fargate_memory, tostring(s.cpu), []))}."
     if !contains(lookup(local.fargate_memory, tostring(s.cpu), [s.memory]), s.memory)])
   }
   validation {
@@ -355,7 +355,7 @@ variable "log_retention_days" {
 
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
-    error_message = "log_retention_days ${var.log_retention_days} is none that CloudWatch has: take one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
+    error_message = "log_retention_days ${var.log_retention_days} is not supported by CloudWatch: want one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653."
   }
 }
 

@@ -99,8 +99,8 @@ func TestUsageErrors(t *testing.T) {
 		"unknown format":             {[]string{"build", "--output", "xml"}, outcome.Usage, "want one of text, json, markdown: see slipway build --help"},
 		"bad percentage":             {[]string{"test", "--min-coverage", "lots"}, outcome.Usage, `"lots" is not a percentage`},
 		"unknown service":            {[]string{"build", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"bad platform":               {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `platform "amd64": take linux/amd64, linux/arm64 or both`},
-		"unknown scenario":           {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `no scenario "sunny": take one of happy, crash`},
+		"bad platform":               {[]string{"build", "--platform", "amd64", "--source", dir}, outcome.Usage, `invalid platform "amd64": want linux/amd64, linux/arm64 or both`},
+		"unknown scenario":           {[]string{"rehearse", "--scenario", "sunny", "--source", dir}, outcome.Usage, `invalid --scenario "sunny": want one of happy, crash`},
 		"unknown check":              {[]string{"lint", "--only", "golint", "--source", dir}, outcome.Usage, `unknown check "golint": did you mean tflint?`},
 		"unknown to lint":            {[]string{"lint", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
 		"unknown to fmt":             {[]string{"fmt", "--service", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
@@ -119,9 +119,9 @@ func TestUsageErrors(t *testing.T) {
 		"time scale of 0":            {[]string{"local-aws", "--time-scale", "0"}, outcome.Usage, "want a number above 0"},
 		"negative latency":           {[]string{"local-aws", "--latency", "-1s"}, outcome.Usage, "invalid --latency -1s: want a duration of 0 or more"},
 		"latency, no unit":           {[]string{"local-aws", "--latency", "50"}, outcome.Usage, "50"},
-		"unknown fault":              {[]string{"local-aws", "--fault", "throtle"}, outcome.Usage, `invalid --fault: fault "throtle": there is no kind "throtle": did you mean throttle?`},
-		"unknown fault's key":        {[]string{"local-aws", "--fault", "lost", "--fault", "lost:acton=x"}, outcome.Usage, `there is no key "acton": did you mean action?`},
-		"busy port":                  {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: name another address with --listen"},
+		"unknown fault":              {[]string{"local-aws", "--fault", "throtle"}, outcome.Usage, `invalid --fault "throtle": unknown kind "throtle": did you mean throttle?`},
+		"unknown fault's key":        {[]string{"local-aws", "--fault", "lost", "--fault", "lost:acton=x"}, outcome.Usage, `unknown key "acton": did you mean action?`},
+		"busy port":                  {[]string{"local-aws", "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use: choose another address with --listen"},
 		"busy port, rehearse":        {[]string{"rehearse", "--skip-tests", "--source", dir, "--listen", busy.Addr().String()}, outcome.Failed, busy.Addr().String() + ": bind: address already in use"},
 	}
 	t.Setenv("GIT_CEILING_DIRECTORIES", os.TempDir())

@@ -283,7 +283,7 @@ func TestSigningFlagErrors(t *testing.T) {
 		"two things to scan":          {[]string{"scan", "--sha", "x", "--from", "y"}, "leave out one of them"},
 		"layouts that nobody wrote":   {[]string{"scan", "--from", filepath.Join(dir, "nope")}, "slipway build --out"},
 		"an unknown service to scan":  {[]string{"scan", "--service", "wep"}, `did you mean "web"?`},
-		"a database that is gone":     {[]string{"scan", "--db", "file:///x"}, "it is gone: Trivy reads its own database"},
+		"a database that is gone":     {[]string{"scan", "--db", "file:///x"}, "it was removed: set TRIVY_DB_REPOSITORY"},
 		"a bill of materials is gone": {[]string{"sbom", "--service", "api"}, "syft scan oci-dir:"},
 		"what is in an image is gone": {[]string{"inspect", "api"}, "crane manifest"},
 	}

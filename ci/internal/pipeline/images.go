@@ -124,6 +124,9 @@ func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplych
 			return found, err
 		}
 	}
+	if err := supplychain.CheckExceptions(s.Exceptions); err != nil {
+		return found, err
+	}
 	if options.SHA != "" {
 		d, err := p.delivery(ctx, options.Services, true)
 		if err != nil {

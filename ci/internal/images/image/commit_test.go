@@ -152,8 +152,8 @@ func TestBuildRefusesUncommittedFiles(t *testing.T) {
 			sparse("!/api/cmd/")(c)
 		}, []string{"api/cmd/server/main.go is in the commit but missing in the work tree"}},
 		"of a test":               {api, sparse("!/api/inner/inner_test.go", "!/api/testdata/", "!/api/other/", "!/api/pages/note.txt"), nil},
-		"of an embedded file":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit and not in the tree"}},
-		"of a replaced module":    {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit and not in the tree"}},
+		"of an embedded file":     {api, sparse("!/api/pages/"), []string{"api/pages/page.html is in the commit but missing in the work tree"}},
+		"of a replaced module":    {api, sparse("!/shared/"), []string{"shared/go.mod is in the commit but missing in the work tree"}},
 		"a file that is compiled": {api, skip("api/inner/extra.go"), []string{"api/inner/extra.go differs"}},
 		"a file that is embedded": {api, assume("api/pages/page.html"), []string{"api/pages/page.html differs"}},
 		"a file that is replaced in": {api, func(c change) {

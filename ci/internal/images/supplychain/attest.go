@@ -212,7 +212,7 @@ func (a Attestor) documents(ctx context.Context, s Subject, b Build, dir string,
 	}
 	content, err := json.Marshal(provenance)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, d.file), content, 0o644) //nolint:gosec // it is published
+		err = os.WriteFile(filepath.Join(dir, d.file), content, 0o644)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("writing the provenance: %w", err)

@@ -91,7 +91,7 @@ func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted except
 	if err := subject.writeLayout(dir); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil { //nolint:gosec // a container's user reads it
+	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil {
 		return fmt.Errorf("writing the exceptions for Trivy: %w", err)
 	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
@@ -197,6 +197,12 @@ type exceptions struct {
 		ExpiredAt     time.Time `yaml:"expired_at"`
 		Paths, PURLs  []string  // Trivy's restrictions, which ECR's findings cannot be matched against
 	}
+}
+
+// CheckExceptions returns a usage error if the exceptions file is invalid.
+func CheckExceptions(file string) error {
+	_, err := readExceptions(file)
+	return err
 }
 
 // readExceptions parses the exceptions file before anything is scanned. An invalid

@@ -192,7 +192,7 @@ const cosignFolder = "cosign"
 func newCosign(ctx context.Context, tools Tools, in *registry.Registry, repository string, image v1.Hash, dir string) (cosign, error) {
 	c := cosign{Tools: tools, dir: dir, image: in.Reference(repository, image)}
 	c.step = step.Step{NoCache: true, Inputs: []string{cosignFolder}, Env: map[string]string{}, Secrets: map[string]string{}}
-	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil { //nolint:gosec // a container's user reads it
+	if err := os.Mkdir(filepath.Join(dir, cosignFolder), 0o755); err != nil {
 		return c, fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	login, ok, err := in.Login(ctx)
@@ -211,7 +211,7 @@ func newCosign(ctx context.Context, tools Tools, in *registry.Registry, reposito
 // writeFile writes an input file of cosign. Files without secrets are readable by a
 // container's user.
 func (c cosign) writeFile(name string, content []byte, mode os.FileMode) error {
-	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil {
+	if err := os.WriteFile(filepath.Join(c.dir, cosignFolder, name), content, mode); err != nil { //nolint:gosec // the name is a constant of this package
 		return fmt.Errorf("writing the input of cosign: %w", err)
 	}
 	return nil

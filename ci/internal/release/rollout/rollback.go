@@ -260,9 +260,10 @@ func (e Engine) succeeded(ctx context.Context, cluster, service, revision string
 // revisionName matches a revision by number, by family and number, or by ARN.
 var revisionName = regexp.MustCompile(`^(?:(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:task-definition/)?([A-Za-z0-9_-]+):)?([1-9][0-9]*)$`)
 
-// IsRevision reports whether the argument of a rollback is a revision rather than a commit.
+// IsRevision reports whether the argument of a rollback is a revision rather than a
+// commit: a number of seven digits or more is an abbreviated commit id.
 func IsRevision(revision string) bool {
-	return len(revision) != 40 && revisionName.MatchString(revision)
+	return revisionName.MatchString(revision) && (len(revision) < 7 || strings.Contains(revision, ":"))
 }
 
 // RevisionTarget returns the target for a revision of one of the services.

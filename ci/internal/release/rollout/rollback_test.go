@@ -385,6 +385,8 @@ func TestRevisionTarget(t *testing.T) {
 	require.True(t, rollout.IsRevision("7"))
 	require.True(t, rollout.IsRevision("ecs-a-task:7"))
 	require.False(t, rollout.IsRevision(strings.Repeat("1", 40)), "a commit id may be all digits")
+	require.False(t, rollout.IsRevision("1926446"), "an abbreviated one, too")
+	require.True(t, rollout.IsRevision("ecs-a-task:1926446"))
 	require.False(t, rollout.IsRevision("abc"))
 }
 

@@ -258,7 +258,7 @@ func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string 
 	cmd.Err = nil // it is not on this process's PATH
 	cmd.Dir, cmd.Env = dir, h.env
 	seen := make(chan []string, 1)
-	said := outputtest.NewMatchWriter(`to work with it: export (.*)\n`, func(match []string) { seen <- strings.Fields(match[1]) })
+	said := outputtest.NewMatchWriter(`to use it from another shell: export (.*)\n`, func(match []string) { seen <- strings.Fields(match[1]) })
 	cmd.Stdout, cmd.Stderr = said, said
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)

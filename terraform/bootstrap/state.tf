@@ -145,7 +145,7 @@ resource "aws_s3_bucket_policy" "state_logs" {
 }
 
 # Locks of Terraform before 1.11, and the digest of the state. A customer managed key
-# would protect them from nobody who may use the table.
+# would not restrict access any further than access to the table does.
 #trivy:ignore:AWS-0025
 resource "aws_dynamodb_table" "locks" {
   name                        = "terraform-locks"

@@ -26,7 +26,7 @@ func TestSiteReadOnly(t *testing.T) {
 	dir := readable(t)
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
 	address := freeAddress(t)
-	// Log to a file: standard output is root's pipe, which the user nobody may not
+	// Log to a file: standard output is root's pipe, which an unprivileged user may not
 	// reopen.
 	text := configure(t, "listen      8080;", "listen "+address+";", "access_log /dev/stdout json", "access_log /tmp/access.log json")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(text), 0o644))

@@ -94,8 +94,8 @@ func file(t *testing.T, services map[string]any) []byte {
 	return data
 }
 
-// TestNoAccountIsWrittenDown forbids account numbers in the repository, so that nobody
-// must replace them for another account. The example's number is allowed.
+// TestNoAccountIsWrittenDown forbids account numbers in the repository, so that
+// using another account requires no search for them. The example's number is allowed.
 func TestNoAccountIsWrittenDown(t *testing.T) {
 	t.Parallel()
 	account := regexp.MustCompile(`\b[0-9]{12}\b`)

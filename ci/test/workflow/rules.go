@@ -118,7 +118,7 @@ func (c *checker) job(job *actionlint.Job) {
 	c.permissions(job, functions)
 }
 
-// called checks that a job gives a called workflow exactly the permissions that it asks
+// called checks that a job gives a called workflow only the permissions that it asks
 // for.
 func (c *checker) called(job *actionlint.Job) {
 	n := slices.IndexFunc(c.set, func(w Workflow) bool { return w.Name == path.Base(text(job.WorkflowCall.Uses)) })

@@ -1,10 +1,10 @@
-# The ruleset that tflint brings along; others are downloaded plugins.
+# Ruleset bundled with tflint. Other rulesets are plugins that must be downloaded.
 plugin "terraform" {
   enabled = true
   preset  = "recommended"
 }
 
-# Beyond the preset: what makes a module readable.
+# Rules beyond the preset, for readability.
 rule "terraform_documented_variables" {
   enabled = true
 }

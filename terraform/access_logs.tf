@@ -1,6 +1,6 @@
-# The load balancer's access logs, where alb_access_logs asks for them.
+# Access logs of the load balancer, created if alb_access_logs is true.
 
-# It has no access log of its own: a log of logs never ends.
+# No access log of its own: a bucket that logs itself never stops writing.
 #trivy:ignore:AWS-0089
 resource "aws_s3_bucket" "access_logs" {
   count = var.alb_access_logs ? 1 : 0
@@ -27,7 +27,7 @@ resource "aws_s3_bucket_ownership_controls" "access_logs" {
   }
 }
 
-# Load balancers write with S3's own keys only:
+# Load balancers can write only with S3-managed keys (SSE-S3):
 # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html
 #trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "access_logs" {

@@ -1,6 +1,6 @@
 resource "aws_sns_topic" "alarms" {
   name              = "${local.prefix}-alarms"
-  kms_master_key_id = data.aws_kms_alias.platform.name # not AWS's own: bootstrap/kms.tf
+  kms_master_key_id = data.aws_kms_alias.platform.name # not AWS's own key: see bootstrap/kms.tf
 }
 
 resource "aws_sns_topic_policy" "alarms" {
@@ -36,11 +36,11 @@ resource "aws_sns_topic_subscription" "alarms" {
   endpoint  = each.value
 }
 
-# Each service has all of these, by what it means. A service without tasks has no
-# data, and is not alarming.
+# Alarms of each service, by purpose. A service without tasks has no data, which does
+# not raise an alarm.
 locals {
   alarms = {
-    # Also rolls a deployment back, so it judges by answers alone, and fast.
+    # Also rolls a deployment back. Uses only 5xx responses, so that it reacts quickly.
     errors = {
       text       = "answers with server errors"
       namespace  = "AWS/ApplicationELB"
@@ -134,7 +134,8 @@ resource "aws_cloudwatch_metric_alarm" "service" {
   ok_actions      = [aws_sns_topic.alarms.arn]
 }
 
-# What never reached a service: no healthy target, or the load balancer itself.
+# Errors that never reached a service: no healthy target, or a fault of the load
+# balancer.
 resource "aws_cloudwatch_metric_alarm" "alb" {
   alarm_name          = "${aws_lb.main.name}-errors"
   alarm_description   = "The load balancer answers with errors of its own."

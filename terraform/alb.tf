@@ -1,4 +1,4 @@
-# The front door is public on purpose.
+# The load balancer is public on purpose.
 #trivy:ignore:AWS-0053
 resource "aws_lb" "main" {
   name               = "${local.prefix}-alb"
@@ -11,8 +11,8 @@ resource "aws_lb" "main" {
   desync_mitigation_mode     = "defensive"
   enable_deletion_protection = var.deletion_protection
 
-  # Longer than the page's polling, shorter than what backend and Nginx keep idle
-  # connections for (75 s): closing first is the load balancer's part.
+  # Longer than the page's poll interval, shorter than the keep-alive timeout of backend
+  # and Nginx (75 s), so that the load balancer closes idle connections first.
   idle_timeout = 60
 
   dynamic "access_logs" {
@@ -23,7 +23,7 @@ resource "aws_lb" "main" {
     }
   }
 
-  # AWS tries to write when it is told to.
+  # AWS writes a test object as soon as access logs are enabled.
   depends_on = [aws_s3_bucket_policy.access_logs]
 }
 
@@ -36,10 +36,11 @@ resource "aws_lb_target_group" "service" {
   target_type = "ip"
   vpc_id      = aws_vpc.main.id
 
-  # Requests take well below a second, so nothing is gained by AWS's 300 s.
+  # Requests take well below a second; AWS's default of 300 s only delays a deployment.
   deregistration_delay = 15
 
-  # A new task serves after 20 s, a bad one is out after 20 s (AWS: 150 s, 60 s).
+  # A new task gets traffic after 20 s, a failing one loses it after 20 s (AWS's
+  # defaults: 150 s and 60 s).
   health_check {
     path                = each.value.health_path
     matcher             = "200"
@@ -50,13 +51,13 @@ resource "aws_lb_target_group" "service" {
   }
 }
 
-# Without a certificate this is the front door, with one it shows the way there: a
-# certificate needs a domain, which only who uses this has (ELB.1 by a variable).
+# Serves HTTP without a certificate and redirects to HTTPS with one. A certificate needs
+# a domain, so ELB.1 is met by setting certificate_arn.
 #trivy:ignore:AWS-0054
 resource "aws_lb_listener" "http" {
   load_balancer_arn = aws_lb.main.arn
   port              = 80
-  # Not encrypted only where no certificate is given: redirects otherwise.
+  # Plain HTTP is served only without a certificate; otherwise this listener redirects.
   protocol = "HTTP"
 
   dynamic "default_action" {

@@ -1,5 +1,5 @@
-# Between desired_count and max_factor times that. A service of no tasks is left at
-# none: it waits for its first release, or somebody wants it off.
+# Scales between desired_count and max_factor times that. A service with desired_count 0
+# is not scaled: it waits for its first release or is switched off on purpose.
 
 locals {
   scaled = { for name, s in local.services : name => s if var.autoscaling.enabled && s.desired_count > 0 }

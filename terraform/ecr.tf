@@ -1,11 +1,11 @@
-# With ECR's key, unless customer_managed_encryption asks for one of the account's
-# (ECR.5): requests to KMS cost.
+# Encrypted with ECR's key; customer_managed_encryption selects a KMS key of the account
+# (ECR.5), which costs KMS requests.
 #trivy:ignore:AWS-0033
 resource "aws_ecr_repository" "service" {
   for_each = local.services
 
   name                 = each.value.repository
-  image_tag_mutability = "IMMUTABLE" # a commit's tag is never moved, and "latest" is not needed
+  image_tag_mutability = "IMMUTABLE" # a commit's tag never moves, and "latest" is not used
   force_delete         = false
 
   image_scanning_configuration {
@@ -17,13 +17,13 @@ resource "aws_ecr_repository" "service" {
   }
 }
 
-# ECR's rules know pushes and tags, not what runs. So:
-# - The newest images_to_keep stay. What runs would be deleted only after that many
-#   newer images were pushed to the same repository without being released. Every
-#   push belongs to a release, and unchanged services are not pushed at all.
-# - Untagged are the parts of an image: the manifest of each platform, which ECR
-#   keeps while the index that names it is there, and bills of materials, which go
-#   with their image. A rule is needed for what an expired index leaves behind.
+# Lifecycle rules of ECR see pushes and tags, not which image runs. So:
+# - The newest images_to_keep images stay. The running image would expire only after
+#   that many newer images were pushed to its repository and not released. Every push
+#   belongs to a release, and unchanged services are not pushed.
+# - Untagged manifests are parts of an image: the manifest of each platform, which ECR
+#   keeps while an index refers to it, and bills of materials, which are deleted with
+#   their image. The rule deletes what an expired index leaves behind.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
 resource "aws_ecr_lifecycle_policy" "service" {
   for_each = aws_ecr_repository.service

@@ -8,9 +8,9 @@ resource "aws_ecs_cluster" "main" {
   depends_on = [aws_cloudwatch_log_group.insights]
 }
 
-# Terraform owns everything of a task definition but image and VERSION: a release
-# takes the newest revision of the family, replaces those two and registers the
-# result. So a change made here arrives with the next release.
+# Terraform owns a task definition except image and VERSION. A release copies the newest
+# revision of the family, replaces those two and registers the result, so that a change
+# made here goes live with the next release.
 resource "aws_ecs_task_definition" "service" {
   for_each = local.services
 
@@ -22,7 +22,7 @@ resource "aws_ecs_task_definition" "service" {
   execution_role_arn       = aws_iam_role.execution.arn
   task_role_arn            = aws_iam_role.task[each.key].arn
 
-  # Revisions are what a rollback goes back to. They cost nothing and stay.
+  # Revisions are kept for rollbacks. They cost nothing.
   skip_destroy = true
 
   runtime_platform {
@@ -43,10 +43,11 @@ resource "aws_ecs_task_definition" "service" {
     portMappings = [{ containerPort = each.value.port, hostPort = each.value.port, protocol = "tcp" }]
     environment = [
       { name = "PORT", value = tostring(each.value.port) },
-      { name = "VERSION", value = "unreleased" }, # a release puts its commit here
+      { name = "VERSION", value = "unreleased" }, # replaced with the commit by a release
     ]
 
-    # Longer than the backend's DRAIN_TIMEOUT (20 s), so that it ends by itself.
+    # Longer than the backend's DRAIN_TIMEOUT (20 s), so that the backend stops by
+    # itself.
     stopTimeout = 30
     healthCheck = {
       command     = local.health_checks[each.key]
@@ -62,14 +63,14 @@ resource "aws_ecs_task_definition" "service" {
         awslogs-group         = aws_cloudwatch_log_group.service[each.key].name
         awslogs-region        = var.region
         awslogs-stream-prefix = "ecs"
-        # A log service that hangs must not stop the container; the oldest lines
-        # are lost once the buffer is full.
+        # A log service that does not respond must not block the container. The oldest
+        # lines are dropped when the buffer is full.
         mode            = "non-blocking"
         max-buffer-size = "4m"
       }
     }
 
-    # What the API fills in by itself; without it every plan shows a change.
+    # Defaults that the API adds. Without them every plan shows a change.
     mountPoints    = []
     volumesFrom    = []
     systemControls = []
@@ -85,8 +86,8 @@ resource "aws_ecs_service" "service" {
   launch_type      = "FARGATE"
   platform_version = "LATEST"
 
-  # No image, no task: a service that was created with tasks before its first
-  # image would fail its first deployment. The first release raises the count.
+  # A service without an image gets no tasks: with tasks, its first deployment would
+  # fail. The first release sets the count.
   desired_count = contains(keys(var.initial_images), each.key) ? each.value.desired_count : 0
 
   deployment_minimum_healthy_percent = 100
@@ -123,13 +124,13 @@ resource "aws_ecs_service" "service" {
   }
 
   lifecycle {
-    # Which revision runs is the releases' business, and how many of it theirs and
-    # the scaling's. Without this the next apply would undo the last release.
+    # Releases set the revision, releases and autoscaling set the count. Without this
+    # the next apply would undo the last release.
     ignore_changes = [task_definition, desired_count]
   }
 
-  # ECS refuses a target group that no load balancer leads to; and tasks need
-  # their role's permissions and a way out before they can start.
+  # ECS rejects a target group without a load balancer. Tasks need the permissions of
+  # their role and a route to AWS before they can start.
   depends_on = [
     aws_lb_listener.http,
     aws_lb_listener.https,

@@ -1,5 +1,5 @@
-# Ways to AWS that do not leave its network, and for which NAT is not paid. Fargate
-# needs no endpoint of ECS's own:
+# Endpoints keep traffic to AWS off the internet and save NAT charges. Fargate does not
+# need ECS's own endpoints:
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/vpc-endpoints.html
 
 resource "aws_vpc_endpoint" "interface" {
@@ -14,8 +14,8 @@ resource "aws_vpc_endpoint" "interface" {
   tags                = { Name = "${local.prefix}-${each.key}" }
 }
 
-# Image layers come from a bucket of ECR's. Tasks have no other business with S3,
-# so nothing can be carried away to somebody else's bucket on this way.
+# Image layers come from an S3 bucket of ECR's. Tasks need nothing else in S3, so this
+# endpoint cannot be used to copy data to another bucket.
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/vpc-endpoints.html#ecr-setting-up-s3-gateway
 resource "aws_vpc_endpoint" "s3" {
   vpc_id            = aws_vpc.main.id

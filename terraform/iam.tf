@@ -1,5 +1,5 @@
-# Roles of the platform itself. Those of the pipeline are in bootstrap/, out of
-# reach of the role that applies this.
+# Roles of the platform. The pipeline's roles are in bootstrap/, so that the role that
+# applies this cannot change them.
 
 locals {
   trust_tasks = jsonencode({
@@ -18,7 +18,7 @@ locals {
   log_group_arn = "arn:${local.partition}:logs:${var.region}:${local.account}:log-group"
 }
 
-# What Fargate needs to start a task: pull its image, write its log.
+# Execution role: pulls a task's image and writes its log.
 resource "aws_iam_role" "execution" {
   name                 = "${local.prefix}-task-execution-role"
   description          = "Starts tasks: pulls images, writes logs"
@@ -26,7 +26,7 @@ resource "aws_iam_role" "execution" {
   permissions_boundary = local.boundary
 }
 
-# AWS's managed policy would open every repository and log group of the account.
+# AWS's managed policy would allow every repository and log group of the account.
 resource "aws_iam_role_policy" "execution" {
   name = "start-tasks"
   role = aws_iam_role.execution.id
@@ -37,7 +37,7 @@ resource "aws_iam_role_policy" "execution" {
         Sid      = "LogIn"
         Effect   = "Allow"
         Action   = "ecr:GetAuthorizationToken"
-        Resource = "*" # there is no narrower one for it
+        Resource = "*" # the action supports no resource
       },
       {
         Sid      = "Pull"
@@ -55,7 +55,7 @@ resource "aws_iam_role_policy" "execution" {
   })
 }
 
-# What a service's own code may do in AWS: nothing, until somebody attaches a policy.
+# Task role: what a service's own code may do in AWS. Empty until you attach a policy.
 resource "aws_iam_role" "task" {
   for_each = local.services
 

@@ -1,4 +1,4 @@
-# Names. ci/internal/config/platform derives the same from the same file.
+# Names. ci/internal/config/platform derives the same names from the same file.
 locals {
   prefix            = "ecs"
   cluster           = "${local.prefix}-cluster"
@@ -32,12 +32,12 @@ data "aws_caller_identity" "current" {}
 
 data "aws_partition" "current" {}
 
-# Made by bootstrap/, whose kms.tf says why.
+# Created by bootstrap/; kms.tf there explains why.
 data "aws_kms_alias" "platform" {
   name = "alias/${local.prefix}-platform"
 }
 
-# What the kinds of service have in common.
+# Settings common to the services of a kind.
 locals {
   kinds = {
     go = {
@@ -46,8 +46,8 @@ locals {
     }
     nginx = {
       user = "101:101"
-      # The process id and the temporary files. Fargate has tmpfs since January
-      # 2026. An empty volume would belong to root and be closed to Nginx's user.
+      # For the pid file and temporary files. Fargate supports tmpfs since January 2026.
+      # An empty volume would belong to root, and Nginx's user could not write to it.
       linux = {
         capabilities = local.no_capabilities
         tmpfs        = [{ containerPath = "/tmp", size = 64, mountOptions = ["nosuid", "nodev", "noexec", "mode=1777"] }]
@@ -77,18 +77,18 @@ locals {
   }
 }
 
-# Listener rules. Each route has a rule of its own, because a rule takes five
-# patterns at most, and a priority that depends on nothing but the route: a new
-# service moves nobody else's rule, which AWS would refuse half-way (PriorityInUse).
+# Listener rules. Each route has its own rule, because a rule takes at most five
+# patterns. Its priority depends on the route alone, so that a new service changes no
+# existing rule; AWS would reject such a change half-way with PriorityInUse.
 locals {
   rules = merge([for name, s in var.services : { for route in s.routes : route => name if route != "/*" }]...)
 
-  # Of two routes that match a path the first in this order gets it: those
-  # without a wildcard, then the deeper ones. Within a class chance decides, of
-  # which there are 5500 places.
+  # If two routes match a path, the first in this order wins: routes without a wildcard,
+  # then deeper ones. Within a class the order is arbitrary, spread over 5500
+  # priorities.
   route_class    = { for route in keys(local.rules) : route => strcontains(route, "*") || strcontains(route, "?") ? max(1, 9 - length(split("/", route))) : 0 }
   route_priority = { for route in keys(local.rules) : route => local.route_class[route] * 5500 + parseint(substr(sha256(route), 0, 8), 16) % 5500 + 1 }
 
-  # Who answers what no rule matches; nobody means 404.
+  # Service that answers what no rule matches; 404 if none.
   catch_all = one([for name, s in var.services : name if contains(s.routes, "/*")])
 }

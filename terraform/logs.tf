@@ -6,7 +6,7 @@ resource "aws_cloudwatch_log_group" "service" {
   kms_key_id        = var.customer_managed_encryption ? data.aws_kms_alias.platform.target_key_arn : null
 }
 
-# Container Insights would make this group by itself, and keep it forever.
+# Otherwise Container Insights creates this log group without a retention period.
 resource "aws_cloudwatch_log_group" "insights" {
   name              = "/aws/ecs/containerinsights/${local.cluster}/performance"
   retention_in_days = var.log_retention_days

@@ -1,7 +1,7 @@
 locals {
   zones = { for n, az in var.azs : az => { public = var.public_subnets[n], private = var.private_subnets[n] } }
 
-  # The zones that have a NAT gateway, and the gateway's zone for each zone.
+  # Zones with a NAT gateway, and the zone of the gateway that each zone uses.
   nat_zones = { none = toset([]), single = toset([var.azs[0]]), per_az = toset(var.azs) }[var.nat]
   nat_of    = { for az in var.azs : az => var.nat == "per_az" ? az : var.azs[0] if var.nat != "none" }
 }
@@ -13,7 +13,7 @@ resource "aws_vpc" "main" {
   tags                 = { Name = "${local.prefix}-vpc" }
 }
 
-# Without a rule in it, so that what forgets to name a group reaches nothing.
+# No rules: a resource without an explicit security group has no network access.
 resource "aws_default_security_group" "main" {
   vpc_id  = aws_vpc.main.id
   ingress = []
@@ -32,7 +32,7 @@ resource "aws_subnet" "public" {
   vpc_id                  = aws_vpc.main.id
   availability_zone       = each.key
   cidr_block              = each.value.public
-  map_public_ip_on_launch = false # load balancer and gateways bring their own
+  map_public_ip_on_launch = false # load balancer and NAT gateways have their own addresses
   tags                    = { Name = "${local.prefix}-public-${each.key}" }
 }
 

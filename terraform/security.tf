@@ -1,5 +1,5 @@
-# Who may speak to whom: the world to the load balancer, the load balancer to each
-# service's port, services to AWS. Services do not speak to one another.
+# Allowed traffic: clients to the load balancer, the load balancer to each service's
+# port, services to AWS. Services cannot connect to each other.
 
 locals {
   front_ports = var.certificate_arn == null ? [80] : [80, 443]
@@ -55,7 +55,7 @@ resource "aws_vpc_security_group_ingress_rule" "service" {
   referenced_security_group_id = aws_security_group.alb.id
 }
 
-# HTTPS to anywhere is what a NAT is for; nat = "none" has the two rules below instead.
+# NAT exists for HTTPS to any address; nat = "none" uses the two rules below instead.
 #trivy:ignore:AWS-0104
 resource "aws_vpc_security_group_egress_rule" "service_to_internet" {
   for_each = var.nat == "none" ? {} : local.services

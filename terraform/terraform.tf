@@ -1,5 +1,5 @@
 terraform {
-  # 1.11 is the first release in which the S3 backend's own lock file is stable.
+  # 1.11 is the first release with stable lock files of the S3 backend (use_lockfile).
   required_version = ">= 1.11, < 2.0"
 
   required_providers {
@@ -9,17 +9,17 @@ terraform {
     }
   }
 
-  # The bucket's name holds the account, so it is given at init:
+  # The bucket's name has the account number in it, so it is set at init:
   #   terraform init -backend-config=bucket=ecs-microservices-state-<account>
-  # bootstrap/ makes bucket and table.
+  # bootstrap/ creates the bucket and the table.
   backend "s3" {
     key          = "ecs-microservices/prod/terraform.tfstate"
     region       = "us-east-1"
     encrypt      = true
     use_lockfile = true
 
-    # Deprecated since Terraform 1.11, and kept so that somebody with an older
-    # checkout is locked out, too. README.md says when to remove it.
+    # Deprecated since Terraform 1.11. Kept so that older checkouts are locked out too;
+    # README.md says when to remove it.
     dynamodb_table = "terraform-locks"
   }
 }

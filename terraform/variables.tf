@@ -1,15 +1,15 @@
-# What is deployed. services.auto.tfvars.json gives it, and the pipeline reads the
-# same file by ci/internal/config/platform: the rules below are that package's rules, and
-# TestRulesAgree in ci/test/terraform holds the two against each other.
+# What to deploy. services.auto.tfvars.json sets it, and the pipeline reads the same
+# file with ci/internal/config/platform. The rules below are the rules of that package;
+# TestRulesAgree in ci/test/terraform compares them.
 
 variable "services" {
   description = <<-EOT
-    The services, by name. One entry makes a service: repository, log group,
+    The services, by name. One entry creates a service: repository, log group,
     target group, listener rules, task definition, ECS service, roles, scaling and
-    alarms. `path` is the folder in the source tree, `kind` how the image is made,
-    `port` what the container listens on, `health_path` what answers 200 when it is
-    well, `routes` the load balancer's path patterns that lead here ("/*" makes it
-    the one that answers everything else), `cpu` in Fargate's units, `memory` in MiB,
+    alarms. `path` is the folder in the source tree, `kind` how the image is built,
+    `port` the container's port, `health_path` the path that returns 200 when the
+    service is healthy, `routes` the load balancer's path patterns ("/*" makes it the
+    default service), `cpu` in Fargate's CPU units, `memory` in MiB,
     `desired_count` the number of tasks.
   EOT
   type = map(object({
@@ -105,9 +105,9 @@ variable "services" {
 variable "initial_images" {
   description = <<-EOT
     Image digests that services start with when they are created, by service name.
-    A service without one is created with no task, because its repository is empty;
-    the first release brings the image and the tasks. Only read at creation: use it
-    to rebuild a platform whose repositories still hold images.
+    A service without one is created with no tasks, because its repository is empty;
+    the first release adds the image and the tasks. Read only at creation: use it to
+    rebuild a platform whose repositories still hold images.
   EOT
   type        = map(string)
   default     = {}
@@ -124,7 +124,7 @@ variable "initial_images" {
 }
 
 variable "cpu_architecture" {
-  description = "Processor of all tasks: X86_64, or ARM64, which costs a fifth less. Images are built for both."
+  description = "CPU architecture of all tasks: X86_64, or ARM64, which costs a fifth less. Images are built for both."
   type        = string
   default     = "X86_64"
   nullable    = false
@@ -135,10 +135,10 @@ variable "cpu_architecture" {
   }
 }
 
-# Where it is deployed.
+# Where to deploy.
 
 variable "project_name" {
-  description = "Value of the tag Project, by which costs are told apart and the apply role knows its own. The same as in bootstrap/. Names do not follow from it: the pipeline knows those."
+  description = "Value of the tag Project, for cost reports; the apply role may change only resources with this tag. Use the same value as in bootstrap/. Resource names do not depend on it, because the pipeline expects fixed names."
   type        = string
   default     = "ecs-microservices"
   nullable    = false
@@ -157,14 +157,14 @@ variable "environment" {
 }
 
 variable "repository" {
-  description = "Value of the tag Repository: where the code of all this is, such as OWNER/REPO."
+  description = "Value of the tag Repository: the source repository, such as OWNER/REPO."
   type        = string
   default     = "slipway"
   nullable    = false
 }
 
 variable "region" {
-  description = "AWS region of everything but the state, whose region stands in terraform.tf."
+  description = "AWS region of everything except the state, whose region is set in terraform.tf."
   type        = string
   default     = "us-east-1"
   nullable    = false
@@ -176,7 +176,7 @@ variable "region" {
 }
 
 variable "permissions_boundary_name" {
-  description = "Name of the permissions boundary that bootstrap/ makes; the apply role may create roles only with it. null for none, where a human applies."
+  description = "Name of the permissions boundary that bootstrap/ creates; the apply role may create roles only with it. null for no boundary, if a person applies."
   type        = string
   default     = "ecs-permissions-boundary"
 }
@@ -184,7 +184,7 @@ variable "permissions_boundary_name" {
 # Network.
 
 variable "vpc_cidr" {
-  description = "Address range of the VPC."
+  description = "CIDR block of the VPC."
   type        = string
   default     = "10.0.0.0/16"
   nullable    = false
@@ -196,7 +196,7 @@ variable "vpc_cidr" {
 }
 
 variable "azs" {
-  description = "Availability zones, at least two, because a load balancer needs two."
+  description = "Availability zones, at least two, as a load balancer requires."
   type        = list(string)
   default     = ["us-east-1a", "us-east-1b"]
   nullable    = false
@@ -212,7 +212,7 @@ variable "azs" {
 }
 
 variable "public_subnets" {
-  description = "Address ranges of the public subnets, one a zone, in the order of azs. Only the load balancer and NAT gateways are there."
+  description = "CIDR blocks of the public subnets, one per zone, in the order of azs. Only the load balancer and NAT gateways are there."
   type        = list(string)
   default     = ["10.0.1.0/24", "10.0.2.0/24"]
   nullable    = false
@@ -228,7 +228,7 @@ variable "public_subnets" {
 }
 
 variable "private_subnets" {
-  description = "Address ranges of the private subnets, one a zone, in the order of azs. Tasks and VPC endpoints are there."
+  description = "CIDR blocks of the private subnets, one per zone, in the order of azs. Tasks and VPC endpoints are there."
   type        = list(string)
   default     = ["10.0.10.0/24", "10.0.11.0/24"]
   nullable    = false
@@ -248,7 +248,7 @@ variable "private_subnets" {
 }
 
 variable "nat" {
-  description = "How tasks reach the internet: none (they reach AWS by VPC endpoints only), single (one gateway for all zones; its zone takes the others along when it fails) or per_az."
+  description = "How tasks reach the internet: none (only AWS, through VPC endpoints), single (one NAT gateway for all zones, which lose access if its zone fails) or per_az (one NAT gateway per zone)."
   type        = string
   default     = "single"
   nullable    = false
@@ -260,7 +260,7 @@ variable "nat" {
 }
 
 variable "vpc_endpoints" {
-  description = "AWS services with an interface endpoint in the private subnets. S3 has a gateway endpoint in any case, which is free. Without NAT, tasks need ecr.api, ecr.dkr and logs; add secretsmanager or ssm where they read secrets."
+  description = "AWS services with an interface endpoint in the private subnets. S3 always has a gateway endpoint, which is free. Without NAT, tasks need ecr.api, ecr.dkr and logs; add secretsmanager or ssm if they read secrets."
   type        = set(string)
   default     = ["ec2", "ecr.api", "ecr.dkr", "logs"]
   nullable    = false
@@ -275,10 +275,10 @@ variable "vpc_endpoints" {
   }
 }
 
-# Front door.
+# Load balancer.
 
 variable "certificate_arn" {
-  description = "Certificate (ACM, same region) for HTTPS. With one, port 443 serves and port 80 redirects; without, port 80 serves."
+  description = "ARN of the HTTPS certificate (ACM, same region). With it, port 443 serves and port 80 redirects; without it, port 80 serves."
   type        = string
   default     = null
 
@@ -289,7 +289,7 @@ variable "certificate_arn" {
 }
 
 variable "tls_policy" {
-  description = "Security policy of the HTTPS listener: TLS 1.3 with 1.2 for older clients, or 1.3 only."
+  description = "TLS security policy of the HTTPS listener: TLS 1.3 with 1.2 for older clients, or 1.3 only."
   type        = string
   default     = "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"
   nullable    = false
@@ -301,7 +301,7 @@ variable "tls_policy" {
 }
 
 variable "allowed_cidrs" {
-  description = "Who may ask the load balancer: IPv4 ranges."
+  description = "IPv4 CIDR blocks that may connect to the load balancer."
   type        = set(string)
   default     = ["0.0.0.0/0"]
   nullable    = false
@@ -313,28 +313,28 @@ variable "allowed_cidrs" {
 }
 
 variable "deletion_protection" {
-  description = "Whether the load balancer refuses to be deleted. Set to false and apply before a destroy."
+  description = "Deletion protection of the load balancer. Set to false and apply before a destroy."
   type        = bool
   default     = true
   nullable    = false
 }
 
 variable "alb_access_logs" {
-  description = "Whether the load balancer writes access logs to a bucket of its own, kept for log_retention_days."
+  description = "Whether the load balancer writes access logs to its own bucket, kept for log_retention_days."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "waf" {
-  description = "Whether a web application firewall stands before the load balancer: AWS's common rules, known bad inputs, and a limit of requests by address."
+  description = "Whether the load balancer has a web application firewall: AWS's common rules, known bad inputs, and a rate limit per address."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "waf_rate_limit" {
-  description = "Requests of one address within five minutes, beyond which the firewall blocks it."
+  description = "Requests per address in five minutes, above which the firewall blocks it."
   type        = number
   default     = 3000
   nullable    = false
@@ -345,10 +345,10 @@ variable "waf_rate_limit" {
   }
 }
 
-# Keeping and watching.
+# Retention and monitoring.
 
 variable "log_retention_days" {
-  description = "Days that logs are kept. 14 is the reference system's; 365 meets CloudWatch.16 at its default."
+  description = "Days to keep logs. 14 is the reference system's value; 365 meets CloudWatch.16 at its default."
   type        = number
   default     = 14
   nullable    = false
@@ -360,7 +360,7 @@ variable "log_retention_days" {
 }
 
 variable "images_to_keep" {
-  description = "Images kept in each repository, newest first. ECR's rules do not know which image runs, so the number must be far above what is ever published without being released, and above what somebody may want to roll back to."
+  description = "Images to keep in each repository, newest first. ECR does not know which image runs, so choose a number well above the images that are ever published without being released, and above the versions that you may want to roll back to."
   type        = number
   default     = 100
   nullable    = false
@@ -372,14 +372,14 @@ variable "images_to_keep" {
 }
 
 variable "customer_managed_encryption" {
-  description = "Whether repositories, logs and access logs are encrypted with the platform's own KMS key instead of AWS's. A change replaces the repositories."
+  description = "Whether repositories, logs and access logs are encrypted with the platform's KMS key instead of AWS's keys. Changing it replaces the repositories."
   type        = bool
   default     = false
   nullable    = false
 }
 
 variable "container_insights" {
-  description = "Container Insights of the cluster: enabled, enhanced (per task and container, costs more) or disabled."
+  description = "Container Insights of the cluster: enabled, enhanced (per task and container, at a higher price) or disabled."
   type        = string
   default     = "enabled"
   nullable    = false
@@ -391,7 +391,7 @@ variable "container_insights" {
 }
 
 variable "alarm_emails" {
-  description = "Who is told of alarms; each address confirms a mail from AWS first."
+  description = "E-mail addresses that get the alarms. Each must first confirm AWS's subscription mail."
   type        = set(string)
   default     = []
   nullable    = false
@@ -403,7 +403,7 @@ variable "alarm_emails" {
 }
 
 variable "alarm_thresholds" {
-  description = "When alarms go off: errors is 5xx answers a minute (this one also rolls a deployment back), latency_seconds the 95th percentile, cpu and memory the average in percent."
+  description = "Alarm thresholds: errors is 5xx responses per minute (this alarm also rolls a deployment back), latency_seconds the 95th percentile, cpu and memory the average in percent."
   type = object({
     errors          = optional(number, 10)
     latency_seconds = optional(number, 1)
@@ -420,7 +420,7 @@ variable "alarm_thresholds" {
 }
 
 variable "autoscaling" {
-  description = "Scaling of each service between its desired_count and max_factor times that: to keep CPU and memory near these percentages, and requests per task and minute near requests_per_task."
+  description = "Scaling of each service between its desired_count and max_factor times that. Targets: average CPU and memory in percent, and requests per task and minute."
   type = object({
     enabled           = optional(bool, true)
     max_factor        = optional(number, 4)

@@ -1,4 +1,4 @@
-# The firewall before the load balancer, where waf asks for it.
+# Web application firewall of the load balancer, created if waf is true.
 
 locals {
   waf_rules = { # by priority

@@ -1,5 +1,5 @@
-// Reloads the page when one of its files has changed. Development only: Nginx puts
-// it into the page there.
+// Reloads the page when one of its files changes. Development only: Nginx inserts it
+// into the page.
 
 const INTERVAL = 1000; // ms
 const tags = new Map(); // file → its entity tag
@@ -11,7 +11,7 @@ const files = () =>
 
 async function changed(path) {
   const response = await fetch(path, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(3000) });
-  // The page itself has no tag, because it is changed on its way: its time it has.
+  // The page itself has no entity tag, because Nginx modifies it; compare its time.
   const tag = response.headers.get("ETag") ?? response.headers.get("Last-Modified");
   const known = tags.get(path);
   tags.set(path, tag);
@@ -26,7 +26,7 @@ async function look() {
       return;
     }
   } catch {
-    // Nginx restarts; look again.
+    // Nginx is restarting; retry.
   }
   setTimeout(look, INTERVAL);
 }

@@ -1,23 +1,23 @@
-// Keeps what has been learned about the service, and joins poller and view.
+// Stores what is known about the service, and connects poller and view.
 
 import { Poller } from "./poller.js";
 import { View, shorten } from "./view.js";
 
-const HISTORY = 60; // answers kept for the timeline
-const CONTAINERS = 20; // containers kept; the one seen longest ago goes first
+const HISTORY = 60; // responses kept for the timeline
+const CONTAINERS = 20; // containers kept; the one not seen for the longest time is removed first
 
 class Model {
   history = []; // { at, key, hostname, version, latency }, or { at } for a failure
   containers = new Map(); // key → { hostname, ip, version, count, seenAt }
-  latest; // { at, answer, latency }
+  latest; // { at, answer, latency } of the last response
   openedAt = Date.now();
-  offlineSince; // time of the first failure in a row
-  error = ""; // the last failure's reason
-  outage; // { from, until, error } of the last time without answers
-  nextAt; // when the next attempt is due
+  offlineSince; // time of the first of the current failures
+  error = ""; // reason of the last failure
+  outage; // { from, until, error } of the last outage
+  nextAt; // time of the next attempt
   #tones = new Map();
 
-  // tone numbers the versions in the order in which they are first seen.
+  // tone numbers the versions in the order of their first appearance.
   tone(version) {
     if (!this.#tones.has(version)) {
       this.#tones.set(version, this.#tones.size);
@@ -39,7 +39,7 @@ class Model {
       this.offlineSince = undefined;
     }
 
-    // A hostname alone may be used again by the container's successor.
+    // A later container may reuse the hostname.
     const key = JSON.stringify([answer.hostname, version, answer.started_at]);
     this.#remember({ at, key, hostname: answer.hostname, version, latency });
     const container = this.containers.get(key) ?? { hostname: answer.hostname, version, count: 0 };
@@ -107,7 +107,7 @@ const poller = new Poller("/api/", {
 retry.addEventListener("click", () => poller.poll());
 window.addEventListener("online", () => poller.poll());
 document.addEventListener("visibilitychange", () => {
-  // Browsers put timers of hidden pages to sleep; catch up at once.
+  // Browsers throttle timers of hidden pages; catch up at once.
   if (!document.hidden) {
     poller.poll();
   }

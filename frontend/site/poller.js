@@ -1,12 +1,12 @@
-// Asks the API again and again, one request at a time. It knows nothing of the
-// page: what it learns it reports to its listener.
+// Polls the API, one request at a time. It does not know the page: it reports results
+// to its listener.
 
-const INTERVAL = 2000; // ms from one request to the next while all is well
+const INTERVAL = 2000; // ms between requests while they succeed
 const TIMEOUT = 3000; // ms until a request counts as failed
-const LONGEST_WAIT = 30000; // ms between two attempts while nobody answers
-const LONGEST_BODY = 65536; // characters; a real answer has a few hundred
+const LONGEST_WAIT = 30000; // ms, the longest time between attempts while requests fail
+const LONGEST_BODY = 65536; // characters; a real response has a few hundred
 
-// check gives the answer that a text holds, or throws what is wrong with it.
+// check returns the response in a text, or throws an error that says what is wrong.
 function check(text) {
   if (text.length > LONGEST_BODY) {
     throw new Error("The answer is far too long.");
@@ -25,7 +25,7 @@ function check(text) {
   return answer;
 }
 
-// explain puts the browser's wording into plain words.
+// explain replaces the browser's wording with plain words.
 function explain(error) {
   if (error.name === "TimeoutError") {
     return `No answer within ${TIMEOUT / 1000} seconds.`;
@@ -50,7 +50,7 @@ export class Poller {
     this.#listener = listener;
   }
 
-  // poll asks now, unless a request is under way, and from then on regularly.
+  // poll sends a request, unless one is in progress, and then polls regularly.
   async poll() {
     if (this.#busy) {
       return;
@@ -64,7 +64,7 @@ export class Poller {
     this.#listener.waiting(wait);
   }
 
-  // ask makes a request and gives the time to wait for the next.
+  // ask sends a request and returns the time to wait before the next.
   async #ask() {
     const start = performance.now();
     try {

@@ -1,14 +1,14 @@
-// Draws the model into the page. Text only ever goes in as text, and styles
-// only through properties, so that the strictest content security policy holds.
+// Draws the model into the page. It sets only text and style properties, never HTML, so
+// that the strictest content security policy can be used.
 
-const TONES = 6; // colours that style.css defines
-const SLOTS = 60; // answers on the timeline; index.html draws each container's 4 units apart
-const GONE_AFTER = 20000; // ms without an answer until a container counts as gone
+const TONES = 6; // colours defined in style.css
+const SLOTS = 60; // responses on the timeline; index.html draws those of a container 4 units apart
+const GONE_AFTER = 20000; // ms without a response until a container counts as gone
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 const byId = (id) => document.getElementById(id);
 
-// stamp makes a copy of a template of index.html.
+// stamp copies a template of index.html.
 const stamp = (name) => byId(`${name}-template`).content.cloneNode(true);
 
 function element(name, className, text = "") {
@@ -18,7 +18,7 @@ function element(name, className, text = "") {
   return node;
 }
 
-// setText leaves the page alone where nothing has changed.
+// setText changes the page only if the text differs.
 function setText(node, text) {
   if (node.textContent !== text) {
     node.textContent = text;
@@ -41,10 +41,10 @@ const number = new Intl.NumberFormat("en").format;
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }).format;
 
-// largest is the index of the largest unit that fits into so many seconds.
+// largest returns the index of the largest unit that fits into the seconds.
 const largest = (seconds) => UNITS.findIndex(([, size]) => seconds >= size || size === 1);
 
-// duration says it in two units.
+// duration formats a time in two units.
 function duration(elapsed) {
   let seconds = Math.max(0, Math.round(elapsed / 1000));
   const first = largest(seconds);
@@ -57,36 +57,36 @@ function duration(elapsed) {
     .join(" ");
 }
 
-// ago says it in one unit, for the places where a rough idea will do.
+// ago formats a past time in one unit, where a rough value is enough.
 function ago(elapsed) {
   const seconds = elapsed < 3000 ? 0 : Math.round(elapsed / 1000);
   const [unit, size] = UNITS[largest(seconds)];
   return relative.format(-Math.floor(seconds / size), unit);
 }
 
-// split takes a hostname apart into its own name and its domain.
+// split splits a hostname into its first label and its domain.
 function split(hostname) {
   const dot = hostname.indexOf(".");
   return dot > 0 && /[a-z]/i.test(hostname) ? [hostname.slice(0, dot), hostname.slice(dot)] : [hostname, ""];
 }
 
-// hostname is a name that may break before its domain and nowhere else.
+// hostname returns a hostname that may wrap only before its domain.
 function hostname(text) {
   const copy = stamp("hostname");
   [copy.firstElementChild.textContent, copy.lastElementChild.textContent] = split(text);
   return copy;
 }
 
-// shorten makes a commit id as short as people know it.
+// shorten abbreviates a commit id to its usual length.
 export const shorten = (version) => (/^[0-9a-f]{40}$/.test(version) ? version.slice(0, 7) : version);
 
-// height maps a latency to a bar, logarithmically: 1 ms is low, 1 s is full.
+// height maps a latency to a bar height, logarithmically: 1 ms is low, 1 s is full.
 const height = (latency) => `${Math.min(100, 8 + (92 * Math.log1p(latency)) / Math.log1p(1000)).toFixed(1)}%`;
 
-// cells is the outline of the cells with the given numbers.
+// cells returns the SVG path of the cells with the given numbers.
 const cells = (numbers) => numbers.map((n) => `M${n * 4} 0h3v10h-3z`).join("");
 
-// glide lets what has moved by one slot arrive there gently.
+// glide animates a shift by one slot.
 function glide(node) {
   if (!still.matches) {
     node.animate([{ transform: `translateX(${100 / SLOTS}%)` }, { transform: "none" }], {
@@ -97,7 +97,7 @@ function glide(node) {
 }
 
 export class View {
-  #rows = new Map(); // container's key → its row
+  #rows = new Map(); // row by container key
 
   constructor() {
     for (let slot = 0; slot < SLOTS; slot++) {
@@ -117,7 +117,7 @@ export class View {
     setText(byId("state-text"), text);
   }
 
-  // draw shows the model as it is after an answer or a failure.
+  // draw draws the model after a response or a failure.
   draw(model) {
     this.#timeline(model);
     this.#legend(model);
@@ -134,7 +134,7 @@ export class View {
     this.#lanes(model);
   }
 
-  // tick brings up to date what changes with time alone.
+  // tick updates what changes with time alone.
   tick(model) {
     const now = Date.now();
     const offline = model.offlineSince !== undefined;
@@ -184,7 +184,7 @@ export class View {
     glide(byId("timeline"));
   }
 
-  // lanes marks for each container which of the answers were its own.
+  // lanes marks, for each container, the responses that came from it.
   #lanes(model) {
     const recent = model.history.slice(-SLOTS);
     const offset = SLOTS - recent.length;
@@ -243,7 +243,7 @@ export class View {
   }
 
   #containers(model, now) {
-    const asOf = model.offlineSince ?? now; // nobody leaves while nobody can be asked
+    const asOf = model.offlineSince ?? now; // no container counts as gone while requests fail
     const all = [...model.containers.values()].reduce((sum, container) => sum + container.count, 0);
     let present = 0;
     for (const [key, container] of model.containers) {
@@ -278,7 +278,7 @@ export class View {
     part(".name").append(hostname(container.hostname));
     part(".about").append(this.#version(model, container.version), ` · ${container.ip}`);
     const row = { node, path: part("path"), count: part(".count"), seen: part(".seen"), fill: part("i") };
-    byId("containers").prepend(node); // the newest first, and then never moved
+    byId("containers").prepend(node); // newest first; rows never move afterwards
     this.#rows.set(key, row);
     return row;
   }

@@ -1,6 +1,7 @@
-# The platform's own key. Alarms need it: CloudWatch cannot write to a topic that
-# is encrypted with AWS's key for SNS. It is made here because whoever may create and
-# tag keys could tag, and so take over, any key of the account.
+# The platform's own KMS key. Alarms need it, because CloudWatch cannot publish to a
+# topic that is encrypted with the AWS managed key for SNS. It is created here and not
+# by the platform: a role that may create and tag keys could tag any key of the account
+# and so gain access to it.
 resource "aws_kms_key" "platform" {
   description             = "Alarms, and by choice images and logs, of ${local.cluster}"
   enable_key_rotation     = true

@@ -1,4 +1,4 @@
-# Names: the platform's, as in ../locals.tf and ci/internal/config/platform.
+# Names, the same as in ../locals.tf and ci/internal/config/platform.
 locals {
   prefix            = "ecs"
   cluster           = "${local.prefix}-cluster"
@@ -21,8 +21,8 @@ locals {
 
 data "aws_partition" "current" {}
 
-# What policies/ is rendered with. Every policy is a file of its own, to be read and
-# reviewed as the JSON that it is; output policies has them all as AWS gets them.
+# Variables of the templates in policies/. Each policy is a file of its own, so that it
+# can be reviewed as JSON. The output policies has them as AWS gets them.
 locals {
   arguments = {
     account      = var.account_id
@@ -59,8 +59,8 @@ locals {
     workflows            = local.workflows
   }
 
-  # jsondecode and back: a template that is not JSON fails here, by name, and what
-  # AWS counts towards its limits has no blanks.
+  # Decoding and encoding makes a template that is not valid JSON fail here, with its
+  # name, and removes the white space that AWS counts towards its size limits.
   policies = { for name in [
     "trust-build", "trust-deploy", "trust-plan", "trust-apply",
     "build", "deploy", "read", "plan-guard", "apply-state", "apply-network", "apply-services", "apply-guard",

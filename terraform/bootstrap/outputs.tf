@@ -1,59 +1,59 @@
 output "state_bucket_name" {
-  description = "For terraform init -backend-config=bucket=…"
+  description = "Name of the state bucket, for terraform init -backend-config=bucket=…"
   value       = aws_s3_bucket.state.id
 }
 
 output "state_bucket_arn" {
-  description = "State bucket."
+  description = "ARN of the state bucket."
   value       = aws_s3_bucket.state.arn
 }
 
 output "lock_table_arn" {
-  description = "Lock table."
+  description = "ARN of the lock table."
   value       = aws_dynamodb_table.locks.arn
 }
 
 output "oidc_provider_arn" {
-  description = "GitHub's OIDC provider."
+  description = "ARN of GitHub's OIDC provider."
   value       = aws_iam_openid_connect_provider.github.arn
 }
 
 output "build_role_arn" {
-  description = "Role of jobs that push images."
+  description = "ARN of the role that pushes images."
   value       = aws_iam_role.ci["build"].arn
 }
 
 output "deploy_role_arn" {
-  description = "Role of jobs that release."
+  description = "ARN of the role that releases."
   value       = aws_iam_role.ci["deploy"].arn
 }
 
 output "plan_role_arn" {
-  description = "Role of jobs that plan."
+  description = "ARN of the role that plans."
   value       = aws_iam_role.ci["plan"].arn
 }
 
 output "terraform_role_arn" {
-  description = "Role of the job that applies."
+  description = "ARN of the role that applies."
   value       = aws_iam_role.ci["apply"].arn
 }
 
 output "permissions_boundary_arn" {
-  description = "Boundary of the platform's roles."
+  description = "ARN of the permissions boundary of the platform's roles."
   value       = aws_iam_policy.boundary.arn
 }
 
 output "key_arn" {
-  description = "The platform's key."
+  description = "ARN of the platform's KMS key."
   value       = aws_kms_key.platform.arn
 }
 
 output "policies" {
-  description = "Every policy as AWS gets it, by file name in policies/."
+  description = "Rendered policies, by file name in policies/."
   value       = local.policies
 }
 
 output "role_policies" {
-  description = "Names of the policies of each role, of those in output policies."
+  description = "Names of each role's policies, as in the output policies."
   value       = local.grants
 }

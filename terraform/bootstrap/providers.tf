@@ -1,7 +1,7 @@
 provider "aws" {
   region = var.region
 
-  # A human applies this, perhaps with many accounts at hand.
+  # Applied by a person, who may have credentials of several accounts.
   allowed_account_ids = [var.account_id]
 
   default_tags {

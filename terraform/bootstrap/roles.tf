@@ -1,5 +1,5 @@
-# Four roles, because four kinds of job want four different things. A job that builds
-# cannot deploy, one that plans cannot apply, and none can change these roles.
+# Four roles, one for each kind of job. A build job cannot deploy, a plan job cannot
+# apply, and no job can change these roles.
 
 locals {
   roles = {
@@ -9,7 +9,8 @@ locals {
     apply  = { name = "github-actions-terraform-role", text = "Changes the platform, as reviewed" }
   }
 
-  # Policies are separate from roles, because together they exceed what a role takes inline.
+  # Managed policies, because together they exceed the size limit of a role's inline
+  # policies.
   grants = {
     build  = ["build"]
     deploy = ["deploy"]
@@ -27,7 +28,8 @@ resource "aws_iam_role" "ci" {
   assume_role_policy   = local.policies["trust-${each.key}"]
   max_session_duration = 3600
 
-  # So that the policies below are gone with the role, and none can be added unseen.
+  # The trust policies name the OIDC provider by ARN, which creates no dependency by
+  # itself.
   depends_on = [aws_iam_openid_connect_provider.github]
 }
 
@@ -46,8 +48,8 @@ resource "aws_iam_role_policy_attachment" "ci" {
   policy_arn = aws_iam_policy.ci[each.value.policy].arn
 }
 
-# The most that a role of the platform can be given: what tasks are started with,
-# and secrets and parameters below the platform's own names.
+# The most that a role of the platform can be granted: what starting tasks needs, and
+# secrets and parameters under the platform's names.
 resource "aws_iam_policy" "boundary" {
   name        = local.boundary
   description = "Boundary of every role that the apply role makes"

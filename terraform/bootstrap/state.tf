@@ -14,7 +14,8 @@ resource "aws_s3_bucket_versioning" "state" {
   }
 }
 
-# By S3's own key: whoever may read the state's object could use another key as well.
+# S3-managed key: a principal that may read the state could also use a customer managed
+# key.
 #trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "state" {
   bucket = aws_s3_bucket.state.id
@@ -40,7 +41,8 @@ resource "aws_s3_bucket_ownership_controls" "state" {
   }
 }
 
-# Every apply writes a version. The last ten stay for good, older ones for a quarter.
+# Every apply writes a version. The latest ten are kept for good, older ones for 90
+# days.
 resource "aws_s3_bucket_lifecycle_configuration" "state" {
   bucket = aws_s3_bucket.state.id
   rule {
@@ -71,8 +73,8 @@ resource "aws_s3_bucket_logging" "state" {
   depends_on    = [aws_s3_bucket_policy.state_logs]
 }
 
-# Who read and wrote the state. It has no access log of its own: that would log
-# itself for ever.
+# Access log of the state bucket. It has no access log of its own: a bucket that logs
+# itself never stops writing.
 #trivy:ignore:AWS-0089
 resource "aws_s3_bucket" "state_logs" {
   bucket        = "${local.state_bucket}-logs"
@@ -90,7 +92,7 @@ resource "aws_s3_bucket_versioning" "state_logs" {
   }
 }
 
-# S3 delivers logs to buckets with its own key without a grant on another:
+# S3 writes access logs to a bucket with S3-managed keys without a further grant:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-server-access-logging.html
 #trivy:ignore:AWS-0132
 resource "aws_s3_bucket_server_side_encryption_configuration" "state_logs" {
@@ -142,8 +144,8 @@ resource "aws_s3_bucket_policy" "state_logs" {
   depends_on = [aws_s3_bucket_public_access_block.state_logs]
 }
 
-# Locks of Terraform before 1.11, and the digest of the state: nothing that a key of
-# its own would keep from anybody who may use the table.
+# Locks of Terraform before 1.11, and the digest of the state. A customer managed key
+# would not restrict access any further than access to the table does.
 #trivy:ignore:AWS-0025
 resource "aws_dynamodb_table" "locks" {
   name                        = "terraform-locks"

@@ -8,7 +8,7 @@ terraform {
     }
   }
 
-  # Local state on purpose: this makes the bucket that all other state is in, and a
-  # bucket managed inside the state that it holds is gone with one destroy. Nothing
-  # in it is secret. README.md says how to import everything if it is lost.
+  # Local state on purpose: this configuration creates the bucket for all other state,
+  # and a bucket whose state is inside it is lost with a single destroy. This state has
+  # no secrets. README.md explains how to import everything if it is lost.
 }

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "AWS account that all of it is made in; nothing is done with credentials of another."
+  description = "AWS account to create everything in. Credentials of another account are rejected."
   type        = string
   nullable    = false
 
@@ -10,7 +10,7 @@ variable "account_id" {
 }
 
 variable "region" {
-  description = "AWS region of state and platform."
+  description = "AWS region of the state and the platform."
   type        = string
   default     = "us-east-1"
   nullable    = false
@@ -22,7 +22,7 @@ variable "region" {
 }
 
 variable "project_name" {
-  description = "Value of the tag Project. The apply role may change only what carries it, so it is the same as in the platform."
+  description = "Value of the tag Project. The apply role may change only resources with this tag, so use the same value as in the platform."
   type        = string
   default     = "ecs-microservices"
   nullable    = false
@@ -41,7 +41,7 @@ variable "environment" {
 }
 
 variable "services" {
-  description = "Services that the pipeline's roles may touch. By default all whose names follow the platform's rule, so that a new one needs nothing here; list them to have each added by a human."
+  description = "Services that the pipeline's roles may change. By default all services whose names follow the platform's naming rule, so that a new service needs no change here. List the names to make a person add each new service."
   type        = set(string)
   default     = ["*"]
   nullable    = false
@@ -53,7 +53,7 @@ variable "services" {
 }
 
 variable "state_bucket" {
-  description = "Name of the state bucket; null for one with the account's number in it. Buckets of the whole world share their names."
+  description = "Name of the state bucket. Bucket names are global; null puts the account number into the name."
   type        = string
   default     = null
 
@@ -64,7 +64,7 @@ variable "state_bucket" {
 }
 
 variable "state_key" {
-  description = "Place of the platform's state in the bucket; the same as in terraform.tf of the platform."
+  description = "Key of the platform's state in the bucket, the same as in the platform's terraform.tf."
   type        = string
   default     = "ecs-microservices/prod/terraform.tfstate"
   nullable    = false
@@ -87,7 +87,7 @@ variable "github_repository" {
 }
 
 variable "github_subject_prefix" {
-  description = "What the subjects of its tokens begin with: repo:OWNER/REPO (the default), or for repositories made or renamed since mid-July 2026 repo:OWNER@id/REPO@id, with GitHub's numbers of both. A job tells its own: see README.md."
+  description = "Prefix of the subject claim (sub) in the repository's OIDC tokens: repo:OWNER/REPO (default), or repo:OWNER@id/REPO@id with GitHub's numeric ids for repositories created or renamed since mid-July 2026. README.md shows how to print it in a job."
   type        = string
   default     = null
 
@@ -102,7 +102,7 @@ variable "github_subject_prefix" {
 }
 
 variable "github_environment" {
-  description = "GitHub environment of deploy and apply. Its rules (who approves, which branches) are set at GitHub and must allow the main branch only."
+  description = "GitHub environment of the deploy and apply jobs. Its protection rules (reviewers, branches) are set on GitHub and must allow only the main branch."
   type        = string
   default     = "production"
   nullable    = false
@@ -114,7 +114,7 @@ variable "github_environment" {
 }
 
 variable "github_branch" {
-  description = "Branch that is released from."
+  description = "Branch to release from."
   type        = string
   default     = "main"
   nullable    = false
@@ -126,7 +126,7 @@ variable "github_branch" {
 }
 
 variable "github_workflows" {
-  description = "Workflow files that may assume a role, by role. A workflow can have another role's environment, but not its file name on the branch."
+  description = "Workflow files that may assume a role, by role. A workflow can name another role's environment, but cannot change its own file name on the branch."
   type = object({
     build  = optional(string, "ci.yml")
     deploy = optional(string, "ci.yml")

@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -18,8 +18,8 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-# The services file as it is, with however many entries: everything is made for each
-# of them, and every path that the file gives to a service leads there.
+# The services file as it is, with any number of entries: each entry gets all its
+# resources, and each route leads to its service.
 
 run "every_entry_is_a_service" {
   command = plan

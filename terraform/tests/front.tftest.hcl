@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -8,8 +8,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, whatever the services file has by now: what is
-# asserted here names them. file.tftest.hcl plans the file itself.
+# The reference system's services, which the assertions name, regardless of the services
+# file. file.tftest.hcl plans the services file itself.
 variables {
   services = {
     backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
@@ -71,8 +71,8 @@ run "defaults" {
   }
 
   # http
-  # /health was answered by the frontend, with 200 and HTML; the documented /api/health
-  # was 404: both are the backend's.
+  # In the reference system the frontend answered /health with 200 and HTML, and the
+  # documented /api/health returned 404. Both belong to the backend.
   assert {
     condition     = aws_lb_listener.http.port == 80 && aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0
     error_message = "port 80 must serve"
@@ -124,7 +124,7 @@ run "https_1_3_only" {
   }
 }
 
-# ELB.5, ELB.16, and ELB.6 off for a destroy.
+# ELB.5 and ELB.16 on; ELB.6 (deletion protection) off, as before a destroy.
 run "by_choice" {
   command = plan
   variables {

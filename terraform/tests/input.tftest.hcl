@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -18,9 +18,9 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-# Bad input is refused by the variable that it belongs to. A run has one mistake of
-# each of several variables, because every run costs seconds. What is wrong with one
-# entry of services is in TestRulesAgree of ci/test/terraform, which reads the messages.
+# Each variable rejects its own bad input. A run has one mistake in each of several
+# variables, because every run takes seconds. Mistakes in an entry of services are in
+# TestRulesAgree of ci/test/terraform, which checks the messages.
 
 run "no_service" {
   command = plan

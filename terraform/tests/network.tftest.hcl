@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -8,8 +8,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, whatever the services file has by now: what is
-# asserted here names them. file.tftest.hcl plans the file itself.
+# The reference system's services, which the assertions name, regardless of the services
+# file. file.tftest.hcl plans the services file itself.
 variables {
   services = {
     backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
@@ -70,7 +70,7 @@ run "defaults" {
   }
 
   # ways_to_aws
-  # EC2.10 is the one for EC2.
+  # EC2.10 requires the endpoint of EC2.
   assert {
     condition     = alltrue([for name in ["ec2", "ecr.api", "ecr.dkr", "logs"] : aws_vpc_endpoint.interface[name].private_dns_enabled && aws_vpc_endpoint.interface[name].service_name == "com.amazonaws.us-east-1.${name}"])
     error_message = "an endpoint is missing"
@@ -81,7 +81,7 @@ run "defaults" {
   }
 
   # only_open_ports_are_open
-  # EC2.18, and the reference system's tasks accepted every port.
+  # EC2.18. The reference system's tasks accepted every port.
   assert {
     condition     = [for r in aws_vpc_security_group_ingress_rule.alb : "${r.from_port}-${r.to_port} ${r.cidr_ipv4}"] == ["80-80 0.0.0.0/0"]
     error_message = "clients must reach port 80 only"

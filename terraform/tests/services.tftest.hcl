@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -8,8 +8,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, whatever the services file has by now: what is
-# asserted here names them. file.tftest.hcl plans the file itself.
+# The reference system's services, which the assertions name, regardless of the services
+# file. file.tftest.hcl plans the services file itself.
 variables {
   services = {
     backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
@@ -27,7 +27,7 @@ override_data {
   values = { target_key_arn = "arn:aws:kms:us-east-1:123456789012:key/0a0a0a0a-0000-0000-0000-000000000000" }
 }
 
-# One entry makes a service, under the names that the pipeline derives as well.
+# One entry creates a service, with the names that the pipeline derives.
 
 run "defaults" {
   command = plan
@@ -71,8 +71,8 @@ run "defaults" {
   }
 
   # tags
-  # The provider gives these to everything; that it does is seen where it applies, in
-  # ci/test/terraform, because a test's own provider stands in for it here.
+  # The provider adds these tags to everything. ci/test/terraform checks the applied
+  # resources; here the test's own provider block replaces the provider.
   assert {
     condition     = local.tags == { Project = "ecs-microservices", Environment = "production", ManagedBy = "terraform", Repository = "slipway" }
     error_message = "tags are ${jsonencode(local.tags)}"
@@ -107,7 +107,7 @@ run "a_third_service_is_one_entry" {
     condition     = aws_ecs_task_definition.service["orders"].cpu == "1024" && aws_ecs_task_definition.service["orders"].memory == "2048"
     error_message = "size must be the entry's"
   }
-  # Its deeper route must win, and nobody else's rule may move for it.
+  # A deeper route must win, and no other service's rule may change for it.
   assert {
     condition     = aws_lb_listener_rule.route["/api/orders/*"].priority < aws_lb_listener_rule.route["/api/*"].priority
     error_message = "/api/orders/* must come before /api/*"

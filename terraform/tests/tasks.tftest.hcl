@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -8,8 +8,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, whatever the services file has by now: what is
-# asserted here names them. file.tftest.hcl plans the file itself.
+# The reference system's services, which the assertions name, regardless of the services
+# file. file.tftest.hcl plans the services file itself.
 variables {
   services = {
     backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
@@ -47,7 +47,7 @@ run "defaults" {
     condition     = alltrue([for d in aws_ecs_task_definition.service : d.network_mode == "awsvpc" && d.pid_mode == null && toset(d.requires_compatibilities) == toset(["FARGATE"])])
     error_message = "ECS.3, ECS.17: tasks must have a network and processes of their own"
   }
-  # Fargate's own tmpfs, and with room for it: Nginx writes its process id there.
+  # Fargate's tmpfs, with enough space: Nginx writes its pid file there.
   assert {
     condition     = [for m in jsondecode(aws_ecs_task_definition.service["frontend"].container_definitions)[0].linuxParameters.tmpfs : m.containerPath] == ["/tmp"]
     error_message = "Nginx needs a writable /tmp"
@@ -60,7 +60,7 @@ run "defaults" {
     condition     = alltrue([for k, d in aws_ecs_task_definition.service : jsondecode(d.container_definitions)[0].logConfiguration.options["awslogs-group"] == "/ecs/ecs-${k}" && jsondecode(d.container_definitions)[0].name == k])
     error_message = "log group and container must bear the service's name"
   }
-  # Set by the release only in containers that declare it.
+  # A release sets VERSION only in containers that declare it.
   assert {
     condition     = alltrue([for d in aws_ecs_task_definition.service : [for e in jsondecode(d.container_definitions)[0].environment : e.name] == ["PORT", "VERSION"]])
     error_message = "containers must declare VERSION; ECS.8: and hold no secret"
@@ -103,7 +103,7 @@ run "defaults" {
     condition     = alltrue([for s in aws_ecs_service.service : s.deployment_minimum_healthy_percent == 100 && s.deployment_maximum_percent == 200 && s.availability_zone_rebalancing == "ENABLED" && !s.enable_execute_command])
     error_message = "deployments must not take capacity away, and nobody needs a shell"
   }
-  # Before the first image there is nothing to start.
+  # Before the first image no task can start.
   assert {
     condition     = alltrue([for s in aws_ecs_service.service : s.desired_count == 0])
     error_message = "services must be created without tasks"

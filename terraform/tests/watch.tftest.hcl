@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -8,8 +8,8 @@ provider "aws" {
   skip_metadata_api_check     = true
 }
 
-# The reference system's services, whatever the services file has by now: what is
-# asserted here names them. file.tftest.hcl plans the file itself.
+# The reference system's services, which the assertions name, regardless of the services
+# file. file.tftest.hcl plans the services file itself.
 variables {
   services = {
     backend  = { path = "backend", kind = "go", port = 8000, health_path = "/health", routes = ["/api", "/api/*", "/health"], cpu = 256, memory = 512, desired_count = 2 }
@@ -65,8 +65,8 @@ run "defaults" {
     condition     = toset([for a in aws_cloudwatch_metric_alarm.service : a.alarm_name]) == toset([for pair in setproduct(["backend", "frontend"], ["errors", "unhealthy", "outage", "latency", "cpu", "memory"]) : "ecs-${pair[0]}-service-${pair[1]}"])
     error_message = "alarms are ${jsonencode([for a in aws_cloudwatch_metric_alarm.service : a.alarm_name])}"
   }
-  # CloudWatch.15 and 17. The actions' ARN is known only after an apply, and that
-  # it is the topic's is seen there.
+  # CloudWatch.15 and CloudWatch.17. The ARN of the actions is known only after an
+  # apply; ci/test/terraform checks there that it is the topic's.
   assert {
     condition     = alltrue([for a in concat(values(aws_cloudwatch_metric_alarm.service), [aws_cloudwatch_metric_alarm.alb]) : a.actions_enabled && a.treat_missing_data == "notBreaching"])
     error_message = "alarms must act, and not go off for a service of no tasks"
@@ -99,7 +99,7 @@ run "defaults" {
   }
 }
 
-# ECR.5, CloudWatch.16 at its default, and keys for logs.
+# ECR.5, CloudWatch.16 at its default, and KMS keys for logs.
 run "by_choice" {
   command = plan
   variables {

@@ -11,8 +11,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestCheckouts calls the module from another repository, in whatever git makes of one:
-// it takes the tree that the call is made in, or says in one line why it cannot.
+// TestCheckouts calls the module from another repository in every kind of git checkout:
+// the module uses the tree of the caller, or reports in one line why it cannot.
 func TestCheckouts(t *testing.T) {
 	needsEngine(t)
 	origin := sourcetest.New(t)
@@ -48,7 +48,7 @@ func TestCheckouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), "dagger", "--progress=plain", "call", "-m", module, "changes", "--since="+first, "report")
 			cmd.Dir = tt.from
-			out, _ := cmd.CombinedOutput() // refusals are tested, too: the text tells
+			out, _ := cmd.CombinedOutput() // calls may fail; the output is checked
 			require.Contains(t, string(out), tt.want)
 		})
 	}

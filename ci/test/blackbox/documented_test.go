@@ -24,7 +24,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// documented is a line that calls the module: of the manual, or a step of a workflow.
+// documented is a line of the manual or a workflow step that calls the module.
 type documented struct{ where, line string }
 
 var (
@@ -35,7 +35,7 @@ var (
 	caller    = regexp.MustCompile(`^(dagger call|\.github/dagger-call) `)
 )
 
-// documentedLines are all lines that call the module, in order.
+// documentedLines returns all lines that call the module, in order.
 func documentedLines(t *testing.T) (all []documented) {
 	t.Helper()
 	pages, err := filepath.Glob(filepath.Join(dir, "docs", "*.md"))
@@ -75,7 +75,8 @@ func documentedLines(t *testing.T) (all []documented) {
 	return all
 }
 
-// parsedOnly are the lines that cannot be executed here, and why. They are parsed.
+// parsedOnly are the lines that cannot be executed here and are only parsed, with the
+// reason.
 var parsedOnly = []struct{ line, because string }{
 	{` (check report|lint)( |$)`, "it fails without a network, where linters come from"},
 	{` --require-signature `, "signatures are known by Sigstore"},
@@ -85,7 +86,7 @@ var parsedOnly = []struct{ line, because string }{
 	{` up up$`, "it serves until it is interrupted"},
 }
 
-// notExecuted tells why a line cannot be executed; "" if it can.
+// notExecuted returns why a line cannot be executed, or "" if it can.
 func notExecuted(line string, withoutTerraform bool) string {
 	line, _, _ = strings.Cut(line, " #") // a comment
 	for _, only := range parsedOnly {
@@ -99,20 +100,20 @@ func notExecuted(line string, withoutTerraform bool) string {
 	return ""
 }
 
-// inMoto are the lines about the platform, whose state is in moto; all others are about
-// the services.
+// inMoto matches the lines about the platform, whose state is in moto. All others are
+// about the services.
 var inMoto = regexp.MustCompile(` (plan|apply)( |$)`)
 
-// readings are what the manual's placeholders stand for.
+// readings are the values of the manual's placeholders.
 var readings = strings.NewReplacer(
 	"tcp://127.0.0.1:4566", "$EMULATOR", "=… ", "='cmd://aws configure export-credentials --format process' ", "… ", "", "=ARN ", "=$AWS_ROLE ", "=SHA ", "=$GITHUB_SHA ", "=DIR ", `="$RUNNER_TEMP/plan" `,
-	"call build ", "call build --without-base ", // whose registry is out of reach
+	"call build ", "call build --without-base ", // the registry of the base images is unreachable
 )
 
-// shim stands before the real command line on the PATH and says what the manual's reader
-// has around: the module, and in place of AWS an emulator. A line is parsed by the same
-// parser as any other, which meets a function at the end that there is not: it has read
-// and converted all flags by then, and has executed nothing.
+// shim replaces dagger on the PATH and adds what the manual assumes: the module, and an
+// emulator instead of AWS. To only parse a line, it appends a function that does not
+// exist: the real parser reads and converts all flags before it reports that function,
+// and executes nothing.
 const shim = `#!/bin/sh
 [ "$1" = call ] && shift || exit 64
 exec "$DAGGER" --progress=plain call -m "$MODULE" --aws="$EMULATOR" "$@" $BEYOND
@@ -121,8 +122,8 @@ exec "$DAGGER" --progress=plain call -m "$MODULE" --aws="$EMULATOR" "$@" $BEYOND
 const beyond = "there-is-no-such-function"
 
 // TestDocumentedLines runs every line of the manual and of the workflows that calls the
-// module through the real command line, in a shell: over a small tree whose services run
-// in an embedded AWS, and whose platform is in moto.
+// module, with the real dagger command in a shell. The tree is small, its services run
+// in an embedded AWS, and its platform is in moto.
 func TestDocumentedLines(t *testing.T) {
 	lines := documentedLines(t)
 	require.Greater(t, len(lines), 30)
@@ -135,7 +136,8 @@ func TestDocumentedLines(t *testing.T) {
 	tree := documentedTree(t)
 	rehearsaltest.Deliver(t, tree, func(endpoint string, _ report.Release) {
 		moto := startMotoWithIssuer(t)
-		// What ran so far was built for this machine alone: a commit of its own is built for all.
+		// The lines so far were built for this machine's platform only; a new commit is
+		// built for all platforms.
 		sourcetest.Write(t, tree, "web/site/index.html", "<!doctype html><title>two</title>")
 		sourcetest.Commit(t, tree, "to be released")
 		environment := documentedEnvironment(t, tree)
@@ -168,7 +170,7 @@ func TestDocumentedLines(t *testing.T) {
 			switch {
 			case seen[l.line]:
 			case because == "":
-				if strings.Contains(l.line, " apply ") { // what it applies
+				if strings.Contains(l.line, " apply ") { // the plan to apply
 					said, err := run(`dagger call plan directory --output="$RUNNER_TEMP/plan"`)
 					require.NoError(t, err, said)
 				}
@@ -187,8 +189,8 @@ func TestDocumentedLines(t *testing.T) {
 	})
 }
 
-// documentedTree is a small tree with what the lines name: a tested service backend, a
-// platform, and the workflows' script.
+// documentedTree creates a small tree with everything that the lines refer to: a tested
+// service backend, a platform, and the script of the workflows.
 func documentedTree(t *testing.T) string {
 	t.Helper()
 	tree := platformTree(t, "resource \"terraform_data\" \"a\" {}\n")
@@ -227,8 +229,8 @@ func readFile(t *testing.T, root, name string) string {
 	return string(text)
 }
 
-// documentedEnvironment is a runner's, as the workflows fill it, and the programs of a
-// laptop.
+// documentedEnvironment returns the environment of a runner as the workflows set it,
+// and the programs of a laptop.
 func documentedEnvironment(t *testing.T, tree string) []string {
 	t.Helper()
 	bin, temp := t.TempDir(), t.TempDir()
@@ -251,8 +253,8 @@ func documentedEnvironment(t *testing.T, tree string) []string {
 	}
 }
 
-// startMotoWithIssuer starts an AWS that keeps state, with an issuer of job identities
-// behind the same port, and returns its address.
+// startMotoWithIssuer starts moto with an OIDC issuer of job tokens on the same port,
+// and returns its address.
 func startMotoWithIssuer(t *testing.T) string {
 	t.Helper()
 	behind, err := url.Parse(startMoto(t))

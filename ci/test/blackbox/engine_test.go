@@ -1,5 +1,5 @@
-// Package blackbox drives the Dagger module as its users do: on a real engine,
-// over small source trees, against the embedded AWS of this process.
+// Package blackbox calls the Dagger module as its users do: on a real engine, with
+// small source trees, against the embedded AWS of this process.
 package blackbox
 
 import (
@@ -19,7 +19,7 @@ import (
 // dir is the module's root.
 var dir = sourcetest.Repository()
 
-// session is one with an engine that serves the module, made once for all tests.
+// session is an engine session that serves the module, shared by all tests.
 var session struct {
 	once   sync.Once
 	client *sdk.Client
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// needsEngine skips a test where there is no engine.
+// needsEngine skips a test without an engine.
 func needsEngine(t *testing.T) {
 	t.Helper()
 	if why := noEngine(t); why != "" {
@@ -43,7 +43,8 @@ func needsEngine(t *testing.T) {
 	}
 }
 
-// noEngine tells what there is no engine for, and how to get one; "" if there is one.
+// noEngine returns why the test needs an engine and how to get one, or "" if one is
+// available.
 func noEngine(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("dagger"); err != nil {
@@ -62,7 +63,7 @@ func connect(t *testing.T) *sdk.Client {
 	session.once.Do(func() {
 		cli, _ := exec.LookPath("dagger")
 		_ = os.Setenv("_EXPERIMENTAL_DAGGER_CLI_BIN", cli)
-		ctx := context.Background() // it outlives the test that needs it first
+		ctx := context.Background() // outlives the test that connects first
 		if session.client, session.err = sdk.Connect(ctx, sdk.WithWorkdir(dir), sdk.WithLogOutput(&session.said)); session.err == nil {
 			session.err = session.client.ModuleSource(".").AsModule().Serve(ctx)
 		}
@@ -71,8 +72,8 @@ func connect(t *testing.T) *sdk.Client {
 	return session.client
 }
 
-// pipeline calls a function of the module over the source tree at source. The
-// arguments of the constructor and the selection are GraphQL.
+// pipeline calls a function of the module with the source tree at source. The
+// constructor's arguments and the selection are GraphQL.
 type pipeline struct {
 	t         *testing.T
 	client    *sdk.Client
@@ -85,7 +86,7 @@ func newPipeline(t *testing.T, source string) pipeline {
 	return pipeline{t: t, client: connect(t), source: source, variables: map[string]any{}}
 }
 
-// with has the constructor take one more argument.
+// with adds an argument to the constructor.
 func (p pipeline) with(name string, value any) pipeline {
 	variables := map[string]any{name: value}
 	for known, value := range p.variables {
@@ -96,7 +97,7 @@ func (p pipeline) with(name string, value any) pipeline {
 	return p
 }
 
-// call makes one call and reads its result into data.
+// call makes one call and decodes its result into data.
 func (p pipeline) call(selection string, data any) error {
 	p.t.Helper()
 	id, err := p.client.Host().Directory(p.source, sdk.HostDirectoryOpts{NoCache: true}).ID(p.t.Context())
@@ -108,12 +109,12 @@ func (p pipeline) call(selection string, data any) error {
 		variables[name] = value
 	}
 	query := "query (" + declared + ") { slipway(source: $source" + p.arguments + ") { " + selection + " } }"
-	result := struct{ Slipway any }{data} // a pointer, whose target is filled
+	result := struct{ Slipway any }{data} // data is a pointer to the result
 	return p.client.Do(p.t.Context(), &sdk.Request{Query: query, Variables: variables}, &sdk.Response{Data: &result})
 }
 
-// typeOf is a variable's type: identifiers of the constructor's arguments may be
-// left out, those of functions may not.
+// typeOf returns the GraphQL type of a variable. IDs are optional in the constructor
+// and required in functions.
 func typeOf(value any) string {
 	switch value.(type) {
 	case string:

@@ -12,7 +12,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// platformTree is a small tree with a platform whose state is in S3.
+// platformTree creates a small tree with a platform whose state is in S3.
 func platformTree(t *testing.T, resource string) string {
 	t.Helper()
 	dir := sourcetest.New(t)
@@ -23,7 +23,7 @@ func platformTree(t *testing.T, resource string) string {
 	return dir
 }
 
-// startMoto starts an AWS that keeps state, and returns its address.
+// startMoto starts moto and returns its address.
 func startMoto(t *testing.T) string {
 	t.Helper()
 	endpoint, _ := infratest.Moto(t)
@@ -37,7 +37,7 @@ func startMoto(t *testing.T) string {
 	return endpoint
 }
 
-// needsImage skips a test where the engine cannot have an image.
+// needsImage skips a test if the engine cannot pull an image.
 func needsImage(t *testing.T, reference string) {
 	t.Helper()
 	if _, err := connect(t).Container().From(reference).Sync(t.Context()); err != nil {
@@ -85,7 +85,7 @@ resource "terraform_data" "a" {
 
 	var applied struct{ Apply struct{ Report string } }
 	apply := p.with("plan", sdk.DirectoryID(planned.Plan.Directory.ID))
-	apply.arguments = p.arguments // the plan is the function's argument, not the constructor's
+	apply.arguments = p.arguments // the plan is an argument of the function, not of the constructor
 	require.NoError(t, apply.call(`apply(plan: $plan) { report }`, &applied))
 	require.Contains(t, applied.Apply.Report, "terraform_data.a")
 	require.ErrorContains(t, apply.call(`apply(plan: $plan) { report }`, &applied), "this plan was already applied", "the same call twice is two runs")
@@ -106,7 +106,7 @@ func TestValidate(t *testing.T) {
 	require.ErrorContains(t, err, "nonsense")
 }
 
-// TestFormat formats a tree, and finds nothing to format in the result.
+// TestFormat formats a tree, and then finds nothing left to format.
 func TestFormat(t *testing.T) {
 	needsImage(t, "docker.io/hashicorp/terraform:1.11.4")
 	dir := platformTree(t, "locals{\n  a=1\n}\n")

@@ -14,18 +14,18 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// release is a call's release.
+// release is the release returned by a call.
 type release struct{ Result, Report, Markdown, Json string }
 
-// document is the report in it.
+// document decodes the release's report.
 func (r release) document(t *testing.T) (d report.Release) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(r.Json), &d))
 	return d
 }
 
-// inPlatform runs steps against an embedded AWS in which the services of a small
-// tree run. The tree is at the commit that runs.
+// inPlatform runs steps against an embedded AWS that runs the services of a small tree
+// at the current commit.
 func inPlatform(t *testing.T, steps func(dir string, p pipeline)) {
 	t.Helper()
 	client := connect(t)
@@ -37,7 +37,7 @@ func inPlatform(t *testing.T, steps func(dir string, p pipeline)) {
 	})
 }
 
-// ports are those of the addresses, under their own numbers.
+// ports forwards the ports of the addresses under the same numbers.
 func ports(t *testing.T, addresses ...string) (list []sdk.PortForward) {
 	t.Helper()
 	for _, address := range addresses {
@@ -94,8 +94,8 @@ func TestReleases(t *testing.T) {
 	})
 }
 
-// TestFailedRelease is a version that ends at its start: the call fails with the
-// causes.
+// TestFailedRelease releases a version that exits at start. The call must fail and
+// report the causes.
 func TestFailedRelease(t *testing.T) {
 	inPlatform(t, func(dir string, p pipeline) {
 		sourcetest.Write(t, dir, "api/main.go", "package main\n\nfunc main() { panic(\"no database\") }\n")

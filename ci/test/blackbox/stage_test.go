@@ -18,8 +18,8 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-// TestBuildGivesTheHostsDigests builds one tree in the engine and on this
-// machine, which must have the Go of the engine's image.
+// TestBuildGivesTheHostsDigests builds a tree in the engine and on this machine, which
+// needs the Go version of the engine's image. Both digests must be equal.
 func TestBuildGivesTheHostsDigests(t *testing.T) {
 	client := connect(t)
 	dir := sourcetest.New(t)
@@ -74,12 +74,12 @@ func TestTests(t *testing.T) {
 	require.Contains(t, kept.Test.Summary.Contents, "two and two make five")
 }
 
-// What was built for one commit is not built again for another that changes none of
-// it; but what failed is tried again, on an engine that keeps failures as well.
+// A build of one commit is reused for another commit that does not change its input. A
+// failed build is tried again, also on an engine that caches failures.
 func TestWhatTheEngineKeeps(t *testing.T) {
 	needsEngine(t)
 	dir := sourcetest.New(t)
-	unique := "var _ = \"" + filepath.Base(filepath.Dir(dir)) + "\"\n" // of no run before
+	unique := "var _ = \"" + filepath.Base(filepath.Dir(dir)) + "\"\n" // differs in every run
 	sourcetest.Write(t, dir, "api/unique.go", "package main\n\n"+unique)
 	commit := func(file, content string) {
 		sourcetest.Write(t, dir, file, content)
@@ -105,7 +105,7 @@ func TestWhatTheEngineKeeps(t *testing.T) {
 	require.Contains(t, ran("test", "--min-coverage=0"), "DONE")
 }
 
-// TestFunctions compares the module's functions with what the manual promises.
+// TestFunctions compares the module's functions with the manual.
 func TestFunctions(t *testing.T) {
 	needsEngine(t)
 	out := dagger(t, nil, "functions")
@@ -117,8 +117,8 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-// TestSecretsStaySecret plants credentials and looks for them in all that a call
-// says at its most talkative, when it works and when it fails.
+// TestSecretsStaySecret plants credentials and searches for them in the most verbose
+// output of a call, both successful and failed.
 func TestSecretsStaySecret(t *testing.T) {
 	inPlatform(t, func(dir string, p pipeline) {
 		planted := map[string]string{"key": "AKIAPLANTEDPLANTED01", "secret": "pl4nted+s3cret/that+must+not+be+seen0000", "token": "pl4nted-session-token-of-forty-characters"} // gitleaks:allow: planted, to be looked for
@@ -139,7 +139,7 @@ func TestSecretsStaySecret(t *testing.T) {
 			require.NotEmpty(t, output)
 			for kind, text := range planted {
 				if kind == "key" {
-					continue // it names who calls, and proves nothing
+					continue // names the caller, is not a secret
 				}
 				require.NotContains(t, output, text, "%s, in the output of the call: %s", kind, call)
 			}
@@ -147,18 +147,18 @@ func TestSecretsStaySecret(t *testing.T) {
 	})
 }
 
-// dagger runs the dagger command in the module's root and returns all it says.
+// dagger runs the dagger command in the module's root and returns its output.
 func dagger(t *testing.T, environment []string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "dagger", append([]string{"--progress=plain"}, args...)...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), environment...)
 	cmd.Env = append(cmd.Env, "NO_COLOR=1")
-	out, _ := cmd.CombinedOutput() // calls that fail are tested, too: the text tells
+	out, _ := cmd.CombinedOutput() // calls may fail; the output is checked
 	return string(out)
 }
 
-// TestEffectsAreNeverCached reads the functions' pragmas: a function that talks to
-// AWS, or that shows what runs, must be run at each call.
+// TestEffectsAreNeverCached reads the pragmas of the functions: a function that calls
+// AWS or reports what runs must be executed at each call.
 func TestEffectsAreNeverCached(t *testing.T) {
 	for file, functions := range map[string][]string{
 		"release.go": {"Deploy", "Rollback", "Diff", "Status"}, "rehearse.go": {"Rehearse"}, "infra.go": {"Plan", "Apply"},

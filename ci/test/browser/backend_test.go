@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// builds is the folder that the backend is built into; "" before that.
+// builds is the directory of the backend's binary, or "" before the build.
 var builds string
 
-// build compiles the backend of the source tree as its image does: as a module of
-// its own, without the workspace file.
+// build compiles the backend as its image is built: as a module of its own, without the
+// workspace file.
 var build = sync.OnceValues(func() (string, error) {
 	var err error
 	if builds, err = os.MkdirTemp("", "backend"); err != nil {
@@ -35,19 +35,19 @@ var build = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
-// backend is a running instance of the backend.
+// backend is a running backend.
 type backend struct {
 	*program
 	url string
 }
 
-// startBackend starts the real backend under a hostname and a version.
+// startBackend starts the real backend with a host name and a version.
 func startBackend(t testing.TB, hostname, version string) *backend {
 	t.Helper()
 	return startBackendAt(t, freeAddress(t), hostname, version)
 }
 
-// startBackendAt is for one that comes back where another one was.
+// startBackendAt is startBackend at an address, to replace a stopped backend.
 func startBackendAt(t testing.TB, address, hostname, version string) *backend {
 	t.Helper()
 	binary, err := build()

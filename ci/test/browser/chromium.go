@@ -8,11 +8,11 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// startLimit is how long a program may take until it answers. It is generous: the
-// machine may be busy with other packages' tests.
+// startLimit is the time a program has to answer. It is generous, because tests of
+// other packages may keep the machine busy.
 const startLimit = time.Minute
 
-// Find gives the path of Chromium; an error says how to get it.
+// Find returns the path of Chromium, or an error that says how to install it.
 func Find() (string, error) {
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -22,13 +22,13 @@ func Find() (string, error) {
 	return "", errors.New("Chromium is not installed: apt-get install -y chromium") //nolint:staticcheck // it is a name
 }
 
-// Options start Chromium for pages of our own: without a window, with a fresh
-// profile that is deleted at the end, and in touch with nobody.
+// Options returns options that start a headless Chromium without network access beyond
+// our own pages, with a temporary profile.
 func Options(path string) []chromedp.ExecAllocatorOption {
 	return append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
 		chromedp.Flag("headless", true),
-		chromedp.Flag("no-sandbox", true), // it needs privileges that containers lack
+		chromedp.Flag("no-sandbox", true), // the sandbox needs privileges that containers lack
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("no-first-run", true),

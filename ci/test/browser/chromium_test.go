@@ -22,11 +22,10 @@ import (
 	"dagger/slipway/test/browser"
 )
 
-// awaitLimit bounds the wait for something to happen in the page.
+// awaitLimit is the time limit of each wait for a change in the page.
 const awaitLimit = time.Minute
 
-// chromium is the one browser of this package's tests; each page has a profile of
-// its own in it.
+// chromium is the browser shared by all tests; each page has a profile of its own.
 var chromium struct {
 	once    sync.Once
 	context context.Context
@@ -62,17 +61,17 @@ func stopChromium() {
 	}
 }
 
-// tab is an open page and what the browser had to say about it.
+// tab is an open page and the problems that the browser reported.
 type tab struct {
 	t   testing.TB
 	ctx context.Context
 
 	mu       sync.Mutex
-	problems []string // errors of scripts, on the console, of policies and of the network
+	problems []string // of scripts, console, content security policy and network
 	requests []*network.EventRequestWillBeSent
 }
 
-// view is how somebody looks at the page.
+// view is a viewport with the preferences of a user.
 type view struct {
 	width, height int64
 	scale         float64
@@ -82,7 +81,7 @@ type view struct {
 
 var desktop = view{width: 1280, height: 960, scale: 1}
 
-// hurry lets the page wait for a twentieth of the time, and keeps what it asked for.
+// hurry shortens the page's timeouts to a twentieth and records the requested ones.
 const hurry = `{
 	const wait = setTimeout;
 	globalThis.waits = [];
@@ -139,7 +138,7 @@ func (p *tab) hear(event any) {
 	}
 }
 
-// asked is how often the page has asked for an address.
+// asked returns how often the page has requested an address.
 func (p *tab) asked(address string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -152,7 +151,7 @@ func (p *tab) asked(address string) int {
 	return count
 }
 
-// call gives the browser a command of its protocol.
+// call runs a command of the DevTools protocol.
 func call[P, R any](p *tab, command protocol.Command[P, R], params P) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
@@ -161,7 +160,7 @@ func call[P, R any](p *tab, command protocol.Command[P, R], params P) {
 	require.NoError(p.t, err)
 }
 
-// do does something with the page.
+// do runs actions in the page.
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
@@ -169,7 +168,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	require.NoError(p.t, chromedp.Do(ctx, steps...), "problems: %s", strings.Join(p.said(), "\n"))
 }
 
-// evaluate is the value of an expression in the page.
+// evaluate returns the value of an expression in the page.
 func evaluate[T any](p *tab, expression string) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
@@ -179,8 +178,8 @@ func evaluate[T any](p *tab, expression string) T {
 	return value
 }
 
-// await waits until an expression is true in the page. It looks whenever the page
-// changes.
+// await waits until an expression is true in the page, and evaluates it at each change
+// of the page.
 func (p *tab) await(expression string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)
@@ -198,7 +197,7 @@ func (p *tab) await(expression string) {
 	}
 }
 
-// said are the problems so far, but for those that have one of the parts in them.
+// said returns the problems so far, without those that contain one of the given texts.
 func (p *tab) said(but ...string) []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -215,7 +214,7 @@ func (p *tab) said(but ...string) []string {
 	return problems
 }
 
-// screenshot keeps what the page looks like as an artifact of the test.
+// screenshot saves a screenshot of the page as an artifact of the test.
 func (p *tab) screenshot(name string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, awaitLimit)

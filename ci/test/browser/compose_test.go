@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestComposeImages keeps development on what the images are made with.
+// TestComposeImages requires compose.yaml to use the images of the lock file.
 func TestComposeImages(t *testing.T) {
 	text, err := os.ReadFile(sourcetest.Repository("ci", "images.lock.json"))
 	require.NoError(t, err)

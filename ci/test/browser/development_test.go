@@ -12,8 +12,8 @@ import (
 	"dagger/slipway/test/contract"
 )
 
-// TestDevelopmentProxy checks the proxy that compose.yaml adds to Nginx, which must lead
-// to the backend whatever a load balancer does.
+// TestDevelopmentProxy checks the proxy that compose.yaml adds to Nginx. It must
+// forward to the backend everything that a load balancer forwards.
 func TestDevelopmentProxy(t *testing.T) {
 	text, err := os.ReadFile(sourcetest.Repository("frontend", "development", "api.conf"))
 	require.NoError(t, err)

@@ -14,20 +14,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// loadBalancer is a test server that, like the load balancer, forwards /api to the backends
-// in turn and other paths to Nginx.
+// loadBalancer forwards /api to the backends in turn and other paths to Nginx, as the
+// load balancer does.
 type loadBalancer struct {
 	url string
 
 	mu            sync.Mutex
 	backends      []*backend
 	turn          int
-	hold          chan struct{} // while not nil, the API's requests wait for its end
+	hold          chan struct{} // if not nil, API requests wait until it is closed
 	concurrent    int           // API requests in progress
 	maxConcurrent int
 }
 
-// newLoadBalancer starts a load balancer.
 func newLoadBalancer(t testing.TB, page *nginx, backends ...*backend) *loadBalancer {
 	t.Helper()
 	lb := &loadBalancer{backends: backends}
@@ -48,8 +47,8 @@ func newLoadBalancer(t testing.TB, page *nginx, backends ...*backend) *loadBalan
 	return lb
 }
 
-// transport does not keep connections: as with a load balancer, each request may go
-// elsewhere.
+// transport does not reuse connections, so that each request may go to another backend,
+// as with a load balancer.
 var transport = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 
 func proxy(w http.ResponseWriter, r *http.Request, to string) {
@@ -60,7 +59,7 @@ func proxy(w http.ResponseWriter, r *http.Request, to string) {
 	p := &httputil.ReverseProxy{
 		Rewrite:   func(r *httputil.ProxyRequest) { r.SetURL(target); r.SetXForwarded() },
 		Transport: transport,
-		ErrorLog:  log.New(io.Discard, "", 0), // a backend that stops is what tests are about
+		ErrorLog:  log.New(io.Discard, "", 0), // tests stop backends on purpose
 	}
 	p.ServeHTTP(w, r)
 }
@@ -95,7 +94,6 @@ func (lb *loadBalancer) api(w http.ResponseWriter, r *http.Request) {
 	proxy(w, r, to)
 }
 
-// setBackends replaces the backends.
 func (lb *loadBalancer) setBackends(backends ...*backend) {
 	lb.mu.Lock()
 	defer lb.mu.Unlock()

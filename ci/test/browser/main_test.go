@@ -17,11 +17,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// startLimit is how long a program may take until it answers. It is generous: the
-// machine may be busy with other packages' tests.
+// startLimit is the time a program has to answer. It is generous, because tests of
+// other packages may keep the machine busy.
 const startLimit = time.Minute
 
-// sandboxVariable makes of the test's own program the one that enters the sandbox.
+// sandboxVariable makes the test binary enter the sandbox instead of running tests.
 const sandboxVariable = "BROWSER_TEST_SANDBOX"
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// freeAddress is an address on loopback that nobody listens on.
+// freeAddress returns an unused address on loopback.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -66,10 +66,10 @@ func start(t testing.TB, command *exec.Cmd, url string) *program {
 	if command.SysProcAttr == nil {
 		command.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	command.SysProcAttr.Setpgid = true // so that kill has its children, too
+	command.SysProcAttr.Setpgid = true // so that kill includes its children
 	require.NoError(t, command.Start())
 	go func() {
-		_ = command.Wait() // how it ends is the test's own doing
+		_ = command.Wait() // the test decides how it ends
 		close(p.ended)
 	}()
 	t.Cleanup(p.kill)
@@ -94,13 +94,13 @@ func start(t testing.TB, command *exec.Cmd, url string) *program {
 	}
 }
 
-// kill ends the program and its children at once, as a machine does that loses its power.
+// kill kills the program and its children at once, like a power failure.
 func (p *program) kill() {
-	_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL) // it may have ended
+	_ = syscall.Kill(-p.command.Process.Pid, syscall.SIGKILL) // it may have ended already
 	<-p.ended
 }
 
-// end asks the program to stop and waits until it has.
+// end sends the program a signal and waits until it has ended.
 func (p *program) end(t testing.TB, signal syscall.Signal) {
 	t.Helper()
 	require.NoError(t, p.command.Process.Signal(signal))
@@ -111,7 +111,7 @@ func (p *program) end(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// lockedBuffer is what a program has said so far.
+// lockedBuffer collects the output of a program.
 type lockedBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder

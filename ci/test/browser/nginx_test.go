@@ -13,18 +13,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// nobody is the user that Nginx runs as where the tests run as root: anyone who
-// owns nothing.
+// nobody is the user id that Nginx runs as if the tests run as root: a user that owns
+// no files.
 const nobody = 65532
 
-// nginx is a running Nginx with the frontend's page and configuration.
+// nginx is a running Nginx with the frontend's files and configuration.
 type nginx struct {
 	*program
 	url string
-	dir string // where it writes
+	dir string // writable directory
 }
 
-// findNginx gives the program, or skips the test.
+// findNginx returns the path of Nginx, or skips the test.
 func findNginx(t testing.TB) string {
 	t.Helper()
 	path, err := exec.LookPath("nginx")
@@ -37,8 +37,8 @@ func findNginx(t testing.TB) string {
 	return path
 }
 
-// configure writes the frontend's configuration with other places in it: it is
-// made for a container, where it has a whole file system of its own.
+// configure writes the frontend's configuration with other paths: the original is made
+// for a container with its own file system.
 func configure(t testing.TB, places ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(sourcetest.Repository("frontend", "nginx", "nginx.conf"))
@@ -49,8 +49,8 @@ func configure(t testing.TB, places ...string) string {
 	return strings.NewReplacer(places...).Replace(string(text))
 }
 
-// startNginx serves the frontend. locations are files for the directory that only
-// development has.
+// startNginx serves the frontend. locations are files for the directory locations.d,
+// which exists only in development.
 func startNginx(t testing.TB, locations ...string) *nginx {
 	t.Helper()
 	binary := findNginx(t)
@@ -75,8 +75,8 @@ func startNginx(t testing.TB, locations ...string) *nginx {
 	return &nginx{start(t, command, "http://"+address+"/healthz"), "http://" + address, dir}
 }
 
-// readable is a new folder that every user may read. The temporary folders above
-// it are this run's own: others are let through, and see no names.
+// readable returns a new directory that every user may read. It makes the temporary
+// directories above it searchable, but not listable, for others.
 func readable(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -91,8 +91,8 @@ func readable(t testing.TB) string {
 	return dir
 }
 
-// unprivileged lets a command run as nobody, who may write to dir, if this process
-// is root's.
+// unprivileged makes a command run as nobody with write access to dir, if this process
+// runs as root.
 func unprivileged(t testing.TB, command *exec.Cmd, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {

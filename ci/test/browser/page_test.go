@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Versions as a release names them, and what the page makes of them.
+// Versions as a release names them, and as the page shows them.
 const (
 	oldVersion = "7c1f09a5d2e84b3690ab7c1f09a5d2e84b3690ab"
 	newVersion = "4d91040c9a3e5f6071829304a5b6c7d8e9f00112"
@@ -21,10 +21,10 @@ const (
 	newShort   = "4d91040"
 )
 
-// weightLimit is what all of the page's files may weigh, in bytes, uncompressed.
+// weightLimit is the maximum uncompressed size of all files of the page, in bytes.
 const weightLimit = 60 << 10
 
-// pair is two backends of one version.
+// pair starts two backends of one version.
 func pair(t testing.TB, version string, numbers ...int) []*backend {
 	t.Helper()
 	var backends []*backend
@@ -36,7 +36,8 @@ func pair(t testing.TB, version string, numbers ...int) []*backend {
 
 const live = `text("state-text") === "LIVE"`
 
-// answering says that the page shows a version as that of the last answer.
+// answering returns an expression: the page shows a version as that of the last
+// response.
 func answering(short string) string {
 	return fmt.Sprintf(`text("version") === %q && !id("live").classList.contains("stale")`, short)
 }
@@ -60,7 +61,7 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 	require.Equal(t, "Online. ", evaluate[string](page, `document.getElementById("announcement").textContent.slice(0, 8)`))
 	require.Empty(t, page.said())
 
-	// Each bar is a request of its own, and the next is due two seconds after it.
+	// Each bar is a request, and the next one follows two seconds later.
 	bars := evaluate[int](page, `document.querySelectorAll("#timeline [data-tone]").length`)
 	waits := evaluate[[]float64](page, `waits`)
 	require.GreaterOrEqual(t, len(waits), bars-1)
@@ -71,8 +72,8 @@ func TestPageShowsWhoAnswers(t *testing.T) {
 	require.Equal(t, 1, d.maxConcurrent, "requests never overlap")
 }
 
-// TestPageShowsRelease has the old version's containers replaced one after another
-// while somebody watches.
+// TestPageShowsRelease replaces the containers of the old version one by one while the
+// page is open.
 func TestPageShowsRelease(t *testing.T) {
 	findChromium(t)
 	former := pair(t, oldVersion, 1, 2)
@@ -118,7 +119,8 @@ func TestPageOfflineAndBack(t *testing.T) {
 	page.screenshot("offline")
 
 	startBackendAt(t, address, "ip-10-0-10-7.ec2.internal", newVersion)
-	// In one step: the page asks by itself, too, and disables the button meanwhile.
+	// One expression, because the page also polls by itself and disables the button
+	// meanwhile.
 	page.await(`id("offline").hidden || (!id("retry").disabled && (id("retry").focus(), document.activeElement === id("retry")))`)
 	page.do(chromedp.KeyEvent(kb.Enter))
 	page.await(live)
@@ -126,11 +128,11 @@ func TestPageOfflineAndBack(t *testing.T) {
 	require.True(t, evaluate[bool](page, `document.getElementById("offline").hidden`))
 	require.Regexp(t, `^Last error: .+ to .+, for \d+ sec\. The service answered with status 502\.$`, evaluate[string](page, `document.getElementById("last-error").textContent`))
 	require.Contains(t, evaluate[string](page, `document.getElementById("announcement").textContent`), "Online again. ")
-	// The browser itself tells of answers that are errors; scripts have none.
+	// The browser reports HTTP errors itself; scripts must report none.
 	require.Empty(t, page.said("/api/"))
 }
 
-// TestPageTimeout has an API that takes requests and says nothing.
+// TestPageTimeout uses an API that accepts requests and never responds.
 func TestPageTimeout(t *testing.T) {
 	findChromium(t)
 	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
@@ -165,7 +167,7 @@ location = /api/ { default_type application/json; return 200 '{"hostname":"<img 
 	page.await(`text("offline-error") === "The answer is not JSON."`)
 }
 
-// TestPageWeight counts what a first visit costs.
+// TestPageWeight measures the size of a first visit.
 func TestPageWeight(t *testing.T) {
 	findChromium(t)
 	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
@@ -173,7 +175,7 @@ func TestPageWeight(t *testing.T) {
 	page.await(live)
 	page.mu.Lock()
 	defer page.mu.Unlock()
-	// The browser asks for the tab's icon when it likes, and for nobody.
+	// The browser requests the icon of the tab at any time.
 	const icon = "/favicon.svg"
 	paths, icons := []string{icon}, 0
 	for _, request := range page.requests {
@@ -205,7 +207,7 @@ func TestPageWeight(t *testing.T) {
 	require.Less(t, total, weightLimit)
 }
 
-// TestPageStaysInPlace measures what moves by itself while the first answers come.
+// TestPageStaysInPlace measures layout shifts while the first responses arrive.
 func TestPageStaysInPlace(t *testing.T) {
 	findChromium(t)
 	d := newLoadBalancer(t, startNginx(t), pair(t, oldVersion, 1)...)
@@ -242,7 +244,7 @@ func TestPageWithoutScript(t *testing.T) {
 	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
 	page.screenshot("without-script")
 
-	// Nor does it hang where the script cannot be loaded.
+	// It must not wait either if the script cannot be loaded.
 	server := startNginx(t, "location = /app.js { return 403; }")
 	page = look(t, desktop, server.url)
 	page.do(chromedp.WaitVisible("#fallback a[href='/api/']"))
@@ -263,7 +265,7 @@ func TestPageByKeyboard(t *testing.T) {
 	require.NotEqual(t, "none", evaluate[string](page, `getComputedStyle(document.activeElement).outlineStyle`))
 }
 
-// looks are the ways in which the page is looked at.
+// looks are the views in which tests check the whole page.
 var looks = map[string]view{
 	"light":       {width: 1280, height: 960, scale: 1},
 	"dark":        {width: 1280, height: 960, scale: 1, dark: true},
@@ -308,8 +310,8 @@ func TestPageLooks(t *testing.T) {
 	}
 }
 
-// accessibility has axe-core look at the page, with its rules for WCAG 2.2 AA and
-// its best practices. Each finding names its elements.
+// accessibility runs axe-core with its rules for WCAG 2.2 AA and best practices. Each
+// finding names its elements.
 func accessibility(p *tab) []string {
 	p.t.Helper()
 	axe, err := os.ReadFile(filepath.Join("testdata", "axe-core", "axe.min.js"))

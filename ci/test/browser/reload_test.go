@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDevelopmentReload edits the page's files while somebody looks at it, with what
+// TestDevelopmentReload edits the page's files while the page is open, with what
 // compose.yaml adds to Nginx.
 func TestDevelopmentReload(t *testing.T) {
 	findChromium(t)
@@ -28,7 +28,8 @@ func TestDevelopmentReload(t *testing.T) {
 
 	p := look(t, desktop, server.url)
 	for n, file := range []string{"index.html", "style.css"} {
-		// It has looked at every file once: the style is asked for by the script, too.
+		// The page has checked every file once: the script requests the style sheet,
+		// too.
 		require.True(t, evaluate[bool](p, `new Promise((resolve) => {
 			const seen = new Set();
 			new PerformanceObserver((list) => {
@@ -47,7 +48,7 @@ func TestDevelopmentReload(t *testing.T) {
 	require.Empty(t, p.said("/api"), "there is no backend here, and nothing else is wrong")
 }
 
-// edit changes a file, as seen by a clock of whole seconds, too.
+// edit changes a file and its modification time, which has a resolution of seconds.
 func edit(file string, n int) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

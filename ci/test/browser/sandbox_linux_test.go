@@ -16,9 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestSiteReadOnly runs Nginx as a task does: with its files where the image has
-// them, as a user who owns nothing, on a file system of which nothing but /tmp may
-// be written to.
+// TestSiteReadOnly runs Nginx as a task does: with the image's file paths, as a user
+// that owns no files, on a file system where only /tmp is writable.
 func TestSiteReadOnly(t *testing.T) {
 	binary := findNginx(t)
 	if os.Geteuid() != 0 {
@@ -27,7 +26,8 @@ func TestSiteReadOnly(t *testing.T) {
 	dir := readable(t)
 	require.NoError(t, os.CopyFS(filepath.Join(dir, "site"), os.DirFS(sourcetest.Repository("frontend", "site"))))
 	address := freeAddress(t)
-	// The log goes to a pipe of root's, which nobody may not open anew.
+	// Log to a file: standard output is root's pipe, which an unprivileged user may not
+	// reopen.
 	text := configure(t, "listen      8080;", "listen "+address+";", "access_log /dev/stdout json", "access_log /tmp/access.log json")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(text), 0o644))
 
@@ -60,15 +60,14 @@ func TestSiteReadOnly(t *testing.T) {
 	require.Empty(t, server.said.String())
 }
 
-// writable are the mount points that may be written to, without those of the
-// kernel's own.
+// writable returns the writable mount points, without those of the kernel.
 func writable(t testing.TB, mountinfo string) []string {
 	t.Helper()
 	text, err := os.ReadFile(mountinfo)
 	require.NoError(t, err)
 	var points []string
 	for line := range strings.Lines(string(text)) {
-		fields := strings.Fields(line) // proc(5): the mount point is the fifth, its options the sixth
+		fields := strings.Fields(line) // proc(5): field 5 is the mount point, field 6 its options
 		if strings.HasPrefix(fields[5], "rw") {
 			points = append(points, fields[4])
 		}
@@ -76,8 +75,8 @@ func writable(t testing.TB, mountinfo string) []string {
 	return points
 }
 
-// enterSandbox makes this process's view of the file system that of a task's
-// container and becomes Nginx.
+// enterSandbox gives this process the file system of a task's container and executes
+// Nginx.
 func enterSandbox() {
 	dir := os.Getenv(sandboxVariable)
 	if err := sandbox(dir); err != nil {

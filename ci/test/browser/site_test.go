@@ -19,14 +19,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// plain asks without the transport's own compression and redirects.
+// plain neither compresses nor follows redirects.
 var plain = &http.Client{
 	Timeout:       10 * time.Second,
 	Transport:     &http.Transport{DisableCompression: true, DisableKeepAlives: true},
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
 
-// ask makes a request with headers, "name: value", and gives the answer and its body.
+// ask makes a request with headers of the form "name: value", and returns the response
+// and its body.
 func ask(t testing.TB, method, url string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
@@ -48,7 +49,7 @@ func TestSiteStatuses(t *testing.T) {
 	tests := map[string]struct {
 		method, path string
 		status       int
-		kind, body   string // body is a part of it
+		kind, body   string // body is a part of the body
 	}{
 		"the page":              {"GET", "/", 200, "text/html; charset=utf-8", "<title>Slipway</title>"},
 		"the page by its name":  {"GET", "/index.html", 200, "text/html; charset=utf-8", "<title>Slipway</title>"},
@@ -74,7 +75,7 @@ func TestSiteStatuses(t *testing.T) {
 		"a delete":              {"DELETE", "/index.html", 405, "text/html; charset=utf-8", ""},
 		"a line too long":       {"GET", "/" + strings.Repeat("a", 33<<10), 414, "text/html", ""},
 	}
-	// The hidden files are there: it is the configuration that keeps them.
+	// The hidden files exist: the configuration must deny them.
 	for _, name := range []string{".env", ".git/config", "a/.b"} {
 		file := filepath.Join(server.dir, "site", name)
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
@@ -92,7 +93,7 @@ func TestSiteStatuses(t *testing.T) {
 	}
 }
 
-// requireHeaders is what every answer has, whatever its status.
+// requireHeaders checks the headers that every response has, regardless of its status.
 func requireHeaders(t testing.TB, response *http.Response) {
 	t.Helper()
 	for name, value := range map[string]string{
@@ -161,7 +162,7 @@ func TestSiteCompression(t *testing.T) {
 			require.Equal(t, whole, string(unpacked))
 			require.Less(t, len(packed), len(whole))
 
-			// A weak tag, and a proxy in between, change nothing.
+			// A weak entity tag or a proxy in between makes no difference.
 			tag := response.Header.Get("ETag")
 			if response.StatusCode == 200 {
 				again, _ := ask(t, "GET", server.url+path, "Accept-Encoding: gzip", "Via: 1.1 alb", "If-None-Match: "+tag)
@@ -226,7 +227,7 @@ func TestSiteLog(t *testing.T) {
 	server := startNginx(t)
 	ask(t, "GET", server.url+"/nosuch?token=secret", "X-Forwarded-For: 192.0.2.7", `X-Amzn-Trace-Id: Root="1\`)
 	ask(t, "GET", server.url+"/healthz")
-	server.end(t, syscall.SIGQUIT) // writes what it has
+	server.end(t, syscall.SIGQUIT) // flushes the log
 	text, err := os.ReadFile(filepath.Join(server.dir, "access.log"))
 	require.NoError(t, err)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
@@ -246,8 +247,8 @@ func TestSiteLog(t *testing.T) {
 	require.Empty(t, server.said.String(), "a missing page is no error of the server's")
 }
 
-// TestSiteConfiguration has Nginx judge the configuration as it is in the image,
-// but for the places.
+// TestSiteConfiguration makes Nginx check the configuration of the image, with other
+// paths.
 func TestSiteConfiguration(t *testing.T) {
 	binary := findNginx(t)
 	dir := readable(t)
@@ -265,8 +266,8 @@ func TestSiteConfiguration(t *testing.T) {
 	require.Contains(t, string(said), `unknown directive "nosuch"`)
 }
 
-// TestSiteStopsGracefully sends what an image's stop signal sends while an answer
-// is under way.
+// TestSiteStopsGracefully sends the image's stop signal while a response is in
+// progress.
 func TestSiteStopsGracefully(t *testing.T) {
 	server := startNginx(t)
 	connection, err := net.Dial("tcp", strings.TrimPrefix(server.url, "http://"))
@@ -274,8 +275,8 @@ func TestSiteStopsGracefully(t *testing.T) {
 	defer connection.Close()
 	require.NoError(t, connection.SetDeadline(time.Now().Add(startLimit)))
 	reader := bufio.NewReader(connection)
-	// The first answer says that a worker has the connection; of the second request
-	// it has a part.
+	// The first response proves that a worker has the connection. The worker has read a
+	// part of the second request.
 	_, err = io.WriteString(connection, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /app.js HTTP/1.1\r\nHost: x\r\n")
 	require.NoError(t, err)
 	response, err := http.ReadResponse(reader, nil)
@@ -292,11 +293,11 @@ func TestSiteStopsGracefully(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 200, response.StatusCode)
 	require.NoError(t, response.Body.Close())
-	require.NoError(t, connection.Close()) // it would wait for that
+	require.NoError(t, connection.Close()) // Nginx would wait for it
 	<-server.ended
 }
 
-// refused waits until nobody listens any more.
+// refused waits until nothing listens at url any more.
 func refused(t testing.TB, url string) {
 	t.Helper()
 	require.Eventually(t, func() bool {

@@ -29,9 +29,9 @@ import (
 	"dagger/slipway/test/policy"
 )
 
-// spared are the actions that the pipeline asks for and does well without: a note
-// says what it could not find out. No role has them, and here they are refused, so
-// that a release which needs one fails.
+// spared are actions that the pipeline calls but can do without; it adds a note about
+// what it could not find out. No role has them, and the tests deny them, so that a
+// release that needs one fails.
 var spared = map[string]string{
 	"iam:GetRole":                   "whether roles exist is left to the release's own check",
 	"iam:SimulatePrincipalPolicy":   "whether roles may be passed, too",
@@ -42,8 +42,8 @@ var spared = map[string]string{
 // https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html
 var free = []string{"sts:GetCallerIdentity"}
 
-// resourceless are actions that act upon nothing in particular: a policy has to
-// say "*", and ECS, say, does not look at which revision is described.
+// resourceless are actions without a resource: a policy must use "*". ECS, for example,
+// does not check which revision is described.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_awselasticloadbalancingv2.html
@@ -53,7 +53,7 @@ var resourceless = []string{
 	"elasticloadbalancing:DescribeTargetGroups", "elasticloadbalancing:DescribeTargetHealth",
 }
 
-// requests are what a call asks a policy for: one for each thing that it acts upon.
+// requests returns the IAM requests of a call, one per resource.
 func requests(call localaws.Call) []policy.Request {
 	action := call.Service + ":" + call.Action
 	resources := call.Resources
@@ -63,8 +63,7 @@ func requests(call localaws.Call) []policy.Request {
 	case slices.Contains(resourceless, action):
 		resources = []string{"*"}
 	case action == "ecs:ListTasks":
-		// What it acts upon are the container instances of a cluster, of which
-		// Fargate has none.
+		// The resources are the container instances of a cluster. Fargate has none.
 		resources = []string{strings.Replace(call.Resources[0], ":cluster/", ":container-instance/", 1) + "/*"}
 	}
 	values := map[string][]string{}
@@ -78,11 +77,11 @@ func requests(call localaws.Call) []policy.Request {
 	return all
 }
 
-// notParsed says that a call was refused before it was read, by a fault: it is told
-// again, or was spared.
+// notParsed reports whether an injected fault rejected the call before it was parsed.
+// Such a call is retried, or is one of spared.
 func notParsed(call localaws.Call) bool { return call.Err != "" && len(call.Resources) == 0 }
 
-// usage is what calls use of a role's policies.
+// usage records which grants of a role the calls use.
 type usage struct{ *policy.Usage }
 
 func use(policies policy.Policies) usage { return usage{policy.NewUsage(policies)} }
@@ -100,10 +99,10 @@ func (u usage) add(t *testing.T, calls []localaws.Call) {
 	}
 }
 
-// unused lists what is granted and no call has used.
+// unused returns the grants that no call has used.
 func (u usage) unused() []policy.Grant { return slices.Concat(u.Unused()) }
 
-// check wants everything to be allowed, and everything that is allowed to be used.
+// check requires that every call is allowed and every grant is used.
 func (u usage) check(t *testing.T) {
 	t.Helper()
 	require.Empty(t, u.Denied(), "the pipeline calls what the role may not")
@@ -112,14 +111,14 @@ func (u usage) check(t *testing.T) {
 	t.Logf("%d requests; all of %d actions on %d resources that are granted are used", u.Requests(), len(actions), len(resources))
 }
 
-// TestUsage: the two checks find what they are for.
+// TestUsage checks that usage finds denied calls and unused grants.
 func TestUsage(t *testing.T) {
 	const cluster = "arn:aws:ecs:us-east-1:1:cluster/"
 	when := `"Condition": {"ArnEquals": {"ecs:cluster": "` + cluster + `a"}}`
 	u := use(parse(t, document(
 		statement("Allow", "ecs:ListTasks", "*", when),
 		statement("Allow", "ecs:UpdateService", "arn:aws:ecs:us-east-1:1:service/a/*", when),
-		statement("Allow", "ecs:updateservice", "*", when), // again
+		statement("Allow", "ecs:updateservice", "*", when), // allows the same again
 		statement("Allow", "ecr:PutImage", "*"),
 		statement("Deny", "ecr:DeleteRepository", "*"),
 	)))
@@ -145,8 +144,8 @@ func TestUsage(t *testing.T) {
 	}, u.unused())
 }
 
-// rehearse rehearses a small tree, in which steps may run afterwards, and returns
-// what the delivery called.
+// rehearse rehearses a small tree, runs steps afterwards, and returns the calls of the
+// pipeline.
 func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoint string)) []localaws.Call {
 	t.Helper()
 	dir := sourcetest.New(t)
@@ -166,12 +165,12 @@ func rehearse(t *testing.T, scenario rehearsal.Scenario, steps func(dir, endpoin
 	}
 	release := rehearsaltest.Run(t, o)
 	require.Len(t, release.Services, 2, "%+v", release)
-	// The registry is logged in to, and its requests are signed by nobody.
+	// Requests to the registry use its login and have no access key.
 	return slices.DeleteFunc(server.Calls(), func(c localaws.Call) bool { return c.AccessKey != rehearsal.PipelineAccessKey && c.AccessKey != "" })
 }
 
-// run runs the command, and wants its exit code. Once it tells that a deployment
-// has started, it is interrupted if that is what is wanted of it.
+// run runs the command and requires the exit code. If the code is Interrupted, it
+// interrupts the command as soon as a deployment has started.
 func run(t *testing.T, want outcome.Code, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -186,7 +185,7 @@ func run(t *testing.T, want outcome.Code, args ...string) {
 	require.Equal(t, want, code, "%v\n%s%s", args, &stdout, said)
 }
 
-// commit changes the site, and commits it.
+// commit changes the site and commits the change.
 func commit(t *testing.T, dir, title string) (sha string) {
 	t.Helper()
 	sourcetest.Write(t, dir, "web/site/index.html", "<!doctype html><title>"+title+"</title>")
@@ -196,8 +195,8 @@ func commit(t *testing.T, dir, title string) (sha string) {
 	return revision.SHA
 }
 
-// TestDeployRole runs everything that the workflows run with the deploy role, and
-// every scenario of a release, and evaluates every call.
+// TestDeployRole runs everything that the workflows run with the deploy role, and every
+// release scenario, and evaluates every call.
 func TestDeployRole(t *testing.T) {
 	role := use(rolePolicies(t, "deploy"))
 	supplychaintest.Install(t)
@@ -210,7 +209,7 @@ func TestDeployRole(t *testing.T) {
 				run(t, code, append(args, "--source", dir)...)
 			}
 			at(outcome.Done, "status")
-			at(outcome.Done, "deploy") // nothing has changed
+			at(outcome.Done, "deploy") // without a change
 			first := commit(t, dir, "first")
 			at(outcome.Done, "diff")
 			asCosign(t, first, dir)
@@ -222,7 +221,7 @@ func TestDeployRole(t *testing.T) {
 			at(outcome.Done, "deploy", "--sign-key", private, "--require-signature", "--key", public)
 			at(outcome.Done, "verify", "--sha", second, "--key", public)
 			commit(t, dir, "third")
-			at(outcome.Interrupted, "deploy") // which stops its deployment
+			at(outcome.Interrupted, "deploy") // stops the deployment
 			at(outcome.Done, "status")
 		}))
 	})
@@ -244,8 +243,8 @@ func TestDeployRole(t *testing.T) {
 	}
 }
 
-// TestBuildRole publishes, to repositories that are empty and to such as have
-// most of it.
+// TestBuildRole publishes to empty repositories and to repositories that have most of
+// the image.
 func TestBuildRole(t *testing.T) {
 	role := use(rolePolicies(t, "build"))
 	server, err := localaws.Start(t.Context(), localaws.Options{})
@@ -263,7 +262,7 @@ func TestBuildRole(t *testing.T) {
 	private, _ := supplychaintest.Keys(t, "one")
 	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
 	asCosign(t, commit(t, dir, "unsigned"), dir)
-	// Of the service that has not changed it looks at who has signed it.
+	// For the unchanged service it only verifies the signatures.
 	commit(t, dir, "second")
 	run(t, outcome.Done, "publish", "--source", dir, "--sign-key", private)
 	require.NoError(t, server.Close())
@@ -271,8 +270,8 @@ func TestBuildRole(t *testing.T) {
 	role.check(t)
 }
 
-// asCosign publishes a commit, and reads what is attached to its image as cosign does to
-// find out who has signed it: its stand-in asks the registry nothing.
+// asCosign publishes a commit and reads the attachments of its image as cosign does to
+// verify signatures, because the fake cosign sends no request to the registry.
 func asCosign(t *testing.T, sha, dir string) {
 	t.Helper()
 	run(t, outcome.Done, "publish", "--source", dir)

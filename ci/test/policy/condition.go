@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Condition is one operator on one key of a request's context.
+// Condition is an operator with one key of the request context.
 type Condition struct {
-	Operator string // as it is written: ForAnyValue:StringLikeIfExists
+	Operator string // as written, such as ForAnyValue:StringLikeIfExists
 	Key      string
 	Values   []string
 
 	test func(wanted, value string) bool
-	// not is an operator such as StringNotEquals, which wants none of the values.
+	// not negates the operator: no value may match, as in StringNotEquals.
 	not bool
-	// ifExists holds where the request does not have the key.
+	// ifExists makes the condition hold if the request has no such key.
 	ifExists bool
-	// set is ForAnyValue or ForAllValues, "" for a key with one value.
+	// set is ForAnyValue or ForAllValues, or "" for a single-valued key.
 	set string
-	// null asks whether the key is there.
+	// null tests whether the key exists.
 	null bool
 }
 
@@ -30,24 +30,24 @@ const (
 	allValues = "ForAllValues"
 )
 
-// operators are the tests that are known, without Not and IfExists.
+// operators are the supported operators, without Not and IfExists.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
 var operators = map[string]func(wanted, value string) bool{
 	"StringEquals":           func(wanted, value string) bool { return wanted == value },
 	"StringEqualsIgnoreCase": strings.EqualFold,
 	"StringLike":             matches,
-	"ArnEquals":              matchesARN, // the two are the same
+	"ArnEquals":              matchesARN, // ArnEquals and ArnLike are the same
 	"ArnLike":                matchesARN,
 	"Bool":                   strings.EqualFold,
 }
 
-// negated are operators with Not in their names.
+// negated maps operators with Not in their names to their positive form.
 var negated = map[string]string{
 	"StringNotEquals": "StringEquals", "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase", "StringNotLike": "StringLike",
 	"ArnNotEquals": "ArnEquals", "ArnNotLike": "ArnLike",
 }
 
-// conditions reads a Condition element, in the order of operators and keys.
+// conditions parses a Condition element, sorted by operator and key.
 func conditions(written map[string]map[string]element) ([]Condition, error) {
 	var all []Condition
 	for _, operator := range slices.Sorted(maps.Keys(written)) {
@@ -62,7 +62,7 @@ func conditions(written map[string]map[string]element) ([]Condition, error) {
 	return all, nil
 }
 
-// read finds out what the operator means.
+// read parses the operator.
 func (c *Condition) read() error {
 	name := c.Operator
 	if set, rest, ok := strings.Cut(name, ":"); ok {
@@ -102,9 +102,8 @@ func (c *Condition) parseBools() error {
 	return nil
 }
 
-// holds evaluates the condition. The values of one key are alternatives, and a key
-// that a request does not have fulfils only what is negated, IfExists or
-// ForAllValues.
+// holds evaluates the condition. The values of a key are alternatives. A missing key
+// satisfies only negated operators, IfExists and ForAllValues.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_multi-value-conditions.html
 func (c Condition) holds(context map[string][]string) (bool, error) {
 	values, there := lookUp(context, c.Key)
@@ -122,12 +121,12 @@ func (c Condition) holds(context map[string][]string) (bool, error) {
 	}
 }
 
-// fits compares one value of the request.
+// fits reports whether a value of the request matches.
 func (c Condition) fits(value string) bool {
 	return c.not != slices.ContainsFunc(c.Values, func(wanted string) bool { return c.test(wanted, value) })
 }
 
-// lookUp finds a key, whose case does not matter. A key with no value is not there.
+// lookUp finds a key without regard to case. A key without values counts as missing.
 func lookUp(context map[string][]string, key string) ([]string, bool) {
 	for name, values := range context {
 		if strings.EqualFold(name, key) {

@@ -5,23 +5,22 @@ import (
 	"slices"
 )
 
-// Request is what somebody asks for.
+// Request is an IAM request.
 type Request struct {
 	Action string // ecs:UpdateService
-	// Resource is the ARN of what the action acts upon, "*" for an action that
-	// knows no resource.
+	// Resource is the ARN of the action's resource, or "*" for an action without one.
 	Resource string
-	// Principal is who asks, by its kind; for policies that name principals.
+	// Principal is the caller and its kind, for policies with a Principal element.
 	Principal struct{ Kind, Name string }
-	// Context are the values of condition keys. What is not in it the request does
-	// not have.
+	// Context has the values of condition keys. A key that is missing here is missing
+	// in the request.
 	Context map[string][]string
 }
 
-// Decision is what policies say of a request.
+// Decision is the result of evaluating policies.
 type Decision int
 
-// The decisions. Nothing that allows is a denial, too.
+// The decisions. NotAllowed is the implicit deny.
 const (
 	NotAllowed Decision = iota
 	Denied
@@ -32,26 +31,26 @@ func (d Decision) String() string {
 	return [...]string{"not allowed", "denied", "allowed"}[d]
 }
 
-// Verdict is a decision and where it comes from.
+// Verdict is a decision and its reasons.
 type Verdict struct {
 	Decision Decision
-	// By are the statements that allow or deny, none if it is NotAllowed.
+	// By are the statements that allow or deny, empty if it is NotAllowed.
 	By []Reason
 }
 
-// Reason is a statement that is about a request, and the action and resource in
-// it that say so; those are empty for NotAction and NotResource.
+// Reason is a matching statement, and its matching action and resource, which are empty
+// for NotAction and NotResource.
 type Reason struct {
-	Document, Statement int // in the order of the policies
+	Document, Statement int // indexes, in the order of the policies
 	Sid                 string
 	Action, Resource    string
 }
 
-// Policies are all the policies of one identity.
+// Policies are all policies of one identity.
 type Policies []Document
 
-// Decide evaluates: what any statement denies is denied, and only what one allows
-// is allowed.
+// Decide evaluates the request: an explicit deny wins, then an allow, else the request
+// is not allowed.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 func (p Policies) Decide(r Request) (Verdict, error) {
 	var allowed, denied []Reason
@@ -83,8 +82,8 @@ func (p Policies) Decide(r Request) (Verdict, error) {
 	return Verdict{}, nil
 }
 
-// Within is Decide for an identity with a permissions boundary: the boundary has
-// to allow, too, and allows nothing by itself.
+// Within is Decide for an identity with a permissions boundary, which must allow the
+// request, too, and grants nothing.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 func (p Policies) Within(boundary Document, r Request) (Verdict, error) {
 	limit, err := Policies{boundary}.Decide(r)
@@ -98,7 +97,7 @@ func (p Policies) Within(boundary Document, r Request) (Verdict, error) {
 	return limit, nil
 }
 
-// applies says whether a statement is about a request.
+// applies reports whether a statement applies to the request.
 func (s Statement) applies(r Request) (bool, error) {
 	if !s.Actions.match(r.Action, matchesAction) || !s.Resources.match(r.Resource, matchesResource) || !s.matches(r) {
 		return false, nil
@@ -111,10 +110,10 @@ func (s Statement) applies(r Request) (bool, error) {
 	return true, nil
 }
 
-// matches says whether a statement is about whoever asks.
+// matches reports whether a statement applies to the caller.
 func (s Statement) matches(r Request) bool {
 	if s.Principals == nil {
-		return true // it is attached to them
+		return true // a policy of an identity applies to it
 	}
 	if _, everybody := s.Principals["*"]; everybody {
 		return true
@@ -122,7 +121,7 @@ func (s Statement) matches(r Request) bool {
 	return slices.Contains(s.Principals[r.Principal.Kind], r.Principal.Name)
 }
 
-// first is the first pattern that matches; "" for patterns that are negated.
+// first returns the first matching pattern, or "" for negated patterns.
 func (p Patterns) first(value string, matches func(pattern, value string) bool) string {
 	for _, pattern := range p.Values {
 		if !p.Not && matches(pattern, value) {

@@ -1,7 +1,6 @@
-// Package policy is an IAM policy document, and what it decides about a request.
-// It knows the elements, condition operators and wildcards that the platform's
-// policies have; whatever it does not know is an error, because a condition that is
-// passed over is a grant.
+// Package policy parses IAM policy documents and evaluates requests against them. It
+// supports the elements, condition operators and wildcards of the platform's policies.
+// Anything else is an error, because an ignored condition is a grant.
 //
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html
 package policy
@@ -16,8 +15,8 @@ import (
 	"strings"
 )
 
-// language is the only version of the policy language that is known here. In the
-// older one variables mean nothing.
+// language is the only supported version of the policy language. In the older one,
+// variables have no meaning.
 const language = "2012-10-17"
 
 // The effects of a statement.
@@ -26,31 +25,32 @@ const (
 	deny  = "Deny"
 )
 
-// Document is a policy: of an identity, a boundary, a resource, or a role's trust.
+// Document is a policy of an identity, a permissions boundary, a resource or a role's
+// trust.
 type Document struct {
 	Statements []Statement
 }
 
 // Statement is one statement of a document.
 type Statement struct {
-	Sid string
-	// Deny says that the effect is Deny.
+	Sid  string
 	Deny bool
-	// Actions and Resources are patterns, as Resource or, with Not, as NotResource.
+	// Actions and Resources are patterns of Action and Resource, or with Not of
+	// NotAction and NotResource.
 	Actions, Resources Patterns
-	// Principals are who a resource's or trust policy is about, by kind (AWS,
-	// Federated, Service); nil in a policy of an identity. Everybody is {"*": nil}.
+	// Principals are the principals of a resource or trust policy, by kind (AWS,
+	// Federated, Service), nil in a policy of an identity. Any principal is {"*": nil}.
 	Principals map[string][]string
 	Conditions []Condition
 }
 
-// Patterns are alternatives, or with Not all but these.
+// Patterns are alternatives, or with Not everything except these.
 type Patterns struct {
 	Not    bool
 	Values []string
 }
 
-// element is text or a list of texts.
+// element is a string or a list of strings.
 type element []string
 
 func (e *element) UnmarshalJSON(raw []byte) error {
@@ -67,7 +67,7 @@ func (e *element) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// raw is a statement as it is written.
+// raw is a statement as it is in the JSON document.
 type raw struct {
 	Sid                   string
 	Effect                string
@@ -77,13 +77,13 @@ type raw struct {
 	Condition             map[string]map[string]element
 }
 
-// Parse reads a document of an identity, a boundary or a resource. Its errors name
-// the statement and what is wrong with it.
+// Parse reads a policy of an identity, a boundary or a resource. Its errors name the
+// statement and the mistake.
 func Parse(text string) (Document, error) {
 	return parse(text, false)
 }
 
-// ParseTrust reads a role's trust policy, which names principals and no resource.
+// ParseTrust reads a role's trust policy, which has principals and no resource.
 func ParseTrust(text string) (Document, error) {
 	return parse(text, true)
 }
@@ -119,7 +119,7 @@ func parse(text string, trust bool) (Document, error) {
 	return d, nil
 }
 
-// statement checks what was written and takes it over.
+// statement validates and converts the raw statement.
 func (w raw) statement(trust bool) (Statement, error) {
 	s := Statement{Sid: w.Sid, Deny: w.Effect == deny}
 	if w.Effect != allow && w.Effect != deny {
@@ -157,7 +157,7 @@ func (w raw) statement(trust bool) (Statement, error) {
 	return s, err
 }
 
-// either takes an element or its negation, and wants one of them.
+// exclusive takes an element and its negation, exactly one of which must be given.
 func exclusive(name string, is, not element) (Patterns, error) {
 	if (is == nil) == (not == nil) {
 		return Patterns{}, fmt.Errorf("it has to have either %s or Not%s", name, name)
@@ -168,8 +168,8 @@ func exclusive(name string, is, not element) (Patterns, error) {
 	return Patterns{Values: is}, nil
 }
 
-// checkResource wants an ARN with wildcards in its last part only. Elsewhere AWS
-// lets one at the end of a part reach over the colon, and so further than it looks.
+// checkResource requires an ARN with wildcards in its last part only. In AWS a wildcard
+// at the end of another part also matches the colon, and so more than it appears to.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
 func checkResource(value string) error {
 	if value == "*" {
@@ -206,8 +206,8 @@ func principals(written json.RawMessage) (map[string][]string, error) {
 	return found, nil
 }
 
-// onlyOnce refuses objects that have a key twice. AWS does, too, and
-// encoding/json would take the last one for all: a condition fewer.
+// rejectDuplicateKeys rejects objects with duplicate keys, as AWS does. encoding/json
+// would use the last one and so lose a condition.
 func rejectDuplicateKeys(decoder *json.Decoder) error {
 	token, err := decoder.Token()
 	if err != nil {
@@ -233,8 +233,8 @@ func distinct(decoder *json.Decoder, begin json.Token) error {
 			return err
 		}
 		if begin == json.Delim('{') {
-			key := token.(string) // what else the decoder gives within an object is a syntax error
-			// encoding/json takes keys of any case for a field's.
+			key := token.(string) // anything else here is a syntax error that the decoder reports
+			// encoding/json matches field names in any case.
 			folded := strings.ToLower(key)
 			if seen[folded] {
 				return fmt.Errorf("it has %q twice in one object", key)
@@ -248,6 +248,6 @@ func distinct(decoder *json.Decoder, begin json.Token) error {
 			return err
 		}
 	}
-	_, err := decoder.Token() // the end of the object or list
+	_, err := decoder.Token() // end of the object or list
 	return err
 }

@@ -17,7 +17,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// keepHomeClean gives what builds keep a place of its own, all but Go's cache,
+// keepHomeClean moves the caches of builds to a temporary directory, except Go's cache,
 // without which each test would compile the standard library.
 func keepHomeClean() (dir string) {
 	cache, err := exec.Command("go", "env", "GOCACHE").Output()

@@ -2,11 +2,11 @@ package policy
 
 import "strings"
 
-// matches compares with a pattern in which * stands for any text and ? for any
-// one character.
+// matches reports whether text matches a pattern with the wildcards * (any text) and ?
+// (one character).
 func matches(pattern, text string) bool {
-	// The place in text that the last * stands for, from which to go on when what
-	// follows it does not fit.
+	// Position in text of the last *'s match, to resume from if the rest does not
+	// match.
 	star, from := -1, 0
 	p, t := 0, 0
 	for t < len(text) {
@@ -27,16 +27,16 @@ func matches(pattern, text string) bool {
 	return strings.Trim(pattern[p:], "*") == ""
 }
 
-// matchesAction compares actions, in which the case does not matter.
+// matchesAction matches actions without regard to case.
 func matchesAction(pattern, action string) bool {
 	return matches(strings.ToLower(pattern), strings.ToLower(action))
 }
 
-// segments is how many parts an ARN has; the last one may itself have colons.
+// segments is the number of parts of an ARN. The last part may contain colons.
 const segments = 6
 
-// matchesARN compares ARNs part by part: a wildcard does not reach over a colon
-// before the last part.
+// matchesARN matches ARNs part by part: a wildcard does not match a colon before the
+// last part.
 func matchesARN(pattern, arn string) bool {
 	wanted, parts := strings.SplitN(pattern, ":", segments), strings.SplitN(arn, ":", segments)
 	if len(wanted) != segments || len(parts) != segments {
@@ -50,12 +50,12 @@ func matchesARN(pattern, arn string) bool {
 	return true
 }
 
-// matchesResource compares what a request acts upon, "*" for nothing in particular.
+// matchesResource matches the resource of a request, "*" if it has none.
 func matchesResource(pattern, resource string) bool {
 	return pattern == "*" || matchesARN(pattern, resource)
 }
 
-// match says whether a value is meant.
+// match reports whether a value matches, with regard to Not.
 func (p Patterns) match(value string, matches func(pattern, value string) bool) bool {
 	for _, pattern := range p.Values {
 		if matches(pattern, value) {

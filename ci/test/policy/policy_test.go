@@ -10,12 +10,13 @@ import (
 	"dagger/slipway/test/policy"
 )
 
-// document makes a policy of statements.
+// document returns a policy with the statements.
 func document(statements ...string) string {
 	return `{"Version": "2012-10-17", "Statement": [` + strings.Join(statements, ",") + `]}`
 }
 
-// statement makes a statement with an effect, an action, a resource and more.
+// statement returns a statement with an effect, an action, a resource and more
+// elements.
 func statement(effect, action, resource string, more ...string) string {
 	return fmt.Sprintf(`{"Sid": "%s %s", "Effect": "%[1]s", "Action": "%[2]s", "Resource": "%s"%s}`, effect, action, resource, strings.Join(append([]string{""}, more...), ","))
 }
@@ -33,8 +34,8 @@ func parse(t *testing.T, texts ...string) policy.Policies {
 
 const bucket = "arn:aws:s3:::shop"
 
-// TestDecide follows the order of AWS's evaluation: an explicit deny, an allow, or
-// the denial that is there without a word.
+// TestDecide follows the order of AWS's evaluation: explicit deny, allow, implicit
+// deny.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic_policy-eval-denyallow.html
 func TestDecide(t *testing.T) {
 	var (
@@ -95,7 +96,7 @@ func TestReason(t *testing.T) {
 	require.Equal(t, "allowed", got.Decision.String())
 }
 
-// TestWithin: a boundary limits, and grants nothing.
+// TestWithin checks that a boundary limits permissions and grants none.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html
 func TestWithin(t *testing.T) {
 	read, all := document(statement("Allow", "s3:Get*", "*")), document(statement("Allow", "*", "*"))
@@ -120,7 +121,8 @@ func TestWithin(t *testing.T) {
 	}
 }
 
-// TestConditions: values are alternatives, keys and operators all have to hold.
+// TestConditions checks that values are alternatives, and that all keys and operators
+// must match.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html
 func TestConditions(t *testing.T) {
 	type context = map[string][]string
@@ -212,7 +214,7 @@ func TestPrincipals(t *testing.T) {
 	}
 }
 
-// TestUnknown: what is not evaluated is refused, and not passed over.
+// TestUnknown checks that unsupported elements are rejected, not ignored.
 func TestUnknown(t *testing.T) {
 	allow := func(more string) string { return document(`{"Effect": "Allow", "Action": "a:b", ` + more + `}`) }
 	when := func(condition string) string { return allow(`"Resource": "*", "Condition": ` + condition) }

@@ -11,10 +11,10 @@ import (
 	"dagger/slipway/test/terraform"
 )
 
-// account is the embedded AWS's.
+// account is the account number of the embedded AWS.
 const account = "000000000000"
 
-// grants renders bootstrap's policies, with further variables.
+// grants renders bootstrap's policies with additional variables.
 func grants(t *testing.T, more map[string]any) terraform.Grants {
 	t.Helper()
 	variables := map[string]any{"account_id": account, "github_repository": "acme/shop"}
@@ -24,7 +24,7 @@ func grants(t *testing.T, more map[string]any) terraform.Grants {
 	return terraform.Render(t, variables)
 }
 
-// rolePolicies are the policies of a role.
+// rolePolicies returns the policies of a role.
 func rolePolicies(t *testing.T, role string) policy.Policies {
 	t.Helper()
 	rendered := grants(t, nil)
@@ -36,7 +36,7 @@ func rolePolicies(t *testing.T, role string) policy.Policies {
 	return parse(t, texts...)
 }
 
-// TestEveryPolicyIsUnderstood: of all that bootstrap makes.
+// TestEveryPolicyIsUnderstood parses every policy of bootstrap.
 func TestEveryPolicyIsUnderstood(t *testing.T) {
 	for name, text := range grants(t, map[string]any{"services": []string{"backend", "frontend"}}).Policies {
 		var err error
@@ -49,7 +49,8 @@ func TestEveryPolicyIsUnderstood(t *testing.T) {
 	}
 }
 
-// TestEveryGrantIsSpelledOut: what a new service of AWS brings is nobody's by itself.
+// TestEveryGrantIsSpelledOut forbids grants by wildcard or exclusion, which would
+// include actions that AWS adds later.
 func TestEveryGrantIsSpelledOut(t *testing.T) {
 	for role := range grants(t, nil).Roles {
 		for _, document := range rolePolicies(t, role) {
@@ -66,18 +67,18 @@ func TestEveryGrantIsSpelledOut(t *testing.T) {
 	}
 }
 
-// reads are what the names of actions begin with that change nothing.
+// reads are the prefixes of read-only actions.
 var reads = []string{"Describe", "Get", "List"}
 
-// telling are actions that read, and tell a secret or give access.
+// telling are read-only actions that return a secret or give access.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 var telling = []string{
 	"ecr:GetAuthorizationToken", "kms:Decrypt", "lambda:GetFunction", "logs:GetLogEvents", "s3:GetObject", "secretsmanager:GetSecretValue",
 	"ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath", "sts:GetFederationToken", "sts:GetSessionToken",
 }
 
-// TestPlanRoleReads: whatever the plan role is granted only reads, and of contents
-// the state alone.
+// TestPlanRoleReads checks that the plan role can only read, and of file contents only
+// the state.
 func TestPlanRoleReads(t *testing.T) {
 	role := rolePolicies(t, "plan")
 	var contents []string
@@ -102,7 +103,7 @@ func TestPlanRoleReads(t *testing.T) {
 		"dynamodb:GetItem arn:aws:dynamodb:us-east-1:000000000000:table/terraform-locks",
 		"s3:GetObject arn:aws:s3:::ecs-microservices-state-000000000000/ecs-microservices/prod/terraform.tfstate",
 	}, contents)
-	// Even if somebody attaches a policy that allows everything.
+	// Even with an attached policy that allows everything.
 	widened := slices.Concat(role, parse(t, document(statement("Allow", "*", "*"))))
 	for _, secret := range []policy.Request{
 		{Action: "s3:GetObject", Resource: "arn:aws:s3:::ecs-microservices-state-000000000000/other/terraform.tfstate"},
@@ -122,7 +123,7 @@ func decide(t *testing.T, policies policy.Policies, r policy.Request) policy.Ver
 	return verdict
 }
 
-// conditionContext is a request's context, of keys with one value.
+// conditionContext returns a request context of single-valued keys.
 func conditionContext(pairs ...string) map[string][]string {
 	values := map[string][]string{}
 	for n := 0; n < len(pairs); n += 2 {
@@ -142,7 +143,7 @@ const (
 	regional  = ":us-east-1:" + account + ":"
 )
 
-// escalations are attempts of whoever holds the apply or deploy role to get at more.
+// escalations are attempts to gain more permissions with the apply or deploy role.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_boundaries.html#access_policies_boundaries-delegate
 var escalations = map[string]policy.Request{
 	"a role without a boundary":            {Action: "iam:CreateRole", Resource: task},
@@ -215,7 +216,7 @@ var escalations = map[string]policy.Request{
 	"another account of the organisation":  {Action: "organizations:CreateAccount", Resource: "*"},
 }
 
-// TestNoRoleWidensItself: none of the roles gets further than it is.
+// TestNoRoleWidensItself checks that every escalation is denied.
 func TestNoRoleWidensItself(t *testing.T) {
 	for _, role := range []string{"build", "deploy", "plan", "apply"} {
 		policies := rolePolicies(t, role)
@@ -226,8 +227,8 @@ func TestNoRoleWidensItself(t *testing.T) {
 	}
 }
 
-// TestGuardHoldsAlone: what is most dear is denied, and so would be denied even if
-// another policy came to allow it.
+// TestGuardHoldsAlone checks that the most critical actions have an explicit deny,
+// which holds even if another policy allows them.
 func TestGuardHoldsAlone(t *testing.T) {
 	widened := slices.Concat(rolePolicies(t, "apply"), parse(t, document(statement("Allow", "*", "*"))))
 	for _, name := range []string{
@@ -243,8 +244,8 @@ func TestGuardHoldsAlone(t *testing.T) {
 	}
 }
 
-// TestApplyRoleDoesItsWork: what is refused above is refused for what it is, and
-// not because the role may do nothing.
+// TestApplyRoleDoesItsWork checks that the legitimate form of each escalation is
+// allowed, so that the denials above are not caused by a role without permissions.
 func TestApplyRoleDoesItsWork(t *testing.T) {
 	policies := rolePolicies(t, "apply")
 	for name, request := range map[string]policy.Request{
@@ -263,8 +264,8 @@ func TestApplyRoleDoesItsWork(t *testing.T) {
 	}
 }
 
-// TestBoundary: whatever policy a role of the platform is given, its tasks start,
-// log and read their own secrets, and nothing else.
+// TestBoundary checks that a role of the platform, with any policy, can only start
+// tasks, write logs and read its own secrets.
 func TestBoundary(t *testing.T) {
 	limit := parse(t, grants(t, nil).Policies["boundary"])[0]
 	everything := parse(t, document(statement("Allow", "*", "*")))
@@ -304,10 +305,10 @@ func TestBoundary(t *testing.T) {
 	}
 }
 
-// TestWhatTheApplyRoleCanTakeOver is the one gap that is known: a network's default
-// security group is born without a tag, and no condition tells it from another that
-// has none. So a security group of the account without the tag Project can be closed
-// and tagged, and is then the apply role's.
+// TestWhatTheApplyRoleCanTakeOver documents the only known gap. A VPC's default
+// security group is created without a tag, and no condition distinguishes it from other
+// untagged groups. So the apply role can remove the rules of any security group of the
+// account without the tag Project, tag it, and then control it.
 func TestWhatTheApplyRoleCanTakeOver(t *testing.T) {
 	group := "arn:aws:ec2" + regional + "security-group/sg-1"
 	for _, action := range []string{"ec2:CreateTags", "ec2:RevokeSecurityGroupIngress"} {

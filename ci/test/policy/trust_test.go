@@ -14,19 +14,19 @@ const (
 	provider = "arn:aws:iam::" + account + ":oidc-provider/" + issuer
 )
 
-// token are the claims of a token of GitHub's that AWS makes condition keys of.
+// token has the claims of a GitHub OIDC token that AWS maps to condition keys.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#condition-keys-wif
 // https://docs.github.com/en/actions/reference/security/oidc
 type token map[string]string
 
-// Prefixes of subjects: as they were, and as they are of repositories made or
-// renamed since mid-July 2026.
+// Prefixes of sub: the original form, and the form of repositories created or renamed
+// since mid-July 2026.
 const (
 	mutable   = "repo:acme/shop"
 	immutable = "repo:acme@1234/shop@5678"
 )
 
-// job is the token of a job of ci.yml of acme/shop, on main.
+// job returns the token of a job of ci.yml in acme/shop, on main.
 func job(prefix string) token {
 	return token{
 		"aud": "sts.amazonaws.com", "sub": prefix + ":ref:refs/heads/main", "ref": "refs/heads/main", "repository": "acme/shop",
@@ -35,7 +35,7 @@ func job(prefix string) token {
 	}
 }
 
-// with is the token with other claims; "" takes one away.
+// with returns the token with other claims; "" removes a claim.
 func (t token) with(claims token) token {
 	t = maps.Clone(t)
 	maps.Copy(t, claims)
@@ -43,7 +43,7 @@ func (t token) with(claims token) token {
 	return t
 }
 
-// request asks for a role with the token.
+// request returns the request to assume a role with the token.
 func (t token) request() policy.Request {
 	r := policy.Request{Action: "sts:AssumeRoleWithWebIdentity", Resource: "*", Context: map[string][]string{}}
 	r.Principal.Kind, r.Principal.Name = "Federated", provider
@@ -53,7 +53,7 @@ func (t token) request() policy.Request {
 	return r
 }
 
-// TestTrust shows made-up tokens to every role, in both forms of a subject.
+// TestTrust presents tokens to every role, in both forms of sub.
 func TestTrust(t *testing.T) {
 	for name, prefix := range map[string]string{"names": mutable, "names and numbers": immutable} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestTrust(t *testing.T) {
 			}
 			tests := map[string]struct {
 				token token
-				roles []string // that may be assumed
+				roles []string // roles that may be assumed
 			}{
 				"main":                               {main, []string{"build", "plan"}},
 				"main, in production":                {production, []string{"deploy"}},
@@ -143,8 +143,8 @@ func TestTrust(t *testing.T) {
 	}
 }
 
-// TestTrustTakesItsVariables: the branch, environment and workflow are those that
-// bootstrap is given.
+// TestTrustTakesItsVariables checks that branch, environment and workflow come from
+// bootstrap's variables.
 func TestTrustTakesItsVariables(t *testing.T) {
 	rendered := grants(t, map[string]any{"github_branch": "trunk", "github_environment": "live", "github_workflows": map[string]string{"deploy": "ship.yml"}})
 	own := job(mutable).with(token{

@@ -6,24 +6,24 @@ import (
 	"slices"
 )
 
-// Usage is what requests use of an identity's policies.
+// Usage records which grants of an identity's policies requests use.
 type Usage struct {
 	policies Policies
-	used     map[Grant]int // how many requests
+	used     map[Grant]int // number of requests
 	requests int
 	refused  map[string]bool
 }
 
-// Grant is an action or a resource of a statement that allows.
+// Grant is an action or a resource of an Allow statement.
 type Grant struct{ Sid, Text string }
 
-// NewUsage is that of no request yet.
+// NewUsage returns a Usage without requests.
 func NewUsage(policies Policies) *Usage {
 	return &Usage{policies: policies, used: map[Grant]int{}, refused: map[string]bool{}}
 }
 
-// Add evaluates a request. Of statements that allow it the first one is used: what
-// a second one allows again is not needed.
+// Add evaluates a request. It counts for the first statement that allows it: a second
+// one is not needed.
 func (u *Usage) Add(r Request) error {
 	verdict, err := u.policies.Decide(r)
 	if err != nil {
@@ -40,13 +40,13 @@ func (u *Usage) Add(r Request) error {
 	return nil
 }
 
-// Requests is how many there were.
+// Requests returns the number of requests.
 func (u *Usage) Requests() int { return u.requests }
 
-// Denied tells the requests that were not allowed, each once.
+// Denied returns the distinct requests that were not allowed.
 func (u *Usage) Denied() []string { return slices.Sorted(maps.Keys(u.refused)) }
 
-// Granted lists the actions and resources of all statements that allow.
+// Granted returns the actions and resources of all Allow statements.
 func (u *Usage) Granted() (actions, resources []Grant) {
 	for _, document := range u.policies {
 		for _, s := range document.Statements {
@@ -64,7 +64,7 @@ func (u *Usage) Granted() (actions, resources []Grant) {
 	return actions, resources
 }
 
-// Unused lists what is granted and no request has used.
+// Unused returns the grants that no request has used.
 func (u *Usage) Unused() (actions, resources []Grant) {
 	actions, resources = u.Granted()
 	unused := func(g Grant) bool { return u.used[g] > 0 }

@@ -1,5 +1,5 @@
 // Package terraform tests the repository's Terraform: its rules, its policies without
-// Terraform, and all of it against moto's imitation of AWS.
+// Terraform, and all of it against moto, an AWS emulator.
 package terraform
 
 import (
@@ -10,8 +10,8 @@ import (
 	tfjson "github.com/hashicorp/terraform-json"
 )
 
-// Changes tells what a plan would change, as "address: actions (attributes)", and
-// leaves out what it only wants because moto forgets it.
+// Changes returns what a plan would change, as "address: actions (attributes)", without
+// changes that are caused only by moto.
 func Changes(plan *tfjson.Plan) []string {
 	var changes []string
 	for _, r := range plan.ResourceChanges {
@@ -36,7 +36,7 @@ func Changes(plan *tfjson.Plan) []string {
 	return changes
 }
 
-// Count is the number of resources that a plan creates, updates or deletes.
+// Count returns the number of resources with matching actions in a plan.
 func Count(plan *tfjson.Plan, is func(tfjson.Actions) bool) int {
 	n := 0
 	for _, r := range plan.ResourceChanges {
@@ -47,10 +47,10 @@ func Count(plan *tfjson.Plan, is func(tfjson.Actions) bool) int {
 	return n
 }
 
-// NotMotos replaces in bootstrap/ what moto cannot do: it takes no number of
-// versions to keep, for which the provider then waits in vain, and it does not
-// judge a bucket policy's conditions, so that "deny what comes without TLS" denies
-// all. Both are seen by terraform test instead.
+// NotMotos overrides what moto does not support in bootstrap/: it ignores the number of
+// versions to keep, so that the provider waits until its time limit, and it ignores
+// conditions of bucket policies, so that "deny requests without TLS" denies everything.
+// terraform test covers both.
 const NotMotos = `resource "aws_s3_bucket_lifecycle_configuration" "state" {
   rule {
     id     = "old-versions"
@@ -67,8 +67,8 @@ resource "aws_s3_bucket_policy" "state" {
 }
 `
 
-// forgets are the attributes, by type of resource, that moto takes and does not
-// give back, so that every plan wants to set them again.
+// forgets are attributes, by resource type, that moto accepts and does not return, so
+// that every plan sets them again.
 var forgets = map[string][]string{
 	"aws_ecs_service":                     {"availability_zone_rebalancing", "enable_ecs_managed_tags", "health_check_grace_period_seconds"},
 	"aws_vpc_security_group_egress_rule":  {"description"},

@@ -8,16 +8,16 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
-// Grants is what bootstrap/ gives to whom.
+// Grants are the policies of bootstrap/ and the roles that have them.
 type Grants struct {
-	// Policies are the documents as AWS gets them, by their names in
+	// Policies are the rendered documents, by their names in
 	// terraform/bootstrap/policies.
 	Policies map[string]string
 	// Roles are the names of each role's policies: build, deploy, plan, apply.
 	Roles map[string][]string
 }
 
-// Bootstrap is a workspace in which Policies renders.
+// Bootstrap returns a workspace for Policies.
 func Bootstrap(t testing.TB) *infratest.Workspace {
 	t.Helper()
 	w := infratest.New(t, "bootstrap")

@@ -10,7 +10,7 @@ import (
 	"dagger/slipway/test/terraform"
 )
 
-// TestRender wants what is rendered here to be what Terraform renders.
+// TestRender requires Render to return what Terraform renders.
 func TestRender(t *testing.T) {
 	t.Parallel()
 	w := terraform.Bootstrap(t)

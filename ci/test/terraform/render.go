@@ -21,10 +21,10 @@ import (
 )
 
 // Render is Policies without Terraform, so that it works everywhere: it evaluates
-// bootstrap's own variables, locals and templates. What they come to have in them
-// that is not known here (another function, a resource) fails the test. Variables
-// are given as in services.auto.tfvars.json; those that are left out have their
-// defaults, and are not validated.
+// bootstrap's own variables, locals and templates. Anything in them that it does not
+// support (another function, a resource) fails the test. Variables are given as in
+// services.auto.tfvars.json; missing ones have their defaults. It does not validate
+// them.
 func Render(t testing.TB, variables map[string]any) Grants {
 	t.Helper()
 	c := &configuration{t: t, dir: filepath.Join(sourcetest.Repository("terraform"), "bootstrap"), locals: map[string]hcl.Expression{}, known: map[string]cty.Value{}}
@@ -41,16 +41,16 @@ func Render(t testing.TB, variables map[string]any) Grants {
 	return grants
 }
 
-// configuration is a folder of Terraform that is evaluated as far as it is asked for.
+// configuration is a Terraform directory whose locals are evaluated on demand.
 type configuration struct {
 	t         testing.TB
 	dir       string
 	variables cty.Value
 	locals    map[string]hcl.Expression
-	known     map[string]cty.Value // locals that were evaluated
+	known     map[string]cty.Value // evaluated locals
 }
 
-// parts are the blocks that are read.
+// parts are the block types that are read.
 var parts = &hcl.BodySchema{Blocks: []hcl.BlockHeaderSchema{{Type: "variable", LabelNames: []string{"name"}}, {Type: "locals"}}}
 
 // read reads the variables and locals of all files.
@@ -73,7 +73,7 @@ func (c *configuration) read(given map[string]any) {
 					c.locals[name] = attribute.Expr
 				}
 				continue
-			} // a variable's validation is a block, and so a problem
+			} // a variable's validation block is reported as an error here
 			name := block.Labels[0]
 			variables[name] = c.variable(attributes, given[name])
 		}
@@ -84,7 +84,7 @@ func (c *configuration) read(given map[string]any) {
 	c.variables = cty.ObjectVal(variables)
 }
 
-// variable is a variable's value: what is given, else its default.
+// variable returns the given value of a variable, or its default.
 func (c *configuration) variable(attributes hcl.Attributes, given any) cty.Value {
 	c.t.Helper()
 	kind, optional, problems := typeexpr.TypeConstraintWithDefaults(attributes["type"].Expr)
@@ -109,7 +109,7 @@ func (c *configuration) variable(attributes hcl.Attributes, given any) cty.Value
 	return value
 }
 
-// local is the value of a local, with those that it needs evaluated first.
+// local returns the value of a local, and evaluates the locals it refers to first.
 func (c *configuration) local(name string) cty.Value {
 	c.t.Helper()
 	if value, ok := c.known[name]; ok {
@@ -137,8 +137,8 @@ func (c *configuration) local(name string) cty.Value {
 	return value
 }
 
-// functions are those of Terraform's that bootstrap's policies take. All but
-// templatefile are the ones that Terraform itself has.
+// functions are the Terraform functions that bootstrap's policies use. All but
+// templatefile are Terraform's own implementations.
 func (c *configuration) functions() map[string]function.Function {
 	pure := map[string]function.Function{
 		"coalesce": stdlib.CoalesceFunc, "concat": stdlib.ConcatFunc, "flatten": stdlib.FlattenFunc,

@@ -16,8 +16,8 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
-// TestRoutePriorities evaluates Terraform's own expressions for the priority of
-// listener rules: the pipeline's must give the same numbers.
+// TestRoutePriorities evaluates Terraform's expressions for the priorities of listener
+// rules. The pipeline must compute the same numbers.
 func TestRoutePriorities(t *testing.T) {
 	t.Parallel()
 	terraform, err := exec.LookPath("terraform")

@@ -16,8 +16,8 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
-// entry is a good entry of the services file, with fields replaced. Each has its
-// own port and route, so that they can stand in one file.
+// entry returns a valid entry of the services file with fields replaced. Each has its
+// own port and route, so that several can be in one file.
 func entry(n int, change map[string]any) map[string]any {
 	e := map[string]any{
 		"path": "web", "kind": "go", "port": 9000 + n, "health_path": "/health", "routes": []string{fmt.Sprintf("/r%d/*", n)},
@@ -27,9 +27,9 @@ func entry(n int, change map[string]any) map[string]any {
 	return e
 }
 
-// TestRulesAgree holds Terraform's rules for the services file against the
-// pipeline's: both must refuse the same entries, and name them. Terraform is asked
-// once about all of them, because it tells every offending entry.
+// TestRulesAgree compares Terraform's rules for the services file with the pipeline's:
+// both must reject the same entries by name. Terraform runs once for all entries,
+// because it reports every invalid one.
 func TestRulesAgree(t *testing.T) {
 	t.Parallel()
 	long := "/" + strings.Repeat("a", 128)
@@ -50,7 +50,7 @@ func TestRulesAgree(t *testing.T) {
 	}
 	names := slices.Sorted(maps.Keys(cases))
 	all := map[string]any{}
-	want := map[string]string{} // what the pipeline says, by the service it refuses
+	want := map[string]string{} // the pipeline's message, by rejected service
 	for n, name := range names {
 		all[name] = entry(n, cases[name])
 		_, err := platform.Parse(file(t, map[string]any{name: all[name]}))
@@ -59,7 +59,7 @@ func TestRulesAgree(t *testing.T) {
 		}
 	}
 
-	// What two entries must not share, too: each has its own port and route.
+	// Fields that must be unique: every other entry has its own port and route.
 	twins := map[string]any{
 		"one": entry(98, nil), "two": entry(99, map[string]any{"port": 9098}),
 		"three": entry(100, map[string]any{"routes": []string{"/r98/*"}}),
@@ -94,8 +94,8 @@ func file(t *testing.T, services map[string]any) []byte {
 	return data
 }
 
-// TestNoAccountIsWrittenDown: who takes the repository into an account of their own
-// has nothing of somebody else's to look for. The example's number is none.
+// TestNoAccountIsWrittenDown forbids account numbers in the repository, so that
+// using another account requires no search for them. The example's number is allowed.
 func TestNoAccountIsWrittenDown(t *testing.T) {
 	t.Parallel()
 	account := regexp.MustCompile(`\b[0-9]{12}\b`)

@@ -9,8 +9,8 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
-// TestSuites runs terraform's own tests, which validate each configuration first. They
-// plan and apply nothing, so they need the provider and no account.
+// TestSuites runs Terraform's own tests, which validate each configuration first. They
+// only plan, so they need the provider and no account.
 func TestSuites(t *testing.T) {
 	if testing.Short() {
 		t.Skip("terraform test takes minutes: run without -short, or terraform test in terraform/ and terraform/bootstrap/")
@@ -33,7 +33,7 @@ func TestSuites(t *testing.T) {
 	}
 }
 
-// TestFormatted wants every file formatted.
+// TestFormatted requires terraform fmt of every file.
 func TestFormatted(t *testing.T) {
 	t.Parallel()
 	w := infratest.New(t, ".")

@@ -16,7 +16,7 @@ import (
 	"dagger/slipway/internal/infratest"
 )
 
-// everything asks for all that the platform has by a variable.
+// everything enables every optional feature of the platform.
 const everything = `
 certificate_arn             = "arn:aws:acm:us-east-1:123456789012:certificate/0a0a0a0a-0000-0000-0000-000000000000"
 waf                         = true
@@ -31,8 +31,8 @@ account_id        = "123456789012"
 github_repository = "acme/shop"
 `
 
-// TestTrivyFindsNothing asks Trivy as lint does, about the defaults and about
-// everything that there is by a variable.
+// TestTrivyFindsNothing runs Trivy as lint does, with the default variables and with
+// every optional feature.
 func TestTrivyFindsNothing(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("trivy"); err != nil {
@@ -58,7 +58,7 @@ func TestTrivyFindsNothing(t *testing.T) {
 	}
 }
 
-// TestWhatTrivyIsToldToIgnore wants a reason above every such mark.
+// TestWhatTrivyIsToldToIgnore requires a reason above every trivy:ignore comment.
 func TestWhatTrivyIsToldToIgnore(t *testing.T) {
 	source, marks := infratest.Source(), 0
 	for _, pattern := range []string{"*.tf", "bootstrap/*.tf"} {

@@ -19,8 +19,8 @@ import (
 	"dagger/slipway/test/workflow"
 )
 
-// A workflow that calls a function, a flag or a field that is not there fails at
-// night, or in the middle of a release. So the calls are compared with the module.
+// A workflow that calls a missing function, flag or field fails only when it runs: at
+// night, or during a release. So the calls are compared with the module.
 func TestCallsFitTheModule(t *testing.T) {
 	set, err := workflow.Read(root)
 	require.NoError(t, err)
@@ -39,8 +39,7 @@ func TestCallsFitTheModule(t *testing.T) {
 	}
 }
 
-// Whoever assumes a role must be the workflow that the role trusts, or AWS refuses
-// it, every time.
+// A role trusts only the workflow files that its trust policy names; AWS rejects others.
 func TestRolesTrustTheirWorkflows(t *testing.T) {
 	bootstrap := filepath.Join(root, "terraform", "bootstrap", "variables.tf")
 	content, err := os.ReadFile(bootstrap)
@@ -58,7 +57,7 @@ func TestRolesTrustTheirWorkflows(t *testing.T) {
 	}
 }
 
-// The script gives the identity of the job, and passes on its arguments as they are.
+// The script adds the job's identity and passes its arguments unchanged.
 func TestScript(t *testing.T) {
 	fake := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(fake, "dagger"), []byte("#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit 3\n"), 0o755))
@@ -79,10 +78,10 @@ func TestScript(t *testing.T) {
 
 type function struct {
 	flags   []string
-	returns string // name of the type, where it is the module's own
+	returns string // name of the type, if the module defines it
 }
 
-// module reads the module's functions and types from its Go files: "" is the
+// module reads the module's functions and types from its Go files. The name "" is the
 // constructor.
 func module(t *testing.T, dir string) (functions map[string]function, fields map[string][]string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -146,7 +145,8 @@ func named(expression ast.Expr) string {
 
 var hump = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
-// kebab is a name as the command line has it: githubTokenURL is github-token-url.
+// kebab returns a name as the command line spells it: githubTokenURL becomes
+// github-token-url.
 func kebab(name string) string { return strings.ToLower(hump.ReplaceAllString(name, "$1-$2")) }
 
 func TestKebab(t *testing.T) {

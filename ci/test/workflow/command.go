@@ -10,23 +10,23 @@ import (
 	"mvdan.cc/sh/v3/syntax"
 )
 
-// Script calls the module with a job's identity. It takes all from FUNCTION on.
+// Script calls the module with a job's identity. Its arguments start with FUNCTION.
 const Script = ".github/dagger-call"
 
 // Call is a call of the Dagger module: dagger call CONSTRUCTOR FUNCTION FLAGS FIELDS.
 type Call struct {
 	File string
 	Line int
-	// Constructor and Flags are names of flags, without dashes and values.
+	// Constructor and Flags are flag names, without dashes and values.
 	Constructor []string
 	Function    string
 	Flags       []string
-	// Fields are what is taken of the result.
+	// Fields are the selected fields of the result.
 	Fields []string
 }
 
-// Calls are all calls of the module. They are read by the same rules as in
-// [Set.Check], which tells of those that cannot be read.
+// Calls returns all calls of the module. It parses commands as [Set.Check] does, which
+// reports those that cannot be parsed.
 func (s Set) Calls() (calls []Call) {
 	for _, w := range s {
 		for _, job := range w.jobs() {
@@ -48,18 +48,18 @@ func (s Set) Calls() (calls []Call) {
 	return calls
 }
 
-// command is the one command of a "run".
+// command is the single command of a "run".
 type command struct {
-	words     []string // without their quotes
-	variables []string // that it uses
+	words     []string // without quotes
+	variables []string // variables that the words use
 }
 
-// allowed are the commands that a workflow may run. What needs more than that is a
-// function of the module, where it can be tested.
+// allowed are the commands that a workflow may run. Anything more complex is a function
+// of the module, where it can be tested.
 var allowed = [][]string{{"dagger", "call"}, {"cat"}, {"gh", "pr", "comment"}, {"gh", "issue", "list"}, {"exit", "1"}}
 
-// parseCommand reads a script that must be one command: no lists, no pipes, no
-// substitutions; its output may be appended to one of GitHub's files.
+// parseCommand parses a script that must be one command: no lists, no pipes, no
+// substitutions. Its output may be appended to one of GitHub's files.
 func parseCommand(script string) (command, error) {
 	if strings.Contains(script, "${{") {
 		return command{}, errors.New("a value reaches a script by env, never by ${{ }}: whoever chooses the value writes the script")
@@ -111,8 +111,8 @@ func parseCommand(script string) (command, error) {
 	return command{}, fmt.Errorf("%s is not among the commands that a workflow may run: make it a function of the module", c.words[0])
 }
 
-// plainWord is a word without its quotes. Variables must have some, or the shell
-// would split what is in them.
+// plainWord returns a word without its quotes. Variables must be quoted, or the shell
+// would split their values.
 func plainWord(word *syntax.Word) (string, error) {
 	var b strings.Builder
 	var write func(parts []syntax.WordPart, quoted bool) error
@@ -142,7 +142,7 @@ func plainWord(word *syntax.Word) (string, error) {
 	return b.String(), err
 }
 
-// call is the call of the module that a command is, or nil.
+// call returns the module call in a command, or nil.
 func (c command) call() *Call {
 	if c.words[0] != "dagger" {
 		return nil
@@ -165,7 +165,7 @@ func (c command) call() *Call {
 	return &call
 }
 
-// function is the function of the module that a command calls, if any.
+// function returns the module function that a command calls, or "".
 func (c command) function() string {
 	if call := c.call(); call != nil {
 		return call.Function
@@ -173,7 +173,7 @@ func (c command) function() string {
 	return ""
 }
 
-// short is the command as a line of a table has it.
+// short returns the command as shown in a table row.
 func (c command) short() string {
 	switch {
 	case c.function() != "":

@@ -12,19 +12,19 @@ import (
 	"dagger/slipway/test/workflow"
 )
 
-// happening is an event, what the world is like then, and what must come of it.
+// happening is an event, its circumstances and the expected result.
 type happening struct {
 	event   workflow.Event
 	history string
-	plan    string // "changes nothing"; else plans change something
-	checks  string // "fail"; else all is well
+	plan    string // "changes nothing"; otherwise plans have changes
+	checks  string // "fail"; otherwise checks succeed
 	fates   map[string]workflow.Outcome
 	want    []string
 }
 
-// What the jobs are, with all their rights; a job that is not listed does not run.
+// Expected jobs with all their permissions. A job that is not listed does not run.
 const (
-	ciRun     = "ci.yml, group ci-1001, the next run cancels it" // a group of its own: there is no next
+	ciRun     = "ci.yml, group ci-1001, the next run cancels it" // each run has a group of its own, so no next run exists
 	requestCI = "ci.yml, group ci-7, the next run cancels it"
 
 	checked     = "check [contents:read]: check, cat, cat, keep check, cat, "
@@ -49,8 +49,8 @@ func push(branch string) workflow.Event {
 	return workflow.Event{Name: "push", Ref: "refs/heads/" + branch}
 }
 
-// request is a pull request; from is the repository that it comes from, empty if
-// that is gone.
+// request returns a pull request from the repository from, which is empty if it has
+// been deleted.
 func request(action, from string, draft bool) workflow.Event {
 	head := map[string]any{"repo": nil}
 	if from != "" {
@@ -71,7 +71,8 @@ func public(e workflow.Event) workflow.Event {
 	return e
 }
 
-// fails makes steps end otherwise than with success: "job/step" and the outcome.
+// fails sets the outcome of steps that do not succeed, as pairs of "job/step" and
+// outcome.
 func fails(pairs ...string) map[string]workflow.Outcome {
 	all := map[string]workflow.Outcome{}
 	for pair := range slices.Chunk(pairs, 2) {
@@ -155,7 +156,7 @@ func happenings() map[string]happening {
 	}
 }
 
-// start computes what comes of an event.
+// start computes the result of an event.
 func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, error) {
 	w := &world{history: all[h.history], changes: h.plan != "changes nothing", fail: h.checks == "fail", fates: h.fates, roles: map[string]string{}, stored: map[string]bool{}}
 	e := h.event
@@ -165,7 +166,7 @@ func (h happening) start(set workflow.Set, all map[string]pushEvent) ([]string, 
 	case "push":
 		payload["before"] = w.history.since
 	case "pull_request":
-		payload["before"] = strings.Repeat("cd", 20) // the request's own, which is not what it is compared with
+		payload["before"] = strings.Repeat("cd", 20) // the request's own value, which is not the commit to compare with
 		payload["pull_request"].(map[string]any)["base"].(map[string]any)["sha"] = w.history.since
 	}
 	e.Payload = payload
@@ -186,13 +187,13 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// The rights of each event at a glance: nothing that somebody without write access
-// can cause has an id-token, a role, an environment or anything to write with.
+// Nothing that a person without write access can trigger has an id-token, a role, an
+// environment or write permissions.
 func TestForksHaveNoRights(t *testing.T) {
 	set, err := workflow.Read(root)
 	require.NoError(t, err)
 	all := pushEvents(t)
-	delete(all, "dispatch") // which names no commit, as every pull request does
+	delete(all, "dispatch") // has no commit to compare with, like every pull request
 	for name := range all {
 		for _, action := range []string{"opened", "synchronize", "reopened", "ready_for_review"} {
 			h := happening{event: request(action, "mallory/shop", false), history: name}

@@ -8,24 +8,25 @@ import (
 	"github.com/rhysd/actionlint"
 )
 
-// scope is what an expression sees. Values are nil, bool, string and map[string]any.
+// scope has the contexts of an expression. Values are nil, bool, string and
+// map[string]any.
 type scope struct {
 	contexts map[string]any
-	status   *status // nil where the status functions are not allowed
+	status   *status // nil if status functions are not allowed
 }
 
-// status is what the status functions tell: how all went until now.
+// status is the result so far, for the status functions.
 type status struct{ success, failure, cancelled bool }
 
-// with is the scope with one more context.
+// with returns the scope with one more context.
 func (s scope) with(name string, context map[string]any) scope {
 	contexts := maps.Clone(s.contexts)
 	contexts[name] = context
 	return scope{contexts, s.status}
 }
 
-// condition computes an "if", which may stand in ${{ }}. One that asks for no status
-// holds only while all has gone well.
+// condition evaluates an "if", with or without ${{ }}. Without a status function it
+// holds only if nothing has failed so far.
 func (s scope) condition(source string) (bool, error) {
 	source = strings.TrimSpace(source)
 	inner := strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(source, "${{"), "}}"))
@@ -40,7 +41,7 @@ func (s scope) condition(source string) (bool, error) {
 	return truth(value) && (asks || s.status.success), err
 }
 
-// interpolate puts the values of the expressions into a text.
+// interpolate replaces the expressions in a text with their values.
 func (s scope) interpolate(source string) (string, error) {
 	before, rest, found := strings.Cut(source, "${{")
 	if !found {
@@ -55,8 +56,8 @@ func (s scope) interpolate(source string) (string, error) {
 	return before + toString(value) + after, err
 }
 
-// evaluate computes an expression by GitHub's rules, as far as the workflows here need
-// them; more is an error. asks is told of each status function.
+// evaluate evaluates an expression by GitHub's rules, as far as the workflows need
+// them; anything else is an error. It calls asks with each status function.
 func (s scope) evaluate(source string, asks func(function string)) (any, error) {
 	tree, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
 	if problem != nil {
@@ -88,7 +89,7 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 				return value, err
 			}
 		}
-		return nil, err // a name that is written wrong is null, as at GitHub
+		return nil, err // a misspelled name is null, as on GitHub
 	case *actionlint.NotOpNode:
 		value, err := s.value(n.Operand, asks)
 		return !truth(value), err
@@ -114,8 +115,8 @@ func (s scope) value(node actionlint.ExprNode, asks func(string)) (any, error) {
 	return nil, fmt.Errorf("%T is more than this package understands", node)
 }
 
-// compare compares texts, without case. GitHub compares other things, too: a text is
-// never equal to true there, which nobody means.
+// compare compares strings without regard to case. Other types are an error, because
+// GitHub's conversions are surprising: a string never equals true.
 func (s scope) compare(n *actionlint.CompareOpNode, asks func(string)) (any, error) {
 	left, err := s.value(n.Left, asks)
 	if err != nil {
@@ -140,7 +141,7 @@ func (s scope) compare(n *actionlint.CompareOpNode, asks func(string)) (any, err
 	return nil, fmt.Errorf("an order is more than this package understands")
 }
 
-// truth is what counts as true: all but false, "" and null.
+// truth reports whether a value counts as true: everything except false, "" and null.
 func truth(value any) bool { return value != nil && value != false && value != "" }
 
 func toString(value any) string {

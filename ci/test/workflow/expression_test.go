@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The values are GitHub's, from its documentation of expressions.
+// The expected values are from GitHub's documentation of expressions.
 func TestEvaluate(t *testing.T) {
 	contexts := map[string]any{
 		"github": map[string]any{"ref": "refs/heads/main", "event": map[string]any{"before": nil}},
@@ -34,7 +34,7 @@ func TestEvaluate(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got, source)
 	}
-	// What is more than the workflows need is an error, and never a guess.
+	// Unsupported expressions are an error.
 	for source, want := range map[string]string{
 		"secrets.KEY":              `there is no context "secrets" here`,
 		"hashFiles('x')":           "hashFiles() is more than this package understands",

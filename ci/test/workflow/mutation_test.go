@@ -14,8 +14,8 @@ import (
 	"dagger/slipway/test/workflow"
 )
 
-// judge tells what is wrong with workflows: their syntax, else the rules, else what
-// the first event makes of them that is not as it should be.
+// judge returns what is wrong with workflows: syntax errors, else broken rules, else
+// the first event with an unexpected result.
 func judge(contents map[string]string, cases map[string]happening, all map[string]pushEvent) []string {
 	var set workflow.Set
 	for name, content := range contents {
@@ -44,7 +44,7 @@ func judge(contents map[string]string, cases map[string]happening, all map[strin
 	return wrong
 }
 
-// parsed is a workflow, read once: of all files, a mutation changes one.
+// parsed parses a workflow once, because a mutation changes only one of all files.
 func parsed(name, content string) (workflow.Set, error) {
 	if set, ok := readBefore[name+content]; ok {
 		return set, nil
@@ -58,16 +58,16 @@ func parsed(name, content string) (workflow.Set, error) {
 
 var readBefore = map[string]workflow.Set{}
 
-// TestMutations makes every condition, permission, pin, limit and command of the
-// workflows a little wrong, one at a time. None may pass.
+// TestMutations breaks every condition, permission, pin, limit and command of the
+// workflows slightly, one at a time. Each change must be detected.
 func TestMutations(t *testing.T) {
 	original, cases, all := files(t), happenings(), pushEvents(t)
 	require.Empty(t, judge(original, cases, all))
 	count := 0
 	var survivors []string
 	for _, file := range slices.Sorted(maps.Keys(original)) {
-		// The tree is changed in place, written and changed back; the readBefore
-		// one must be judged good, or it would prove nothing.
+		// The tree is changed in place, written, and changed back. The unchanged tree
+		// must be valid after writing, or the test would prove nothing.
 		var document yaml.Node
 		require.NoError(t, yaml.Unmarshal([]byte(original[file]), &document))
 		mutated := maps.Clone(original)
@@ -93,14 +93,14 @@ func TestMutations(t *testing.T) {
 	t.Logf("%d mutations", count)
 }
 
-// mutation is a change of a tree, and its undoing.
+// mutation is a change of a tree and its reversal.
 type mutation struct {
 	what string
 	line int
 	do   func() (undo func())
 }
 
-// mutations are those of a mapping and of all below it.
+// mutations returns the mutations of a mapping and everything below it.
 func mutations(node *yaml.Node, path string) (all []mutation) {
 	switch node.Kind {
 	case yaml.MappingNode:
@@ -134,7 +134,7 @@ func value(mapping *yaml.Node, key string) *yaml.Node {
 	return nil
 }
 
-// additions are what could be added to a mapping.
+// additions returns what could be added to a mapping.
 func additions(node *yaml.Node, path string) (all []mutation) {
 	add := func(key, content string) {
 		all = append(all, mutation{"an added " + key + ": " + content, node.Line, func() func() {
@@ -172,14 +172,13 @@ func additions(node *yaml.Node, path string) (all []mutation) {
 	return all
 }
 
-// used are the entries that must stay; whatever else is dropped may be a matter of
-// taste.
+// used are the keys that must not be removed. Removing others may be a matter of taste.
 var used = []string{
 	"if", "permissions", "timeout-minutes", "environment", "concurrency", "needs", "branches", "types", "persist-credentials",
 	"fetch-depth", "retention-days", "artifact-ids", "cancel-in-progress", "outputs", "id",
 }
 
-// entry are the mutations of one entry of a mapping.
+// entry returns the mutations of one entry of a mapping.
 func entry(node *yaml.Node, n int, key, path string) (all []mutation) {
 	old := node.Content[n+1]
 	become := func(what string, replacement *yaml.Node) {
@@ -267,24 +266,24 @@ func commented(value, comment string) *yaml.Node {
 	return node
 }
 
-// tree is what YAML makes of a text.
+// tree parses YAML.
 func tree(content string) *yaml.Node {
 	var document yaml.Node
 	if err := yaml.Unmarshal([]byte(content), &document); err != nil {
-		panic(err) // it is a constant of this file
+		panic(err) // the content is a constant of this file
 	}
 	return document.Content[0]
 }
 
-// expressions are a condition a little wrong: each part of it left out, turned
-// round or always true.
+// expressions returns slightly wrong variants of a condition: with parts left out,
+// negated or always true.
 func expressions(source string) []string {
 	source = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(source), "${{"), "}}")
 	node, problem := actionlint.NewExprParser().Parse(actionlint.NewExprLexer(source + "}}"))
 	if problem != nil {
 		panic(problem.Message) // the workflows were parsed before
 	}
-	// Text beside an expression always holds, at GitHub.
+	// On GitHub, text outside of ${{ }} makes a condition always true.
 	all := []string{"always()", "true", "false", "${{ " + source + " }} && true", "!(" + source + ")"}
 	for _, v := range variants(node) {
 		all = append(all, "${{ "+v+" }}")
@@ -317,7 +316,7 @@ func variants(node actionlint.ExprNode) (all []string) {
 	case *actionlint.ObjectDerefNode:
 		all = append(all, "!"+printed(n), "true", "false")
 		if r, ok := n.Receiver.(*actionlint.VariableNode); ok && r.Name == "inputs" {
-			all = append(all, "(github.event."+printed(n)+" == true)") // which never holds: the event's inputs are texts
+			all = append(all, "(github.event."+printed(n)+" == true)") // never true: the event's inputs are strings
 		}
 	case *actionlint.FuncCallNode:
 		for _, other := range []string{"success", "failure", "cancelled", "always"} {
@@ -329,7 +328,7 @@ func variants(node actionlint.ExprNode) (all []string) {
 	return all
 }
 
-// printed is an expression as text.
+// printed returns an expression as text.
 func printed(node actionlint.ExprNode) string {
 	switch n := node.(type) {
 	case *actionlint.VariableNode:

@@ -21,12 +21,12 @@ var vars = map[string]string{
 	"AWS_DEPLOY_ROLE": "deploy role", "AWS_PLAN_ROLE": "plan role", "AWS_APPLY_ROLE": "apply role", "TF_STATE_BUCKET": "bucket",
 }
 
-// pushEvent is what an event is about: the commit that GitHub names as the one
-// before, and what the pipeline makes of the difference.
+// pushEvent has the commit that GitHub names as the previous one, and the pipeline's
+// outputs for the difference.
 type pushEvent struct{ since, outputs string }
 
-// pushEvents makes the kinds of history there are, in real repositories, and asks
-// the pipeline what changed in each.
+// pushEvents creates every kind of history in real repositories and runs the pipeline's
+// change detection on each.
 func pushEvents(t testing.TB) map[string]pushEvent {
 	dir := sourcetest.New(t)
 	git := func(args ...string) string { return strings.TrimSpace(sourcetest.Git(t, dir, args...)) }
@@ -55,7 +55,7 @@ func pushEvents(t testing.TB) map[string]pushEvent {
 	ask("everything", first)
 	ask("force push, commit gone", strings.Repeat("ab", 20))
 
-	// The branch before was the one with terraform/alb.tf.
+	// The branch was at the commit with terraform/alb.tf before.
 	before := git("rev-parse", "HEAD")
 	git("reset", "-q", "--hard", docs)
 	ask("force push, commit known", before)
@@ -68,7 +68,7 @@ func pushEvents(t testing.TB) map[string]pushEvent {
 	return all
 }
 
-// world is GitHub, a runner and an account, as far as workflows notice.
+// world simulates GitHub, a runner and an account, as far as workflows depend on them.
 type world struct {
 	history pushEvent
 	changes bool                        // whether plans have changes
@@ -112,7 +112,7 @@ func (w *world) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 	return workflow.Success, nil
 }
 
-// lines reads a file of GitHub's outputs.
+// lines parses a file of GitHub's outputs.
 func lines(file string) map[string]string {
 	all := map[string]string{}
 	for line := range strings.Lines(file) {
@@ -122,7 +122,7 @@ func lines(file string) map[string]string {
 	return all
 }
 
-// tell is what came of an event, a line per run and job.
+// tell returns the result of an event, one line per run and job.
 func (w *world) tell(runs []workflow.Run) []string {
 	var all []string
 	for _, run := range runs {

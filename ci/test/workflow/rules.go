@@ -23,20 +23,20 @@ const (
 	longestRetention = 14 // days
 )
 
-// triggers are the events that may start a workflow. Those that run with the
-// repository's rights on what somebody else sends are not among them.
+// triggers are the events that may start a workflow. Events that run with the
+// repository's permissions on content from others are not allowed.
 var triggers = []string{"push", "pull_request", "workflow_dispatch", "workflow_call", "schedule"}
 
-// Which functions of the module run code that nobody has reviewed yet, or code of
-// dependencies, and which change what runs in production.
+// Functions of the module that run unreviewed code or dependencies, and functions that
+// change production.
 var (
 	unreviewed = []string{"check", "test", "lint", "fmt", "validate", "build", "rehearse"}
 	production = []string{"deploy", "rollback", "apply"}
 )
 
-// Check tells what breaks the rules that every workflow here keeps. Most are
-// https://docs.github.com/en/actions/reference/security/secure-use; each finding
-// says why its rule is there.
+// Check returns violations of the rules for workflows. Most are from
+// https://docs.github.com/en/actions/reference/security/secure-use; each finding gives
+// the reason of its rule.
 func (s Set) Check() []Finding {
 	c := &checker{set: s, pins: map[string]string{}}
 	for _, w := range s {
@@ -118,8 +118,8 @@ func (c *checker) job(job *actionlint.Job) {
 	c.permissions(job, functions)
 }
 
-// called judges that a job gives a workflow that it calls what that asks for, and
-// no more.
+// called checks that a job gives a called workflow only the permissions that it asks
+// for.
 func (c *checker) called(job *actionlint.Job) {
 	n := slices.IndexFunc(c.set, func(w Workflow) bool { return w.Name == path.Base(text(job.WorkflowCall.Uses)) })
 	if n < 0 || job.Permissions == nil {
@@ -143,14 +143,14 @@ func (c *checker) called(job *actionlint.Job) {
 	}
 }
 
-// condition judges an "if".
+// condition checks an "if".
 func (c *checker) condition(condition *actionlint.String) {
 	if strings.Contains(text(condition), "always()") {
 		c.add(condition.Pos, "always() runs on in a cancelled run: take failure(), cancelled() or !cancelled()")
 	}
 }
 
-// powers judges what a job does against what it may.
+// permissions checks a job's functions against its permissions.
 func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	writes, token := 0, false
 	if job.Permissions != nil {
@@ -189,7 +189,7 @@ func (c *checker) permissions(job *actionlint.Job, functions []string) {
 	}
 }
 
-// step judges a step and returns the functions of the module that it runs.
+// step checks a step and returns the functions of the module that it runs.
 func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 	c.condition(step.If)
 	if step.ContinueOnError != nil {
@@ -218,7 +218,7 @@ func (c *checker) step(job *actionlint.Job, step *actionlint.Step) []string {
 	return nil
 }
 
-// needed are the variables that a command needs, beyond those that GitHub sets.
+// needed returns the variables that a command needs, except those that GitHub sets.
 func needed(c command) []string {
 	all := slices.DeleteFunc(slices.Clone(c.variables), func(name string) bool {
 		return strings.HasPrefix(name, "GITHUB_") || strings.HasPrefix(name, "RUNNER_")
@@ -229,7 +229,7 @@ func needed(c command) []string {
 	return all
 }
 
-// defines tells whether env sets a variable. Syntax has their names in lower case.
+// defines reports whether env sets a variable. actionlint has the names in lower case.
 func defines(env *actionlint.Env, name string) bool {
 	return env != nil && env.Vars[strings.ToLower(name)] != nil
 }
@@ -274,7 +274,7 @@ func (c *checker) action(step *actionlint.Step, exec *actionlint.ExecAction) {
 func (c *checker) upload(step *actionlint.Step) {
 	days, most := input(step, "retention-days"), longestRetention
 	if strings.HasSuffix(input(step, "path"), "/plan") {
-		most = 1 // it has secrets in it
+		most = 1 // it contains secrets
 	}
 	var n int
 	if _, err := fmt.Sscanf(days, "%d", &n); err != nil || n < 1 || n > most {
@@ -282,8 +282,8 @@ func (c *checker) upload(step *actionlint.Step) {
 	}
 }
 
-// secrets judges that no stored secret is used: roles are assumed, and the
-// token of GitHub's own is github.token.
+// secrets checks that no stored secret is used: roles are assumed, and GitHub's own
+// token is github.token.
 func (c *checker) secrets(env *actionlint.Env) {
 	if env == nil {
 		return
@@ -295,7 +295,7 @@ func (c *checker) secrets(env *actionlint.Env) {
 	}
 }
 
-// input is the text of an action's input; empty where there is none.
+// input returns an action's input, or "" if it is not set.
 func input(step *actionlint.Step, name string) string {
 	if exec, ok := step.Exec.(*actionlint.ExecAction); ok && exec.Inputs[name] != nil {
 		return text(exec.Inputs[name].Value)

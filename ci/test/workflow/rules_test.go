@@ -27,7 +27,7 @@ jobs:
       - run: dagger call status >> "$GITHUB_STEP_SUMMARY"
 `
 
-// Each rule, by something that breaks it and nothing else.
+// Each row breaks one rule and no other.
 func TestCheck(t *testing.T) {
 	run := func(script string) [2]string {
 		return [2]string{`dagger call status >> "$GITHUB_STEP_SUMMARY"`, script}
@@ -122,7 +122,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// indent makes a script that YAML would read as something else a block.
+// indent turns a script that YAML would parse differently into a block.
 func indent(script string) string {
 	if strings.HasPrefix(script, "!") || strings.Contains(script, "'a") {
 		return "|\n          " + script

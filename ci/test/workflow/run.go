@@ -10,25 +10,25 @@ import (
 	"github.com/rhysd/actionlint"
 )
 
-// Event is what happens at GitHub.
+// Event is an event on GitHub.
 type Event struct {
-	// Name is push, pull_request, workflow_dispatch or schedule; Action is what
-	// happened to a pull request.
+	// Name is push, pull_request, workflow_dispatch or schedule. Action is the action
+	// of a pull request.
 	Name, Action string
 	// Ref is the full name of the branch or pull request.
 	Ref string
-	// Workflow is the file that is dispatched, or whose schedule it is.
+	// Workflow is the file that is dispatched or scheduled.
 	Workflow string
 	// Payload is the context github.event.
 	Payload map[string]any
-	// Inputs are those of a dispatch. What is not given has its default.
+	// Inputs are the inputs of a dispatch. Missing ones have their defaults.
 	Inputs map[string]any
-	// Fork tells that a pull request comes from a fork: GitHub takes away what
-	// its workflows could write with.
+	// Fork marks a pull request from a fork: GitHub removes the write permissions of
+	// its workflows.
 	Fork bool
 }
 
-// Step is a step about to be run.
+// Step is a step before it runs.
 type Step struct {
 	Job, ID, Name string
 	// Uses is the action, without its version. Function is what a command runs: a
@@ -37,10 +37,10 @@ type Step struct {
 	With, Env      map[string]string
 }
 
-// Outcome of a step or a job.
+// Outcome is the outcome of a step or a job.
 type Outcome string
 
-// The outcomes, as GitHub calls them.
+// The outcomes, with GitHub's names.
 const (
 	Success   Outcome = "success"
 	Failure   Outcome = "failure"
@@ -54,26 +54,26 @@ type Runner interface {
 	Run(Step) (Outcome, map[string]string)
 }
 
-// Run is what an event makes of one workflow.
+// Run is a run of one workflow, started by an event.
 type Run struct {
 	Workflow string
-	// Group is the concurrency group; Cancels tells that a newer run of the group
-	// cancels it.
+	// Group is the concurrency group. Cancels reports whether a newer run of the group
+	// cancels this one.
 	Group   string
 	Cancels bool
 	Jobs    []Job
 }
 
-// Job is a job of a run and its permissions.
+// Job is a job of a run with its permissions.
 type Job struct {
-	// Name is the job's id; that of a called workflow's job follows its caller's.
+	// Name is the job's id. In a called workflow it follows the caller's.
 	Name        string
 	Outcome     Outcome
 	Permissions map[string]string
 	Environment string
 	Group       string
-	// Did are the functions and commands that ran, and the artifacts that were
-	// kept, in order.
+	// Did are the functions and commands that ran, and the uploaded artifacts, in
+	// order.
 	Did []string
 }
 
@@ -86,7 +86,7 @@ func (j Job) PermissionsText() string {
 	return strings.Join(rights, " ")
 }
 
-// Start computes what an event starts. vars are the repository's variables.
+// Start computes the runs that an event starts. vars are the repository's variables.
 func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error) {
 	var runs []Run
 	for _, w := range s {
@@ -114,7 +114,7 @@ func (s Set) Start(e Event, vars map[string]string, runner Runner) ([]Run, error
 	return runs, nil
 }
 
-// startedBy tells whether an event starts the workflow, and with which inputs.
+// startedBy reports whether an event starts the workflow, and with which inputs.
 func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 	for _, on := range w.syntax.On {
 		if on.EventName() != e.Name {
@@ -135,7 +135,7 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 			}
 			branch := strings.TrimPrefix(e.Ref, "refs/heads/")
 			if e.Name == "push" && !on.Branches.IsEmpty() && !slices.ContainsFunc(on.Branches.Values, func(b *actionlint.String) bool {
-				matches, _ := path.Match(b.Value, branch) // actionlint has judged the pattern
+				matches, _ := path.Match(b.Value, branch) // actionlint has validated the pattern
 				return matches
 			}) {
 				continue
@@ -146,7 +146,7 @@ func (w Workflow) startedBy(e Event) (map[string]any, bool) {
 	return nil, false
 }
 
-// dispatched is an input's value in the context inputs, where it has its type.
+// dispatched returns an input's value for the context inputs, converted to its type.
 func dispatched(input *actionlint.DispatchInput, given any) any {
 	boolean := input.Type == actionlint.WorkflowDispatchEventInputTypeBoolean
 	switch {
@@ -158,13 +158,13 @@ func dispatched(input *actionlint.DispatchInput, given any) any {
 	return text(input.Default)
 }
 
-// running is a run under way.
+// running is a run in progress.
 type running struct {
 	set       Set
 	event     Event
 	runner    Runner
 	cancelled bool
-	err       error // the first; what is computed after it means nothing
+	err       error // first error; later results are meaningless
 }
 
 func (r *running) fail(format string, args ...any) {
@@ -173,7 +173,7 @@ func (r *running) fail(format string, args ...any) {
 	}
 }
 
-// text is a text with the values of its expressions.
+// text interpolates the expressions in a text.
 func (r *running) text(source *actionlint.String, at scope) string {
 	value, err := at.interpolate(text(source))
 	if err != nil {
@@ -182,7 +182,7 @@ func (r *running) text(source *actionlint.String, at scope) string {
 	return value
 }
 
-// holds tells whether a condition holds.
+// holds reports whether a condition holds.
 func (r *running) holds(source *actionlint.String, at scope) bool {
 	holds, err := at.condition(text(source))
 	if err != nil {
@@ -191,7 +191,7 @@ func (r *running) holds(source *actionlint.String, at scope) bool {
 	return holds
 }
 
-// env are the variables of env over those that hold already.
+// env returns the variables of env, added to the outer ones.
 func (r *running) env(env *actionlint.Env, at scope, outer map[string]string) map[string]string {
 	all := maps.Clone(outer)
 	if env != nil {
@@ -202,20 +202,20 @@ func (r *running) env(env *actionlint.Env, at scope, outer map[string]string) ma
 	return all
 }
 
-// finished is a job that has ended.
+// finished is a finished job.
 type finished struct {
 	outcome Outcome
 	outputs map[string]any
-	all     status // of the job and of whatever it needed
-	jobs    []Job  // itself, or those of the workflow that it called
+	all     status // of the job and all jobs it needed
+	jobs    []Job  // itself, or the jobs of the called workflow
 }
 
-// workflow runs a workflow's jobs; of a called one prefix is its caller's name, and
-// most are the caller's permissions, which it cannot exceed.
+// workflow runs a workflow's jobs. In a called one, prefix is the caller's name, and
+// most are the caller's permissions, which are an upper limit.
 func (r *running) workflow(w Workflow, at scope, prefix string, most map[string]string) ([]Job, Outcome) {
 	var jobs []Job
 	result, done := Success, map[string]*finished{}
-	// The last first: the order in the file orders nothing.
+	// Reverse order, because the order in the file must not matter.
 	for _, job := range slices.Backward(w.jobs()) {
 		f := r.job(w, job.ID.Value, at, done, prefix, most)
 		jobs = append(slices.Clone(f.jobs), jobs...)
@@ -226,7 +226,7 @@ func (r *running) workflow(w Workflow, at scope, prefix string, most map[string]
 	return jobs, result
 }
 
-// job runs a job after those that it needs, or skips it.
+// job runs a job after the jobs it needs, or skips it.
 func (r *running) job(w Workflow, id string, at scope, done map[string]*finished, prefix string, most map[string]string) *finished {
 	if f := done[id]; f != nil {
 		return f
@@ -285,7 +285,7 @@ func (r *running) execute(w Workflow, job *actionlint.Job, at scope, f *finished
 	f.outcome, f.jobs = j.Outcome, []Job{j}
 }
 
-// steps runs the steps of a job and returns the context of that name.
+// steps runs the steps of a job and returns the context steps.
 func (r *running) steps(j *Job, job *actionlint.Job, at scope) map[string]any {
 	env := r.env(job.Env, at, map[string]string{})
 	steps, now := map[string]any{}, status{success: true}
@@ -319,7 +319,7 @@ func (r *running) steps(j *Job, job *actionlint.Job, at scope) map[string]any {
 	return steps
 }
 
-// about completes what there is to know of a step before it runs.
+// about adds everything known of a step before it runs.
 func (r *running) about(step *actionlint.Step, at scope, about Step) Step {
 	switch exec := step.Exec.(type) {
 	case *actionlint.ExecRun:
@@ -338,8 +338,8 @@ func (r *running) about(step *actionlint.Step, at scope, about Step) Step {
 	return about
 }
 
-// permissions are a job's permissions: its own or else the workflow's, no more than its
-// caller's, and to read at most for what a fork sends.
+// permissions returns a job's permissions: its own or else the workflow's, at most its
+// caller's, and read-only for forks.
 func (r *running) permissions(w Workflow, job *actionlint.Job, most map[string]string) map[string]string {
 	p := job.Permissions
 	if p == nil {

@@ -8,7 +8,7 @@ import (
 	"dagger/slipway/test/workflow"
 )
 
-// runner lets the named steps end as told, and all others with success.
+// runner ends the named steps with the given outcomes, all others with success.
 type runner map[string]workflow.Outcome
 
 func (r runner) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
@@ -18,7 +18,7 @@ func (r runner) Run(s workflow.Step) (workflow.Outcome, map[string]string) {
 	return workflow.Success, nil
 }
 
-// How a job's end reaches those that need it, also past one that was skipped.
+// How a job's outcome affects the jobs that need it, also past a skipped one.
 func TestNeeds(t *testing.T) {
 	const file = `on: push
 permissions: {}
@@ -91,7 +91,7 @@ jobs:
 	}
 }
 
-// What GitHub would refuse, or this package does not understand, is an error.
+// What GitHub would reject or this package does not support is an error.
 func TestStartErrors(t *testing.T) {
 	job := func(of string) string {
 		return "on: { pull_request: { types: [opened] } }\npermissions: {}\njobs:\n  a:\n    runs-on: x\n" + of
@@ -126,7 +126,7 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
-// GitHub takes from a fork's request whatever its workflows could write with.
+// GitHub removes all write permissions of a fork's pull request.
 func TestForksReadOnly(t *testing.T) {
 	set, err := workflow.Parse(map[string]string{"ci.yml": `on: { pull_request: { types: [opened] } }
 jobs:

@@ -1,10 +1,10 @@
-// Package workflow knows what GitHub makes of the files in .github/workflows:
-// which jobs an event starts, in which order and with which rights. Nobody can
-// try that without pushing to main, and a condition that never holds looks like
-// one that did not hold today; so it is computed here, for every event.
+// Package workflow computes how GitHub interprets the files in .github/workflows: which
+// jobs an event starts, in which order and with which permissions. The real behaviour
+// can be seen only after a push to main, and a condition that never holds looks like
+// one that does not hold today. So it is computed here for every event.
 //
-// It understands what the workflows of this repository use, and says so where
-// they use more.
+// It supports what the workflows of this repository use, and reports an error for
+// anything else.
 package workflow
 
 import (
@@ -19,21 +19,21 @@ import (
 	"github.com/rhysd/actionlint"
 )
 
-// Dir is where GitHub looks for workflows, relative to the root of the tree.
+// Dir is the directory of GitHub's workflows, relative to the root of the tree.
 const Dir = ".github/workflows"
 
 // Workflow is one workflow file.
 type Workflow struct {
-	// Name is the file's name, without folders.
+	// Name is the file's name, without directories.
 	Name   string
 	lines  []string
 	syntax *actionlint.Workflow
 }
 
-// Set are the workflows of a repository.
+// Set has the workflows of a repository.
 type Set []Workflow
 
-// Finding is something wrong with a workflow.
+// Finding is a problem of a workflow.
 type Finding struct {
 	File string
 	Line int
@@ -62,7 +62,7 @@ func Read(root string) (Set, error) {
 	return Parse(files)
 }
 
-// Parse reads workflows from memory, by file name. All syntax errors are told.
+// Parse parses workflows from memory, by file name. It returns all syntax errors.
 func Parse(files map[string]string) (Set, error) {
 	var set Set
 	var all []error
@@ -77,7 +77,7 @@ func Parse(files map[string]string) (Set, error) {
 	return set, errors.Join(all...)
 }
 
-// jobs are the workflow's jobs in the order of the file.
+// jobs returns the workflow's jobs in the order of the file.
 func (w Workflow) jobs() []*actionlint.Job {
 	var jobs []*actionlint.Job
 	for _, job := range w.syntax.Jobs {
@@ -87,7 +87,7 @@ func (w Workflow) jobs() []*actionlint.Job {
 	return jobs
 }
 
-// text is a string that may be absent.
+// text returns a string that may be absent.
 func text(s *actionlint.String) string {
 	if s == nil {
 		return ""

@@ -21,12 +21,12 @@ func TestRules(t *testing.T) {
 	require.Empty(t, set.Check())
 }
 
-// Actionlint judges what its authors know about workflows. Its shellcheck is off:
-// no script here is more than one command, which the rules see to.
+// TestActionlint runs actionlint without shellcheck: every script is a single command,
+// which the rules ensure.
 func TestActionlint(t *testing.T) {
 	linter, err := actionlint.NewLinter(io.Discard, &actionlint.LinterOptions{Shellcheck: "", Pyflakes: ""})
 	require.NoError(t, err)
-	project, err := actionlint.NewProject(root) // so that calls of local workflows are judged, too
+	project, err := actionlint.NewProject(root) // also checks calls of local workflows
 	require.NoError(t, err)
 	lint := func(name, content string) []*actionlint.Error {
 		found, err := linter.Lint(filepath.Join(root, workflow.Dir, name), []byte(content), project)
@@ -40,7 +40,7 @@ func TestActionlint(t *testing.T) {
 	require.Len(t, found, 3, "a call without its input, with another, and a job that is not needed: %v", found)
 }
 
-// The engine that the workflows install is the one that the module is made for.
+// The workflows install the engine version that the module requires.
 func TestEngineVersion(t *testing.T) {
 	content, err := os.ReadFile(filepath.Join(root, "dagger.json"))
 	require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestEngineVersion(t *testing.T) {
 	require.NotZero(t, installs)
 }
 
-// files are the workflows of this repository.
+// files returns the workflows of this repository.
 func files(t testing.TB) map[string]string {
 	names, err := filepath.Glob(filepath.Join(root, workflow.Dir, "*.yml"))
 	require.NoError(t, err)

@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -13,8 +13,8 @@ variables {
   github_repository = "acme/shop"
 }
 
-# Bad input is refused by the variable that it belongs to. A run has one mistake of
-# each of several variables, because every run costs seconds.
+# Each variable rejects its own bad input. A run has one mistake in each of several
+# variables, because every run takes seconds.
 
 run "patterns" {
   command = plan

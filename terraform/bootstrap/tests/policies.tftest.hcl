@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -13,8 +13,8 @@ variables {
   github_repository = "acme/shop"
 }
 
-# What the roles may do. Go tests evaluate the same documents against the calls of a
-# release; here is what must hold whatever the pipeline calls.
+# Grants of the roles. Go tests evaluate the same documents against the calls of a
+# release; these assertions hold regardless of what the pipeline calls.
 
 run "defaults" {
   command = plan
@@ -27,7 +27,7 @@ run "defaults" {
     ]]]))
     error_message = "an allowed action has a wildcard"
   }
-  # A managed policy takes 6144 characters, a role ten of them.
+  # A managed policy may have 6144 characters, a role ten managed policies.
   assert {
     condition     = alltrue([for name in flatten(values(output.role_policies)) : length(output.policies[name]) <= 6144])
     error_message = "too long for AWS: ${jsonencode({ for name in flatten(values(output.role_policies)) : name => length(output.policies[name]) if length(output.policies[name]) > 6144 })}"
@@ -46,7 +46,8 @@ run "defaults" {
   }
 
   # deploy_may_release
-  # The reference system's deploy role lacked Register- and DescribeTaskDefinition.
+  # The reference system's deploy role lacked ecs:RegisterTaskDefinition and
+  # ecs:DescribeTaskDefinition.
   assert {
     condition = alltrue([for action in [
       "ecr:GetAuthorizationToken", "ecr:PutImage", "ecr:DescribeImages", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition",
@@ -131,8 +132,8 @@ run "defaults" {
   }
 
   # apply_creates_in_its_own_only
-  # A request's tag is the caller's to choose: it may open the way to what is created,
-  # and never to what is there already, such as the VPC that a subnet is made in.
+  # The caller chooses the tags of a request. They may allow access to what the request
+  # creates, but never to what already exists, such as the VPC of a new subnet.
   assert {
     condition = alltrue(flatten([for s in jsondecode(output.policies["apply-network"]).Statement : [for action in flatten([s.Action]) : [for resource in flatten([s.Resource]) :
       action == {

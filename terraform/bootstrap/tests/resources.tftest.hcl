@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -41,8 +41,8 @@ run "defaults" {
   }
 
   # state_is_kept
-  # The state bucket is managed outside the state that it holds, and cannot be
-  # emptied; S3.1, S3.5, S3.8, S3.9, S3.13, S3.14.
+  # The state bucket is not managed by the state that it holds, and cannot be emptied:
+  # S3.1, S3.5, S3.8, S3.9, S3.13, S3.14.
   assert {
     condition     = !aws_s3_bucket.state.force_destroy && !aws_s3_bucket.state_logs.force_destroy
     error_message = "force_destroy deletes all state with one destroy"

@@ -1,4 +1,4 @@
-# No account is asked: the provider is real, its keys are not, and nothing is applied.
+# Needs no AWS account: the provider is real, its credentials are fake, nothing is applied.
 provider "aws" {
   region                      = "us-east-1"
   access_key                  = "none"
@@ -17,8 +17,8 @@ run "defaults" {
   command = plan
 
   # every_trust_names_audience_and_subject
-  # Who may assume the roles. The reference system had no aud, a wildcard sub, and a
-  # branch where a job with an environment has that in its subject.
+  # Who may assume the roles. The reference system checked no aud, had a wildcard in
+  # sub, and expected a branch in the sub of jobs that have an environment there.
   assert {
     condition = alltrue([for role in ["build", "deploy", "plan", "apply"] : alltrue([for s in jsondecode(output.policies["trust-${role}"]).Statement :
       s.Action == "sts:AssumeRoleWithWebIdentity"

@@ -1,16 +1,15 @@
-// Package bench measures how long the backend takes from its source to a
-// registry on this machine, beside the tools that people use today. Each round
-// runs all tools, one after the other, so that a busy moment of the machine
-// strikes all alike; what is told is the median, and its ratio to slipway's.
+// Package bench measures the time from the backend's source to an image in a registry,
+// for slipway and for other tools. Each round runs every tool once, one after the
+// other, so that other load on the machine affects all of them. It reports the medians
+// and their ratio to slipway's.
 //
 //	go -C ci/test test ./bench/image -run '^$' -bench . -benchtime 5x -timeout 60m
 //
-// The peers are looked for on PATH, and left out, with the reason, where they
-// are not there:
+// The other tools are looked up on PATH. A missing tool is skipped with the reason:
 //
 //   - ko: go install github.com/google/ko@latest
-//   - docker: a daemon that answers, and an image with Go and the backend's
-//     modules in it, named by SLIPWAY_BENCH_GOLANG, such as one of
+//   - docker: a running daemon, and an image with Go and the backend's modules,
+//     named by SLIPWAY_BENCH_GOLANG, for example built from
 //     "FROM golang:1.26.8" and "RUN go mod download".
 package bench
 
@@ -46,7 +45,7 @@ import (
 
 var (
 	slipway string // the compiled command
-	warm    string // what is kept between builds where a benchmark is not about that
+	warm    string // caches kept between builds, except in benchmarks about caches
 )
 
 func TestMain(m *testing.M) {
@@ -61,8 +60,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// compile makes the command, once, when the first benchmark needs it: where tests
-// alone are run, nothing does.
+// compile builds the command when the first benchmark needs it, so that a run of tests
+// alone does not build it.
 var compile = sync.OnceValue(func() error {
 	cmd := exec.Command("go", "build", "-o", slipway, "./cmd/slipway")
 	cmd.Dir = sourcetest.Repository("ci")
@@ -73,14 +72,14 @@ var compile = sync.OnceValue(func() error {
 	return os.Mkdir(warm, 0o755)
 })
 
-// bench is a clone of this repository, a registry, and the tools.
+// bench is a clone of this repository, a registry and the tools.
 type bench struct {
 	testing.TB
 	dir      string // the clone
 	registry string // host and port
-	golang   string // the image that docker compiles in
-	caches   string // all that is kept between builds
-	lines    int    // how often a line was changed
+	golang   string // image in which docker compiles
+	caches   string // all caches kept between builds
+	lines    int    // number of line changes so far
 }
 
 func newBench(tb testing.TB) *bench {
@@ -98,7 +97,7 @@ func newBench(tb testing.TB) *bench {
 	return b
 }
 
-// pushBase pushes the empty base that ko builds on.
+// pushBase pushes the empty base image that ko builds on.
 func (b *bench) pushBase() {
 	var index v1.ImageIndex = empty.Index
 	for _, p := range image.DefaultPlatforms() {
@@ -121,13 +120,13 @@ func (b *bench) run(dir string, env []string, command ...string) {
 	require.NoError(b, err, "%v: %s", command, said)
 }
 
-// tool is one way from the source to the registry.
+// tool builds and pushes an image from source.
 type tool struct {
 	name  string
 	build func(platforms ...string)
 }
 
-// tools are slipway and those peers that are there.
+// tools returns slipway and the installed other tools.
 func (b *bench) tools() []tool {
 	all := []tool{{"slipway", b.buildSlipway}}
 	if _, err := exec.LookPath("ko"); err == nil {
@@ -146,14 +145,14 @@ func (b *bench) tools() []tool {
 	return all
 }
 
-// buildSlipway publishes the image alone, as the peers do.
+// buildSlipway publishes the image without attestations, as the other tools do.
 func (b *bench) buildSlipway(platforms ...string) { b.publish(platforms, "--no-attest") }
 
-// attestSlipway attaches a bill of materials and the provenance, too.
+// attestSlipway publishes the image with its bill of materials and provenance.
 func (b *bench) attestSlipway(platforms ...string) { b.publish(platforms) }
 
-// publish publishes the commit that the clone is at. Other platforms make another
-// image, which must not have the same tag.
+// publish publishes the clone's commit. Other platforms result in a different image,
+// which needs a different tag.
 func (b *bench) publish(platforms []string, args ...string) {
 	list := strings.Join(platforms, ",")
 	address := b.registry + "/" + strings.NewReplacer("/", "-", ",", "-").Replace(list)
@@ -166,8 +165,7 @@ func (b *bench) buildKo(platforms ...string) {
 		"ko", "build", "--bare", "--sbom=none", "--platform", strings.Join(platforms, ","), "./cmd/server")
 }
 
-// dockerfile is how the backend's image would be built the usual way, with
-// caches that BuildKit keeps.
+// dockerfile builds the backend's image in the usual way, with BuildKit's cache mounts.
 const dockerfile = `FROM %s AS build
 WORKDIR /src
 COPY backend/ .
@@ -187,7 +185,7 @@ func (b *bench) buildDocker(platforms ...string) {
 	b.run(b.dir, nil, "docker", "push", "-q", tag)
 }
 
-// changeLine changes one line of the backend's main package, and commits that.
+// changeLine changes one line of the backend's main package and commits it.
 func (b *bench) changeLine() {
 	b.lines++
 	sourcetest.Write(b, b.dir, "backend/cmd/server/line.go",
@@ -195,7 +193,7 @@ func (b *bench) changeLine() {
 	sourcetest.Commit(b, b.dir, "one line")
 }
 
-// compare runs each tool once a round, after prepare, and tells the medians.
+// compare runs each tool once per round, after prepare, and reports the medians.
 func compare(b *testing.B, tools []tool, prepare func(), platforms ...string) {
 	b.Helper()
 	took := make([][]time.Duration, len(tools))
@@ -210,10 +208,10 @@ func compare(b *testing.B, tools []tool, prepare func(), platforms ...string) {
 	report(b, tools, took)
 }
 
-// report tells the medians, and how many times the first tool's the others are.
+// report reports the medians and their ratio to the first tool's.
 func report(b *testing.B, tools []tool, took [][]time.Duration) {
 	b.Helper()
-	b.ReportMetric(0, "ns/op") // of all tools together: it means nothing
+	b.ReportMetric(0, "ns/op") // the default metric is the time of all tools together, which is not useful
 	for n, t := range tools {
 		b.ReportMetric(float64(median(took[n]).Milliseconds()), t.name+"-ms")
 		if n > 0 {
@@ -229,7 +227,7 @@ func median(all []time.Duration) time.Duration {
 
 const amd64, arm64 = "linux/amd64", "linux/arm64"
 
-// BenchmarkNothingChanged builds again what was built.
+// BenchmarkNothingChanged repeats a build without a change.
 func BenchmarkNothingChanged(b *testing.B) {
 	env := newBench(b)
 	tools := env.tools()
@@ -240,7 +238,7 @@ func BenchmarkNothingChanged(b *testing.B) {
 	compare(b, tools, func() {}, amd64)
 }
 
-// BenchmarkOneLine builds after one line of the main package was changed.
+// BenchmarkOneLine builds after a change of one line of the main package.
 func BenchmarkOneLine(b *testing.B) {
 	env := newBench(b)
 	tools := append(env.tools(), tool{"attested", env.attestSlipway})
@@ -252,7 +250,7 @@ func BenchmarkOneLine(b *testing.B) {
 	compare(b, tools, env.changeLine, amd64)
 }
 
-// BenchmarkCold builds on a machine that has the modules, and nothing else.
+// BenchmarkCold builds with downloaded modules and empty caches.
 func BenchmarkCold(b *testing.B) {
 	env := newBench(b)
 	tools := env.tools()
@@ -263,7 +261,7 @@ func BenchmarkCold(b *testing.B) {
 	}, amd64)
 }
 
-// BenchmarkPlatforms builds for both platforms, and for one.
+// BenchmarkPlatforms compares a build for both platforms with a build for one.
 func BenchmarkPlatforms(b *testing.B) {
 	for name, changed := range map[string]bool{"nothing changed": false, "one line": true} {
 		b.Run(name, func(b *testing.B) {
@@ -285,8 +283,8 @@ func BenchmarkPlatforms(b *testing.B) {
 	}
 }
 
-// BenchmarkTwentyServices publishes twenty services of which one line each was
-// changed: all by one command, and by one command each.
+// BenchmarkTwentyServices publishes twenty services with one changed line each, with
+// one command for all and with one command per service.
 func BenchmarkTwentyServices(b *testing.B) {
 	const count = 20
 	env := newBench(b)
@@ -330,8 +328,7 @@ func BenchmarkTwentyServices(b *testing.B) {
 	compare(b, tools, change)
 }
 
-// BenchmarkSize tells how large the backend's image is, compressed, for one
-// platform.
+// BenchmarkSize reports the compressed size of the backend's image for one platform.
 func BenchmarkSize(b *testing.B) {
 	env := newBench(b)
 	for range b.N {

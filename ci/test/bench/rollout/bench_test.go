@@ -1,5 +1,5 @@
-// Package bench measures releases against the embedded AWS, beside the tools
-// that people use today, on the same timeline.
+// Package bench measures releases against the embedded AWS, and other tools on the same
+// timeline.
 //
 //	go -C ci/test test ./bench/rollout -run '^$' -bench . -benchtime 1x -timeout 30m
 package bench
@@ -48,7 +48,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// fleet starts count services; next are the references of another version.
+// fleet starts count services; next are the image references of another version.
 func fleet(b testing.TB, o localaws.Options, count int, next ...string) (f *localawstest.Fleet, images map[string]string) {
 	b.Helper()
 	old, err := testapp.ServiceImage(binary, "old", "hang")
@@ -59,7 +59,7 @@ func fleet(b testing.TB, o localaws.Options, count int, next ...string) (f *loca
 	return f, f.Push(img, "new")
 }
 
-// measured is what came of a release, and when.
+// measured is the result of a release with its times.
 type measured struct {
 	code          outcome.Code
 	failed, ended time.Time
@@ -86,16 +86,15 @@ func release(f *localawstest.Fleet, version string, images map[string]string) me
 	return m
 }
 
-// waiters are the tools that people wait with today: command lines that end when
-// the service is stable.
+// waiters are the command lines of other tools that wait until a service is stable.
 var waiters = map[string][]string{
 	"aws-cli": {"aws", "ecs", "wait", "services-stable", "--cluster", platform.Cluster, "--services", "ecs-s000-service"},
 	"boto3": {"python3", "-c", `import boto3; boto3.client("ecs").get_waiter("services_stable").wait(cluster="` + platform.Cluster +
 		`", services=["ecs-s000-service"])`},
 }
 
-// waitBeside starts the waiters that this machine has, and returns the time at
-// which each ended. They are stopped at the limit.
+// waitBeside starts the waiters that are installed. The function it returns reports
+// when each ended; waiters are stopped at the limit.
 func waitBeside(b *testing.B, endpoint string, limit time.Duration) func() map[string]time.Time {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -123,9 +122,9 @@ func waitBeside(b *testing.B, endpoint string, limit time.Duration) func() map[s
 	return func() map[string]time.Time { group.Wait(); cancel(); return ended }
 }
 
-// BenchmarkComplete measures the time from ECS's end of a deployment to the end
-// of the wait: the release's, and that of the waiters beside it. Health checks
-// and pauses take what they take in production, a few seconds.
+// BenchmarkComplete measures the time from the end of a deployment in ECS to the end of
+// the wait, for the release and for the waiters. Health checks and pauses take a few
+// seconds, as in production.
 func BenchmarkComplete(b *testing.B) {
 	const rounds = 5
 	f, images := fleet(b, localaws.Options{}, 1, "hang")
@@ -157,9 +156,9 @@ func mustImage(b testing.TB, version string) v1.Image {
 	return made
 }
 
-// BenchmarkFailure measures the time from ECS's rollback to the release's word
-// that it has failed. The waiters are given a minute: they call the rolled back
-// service stable, or wait for ten minutes.
+// BenchmarkFailure measures the time from ECS's rollback until the release reports the
+// failure. The waiters get one minute: they report the rolled back service as stable,
+// or would wait for ten minutes.
 func BenchmarkFailure(b *testing.B) {
 	const rounds = 3
 	f, images := fleet(b, localaws.Options{}, 1, "exit", "1")
@@ -182,8 +181,8 @@ func BenchmarkFailure(b *testing.B) {
 	}
 }
 
-// BenchmarkServices measures releases of many services: wall time against the
-// slowest single one, and calls a second against the quota of the busiest bucket.
+// BenchmarkServices measures releases of many services: the total time against the
+// slowest service, and calls per second against the quota of the busiest bucket.
 func BenchmarkServices(b *testing.B) {
 	for _, count := range []int{1, 10, 50, 200} {
 		for _, throttle := range []bool{false, true} {
@@ -210,7 +209,7 @@ func BenchmarkServices(b *testing.B) {
 	}
 }
 
-// callRate is how many calls of an action were made in a second.
+// callRate returns the number of calls of an action per second.
 func callRate(calls []localaws.Call, action string, in time.Duration) float64 {
 	n := 0
 	for _, c := range calls {
@@ -221,8 +220,8 @@ func callRate(calls []localaws.Call, action string, in time.Duration) float64 {
 	return float64(n) / in.Seconds()
 }
 
-// BenchmarkNoOp measures a release of two services that changes nothing, with 50 ms
-// to AWS and back.
+// BenchmarkNoOp measures a release of two services that changes nothing, with a round
+// trip to AWS of 50 ms.
 func BenchmarkNoOp(b *testing.B) {
 	f, images := fleet(b, localaws.Options{}, 2, "hang")
 	require.Equal(b, outcome.Done, release(f, "new", images).code)

@@ -22,17 +22,17 @@ import (
 	"dagger/slipway/internal/report/outcome"
 )
 
-// releaseVariable makes this program a process that makes one release, so that
-// its memory is not the embedded AWS's, too.
+// releaseVariable makes this program run a single release in a process of its own, so
+// that the memory of the embedded AWS is not counted.
 const releaseVariable = "SLIPWAY_BENCH_RELEASE"
 
-// errand is the release that such a process makes.
+// errand is the release that such a process runs.
 type errand struct {
 	Endpoint string
 	Images   map[string]string // by service
 }
 
-// runErrand makes the release and returns its exit code.
+// runErrand runs the release and returns its exit code.
 func runErrand(text string) int {
 	var e errand
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
@@ -54,8 +54,8 @@ func runErrand(text string) int {
 	return int(got.ExitCode)
 }
 
-// BenchmarkMemory measures the peak resident memory of a process that releases
-// 200 services.
+// BenchmarkMemory measures the peak resident memory of a process that releases 200
+// services.
 func BenchmarkMemory(b *testing.B) {
 	f, images := fleet(b, localaws.Options{}, 200, "hang")
 	text, err := json.Marshal(errand{Endpoint: f.Server.Endpoint(), Images: images})

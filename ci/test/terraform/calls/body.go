@@ -4,7 +4,8 @@ import "context"
 
 type bodyKey struct{}
 
-// withBody keeps a request's body, which is gone once the request was sent.
+// withBody keeps a request's body, which cannot be read again after the request is
+// sent.
 func withBody(ctx context.Context, body []byte) context.Context {
 	return context.WithValue(ctx, bodyKey{}, body)
 }

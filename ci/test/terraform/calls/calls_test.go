@@ -21,7 +21,7 @@ const (
 	boundary = "arn:aws:iam::123456789012:policy/ecs-permissions-boundary"
 )
 
-// call makes a call of the query protocol that was answered.
+// call returns an answered call of the query protocol.
 func call(service, answer, fields string) calls.Call {
 	values, err := url.ParseQuery(fields)
 	if err != nil {
@@ -30,12 +30,12 @@ func call(service, answer, fields string) calls.Call {
 	return calls.Call{Service: service, Action: values.Get("Action"), Form: values, Status: http.StatusOK, Answer: answer}
 }
 
-// body makes a call of a JSON protocol.
+// body returns a call of a JSON protocol.
 func body(service, action string, fields map[string]any) calls.Call {
 	return calls.Call{Service: service, Action: action, Body: fields, Status: http.StatusOK}
 }
 
-// object makes a call to S3.
+// object returns a call to S3.
 func object(method, target string) calls.Call {
 	parsed, err := url.Parse(target)
 	if err != nil {
@@ -44,7 +44,8 @@ func object(method, target string) calls.Call {
 	return calls.Call{Service: "s3", Method: method, URL: parsed, Status: http.StatusOK}
 }
 
-// asked are requests, a line each: action, resource, and what conditions can see.
+// asked returns the requests of a call, one per line: action, resource and condition
+// keys.
 func asked(t *testing.T, w *calls.World, c calls.Call) []string {
 	t.Helper()
 	requests, err := w.Requests(c)
@@ -139,8 +140,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// TestWorld: what earlier calls have made is known by its tags, its boundary and
-// what it joins.
+// TestWorld checks that later calls know what earlier ones created: its tags, its
+// boundary and its associations.
 func TestWorld(t *testing.T) {
 	w := calls.NewWorld("123456789012", "us-east-1")
 	const tags = "&TagSpecification.1.Tag.1.Key=Project&TagSpecification.1.Tag.1.Value=shop"
@@ -153,7 +154,7 @@ func TestWorld(t *testing.T) {
 	asked(t, w, failed)
 	require.Equal(t, []string{"ec2:DeleteRouteTable arn:aws:ec2" + regional + "route-table/rtb-9"}, asked(t, w, call("ec2", "", "Action=DeleteRouteTable&RouteTableId=rtb-9")))
 
-	// The default security group is there before anybody tags it.
+	// The default security group exists before it is tagged.
 	require.Equal(t, []string{"ec2:CreateTags arn:aws:ec2" + regional + "security-group/sg-1 aws:RequestTag/Project=shop"},
 		asked(t, w, call("ec2", "", "Action=CreateTags&ResourceId.1=sg-1&Tag.1.Key=Project&Tag.1.Value=shop")))
 	require.Equal(t, []string{"ec2:RevokeSecurityGroupEgress arn:aws:ec2" + regional + "security-group/sg-1 aws:ResourceTag/Project=shop"},
@@ -174,7 +175,8 @@ func TestWorld(t *testing.T) {
 	require.Equal(t, []string{"iam:PutRolePolicy arn:aws:iam::123456789012:role/r iam:PermissionsBoundary=" + boundary}, asked(t, w, call("iam", "", "Action=PutRolePolicy&RoleName=r")))
 }
 
-// TestUnknown: what is not known could need anything.
+// TestUnknown checks that unsupported calls are errors, because they could need any
+// permission.
 func TestUnknown(t *testing.T) {
 	for want, c := range map[string]calls.Call{
 		"what lambda:Invoke needs is not known here": body("lambda", "Invoke", nil),

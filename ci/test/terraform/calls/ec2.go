@@ -9,7 +9,7 @@ import (
 	"dagger/slipway/test/policy"
 )
 
-// kinds are the types of EC2's resources by how their ids begin.
+// kinds maps prefixes of ids to EC2's resource types.
 var kinds = map[string]string{
 	"vpc": "vpc", "subnet": "subnet", "rtb": "route-table", "sg": "security-group", "sgr": "security-group-rule", "igw": "internet-gateway",
 	"nat": "natgateway", "eipalloc": "elastic-ip", "vpce": "vpc-endpoint", "fl": "vpc-flow-log",
@@ -20,7 +20,7 @@ func kindOf(id string) string {
 	return kinds[before]
 }
 
-// makes is the type of what an action makes.
+// makes maps actions to the resource type that they create.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 var makes = map[string]string{
 	"AllocateAddress": "elastic-ip", "AuthorizeSecurityGroupEgress": "security-group-rule", "AuthorizeSecurityGroupIngress": "security-group-rule",
@@ -28,22 +28,23 @@ var makes = map[string]string{
 	"CreateSecurityGroup": "security-group", "CreateSubnet": "subnet", "CreateVpc": "vpc", "CreateVpcEndpoint": "vpc-endpoint",
 }
 
-// looksAt is the only type of what a call names at which AWS looks, where that is
-// not all of it: of a route at its table, of a rule that goes at its group.
+// looksAt maps actions to the only resource type that AWS checks, if a call names more:
+// the table of a route, the group of a deleted rule.
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_examples_ec2_securitygroups-vpc.html
 var looksAt = map[string]string{
 	"CreateRoute": "route-table", "DeleteRoute": "route-table", "ReplaceRoute": "route-table",
 	"RevokeSecurityGroupEgress": "security-group", "RevokeSecurityGroupIngress": "security-group",
 }
 
-// ids finds ids; joined finds those of associations.
+// ids matches ids; joined matches ids of associations.
 var (
 	ids    = regexp.MustCompile(`\b(vpc|subnet|rtb|sg|sgr|igw|nat|eipalloc|vpce|fl)-[0-9a-f]+\b`)
 	joined = regexp.MustCompile(`\b(?:rtbassoc|eipassoc)-[0-9a-f]+\b`)
 )
 
-// ec2 asks for what is made, with the tags that it gets, and for everything that
-// the call names, with the tags that it has. Reading has no resource.
+// ec2 requests permission for the created resource with its new tags, and for every
+// resource that the call names with its existing tags. Read-only actions have no
+// resource.
 func (w *World) ec2(c Call) []policy.Request {
 	if strings.HasPrefix(c.Action, "Describe") {
 		w.told(c)
@@ -83,8 +84,8 @@ func (w *World) ec2(c Call) []policy.Request {
 	return all
 }
 
-// given are the tags that a call gives, and the things that it names, those
-// included that an association joins.
+// given returns the tags in a call, and the resources that it names, including the
+// members of associations.
 func (w *World) given(c Call) (tags map[string]string, names []string) {
 	tags = map[string]string{}
 	for field, values := range c.Form {
@@ -105,7 +106,7 @@ func (w *World) given(c Call) (tags map[string]string, names []string) {
 	return tags, slices.Compact(names)
 }
 
-// happened remembers what a call has changed.
+// happened records what a call has changed.
 func (w *World) happened(c Call, given map[string]string, names []string) {
 	switch kind := makes[c.Action]; {
 	case c.Action == "CreateTags":
@@ -125,8 +126,8 @@ func (w *World) happened(c Call, given map[string]string, names []string) {
 	}
 }
 
-// told remembers which address a gateway has: nobody but AWS associates it. The
-// gateway's interface, which goes with it, is left out.
+// told records the address of a NAT gateway, which AWS associates itself. The gateway's
+// network interface, which is deleted with it, is left out.
 func (w *World) told(c Call) {
 	for part := range strings.SplitSeq(c.Answer, "<item>") {
 		if association := joined.FindString(part); association != "" && c.Action == "DescribeAddresses" {
@@ -144,7 +145,7 @@ func (w *World) tag(id string, tags map[string]string) {
 	}
 }
 
-// tagged are tags as a condition's keys.
+// tagged returns tags as condition keys.
 func tagged(before string, tags map[string]string) map[string][]string {
 	context := map[string][]string{}
 	for key, value := range tags {
@@ -153,10 +154,11 @@ func tagged(before string, tags map[string]string) map[string][]string {
 	return context
 }
 
-// arns finds ARNs of load balancing.
+// arns matches ARNs of load balancing.
 var arns = regexp.MustCompile(`arn:aws:elasticloadbalancing:[^<"\s]+`)
 
-// loadBalancing asks for the ARNs that a call names, or for that of what it makes.
+// loadBalancing requests permission for the ARNs that a call names, or for the ARN of
+// what it creates.
 func (w *World) loadBalancing(c Call) []policy.Request {
 	if strings.HasPrefix(c.Action, "Describe") {
 		return []policy.Request{c.request("*", nil)}
@@ -182,8 +184,8 @@ func (w *World) loadBalancing(c Call) []policy.Request {
 	return all
 }
 
-// made is what a call to load balancing makes: by its answer or, where it failed,
-// by its name.
+// made returns what a call to load balancing creates: from its response or, if it
+// failed, from its name.
 func (w *World) made(c Call, named []string) []string {
 	kind, ok := map[string]string{
 		"CreateLoadBalancer": "loadbalancer/app/", "CreateTargetGroup": "targetgroup/", "CreateListener": "listener/app/", "CreateRule": "listener-rule/app/",
@@ -199,7 +201,7 @@ func (w *World) made(c Call, named []string) []string {
 	return []string{w.arn(c.Service, fmt.Sprintf("%s%s/0", kind, c.Form.Get("Name")))}
 }
 
-// iam asks for a role, with the boundary that it has or gets.
+// iam requests permission for a role, with its existing or new boundary.
 func (w *World) iam(c Call) []policy.Request {
 	name := c.Form.Get("RoleName")
 	if name == "" {

@@ -1,5 +1,5 @@
-// Package calls is what Terraform asks of AWS: a recorder between it and an
-// imitation of AWS, and what every recorded call needs of the role that makes it.
+// Package calls records Terraform's calls to an AWS emulator and derives the IAM
+// permissions that each call needs.
 package calls
 
 import (
@@ -19,24 +19,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Call is one call and its answer.
+// Call is a recorded call and its response.
 type Call struct {
-	// Service is what the request was signed for (ec2, monitoring), Action the
-	// API's name of the operation; of S3, whose requests have none, it is "".
+	// Service is the service in the request's signature (ec2, monitoring). Action is
+	// the name of the API operation, or "" for S3, whose requests have none.
 	Service, Action string
 	Method          string
 	URL             *url.URL
-	// Form are the fields of the query protocol, Body those of a JSON one.
+	// Form has the fields of the query protocol, Body those of a JSON protocol.
 	Form url.Values
 	Body map[string]any
-	// Status and Answer are the response's.
+	// Status and Answer are the response.
 	Status int
 	Answer string
 }
 
-// Recorder is a proxy that writes down what goes through it.
+// Recorder is a proxy that records calls.
 type Recorder struct {
-	// URL is where clients find it.
+	// URL is the recorder's address for clients.
 	URL string
 
 	mu    sync.Mutex
@@ -44,7 +44,7 @@ type Recorder struct {
 	fault error
 }
 
-// Record starts a recorder before endpoint. It ends with the test.
+// Record starts a recorder in front of endpoint. It ends with the test.
 func Record(t testing.TB, endpoint string) *Recorder {
 	t.Helper()
 	target, err := url.Parse(endpoint)
@@ -77,8 +77,8 @@ func Record(t testing.TB, endpoint string) *Recorder {
 	return r
 }
 
-// Take returns the calls since it was called last, in the order of their answers.
-// A call that cannot be read is an error, because it could need anything.
+// Take returns the calls since the last Take, in the order of their responses. A call
+// that cannot be parsed is an error, because it could need any permission.
 func (r *Recorder) Take() ([]Call, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -87,7 +87,7 @@ func (r *Recorder) Take() ([]Call, error) {
 	return calls, r.fault
 }
 
-// answered writes a call down.
+// answered records a call.
 func (r *Recorder) answered(response *http.Response) error {
 	answer, err := io.ReadAll(response.Body)
 	if err != nil {
@@ -106,11 +106,11 @@ func (r *Recorder) answered(response *http.Response) error {
 	return nil
 }
 
-// signed finds what a request was signed for:
+// signed matches the service in a request's signature:
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
 var signed = regexp.MustCompile(`Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request`)
 
-// read reads a request.
+// read parses a request.
 func read(request *http.Request) (Call, error) {
 	call := Call{Method: request.Method, URL: request.URL}
 	scope := signed.FindStringSubmatch(request.Header.Get("Authorization"))

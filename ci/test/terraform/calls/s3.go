@@ -8,9 +8,8 @@ import (
 	"dagger/slipway/test/policy"
 )
 
-// configurations are S3's actions on what belongs to a bucket, by the field of the
-// request's query: the noun after Get and Put. What deletes one needs Put, but for
-// a policy.
+// configurations maps query fields to S3's actions on a bucket's configuration, without
+// Get and Put. Deleting one needs Put, except for a policy.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
 var configurations = map[string]string{
 	"accelerate": "AccelerateConfiguration", "acl": "BucketAcl", "cors": "BucketCORS", "encryption": "EncryptionConfiguration",
@@ -20,7 +19,7 @@ var configurations = map[string]string{
 	"versioning": "BucketVersioning", "website": "BucketWebsite",
 }
 
-// s3 reads an action from method, path and query.
+// s3 derives the action from method, path and query.
 func (w *World) s3(c Call) ([]policy.Request, error) {
 	bucket, key, object := strings.Cut(strings.TrimPrefix(c.URL.Path, "/"), "/")
 	if object = object && key != ""; object {

@@ -9,30 +9,29 @@ import (
 	"dagger/slipway/test/policy"
 )
 
-// World is what of an account the calls so far tell, as far as policies ask for
-// it: which tags things have, and which boundary roles. Calls are given to it in
-// their order.
+// World is what is known of an account from its calls so far, as far as policies depend
+// on it: tags of resources and boundaries of roles. Calls must be passed in their
+// order.
 type World struct {
-	// Account and Region are those that ARNs have.
+	// Account and Region are used in ARNs.
 	Account, Region string
 
-	tags       map[string]map[string]string // of EC2's things, by id
-	joins      map[string][]string          // what associations join, by their ids
+	tags       map[string]map[string]string // of EC2 resources, by id
+	joins      map[string][]string          // members of associations, by id
 	boundaries map[string]string            // of roles, by name
 }
 
-// NewWorld is an account of which nothing is known.
+// NewWorld returns an account without known resources.
 func NewWorld(account, region string) *World {
 	return &World{Account: account, Region: region, tags: map[string]map[string]string{}, joins: map[string][]string{}, boundaries: map[string]string{}}
 }
 
-// prefixes are IAM's names of services that are signed for under others.
+// prefixes maps service names in signatures to IAM's service prefixes if they differ.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 var prefixes = map[string]string{"monitoring": "cloudwatch"}
 
-// Requests are what a call needs to be allowed, the permissions included that AWS
-// wants along with it: to tag what is made with tags, to pass on a role. A call of
-// which that is not known is an error.
+// Requests returns what a call needs to be allowed, including dependent permissions: to
+// tag a created resource, to pass a role. A call with unknown needs is an error.
 func (w *World) Requests(c Call) ([]policy.Request, error) {
 	switch c.Service {
 	case "sts":
@@ -55,7 +54,7 @@ func (w *World) Requests(c Call) ([]policy.Request, error) {
 	return w.plain(c, named), nil
 }
 
-// request asks for an action on a resource.
+// request returns a request for the call's action on a resource.
 func (c Call) request(resource string, context map[string][]string) policy.Request {
 	return policy.Request{Action: c.iamService() + ":" + c.Action, Resource: resource, Context: context}
 }
@@ -67,10 +66,10 @@ func (c Call) iamService() string {
 	return c.Service
 }
 
-// ok says that AWS did what it was asked.
+// ok reports whether the call succeeded.
 func (c Call) ok() bool { return c.Status/100 == 2 }
 
-// arn is a name of a resource of a service in this account.
+// arn returns the ARN of a resource of a service in this account.
 func (w *World) arn(service, resource string) string {
 	return fmt.Sprintf("arn:aws:%s:%s:%s:%s", service, w.Region, w.Account, resource)
 }
@@ -79,18 +78,18 @@ func (w *World) role(name string) string {
 	return fmt.Sprintf("arn:aws:iam::%s:role/%s", w.Account, name)
 }
 
-// pass asks to pass on a role, given by its ARN.
+// pass requests permission to pass a role, given by its ARN.
 func pass(role, service string) policy.Request {
 	return policy.Request{Action: "iam:PassRole", Resource: role, Context: map[string][]string{"iam:PassedToService": {service}}}
 }
 
-// naming says, by service, where a call of it names what it acts upon: fields with
-// a name, and what comes before it in an ARN. Fields that end in "Arn" and the
-// like have ARNs, as have texts that look like one.
+// naming maps services to fields that name a resource, and to the prefix of that name
+// in an ARN. Fields whose names end in "Arn" or similar have ARNs, as have values that
+// look like one.
 var naming = map[string]map[string]string{
 	"ecs": {"cluster": "cluster/", "clusterName": "cluster/", "clusters": "cluster/"},
 	"ecr": {"repositoryName": "repository/", "repositoryNames": "repository/"},
-	// A group's own actions want its name with ":*", those on tags without.
+	// Actions on the group need its name with ":*", actions on tags without.
 	"logs":                    {"logGroupName": "log-group:"},
 	"sns":                     {"Name": ""},
 	"monitoring":              {"AlarmName": "alarm:", "AlarmNames.member": "alarm:"},
@@ -100,8 +99,8 @@ var naming = map[string]map[string]string{
 	"application-autoscaling": {"ResourceId": "scalable-target/"},
 }
 
-// tagging are the fields with which a call tags what it makes, and the action
-// that it needs for that, too.
+// tagging maps services to the field that tags a created resource, and to the action
+// that this needs in addition.
 var tagging = map[string]struct{ field, action string }{
 	"ecs": {"tags", "TagResource"}, "ecr": {"tags", "TagResource"}, "logs": {"tags", "TagResource"}, "wafv2": {"Tags", "TagResource"},
 	"sns": {"Tags.member.1.Key", "TagResource"}, "monitoring": {"Tags.member.1.Key", "TagResource"},
@@ -109,14 +108,14 @@ var tagging = map[string]struct{ field, action string }{
 	"application-autoscaling": {"Tags", "TagResource"},
 }
 
-// resourceless are actions of which AWS looks at no resource.
+// resourceless are actions without a resource.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/
 var resourceless = []string{
 	"ecs:DescribeTaskDefinition", "ecs:DeregisterTaskDefinition", "kms:ListAliases",
 	"application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies",
 }
 
-// plain is for services whose calls name what they act upon.
+// plain handles services whose calls name their resources.
 func (w *World) plain(c Call, named map[string]string) []policy.Request {
 	service := c.iamService()
 	var resources []string
@@ -145,7 +144,7 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 	for _, resource := range resources {
 		conditions := map[string][]string{}
 		if service == "kms" && strings.Contains(c.Answer, w.Account) {
-			// The platform's key is the only one that is asked for.
+			// Only the platform's key is used.
 			conditions["aws:ResourceTag/Project"] = []string{Project}
 		}
 		all = append(all, c.request(resource, conditions))
@@ -166,10 +165,10 @@ func (w *World) plain(c Call, named map[string]string) []policy.Request {
 	return all
 }
 
-// Project is the tag's value that is the platform's.
+// Project is the platform's value of the tag Project.
 const Project = "ecs-microservices"
 
-// service is the ARN of an ECS service, which calls name by name or ARN.
+// service returns the ARN of an ECS service, which calls refer to by name or ARN.
 func (w *World) service(c Call, name string) string {
 	if strings.HasPrefix(name, "arn:") {
 		return name
@@ -178,7 +177,7 @@ func (w *World) service(c Call, name string) string {
 	return w.arn("ecs", "service/"+cluster[strings.LastIndex(cluster, "/")+1:]+"/"+name)
 }
 
-// named are the ARNs in the fields of a call.
+// named returns the ARNs in the fields of a call.
 func (w *World) named(c Call, service string, named map[string]string) []string {
 	var resources []string
 	add := func(field, value string) {
@@ -204,10 +203,10 @@ func (w *World) named(c Call, service string, named map[string]string) []string 
 	return slices.Compact(resources)
 }
 
-// numbered is the end of a field's name in a list.
+// numbered matches the index in a list field's name.
 var numbered = regexp.MustCompile(`\.\d+$`)
 
-// texts are a text, or those of a list.
+// texts returns a string as a list, or the strings of a list.
 func texts(value any) []string {
 	switch v := value.(type) {
 	case string:
@@ -229,7 +228,7 @@ func (c Call) text(field string) string {
 	return text
 }
 
-// has says whether a call has a field that is not empty.
+// has reports whether a call has a non-empty field.
 func (c Call) has(field string) bool {
 	if c.Form.Get(field) != "" {
 		return true

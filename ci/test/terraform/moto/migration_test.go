@@ -18,9 +18,9 @@ import (
 
 const oldBucket = "my-terraform-state"
 
-// TestTheReferenceSystemMovesIn goes the way of terraform/README.md, with the blocks
-// that stand there, from something with the reference system's names in AWS: what
-// holds data and what the pipeline stands on is taken over and not made anew.
+// TestTheReferenceSystemMovesIn follows the migration in terraform/README.md, with its
+// code blocks, from resources with the reference system's names in AWS. What holds data
+// and what the pipeline depends on must be imported, not replaced.
 func TestTheReferenceSystemMovesIn(t *testing.T) {
 	if os.Getenv("SLIPWAY_MIGRATION") == "" {
 		t.Skip("two applies to moto take minutes, and the way is gone once: SLIPWAY_MIGRATION=1 go -C ci/test test -run ReferenceSystem ./terraform/moto")
@@ -39,7 +39,7 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	t.Logf("a system with the reference's names: %d resources, in %.0f s", len(managed(old.State())), time.Since(started).Seconds())
 
 	t.Run("moved", func(t *testing.T) {
-		// Nothing is applied: the plan tells what becomes of what is there.
+		// Nothing is applied: the plan shows what happens to existing resources.
 		main := infratest.New(t, ".", environment...)
 		main.Write("kms_override.tf", withoutKey)
 		main.Write("moved.tf", block(t, "moved {"))
@@ -97,17 +97,17 @@ func TestTheReferenceSystemMovesIn(t *testing.T) {
 	site.checkNames(main.State())
 }
 
-// motoKeepsTableUnencrypted is a change that is none: moto takes the encryption of a
-// table that is made, and forgets that of one that was there.
+// motoKeepsTableUnencrypted is a change caused by moto, which stores the encryption of
+// a new table, but not that of an existing one.
 var motoKeepsTableUnencrypted = []string{"aws_dynamodb_table.locks: [update] [server_side_encryption]"}
 
-// withoutKey stands for the key that bootstrap has not made yet.
+// withoutKey replaces the key that bootstrap has not created yet.
 const withoutKey = `data "aws_kms_alias" "platform" {
   name = "alias/aws/s3"
 }
 `
 
-// imported are the addresses that a plan takes over. It destroys nothing.
+// imported returns the addresses that a plan imports. The plan must destroy nothing.
 func imported(t *testing.T, plan *tfjson.Plan) []string {
 	t.Helper()
 	var addresses []string
@@ -123,7 +123,7 @@ func imported(t *testing.T, plan *tfjson.Plan) []string {
 	return addresses
 }
 
-// block is the one example of terraform/README.md that has a text in it.
+// block returns the only code block of terraform/README.md that contains text.
 func block(t *testing.T, text string) string {
 	t.Helper()
 	var found []string
@@ -136,7 +136,8 @@ func block(t *testing.T, text string) string {
 	return found[0]
 }
 
-// stays is the pattern of addresses that terraform/README.md takes out of the state.
+// stays returns the pattern of addresses that terraform/README.md removes from the
+// state.
 func stays(t *testing.T) string {
 	t.Helper()
 	match := regexp.MustCompile(`terraform state list \| grep -E '([^']+)'`).FindStringSubmatch(readme(t))

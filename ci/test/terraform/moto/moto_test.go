@@ -1,5 +1,5 @@
-// Package moto_test applies the repository's Terraform to moto. It is a package by
-// itself because it takes minutes, most of them waiting, and so runs beside others.
+// Package moto_test applies the repository's Terraform to moto. It is a package of its
+// own so that it runs in parallel with others: it takes minutes, mostly waiting.
 package moto_test
 
 import (
@@ -32,17 +32,16 @@ const (
 	stateObject = "/" + stateBucket + "/ecs-microservices/prod/terraform.tfstate"
 )
 
-// motoPlatform is how the platform is planned against moto, on which a scalable
-// target is never done: with all else that there is by a variable and moto knows.
+// motoPlatform are the variables for moto: no autoscaling, because moto's scalable
+// targets are never ready, and every optional feature that moto supports.
 var motoPlatform = []string{
 	"-var=autoscaling={enabled=false}", "-var=deletion_protection=false",
 	"-var=waf=true", "-var=alb_access_logs=true", `-var=alarm_emails=["a@example.com"]`,
 }
 
-// TestAppliedTwiceChangesNothing applies bootstrap and platform as they are, to an
-// imitation of AWS: what is applied is planned again without a change, also after
-// a release from outside, and is destroyed without a rest. All of it is done by calls
-// that the roles which do it in production may make.
+// TestAppliedTwiceChangesNothing applies bootstrap and platform to moto. A second plan
+// must be empty, also after a release outside Terraform, and a destroy must leave
+// nothing. The roles of production must allow every call.
 func TestAppliedTwiceChangesNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("an apply to moto takes minutes: run without -short")
@@ -70,7 +69,7 @@ func TestAppliedTwiceChangesNothing(t *testing.T) {
 	})
 }
 
-// later is made while the platform is: the provider waits for it for a minute.
+// later is applied with the platform, because the provider waits a minute for it.
 const later = `resource "aws_s3_bucket_lifecycle_configuration" "state" {
   count = 0
 }
@@ -80,7 +79,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "state_logs" {
 }
 `
 
-// appliesPlatform applies and destroys the platform, in the roles that do.
+// appliesPlatform applies and destroys the platform with the roles of production.
 func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	recorder := calls.Record(t, endpoint)
 	environment = append(slices.Clone(environment), "AWS_ENDPOINT_URL="+recorder.URL)
@@ -118,13 +117,13 @@ func appliesPlatform(t *testing.T, endpoint string, environment []string) {
 	applier.check(t)
 }
 
-// site is the imitation, with Terraform's work in it.
+// site is moto with the resources of Terraform.
 type site struct {
 	t        *testing.T
 	endpoint string
 }
 
-// apply plans and applies what only creates, and returns what is there then.
+// apply plans and applies a configuration that only creates, and returns the new state.
 func (s site) apply(name string, w *infratest.Workspace, variables []string) *tfjson.State {
 	s.t.Helper()
 	started := time.Now()
@@ -138,8 +137,7 @@ func (s site) apply(name string, w *infratest.Workspace, variables []string) *tf
 	return state
 }
 
-// checkNames wants what was made to have the names that the pipeline derives from
-// the same file.
+// checkNames requires the names that the pipeline derives from the same file.
 func (s site) checkNames(state *tfjson.State) {
 	s.t.Helper()
 	p, err := platform.Read(sourcetest.Root("terraform"))
@@ -163,8 +161,8 @@ func (s site) checkNames(state *tfjson.State) {
 	}
 }
 
-// checkTags wants everything that takes tags to have them: the apply role may
-// touch only what has.
+// checkTags requires tags on everything that supports them: the apply role may change
+// only tagged resources.
 func (s site) checkTags(state *tfjson.State) {
 	s.t.Helper()
 	tagged := 0
@@ -181,7 +179,7 @@ func (s site) checkTags(state *tfjson.State) {
 	require.Greater(s.t, tagged, 40)
 }
 
-// checkAlarms wants every alarm to tell the topic.
+// checkAlarms requires every alarm to notify the topic.
 func (s site) checkAlarms(state *tfjson.State) {
 	s.t.Helper()
 	topic := state.Values.Outputs["alarm_topic_arn"].Value
@@ -195,8 +193,8 @@ func (s site) checkAlarms(state *tfjson.State) {
 	require.Equal(s.t, 13, alarms)
 }
 
-// release does to a service what a release of the pipeline does: another revision
-// of its family, and tasks of it.
+// release changes a service as a release of the pipeline does: a new revision of its
+// task definition, and tasks.
 func (s site) release(name string) {
 	s.t.Helper()
 	client := ecs.New(ecs.Options{

@@ -15,7 +15,7 @@ import (
 	"dagger/slipway/test/terraform/calls"
 )
 
-// Reasons why a role may what no call here needs of it.
+// Reasons why a role has a permission that no call here uses.
 const (
 	unscaled   = "scaling is off here: moto's scalable targets are never done"
 	unkeyed    = "customer_managed_encryption is off here: moto has log groups without keys only"
@@ -26,8 +26,8 @@ const (
 	destroying = "it is asked before a role is deleted, and read is the apply role's, too"
 )
 
-// applyIdle is what the apply role may and does not do here, with the reason; a
-// service stands for all its actions.
+// applyIdle are the unused permissions of the apply role with the reason. A service
+// prefix stands for all its actions.
 var applyIdle = map[string][]string{
 	unscaled: {"application-autoscaling"},
 	unkeyed:  {"kms:CreateGrant", "kms:RetireGrant", "logs:AssociateKmsKey", "logs:DisassociateKmsKey"},
@@ -46,7 +46,7 @@ var applyIdle = map[string][]string{
 	untold:    {"ecs:ListTagsForResource"},
 }
 
-// planIdle is the same of the plan role.
+// planIdle are the unused permissions of the plan role.
 var planIdle = map[string][]string{
 	unscaled:   {"application-autoscaling"},
 	provider6:  {"ecs:DescribeServiceDeployments", "ecs:ListServiceDeployments"},
@@ -54,14 +54,14 @@ var planIdle = map[string][]string{
 	destroying: {"iam:ListInstanceProfilesForRole"},
 }
 
-// role is one of the pipeline's, and what calls use of its policies.
+// role is a role of the pipeline and the use of its policies.
 type role struct {
 	*policy.Usage
 	name string
-	idle map[string]bool // what has a reason
+	idle map[string]bool // permissions with a reason
 }
 
-// newRole is a role as bootstrap makes it.
+// newRole returns a role with bootstrap's policies.
 func newRole(t *testing.T, name string, idle map[string][]string) role {
 	t.Helper()
 	rendered := terraform.Render(t, map[string]any{"account_id": infratest.Account, "github_repository": "acme/shop"})
@@ -85,7 +85,7 @@ func use(policies policy.Policies, name string, idle map[string][]string) role {
 	return r
 }
 
-// take is what Terraform has called since.
+// take returns Terraform's calls since the last take.
 func take(t *testing.T, recorder *calls.Recorder) []calls.Call {
 	t.Helper()
 	made, err := recorder.Take()
@@ -94,7 +94,7 @@ func take(t *testing.T, recorder *calls.Recorder) []calls.Call {
 	return made
 }
 
-// add evaluates calls of Terraform's.
+// add evaluates calls of Terraform.
 func (r role) add(t *testing.T, world *calls.World, made []calls.Call) {
 	t.Helper()
 	for _, call := range made {
@@ -106,7 +106,7 @@ func (r role) add(t *testing.T, world *calls.World, made []calls.Call) {
 	}
 }
 
-// check wants no faults.
+// check requires no faults.
 func (r role) check(t *testing.T) {
 	t.Helper()
 	require.Empty(t, r.faults(), "of the role %s", r.name)
@@ -115,8 +115,8 @@ func (r role) check(t *testing.T) {
 		r.name, r.Requests(), len(granted), len(granted)-len(unused), len(unused))
 }
 
-// faults are calls that are not allowed, actions that are granted and neither used
-// nor explained, and reasons for what is used or not granted.
+// faults returns calls that are not allowed, granted actions that are neither used nor
+// explained, and reasons for actions that are used or not granted.
 func (r role) faults() []string {
 	var faults []string
 	for _, refused := range r.Denied() {
@@ -138,8 +138,7 @@ func (r role) faults() []string {
 	return faults
 }
 
-// actions are those that the role is granted, and those of them that no statement
-// was used for.
+// actions returns the granted actions, and those that no request has used.
 func (r role) actions() (granted, unused []string) {
 	all, _ := r.Granted()
 	idle, _ := r.Unused()
@@ -153,7 +152,7 @@ func (r role) actions() (granted, unused []string) {
 	return granted, slices.DeleteFunc(slices.Clone(granted), func(action string) bool { return used[action] })
 }
 
-// TestFaults: every kind is found.
+// TestFaults checks that every kind of fault is found.
 func TestFaults(t *testing.T) {
 	document, err := policy.Parse(`{"Version": "2012-10-17", "Statement": [
 		{"Sid": "Made", "Effect": "Allow", "Action": ["ec2:CreateVpc", "ec2:CreateTags"], "Resource": "*", "Condition": {"StringEquals": {"aws:RequestTag/Project": "shop"}}},

@@ -119,7 +119,7 @@ func checkout(ctx context.Context, ws *dagger.Workspace) (source *dagger.Directo
 	}
 	exclude := ignored()
 	head, err := ws.File(".git/HEAD").Contents(ctx)
-	if err != nil { // such as a linked worktree, which is refused later
+	if err != nil { //nolint:nilerr // such as a linked worktree, which is refused later
 		return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: exclude}), false, nil
 	}
 	if branch, on := strings.CutPrefix(strings.TrimSpace(head), "ref: refs/heads/"); on {

@@ -31,7 +31,7 @@ func TestCheckouts(t *testing.T) {
 	module, err := filepath.Abs(dir)
 	require.NoError(t, err)
 
-	const nothing, everything, elsewhere = "nothing that is released", "everything counts as changed", "the source tree is a linked worktree or a submodule"
+	const nothing, everything, elsewhere = "none affects a release or the platform", "everything counts as changed", "the source tree is a linked worktree or a submodule"
 	for name, tt := range map[string]struct{ from, want string }{
 		"the root":             {origin, nothing},
 		"a folder":             {filepath.Join(origin, "web", "site"), nothing},

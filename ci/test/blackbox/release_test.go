@@ -115,7 +115,7 @@ func TestBadInput(t *testing.T) {
 		"unknown platform":  {`build(platforms: ["plan9/mips"]) { entries }`, "want linux/amd64, linux/arm64 or both"},
 		"no base":           {`build(services: ["web"]) { entries }`, "base 127.0.0.1:1/nginx cannot be reached, and without it"},
 		"no base to scan":   {`scan(services: ["web"]) { result }`, "scanning web: base 127.0.0.1:1/nginx cannot be reached"},
-		"a limit":           {`deploy(timeout: "soon") { result }`, `--timeout "soon" is no duration`},
+		"a limit":           {`deploy(timeout: "soon") { result }`, `invalid --timeout "soon": want a duration`},
 		"an unknown commit": {`deploy(sha: "abc") { result }`, "no AWS credentials"},
 	}
 	for name, tt := range tests {

@@ -10,6 +10,7 @@ import (
 
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/config/source"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Changes describes what changed since a commit.
@@ -34,7 +35,7 @@ func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit st
 	if !known {
 		return Changes{Deploy: true, Plan: true, Reason: "the earlier commit is unknown, so everything counts as changed"}, nil
 	}
-	c := Changes{Reason: fmt.Sprintf("%d files changed since %s; none affects a release or the platform", len(files), commit)}
+	c := Changes{Reason: fmt.Sprintf("%s changed since %s; none affects a release or the platform", outcome.Count(len(files), "file"), commit)}
 	var deploy, plan string
 	for _, file := range files {
 		if !c.Deploy && affectsRelease(file, p) {
@@ -45,7 +46,7 @@ func Since(ctx context.Context, tree source.Tree, p platform.Platform, commit st
 		}
 	}
 	if c.Deploy || c.Plan {
-		c.Reason = fmt.Sprintf("%d files changed since %s%s%s", len(files), commit, deploy, plan)
+		c.Reason = fmt.Sprintf("%s changed since %s%s%s", outcome.Count(len(files), "file"), commit, deploy, plan)
 	}
 	return c, nil
 }

@@ -51,7 +51,7 @@ func TestSince(t *testing.T) {
 			c := since(t, dir, before)
 			require.Equal(t, tt.deploy, c.Deploy, "deploy: %s", c.Reason)
 			require.Equal(t, tt.plan, c.Plan, "plan: %s", c.Reason)
-			require.Contains(t, c.Reason, "files changed since "+before)
+			require.Contains(t, c.Reason, " changed since "+before)
 			require.NotContains(t, c.Reason, "\n")
 		})
 	}

@@ -256,7 +256,8 @@ func newArtifact(subject v1.Descriptor, d document, content []byte) (v1.Image, e
 }
 
 // RawConfigFile and the following methods implement partial.CompressedImageCore.
-func (a artifact) RawConfigFile() ([]byte, error)                         { return []byte(emptyContent), nil }
+func (a artifact) RawConfigFile() ([]byte, error) { return []byte(emptyContent), nil }
+
 func (a artifact) MediaType() (types.MediaType, error)                    { return types.OCIManifestSchema1, nil }
 func (a artifact) RawManifest() ([]byte, error)                           { return a.manifest, nil }
 func (a artifact) LayerByDigest(v1.Hash) (partial.CompressedLayer, error) { return a.layer, nil }

@@ -98,6 +98,9 @@ func (m *Slipway) Fmt(ctx context.Context) (*dagger.Changeset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(found.Files) == 0 { // no pattern to include would mean all files
+		return m.Source.Changes(m.Source), nil
+	}
 	formatted, err := exportDirectory(ctx, p.Dir)
 	if err != nil {
 		return nil, err

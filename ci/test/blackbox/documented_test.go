@@ -201,18 +201,29 @@ func documentedTree(t *testing.T) string {
 	sourcetest.Write(t, tree, "api/main_test.go", `package main
 
 import (
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 )
 
 func TestServer(t *testing.T) {
-	t.Setenv("PORT", "none")
-	main()
-	for _, path := range []string{"/health", "/api/health", "/api/"} {
-		answer := httptest.NewRecorder()
-		if http.DefaultServeMux.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil)); answer.Code != http.StatusOK {
-			t.Fatal(path, answer.Code)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	free.Close()
+	_, port, _ := net.SplitHostPort(address)
+	t.Setenv("PORT", port)
+	go main()
+	for path, want := range map[string]int{"/health": 200, "/api/": 200, "/": 404} {
+		response, err := http.Get("http://" + address + path)
+		for err != nil { // it is starting
+			response, err = http.Get("http://" + address + path)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Fatal(path, response.StatusCode)
 		}
 	}
 }

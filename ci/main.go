@@ -119,8 +119,8 @@ func checkout(ctx context.Context, ws *dagger.Workspace) (source *dagger.Directo
 	}
 	exclude := ignored()
 	head, err := ws.File(".git/HEAD").Contents(ctx)
-	if err != nil { //nolint:nilerr // such as a linked worktree, which is refused later
-		return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: exclude}), false, nil
+	if err != nil { // such as a linked worktree, which is refused later
+		return ws.Directory("/", dagger.WorkspaceDirectoryOpts{Exclude: exclude}), false, nil //nolint:nilerr // see above
 	}
 	if branch, on := strings.CutPrefix(strings.TrimSpace(head), "ref: refs/heads/"); on {
 		exclude = append(exclude, ".git/refs/heads/**", "!.git/refs/heads/"+branch)

@@ -63,7 +63,7 @@ func (a Account) options(ctx context.Context) (o awsauth.Options, stop func(), e
 		}
 		text, err := secret.from.Plaintext(ctx)
 		if err != nil {
-			return o, nil, fmt.Errorf("reading what to talk to AWS with: %w", err)
+			return o, nil, fmt.Errorf("reading the AWS credentials: %w", err)
 		}
 		*secret.to = text
 	}
@@ -94,11 +94,11 @@ func (a Account) attestations(ctx context.Context, keyless bool) (delivery.Attes
 	}
 	address, err := a.TokenURL.Plaintext(ctx)
 	if err != nil {
-		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
+		return delivery.Attestations{}, fmt.Errorf("reading the credentials of the job: %w", err)
 	}
 	token, err := a.Token.Plaintext(ctx)
 	if err != nil {
-		return delivery.Attestations{}, fmt.Errorf("reading the job's permission: %w", err)
+		return delivery.Attestations{}, fmt.Errorf("reading the credentials of the job: %w", err)
 	}
 	found, err := awsauth.RequestIDToken(ctx, address, token, "sigstore")
 	if err != nil {

@@ -97,7 +97,7 @@ func (m *Slipway) Plan(
 	defer done()
 	out, err := os.MkdirTemp("", "slipway-plan-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the plan: %w", err)
+		return nil, fmt.Errorf("creating the directory of the plan: %w", err)
 	}
 	planned, err := p.Plan(ctx, pipeline.TerraformOptions{Dir: dir, Backend: m.Account.backend(backendConfig), Vars: vars}, infra.PlanOptions{
 		PlanOptions: terraform.PlanOptions{NoLock: !stateLock, RefreshOnly: refreshOnly, Destroy: destroy}, Out: out,
@@ -169,7 +169,7 @@ func (m *Slipway) Apply(
 	defer done()
 	from, err := os.MkdirTemp("", "slipway-plan-")
 	if err != nil {
-		return nil, fmt.Errorf("making room for the plan: %w", err)
+		return nil, fmt.Errorf("creating the directory of the plan: %w", err)
 	}
 	if _, err := plan.Export(ctx, from); err != nil {
 		return nil, fmt.Errorf("reading the plan: %w", err)

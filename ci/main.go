@@ -28,7 +28,7 @@ import (
 type Slipway struct {
 	// +private
 	Source *dagger.Directory
-	// Objects tells that tree adds git's objects to Source, from the workspace.
+	// Objects reports whether tree adds git's objects to Source, from the workspace.
 	//
 	// +private
 	Objects bool
@@ -107,7 +107,7 @@ func ignored() []string {
 }
 
 // checkout returns the git repository of the caller's directory, without ignored files and
-// other branches; objects tells that it has no git objects, which tree adds. It fails
+// other branches; objects reports whether tree has to add git's objects. It fails
 // outside of one, where the whole directory would be sent to the engine.
 func checkout(ctx context.Context, ws *dagger.Workspace) (source *dagger.Directory, objects bool, err error) {
 	git, err := ws.FindUp(ctx, ".git", dagger.WorkspaceFindUpOpts{From: "/"})
@@ -205,7 +205,7 @@ func exportDirectory(ctx context.Context, dir string) (*dagger.Directory, error)
 	}
 	below, err := filepath.Rel(here, dir)
 	if err != nil {
-		return nil, fmt.Errorf("handing over %s: %w", dir, err)
+		return nil, fmt.Errorf("exporting %s: %w", dir, err)
 	}
 	return dag.CurrentModule().Workdir(below).Sync(ctx)
 }

@@ -9,13 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/cli"
 	"dagger/slipway/internal/config/platform"
@@ -23,29 +21,7 @@ import (
 	"dagger/slipway/internal/sourcetest"
 )
 
-func TestMain(m *testing.M) {
-	dir := keepHomeClean()
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		os.RemoveAll(dir)
-		os.Exit(code)
-	}))
-}
-
-// keepHomeClean sets a temporary cache directory for builds, but keeps Go's cache, without
-// which each test would compile the standard library.
-func keepHomeClean() (dir string) {
-	cache, err := exec.Command("go", "env", "GOCACHE").Output()
-	if err != nil {
-		panic(err)
-	}
-	os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
-	dir, err = os.MkdirTemp("", "slipway-cache-")
-	if err != nil {
-		panic(err)
-	}
-	os.Setenv("XDG_CACHE_HOME", dir)
-	return dir
-}
+func TestMain(m *testing.M) { sourcetest.RunTests(m) }
 
 // run runs the command and returns its exit code and output. It checks JSON output against
 // its schema.

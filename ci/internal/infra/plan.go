@@ -184,7 +184,7 @@ func (s Stage) show(ctx context.Context, w *workDir, refreshOnly bool, vars, var
 // newShownPlan parses and redacts a plan in JSON. Its redact function also removes
 // the given secrets.
 func newShownPlan(document []byte, refreshOnly bool, secrets ...string) (shownPlan, error) {
-	redacted, clean, err := redact.PlanWithRedactor(document, secrets...)
+	redacted, clean, err := redact.Plan(document, secrets...)
 	if err != nil {
 		return shownPlan{}, err
 	}

@@ -115,16 +115,16 @@ type ScanOptions struct {
 
 // Scan searches images for known vulnerabilities.
 func (p Pipeline) Scan(ctx context.Context, options ScanOptions) (found supplychain.Report, err error) {
-	s := delivery.Scan{Exceptions: options.Exceptions}
+	var s delivery.Scan
 	if s.FailOn, err = supplychain.ParseThreshold(options.FailOn); err != nil {
 		return found, err
 	}
-	if s.Exceptions == "" {
-		if s.Exceptions, err = supplychain.FindExceptions(p.Dir); err != nil {
+	if options.Exceptions == "" {
+		if options.Exceptions, err = supplychain.FindExceptions(p.Dir); err != nil {
 			return found, err
 		}
 	}
-	if err := supplychain.CheckExceptions(s.Exceptions); err != nil {
+	if s.Exceptions, err = supplychain.ReadExceptions(options.Exceptions); err != nil {
 		return found, err
 	}
 	if options.SHA != "" {

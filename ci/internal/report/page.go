@@ -8,7 +8,7 @@ import (
 )
 
 // MarkdownLimit is the maximum size of a document's Markdown, in bytes: a comment on
-// GitHub may have 65,536 characters, and whoever posts it adds some. A step summary may
+// GitHub may have 65,536 characters, and the poster adds some. A step summary may
 // have 1 MiB.
 const MarkdownLimit = 60_000
 

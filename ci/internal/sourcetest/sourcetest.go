@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"dagger/slipway/internal/config/source"
 )
@@ -64,6 +65,26 @@ func serve(conn net.Conn) {
 	}
 }
 `
+
+// RunTests runs a package's tests with a temporary cache directory for builds, but with
+// Go's cache, without which each test would compile the standard library. It fails if
+// goroutines leak.
+func RunTests(m *testing.M) {
+	cache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		panic(err)
+	}
+	dir, err := os.MkdirTemp("", "slipway-cache-")
+	if err != nil {
+		panic(err)
+	}
+	os.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+	os.Setenv("XDG_CACHE_HOME", dir)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		os.RemoveAll(dir)
+		os.Exit(code)
+	}))
+}
 
 // Repository returns the path of a file or folder of this repository, or of its root.
 // Tests must use it to read files outside of their module, also with another program: it

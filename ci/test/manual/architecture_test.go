@@ -63,9 +63,9 @@ func packagesIn(t testing.TB, parent string) (folders []string) {
 	return folders
 }
 
-// TestOutwardsByTheProxy: whoever writes a Transport out says by which proxy it goes,
-// or that it goes by none because it leads no farther than this machine. All others
-// clone http.DefaultTransport, which goes by the one that the environment names.
+// TestOutwardsByTheProxy: every http.Transport literal sets its proxy, or says that it
+// uses none because it stays on this machine. All others clone http.DefaultTransport,
+// which uses the proxy of the environment.
 func TestOutwardsByTheProxy(t *testing.T) {
 	looked := 0
 	require.NoError(t, filepath.WalkDir(sourcetest.Repository("ci"), func(name string, _ os.DirEntry, err error) error {

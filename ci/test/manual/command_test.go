@@ -122,7 +122,7 @@ func plainWord(word *syntax.Word) string {
 	return b.String()
 }
 
-// check tells what is wrong with a command; complete says that it stands there to be
+// check returns what is wrong with a command; complete says that it stands there to be
 // run, and so has all its arguments. It counts those that it knows.
 func check(m module, words []string, complete bool) (int, error) {
 	words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "…" })
@@ -232,7 +232,7 @@ func checkCLI(words []string, complete bool) error {
 	return nil
 }
 
-// check tells what is wrong with CONSTRUCTOR'S FLAGS, FUNCTION, FLAGS, FIELD ….
+// check returns what is wrong with CONSTRUCTOR'S FLAGS, FUNCTION, FLAGS, FIELD ….
 func (m module) check(words []string) error {
 	rest, err := m.constructor.take(words)
 	if err != nil || len(rest) == 0 {

@@ -81,7 +81,7 @@ func terraformRuns(t testing.TB) map[string]bool {
 	return found
 }
 
-// hasTest tells whether a folder, of the tree or below ci/internal or ci/test, has a test.
+// hasTest reports whether a folder, of the tree or below ci/internal or ci/test, has a test.
 func hasTest(t testing.TB, folder, name string) bool {
 	t.Helper()
 	for _, parent := range []string{"ci/internal", "ci/internal/*", "ci/test", "."} {

@@ -131,7 +131,7 @@ func readFunction(d *ast.FuncDecl, comments []*ast.CommentGroup) function {
 	return f
 }
 
-// before is the comment above a parameter, which the parser leaves to whoever asks.
+// before is the comment above a parameter, which the parser does not attach to it.
 func before(field *ast.Field, comments []*ast.CommentGroup) string {
 	for n := len(comments) - 1; n >= 0; n-- {
 		if gap := field.Pos() - comments[n].End(); gap > 0 && gap < 8 { // a line's end and its indent

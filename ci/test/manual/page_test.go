@@ -36,7 +36,7 @@ type block struct {
 	next *block // that follows with nothing but text between
 }
 
-// is tells whether the words begin the block's info string.
+// is reports whether the words begin the block's info string.
 func (b *block) is(words ...string) bool {
 	return b != nil && len(b.info) >= len(words) && strings.Join(b.info[:len(words)], " ") == strings.Join(words, " ")
 }

@@ -70,7 +70,7 @@ func TestEveryGrantIsSpelledOut(t *testing.T) {
 // reads are the prefixes of read-only actions.
 var reads = []string{"Describe", "Get", "List"}
 
-// telling are read-only actions that return a secret or give access.
+// telling lists read-only actions that return a secret or give access.
 // https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 var telling = []string{
 	"ecr:GetAuthorizationToken", "kms:Decrypt", "lambda:GetFunction", "logs:GetLogEvents", "s3:GetObject", "secretsmanager:GetSecretValue",

@@ -7,7 +7,7 @@
 //
 // A document may get keys, and an enumeration values, from one version to the
 // next; none goes away or changes its meaning. So the schemas let any further key
-// be there, and whoever reads a document must ignore what they do not know.
+// be there, and readers must ignore unknown keys.
 package schema
 
 //go:generate go run ./generate
@@ -30,7 +30,7 @@ import (
 // base is what the ids of the schemas begin with. It names, and is no address.
 const base = "https://slipway.dev/schema/"
 
-// remark is what every schema says to whoever reads documents.
+// remark is the note to readers in every schema.
 const remark = "Made by go -C ci/test generate ./schema. Keys and values of enumerations may be added: ignore those that you do not know."
 
 // Generate makes the schemas of all documents from the source tree at root, by
@@ -57,7 +57,7 @@ func Write(root string) error {
 	}
 	dir := filepath.Join(root, filepath.FromSlash(schematest.Dir))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making room for the schemas: %w", err)
+		return fmt.Errorf("creating the directory of the schemas: %w", err)
 	}
 	old, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil {

@@ -208,7 +208,7 @@ func ended(t *testing.T, pid string) bool {
 }
 
 // TestFilesOutsideModule: Go keeps results, and does not know what tests of the
-// pipeline read beside their module. A result that a change made wrong is not told; one
+// pipeline read beside their module. A result that a change made wrong is not reported; one
 // that holds is not found again.
 func TestFilesOutsideModule(t *testing.T) {
 	ran := filepath.Join(t.TempDir(), "ran")

@@ -102,15 +102,15 @@ func TestStepIsTheWholeInvocation(t *testing.T) {
 }
 
 // TestTell: packages that are over and tests that failed, and nothing that they said.
-func TestTell(t *testing.T) {
+func TestLogFilter(t *testing.T) {
 	events, err := os.ReadFile(recording)
 	require.NoError(t, err)
 	sed := exec.CommandContext(t.Context(), "sed", "-nE", logFilter)
 	sed.Stdin = bytes.NewReader(events)
-	told, err := sed.Output()
+	logged, err := sed.Output()
 	require.NoError(t, err)
-	require.Contains(t, string(told), "example.com/zoo: TestExit0 failed\nexample.com/zoo: fail in 0.023s\nexample.com/zoo/brokendep: fail in 0s\n")
-	require.NotContains(t, string(told), "unexpected call")
+	require.Contains(t, string(logged), "example.com/zoo: TestExit0 failed\nexample.com/zoo: fail in 0.023s\nexample.com/zoo/brokendep: fail in 0s\n")
+	require.NotContains(t, string(logged), "unexpected call")
 }
 
 func TestRunRefusesOptionsThatNameNothing(t *testing.T) {

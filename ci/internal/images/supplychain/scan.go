@@ -33,9 +33,8 @@ type Scanner struct {
 	// ECR reads the findings for published images; if nil, they are not read.
 	ECR *ECR
 	// FailOn is the lowest severity that fails the scan.
-	FailOn Severity
-	// Exceptions is the path of the exceptions file; "" means none.
-	Exceptions string
+	FailOn     Severity
+	Exceptions Exceptions
 }
 
 // FindExceptions returns the path of the exceptions file of the source tree at dir,
@@ -53,16 +52,12 @@ func FindExceptions(dir string) (string, error) {
 
 // Scan scans images on all their platforms.
 func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) {
-	accepted, err := readExceptions(s.Exceptions)
-	if err != nil {
-		return Report{}, err
-	}
 	if err := s.Require(ctx, tool.Trivy); err != nil {
 		return Report{}, err
 	}
 	r := Report{Result: "succeeded", FailOn: s.FailOn, Images: []Image{}, Notes: []string{}}
 	for _, subject := range subjects { // sequentially: they share Trivy's database
-		if err := s.scanImage(ctx, subject, accepted, &r); err != nil {
+		if err := s.scanImage(ctx, subject, &r); err != nil {
 			return Report{}, fmt.Errorf("scanning %s: %w", subject.Service, err)
 		}
 	}
@@ -74,7 +69,7 @@ func (s Scanner) Scan(ctx context.Context, subjects ...Subject) (Report, error) 
 }
 
 // scanImage adds the findings of one image to r.
-func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted exceptions, r *Report) error {
+func (s Scanner) scanImage(ctx context.Context, subject Subject, r *Report) error {
 	digest, err := subject.Index.Digest()
 	if err != nil {
 		return fmt.Errorf("reading the index: %w", err)
@@ -91,7 +86,7 @@ func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted except
 	if err := subject.writeLayout(dir); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), accepted.content, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, ExceptionsFile), s.Exceptions.content, 0o644); err != nil {
 		return fmt.Errorf("writing the exceptions for Trivy: %w", err)
 	}
 	scanned := Image{Service: subject.Service, Digest: digest.String(), Platforms: []string{}}
@@ -108,7 +103,7 @@ func (s Scanner) scanImage(ctx context.Context, subject Subject, accepted except
 			if note != "" {
 				r.Notes = append(r.Notes, note)
 			}
-			found = append(found, accepted.accept(inECR)...)
+			found = append(found, s.Exceptions.accept(inECR)...)
 		}
 		platform := one.Platform.String()
 		scanned.Platforms = append(scanned.Platforms, platform)
@@ -188,9 +183,9 @@ func readTrivy(data []byte) ([]Finding, error) {
 	return findings, nil
 }
 
-// exceptions are the accepted findings, with the fields that are applied to ECR's
+// Exceptions are the accepted findings, with the fields that are applied to ECR's
 // findings.
-type exceptions struct {
+type Exceptions struct {
 	content         []byte // for Trivy
 	Vulnerabilities []struct {
 		ID, Statement string
@@ -199,15 +194,9 @@ type exceptions struct {
 	}
 }
 
-// CheckExceptions returns a usage error if the exceptions file is invalid.
-func CheckExceptions(file string) error {
-	_, err := readExceptions(file)
-	return err
-}
-
-// readExceptions parses the exceptions file before anything is scanned. An invalid
-// file is a usage error.
-func readExceptions(file string) (e exceptions, err error) {
+// ReadExceptions parses the exceptions file; "" has none. An invalid file is a usage
+// error.
+func ReadExceptions(file string) (e Exceptions, err error) {
 	if file == "" {
 		return e, nil
 	}
@@ -226,7 +215,7 @@ func readExceptions(file string) (e exceptions, err error) {
 }
 
 // accept marks the findings of ECR that an unexpired exception accepts.
-func (e exceptions) accept(findings []Finding) []Finding {
+func (e Exceptions) accept(findings []Finding) []Finding {
 	for n, f := range findings {
 		for _, v := range e.Vulnerabilities {
 			if (v.ID == f.ID || slices.Contains(f.Aliases, v.ID)) && time.Now().Before(v.ExpiredAt) && len(v.Paths)+len(v.PURLs) == 0 {

@@ -109,8 +109,12 @@ func TestExceptions(t *testing.T) {
 		sourcetest.Write(t, dir, ".trivyignore.yaml", exceptions)
 		file, err := supplychain.FindExceptions(dir)
 		require.NoError(t, err)
+		accepted, err := supplychain.ReadExceptions(file)
+		if err != nil {
+			return supplychain.Report{}, err
+		}
 		return supplychain.Scanner{
-			Tools: host(t), FailOn: supplychain.High, Exceptions: file, ECR: &supplychain.ECR{API: &fakeECR{pages: []response{complete("HIGH", "")}}},
+			Tools: host(t), FailOn: supplychain.High, Exceptions: accepted, ECR: &supplychain.ECR{API: &fakeECR{pages: []response{complete("HIGH", "")}}},
 		}.Scan(t.Context(), subject)
 	}
 	tools.Commands()

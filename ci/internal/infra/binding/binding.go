@@ -148,12 +148,3 @@ func Hash(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
-
-// HashFile returns the [Hash] of a file.
-func HashFile(name string) (string, error) {
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return "", err
-	}
-	return Hash(data), nil
-}

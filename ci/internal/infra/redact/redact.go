@@ -31,15 +31,10 @@ const minSecretLength = 6
 // Plan returns the plan without its sensitive values: those that Terraform marks in
 // values, changes, drift, outputs and variables; defaults and literals of the
 // configuration that set them; and any string elsewhere that contains one.
-func Plan(document []byte) ([]byte, error) {
-	redacted, _, err := PlanWithRedactor(document)
-	return redacted, err
-}
-
-// PlanWithRedactor is like [Plan] and also returns a function that redacts any text
-// that contains one of the values or one of secrets. The plan itself is not
-// searched for secrets.
-func PlanWithRedactor(document []byte, secrets ...string) (redacted []byte, redactText func(string) string, err error) {
+//
+// It also returns a function that redacts any text that contains one of the values or
+// one of secrets. The plan itself is not searched for secrets.
+func Plan(document []byte, secrets ...string) (redacted []byte, redactText func(string) string, err error) {
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber() // keep numbers as written
 	var plan map[string]any

@@ -70,7 +70,7 @@ func TestPlanRedactsMarkedValues(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := redact.Plan([]byte(tt.plan))
+			got, _, err := redact.Plan([]byte(tt.plan))
 			require.NoError(t, err)
 			require.JSONEq(t, tt.want, string(got))
 			require.NotContains(t, string(got), secret)
@@ -79,14 +79,14 @@ func TestPlanRedactsMarkedValues(t *testing.T) {
 }
 
 func TestPlanKeepsNumbers(t *testing.T) {
-	got, err := redact.Plan([]byte(`{"n":12345678901234567890.5,"html":"<a>&"}`))
+	got, _, err := redact.Plan([]byte(`{"n":12345678901234567890.5,"html":"<a>&"}`))
 	require.NoError(t, err)
 	require.Contains(t, string(got), `"html":"<a>&","n":12345678901234567890.5`)
 }
 
 func TestPlanInvalid(t *testing.T) {
 	for _, document := range []string{"", "{", "[]", "null", `{}{}`, `"text"`} {
-		_, err := redact.Plan([]byte(document))
+		_, _, err := redact.Plan([]byte(document))
 		require.ErrorContains(t, err, "reading the plan as JSON", document)
 	}
 }
@@ -116,7 +116,7 @@ func FuzzPlan(f *testing.F) {
 			"configuration": map[string]any{"root_module": map[string]any{"variables": map[string]any{"p": map[string]any{"sensitive": true}}}, "x": oldValue},
 		})
 		require.NoError(t, err)
-		got, err := redact.Plan(document)
+		got, _, err := redact.Plan(document)
 		require.NoError(t, err)
 		require.NotContains(t, string(got), secret)
 		require.True(t, json.Valid(got))

@@ -30,7 +30,7 @@ func changes(resources ...string) string {
 
 func summarise(t *testing.T, document string) summary.Summary {
 	t.Helper()
-	redacted, err := redact.Plan([]byte(document))
+	redacted, _, err := redact.Plan([]byte(document))
 	require.NoError(t, err)
 	plan, err := summary.Parse(redacted)
 	require.NoError(t, err)

@@ -12,9 +12,8 @@ import (
 
 // Scan is the configuration of an image scan.
 type Scan struct {
-	FailOn supplychain.Severity
-	// Exceptions is the path of the file of accepted findings; "" means none.
-	Exceptions string
+	FailOn     supplychain.Severity
+	Exceptions supplychain.Exceptions
 }
 
 func (s Scan) scanner(exec step.Executor, lock image.Lock) supplychain.Scanner {

@@ -1,9 +1,9 @@
-// Command check asks a running system whether its backend keeps its promises.
+// Command check tests the API contract of a running system.
 //
 //	go -C ci/test run ./contract/check http://localhost [VERSION]
 //
-// It needs nothing but Go. Exit codes: 0 every promise is kept, 1 some are broken
-// and told one a line, 2 wrong arguments.
+// It needs nothing but Go. Exit codes: 0 all checks pass, 1 some fail and are
+// printed one per line, 2 wrong arguments.
 package main
 
 import (

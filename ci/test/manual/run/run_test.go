@@ -236,7 +236,7 @@ func together(cmd *exec.Cmd) (string, error) {
 	return output.String(), err
 }
 
-// has tells whether the programs that a block needs are there.
+// has reports whether the programs that a block needs are installed.
 func (h house) has(t *testing.T, p *page, b *block) bool {
 	for _, word := range b.info {
 		if program, ok := strings.CutPrefix(word, "needs="); ok {
@@ -279,7 +279,7 @@ func (h house) rehearse(ctx context.Context, t *testing.T, dir string) []string 
 	return nil
 }
 
-// follows tells whether the expected lines come in what was printed, in their order.
+// follows reports whether the output has the expected lines in order.
 // "…" stands for anything, and a line that is nothing else for any lines.
 func follows(printed, expected string) error {
 	lines := strings.Split(printed, "\n")

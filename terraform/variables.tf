@@ -53,12 +53,6 @@ variable "services" {
     if !(s.port == floor(s.port) && s.port >= 1024 && s.port <= 65535)])
   }
   validation {
-    condition = length(distinct([for s in values(var.services) : s.port])) == length(var.services)
-    error_message = join(" ", [for port, names in { for name, s in var.services : s.port => name... } :
-      "services ${join(" and ", names)} all have port ${port}: give each its own."
-    if length(names) > 1])
-  }
-  validation {
     condition = alltrue([for s in values(var.services) : startswith(s.health_path, "/")])
     error_message = join(" ", [for name, s in var.services :
       "service \"${name}\": health_path \"${s.health_path}\" must begin with \"/\"."

@@ -26,7 +26,7 @@ func TestNewService(t *testing.T) {
 	}](t, stdout)
 	require.Equal(t, "orders", got.Service)
 	require.Equal(t, platform.Service{
-		Path: "services/orders", Kind: platform.Go, Port: 9000, HealthPath: "/alive", Routes: []string{"/shop/orders/*"}, CPU: 512, Memory: 1024,
+		Build: platform.Build{Path: "services/orders", Kind: platform.Go}, Port: 9000, HealthPath: "/alive", Routes: []string{"/shop/orders/*"}, CPU: 512, Memory: 1024,
 	}, got.Entry)
 	require.Contains(t, got.Files, "services/orders/go.mod")
 	require.Equal(t, []string{platform.ServicesFile}, got.Changed)
@@ -58,7 +58,7 @@ func TestNewServiceErrors(t *testing.T) {
 		"no kind":         {[]string{"orders"}, "service orders has no kind: add --kind go or --kind nginx"},
 		"unknown kind":    {[]string{"orders", "--kind", "ngnix"}, `unknown kind "ngnix": did you mean "nginx"?`},
 		"a name taken":    {[]string{"api", "--kind", "go"}, `service "api" already exists`},
-		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "port 0 must be between 1024 and 65535"},
+		"port 0":          {[]string{"orders", "--kind", "go", "--port", "0"}, "routes without port"},
 		"port no number":  {[]string{"orders", "--kind", "go", "--port", "http"}, "see slipway new service --help"},
 		"unknown flag":    {[]string{"orders", "--kind", "go", "--rout", "/a"}, "unknown flag --rout: did you mean --route?"},
 		"folder is there": {[]string{"orders", "--kind", "go", "--path", "web"}, `path "web" is in the folder of service "web"`},

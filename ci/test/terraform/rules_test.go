@@ -59,13 +59,11 @@ func TestRulesAgree(t *testing.T) {
 		}
 	}
 
-	// Fields that must be unique: every other entry has its own port and route.
+	// Routes must be unique.
 	twins := map[string]any{
-		"one": entry(98, nil), "two": entry(99, map[string]any{"port": 9098}),
-		"three": entry(100, map[string]any{"routes": []string{"/r98/*"}}),
+		"one": entry(98, nil), "three": entry(100, map[string]any{"routes": []string{"/r98/*"}}),
 	}
 	_, err := platform.Parse(file(t, twins))
-	require.ErrorContains(t, err, `services "one" and "two" both have port 9098`)
 	require.ErrorContains(t, err, `services "one" and "three" both have route "/r98/*"`)
 	maps.Copy(all, twins)
 
@@ -80,8 +78,8 @@ func TestRulesAgree(t *testing.T) {
 	}
 	for _, mend := range []string{
 		`service "cpu-odd": cpu 300 is not a Fargate size: want one of`, `service "memory-odd": memory 1536 is not available with cpu 256: want one of 512, 1024, 2048`,
-		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx`,
-		"services one and two all have port 9098: give each its own", `route "/r98/*" stands at one and three: give it to one of them`,
+		`service "routes-none": routes is empty: name at least one path pattern, such as "/routes-none/*"`, `service "kind-unknown": kind "python" must be one of go, nginx, dockerfile, image`,
+		`route "/r98/*" stands at one and three: give it to one of them`,
 	} {
 		require.Contains(t, said, mend)
 	}

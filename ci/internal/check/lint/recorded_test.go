@@ -91,7 +91,7 @@ func sarif(results ...string) string {
 // targets is a tree with something for each tool.
 func targets() lint.Targets {
 	return lint.Targets{
-		Modules: []string{"api"}, Sites: []platform.Service{{Name: "web", Path: "web", Kind: platform.Nginx}},
+		Modules: []string{"api"}, Sites: []platform.Service{{Name: "web", Build: platform.Build{Path: "web", Kind: platform.Nginx}}},
 		Terraform: "terraform", Roots: []string{"terraform"},
 		Workflows: []string{".github/workflows/ci.yml"}, Tracked: []string{"secret.txt"}, All: true,
 	}

@@ -99,7 +99,34 @@ func Parse(data []byte) (Platform, error) {
 		}
 		p.Services = append(p.Services, service)
 	}
+	p.shareRepositories()
 	return p, p.validate()
+}
+
+// shareRepositories gives entries with equal builds one repository: that of the first of
+// them by name, unless one of them names it.
+func (p Platform) shareRepositories() {
+	first := map[string]string{}
+	for n, s := range p.Services {
+		key := s.Build.key()
+		if repository, ok := first[key]; ok && s.Names.Repository == "" {
+			p.Services[n].Names.Repository = repository
+		} else if !ok {
+			first[key] = s.Repository()
+		}
+	}
+}
+
+// key returns a text that is equal for equal builds.
+func (b Build) key() string {
+	switch b.Kind {
+	case Go:
+		b.Main = path.Clean(b.MainPackage())
+	case Dockerfile:
+		b.Dockerfile = b.DockerfilePath()
+	}
+	text, _ := json.Marshal(b) // a struct of strings, lists and maps of them
+	return string(text)
 }
 
 // describeJSON rewrites an error of the JSON decoder without Go's terms. It adds the line
@@ -112,16 +139,46 @@ func describeJSON(data []byte, err error) error {
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
 		return fmt.Errorf("line %d is not JSON: %w", line, err)
 	case errors.As(err, &mismatch):
-		return fmt.Errorf("%s must be %s, not %s", cmp.Or(mismatch.Field, "the document"), jsonKind(mismatch.Type), mismatch.Value)
+		field := embedded.ReplaceAllString(mismatch.Field, "$1")
+		return fmt.Errorf("%s must be %s, not %s", cmp.Or(field, "the document"), jsonKind(mismatch.Type), mismatch.Value)
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	message := strings.TrimPrefix(err.Error(), "json: ")
+	if field, ok := strings.CutPrefix(message, "unknown field "); ok {
+		if near := outcome.Nearest(strings.Trim(field, `"`), fieldNames(reflect.TypeFor[Service]())); near != "" {
+			message += fmt.Sprintf(": did you mean %q?", near)
+		}
+	}
+	return errors.New(message)
 }
+
+// fieldNames returns the JSON names of the fields of a type and of the types in it.
+func fieldNames(t reflect.Type) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return fieldNames(t.Elem())
+	case reflect.Struct:
+		var names []string
+		for field := range t.Fields() {
+			if name := field.Tag.Get("json"); name != "" && name != "-" {
+				names = append(names, name)
+			}
+			names = append(names, fieldNames(field.Type)...)
+		}
+		return names
+	}
+	return nil
+}
+
+// embedded matches the embedded structs of [Service] in the path of a field.
+var embedded = regexp.MustCompile(`(^|\.)(Build|Names|Container)\.`)
 
 // jsonKind returns the JSON type for a Go type.
 func jsonKind(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Int:
 		return "a whole number"
+	case reflect.Bool:
+		return "true or false"
 	case reflect.String:
 		return "a string"
 	case reflect.Slice:
@@ -153,119 +210,24 @@ func findDuplicate(services json.RawMessage) string {
 	return ""
 }
 
-// serviceName allows fewer names than ECS does, so that every derived name is valid, such
-// as that of a target group, which has at most 32 characters:
-// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
-var serviceName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,23}[a-z0-9]$`)
-
-// fargateMemory lists the memory sizes, in MiB, that Fargate offers for a CPU size:
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
-var fargateMemory = map[int][]int{
-	256:   {512, 1024, 2048},
-	512:   sizes(1024, 4096, 1024),
-	1024:  sizes(2048, 8192, 1024),
-	2048:  sizes(4096, 16384, 1024),
-	4096:  sizes(8192, 30720, 1024),
-	8192:  sizes(16384, 61440, 4096),
-	16384: sizes(32768, 122880, 8192),
-}
-
-func sizes(low, high, step int) []int {
-	var all []int
-	for size := low; size <= high; size += step {
-		all = append(all, size)
-	}
-	return all
-}
-
-func (p Platform) validate() error {
-	var problems []error
-	portOf, routeOf := map[int]string{}, map[string]string{}
-	for _, s := range p.Services {
-		for _, problem := range s.validate() {
-			problems = append(problems, fmt.Errorf("service %q: %w", s.Name, problem))
-		}
-		if other, taken := portOf[s.Port]; taken {
-			problems = append(problems, fmt.Errorf("services %q and %q both have port %d: give one of them another", other, s.Name, s.Port))
-		}
-		portOf[s.Port] = s.Name
-		for _, route := range s.Routes {
-			if other, taken := routeOf[route]; taken {
-				problems = append(problems, fmt.Errorf("services %q and %q both have route %q: give it to one of them", other, s.Name, route))
-			}
-			routeOf[route] = s.Name
-		}
-	}
-	return joinOneLine(append(problems, checkPriorities(p.Services)...))
-}
-
-func (s Service) validate() []error {
-	var problems []error
-	complain := func(format string, args ...any) {
-		problems = append(problems, fmt.Errorf(format, args...))
-	}
-	if !serviceName.MatchString(s.Name) {
-		complain("the name must be 2 to 25 lower-case letters, digits and hyphens")
-	}
-	if s.Path == "" || path.IsAbs(s.Path) || path.Clean(s.Path) != s.Path || !filepath.IsLocal(s.Path) {
-		complain("path %q must name a folder inside the source tree", s.Path)
-	}
-	if s.Kind != Go && s.Kind != Nginx {
-		complain("kind %q must be %q or %q", s.Kind, Go, Nginx)
-	}
-	if s.Port < 1024 || s.Port > 65535 {
-		complain("port %d must be between 1024 and 65535 (containers run unprivileged)", s.Port)
-	}
-	if !strings.HasPrefix(s.HealthPath, "/") {
-		complain(`health_path %q must begin with "/"`, s.HealthPath)
-	}
-	if len(s.Routes) == 0 {
-		complain(`routes is empty: name at least one path pattern, such as "/%s/*"`, s.Name)
-	}
-	for _, route := range s.Routes {
-		if !strings.HasPrefix(route, "/") || len(route) > 128 {
-			complain(`route %q must begin with "/" and have at most 128 characters`, route)
-		}
-	}
-	if memory, ok := fargateMemory[s.CPU]; !ok {
-		complain("cpu %d is not a Fargate size: want one of %v", s.CPU, slices.Sorted(maps.Keys(fargateMemory)))
-	} else if !slices.Contains(memory, s.Memory) {
-		complain("memory %d is not available with cpu %d: want one of %v", s.Memory, s.CPU, memory)
-	}
-	if s.DesiredCount < 0 || s.DesiredCount > 5000 {
-		complain("desired_count %d must be between 0 and 5000", s.DesiredCount)
-	}
-	return problems
-}
-
 // CheckFolders checks that each service's folder exists and has what its kind needs.
 func (p Platform) CheckFolders(dir string) error {
-	needs := map[Kind]string{Go: "go.mod", Nginx: "site"}
 	var problems []error
 	for _, s := range p.Services {
-		folder := filepath.Join(dir, filepath.FromSlash(s.Path))
-		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		if s.Kind == Prebuilt {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(dir, filepath.FromSlash(s.Path))); err != nil || !info.IsDir() {
 			problems = append(problems, fmt.Errorf("service %q: folder %s does not exist: create it, or correct path", s.Name, s.Path))
 			continue
 		}
-		if _, err := os.Stat(filepath.Join(folder, needs[s.Kind])); err != nil {
-			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs[s.Kind], s.Kind))
+		needs := map[Kind]string{Go: "go.mod", Nginx: "site", Dockerfile: cmp.Or(s.Build.Dockerfile, DefaultDockerfile)}[s.Kind]
+		if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(path.Join(s.Path, needs)))); err != nil {
+			problems = append(problems, fmt.Errorf("service %q: %s has no %s: a service of kind %q needs one", s.Name, s.Path, needs, s.Kind))
 		}
 	}
 	if err := joinOneLine(problems); err != nil {
 		return outcome.Usagef("%s: %w", ServicesFile, err)
 	}
 	return nil
-}
-
-// joinOneLine joins errors on one line. It returns nil for none.
-func joinOneLine(problems []error) error {
-	if len(problems) == 0 {
-		return nil
-	}
-	line := make([]string, len(problems))
-	for i, problem := range problems {
-		line[i] = problem.Error()
-	}
-	return errors.New(strings.Join(line, "; "))
 }

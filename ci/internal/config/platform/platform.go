@@ -2,7 +2,11 @@
 // it. Terraform reads the same file, so one entry defines a service.
 package platform
 
-import "slices"
+import (
+	"cmp"
+	"path"
+	"slices"
+)
 
 // ServicesFile is the path of the services file in the source tree.
 const ServicesFile = "terraform/services.auto.tfvars.json"
@@ -15,28 +19,205 @@ type Kind string
 
 // The kinds of service.
 const (
-	Go    Kind = "go"    // a Go module with one main package under cmd/server
-	Nginx Kind = "nginx" // static files served by an unprivileged Nginx
+	Go         Kind = "go"         // a main package of a Go module
+	Nginx      Kind = "nginx"      // static files served by an unprivileged Nginx
+	Dockerfile Kind = "dockerfile" // a Dockerfile
+	Prebuilt   Kind = "image"      // an image of another registry, which is copied
 )
 
-// Service is one entry of the services file.
+// kinds lists the kinds in the order of messages.
+var kinds = []string{string(Go), string(Nginx), string(Dockerfile), string(Prebuilt)}
+
+// Service is one entry of the services file: a web service with a port and routes, a
+// worker without them, or a scheduled job. Optional fields that are absent have their
+// zero value; the accessors return the defaults.
 type Service struct {
-	// Name is the entry's key, and the name of the container.
+	// Name is the entry's key, and by default the name of the container.
 	Name string `json:"-"`
-	// Path is the service's folder, slash-separated, relative to the source root.
-	Path string `json:"path"`
-	Kind Kind   `json:"kind"`
-	// Port is the TCP port that the container listens on.
+
+	Build
+	Names
+	Container
+
+	// Port is the TCP port that the container listens on; 0 for workers and jobs.
 	Port int `json:"port"`
 	// HealthPath is the path of the load balancer's health check; 200 means healthy.
 	HealthPath string `json:"health_path"`
 	// Routes are the path patterns that the load balancer forwards to this service.
 	Routes []string `json:"routes"`
+	// GracePeriod is how many seconds failed health checks of a new task are ignored;
+	// nil means 30.
+	GracePeriod *int `json:"grace_period"`
+
 	// CPU is in CPU units, 1024 per vCPU. Memory is in MiB.
 	CPU          int `json:"cpu"`
 	Memory       int `json:"memory"`
 	DesiredCount int `json:"desired_count"`
+	// MinCount and MaxCount limit autoscaling; nil means the desired count, and four times
+	// that.
+	MinCount *int `json:"min_count"`
+	MaxCount *int `json:"max_count"`
+	// Scaling replaces the platform's scaling targets.
+	Scaling *Scaling `json:"scaling"`
+	// Spot is the percentage of tasks on Fargate Spot, 0 to 100.
+	Spot int `json:"spot"`
+	// Architecture is X86_64 or ARM64; empty means the platform's.
+	Architecture string `json:"architecture"`
+	// EphemeralStorage is the task's disk in GiB, 21 to 200; 0 means Fargate's 20.
+	EphemeralStorage int `json:"ephemeral_storage"`
+
+	// Permissions are the statements of the task role.
+	Permissions []Permission `json:"permissions"`
+	// Sidecars are further containers of the task, by name.
+	Sidecars map[string]Sidecar `json:"sidecars"`
+	// Volumes are the volumes of the task, by name.
+	Volumes map[string]Volume `json:"volumes"`
+
+	// Schedule makes the entry a job: an expression of EventBridge Scheduler, such as
+	// "rate(1 hour)". ScheduleTimezone is the time zone of a cron expression; empty means
+	// UTC.
+	Schedule         string `json:"schedule"`
+	ScheduleTimezone string `json:"schedule_timezone"`
+	// ReleaseTask is the task to run before a release updates any service.
+	ReleaseTask *ReleaseTask `json:"release_task"`
 }
+
+// Build says how the image of an entry is built. Entries with equal builds share one
+// image.
+type Build struct {
+	Kind Kind `json:"kind"`
+	// Path is the entry's folder, slash-separated, relative to the source root; empty for
+	// kind [Prebuilt].
+	Path string `json:"path"`
+	// Main is the main package of kind [Go], relative to Path; empty means [DefaultMain].
+	Main string `json:"main"`
+	// BuildTags are Go build tags.
+	BuildTags []string `json:"build_tags"`
+	// Dockerfile is relative to Path; empty means "Dockerfile". Target is the stage to
+	// build; empty means the last.
+	Dockerfile string            `json:"dockerfile"`
+	Target     string            `json:"target"`
+	BuildArgs  map[string]string `json:"build_args"`
+	// BuildSecrets are ids of secrets that RUN --mount=type=secret,id=ID may read. The
+	// value is that of the environment variable ID.
+	BuildSecrets []string `json:"build_secrets"`
+	// Image is the image of kind [Prebuilt], with a tag or a digest.
+	Image string `json:"image"`
+}
+
+// Names are the names of an entry's AWS resources where they differ from the derived ones.
+type Names struct {
+	Service    string `json:"service"`
+	Family     string `json:"family"`
+	Container  string `json:"container"`
+	Repository string `json:"repository"`
+	Cluster    string `json:"cluster"`
+}
+
+// Container has the settings that the main container and sidecars have in common.
+type Container struct {
+	// Command replaces the command of the image.
+	Command []string `json:"command"`
+	// Environment are environment variables.
+	Environment map[string]string `json:"environment"`
+	// Secrets are environment variables whose values are in Secrets Manager or Parameter
+	// Store: the ARN of a secret, optionally with JSON key, staging label and version, or
+	// the name or ARN of a parameter.
+	// https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Secret.html
+	Secrets map[string]string `json:"secrets"`
+	// User is the user, and optionally group, that the container runs as; empty means that
+	// of the kind or the image.
+	User string `json:"user"`
+	// ReadOnlyRootFilesystem mounts the root file system read-only; nil means true for
+	// kinds [Go] and [Nginx], and false for others.
+	ReadOnlyRootFilesystem *bool `json:"readonly_root_filesystem"`
+	// StopTimeout is how many seconds the container has from SIGTERM to SIGKILL, 2 to 120;
+	// 0 means 30.
+	StopTimeout int `json:"stop_timeout"`
+	// HealthCheck is the container's health check; nil means that of the kind, if any.
+	HealthCheck *HealthCheck `json:"health_check"`
+	// DependsOn are the conditions of other containers of the task, by name, before this
+	// one starts: START, COMPLETE, SUCCESS or HEALTHY.
+	DependsOn map[string]string `json:"depends_on"`
+}
+
+// HealthCheck is a health check that ECS runs in a container.
+type HealthCheck struct {
+	// Command begins with CMD or CMD-SHELL; ["NONE"] means no health check.
+	Command []string `json:"command"`
+	// Path is requested with wget on the entry's port, instead of a command.
+	Path string `json:"path"`
+	// Interval (5 to 300), Timeout (2 to 60) and StartPeriod (0 to 300) are in seconds,
+	// Retries is 1 to 10; 0 means 10, 5, 10 and 3.
+	Interval    int `json:"interval"`
+	Timeout     int `json:"timeout"`
+	StartPeriod int `json:"start_period"`
+	Retries     int `json:"retries"`
+}
+
+// Sidecar is a further container of a task.
+type Sidecar struct {
+	Container
+	// Image is the image by digest. ImageOf is, instead, the name of an entry whose image
+	// the sidecar runs; a release replaces it with that of the release.
+	Image   string `json:"image"`
+	ImageOf string `json:"image_of"`
+	// Essential stops the task when the sidecar ends.
+	Essential bool `json:"essential"`
+	// Port is the TCP port that the sidecar listens on, or 0.
+	Port int `json:"port"`
+	// CPU, in CPU units, and Memory, in MiB, limit the sidecar; 0 means the task's.
+	CPU    int `json:"cpu"`
+	Memory int `json:"memory"`
+}
+
+// Scaling has the targets of autoscaling: average CPU and memory in percent, and requests
+// per task and minute. 0 means the platform's.
+type Scaling struct {
+	CPU             int `json:"cpu"`
+	Memory          int `json:"memory"`
+	RequestsPerTask int `json:"requests_per_task"`
+}
+
+// Permission is a statement of a task role's policy.
+type Permission struct {
+	Actions   []string `json:"actions"`
+	Resources []string `json:"resources"`
+	// Conditions are values by operator and key.
+	Conditions map[string]map[string][]string `json:"conditions"`
+	// Reason is why the statement needs an action or resource that is only a wildcard.
+	Reason string `json:"reason"`
+}
+
+// Volume is a volume of a task: of EFS, in memory, or else on the task's disk.
+type Volume struct {
+	MountPath string `json:"mount_path"`
+	ReadOnly  bool   `json:"read_only"`
+	// EFSFileSystem and EFSAccessPoint are the ids of an EFS access point.
+	EFSFileSystem  string `json:"efs_file_system"`
+	EFSAccessPoint string `json:"efs_access_point"`
+	// TmpfsSize is the size of a volume in memory in MiB.
+	TmpfsSize int `json:"tmpfs_size"`
+	// Containers are the containers that mount it; empty means the main one.
+	Containers []string `json:"containers"`
+}
+
+// ReleaseTask is a task that runs once a release, before any service is updated.
+type ReleaseTask struct {
+	Command []string `json:"command"`
+	// Timeout limits the task, in seconds; 0 means [DefaultReleaseTaskTimeout].
+	Timeout int `json:"timeout"`
+	// CPU and Memory are the task's size; 0 means the entry's.
+	CPU    int `json:"cpu"`
+	Memory int `json:"memory"`
+}
+
+// Defaults of optional fields.
+const (
+	DefaultMain               = "./cmd/server"
+	DefaultDockerfile         = "Dockerfile"
+	DefaultReleaseTaskTimeout = 600 // seconds
+)
 
 // Platform is the content of a services file.
 type Platform struct {
@@ -51,23 +232,52 @@ const (
 	LoadBalancer = Project + "-alb"
 )
 
+// IsJob reports whether the entry is a scheduled job, which has no ECS service.
+func (s Service) IsJob() bool { return s.Schedule != "" }
+
+// IsWeb reports whether the load balancer forwards requests to the service.
+func (s Service) IsWeb() bool { return s.Port != 0 }
+
+// MainPackage returns the main package of kind [Go], relative to the entry's folder.
+func (b Build) MainPackage() string { return cmp.Or(b.Main, DefaultMain) }
+
+// DockerfilePath returns the path of the Dockerfile in the source tree.
+func (b Build) DockerfilePath() string {
+	return path.Join(b.Path, cmp.Or(b.Dockerfile, DefaultDockerfile))
+}
+
+// ClusterName returns the name of the ECS cluster.
+func (s Service) ClusterName() string { return cmp.Or(s.Names.Cluster, Cluster) }
+
 // ServiceName returns the name of the ECS service.
-func (s Service) ServiceName() string { return Project + "-" + s.Name + "-service" }
+func (s Service) ServiceName() string {
+	return cmp.Or(s.Names.Service, Project+"-"+s.Name+"-service")
+}
 
 // Family returns the task definition family.
-func (s Service) Family() string { return Project + "-" + s.Name + "-task" }
+func (s Service) Family() string { return cmp.Or(s.Names.Family, Project+"-"+s.Name+"-task") }
 
-// Container returns the name of the service's container in its task definition.
-func (s Service) Container() string { return s.Name }
+// ContainerName returns the name of the service's main container in its task definition.
+func (s Service) ContainerName() string { return cmp.Or(s.Names.Container, s.Name) }
 
-// Repository returns the name of the ECR repository.
-func (s Service) Repository() string { return Project + "-microservices-" + s.Name }
+// Repository returns the name of the ECR repository. Entries that share an image share
+// that of the first of them by name, unless one is named.
+func (s Service) Repository() string {
+	return cmp.Or(s.Names.Repository, repositoryName(s.Name))
+}
+
+func repositoryName(name string) string { return Project + "-microservices-" + name }
 
 // LogGroup returns the name of the CloudWatch log group of the service's containers.
 func (s Service) LogGroup() string { return "/ecs/" + Project + "-" + s.Name }
 
 // TargetGroup returns the name of the load balancer's target group.
 func (s Service) TargetGroup() string { return Project + "-" + s.Name + "-tg" }
+
+// ScheduleName returns the name of a job's schedule in the default schedule group.
+func (s Service) ScheduleName() string {
+	return cmp.Or(s.Names.Service, Project+"-"+s.Name+"-schedule")
+}
 
 // CatchAll reports whether the service has the route [CatchAll].
 func (s Service) CatchAll() bool { return slices.Contains(s.Routes, CatchAll) }

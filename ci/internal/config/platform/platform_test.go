@@ -1,6 +1,8 @@
 package platform_test
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,12 +26,12 @@ func TestParse(t *testing.T) {
 
 	api := p.Services[0]
 	require.Equal(t, platform.Service{
-		Name: "api", Path: "apps/api", Kind: platform.Go, Port: 8000, HealthPath: "/health",
+		Name: "api", Build: platform.Build{Path: "apps/api", Kind: platform.Go}, Port: 8000, HealthPath: "/health",
 		Routes: []string{"/api", "/api/*"}, CPU: 512, Memory: 1024, DesiredCount: 1,
 	}, api)
 	require.Equal(t, "ecs-api-service", api.ServiceName())
 	require.Equal(t, "ecs-api-task", api.Family())
-	require.Equal(t, "api", api.Container())
+	require.Equal(t, "api", api.ContainerName())
 	require.Equal(t, "ecs-microservices-api", api.Repository())
 	require.Equal(t, "/ecs/ecs-api", api.LogGroup())
 	require.Equal(t, "ecs-api-tg", api.TargetGroup())
@@ -44,19 +46,18 @@ func TestParseErrors(t *testing.T) {
 	}{
 		"not JSON":            {`"path": "web",`, `"path": "web"`, "line 2 is not JSON"},
 		"wrong type":          {`"port": 8080`, `"port": "8080"`, `service "web": port must be a whole number, not string`},
-		"unknown field":       {`"port": 8080`, `"prot": 8080`, `service "web": unknown field "prot"`},
+		"unknown field":       {`"port": 8080`, `"prot": 8080`, `service "web": unknown field "prot": did you mean "port"?`},
 		"no services":         {valid, `{"services": {}}`, `"services" is empty: add at least one entry`},
 		"not an object":       {valid, `[]`, "the document must be an object, not array"},
 		"services no object":  {valid, `{"services": []}`, `"services": the document must be an object, not array`},
 		"the same name twice": {`"api":`, `"web":`, `service "web" is defined twice: rename one of them`},
 		"routes no list":      {`["/*"]`, `"/*"`, `service "web": routes must be a list, not string`},
 		"path no string":      {`"path": "web"`, `"path": 1`, `service "web": path must be a string, not number`},
-		"two ports alike":     {`"port": 8080`, `"port": 8000`, `services "api" and "web" both have port 8000: give one of them another`},
 		"two routes alike":    {`["/*"]`, `["/api"]`, `services "api" and "web" both have route "/api"`},
 		"bad name":            {`"web":`, `"Web":`, `service "Web": the name must be`},
 		"path leaves":         {`"path": "web"`, `"path": "../web"`, `path "../web" must name a folder inside`},
 		"absolute path":       {`"path": "web"`, `"path": "/web"`, `path "/web" must name a folder inside`},
-		"unknown kind":        {`"nginx"`, `"python"`, `kind "python" must be "go" or "nginx"`},
+		"unknown kind":        {`"nginx"`, `"python"`, `kind "python" must be one of go, nginx, dockerfile, image`},
 		"privileged port":     {`8080`, `80`, "port 80 must be between 1024 and 65535"},
 		"health path":         {`"/healthz"`, `"healthz"`, `health_path "healthz" must begin`},
 		"no routes":           {`["/*"]`, `[]`, "routes is empty"},
@@ -73,6 +74,89 @@ func TestParseErrors(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n", "one line")
 		})
 	}
+}
+
+// TestEntries checks the optional fields. The test of Terraform's rules reads the same
+// table.
+func TestEntries(t *testing.T) {
+	data, err := os.ReadFile("testdata/entries.json")
+	require.NoError(t, err)
+	var entries []struct {
+		Name   string
+		Change map[string]any
+		Error  string
+	}
+	require.NoError(t, json.Unmarshal(data, &entries))
+	for _, tt := range entries {
+		t.Run(tt.Name, func(t *testing.T) {
+			entry := map[string]any{
+				"path": "web", "kind": "go", "port": 8000, "health_path": "/health", "routes": []string{"/*"},
+				"cpu": 256, "memory": 512, "desired_count": 1,
+			}
+			maps.Copy(entry, tt.Change)
+			file, err := json.Marshal(map[string]any{"services": map[string]any{tt.Name: entry}})
+			require.NoError(t, err)
+			_, err = platform.Parse(file)
+			if tt.Error == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, tt.Error)
+			require.NotContains(t, err.Error(), "\n", "one line")
+		})
+	}
+}
+
+// worker returns a services file of two entries: one of valid and one with fields changed.
+func worker(t *testing.T, fields string) []byte {
+	t.Helper()
+	entry := `{"path": "apps/api", "kind": "go", "cpu": 256, "memory": 512, "desired_count": 1`
+	if fields != "" {
+		entry += ", " + fields
+	}
+	return []byte(strings.Replace(valid, `"web":`, `"worker": `+entry+`}, "web":`, 1))
+}
+
+func TestSharedImage(t *testing.T) {
+	tests := map[string]struct{ fields, want string }{
+		"same build":      {"", "ecs-microservices-api"},
+		"default main":    {`"main": "./cmd/server"`, "ecs-microservices-api"},
+		"another main":    {`"main": "./cmd/worker"`, "ecs-microservices-worker"},
+		"own repository":  {`"repository": "team/worker"`, "team/worker"},
+		"another command": {`"command": ["work"]`, "ecs-microservices-api"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			p, err := platform.Parse(worker(t, tt.fields))
+			require.NoError(t, err)
+			require.Equal(t, []string{"api", "web", "worker"}, p.Names())
+			require.Equal(t, tt.want, p.Services[2].Repository())
+			require.False(t, p.Services[2].IsWeb())
+			require.False(t, p.Services[2].HasHealthCheck())
+		})
+	}
+}
+
+func TestNamesAreUnique(t *testing.T) {
+	for fields, want := range map[string]string{
+		`"family": "ecs-api-task"`:                                  `services "api" and "worker" both have family "ecs-api-task"`,
+		`"service": "ecs-api-service"`:                              `services "api" and "worker" both have service "ecs-api-service"`,
+		`"main": "./worker", "repository": "ecs-microservices-web"`: `services "web" and "worker" both have repository "ecs-microservices-web" for different images`,
+		`"secrets": {"A": "arn:aws:ssm:eu-west-1:000000000000:parameter/a", "B": "arn:aws:ssm:us-east-1:000000000000:parameter/b"}`: "secrets are in regions eu-west-1 and us-east-1",
+	} {
+		_, err := platform.Parse(worker(t, fields))
+		require.ErrorContains(t, err, want)
+	}
+	p, err := platform.Parse(worker(t, `"service": "ecs-api-service", "cluster": "other"`))
+	require.NoError(t, err)
+	require.Equal(t, "other", p.Services[2].ClusterName())
+}
+
+func TestCheckRegion(t *testing.T) {
+	p, err := platform.Parse(worker(t, `"secrets": {"A": "arn:aws:secretsmanager:us-east-1:000000000000:secret:a-AbCdEf:key::"}`))
+	require.NoError(t, err)
+	require.NoError(t, p.CheckRegion("us-east-1"))
+	require.EqualError(t, p.CheckRegion("eu-west-1"), `service "worker": a secret is in region us-east-1, and the service in eu-west-1: use a secret of the same region`)
 }
 
 func TestParseReportsAllErrors(t *testing.T) {

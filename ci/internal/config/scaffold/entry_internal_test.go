@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var orders = platform.Service{
-	Name: "orders", Path: "orders", Kind: platform.Go, Port: 8001, HealthPath: "/health",
+	Name: "orders", Build: platform.Build{Path: "orders", Kind: platform.Go}, Port: 8001, HealthPath: "/health",
 	Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 }
 

@@ -41,7 +41,7 @@ const (
 // the routes /NAME and /NAME/*, the smallest size and two tasks.
 func Default(p platform.Platform, name string, kind platform.Kind) platform.Service {
 	s := platform.Service{
-		Name: name, Path: name, Kind: kind, Port: firstGoPort, HealthPath: "/health",
+		Name: name, Build: platform.Build{Path: name, Kind: kind}, Port: firstGoPort, HealthPath: "/health",
 		Routes: []string{"/" + name, "/" + name + "/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 	}
 	if kind == platform.Nginx {

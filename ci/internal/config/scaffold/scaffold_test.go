@@ -56,7 +56,7 @@ func TestAddGo(t *testing.T) {
 	require.Equal(t, []string{"api", "orders", "web"}, now.Names())
 	require.Equal(t, added.Entry, now.Services[1])
 	require.Equal(t, platform.Service{
-		Name: "orders", Path: "orders", Kind: platform.Go, Port: 8001, HealthPath: "/health",
+		Name: "orders", Build: platform.Build{Path: "orders", Kind: platform.Go}, Port: 8001, HealthPath: "/health",
 		Routes: []string{"/orders", "/orders/*"}, CPU: 256, Memory: 512, DesiredCount: 2,
 	}, added.Entry)
 	require.Equal(t, []string{platform.ServicesFile, "go.work"}, added.Changed)
@@ -157,8 +157,7 @@ func TestAddErrors(t *testing.T) {
 		"a name too long":              {strings.Repeat("a", 26), platform.Go, nil, "the name must be 2 to 25"},
 		"no name":                      {"", platform.Go, nil, "the name must be 2 to 25"},
 		"a name with a quote":          {`o"rders`, platform.Go, nil, "the name must be 2 to 25"},
-		"an unknown kind":              {"orders", "python", nil, `kind "python" must be "go" or "nginx"`},
-		"a port that is taken":         {"orders", platform.Go, func(s *platform.Service) { s.Port = 8080 }, `services "orders" and "web" both have port 8080`},
+		"an unknown kind":              {"orders", "python", nil, `kind "python" must be one of go, nginx, dockerfile, image`},
 		"a privileged port":            {"orders", platform.Go, func(s *platform.Service) { s.Port = 80 }, "port 80 must be between 1024 and 65535"},
 		"port out of range":            {"orders", platform.Go, func(s *platform.Service) { s.Port = 65536 }, "port 65536 must be"},
 		"an odd size":                  {"orders", platform.Go, func(s *platform.Service) { s.CPU = 300 }, "cpu 300 is not a Fargate size"},

@@ -200,7 +200,7 @@ func (e *environment) createService(ctx context.Context, service platform.Servic
 			Alarms:                   &ecstypes.DeploymentAlarms{Enable: true, Rollback: true, AlarmNames: []string{alarmName(service)}},
 		},
 		LoadBalancers: []ecstypes.LoadBalancer{{
-			TargetGroupArn: &group, ContainerName: aws.String(service.Container()), ContainerPort: aws.Int32(int32(service.Port)),
+			TargetGroupArn: &group, ContainerName: aws.String(service.ContainerName()), ContainerPort: aws.Int32(int32(service.Port)),
 		}},
 		NetworkConfiguration: &ecstypes.NetworkConfiguration{AwsvpcConfiguration: &ecstypes.AwsVpcConfiguration{
 			Subnets: []string{"subnet-0c", "subnet-0d"}, SecurityGroups: []string{"sg-0"},
@@ -222,7 +222,7 @@ func taskDefinition(service platform.Service, imageReference string) *ecs.Regist
 		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate},
 		ExecutionRoleArn:        aws.String(executionRole), TaskRoleArn: aws.String(taskRole(service)),
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{
-			Name: aws.String(service.Container()), Image: &imageReference, Essential: aws.Bool(true),
+			Name: aws.String(service.ContainerName()), Image: &imageReference, Essential: aws.Bool(true),
 			StopTimeout:  aws.Int32(stopSeconds),
 			PortMappings: []ecstypes.PortMapping{{ContainerPort: aws.Int32(int32(service.Port)), Protocol: ecstypes.TransportProtocolTcp}},
 			Environment: []ecstypes.KeyValuePair{

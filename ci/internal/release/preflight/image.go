@@ -76,7 +76,7 @@ func (r *run) checkImages(ctx context.Context) {
 			r.add(usage("service %s: image %s is not pinned to a digest: use repository@sha256:…", s.Service.Name, s.Image))
 			continue
 		}
-		wanted[i] = append(wanted[i], imageUse{forRelease, s.Service.Name, s.Service.Container(), platformOf(s)})
+		wanted[i] = append(wanted[i], imageUse{forRelease, s.Service.Name, s.Service.ContainerName(), platformOf(s)})
 		for _, u := range otherImages(s) {
 			wanted[u.imageRef] = append(wanted[u.imageRef], u.imageUse)
 		}
@@ -111,7 +111,7 @@ func otherImages(s rollout.ServiceChange) (list []usedImage) {
 	add := func(p purpose, containers []ecstypes.ContainerDefinition) {
 		for _, c := range containers {
 			name, i := aws.ToString(c.Name), parseImageRef(aws.ToString(c.Image))
-			if seen[i] || p == forSidecar && name == s.Service.Container() {
+			if seen[i] || p == forSidecar && name == s.Service.ContainerName() {
 				continue
 			}
 			seen[i] = true

@@ -162,7 +162,7 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
 	}
-	container := d.service.target.Service.Container()
+	container := d.service.target.Service.ContainerName()
 	cause := report.Cause{
 		Task: aws.ToString(task.TaskArn), Count: 1,
 		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),

@@ -86,7 +86,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		s.note("%s: only ECS can restore the running version", notFoundError(s.From.TaskDefinition))
 		running = &types.TaskDefinition{TaskDefinitionArn: service.TaskDefinition}
 	}
-	s.From = versionOf(*running, tags, target.Service.Container())
+	s.From = versionOf(*running, tags, target.Service.ContainerName())
 	for _, d := range service.Deployments {
 		s.PreviousDeployments = append(s.PreviousDeployments, aws.ToString(d.Id))
 	}
@@ -195,7 +195,7 @@ func (e Engine) findPrevious(ctx context.Context, s *servicePlan) error {
 		s.note("%s: the version before the failed release cannot be restored", notFoundError(s.tags.from))
 		return nil
 	}
-	s.From, s.previous, s.previousTags, s.WasComplete = versionOf(*previous, tags, s.target.Service.Container()), previous, tags, true
+	s.From, s.previous, s.previousTags, s.WasComplete = versionOf(*previous, tags, s.target.Service.ContainerName()), previous, tags, true
 	switch now := s.service.DesiredCount; {
 	case s.tags.raised == 0 || now == 0:
 	case s.Count == nil:
@@ -249,7 +249,7 @@ func (s *servicePlan) planImage(running, template types.TaskDefinition, request 
 		s.running, s.wanted = registerInput(running), registerInput(template)
 		return s.planRevision(template, request)
 	}
-	container, version := s.target.Service.Container(), request.Version
+	container, version := s.target.Service.ContainerName(), request.Version
 	if s.From.Image == s.target.Image && s.From.SHA != "" {
 		version = s.From.SHA // an unchanged image keeps its version
 	}
@@ -297,7 +297,7 @@ func (s *servicePlan) failed() bool {
 
 // planRevision plans to deploy a revision as it is, or a copy of a deregistered one.
 func (s *servicePlan) planRevision(template types.TaskDefinition, request Request) error {
-	container := s.target.Service.Container()
+	container := s.target.Service.ContainerName()
 	s.To = report.Version{TaskDefinition: aws.ToString(template.TaskDefinitionArn), Image: imageOf(template, container), SHA: cmp.Or(s.newestTags.sha, request.Version)}
 	s.unchanged = s.runs(s.To.TaskDefinition) && !request.Force && !s.scalesToZero()
 	switch {

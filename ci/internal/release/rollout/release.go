@@ -170,7 +170,7 @@ func (p releasePlan) versions() map[string]string {
 		versions[s.Name] = ""
 		for _, c := range s.wanted.ContainerDefinitions {
 			for _, variable := range c.Environment {
-				if aws.ToString(c.Name) == s.target.Service.Container() && aws.ToString(variable.Name) == VersionVariable {
+				if aws.ToString(c.Name) == s.target.Service.ContainerName() && aws.ToString(variable.Name) == VersionVariable {
 					versions[s.Name] = aws.ToString(variable.Value)
 				}
 			}

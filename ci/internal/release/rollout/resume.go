@@ -115,7 +115,7 @@ func (e Engine) join(ctx context.Context, s *servicePlan) error {
 	s.unchanged, s.WasComplete, s.definition = false, true, nil
 	s.To, s.From, s.previous, s.previousTags = s.From, report.Version{TaskDefinition: s.tags.from}, previous, tags
 	if previous != nil {
-		s.From = versionOf(*previous, tags, s.target.Service.Container())
+		s.From = versionOf(*previous, tags, s.target.Service.ContainerName())
 	}
 	if s.tags.raised > 0 {
 		s.Count = &machine.CountChange{To: int32(s.tags.raised)}

@@ -302,7 +302,7 @@ func (e Engine) ImageTargets(ctx context.Context, cluster string, services []pla
 			}
 			seen[arn] = true
 			definition, _, err := e.findDefinition(ctx, arn)
-			if err != nil || definition == nil || imageOf(*definition, s.Container()) != target.Image {
+			if err != nil || definition == nil || imageOf(*definition, s.ContainerName()) != target.Image {
 				return false, err
 			}
 			target.Revision = arn

@@ -58,12 +58,12 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	at := all[0]
 	status.State, status.Detail = stateOf(at.described)
 	status.Version = report.Version{
-		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.Container()), SHA: at.tags.sha,
+		TaskDefinition: aws.ToString(at.described.TaskDefinition), Image: imageOf(*at.definition, s.ContainerName()), SHA: at.tags.sha,
 	}
 	status.Release, status.Strategy = at.tags.release, strategyOf(at.described)
 	status.Tasks = report.Tasks{Desired: at.described.DesiredCount, Running: at.described.RunningCount, Pending: at.described.PendingCount}
 	for _, d := range at.described.Deployments {
-		version, err := versions.version(ctx, aws.ToString(d.TaskDefinition), s.Container())
+		version, err := versions.version(ctx, aws.ToString(d.TaskDefinition), s.ContainerName())
 		if isNotFound(err) {
 			version, err = report.Version{TaskDefinition: aws.ToString(d.TaskDefinition)}, nil
 		}
@@ -148,7 +148,7 @@ func (e Engine) drift(ctx context.Context, at runningService) ([]string, error) 
 		return nil, err
 	}
 	if aws.ToString(newest.TaskDefinitionArn) != aws.ToString(at.definition.TaskDefinitionArn) {
-		container := at.service.Container()
+		container := at.service.ContainerName()
 		for _, c := range compare(registerInput(*at.definition), registerInput(*newest)) {
 			if c.Path == "containers."+container+".image" || c.Path == "containers."+container+".environment."+VersionVariable {
 				continue
@@ -178,7 +178,7 @@ func orNone(text string) string {
 func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
 	var past []report.PastRelease
 	_, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) {
-		version, err := versions.version(ctx, r.revision, s.Container())
+		version, err := versions.version(ctx, r.revision, s.ContainerName())
 		if err != nil {
 			version = report.Version{TaskDefinition: r.revision} // it may be deleted
 		}

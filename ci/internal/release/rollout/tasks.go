@@ -70,7 +70,7 @@ func addressOf(task types.Task) string {
 // service's own. The awslogs driver defines the name of the log stream:
 // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
 func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
-	container := s.target.Service.Container()
+	container := s.target.Service.ContainerName()
 	if c := failedContainer(task, container); c != nil {
 		container = aws.ToString(c.Name)
 	}

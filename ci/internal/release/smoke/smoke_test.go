@@ -25,9 +25,9 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var services = []platform.Service{
-	{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api", "/api/*", "/health"}},
-	{Name: "hidden", Kind: platform.Go, HealthPath: "/ping", Routes: []string{"/hidden/*"}},
-	{Name: "web", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/*"}},
+	{Name: "api", Build: platform.Build{Kind: platform.Go}, HealthPath: "/health", Routes: []string{"/api", "/api/*", "/health"}},
+	{Name: "hidden", Build: platform.Build{Kind: platform.Go}, HealthPath: "/ping", Routes: []string{"/hidden/*"}},
+	{Name: "web", Build: platform.Build{Kind: platform.Nginx}, HealthPath: "/healthz", Routes: []string{"/*"}},
 }
 
 func TestChecks(t *testing.T) {
@@ -46,10 +46,10 @@ func TestChecks(t *testing.T) {
 // TestChecksOfOverlappingRoutes: a path is checked for the service that handles it.
 func TestChecksOfOverlappingRoutes(t *testing.T) {
 	got := smoke.Checks([]platform.Service{
-		{Name: "api", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/*"}},
-		{Name: "probes", Kind: platform.Go, HealthPath: "/health", Routes: []string{"/api/health", "/health"}},
-		{Name: "landing", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/"}},
-		{Name: "web", Kind: platform.Nginx, HealthPath: "/healthz", Routes: []string{"/*"}},
+		{Name: "api", Build: platform.Build{Kind: platform.Go}, HealthPath: "/health", Routes: []string{"/api/*"}},
+		{Name: "probes", Build: platform.Build{Kind: platform.Go}, HealthPath: "/health", Routes: []string{"/api/health", "/health"}},
+		{Name: "landing", Build: platform.Build{Kind: platform.Nginx}, HealthPath: "/healthz", Routes: []string{"/"}},
+		{Name: "web", Build: platform.Build{Kind: platform.Nginx}, HealthPath: "/healthz", Routes: []string{"/*"}},
 	}, nil)
 	require.Equal(t, []smoke.Check{{Service: "api", Path: "/api/"}, {Service: "probes", Path: "/health"}, {Service: "web", Path: "/healthz"}}, got)
 }

@@ -61,7 +61,7 @@ func NewFleet(t testing.TB, o localaws.Options, count int, img v1.Image) *Fleet 
 	require.NoError(t, err)
 	for n := range count {
 		f.Services = append(f.Services, platform.Service{
-			Name: fmt.Sprintf("s%03d", n), Kind: platform.Go, Path: "backend", Port: 8000 + n, HealthPath: "/health",
+			Name: fmt.Sprintf("s%03d", n), Build: platform.Build{Path: "backend", Kind: platform.Go}, Port: 8000 + n, HealthPath: "/health",
 			Routes: []string{fmt.Sprintf("/s%03d/*", n)}, CPU: 256, Memory: 512, DesiredCount: 1,
 		})
 	}
@@ -119,7 +119,7 @@ func (f *Fleet) create(ctx context.Context, s platform.Service, image string) er
 		Family: aws.String(s.Family()), Cpu: aws.String("256"), Memory: aws.String("512"), NetworkMode: ecstypes.NetworkModeAwsvpc,
 		RequiresCompatibilities: []ecstypes.Compatibility{ecstypes.CompatibilityFargate}, ExecutionRoleArn: aws.String("arn:aws:iam::000000000000:role/exec"),
 		ContainerDefinitions: []ecstypes.ContainerDefinition{{
-			Name: aws.String(s.Container()), Image: &image, Essential: aws.Bool(true), StopTimeout: aws.Int32(2),
+			Name: aws.String(s.ContainerName()), Image: &image, Essential: aws.Bool(true), StopTimeout: aws.Int32(2),
 			LogConfiguration: &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwslogs, Options: map[string]string{
 				"awslogs-group": s.LogGroup(), "awslogs-region": platform.DefaultRegion, "awslogs-stream-prefix": "ecs",
 			}},

@@ -40,9 +40,11 @@ type Environment struct {
 	Region string `json:"region"`
 	// NamePrefix begins the names of all resources; empty means [Project].
 	NamePrefix string `json:"name_prefix"`
-	// StateKey is the key of the Terraform state in its bucket; empty means that of the
-	// configuration.
-	StateKey string `json:"state_key"`
+	// StateBucket, StateRegion and StateKey are where the Terraform state is; empty means
+	// the backend's settings in the configuration.
+	StateBucket string `json:"state_bucket"`
+	StateRegion string `json:"state_region"`
+	StateKey    string `json:"state_key"`
 	// Overrides replace fields of the services file, by service.
 	Overrides map[string]Override `json:"service_overrides"`
 
@@ -185,6 +187,26 @@ func checkDistinct(all []Environment) error {
 		return outcome.Usagef("%s: %w", EnvironmentsDir, err)
 	}
 	return nil
+}
+
+// Label returns the name for reports, which is empty for the environment of a tree without
+// files.
+func (e Environment) Label() string {
+	if e.File == "" {
+		return ""
+	}
+	return e.Name
+}
+
+// Backend returns the settings of the Terraform backend, as KEY=VALUE.
+func (e Environment) Backend() []string {
+	var settings []string
+	for _, s := range []struct{ key, value string }{{"bucket", e.StateBucket}, {"region", e.StateRegion}, {"key", e.StateKey}} {
+		if s.value != "" {
+			settings = append(settings, s.key+"="+s.value)
+		}
+	}
+	return settings
 }
 
 // Prefix returns the prefix of the names of all resources.

@@ -21,7 +21,7 @@ import (
 // run runs a task of a task definition and waits until it has a status.
 func run(p *localawstest.Platform, in *ecs.RunTaskInput, state string) ecstypes.Task {
 	p.Helper()
-	in.Cluster, in.NetworkConfiguration = aws.String("test"), localawstest.NetworkConfiguration
+	in.Cluster, in.NetworkConfiguration, in.LaunchType = aws.String("test"), localawstest.NetworkConfiguration, ecstypes.LaunchTypeFargate
 	out, err := p.ECS.RunTask(p.Context(), in)
 	p.RequireNoError(err)
 	return waitForStatus(p, *out.Tasks[0].TaskArn, state)

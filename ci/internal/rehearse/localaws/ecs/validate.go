@@ -15,15 +15,16 @@ import (
 
 // normalizeSizes converts sizes such as "1 vCPU" and "2 GB" to ECS's units.
 func normalizeSizes(in *awsecs.RegisterTaskDefinitionInput) {
-	convert := func(size *string, unit string) *string {
-		number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
-		value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-		if !ok || err != nil {
-			return size
-		}
-		return new(strconv.Itoa(int(value * 1024)))
+	in.Cpu, in.Memory = normalizeSize(in.Cpu, "vcpu"), normalizeSize(in.Memory, "gb")
+}
+
+func normalizeSize(size *string, unit string) *string {
+	number, ok := strings.CutSuffix(strings.ToLower(aws.ToString(size)), unit)
+	value, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if !ok || err != nil {
+		return size
 	}
-	in.Cpu, in.Memory = convert(in.Cpu, "vcpu"), convert(in.Memory, "gb")
+	return new(strconv.Itoa(int(value * 1024)))
 }
 
 var familyName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,255}$`)
@@ -37,7 +38,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 	case len(in.ContainerDefinitions) == 0:
 		return wire.Errorf("ClientException", "Container list cannot be empty.")
 	}
-	names := map[string]bool{}
+	names, essential := map[string]bool{}, false
 	for _, d := range in.ContainerDefinitions {
 		switch name := aws.ToString(d.Name); {
 		case name == "":
@@ -48,8 +49,14 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
 		}
 		names[*d.Name] = true
+		essential = essential || d.Essential == nil || *d.Essential
+		for _, m := range d.MountPoints {
+			if !slices.ContainsFunc(in.Volumes, func(v types.Volume) bool { return aws.ToString(v.Name) == aws.ToString(m.SourceVolume) }) {
+				return wire.Errorf("ClientException", "Unknown volume '%s'.", aws.ToString(m.SourceVolume))
+			}
+		}
 		if name := duplicateSecretName(d); name != "" {
-			return wire.Errorf("ClientException", "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'.", name)
+			return wire.Errorf("ClientException", duplicateSecret, name)
 		}
 		for _, m := range d.PortMappings {
 			if in.NetworkMode == types.NetworkModeAwsvpc && m.HostPort != nil && *m.HostPort != 0 && *m.HostPort != aws.ToInt32(m.ContainerPort) {
@@ -57,7 +64,10 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			}
 		}
 	}
-	if _, invalid := startOrder(in.ContainerDefinitions); invalid != "" {
+	if !essential {
+		return wire.Errorf("ClientException", "A task definition must have at least one essential container.")
+	}
+	if invalid := invalidDependency(in.ContainerDefinitions); invalid != "" {
 		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", invalid)
 	}
 	if err := validateTags(in.Tags); err != nil {
@@ -84,6 +94,8 @@ func validateTags(tags []types.Tag) error {
 	}
 	return nil
 }
+
+const duplicateSecret = "The secret name must be unique and not shared with any new or existing environment variables set on the container, such as '%s'."
 
 // duplicateSecretName returns the name of a secret that the container also uses for
 // another secret or variable, or "".
@@ -118,11 +130,8 @@ func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
 	if cpu == "" || memory == "" {
 		return wire.Errorf("ClientException", "Fargate requires that 'cpu' and 'memory' be defined at the task level.")
 	}
-	sizes, ok := fargateSizes[cpu]
-	mib, err := strconv.Atoi(memory)
-	fits := ok && err == nil && mib >= sizes[0] && mib <= sizes[1] && mib%sizes[2] == 0 && (cpu != "256" || mib != 1536)
-	if !fits {
-		return wire.Errorf("ClientException", "No Fargate configuration exists for given values: %s CPU, %s memory. See the Amazon ECS documentation for the valid values.", cpu, memory)
+	if err := validateFargateSize(cpu, memory); err != nil {
+		return err
 	}
 	for _, d := range in.ContainerDefinitions {
 		if d.LogConfiguration != nil && d.LogConfiguration.LogDriver == types.LogDriverAwslogs && in.ExecutionRoleArn == nil {
@@ -132,13 +141,32 @@ func validateFargate(in *awsecs.RegisterTaskDefinitionInput) error {
 	return nil
 }
 
+func validateFargateSize(cpu, memory string) error {
+	sizes, ok := fargateSizes[cpu]
+	mib, err := strconv.Atoi(memory)
+	fits := ok && err == nil && mib >= sizes[0] && mib <= sizes[1] && mib%sizes[2] == 0 && (cpu != "256" || mib != 1536)
+	if !fits {
+		return wire.Errorf("ClientException", "No Fargate configuration exists for given values: %s CPU, %s memory. See the Amazon ECS documentation for the valid values.", cpu, memory)
+	}
+	return nil
+}
+
+// validateNetwork validates the network configuration of a service or task.
+func validateNetwork(d *types.TaskDefinition, network *types.NetworkConfiguration) error {
+	given := network != nil && network.AwsvpcConfiguration != nil && len(network.AwsvpcConfiguration.Subnets) > 0
+	if d.NetworkMode == types.NetworkModeAwsvpc && !given {
+		return wire.Errorf("InvalidParameterException", "Network Configuration must be provided when networkMode 'awsvpc' is specified.")
+	}
+	return nil
+}
+
 // validateService validates a service before it is created or updated, as ECS does.
 func (c *ControlPlane) validateService(d *types.TaskDefinition, lbs []types.LoadBalancer, network *types.NetworkConfiguration, desired *int32) error {
 	if desired != nil && *desired < 0 {
 		return wire.Errorf("InvalidParameterException", "desiredCount cannot be negative")
 	}
-	if d.NetworkMode == types.NetworkModeAwsvpc && (network == nil || network.AwsvpcConfiguration == nil || len(network.AwsvpcConfiguration.Subnets) == 0) {
-		return wire.Errorf("InvalidParameterException", "Network Configuration must be provided when networkMode 'awsvpc' is specified.")
+	if err := validateNetwork(d, network); err != nil {
+		return err
 	}
 	for _, lb := range lbs {
 		group, container, port := aws.ToString(lb.TargetGroupArn), aws.ToString(lb.ContainerName), aws.ToInt32(lb.ContainerPort)

@@ -30,7 +30,6 @@ const (
 // capacityFailure is the reason of Fargate for a task that it has no capacity for.
 const capacityFailure = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
 
-
 // Fault describes which calls fail and how.
 type Fault struct {
 	Kind    FaultKind

@@ -52,8 +52,8 @@ func (l launch) validate(d *types.TaskDefinition) error {
 }
 
 // provider returns the capacity provider of the next task beside others: the first whose
-// base is not reached, otherwise the one with the least tasks for its weight. It is nil
-// for a launch type.
+// base is not reached, otherwise the one that would have the least tasks for its weight.
+// It is nil for a launch type.
 func (l launch) provider(tasks []*taskRun) *string {
 	if len(l.strategy) == 1 {
 		return l.strategy[0].CapacityProvider // whatever its weight
@@ -63,15 +63,18 @@ func (l launch) provider(tasks []*taskRun) *string {
 		running[aws.ToString(t.record.CapacityProviderName)]++
 	}
 	var next *types.CapacityProviderStrategyItem
+	var least float64
 	for i := range l.strategy {
 		item := &l.strategy[i]
 		n := running[*item.CapacityProvider]
 		if n < item.Base {
 			return item.CapacityProvider
 		}
-		// (n-base)/weight, compared without division
-		if item.Weight > 0 && (next == nil || (n-item.Base)*next.Weight < (running[*next.CapacityProvider]-next.Base)*item.Weight) {
-			next = item
+		if item.Weight == 0 {
+			continue
+		}
+		if load := float64(n-item.Base+1) / float64(item.Weight); next == nil || load < least || load == least && item.Weight > next.Weight {
+			next, least = item, load
 		}
 	}
 	if next == nil {

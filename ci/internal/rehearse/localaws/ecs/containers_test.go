@@ -2,6 +2,8 @@ package ecs_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -275,6 +277,32 @@ func TestContainersShareTheNetwork(t *testing.T) {
 	)
 	done := run(p, &ecs.RunTaskInput{TaskDefinition: &definition}, "STOPPED")
 	require.Equal(t, []int32{0, 0}, exitCodes(done))
+}
+
+// TestContainersHaveTheirOwnPorts runs two tasks of two containers that listen, where all
+// tasks share the machine's ports.
+func TestContainersHaveTheirOwnPorts(t *testing.T) {
+	t.Parallel()
+	p := localawstest.New(t, binary, localaws.Options{TimeScale: 5, Tasks: task.ModePort})
+	image := p.PushImage("one")
+	p.CreateService(registerContainers(
+		p, nil, containerDefinition("app", image, port(8000), health, after("proxy", ecstypes.ContainerConditionHealthy)),
+		containerDefinition("proxy", image, port(9000), health),
+	))
+	p.WaitStable()
+	require.Equal(t, "one", p.Version())
+	for _, running := range p.DescribeTasks(ecstypes.DesiredStatusRunning) {
+		require.NotEqual(t, output(p, running, "app"), output(p, running, "proxy"), "listening on …")
+		for i, name := range []string{"app", "proxy"} {
+			resp, err := http.Get(fmt.Sprintf("%s/v4/%s-%d", p.Server.Endpoint(), localawstest.TaskID(running), i))
+			require.NoError(t, err)
+			var seen struct{ Name string }
+			require.NoError(t, json.NewDecoder(resp.Body).Decode(&seen))
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, name, seen.Name)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 func TestVolumes(t *testing.T) {

@@ -119,6 +119,8 @@ func TestEveryFieldIsKept(t *testing.T) {
 	container := &in.ContainerDefinitions[0]
 	container.DependsOn = nil // of itself
 	container.MountPoints[0].SourceVolume = in.Volumes[0].Name
+	efs := in.Volumes[0].EfsVolumeConfiguration
+	efs.RootDirectory, efs.TransitEncryption = aws.String("/"), ecstypes.EFSTransitEncryptionEnabled
 	container.Secrets[0].Name = aws.String("OTHER")
 	requireRoundTrip(t, localawstest.Start(t, localaws.Options{}), in)
 }

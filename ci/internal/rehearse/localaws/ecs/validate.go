@@ -49,7 +49,7 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 			return wire.Errorf("ClientException", "Container name '%s' is used more than once.", name)
 		}
 		names[*d.Name] = true
-		essential = essential || d.Essential == nil || *d.Essential
+		essential = essential || isEssential(d)
 		for _, m := range d.MountPoints {
 			if !slices.ContainsFunc(in.Volumes, func(v types.Volume) bool { return aws.ToString(v.Name) == aws.ToString(m.SourceVolume) }) {
 				return wire.Errorf("ClientException", "Unknown volume '%s'.", aws.ToString(m.SourceVolume))
@@ -58,6 +58,9 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 		if name := duplicateSecretName(d); name != "" {
 			return wire.Errorf("ClientException", duplicateSecret, name)
 		}
+		if len(d.Secrets) > 0 && in.ExecutionRoleArn == nil {
+			return wire.Errorf("ClientException", "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'.")
+		}
 		for _, m := range d.PortMappings {
 			if in.NetworkMode == types.NetworkModeAwsvpc && m.HostPort != nil && *m.HostPort != 0 && *m.HostPort != aws.ToInt32(m.ContainerPort) {
 				return wire.Errorf("ClientException", "When networkMode=awsvpc, the host ports and container ports in port mappings must match.")
@@ -65,16 +68,63 @@ func validateDefinition(in *awsecs.RegisterTaskDefinitionInput) error {
 		}
 	}
 	if !essential {
-		return wire.Errorf("ClientException", "A task definition must have at least one essential container.")
+		return wire.Errorf("ClientException", "Task definition doesn't have any essential container.")
 	}
-	if invalid := invalidDependency(in.ContainerDefinitions); invalid != "" {
-		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", invalid)
+	if err := validateDependencies(in.ContainerDefinitions); err != nil {
+		return err
+	}
+	if err := validateVolumes(in.Volumes); err != nil {
+		return err
 	}
 	if err := validateTags(in.Tags); err != nil {
 		return err
 	}
 	if slices.Contains(in.RequiresCompatibilities, types.CompatibilityFargate) {
 		return validateFargate(in)
+	}
+	return nil
+}
+
+// isEssential reports whether a container is essential, which is the default.
+func isEssential(d types.ContainerDefinition) bool { return d.Essential == nil || *d.Essential }
+
+func validateDependencies(definitions []types.ContainerDefinition) error {
+	if invalid := invalidDependency(definitions); invalid != "" {
+		return wire.Errorf("ClientException", "Container dependencies are not valid: %s is unknown or depends on itself.", invalid)
+	}
+	for _, d := range definitions {
+		for _, dependency := range d.DependsOn {
+			i := slices.IndexFunc(definitions, func(other types.ContainerDefinition) bool { return *other.Name == *dependency.ContainerName })
+			switch dependency.Condition {
+			case types.ContainerConditionStart:
+			case types.ContainerConditionSuccess, types.ContainerConditionComplete:
+				if isEssential(definitions[i]) {
+					return wire.Errorf("ClientException", "A dependency container with SUCCESS or COMPLETE condition cannot be an essential container")
+				}
+			case types.ContainerConditionHealthy:
+				if newHealthCheck(definitions[i].HealthCheck) == nil {
+					return wire.Errorf("ClientException", "A dependency container with HEALTHY condition must have a health check: %s", *definitions[i].Name)
+				}
+			default:
+				return wire.Errorf("ClientException", "Invalid container dependency condition '%s'.", dependency.Condition)
+			}
+		}
+	}
+	return nil
+}
+
+func validateVolumes(volumes []types.Volume) error {
+	for _, v := range volumes {
+		efs := v.EfsVolumeConfiguration
+		if efs == nil || efs.AuthorizationConfig == nil {
+			continue
+		}
+		if root := aws.ToString(efs.RootDirectory); efs.AuthorizationConfig.AccessPointId != nil && root != "" && root != "/" {
+			return wire.Errorf("ClientException", `When using an EFS access point, the root directory must either be set to "/" or be omitted.`)
+		}
+		if efs.TransitEncryption != types.EFSTransitEncryptionEnabled {
+			return wire.Errorf("ClientException", "EFS volume %s: transit encryption must be enabled to use an access point or IAM authorization.", aws.ToString(v.Name))
+		}
 	}
 	return nil
 }

@@ -174,6 +174,19 @@ func TestSeveralContainers(t *testing.T) {
 			reason: "CannotPullContainerError: pull image manifest has been retried 1 time(s): failed to resolve ref public.ecr.aws/collector@sha256:" +
 				strings.Repeat("0", 64) + ": public.ecr.aws/collector@sha256:" + strings.Repeat("0", 64) + ": not found",
 		},
+		"a log through FireLens": {
+			containers: func(image string) []ecstypes.ContainerDefinition {
+				return []ecstypes.ContainerDefinition{
+					containerDefinition("log_router", image, command("hang"), func(d *ecstypes.ContainerDefinition) {
+						d.FirelensConfiguration = &ecstypes.FirelensConfiguration{Type: ecstypes.FirelensConfigurationTypeFluentbit}
+					}),
+					containerDefinition("main", image, command("exit", "0"), after("log_router", start), func(d *ecstypes.ContainerDefinition) {
+						d.LogConfiguration = &ecstypes.LogConfiguration{LogDriver: ecstypes.LogDriverAwsfirelens, Options: map[string]string{"Name": "firehose"}}
+					}),
+				}
+			},
+			stopCode: ecstypes.TaskStopCodeEssentialContainerExited, reason: "Essential container in task exited", codes: []int32{143, 0},
+		},
 		"environment files": {
 			containers: func(image string) []ecstypes.ContainerDefinition {
 				return []ecstypes.ContainerDefinition{containerDefinition("main", image, func(d *ecstypes.ContainerDefinition) {
@@ -194,8 +207,8 @@ func TestSeveralContainers(t *testing.T) {
 			require.Equal(t, test.stopCode, done.StopCode)
 			require.Equal(t, test.reason, *done.StoppedReason)
 			codes := exitCodes(done)
-			if codes[0] == 2 || codes[0] == 143 { // Go programs exit with 2 on SIGTERM unless they handle it
-				codes[0] = test.codes[0]
+			if codes[0] == 2 { // of a Go program that SIGTERM ends as the first process of its namespace
+				codes[0] = 143
 			}
 			require.Equal(t, test.codes, codes)
 			for i, reason := range test.reasons {

@@ -25,7 +25,8 @@ AWS_ENDPOINT_URL=… when it is ready.
 It can inject faults. --throttle enforces the request rates that AWS documents,
 --latency delays each call, and --fault makes calls fail: KIND[:key=value,…] with
 the kinds throttle, 5xx, reset, slow, expired-token, lost (the call succeeds but
-the response is lost), stale (reads return old data) and denied, and the keys
+the response is lost), stale (reads return old data), denied, capacity (RunTask
+starts nothing) and hidden (reads do not show new tasks for a while), and the keys
 service, action, rate (share of calls), times (maximum number), delay, and after
 (bytes of an upload to accept first).`,
 		Example: `  slipway local-aws

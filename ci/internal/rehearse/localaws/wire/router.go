@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -45,6 +46,11 @@ type Injection struct {
 	// that long ago, or the oldest.
 	RecordResponse bool
 	StaleBy        time.Duration
+	// Failure is the reason of the failures that the operation returns instead of its
+	// effect, if it can: RunTask.
+	Failure string
+	// HiddenFor is for how long a new resource is not visible to the operation.
+	HiddenFor time.Duration
 }
 
 // Router finds and runs the operation of a request and writes the response.
@@ -149,6 +155,7 @@ func (rt *Router) run(r *http.Request, p parsedRequest, call *Call, requestID st
 		case <-t.C:
 		}
 	}
+	ctx = context.WithValue(ctx, injectionKey{}, d)
 	failed := d.Err != nil || d.Reset
 	var body []byte
 	if !failed || d.Execute {
@@ -218,7 +225,9 @@ func (p parsedRequest) respond(w http.ResponseWriter, requestID string, body []b
 			body = EncodeXMLError(p.service.Namespace, requestID, e)
 		} else {
 			w.Header().Set("X-Amzn-Errortype", e.Code)
-			body, _ = json.Marshal(map[string]string{"__type": e.Code, "message": e.Message})
+			members := map[string]any{"__type": e.Code, "message": e.Message}
+			maps.Copy(members, e.Members)
+			body, _ = json.Marshal(members)
 		}
 		w.WriteHeader(e.Status)
 	}

@@ -109,3 +109,12 @@ func CallerAccessKey(ctx context.Context) string {
 	}
 	return ""
 }
+
+type injectionKey struct{}
+
+// InjectionOf returns the fault that is injected into a call, for the operations that
+// have faults of their own. It is zero outside a call.
+func InjectionOf(ctx context.Context) Injection {
+	d, _ := ctx.Value(injectionKey{}).(Injection)
+	return d
+}

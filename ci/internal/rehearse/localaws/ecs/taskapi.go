@@ -27,6 +27,14 @@ func (c *ControlPlane) pruneStoppedTasks() {
 	}
 }
 
+// RunTask runs tasks as the API's operation does, for other services of the embedded AWS.
+// The output does not change afterwards.
+func (c *ControlPlane) RunTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.runTask(ctx, in)
+}
+
 func (c *ControlPlane) runTask(ctx context.Context, in *awsecs.RunTaskInput) (*awsecs.RunTaskOutput, error) {
 	cl, err := c.clusterForCall(ctx, in.Cluster)
 	if err != nil {

@@ -155,6 +155,10 @@ func TestJobFaults(t *testing.T) {
 		"a server error":          {completes, completes, func(b *fixture) { b.ecs.failCall = failCalls("UpdateSchedule", "InternalServerException", 2) }, outcome.Done, ""},
 		"server errors for good": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = failCalls("UpdateSchedule", "InternalServerException", 1<<30)
+		}, outcome.Restored, "j: updating schedule"},
+		"unreachable for good": {completes, completes, func(b *fixture) {
+			b.ecs.failCall = after("UpdateSchedule", failCalls("GetSchedule", "InternalServerException", 1<<30))
+			b.ecs.loseResponse = loseFirst("UpdateSchedule")
 		}, outcome.Unrestored, "j: updating schedule"},
 		"server errors for a while": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = failCalls("UpdateSchedule", "InternalServerException", 7)

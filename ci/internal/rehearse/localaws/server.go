@@ -147,9 +147,12 @@ func (s *Server) setUp() error {
 	})
 	s.controlPlane = ecs.New(ecs.Config{
 		Scope: scope, Clock: c, Runtime: s.runtime, Balancer: s.balancer, Logs: streams,
-		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: s.roles.EnsureRole,
+		Secrets: secretResolver{secretStore, parameterStore}, Endpoint: s.Endpoint(), OnRole: func(arn string) { s.roles.EnsureRole(arn, "ecs-tasks.amazonaws.com") },
 	})
-	s.scheduler = scheduler.New(scheduler.Config{Scope: scope, Clock: c, Tasks: s.controlPlane})
+	s.scheduler = scheduler.New(scheduler.Config{
+		Scope: scope, Clock: c, Tasks: s.controlPlane,
+		OnRole: func(arn string) { s.roles.EnsureRole(arn, "scheduler.amazonaws.com") },
+	})
 	router := &wire.Router{
 		Services: []wire.Service{
 			s.controlPlane.Service(), s.store.Service(), s.balancer.Service(), streams.Service(),

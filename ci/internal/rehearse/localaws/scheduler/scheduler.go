@@ -32,6 +32,8 @@ type Config struct {
 	Scope wire.Scope
 	Clock *clock.Scaled
 	Tasks Tasks
+	// OnRole, if set, is called with the ARN of the role of each target.
+	OnRole func(arn string)
 }
 
 // Scheduler holds all schedules and runs them.
@@ -184,6 +186,9 @@ func (s *Scheduler) set(ctx context.Context, to *schedule, in scheduler.UpdateSc
 		return err
 	}
 	wire.RequirePermission(ctx, "iam", "PassRole", *in.Target.RoleArn, map[string]string{"iam:PassedToService": principal})
+	if s.cfg.OnRole != nil {
+		s.cfg.OnRole(*in.Target.RoleArn)
+	}
 	target := *in.Target
 	policy := types.RetryPolicy{MaximumEventAgeInSeconds: new(int32(24 * 60 * 60)), MaximumRetryAttempts: new(int32(185))}
 	if given := target.RetryPolicy; given != nil {

@@ -314,7 +314,10 @@ func TestFindings(t *testing.T) {
 			w.job(schedulertypes.ScheduleStateEnabled)
 			w.Server.DenyInSimulator("iam:PassRole", scheduleRole)
 		}, outcome.Failed, []string{"service api: schedule role " + scheduleRole + " may not be passed to schedules by arn:aws:iam::000000000000:user/local (implicitDeny of iam:PassRole): allow iam:PassRole on " + scheduleRole + " where iam:PassedToService is scheduler.amazonaws.com"}},
-		"a job's secret and role": {func(w *fixture) {
+		"a schedule for a cluster of another region": {func(w *fixture) {
+			w.job(schedulertypes.ScheduleStateEnabled).Target.Arn = aws.String("arn:aws:ecs:eu-west-1:000000000000:cluster/test")
+		}, outcome.Usage, []string{"service api: cluster test of its schedule is in region eu-west-1, but the configured region is us-east-1"}},
+		"a job's secret": {func(w *fixture) {
 			w.job(schedulertypes.ScheduleStateEnabled)
 			w.container().Secrets[2].ValueFrom = aws.String("/app/nope")
 		}, outcome.Failed, []string{"service api: parameter /app/nope does not exist"}},

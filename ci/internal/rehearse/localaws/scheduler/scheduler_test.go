@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,8 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"dagger/slipway/internal/clock"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/rehearse/localaws"
 	"dagger/slipway/internal/rehearse/localaws/localawstest"
+	"dagger/slipway/internal/release/rollout"
+	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -196,6 +202,36 @@ func TestScheduleDeadLetter(t *testing.T) {
 	eventually(t, func() bool { return len(p.Server.DeadLetters()) > 0 })
 	letter := p.Server.DeadLetters()[0]
 	require.Equal(t, []any{"ecs-job-schedule", queue, "ClusterNotFoundException", 1}, []any{letter.Schedule, letter.Queue, letter.Code, letter.Attempts})
+}
+
+// TestReleaseOfAJob releases a job alone, and lists the calls, for which a deploy role needs
+// permission.
+func TestReleaseOfAJob(t *testing.T) {
+	p := localawstest.Start(t, localaws.Options{TimeScale: 600})
+	_, err := p.Scheduler.CreateSchedule(t.Context(), input(register(p)))
+	require.NoError(t, err)
+	before := len(p.Server.Calls())
+	engine := rollout.Engine{ECS: p.ECS, Logs: p.Logs, Schedules: p.Scheduler, Clock: clock.Real{}, Event: func(string, string) {}}
+	job := platform.Service{Name: "job", Schedule: "rate(1 minute)", Names: platform.Names{Cluster: "jobs"}}
+	got := engine.Release(t.Context(), rollout.Request{Version: "1", Targets: []rollout.Target{{Service: job, Image: "127.0.0.1:1/none@sha256:1"}}})
+	require.Equal(t, outcome.Done, got.ExitCode, got.Error)
+	calls := map[string]bool{}
+	for _, call := range p.Server.Calls()[before:] {
+		calls[call.Service+":"+call.Action] = true
+	}
+	require.Equal(t, map[string]bool{
+		"scheduler:GetSchedule": true, "scheduler:UpdateSchedule": true, "iam:PassRole": true,
+		"ecs:DescribeTaskDefinition": true, "ecs:RegisterTaskDefinition": true, "ecs:TagResource": true,
+	}, calls)
+	runs := func() []report.JobRun {
+		status, err := engine.Status(t.Context(), []platform.Service{job})
+		require.NoError(t, err)
+		require.Equal(t, got.Services[0].To.TaskDefinition, status.Services[0].Version.TaskDefinition)
+		return status.Services[0].Job.Runs
+	}
+	eventually(t, func() bool {
+		return slices.ContainsFunc(runs(), func(r report.JobRun) bool { return r.TaskDefinition == got.Services[0].To.TaskDefinition && r.Failed() })
+	})
 }
 
 // TestScheduleUnmodifiedClients uses boto3 and the AWS CLI, which validate the responses

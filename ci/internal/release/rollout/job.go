@@ -31,12 +31,26 @@ type Schedules interface {
 	UpdateSchedule(context.Context, *scheduler.UpdateScheduleInput, ...func(*scheduler.Options)) (*scheduler.UpdateScheduleOutput, error)
 }
 
-// Limits on retries of the calls that update a schedule. Both are harmless when repeated.
-const (
-	schedulePause = time.Second
-	scheduleTries = 5  // calls without a conclusive response
-	throttleTries = 60 // throttled calls
+// retryLimits limit the retries of the calls that set a schedule, which are harmless when
+// repeated. Throttled calls are retried until the timeout.
+type retryLimits struct {
+	timeout           time.Duration
+	unknown, rejected int // tries without a conclusive response, and rejected ones
+}
+
+var (
+	updateLimits = retryLimits{timeout: 2 * time.Minute, unknown: 5, rejected: 1}
+	onceLimits   = retryLimits{unknown: 1, rejected: 1}
 )
+
+// putBackLimits are those of putting back a schedule: IAM is eventually consistent, and
+// nothing is lost by another try.
+func (r *run) putBackLimits() retryLimits {
+	return retryLimits{timeout: r.request.RestoreTimeout, unknown: 1 << 30, rejected: 5}
+}
+
+// schedulePause is the pause between two tries.
+const schedulePause = time.Second
 
 // schedule returns the schedule of a job, whose target runs a revision on ECS.
 func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.GetScheduleOutput, error) {
@@ -172,7 +186,7 @@ func (r *run) updateJobs(ctx context.Context) error {
 		if j.Count != nil {
 			state = stateOfCount(j.Count.To)
 		}
-		err := r.retrySchedule(ctx, throttleTries, func() error {
+		err := r.retrySchedule(ctx, updateLimits, func() error {
 			return r.setSchedule(ctx, j, j.To.TaskDefinition, []string{j.restored, j.To.TaskDefinition}, state)
 		})
 		j.duration = r.Clock.Now().Sub(j.started)
@@ -190,8 +204,8 @@ func (r *run) updateJobs(ctx context.Context) error {
 	return nil
 }
 
-// restoreJobs puts back the schedules that may have been updated, with so many tries each.
-func (r *run) restoreJobs(ctx context.Context, tries int) {
+// restoreJobs puts back the schedules that may have been updated, within limits.
+func (r *run) restoreJobs(ctx context.Context, limits retryLimits) {
 	for _, j := range r.jobs {
 		if !j.touched || j.result == report.Restored {
 			continue
@@ -200,7 +214,7 @@ func (r *run) restoreJobs(ctx context.Context, tries int) {
 		if j.Count != nil {
 			state = stateOfCount(j.Count.From)
 		}
-		j.restoreErr = r.retrySchedule(ctx, tries, func() error { return r.restoreJob(ctx, j, state) })
+		j.restoreErr = r.retrySchedule(ctx, limits, func() error { return r.restoreJob(ctx, j, state) })
 		j.duration = r.Clock.Now().Sub(j.started)
 		if j.result = report.Restored; j.restoreErr != nil {
 			j.result = report.Failed
@@ -272,22 +286,25 @@ func (r *run) setSchedule(ctx context.Context, j *jobRollout, revision string, k
 	return err
 }
 
-// retrySchedule calls a function until it succeeds, or until its error is conclusive or has
-// been returned so often. Throttled calls change nothing and are retried for a minute.
-func (r *run) retrySchedule(ctx context.Context, throttled int, call func() error) error {
-	for try := 1; ; try++ {
+// retrySchedule calls a function until it succeeds, or the limits are exceeded, or its error
+// is one that no retry mends.
+func (r *run) retrySchedule(ctx context.Context, limits retryLimits, call func() error) error {
+	deadline := r.Clock.Now().Add(limits.timeout)
+	tries := map[machine.CallStatus]int{}
+	for {
 		err := call()
 		if err == nil {
 			return nil
 		}
 		r.renew(err)
-		switch status := callStatus(err); {
+		status := callStatus(err)
+		tries[status]++
+		switch {
 		case errors.As(err, new(changedError)), errors.As(err, new(missingError)), outcome.Of(err) == outcome.Refused:
 			return err
-		case status == machine.Rejected, status == machine.Unknown && try >= min(scheduleTries, throttled), try >= throttled:
+		case tries[machine.Unknown] >= limits.unknown, tries[machine.Rejected] >= limits.rejected, !r.Clock.Now().Before(deadline):
 			return err
-		}
-		if ctx.Err() != nil {
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		}
 		if err := r.Clock.Sleep(ctx, schedulePause); err != nil {

@@ -156,6 +156,18 @@ func TestJobFaults(t *testing.T) {
 		"server errors for good": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = failCalls("UpdateSchedule", "InternalServerException", 1<<30)
 		}, outcome.Restored, "j: updating schedule"},
+		"unreachable for three minutes": {completes, completes, func(b *fixture) {
+			var since time.Time
+			b.ecs.failCall = func(operation, _ string) error {
+				if operation == "UpdateSchedule" && since.IsZero() {
+					since = b.ecs.clock.Now()
+				}
+				if !since.IsZero() && b.ecs.clock.Now().Sub(since) < 3*time.Minute {
+					return apiError("ExpiredTokenException")
+				}
+				return nil
+			}
+		}, outcome.Restored, "j: updating schedule"},
 		"unreachable for good": {completes, completes, func(b *fixture) {
 			b.ecs.failCall = after("UpdateSchedule", failCalls("GetSchedule", "InternalServerException", 1<<30))
 			b.ecs.loseResponse = loseFirst("UpdateSchedule")
@@ -419,4 +431,81 @@ func TestStatusAndDiffOfAJob(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, diff.Services[0].Changed)
 	require.Equal(t, "containers.j.image", diff.Services[0].Changes[0].Path, diff.Services[0].Changes)
+}
+
+// TestKilledBeforeTheJob leaves the schedule to the next process, which updates no service.
+func TestKilledBeforeTheJob(t *testing.T) {
+	killedRelease := func() *fixture {
+		b := newFixture(completes, completes)
+		b.addJob(oldImage, "good@sha256:new")
+		dead := false
+		b.ecs.failCall = func(operation, _ string) error {
+			if dead = dead || operation == "UpdateSchedule"; dead {
+				return errKilled
+			}
+			return nil
+		}
+		b.request.RestoreTimeout = time.Second
+		b.engine.Release(t.Context(), b.request)
+		restartProcess(b)
+		b.request.RestoreTimeout = 0
+		require.Equal(t, []string{"good@sha256:new", "good@sha256:new", oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")})
+		return b
+	}
+	t.Run("deployed again", func(t *testing.T) {
+		b := killedRelease()
+		status, err := b.engine.Status(t.Context(), b.services())
+		require.NoError(t, err)
+		require.Equal(t, []string{"j"}, status.Unfinished.Missing)
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
+		require.Zero(t, b.ecs.count("UpdateService")+b.ecs.count("RegisterTaskDefinition"))
+		require.Equal(t, "good@sha256:new", b.ecs.running("j"))
+	})
+	t.Run("the job fails again", func(t *testing.T) {
+		b := killedRelease()
+		b.ecs.failCall = failCalls("UpdateSchedule", "AccessDeniedException", 1<<30)
+		got := b.engine.Release(t.Context(), b.request)
+		require.Equal(t, outcome.Restored, got.ExitCode, "%s\n%s", got.Error, b.log())
+		requireAllOrNothing(t, b, got)
+	})
+	t.Run("rolled back", func(t *testing.T) {
+		b := killedRelease()
+		require.Equal(t, outcome.Done, b.rollBack(t).ExitCode, b.log())
+		require.Equal(t, []string{oldImage, oldImage, oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")})
+	})
+}
+
+// TestRollbackOfAJobKilledAtEveryCall kills a rollback at each of its calls. Two more
+// rollbacks end at the same version.
+func TestRollbackOfAJobKilledAtEveryCall(t *testing.T) {
+	for _, status := range []types.TaskDefinitionStatus{types.TaskDefinitionStatusActive, types.TaskDefinitionStatusInactive} {
+		released := func() *fixture {
+			b := newFixture(completes, completes)
+			b.addJob(oldImage, "good@sha256:new")
+			require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
+			for _, name := range []string{"a", "b", "j"} {
+				b.ecs.remove("arn:aws:ecs:us-east-1:1:task-definition/ecs-"+name+"-task:1", status)
+			}
+			b.ecs.calls = nil
+			return b
+		}
+		whole := released()
+		whole.rollBack(t)
+		for n := range whole.ecs.calls {
+			for _, late := range []bool{false, true} {
+				b := released()
+				killAt(b, n, late)
+				if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
+					b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+				}
+				restartProcess(b)
+				for range 2 {
+					got := b.rollBack(t)
+					require.Equal(t, outcome.Done, got.ExitCode, "call %d: %s\n%s", n, got.Error, b.log())
+					require.Equal(t, []string{oldImage, oldImage, oldImage}, []string{b.ecs.running("a"), b.ecs.running("b"), b.ecs.running("j")}, "%s, call %d, takes effect %v\n%s", status, n, late, b.log())
+				}
+			}
+		}
+	}
 }

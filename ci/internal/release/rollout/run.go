@@ -52,7 +52,7 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 		r.reportEvents()
 		if r.machine.Stage() == machine.Restoring && !putBack { // before the services, which take longer
 			putBack = true
-			r.restoreJobs(context.WithoutCancel(ctx), 1)
+			r.restoreJobs(context.WithoutCancel(ctx), onceLimits)
 		}
 		if r.machine.Stage() == machine.Restoring && !diagnosed {
 			diagnosed = true
@@ -63,7 +63,7 @@ func (r *run) drive(ctx context.Context, versions map[string]string) {
 	}
 	r.reportEvents()
 	if r.machine.Cause() != nil {
-		r.restoreJobs(context.WithoutCancel(ctx), throttleTries)
+		r.restoreJobs(context.WithoutCancel(ctx), r.putBackLimits())
 	}
 }
 

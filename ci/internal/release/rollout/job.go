@@ -56,7 +56,7 @@ const schedulePause = time.Second
 func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.GetScheduleOutput, error) {
 	name := job.ScheduleName()
 	if e.Schedules == nil {
-		return nil, outcome.Usagef("job %s: no client of EventBridge Scheduler", job.Name)
+		return nil, fmt.Errorf("job %s: no client of EventBridge Scheduler", job.Name)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()

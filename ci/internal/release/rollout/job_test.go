@@ -380,7 +380,7 @@ func TestJobCannotBePlanned(t *testing.T) {
 			b.schedule().Target.EcsParameters.TaskDefinitionArn = aws.String("arn:aws:ecs:us-east-1:1:task-definition/ecs-j-task")
 		}, outcome.Refused, "set a revision in its target, such as ecs-j-task:1"},
 		"denied":    {func(b *fixture) { b.ecs.failCall = failCalls("GetSchedule", "AccessDeniedException", 9) }, outcome.Failed, "reading schedule ecs-j-schedule: "},
-		"no client": {func(b *fixture) { b.engine.Schedules = nil }, outcome.Usage, "no client of EventBridge Scheduler"},
+		"no client": {func(b *fixture) { b.engine.Schedules = nil }, outcome.Failed, "no client of EventBridge Scheduler"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

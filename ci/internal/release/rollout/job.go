@@ -63,7 +63,7 @@ func (e Engine) schedule(ctx context.Context, job platform.Service) (*scheduler.
 	out, err := e.Schedules.GetSchedule(ctx, &scheduler.GetScheduleInput{Name: &name})
 	switch {
 	case isCode(err, "ResourceNotFoundException"):
-		return nil, missingError("schedule " + name + " does not exist")
+		return nil, missingError(fmt.Sprintf("schedule %s does not exist", name))
 	case err != nil:
 		return nil, fmt.Errorf("reading schedule %s: %w", name, err)
 	case out.Target == nil || out.Target.EcsParameters == nil:

@@ -82,8 +82,10 @@ func (r *run) step(ctx context.Context, versions map[string]string, limiter upda
 	if r.machine.Stage() == machine.Restoring {
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := r.Clock.Sleep(ctx, r.machine.PollInterval(r.Clock.Now())); err != nil {
-		return // interrupted
+	if len(r.services) > 0 { // jobs alone have nothing to wait for
+		if err := r.Clock.Sleep(ctx, r.machine.PollInterval(r.Clock.Now())); err != nil {
+			return // interrupted
+		}
 	}
 	observed, err := r.observe(ctx)
 	switch {

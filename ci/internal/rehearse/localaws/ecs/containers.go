@@ -97,6 +97,7 @@ func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) t
 	spec := task.Spec{
 		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
 		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
+		OneOff: t.service == nil,
 	}
 	for _, m := range d.MountPoints {
 		spec.Mounts = append(spec.Mounts, task.Mount{

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -43,7 +42,6 @@ type fakeBuilder struct {
 	leaked, history string
 	noOCI           bool // docker's own driver
 
-	mu       sync.Mutex
 	commands []string // that build
 	secrets  map[string]string
 	image    v1.Image
@@ -56,8 +54,6 @@ func (f *fakeBuilder) Run(_ context.Context, s step.Step, dir string) (step.Resu
 	}
 	args := s.Expand(dir).Args
 	command := strings.Join(s.Args, " ")
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	flag := func(prefix string) string {
 		n := slices.IndexFunc(args, func(arg string) bool { return strings.HasPrefix(arg, prefix) })
 		if n < 0 {

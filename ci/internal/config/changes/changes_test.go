@@ -49,6 +49,8 @@ func TestSince(t *testing.T) {
 			dir := sourcetest.New(t)
 			if tt.services != "" {
 				sourcetest.Write(t, dir, platform.ServicesFile, tt.services)
+				sourcetest.Write(t, dir, "app/main.py", "")
+				sourcetest.Write(t, dir, "docs/app.Dockerfile", "FROM scratch")
 				sourcetest.Commit(t, dir, "services")
 			}
 			before := head(t, dir)

@@ -184,7 +184,7 @@ func (b Builder) buildDockerfile(ctx context.Context, builder DockerfileBuilder,
 		Dir:  dir, Platform: target, Build: service.Build, Secrets: secrets,
 	})
 	if failed := (*BuildError)(nil); errors.As(err, &failed) {
-		failed.Output = leak.Redact(secrets.Redact(failed.Output))
+		failed.Output = leak.Redact(secrets.Redact(strings.ReplaceAll(failed.Output, dir+string(filepath.Separator), "")))
 		return nil, fmt.Errorf("%s for %s: %w", service.DockerfilePath(), target, failed)
 	}
 	if err != nil {

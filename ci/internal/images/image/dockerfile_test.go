@@ -68,7 +68,7 @@ func (f *fakeBuilder) Run(_ context.Context, s step.Step, dir string) (step.Resu
 		f.commands, f.secrets = append(f.commands, command), s.Secrets
 		target := flag("--platform=")
 		if f.fail != nil && f.fail(target) != "" {
-			return step.Result{ExitCode: 1, Stderr: f.fail(target)}, nil
+			return step.Result{ExitCode: 1, Stderr: strings.ReplaceAll(f.fail(target), step.Out, dir)}, nil
 		}
 		dockerfile, err := os.ReadFile(flag("--file="))
 		require.NoError(f.t, err)
@@ -211,8 +211,8 @@ func TestDockerfileFails(t *testing.T) {
 		"no builder": {fake: fakeBuilder{}, code: outcome.Failed, want: []string{
 			"building app: none of docker buildx, podman and buildah works here, and a Dockerfile needs one: install Docker (https://docs.docker.com/engine/install), podman or buildah (apt-get install buildah), or run it with Dagger",
 		}},
-		"a step fails": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "podman", fail: failing(strings.Repeat("earlier\n", 30) + "+ login abcdefghijkl\nError: no such file: main.js")}, code: outcome.Failed, want: []string{
-			"building app: app/Dockerfile for linux/amd64: podman failed:\nearlier", "+ login (hidden)\nError: no such file: main.js",
+		"a step fails": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "podman", fail: failing(strings.Repeat("earlier\n", 30) + "+ login abcdefghijkl\nError: no such file: @out@/context/main.js")}, code: outcome.Failed, want: []string{
+			"building app: app/Dockerfile for linux/amd64: podman failed:\nearlier", "+ login (hidden)\nError: no such file: context/main.js",
 		}},
 		"the secret is not set":    {fields: secret, fake: fakeBuilder{program: "podman"}, code: outcome.Usage, want: []string{"build secret SLIPWAY_TEST_TOKEN of app has no value: set the environment variable SLIPWAY_TEST_TOKEN, or with Dagger --build-secrets=env://SLIPWAY_TEST_TOKEN"}},
 		"the secret is in a layer": {fields: secret, token: "abcdefghijkl", fake: fakeBuilder{program: "buildah", leaked: "x abcdefghijkl"}, code: outcome.Usage, want: []string{"build secret SLIPWAY_TEST_TOKEN of app is in layer 1 of the image", "RUN --mount=type=secret,id=SLIPWAY_TEST_TOKEN"}},

@@ -63,8 +63,8 @@ type DockerfileBuild struct {
 const (
 	ContextFolder  = "context"
 	DockerfileName = "Dockerfile"
-	// archiveName and layoutName are what a builder writes: an archive of one image in the
-	// format of docker save, or in OCI's; or an OCI layout.
+	// ArchiveName and LayoutName are what a builder writes: an archive of one image in the
+	// format of docker save or OCI's, or an OCI layout.
 	ArchiveName = "image.tar"
 	LayoutName  = "layout"
 )
@@ -368,14 +368,12 @@ func writeContext(dir string, service platform.Service, files []contextFile) err
 // build secrets, which a digest could reveal.
 func inputsDigest(service platform.Service, platforms []v1.Platform, files []contextFile) (string, error) {
 	sum := sha256.New()
-	build := service.Build
-	build.BuildSecrets = slices.Sorted(slices.Values(build.BuildSecrets))
 	settings, err := json.Marshal(struct {
 		Version       int
 		Build         string
 		Platforms     []string
 		Architectures []string
-	}{1, build.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
+	}{1, service.Build.Key(), platformNames(platforms), slices.Sorted(slices.Values(service.ImageOf().Architectures))})
 	if err != nil {
 		return "", err
 	}

@@ -109,8 +109,7 @@ func (h hostBuilder) BuildDockerfile(ctx context.Context, build DockerfileBuild)
 		return err
 	}
 	_, err = h.run(ctx, build, step.Step{Name: build.Name + ": export", Args: h.program.Command("save", "--output="+step.Out+"/"+ArchiveName, id)})
-	_, removeErr := h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: h.program.Command("image", "rm", "--no-prune", id)})
-	_ = removeErr // it may have a tag of the user's
+	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: h.program.Command("image", "rm", "--no-prune", id)}) // it may have a tag of the user's
 	return err
 }
 
@@ -129,8 +128,7 @@ func (h hostBuilder) buildAndPush(ctx context.Context, build DockerfileBuild) er
 	if h.program.Name == tool.Podman.Name {
 		remove = h.program.Command("rmi", "--no-prune", id) // keep the cached layers
 	}
-	_, removeErr := h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: remove})
-	_ = removeErr // it may have a tag of the user's
+	_, _ = h.run(ctx, build, step.Step{Name: build.Name + ": remove", Args: remove}) // it may have a tag of the user's
 	return err
 }
 
@@ -138,7 +136,6 @@ func (h hostBuilder) buildAndPush(ctx context.Context, build DockerfileBuild) er
 // can do so.
 func (h hostBuilder) buildStep(build DockerfileBuild, output ...string) step.Step {
 	args := []string{"build"}
-	secret := "--secret=id=%[1]s,env=%[1]s"
 	fixed := []string{"--format=oci", "--timestamp=0"}
 	if h.program.Name == tool.Docker.Name {
 		args = []string{"buildx", "build"}
@@ -153,7 +150,7 @@ func (h hostBuilder) buildStep(build DockerfileBuild, output ...string) step.Ste
 		args = append(args, "--build-arg="+name+"="+build.Build.BuildArgs[name])
 	}
 	for _, id := range slices.Sorted(maps.Keys(build.Secrets)) {
-		args = append(args, fmt.Sprintf(secret, id))
+		args = append(args, fmt.Sprintf("--secret=id=%[1]s,env=%[1]s", id))
 	}
 	args = append(append(args, output...), step.Out+"/"+ContextFolder)
 	return step.Step{Name: build.Name, Args: h.program.Command(args...), Env: map[string]string{"SOURCE_DATE_EPOCH": "0"}, Secrets: build.Secrets}

@@ -82,7 +82,7 @@ func (p Platform) validate() error {
 			problems = append(problems, fmt.Errorf("services %q and %q both have service %q: give one of them another", other, s.Name, s.ServiceName()))
 		}
 		services[name] = s.Name
-		if other, taken := repositories[s.Repository()]; taken && other.Build.key() != s.Build.key() {
+		if other, taken := repositories[s.Repository()]; taken && other.Build.Key() != s.Build.Key() {
 			problems = append(problems, fmt.Errorf("services %q and %q both have repository %q for different images: give one of them another", other.Name, s.Name, s.Repository()))
 		}
 		repositories[s.Repository()] = s

@@ -259,16 +259,19 @@ func (r *rehearsal) smokeTest(ctx context.Context, version string) error {
 }
 
 func (r *rehearsal) notes() []string {
-	var withoutBase []string
+	var notes, withoutBase []string
 	for _, img := range r.images.next {
-		if img.MissingBase != "" {
+		switch {
+		case img.MissingBase != "" && img.Service.Kind == platform.Nginx:
 			withoutBase = append(withoutBase, img.Service.Name)
+		case img.MissingBase != "":
+			notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of %s: %s", img.Service.Name, img.MissingBase))
 		}
 	}
-	if len(withoutBase) == 0 {
-		return nil
+	if len(withoutBase) > 0 {
+		notes = append(notes, "built without the base image, site served by the embedded load balancer: "+strings.Join(withoutBase, ", "))
 	}
-	return []string{"built without the base image, site served by the embedded load balancer: " + strings.Join(withoutBase, ", ")}
+	return notes
 }
 
 // trafficPaths returns one path of each service.

@@ -123,6 +123,7 @@ func (t *taskRun) containerSpec(i int, img *task.Image) task.Spec {
 	spec := task.Spec{
 		Name: *d.Name, Image: img, EntryPoint: d.EntryPoint, Command: d.Command,
 		WorkDir: aws.ToString(d.WorkingDirectory), User: aws.ToString(d.User), ReadOnly: aws.ToBool(d.ReadonlyRootFilesystem),
+		OneOff: t.service == nil,
 	}
 	for _, m := range d.MountPoints {
 		spec.Mounts = append(spec.Mounts, t.mount(m))

@@ -20,6 +20,7 @@ type Spec struct {
 	Ports      []int    // containerPorts
 	ReadOnly   bool     // the root file system is read-only (ModeNamespace)
 	Mounts     []Mount  // the task's volumes (ModeNamespace)
+	OneOff     bool     // of a task that no service runs
 	Output     LogFunc  // nil drops the output
 }
 

@@ -49,21 +49,6 @@ output "repository_urls" {
   value       = local.repository_urls
 }
 
-output "schedules" {
-  description = "EventBridge Scheduler schedule names by job."
-  value       = { for name, schedule in aws_scheduler_schedule.job : name => schedule.name }
-}
-
-output "dead_letter_queues" {
-  description = "SQS queue URLs of runs that did not start, by job."
-  value       = { for name, queue in aws_sqs_queue.job : name => queue.url }
-}
-
-output "security_group_ids" {
-  description = "Security group IDs of tasks, by service: an EFS file system or a database must be open to them."
-  value       = { for name, group in aws_security_group.service : name => group.id }
-}
-
 output "service_names" {
   description = "ECS service names by service."
   value       = { for name, s in aws_ecs_service.service : name => s.name }

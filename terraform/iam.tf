@@ -66,7 +66,7 @@ locals {
     for from in sources : startswith(from, "arn:") ? from : "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/${trimprefix(from, "/")}" if !can(regex("^arn:[^:]+:secretsmanager:", from))
   ]) }
   with_secrets    = { for name, s in local.services : name => s if length(local.secret_sources[name]) > 0 }
-  execution_roles = { for name in keys(local.services) : name => try(aws_iam_role.own_execution[name], aws_iam_role.execution) }
+  execution_roles = { for name in keys(local.services) : name => contains(keys(local.with_secrets), name) ? aws_iam_role.own_execution[name] : aws_iam_role.execution }
 }
 
 resource "aws_iam_role" "own_execution" {

@@ -110,7 +110,7 @@ resource "aws_iam_role_policy" "schedule" {
         Effect    = "Allow"
         Action    = "ecs:RunTask"
         Resource  = "arn:${local.partition}:ecs:${var.region}:${local.account}:task-definition/${each.value.family}:*"
-        Condition = { ArnEquals = { "ecs:cluster" = aws_ecs_cluster.main.arn } }
+        Condition = { ArnEquals = { "ecs:cluster" = "arn:${local.partition}:ecs:${var.region}:${local.account}:cluster/${local.cluster}" } }
       },
       {
         Sid       = "Tag"
@@ -123,14 +123,14 @@ resource "aws_iam_role_policy" "schedule" {
         Sid       = "PassRoles"
         Effect    = "Allow"
         Action    = "iam:PassRole"
-        Resource  = [local.execution_roles[each.key].arn, aws_iam_role.task[each.key].arn]
+        Resource  = [for role in [local.execution_roles[each.key], aws_iam_role.task[each.key]] : "arn:${local.partition}:iam::${local.account}:role/${role.name}"]
         Condition = { StringEquals = { "iam:PassedToService" = "ecs-tasks.amazonaws.com" } }
       },
       {
         Sid      = "Report"
         Effect   = "Allow"
         Action   = "sqs:SendMessage"
-        Resource = aws_sqs_queue.job[each.key].arn
+        Resource = "arn:${local.partition}:sqs:${var.region}:${local.account}:${aws_sqs_queue.job[each.key].name}"
       },
     ]
   })

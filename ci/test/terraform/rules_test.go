@@ -174,6 +174,48 @@ func TestRulesAgree(t *testing.T) {
 	}
 }
 
+// TestNamesAgree compares the names that Terraform derives from a services file with the
+// pipeline's.
+func TestNamesAgree(t *testing.T) {
+	t.Parallel()
+	job := map[string]any{"port": nil, "health_path": nil, "routes": nil, "desired_count": nil, "schedule": "rate(1 day)"}
+	docker := func(path, dockerfile string) map[string]any {
+		return map[string]any{"kind": "dockerfile", "path": path, "dockerfile": dockerfile}
+	}
+	all := map[string]any{
+		"plain": entry(1, nil), "main": entry(2, map[string]any{"main": "./cmd/server"}), "other": entry(3, map[string]any{"main": "./cmd/other"}),
+		"root": entry(4, map[string]any{"main": "."}), "empty": entry(5, map[string]any{"build_tags": []string{}, "command": []string{"work"}}),
+		"tags": entry(6, map[string]any{"build_tags": []string{"netgo"}}), "job": entry(7, job),
+		"named-job": entry(8, merge(job, map[string]any{"service": "nightly"})),
+		"team":      entry(9, map[string]any{"service": "team-api", "family": "team_api", "container": "app", "repository": "team/api", "cluster": "team", "path": "team"}),
+		"teammate":  entry(10, map[string]any{"path": "team"}),
+		"docker":    entry(11, docker("apps/web", "")), "docker-name": entry(12, docker("apps/web", "./Dockerfile")), "docker-up": entry(13, docker("apps/web", "../web/Dockerfile")),
+		"docker-else": entry(14, docker("apps/web", "../Dockerfile")), "image": entry(15, map[string]any{"kind": "image", "path": nil, "image": "nginx:1.29"}),
+	}
+	p, err := platform.Parse(file(t, all))
+	require.NoError(t, err)
+	want := map[string][]string{}
+	for _, s := range p.Services {
+		want[s.Name] = []string{s.ServiceName(), s.Family(), s.ContainerName(), s.ClusterName(), s.Repository(), s.ScheduleName(), s.LogGroup(), s.TargetGroup(), fmt.Sprint(s.IsWeb(), s.IsJob(), s.HasHealthCheck())}
+	}
+
+	w := infratest.New(t, ".")
+	w.Write("services.auto.tfvars.json", string(file(t, all)))
+	w.Offline()
+	w.Init()
+	var got map[string][]string
+	w.Console(`{ for name, s in local.services : name => [s.service, s.family, s.container, s.cluster, s.repository, s.schedule_of, s.log_group, s.target_group, "${s.web} ${s.job} ${s.health_checked}"] }`, &got)
+	require.Equal(t, want, got)
+}
+
+func merge(all ...map[string]any) map[string]any {
+	merged := map[string]any{}
+	for _, fields := range all {
+		maps.Copy(merged, fields)
+	}
+	return merged
+}
+
 func file(t *testing.T, services map[string]any) []byte {
 	t.Helper()
 	data, err := json.Marshal(map[string]any{"services": services})

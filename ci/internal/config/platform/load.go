@@ -134,6 +134,15 @@ func (b Build) Key() string {
 	case Dockerfile:
 		b.Dockerfile = b.DockerfilePath()
 	}
+	if len(b.BuildTags) == 0 {
+		b.BuildTags = nil // as if absent
+	}
+	if len(b.BuildArgs) == 0 {
+		b.BuildArgs = nil
+	}
+	if len(b.BuildSecrets) == 0 {
+		b.BuildSecrets = nil
+	}
 	text, _ := json.Marshal(b) // a struct of strings, lists and maps of them
 	return string(text)
 }

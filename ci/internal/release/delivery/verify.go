@@ -94,10 +94,11 @@ func (d Delivery) verify(ctx context.Context, images map[string]string, trust su
 		return Verification{}, err
 	}
 	defer from.Close()
-	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(d.Services))}
+	entries := d.imageEntries()
+	checked := Verification{Trusts: trust.String(), Images: make([]VerifiedImage, len(entries))}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(publishJobs)
-	for n, service := range d.Services {
+	for n, service := range entries {
 		group.Go(func() (err error) {
 			checked.Images[n], err = d.verifyOne(ctx, from, service, images[service.Name], trust)
 			return err

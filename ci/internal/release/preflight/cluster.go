@@ -20,6 +20,7 @@ func (r *run) checkCluster(ctx context.Context) {
 	for _, s := range r.changes {
 		r.checkService(s)
 		r.checkHealthyPercent(s)
+		r.checkDependencies(s)
 		clusters = append(clusters, s.Service.ClusterName())
 	}
 	slices.Sort(clusters)

@@ -255,7 +255,7 @@ func TestRead(t *testing.T) {
 		for _, change := range diff.Services[len(diff.Services)-2].Changes {
 			paths = append(paths, change.Path)
 		}
-		require.Equal(t, []string{"containers.app.environment.VERSION", "containers.app.image"}, paths, diff.Services[len(diff.Services)-2].Name)
+		require.Equal(t, []string{"containers.app.image"}, paths, diff.Services[len(diff.Services)-2].Name)
 	})
 }
 

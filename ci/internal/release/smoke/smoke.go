@@ -34,9 +34,9 @@ type Check struct {
 // to that service. A service in versions must respond with that version. Workers and jobs
 // have no routes, and so no checks.
 //
-// Only the kinds go and nginx promise what their routes return. Any other program may
-// redirect, or answer the root of a prefix with 401 or 404: it has to answer, and not with
-// a server error.
+// Only the kinds go and nginx promise what their routes return, unless the service was
+// there before. Any other program may redirect, or answer the root of a prefix with 401 or
+// 404: it has to answer, and not with a server error.
 func Checks(services []platform.Service, versions map[string]string) []Check {
 	var checks []Check
 	for _, s := range services {
@@ -49,7 +49,7 @@ func Checks(services []platform.Service, versions map[string]string) []Check {
 				checks = append(checks, check)
 			}
 		}
-		if s.Kind == platform.Dockerfile || s.Kind == platform.Prebuilt {
+		if s.Kind == platform.Dockerfile || s.Kind == platform.Prebuilt || s.Names.Service != "" {
 			for _, check := range anyProgram(s, versions[s.Name]) {
 				add(check)
 			}

@@ -49,6 +49,7 @@ func TestChecksOfAnyProgram(t *testing.T) {
 	got := smoke.Checks([]platform.Service{
 		{Name: "shop", Build: platform.Build{Kind: platform.Dockerfile}, HealthPath: "/up", Routes: []string{"/shop", "/shop/*", "/img/*.png", "/v?/x"}},
 		{Name: "site", Build: platform.Build{Kind: platform.Prebuilt}, HealthPath: "/shop/up", Routes: []string{"/*"}},
+		{Name: "adopted", Build: platform.Build{Kind: platform.Go}, Names: platform.Names{Service: "team-api"}, HealthPath: "/team/up", Routes: []string{"/team/*"}},
 		{Name: "worker", Build: platform.Build{Kind: platform.Go}},
 		{Name: "job", Build: platform.Build{Kind: platform.Go}, Schedule: "rate(1 hour)"},
 	}, map[string]string{"shop": "v2", "worker": "v2"})
@@ -56,6 +57,7 @@ func TestChecksOfAnyProgram(t *testing.T) {
 		{Service: "shop", Path: "/shop", Version: "v2", Below: 500, SuccessThreshold: 8},
 		{Service: "shop", Path: "/shop/", Version: "v2", Below: 500},
 		{Service: "site", Path: "/", Below: 500},
+		{Service: "adopted", Path: "/team/", Below: 500}, {Service: "adopted", Path: "/team/up", Below: 400},
 	}, got, "/up is routed to site, and /shop/up to shop")
 }
 

@@ -171,7 +171,9 @@ type recordedUpdates struct {
 }
 
 func (r recordedUpdates) UpdateService(ctx context.Context, in *ecs.UpdateServiceInput, options ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
+	r.mu.Lock()
 	*r.updates = append(*r.updates, *in)
+	r.mu.Unlock()
 	return r.fakeECS.UpdateService(ctx, in, options...)
 }
 
@@ -186,8 +188,9 @@ func TestUpdateKeepsTheService(t *testing.T) {
 			b.engine.ECS = recordedUpdates{b.ecs, &updates}
 			b.engine.Release(t.Context(), b.request)
 			require.NotEmpty(t, updates)
-			for _, update := range updates {
-				require.Equal(t, ecs.UpdateServiceInput{
+			for n := range updates {
+				update := &updates[n]
+				require.Equal(t, &ecs.UpdateServiceInput{
 					Cluster: update.Cluster, Service: update.Service, TaskDefinition: update.TaskDefinition, ForceNewDeployment: update.ForceNewDeployment,
 				}, update)
 			}

@@ -34,8 +34,10 @@ type Release struct {
 	DurationMS int64     `json:"duration_ms"`
 	URL        string    `json:"url"`
 	Services   []Service `json:"services"`
-	Stages     []Stage   `json:"stages"`
-	Events     []Event   `json:"events"`
+	// Tasks are the release tasks.
+	Tasks  []Task  `json:"tasks,omitempty"`
+	Stages []Stage `json:"stages"`
+	Events []Event `json:"events"`
 
 	// ExitCode is the exit code of the command.
 	ExitCode outcome.Code `json:"exit_code"`

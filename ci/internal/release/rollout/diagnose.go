@@ -162,21 +162,7 @@ func (d diagnosis) stoppedCause(task types.Task) (report.Cause, bool) {
 	if strings.HasPrefix(aws.ToString(task.StoppedReason), "Scaling activity initiated by") {
 		return report.Cause{}, false
 	}
-	container := d.service.target.Service.ContainerName()
-	cause := report.Cause{
-		Task: aws.ToString(task.TaskArn), Count: 1,
-		StopCode: string(task.StopCode), Reason: shortMessage(aws.ToString(task.StoppedReason)),
-	}
-	if c := failedContainer(task, container); c != nil {
-		cause.ExitCode = c.ExitCode
-		cause.Signal = signalOf(c.ExitCode)
-		if reason := aws.ToString(c.Reason); reason != "" && !strings.Contains(cause.Reason, reason) {
-			cause.Reason += ": " + reason
-		}
-		if name := aws.ToString(c.Name); name != container {
-			cause.Reason += " (container " + name + ")"
-		}
-	}
+	cause := TaskCause(task, d.service.target.Service.ContainerName())
 	cause.Health = d.lastHealth(task)
 	return cause, true
 }

@@ -13,7 +13,6 @@ import (
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
 
 	"dagger/slipway/internal/images/leak"
-	"dagger/slipway/internal/release/rollout/machine"
 )
 
 // Limits on reads of tasks and logs.
@@ -67,22 +66,14 @@ func addressOf(task types.Task) string {
 }
 
 // logTail returns the last log lines of the container that ended a task, or of the
-// service's own. The awslogs driver defines the name of the log stream:
-// https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html
+// service's own.
 func (e Engine) logTail(ctx context.Context, s *servicePlan, definition types.TaskDefinition, task types.Task) ([]string, error) {
-	container := s.target.Service.ContainerName()
-	if c := failedContainer(task, container); c != nil {
-		container = aws.ToString(c.Name)
+	container := FailedContainer(task, s.target.Service.ContainerName())
+	group, stream := LogStream(definition.ContainerDefinitions, container, aws.ToString(task.TaskArn))
+	if group == "" {
+		return nil, nil
 	}
-	for _, c := range definition.ContainerDefinitions {
-		if aws.ToString(c.Name) != container || c.LogConfiguration == nil || c.LogConfiguration.LogDriver != types.LogDriverAwslogs {
-			continue
-		}
-		options := c.LogConfiguration.Options
-		stream := fmt.Sprintf("%s/%s/%s", options["awslogs-stream-prefix"], container, machine.ShortARN(aws.ToString(task.TaskArn)))
-		return e.readTail(ctx, options["awslogs-group"], stream)
-	}
-	return nil, nil
+	return e.readTail(ctx, group, stream)
 }
 
 func (e Engine) readTail(ctx context.Context, group, stream string) ([]string, error) {

@@ -19,7 +19,8 @@ const (
 	tailLines  = 20 // lines in a cause
 	pageLimit  = 20 // pages of one read, of up to 1 MB each
 	drainPause = time.Second
-	drainTries = 5 // until a failed task's log has appeared
+	drainTries = 5  // until the log of a container that has ended has appeared
+	drainMost  = 15 // reads of it
 	logTimeout = 15 * time.Second
 )
 
@@ -102,7 +103,7 @@ func (t *tail) drain(ctx context.Context) {
 		if err := t.Clock.Sleep(ctx, drainPause); err != nil {
 			return
 		}
-		if read := t.read(ctx); !read && (t.any || try >= drainTries) {
+		if read := t.read(ctx); !read && (t.any || try >= drainTries) || try == drainMost {
 			return
 		}
 	}

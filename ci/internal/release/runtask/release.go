@@ -158,9 +158,6 @@ func (t *ReleaseTasks) AddTo(release *report.Release) {
 			if cause, ok := t.causes[s.Name]; ok {
 				s.Causes = append(s.Causes, cause)
 			}
-			if release.ExitCode == outcome.Failed {
-				s.Result = report.Failed
-			}
 		}
 	}
 	if release.ExitCode == outcome.Done {
@@ -176,4 +173,3 @@ func (t *ReleaseTasks) AddTo(release *report.Release) {
 		}
 	}
 }
-

@@ -109,6 +109,8 @@ func (a *app) root() *cobra.Command {
 		a.deployCommand(),
 		a.statusCommand(),
 		a.rollbackCommand(),
+		a.runCommand(),
+		a.logsCommand(),
 		a.upCommand(),
 		a.rehearseCommand(),
 		a.localAWSCommand(),

@@ -20,6 +20,7 @@ const (
 	Failed      Result = "failed"      // failed; the exit code shows whether production has changed
 	Refused     Result = "refused"     // refused by a guard before anything changed
 	Interrupted Result = "interrupted" // interrupted, and the previous version runs again
+	Started     Result = "started"     // a task that is not waited for
 )
 
 // Release is the report of a release: `deploy`, `rollback` and `rehearse`

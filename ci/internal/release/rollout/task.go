@@ -2,9 +2,11 @@ package rollout
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
 	"dagger/slipway/internal/config/platform"
@@ -199,4 +201,44 @@ func (e Engine) RevisionOf(ctx context.Context, s platform.Service, running type
 		TaskDefinitionArn: &plan.To.TaskDefinition, Family: input.Family, ContainerDefinitions: input.ContainerDefinitions,
 		Cpu: input.Cpu, Memory: input.Memory, NetworkMode: input.NetworkMode,
 	}, nil
+}
+
+// TasksOf returns the ids of a service's tasks that run a commit, or ran it until lately.
+func (e Engine) TasksOf(ctx context.Context, s platform.Service, sha string) ([]string, error) {
+	cluster, family := s.ClusterName(), s.Family()
+	var ids []string
+	commits := map[string]string{} // by revision
+	for _, status := range []types.DesiredStatus{types.DesiredStatusRunning, types.DesiredStatusStopped} {
+		input := &ecs.ListTasksInput{Cluster: &cluster, Family: &family, DesiredStatus: status}
+		for range maxTaskPages {
+			list, err := e.ECS.ListTasks(ctx, input)
+			if err != nil {
+				return nil, fmt.Errorf("listing tasks of %s: %w", family, err)
+			}
+			if len(list.TaskArns) == 0 {
+				break
+			}
+			out, err := e.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &cluster, Tasks: list.TaskArns})
+			if err != nil {
+				return nil, fmt.Errorf("describing tasks of %s: %w", family, err)
+			}
+			for _, task := range out.Tasks {
+				revision := aws.ToString(task.TaskDefinitionArn)
+				if _, known := commits[revision]; !known {
+					_, tags, err := e.findDefinition(ctx, revision)
+					if err != nil {
+						return nil, err
+					}
+					commits[revision] = parseTags(tags).sha
+				}
+				if commits[revision] == sha {
+					ids = append(ids, machine.ShortARN(aws.ToString(task.TaskArn)))
+				}
+			}
+			if input.NextToken = list.NextToken; list.NextToken == nil {
+				break
+			}
+		}
+	}
+	return ids, nil
 }

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"regexp"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +18,10 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run NAME [-- COMMAND...]",
 		Short: "Run a one-off task of a service or job",
 		Long: `Run starts a task from the revision that a service or job runs, with its
-network, roles and secrets, and waits until it has ended. Without COMMAND the
-container runs its own command. With --sha it runs the image of a commit, which
-must be published.
+network, roles and secrets, and waits until it has ended. COMMAND replaces the
+container's command, and the image's entry point stays: a service of kind go gets
+it as its arguments. Without COMMAND the container runs its own. With --sha it
+runs the image of a commit, which must be published.
 
 The container's output goes to stdout, and everything else to stderr. With
 --output json or markdown, stdout has the report, and the output goes to stderr.
@@ -33,9 +32,9 @@ has the container's. If run is interrupted, or if the task does not end within
 
 The values of --env are stored in the task, where everybody who may describe
 tasks can read them: put secrets into the services file instead.`,
-		Example: `  slipway run backend -- /app migrate up
-  slipway run backend --env DRY_RUN=1 --timeout 10m -- /app cleanup
-  slipway run backend --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d -- /app version
+		Example: `  slipway run backend -- migrate up
+  slipway run backend --env DRY_RUN=1 --timeout 10m -- cleanup
+  slipway run backend --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d -- version
   slipway run nightly --no-wait`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			switch dash := cmd.ArgsLenAtDash(); {
@@ -58,7 +57,7 @@ tasks can read them: put secrets into the services file instead.`,
 	cmd.Flags().BoolVar(&o.NoWait, "no-wait", false, "print the task's ARN and do not wait for it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		o.Command = args[1:]
-		if o.Environment, err = parseEnvironment(environment); err != nil {
+		if o.Environment, err = delivery.ParseEnvironment(environment); err != nil {
 			return err
 		}
 		o.Output = a.taskOutput
@@ -93,22 +92,6 @@ func (a *app) printRun(run report.Run, noWait bool) error {
 		fmt.Fprintln(a.stdout, run.Task.Task)
 	}
 	return run.Text(a.stderr)
-}
-
-// environmentName matches the name of an environment variable.
-var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
-// parseEnvironment parses NAME=VALUE.
-func parseEnvironment(given []string) (map[string]string, error) {
-	environment := map[string]string{}
-	for _, pair := range given {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || !environmentName.MatchString(name) {
-			return nil, outcome.Usagef("invalid --env %q: want NAME=VALUE", name) // without the value, which may be secret
-		}
-		environment[name] = value
-	}
-	return environment, nil
 }
 
 // completeFirst completes the first argument with the services' names.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -45,6 +46,22 @@ func (o RunOptions) check() error {
 		return outcome.Usagef("invalid --timeout %s: want 1s or more, such as %s", o.Timeout, DefaultRunTimeout)
 	}
 	return nil
+}
+
+// environmentName matches the name of an environment variable.
+var environmentName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// ParseEnvironment parses environment variables as NAME=VALUE.
+func ParseEnvironment(given []string) (map[string]string, error) {
+	environment := map[string]string{}
+	for _, pair := range given {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || !environmentName.MatchString(name) {
+			return nil, outcome.Usagef("invalid --env %q: want NAME=VALUE", name) // without the value, which may be secret
+		}
+		environment[name] = value
+	}
+	return environment, nil
 }
 
 // Run runs a standalone task of the delivery's only service. If ctx is cancelled, the task

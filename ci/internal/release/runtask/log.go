@@ -18,9 +18,9 @@ import (
 const (
 	tailLines  = 20 // lines in a cause
 	pageLimit  = 20 // pages of one read, of up to 1 MB each
-	drainPause = time.Second
-	drainTries = 5  // until the log of a container that has ended has appeared
-	drainMost  = 15 // reads of it
+	drainPause = 500 * time.Millisecond
+	drainTries = 10 // until the log of a container that has ended has appeared
+	drainMost  = 30 // reads of it
 	logTimeout = 15 * time.Second
 )
 

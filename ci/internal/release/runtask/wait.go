@@ -18,9 +18,10 @@ import (
 
 // Limits on observing a task.
 const (
+	quickPoll     = 250 * time.Millisecond // in the first seconds
 	poll          = time.Second
-	slowPoll      = 3 * time.Second // of a task that runs longer than [quick]
-	quick         = time.Minute
+	slowPoll      = 3 * time.Second // after the first minute
+	quick         = 5 * time.Second
 	visibleWithin = time.Minute     // a new task need not be visible at once
 	maxUnreadable = 2 * time.Minute // how long reads may fail
 	stopMargin    = 15 * time.Second
@@ -72,7 +73,10 @@ func (r Runner) Wait(ctx context.Context, s Spec, arn string) Result {
 
 func (w *wait) pause(now time.Time) time.Duration {
 	pause := poll
-	if now.Sub(w.began) > quick {
+	switch took := now.Sub(w.began); {
+	case took < quick:
+		pause = quickPoll
+	case took > time.Minute:
 		pause = slowPoll
 	}
 	if left := w.spec.Timeout - now.Sub(w.began); w.spec.Timeout > 0 && left > 0 {

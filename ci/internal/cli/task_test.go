@@ -6,9 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ecs"
+	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
+	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/cli"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/outputtest"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -46,7 +51,35 @@ func testTasks(t *testing.T, dir string) {
 	testInterruptedTask(t, dir)
 	testTaskOfCommit(t, dir)
 	testLogs(t, dir, task)
+	testNoLogs(t, dir)
 	testReleaseTask(t, dir)
+}
+
+// testNoLogs: a worker whose container does not use awslogs.
+func testNoLogs(t *testing.T, dir string) {
+	config, err := awsauth.Load(t.Context(), awsauth.Options{})
+	require.NoError(t, err)
+	client := ecs.NewFromConfig(config)
+	registered, err := client.RegisterTaskDefinition(t.Context(), &ecs.RegisterTaskDefinitionInput{
+		Family: aws.String("bare"), NetworkMode: types.NetworkModeAwsvpc, Cpu: aws.String("256"), Memory: aws.String("512"),
+		RequiresCompatibilities: []types.Compatibility{types.CompatibilityFargate},
+		ContainerDefinitions:    []types.ContainerDefinition{{Name: aws.String("bare"), Image: aws.String("example.com/bare@sha256:" + strings.Repeat("0", 64))}},
+	})
+	require.NoError(t, err)
+	_, err = client.CreateService(t.Context(), &ecs.CreateServiceInput{
+		Cluster: aws.String(platform.Cluster), ServiceName: aws.String("bare"), TaskDefinition: registered.TaskDefinition.TaskDefinitionArn, DesiredCount: aws.Int32(0),
+		NetworkConfiguration: &types.NetworkConfiguration{AwsvpcConfiguration: &types.AwsVpcConfiguration{Subnets: []string{"subnet-1"}}},
+	})
+	require.NoError(t, err)
+	services := strings.Replace(sourcetest.Services, "{\n", `{"bare": {"path": "api", "kind": "go", "service": "bare", "family": "bare", "cpu": 256, "memory": 512, "desired_count": 0},`+"\n", 1)
+	other := sourcetest.New(t)
+	sourcetest.Write(t, other, platform.ServicesFile, services)
+	code, _, stderr := run(t, "logs", "bare", "--source", other)
+	require.Equal(t, outcome.Failed, code)
+	require.Equal(t, "slipway: no log of bare: no container uses the awslogs driver, so CloudWatch does not have it\n", stderr)
+	all := decode[report.Logs](t, ran(t, other, "logs"))
+	require.NotEmpty(t, all.Lines, "of the others")
+	require.Equal(t, []string{"no log of bare: no container uses the awslogs driver, so CloudWatch does not have it"}, all.Notes)
 }
 
 func testInterruptedTask(t *testing.T, dir string) {

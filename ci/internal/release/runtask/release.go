@@ -166,7 +166,7 @@ func (t *ReleaseTasks) AddTo(release *report.Release) {
 	for _, task := range t.tasks {
 		switch {
 		case !t.began[task.Service]:
-		case task.Result == report.Failed:
+		case task.Result == report.Failed, task.Result == report.Interrupted:
 			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has not ended successfully, and is not undone: transactions that it committed stay, so check the database before the next release", task.Service))
 		default:
 			release.Notes = append(release.Notes, fmt.Sprintf("the release task of %s has run and is not undone: the new version's schema stays, and the previous version must work with it", task.Service))

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -120,7 +121,11 @@ type Result struct {
 // Report returns the result for a report.
 func (r Result) Report(service string) report.Task {
 	task := report.Task{Service: service, Task: r.Task, Result: report.Succeeded, ExitCode: r.ExitCode, DurationMS: r.Duration.Milliseconds()}
-	if r.Err != nil {
+	switch {
+	case r.Err == nil:
+	case errors.Is(r.Err, context.Canceled):
+		task.Result = report.Interrupted
+	default:
 		task.Result = report.Failed
 	}
 	return task

@@ -88,6 +88,9 @@ type Placement struct {
 	LaunchType        types.LaunchType
 	PlatformVersion   *string
 	CapacityProviders []types.CapacityProviderStrategyItem
+	// PropagateTags gives the task the tags of its revision.
+	PropagateTags types.PropagateTags
+	ManagedTags   bool
 }
 
 // PlacementOf returns the placement of a service's tasks. ECS takes either a launch type
@@ -96,6 +99,10 @@ func PlacementOf(service types.Service) Placement {
 	p := Placement{
 		Network: service.NetworkConfiguration, LaunchType: service.LaunchType,
 		PlatformVersion: service.PlatformVersion, CapacityProviders: service.CapacityProviderStrategy,
+		ManagedTags: service.EnableECSManagedTags,
+	}
+	if service.PropagateTags == types.PropagateTagsService || service.PropagateTags == types.PropagateTagsTaskDefinition {
+		p.PropagateTags = types.PropagateTagsTaskDefinition // a task has no service
 	}
 	if len(p.CapacityProviders) > 0 {
 		p.LaunchType = ""

@@ -66,7 +66,7 @@ func TestInput(t *testing.T) {
 			ContainerDefinitions: []types.ContainerDefinition{{Name: aws.String("app"), Memory: aws.Int32(384)}, {Name: aws.String("agent"), Memory: aws.Int32(128)}},
 		},
 		Placement: PlacementOf(types.Service{
-			LaunchType: types.LaunchTypeFargate, PlatformVersion: aws.String("1.4.0"),
+			LaunchType: types.LaunchTypeFargate, PlatformVersion: aws.String("1.4.0"), PropagateTags: types.PropagateTagsService, EnableECSManagedTags: true,
 			CapacityProviderStrategy: []types.CapacityProviderStrategyItem{{CapacityProvider: aws.String("FARGATE_SPOT"), Weight: 1}},
 		}),
 	}
@@ -74,6 +74,7 @@ func TestInput(t *testing.T) {
 	require.Equal(t, &ecs.RunTaskInput{
 		Cluster: aws.String("ecs-cluster"), TaskDefinition: aws.String("family:7"), Count: aws.Int32(1), ClientToken: aws.String("token"), StartedBy: aws.String("release"),
 		PlatformVersion: aws.String("1.4.0"), CapacityProviderStrategy: spec.Placement.CapacityProviders, // and no launch type
+		PropagateTags: types.PropagateTagsTaskDefinition, EnableECSManagedTags: true,
 		Overrides: &types.TaskOverride{Cpu: aws.String("1024"), Memory: aws.String("4096"), ContainerOverrides: []types.ContainerOverride{{
 			Name: aws.String("app"), Command: []string{"migrate"}, Memory: aws.Int32(384 + 4096 - 512),
 			Environment: []types.KeyValuePair{{Name: aws.String("A"), Value: aws.String("1")}, {Name: aws.String("B"), Value: aws.String("2")}},

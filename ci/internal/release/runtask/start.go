@@ -127,6 +127,7 @@ func (s Spec) input() *ecs.RunTaskInput {
 		ClientToken: &s.ClientToken, StartedBy: &s.StartedBy, Overrides: s.overrides(),
 		NetworkConfiguration: s.Placement.Network, LaunchType: s.Placement.LaunchType,
 		PlatformVersion: s.Placement.PlatformVersion, CapacityProviderStrategy: s.Placement.CapacityProviders,
+		PropagateTags: s.Placement.PropagateTags, EnableECSManagedTags: s.Placement.ManagedTags,
 	}
 }
 

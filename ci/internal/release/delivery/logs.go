@@ -175,7 +175,7 @@ func (r *logReader) read(ctx context.Context, sources []logSource, since time.Ti
 const maxStreams = 100
 
 func (r *logReader) readOne(ctx context.Context, s logSource, since time.Time) ([]report.LogLine, error) {
-	input := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, StartTime: aws.Int64(since.UnixMilli())}
+	input := &cloudwatchlogs.FilterLogEventsInput{LogGroupName: &s.group, StartTime: aws.Int64(max(0, since.UnixMilli()))}
 	if s.tasks == nil {
 		input.LogStreamNamePrefix = &s.prefix
 	}

@@ -15,6 +15,7 @@ import (
 	"dagger/slipway/internal/awsauth"
 	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/leak"
+	"dagger/slipway/internal/release/rollout/machine"
 	"dagger/slipway/internal/release/runtask"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -129,6 +130,9 @@ func (d Delivery) runSpec(ctx context.Context, s platform.Service, o RunOptions)
 			return spec, err
 		}
 	}
+	if err := requireActive(s, spec.Definition); err != nil {
+		return spec, err
+	}
 	return spec, requireContainer(spec.Definition, o.Container)
 }
 
@@ -142,6 +146,15 @@ func (d Delivery) revisionOf(ctx context.Context, s platform.Service, running ty
 		images, err := d.requirePublished(ctx, sha, "publish it first (slipway publish)")
 		return images[s.Name], err
 	})
+}
+
+// requireActive checks that ECS starts tasks of a revision.
+func requireActive(s platform.Service, definition types.TaskDefinition) error {
+	if definition.Status != types.TaskDefinitionStatusInactive {
+		return nil
+	}
+	return fmt.Errorf("%s runs %s, which is deregistered, so ECS starts no task of it: name a commit (--sha), or register it again (slipway deploy --force)",
+		s.Name, machine.ShortARN(aws.ToString(definition.TaskDefinitionArn)))
 }
 
 func requireContainer(definition types.TaskDefinition, name string) error {

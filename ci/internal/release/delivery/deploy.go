@@ -188,6 +188,10 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 			return err
 		}
 	}
+	tasks := d.releaseTasks()
+	if !request.TakeOver { // a rollback runs no release task
+		request.BeforeUpdate = tasks.Run
+	}
 	var release report.Release
 	_ = d.Recorder.Stage("deploy", func() (report.Result, error) { // the report has the error
 		engine := d.engine()
@@ -196,6 +200,7 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		return release.Result, nil
 	})
 	release.URL = redactURL(found.first(d.All))
+	tasks.AddTo(&release)
 	if note != "" {
 		notes = append(notes, note)
 	}

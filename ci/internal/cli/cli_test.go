@@ -78,7 +78,7 @@ func TestUsageErrors(t *testing.T) {
 		"run of two":                 {[]string{"run", "--source", dir, "api", "web", "--", "x"}, outcome.Usage, `run takes one name, but got "web"`},
 		"run with an empty command":  {[]string{"run", "--source", dir, "api", "--"}, outcome.Usage, "no command after --"},
 		"run of an unknown service":  {[]string{"run", "ap", "--source", dir}, outcome.Usage, `no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`},
-		"run with a bad variable":    {[]string{"run", "api", "--env", "1A=secret", "--source", dir}, outcome.Usage, `invalid --env "1A": want NAME=VALUE`},
+		"run with a bad variable":    {[]string{"run", "api", "--set-env", "1A=secret", "--source", dir}, outcome.Usage, `invalid --set-env "1A": want NAME=VALUE`},
 		"logs of two":                {[]string{"logs", "api", "web", "--source", dir}, outcome.Usage, "logs takes one name"},
 		"logs of an unknown service": {[]string{"logs", "ap", "--source", dir}, outcome.Usage, `did you mean "api"?`},
 		"following as JSON":          {[]string{"logs", "--follow", "--output", "json", "--source", dir}, outcome.Usage, "--follow shows text"},

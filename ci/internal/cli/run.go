@@ -30,10 +30,10 @@ The exit code is 0 if the container exited with 0, and otherwise 1; the report
 has the container's. If run is interrupted, or if the task does not end within
 --timeout, the task is stopped.
 
-The values of --env are stored in the task, where everybody who may describe
+The values of --set-env are stored in the task, where everybody who may describe
 tasks can read them: put secrets into the services file instead.`,
 		Example: `  slipway run backend -- migrate up
-  slipway run backend --env DRY_RUN=1 --timeout 10m -- cleanup
+  slipway run backend --set-env DRY_RUN=1 --timeout 10m -- cleanup
   slipway run backend --sha 4d91040c9a3e0f5d1f6c2a7b8e9d0c1b2a3f4e5d -- version
   slipway run nightly --no-wait`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ tasks can read them: put secrets into the services file instead.`,
 	bindRegion(cmd, &region)
 	cmd.Flags().StringVar(&o.SHA, "sha", "", "full id of the commit to run (default what runs)")
 	cmd.Flags().StringVar(&o.Container, "container", "", "container that runs the command and decides the result (default the main one)")
-	cmd.Flags().StringArrayVar(&environment, "env", nil, "environment variable to add, as NAME=VALUE; may be repeated")
+	cmd.Flags().StringArrayVar(&environment, "set-env", nil, "environment variable to add, as NAME=VALUE; may be repeated")
 	cmd.Flags().DurationVar(&o.Timeout, "timeout", delivery.DefaultRunTimeout, "maximum duration of the task; then it is stopped")
 	cmd.Flags().BoolVar(&o.NoWait, "no-wait", false, "print the task's ARN and do not wait for it")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {

@@ -58,7 +58,7 @@ func ParseEnvironment(given []string) (map[string]string, error) {
 	for _, pair := range given {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || !environmentName.MatchString(name) {
-			return nil, outcome.Usagef("invalid --env %q: want NAME=VALUE", name) // without the value, which may be secret
+			return nil, outcome.Usagef("invalid --set-env %q: want NAME=VALUE", name) // without the value, which may be secret
 		}
 		environment[name] = value
 	}

@@ -1203,11 +1203,11 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg container", err))
 				}
 			}
-			var environment []string
-			if inputArgs["environment"] != nil {
-				err = json.Unmarshal([]byte(inputArgs["environment"]), &environment)
+			var setEnv []string
+			if inputArgs["setEnv"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["setEnv"]), &setEnv)
 				if err != nil {
-					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg environment", err))
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg setEnv", err))
 				}
 			}
 			var timeout string
@@ -1224,7 +1224,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg noWait", err))
 				}
 			}
-			return (*Slipway).Run(&parent, ctx, name, command, sha, container, environment, timeout, noWait)
+			return (*Slipway).Run(&parent, ctx, name, command, sha, container, setEnv, timeout, noWait)
 		case "Scan":
 			var parent Slipway
 			err = json.Unmarshal(parentJSON, &parent)

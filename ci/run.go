@@ -75,7 +75,7 @@ func (m *Slipway) Run(
 		return nil, err
 	}
 	var err error
-	if o.Environment, err = delivery.ParseEnvironment(environment); err != nil {
+	if o.Environment, err = delivery.ParseEnvironment(setEnv); err != nil {
 		return nil, err
 	}
 	ran, r, err := runStage(ctx, m, func(p pipeline.Pipeline) (report.Run, error) {

@@ -189,7 +189,8 @@ func (d Delivery) release(ctx context.Context, request rollout.Request, o Option
 		}
 	}
 	tasks := d.releaseTasks()
-	if !request.TakeOver { // a rollback runs no release task
+	hasTask := func(target rollout.Target) bool { return target.Service.ReleaseTask != nil }
+	if !request.TakeOver && slices.ContainsFunc(request.Targets, hasTask) { // a rollback runs none
 		request.BeforeUpdate = tasks.Run
 	}
 	var release report.Release

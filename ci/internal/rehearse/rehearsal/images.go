@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"dagger/slipway/internal/config/platform"
@@ -80,12 +81,16 @@ func (r *rehearsal) compileFaultyApp(ctx context.Context) ([]byte, error) {
 	return os.ReadFile(filepath.Join(dir, "faultyapp"))
 }
 
-// chooseTarget returns the service that faults are injected into: the first Go service,
-// otherwise the first service.
+// chooseTarget returns the service that faults are injected into: the first web service of
+// kind Go, otherwise the first web service, the first worker, or the first entry.
 func chooseTarget(services []platform.Service) platform.Service {
-	for _, s := range services {
-		if s.Kind == platform.Go {
-			return s
+	for _, suits := range []func(platform.Service) bool{
+		func(s platform.Service) bool { return s.IsWeb() && s.Kind == platform.Go },
+		platform.Service.IsWeb,
+		func(s platform.Service) bool { return !s.IsJob() },
+	} {
+		if n := slices.IndexFunc(services, suits); n >= 0 {
+			return services[n]
 		}
 	}
 	return services[0]

@@ -196,7 +196,7 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		}
 		references[img.Service.Name] = published.Image
 	}
-	return r.environment.bootstrap(ctx, r.options.Platform.Services, references)
+	return r.environment.bootstrap(ctx, r.options.Platform.Services, definitions{images: references})
 }
 
 // release releases the next version while clients send requests, and verifies the
@@ -271,10 +271,13 @@ func (r *rehearsal) notes() []string {
 	return []string{"built without the base image, site served by the embedded load balancer: " + strings.Join(withoutBase, ", ")}
 }
 
-// trafficPaths returns one path of each service.
+// trafficPaths returns one path of each web service.
 func trafficPaths(services []platform.Service) []string {
 	var paths []string
 	for _, s := range services {
+		if !s.IsWeb() {
+			continue
+		}
 		paths = append(paths, strings.TrimSuffix(s.Routes[0], "*"))
 	}
 	return paths

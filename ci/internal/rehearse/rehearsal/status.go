@@ -9,8 +9,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
-
-	"dagger/slipway/internal/config/platform"
 )
 
 // statusInterval is how often the status is shown.
@@ -50,8 +48,11 @@ func trafficLine(load *traffic) string {
 func (r *rehearsal) taskLines(ctx context.Context) []string {
 	var lines []string
 	for _, s := range r.options.Platform.Services {
+		if s.IsJob() {
+			continue
+		}
 		out, err := r.environment.ecs.DescribeServices(ctx, &ecs.DescribeServicesInput{
-			Cluster: aws.String(platform.Cluster), Services: []string{s.ServiceName()},
+			Cluster: aws.String(s.ClusterName()), Services: []string{s.ServiceName()},
 		})
 		if err != nil || len(out.Services) == 0 {
 			continue

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestExamples checks that the parsers of files accept the examples of the manual.
 func TestExamples(t *testing.T) {
-	checked := map[string]int{}
+	checked, fields := map[string]int{}, map[string]bool{}
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
 			where := fmt.Sprintf("%s:%d", p.name, b.line)
@@ -30,9 +32,12 @@ func TestExamples(t *testing.T) {
 				_, problems := hclparse.NewParser().ParseHCL([]byte(strings.ReplaceAll(b.code, "…", "x")), where)
 				require.False(t, problems.HasErrors(), problems)
 				checked["hcl"]++
-			case b.is("json") && p.name == "docs/adopt.md":
-				_, err := platform.Parse([]byte(`{"services": {` + b.code + `}}`))
+			case b.is("json", "services"):
+				_, err := platform.Parse([]byte(`{"services": ` + b.code + `}`))
 				require.NoError(t, err, where)
+				for _, name := range regexp.MustCompile(`"(\w+)":`).FindAllStringSubmatch(b.code, -1) {
+					fields[name[1]] = true
+				}
 				checked["service"]++
 			case b.is("yaml") && p.name == "docs/images.md":
 				file := filepath.Join(t.TempDir(), supplychain.ExceptionsFile)
@@ -44,6 +49,27 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	require.ElementsMatch(t, []string{"hcl", "service", "exceptions"}, slices.Collect(maps.Keys(checked)), "none is left of the others")
+	for _, name := range jsonFields(reflect.TypeFor[platform.Service]()) {
+		require.True(t, fields[name], "no example has the field %s of the services file", name)
+	}
+}
+
+// jsonFields returns the JSON names of the fields of a type and of the types in it.
+func jsonFields(t reflect.Type) []string {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return jsonFields(t.Elem())
+	case reflect.Struct:
+		var names []string
+		for field := range t.Fields() {
+			if name := field.Tag.Get("json"); name != "" && name != "-" {
+				names = append(names, name)
+			}
+			names = append(names, jsonFields(field.Type)...)
+		}
+		return names
+	}
+	return nil
 }
 
 // TestExitCodes: wherever the manual has a table of exit codes, it has all that can be

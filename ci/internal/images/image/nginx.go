@@ -79,7 +79,7 @@ func (b Builder) nginxBases(ctx context.Context) ([]v1.Image, string, error) {
 			return nil, "", err
 		}
 		if b.RequireBase {
-			return nil, "", fmt.Errorf("%w, and without it the image is good for a rehearsal only: check the network and the proxy of what builds", err)
+			return nil, "", fmt.Errorf("%w, and without it the image is good for a rehearsal only (--without-base): check the network and the proxy of what builds", err)
 		}
 		reason = err.Error()
 	}

@@ -21,6 +21,7 @@ const (
 
 // Status is what the services run: `status` returns it.
 type Status struct {
+	// Cluster is the services' cluster; several are separated by ", ".
 	Cluster  string          `json:"cluster"`
 	At       time.Time       `json:"at"`
 	URL      string          `json:"url,omitempty"`
@@ -35,7 +36,9 @@ type Status struct {
 
 // ServiceStatus is what a service runs.
 type ServiceStatus struct {
-	Name    string  `json:"name"`
+	Name string `json:"name"`
+	// Cluster is set if the services are in several clusters.
+	Cluster string  `json:"cluster,omitempty"`
 	State   State   `json:"state"`
 	Detail  string  `json:"detail,omitempty"`
 	Version Version `json:"version"`

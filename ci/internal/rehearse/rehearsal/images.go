@@ -27,7 +27,7 @@ type imageSets struct {
 
 // prepareImages returns the images of both versions. The next one is built from the
 // tree; the previous one has the same files and another label, and so another digest. In
-// scenarios with a faulty version, the faulty app replaces the target's program.
+// scenarios with a faulty version, the faulty app runs instead of the target's program.
 func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (imageSets, error) {
 	v := imageSets{next: append([]image.Image(nil), built...)}
 	for _, img := range built {
@@ -45,10 +45,10 @@ func (r *rehearsal) prepareImages(ctx context.Context, built []image.Image) (ima
 		return imageSets{}, err
 	}
 	for n := range v.next {
-		if v.next[n].Service.Name != r.target.Name {
+		if v.next[n].Service.Repository() != r.target.Repository() {
 			continue
 		}
-		v.next[n], err = image.FromBinary(r.target, image.HostPlatform(), program, string(r.options.Scenario))
+		v.next[n], err = image.WithProgram(v.next[n], "faultyapp", program, string(r.options.Scenario), strings.Join(r.target.Command, " "))
 		if err != nil {
 			return imageSets{}, err
 		}

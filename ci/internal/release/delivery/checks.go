@@ -28,7 +28,7 @@ func (d Delivery) preflight(ctx context.Context, changes []rollout.ServiceChange
 		Region: config.Region, AllowNoRollback: allowNoRollback,
 	}
 	err = d.stage("preflight", func() error {
-		notes, err := checker.Check(ctx, platform.Cluster, changes)
+		notes, err := checker.Check(ctx, changes)
 		for _, note := range notes {
 			d.Recorder.Event("", note)
 			if !strings.HasPrefix(note, preflight.NotChecked) {

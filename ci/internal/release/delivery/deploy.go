@@ -159,7 +159,7 @@ func (d Delivery) commit(ctx context.Context, o Options) (string, error) {
 
 func (d Delivery) request(version string, o Options) rollout.Request {
 	return rollout.Request{
-		Cluster: platform.Cluster, Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
+		Version: version, Timeout: o.Timeout, RestoreTimeout: o.RestoreTimeout,
 		WaitForTurn: o.WaitForTurn, Force: o.Force,
 	}
 }
@@ -238,7 +238,7 @@ func (d Delivery) Status(ctx context.Context) (report.Status, error) {
 	var baseURL string
 	var lookup sync.WaitGroup
 	lookup.Go(func() { baseURL, _, _ = d.baseURL(ctx, Options{}) })
-	status, err := d.engine().Status(ctx, platform.Cluster, d.Services)
+	status, err := d.engine().Status(ctx, d.Services)
 	lookup.Wait()
 	status.URL = baseURL
 	return status, awsauth.Explain(err)
@@ -275,7 +275,7 @@ func (d Delivery) rollbackTargets(ctx context.Context, to string, o Options) ([]
 	engine := d.engine()
 	switch {
 	case to == "":
-		return engine.LastKnownGood(ctx, platform.Cluster, d.Services, o.Of)
+		return engine.LastKnownGood(ctx, d.Services, o.Of)
 	case rollout.IsRevision(to):
 		target, err := rollout.RevisionTarget(to, d.Services)
 		return []rollout.Target{target}, err
@@ -288,7 +288,7 @@ func (d Delivery) rollbackTargets(ctx context.Context, to string, o Options) ([]
 	if err != nil {
 		return nil, err
 	}
-	return engine.ImageTargets(ctx, platform.Cluster, d.Services, images)
+	return engine.ImageTargets(ctx, d.Services, images)
 }
 
 // resolveReleased returns the full id of a commit. An abbreviated one is looked up in
@@ -298,7 +298,7 @@ func (d Delivery) resolveReleased(ctx context.Context, to string) (string, error
 		return d.Source.Resolve(ctx, to)
 	}
 	found := map[string]bool{}
-	status, _ := d.engine().Status(ctx, platform.Cluster, d.Services) // without it, git may know the commit
+	status, _ := d.engine().Status(ctx, d.Services) // without it, git may know the commit
 	for _, s := range status.Services {
 		found[s.Version.SHA] = true
 		for _, past := range s.Releases {

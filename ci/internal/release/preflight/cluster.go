@@ -3,6 +3,7 @@ package preflight
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
@@ -13,30 +14,38 @@ import (
 
 const active = "ACTIVE"
 
-// checkCluster checks that the cluster and its services exist and are active.
+// checkCluster checks that the clusters and the services exist and are active.
 func (r *run) checkCluster(ctx context.Context) {
+	var clusters []string
 	for _, s := range r.changes {
 		r.checkService(s)
 		r.checkHealthyPercent(s)
+		clusters = append(clusters, s.Service.ClusterName())
 	}
-	if r.ECS == nil {
-		r.note("not checked: cluster %s: no ECS client", lastSegment(r.cluster))
+	slices.Sort(clusters)
+	clusters = slices.Compact(clusters)
+	switch {
+	case len(clusters) == 0:
+		return
+	case r.ECS == nil:
+		r.note("not checked: cluster %s: no ECS client", strings.Join(clusters, ", "))
 		return
 	}
 	r.call(ctx, func(ctx context.Context) {
-		name := lastSegment(r.cluster)
-		out, err := r.ECS.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: []string{r.cluster}})
-		if err != nil {
-			// Deploying does not need ecs:DescribeClusters.
-			r.skip("cluster", name, r.readError(err, apiCall{"ecs:DescribeClusters", r.cluster}))
-			return
-		}
-		n := slices.IndexFunc(out.Clusters, func(c types.Cluster) bool { return aws.ToString(c.ClusterName) == name })
-		switch {
-		case n < 0:
-			r.add(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or check account and region", name, r.location()))
-		case aws.ToString(out.Clusters[n].Status) != active:
-			r.add(fail(nil, "cluster %s is %s, not %s: create it with Terraform (slipway plan, slipway apply)", name, aws.ToString(out.Clusters[n].Status), active))
+		out, err := r.ECS.DescribeClusters(ctx, &ecs.DescribeClustersInput{Clusters: clusters})
+		for _, name := range clusters {
+			if err != nil {
+				// Deploying does not need ecs:DescribeClusters.
+				r.skip("cluster", name, r.readError(err, apiCall{"ecs:DescribeClusters", name}))
+				continue
+			}
+			n := slices.IndexFunc(out.Clusters, func(c types.Cluster) bool { return aws.ToString(c.ClusterName) == name })
+			switch {
+			case n < 0:
+				r.add(fail(nil, "cluster %s does not exist%s: create it with Terraform (slipway plan, slipway apply), or check account and region", name, r.location()))
+			case aws.ToString(out.Clusters[n].Status) != active:
+				r.add(fail(nil, "cluster %s is %s, not %s: create it with Terraform (slipway plan, slipway apply)", name, aws.ToString(out.Clusters[n].Status), active))
+			}
 		}
 	})
 }
@@ -58,7 +67,7 @@ func (r *run) checkService(s rollout.ServiceChange) {
 	name := s.Service.ServiceName()
 	switch status := aws.ToString(s.ECSService.Status); {
 	case s.ECSService.ServiceArn == nil && status == "":
-		r.add(fail(nil, "service %s: cluster %s has no ECS service %s: create it with Terraform (slipway plan, slipway apply)", s.Service.Name, lastSegment(r.cluster), name))
+		r.add(fail(nil, "service %s: cluster %s has no ECS service %s: create it with Terraform (slipway plan, slipway apply)", s.Service.Name, s.Service.ClusterName(), name))
 		return
 	case status != active:
 		r.add(fail(nil, "service %s: ECS service %s is %s, not %s: create it again with Terraform (slipway plan, slipway apply)", s.Service.Name, name, status, active))

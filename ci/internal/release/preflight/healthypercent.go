@@ -36,6 +36,6 @@ func (r *run) checkHealthyPercent(s rollout.ServiceChange) {
 			s.Service.Name, maximum, running, desired))
 	case s.ECSService.RunningCount > 0 && running <= desired && healthy >= desired:
 		r.add(usage("service %s: minimumHealthyPercent %d and maximumPercent %d keep %d of %d tasks healthy and allow at most %d, so a deployment can neither stop nor start one: set maximumPercent to 200, or minimumHealthyPercent to 0 (aws ecs update-service --cluster %s --service %s --deployment-configuration maximumPercent=200,minimumHealthyPercent=%[2]d)",
-			s.Service.Name, minimum, maximum, healthy, desired, running, lastSegment(r.cluster), aws.ToString(s.ECSService.ServiceName)))
+			s.Service.Name, minimum, maximum, healthy, desired, running, s.Service.ClusterName(), aws.ToString(s.ECSService.ServiceName)))
 	}
 }

@@ -77,7 +77,6 @@ func (r *run) locations() []location {
 			all = append(all, location{resource, parsed.AccountID, parsed.Region})
 		}
 	}
-	add("cluster "+lastSegment(r.cluster), r.cluster)
 	for _, s := range r.changes {
 		add("cluster "+lastSegment(aws.ToString(s.ECSService.ClusterArn)), aws.ToString(s.ECSService.ClusterArn))
 		add("service "+s.Service.Name+": ECS service "+aws.ToString(s.ECSService.ServiceName), aws.ToString(s.ECSService.ServiceArn))

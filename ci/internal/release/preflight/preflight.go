@@ -44,15 +44,15 @@ const DefaultTimeout = 20 * time.Second
 // within the lowest documented rate limit of the APIs.
 const maxCalls = 8
 
-// Check checks what the changes of services in a cluster, given by name or ARN, need.
+// Check checks what the changes of services need.
 // The error joins the findings. Each is one line with the service, the problem and the
 // next step, and has an exit code: Usage for wrong configuration, Refused for what a
 // release must not touch, Failed for what is missing, in this order. The notes include
 // what could not be checked, for example because the caller lacks a permission that
 // deploying does not need; they do not fail a release. If ctx ends, the error is its
 // cause.
-func (c Checker) Check(ctx context.Context, cluster string, changes []rollout.ServiceChange) (notes []string, err error) {
-	r := &run{Checker: c, cluster: cluster, changes: changes, skipped: map[skipKey][]string{}}
+func (c Checker) Check(ctx context.Context, changes []rollout.ServiceChange) (notes []string, err error) {
+	r := &run{Checker: c, changes: changes, skipped: map[skipKey][]string{}}
 	r.Timeout = cmp.Or(c.Timeout, DefaultTimeout)
 	r.group.SetLimit(maxCalls)
 	r.checkIdentity(ctx) // first: others need the caller's account
@@ -71,7 +71,6 @@ func (c Checker) Check(ctx context.Context, cluster string, changes []rollout.Se
 // run is one run of the checks.
 type run struct {
 	Checker
-	cluster string
 	changes []rollout.ServiceChange
 	caller  *Identity // nil if unknown
 	group   errgroup.Group

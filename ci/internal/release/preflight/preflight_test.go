@@ -97,7 +97,7 @@ func (w *fixture) push(platforms ...v1.Platform) string {
 
 func (w *fixture) change(name, image string) rollout.ServiceChange {
 	return rollout.ServiceChange{
-		Service: platform.Service{Name: name, HealthPath: "/health"}, Image: image,
+		Service: platform.Service{Name: name, HealthPath: "/health", Names: platform.Names{Cluster: "test"}}, Image: image,
 		ECSService: ecstypes.Service{
 			ServiceName: aws.String("ecs-" + name + "-service"), ServiceArn: aws.String(arnBase + "service/test/ecs-" + name + "-service"),
 			ClusterArn: aws.String(arnBase + "cluster/test"), Status: aws.String("ACTIVE"),
@@ -131,7 +131,7 @@ func (w *fixture) container() *ecstypes.ContainerDefinition {
 
 func (w *fixture) check(t *testing.T) ([]string, error) {
 	t.Helper()
-	return w.checker.Check(t.Context(), "test", w.changes)
+	return w.checker.Check(t.Context(), w.changes)
 }
 
 func TestNoFindings(t *testing.T) {
@@ -537,14 +537,14 @@ func TestHealthyPercent(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			s := rollout.ServiceChange{Service: platform.Service{Name: "api"}, Image: "busybox@sha256:1", ECSService: ecstypes.Service{
+			s := rollout.ServiceChange{Service: platform.Service{Name: "api", Names: platform.Names{Cluster: "test"}}, Image: "busybox@sha256:1", ECSService: ecstypes.Service{
 				ServiceName: aws.String("ecs-api-service"), Status: aws.String("ACTIVE"), DesiredCount: tt.desired, RunningCount: tt.running,
 				DeploymentConfiguration: &ecstypes.DeploymentConfiguration{MinimumHealthyPercent: &tt.minimum, MaximumPercent: &tt.maximum},
 			}}
 			if tt.change != nil {
 				tt.change(&s)
 			}
-			_, err := preflight.Checker{}.Check(t.Context(), "test", []rollout.ServiceChange{s})
+			_, err := preflight.Checker{}.Check(t.Context(), []rollout.ServiceChange{s})
 			if tt.want == "" {
 				require.NoError(t, err)
 				return
@@ -597,7 +597,7 @@ func TestCancelled(t *testing.T) {
 	w := newFixture(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(outcome.Interruption("Ctrl-C"))
-	_, err := w.checker.Check(ctx, "test", w.changes)
+	_, err := w.checker.Check(ctx, w.changes)
 	require.EqualError(t, err, "Ctrl-C")
 	require.Equal(t, outcome.Interrupted, outcome.Of(err))
 }
@@ -634,7 +634,7 @@ func TestUnknownCredentials(t *testing.T) {
 	for code, want := range map[string]string{
 		"InvalidClientTokenId": "credentials: not recognized by AWS", "Whatever": "credentials: sts:GetCallerIdentity: Whatever",
 	} {
-		_, err := preflight.Checker{STS: failingSTS{code}}.Check(t.Context(), "c", nil)
+		_, err := preflight.Checker{STS: failingSTS{code}}.Check(t.Context(), nil)
 		require.ErrorContains(t, err, want)
 	}
 }

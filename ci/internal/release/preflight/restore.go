@@ -13,7 +13,7 @@ import (
 // definitions use: a failed release restores them. Images are checked elsewhere.
 func (r *run) checkRestore(ctx context.Context) {
 	// Without a caller, iam:PassRole is not checked: it was needed to register them.
-	restore := &run{Checker: r.Checker, cluster: r.cluster, skipped: map[skipKey][]string{}}
+	restore := &run{Checker: r.Checker, skipped: map[skipKey][]string{}}
 	restore.group.SetLimit(maxCalls)
 	for _, s := range r.changes {
 		if s.Previous != nil && s.Definition != nil && s.ECSService.RunningCount > 0 {

@@ -38,7 +38,7 @@ func TestConcurrentReleases(t *testing.T) {
 		var got [2]report.Release
 		var group sync.WaitGroup
 		for n, images := range pushed {
-			request := rollout.Request{Cluster: platform.Cluster, Version: []string{"one", "two"}[n], Force: true}
+			request := rollout.Request{Version: []string{"one", "two"}[n], Force: true}
 			for _, s := range f.Services {
 				request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 	"golang.org/x/sync/errgroup"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
@@ -29,34 +31,42 @@ const (
 // readJobs is how many reads run concurrently.
 const readJobs = 4
 
-// describe returns the services of targets by name.
-func (e Engine) describe(ctx context.Context, cluster string, targets []Target) (map[string]*types.Service, error) {
+// serviceID identifies an ECS service: names are unique within a cluster.
+type serviceID struct{ cluster, name string }
+
+func idOf(s platform.Service) serviceID { return serviceID{s.ClusterName(), s.ServiceName()} }
+
+// describe returns the services of targets. A call describes services of one cluster.
+func (e Engine) describe(ctx context.Context, targets []Target) (map[serviceID]*types.Service, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	byCluster := map[string][]string{}
+	for _, target := range targets {
+		id := idOf(target.Service)
+		byCluster[id.cluster] = append(byCluster[id.cluster], id.name)
+	}
 	var mu sync.Mutex // guards services
-	services := map[string]*types.Service{}
+	services := map[serviceID]*types.Service{}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readJobs)
-	for batch := range slices.Chunk(targets, describeServicesLimit) {
-		group.Go(func() error {
-			input := &ecs.DescribeServicesInput{Cluster: &cluster}
-			for _, target := range batch {
-				input.Services = append(input.Services, target.Service.ServiceName())
-			}
-			out, err := e.ECS.DescribeServices(ctx, input)
-			if errors.As(err, new(*types.ClusterNotFoundException)) {
-				return missingError("cluster " + cluster + " does not exist")
-			}
-			if err != nil {
-				return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for i := range out.Services {
-				services[aws.ToString(out.Services[i].ServiceName)] = &out.Services[i]
-			}
-			return nil
-		})
+	for _, cluster := range slices.Sorted(maps.Keys(byCluster)) {
+		for batch := range slices.Chunk(byCluster[cluster], describeServicesLimit) {
+			group.Go(func() error {
+				out, err := e.ECS.DescribeServices(ctx, &ecs.DescribeServicesInput{Cluster: &cluster, Services: batch})
+				if errors.As(err, new(*types.ClusterNotFoundException)) {
+					return missingError("cluster " + cluster + " does not exist")
+				}
+				if err != nil {
+					return fmt.Errorf("describing services of cluster %s: %w", cluster, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				for i := range out.Services {
+					services[serviceID{cluster, aws.ToString(out.Services[i].ServiceName)}] = &out.Services[i]
+				}
+				return nil
+			})
+		}
 	}
 	return services, group.Wait()
 }
@@ -112,8 +122,8 @@ func (e missingError) Error() string {
 	return string(e) + ": create it with Terraform (slipway plan, slipway apply), or check account and region (AWS_PROFILE, AWS_REGION)"
 }
 
-func missingService(cluster, name string) error {
-	return missingError(fmt.Sprintf("cluster %s has no active service %s", cluster, name))
+func missingService(s platform.Service) error {
+	return missingError(fmt.Sprintf("cluster %s has no active service %s", s.ClusterName(), s.ServiceName()))
 }
 
 // Error codes.

@@ -61,7 +61,7 @@ func (r *run) executeOne(ctx context.Context, command machine.Command) machine.R
 
 func (r *run) updateService(ctx context.Context, s *serviceRollout, command machine.Command) ([]types.Deployment, error) {
 	out, err := r.ECS.UpdateService(ctx, &ecs.UpdateServiceInput{
-		Cluster: &r.request.Cluster, Service: &s.ECSName,
+		Cluster: s.cluster(), Service: &s.ECSName,
 		TaskDefinition: &command.Revision, ForceNewDeployment: command.Force, DesiredCount: command.DesiredCount,
 	})
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/aws/smithy-go"
+
+	"dagger/slipway/internal/config/platform"
 )
 
 // fakeClock advances instead of waiting.
@@ -123,16 +125,19 @@ func apiError(code string) error {
 }
 
 // addService adds a service with one complete deployment of an image.
-func (f *fakeECS) addService(name, image string) {
-	definition := f.register("ecs-"+name+"-task", types.ContainerDefinition{
-		Name: &name, Image: &image,
+func (f *fakeECS) addService(name, image string) { f.add(platform.Service{Name: name}, image) }
+
+// add is addService for an entry of the services file.
+func (f *fakeECS) add(entry platform.Service, image string) {
+	definition := f.register(entry.Family(), types.ContainerDefinition{
+		Name: aws.String(entry.ContainerName()), Image: &image,
 		Environment: []types.KeyValuePair{{Name: aws.String("VERSION"), Value: aws.String("old")}},
 		LogConfiguration: &types.LogConfiguration{LogDriver: types.LogDriverAwslogs, Options: map[string]string{
-			"awslogs-group": "/ecs/ecs-" + name, "awslogs-stream-prefix": "ecs",
+			"awslogs-group": entry.LogGroup(), "awslogs-stream-prefix": "ecs",
 		}},
 	})
 	f.tags[definition] = []types.Tag{{Key: aws.String("slipway:sha"), Value: aws.String("old")}}
-	s := &fakeService{name: "ecs-" + name + "-service", desired: 1}
+	s := &fakeService{name: serviceKey(aws.String(entry.ClusterName()), aws.String(entry.ServiceName())), desired: 1}
 	f.services[s.name] = s
 	f.deploy(s.name, definition)
 	s.due = nil
@@ -406,6 +411,15 @@ func (f *fakeECS) response(operation, service string) error {
 	return nil
 }
 
+// serviceKey returns the key of a service: its name, after that of its cluster if it is not
+// the default one.
+func serviceKey(cluster, name *string) string {
+	if *cluster == platform.Cluster {
+		return *name
+	}
+	return *cluster + ":" + *name
+}
+
 func (f *fakeECS) count(call string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -426,7 +440,7 @@ func (f *fakeECS) DescribeServices(_ context.Context, in *ecs.DescribeServicesIn
 	defer done()
 	out := &ecs.DescribeServicesOutput{}
 	for _, name := range in.Services {
-		s := f.services[name]
+		s := f.services[serviceKey(in.Cluster, &name)]
 		if s == nil {
 			continue
 		}
@@ -504,7 +518,7 @@ func (f *fakeECS) RegisterTaskDefinition(_ context.Context, in *ecs.RegisterTask
 }
 
 func (f *fakeECS) UpdateService(_ context.Context, in *ecs.UpdateServiceInput, _ ...func(*ecs.Options)) (*ecs.UpdateServiceOutput, error) {
-	name := aws.ToString(in.Service)
+	name := serviceKey(in.Cluster, in.Service)
 	done, err := f.begin("UpdateService", name)
 	if err != nil {
 		return nil, err
@@ -553,7 +567,7 @@ func (f *fakeECS) StopServiceDeployment(_ context.Context, in *ecs.StopServiceDe
 }
 
 func (f *fakeECS) ListServiceDeployments(_ context.Context, in *ecs.ListServiceDeploymentsInput, _ ...func(*ecs.Options)) (*ecs.ListServiceDeploymentsOutput, error) {
-	name := aws.ToString(in.Service)
+	name := serviceKey(in.Cluster, in.Service)
 	done, err := f.begin("ListServiceDeployments", name)
 	if err != nil {
 		return nil, err
@@ -613,7 +627,7 @@ func (f *fakeECS) DescribeServiceRevisions(_ context.Context, in *ecs.DescribeSe
 }
 
 func (f *fakeECS) ListTasks(_ context.Context, in *ecs.ListTasksInput, _ ...func(*ecs.Options)) (*ecs.ListTasksOutput, error) {
-	done, err := f.begin("ListTasks", aws.ToString(in.ServiceName))
+	done, err := f.begin("ListTasks", serviceKey(in.Cluster, in.ServiceName))
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs"
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout/machine"
 )
 
@@ -27,15 +28,16 @@ type deploymentRecord struct {
 
 // eachDeployment calls visit for the service's deployments, newest first, until it returns
 // done. ECS keeps them for 90 days. known is false if the API is not supported or denied.
-func (e Engine) eachDeployment(ctx context.Context, cluster, service string, visit func(deploymentRecord) (done bool, err error)) (known bool, err error) {
-	input := &ecs.ListServiceDeploymentsInput{Cluster: &cluster, Service: &service, MaxResults: aws.Int32(historyPage)}
+func (e Engine) eachDeployment(ctx context.Context, service platform.Service, visit func(deploymentRecord) (done bool, err error)) (known bool, err error) {
+	name := service.ServiceName()
+	input := &ecs.ListServiceDeploymentsInput{Cluster: aws.String(service.ClusterName()), Service: &name, MaxResults: aws.Int32(historyPage)}
 	for {
 		list, err := e.ECS.ListServiceDeployments(ctx, input)
 		if isUnavailable(err) {
 			return false, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("listing service deployments of %s: %w", service, err)
+			return false, fmt.Errorf("listing service deployments of %s: %w", name, err)
 		}
 		for page := range slices.Chunk(list.ServiceDeployments, historyPage) {
 			records, err := e.records(ctx, page)
@@ -43,7 +45,7 @@ func (e Engine) eachDeployment(ctx context.Context, cluster, service string, vis
 				return false, nil
 			}
 			if err != nil {
-				return false, fmt.Errorf("describing service revisions of %s: %w", service, err)
+				return false, fmt.Errorf("describing service revisions of %s: %w", name, err)
 			}
 			for _, r := range records {
 				if done, err := visit(r); done || err != nil {

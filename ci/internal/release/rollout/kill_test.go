@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -213,8 +212,8 @@ func TestRollbackKilledAtEveryCall(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, call %d, takes effect %v", name, n, late), func(t *testing.T) {
 					b := released()
 					killAt(b, n, late)
-					if targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), ""); err == nil {
-						b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
+					if targets, err := b.engine.LastKnownGood(t.Context(), b.services(), ""); err == nil {
+						b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true, RestoreTimeout: time.Second})
 					}
 					restartProcess(b)
 					for range 2 {

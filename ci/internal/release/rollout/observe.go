@@ -22,7 +22,7 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	for n, s := range r.services {
 		targets[n] = s.target
 	}
-	described, err := r.describe(ctx, r.request.Cluster, targets)
+	described, err := r.describe(ctx, targets)
 	if err != nil {
 		r.renew(err)
 		return nil, err
@@ -30,7 +30,7 @@ func (r *run) observe(ctx context.Context) ([]machine.Observation, error) {
 	observed := make([]machine.Observation, len(r.services))
 	current := make([]string, len(r.services))
 	for n, s := range r.services {
-		service := described[s.ECSName]
+		service := described[s.id()]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
 			observed[n].Missing = true
 			continue
@@ -119,7 +119,7 @@ func (r *run) findDeployment(ctx context.Context, s *serviceRollout, own, curren
 		return current
 	}
 	s.lookup.triedCurrent = false
-	out, err := r.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{Cluster: &r.request.Cluster, Service: &s.ECSName})
+	out, err := r.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{Cluster: s.cluster(), Service: &s.ECSName})
 	if err != nil {
 		s.lookup.unavailable = isUnavailable(err)
 		return "" // the next observation retries

@@ -38,7 +38,7 @@ func (p releasePlan) changed() []*servicePlan {
 // plan plans the release of all targets. It changes nothing. The error joins those of
 // all services.
 func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) {
-	described, err := e.describe(ctx, request.Cluster, request.Targets)
+	described, err := e.describe(ctx, request.Targets)
 	if err != nil {
 		return releasePlan{}, err
 	}
@@ -48,7 +48,7 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 	group.SetLimit(planJobs)
 	for n, target := range request.Targets {
 		group.Go(func() error {
-			services[n], problems[n] = e.planService(ctx, request, target, described[target.Service.ServiceName()])
+			services[n], problems[n] = e.planService(ctx, request, target, described[idOf(target.Service)])
 			return nil
 		})
 	}
@@ -66,7 +66,7 @@ func (e Engine) plan(ctx context.Context, request Request) (releasePlan, error) 
 func (e Engine) planService(ctx context.Context, request Request, target Target, service *types.Service) (*servicePlan, error) {
 	name := target.Service.ServiceName()
 	if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-		return nil, missingService(request.Cluster, name)
+		return nil, missingService(target.Service)
 	}
 	if kind := service.DeploymentController; kind != nil && kind.Type != types.DeploymentControllerTypeEcs {
 		return nil, outcome.Refusedf("service %s uses the deployment controller %s: slipway supports rolling updates of ECS only: set deployment_controller to ECS", name, kind.Type)
@@ -96,7 +96,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 		return nil, err
 	}
 	s.newestTags, s.templateTags = parseTags(newestTags), newestTags
-	if err := e.decideCount(ctx, request.Cluster, s, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
+	if err := e.decideCount(ctx, s, aws.ToString(wanted.TaskDefinitionArn)); err != nil {
 		return nil, err
 	}
 	if err := s.planImage(*running, *wanted, request); err != nil {
@@ -121,7 +121,7 @@ func (e Engine) planService(ctx context.Context, request Request, target Target,
 
 // decideCount plans a change of the desired count for a service's first release, and for
 // the rollback of it.
-func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan, wanted string) error {
+func (e Engine) decideCount(ctx context.Context, s *servicePlan, wanted string) error {
 	now, configured := s.service.DesiredCount, int32(s.target.Service.DesiredCount)
 	switch {
 	case s.target.Revision != "" && s.tags.raised > 0 && wanted == s.tags.from:
@@ -140,7 +140,7 @@ func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan,
 			s.Count = &machine.CountChange{}
 		}
 	case now > 0 && s.target.Revision == "" && s.failed() && s.service.RunningCount == 0:
-		ran, err := e.everSucceeded(ctx, cluster, s)
+		ran, err := e.everSucceeded(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -154,9 +154,9 @@ func (e Engine) decideCount(ctx context.Context, cluster string, s *servicePlan,
 // everSucceeded reports whether a deployment of the service was ever successful. If none
 // was, such as one of Terraform's placeholder image, only a desired count of 0 restores
 // the previous state: ECS would roll back to the first successful deployment.
-func (e Engine) everSucceeded(ctx context.Context, cluster string, s *servicePlan) (bool, error) {
+func (e Engine) everSucceeded(ctx context.Context, s *servicePlan) (bool, error) {
 	list, err := e.ECS.ListServiceDeployments(ctx, &ecs.ListServiceDeploymentsInput{
-		Cluster: &cluster, Service: aws.String(s.target.Service.ServiceName()), MaxResults: aws.Int32(1),
+		Cluster: s.cluster(), Service: aws.String(s.target.Service.ServiceName()), MaxResults: aws.Int32(1),
 		Status: []types.ServiceDeploymentStatus{types.ServiceDeploymentStatusSuccessful},
 	})
 	switch {

@@ -12,7 +12,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	"github.com/stretchr/testify/require"
 
-	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/release/rollout"
 	"dagger/slipway/internal/report"
 	"dagger/slipway/internal/report/outcome"
@@ -249,7 +248,7 @@ func TestUnsupportedDeploymentsAreRefused(t *testing.T) {
 		diff, err := b.engine.Diff(t.Context(), b.request)
 		require.NoError(t, err)
 		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{diff.Services[0].Strategy, diff.Services[1].Strategy})
-		status, err := b.engine.Status(t.Context(), b.request.Cluster, b.services())
+		status, err := b.engine.Status(t.Context(), b.services())
 		require.NoError(t, err)
 		require.Equal(t, []string{"", "BLUE_GREEN"}, []string{status.Services[0].Strategy, status.Services[1].Strategy})
 	})
@@ -330,7 +329,7 @@ func TestStatusWithMissingRevisions(t *testing.T) {
 	} {
 		b := newFixture(completes, completes)
 		b.ecs.remove(revision(1), status)
-		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services()[:1])
+		got, err := b.engine.Status(t.Context(), b.services()[:1])
 		require.NoError(t, err)
 		require.Equal(t, []string{want}, got.Services[0].Drift)
 		require.Equal(t, report.Steady, got.Services[0].State)

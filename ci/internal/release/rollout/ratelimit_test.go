@@ -42,7 +42,7 @@ func TestReadsStayWithinQuota(t *testing.T) {
 		t.Run(fmt.Sprint(count), func(t *testing.T) {
 			clock := &fakeClock{now: time.Unix(1e9, 0)}
 			api := newFakeECS(clock)
-			request := rollout.Request{Cluster: platform.Cluster, Version: newSHA, Timeout: 3 * time.Minute}
+			request := rollout.Request{Version: newSHA, Timeout: 3 * time.Minute}
 			for n := range count {
 				name := fmt.Sprintf("s%d", n)
 				api.addService(name, oldImage)
@@ -122,7 +122,7 @@ func TestUpdatesStayWithinQuota(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			clock := &fakeClock{now: time.Unix(1e9, 0)}
 			api := newFakeECS(clock)
-			request := rollout.Request{Cluster: platform.Cluster, Version: newSHA}
+			request := rollout.Request{Version: newSHA}
 			for n := range 200 {
 				name := fmt.Sprintf("s%d", n)
 				api.addService(name, oldImage)

@@ -111,12 +111,12 @@ func (e Engine) checkNotConcurrent(ctx context.Context, request Request, changed
 	for _, s := range changed {
 		targets = append(targets, s.target)
 	}
-	services, err := e.describe(ctx, request.Cluster, targets)
+	services, err := e.describe(ctx, targets)
 	if err != nil {
 		return err
 	}
 	for _, s := range changed {
-		service := services[s.ECSName]
+		service := services[s.id()]
 		if service == nil {
 			return fmt.Errorf("service %s was deleted while the release was being prepared", s.ECSName)
 		}

@@ -42,7 +42,7 @@ type fixture struct {
 func newFixture(a, b behavior) *fixture {
 	clock := &fakeClock{now: time.Unix(1e9, 0)}
 	t := &fixture{ecs: newFakeECS(clock)}
-	t.request = rollout.Request{Cluster: platform.Cluster, Version: newSHA}
+	t.request = rollout.Request{Version: newSHA}
 	for n, want := range []behavior{a, b} {
 		name := string(rune('a' + n))
 		t.ecs.addService(name, oldImage)

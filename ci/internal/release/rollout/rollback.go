@@ -26,20 +26,20 @@ type runningService struct {
 }
 
 // runningServices looks up what the services run. A missing service is an error.
-func (e Engine) runningServices(ctx context.Context, cluster string, services []platform.Service) ([]runningService, error) {
+func (e Engine) runningServices(ctx context.Context, services []platform.Service) ([]runningService, error) {
 	var targets []Target
 	for _, s := range services {
 		targets = append(targets, Target{Service: s})
 	}
-	described, err := e.describe(ctx, cluster, targets)
+	described, err := e.describe(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
 	var all []runningService
 	for _, s := range services {
-		service := described[s.ServiceName()]
+		service := described[idOf(s)]
 		if service == nil || aws.ToString(service.Status) != "ACTIVE" {
-			return nil, missingService(cluster, s.ServiceName())
+			return nil, missingService(s)
 		}
 		definition, tags, err := e.findDefinition(ctx, aws.ToString(service.TaskDefinition))
 		if err != nil {
@@ -60,15 +60,15 @@ func (e Engine) runningServices(ctx context.Context, cluster string, services []
 // A service that the last release, ECS or an earlier rollback has restored already
 // stays as it is, so that a repeated rollback goes no further. If of is set and the
 // last release is of another commit, there are no targets.
-func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []platform.Service, of string) ([]Target, error) {
-	all, err := e.runningServices(ctx, cluster, services)
+func (e Engine) LastKnownGood(ctx context.Context, services []platform.Service, of string) ([]Target, error) {
+	all, err := e.runningServices(ctx, services)
 	if err != nil {
 		return nil, err
 	}
 	var last *lastRelease
 	releases := make([]lastRelease, len(all))
 	for n, s := range all {
-		if releases[n], err = e.findLastRelease(ctx, cluster, s); err != nil {
+		if releases[n], err = e.findLastRelease(ctx, s); err != nil {
 			return nil, err
 		}
 		if releases[n].id != "" && (last == nil || releases[n].at.After(last.at)) {
@@ -92,7 +92,7 @@ func (e Engine) LastKnownGood(ctx context.Context, cluster string, services []pl
 			targets = append(targets, Target{Service: s.service, Revision: aws.ToString(s.definition.TaskDefinitionArn)})
 			continue
 		}
-		revision, err := e.lastKnownGood(ctx, cluster, s)
+		revision, err := e.lastKnownGood(ctx, s)
 		targets, problems = append(targets, Target{Service: s.service, Revision: revision}), append(problems, err)
 	}
 	return targets, errors.Join(problems...)
@@ -114,9 +114,9 @@ type lastRelease struct {
 // The service's deployments are searched first, which costs two calls however many
 // revisions there are. The revisions newer than the running one come next, because a
 // release whose process was killed may not have deployed its own.
-func (e Engine) findLastRelease(ctx context.Context, cluster string, s runningService) (lastRelease, error) {
+func (e Engine) findLastRelease(ctx context.Context, s runningService) (lastRelease, error) {
 	search := releaseSearch{engine: e, service: s, seen: map[string]bool{}}
-	known, err := e.eachDeployment(ctx, cluster, s.service.ServiceName(), func(r deploymentRecord) (bool, error) { return search.visitDeployment(ctx, r) })
+	known, err := e.eachDeployment(ctx, s.service, func(r deploymentRecord) (bool, error) { return search.visitDeployment(ctx, r) })
 	if err != nil {
 		return lastRelease{}, err
 	}
@@ -220,10 +220,10 @@ func registeredAfter(arn, runs string) bool {
 
 // lastKnownGood follows the previous revisions back to the first one that has not failed
 // whenever it was deployed. Deployments older than ECS's records count as successful.
-func (e Engine) lastKnownGood(ctx context.Context, cluster string, s runningService) (string, error) {
+func (e Engine) lastKnownGood(ctx context.Context, s runningService) (string, error) {
 	skipped := map[string]bool{}
 	for candidate := s.tags.from; candidate != "" && !skipped[candidate]; {
-		good, err := e.succeeded(ctx, cluster, s.service.ServiceName(), candidate)
+		good, err := e.succeeded(ctx, s.service, candidate)
 		if err != nil {
 			return "", err
 		}
@@ -245,9 +245,9 @@ func (e Engine) lastKnownGood(ctx context.Context, cluster string, s runningServ
 
 // succeeded reports whether a revision was ever deployed successfully, or has no recorded
 // deployment.
-func (e Engine) succeeded(ctx context.Context, cluster, service, revision string) (bool, error) {
+func (e Engine) succeeded(ctx context.Context, service platform.Service, revision string) (bool, error) {
 	deployed, succeeded := false, false
-	_, err := e.eachDeployment(ctx, cluster, service, func(r deploymentRecord) (bool, error) {
+	_, err := e.eachDeployment(ctx, service, func(r deploymentRecord) (bool, error) {
 		if r.revision == revision {
 			deployed = true
 			succeeded = succeeded || r.Status == types.ServiceDeploymentStatusSuccessful
@@ -291,7 +291,7 @@ func RevisionTarget(revision string, services []platform.Service) (Target, error
 // ImageTargets returns for each service the newest revision that ran its image, or else was
 // registered with it, so that a rollback restores its environment, too. Without such a
 // revision, the target is the image in the newest revision.
-func (e Engine) ImageTargets(ctx context.Context, cluster string, services []platform.Service, images map[string]string) ([]Target, error) {
+func (e Engine) ImageTargets(ctx context.Context, services []platform.Service, images map[string]string) ([]Target, error) {
 	var targets []Target
 	for _, s := range services {
 		target := Target{Service: s, Image: images[s.Name]}
@@ -308,7 +308,7 @@ func (e Engine) ImageTargets(ctx context.Context, cluster string, services []pla
 			target.Revision = arn
 			return true, nil
 		}
-		if _, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) { return visit(r.revision) }); err != nil {
+		if _, err := e.eachDeployment(ctx, s, func(r deploymentRecord) (bool, error) { return visit(r.revision) }); err != nil {
 			return nil, err
 		}
 		if target.Revision == "" {

@@ -40,9 +40,9 @@ func (b *fixture) release(t *testing.T, version, imageA, imageB string) report.R
 // rollBack rolls back to the last known good release.
 func (b *fixture) rollBack(t *testing.T) report.Release {
 	t.Helper()
-	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
 	require.NoError(t, err)
-	got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
+	got := b.engine.Release(t.Context(), rollout.Request{Version: "rollback", Targets: targets, TakeOver: true, Preflight: b.request.Preflight, Verify: b.request.Verify})
 	b.ecs.settleAll()
 	return got
 }
@@ -81,7 +81,7 @@ func revision(n int) string {
 func TestRollbackAgainGoesNoFurther(t *testing.T) {
 	to := func(n int) func(*testing.T, *fixture) {
 		return func(t *testing.T, b *fixture) {
-			got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(n)}}})
+			got := b.engine.Release(t.Context(), rollout.Request{TakeOver: true, Targets: []rollout.Target{{Service: b.services()[0], Revision: revision(n)}}})
 			require.Equal(t, outcome.Done, got.ExitCode, got.Error)
 			b.ecs.settleAll()
 		}
@@ -144,7 +144,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 				for _, step := range tt.before {
 					step(t, b)
 				}
-				targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
+				targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
 				switch {
 				case tt.err != "" && noAPI && err == nil: // the deleted revision is unknown
 				case tt.err != "":
@@ -154,7 +154,7 @@ func TestRollbackAgainGoesNoFurther(t *testing.T) {
 					require.Equal(t, tt.want, b.ecs.running("a"))
 				default:
 					require.NoError(t, err)
-					got := b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true})
+					got := b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true})
 					require.Equal(t, outcome.Done, got.ExitCode, "%s\n%s", got.Error, b.log())
 					require.Equal(t, tt.want, b.ecs.running("a"), b.log())
 				}
@@ -171,9 +171,9 @@ func TestRollbackOfOneServiceThenOfAll(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services()[:1], "")
 	require.NoError(t, err)
-	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Cluster: platform.Cluster, Targets: targets, TakeOver: true}).ExitCode)
+	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), rollout.Request{Targets: targets, TakeOver: true}).ExitCode)
 	b.ecs.settleAll()
 	require.Equal(t, "good@sha256:b2", b.ecs.running("b"))
 	b.registerForeign(12)
@@ -192,7 +192,7 @@ func TestRollbackCalls(t *testing.T) {
 	b.rollBack(t)
 	b.registerForeign(500)
 	b.ecs.calls = nil
-	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services()[:1], "")
+	_, err := b.engine.LastKnownGood(t.Context(), b.services()[:1], "")
 	require.NoError(t, err)
 	require.Less(t, len(b.ecs.calls), 6, b.ecs.calls)
 }
@@ -234,14 +234,14 @@ func TestRollbackWithoutPermissions(t *testing.T) {
 	b.release(t, "1111", "good@sha256:a1", oldImage)
 	b.ecs.noAPI = true
 	b.ecs.failCall = failCalls("ListTaskDefinitions", "AccessDeniedException", 1<<30)
-	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
+	_, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
 	require.ErrorContains(t, err, "neither its deployments nor its revisions")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
 
 func TestRollbackWithoutRelease(t *testing.T) {
 	b := newFixture(completes, completes)
-	_, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
+	_, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
 	require.ErrorContains(t, err, "was not released by slipway")
 	require.Equal(t, outcome.Usage, outcome.Of(err))
 }
@@ -304,7 +304,7 @@ func TestRollbackSkipsFailedRevisions(t *testing.T) {
 			d.Status = types.ServiceDeploymentStatusStopped
 		}
 	}
-	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "")
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "")
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:1", targets[0].Revision)
 	require.True(t, b.hasEvent("a: ecs-a-task:2 is skipped"))
@@ -343,7 +343,7 @@ func TestImageTargets(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b2")
-	targets, err := b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
+	targets, err := b.engine.ImageTargets(t.Context(), b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:never"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "its revision still exists")
 	require.Empty(t, targets[1].Revision)
@@ -351,7 +351,7 @@ func TestImageTargets(t *testing.T) {
 
 	b.registerForeign(150)
 	b.ecs.noAPI = true
-	targets, err = b.engine.ImageTargets(t.Context(), platform.Cluster, b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
+	targets, err = b.engine.ImageTargets(t.Context(), b.services(), map[string]string{"a": "good@sha256:a1", "b": "good@sha256:b2"})
 	require.NoError(t, err)
 	require.Equal(t, "arn:aws:ecs:us-east-1:1:task-definition/ecs-a-task:2", targets[0].Revision, "despite many newer revisions")
 }
@@ -394,9 +394,9 @@ func TestStatus(t *testing.T) {
 	b := newFixture(completes, completes)
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "bad@sha256:b2")
-	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	got, err := b.engine.Status(t.Context(), b.services())
 	require.NoError(t, err)
-	require.Equal(t, platform.Cluster, got.Cluster)
+	require.Equal(t, "ecs-cluster", got.Cluster)
 	a := got.Services[0]
 	require.Equal(t, report.Steady, a.State)
 	require.Equal(t, "1111", a.Version.SHA)
@@ -416,7 +416,7 @@ func TestStatusOfUnfinishedRelease(t *testing.T) {
 	killAt(b, callsUntil(t, "UpdateService", completes, completes), true) // one of two was updated
 	b.engine.Release(t.Context(), b.request)
 	restartProcess(b)
-	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	got, err := b.engine.Status(t.Context(), b.services())
 	require.NoError(t, err)
 	require.NotNil(t, got.Unfinished)
 	require.Equal(t, newSHA, got.Unfinished.SHA)
@@ -432,7 +432,7 @@ func TestStatusOfAFinishedRelease(t *testing.T) {
 	b.release(t, "1111", "good@sha256:a1", "good@sha256:b1")
 	b.release(t, "2222", "good@sha256:a2", "good@sha256:b1")
 	b.ecs.remove(revision(3), types.TaskDefinitionStatusInactive)
-	got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	got, err := b.engine.Status(t.Context(), b.services())
 	require.NoError(t, err)
 	require.Equal(t, "2222", got.Services[0].Version.SHA)
 	require.Nil(t, got.Unfinished)
@@ -459,7 +459,7 @@ func TestStatusStates(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newFixture(completes, completes)
 			tt.change(b)
-			got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+			got, err := b.engine.Status(t.Context(), b.services())
 			require.NoError(t, err)
 			require.Equal(t, tt.state, got.Services[0].State)
 			require.Contains(t, got.Services[0].Detail, tt.want)
@@ -468,7 +468,7 @@ func TestStatusStates(t *testing.T) {
 	t.Run("missing", func(t *testing.T) {
 		b := newFixture(completes, completes)
 		delete(b.ecs.services, "ecs-b-service")
-		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		got, err := b.engine.Status(t.Context(), b.services())
 		require.ErrorContains(t, err, "cluster ecs-cluster has no active service ecs-b-service: create it with Terraform")
 		require.Equal(t, report.Steady, got.Services[0].State, "the other services are reported")
 		require.Equal(t, report.Missing, got.Services[1].State)
@@ -478,7 +478,7 @@ func TestStatusStates(t *testing.T) {
 		b.ecs.failCall = func(string, string) error {
 			return &types.ClusterNotFoundException{Message: aws.String("Cluster not found.")}
 		}
-		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		got, err := b.engine.Status(t.Context(), b.services())
 		require.ErrorContains(t, err, "cluster ecs-cluster does not exist: create it with Terraform")
 		require.Equal(t, report.Missing, got.Services[0].State)
 	})
@@ -486,7 +486,7 @@ func TestStatusStates(t *testing.T) {
 		b := newFixture(completes, completes)
 		b.ecs.failCall = failCalls("DescribeServices", "ServerException", 1<<30)
 		b.engine.Explain = func(err error) error { return fmt.Errorf("explained: %w", err) }
-		got, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+		got, err := b.engine.Status(t.Context(), b.services())
 		require.ErrorContains(t, err, "describing services of cluster ecs-cluster")
 		require.Equal(t, report.Unknown, got.Services[0].State, "it is not known to be missing")
 		require.Contains(t, got.Services[0].Error, "explained: describing services")
@@ -500,7 +500,7 @@ func TestStatusDrift(t *testing.T) {
 	b.ecs.find(arn).Cpu = aws.String("512")
 	services := b.services()
 	services[0].CPU, services[0].DesiredCount = 512, 2 // autoscaling sets the count
-	got, err := b.engine.Status(t.Context(), platform.Cluster, services)
+	got, err := b.engine.Status(t.Context(), services)
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"cpu: 256 runs, 512 is registered (ecs-a-task:2): the next deploy applies it",
@@ -557,7 +557,7 @@ func TestSecretsAreHidden(t *testing.T) {
 
 	diff, err := b.engine.Diff(t.Context(), b.request)
 	require.NoError(t, err)
-	status, err := b.engine.Status(t.Context(), platform.Cluster, b.services())
+	status, err := b.engine.Status(t.Context(), b.services())
 	require.NoError(t, err)
 	for _, document := range []any{diff, status} {
 		raw, err := json.Marshal(document)
@@ -602,10 +602,10 @@ func withoutVersion(changes []report.Change) []report.Change {
 func TestRollbackOfOneCommit(t *testing.T) {
 	b := newFixture(completes, completes)
 	require.Equal(t, outcome.Done, b.engine.Release(t.Context(), b.request).ExitCode)
-	targets, err := b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), "another commit")
+	targets, err := b.engine.LastKnownGood(t.Context(), b.services(), "another commit")
 	require.NoError(t, err)
 	require.Empty(t, targets)
-	targets, err = b.engine.LastKnownGood(t.Context(), platform.Cluster, b.services(), newSHA)
+	targets, err = b.engine.LastKnownGood(t.Context(), b.services(), newSHA)
 	require.NoError(t, err)
 	require.Len(t, targets, 2)
 }

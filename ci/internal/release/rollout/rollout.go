@@ -74,7 +74,6 @@ type Target struct {
 
 // Request describes a release.
 type Request struct {
-	Cluster string
 	// Version is the commit that the images were built from.
 	Version string
 	Targets []Target

@@ -111,7 +111,7 @@ func (r *run) nextCommands() string {
 			commands = append(commands, fmt.Sprintf("slipway rollback --service %s --to %s", s.Name, machine.ShortARN(progress.RestoreRevision)))
 		default:
 			commands = append(commands, fmt.Sprintf("aws ecs update-service --cluster %s --service %s --task-definition %s",
-				r.request.Cluster, s.ECSName, progress.RestoreRevision))
+				s.target.Service.ClusterName(), s.ECSName, progress.RestoreRevision))
 		}
 	}
 	return strings.Join(commands, " && ")

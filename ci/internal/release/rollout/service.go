@@ -39,6 +39,12 @@ type servicePlan struct {
 	notes      []string    // to report
 }
 
+// id returns the identity of the ECS service.
+func (s *servicePlan) id() serviceID { return idOf(s.target.Service) }
+
+// cluster returns the name of the service's cluster, for inputs of the API.
+func (s *servicePlan) cluster() *string { return aws.String(s.target.Service.ClusterName()) }
+
 func (s *servicePlan) note(format string, args ...any) {
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
 }

@@ -24,8 +24,9 @@ const statusReleases = 5
 
 // Status returns what the services run, their last deployments, and the drift between
 // Terraform and the pipeline. It changes nothing.
-func (e Engine) Status(ctx context.Context, cluster string, services []platform.Service) (report.Status, error) {
-	status := report.Status{Cluster: cluster, At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
+func (e Engine) Status(ctx context.Context, services []platform.Service) (report.Status, error) {
+	clusters := clusterNames(services)
+	status := report.Status{Cluster: strings.Join(clusters, ", "), At: e.Clock.Now().UTC(), Services: make([]report.ServiceStatus, len(services))}
 	versions := &definitionCache{engine: e, known: map[string]cachedDefinition{}}
 	running := make([]*runningService, len(services))
 	problems := make([]error, len(services))
@@ -34,7 +35,10 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 	for n, s := range services {
 		group.Go(func() error {
 			var err error
-			running[n], status.Services[n], err = e.serviceStatus(ctx, cluster, s, versions)
+			running[n], status.Services[n], err = e.serviceStatus(ctx, s, versions)
+			if len(clusters) > 1 {
+				status.Services[n].Cluster = s.ClusterName()
+			}
 			if err != nil {
 				status.Services[n].Error, problems[n] = e.oneLine(err), err
 			}
@@ -46,9 +50,9 @@ func (e Engine) Status(ctx context.Context, cluster string, services []platform.
 	return status, errors.Join(problems...)
 }
 
-func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) (*runningService, report.ServiceStatus, error) {
+func (e Engine) serviceStatus(ctx context.Context, s platform.Service, versions *definitionCache) (*runningService, report.ServiceStatus, error) {
 	status := report.ServiceStatus{Name: s.Name, State: report.Unknown}
-	all, err := e.runningServices(ctx, cluster, []platform.Service{s})
+	all, err := e.runningServices(ctx, []platform.Service{s})
 	if err != nil {
 		if errors.As(err, new(missingError)) {
 			status.State = report.Missing
@@ -82,8 +86,18 @@ func (e Engine) serviceStatus(ctx context.Context, cluster string, s platform.Se
 	if status.Drift, err = e.drift(ctx, at); err != nil {
 		return &at, status, err
 	}
-	status.Releases, err = e.pastReleases(ctx, cluster, s, versions)
+	status.Releases, err = e.pastReleases(ctx, s, versions)
 	return &at, status, err
+}
+
+// clusterNames returns the clusters of services, sorted.
+func clusterNames(services []platform.Service) []string {
+	var names []string
+	for _, s := range services {
+		names = append(names, s.ClusterName())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // stateOf returns the state of a service and its reason.
@@ -175,9 +189,9 @@ func orNone(text string) string {
 }
 
 // pastReleases returns the service's last deployments, newest first.
-func (e Engine) pastReleases(ctx context.Context, cluster string, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
+func (e Engine) pastReleases(ctx context.Context, s platform.Service, versions *definitionCache) ([]report.PastRelease, error) {
 	var past []report.PastRelease
-	_, err := e.eachDeployment(ctx, cluster, s.ServiceName(), func(r deploymentRecord) (bool, error) {
+	_, err := e.eachDeployment(ctx, s, func(r deploymentRecord) (bool, error) {
 		version, err := versions.version(ctx, r.revision, s.ContainerName())
 		if err != nil {
 			version = report.Version{TaskDefinition: r.revision} // it may be deleted

@@ -26,7 +26,7 @@ const (
 // tasks returns the tasks of a deployment. ECS keeps stopped tasks for at least an hour.
 func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desired types.DesiredStatus) ([]types.Task, error) {
 	input := &ecs.ListTasksInput{
-		Cluster: &r.request.Cluster, ServiceName: &s.ECSName,
+		Cluster: s.cluster(), ServiceName: &s.ECSName,
 		DesiredStatus: desired, MaxResults: aws.Int32(describeTaskLimit),
 	}
 	var tasks []types.Task
@@ -38,7 +38,7 @@ func (r *run) tasks(ctx context.Context, s *servicePlan, deployment string, desi
 		if len(list.TaskArns) == 0 {
 			return tasks, nil
 		}
-		out, err := r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: &r.request.Cluster, Tasks: list.TaskArns})
+		out, err := r.ECS.DescribeTasks(ctx, &ecs.DescribeTasksInput{Cluster: s.cluster(), Tasks: list.TaskArns})
 		if err != nil {
 			return nil, fmt.Errorf("describing tasks of %s: %w", s.ECSName, err)
 		}

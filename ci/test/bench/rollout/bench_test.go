@@ -74,7 +74,7 @@ func release(f *localawstest.Fleet, version string, images map[string]string) me
 			m.failed = time.Now()
 		}
 	}}
-	request := rollout.Request{Cluster: platform.Cluster, Version: version}
+	request := rollout.Request{Version: version}
 	for _, s := range f.Services {
 		request.Targets = append(request.Targets, rollout.Target{Service: s, Image: images[s.Name]})
 	}

@@ -45,7 +45,7 @@ func runErrand(text string) int {
 	engine := rollout.Engine{
 		ECS: ecs.NewFromConfig(config), Logs: cloudwatchlogs.NewFromConfig(config), Clock: clock.Real{}, Event: func(string, string) {},
 	}
-	request := rollout.Request{Cluster: platform.Cluster, Version: "new"}
+	request := rollout.Request{Version: "new"}
 	for name, image := range e.Images {
 		request.Targets = append(request.Targets, rollout.Target{Service: platform.Service{Name: name}, Image: image})
 	}

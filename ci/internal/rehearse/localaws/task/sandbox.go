@@ -60,6 +60,9 @@ func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	if dir, ok := staticSite(spec); ok {
 		return s.startSite(spec, dir)
 	}
+	if isStandIn(spec) {
+		return s.startStandIn(spec)
+	}
 	if s.isolated || len(spec.Ports) == 0 {
 		return s.startProcess(spec, spec.environment(env...))
 	}
@@ -154,6 +157,15 @@ func (s *Sandbox) makeRoot(spec Spec) (root string, err error) {
 	if !s.isolated {
 		if _, err := ensureDir(spec.Image.Root, spec.workDir()); err != nil {
 			return "", startErrorf("mkdir %s: %v", spec.workDir(), err)
+		}
+		for _, m := range spec.Mounts {
+			at, err := ensureDir(spec.Image.Root, m.Path)
+			if err == nil {
+				err = os.Chmod(at, 0o777|os.ModeSticky)
+			}
+			if err != nil {
+				return "", startErrorf("creating the volume %s at %s: %v", m.Volume, m.Path, err)
+			}
 		}
 		return spec.Image.Root, nil
 	}

@@ -20,9 +20,30 @@ import (
 //go:embed faultyapp/main.go
 var faultyAppSource []byte
 
-// imageSets are the images of both versions in a rehearsal, one for each service.
+// imageSets are the images of both versions in a rehearsal, one for each service, and the
+// stand-ins of the images of sidecars.
 type imageSets struct {
-	previous, next []image.Image
+	previous, next, sidecars []image.Image
+}
+
+// isStandIn reports whether an image takes the place of one that could not be built or
+// pulled here.
+func isStandIn(img image.Image) bool {
+	return img.MissingBase != "" && img.Service.Kind != platform.Nginx
+}
+
+// sidecarImages returns an entry of kind image for each image of the services' sidecars.
+func sidecarImages(services []platform.Service) []platform.Service {
+	var entries []platform.Service
+	for _, s := range services {
+		for _, sidecar := range s.Sidecars {
+			entry := platform.Service{Name: fmt.Sprintf("sidecar-%d", len(entries)+1), Build: platform.Build{Kind: platform.Prebuilt, Image: sidecar.Image}}
+			if sidecar.Image != "" && !slices.ContainsFunc(entries, func(e platform.Service) bool { return e.Image == sidecar.Image }) {
+				entries = append(entries, entry)
+			}
+		}
+	}
+	return entries
 }
 
 // prepareImages returns the images of both versions. The next one is built from the

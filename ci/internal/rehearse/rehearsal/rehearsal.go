@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -127,7 +129,10 @@ func (r *rehearsal) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.images, err = r.prepareImages(ctx, built)
+	if r.images, err = r.prepareImages(ctx, built); err != nil {
+		return err
+	}
+	r.images.sidecars, err = builder.Build(ctx, sidecarImages(r.options.Platform.Services))
 	return err
 }
 
@@ -137,7 +142,11 @@ func (r *rehearsal) deliver(ctx context.Context, server *localaws.Server) (repor
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	r.environment = newEnvironment(awsConfig(server.Endpoint(), otherAccessKey, transport))
-	if err := r.environment.createRepositories(ctx, r.options.Platform.Services); err != nil {
+	services := r.options.Platform.Services
+	for _, img := range r.images.sidecars {
+		services = append(slices.Clip(services), img.Service)
+	}
+	if err := r.environment.createRepositories(ctx, services); err != nil {
 		return report.Release{}, err
 	}
 	d := r.delivery(server, transport)
@@ -185,18 +194,29 @@ func (r *rehearsal) bootstrap(ctx context.Context) error {
 		return err
 	}
 	defer target.Close()
-	references := map[string]string{}
-	for _, img := range r.images.previous {
+	d := definitions{images: map[string]string{}, standIns: map[string]bool{}}
+	publish := func(img image.Image) (string, error) {
 		published, err := target.Publish(ctx, registry.Publication{
 			Repository: img.Service.Repository(), Tag: previousVersion, Index: img.Index,
 			Latest: registry.LatestPolicy{Reason: "not needed in a rehearsal"},
 		})
 		if err != nil {
-			return fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
+			return "", fmt.Errorf("publishing the previous version of %s: %w", img.Service.Name, err)
 		}
-		references[img.Service.Name] = published.Image
+		return published.Image, nil
 	}
-	return r.environment.bootstrap(ctx, r.options.Platform.Services, definitions{images: references})
+	for _, img := range r.images.previous {
+		if d.images[img.Service.Name], err = publish(img); err != nil {
+			return err
+		}
+		d.standIns[img.Service.Name] = isStandIn(img)
+	}
+	for _, img := range r.images.sidecars {
+		if d.images[img.Service.Image], err = publish(img); err != nil {
+			return err
+		}
+	}
+	return r.environment.bootstrap(ctx, r.options.Platform.Services, d)
 }
 
 // release releases the next version while clients send requests, and verifies the
@@ -259,16 +279,26 @@ func (r *rehearsal) smokeTest(ctx context.Context, version string) error {
 }
 
 func (r *rehearsal) notes() []string {
-	var withoutBase []string
+	var sites, notes []string
 	for _, img := range r.images.next {
-		if img.MissingBase != "" {
-			withoutBase = append(withoutBase, img.Service.Name)
+		switch {
+		case isStandIn(img):
+			notes = append(notes, fmt.Sprintf("%s runs as a stand-in that returns 200 to every request: %s", img.Service.Name, img.MissingBase))
+		case img.MissingBase != "":
+			sites = append(sites, img.Service.Name)
 		}
 	}
-	if len(withoutBase) == 0 {
-		return nil
+	if len(sites) > 0 {
+		notes = append(notes, "built without the base image, site served by the embedded load balancer: "+strings.Join(sites, ", "))
 	}
-	return []string{"built without the base image, site served by the embedded load balancer: " + strings.Join(withoutBase, ", ")}
+	for _, s := range r.options.Platform.Services {
+		for _, name := range slices.Sorted(maps.Keys(s.Sidecars)) {
+			if s.Sidecars[name].Image != "" {
+				notes = append(notes, fmt.Sprintf("sidecar %s of %s runs as a stand-in: a rehearsal does not pull images", name, s.Name))
+			}
+		}
+	}
+	return notes
 }
 
 // trafficPaths returns one path of each web service.

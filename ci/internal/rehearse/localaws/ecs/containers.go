@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -102,7 +101,6 @@ func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) t
 	for _, m := range d.MountPoints {
 		spec.Mounts = append(spec.Mounts, task.Mount{
 			Volume: aws.ToString(m.SourceVolume), Path: aws.ToString(m.ContainerPath), ReadOnly: aws.ToBool(m.ReadOnly),
-			FileSystem: t.fileSystem(aws.ToString(m.SourceVolume)),
 		})
 	}
 	env := d.Environment
@@ -125,21 +123,6 @@ func (t *taskRun) containerSpec(d *types.ContainerDefinition, img *task.Image) t
 		spec.Output = func(at time.Time, line string) { t.c.cfg.Logs.Write(out.group, out.stream, at, line) }
 	}
 	return spec
-}
-
-// fileSystem returns the EFS file system of a volume, with its access point or directory;
-// "" for other volumes.
-func (t *taskRun) fileSystem(volume string) string {
-	for _, v := range t.definition.Volumes {
-		if efs := v.EfsVolumeConfiguration; efs != nil && aws.ToString(v.Name) == volume {
-			place := strings.ReplaceAll(strings.Trim(aws.ToString(efs.RootDirectory), "/"), "/", "-")
-			if efs.AuthorizationConfig != nil && efs.AuthorizationConfig.AccessPointId != nil {
-				place = *efs.AuthorizationConfig.AccessPointId
-			}
-			return aws.ToString(efs.FileSystemId) + "-" + place
-		}
-	}
-	return ""
 }
 
 // environment returns the variables that Fargate sets in every container.

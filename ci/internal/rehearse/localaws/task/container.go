@@ -19,18 +19,15 @@ type Spec struct {
 	User       string   // "" uses the image's
 	Ports      []int    // containerPorts
 	ReadOnly   bool     // the root file system is read-only (ModeNamespace)
-	Mounts     []Mount  // the task's volumes; in ModePort, directories that all tasks of an image share
+	Mounts     []Mount  // the task's volumes (ModeNamespace)
 	Output     LogFunc  // nil drops the output
 }
 
 // Mount mounts a volume of the task at a path of a container.
 type Mount struct {
-	Volume string
-	Path   string
-	// FileSystem names a file system that outlives the task and that others mount, such as
-	// an access point of EFS; "" is a volume of the task.
-	FileSystem string
-	ReadOnly   bool
+	Volume   string
+	Path     string
+	ReadOnly bool
 }
 
 // Container is a started container.

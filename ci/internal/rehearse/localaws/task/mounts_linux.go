@@ -128,14 +128,10 @@ func (s *Sandbox) mountDev(root string, _ Spec) error {
 	return nil
 }
 
-// mountVolumes mounts the task's volumes: empty directories that its containers share, and
-// file systems that tasks share.
+// mountVolumes mounts the task's volumes: empty directories that its containers share.
 func (s *Sandbox) mountVolumes(root string, spec Spec) error {
 	for _, m := range spec.Mounts {
 		volume := filepath.Join(s.dir, "volumes", filepath.Base(m.Volume))
-		if m.FileSystem != "" {
-			volume = filepath.Join(s.rt.cfg.Dir, "filesystems", filepath.Base(m.FileSystem))
-		}
 		if err := os.MkdirAll(volume, 0o777); err != nil {
 			return fmt.Errorf("creating the volume %s: %w", m.Volume, err)
 		}

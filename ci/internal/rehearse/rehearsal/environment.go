@@ -140,7 +140,10 @@ func (e *environment) bootstrap(ctx context.Context, services []platform.Service
 func (e *environment) createClusters(ctx context.Context, services []platform.Service) error {
 	for _, service := range services {
 		// It is no error in ECS that a cluster exists.
-		if _, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{ClusterName: aws.String(service.ClusterName())}); err != nil {
+		_, err := e.ecs.CreateCluster(ctx, &ecs.CreateClusterInput{
+			ClusterName: aws.String(service.ClusterName()), CapacityProviders: []string{"FARGATE", "FARGATE_SPOT"},
+		})
+		if err != nil {
 			return fmt.Errorf("creating cluster %s: %w", service.ClusterName(), err)
 		}
 	}

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -16,6 +17,8 @@ import (
 	ecstypes "github.com/aws/aws-sdk-go-v2/service/ecs/types"
 	elb "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	elbtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	schedulertypes "github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
@@ -45,6 +48,8 @@ const (
 const (
 	roleARNPrefix = "arn:aws:iam::000000000000:role/"
 	executionRole = roleARNPrefix + "ecs-task-execution-role"
+
+	clusterARNPrefix = "arn:aws:ecs:" + platform.DefaultRegion + ":000000000000:cluster/"
 )
 
 func taskRole(service platform.Service) string {
@@ -59,6 +64,7 @@ type environment struct {
 	logs        *cloudwatchlogs.Client
 	secrets     *secretsmanager.Client
 	parameters  *ssm.Client
+	schedules   *scheduler.Client
 	definitions definitions
 	url         string // of the load balancer
 }
@@ -86,7 +92,7 @@ func newEnvironment(config aws.Config) *environment {
 	return &environment{
 		ecs: ecs.NewFromConfig(config), ecr: ecr.NewFromConfig(config),
 		elb: elb.NewFromConfig(config), logs: cloudwatchlogs.NewFromConfig(config),
-		secrets: secretsmanager.NewFromConfig(config), parameters: ssm.NewFromConfig(config),
+		secrets: secretsmanager.NewFromConfig(config), parameters: ssm.NewFromConfig(config), schedules: scheduler.NewFromConfig(config),
 	}
 }
 
@@ -128,6 +134,9 @@ func (e *environment) bootstrap(ctx context.Context, services []platform.Service
 			return err
 		}
 		if service.IsJob() {
+			if err := e.createSchedule(ctx, service, revision); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := e.createService(ctx, service, revision, listener); err != nil {
@@ -259,6 +268,37 @@ func (e *environment) createService(ctx context.Context, service platform.Servic
 	}
 	if _, err := e.ecs.CreateService(ctx, in); err != nil {
 		return fmt.Errorf("creating service %s: %w", service.ServiceName(), err)
+	}
+	return nil
+}
+
+// createSchedule creates the schedule of a job.
+func (e *environment) createSchedule(ctx context.Context, job platform.Service, revision string) error {
+	network := networkConfiguration().AwsvpcConfiguration
+	parameters := &schedulertypes.EcsParameters{
+		TaskDefinitionArn: &revision, TaskCount: aws.Int32(1), LaunchType: schedulertypes.LaunchTypeFargate,
+		NetworkConfiguration: &schedulertypes.NetworkConfiguration{AwsvpcConfiguration: &schedulertypes.AwsVpcConfiguration{
+			Subnets: network.Subnets, SecurityGroups: network.SecurityGroups,
+		}},
+	}
+	if job.Spot != 0 {
+		parameters.LaunchType = ""
+		for _, item := range capacityProviders(job.Spot) {
+			parameters.CapacityProviderStrategy = append(parameters.CapacityProviderStrategy, schedulertypes.CapacityProviderStrategyItem{
+				CapacityProvider: item.CapacityProvider, Weight: item.Weight,
+			})
+		}
+	}
+	_, err := e.schedules.CreateSchedule(ctx, &scheduler.CreateScheduleInput{
+		Name: aws.String(job.ScheduleName()), ScheduleExpression: &job.Schedule,
+		ScheduleExpressionTimezone: aws.String(cmp.Or(job.ScheduleTimezone, "UTC")),
+		FlexibleTimeWindow:         &schedulertypes.FlexibleTimeWindow{Mode: schedulertypes.FlexibleTimeWindowModeOff},
+		Target: &schedulertypes.Target{
+			Arn: aws.String(clusterARNPrefix + job.ClusterName()), RoleArn: aws.String(roleARNPrefix + "ecs-" + job.Name + "-schedule-role"), EcsParameters: parameters,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("creating schedule %s: %w", job.ScheduleName(), err)
 	}
 	return nil
 }

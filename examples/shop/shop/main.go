@@ -110,12 +110,12 @@ func (a app) hasFault(command string) bool {
 }
 
 func (a app) migrate(s store) error {
+	if a.hasFault("migrate") {
+		return codedError{exitMigration, errors.New("migrating: orders is locked by another session")}
+	}
 	applied, err := s.migrate()
 	for _, name := range applied {
 		a.log.Info("applied", slog.String("migration", name))
-	}
-	if a.hasFault("migrate") {
-		err = errors.New("orders is locked by another session")
 	}
 	if err != nil {
 		return codedError{exitMigration, fmt.Errorf("migrating: %w", err)}

@@ -32,6 +32,16 @@ func isStandIn(img image.Image) bool {
 	return img.MissingBase != "" && img.Service.Kind != platform.Nginx
 }
 
+// standIn returns a stand-in for an image that was built and that this machine cannot run.
+func standIn(ctx context.Context, builder image.Builder, service platform.Service) (image.Image, error) {
+	images, err := builder.Build(ctx, []platform.Service{{Name: service.Name, Build: platform.Build{Kind: platform.Prebuilt, Image: service.Name}}})
+	if err != nil {
+		return image.Image{}, err
+	}
+	images[0].Service, images[0].MissingBase = service, "it is built, but only root on Linux runs the programs of any image"
+	return images[0], nil
+}
+
 // sidecarImages returns an entry of kind image for each image of the services' sidecars.
 func sidecarImages(services []platform.Service) []platform.Service {
 	var entries []platform.Service

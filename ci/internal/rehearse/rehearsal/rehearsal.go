@@ -108,7 +108,7 @@ func (r *rehearsal) stages(ctx context.Context, server *localaws.Server) (report
 	if r.options.Test != nil {
 		both.Go(func() { tested = r.stage("test", func() error { return r.options.Test(ctx) }) })
 	}
-	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx) }) })
+	both.Go(func() { built = r.stage("build", func() error { return r.build(ctx, server.RunsImages()) }) })
 	both.Wait()
 	if err := errors.Join(tested, built); err != nil {
 		return report.Release{}, err
@@ -120,7 +120,9 @@ func (r *rehearsal) stage(name string, run func() error) error {
 	return r.recorder.Stage(name, func() (report.Result, error) { return report.Succeeded, run() })
 }
 
-func (r *rehearsal) build(ctx context.Context) error {
+// build builds the images of both versions. Without runsImages, images of other programs
+// than static ones are built to find errors, and then replaced by stand-ins.
+func (r *rehearsal) build(ctx context.Context, runsImages bool) error {
 	builder := image.Builder{
 		Source: r.options.Source, Exec: r.options.Exec, Lock: r.options.Lock,
 		Platforms: []v1.Platform{image.HostPlatform()}, Offline: true, Cache: r.options.Cache,
@@ -128,6 +130,14 @@ func (r *rehearsal) build(ctx context.Context) error {
 	built, err := builder.Build(ctx, r.options.Platform.Services)
 	if err != nil {
 		return err
+	}
+	for n, img := range built {
+		if runsImages || img.Service.Kind != platform.Dockerfile || isStandIn(img) {
+			continue
+		}
+		if built[n], err = standIn(ctx, builder, img.Service); err != nil {
+			return err
+		}
 	}
 	if r.images, err = r.prepareImages(ctx, built); err != nil {
 		return err

@@ -3,15 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,9 +33,10 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// environment returns the environment of a task, with the given changes.
+// environment returns the environment of a task with a volume, with the given changes.
 func environment(t *testing.T, changes ...string) func(string) string {
-	vars := map[string]string{"DATABASE_URL": "postgres://shop", "API_TOKEN": "secret", "HOSTNAME": filepath.Base(t.TempDir()), "VERSION": "v7"}
+	t.Setenv("TMPDIR", t.TempDir())
+	vars := map[string]string{"DATABASE_URL": "postgres://shop", "API_TOKEN": "secret", "DATA_DIR": t.TempDir(), "KEEP": "0s", "VERSION": "v7"}
 	for _, change := range changes {
 		name, value, _ := strings.Cut(change, "=")
 		vars[name] = value
@@ -50,108 +46,86 @@ func environment(t *testing.T, changes ...string) func(string) string {
 
 func TestCommands(t *testing.T) {
 	for name, tt := range map[string]struct {
-		command string
-		changes []string
-		code    int
-		want    string
+		command, change string
+		code            int
+		want            string
 	}{
-		"migrate":              {"migrate", nil, exitOK, `"applied":2,"schema":2`},
-		"migration fails":      {"migrate", []string{"SHOP_FAULT=migrate"}, exitMigration, "migrating: orders is locked"},
-		"previous version":     {"migrate", []string{"SHOP_FAULT=migrate", "VERSION=previous"}, exitOK, `"schema":2`},
-		"cleanup":              {"cleanup", nil, exitOK, `"deleted":0`},
-		"cleanup fails":        {"cleanup", []string{"SHOP_FAULT=cleanup"}, exitFailed, "cannot be listed"},
-		"no duration":          {"cleanup", []string{"KEEP=long"}, exitUsage, `KEEP: time: invalid duration "long"`},
-		"worker fails":         {"work", []string{"SHOP_FAULT=work"}, exitFailed, "no such table"},
-		"no secret":            {"work", []string{"DATABASE_URL="}, exitUsage, "DATABASE_URL is not set"},
-		"unknown":              {"pay", nil, exitUsage, `unknown arguments "pay"`},
-		"nobody works":         {"healthcheck work", nil, exitFailed, "unhealthy: "},
-		"port cannot be taken": {"", []string{"PORT=none"}, exitFailed, "none"},
+		"migrate":         {"migrate", "", 0, `"applied":["open","packed"],"schema":2`},
+		"without volume":  {"migrate", "DATA_DIR=/absent", 0, `"volume":false`},
+		"migration fails": {"migrate", "SHOP_FAULT=migrate", exitMigration, "migrating: orders is locked"},
+		"no secret":       {"migrate", "DATABASE_URL=", exitMigration, "DATABASE_URL is not set"},
+		"cleanup":         {"cleanup", "", 0, `"deleted":0`},
+		"cleanup fails":   {"cleanup", "SHOP_FAULT=cleanup", 1, "stale file handle"},
+		"no duration":     {"cleanup", "KEEP=long", 1, `KEEP: time: invalid duration "long"`},
+		"worker fails":    {"work", "SHOP_FAULT=work", 1, "no such table"},
+		"nobody works":    {"healthcheck work", "", 1, "no such file"},
+		"unknown":         {"pay", "", 1, `unknown command "pay"`},
+		"no port":         {"", "PORT=none", 1, "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var out output
-			code := run(t.Context(), strings.Fields(tt.command), environment(t, append(tt.changes, "DATA_DIR="+t.TempDir())...), &out, &out)
-			require.Equal(t, tt.code, code, &out)
+			getenv, out := environment(t, tt.change), &output{}
+			require.Equal(t, tt.code, run(t.Context(), strings.Fields(tt.command), getenv, out, out), out)
 			require.Contains(t, out.String(), tt.want)
 		})
 	}
 }
 
-// TestOrder orders something, as a client, and waits until the worker has packed it.
+func TestFaultIsOfNewVersion(t *testing.T) {
+	require.True(t, app{getenv: environment(t, "SHOP_FAULT=api")}.hasFault("api"))
+	require.False(t, app{getenv: environment(t, "SHOP_FAULT=api", "VERSION=previous")}.hasFault("api"))
+}
+
+// TestOrder orders something, which the worker packs and the job deletes.
 func TestOrder(t *testing.T) {
 	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	require.NoError(t, ln.Close())
-	getenv := environment(t, "DATA_DIR="+t.TempDir(), "PORT="+strconv.Itoa(ln.Addr().(*net.TCPAddr).Port))
-	a := app{getenv, slog.New(slog.DiscardHandler)}
-	t.Cleanup(func() {
-		for _, name := range []string{"work", "audit", "audit.log"} {
-			_ = os.Remove(a.taskFile(name))
-		}
-	})
+	getenv, out := environment(t, "PORT="+port), &output{}
 	ctx, stop := context.WithCancel(t.Context())
 	var programs sync.WaitGroup
-	var out output
-	for _, command := range []string{"", "work", "audit"} {
+	start := func(command string) {
 		programs.Go(func() {
-			if code := run(ctx, strings.Fields(command), getenv, &out, &out); code != exitOK {
-				t.Errorf("%q ended with exit code %d: %s", command, code, &out)
+			if code := run(ctx, strings.Fields(command), getenv, out, out); code != 0 {
+				t.Errorf("%q ended with exit code %d", command, code)
 			}
 		})
 	}
-	request := func(method, path, token, body string) (int, map[string]any) {
-		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+ln.Addr().String()+path, strings.NewReader(body))
+	requireEventually := func(condition func() bool) { require.Eventually(t, condition, 10*time.Second, time.Millisecond, out) }
+	request := func(method, path, token string) (int, string) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+path, strings.NewReader("tea"))
 		require.NoError(t, err)
 		request.Header.Set("Authorization", "Bearer "+token)
-		request.Header.Set("Content-Type", "application/json")
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return 0, nil
+			return 0, ""
 		}
 		defer response.Body.Close()
-		var document map[string]any
-		require.NoError(t, json.NewDecoder(response.Body).Decode(&document))
-		return response.StatusCode, document
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return response.StatusCode, string(body)
 	}
-	eventually := func(condition func() bool) {
-		require.Eventually(t, condition, 10*time.Second, 5*time.Millisecond, &out)
-	}
-	eventually(func() bool { status, _ := request("GET", "/health", "", ""); return status == http.StatusOK })
-
-	status, body := request("POST", "/api/orders", "secret", `{"item": "tea"}`)
-	require.Equal(t, http.StatusServiceUnavailable, status, body)
-	require.Equal(t, exitOK, run(ctx, []string{"migrate"}, getenv, &out, &out))
-	_, body = request("GET", "/api/", "", "")
-	require.Equal(t, map[string]any{"service": "shop", "version": "v7", "schema": 2.0}, body)
-	status, _ = request("POST", "/api/orders", "guess", `{"item": "tea"}`)
+	start("")
+	requireEventually(func() bool { status, _ := request("GET", "/health", ""); return status == http.StatusOK })
+	status, _ := request("POST", "/api/orders", "secret")
+	require.Equal(t, http.StatusInternalServerError, status, "the data is not migrated")
+	require.Zero(t, run(ctx, []string{"migrate"}, getenv, out, out))
+	status, _ = request("POST", "/api/orders", "guess")
 	require.Equal(t, http.StatusUnauthorized, status)
-	status, _ = request("POST", "/api/orders", "secret", `{}`)
-	require.Equal(t, http.StatusBadRequest, status)
-	status, body = request("POST", "/api/orders", "secret", `{"item": "tea"}`)
+	status, body := request("POST", "/api/orders", "secret")
 	require.Equal(t, http.StatusCreated, status, body)
-	id := body["id"].(string)
-	eventually(func() bool { _, body = request("GET", "/api/orders/"+id, "", ""); return body["state"] == "packed" })
-	require.Equal(t, "tea", body["item"])
-	status, _ = request("GET", "/api/orders/none", "", "")
-	require.Equal(t, http.StatusNotFound, status)
+	_, state := request("GET", "/api/", "")
+	require.JSONEq(t, `{"version": "v7", "schema": 2, "open": 1, "packed": 0}`, state)
 	for _, name := range []string{"work", "audit"} {
-		eventually(func() bool { return run(ctx, []string{"healthcheck", name}, getenv, io.Discard, io.Discard) == exitOK })
+		start(name)
+		requireEventually(func() bool { return run(ctx, []string{"healthcheck", name}, getenv, io.Discard, io.Discard) == 0 })
 	}
-	eventually(func() bool { return strings.Contains(out.String(), `"accepted","order":"`+id) })
-	require.Equal(t, exitOK, run(ctx, []string{"cleanup"}, environment(t, "KEEP=0s", "DATA_DIR="+getenv("DATA_DIR")), &out, &out))
-	status, _ = request("GET", "/api/orders/"+id, "", "")
-	require.Equal(t, http.StatusNotFound, status)
+	requireEventually(func() bool { return strings.Contains(out.String(), `"msg":"accepted","order"`) })
+	orders, err := filepath.Glob(filepath.Join(getenv("DATA_DIR"), "packed", "*"))
+	require.NoError(t, err)
+	require.Len(t, orders, 1)
+	require.Zero(t, run(ctx, []string{"cleanup"}, getenv, out, out))
+	require.NoFileExists(t, orders[0])
 	stop()
 	programs.Wait()
-	require.Contains(t, out.String(), `"msg":"draining"`)
-}
-
-func TestHealth(t *testing.T) {
-	for fault, want := range map[string]int{"": http.StatusOK, "api": http.StatusInternalServerError, "draining": http.StatusServiceUnavailable} {
-		orders := &api{app: app{environment(t, "SHOP_FAULT="+fault), slog.New(slog.DiscardHandler)}}
-		orders.draining.Store(fault == "draining")
-		response, err := orders.server().Test(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/health", http.NoBody))
-		require.NoError(t, err)
-		require.Equal(t, want, response.StatusCode)
-		require.NoError(t, response.Body.Close())
-	}
 }

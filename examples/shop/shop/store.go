@@ -3,25 +3,22 @@ package main
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 )
 
-// store keeps each order in a file, in a folder for its state. A real service has a
-// database here; this one runs anywhere.
+// store has a file for each order, in a folder for its state. A real service has a database
+// instead; this one runs anywhere.
 type store struct {
 	dir       string
-	temporary bool // there is no volume: the data ends with the process
+	temporary bool // no volume is mounted: the data ends with the process
 }
 
 // openStore opens the store in a folder, or in a temporary one if it cannot be written.
 func openStore(dir string) (store, error) {
-	if probe, err := os.CreateTemp(dir, ".probe-"); dir != "" && err == nil {
-		_ = probe.Close()
-		return store{dir: dir}, os.Remove(probe.Name())
+	if probe, err := os.CreateTemp(dir, ".probe-"); err == nil && dir != "" {
+		return store{dir: dir}, errors.Join(probe.Close(), os.Remove(probe.Name()))
 	}
 	dir, err := os.MkdirTemp("", "shop-")
 	return store{dir: dir, temporary: true}, err
@@ -33,86 +30,62 @@ func (s store) close() {
 	}
 }
 
-func (s store) path(name ...string) string { return filepath.Join(append([]string{s.dir}, name...)...) }
-
-// migrations bring the data from one schema to the next. Each works with the program of
-// the version before, which serves while they run.
-var migrations = []struct {
-	name  string
-	apply func(store) error
-}{
-	{"1 orders", func(s store) error { return os.MkdirAll(s.path("open"), 0o755) }},
-	{"2 packed orders", func(s store) error { return os.MkdirAll(s.path("packed"), 0o755) }},
-}
+// folders are made by the migrations, one by each. The version before serves while they
+// run, and after a release that fails.
+var folders = []string{"open", "packed"}
 
 // schema returns how many migrations were applied.
 func (s store) schema() int {
-	text, _ := os.ReadFile(s.path("schema")) // none before the first
-	applied, _ := strconv.Atoi(string(text))
-	return min(max(applied, 0), len(migrations))
+	for n, folder := range folders {
+		if _, err := os.Stat(filepath.Join(s.dir, folder)); err != nil {
+			return n
+		}
+	}
+	return len(folders)
 }
 
-// migrate applies the missing migrations and returns their names.
+// migrate applies the migrations that are missing, and returns their names.
 func (s store) migrate() (applied []string, err error) {
-	for n := s.schema(); n < len(migrations); n++ {
-		if err := migrations[n].apply(s); err != nil {
+	for _, folder := range folders[s.schema():] {
+		if err := os.Mkdir(filepath.Join(s.dir, folder), 0o755); err != nil {
 			return applied, err
 		}
-		if err := os.WriteFile(s.path("schema"), []byte(strconv.Itoa(n+1)), 0o644); err != nil {
-			return applied, err
-		}
-		applied = append(applied, migrations[n].name)
+		applied = append(applied, folder)
 	}
 	return applied, nil
 }
 
-var errNotMigrated = errors.New("the data has no orders yet: run migrate")
-
-// add stores an order and returns its id.
-func (s store) add(item string) (string, error) {
-	if s.schema() < len(migrations) {
-		return "", errNotMigrated
-	}
-	id := rand.Text()
-	return id, os.WriteFile(s.path("open", id), []byte(item), 0o644)
+func (s store) add(item string) (id string, err error) {
+	id = rand.Text()
+	return id, os.WriteFile(filepath.Join(s.dir, "open", id), []byte(item), 0o600)
 }
 
-// find returns the item and the state of an order.
-func (s store) find(id string) (item, state string, err error) {
-	for _, state := range []string{"open", "packed"} {
-		text, err := os.ReadFile(s.path(state, filepath.Base(id)))
-		if err == nil {
-			return string(text), state, nil
-		}
-	}
-	return "", "", fmt.Errorf("order %q does not exist", id)
+func (s store) list(state string) []os.DirEntry {
+	orders, _ := os.ReadDir(filepath.Join(s.dir, state)) // no folder before the migration
+	return orders
 }
 
 // pack packs all open orders.
 func (s store) pack() (packed int, err error) {
-	orders, _ := os.ReadDir(s.path("open")) // no folder before the migration
-	for _, order := range orders {
-		err := os.Rename(s.path("open", order.Name()), s.path("packed", order.Name()))
-		if err == nil {
-			packed++
-		} else if !errors.Is(err, os.ErrNotExist) { // another worker has packed it
+	for _, order := range s.list("open") {
+		if err := os.Rename(filepath.Join(s.dir, "open", order.Name()), filepath.Join(s.dir, "packed", order.Name())); err != nil {
 			return packed, err
 		}
+		packed++
 	}
 	return packed, nil
 }
 
 // deletePacked deletes the packed orders that are older.
 func (s store) deletePacked(before time.Time) (deleted int, err error) {
-	orders, _ := os.ReadDir(s.path("packed")) // as above
-	for _, order := range orders {
-		if info, err := order.Info(); err != nil || info.ModTime().After(before) {
-			continue
+	for _, order := range s.list("packed") {
+		info, err := order.Info()
+		if err == nil && info.ModTime().Before(before) {
+			deleted, err = deleted+1, os.Remove(filepath.Join(s.dir, "packed", order.Name()))
 		}
-		if err := os.Remove(s.path("packed", order.Name())); err != nil {
+		if err != nil {
 			return deleted, err
 		}
-		deleted++
 	}
 	return deleted, nil
 }

@@ -73,9 +73,6 @@ func (d definitions) mainContainer(s platform.Service) types.ContainerDefinition
 	if c.HealthCheck != nil && s.HealthCheck.Path != "" {
 		c.HealthCheck.Command = []string{"CMD-SHELL", fmt.Sprintf("wget -q -O /dev/null http://127.0.0.1:%d%s || exit 1", s.Port, s.HealthCheck.Path)}
 	}
-	if d.standIns[s.Name] && s.IsJob() {
-		c.Command = []string{"job"} // which ends; other stand-ins run until they are stopped
-	}
 	return c
 }
 

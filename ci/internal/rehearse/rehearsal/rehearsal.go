@@ -289,22 +289,22 @@ func (r *rehearsal) smokeTest(ctx context.Context, version string) error {
 }
 
 func (r *rehearsal) notes() []string {
-	var sites, notes []string
+	var notes, withoutBase []string
 	for _, img := range r.images.next {
 		switch {
-		case isStandIn(img):
-			notes = append(notes, fmt.Sprintf("%s runs as a stand-in that returns 200 to every request: %s", img.Service.Name, img.MissingBase))
+		case img.MissingBase != "" && img.Service.Kind == platform.Nginx:
+			withoutBase = append(withoutBase, img.Service.Name)
 		case img.MissingBase != "":
-			sites = append(sites, img.Service.Name)
+			notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of %s: %s", img.Service.Name, img.MissingBase))
 		}
 	}
-	if len(sites) > 0 {
-		notes = append(notes, "built without the base image, site served by the embedded load balancer: "+strings.Join(sites, ", "))
+	if len(withoutBase) > 0 {
+		notes = append(notes, "built without the base image, site served by the embedded load balancer: "+strings.Join(withoutBase, ", "))
 	}
 	for _, s := range r.options.Platform.Services {
 		for _, name := range slices.Sorted(maps.Keys(s.Sidecars)) {
 			if s.Sidecars[name].Image != "" {
-				notes = append(notes, fmt.Sprintf("sidecar %s of %s runs as a stand-in: a rehearsal does not pull images", name, s.Name))
+				notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of sidecar %s of %s: a rehearsal does not pull %s", name, s.Name, s.Sidecars[name].Image))
 			}
 		}
 	}

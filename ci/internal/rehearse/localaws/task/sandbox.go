@@ -60,9 +60,6 @@ func (s *Sandbox) Start(spec Spec, env ...string) (Container, error) {
 	if dir, ok := staticSite(spec); ok {
 		return s.startSite(spec, dir)
 	}
-	if isStandIn(spec) {
-		return s.startStandIn(spec)
-	}
 	if s.isolated || len(spec.Ports) == 0 {
 		return s.startProcess(spec, spec.environment(env...))
 	}

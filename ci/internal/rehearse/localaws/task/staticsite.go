@@ -35,9 +35,10 @@ func staticSite(spec Spec) (dir string, ok bool) {
 	return dir, err != nil
 }
 
-// serverContainer is a container that this process serves itself, in place of its program.
-type serverContainer struct {
+// siteServer serves a static site in place of its web server.
+type siteServer struct {
 	server *http.Server
+	root   *os.Root
 	done   chan struct{}
 
 	mu     sync.Mutex
@@ -53,54 +54,39 @@ func (s *Sandbox) startSite(spec Spec, dir string) (Container, error) {
 	if err != nil {
 		return nil, startErrorf("opening the site %s: %v", dir, err)
 	}
-	c, err := s.serve(spec, siteHandler{root.FS()}, func() { _ = root.Close() })
-	if err != nil {
-		_ = root.Close()
-		return nil, err
-	}
-	spec.log("the image has no web server: the embedded AWS serves its site " + dir)
-	return c, nil
-}
-
-// serve starts a container that serves all its ports with a handler, and calls closed when
-// it has ended.
-func (s *Sandbox) serve(spec Spec, handler http.Handler, closed func()) (Container, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
-		return nil, fmt.Errorf("listening for %s: %w", spec.Name, err)
+		_ = root.Close()
+		return nil, fmt.Errorf("listening for the site of %s: %w", spec.Name, err)
 	}
 	for _, port := range spec.Ports {
 		s.addRoute(port, l.Addr().String())
 	}
-	c := &serverContainer{done: make(chan struct{}), unused: map[net.Conn]struct{}{}}
+	c := &siteServer{root: root, done: make(chan struct{}), unused: map[net.Conn]struct{}{}}
 	c.server = &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second,
+		Handler: siteHandler{root.FS()}, ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ConnState: c.trackConn,
 	}
+	if spec.Output != nil {
+		spec.Output(time.Now().UTC(), "the image has no web server: the embedded AWS serves its site "+dir)
+	}
 	go func() {
 		defer close(c.done)
-		defer closed()
+		defer root.Close()
 		_ = c.server.Serve(l) // ends with ErrServerClosed once it is stopped
 	}()
 	return c, nil
 }
 
-// log writes a line to the container's output.
-func (s Spec) log(line string) {
-	if s.Output != nil {
-		s.Output(time.Now().UTC(), line)
-	}
-}
+func (c *siteServer) Done() <-chan struct{} { return c.done }
 
-func (c *serverContainer) Done() <-chan struct{} { return c.done }
+func (c *siteServer) ExitCode() int { return 0 }
 
-func (c *serverContainer) ExitCode() int { return 0 }
-
-func (c *serverContainer) Check(context.Context, []string) error { return nil }
+func (c *siteServer) Check(context.Context, []string) error { return nil }
 
 // trackConn keeps track of the connections without a request.
-func (c *serverContainer) trackConn(conn net.Conn, state http.ConnState) {
+func (c *siteServer) trackConn(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.unused, conn)
@@ -111,7 +97,7 @@ func (c *serverContainer) trackConn(conn net.Conn, state http.ConnState) {
 
 // closeUnused closes those connections. Clients with a connection pool leave some, for
 // which Shutdown would wait five seconds.
-func (c *serverContainer) closeUnused() {
+func (c *siteServer) closeUnused() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for conn := range c.unused {
@@ -121,7 +107,7 @@ func (c *serverContainer) closeUnused() {
 
 // Stop waits for requests in progress, for at most grace. The load balancer sends no
 // new ones.
-func (c *serverContainer) Stop(grace time.Duration) {
+func (c *siteServer) Stop(grace time.Duration) {
 	c.closeUnused()
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()

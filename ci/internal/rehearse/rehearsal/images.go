@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +111,18 @@ func (r *rehearsal) compileFaultyApp(ctx context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("compiling the faulty app: %s", strings.TrimSpace(result.Stderr))
 	}
 	return os.ReadFile(filepath.Join(dir, "faultyapp"))
+}
+
+// sidecarNotes returns a note for each sidecar with a stand-in.
+func sidecarNotes(services []platform.Service) (notes []string) {
+	for _, s := range services {
+		for _, name := range slices.Sorted(maps.Keys(s.Sidecars)) {
+			if image := s.Sidecars[name].Image; image != "" {
+				notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of sidecar %s of %s: a rehearsal does not pull %s", name, s.Name, image))
+			}
+		}
+	}
+	return notes
 }
 
 // chooseTarget returns the service that faults are injected into: the first web service of

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -242,7 +241,7 @@ func (r *rehearsal) release(ctx context.Context, server *localaws.Server, d deli
 	if failure := load.firstFailure.Load(); failure != nil {
 		release.Notes = append(release.Notes, "first failed request: "+*failure)
 	}
-	release.Notes = append(release.Notes, r.notes()...)
+	release.Notes = append(append(release.Notes, r.notes()...), sidecarNotes(r.options.Platform.Services)...)
 	return release, err
 }
 
@@ -300,13 +299,6 @@ func (r *rehearsal) notes() []string {
 	}
 	if len(withoutBase) > 0 {
 		notes = append(notes, "built without the base image, site served by the embedded load balancer: "+strings.Join(withoutBase, ", "))
-	}
-	for _, s := range r.options.Platform.Services {
-		for _, name := range slices.Sorted(maps.Keys(s.Sidecars)) {
-			if s.Sidecars[name].Image != "" {
-				notes = append(notes, fmt.Sprintf("a stand-in runs in place of the image of sidecar %s of %s: a rehearsal does not pull %s", name, s.Name, s.Sidecars[name].Image))
-			}
-		}
 	}
 	return notes
 }

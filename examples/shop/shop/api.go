@@ -39,6 +39,7 @@ func (a app) newServer(s store) *fiber.App {
 	})
 	health := func(c *fiber.Ctx) error {
 		if a.hasFault("api") {
+			a.log.Error("unhealthy", "error", "the connection pool is empty")
 			return fiber.NewError(fiber.StatusInternalServerError, "the connection pool is empty")
 		}
 		return c.JSON(fiber.Map{"status": "ok"})

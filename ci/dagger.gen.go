@@ -61,21 +61,24 @@ func convertSlice[I any, O any](in []I, f func(I) O) []O {
 
 func (r Slipway) MarshalJSON() ([]byte, error) {
 	var concrete struct {
-		Source  *dagger.Directory
-		Objects bool
-		Account Account
+		Source      *dagger.Directory
+		Objects     bool
+		Account     Account
+		Environment string
 	}
 	concrete.Source = r.Source
 	concrete.Objects = r.Objects
 	concrete.Account = r.Account
+	concrete.Environment = r.Environment
 	return json.Marshal(&concrete)
 }
 
 func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	var concrete struct {
-		Source  *dagger.Directory
-		Objects bool
-		Account Account
+		Source      *dagger.Directory
+		Objects     bool
+		Account     Account
+		Environment string
 	}
 	err := json.Unmarshal(bs, &concrete)
 	if err != nil {
@@ -84,6 +87,7 @@ func (r *Slipway) UnmarshalJSON(bs []byte) error {
 	r.Source = concrete.Source
 	r.Objects = concrete.Objects
 	r.Account = concrete.Account
+	r.Environment = concrete.Environment
 	return nil
 }
 
@@ -1215,6 +1219,13 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg awsRegion", err))
 				}
 			}
+			var env string
+			if inputArgs["env"] != nil {
+				err = json.Unmarshal([]byte(inputArgs["env"]), &env)
+				if err != nil {
+					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg env", err))
+				}
+			}
 			var aws *dagger.Service
 			if inputArgs["aws"] != nil {
 				err = json.Unmarshal([]byte(inputArgs["aws"]), &aws)
@@ -1222,7 +1233,7 @@ func invoke(ctx context.Context, parentJSON []byte, parentName string, fnName st
 					panic(fmt.Errorf("%s: %w", "failed to unmarshal input arg aws", err))
 				}
 			}
-			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, aws)
+			return New(ctx, ws, source, awsCredentials, awsRole, githubTokenUrl, githubToken, githubRun, awsRegion, env, aws)
 		default:
 			return nil, fmt.Errorf("unknown function %s", fnName)
 		}

@@ -34,6 +34,8 @@ type Slipway struct {
 	Objects bool
 	// +private
 	Account Account
+	// +private
+	Environment string
 }
 
 // New takes the source tree and the credentials for AWS.
@@ -71,10 +73,14 @@ func New(
 	//
 	// +optional
 	githubRun string,
-	// AWS region. Default: us-east-1.
+	// AWS region. Default: the environment's, or us-east-1.
 	//
 	// +optional
 	awsRegion string,
+	// Environment, of those in terraform/environments. Default: the only one.
+	//
+	// +optional
+	env string,
 	// Emulator to use instead of AWS, such as tcp://127.0.0.1:4566 for
 	// `slipway rehearse --keep --listen 127.0.0.1:4566`.
 	//
@@ -90,7 +96,7 @@ func New(
 	} else {
 		source = source.Filter(dagger.DirectoryFilterOpts{Exclude: ignored()})
 	}
-	return &Slipway{Source: source, Objects: objects, Account: Account{
+	return &Slipway{Source: source, Objects: objects, Environment: env, Account: Account{
 		Credentials: awsCredentials, Role: awsRole, TokenURL: githubTokenURL, Token: githubToken, Run: githubRun,
 		Region: awsRegion, Emulator: aws,
 	}}, nil
@@ -157,6 +163,7 @@ func (m *Slipway) pipeline(ctx context.Context) (p pipeline.Pipeline, done func(
 		done()
 		return p, nil, fmt.Errorf("reading the source tree: %w", err)
 	}
+	p.Environment = m.Environment
 	p.Recorder = report.NewRecorder(time.Now, report.Plain{W: os.Stderr})
 	p.Exec = func(environment map[string]string) step.Executor {
 		c := containers{source: m.tree()}

@@ -25,6 +25,7 @@ type app struct {
 	stdout, stderr *printer
 	source         string
 	output         format
+	environment    string // --env
 	// setRecovery is called with the command that recovers production if the process
 	// ends now, and with "" if none is needed.
 	setRecovery func(command string)
@@ -119,6 +120,9 @@ func (a *app) root() *cobra.Command {
 	for _, command := range root.Commands() {
 		if command.Args == nil {
 			command.Args = rejectArguments
+		}
+		if command.Flags().Lookup("region") != nil { // it uses an account
+			command.Flags().StringVar(&a.environment, "env", "", "environment, of those in "+platform.EnvironmentsDir+" (default the only one)")
 		}
 	}
 	a.configureHelp(root)

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dagger/slipway/internal/check/lint"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/rehearse/localaws"
@@ -25,6 +26,7 @@ type valuesFunc func(cmd *cobra.Command) []string
 func (a *app) flagValues() map[string]valuesFunc {
 	return map[string]valuesFunc{
 		"output":       fixedValues(text, jsonDoc, markdown),
+		"env":          a.environmentNames,
 		"service":      a.serviceNames,
 		"scenario":     fixedValues(rehearsal.Scenarios()...),
 		"only":         fixedValues(lint.Kinds()...),
@@ -130,6 +132,18 @@ func platformNames(*cobra.Command) []string {
 	var names []string
 	for _, p := range image.DefaultPlatforms() {
 		names = append(names, p.String())
+	}
+	return names
+}
+
+func (a *app) environmentNames(*cobra.Command) []string {
+	environments, err := platform.Environments(a.source)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range environments {
+		names = append(names, e.Name)
 	}
 	return names
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"dagger/slipway/internal/awsauth"
+	"dagger/slipway/internal/config/platform"
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/images/supplychain"
 	"dagger/slipway/internal/release/delivery"
@@ -82,7 +83,7 @@ func (p Pipeline) Publish(ctx context.Context, options PublishOptions) (delivery
 	if err != nil {
 		return delivery.Published{}, err
 	}
-	destination, err := p.registry(ctx, options.Registry)
+	destination, err := p.registry(ctx, d.Environment, options.Registry)
 	if err != nil {
 		return delivery.Published{}, awsauth.Explain(err)
 	}
@@ -90,11 +91,11 @@ func (p Pipeline) Publish(ctx context.Context, options PublishOptions) (delivery
 }
 
 // registry returns the registry at an address, or the account's for "".
-func (p Pipeline) registry(ctx context.Context, address string) (delivery.Destination, error) {
+func (p Pipeline) registry(ctx context.Context, e platform.Environment, address string) (delivery.Destination, error) {
 	if address != "" {
 		return delivery.ExternalRegistry(address)
 	}
-	config, err := p.account(ctx)
+	config, err := p.account(ctx, e)
 	if err != nil {
 		return delivery.Destination{}, err
 	}

@@ -4,6 +4,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -16,6 +17,7 @@ import (
 	"dagger/slipway/internal/images/image"
 	"dagger/slipway/internal/release/delivery"
 	"dagger/slipway/internal/report"
+	"dagger/slipway/internal/report/outcome"
 )
 
 // Pipeline runs stages on a source tree.
@@ -29,6 +31,9 @@ type Pipeline struct {
 	Log io.Writer
 	// Cache is the directory of the build cache; see [image.Builder].
 	Cache string
+	// Environment is the name of the environment, for the stages that use the account;
+	// empty means the only one of the tree.
+	Environment string
 	// AWS returns how to open the account, for the stages that need one.
 	AWS func(context.Context) (awsauth.Options, error)
 	// Recorder records progress.
@@ -67,11 +72,36 @@ func (p Pipeline) exec(t source.Tree, environment map[string]string) step.Execut
 	return p.Exec(environment)
 }
 
-// account opens the account.
-func (p Pipeline) account(ctx context.Context) (aws.Config, error) {
+// awsOptions returns how to open the account of an environment.
+func (p Pipeline) awsOptions(ctx context.Context, e platform.Environment) (awsauth.Options, error) {
 	options, err := p.AWS(ctx)
+	if err == nil && options.Region != "" && e.Region != "" && options.Region != e.Region {
+		return options, outcome.Usagef("environment %s is in region %s, not in %s: leave out the region", e.Name, e.Region, options.Region)
+	}
+	options.Region = cmp.Or(options.Region, e.Region)
+	return options, err
+}
+
+// account opens the account of an environment. It refuses credentials of another account.
+func (p Pipeline) account(ctx context.Context, e platform.Environment) (aws.Config, error) {
+	options, err := p.awsOptions(ctx, e)
 	if err != nil {
 		return aws.Config{}, err
 	}
+	if err := checkAccount(ctx, options, e); err != nil {
+		return aws.Config{}, err
+	}
 	return awsauth.Load(ctx, options)
+}
+
+// checkAccount refuses credentials of another account than the environment's.
+func checkAccount(ctx context.Context, options awsauth.Options, e platform.Environment) error {
+	if e.AccountID == "" {
+		return nil
+	}
+	account, _, err := awsauth.Caller{Options: options}.Identity(ctx)
+	if err == nil && account != e.AccountID {
+		return outcome.Refusedf("environment %s is in account %s, but the credentials are of account %s: use credentials of %s", e.Name, e.AccountID, account, e.AccountID)
+	}
+	return err
 }

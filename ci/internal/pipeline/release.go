@@ -29,7 +29,15 @@ func (p Pipeline) loadDelivery(ctx context.Context, services []string, published
 	if err != nil {
 		return d, err
 	}
-	d.All = settings.Services
+	environment, err := platform.SelectEnvironment(p.Dir, p.Environment)
+	if err != nil {
+		return d, err
+	}
+	if settings, err = settings.In(environment); err != nil {
+		return d, err
+	}
+	d.All, d.Environment = settings.Services, environment
+	p.Recorder.SetEnvironment(environment.Label())
 	if _, d.BuildErr = platform.LoadTree(ctx, d.Source); d.BuildErr == nil {
 		d.Lock, d.BuildErr = image.ReadLock(p.Dir)
 	}
@@ -46,7 +54,7 @@ func (p Pipeline) delivery(ctx context.Context, services []string, published boo
 	if err != nil {
 		return d, err
 	}
-	config, err := p.account(ctx)
+	config, err := p.account(ctx, d.Environment)
 	if err != nil {
 		return d, err
 	}
@@ -79,7 +87,9 @@ func (p Pipeline) Diff(ctx context.Context, services []string, o delivery.Option
 	if err != nil {
 		return report.Diff{}, err
 	}
-	return d.Diff(ctx, o)
+	diff, err := d.Diff(ctx, o)
+	diff.Environment = d.Environment.Label()
+	return diff, err
 }
 
 // Status returns what runs where and, if drift is not nil, the drift of the platform. With
@@ -90,6 +100,7 @@ func (p Pipeline) Status(ctx context.Context, services []string, drift *Terrafor
 		return report.Status{}, err
 	}
 	status, err := d.Status(ctx)
+	status.Environment = d.Environment.Label()
 	if drift != nil && (err == nil || status.Cluster != "") {
 		err = errors.Join(err, p.drift(ctx, *drift, &status))
 	}

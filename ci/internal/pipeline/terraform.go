@@ -28,23 +28,36 @@ type TerraformOptions struct {
 	LockTimeout    time.Duration
 }
 
-// terraformStage returns a stage on the source tree. With credentials it can call AWS.
-func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, credentials bool) (s infra.Stage, err error) {
+// platformDir is the folder of the platform's Terraform configuration.
+var platformDir = path.Dir(platform.ServicesFile)
+
+// terraformStage returns a stage on the source tree. With credentials it can call AWS; that
+// of the platform is in the environment e.
+func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, credentials bool) (s infra.Stage, e platform.Environment, err error) {
 	if options.Dir == "" || !filepath.IsLocal(filepath.FromSlash(options.Dir)) {
-		return s, outcome.Usagef("invalid --dir %q: want a folder of the source tree", options.Dir)
+		return s, e, outcome.Usagef("invalid --dir %q: want a folder of the source tree", options.Dir)
 	}
 	s.Dir, s.Backend.Config = path.Clean(filepath.ToSlash(options.Dir)), options.Backend
 	if s.Tree, err = source.Open(ctx, p.Dir); err != nil {
-		return s, err
+		return s, e, err
 	}
 	var env map[string]string
 	if credentials {
+		if s.Dir == platformDir {
+			if e, err = platform.SelectEnvironment(p.Dir, p.Environment); err != nil {
+				return s, e, err
+			}
+			s.Backend.Config = append(e.Backend(), s.Backend.Config...)
+		}
 		var caller awsauth.Caller
-		if caller.Options, err = p.AWS(ctx); err != nil {
-			return s, err
+		if caller.Options, err = p.awsOptions(ctx, e); err != nil {
+			return s, e, err
+		}
+		if err := checkAccount(ctx, caller.Options, e); err != nil {
+			return s, e, err
 		}
 		if env, err = caller.Environment(ctx); err != nil {
-			return s, err
+			return s, e, err
 		}
 		s.Identity = caller
 	}
@@ -52,21 +65,21 @@ func (p Pipeline) terraformStage(ctx context.Context, options TerraformOptions, 
 	if host, ok := s.Exec.(step.Host); ok {
 		host.Log, host.Tee = p.Log, &terraform.Progress{W: p.Log}
 		s.Exec, s.Program = host, terraform.Program()
-		return s, nil
+		return s, e, nil
 	}
 	lock, err := image.ReadLock(p.Dir)
 	s.Image, s.Environ = lock.Reference("terraform"), []string{} // containers do not get this process's environment
-	return s, err
+	return s, e, err
 }
 
 // Validate validates the Terraform configuration; see [infra.Stage.Validate].
 func (p Pipeline) Validate(ctx context.Context, dir string) (infra.Validation, error) {
-	s, err := p.terraformStage(ctx, TerraformOptions{Dir: dir}, false)
+	s, _, err := p.terraformStage(ctx, TerraformOptions{Dir: dir}, false)
 	if err != nil {
 		return infra.Validation{}, err
 	}
 	// terraform validate does not check the values of variables.
-	if s.Dir == path.Dir(platform.ServicesFile) {
+	if s.Dir == platformDir {
 		if _, err := platform.Load(p.Dir); err != nil {
 			return infra.Validation{}, err
 		}
@@ -79,9 +92,12 @@ func (p Pipeline) Plan(ctx context.Context, options TerraformOptions, o infra.Pl
 	if o.RefreshOnly && o.Destroy {
 		return infra.SavedPlan{}, outcome.Usagef("--refresh-only and --destroy exclude each other: leave out one of them")
 	}
-	s, err := p.terraformStage(ctx, options, true)
+	s, e, err := p.terraformStage(ctx, options, true)
 	if err != nil {
 		return infra.SavedPlan{}, err
+	}
+	if e.File != "" {
+		options.VarFiles = append([]string{filepath.Join(p.Dir, filepath.FromSlash(e.File))}, options.VarFiles...)
 	}
 	o.Vars, o.VarFiles, o.LockTimeout = options.Vars, options.VarFiles, options.LockTimeout
 	return s.Plan(ctx, o)
@@ -89,7 +105,7 @@ func (p Pipeline) Plan(ctx context.Context, options TerraformOptions, o infra.Pl
 
 // Apply applies a plan of the platform; see [infra.Stage.Apply].
 func (p Pipeline) Apply(ctx context.Context, options TerraformOptions, o infra.ApplyOptions) (infra.ApplyReport, error) {
-	s, err := p.terraformStage(ctx, options, true)
+	s, _, err := p.terraformStage(ctx, options, true)
 	if err != nil {
 		return infra.ApplyReport{}, err
 	}

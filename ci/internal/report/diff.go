@@ -8,9 +8,11 @@ import (
 
 // Diff is what a release would change: `diff` returns it.
 type Diff struct {
-	SHA      string        `json:"sha"`
-	Changed  bool          `json:"changed"`
-	Services []ServiceDiff `json:"services"`
+	SHA string `json:"sha"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string        `json:"environment,omitempty"`
+	Changed     bool          `json:"changed"`
+	Services    []ServiceDiff `json:"services"`
 }
 
 // ServiceDiff is what a release would change in a service.

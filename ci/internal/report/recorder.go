@@ -27,15 +27,24 @@ type Recorder struct {
 	now   func() time.Time
 	start time.Time
 
-	mu     sync.Mutex // guards the fields below
-	view   View
-	stages []Stage
-	events []Event
+	mu   sync.Mutex // guards the fields below
+	view View
+	// environment is the name of the environment in reports, or empty.
+	environment string
+	stages      []Stage
+	events      []Event
 }
 
 // NewRecorder returns a recorder with a clock and a view.
 func NewRecorder(now func() time.Time, view View) *Recorder {
 	return &Recorder{now: now, view: view, start: now()}
+}
+
+// SetEnvironment sets the name of the environment in reports; empty means none.
+func (r *Recorder) SetEnvironment(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.environment = name
 }
 
 // WithContext returns a recorder that displays on the same view until ctx ends,
@@ -120,7 +129,7 @@ func (r *Recorder) Status(lines []string) {
 func (r *Recorder) Fill(release *Release) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	release.StartedAt = r.start.UTC()
+	release.Environment, release.StartedAt = r.environment, r.start.UTC()
 	release.DurationMS = r.now().Sub(r.start).Milliseconds()
 	release.Stages = append([]Stage(nil), r.stages...)
 	release.Events = append([]Event(nil), r.events...)

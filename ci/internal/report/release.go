@@ -27,6 +27,8 @@ const (
 type Release struct {
 	Result Result `json:"result"`
 	SHA    string `json:"sha"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string `json:"environment,omitempty"`
 	// ID identifies the release by what it changes. The revisions that it registered are
 	// tagged with it.
 	ID         string    `json:"release,omitempty"`

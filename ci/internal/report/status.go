@@ -22,10 +22,12 @@ const (
 // Status is what the services run: `status` returns it.
 type Status struct {
 	// Cluster is the services' cluster; several are separated by ", ".
-	Cluster  string          `json:"cluster"`
-	At       time.Time       `json:"at"`
-	URL      string          `json:"url,omitempty"`
-	Services []ServiceStatus `json:"services"`
+	Cluster string `json:"cluster"`
+	// Environment is the name of the environment, if the source tree has several.
+	Environment string          `json:"environment,omitempty"`
+	At          time.Time       `json:"at"`
+	URL         string          `json:"url,omitempty"`
+	Services    []ServiceStatus `json:"services"`
 	// Unfinished is a release that only some of its services run.
 	Unfinished *Unfinished `json:"unfinished,omitempty"`
 	// Next is the command to run about it.

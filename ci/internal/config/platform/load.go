@@ -107,10 +107,12 @@ func Parse(data []byte) (Platform, error) {
 // them by name, unless one of them names it.
 func (p Platform) shareRepositories() {
 	first := map[string]string{}
-	for n, s := range p.Services {
+	for n := range p.Services {
+		s := &p.Services[n]
+		s.shared = ""
 		key := s.Build.key()
 		if repository, ok := first[key]; ok && s.Names.Repository == "" {
-			p.Services[n].Names.Repository = repository
+			s.shared = repository
 		} else if !ok {
 			first[key] = s.Repository()
 		}
@@ -131,7 +133,7 @@ func (b Build) key() string {
 
 // describeJSON rewrites an error of the JSON decoder without Go's terms. It adds the line
 // of a syntax error in data.
-func describeJSON(data []byte, err error) error {
+func describeJSON(data []byte, err error, t ...reflect.Type) error {
 	var syntax *json.SyntaxError
 	var mismatch *json.UnmarshalTypeError
 	switch {
@@ -144,7 +146,7 @@ func describeJSON(data []byte, err error) error {
 	}
 	message := strings.TrimPrefix(err.Error(), "json: ")
 	if field, ok := strings.CutPrefix(message, "unknown field "); ok {
-		if near := outcome.Nearest(strings.Trim(field, `"`), fieldNames(reflect.TypeFor[Service]())); near != "" {
+		if near := outcome.Nearest(strings.Trim(field, `"`), fieldNames(append(t, reflect.TypeFor[Service]())[0])); near != "" {
 			message += fmt.Sprintf(": did you mean %q?", near)
 		}
 	}

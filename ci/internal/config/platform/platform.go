@@ -34,6 +34,10 @@ var kinds = []string{string(Go), string(Nginx), string(Dockerfile), string(Prebu
 type Service struct {
 	// Name is the entry's key, and by default the name of the container.
 	Name string `json:"-"`
+	// prefix begins the derived names; empty means [Project].
+	prefix string
+	// shared is the repository of another entry with the same build, or empty.
+	shared string
 
 	Build
 	Names
@@ -221,6 +225,8 @@ const (
 
 // Platform is the content of a services file.
 type Platform struct {
+	// Environment is where the services run.
+	Environment Environment
 	// Services are sorted by name.
 	Services []Service
 }
@@ -247,15 +253,17 @@ func (b Build) DockerfilePath() string {
 }
 
 // ClusterName returns the name of the ECS cluster.
-func (s Service) ClusterName() string { return cmp.Or(s.Names.Cluster, Cluster) }
+func (s Service) ClusterName() string {
+	return cmp.Or(s.Names.Cluster, Environment{NamePrefix: s.prefix}.Cluster())
+}
 
 // ServiceName returns the name of the ECS service.
 func (s Service) ServiceName() string {
-	return cmp.Or(s.Names.Service, Project+"-"+s.Name+"-service")
+	return cmp.Or(s.Names.Service, s.derived("-service"))
 }
 
 // Family returns the task definition family.
-func (s Service) Family() string { return cmp.Or(s.Names.Family, Project+"-"+s.Name+"-task") }
+func (s Service) Family() string { return cmp.Or(s.Names.Family, s.derived("-task")) }
 
 // ContainerName returns the name of the service's main container in its task definition.
 func (s Service) ContainerName() string { return cmp.Or(s.Names.Container, s.Name) }
@@ -263,20 +271,23 @@ func (s Service) ContainerName() string { return cmp.Or(s.Names.Container, s.Nam
 // Repository returns the name of the ECR repository. Entries that share an image share
 // that of the first of them by name, unless one is named.
 func (s Service) Repository() string {
-	return cmp.Or(s.Names.Repository, repositoryName(s.Name))
+	return cmp.Or(s.Names.Repository, s.shared, cmp.Or(s.prefix, Project)+"-microservices-"+s.Name)
 }
 
-func repositoryName(name string) string { return Project + "-microservices-" + name }
+// derived returns a name that is derived from the entry's.
+func (s Service) derived(suffix string) string {
+	return cmp.Or(s.prefix, Project) + "-" + s.Name + suffix
+}
 
 // LogGroup returns the name of the CloudWatch log group of the service's containers.
-func (s Service) LogGroup() string { return "/ecs/" + Project + "-" + s.Name }
+func (s Service) LogGroup() string { return "/ecs/" + s.derived("") }
 
 // TargetGroup returns the name of the load balancer's target group.
-func (s Service) TargetGroup() string { return Project + "-" + s.Name + "-tg" }
+func (s Service) TargetGroup() string { return s.derived("-tg") }
 
 // ScheduleName returns the name of a job's schedule in the default schedule group.
 func (s Service) ScheduleName() string {
-	return cmp.Or(s.Names.Service, Project+"-"+s.Name+"-schedule")
+	return cmp.Or(s.Names.Service, s.derived("-schedule"))
 }
 
 // CatchAll reports whether the service has the route [CatchAll].

@@ -23,11 +23,12 @@ import (
 
 // Delivery is one delivery to an account.
 type Delivery struct {
-	Account  Account
-	Source   source.Tree
-	All      []platform.Service // in the services file
-	Services []platform.Service // to deliver
-	Lock     image.Lock
+	Account     Account
+	Source      source.Tree
+	Environment platform.Environment
+	All         []platform.Service // in the services file
+	Services    []platform.Service // to deliver
+	Lock        image.Lock
 	// BuildErr is the reason why images cannot be built here, or nil.
 	BuildErr error
 	Exec     step.Executor

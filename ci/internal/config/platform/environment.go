@@ -1,0 +1,288 @@
+package platform
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"dagger/slipway/internal/report/outcome"
+)
+
+// EnvironmentsDir is the folder of the environments' files in the source tree:
+// NAME.tfvars.json for each.
+const EnvironmentsDir = "terraform/environments"
+
+const environmentSuffix = ".tfvars.json"
+
+// Production is the environment of a tree without environment files.
+const Production = "production"
+
+// Environment is a deployment of the whole platform: a set of values of Terraform's
+// variables, of which the pipeline reads those below.
+type Environment struct {
+	// Name is the file's name, and the value of the tag Environment. It is the name of the
+	// GitHub environment, too.
+	Name string `json:"environment"`
+	// AccountID is the AWS account; empty means that of the credentials.
+	AccountID string `json:"account_id"`
+	// Region is the AWS region; empty means that of the AWS configuration.
+	Region string `json:"region"`
+	// NamePrefix begins the names of all resources; empty means [Project].
+	NamePrefix string `json:"name_prefix"`
+	// StateBucket, StateRegion and StateKey are where the Terraform state is; empty means
+	// the backend's settings in the configuration.
+	StateBucket string `json:"state_bucket"`
+	StateRegion string `json:"state_region"`
+	StateKey    string `json:"state_key"`
+	// Overrides replace fields of the services file, by service.
+	Overrides map[string]Override `json:"service_overrides"`
+
+	// File is the file in the source tree; empty for the environment of a tree without
+	// files.
+	File string `json:"-"`
+}
+
+// Override replaces fields of an entry of the services file in one environment. Variables
+// and secrets are added to those of the entry.
+type Override struct {
+	CPU          *int              `json:"cpu"`
+	Memory       *int              `json:"memory"`
+	DesiredCount *int              `json:"desired_count"`
+	MinCount     *int              `json:"min_count"`
+	MaxCount     *int              `json:"max_count"`
+	Scaling      *Scaling          `json:"scaling"`
+	Spot         *int              `json:"spot"`
+	Environment  map[string]string `json:"environment"`
+	Secrets      map[string]string `json:"secrets"`
+}
+
+var (
+	environmentName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}[a-z0-9]$`)
+	namePrefix      = regexp.MustCompile(`^[a-z][a-z0-9-]{0,13}[a-z0-9]$`)
+	accountID       = regexp.MustCompile(`^[0-9]{12}$`)
+	regionName      = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
+	stateKey        = regexp.MustCompile(`^[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*$`)
+)
+
+// Environments returns the environments of the source tree at dir, sorted by name. A tree
+// without files has one, [Production]. Errors are usage errors that name the file and the
+// fix.
+func Environments(dir string) ([]Environment, error) {
+	folder := filepath.Join(dir, filepath.FromSlash(EnvironmentsDir))
+	entries, err := os.ReadDir(folder)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, outcome.Usagef("reading the environments: %w", err)
+	}
+	var all []Environment
+	for _, entry := range entries {
+		name, ok := strings.CutSuffix(entry.Name(), environmentSuffix)
+		if !ok || entry.IsDir() {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return nil, outcome.Usagef("reading the environments: %w", err)
+		}
+		file := path.Join(EnvironmentsDir, entry.Name())
+		environment, err := parseEnvironment(name, data)
+		if err != nil {
+			return nil, outcome.Usagef("%s: %w", file, err)
+		}
+		environment.File = file
+		all = append(all, environment)
+	}
+	if len(all) == 0 {
+		return []Environment{{Name: Production}}, nil
+	}
+	return all, checkDistinct(all)
+}
+
+// SelectEnvironment returns the environment with a name. Without a name, the tree must
+// have only one.
+func SelectEnvironment(dir, name string) (Environment, error) {
+	all, err := Environments(dir)
+	if err != nil {
+		return Environment{}, err
+	}
+	var names []string
+	for _, e := range all {
+		if e.Name == name || name == "" && len(all) == 1 {
+			return e, nil
+		}
+		names = append(names, e.Name)
+	}
+	list := strings.Join(names, ", ")
+	if name == "" {
+		return Environment{}, outcome.Usagef("several environments: name one with --env: %s", list)
+	}
+	if near := outcome.Nearest(name, names); near != "" {
+		return Environment{}, outcome.Usagef("no environment %q: did you mean %q?", name, near)
+	}
+	return Environment{}, outcome.Usagef("no environment %q in %s: it has %s", name, EnvironmentsDir, list)
+}
+
+// parseEnvironment decodes and validates the file of an environment. The file may contain
+// other variables of Terraform.
+func parseEnvironment(name string, data []byte) (Environment, error) {
+	var e Environment
+	if err := json.Unmarshal(data, &e); err != nil {
+		return e, describeJSON(data, err)
+	}
+	var file struct {
+		Overrides map[string]json.RawMessage `json:"service_overrides"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return e, describeJSON(data, err)
+	}
+	for _, service := range slices.Sorted(maps.Keys(file.Overrides)) {
+		decoder := json.NewDecoder(bytes.NewReader(file.Overrides[service]))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(new(Override)); err != nil {
+			return e, fmt.Errorf("service_overrides: service %q: %w", service, describeJSON(nil, err, reflect.TypeFor[Override]()))
+		}
+	}
+	var problems []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			problems = append(problems, fmt.Errorf(format, args...))
+		}
+	}
+	check(environmentName.MatchString(name), "the file's name must be 2 to 32 lower-case letters, digits and hyphens")
+	check(e.Name == name, "environment must be %q, as the file's name, not %q", name, e.Name)
+	check(e.AccountID == "" || accountID.MatchString(e.AccountID), "account_id %q must be twelve digits", e.AccountID)
+	check(e.Region == "" || regionName.MatchString(e.Region), "region %q is no AWS region: write it like us-east-1", e.Region)
+	check(e.NamePrefix == "" || namePrefix.MatchString(e.NamePrefix), "name_prefix %q must be 2 to 15 lower-case letters, digits and hyphens", e.NamePrefix)
+	check(e.StateKey == "" || stateKey.MatchString(e.StateKey), "state_key %q must be a path of letters, digits, dots, hyphens and underscores", e.StateKey)
+	return e, joinOneLine(problems)
+}
+
+// checkDistinct checks that environments of one account share neither names nor a state.
+func checkDistinct(all []Environment) error {
+	prefixes, states := map[string]string{}, map[string]string{}
+	var problems []error
+	for _, e := range all {
+		place := strings.Join([]string{e.AccountID, e.Region, e.Prefix()}, "/")
+		if other, taken := prefixes[place]; taken {
+			problems = append(problems, fmt.Errorf("environments %q and %q have the same name_prefix %q in one account: give one of them another", other, e.Name, e.Prefix()))
+		}
+		prefixes[place] = e.Name
+		state := e.AccountID + "/" + e.StateKey
+		if other, taken := states[state]; taken {
+			problems = append(problems, fmt.Errorf("environments %q and %q have the same state_key %q: give one of them another", other, e.Name, cmp.Or(e.StateKey, "(default)")))
+		}
+		states[state] = e.Name
+	}
+	if err := joinOneLine(problems); err != nil {
+		return outcome.Usagef("%s: %w", EnvironmentsDir, err)
+	}
+	return nil
+}
+
+// Label returns the name for reports, which is empty for the environment of a tree without
+// files.
+func (e Environment) Label() string {
+	if e.File == "" {
+		return ""
+	}
+	return e.Name
+}
+
+// Backend returns the settings of the Terraform backend, as KEY=VALUE.
+func (e Environment) Backend() []string {
+	var settings []string
+	for _, s := range []struct{ key, value string }{{"bucket", e.StateBucket}, {"region", e.StateRegion}, {"key", e.StateKey}} {
+		if s.value != "" {
+			settings = append(settings, s.key+"="+s.value)
+		}
+	}
+	return settings
+}
+
+// Prefix returns the prefix of the names of all resources.
+func (e Environment) Prefix() string { return cmp.Or(e.NamePrefix, Project) }
+
+// Cluster returns the name of the ECS cluster.
+func (e Environment) Cluster() string { return e.Prefix() + "-cluster" }
+
+// LoadBalancer returns the name of the load balancer.
+func (e Environment) LoadBalancer() string { return e.Prefix() + "-alb" }
+
+// maxTargetGroupName is the length of the longest name that is derived from an entry's.
+// https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html
+const maxTargetGroupName = 32
+
+// In returns the platform in an environment: with its names and overrides. Errors are
+// usage errors.
+func (p Platform) In(e Environment) (Platform, error) {
+	var problems []error
+	for _, name := range slices.Sorted(maps.Keys(e.Overrides)) {
+		if _, err := p.Select(name); err != nil {
+			problems = append(problems, fmt.Errorf("service_overrides: %w", err))
+		}
+	}
+	services := slices.Clone(p.Services)
+	for n := range services {
+		s := &services[n]
+		s.prefix = e.NamePrefix
+		if s.IsWeb() && len(s.TargetGroup()) > maxTargetGroupName {
+			problems = append(problems, fmt.Errorf("name_prefix %q is too long for service %q: %s has more than %d characters", e.Prefix(), s.Name, s.TargetGroup(), maxTargetGroupName))
+		}
+		if override, ok := e.Overrides[s.Name]; ok {
+			override.apply(s)
+		}
+	}
+	p.Services, p.Environment = services, e
+	p.shareRepositories()
+	if len(problems) == 0 && len(e.Overrides) > 0 {
+		if err := p.validate(); err != nil {
+			problems = append(problems, fmt.Errorf("with service_overrides: %w", err))
+		}
+	}
+	if err := joinOneLine(problems); err != nil {
+		return p, outcome.Usagef("%s: %w", e.File, err)
+	}
+	return p, nil
+}
+
+func (o Override) apply(s *Service) {
+	for _, field := range []struct{ to, from *int }{
+		{&s.CPU, o.CPU}, {&s.Memory, o.Memory}, {&s.DesiredCount, o.DesiredCount}, {&s.Spot, o.Spot},
+	} {
+		if field.from != nil {
+			*field.to = *field.from
+		}
+	}
+	s.MinCount, s.MaxCount, s.Scaling = cmp.Or(o.MinCount, s.MinCount), cmp.Or(o.MaxCount, s.MaxCount), cmp.Or(o.Scaling, s.Scaling)
+	s.Container.Environment, s.Secrets = merged(s.Container.Environment, o.Environment), merged(s.Secrets, o.Secrets)
+	for name := range o.Secrets { // a secret may replace a variable, and the reverse
+		if _, both := o.Environment[name]; !both {
+			delete(s.Container.Environment, name)
+		}
+	}
+	for name := range o.Environment {
+		if _, both := o.Secrets[name]; !both {
+			delete(s.Secrets, name)
+		}
+	}
+}
+
+// merged returns the entries of both maps; those of the second win.
+func merged(a, b map[string]string) map[string]string {
+	all := maps.Clone(a)
+	if all == nil && len(b) > 0 {
+		all = map[string]string{}
+	}
+	maps.Copy(all, b)
+	return all
+}

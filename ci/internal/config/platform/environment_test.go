@@ -1,0 +1,108 @@
+package platform_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"dagger/slipway/internal/config/platform"
+	"dagger/slipway/internal/report/outcome"
+)
+
+// writeEnvironments writes the files of environments to a new source tree.
+func writeEnvironments(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	folder := filepath.Join(dir, filepath.FromSlash(platform.EnvironmentsDir))
+	require.NoError(t, os.MkdirAll(folder, 0o755))
+	for name, content := range files {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name+".tfvars.json"), []byte(content), 0o600))
+	}
+	return dir
+}
+
+const (
+	staging    = `{"environment": "staging", "account_id": "111111111111", "region": "eu-west-1", "name_prefix": "stg", "state_key": "shop/staging.tfstate", "nat": "none"}`
+	production = `{"environment": "production", "account_id": "111111111111", "region": "eu-west-1", "state_key": "shop/production.tfstate"}`
+)
+
+func TestSelectEnvironment(t *testing.T) {
+	tests := map[string]struct {
+		files map[string]string
+		name  string
+		want  string // name
+		err   string
+	}{
+		"no files":            {nil, "", "production", ""},
+		"no files, by name":   {nil, "production", "production", ""},
+		"no files, another":   {nil, "staging", "", `no environment "staging" in terraform/environments: it has production`},
+		"one file":            {map[string]string{"staging": staging}, "", "staging", ""},
+		"two files":           {map[string]string{"staging": staging, "production": production}, "staging", "staging", ""},
+		"none named":          {map[string]string{"staging": staging, "production": production}, "", "", "several environments: name one with --env: production, staging"},
+		"misspelled":          {map[string]string{"staging": staging, "production": production}, "stagng", "", `no environment "stagng": did you mean "staging"?`},
+		"another name inside": {map[string]string{"test": staging}, "", "", `terraform/environments/test.tfvars.json: environment must be "test", as the file's name, not "staging"`},
+		"not JSON":            {map[string]string{"staging": "{"}, "", "", "terraform/environments/staging.tfvars.json: line 1 is not JSON"},
+		"account":             {map[string]string{"a1": `{"environment": "a1", "account_id": "123"}`}, "", "", `account_id "123" must be twelve digits`},
+		"region":              {map[string]string{"a1": `{"environment": "a1", "region": "us_east"}`}, "", "", `region "us_east" is no AWS region`},
+		"prefix":              {map[string]string{"a1": `{"environment": "a1", "name_prefix": "Stg"}`}, "", "", `name_prefix "Stg" must be`},
+		"state key":           {map[string]string{"a1": `{"environment": "a1", "state_key": "/a"}`}, "", "", `state_key "/a" must be a path`},
+		"unknown override":    {map[string]string{"a1": `{"environment": "a1", "service_overrides": {"web": {"desired_cont": 1}}}`}, "", "", `service_overrides: service "web": unknown field "desired_cont": did you mean "desired_count"?`},
+		"same prefix":         {map[string]string{"a1": `{"environment": "a1", "state_key": "a"}`, "a2": `{"environment": "a2", "state_key": "b"}`}, "a1", "", `environments "a1" and "a2" have the same name_prefix "ecs" in one account`},
+		"same state":          {map[string]string{"a1": `{"environment": "a1"}`, "a2": `{"environment": "a2", "name_prefix": "two"}`}, "a1", "", `environments "a1" and "a2" have the same state_key "(default)"`},
+		"other account":       {map[string]string{"a1": `{"environment": "a1", "account_id": "111111111111"}`, "a2": `{"environment": "a2", "account_id": "222222222222"}`}, "a2", "a2", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := platform.SelectEnvironment(writeEnvironments(t, tt.files), tt.name)
+			if tt.err != "" {
+				require.ErrorContains(t, err, tt.err)
+				require.Equal(t, outcome.Usage, outcome.Of(err))
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got.Name)
+		})
+	}
+}
+
+func TestIn(t *testing.T) {
+	p, err := platform.Parse(worker(t, `"environment": {"LOG": "info", "MODE": "live", "KEY": "x"}`))
+	require.NoError(t, err)
+	count, none := 1, 0
+	in, err := p.In(platform.Environment{Name: "staging", NamePrefix: "stg", File: "f", Overrides: map[string]platform.Override{
+		"worker": {DesiredCount: &none, Environment: map[string]string{"LOG": "debug"}, Secrets: map[string]string{"KEY": "/key"}},
+		"api":    {DesiredCount: &count},
+	}})
+	require.NoError(t, err)
+	api, worker := in.Services[0], in.Services[2]
+	require.Equal(t, "stg-api-service", api.ServiceName())
+	require.Equal(t, "stg-api-task", api.Family())
+	require.Equal(t, "stg-microservices-api", api.Repository())
+	require.Equal(t, "stg-microservices-api", worker.Repository(), "shared image")
+	require.Equal(t, "/ecs/stg-api", api.LogGroup())
+	require.Equal(t, "stg-api-tg", api.TargetGroup())
+	require.Equal(t, "stg-cluster", api.ClusterName())
+	require.Equal(t, "stg-alb", in.Environment.LoadBalancer())
+	require.Equal(t, 0, worker.DesiredCount)
+	require.Equal(t, map[string]string{"LOG": "debug", "MODE": "live"}, worker.Container.Environment)
+	require.Equal(t, map[string]string{"KEY": "/key"}, worker.Secrets)
+	require.Equal(t, map[string]string{"LOG": "info", "MODE": "live", "KEY": "x"}, p.Services[2].Container.Environment, "unchanged")
+	require.Equal(t, "ecs-api-service", p.Services[0].ServiceName(), "unchanged")
+}
+
+func TestInErrors(t *testing.T) {
+	p, err := platform.Parse([]byte(valid))
+	require.NoError(t, err)
+	odd := 300
+	for want, environment := range map[string]platform.Environment{
+		`service_overrides: no service "ap" in terraform/services.auto.tfvars.json: did you mean "api"?`: {Overrides: map[string]platform.Override{"ap": {}}},
+		`with service_overrides: service "api": cpu 300 is not a Fargate size`:                           {Overrides: map[string]platform.Override{"api": {CPU: &odd}}},
+		`name_prefix "a-very-long-prefix-of-names" is too long for service "api"`:                        {NamePrefix: "a-very-long-prefix-of-names"},
+	} {
+		_, err := p.In(environment)
+		require.ErrorContains(t, err, want)
+		require.Equal(t, outcome.Usage, outcome.Of(err))
+	}
+}
